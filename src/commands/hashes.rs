@@ -1,0 +1,181 @@
+//! <https://redis.io/docs/latest/commands/?group=hash>
+
+use super::numbers::{double, integer};
+use super::{Args, Command, Database, Keys, READS, WRITES, command};
+use crate::error::{Error, Result};
+use crate::reply::{Reply, format_double};
+use crate::store::Hash;
+
+pub const COMMANDS: &[Command] = &[
+    command("HGET", 3, READS, Keys::First, hget),
+    command("HSET", -4, WRITES, Keys::First, hset),
+    command("HMSET", -4, WRITES, Keys::First, hmset),
+    command("HSETNX", 4, WRITES, Keys::First, hsetnx),
+    command("HMGET", -3, READS, Keys::First, hmget),
+    command("HGETALL", 2, READS, Keys::First, hgetall),
+    command("HDEL", -3, WRITES, Keys::First, hdel),
+    command("HEXISTS", 3, READS, Keys::First, hexists),
+    command("HKEYS", 2, READS, Keys::First, hkeys),
+    command("HVALS", 2, READS, Keys::First, hvals),
+    command("HLEN", 2, READS, Keys::First, hlen),
+    command("HSTRLEN", 3, READS, Keys::First, hstrlen),
+    command("HINCRBY", 4, WRITES, Keys::First, hincrby),
+    command("HINCRBYFLOAT", 4, WRITES, Keys::First, hincrbyfloat),
+];
+
+fn hget<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    Ok(Reply::optional(
+        db.keyspace
+            .read::<Hash>(args[0])?
+            .and_then(|hash| hash.get(args[1])),
+    ))
+}
+
+fn hset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    if args.len() % 2 == 0 {
+        let name = db.keyspace.command.to_ascii_lowercase();
+        return Err(Error::reply(format!(
+            "ERR wrong number of arguments for '{name}' command"
+        )));
+    }
+    let hash = db.keyspace.entry::<Hash>(args[0])?;
+    let mut added = 0;
+    for pair in args[1..].chunks_exact(2) {
+        match hash.get_mut(pair[0]) {
+            Some(value) => *value = pair[1].into(),
+            None => {
+                hash.insert(pair[0].into(), pair[1].into());
+                added += 1;
+            }
+        }
+    }
+    Ok(Reply::Integer(added))
+}
+
+fn hmset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    hset(db, args)?;
+    Ok(Reply::OK)
+}
+
+fn hsetnx<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let hash = db.keyspace.entry::<Hash>(args[0])?;
+    let new = !hash.contains_key(args[1]);
+    if new {
+        hash.insert(args[1].into(), args[2].into());
+    }
+    Ok(new.into())
+}
+
+fn hmget<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let hash = db.keyspace.read::<Hash>(args[0])?;
+    let value = |field: &&[u8]| Reply::optional(hash.and_then(|hash| hash.get(*field)));
+    Ok(Reply::Array(args[1..].iter().map(value).collect()))
+}
+
+fn hgetall<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let hash = db.keyspace.read::<Hash>(args[0])?;
+    Ok(Reply::bulks(
+        hash.into_iter()
+            .flatten()
+            .flat_map(|(field, value)| [field, value]),
+    ))
+}
+
+fn hdel<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    /// Up to here Redis keeps a hash in the order of insertion, and moving its entries is cheap.
+    const ORDERED: usize = 128;
+    let removed = db.keyspace.edit(args[0], |hash: &mut Hash| {
+        let remove = |field: &&&[u8]| {
+            let entry = if hash.len() <= ORDERED {
+                hash.shift_remove(**field)
+            } else {
+                hash.swap_remove(**field)
+            };
+            entry.is_some()
+        };
+        args[1..].iter().filter(remove).count()
+    })?;
+    Ok(Reply::count(removed.unwrap_or(0)))
+}
+
+fn hexists<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    Ok(db
+        .keyspace
+        .read::<Hash>(args[0])?
+        .is_some_and(|hash| hash.contains_key(args[1]))
+        .into())
+}
+
+fn hkeys<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    Ok(Reply::bulks(
+        db.keyspace
+            .read::<Hash>(args[0])?
+            .into_iter()
+            .flat_map(|hash| hash.keys()),
+    ))
+}
+
+fn hvals<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    Ok(Reply::bulks(
+        db.keyspace
+            .read::<Hash>(args[0])?
+            .into_iter()
+            .flat_map(|hash| hash.values()),
+    ))
+}
+
+fn hlen<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    Ok(Reply::count(
+        db.keyspace.read::<Hash>(args[0])?.map_or(0, |hash| hash.len()),
+    ))
+}
+
+fn hstrlen<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let value = db
+        .keyspace
+        .read::<Hash>(args[0])?
+        .and_then(|hash| hash.get(args[1]));
+    Ok(Reply::count(value.map_or(0, |value| value.len())))
+}
+
+fn hincrby<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let by = integer(args[2])?;
+    let current = match db
+        .keyspace
+        .read::<Hash>(args[0])?
+        .and_then(|hash| hash.get(args[1]))
+    {
+        Some(text) => integer(text).map_err(|_| Error::reply("ERR hash value is not an integer"))?,
+        None => 0,
+    };
+    let sum = current
+        .checked_add(by)
+        .ok_or_else(|| Error::reply("ERR increment or decrement would overflow"))?;
+    put(db, args, sum.to_string())?;
+    Ok(Reply::Integer(sum))
+}
+
+fn hincrbyfloat<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let by = double(args[2])?;
+    let current = match db
+        .keyspace
+        .read::<Hash>(args[0])?
+        .and_then(|hash| hash.get(args[1]))
+    {
+        Some(text) => double(text).map_err(|_| Error::reply("ERR hash value is not a float"))?,
+        None => 0.0,
+    };
+    let sum = current + by;
+    if !sum.is_finite() {
+        return Err(Error::reply("ERR increment would produce NaN or Infinity"));
+    }
+    let text = format_double(sum);
+    put(db, args, text.clone())?;
+    Ok(Reply::owned(text))
+}
+
+fn put(db: &mut Database, args: Args, value: String) -> Result<()> {
+    let hash = db.keyspace.entry::<Hash>(args[0])?;
+    hash.insert(args[1].into(), value.into_bytes().into_boxed_slice());
+    Ok(())
+}

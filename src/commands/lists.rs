@@ -1,0 +1,147 @@
+//! <https://redis.io/docs/latest/commands/?group=list>
+
+use super::numbers::{integer, range};
+use super::{Args, Command, Database, Keys, READS, WRITES, command};
+use crate::error::{Error, Result};
+use crate::reply::Reply;
+use crate::store::{Bytes, List};
+
+pub const COMMANDS: &[Command] = &[
+    command("LPUSH", -3, WRITES, Keys::First, |db, args| {
+        push(db, args, List::push_front)
+    }),
+    command("RPUSH", -3, WRITES, Keys::First, |db, args| {
+        push(db, args, List::push_back)
+    }),
+    command("LPOP", -2, WRITES, Keys::First, |db, args| {
+        pop(db, args, List::pop_front)
+    }),
+    command("RPOP", -2, WRITES, Keys::First, |db, args| {
+        pop(db, args, List::pop_back)
+    }),
+    command("LRANGE", 4, READS, Keys::First, lrange),
+    command("LLEN", 2, READS, Keys::First, llen),
+    command("LTRIM", 4, WRITES, Keys::First, ltrim),
+    command("LINDEX", 3, READS, Keys::First, lindex),
+    command("LSET", 4, WRITES, Keys::First, lset),
+    command("LREM", 4, WRITES, Keys::First, lrem),
+    command("RPOPLPUSH", 3, WRITES, Keys::FirstTwo, rpoplpush),
+];
+
+fn push<'a>(db: &'a mut Database, args: Args, push: fn(&mut List, Bytes)) -> Result<Reply<'a>> {
+    let list = db.keyspace.entry::<List>(args[0])?;
+    for &value in &args[1..] {
+        push(list, value.into());
+    }
+    Ok(Reply::count(list.len()))
+}
+
+fn pop<'a>(db: &'a mut Database, args: Args, pop: fn(&mut List) -> Option<Bytes>) -> Result<Reply<'a>> {
+    let Some(&count) = args.get(1) else {
+        let popped = db.keyspace.edit(args[0], pop)?.flatten();
+        return Ok(popped.map_or(Reply::Nil, Reply::owned));
+    };
+    if args.len() > 2 {
+        let name = db.keyspace.command.to_ascii_lowercase();
+        return Err(Error::reply(format!(
+            "ERR wrong number of arguments for '{name}' command"
+        )));
+    }
+    let count = integer(count)
+        .ok()
+        .and_then(|count| usize::try_from(count).ok())
+        .ok_or_else(|| Error::reply("ERR value is out of range, must be positive"))?;
+    let popped = db.keyspace.edit(args[0], |list: &mut List| {
+        (0..count.min(list.len()))
+            .filter_map(|_| pop(list))
+            .map(Reply::owned)
+            .collect()
+    })?;
+    Ok(popped.map_or(Reply::Nil, Reply::Array))
+}
+
+fn lrange<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let (start, stop) = (integer(args[1])?, integer(args[2])?);
+    Ok(match db.keyspace.read::<List>(args[0])? {
+        Some(list) => Reply::bulks(list.range(range(start, stop, list.len()))),
+        None => Reply::Array(Vec::new()),
+    })
+}
+
+fn llen<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    Ok(Reply::count(
+        db.keyspace.read::<List>(args[0])?.map_or(0, |list| list.len()),
+    ))
+}
+
+fn ltrim<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let (start, stop) = (integer(args[1])?, integer(args[2])?);
+    db.keyspace.edit(args[0], |list: &mut List| {
+        let kept = range(start, stop, list.len());
+        list.truncate(kept.end);
+        list.drain(..kept.start);
+    })?;
+    Ok(Reply::OK)
+}
+
+fn lindex<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let index = integer(args[1])?;
+    let list = db.keyspace.read::<List>(args[0])?;
+    Ok(Reply::optional(
+        list.and_then(|list| list.get(position(index, list.len())?)),
+    ))
+}
+
+fn lset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let index = integer(args[1])?;
+    let set = db.keyspace.edit(args[0], |list: &mut List| {
+        let slot = position(index, list.len()).and_then(|position| list.get_mut(position));
+        slot.map(|slot| *slot = args[2].into())
+    })?;
+    match set {
+        Some(Some(())) => Ok(Reply::OK),
+        Some(None) => Err(Error::reply("ERR index out of range")),
+        None => Err(Error::reply("ERR no such key")),
+    }
+}
+
+/// Removes the first `count` elements equal to a value; from the end if `count` is negative; all if it is 0.
+fn lrem<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let count = integer(args[1])?;
+    let most = if count == 0 {
+        usize::MAX
+    } else {
+        count.unsigned_abs() as usize
+    };
+    let removed = db.keyspace.edit(args[0], |list: &mut List| {
+        let equal = list.iter().filter(|value| ***value == *args[2]).count();
+        let removed = equal.min(most);
+        let skipped = if count < 0 { equal - removed } else { 0 };
+        let mut met = 0;
+        list.retain(|value| {
+            let is_met = **value == *args[2];
+            met += usize::from(is_met);
+            !(is_met && met > skipped && met <= skipped + removed)
+        });
+        removed
+    })?;
+    Ok(Reply::count(removed.unwrap_or(0)))
+}
+
+fn rpoplpush<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    db.keyspace.check::<List>(args[1])?;
+    let Some(value) = db.keyspace.edit(args[0], List::pop_back)?.flatten() else {
+        return Ok(Reply::Nil);
+    };
+    db.keyspace.entry::<List>(args[1])?.push_front(value.clone());
+    Ok(Reply::owned(value))
+}
+
+fn position(index: i64, length: usize) -> Option<usize> {
+    let index = if index < 0 {
+        index.checked_add(length as i64)?
+    } else {
+        index
+    };
+    usize::try_from(index).ok()
+}

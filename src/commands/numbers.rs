@@ -1,0 +1,114 @@
+//! Numbers and ranges, as Redis reads them from a command's words.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+/// Redis's integers: no sign but a minus, no leading zeros, no spaces.
+pub fn integer(word: &[u8]) -> Result<i64> {
+    let digits = word.strip_prefix(b"-").unwrap_or(word);
+    let canonical = match digits {
+        [b'0'] => digits.len() == word.len(),
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let text = std::str::from_utf8(word).ok().filter(|_| canonical);
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(Error::not_an_integer)
+}
+
+/// A finite or infinite number, never NaN.
+pub fn double(word: &[u8]) -> Result<f64> {
+    parse_double(word).ok_or_else(Error::not_a_float)
+}
+
+pub fn parse_double(word: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(word).ok()?;
+    let value: f64 = text.parse().ok()?;
+    let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
+    // A number too large or too small for a double is refused, not rounded to infinity or to zero.
+    let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
+    let overflows = value.is_infinite() && has_digits;
+    let underflows = value == 0.0 && mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
+    (!value.is_nan() && !overflows && !underflows).then_some(value)
+}
+
+/// Turns the start and stop of LRANGE and its like, negative ones counted from the end, into positions.
+pub fn range(start: i64, stop: i64, length: usize) -> Range<usize> {
+    let length = length as i64;
+    let from_end = |index: i64| {
+        if index < 0 {
+            index.saturating_add(length)
+        } else {
+            index
+        }
+    };
+    let start = from_end(start).clamp(0, length);
+    let end = from_end(stop).saturating_add(1).clamp(start, length);
+    start as usize..end as usize
+}
+
+/// Whether a word is this keyword, in any case.
+pub fn is(word: &[u8], keyword: &str) -> bool {
+    word.eq_ignore_ascii_case(keyword.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_canonical() {
+        for (word, value) in [
+            ("0", 0),
+            ("-1", -1),
+            ("10", 10),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+        ] {
+            assert_eq!(integer(word.as_bytes()), Ok(value));
+        }
+        for word in [
+            "",
+            "-",
+            "-0",
+            "01",
+            "+1",
+            " 1",
+            "1 ",
+            "1.0",
+            "1e3",
+            "0x1",
+            "9223372036854775808",
+            "\u{661}",
+        ] {
+            assert!(integer(word.as_bytes()).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn doubles_lose_nothing_in_silence() {
+        for (word, value) in [
+            ("1", 1.0),
+            ("-1.5e3", -1500.0),
+            ("inf", f64::INFINITY),
+            ("-Infinity", -f64::INFINITY),
+        ] {
+            assert_eq!(double(word.as_bytes()), Ok(value));
+        }
+        for word in ["", "nan", "-nan", "1e400", "1e-400", " 1", "1x", "e5"] {
+            assert!(double(word.as_bytes()).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_clamped() {
+        assert_eq!(range(0, -1, 5), 0..5);
+        assert_eq!(range(-2, -1, 5), 3..5);
+        assert_eq!(range(3, 1, 5), 3..3);
+        assert_eq!(range(-100, 100, 5), 0..5);
+        assert_eq!(range(7, 9, 5), 5..5);
+        assert_eq!(range(i64::MIN, i64::MAX, 5), 0..5);
+        assert_eq!(range(0, -1, 0), 0..0);
+    }
+}

@@ -1,0 +1,11 @@
+//! <https://redis.io/docs/latest/commands/?group=pubsub>. Subscribing is the addon's: it concerns a connection, not a command.
+
+use super::{Args, Command, Database, Keys, WRITES, command};
+use crate::error::Result;
+use crate::reply::Reply;
+
+pub const COMMANDS: &[Command] = &[command("PUBLISH", 3, WRITES, Keys::None, publish)];
+
+fn publish<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    Ok(Reply::count(db.channels.publish(args[0], args[1])))
+}

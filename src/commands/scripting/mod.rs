@@ -1,0 +1,3 @@
+use super::Command;
+pub struct Scripting;
+pub const COMMANDS: &[Command] = &[];

@@ -1,0 +1,198 @@
+//! The commands that name members by rank or by a range of scores.
+
+use std::ops::Range;
+
+use crate::commands::numbers::{integer, is, parse_double, range};
+use crate::commands::{Args, Database};
+use crate::error::{Error, Result};
+use crate::reply::{Reply, format_double};
+use crate::store::{Bound, SortedSet};
+
+/// What follows the two ends of a range.
+#[derive(Default)]
+struct Options {
+    with_scores: bool,
+    reverse: bool,
+    by_score: bool,
+    limit: Option<(i64, i64)>,
+}
+
+impl Options {
+    fn parse(words: Args) -> Result<Self> {
+        let mut options = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            if is(word, "WITHSCORES") {
+                options.with_scores = true;
+            } else if is(word, "REV") {
+                options.reverse = true;
+            } else if is(word, "BYSCORE") {
+                options.by_score = true;
+            } else if is(word, "LIMIT") {
+                let (Some(offset), Some(count)) = (words.next(), words.next()) else {
+                    return Err(Error::syntax());
+                };
+                options.limit = Some((integer(offset)?, integer(count)?));
+            } else {
+                return Err(Error::syntax());
+            }
+        }
+        Ok(options)
+    }
+}
+
+pub fn zrange<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let options = Options::parse(&args[3..])?;
+    if options.by_score {
+        return by_score(db, args, &options);
+    }
+    if options.limit.is_some() {
+        return Err(Error::reply(
+            "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+        ));
+    }
+    by_rank(db, args, &options)
+}
+
+pub fn zrevrange<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let options = Options::parse(&args[3..])?;
+    if options.by_score || options.reverse || options.limit.is_some() {
+        return Err(Error::syntax());
+    }
+    by_rank(
+        db,
+        args,
+        &Options {
+            reverse: true,
+            ..options
+        },
+    )
+}
+
+pub fn zrangebyscore<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let options = Options::parse(&args[3..])?;
+    if options.by_score || options.reverse {
+        return Err(Error::syntax());
+    }
+    by_score(db, args, &options)
+}
+
+pub fn zrevrangebyscore<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let options = Options::parse(&args[3..])?;
+    if options.by_score || options.reverse {
+        return Err(Error::syntax());
+    }
+    by_score(
+        db,
+        args,
+        &Options {
+            reverse: true,
+            ..options
+        },
+    )
+}
+
+pub fn zcount<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let (min, max) = bounds(args[1], args[2])?;
+    let set = db.keyspace.read::<SortedSet>(args[0])?;
+    Ok(Reply::count(set.map_or(0, |set| set.ranks(min, max).len())))
+}
+
+pub fn zremrangebyscore<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let (min, max) = bounds(args[1], args[2])?;
+    let removed = db.keyspace.edit(args[0], |set: &mut SortedSet| {
+        set.remove_range(set.ranks(min, max))
+    })?;
+    Ok(Reply::count(removed.unwrap_or(0)))
+}
+
+pub fn zremrangebyrank<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let (start, stop) = (integer(args[1])?, integer(args[2])?);
+    let removed = db.keyspace.edit(args[0], |set: &mut SortedSet| {
+        set.remove_range(range(start, stop, set.len()))
+    })?;
+    Ok(Reply::count(removed.unwrap_or(0)))
+}
+
+/// A score among members, where Redis shows it as text.
+pub fn score(score: f64) -> Reply<'static> {
+    Reply::owned(format_double(score))
+}
+
+fn by_rank<'a>(db: &'a mut Database, args: Args, options: &Options) -> Result<Reply<'a>> {
+    let (start, stop) = (integer(args[1])?, integer(args[2])?);
+    let Some(set) = db.keyspace.read::<SortedSet>(args[0])? else {
+        return Ok(Reply::Array(Vec::new()));
+    };
+    let ranks = range(start, stop, set.len());
+    let ranks = if options.reverse {
+        set.len() - ranks.end..set.len() - ranks.start
+    } else {
+        ranks
+    };
+    Ok(members(set, ranks, options))
+}
+
+fn by_score<'a>(db: &'a mut Database, args: Args, options: &Options) -> Result<Reply<'a>> {
+    let (min, max) = if options.reverse {
+        (args[2], args[1])
+    } else {
+        (args[1], args[2])
+    };
+    let (min, max) = bounds(min, max)?;
+    let Some(set) = db.keyspace.read::<SortedSet>(args[0])? else {
+        return Ok(Reply::Array(Vec::new()));
+    };
+    let ranks = set.ranks(min, max);
+    Ok(members(set, limited(ranks, options), options))
+}
+
+/// LIMIT: an offset below 0 gives nothing, a count below 0 all the rest.
+fn limited(ranks: Range<usize>, options: &Options) -> Range<usize> {
+    let Some((offset, count)) = options.limit else {
+        return ranks;
+    };
+    let Ok(offset) = usize::try_from(offset) else {
+        return 0..0;
+    };
+    let offset = offset.min(ranks.len());
+    let count = usize::try_from(count)
+        .unwrap_or(usize::MAX)
+        .min(ranks.len() - offset);
+    if options.reverse {
+        let end = ranks.end - offset;
+        return end - count..end;
+    }
+    let start = ranks.start + offset;
+    start..start + count
+}
+
+fn members<'a>(set: &'a SortedSet, ranks: Range<usize>, options: &Options) -> Reply<'a> {
+    let items = set.range(ranks);
+    if options.reverse {
+        listed(items.rev(), options)
+    } else {
+        listed(items, options)
+    }
+}
+
+fn listed<'a>(items: impl Iterator<Item = (&'a [u8], f64)>, options: &Options) -> Reply<'a> {
+    let mut replies = Vec::with_capacity(items.size_hint().0);
+    for (member, member_score) in items {
+        replies.push(Reply::bulk(member));
+        if options.with_scores {
+            replies.push(score(member_score));
+        }
+    }
+    Reply::Array(replies)
+}
+
+fn bounds(min: &[u8], max: &[u8]) -> Result<(Bound, Bound)> {
+    let bound = |word: &[u8]| {
+        let (word, exclusive) = word.strip_prefix(b"(").map_or((word, false), |word| (word, true));
+        parse_double(word).map(|score| Bound { score, exclusive })
+    };
+    bound(min)
+        .zip(bound(max))
+        .ok_or_else(|| Error::reply("ERR min or max is not a float"))
+}

@@ -1,0 +1,15 @@
+//! `covara-kv`: a Redis-like key-value store for Node.js.
+//!
+//! Arrows go downward only: `addon` → `commands` → `store`.
+//!
+//! - [`addon`]: the boundary to Node: JavaScript's values in, replies out. The only place with N-API types, and with `unsafe`.
+//! - [`commands`]: the table of commands, and the short function of each; MULTI and Lua scripts run through the same table.
+//! - [`store`]: the memory engine: keys with their values, deadlines and channels.
+//! - [`reply`], [`error`]: what a command answers.
+
+#[cfg(not(test))]
+pub mod addon;
+pub mod commands;
+pub mod error;
+pub mod reply;
+pub mod store;

@@ -1,0 +1,208 @@
+//! Pub/sub between the stores that share a keyspace, in one thread or in several.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use super::glob;
+
+/// Past these a subscriber that does not take its messages loses the newest, and is told how many.
+const MAX_MESSAGES: usize = 100_000;
+const MAX_BYTES: usize = 64 << 20;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The pattern it came by, or none for a subscription of the channel itself.
+    pub pattern: Option<Arc<[u8]>>,
+    pub channel: Arc<[u8]>,
+    pub payload: Arc<[u8]>,
+}
+
+/// The messages of one subscriber that it has not yet taken, in the order of their publication.
+pub struct Inbox {
+    id: usize,
+    /// Set by an owner that went away without the lock that unsubscribing takes: a garbage collector's callback must not wait.
+    closed: AtomicBool,
+    queue: Mutex<Queue>,
+    /// Called when a message has come in, on the publisher's thread.
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    dropped: usize,
+}
+
+impl Inbox {
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self {
+            id,
+            closed: AtomicBool::new(false),
+            queue: Mutex::default(),
+            wake: Box::new(wake),
+        })
+    }
+
+    /// All that has come in, and how many messages were dropped for want of room since the last time.
+    pub fn take(&self) -> (VecDeque<Message>, usize) {
+        let Queue {
+            messages, dropped, ..
+        } = std::mem::take(&mut *self.queue.lock());
+        (messages, dropped)
+    }
+
+    /// From now on nothing is delivered; `Channels::remove` takes the subscriptions away.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    fn push(&self, message: Message) {
+        {
+            let mut queue = self.queue.lock();
+            let size = message.payload.len() + message.channel.len();
+            if queue.messages.len() == MAX_MESSAGES || queue.bytes + size > MAX_BYTES {
+                queue.dropped += 1;
+            } else {
+                queue.bytes += size;
+                queue.messages.push_back(message);
+            }
+        }
+        (self.wake)();
+    }
+}
+
+type Subscribers = Vec<Arc<Inbox>>;
+
+#[derive(Default)]
+pub struct Channels {
+    channels: HashMap<Arc<[u8]>, Subscribers, RandomState>,
+    patterns: HashMap<Arc<[u8]>, Subscribers, RandomState>,
+}
+
+impl Channels {
+    pub fn subscribe(&mut self, channel: &[u8], inbox: &Arc<Inbox>) {
+        join(&mut self.channels, channel, inbox);
+    }
+
+    pub fn psubscribe(&mut self, pattern: &[u8], inbox: &Arc<Inbox>) {
+        join(&mut self.patterns, pattern, inbox);
+    }
+
+    pub fn unsubscribe(&mut self, channel: &[u8], inbox: &Inbox) {
+        leave(&mut self.channels, channel, inbox);
+    }
+
+    pub fn punsubscribe(&mut self, pattern: &[u8], inbox: &Inbox) {
+        leave(&mut self.patterns, pattern, inbox);
+    }
+
+    /// Ends every subscription of a subscriber, and of those that have closed in the meantime.
+    pub fn remove(&mut self, inbox: &Inbox) {
+        for subscriptions in [&mut self.channels, &mut self.patterns] {
+            subscriptions.retain(|_, subscribers| {
+                subscribers.retain(|other| other.id != inbox.id && !other.is_closed());
+                !subscribers.is_empty()
+            });
+        }
+    }
+
+    /// Hands a message to all who listen, and gives their number. As in Redis, a subscriber whose pattern matches too counts,
+    /// and hears the message, twice.
+    pub fn publish(&self, channel: &[u8], payload: &[u8]) -> usize {
+        let direct = self
+            .channels
+            .get(channel)
+            .into_iter()
+            .flatten()
+            .map(|inbox| (None, inbox));
+        let matching = self
+            .patterns
+            .iter()
+            .filter(|(pattern, _)| glob::matches(pattern, channel));
+        let by_pattern =
+            matching.flat_map(|(pattern, inboxes)| inboxes.iter().map(move |inbox| (Some(pattern), inbox)));
+        let mut shared: Option<(Arc<[u8]>, Arc<[u8]>)> = None;
+        let mut receivers = 0;
+        for (pattern, inbox) in direct.chain(by_pattern).filter(|(_, inbox)| !inbox.is_closed()) {
+            let (channel, payload) = shared
+                .get_or_insert_with(|| (channel.into(), payload.into()))
+                .clone();
+            inbox.push(Message {
+                pattern: pattern.cloned(),
+                channel,
+                payload,
+            });
+            receivers += 1;
+        }
+        receivers
+    }
+}
+
+fn join(subscriptions: &mut HashMap<Arc<[u8]>, Subscribers, RandomState>, name: &[u8], inbox: &Arc<Inbox>) {
+    let subscribers = subscriptions.entry(name.into()).or_default();
+    if subscribers.iter().all(|other| other.id != inbox.id) {
+        subscribers.push(inbox.clone());
+    }
+}
+
+fn leave(subscriptions: &mut HashMap<Arc<[u8]>, Subscribers, RandomState>, name: &[u8], inbox: &Inbox) {
+    if let Some(subscribers) = subscriptions.get_mut(name) {
+        subscribers.retain(|other| other.id != inbox.id);
+        if subscribers.is_empty() {
+            subscriptions.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_delivers_as_redis_does() {
+        let mut channels = Channels::default();
+        let (a, b) = (Inbox::new(|| ()), Inbox::new(|| ()));
+        channels.subscribe(b"news", &a);
+        channels.subscribe(b"news", &a);
+        channels.psubscribe(b"n*", &a);
+        channels.subscribe(b"news", &b);
+        assert_eq!(channels.publish(b"news", b"hello"), 3);
+        assert_eq!(channels.publish(b"other", b"hello"), 0);
+        let (messages, _) = a.take();
+        let patterns: Vec<_> = messages
+            .iter()
+            .map(|message| message.pattern.as_deref())
+            .collect();
+        assert_eq!(patterns, [None, Some(&b"n*"[..])]);
+        channels.remove(&a);
+        assert_eq!(channels.publish(b"news", b"hello"), 1);
+        channels.unsubscribe(b"news", &b);
+        assert!(channels.channels.is_empty() && channels.patterns.is_empty());
+    }
+
+    #[test]
+    fn a_subscriber_that_does_not_listen_is_told_what_it_lost() {
+        let mut channels = Channels::default();
+        let inbox = Inbox::new(|| ());
+        channels.subscribe(b"c", &inbox);
+        for _ in 0..MAX_MESSAGES + 7 {
+            channels.publish(b"c", b"x");
+        }
+        let (messages, dropped) = inbox.take();
+        assert_eq!((messages.len(), dropped), (MAX_MESSAGES, 7));
+        channels.publish(b"c", b"y");
+        assert_eq!(inbox.take().1, 0);
+    }
+}

@@ -1,0 +1,367 @@
+//! All keys of one store, with their values and deadlines.
+
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::expiry::Expiry;
+use super::slab::{Slab, SlotId};
+use super::value::{Bytes, Kind, Value};
+use crate::error::{Error, Result};
+
+/// What happens to a command that meets a key of another type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// It is refused, as by Redis.
+    Strict,
+    /// It reads the key as empty, and replaces it when it writes.
+    Lenient,
+}
+
+struct Entry {
+    key: Bytes,
+    value: Value,
+    /// Milliseconds since the epoch.
+    deadline: Option<NonZeroU64>,
+    hash: u32,
+}
+
+/// Where an entry lies. The hash is kept beside the slot so that growing the table touches no entry.
+struct Place {
+    hash: u32,
+    slot: SlotId,
+}
+
+impl Place {
+    /// hashbrown takes its bucket from the low bits of a hash and its tag from the high ones: both need all 32 of ours.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+}
+
+pub struct Keyspace {
+    entries: Slab<Entry>,
+    places: HashTable<Place>,
+    expiry: Expiry,
+    hasher: RandomState,
+    policy: Policy,
+    /// The name of the command that runs, for the warning about a key of another type.
+    pub command: &'static str,
+    /// The commands that have met a key of another type under the lenient policy: each is told of once.
+    mismatched: HashSet<&'static str>,
+    untold: Vec<&'static str>,
+    /// The time of this turn once it was asked for: a MULTI or a script sees time stand still, as in Redis.
+    now: Option<u64>,
+}
+
+impl Keyspace {
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            entries: Slab::new(),
+            places: HashTable::new(),
+            expiry: Expiry::default(),
+            hasher: RandomState::default(),
+            policy,
+            command: "",
+            mismatched: HashSet::new(),
+            untold: Vec::new(),
+            now: None,
+        }
+    }
+
+    /// Lets time go on. Called whenever the store has been locked.
+    pub fn begin_turn(&mut self) {
+        self.now = None;
+    }
+
+    /// Milliseconds since the epoch.
+    pub fn now(&mut self) -> u64 {
+        *self.now.get_or_insert_with(|| {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or(Duration::ZERO)
+                .as_millis() as u64
+        })
+    }
+
+    /// The commands that have met a key of another type for the first time under the lenient policy.
+    pub fn take_mismatches(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.untold)
+    }
+
+    /// The keys, those included that have expired and were not yet swept.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn clear(&mut self) {
+        self.entries = Slab::new();
+        self.places = HashTable::new();
+        self.expiry = Expiry::default();
+    }
+
+    pub fn value(&mut self, key: &[u8]) -> Option<&Value> {
+        let slot = self.find(key)?;
+        self.entries.get(slot).map(|entry| &entry.value)
+    }
+
+    /// The value of a key, if it is there and of this type.
+    pub fn read<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>> {
+        let Some(slot) = self.find(key) else {
+            return Ok(None);
+        };
+        if self.is::<T>(slot) {
+            return Ok(self.entries.get(slot).and_then(|entry| T::read(&entry.value)));
+        }
+        self.mismatch()?;
+        Ok(None)
+    }
+
+    /// Changes the value of a key if it is there and of this type. A collection that is empty afterwards is removed.
+    pub fn edit<T: Kind, R>(&mut self, key: &[u8], change: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
+        let Some(slot) = self.find(key) else {
+            return Ok(None);
+        };
+        let Some(value) = self
+            .entries
+            .get_mut(slot)
+            .and_then(|entry| T::write(&mut entry.value))
+        else {
+            self.mismatch()?;
+            return Ok(None);
+        };
+        let result = change(value);
+        if value.vanishes() {
+            self.remove_slot(slot);
+        }
+        Ok(Some(result))
+    }
+
+    /// The value of a key, made where there was none. The caller puts a member into it: an empty collection must not stay.
+    pub fn entry<T: Kind>(&mut self, key: &[u8]) -> Result<&mut T> {
+        let slot = match self.find(key) {
+            Some(slot) if self.is::<T>(slot) => slot,
+            Some(slot) => {
+                self.mismatch()?;
+                self.replace_slot(slot, T::empty(), None);
+                slot
+            }
+            None => self.insert(key, T::empty(), None),
+        };
+        let entry = self
+            .entries
+            .get_mut(slot)
+            .expect("a slot that was just found is in use");
+        Ok(T::write(&mut entry.value).expect("the type was just checked or made"))
+    }
+
+    /// Refuses, or notes, a key of another type, for commands that look before they write.
+    pub fn check<T: Kind>(&mut self, key: &[u8]) -> Result<()> {
+        self.read::<T>(key).map(|_| ())
+    }
+
+    /// Puts a value in place of what is there. `deadline` is in milliseconds since the epoch.
+    pub fn set(&mut self, key: &[u8], value: Value, deadline: Option<u64>) {
+        match self.find(key) {
+            Some(slot) => self.replace_slot(slot, value, deadline),
+            None => {
+                self.insert(key, value, deadline);
+            }
+        }
+    }
+
+    /// Puts a new text in place of a string's, in the same memory where it fits, and leaves its deadline.
+    pub fn overwrite(&mut self, key: &[u8], text: &[u8]) -> Result<()> {
+        let string = self.entry::<Bytes>(key)?;
+        if string.len() == text.len() {
+            string.copy_from_slice(text);
+        } else {
+            *string = text.into();
+        }
+        Ok(())
+    }
+
+    pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
+        let slot = self.find(key)?;
+        self.remove_slot(slot)
+    }
+
+    pub fn contains(&mut self, key: &[u8]) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// The deadline of a key, if it is there: `Some(None)` for one that never expires.
+    pub fn deadline(&mut self, key: &[u8]) -> Option<Option<u64>> {
+        let slot = self.find(key)?;
+        self.entries
+            .get(slot)
+            .map(|entry| entry.deadline.map(NonZeroU64::get))
+    }
+
+    /// Gives a key a deadline, or takes it away. A deadline that has passed removes the key. False if it is not there.
+    pub fn set_deadline(&mut self, key: &[u8], deadline: Option<u64>) -> bool {
+        let Some(slot) = self.find(key) else { return false };
+        if deadline.is_some_and(|deadline| deadline <= self.now()) {
+            self.remove_slot(slot);
+        } else {
+            self.schedule(slot, deadline);
+        }
+        true
+    }
+
+    /// The keys for which `keep` is true.
+    pub fn keys(&mut self, keep: impl Fn(&[u8]) -> bool) -> Vec<&[u8]> {
+        let now = self.now();
+        let live = self.entries.iter_from(0).filter(|(_, entry)| !entry.is_due(now));
+        live.map(|(_, entry)| &*entry.key)
+            .filter(|key| keep(key))
+            .collect()
+    }
+
+    /// One page of SCAN: the next cursor (0 at the end) and the keys and values from about `count` slots on.
+    ///
+    /// The cursor is a slot number, and entries do not move: what stays from start to end is seen, once.
+    pub fn scan(&mut self, cursor: u64, count: u64) -> (u64, Vec<(&[u8], &Value)>) {
+        let now = self.now();
+        let mut found = Vec::new();
+        let mut seen = 0;
+        let mut at = SlotId::try_from(cursor).unwrap_or(SlotId::MAX);
+        while let Some((start, end)) = self.entries.run_from(at) {
+            for slot in start..end {
+                if seen == count {
+                    return (u64::from(slot), found);
+                }
+                seen += 1;
+                if let Some(entry) = self.entries.get(slot).filter(|entry| !entry.is_due(now)) {
+                    found.push((&*entry.key, &entry.value));
+                }
+            }
+            at = end;
+        }
+        (0, found)
+    }
+
+    /// Removes keys that are due until `budget` is used up. True if more are due.
+    pub fn sweep(&mut self, budget: Duration) -> bool {
+        // Reading the clock costs about as much as removing a small key.
+        const BETWEEN_LOOKS: usize = 16;
+        self.begin_turn();
+        let now = self.now();
+        let started = Instant::now();
+        let mut removed = 0;
+        while let Some(slot) = self.expiry.due(now) {
+            self.remove_slot(slot);
+            removed += 1;
+            if removed % BETWEEN_LOOKS == 0 && started.elapsed() >= budget {
+                return self.expiry.due(now).is_some();
+            }
+        }
+        false
+    }
+
+    fn find(&mut self, key: &[u8]) -> Option<SlotId> {
+        let hash = self.hash(key);
+        let entries = &self.entries;
+        let same = |place: &Place| {
+            place.hash == hash && entries.get(place.slot).is_some_and(|entry| *entry.key == *key)
+        };
+        let slot = self.places.find(Place::spread(hash), same)?.slot;
+        let deadline = entries.get(slot).and_then(|entry| entry.deadline);
+        if deadline.is_some_and(|deadline| deadline.get() <= self.now()) {
+            self.remove_slot(slot);
+            return None;
+        }
+        Some(slot)
+    }
+
+    fn insert(&mut self, key: &[u8], value: Value, deadline: Option<u64>) -> SlotId {
+        let hash = self.hash(key);
+        let slot = self.entries.insert(Entry {
+            key: key.into(),
+            value,
+            deadline: None,
+            hash,
+        });
+        self.places
+            .insert_unique(Place::spread(hash), Place { hash, slot }, |place| {
+                Place::spread(place.hash)
+            });
+        self.schedule(slot, deadline);
+        slot
+    }
+
+    fn replace_slot(&mut self, slot: SlotId, value: Value, deadline: Option<u64>) {
+        if let Some(entry) = self.entries.get_mut(slot) {
+            entry.value = value;
+        }
+        self.schedule(slot, deadline);
+    }
+
+    fn remove_slot(&mut self, slot: SlotId) -> Option<Value> {
+        self.schedule(slot, None);
+        let entry = self.entries.remove(slot)?;
+        if let Ok(place) = self
+            .places
+            .find_entry(Place::spread(entry.hash), |place| place.slot == slot)
+        {
+            place.remove();
+        }
+        self.give_back();
+        Some(entry.value)
+    }
+
+    /// After a million keys have gone, the table must not keep room for them; while it is in steady use it must not be rebuilt.
+    fn give_back(&mut self) {
+        const SMALL: usize = 4096;
+        if self.places.capacity() > SMALL && self.places.is_empty() {
+            self.places = HashTable::new();
+        }
+    }
+
+    fn schedule(&mut self, slot: SlotId, deadline: Option<u64>) {
+        let Some(entry) = self.entries.get_mut(slot) else {
+            return;
+        };
+        let deadline = deadline.map(|deadline| NonZeroU64::new(deadline).unwrap_or(NonZeroU64::MIN));
+        if entry.deadline == deadline {
+            return;
+        }
+        if let Some(old) = entry.deadline {
+            self.expiry.remove(old.get(), slot);
+        }
+        if let Some(new) = deadline {
+            self.expiry.add(new.get(), slot);
+        }
+        entry.deadline = deadline;
+    }
+
+    fn is<T: Kind>(&self, slot: SlotId) -> bool {
+        self.entries
+            .get(slot)
+            .is_some_and(|entry| T::read(&entry.value).is_some())
+    }
+
+    fn mismatch(&mut self) -> Result<()> {
+        if self.policy == Policy::Strict {
+            return Err(Error::wrong_type());
+        }
+        if self.mismatched.insert(self.command) {
+            self.untold.push(self.command);
+        }
+        Ok(())
+    }
+
+    fn hash(&self, key: &[u8]) -> u32 {
+        self.hasher.hash_one(key) as u32
+    }
+}
+
+impl Entry {
+    fn is_due(&self, now: u64) -> bool {
+        self.deadline.is_some_and(|deadline| deadline.get() <= now)
+    }
+}
