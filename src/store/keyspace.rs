@@ -1,14 +1,12 @@
 //! All keys of one store, with their values and deadlines.
 
 use std::collections::HashSet;
-use std::hash::BuildHasher;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
-
 use super::expiry::Expiry;
+use super::index::{Index, Keyed};
+use super::key::Key;
 use super::slab::{Slab, SlotId};
 use super::value::{Bytes, Kind, Value};
 use crate::error::{Error, Result};
@@ -23,31 +21,16 @@ pub enum Policy {
 }
 
 struct Entry {
-    key: Bytes,
+    key: Key,
     value: Value,
     /// Milliseconds since the epoch.
     deadline: Option<NonZeroU64>,
-    hash: u32,
-}
-
-/// Where an entry lies. The hash is kept beside the slot so that growing the table touches no entry.
-struct Place {
-    hash: u32,
-    slot: SlotId,
-}
-
-impl Place {
-    /// hashbrown takes its bucket from the low bits of a hash and its tag from the high ones: both need all 32 of ours.
-    fn spread(hash: u32) -> u64 {
-        u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-    }
 }
 
 pub struct Keyspace {
     entries: Slab<Entry>,
-    places: HashTable<Place>,
+    index: Index,
     expiry: Expiry,
-    hasher: RandomState,
     policy: Policy,
     /// The name of the command that runs, for the warning about a key of another type.
     pub command: &'static str,
@@ -62,9 +45,8 @@ impl Keyspace {
     pub fn new(policy: Policy) -> Self {
         Self {
             entries: Slab::new(),
-            places: HashTable::new(),
+            index: Index::default(),
             expiry: Expiry::default(),
-            hasher: RandomState::default(),
             policy,
             command: "",
             mismatched: HashSet::new(),
@@ -100,7 +82,7 @@ impl Keyspace {
 
     pub fn clear(&mut self) {
         self.entries = Slab::new();
-        self.places = HashTable::new();
+        self.index = Index::default();
         self.expiry = Expiry::default();
     }
 
@@ -264,13 +246,8 @@ impl Keyspace {
     }
 
     fn find(&mut self, key: &[u8]) -> Option<SlotId> {
-        let hash = self.hash(key);
-        let entries = &self.entries;
-        let same = |place: &Place| {
-            place.hash == hash && entries.get(place.slot).is_some_and(|entry| *entry.key == *key)
-        };
-        let slot = self.places.find(Place::spread(hash), same)?.slot;
-        let deadline = entries.get(slot).and_then(|entry| entry.deadline);
+        let slot = self.index.find(key, &self.entries)?;
+        let deadline = self.entries.get(slot).and_then(|entry| entry.deadline);
         if deadline.is_some_and(|deadline| deadline.get() <= self.now()) {
             self.remove_slot(slot);
             return None;
@@ -279,17 +256,12 @@ impl Keyspace {
     }
 
     fn insert(&mut self, key: &[u8], value: Value, deadline: Option<u64>) -> SlotId {
-        let hash = self.hash(key);
         let slot = self.entries.insert(Entry {
             key: key.into(),
             value,
             deadline: None,
-            hash,
         });
-        self.places
-            .insert_unique(Place::spread(hash), Place { hash, slot }, |place| {
-                Place::spread(place.hash)
-            });
+        self.index.insert(key, slot, &self.entries);
         self.schedule(slot, deadline);
         slot
     }
@@ -304,22 +276,8 @@ impl Keyspace {
     fn remove_slot(&mut self, slot: SlotId) -> Option<Value> {
         self.schedule(slot, None);
         let entry = self.entries.remove(slot)?;
-        if let Ok(place) = self
-            .places
-            .find_entry(Place::spread(entry.hash), |place| place.slot == slot)
-        {
-            place.remove();
-        }
-        self.give_back();
+        self.index.remove(&entry.key, slot);
         Some(entry.value)
-    }
-
-    /// After a million keys have gone, the table must not keep room for them; while it is in steady use it must not be rebuilt.
-    fn give_back(&mut self) {
-        const SMALL: usize = 4096;
-        if self.places.capacity() > SMALL && self.places.is_empty() {
-            self.places = HashTable::new();
-        }
     }
 
     fn schedule(&mut self, slot: SlotId, deadline: Option<u64>) {
@@ -354,9 +312,11 @@ impl Keyspace {
         }
         Ok(())
     }
+}
 
-    fn hash(&self, key: &[u8]) -> u32 {
-        self.hasher.hash_one(key) as u32
+impl Keyed for Entry {
+    fn key(&self) -> &[u8] {
+        &self.key
     }
 }
 

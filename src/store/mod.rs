@@ -3,6 +3,8 @@
 mod channels;
 mod expiry;
 pub mod glob;
+mod index;
+mod key;
 mod keyspace;
 mod slab;
 mod sorted_set;

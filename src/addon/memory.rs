@@ -1,0 +1,316 @@
+//! One handle to a memory store: what a `MemoryKVStore` of TypeScript holds.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use napi::bindgen_prelude::{FnArgs, Function, FunctionRef, Unknown};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Status};
+use napi_derive::napi;
+use parking_lot::Mutex;
+
+use super::arguments::{self, Arguments};
+use super::raw::{Callable, Scope, Value, guarded};
+use super::reply;
+use super::stores::Store;
+use crate::commands::{Command, Database};
+use crate::error::{Error, Result};
+use crate::store::{Channels, Inbox, Policy};
+
+#[napi(object)]
+pub struct MemoryStoreOptions {
+    pub prefix: Option<String>,
+    pub strict: bool,
+    pub shared: Option<String>,
+}
+
+#[napi(object)]
+pub struct Messages {
+    /// Triples: the pattern or null, the channel, the message.
+    pub messages: Vec<Option<String>>,
+    /// How many did not fit in the meantime.
+    pub dropped: u32,
+}
+
+type Waker = ThreadsafeFunction<(), (), (), Status, false>;
+
+/// What the class and its raw function share. A handle belongs to one thread; its store may belong to many.
+struct Handle {
+    /// None once it is closed: a shared store goes with the last handle that holds it.
+    store: RefCell<Option<Arc<Store>>>,
+    prefix: Option<Vec<u8>>,
+    inbox: Arc<Inbox>,
+    subscriptions: Cell<usize>,
+    /// There while something is subscribed. It keeps the thread alive, as a connection to Redis would.
+    waker: Arc<Mutex<Option<Waker>>>,
+    on_wrong_type: FunctionRef<FnArgs<(String,)>, ()>,
+}
+
+impl Handle {
+    fn new(
+        store: Arc<Store>,
+        prefix: Option<String>,
+        on_wrong_type: FunctionRef<FnArgs<(String,)>, ()>,
+    ) -> Self {
+        let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
+        let (owner, to_wake) = (thread::current().id(), waker.clone());
+        let inbox = Inbox::new(move || {
+            // The publishing thread itself hands over what is for its own stores before its call returns.
+            if thread::current().id() != owner
+                && let Some(waker) = &*to_wake.lock()
+            {
+                waker.call((), ThreadsafeFunctionCallMode::NonBlocking);
+            }
+        });
+        Self {
+            store: RefCell::new(Some(store)),
+            prefix: prefix.map(String::into_bytes),
+            inbox,
+            subscriptions: Cell::new(0),
+            waker,
+            on_wrong_type,
+        }
+    }
+
+    /// Runs `work` under the store's lock.
+    fn locked<R>(&self, work: impl FnOnce(&mut Database) -> Result<R>) -> Result<R> {
+        let store = self.store.borrow();
+        let store = store
+            .as_ref()
+            .ok_or_else(|| Error::ours("CLOSED", "this store was disconnected"))?;
+        let mut database = store.database.lock();
+        database.keyspace.begin_turn();
+        work(&mut database)
+    }
+
+    fn warn(&self, scope: Scope, commands: Vec<&'static str>) {
+        for command in commands {
+            let env = scope.env();
+            let told = self
+                .on_wrong_type
+                .borrow_back(&env)
+                .and_then(|warn| warn.call((command.to_owned(),).into()));
+            // A warning that cannot be given must not fail the command that did its work.
+            drop(told);
+        }
+    }
+
+    fn execute<'scope>(
+        &self,
+        scope: Scope<'scope>,
+        command: &Command,
+        words: &[&[u8]],
+    ) -> Result<Value<'scope>> {
+        let (outcome, mismatches) = self.locked(|database| {
+            // The reply becomes a JavaScript value while the store is locked, so that nothing is copied in between. No
+            // JavaScript runs meanwhile, and a finalizer that does never waits for this lock (see `drop`).
+            let reply = database
+                .execute(command, words)
+                .and_then(|reply| reply::to_value(scope, &reply));
+            Ok((reply, database.keyspace.take_mismatches()))
+        })?;
+        self.warn(scope, mismatches);
+        outcome
+    }
+
+    fn execute_all<'scope>(&self, scope: Scope<'scope>, commands: Value<'scope>) -> Result<Value<'scope>> {
+        let mut arguments = Arguments::default();
+        let not_a_list = || Error::ours("INVALID_ARGUMENT", "a transaction must be an array of arrays");
+        let mut queue = Vec::new();
+        for words in scope.elements(commands).ok_or_else(not_a_list)? {
+            let mut words = scope.elements(words?).ok_or_else(not_a_list)?;
+            let command = arguments::command(scope, words.next().transpose()?.as_ref())?;
+            queue.push((
+                command,
+                arguments.read(scope, command, self.prefix.as_deref(), words)?,
+            ));
+        }
+        let (outcome, mismatches) = self.locked(|database| {
+            let replies = queue.into_iter().map(|(command, places)| {
+                let reply = database.execute(command, &arguments.words(places));
+                reply.map_or_else(
+                    |error| scope.error(&error),
+                    |reply| reply::to_value(scope, &reply),
+                )
+            });
+            let replies = scope.array(replies);
+            Ok((replies, database.keyspace.take_mismatches()))
+        })?;
+        self.warn(scope, mismatches);
+        outcome
+    }
+
+    fn close(&self) {
+        self.waker.lock().take();
+        self.inbox.close();
+        let Some(store) = self.store.take() else { return };
+        store.database.lock().channels.remove(&self.inbox);
+    }
+}
+
+impl Callable for Handle {
+    /// `(command's number, ...words)`, or `(command's number, [words])` for a list that would overflow JavaScript's stack.
+    fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
+        let command = arguments::command(scope, values.first())?;
+        let mut arguments = Arguments::default();
+        let prefix = self.prefix.as_deref();
+        let list = match values {
+            [_, only] if command.arity < 0 => scope.elements(*only),
+            _ => None,
+        };
+        let places = match list {
+            Some(words) => arguments.read(scope, command, prefix, words)?,
+            None => arguments.read(scope, command, prefix, values.iter().skip(1).copied().map(Ok))?,
+        };
+        self.execute(scope, command, &arguments.words(places))
+    }
+}
+
+impl Drop for Handle {
+    /// May run while the garbage collector works for a command of this very store: so it must not wait for the lock.
+    fn drop(&mut self) {
+        self.inbox.close();
+        if let Some(store) = self.store.get_mut()
+            && let Some(mut database) = store.database.try_lock()
+        {
+            database.channels.remove(&self.inbox);
+        }
+    }
+}
+
+#[napi]
+pub struct MemoryStore {
+    handle: Rc<Handle>,
+    on_messages: FunctionRef<(), ()>,
+}
+
+#[napi]
+impl MemoryStore {
+    #[napi(constructor)]
+    pub fn new(
+        options: MemoryStoreOptions,
+        on_wrong_type: Function<FnArgs<(String,)>, ()>,
+        on_messages: Function<(), ()>,
+    ) -> napi::Result<Self, String> {
+        let policy = if options.strict {
+            Policy::Strict
+        } else {
+            Policy::Lenient
+        };
+        let store = Store::open(options.shared, policy).map_err(to_napi)?;
+        let on_wrong_type = on_wrong_type.create_ref().map_err(from_status)?;
+        let handle = Rc::new(Handle::new(store, options.prefix, on_wrong_type));
+        Ok(Self {
+            handle,
+            on_messages: on_messages.create_ref().map_err(from_status)?,
+        })
+    }
+
+    /// The function that runs a command: `(command's number, ...words)`.
+    #[napi(ts_return_type = "(command: number, ...words: unknown[]) => unknown")]
+    pub fn runner<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
+        let scope = Scope::of(env);
+        Ok(scope.export(guarded(scope, || scope.function(self.handle.clone()))))
+    }
+
+    /// Runs commands, each `[number, ...words]`, with nothing in between. What a command fails with is its result.
+    #[napi(ts_return_type = "unknown[]")]
+    pub fn exec<'env>(&self, env: &'env Env, commands: Unknown<'env>) -> napi::Result<Unknown<'env>> {
+        let scope = Scope::of(env);
+        Ok(scope.export(guarded(scope, || {
+            self.handle.execute_all(scope, scope.import(&commands))
+        })))
+    }
+
+    #[napi]
+    pub fn subscribe(&self, env: &Env, channel: String) -> napi::Result<(), String> {
+        self.join(env, |channels, inbox| {
+            channels.subscribe(channel.as_bytes(), inbox)
+        })
+    }
+
+    #[napi]
+    pub fn psubscribe(&self, env: &Env, pattern: String) -> napi::Result<(), String> {
+        self.join(env, |channels, inbox| {
+            channels.psubscribe(pattern.as_bytes(), inbox)
+        })
+    }
+
+    #[napi]
+    pub fn unsubscribe(&self, channel: String) -> napi::Result<(), String> {
+        self.leave(|channels, inbox| channels.unsubscribe(channel.as_bytes(), inbox))
+    }
+
+    #[napi]
+    pub fn punsubscribe(&self, pattern: String) -> napi::Result<(), String> {
+        self.leave(|channels, inbox| channels.punsubscribe(pattern.as_bytes(), inbox))
+    }
+
+    /// The messages that came in since the last call.
+    #[napi]
+    pub fn take_messages(&self) -> Messages {
+        let (taken, dropped) = self.handle.inbox.take();
+        let text = |bytes: &[u8]| Some(String::from_utf8_lossy(bytes).into_owned());
+        let triple = |message: crate::store::Message| {
+            [
+                message.pattern.as_deref().and_then(text),
+                text(&message.channel),
+                text(&message.payload),
+            ]
+        };
+        Messages {
+            messages: taken.into_iter().flat_map(triple).collect(),
+            dropped: dropped.try_into().unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Leaves the store. It goes, with all it holds, when no other handle is left.
+    #[napi]
+    pub fn close(&self) {
+        self.handle.close();
+    }
+
+    fn join(
+        &self,
+        env: &Env,
+        subscribe: impl FnOnce(&mut Channels, &Arc<Inbox>),
+    ) -> napi::Result<(), String> {
+        let handle = &self.handle;
+        if handle.subscriptions.get() == 0 {
+            let wake = self.on_messages.borrow_back(env).map_err(from_status)?;
+            let waker = wake
+                .build_threadsafe_function()
+                .callee_handled::<false>()
+                .build()
+                .map_err(from_status)?;
+            *handle.waker.lock() = Some(waker);
+        }
+        handle.subscriptions.set(handle.subscriptions.get() + 1);
+        handle
+            .locked(|database| Ok(subscribe(&mut database.channels, &handle.inbox)))
+            .map_err(to_napi)
+    }
+
+    fn leave(&self, unsubscribe: impl FnOnce(&mut Channels, &Inbox)) -> napi::Result<(), String> {
+        let handle = &self.handle;
+        handle
+            .subscriptions
+            .set(handle.subscriptions.get().saturating_sub(1));
+        if handle.subscriptions.get() == 0 {
+            handle.waker.lock().take();
+        }
+        handle
+            .locked(|database| Ok(unsubscribe(&mut database.channels, &handle.inbox)))
+            .map_err(to_napi)
+    }
+}
+
+fn to_napi(error: Error) -> napi::Error<String> {
+    napi::Error::new(error.code.into_owned(), error.message)
+}
+
+fn from_status(error: napi::Error) -> napi::Error<String> {
+    napi::Error::new("ERR".to_owned(), error.reason.to_string())
+}

@@ -1,0 +1,301 @@
+//! Node-API for the hot path, where `#[napi]` costs twice as much (docs/architecture.md has the figures). All `unsafe` of the
+//! crate is here; what is exported is safe to use within the call that it was given to.
+
+use std::ffi::{c_char, c_void};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::rc::Rc;
+
+use napi::Env;
+use napi::bindgen_prelude::{JsValue, Unknown};
+use napi::sys;
+use smallvec::SmallVec;
+
+use crate::error::{Error, Result};
+
+/// On the stack until it grows past what most commands need.
+pub type Buffer = SmallVec<[u8; 1024]>;
+
+/// The environment, for as long as the call that is running.
+#[derive(Clone, Copy)]
+pub struct Scope<'scope> {
+    env: sys::napi_env,
+    lifetime: PhantomData<&'scope ()>,
+}
+
+/// A JavaScript value, valid for as long as the call that is running.
+#[derive(Clone, Copy)]
+pub struct Value<'scope> {
+    raw: sys::napi_value,
+    lifetime: PhantomData<&'scope ()>,
+}
+
+impl<'scope> Scope<'scope> {
+    pub fn of(env: &'scope Env) -> Self {
+        Self {
+            env: env.raw(),
+            lifetime: PhantomData,
+        }
+    }
+
+    pub fn env(self) -> Env {
+        Env::from_raw(self.env)
+    }
+
+    /// A value that `#[napi]` was given, for use here.
+    pub fn import(self, value: &Unknown<'scope>) -> Value<'scope> {
+        Value {
+            raw: value.raw(),
+            lifetime: PhantomData,
+        }
+    }
+
+    /// A value made here, for `#[napi]` to return. Null after a throw.
+    pub fn export(self, value: sys::napi_value) -> Unknown<'scope> {
+        // SAFETY: the value belongs to this scope, or is null while an exception is pending, and then it is not looked at.
+        unsafe { Unknown::from_raw_unchecked(self.env, value) }
+    }
+
+    /// Appends a string as UTF-8. False, and nothing appended, if the value is no string.
+    pub fn append_utf8(self, value: Value, buffer: &mut Buffer) -> Result<bool> {
+        /// The longest UTF-8 sequence, and Node's final NUL: with more than this left over nothing was cut off.
+        const SLACK: usize = 5;
+        let start = buffer.len();
+        if buffer.capacity() - start <= SLACK {
+            buffer.reserve(64);
+        }
+        let mut written = self.write_utf8(value, buffer)?;
+        let Some(first) = written else { return Ok(false) };
+        if buffer.capacity() - start <= first + SLACK {
+            buffer.reserve_exact(self.utf8_length(value)? + SLACK + 1);
+            written = self.write_utf8(value, buffer)?;
+        }
+        // SAFETY: Node has just initialised this many bytes from `start` on, within the capacity.
+        unsafe { buffer.set_len(start + written.unwrap_or(0)) };
+        Ok(true)
+    }
+
+    fn write_utf8(self, value: Value, buffer: &mut Buffer) -> Result<Option<usize>> {
+        let start = buffer.len();
+        let room = buffer.capacity() - start;
+        let mut written = 0;
+        // SAFETY: `start` is within the allocation and `room` bytes follow it; Node writes no more than that.
+        let status = unsafe {
+            let spare = buffer.as_mut_ptr().add(start).cast::<c_char>();
+            sys::napi_get_value_string_utf8(self.env, value.raw, spare, room, &mut written)
+        };
+        match status {
+            sys::Status::napi_string_expected => Ok(None),
+            status => check(status).map(|()| Some(written)),
+        }
+    }
+
+    fn utf8_length(self, value: Value) -> Result<usize> {
+        let mut length = 0;
+        // SAFETY: without a buffer Node only measures.
+        check(unsafe {
+            sys::napi_get_value_string_utf8(self.env, value.raw, ptr::null_mut(), 0, &mut length)
+        })?;
+        Ok(length)
+    }
+
+    /// The number that the value is, if it is one.
+    pub fn number(self, value: Value) -> Option<f64> {
+        let mut number = 0.0;
+        // SAFETY: the value belongs to this scope; the result goes to a local.
+        let status = unsafe { sys::napi_get_value_double(self.env, value.raw, &mut number) };
+        (status == sys::Status::napi_ok).then_some(number)
+    }
+
+    /// The elements of an array, or none if the value is no array.
+    pub fn elements(self, value: Value<'scope>) -> Option<impl Iterator<Item = Result<Value<'scope>>>> {
+        let (mut is_array, mut length) = (false, 0);
+        // SAFETY: the value belongs to this scope; results go to locals.
+        let status = unsafe {
+            sys::napi_is_array(self.env, value.raw, &mut is_array);
+            if is_array {
+                sys::napi_get_array_length(self.env, value.raw, &mut length)
+            } else {
+                -1
+            }
+        };
+        let element = move |index| {
+            let mut raw = ptr::null_mut();
+            // SAFETY: as above; an index past the end gives undefined.
+            check(unsafe { sys::napi_get_element(self.env, value.raw, index, &mut raw) })?;
+            Ok(Value {
+                raw,
+                lifetime: PhantomData,
+            })
+        };
+        (status == sys::Status::napi_ok).then(|| (0..length).map(element))
+    }
+
+    pub fn null(self) -> Result<Value<'scope>> {
+        // SAFETY: the result goes to a local.
+        self.made(|result| unsafe { sys::napi_get_null(self.env, result) })
+    }
+
+    pub fn double(self, number: f64) -> Result<Value<'scope>> {
+        // SAFETY: the result goes to a local.
+        self.made(|result| unsafe { sys::napi_create_double(self.env, number, result) })
+    }
+
+    /// A string of UTF-8; what is not UTF-8 becomes U+FFFD.
+    pub fn string(self, bytes: &[u8]) -> Result<Value<'scope>> {
+        let (start, length) = (bytes.as_ptr().cast::<c_char>(), bytes.len() as isize);
+        // V8 copies one-byte strings as they are, in half the time that decoding takes.
+        if bytes.is_ascii() {
+            // SAFETY: `start` and `length` are those of a slice; the result goes to a local.
+            return self
+                .made(|result| unsafe { sys::napi_create_string_latin1(self.env, start, length, result) });
+        }
+        // SAFETY: as above.
+        self.made(|result| unsafe { sys::napi_create_string_utf8(self.env, start, length, result) })
+    }
+
+    pub fn array(self, items: impl ExactSizeIterator<Item = Result<Value<'scope>>>) -> Result<Value<'scope>> {
+        // SAFETY: the result goes to a local.
+        let array =
+            self.made(|result| unsafe { sys::napi_create_array_with_length(self.env, items.len(), result) })?;
+        for (index, item) in items.enumerate() {
+            // SAFETY: both values belong to this scope.
+            check(unsafe { sys::napi_set_element(self.env, array.raw, index as u32, item?.raw) })?;
+        }
+        Ok(array)
+    }
+
+    /// A JavaScript `Error` with a `code`.
+    pub fn error(self, error: &Error) -> Result<Value<'scope>> {
+        let (code, message) = (
+            self.string(error.code.as_bytes())?,
+            self.string(error.message.as_bytes())?,
+        );
+        // SAFETY: both values are strings of this scope; the result goes to a local.
+        self.made(|result| unsafe { sys::napi_create_error(self.env, code.raw, message.raw, result) })
+    }
+
+    fn throw(self, error: &Error) {
+        if let Ok(error) = self.error(error) {
+            // SAFETY: the value belongs to this scope.
+            unsafe { sys::napi_throw(self.env, error.raw) };
+        }
+    }
+
+    fn made(self, make: impl FnOnce(*mut sys::napi_value) -> sys::napi_status) -> Result<Value<'scope>> {
+        let mut raw = ptr::null_mut();
+        check(make(&mut raw))?;
+        Ok(Value {
+            raw,
+            lifetime: PhantomData,
+        })
+    }
+
+    /// A JavaScript function that calls `target`, and keeps it alive.
+    pub fn function<T: Callable + 'static>(self, target: Rc<T>) -> Result<Value<'scope>> {
+        let data = Rc::into_raw(target).cast_mut().cast::<c_void>();
+        // SAFETY: `data` is a `T` that lives until `release::<T>`, which runs when the function is collected, or when the
+        // environment ends; after that no JavaScript can call it.
+        let function = self.made(|result| unsafe {
+            sys::napi_create_function(self.env, ptr::null(), 0, Some(trampoline::<T>), data, result)
+        })?;
+        // SAFETY: as above.
+        check(unsafe {
+            sys::napi_add_finalizer(
+                self.env,
+                function.raw,
+                data,
+                Some(release::<T>),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        })?;
+        Ok(function)
+    }
+}
+
+/// What a function made by `Scope::function` does.
+pub trait Callable {
+    fn call<'scope>(&self, scope: Scope<'scope>, arguments: &[Value<'scope>]) -> Result<Value<'scope>>;
+}
+
+/// Runs `work` for a call from JavaScript: an error is thrown there, and a panic becomes an error.
+pub fn guarded<'scope>(
+    scope: Scope<'scope>,
+    work: impl FnOnce() -> Result<Value<'scope>>,
+) -> sys::napi_value {
+    let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Error::reply(
+            "ERR internal error in covara-kv: please report it with the output above",
+        ))
+    });
+    match outcome {
+        Ok(value) => value.raw,
+        Err(error) => {
+            scope.throw(&error);
+            ptr::null_mut()
+        }
+    }
+}
+
+unsafe extern "C" fn trampoline<T: Callable>(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let scope = Scope {
+        env,
+        lifetime: PhantomData,
+    };
+    guarded(scope, || {
+        const INLINE: usize = 8;
+        let mut raws: SmallVec<[sys::napi_value; INLINE]> = SmallVec::from_elem(ptr::null_mut(), INLINE);
+        let mut count = INLINE;
+        let mut data = ptr::null_mut();
+        // SAFETY: `raws` has room for `count` values, before and after it has grown.
+        unsafe {
+            check(sys::napi_get_cb_info(
+                env,
+                info,
+                &mut count,
+                raws.as_mut_ptr(),
+                ptr::null_mut(),
+                &mut data,
+            ))?;
+            if count > INLINE {
+                raws.resize(count, ptr::null_mut());
+                check(sys::napi_get_cb_info(
+                    env,
+                    info,
+                    &mut count,
+                    raws.as_mut_ptr(),
+                    ptr::null_mut(),
+                    &mut data,
+                ))?;
+            }
+        }
+        raws.truncate(count);
+        let arguments: SmallVec<[Value; INLINE]> = raws
+            .iter()
+            .map(|&raw| Value {
+                raw,
+                lifetime: PhantomData,
+            })
+            .collect();
+        // SAFETY: `data` is what `Scope::function::<T>` gave to this function, which is being called and so is alive.
+        let target = unsafe { &*data.cast::<T>() };
+        target.call(scope, &arguments)
+    })
+}
+
+unsafe extern "C" fn release<T>(_: sys::napi_env, data: *mut c_void, _: *mut c_void) {
+    // SAFETY: `data` comes from `Rc::into_raw` in `Scope::function::<T>`, and Node calls a finalizer once.
+    drop(unsafe { Rc::from_raw(data.cast_const().cast::<T>()) });
+}
+
+fn check(status: sys::napi_status) -> Result<()> {
+    match status {
+        sys::Status::napi_ok => Ok(()),
+        status => Err(Error::reply(format!("ERR Node-API failed with status {status}"))),
+    }
+}

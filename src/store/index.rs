@@ -1,0 +1,64 @@
+//! From a key to the slot of its entry.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::slab::{Slab, SlotId};
+
+const SHARDS: usize = 256;
+
+/// A hash table in parts: a table of a million keys that grows at once holds up the event loop for tens of milliseconds, a part
+/// of it for a few hundred microseconds. That makes it affordable to keep slots alone, and to hash keys again when a part grows.
+pub struct Index {
+    shards: Vec<HashTable<SlotId>>,
+    hasher: RandomState,
+}
+
+pub trait Keyed {
+    fn key(&self) -> &[u8];
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            hasher: RandomState::default(),
+        }
+    }
+}
+
+impl Index {
+    pub fn find<T: Keyed>(&self, key: &[u8], entries: &Slab<T>) -> Option<SlotId> {
+        let hash = self.hasher.hash_one(key);
+        let same = |slot: &SlotId| entries.get(*slot).is_some_and(|entry| entry.key() == key);
+        self.shards[shard(hash)].find(hash, same).copied()
+    }
+
+    /// Adds a key that is not there yet, whose entry is in place.
+    pub fn insert<T: Keyed>(&mut self, key: &[u8], slot: SlotId, entries: &Slab<T>) {
+        let hasher = &self.hasher;
+        let hash = hasher.hash_one(key);
+        let rehash = |slot: &SlotId| entries.get(*slot).map_or(0, |entry| hasher.hash_one(entry.key()));
+        self.shards[shard(hash)].insert_unique(hash, slot, rehash);
+    }
+
+    pub fn remove(&mut self, key: &[u8], slot: SlotId) {
+        /// Below this a part is left as it is: it costs little, and in steady use it must not be built anew.
+        const SMALL: usize = 64;
+        let hash = self.hasher.hash_one(key);
+        let shard = &mut self.shards[shard(hash)];
+        if let Ok(place) = shard.find_entry(hash, |other| *other == slot) {
+            place.remove();
+        }
+        if shard.is_empty() && shard.capacity() > SMALL {
+            *shard = HashTable::new();
+        }
+    }
+}
+
+/// From bits in the middle of the hash: hashbrown takes its bucket from the lowest ones and its tag from the highest.
+fn shard(hash: u64) -> usize {
+    (hash >> 40) as usize % SHARDS
+}
