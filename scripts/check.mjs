@@ -1,0 +1,82 @@
+// The whole check, the same here and in CI: `npm test`. `npm test -- lists scan` runs only the Node tests with such a name.
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { redisServer } from "./redis-server.mjs";
+import { setup } from "./setup.mjs";
+import { Failure, files, main, step, visibly } from "./steps.mjs";
+
+async function check() {
+  await step("rustfmt", (run) => run("cargo", "fmt", "--check"));
+  await step("clippy", (run) => run("cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"));
+  await step("biome", (run) => run("biome", "ci", "--colors=off", "."));
+  await step("types", async (run) => {
+    await run("tsc", "-p", "tsconfig.test.json");
+    await run("tsc", "-p", "tsconfig.scripts.json");
+  });
+  await step("index.d.ts", (run) => run("node", "scripts/build-ts.mjs", "--check"));
+  await step("links in the docs", linksInDocs);
+  await step("package", packed);
+  await step("Rust tests", async (run, log) => {
+    await run("cargo", "test", "--locked");
+    const passed = [...readFileSync(log, "utf8").matchAll(/^test result: ok\. (\d+) passed/gm)];
+    return `${passed.reduce((sum, [, count]) => sum + Number(count), 0)} passed`;
+  });
+  await nodeTests();
+}
+
+/** Every relative link in a Markdown file leads to a file. */
+function linksInDocs() {
+  const docs = [...files(/\.md$/), ...files("docs").filter((file) => file.endsWith(".md"))];
+  const broken = docs.flatMap((doc) =>
+    [...readFileSync(doc, "utf8").matchAll(/\]\(([^)#\s]+)/g)]
+      .map(([, link]) => link)
+      .filter((link) => !/^[a-z]+:/.test(link) && !existsSync(join(dirname(doc), link)))
+      .map((link) => `${doc}: ${link}`),
+  );
+  if (broken.length > 0) throw new Failure(`These links lead nowhere:\n${broken.join("\n")}`);
+}
+
+/** The package as npm would publish it, read as each kind of consumer resolves it. */
+async function packed(run) {
+  await run("npm", "pack", "--pack-destination", ".cache");
+  const { name, version } = JSON.parse(readFileSync("package.json", "utf8"));
+  const tarball = `.cache/${name}-${version}.tgz`;
+  await run("publint", "run", tarball, "--strict");
+  await run("attw", tarball);
+}
+
+/** The Node tests; the closing line counts them. */
+async function nodeTests() {
+  const results = ".cache/node-tests.tap";
+  rmSync(results, { force: true });
+  const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout"];
+  reporters.push("--test-reporter=tap", `--test-reporter-destination=${results}`);
+  const failure = await step("Node tests", (run) =>
+    run("node", "--import", "tsx", "--test", ...reporters, ...testFiles()),
+  ).catch((error) => error);
+
+  const tap = existsSync(results) ? readFileSync(results, "utf8") : "";
+  const count = (outcome) => Number(tap.match(RegExp(`^# ${outcome} (\\d+)$`, "m"))?.[1] ?? 0);
+  const skipped = count("skipped") ? `, ${count("skipped")} skipped` : "";
+  const closing = `${count("pass")} passed, ${count("fail") + count("cancelled")} failed${skipped}`;
+  if (failure) throw new Failure(`${failure.message}\n${closing}`);
+  console.log(closing);
+}
+
+/** The test files whose path holds one of the names, or all. */
+function testFiles(names = [""]) {
+  const found = files("__test__").filter(
+    (file) => /\.test\.(ts|mjs|cjs)$/.test(file) && names.some((name) => file.includes(name)),
+  );
+  if (found.length === 0)
+    throw new Failure(`There is no test file in __test__ named ${names.join(" or ") || "*.test.ts"}.`);
+  return found;
+}
+
+await main(import.meta.url, async () => {
+  await setup();
+  await redisServer();
+  const names = process.argv.slice(2);
+  if (names.length === 0) return check();
+  await visibly("node", "--import", "tsx", "--test", "--test-reporter=spec", ...testFiles(names));
+});

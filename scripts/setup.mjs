@@ -1,0 +1,41 @@
+// What a fresh clone lacks: dependencies, the native binary, the compiled TypeScript. `npm run setup`
+import { existsSync, readFileSync } from "node:fs";
+import { Failure, main, step, unlessBuilt, versionOf } from "./steps.mjs";
+
+export async function setup() {
+  await step("dependencies", (run) => (installed() ? "up to date" : run("npm", "ci")));
+  await step("native build", (run) =>
+    unlessBuilt(
+      `native-${process.platform}-${process.arch}`,
+      ["Cargo.toml", "Cargo.lock", "build.rs", "rust-toolchain.toml", ".cargo", "src", "package-lock.json"],
+      ["native.js", /^covara-kv\..*\.node$/],
+      () => {
+        if (!versionOf("cargo"))
+          throw new Failure("Rust is missing: get it from https://rustup.rs, then run this again.");
+        return run("npm", "run", "build:native");
+      },
+    ),
+  );
+  await step("TypeScript build", (run) =>
+    unlessBuilt(
+      "typescript",
+      ["ts", "tsconfig.json", "scripts/build-ts.mjs", "package-lock.json"],
+      ["dist"],
+      () => run("node", "scripts/build-ts.mjs"),
+    ),
+  );
+}
+
+/** Whether node_modules is what package-lock.json says; what only other platforms need may be absent. */
+function installed() {
+  const installedLock = "node_modules/.package-lock.json";
+  if (!existsSync(installedLock)) return false;
+  const packages = (path) => JSON.parse(readFileSync(path, "utf8")).packages;
+  const present = packages(installedLock);
+  return Object.entries(packages("package-lock.json")).every(
+    ([path, { version, optional, devOptional }]) =>
+      path === "" || (path in present ? present[path].version === version : optional || devOptional),
+  );
+}
+
+await main(import.meta.url, setup);

@@ -1,0 +1,81 @@
+//! `redis.call`: from Lua's values to a command, and from its reply to Lua's values.
+
+use mlua::{BorrowedBytes, IntoLua, Lua, MultiValue, Result, Value};
+use smallvec::SmallVec;
+
+use super::decimal::general;
+use super::limits::check_deadline;
+use super::raise::{Raised, refuse};
+use crate::commands::{COMMANDS, Database, index_of};
+use crate::reply::{Reply, format_double};
+
+pub fn call(db: &mut Database, lua: &Lua, values: &MultiValue) -> Result<Value> {
+    // A script that spends its time in commands comes by few hooks.
+    check_deadline(lua)?;
+    let words = values.iter().map(Word::new);
+    let words: SmallVec<[Word; 8]> = words.collect::<Option<_>>().ok_or_else(|| {
+        refuse("ERR Lua redis lib command arguments must be strings or integers")
+    })?;
+    let words: SmallVec<[&[u8]; 8]> = words.iter().map(Word::bytes).collect();
+    let Some((name, args)) = words.split_first() else {
+        return Err(refuse("ERR Please specify at least one argument for this redis lib call"));
+    };
+    let command = match index_of(name) {
+        Some(index) => COMMANDS[index],
+        None => return Err(refuse("ERR Unknown Redis command called from script")),
+    };
+    if command.name == "EVAL" {
+        return Err(refuse("ERR This Redis command is not allowed from script"));
+    }
+    if command.check_arity(args.len()).is_err() {
+        return Err(refuse("ERR Wrong number of args calling Redis command from script"));
+    }
+    let reply = db.execute(command, args).map_err(Raised::Reply)?;
+    Answer(reply).into_lua(lua)
+}
+
+enum Word {
+    Text(BorrowedBytes),
+    Number(String),
+}
+
+impl Word {
+    fn new(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Some(Word::Text(text.as_bytes())),
+            Value::Integer(number) => Some(Word::Number(general(*number as f64, 17))),
+            Value::Number(number) => Some(Word::Number(general(*number, 17))),
+            _ => None,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Word::Text(text) => text,
+            Word::Number(text) => text.as_bytes(),
+        }
+    }
+}
+
+struct Answer<'a>(Reply<'a>);
+
+impl IntoLua for Answer<'_> {
+    fn into_lua(self, lua: &Lua) -> Result<Value> {
+        let field = |name: &str, text: &str| {
+            let table = lua.create_table_with_capacity(0, 1)?;
+            table.raw_set(name, text)?;
+            Ok(Value::Table(table))
+        };
+        match self.0 {
+            Reply::Nil => Ok(Value::Boolean(false)),
+            Reply::Integer(number) => Ok(Value::Number(number as f64)),
+            Reply::Bulk(bytes) => lua.create_string(bytes).map(Value::String),
+            Reply::Double(number) => lua.create_string(format_double(number)).map(Value::String),
+            Reply::Array(items) => lua
+                .create_sequence_from(items.into_iter().map(Answer))
+                .map(Value::Table),
+            Reply::Status(text) => field("ok", &text),
+            Reply::Error(error) => field("err", &error.message),
+        }
+    }
+}

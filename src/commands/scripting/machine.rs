@@ -1,0 +1,151 @@
+//! A Lua state with its compiled scripts.
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
+use mlua::{ChunkMode, Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
+use sha1::{Digest, Sha1};
+
+use super::limits::{self, Meter, Turn};
+use super::{call, cjson, numbers, raise, reply, strings};
+use crate::commands::{Args, Database};
+use crate::error::{Error, Result};
+use crate::reply::Reply;
+
+pub struct Machine {
+    lua: Lua,
+    /// Of `sandbox.lua`: runs a chunk in an environment of its own.
+    run: Function,
+    scripts: HashMap<Box<[u8]>, Script, RandomState>,
+    /// The bytes of all keys of `scripts`.
+    script_bytes: usize,
+}
+
+struct Script {
+    chunk: Function,
+    /// Of its text, in hexadecimal, as error texts name it.
+    sha: String,
+}
+
+impl Machine {
+    pub fn new() -> Result<Self> {
+        Self::build().map_err(|error| Error::reply(format!("ERR {}", raise::message(&error))))
+    }
+
+    fn build() -> mlua::Result<Self> {
+        let lua = Lua::new_with(
+            StdLib::TABLE | StdLib::STRING | StdLib::MATH,
+            LuaOptions::default(),
+        )?;
+        limits::watch(&lua)?;
+        let native = lua.create_table()?;
+        raise::install(&lua, &native)?;
+        strings::install(&lua, &native)?;
+        numbers::install(&lua, &native)?;
+        native.set("cjson", cjson::library(&lua)?)?;
+        let run = lua
+            .load(include_str!("sandbox.lua"))
+            .set_name("=sandbox")
+            .call(native)?;
+        Ok(Self {
+            lua,
+            run,
+            scripts: HashMap::default(),
+            script_bytes: 0,
+        })
+    }
+
+    pub fn used_memory(&self) -> usize {
+        self.lua.used_memory()
+    }
+
+    pub fn run(
+        &mut self,
+        db: &mut Database,
+        script: &[u8],
+        keys: Args,
+        argv: Args,
+        turn: Turn,
+    ) -> Result<Reply<'static>> {
+        let memory_limit = turn.memory_limit;
+        self.lua.set_app_data(turn);
+        let lua = self.lua.clone();
+        let run = self.run.clone();
+        let script = self.compiled(script)?;
+        let outcome = lua.scope(|scope| {
+            let call = scope.create_function_mut(|lua, words: MultiValue| call::call(db, lua, &words))?;
+            let arguments = (&script.chunk, words(&lua, keys)?, words(&lua, argv)?, call);
+            lua.set_memory_limit(memory_limit)?;
+            run.call::<(bool, Value, Option<LuaString>)>(arguments)
+        });
+        let unlimited = lua.set_memory_limit(0);
+        let (ok, value, position) = match unlimited.and(outcome) {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(script.failure(&format!("ERR {}", raise::message(&error)), None)),
+        };
+        if !ok {
+            let text = value.as_string().map(LuaString::to_string_lossy);
+            return Err(script.failure(&text.unwrap_or_default(), position));
+        }
+        match reply::from_lua(&value, &mut Meter::new(&lua)) {
+            Ok(Reply::Error(error)) => Err(error),
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(raise::error(&error)),
+        }
+    }
+
+    fn compiled(&mut self, text: &[u8]) -> Result<&Script> {
+        const MOST: usize = 1000;
+        const MOST_BYTES: usize = 4 << 20;
+        if self.scripts.len() >= MOST || self.script_bytes >= MOST_BYTES {
+            self.scripts.clear();
+            self.script_bytes = 0;
+        }
+        match self.scripts.entry_ref(text) {
+            EntryRef::Occupied(entry) => Ok(entry.into_mut()),
+            EntryRef::Vacant(entry) => {
+                let script = Script::compile(&self.lua, text)?;
+                self.script_bytes += text.len();
+                Ok(entry.insert(script))
+            }
+        }
+    }
+}
+
+impl Script {
+    fn compile(lua: &Lua, text: &[u8]) -> Result<Self> {
+        let chunk = lua
+            .load(text)
+            .set_name("@user_script")
+            // Bytecode is not checked by Lua, and may do anything.
+            .set_mode(ChunkMode::Text)
+            .into_function()
+            .map_err(|error| {
+                let message = raise::message(&error);
+                Error::reply(format!("ERR Error compiling script (new function): {message}"))
+            })?;
+        let sha = numbers::hexadecimal(&Sha1::digest(text));
+        Ok(Self { chunk, sha })
+    }
+
+    fn failure(&self, text: &str, position: Option<LuaString>) -> Error {
+        let sha = &self.sha;
+        let text = match position {
+            Some(position) => format!("{text} script: {sha}, on {}.", position.to_string_lossy()),
+            None => format!("{text} script: {sha}"),
+        };
+        raise::reply_error(&text)
+    }
+}
+
+struct Word<'a>(&'a [u8]);
+
+impl IntoLua for Word<'_> {
+    fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
+        lua.create_string(self.0).map(Value::String)
+    }
+}
+
+fn words(lua: &Lua, words: Args) -> mlua::Result<Table> {
+    lua.create_sequence_from(words.iter().map(|word| Word(word)))
+}
