@@ -1,11 +1,24 @@
 //! The error of every layer: a stable code and a text. What Redis would refuse carries Redis's own text.
 
 use std::borrow::Cow;
+use std::ops::Deref;
+
+/// Boxed: every result on the hot path is as large as its error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error(Box<Failure>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct Failure {
     pub code: Cow<'static, str>,
     pub message: Cow<'static, str>,
+}
+
+impl Deref for Error {
+    type Target = Failure;
+
+    fn deref(&self) -> &Failure {
+        &self.0
+    }
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -18,15 +31,15 @@ impl Error {
             Cow::Borrowed(text) => Cow::Borrowed(first_word(text)),
             Cow::Owned(text) => Cow::Owned(first_word(text).to_owned()),
         };
-        Self { code, message }
+        Self(Box::new(Failure { code, message }))
     }
 
     /// An error of ours, for which Redis has no reply.
     pub fn ours(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
+        Self(Box::new(Failure {
             code: Cow::Borrowed(code),
             message: message.into(),
-        }
+        }))
     }
 
     pub fn wrong_type() -> Self {

@@ -64,7 +64,7 @@ pub fn format_double(value: f64) -> String {
     }
     // Rust's own `{}` never uses an exponent, `{:e}` always does; both give the shortest digits.
     if (1e-6..1e21).contains(&value.abs()) {
-        return value.to_string();
+        return tie_to_even(value, value.to_string());
     }
     let scientific = format!("{value:e}");
     if scientific.contains("e-") {
@@ -72,6 +72,16 @@ pub fn format_double(value: f64) -> String {
     } else {
         scientific.replace('e', "e+")
     }
+}
+
+/// Between two shortest texts that are equally near Rust takes the greater, JavaScript the one with an even last digit.
+fn tie_to_even(value: f64, shortest: String) -> String {
+    let decimals = shortest.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    if decimals == 0 {
+        return shortest;
+    }
+    let even = format!("{value:.decimals$}");
+    if even.parse() == Ok(value) { even } else { shortest }
 }
 
 #[cfg(test)]
@@ -94,6 +104,9 @@ mod tests {
             (9_007_199_254_740_993.0, "9007199254740992"),
             (f64::MAX, "1.7976931348623157e+308"),
             (5e-324, "5e-324"),
+            // Exactly ….25 and ….75: once this was the last text from which the two languages differed.
+            (1_126_351_648_477_889.25, "1126351648477889.2"),
+            (1_126_351_648_477_889.75, "1126351648477889.8"),
         ];
         for (value, text) in cases {
             assert_eq!(format_double(value), text);

@@ -46,7 +46,11 @@ impl Arguments {
     }
 
     pub fn words(&self, places: Range<usize>) -> SmallVec<[&[u8]; 8]> {
-        places.map(|place| self.word(place)).collect()
+        let mut words = SmallVec::new();
+        for place in places {
+            words.push(self.word(place));
+        }
+        words
     }
 
     fn word(&self, place: usize) -> &[u8] {

@@ -43,7 +43,7 @@ struct Handle {
     prefix: Option<Vec<u8>>,
     inbox: Arc<Inbox>,
     subscriptions: Cell<usize>,
-    /// There while something is subscribed. It keeps the thread alive, as a connection to Redis would.
+    /// There while something is subscribed on a shared store. It keeps the thread alive, as a connection to Redis would.
     waker: Arc<Mutex<Option<Waker>>>,
     on_wrong_type: FunctionRef<FnArgs<(String,)>, ()>,
 }
@@ -75,14 +75,18 @@ impl Handle {
     }
 
     /// Runs `work` under the store's lock.
-    fn locked<R>(&self, work: impl FnOnce(&mut Database) -> Result<R>) -> Result<R> {
+    ///
+    /// Replies become JavaScript values within it, so that nothing is copied in between. No JavaScript runs meanwhile, and a
+    /// finalizer that does never waits for this lock (see `drop`).
+    fn locked<R>(&self, work: impl FnOnce(&mut Database) -> R) -> Result<(R, Vec<&'static str>)> {
         let store = self.store.borrow();
         let store = store
             .as_ref()
             .ok_or_else(|| Error::ours("CLOSED", "this store was disconnected"))?;
         let mut database = store.database.lock();
         database.keyspace.begin_turn();
-        work(&mut database)
+        let result = work(&mut database);
+        Ok((result, database.keyspace.take_mismatches()))
     }
 
     fn warn(&self, scope: Scope, commands: Vec<&'static str>) {
@@ -103,16 +107,10 @@ impl Handle {
         command: &Command,
         words: &[&[u8]],
     ) -> Result<Value<'scope>> {
-        let (outcome, mismatches) = self.locked(|database| {
-            // The reply becomes a JavaScript value while the store is locked, so that nothing is copied in between. No
-            // JavaScript runs meanwhile, and a finalizer that does never waits for this lock (see `drop`).
-            let reply = database
-                .execute(command, words)
-                .and_then(|reply| reply::to_value(scope, &reply));
-            Ok((reply, database.keyspace.take_mismatches()))
-        })?;
+        let (value, mismatches) =
+            self.locked(|database| reply::to_value(scope, &database.execute(command, words)?))?;
         self.warn(scope, mismatches);
-        outcome
+        value
     }
 
     fn execute_all<'scope>(&self, scope: Scope<'scope>, commands: Value<'scope>) -> Result<Value<'scope>> {
@@ -127,19 +125,16 @@ impl Handle {
                 arguments.read(scope, command, self.prefix.as_deref(), words)?,
             ));
         }
-        let (outcome, mismatches) = self.locked(|database| {
-            let replies = queue.into_iter().map(|(command, places)| {
-                let reply = database.execute(command, &arguments.words(places));
-                reply.map_or_else(
-                    |error| scope.error(&error),
-                    |reply| reply::to_value(scope, &reply),
-                )
-            });
-            let replies = scope.array(replies);
-            Ok((replies, database.keyspace.take_mismatches()))
+        let (values, mismatches) = self.locked(|database| {
+            scope.array(queue.into_iter().map(|(command, places)| {
+                match database.execute(command, &arguments.words(places)) {
+                    Ok(reply) => reply::to_value(scope, &reply),
+                    Err(error) => scope.error(&error),
+                }
+            }))
         })?;
         self.warn(scope, mismatches);
-        outcome
+        values
     }
 
     fn close(&self) {
@@ -183,7 +178,8 @@ impl Drop for Handle {
 #[napi]
 pub struct MemoryStore {
     handle: Rc<Handle>,
-    on_messages: FunctionRef<(), ()>,
+    /// None for a store that no other thread can publish on.
+    on_messages: Option<FunctionRef<(), ()>>,
 }
 
 #[napi]
@@ -199,13 +195,16 @@ impl MemoryStore {
         } else {
             Policy::Lenient
         };
+        let on_messages = options
+            .shared
+            .as_ref()
+            .map(|_| on_messages.create_ref())
+            .transpose()
+            .map_err(from_status)?;
         let store = Store::open(options.shared, policy).map_err(to_napi)?;
         let on_wrong_type = on_wrong_type.create_ref().map_err(from_status)?;
         let handle = Rc::new(Handle::new(store, options.prefix, on_wrong_type));
-        Ok(Self {
-            handle,
-            on_messages: on_messages.create_ref().map_err(from_status)?,
-        })
+        Ok(Self { handle, on_messages })
     }
 
     /// The function that runs a command: `(command's number, ...words)`.
@@ -278,8 +277,10 @@ impl MemoryStore {
         subscribe: impl FnOnce(&mut Channels, &Arc<Inbox>),
     ) -> napi::Result<(), String> {
         let handle = &self.handle;
-        if handle.subscriptions.get() == 0 {
-            let wake = self.on_messages.borrow_back(env).map_err(from_status)?;
+        if let Some(on_messages) = &self.on_messages
+            && handle.subscriptions.get() == 0
+        {
+            let wake = on_messages.borrow_back(env).map_err(from_status)?;
             let waker = wake
                 .build_threadsafe_function()
                 .callee_handled::<false>()
@@ -289,8 +290,9 @@ impl MemoryStore {
         }
         handle.subscriptions.set(handle.subscriptions.get() + 1);
         handle
-            .locked(|database| Ok(subscribe(&mut database.channels, &handle.inbox)))
-            .map_err(to_napi)
+            .locked(|database| subscribe(&mut database.channels, &handle.inbox))
+            .map_err(to_napi)?;
+        Ok(())
     }
 
     fn leave(&self, unsubscribe: impl FnOnce(&mut Channels, &Inbox)) -> napi::Result<(), String> {
@@ -302,13 +304,14 @@ impl MemoryStore {
             handle.waker.lock().take();
         }
         handle
-            .locked(|database| Ok(unsubscribe(&mut database.channels, &handle.inbox)))
-            .map_err(to_napi)
+            .locked(|database| unsubscribe(&mut database.channels, &handle.inbox))
+            .map_err(to_napi)?;
+        Ok(())
     }
 }
 
 fn to_napi(error: Error) -> napi::Error<String> {
-    napi::Error::new(error.code.into_owned(), error.message)
+    napi::Error::new(error.code.to_string(), &*error.message)
 }
 
 fn from_status(error: napi::Error) -> napi::Error<String> {

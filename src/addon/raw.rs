@@ -26,6 +26,7 @@ pub struct Scope<'scope> {
 
 /// A JavaScript value, valid for as long as the call that is running.
 #[derive(Clone, Copy)]
+#[repr(transparent)]
 pub struct Value<'scope> {
     raw: sys::napi_value,
     lifetime: PhantomData<&'scope ()>,
@@ -248,43 +249,43 @@ unsafe extern "C" fn trampoline<T: Callable>(
         lifetime: PhantomData,
     };
     guarded(scope, || {
-        const INLINE: usize = 8;
-        let mut raws: SmallVec<[sys::napi_value; INLINE]> = SmallVec::from_elem(ptr::null_mut(), INLINE);
-        let mut count = INLINE;
-        let mut data = ptr::null_mut();
-        // SAFETY: `raws` has room for `count` values, before and after it has grown.
+        let mut few = [ptr::null_mut(); 8];
+        let mut many = Vec::new();
+        let (mut count, mut data) = (few.len(), ptr::null_mut());
+        // SAFETY: `few`, and then `many`, has room for `count` values.
         unsafe {
+            let values = few.as_mut_ptr();
             check(sys::napi_get_cb_info(
                 env,
                 info,
                 &mut count,
-                raws.as_mut_ptr(),
+                values,
                 ptr::null_mut(),
                 &mut data,
             ))?;
-            if count > INLINE {
-                raws.resize(count, ptr::null_mut());
+            if count > few.len() {
+                many.resize(count, ptr::null_mut());
+                let values = many.as_mut_ptr();
                 check(sys::napi_get_cb_info(
                     env,
                     info,
                     &mut count,
-                    raws.as_mut_ptr(),
+                    values,
                     ptr::null_mut(),
                     &mut data,
                 ))?;
             }
         }
-        raws.truncate(count);
-        let arguments: SmallVec<[Value; INLINE]> = raws
-            .iter()
-            .map(|&raw| Value {
-                raw,
-                lifetime: PhantomData,
-            })
-            .collect();
-        // SAFETY: `data` is what `Scope::function::<T>` gave to this function, which is being called and so is alive.
-        let target = unsafe { &*data.cast::<T>() };
-        target.call(scope, &arguments)
+        let raws = if many.is_empty() { &few[..count] } else { &many[..] };
+        // SAFETY: a `Value` is a `napi_value` by its representation, and these belong to the scope. `data` is what
+        // `Scope::function::<T>` gave to this function, which is being called and so is alive.
+        let (arguments, target) = unsafe {
+            (
+                std::slice::from_raw_parts(raws.as_ptr().cast::<Value>(), raws.len()),
+                &*data.cast::<T>(),
+            )
+        };
+        target.call(scope, arguments)
     })
 }
 

@@ -147,11 +147,7 @@ fn keys<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 }
 
 fn scan<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let cursor: u64 = std::str::from_utf8(args[0])
-        .ok()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| Error::reply("ERR invalid cursor"))?;
+    let cursor = cursor(args[0]).ok_or_else(|| Error::reply("ERR invalid cursor"))?;
     let (mut count, mut pattern, mut kind) = (10, &b"*"[..], None);
     for option in args[1..].chunks(2) {
         match option {
@@ -173,6 +169,20 @@ fn scan<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     });
     let keys = Reply::bulks(wanted.map(|(key, _)| key));
     Ok(Reply::Array(vec![Reply::owned(next.to_string()), keys]))
+}
+
+/// A cursor, as C's `strtoul` reads it: a NUL ends it, nothing at all is 0, and one below 0 counts from the largest.
+fn cursor(word: &[u8]) -> Option<u64> {
+    let word = word.split(|&byte| byte == 0).next()?;
+    let (negative, digits) = match word {
+        [] => return Some(0),
+        [sign @ (b'-' | b'+'), digits @ ..] => (*sign == b'-', digits),
+        digits => (false, digits),
+    };
+    // Rust's `parse` would take a second sign.
+    digits.first().filter(|first| first.is_ascii_digit())?;
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(if negative { number.wrapping_neg() } else { number })
 }
 
 fn rename<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
@@ -202,4 +212,28 @@ fn time<'a>(db: &'a mut Database, _: Args) -> Result<Reply<'a>> {
         Reply::owned(seconds),
         Reply::owned(microseconds),
     ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cursor;
+
+    #[test]
+    fn cursors_are_read_as_by_strtoul() {
+        // A cursor once had to be digits: Redis starts from an empty one too.
+        for (word, value) in [
+            ("0", 0),
+            ("", 0),
+            ("\0x", 0),
+            ("+12", 12),
+            ("007", 7),
+            ("-1", u64::MAX),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(cursor(word.as_bytes()), Some(value), "{word:?}");
+        }
+        for word in ["-", "+-1", "--1", " 1", "1 ", "1x", "x", "18446744073709551616"] {
+            assert_eq!(cursor(word.as_bytes()), None, "{word:?}");
+        }
+    }
 }

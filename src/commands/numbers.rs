@@ -22,7 +22,7 @@ pub fn double(word: &[u8]) -> Result<f64> {
     parse_double(word).ok_or_else(Error::not_a_float)
 }
 
-pub fn parse_double(word: &[u8]) -> Option<f64> {
+fn parse_double(word: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(word).ok()?;
     let value: f64 = text.parse().ok()?;
     let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
@@ -31,6 +31,19 @@ pub fn parse_double(word: &[u8]) -> Option<f64> {
     let overflows = value.is_infinite() && has_digits;
     let underflows = value == 0.0 && mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
     (!value.is_nan() && !overflows && !underflows).then_some(value)
+}
+
+/// An end of a range of scores, as C's `strtod` reads it: white space may stand before, a NUL ends it, nothing at all is 0, and
+/// what is too large for a double is infinite.
+pub fn parse_bound(word: &[u8]) -> Option<f64> {
+    let word = word.split(|&byte| byte == 0).next()?;
+    if word.is_empty() {
+        return Some(0.0);
+    }
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
+    let spaces = word.iter().take_while(|byte| is_space(byte)).count();
+    let value: f64 = std::str::from_utf8(&word[spaces..]).ok()?.parse().ok()?;
+    (!value.is_nan()).then_some(value)
 }
 
 /// Turns the start and stop of LRANGE and its like, negative ones counted from the end, into positions.
@@ -98,6 +111,27 @@ mod tests {
         }
         for word in ["", "nan", "-nan", "1e400", "1e-400", " 1", "1x", "e5"] {
             assert!(double(word.as_bytes()).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_read_as_by_strtod() {
+        // Bounds were once read like scores: Redis refuses `" 1"` and `""` from ZADD, and takes them from ZRANGEBYSCORE.
+        for (word, value) in [
+            ("", 0.0),
+            ("1.", 1.0),
+            (".5", 0.5),
+            (" \t\n\x0b\x0c\r1", 1.0),
+            ("1\0x", 1.0),
+            ("\0", 0.0),
+            ("1e400", f64::INFINITY),
+            ("1e-400", 0.0),
+            ("+inf", f64::INFINITY),
+        ] {
+            assert_eq!(parse_bound(word.as_bytes()), Some(value), "{word:?}");
+        }
+        for word in [" ", "1 ", "1x", "nan", "-", ".", "1e", "1_000", "\u{a0}1"] {
+            assert_eq!(parse_bound(word.as_bytes()), None, "{word:?}");
         }
     }
 

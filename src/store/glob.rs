@@ -62,7 +62,9 @@ fn class(pattern: &[u8], byte: u8) -> Option<usize> {
                 2
             }
             [from, b'-', to, ..] => {
-                found |= (*from.min(to)..=*from.max(to)).contains(&byte);
+                // Redis's bytes are C's `char`, which has a sign: those past ASCII come before it.
+                let (from, to) = (*from as i8, *to as i8);
+                found |= (from.min(to)..=from.max(to)).contains(&(byte as i8));
                 3
             }
             [single, ..] => {
@@ -125,6 +127,9 @@ mod tests {
             ("a\\", "a\\", true),
             ("h?llo", "hllo", false),
             ("[a-", "-", true),
+            // Bytes were once compared without a sign, which put all letters between a `*` and an `é`.
+            ("[é-*", "s", false),
+            ("[é-*", "!", true),
         ];
         for (pattern, text, expected) in cases {
             assert_eq!(

@@ -8,6 +8,10 @@ pub fn general(number: f64, digits: usize) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
+    // Most are small integers: these take no rounding.
+    if number.fract() == 0.0 && (1.0..1e14).contains(&number) {
+        return (number as i64).to_string();
+    }
     let scientific = format!("{number:.*e}", digits - 1);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -44,7 +48,7 @@ mod tests {
             (99_999_999_999_999.0, "99999999999999", "99999999999999"),
             (12_345_678_901_234_568.0, "1.2345678901235e+16", "12345678901234568"),
             (1e17, "1e+17", "1e+17"),
-            (1e100, "1e+100", "1.0000000000000000159e+100"),
+            (1e100, "1e+100", "1e+100"),
             (0.0001, "0.0001", "0.0001"),
             (0.00001, "1e-05", "1.0000000000000001e-05"),
             (1e-7, "1e-07", "9.9999999999999995e-08"),
@@ -53,8 +57,6 @@ mod tests {
         ];
         for (number, short, long) in cases {
             assert_eq!(general(number, 14), short);
-            // The digits of 1e100 are exact in C too, to the 17th.
-            let long = if number == 1e100 { "1e+100" } else { long };
             assert_eq!(general(number, 17), long);
         }
     }

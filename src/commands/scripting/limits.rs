@@ -1,5 +1,7 @@
 //! How long a script may run, and how much memory it may use.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
 use mlua::{Error, HookTriggers, Lua, Result, VmState};
@@ -8,7 +10,7 @@ use mlua::{Error, HookTriggers, Lua, Result, VmState};
 pub struct Turn {
     pub deadline: Instant,
     pub memory_limit: usize,
-    /// The state of `math.random`: each run starts from the same, as in Redis.
+    /// The state of `math.random`. Each run starts from another, so that none learns of an earlier one.
     pub random: u64,
 }
 
@@ -17,7 +19,7 @@ impl Turn {
         Self {
             deadline: Instant::now() + time_limit,
             memory_limit,
-            random: super::numbers::seed(0),
+            random: RandomState::default().hash_one(()) >> 16,
         }
     }
 }

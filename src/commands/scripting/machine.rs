@@ -3,7 +3,8 @@
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
-use mlua::{ChunkMode, Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
+use mlua::chunk::ChunkMode;
+use mlua::{Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
 use sha1::{Digest, Sha1};
 
 use super::limits::{self, Meter, Turn};
@@ -16,7 +17,7 @@ pub struct Machine {
     lua: Lua,
     /// Of `sandbox.lua`: runs a chunk in an environment of its own.
     run: Function,
-    scripts: HashMap<Box<[u8]>, Script, RandomState>,
+    scripts: HashMap<Vec<u8>, Script, RandomState>,
     /// The bytes of all keys of `scripts`.
     script_bytes: usize,
 }
@@ -87,7 +88,7 @@ impl Machine {
             let text = value.as_string().map(LuaString::to_string_lossy);
             return Err(script.failure(&text.unwrap_or_default(), position));
         }
-        match reply::from_lua(&value, &mut Meter::new(&lua)) {
+        match reply::from_lua(value, &mut Meter::new(&lua)) {
             Ok(Reply::Error(error)) => Err(error),
             Ok(reply) => Ok(reply),
             Err(error) => Err(raise::error(&error)),
@@ -115,7 +116,7 @@ impl Machine {
 impl Script {
     fn compile(lua: &Lua, text: &[u8]) -> Result<Self> {
         let chunk = lua
-            .load(text)
+            .load(without_flags(text))
             .set_name("@user_script")
             // Bytecode is not checked by Lua, and may do anything.
             .set_mode(ChunkMode::Text)
@@ -136,6 +137,15 @@ impl Script {
         };
         raise::reply_error(&text)
     }
+}
+
+/// The first line may name flags, as in `#!lua flags=no-writes`. They are for a server: nothing here goes by them.
+fn without_flags(text: &[u8]) -> &[u8] {
+    if !text.starts_with(b"#!lua") {
+        return text;
+    }
+    let line = text.iter().position(|&byte| byte == b'\n');
+    &text[line.unwrap_or(text.len())..]
 }
 
 struct Word<'a>(&'a [u8]);

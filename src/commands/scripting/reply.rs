@@ -6,12 +6,56 @@ use super::limits::Meter;
 use super::raise::{refuse, reply_error};
 use crate::reply::Reply;
 
-pub fn from_lua(value: &Value, meter: &mut Meter) -> Result<Reply<'static>> {
-    convert(value, meter, 0)
+/// Without recursion: tables may lie in one another deeper than a thread's stack.
+pub fn from_lua(value: Value, meter: &mut Meter) -> Result<Reply<'static>> {
+    // A table that contains itself ends here too.
+    const DEEPEST: usize = 1000;
+    let mut open: Vec<(Table, Vec<Reply>)> = Vec::new();
+    let mut value = value;
+    loop {
+        // None if it is a table whose items follow.
+        let mut whole = match value {
+            Value::Table(table) => {
+                let single = single(&table)?;
+                if single.is_none() {
+                    open.push((table, Vec::new()));
+                }
+                single
+            }
+            simple => Some(simple_reply(&simple, meter)?),
+        };
+        if open.len() > DEEPEST {
+            return Err(refuse("ERR reached lua stack limit"));
+        }
+        value = loop {
+            let Some((table, mut items)) = open.pop() else {
+                return Ok(whole.unwrap_or(Reply::Nil));
+            };
+            meter.allocate(size_of::<Reply>())?;
+            items.extend(whole);
+            let item: Value = table.raw_get(items.len() + 1)?;
+            if !item.is_nil() {
+                open.push((table, items));
+                break item;
+            }
+            whole = Some(Reply::Array(items));
+        };
+    }
 }
 
-fn convert(value: &Value, meter: &mut Meter, depth: usize) -> Result<Reply<'static>> {
-    meter.allocate(size_of::<Reply>())?;
+/// Of `{err = …}` and `{ok = …}`.
+fn single(table: &Table) -> Result<Option<Reply<'static>>> {
+    if let Value::String(text) = table.raw_get("err")? {
+        return Ok(Some(Reply::Error(reply_error(&text.to_string_lossy()))));
+    }
+    if let Value::String(text) = table.raw_get("ok")? {
+        let text = text.to_string_lossy().replace(['\r', '\n'], " ");
+        return Ok(Some(Reply::Status(text.into())));
+    }
+    Ok(None)
+}
+
+fn simple_reply(value: &Value, meter: &mut Meter) -> Result<Reply<'static>> {
     Ok(match value {
         Value::String(text) => {
             let bytes = text.as_bytes();
@@ -21,32 +65,8 @@ fn convert(value: &Value, meter: &mut Meter, depth: usize) -> Result<Reply<'stat
         Value::Integer(number) => Reply::Integer(*number),
         Value::Number(number) => Reply::Integer(truncated(*number)),
         Value::Boolean(true) => Reply::Integer(1),
-        Value::Table(table) => table_reply(table, meter, depth)?,
         _ => Reply::Nil,
     })
-}
-
-fn table_reply(table: &Table, meter: &mut Meter, depth: usize) -> Result<Reply<'static>> {
-    // Also ends a table that contains itself.
-    const DEEPEST: usize = 1000;
-    if depth == DEEPEST {
-        return Err(refuse("ERR reached lua stack limit"));
-    }
-    if let Value::String(text) = table.raw_get("err")? {
-        return Ok(Reply::Error(reply_error(&text.to_string_lossy())));
-    }
-    if let Value::String(text) = table.raw_get("ok")? {
-        let text = text.to_string_lossy().replace(['\r', '\n'], " ");
-        return Ok(Reply::Status(text.into()));
-    }
-    let mut items = Vec::new();
-    loop {
-        let item: Value = table.raw_get(items.len() + 1)?;
-        if item.is_nil() {
-            return Ok(Reply::Array(items));
-        }
-        items.push(convert(&item, meter, depth + 1)?);
-    }
 }
 
 /// What a C cast makes of it on the machines Redis runs on: what does not fit, and NaN, is the least integer.

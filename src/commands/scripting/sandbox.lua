@@ -39,8 +39,8 @@ local base = {
   _VERSION = _VERSION, assert = assert, error = error, getmetatable = getmetatable, ipairs = ipairs, next = next, pairs = pairs,
   rawequal = rawequal, rawget = rawget, rawset = rawset, select = select, setmetatable = setmetatable, tonumber = tonumber,
   tostring = tostring, type = type, unpack = native.unpack,
-  pcall = function(...)
-    return settle(pcall(...))
+  pcall = function(protected, ...)
+    return settle(pcall(protected, ...))
   end,
   xpcall = function(...)
     if select('#', ...) < 2 then error("bad argument #2 to 'xpcall' (value expected)", 2) end

@@ -65,9 +65,14 @@ impl Options {
     }
 }
 
+/// A score. Zero has no sign: Redis's small sets do not keep it.
+fn score(word: &[u8]) -> Result<f64> {
+    Ok(double(word)? + 0.0)
+}
+
 pub fn zadd<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    if let [key, score, member] = *args {
-        let score = double(score)?;
+    if let [key, word, member] = *args {
+        let score = score(word)?;
         let old = db.keyspace.entry::<SortedSet>(key)?.insert(member, score);
         return Ok(old.is_none().into());
     }
@@ -79,7 +84,7 @@ pub fn zadd<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let scores = pairs
         .iter()
         .step_by(2)
-        .map(|score| double(score))
+        .map(|word| score(word))
         .collect::<Result<Vec<_>>>()?;
     let members = pairs.iter().skip(1).step_by(2);
     if options.increment {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::commands::numbers::{integer, is, parse_double, range};
+use crate::commands::numbers::{integer, is, parse_bound, range};
 use crate::commands::{Args, Database};
 use crate::error::{Error, Result};
 use crate::reply::{Reply, format_double};
@@ -190,7 +190,7 @@ fn listed<'a>(items: impl Iterator<Item = (&'a [u8], f64)>, options: &Options) -
 fn bounds(min: &[u8], max: &[u8]) -> Result<(Bound, Bound)> {
     let bound = |word: &[u8]| {
         let (word, exclusive) = word.strip_prefix(b"(").map_or((word, false), |word| (word, true));
-        parse_double(word).map(|score| Bound { score, exclusive })
+        parse_bound(word).map(|score| Bound { score, exclusive })
     };
     bound(min)
         .zip(bound(max))

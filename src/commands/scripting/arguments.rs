@@ -1,0 +1,96 @@
+//! What a function written in Rust is called with, checked as `luaL_check…` does.
+
+use mlua::{Function, IntoLuaMulti, Lua, LuaString, MultiValue, Result, Table, Value};
+
+use super::raise;
+
+pub struct Arguments<'a> {
+    lua: &'a Lua,
+    values: MultiValue,
+}
+
+impl Arguments<'_> {
+    /// What was passed, counted from 1.
+    pub fn get(&self, index: usize) -> Option<&Value> {
+        self.values.get(index - 1)
+    }
+
+    pub fn count(&self) -> usize {
+        self.values.len()
+    }
+
+    pub fn string(&self, index: usize) -> Result<LuaString> {
+        match self.get(index) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(number @ (Value::Integer(_) | Value::Number(_))) => self
+                .lua
+                .coerce_string(number.clone())?
+                .ok_or_else(|| self.wrong(index, "string")),
+            _ => Err(self.wrong(index, "string")),
+        }
+    }
+
+    pub fn number(&self, index: usize) -> Result<f64> {
+        let value = self.get(index).cloned().unwrap_or(Value::Nil);
+        let number = self.lua.coerce_number(value)?;
+        number.ok_or_else(|| self.wrong(index, "number"))
+    }
+
+    pub fn integer(&self, index: usize) -> Result<i64> {
+        self.number(index).map(|number| number as i64)
+    }
+
+    pub fn optional_integer(&self, index: usize, default: i64) -> Result<i64> {
+        match self.get(index) {
+            None | Some(Value::Nil) => Ok(default),
+            Some(_) => self.integer(index),
+        }
+    }
+
+    pub fn table(&self, index: usize) -> Result<&Table> {
+        match self.get(index) {
+            Some(Value::Table(table)) => Ok(table),
+            _ => Err(self.wrong(index, "table")),
+        }
+    }
+
+    pub fn flag(&self, index: usize) -> bool {
+        !matches!(self.get(index), None | Some(Value::Nil | Value::Boolean(false)))
+    }
+
+    fn wrong(&self, index: usize, expected: &str) -> mlua::Error {
+        let got = self.get(index).map_or("no value", type_name);
+        self.refuse(index, &format!("{expected} expected, got {got}"))
+    }
+
+    /// Refuses an argument as `luaL_argerror` does: by the name that the script called the function by.
+    pub fn refuse(&self, index: usize, problem: &str) -> mlua::Error {
+        let called = self.lua.inspect_stack(0, |function| {
+            let names = function.names();
+            let is_method = names.name_what.is_some_and(|what| what == "method");
+            (names.name.map(|name| name.into_owned()), is_method)
+        });
+        let (name, is_method) = called.unwrap_or_default();
+        let name = name.unwrap_or_else(|| "?".to_owned());
+        match index - usize::from(is_method) {
+            0 => raise::text(self.lua, format_args!("calling '{name}' on bad self ({problem})")),
+            index => raise::text(self.lua, format_args!("bad argument #{index} to '{name}' ({problem})")),
+        }
+    }
+}
+
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Integer(_) | Value::Number(_) => "number",
+        Value::LightUserData(_) | Value::UserData(_) | Value::Error(_) => "userdata",
+        other => other.type_name(),
+    }
+}
+
+/// A function for scripts that checks its arguments by itself.
+pub fn function<R: IntoLuaMulti>(
+    lua: &Lua,
+    body: impl Fn(&Lua, &Arguments) -> Result<R> + Send + 'static,
+) -> Result<Function> {
+    lua.create_function(move |lua, values| body(lua, &Arguments { lua, values }))
+}

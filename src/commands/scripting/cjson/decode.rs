@@ -1,0 +1,327 @@
+//! From JSON to Lua's values: as lenient as lua-cjson, and with its errors.
+
+use mlua::{Lua, Result, Table, Value};
+
+use super::super::arguments::Arguments;
+use super::super::limits::Meter;
+use super::super::raise;
+use super::{DEEPEST, only};
+
+pub fn decode(lua: &Lua, args: &Arguments) -> Result<Value> {
+    only(args)?;
+    let json = args.string(1)?;
+    let json = json.as_bytes();
+    if json.len() >= 2 && (json[0] == 0 || json[1] == 0) {
+        return Err(raise::text(lua, "JSON parser does not support UTF-16 or UTF-32"));
+    }
+    let mut decoder = Decoder {
+        lua,
+        meter: Meter::new(lua),
+        json: &json,
+        at: 0,
+    };
+    let value = decoder.document()?;
+    match decoder.next()? {
+        (_, Token::End) => Ok(value),
+        other => Err(decoder.unexpected("the end", &other)),
+    }
+}
+
+struct Decoder<'a> {
+    lua: &'a Lua,
+    meter: Meter<'a>,
+    json: &'a [u8],
+    at: usize,
+}
+
+enum Token {
+    ObjectBegin,
+    ObjectEnd,
+    ArrayBegin,
+    ArrayEnd,
+    Colon,
+    Comma,
+    String(Vec<u8>),
+    Number(f64),
+    Boolean(bool),
+    Null,
+    End,
+    Invalid(&'static str),
+}
+
+impl Token {
+    fn name(&self) -> &'static str {
+        match self {
+            Token::ObjectBegin => "T_OBJ_BEGIN",
+            Token::ObjectEnd => "T_OBJ_END",
+            Token::ArrayBegin => "T_ARR_BEGIN",
+            Token::ArrayEnd => "T_ARR_END",
+            Token::Colon => "T_COLON",
+            Token::Comma => "T_COMMA",
+            Token::String(_) => "T_STRING",
+            Token::Number(_) => "T_NUMBER",
+            Token::Boolean(_) => "T_BOOLEAN",
+            Token::Null => "T_NULL",
+            Token::End => "T_END",
+            Token::Invalid(problem) => problem,
+        }
+    }
+}
+
+/// With where it begins.
+type Placed = (usize, Token);
+
+/// A table of which some is read.
+enum Open {
+    /// With how many items it has.
+    Array(Table, usize),
+    /// With the key of the value that comes next.
+    Object(Table, Value),
+}
+
+impl Open {
+    fn put(&mut self, item: Value) -> Result<()> {
+        match self {
+            Open::Array(table, length) => {
+                *length += 1;
+                table.raw_set(*length, item)
+            }
+            Open::Object(table, key) => table.raw_set(&*key, item),
+        }
+    }
+}
+
+impl Decoder<'_> {
+    /// Without recursion: values may lie in one another deeper than a thread's stack.
+    fn document(&mut self) -> Result<Value> {
+        let mut open: Vec<Open> = Vec::new();
+        let mut token = self.next()?;
+        loop {
+            // None if it is a table whose items follow.
+            let mut whole = self.simple(&token)?;
+            if whole.is_none() {
+                let table = self.lua.create_table()?;
+                open.push(match token.1 {
+                    Token::ObjectBegin => Open::Object(table, Value::Nil),
+                    _ => Open::Array(table, 0),
+                });
+                self.check_depth(open.len())?;
+            }
+            token = loop {
+                let Some(mut table) = open.pop() else {
+                    return Ok(whole.unwrap_or(Value::NULL));
+                };
+                if let Some(token) = self.item(&mut table, whole)? {
+                    open.push(table);
+                    break token;
+                }
+                let (Open::Array(table, _) | Open::Object(table, _)) = table;
+                whole = Some(Value::Table(table));
+            };
+        }
+    }
+
+    fn simple(&self, token: &Placed) -> Result<Option<Value>> {
+        Ok(Some(match &token.1 {
+            Token::String(text) => Value::String(self.lua.create_string(text)?),
+            Token::Number(number) => Value::Number(*number),
+            Token::Boolean(yes) => Value::Boolean(*yes),
+            Token::Null => Value::NULL,
+            Token::ObjectBegin | Token::ArrayBegin => return Ok(None),
+            _ => return Err(self.unexpected("value", token)),
+        }))
+    }
+
+    /// Puts the item that was read, if any, into its table. The first token of the next one, or none at the table's end.
+    fn item(&mut self, table: &mut Open, item: Option<Value>) -> Result<Option<Placed>> {
+        let is_first = item.is_none();
+        if let Some(item) = item {
+            table.put(item)?;
+        }
+        let mut token = self.next()?;
+        let expected = match (&*table, &token.1) {
+            (Open::Array(..), Token::ArrayEnd) | (Open::Object(..), Token::ObjectEnd) => return Ok(None),
+            (Open::Array(..), _) => "comma or array end",
+            (Open::Object(..), _) => "comma or object end",
+        };
+        if !is_first {
+            if !matches!(token.1, Token::Comma) {
+                return Err(self.unexpected(expected, &token));
+            }
+            token = self.next()?;
+        }
+        let Open::Object(_, key) = table else {
+            return Ok(Some(token));
+        };
+        let Token::String(text) = &token.1 else {
+            return Err(self.unexpected("object key string", &token));
+        };
+        *key = Value::String(self.lua.create_string(text)?);
+        let colon = self.next()?;
+        if !matches!(colon.1, Token::Colon) {
+            return Err(self.unexpected("colon", &colon));
+        }
+        self.next().map(Some)
+    }
+
+    fn check_depth(&self, depth: usize) -> Result<()> {
+        if depth <= DEEPEST {
+            return Ok(());
+        }
+        let at = self.at;
+        let message = format_args!("Found too many nested data structures ({depth}) at character {at}");
+        Err(raise::text(self.lua, message))
+    }
+
+    fn unexpected(&self, expected: &str, (at, token): &Placed) -> mlua::Error {
+        let (found, character) = (token.name(), at + 1);
+        raise::text(
+            self.lua,
+            format_args!("Expected {expected} but found {found} at character {character}"),
+        )
+    }
+
+    /// As in lua-cjson, which reads C's strings, a NUL ends the text.
+    fn peek(&self) -> u8 {
+        self.json.get(self.at).copied().unwrap_or(0)
+    }
+
+    fn next(&mut self) -> Result<Placed> {
+        self.meter.step()?;
+        while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
+            self.at += 1;
+        }
+        let start = self.at;
+        let single = match self.peek() {
+            0 => return Ok((start, Token::End)),
+            b'"' => return Ok(self.string()),
+            b'{' => Token::ObjectBegin,
+            b'}' => Token::ObjectEnd,
+            b'[' => Token::ArrayBegin,
+            b']' => Token::ArrayEnd,
+            b':' => Token::Colon,
+            b',' => Token::Comma,
+            _ => return Ok((start, self.word())),
+        };
+        self.at += 1;
+        Ok((start, single))
+    }
+
+    fn word(&mut self) -> Token {
+        let rest = &self.json[self.at..];
+        for (name, token) in [
+            (&b"true"[..], Token::Boolean(true)),
+            (b"false", Token::Boolean(false)),
+            (b"null", Token::Null),
+        ] {
+            if rest.starts_with(name) {
+                self.at += name.len();
+                return token;
+            }
+        }
+        match number(rest) {
+            Some((number, length)) => {
+                self.at += length;
+                Token::Number(number)
+            }
+            None if matches!(rest[0], b'-' | b'+') => Token::Invalid("invalid number"),
+            None => Token::Invalid("invalid token"),
+        }
+    }
+
+    fn string(&mut self) -> Placed {
+        let start = self.at;
+        let mut text = Vec::new();
+        self.at += 1;
+        loop {
+            match self.peek() {
+                b'"' => break,
+                0 => return (self.at, Token::Invalid("unexpected end of string")),
+                b'\\' => match self.escape(&mut text) {
+                    Ok(length) => self.at += length,
+                    Err(problem) => return (self.at, Token::Invalid(problem)),
+                },
+                byte => {
+                    text.push(byte);
+                    self.at += 1;
+                }
+            }
+        }
+        self.at += 1;
+        (start, Token::String(text))
+    }
+
+    /// Adds what the escape here stands for. Comes back with its length.
+    fn escape(&self, text: &mut Vec<u8>) -> std::result::Result<usize, &'static str> {
+        let byte = match self.json.get(self.at + 1) {
+            Some(byte @ (b'"' | b'\\' | b'/')) => *byte,
+            Some(b'b') => 0x08,
+            Some(b'f') => 0x0c,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'u') => {
+                let (character, length) = self.character().ok_or("invalid unicode escape code")?;
+                text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                return Ok(length);
+            }
+            _ => return Err("invalid escape code"),
+        };
+        text.push(byte);
+        Ok(2)
+    }
+
+    /// What `\uXXXX`, or a pair of them, stands for.
+    fn character(&self) -> Option<(char, usize)> {
+        let unit = |at: usize| {
+            let digits = self.json.get(at..at + 6)?.strip_prefix(b"\\u")?;
+            digits.iter().try_fold(0, |number: u16, digit| {
+                Some(number << 4 | char::from(*digit).to_digit(16)? as u16)
+            })
+        };
+        let first = unit(self.at)?;
+        if let Some(character) = char::from_u32(first.into()) {
+            return Some((character, 6));
+        }
+        let pair = [first, unit(self.at + 6)?];
+        let character = char::decode_utf16(pair).next()?.ok()?;
+        Some((character, 12))
+    }
+}
+
+/// The longest number at the start, and its length.
+fn number(text: &[u8]) -> Option<(f64, usize)> {
+    let digits = |from: usize| {
+        let rest = text.get(from..).unwrap_or_default();
+        rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+    };
+    let is_at = |at: usize, bytes: &[u8]| text.get(at).is_some_and(|byte| bytes.contains(byte));
+    let sign = usize::from(is_at(0, b"+-"));
+    let mut end = sign + digits(sign);
+    if end == sign {
+        return not_finite(text, sign);
+    }
+    if is_at(end, b".") {
+        end += 1 + digits(end + 1);
+    }
+    if is_at(end, b"eE") {
+        let exponent = end + 1 + usize::from(is_at(end + 1, b"+-"));
+        if digits(exponent) > 0 {
+            end = exponent + digits(exponent);
+        }
+    }
+    parse(text, end)
+}
+
+fn not_finite(text: &[u8], sign: usize) -> Option<(f64, usize)> {
+    [&b"infinity"[..], b"inf", b"nan"].into_iter().find_map(|name| {
+        let end = sign + name.len();
+        let word = text.get(sign..end)?;
+        word.eq_ignore_ascii_case(name).then(|| parse(text, end))?
+    })
+}
+
+fn parse(text: &[u8], end: usize) -> Option<(f64, usize)> {
+    let number = std::str::from_utf8(text.get(..end)?).ok()?;
+    Some((number.parse().ok()?, end))
+}

@@ -1,0 +1,181 @@
+//! From Lua's values to JSON.
+
+use std::io::Write;
+
+use mlua::{Function, Lua, LuaString, Result, Table, Value};
+
+use super::super::arguments::{Arguments, type_name};
+use super::super::decimal::general;
+use super::super::limits::Meter;
+use super::super::raise;
+use super::{DEEPEST, only};
+
+/// `next` is Lua's own.
+pub fn encode(lua: &Lua, args: &Arguments, next: &Function) -> Result<LuaString> {
+    let mut encoder = Encoder {
+        lua,
+        next,
+        meter: Meter::new(lua),
+        json: Vec::new(),
+    };
+    encoder.document(only(args)?)?;
+    lua.create_string(encoder.json)
+}
+
+struct Encoder<'a> {
+    lua: &'a Lua,
+    next: &'a Function,
+    meter: Meter<'a>,
+    json: Vec<u8>,
+}
+
+/// A table of which some is written.
+enum Open {
+    /// With how many items are written, and how many there are.
+    Array(Table, usize, usize),
+    /// With the key that was last written.
+    Object(Table, Value),
+}
+
+impl Encoder<'_> {
+    /// Without recursion: tables may lie in one another deeper than a thread's stack.
+    fn document(&mut self, value: &Value) -> Result<()> {
+        let mut open: Vec<Open> = self.value(value)?.into_iter().collect();
+        while let Some(table) = open.last_mut() {
+            if let Some(value) = self.item(table)? {
+                open.extend(self.value(&value)?);
+                if open.len() > DEEPEST {
+                    let depth = open.len();
+                    let message = format_args!("Cannot serialise, excessive nesting ({depth})");
+                    return Err(raise::text(self.lua, message));
+                }
+            } else {
+                open.pop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a value, or the beginning of a table.
+    fn value(&mut self, value: &Value) -> Result<Option<Open>> {
+        match value {
+            Value::String(text) => self.string(&text.as_bytes())?,
+            Value::Integer(number) => self.number(*number as f64)?,
+            Value::Number(number) => self.number(*number)?,
+            Value::Boolean(yes) => self.write(if *yes { b"true" } else { b"false" })?,
+            Value::Nil | Value::LightUserData(_) => self.write(b"null")?,
+            Value::Table(table) => {
+                let table = table.clone();
+                return Ok(Some(match self.array_length(&table)? {
+                    Some(length) => {
+                        self.write(b"[")?;
+                        Open::Array(table, 0, length)
+                    }
+                    None => {
+                        self.write(b"{")?;
+                        Open::Object(table, Value::Nil)
+                    }
+                }));
+            }
+            other => return Err(self.refuse(type_name(other), "type not supported")),
+        }
+        Ok(None)
+    }
+
+    /// The next item of a table, after its comma and its key are written. At the end its bracket is written.
+    fn item(&mut self, table: &mut Open) -> Result<Option<Value>> {
+        match table {
+            Open::Array(_, written, length) if written == length => {
+                self.write(b"]")?;
+                Ok(None)
+            }
+            Open::Array(table, written, _) => {
+                if *written > 0 {
+                    self.write(b",")?;
+                }
+                *written += 1;
+                table.raw_get(*written).map(Some)
+            }
+            Open::Object(table, last) => {
+                let (key, value) = self.next.call::<(Value, Value)>((&*table, &*last))?;
+                if key.is_nil() {
+                    self.write(b"}")?;
+                    return Ok(None);
+                }
+                if !last.is_nil() {
+                    self.write(b",")?;
+                }
+                self.key(&key)?;
+                *last = key;
+                Ok(Some(value))
+            }
+        }
+    }
+
+    fn key(&mut self, key: &Value) -> Result<()> {
+        match key {
+            Value::String(text) => self.string(&text.as_bytes())?,
+            Value::Integer(number) => self.string(general(*number as f64, 14).as_bytes())?,
+            Value::Number(number) => self.string(general(*number, 14).as_bytes())?,
+            other => return Err(self.refuse(type_name(other), "table key must be a number or string")),
+        }
+        self.write(b":")
+    }
+
+    /// How long a table is that has only positive integers for keys, and none if it has others or nothing at all.
+    fn array_length(&mut self, table: &Table) -> Result<Option<usize>> {
+        const ALWAYS_DENSE: usize = 10;
+        const SPARSEST: usize = 2;
+        let (mut highest, mut items) = (0, 0);
+        for pair in table.pairs::<Value, Value>() {
+            self.meter.step()?;
+            let Value::Integer(key @ 1..) = pair?.0 else {
+                return Ok(None);
+            };
+            highest = highest.max(key as usize);
+            items += 1;
+        }
+        if highest > ALWAYS_DENSE && highest > items * SPARSEST {
+            return Err(self.refuse("table", "excessively sparse array"));
+        }
+        Ok((highest > 0).then_some(highest))
+    }
+
+    fn number(&mut self, number: f64) -> Result<()> {
+        if !number.is_finite() {
+            return Err(self.refuse("number", "must not be NaN or Inf"));
+        }
+        self.write(general(number, 14).as_bytes())
+    }
+
+    fn string(&mut self, text: &[u8]) -> Result<()> {
+        let before = self.json.len();
+        self.json.push(b'"');
+        for &byte in text {
+            match byte {
+                b'"' | b'\\' | b'/' => self.json.extend([b'\\', byte]),
+                0x08 => self.json.extend(b"\\b"),
+                b'\t' => self.json.extend(b"\\t"),
+                b'\n' => self.json.extend(b"\\n"),
+                0x0c => self.json.extend(b"\\f"),
+                b'\r' => self.json.extend(b"\\r"),
+                0..0x20 | 0x7f => {
+                    let _ = write!(self.json, "\\u{byte:04x}");
+                }
+                _ => self.json.push(byte),
+            }
+        }
+        self.json.push(b'"');
+        self.meter.allocate(self.json.len() - before)
+    }
+
+    fn write(&mut self, text: &[u8]) -> Result<()> {
+        self.meter.allocate(text.len())?;
+        self.json.extend_from_slice(text);
+        Ok(())
+    }
+
+    fn refuse(&self, kind: &str, reason: &str) -> mlua::Error {
+        raise::text(self.lua, format_args!("Cannot serialise {kind}: {reason}"))
+    }
+}
