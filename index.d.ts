@@ -1,0 +1,810 @@
+// Generated from ts/ by `npm run build:ts`.
+
+/** Not connected yet, usable, connecting again, or disconnected. */
+export type KVStatus = "connecting" | "ready" | "reconnecting" | "closed";
+
+/** A span of time in which messages may have been missed. */
+export interface Gap {
+  /** When the last message before the gap can have come, in milliseconds since the Unix epoch. */
+  from: number;
+  /** From when on messages come again, in milliseconds since the Unix epoch. */
+  to: number;
+  /** The connection was lost, or messages came faster than they were taken. */
+  reason: "connection" | "overflow";
+}
+
+/** The events of a store, with what their listeners are called with. */
+export interface KVEvents {
+  /** Connected. */
+  ready: [];
+  /** The connection was lost; attempt number `attempt` to connect again follows in `delay` milliseconds. */
+  reconnecting: [
+    {
+      attempt: number;
+      delay: number;
+      cause: Error;
+    },
+  ];
+  /** Something failed that no Promise tells of, such as a callback that threw. */
+  error: [error: Error];
+  /** Messages may have been missed. */
+  gap: [gap: Gap];
+  /** Disconnected. */
+  end: [];
+}
+
+/** A listener of an event of {@link KVEvents}. */
+export type KVListener<E extends keyof KVEvents> = (...args: KVEvents[E]) => void;
+
+/** When {@link KVAdapter.set} sets, and for how long. */
+export interface SetOptions {
+  /** Expire after this many seconds: a positive integer. Not with `px`. */
+  ex?: number;
+  /** Expire after this many milliseconds: a positive integer. Not with `ex`. */
+  px?: number;
+  /** Only if the key does not exist. Not with `xx`. */
+  nx?: boolean;
+  /** Only if the key exists. Not with `nx`. */
+  xx?: boolean;
+}
+
+/** How long what {@link KVAdapter.setnx} sets lasts; without end by default. */
+export type ExpiryOptions = Pick<SetOptions, "ex" | "px">;
+
+/** What {@link KVAdapter.zrangebyscore} resolves to. */
+export interface ZRangeOptions {
+  /** Skip `offset` members, then take `count`; all that follow if `count` is negative. */
+  limit?: {
+    offset: number;
+    count: number;
+  };
+  /** Each member followed by its score, as a string. False by default. */
+  withScores?: boolean;
+}
+
+/** Which keys {@link KVAdapter.scan} looks at. */
+export interface ScanOptions {
+  /** Only keys that match this glob. */
+  match?: string;
+  /** About how many keys to look at in one call: a positive integer, 10 by default. */
+  count?: number;
+}
+
+/** A page of {@link KVAdapter.scan}. */
+export interface ScanResult {
+  /** What to give to the next call; `"0"` after the last page. */
+  cursor: string;
+  /** The keys, without the store's prefix. A page may be empty before the last. */
+  keys: string[];
+}
+
+/**
+ * Called with a message and the channel it was published to. An error, or a rejected Promise, goes to the
+ * `error` event.
+ */
+export type MessageCallback = (message: string, channel: string) => void;
+
+/** What {@link KVAdapter.listen} takes beside channels and a callback. */
+export interface ListenOptions {
+  /** Globs of channels to listen to as well. */
+  patterns?: readonly string[];
+  /** Called after messages may have been missed: time to read the state again. */
+  onGap?: (gap: Gap) => void;
+}
+
+/** What takes one callback away from its channels. */
+export interface ScopedSubscription {
+  /** Takes away this callback and no other. May be called twice. */
+  close(): Promise<void>;
+}
+
+/** A {@link ScopedSubscription} that `await using` closes. */
+export interface Subscription extends ScopedSubscription {
+  /** The same as `close`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * A store with Redis's commands.
+ *
+ * Methods that return a Promise never throw: they reject with a {@link KVError}. Each may reject with the
+ * codes `INVALID_ARGUMENT` (then nothing was sent), `CLOSED` (after `disconnect`) and, over a network,
+ * `CONNECTION`, `TIMEOUT` and `QUEUE_FULL`; a method that names a kind of value, also with `WRONGTYPE` where
+ * the key holds another (memory and Durable Object: with `strict` only; else the key counts as empty, and one
+ * warning is given). Further errors stand at the method.
+ *
+ * Keys, fields, members and values are strings of at most 512 MB of UTF-8. A store with a prefix puts it, and
+ * a colon, before every key.
+ */
+export interface KVAdapter {
+  /**
+   * Connects. Resolves once the store is usable; at once if it is. Commands connect by themselves too.
+   * Errors: `CONNECTION`, `CONFIG`.
+   */
+  connect(): Promise<void>;
+  /**
+   * Ends all subscriptions and closes the store: what follows rejects with `CLOSED`, until `connect`. Empties
+   * a memory store.
+   */
+  disconnect(): Promise<void>;
+  /** Whether the store is connected at this moment. */
+  isConnected(): boolean;
+  /** The state of the connection. */
+  readonly status: KVStatus;
+  /** The same as `disconnect`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+  /** Calls `listener` at every `event`. Throws `INVALID_ARGUMENT` if it is no function. */
+  on<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /** Calls `listener` at the next `event` only. Throws `INVALID_ARGUMENT` if it is no function. */
+  once<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /** Takes a listener away: the one added last, if it was added more than once. */
+  off<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /** The same as `on`. */
+  addListener<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /** The same as `off`. */
+  removeListener<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /** How many listeners `event` has. */
+  listenerCount(event: keyof KVEvents): number;
+  /** Asks whether the store answers. Resolves to `"PONG"`. {@link https://redis.io/commands/ping} */
+  ping(): Promise<string>;
+  /** The string at `key`; null if there is none. {@link https://redis.io/commands/get} */
+  get(key: string): Promise<string | null>;
+  /**
+   * The strings at `keys`, in their order; null for a key without one. {@link https://redis.io/commands/mget}
+   */
+  mget(...keys: string[]): Promise<(string | null)[]>;
+  /**
+   * Sets `key` to a string, whatever it held, and takes away its expiry unless `options` give one. Whether
+   * `nx` and `xx` let it happen is not told: see {@link KVAdapter.setnx}. Errors: `ERR` for an expiry that is
+   * not positive. {@link https://redis.io/commands/set}
+   */
+  set(key: string, value: string, options?: SetOptions): Promise<void>;
+  /**
+   * Sets `key` to a string if it does not exist; with an expiry, this takes a lock. True if it was set.
+   * Errors: `ERR` for an expiry that is not positive. {@link https://redis.io/commands/set}
+   */
+  setnx(key: string, value: string, options?: ExpiryOptions): Promise<boolean>;
+  /**
+   * The string at `key`, which is deleted; null if there is none. {@link https://redis.io/commands/getdel}
+   */
+  getdel(key: string): Promise<string | null>;
+  /**
+   * Adds 1 to the integer at `key`, 0 if there is none. The sum. Errors: `ERR` if it is no 64-bit integer.
+   * {@link https://redis.io/commands/incr}
+   */
+  incr(key: string): Promise<number>;
+  /**
+   * Adds the integer `n` to the integer at `key`, 0 if there is none. The sum, which is exact up to 2^53 - 1;
+   * `get` gives every digit past it. Errors: `ERR` if it is no 64-bit integer.
+   * {@link https://redis.io/commands/incrby}
+   */
+  incrBy(key: string, n: number): Promise<number>;
+  /**
+   * Subtracts 1 from the integer at `key`, 0 if there is none. The difference. Errors: `ERR` if it is no
+   * 64-bit integer. {@link https://redis.io/commands/decr}
+   */
+  decr(key: string): Promise<number>;
+  /** Deletes keys. How many there were. {@link https://redis.io/commands/del} */
+  del(...keys: string[]): Promise<number>;
+  /** How many of `keys` exist; one given twice counts twice. {@link https://redis.io/commands/exists} */
+  exists(...keys: string[]): Promise<number>;
+  /**
+   * Has `key` deleted in `seconds`, an integer; at once if that is not positive. False if there is no such
+   * key. Errors: `ERR` for a time that does not fit. {@link https://redis.io/commands/expire}
+   */
+  expire(key: string, seconds: number): Promise<boolean>;
+  /**
+   * How many seconds `key` has left; -1 without an expiry, -2 if there is no such key.
+   * {@link https://redis.io/commands/ttl}
+   */
+  ttl(key: string): Promise<number>;
+  /**
+   * What `key` holds: `"string"`, `"hash"`, `"set"`, `"list"` or `"zset"`; `"none"` if there is no such key.
+   * {@link https://redis.io/commands/type}
+   */
+  type(key: string): Promise<string>;
+  /**
+   * The keys that match a glob, in no order. Looks at every key: see {@link KVAdapter.scan}.
+   * {@link https://redis.io/commands/keys}
+   */
+  keys(pattern: string): Promise<string[]>;
+  /**
+   * A page of the keys. Start with the cursor `"0"`, go on with the one returned, until that is `"0"`. A key
+   * that is there all the while is seen; one may be seen twice. Errors: `ERR` for a cursor or a count that is
+   * none. {@link https://redis.io/commands/scan}
+   */
+  scan(cursor: string, options?: ScanOptions): Promise<ScanResult>;
+  /** The value of a field of a hash; null if there is none. {@link https://redis.io/commands/hget} */
+  hget(key: string, field: string): Promise<string | null>;
+  /**
+   * Sets a field of a hash. 1 if it is new, 0 if it was overwritten. {@link https://redis.io/commands/hset}
+   */
+  hset(key: string, field: string, value: string): Promise<number>;
+  /**
+   * Sets a field of a hash for each own property of `data`. Errors: `ERR` if it has none.
+   * {@link https://redis.io/commands/hset}
+   */
+  hmset(key: string, data: Record<string, string>): Promise<void>;
+  /** A hash as a plain object; `{}` if there is none. {@link https://redis.io/commands/hgetall} */
+  hgetall(key: string): Promise<Record<string, string>>;
+  /** Deletes fields of a hash. How many there were. {@link https://redis.io/commands/hdel} */
+  hdel(key: string, ...fields: string[]): Promise<number>;
+  /** Whether a hash has a field. {@link https://redis.io/commands/hexists} */
+  hexists(key: string, field: string): Promise<boolean>;
+  /** The fields of a hash. {@link https://redis.io/commands/hkeys} */
+  hkeys(key: string): Promise<string[]>;
+  /** How many fields a hash has. {@link https://redis.io/commands/hlen} */
+  hlen(key: string): Promise<number>;
+  /** Adds members to a set. How many are new. {@link https://redis.io/commands/sadd} */
+  sadd(key: string, ...members: string[]): Promise<number>;
+  /** Removes members from a set. How many there were. {@link https://redis.io/commands/srem} */
+  srem(key: string, ...members: string[]): Promise<number>;
+  /** The members of a set, in no order. {@link https://redis.io/commands/smembers} */
+  smembers(key: string): Promise<string[]>;
+  /** Whether a set has a member. {@link https://redis.io/commands/sismember} */
+  sismember(key: string, member: string): Promise<boolean>;
+  /** How many members a set has. {@link https://redis.io/commands/scard} */
+  scard(key: string): Promise<number>;
+  /**
+   * Puts values before the head of a list, one after the other. Its length then. Errors: `ERR` for no values.
+   * {@link https://redis.io/commands/lpush}
+   */
+  lpush(key: string, ...values: string[]): Promise<number>;
+  /**
+   * Puts values behind the tail of a list. Its length then. Errors: `ERR` for no values.
+   * {@link https://redis.io/commands/rpush}
+   */
+  rpush(key: string, ...values: string[]): Promise<number>;
+  /** Takes the head off a list; null if there is none. {@link https://redis.io/commands/lpop} */
+  lpop(key: string): Promise<string | null>;
+  /** Takes the tail off a list; null if there is none. {@link https://redis.io/commands/rpop} */
+  rpop(key: string): Promise<string | null>;
+  /**
+   * The values of a list from index `start` to `stop`, inclusive; negative ones count from the end.
+   * {@link https://redis.io/commands/lrange}
+   */
+  lrange(key: string, start: number, stop: number): Promise<string[]>;
+  /** The length of a list. {@link https://redis.io/commands/llen} */
+  llen(key: string): Promise<number>;
+  /**
+   * Keeps the values of a list from index `start` to `stop`, inclusive; negative ones count from the end.
+   * {@link https://redis.io/commands/ltrim}
+   */
+  ltrim(key: string, start: number, stop: number): Promise<void>;
+  /**
+   * Adds a member to a sorted set, or moves it to a new score. 1 if it is new, else 0.
+   * {@link https://redis.io/commands/zadd}
+   */
+  zadd(key: string, score: number, member: string): Promise<number>;
+  /** Removes members from a sorted set. How many there were. {@link https://redis.io/commands/zrem} */
+  zrem(key: string, ...members: string[]): Promise<number>;
+  /**
+   * The score of a member, which may be infinite; null if there is none.
+   * {@link https://redis.io/commands/zscore}
+   */
+  zscore(key: string, member: string): Promise<number | null>;
+  /**
+   * The members of a sorted set from rank `start` to `stop`, inclusive, by score, then by the bytes of the
+   * member; negative ranks count from the end. {@link https://redis.io/commands/zrange}
+   */
+  zrange(key: string, start: number, stop: number): Promise<string[]>;
+  /**
+   * The members with a score from `min` to `max`, in the order of {@link KVAdapter.zrange}. A bound is a
+   * number or a string: `"-inf"`, `"+inf"`, `"5"`, or `"(5"`, which leaves 5 out. Errors: `ERR` for a string
+   * that is no bound. {@link https://redis.io/commands/zrangebyscore}
+   */
+  zrangebyscore(
+    key: string,
+    min: number | string,
+    max: number | string,
+    options?: ZRangeOptions,
+  ): Promise<string[]>;
+  /** How many members a sorted set has. {@link https://redis.io/commands/zcard} */
+  zcard(key: string): Promise<number>;
+  /**
+   * Adds `n` to the score of a member, 0 if there is none. The new score. Errors: `ERR` if it is not a
+   * number. {@link https://redis.io/commands/zincrby}
+   */
+  zincrby(key: string, n: number, member: string): Promise<number>;
+  /**
+   * Sends a message to a channel, on which there is no prefix. How many subscribers it reached.
+   * {@link https://redis.io/commands/publish}
+   */
+  publish(channel: string, message: string): Promise<number>;
+  /**
+   * Calls `callback` for each message on a channel. Resolves once live. Nothing changes if the callback is
+   * there already. {@link https://redis.io/commands/subscribe}
+   */
+  subscribe(channel: string, callback: MessageCallback): Promise<void>;
+  /**
+   * Takes away every callback of a channel, whoever it belongs to: see {@link KVAdapter.listen}.
+   * {@link https://redis.io/commands/unsubscribe}
+   */
+  unsubscribe(channel: string): Promise<void>;
+  /**
+   * Calls `callback` for each message on a channel that matches a glob. Resolves once live.
+   * {@link https://redis.io/commands/psubscribe}
+   */
+  psubscribe(pattern: string, callback: MessageCallback): Promise<void>;
+  /**
+   * Takes away every callback of a pattern, whoever it belongs to: see {@link KVAdapter.listen}.
+   * {@link https://redis.io/commands/punsubscribe}
+   */
+  punsubscribe(pattern: string): Promise<void>;
+  /**
+   * Like {@link KVAdapter.listen}, where a callback for each stream costs little: absent on Redis.
+   * {@link https://redis.io/commands/subscribe}
+   */
+  subscribeScoped?(channels: readonly string[], callback: MessageCallback): Promise<ScopedSubscription>;
+  /**
+   * Calls `callback` for each message on `channels`, and on those that match a pattern of `options`.
+   * Resolves, once live, to a handle that takes away this callback and no other.
+   * {@link https://redis.io/commands/subscribe}
+   */
+  listen(
+    channels: readonly string[],
+    callback: MessageCallback,
+    options?: ListenOptions,
+  ): Promise<Subscription>;
+  /**
+   * Starts a transaction: commands that are queued, then run with nothing in between.
+   * {@link https://redis.io/commands/multi}
+   */
+  multi(): KVTransaction;
+  /**
+   * Runs a Lua script, which gets `keys` (under the store's prefix) as KEYS and `args` as ARGV. Its result,
+   * by Redis's conversions. Errors: what the script raises; `TIMEOUT` after 5 s.
+   * {@link https://redis.io/commands/eval}
+   */
+  eval(script: string, keys: readonly string[], args: readonly string[]): Promise<unknown>;
+}
+
+/**
+ * Commands that run as one. Each method queues the command of {@link KVAdapter} that has its name, and
+ * returns the transaction. A wrong argument shows in `exec`.
+ */
+export interface KVTransaction {
+  /** Queues GET. Its result: string or null. {@link https://redis.io/commands/get} */
+  get(key: string): KVTransaction;
+  /**
+   * Queues SET. Its result: `"OK"`, or null if `nx` or `xx` did not let it happen.
+   * {@link https://redis.io/commands/set}
+   */
+  set(key: string, value: string, options?: SetOptions): KVTransaction;
+  /** Queues SET with NX. Its result: true if it was set. {@link https://redis.io/commands/set} */
+  setnx(key: string, value: string, options?: ExpiryOptions): KVTransaction;
+  /** Queues GETDEL. Its result: string or null. {@link https://redis.io/commands/getdel} */
+  getdel(key: string): KVTransaction;
+  /** Queues DEL. Its result: how many keys there were. {@link https://redis.io/commands/del} */
+  del(...keys: string[]): KVTransaction;
+  /** Queues INCR. Its result: the sum. {@link https://redis.io/commands/incr} */
+  incr(key: string): KVTransaction;
+  /** Queues HSET. Its result: 1 if the field is new, else 0. {@link https://redis.io/commands/hset} */
+  hset(key: string, field: string, value: string): KVTransaction;
+  /** Queues HDEL. Its result: how many fields there were. {@link https://redis.io/commands/hdel} */
+  hdel(key: string, ...fields: string[]): KVTransaction;
+  /** Queues SADD. Its result: how many members are new. {@link https://redis.io/commands/sadd} */
+  sadd(key: string, ...members: string[]): KVTransaction;
+  /** Queues SREM. Its result: how many members there were. {@link https://redis.io/commands/srem} */
+  srem(key: string, ...members: string[]): KVTransaction;
+  /** Queues LPUSH. Its result: the length of the list. {@link https://redis.io/commands/lpush} */
+  lpush(key: string, ...values: string[]): KVTransaction;
+  /** Queues RPUSH. Its result: the length of the list. {@link https://redis.io/commands/rpush} */
+  rpush(key: string, ...values: string[]): KVTransaction;
+  /** Queues ZADD. Its result: 1 if the member is new, else 0. {@link https://redis.io/commands/zadd} */
+  zadd(key: string, score: number, member: string): KVTransaction;
+  /** Queues ZREM. Its result: how many members there were. {@link https://redis.io/commands/zrem} */
+  zrem(key: string, ...members: string[]): KVTransaction;
+  /**
+   * Queues EXPIRE, in seconds. Its result: false if there is no such key.
+   * {@link https://redis.io/commands/expire}
+   */
+  expire(key: string, seconds: number): KVTransaction;
+  /**
+   * Runs what was queued, and empties the queue. The results, in order; `[]` for an empty queue. If a command
+   * fails the others run all the same, and it rejects with the first failure, which has `index` and
+   * `results`. After a wrong argument nothing runs: it rejects with that failure, which has `index`.
+   * {@link https://redis.io/commands/exec}
+   */
+  exec(): Promise<unknown[]>;
+  /** Empties the queue. {@link https://redis.io/commands/discard} */
+  discard(): void;
+}
+
+/** A Durable Object namespace of Cloudflare Workers, such as `env.COVARA_KV`. */
+export interface DurableObjectNamespaceLike {
+  /** The id of the object with this name. */
+  idFromName(name: string): unknown;
+  /** What requests to an object go through. */
+  get(id: unknown): DurableObjectStubLike;
+}
+
+/** What requests to one Durable Object go through. */
+export interface DurableObjectStubLike {
+  /** Sends a request to the object. */
+  fetch(
+    input: string,
+    init?: {
+      method?: string;
+      headers?: Record<string, string>;
+      body?: string;
+    },
+  ): Promise<Response>;
+}
+
+/** Which object holds the store, and how to get back to it. */
+export interface DurableObjectKVOptions {
+  /** The object's name; `"covara-kv"` by default. */
+  name?: string;
+  /** Put, with a colon, before every key. None by default. */
+  prefix?: string;
+  /** How long to wait before a lost socket is opened again, in ms; by default 250, doubling up to 5,000. */
+  reconnectDelay?: (attempt: number) => number;
+}
+
+/** What a Durable Object is constructed with. */
+export interface DurableObjectStateLike {
+  /** What the object keeps. */
+  storage: DurableObjectStorageLike;
+  /** Takes a WebSocket that outlives the object's sleep. */
+  acceptWebSocket(ws: WebSocketLike, tags?: string[]): void;
+  /** The WebSockets that were taken, or those with a tag. */
+  getWebSockets(tag?: string): WebSocketLike[];
+}
+
+/** The storage of a Durable Object. */
+export interface DurableObjectStorageLike {
+  /** The value of a key. */
+  get<T>(key: string): Promise<T | undefined>;
+  /** Sets a key. */
+  put(key: string, value: unknown): Promise<void>;
+  /** Deletes a key. False if there was none. */
+  delete(key: string): Promise<boolean>;
+  /** The keys with a prefix, in order, and their values. */
+  list<T>(options?: { prefix?: string }): Promise<Map<string, T>>;
+  /** Deletes everything. */
+  deleteAll(): Promise<void>;
+}
+
+/** A WebSocket, of Workers or any other. */
+export interface WebSocketLike {
+  /** Sends a message. */
+  send(data: string): void;
+  /** Ends the connection. */
+  close(code?: number, reason?: string): void;
+  /** Takes the client's end of a connection in a Worker. */
+  accept?(): void;
+  /** Calls `handler` at every message, or at the end. */
+  addEventListener?(type: "message" | "close", handler: (event: { data?: unknown }) => void): void;
+  /** Keeps a value with the WebSocket while the object sleeps. */
+  serializeAttachment?(value: unknown): void;
+  /** The value that was kept. */
+  deserializeAttachment?(): unknown;
+}
+
+/** A store in a Durable Object. */
+export type DurableObjectKVStore = KVAdapter;
+
+/** Not built yet: throws `UNSUPPORTED`. */
+export declare const DurableObjectKVStore: new (
+  stub: DurableObjectStubLike | (() => DurableObjectStubLike),
+  options?: DurableObjectKVOptions,
+) => DurableObjectKVStore;
+
+/** A {@link DurableObjectKVStore}. Not built yet: throws `UNSUPPORTED`. */
+export declare const createDurableObjectKV: (
+  namespace: DurableObjectNamespaceLike,
+  options?: DurableObjectKVOptions,
+) => DurableObjectKVStore;
+
+/** The class of the Durable Object, for a Worker to export. */
+export interface CovaraKVDurableObject {
+  /** Answers a request of a {@link DurableObjectKVStore}. */
+  fetch(request: Request): Promise<Response>;
+}
+
+/** Not built yet: throws `UNSUPPORTED`. */
+export declare const CovaraKVDurableObject: new (state: DurableObjectStateLike) => CovaraKVDurableObject;
+
+/** Redis's commands on the storage of a Durable Object. */
+export type DurableKVEngine = object;
+
+/** Not built yet: throws `UNSUPPORTED`. */
+export declare const DurableKVEngine: new (storage: DurableObjectStorageLike) => DurableKVEngine;
+
+type Kind = "channel" | "pattern";
+
+/** What a {@link KVError} carries beside its code and message: see there. */
+export interface KVErrorDetails {
+  /** The Redis command. */
+  command?: string | undefined;
+  /** What led to the error. */
+  cause?: unknown;
+  /** The position in a transaction. */
+  index?: number | undefined;
+  /** The results of a transaction. */
+  results?: unknown[] | undefined;
+}
+
+/**
+ * Every failure of a store.
+ *
+ * What the server, or the memory store in its place, answers has Redis's text as its message, the same on
+ * every backend. Messages of covara-kv's own name the method and the argument, and never hold a key or a
+ * value.
+ */
+export declare class KVError extends Error {
+  /**
+   * The first word of Redis's error (`WRONGTYPE`, `NOAUTH`, `ERR`, …), or one of ours: `CONNECTION`,
+   * `TIMEOUT`, `CLOSED` (after `disconnect`), `QUEUE_FULL`, `CONFIG`, `INVALID_ARGUMENT`, `UNSUPPORTED`.
+   */
+  readonly code: string;
+  /** The Redis command that failed, where it was one. */
+  readonly command?: string;
+  /** What led to the error, where something did. */
+  readonly cause?: unknown;
+  /** From `exec`: the position in the transaction of the command that failed, counted from 0. */
+  readonly index?: number;
+  /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
+  readonly results?: unknown[];
+  constructor(code: string, message: string, details?: KVErrorDetails);
+}
+
+type Otherwise =
+  | ("connect" | "disconnect" | "isConnected" | "status" | "multi")
+  | ("subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "subscribeScoped" | "listen")
+  | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
+
+type CommandMethod = Exclude<Extract<keyof KVAdapter, string>, Otherwise>;
+
+type Events<E> = {
+  [K in keyof E]: unknown[];
+};
+
+type Listener<A extends unknown[]> = (...args: A) => void;
+
+declare class Emitter<E extends Events<E>> {
+  #private;
+  /** Calls `listener` at every `event`. */
+  on<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
+  /** Calls `listener` at the next `event` only. */
+  once<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
+  /** Takes a listener away: the one added last, if it was added more than once. */
+  off<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
+  /** The same as `on`. */
+  addListener<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
+  /** The same as `off`. */
+  removeListener<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
+  /** How many listeners `event` has. */
+  listenerCount(event: keyof E): number;
+  /** Calls the listeners of `event`, in the order in which they came. False if it has none. */
+  emit<K extends keyof E>(event: K, ...args: E[K]): boolean;
+}
+
+interface Store extends Pick<KVAdapter, CommandMethod> {}
+
+declare abstract class Store extends Emitter<KVEvents> implements KVAdapter {
+  #private;
+  /** What the store puts, with a colon, before every key; empty for nothing. */
+  readonly prefix: string;
+  constructor(prefix: string);
+  abstract connect(): Promise<void>;
+  abstract disconnect(): Promise<void>;
+  abstract get status(): KVStatus;
+  abstract multi(): KVTransaction;
+  protected abstract register(kind: Kind, name: string): void | Promise<void>;
+  protected abstract unregister(kind: Kind, name: string): void | Promise<void>;
+  isConnected(): boolean;
+  [Symbol.asyncDispose](): Promise<void>;
+  subscribe(channel: string, callback: MessageCallback): Promise<void>;
+  psubscribe(pattern: string, callback: MessageCallback): Promise<void>;
+  unsubscribe(channel: string): Promise<void>;
+  punsubscribe(pattern: string): Promise<void>;
+  listen(
+    channels: readonly string[],
+    callback: MessageCallback,
+    options?: ListenOptions,
+  ): Promise<Subscription>;
+  /** What `listen` does, for a method of any name. */
+  protected scoped(
+    method: string,
+    channels: readonly string[],
+    callback: MessageCallback,
+    options?: ListenOptions,
+  ): Promise<Subscription>;
+  /** Hands a message to the callbacks of its channel, or to those of the pattern that it matched. */
+  protected deliver(pattern: string | null, channel: string, message: string): void;
+  protected missed(gap: Gap): void;
+  /** Takes away all callbacks of a store that is closed. */
+  protected dropCallbacks(): void;
+}
+
+/** What a memory store may be told beside its prefix. */
+export interface MemoryKVOptions {
+  /**
+   * Refuse a key of another type, as Redis does. False by default: then it counts as empty, and one warning
+   * is given.
+   */
+  strict?: boolean;
+  /** One store of this name for all worker threads of the process. By default each store is its own. */
+  shared?: string;
+}
+
+/** A store in this process, which needs no server. Usable before `connect`; empty after `disconnect`. */
+export declare class MemoryKVStore extends Store {
+  #private;
+  constructor(prefix?: string, options?: MemoryKVOptions);
+  get status(): KVStatus;
+  connect(): Promise<void>;
+  disconnect(): Promise<void>;
+  multi(): KVTransaction;
+  subscribeScoped(channels: readonly string[], callback: MessageCallback): Promise<ScopedSubscription>;
+  protected register(kind: Kind, name: string): void;
+  protected unregister(kind: Kind, name: string): void;
+}
+
+/** A {@link MemoryKVStore}. Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type. */
+export declare function createMemoryKV(prefix?: string, options?: MemoryKVOptions): MemoryKVStore;
+
+/** What {@link createKV} builds. */
+export interface KVConfig {
+  /** The backend. */
+  type: "memory" | "redis" | "durable-object";
+  /** Put, with a colon, before every key. None by default. */
+  prefix?: string;
+  /** Where Redis is; required for `type: "redis"`. */
+  redis?: RedisConfig;
+  /** Where the Durable Object is; required for `type: "durable-object"`. */
+  durableObject?: DurableObjectConfig;
+  /** Memory and Durable Object: refuse a key of another type, as Redis does. False by default. */
+  strict?: boolean;
+  /**
+   * Memory: one store of this name for all worker threads of the process. By default each store is its own.
+   */
+  shared?: string;
+}
+
+/** Where Redis is, and how patient to be with it. Fields beside `url` win over what it says. */
+export interface RedisConfig {
+  /**
+   * `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`, with user, password and database,
+   * percent-encoded.
+   */
+  url?: string;
+  /** The host; `"127.0.0.1"` by default. */
+  host?: string;
+  /** The port; 6379 by default. */
+  port?: number;
+  /** A Unix socket in place of host and port. */
+  path?: string;
+  /** The user of the ACL. */
+  username?: string;
+  /** The password. */
+  password?: string;
+  /** The number of the database; 0 by default. */
+  db?: number;
+  /** TLS, with the system's certificates or those given (PEM). False by default. */
+  tls?: boolean | RedisTlsConfig;
+  /** The connection's name in CLIENT LIST. */
+  clientName?: string;
+  /** How often a command that has not been sent yet outlives a failed attempt to connect; 3 by default. */
+  maxRetries?: number;
+  /**
+   * A fixed wait between attempts to connect, in milliseconds; by default 50 growing to 2,000, with jitter.
+   */
+  retryDelay?: number;
+  /**
+   * From the call of a command to its reply, in milliseconds, the wait for a connection included; 5,000 by
+   * default.
+   */
+  commandTimeout?: number;
+  /** For one attempt to connect, in milliseconds; 3,000 by default. */
+  connectTimeout?: number;
+  /** How many commands may wait for a connection; 100,000 by default. */
+  maxQueue?: number;
+  /** Sentinels that know where the master called `name` is. */
+  sentinel?: {
+    name: string;
+    nodes: RedisNode[];
+    username?: string;
+    password?: string;
+  };
+  /** Some nodes of a cluster; the others are found through them. */
+  cluster?: {
+    nodes: RedisNode[];
+  };
+}
+
+/** Certificates and checks of a TLS connection. */
+export interface RedisTlsConfig {
+  /** The authority that the server's certificate is checked against, in PEM; the system's by default. */
+  ca?: string;
+  /** The client's certificate, in PEM. */
+  cert?: string;
+  /** The client's private key, in PEM. */
+  key?: string;
+  /** The name that the server's certificate must have; the host by default. */
+  servername?: string;
+  /** False takes any certificate. True by default. */
+  rejectUnauthorized?: boolean;
+}
+
+/** Where one server is. */
+export interface RedisNode {
+  /** The host. */
+  host: string;
+  /** The port. */
+  port: number;
+}
+
+/** Which Durable Object holds the store. */
+export interface DurableObjectConfig {
+  /** The binding of the class, such as `env.COVARA_KV`. */
+  namespace: DurableObjectNamespaceLike;
+  /** The object's name; `"covara-kv"` by default. */
+  name?: string;
+}
+
+/**
+ * An ioredis client, or what looks like one: its options are read, and a connection with the same is opened.
+ */
+export interface RedisClientLike {
+  /** Where it connects to. */
+  readonly options: {
+    host?: string | undefined;
+    port?: number | undefined;
+    username?: string | null | undefined;
+    password?: string | null | undefined;
+    db?: number | undefined;
+    tls?: object | undefined;
+    path?: string | undefined;
+  };
+}
+
+/** A store on a Redis server. */
+export type RedisKVStore = KVAdapter;
+
+/** Not built yet: throws `UNSUPPORTED`. */
+export declare const RedisKVStore: new (
+  client: RedisClientLike | RedisConfig,
+  prefix?: string,
+) => RedisKVStore;
+
+/** A {@link RedisKVStore}. Not built yet: throws `UNSUPPORTED`. */
+export declare const createRedisKV: (client: RedisClientLike | RedisConfig, prefix?: string) => RedisKVStore;
+
+/** A {@link RedisKVStore} from a configuration. Not built yet: throws `UNSUPPORTED`. */
+export declare const createRedisKVFromConfig: (config: RedisConfig, prefix?: string) => RedisKVStore;
+
+/**
+ * Lets changes made on other instances reach the streams that are open here. Not built yet: rejects with
+ * `UNSUPPORTED`.
+ */
+export declare const initializeEventSubscription: () => Promise<void>;
+
+/**
+ * Builds the store that `config.type` names, and connects it. Rejects before anything is opened with `CONFIG`
+ * if the type is unknown, or what the type requires is missing; with `INVALID_ARGUMENT` if a field has a
+ * wrong type; else with what `connect` rejects with.
+ */
+export declare function createKV(config: KVConfig): Promise<KVAdapter>;
+
+/**
+ * {@link createKV}, then {@link setGlobalKV}; for every type but `memory` also
+ * {@link initializeEventSubscription}.
+ */
+export declare function initializeKV(config: KVConfig): Promise<KVAdapter>;
+
+/** Makes `kv` the store of the process. Throws `INVALID_ARGUMENT` if it is no store. */
+export declare function setGlobalKV(kv: KVAdapter): void;
+
+/** The store of the process. Throws while there is none. */
+export declare function getGlobalKV(): KVAdapter;
+
+/** Whether the process has a store. */
+export declare function hasGlobalKV(): boolean;
+
+/** Forgets the store of the process, without disconnecting it. */
+export declare function clearGlobalKV(): void;
+
+export {};

@@ -1,0 +1,383 @@
+import type { Gap, KVEvents, KVListener, KVStatus } from "./events.js";
+
+/** When {@link KVAdapter.set} sets, and for how long. */
+export interface SetOptions {
+  /** Expire after this many seconds: a positive integer. Not with `px`. */
+  ex?: number;
+  /** Expire after this many milliseconds: a positive integer. Not with `ex`. */
+  px?: number;
+  /** Only if the key does not exist. Not with `xx`. */
+  nx?: boolean;
+  /** Only if the key exists. Not with `nx`. */
+  xx?: boolean;
+}
+
+/** How long what {@link KVAdapter.setnx} sets lasts; without end by default. */
+export type ExpiryOptions = Pick<SetOptions, "ex" | "px">;
+
+/** What {@link KVAdapter.zrangebyscore} resolves to. */
+export interface ZRangeOptions {
+  /** Skip `offset` members, then take `count`; all that follow if `count` is negative. */
+  limit?: { offset: number; count: number };
+  /** Each member followed by its score, as a string. False by default. */
+  withScores?: boolean;
+}
+
+/** Which keys {@link KVAdapter.scan} looks at. */
+export interface ScanOptions {
+  /** Only keys that match this glob. */
+  match?: string;
+  /** About how many keys to look at in one call: a positive integer, 10 by default. */
+  count?: number;
+}
+
+/** A page of {@link KVAdapter.scan}. */
+export interface ScanResult {
+  /** What to give to the next call; `"0"` after the last page. */
+  cursor: string;
+  /** The keys, without the store's prefix. A page may be empty before the last. */
+  keys: string[];
+}
+
+/**
+ * Called with a message and the channel it was published to. An error, or a rejected Promise, goes to the
+ * `error` event.
+ */
+export type MessageCallback = (message: string, channel: string) => void;
+
+/** What {@link KVAdapter.listen} takes beside channels and a callback. */
+export interface ListenOptions {
+  /** Globs of channels to listen to as well. */
+  patterns?: readonly string[];
+  /** Called after messages may have been missed: time to read the state again. */
+  onGap?: (gap: Gap) => void;
+}
+
+/** What takes one callback away from its channels. */
+export interface ScopedSubscription {
+  /** Takes away this callback and no other. May be called twice. */
+  close(): Promise<void>;
+}
+
+/** A {@link ScopedSubscription} that `await using` closes. */
+export interface Subscription extends ScopedSubscription {
+  /** The same as `close`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * A store with Redis's commands.
+ *
+ * Methods that return a Promise never throw: they reject with a {@link KVError}. Each may reject with the
+ * codes `INVALID_ARGUMENT` (then nothing was sent), `CLOSED` (after `disconnect`) and, over a network,
+ * `CONNECTION`, `TIMEOUT` and `QUEUE_FULL`; a method that names a kind of value, also with `WRONGTYPE` where
+ * the key holds another (memory and Durable Object: with `strict` only; else the key counts as empty, and one
+ * warning is given). Further errors stand at the method.
+ *
+ * Keys, fields, members and values are strings of at most 512 MB of UTF-8. A store with a prefix puts it, and
+ * a colon, before every key.
+ */
+export interface KVAdapter {
+  /**
+   * Connects. Resolves once the store is usable; at once if it is. Commands connect by themselves too.
+   * Errors: `CONNECTION`, `CONFIG`.
+   */
+  connect(): Promise<void>;
+  /**
+   * Ends all subscriptions and closes the store: what follows rejects with `CLOSED`, until `connect`. Empties
+   * a memory store.
+   */
+  disconnect(): Promise<void>;
+  /** Whether the store is connected at this moment. */
+  isConnected(): boolean;
+  /** The state of the connection. */
+  readonly status: KVStatus;
+  /** The same as `disconnect`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+
+  /** Calls `listener` at every `event`. Throws `INVALID_ARGUMENT` if it is no function. */
+  on<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /** Calls `listener` at the next `event` only. Throws `INVALID_ARGUMENT` if it is no function. */
+  once<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /** Takes a listener away: the one added last, if it was added more than once. */
+  off<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /** The same as `on`. */
+  addListener<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /** The same as `off`. */
+  removeListener<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /** How many listeners `event` has. */
+  listenerCount(event: keyof KVEvents): number;
+
+  /** Asks whether the store answers. Resolves to `"PONG"`. {@link https://redis.io/commands/ping} */
+  ping(): Promise<string>;
+
+  /** The string at `key`; null if there is none. {@link https://redis.io/commands/get} */
+  get(key: string): Promise<string | null>;
+  /**
+   * The strings at `keys`, in their order; null for a key without one. {@link https://redis.io/commands/mget}
+   */
+  mget(...keys: string[]): Promise<(string | null)[]>;
+  /**
+   * Sets `key` to a string, whatever it held, and takes away its expiry unless `options` give one. Whether
+   * `nx` and `xx` let it happen is not told: see {@link KVAdapter.setnx}. Errors: `ERR` for an expiry that is
+   * not positive. {@link https://redis.io/commands/set}
+   */
+  set(key: string, value: string, options?: SetOptions): Promise<void>;
+  /**
+   * Sets `key` to a string if it does not exist; with an expiry, this takes a lock. True if it was set.
+   * Errors: `ERR` for an expiry that is not positive. {@link https://redis.io/commands/set}
+   */
+  setnx(key: string, value: string, options?: ExpiryOptions): Promise<boolean>;
+  /**
+   * The string at `key`, which is deleted; null if there is none. {@link https://redis.io/commands/getdel}
+   */
+  getdel(key: string): Promise<string | null>;
+  /**
+   * Adds 1 to the integer at `key`, 0 if there is none. The sum. Errors: `ERR` if it is no 64-bit integer.
+   * {@link https://redis.io/commands/incr}
+   */
+  incr(key: string): Promise<number>;
+  /**
+   * Adds the integer `n` to the integer at `key`, 0 if there is none. The sum, which is exact up to 2^53 - 1;
+   * `get` gives every digit past it. Errors: `ERR` if it is no 64-bit integer.
+   * {@link https://redis.io/commands/incrby}
+   */
+  incrBy(key: string, n: number): Promise<number>;
+  /**
+   * Subtracts 1 from the integer at `key`, 0 if there is none. The difference. Errors: `ERR` if it is no
+   * 64-bit integer. {@link https://redis.io/commands/decr}
+   */
+  decr(key: string): Promise<number>;
+
+  /** Deletes keys. How many there were. {@link https://redis.io/commands/del} */
+  del(...keys: string[]): Promise<number>;
+  /** How many of `keys` exist; one given twice counts twice. {@link https://redis.io/commands/exists} */
+  exists(...keys: string[]): Promise<number>;
+  /**
+   * Has `key` deleted in `seconds`, an integer; at once if that is not positive. False if there is no such
+   * key. Errors: `ERR` for a time that does not fit. {@link https://redis.io/commands/expire}
+   */
+  expire(key: string, seconds: number): Promise<boolean>;
+  /**
+   * How many seconds `key` has left; -1 without an expiry, -2 if there is no such key.
+   * {@link https://redis.io/commands/ttl}
+   */
+  ttl(key: string): Promise<number>;
+  /**
+   * What `key` holds: `"string"`, `"hash"`, `"set"`, `"list"` or `"zset"`; `"none"` if there is no such key.
+   * {@link https://redis.io/commands/type}
+   */
+  type(key: string): Promise<string>;
+  /**
+   * The keys that match a glob, in no order. Looks at every key: see {@link KVAdapter.scan}.
+   * {@link https://redis.io/commands/keys}
+   */
+  keys(pattern: string): Promise<string[]>;
+  /**
+   * A page of the keys. Start with the cursor `"0"`, go on with the one returned, until that is `"0"`. A key
+   * that is there all the while is seen; one may be seen twice. Errors: `ERR` for a cursor or a count that is
+   * none. {@link https://redis.io/commands/scan}
+   */
+  scan(cursor: string, options?: ScanOptions): Promise<ScanResult>;
+
+  /** The value of a field of a hash; null if there is none. {@link https://redis.io/commands/hget} */
+  hget(key: string, field: string): Promise<string | null>;
+  /**
+   * Sets a field of a hash. 1 if it is new, 0 if it was overwritten. {@link https://redis.io/commands/hset}
+   */
+  hset(key: string, field: string, value: string): Promise<number>;
+  /**
+   * Sets a field of a hash for each own property of `data`. Errors: `ERR` if it has none.
+   * {@link https://redis.io/commands/hset}
+   */
+  hmset(key: string, data: Record<string, string>): Promise<void>;
+  /** A hash as a plain object; `{}` if there is none. {@link https://redis.io/commands/hgetall} */
+  hgetall(key: string): Promise<Record<string, string>>;
+  /** Deletes fields of a hash. How many there were. {@link https://redis.io/commands/hdel} */
+  hdel(key: string, ...fields: string[]): Promise<number>;
+  /** Whether a hash has a field. {@link https://redis.io/commands/hexists} */
+  hexists(key: string, field: string): Promise<boolean>;
+  /** The fields of a hash. {@link https://redis.io/commands/hkeys} */
+  hkeys(key: string): Promise<string[]>;
+  /** How many fields a hash has. {@link https://redis.io/commands/hlen} */
+  hlen(key: string): Promise<number>;
+
+  /** Adds members to a set. How many are new. {@link https://redis.io/commands/sadd} */
+  sadd(key: string, ...members: string[]): Promise<number>;
+  /** Removes members from a set. How many there were. {@link https://redis.io/commands/srem} */
+  srem(key: string, ...members: string[]): Promise<number>;
+  /** The members of a set, in no order. {@link https://redis.io/commands/smembers} */
+  smembers(key: string): Promise<string[]>;
+  /** Whether a set has a member. {@link https://redis.io/commands/sismember} */
+  sismember(key: string, member: string): Promise<boolean>;
+  /** How many members a set has. {@link https://redis.io/commands/scard} */
+  scard(key: string): Promise<number>;
+
+  /**
+   * Puts values before the head of a list, one after the other. Its length then. Errors: `ERR` for no values.
+   * {@link https://redis.io/commands/lpush}
+   */
+  lpush(key: string, ...values: string[]): Promise<number>;
+  /**
+   * Puts values behind the tail of a list. Its length then. Errors: `ERR` for no values.
+   * {@link https://redis.io/commands/rpush}
+   */
+  rpush(key: string, ...values: string[]): Promise<number>;
+  /** Takes the head off a list; null if there is none. {@link https://redis.io/commands/lpop} */
+  lpop(key: string): Promise<string | null>;
+  /** Takes the tail off a list; null if there is none. {@link https://redis.io/commands/rpop} */
+  rpop(key: string): Promise<string | null>;
+  /**
+   * The values of a list from index `start` to `stop`, inclusive; negative ones count from the end.
+   * {@link https://redis.io/commands/lrange}
+   */
+  lrange(key: string, start: number, stop: number): Promise<string[]>;
+  /** The length of a list. {@link https://redis.io/commands/llen} */
+  llen(key: string): Promise<number>;
+  /**
+   * Keeps the values of a list from index `start` to `stop`, inclusive; negative ones count from the end.
+   * {@link https://redis.io/commands/ltrim}
+   */
+  ltrim(key: string, start: number, stop: number): Promise<void>;
+
+  /**
+   * Adds a member to a sorted set, or moves it to a new score. 1 if it is new, else 0.
+   * {@link https://redis.io/commands/zadd}
+   */
+  zadd(key: string, score: number, member: string): Promise<number>;
+  /** Removes members from a sorted set. How many there were. {@link https://redis.io/commands/zrem} */
+  zrem(key: string, ...members: string[]): Promise<number>;
+  /**
+   * The score of a member, which may be infinite; null if there is none.
+   * {@link https://redis.io/commands/zscore}
+   */
+  zscore(key: string, member: string): Promise<number | null>;
+  /**
+   * The members of a sorted set from rank `start` to `stop`, inclusive, by score, then by the bytes of the
+   * member; negative ranks count from the end. {@link https://redis.io/commands/zrange}
+   */
+  zrange(key: string, start: number, stop: number): Promise<string[]>;
+  /**
+   * The members with a score from `min` to `max`, in the order of {@link KVAdapter.zrange}. A bound is a
+   * number or a string: `"-inf"`, `"+inf"`, `"5"`, or `"(5"`, which leaves 5 out. Errors: `ERR` for a string
+   * that is no bound. {@link https://redis.io/commands/zrangebyscore}
+   */
+  zrangebyscore(
+    key: string,
+    min: number | string,
+    max: number | string,
+    options?: ZRangeOptions,
+  ): Promise<string[]>;
+  /** How many members a sorted set has. {@link https://redis.io/commands/zcard} */
+  zcard(key: string): Promise<number>;
+  /**
+   * Adds `n` to the score of a member, 0 if there is none. The new score. Errors: `ERR` if it is not a
+   * number. {@link https://redis.io/commands/zincrby}
+   */
+  zincrby(key: string, n: number, member: string): Promise<number>;
+
+  /**
+   * Sends a message to a channel, on which there is no prefix. How many subscribers it reached.
+   * {@link https://redis.io/commands/publish}
+   */
+  publish(channel: string, message: string): Promise<number>;
+  /**
+   * Calls `callback` for each message on a channel. Resolves once live. Nothing changes if the callback is
+   * there already. {@link https://redis.io/commands/subscribe}
+   */
+  subscribe(channel: string, callback: MessageCallback): Promise<void>;
+  /**
+   * Takes away every callback of a channel, whoever it belongs to: see {@link KVAdapter.listen}.
+   * {@link https://redis.io/commands/unsubscribe}
+   */
+  unsubscribe(channel: string): Promise<void>;
+  /**
+   * Calls `callback` for each message on a channel that matches a glob. Resolves once live.
+   * {@link https://redis.io/commands/psubscribe}
+   */
+  psubscribe(pattern: string, callback: MessageCallback): Promise<void>;
+  /**
+   * Takes away every callback of a pattern, whoever it belongs to: see {@link KVAdapter.listen}.
+   * {@link https://redis.io/commands/punsubscribe}
+   */
+  punsubscribe(pattern: string): Promise<void>;
+  /**
+   * Like {@link KVAdapter.listen}, where a callback for each stream costs little: absent on Redis.
+   * {@link https://redis.io/commands/subscribe}
+   */
+  subscribeScoped?(channels: readonly string[], callback: MessageCallback): Promise<ScopedSubscription>;
+  /**
+   * Calls `callback` for each message on `channels`, and on those that match a pattern of `options`.
+   * Resolves, once live, to a handle that takes away this callback and no other.
+   * {@link https://redis.io/commands/subscribe}
+   */
+  listen(
+    channels: readonly string[],
+    callback: MessageCallback,
+    options?: ListenOptions,
+  ): Promise<Subscription>;
+
+  /**
+   * Starts a transaction: commands that are queued, then run with nothing in between.
+   * {@link https://redis.io/commands/multi}
+   */
+  multi(): KVTransaction;
+  /**
+   * Runs a Lua script, which gets `keys` (under the store's prefix) as KEYS and `args` as ARGV. Its result,
+   * by Redis's conversions. Errors: what the script raises; `TIMEOUT` after 5 s.
+   * {@link https://redis.io/commands/eval}
+   */
+  eval(script: string, keys: readonly string[], args: readonly string[]): Promise<unknown>;
+}
+
+/**
+ * Commands that run as one. Each method queues the command of {@link KVAdapter} that has its name, and
+ * returns the transaction. A wrong argument shows in `exec`.
+ */
+export interface KVTransaction {
+  /** Queues GET. Its result: string or null. {@link https://redis.io/commands/get} */
+  get(key: string): KVTransaction;
+  /**
+   * Queues SET. Its result: `"OK"`, or null if `nx` or `xx` did not let it happen.
+   * {@link https://redis.io/commands/set}
+   */
+  set(key: string, value: string, options?: SetOptions): KVTransaction;
+  /** Queues SET with NX. Its result: true if it was set. {@link https://redis.io/commands/set} */
+  setnx(key: string, value: string, options?: ExpiryOptions): KVTransaction;
+  /** Queues GETDEL. Its result: string or null. {@link https://redis.io/commands/getdel} */
+  getdel(key: string): KVTransaction;
+  /** Queues DEL. Its result: how many keys there were. {@link https://redis.io/commands/del} */
+  del(...keys: string[]): KVTransaction;
+  /** Queues INCR. Its result: the sum. {@link https://redis.io/commands/incr} */
+  incr(key: string): KVTransaction;
+  /** Queues HSET. Its result: 1 if the field is new, else 0. {@link https://redis.io/commands/hset} */
+  hset(key: string, field: string, value: string): KVTransaction;
+  /** Queues HDEL. Its result: how many fields there were. {@link https://redis.io/commands/hdel} */
+  hdel(key: string, ...fields: string[]): KVTransaction;
+  /** Queues SADD. Its result: how many members are new. {@link https://redis.io/commands/sadd} */
+  sadd(key: string, ...members: string[]): KVTransaction;
+  /** Queues SREM. Its result: how many members there were. {@link https://redis.io/commands/srem} */
+  srem(key: string, ...members: string[]): KVTransaction;
+  /** Queues LPUSH. Its result: the length of the list. {@link https://redis.io/commands/lpush} */
+  lpush(key: string, ...values: string[]): KVTransaction;
+  /** Queues RPUSH. Its result: the length of the list. {@link https://redis.io/commands/rpush} */
+  rpush(key: string, ...values: string[]): KVTransaction;
+  /** Queues ZADD. Its result: 1 if the member is new, else 0. {@link https://redis.io/commands/zadd} */
+  zadd(key: string, score: number, member: string): KVTransaction;
+  /** Queues ZREM. Its result: how many members there were. {@link https://redis.io/commands/zrem} */
+  zrem(key: string, ...members: string[]): KVTransaction;
+  /**
+   * Queues EXPIRE, in seconds. Its result: false if there is no such key.
+   * {@link https://redis.io/commands/expire}
+   */
+  expire(key: string, seconds: number): KVTransaction;
+  /**
+   * Runs what was queued, and empties the queue. The results, in order; `[]` for an empty queue. If a command
+   * fails the others run all the same, and it rejects with the first failure, which has `index` and
+   * `results`. After a wrong argument nothing runs: it rejects with that failure, which has `index`.
+   * {@link https://redis.io/commands/exec}
+   */
+  exec(): Promise<unknown[]>;
+  /** Empties the queue. {@link https://redis.io/commands/discard} */
+  discard(): void;
+}

@@ -1,0 +1,152 @@
+import { KVError } from "./errors.js";
+import type { Argument } from "./native.js";
+
+/** The call that arguments are read for. */
+export interface Call {
+  /** The method, as messages name it. */
+  readonly method: string;
+  /** The Redis command. */
+  readonly name: string;
+  /** The store's prefix, without its colon; empty for none. */
+  readonly prefix: string;
+}
+
+/** One parameter of a method: what it takes, and how that goes into the argv. */
+export interface Parameter<T> {
+  /** Never there: it binds the parameter to the type that the method declares. */
+  readonly takes?: T;
+  /** It may be left out, and then adds nothing to the argv. */
+  readonly optional?: boolean;
+  /** Appends what was given to the argv. Throws INVALID_ARGUMENT if that is wrong. */
+  append(argv: Argument[], value: unknown, call: Call): void;
+}
+
+/** A parameter that is one argument of the argv, just as it is given. */
+export interface Scalar<T> extends Parameter<T> {
+  accepts(value: unknown): value is T;
+  /** Hands back what was given. Throws INVALID_ARGUMENT if that is wrong. */
+  check(value: unknown, method: string): T;
+}
+
+/** Redis takes no longer string (`proto-max-bulk-len`). */
+const MAX_BYTES = 512 * 1024 * 1024;
+
+/** Node 18 lacks `isWellFormed`. */
+const isWellFormed: (this: string) => boolean =
+  (String.prototype as { isWellFormed?(): boolean }).isWellFormed ??
+  function (this: string) {
+    return !/\p{Surrogate}/u.test(this);
+  };
+
+/**
+ * A string that every backend can keep: one with a UTF-8 form (at most three bytes a code unit) that is not
+ * too long.
+ */
+function isText(value: unknown): value is string {
+  return (
+    typeof value === "string" &&
+    isWellFormed.call(value) &&
+    (value.length <= MAX_BYTES / 3 || Buffer.byteLength(value) <= MAX_BYTES)
+  );
+}
+
+const isInteger = (value: unknown): value is number => Number.isSafeInteger(value);
+const isScore = (value: unknown): value is number => typeof value === "number" && !Number.isNaN(value);
+const isBound = (value: unknown): value is number | string => isScore(value) || isText(value);
+
+export const text = (name: string) => scalar(name, "a string", isText);
+export const integer = (name: string) => scalar(name, "a safe integer", isInteger);
+export const score = (name: string) => scalar(name, "a number", isScore);
+/** A bound of a range of scores: a number, or a string, which Redis reads. */
+export const bound = (name: string) => scalar(name, "a number or a string", isBound);
+
+export const key = text("key");
+
+function scalar<T extends Argument>(
+  name: string,
+  wanted: string,
+  accepts: (value: unknown) => value is T,
+): Scalar<T> {
+  const check = (value: unknown, method: string) => {
+    if (accepts(value)) return value;
+    throw wrong(method, name, wanted, value);
+  };
+  return { accepts, check, append: (argv, value, { method }) => argv.push(check(value, method)) };
+}
+
+/** An array of strings, one argument each. With `counted`, their number goes first. */
+export const list = (name: string, { counted = false } = {}): Parameter<readonly string[]> => ({
+  append(argv, value, { method }) {
+    const items = strings(value, name, method);
+    if (counted) argv.push(items.length);
+    for (const item of items) argv.push(item);
+  },
+});
+
+/** The own properties of an object: each one's name, then its value. */
+export const record = (name: string): Parameter<Record<string, string>> => ({
+  append(argv, value, call) {
+    const entries = Object.entries(object(value, name, call.method));
+    if (entries.length === 0) throw wrongNumberOfArguments(call.name);
+    for (const [field, item] of entries) {
+      argv.push(text(`a field of ${name}`).check(field, call.method));
+      argv.push(text(`a value of ${name}`).check(item, call.method));
+    }
+  },
+});
+
+/** A copy of an array of strings. */
+export function strings(value: unknown, name: string, method: string): string[] {
+  if (!Array.isArray(value)) throw wrong(method, name, "an array of strings", value);
+  return Array.from(value, (item, index) => text(`${name}[${index}]`).check(item, method));
+}
+
+export function object(value: unknown, name: string, method: string): Record<string, unknown> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>;
+  throw wrong(method, name, "an object", value);
+}
+
+export function checkFunction(value: unknown, name: string, method: string): void {
+  if (typeof value !== "function") throw wrong(method, name, "a function", value);
+}
+
+export function checkBoolean(value: unknown, name: string, method: string): boolean {
+  if (typeof value === "boolean") return value;
+  throw wrong(method, name, "a boolean", value);
+}
+
+/** Runs what reads arguments: whatever a getter or a proxy among them throws becomes INVALID_ARGUMENT. */
+export function reading<T>(method: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof KVError ? error : invalid(`${method}: an argument cannot be read`, error);
+  }
+}
+
+export function invalid(message: string, cause?: unknown): KVError {
+  return new KVError("INVALID_ARGUMENT", message, { cause });
+}
+
+export function wrongNumberOfArguments(name: string): KVError {
+  const message = `ERR wrong number of arguments for '${name.toLowerCase()}' command`;
+  return new KVError("ERR", message, { command: name });
+}
+
+function wrong(method: string, name: string, wanted: string, value: unknown): KVError {
+  if (typeof value !== "string" || !wanted.includes("a string")) {
+    return invalid(`${method}: ${name} must be ${wanted}, got ${kindOf(value)}`);
+  }
+  const problem = isWellFormed.call(value) ? "is over 512 MB of UTF-8" : "has a lone surrogate";
+  return invalid(`${method}: ${name} ${problem}`);
+}
+
+/** What a value is, without the value. */
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "array";
+  if (typeof value !== "number" || Number.isSafeInteger(value)) return typeof value;
+  if (!Number.isFinite(value)) return String(value);
+  return Number.isInteger(value) ? "an integer past 2^53 - 1" : "a fraction";
+}

@@ -1,0 +1,99 @@
+import type { KVAdapter } from "../adapter.js";
+import { unsupported } from "../errors.js";
+
+/** A Durable Object namespace of Cloudflare Workers, such as `env.COVARA_KV`. */
+export interface DurableObjectNamespaceLike {
+  /** The id of the object with this name. */
+  idFromName(name: string): unknown;
+  /** What requests to an object go through. */
+  get(id: unknown): DurableObjectStubLike;
+}
+
+/** What requests to one Durable Object go through. */
+export interface DurableObjectStubLike {
+  /** Sends a request to the object. */
+  fetch(
+    input: string,
+    init?: { method?: string; headers?: Record<string, string>; body?: string },
+  ): Promise<Response>;
+}
+
+/** Which object holds the store, and how to get back to it. */
+export interface DurableObjectKVOptions {
+  /** The object's name; `"covara-kv"` by default. */
+  name?: string;
+  /** Put, with a colon, before every key. None by default. */
+  prefix?: string;
+  /** How long to wait before a lost socket is opened again, in ms; by default 250, doubling up to 5,000. */
+  reconnectDelay?: (attempt: number) => number;
+}
+
+/** What a Durable Object is constructed with. */
+export interface DurableObjectStateLike {
+  /** What the object keeps. */
+  storage: DurableObjectStorageLike;
+  /** Takes a WebSocket that outlives the object's sleep. */
+  acceptWebSocket(ws: WebSocketLike, tags?: string[]): void;
+  /** The WebSockets that were taken, or those with a tag. */
+  getWebSockets(tag?: string): WebSocketLike[];
+}
+
+/** The storage of a Durable Object. */
+export interface DurableObjectStorageLike {
+  /** The value of a key. */
+  get<T>(key: string): Promise<T | undefined>;
+  /** Sets a key. */
+  put(key: string, value: unknown): Promise<void>;
+  /** Deletes a key. False if there was none. */
+  delete(key: string): Promise<boolean>;
+  /** The keys with a prefix, in order, and their values. */
+  list<T>(options?: { prefix?: string }): Promise<Map<string, T>>;
+  /** Deletes everything. */
+  deleteAll(): Promise<void>;
+}
+
+/** A WebSocket, of Workers or any other. */
+export interface WebSocketLike {
+  /** Sends a message. */
+  send(data: string): void;
+  /** Ends the connection. */
+  close(code?: number, reason?: string): void;
+  /** Takes the client's end of a connection in a Worker. */
+  accept?(): void;
+  /** Calls `handler` at every message, or at the end. */
+  addEventListener?(type: "message" | "close", handler: (event: { data?: unknown }) => void): void;
+  /** Keeps a value with the WebSocket while the object sleeps. */
+  serializeAttachment?(value: unknown): void;
+  /** The value that was kept. */
+  deserializeAttachment?(): unknown;
+}
+
+const durableObject = unsupported("The Durable Object backend");
+
+/** A store in a Durable Object. */
+export type DurableObjectKVStore = KVAdapter;
+/** Not built yet: throws `UNSUPPORTED`. */
+export const DurableObjectKVStore: new (
+  stub: DurableObjectStubLike | (() => DurableObjectStubLike),
+  options?: DurableObjectKVOptions,
+) => DurableObjectKVStore = durableObject;
+
+/** A {@link DurableObjectKVStore}. Not built yet: throws `UNSUPPORTED`. */
+export const createDurableObjectKV: (
+  namespace: DurableObjectNamespaceLike,
+  options?: DurableObjectKVOptions,
+) => DurableObjectKVStore = durableObject;
+
+/** The class of the Durable Object, for a Worker to export. */
+export interface CovaraKVDurableObject {
+  /** Answers a request of a {@link DurableObjectKVStore}. */
+  fetch(request: Request): Promise<Response>;
+}
+/** Not built yet: throws `UNSUPPORTED`. */
+export const CovaraKVDurableObject: new (state: DurableObjectStateLike) => CovaraKVDurableObject =
+  durableObject;
+
+/** Redis's commands on the storage of a Durable Object. */
+export type DurableKVEngine = object;
+/** Not built yet: throws `UNSUPPORTED`. */
+export const DurableKVEngine: new (storage: DurableObjectStorageLike) => DurableKVEngine = durableObject;

@@ -1,0 +1,215 @@
+import type { KVTransaction, MessageCallback, ScopedSubscription } from "../adapter.js";
+import { checkBoolean, text } from "../arguments.js";
+import { type Command, defineMethods } from "../commands.js";
+import { closed, decode } from "../errors.js";
+import type { KVStatus } from "../events.js";
+import { commandIndex, MemoryStore, type NativeMemoryStore, type Run } from "../native.js";
+import { known } from "../options.js";
+import type { Kind } from "../pubsub.js";
+import { Store } from "../store.js";
+import { type Ready, Transaction } from "../transaction.js";
+import { directMethod } from "./direct.js";
+import { startSweeping, stopSweeping } from "./sweeper.js";
+
+/** What a memory store may be told beside its prefix. */
+export interface MemoryKVOptions {
+  /**
+   * Refuse a key of another type, as Redis does. False by default: then it counts as empty, and one warning
+   * is given.
+   */
+  strict?: boolean;
+  /** One store of this name for all worker threads of the process. By default each store is its own. */
+  shared?: string;
+}
+
+/** The number of each command in the native table. */
+const indexes = new Map<Command, number>();
+
+/**
+ * This thread's stores with subscriptions, by the name that they share. What is published on one is delivered
+ * to all before `publish` resolves; and a subscribed store stays alive, although nothing else may hold it.
+ */
+const subscribed = new Map<string, Set<MemoryKVStore>>();
+
+/** A store in this process, which needs no server. Usable before `connect`; empty after `disconnect`. */
+export class MemoryKVStore extends Store {
+  readonly #strict: boolean;
+  readonly #shared: string | undefined;
+  #status: KVStatus = "connecting";
+  #native: NativeMemoryStore | undefined;
+  /**
+   * Runs a command. Opening and closing the store replace it, so that a command need not look at the state.
+   */
+  #run: Run = (command, ...args) => {
+    this.#open();
+    return this.#run(command, ...args);
+  };
+  /** Runs a command that may publish. */
+  readonly #publish: Run = (command, ...args) => {
+    try {
+      return this.#run(command, ...args);
+    } finally {
+      for (const store of this.#neighbours()) store.#deliver();
+    }
+  };
+  /** How many names the native store has subscriptions for. */
+  #names = 0;
+  #delivering = false;
+  /** When the messages up to then had all been taken, in ms since the epoch. */
+  #takenAt = 0;
+
+  static {
+    const runOf = (store: MemoryKVStore) => store.#run;
+    const publishOf = (store: MemoryKVStore) => store.#publish;
+    defineMethods(MemoryKVStore.prototype, (command) => {
+      const index = commandIndex(command.name);
+      indexes.set(command, index);
+      return directMethod({ command, index, runnerOf: command.publishes ? publishOf : runOf });
+    });
+  }
+
+  constructor(prefix = "", options: MemoryKVOptions = {}) {
+    const method = "MemoryKVStore";
+    super(text("prefix").check(prefix, method));
+    const { strict = false, shared } = known(options, ["strict", "shared"], "options", { method });
+    this.#strict = checkBoolean(strict, "options.strict", method);
+    this.#shared = shared === undefined ? undefined : text("options.shared").check(shared, method);
+  }
+
+  get status(): KVStatus {
+    return this.#status;
+  }
+
+  async connect(): Promise<void> {
+    if (this.#status === "closed") this.#status = "connecting";
+    this.#open();
+  }
+
+  async disconnect(): Promise<void> {
+    if (this.#status === "closed") return;
+    this.#status = "closed";
+    this.#run = () => {
+      throw closed();
+    };
+    this.dropCallbacks();
+    this.#names = 0;
+    this.#leaveNeighbours();
+    if (this.#native !== undefined) {
+      this.#native.close();
+      this.#native = undefined;
+      stopSweeping();
+    }
+    this.emit("end");
+  }
+
+  multi(): KVTransaction {
+    return new Transaction(this.prefix, (commands) => this.#runAll(commands));
+  }
+
+  subscribeScoped(channels: readonly string[], callback: MessageCallback): Promise<ScopedSubscription> {
+    return this.scoped("subscribeScoped", channels, callback);
+  }
+
+  protected register(kind: Kind, name: string): void {
+    const native = this.#open();
+    if (kind === "channel") native.subscribe(name);
+    else native.psubscribe(name);
+    this.#names += 1;
+    if (this.#shared === undefined) return;
+    const stores = subscribed.get(this.#shared) ?? new Set();
+    subscribed.set(this.#shared, stores.add(this));
+  }
+
+  protected unregister(kind: Kind, name: string): void {
+    if (kind === "channel") this.#native?.unsubscribe(name);
+    else this.#native?.punsubscribe(name);
+    this.#names -= 1;
+    if (this.#names === 0) this.#leaveNeighbours();
+  }
+
+  #open(): NativeMemoryStore {
+    if (this.#status === "closed") throw closed();
+    if (this.#native !== undefined) return this.#native;
+    // The native store holds its callbacks: a strong reference would keep it, and this store, for ever.
+    const self = new WeakRef(this);
+    const native = new MemoryStore(
+      {
+        strict: this.#strict,
+        ...(this.prefix !== "" && { prefix: this.prefix }),
+        ...(this.#shared !== undefined && { shared: this.#shared }),
+      },
+      warnOfWrongType,
+      () => {
+        const store = self.deref();
+        if (store !== undefined) store.#deliver();
+      },
+    );
+    this.#native = native;
+    this.#run = native.runner();
+    this.#status = "ready";
+    this.#takenAt = Date.now();
+    startSweeping();
+    this.emit("ready");
+    return native;
+  }
+
+  #runAll(commands: readonly Ready[]): unknown[] {
+    try {
+      return this.#open().exec(
+        commands.map(({ command, argv }) => [indexes.get(command) as number, ...argv]),
+      );
+    } catch (error) {
+      throw decode(error, "EXEC");
+    }
+  }
+
+  /** The stores of this thread that a message published here may be for. */
+  #neighbours(): Iterable<MemoryKVStore> {
+    if (this.#shared !== undefined) return subscribed.get(this.#shared) ?? [];
+    return this.#names > 0 ? [this] : [];
+  }
+
+  #leaveNeighbours(): void {
+    if (this.#shared === undefined) return;
+    const stores = subscribed.get(this.#shared);
+    if (stores?.delete(this) && stores.size === 0) subscribed.delete(this.#shared);
+  }
+
+  /**
+   * Takes the messages and calls the callbacks. What these publish is taken by the delivery that is going on,
+   * after what was published before it: every callback sees the order of the channel.
+   */
+  #deliver(): void {
+    if (this.#delivering) return;
+    this.#delivering = true;
+    try {
+      while (this.#deliverInbox());
+    } finally {
+      this.#delivering = false;
+    }
+  }
+
+  /** False if there was nothing. */
+  #deliverInbox(): boolean {
+    if (this.#native === undefined) return false;
+    const { messages, dropped } = this.#native.takeMessages();
+    const from = this.#takenAt;
+    this.#takenAt = Date.now();
+    for (let i = 0; i < messages.length; i += 3) {
+      this.deliver(messages[i] as string | null, messages[i + 1] as string, messages[i + 2] as string);
+    }
+    if (dropped > 0) this.missed({ from, to: this.#takenAt, reason: "overflow" });
+    return messages.length > 0;
+  }
+}
+
+/** A {@link MemoryKVStore}. Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type. */
+export function createMemoryKV(prefix?: string, options?: MemoryKVOptions): MemoryKVStore {
+  return new MemoryKVStore(prefix, options);
+}
+
+function warnOfWrongType(command: string): void {
+  const what = `${command} met a key of another type and took it as empty`;
+  const text = `${what}. Redis refuses that (WRONGTYPE), and so does { strict: true }.`;
+  process.emitWarning(text, { code: "COVARA_KV_WRONGTYPE" });
+}

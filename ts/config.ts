@@ -1,0 +1,93 @@
+import type { DurableObjectNamespaceLike } from "./backends/durable-object.js";
+
+/** What {@link createKV} builds. */
+export interface KVConfig {
+  /** The backend. */
+  type: "memory" | "redis" | "durable-object";
+  /** Put, with a colon, before every key. None by default. */
+  prefix?: string;
+  /** Where Redis is; required for `type: "redis"`. */
+  redis?: RedisConfig;
+  /** Where the Durable Object is; required for `type: "durable-object"`. */
+  durableObject?: DurableObjectConfig;
+  /** Memory and Durable Object: refuse a key of another type, as Redis does. False by default. */
+  strict?: boolean;
+  /**
+   * Memory: one store of this name for all worker threads of the process. By default each store is its own.
+   */
+  shared?: string;
+}
+
+/** Where Redis is, and how patient to be with it. Fields beside `url` win over what it says. */
+export interface RedisConfig {
+  /**
+   * `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`, with user, password and database,
+   * percent-encoded.
+   */
+  url?: string;
+  /** The host; `"127.0.0.1"` by default. */
+  host?: string;
+  /** The port; 6379 by default. */
+  port?: number;
+  /** A Unix socket in place of host and port. */
+  path?: string;
+  /** The user of the ACL. */
+  username?: string;
+  /** The password. */
+  password?: string;
+  /** The number of the database; 0 by default. */
+  db?: number;
+  /** TLS, with the system's certificates or those given (PEM). False by default. */
+  tls?: boolean | RedisTlsConfig;
+  /** The connection's name in CLIENT LIST. */
+  clientName?: string;
+  /** How often a command that has not been sent yet outlives a failed attempt to connect; 3 by default. */
+  maxRetries?: number;
+  /**
+   * A fixed wait between attempts to connect, in milliseconds; by default 50 growing to 2,000, with jitter.
+   */
+  retryDelay?: number;
+  /**
+   * From the call of a command to its reply, in milliseconds, the wait for a connection included; 5,000 by
+   * default.
+   */
+  commandTimeout?: number;
+  /** For one attempt to connect, in milliseconds; 3,000 by default. */
+  connectTimeout?: number;
+  /** How many commands may wait for a connection; 100,000 by default. */
+  maxQueue?: number;
+  /** Sentinels that know where the master called `name` is. */
+  sentinel?: { name: string; nodes: RedisNode[]; username?: string; password?: string };
+  /** Some nodes of a cluster; the others are found through them. */
+  cluster?: { nodes: RedisNode[] };
+}
+
+/** Certificates and checks of a TLS connection. */
+export interface RedisTlsConfig {
+  /** The authority that the server's certificate is checked against, in PEM; the system's by default. */
+  ca?: string;
+  /** The client's certificate, in PEM. */
+  cert?: string;
+  /** The client's private key, in PEM. */
+  key?: string;
+  /** The name that the server's certificate must have; the host by default. */
+  servername?: string;
+  /** False takes any certificate. True by default. */
+  rejectUnauthorized?: boolean;
+}
+
+/** Where one server is. */
+export interface RedisNode {
+  /** The host. */
+  host: string;
+  /** The port. */
+  port: number;
+}
+
+/** Which Durable Object holds the store. */
+export interface DurableObjectConfig {
+  /** The binding of the class, such as `env.COVARA_KV`. */
+  namespace: DurableObjectNamespaceLike;
+  /** The object's name; `"covara-kv"` by default. */
+  name?: string;
+}

@@ -1,0 +1,91 @@
+import { KVError, warn } from "./errors.js";
+
+/** Event names, each with what its listeners are called with. */
+type Events<E> = { [K in keyof E]: unknown[] };
+
+type Listener<A extends unknown[]> = (...args: A) => void;
+
+interface Entry {
+  readonly listener: Listener<never>;
+  readonly once: boolean;
+}
+
+/**
+ * An event emitter like that of `node:events`, which Workers lack. Two things differ: an `error` that nobody
+ * listens to is dropped, and a listener that throws becomes a warning: it cannot break what emitted.
+ */
+export class Emitter<E extends Events<E>> {
+  /**
+   * Lists are replaced, never changed, so that an emission is not disturbed by listeners that come and go.
+   */
+  readonly #entries = new Map<keyof E, readonly Entry[]>();
+
+  /** Calls `listener` at every `event`. */
+  on<K extends keyof E>(event: K, listener: Listener<E[K]>): this {
+    return this.#add(event, { listener, once: false });
+  }
+
+  /** Calls `listener` at the next `event` only. */
+  once<K extends keyof E>(event: K, listener: Listener<E[K]>): this {
+    return this.#add(event, { listener, once: true });
+  }
+
+  /** Takes a listener away: the one added last, if it was added more than once. */
+  off<K extends keyof E>(event: K, listener: Listener<E[K]>): this {
+    return this.#remove(
+      event,
+      this.#listeners(event)
+        .filter((entry) => entry.listener === listener)
+        .at(-1),
+    );
+  }
+
+  /** The same as `on`. */
+  addListener<K extends keyof E>(event: K, listener: Listener<E[K]>): this {
+    return this.on(event, listener);
+  }
+
+  /** The same as `off`. */
+  removeListener<K extends keyof E>(event: K, listener: Listener<E[K]>): this {
+    return this.off(event, listener);
+  }
+
+  /** How many listeners `event` has. */
+  listenerCount(event: keyof E): number {
+    return this.#listeners(event).length;
+  }
+
+  /** Calls the listeners of `event`, in the order in which they came. False if it has none. */
+  emit<K extends keyof E>(event: K, ...args: E[K]): boolean {
+    const entries = this.#listeners(event);
+    for (const entry of entries) {
+      if (entry.once) this.#remove(event, entry);
+      try {
+        (entry.listener as unknown as Listener<E[K]>)(...args);
+      } catch (error) {
+        warn(`A listener of the store's "${String(event)}" event failed`, error);
+      }
+    }
+    return entries.length > 0;
+  }
+
+  #listeners(event: keyof E): readonly Entry[] {
+    return this.#entries.get(event) ?? [];
+  }
+
+  #add(event: keyof E, entry: Entry): this {
+    if (typeof entry.listener !== "function") {
+      throw new KVError("INVALID_ARGUMENT", `on: listener must be a function, got ${typeof entry.listener}`);
+    }
+    this.#entries.set(event, [...this.#listeners(event), entry]);
+    return this;
+  }
+
+  #remove(event: keyof E, entry: Entry | undefined): this {
+    this.#entries.set(
+      event,
+      this.#listeners(event).filter((other) => other !== entry),
+    );
+    return this;
+  }
+}

@@ -1,0 +1,83 @@
+/** What a {@link KVError} carries beside its code and message: see there. */
+export interface KVErrorDetails {
+  /** The Redis command. */
+  command?: string | undefined;
+  /** What led to the error. */
+  cause?: unknown;
+  /** The position in a transaction. */
+  index?: number | undefined;
+  /** The results of a transaction. */
+  results?: unknown[] | undefined;
+}
+
+/**
+ * Every failure of a store.
+ *
+ * What the server, or the memory store in its place, answers has Redis's text as its message, the same on
+ * every backend. Messages of covara-kv's own name the method and the argument, and never hold a key or a
+ * value.
+ */
+export class KVError extends Error {
+  static {
+    KVError.prototype.name = "KVError";
+  }
+
+  /**
+   * The first word of Redis's error (`WRONGTYPE`, `NOAUTH`, `ERR`, …), or one of ours: `CONNECTION`,
+   * `TIMEOUT`, `CLOSED` (after `disconnect`), `QUEUE_FULL`, `CONFIG`, `INVALID_ARGUMENT`, `UNSUPPORTED`.
+   */
+  readonly code: string;
+  /** The Redis command that failed, where it was one. */
+  declare readonly command?: string;
+  /** What led to the error, where something did. */
+  declare readonly cause?: unknown;
+  /** From `exec`: the position in the transaction of the command that failed, counted from 0. */
+  declare readonly index?: number;
+  /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
+  declare readonly results?: unknown[];
+
+  constructor(code: string, message: string, details: KVErrorDetails = {}) {
+    const { command, cause, index, results } = details;
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    if (command !== undefined) this.command = command;
+    if (index !== undefined) this.index = index;
+    if (results !== undefined) this.results = results;
+  }
+}
+
+/**
+ * The one place where native errors become {@link KVError}. The native side marks its errors with a string
+ * `code`; whatever has none is a defect, not an answer, and stays what it is.
+ */
+export function decode(error: unknown, command: string): unknown {
+  if (error instanceof KVError || !(error instanceof Error)) return error;
+  const { code, cause } = error as Error & { code?: unknown };
+  return typeof code === "string" ? new KVError(code, error.message, { command, cause }) : error;
+}
+
+/** Why a store that was disconnected refuses what it is asked. */
+export function closed(): KVError {
+  return new KVError("CLOSED", "The store is closed: connect() opens it again");
+}
+
+/** In place of a function or a class that is exported, with its true type, but not built yet. */
+export function unsupported(what: string): (() => never) & (new () => never) {
+  function fail(): never {
+    throw new KVError("UNSUPPORTED", `${what} is not part of covara-kv 0.1.0 yet; use { type: "memory" }`);
+  }
+  return fail as never;
+}
+
+/** Reports what nobody can be told through a Promise: the failure of a function that the user handed in. */
+export function warn(what: string, error: unknown): void {
+  process.emitWarning(what, { code: "COVARA_KV_CALLBACK", detail: describe(error) });
+}
+
+function describe(error: unknown): string {
+  try {
+    return error instanceof Error ? String(error.stack) : `It threw ${String(error)}`;
+  } catch {
+    return "What it threw cannot be printed.";
+  }
+}

@@ -1,0 +1,43 @@
+export type {
+  ExpiryOptions,
+  KVAdapter,
+  KVTransaction,
+  ListenOptions,
+  MessageCallback,
+  ScanOptions,
+  ScanResult,
+  ScopedSubscription,
+  SetOptions,
+  Subscription,
+  ZRangeOptions,
+} from "./adapter.js";
+export type {
+  DurableObjectKVOptions,
+  DurableObjectNamespaceLike,
+  DurableObjectStateLike,
+  DurableObjectStorageLike,
+  DurableObjectStubLike,
+  WebSocketLike,
+} from "./backends/durable-object.js";
+export {
+  CovaraKVDurableObject,
+  createDurableObjectKV,
+  DurableKVEngine,
+  DurableObjectKVStore,
+} from "./backends/durable-object.js";
+export type { MemoryKVOptions } from "./backends/memory.js";
+export { createMemoryKV, MemoryKVStore } from "./backends/memory.js";
+export type { RedisClientLike } from "./backends/redis.js";
+export { createRedisKV, createRedisKVFromConfig, RedisKVStore } from "./backends/redis.js";
+export type { DurableObjectConfig, KVConfig, RedisConfig, RedisNode, RedisTlsConfig } from "./config.js";
+export { KVError, type KVErrorDetails } from "./errors.js";
+export type { Gap, KVEvents, KVListener, KVStatus } from "./events.js";
+export { initializeEventSubscription } from "./fanout.js";
+export {
+  clearGlobalKV,
+  createKV,
+  getGlobalKV,
+  hasGlobalKV,
+  initializeKV,
+  setGlobalKV,
+} from "./global.js";

@@ -1,0 +1,176 @@
+import type { MessageCallback, Subscription } from "./adapter.js";
+import type { Gap } from "./events.js";
+
+export type Kind = "channel" | "pattern";
+
+/**
+ * What a backend does for PubSub. Its effects come in the order of the calls; a Promise tells that the one
+ * called is there.
+ */
+export interface Source {
+  /** Have what is published to a name delivered. Called once for each name, however many callbacks it has. */
+  register(kind: Kind, name: string): void | Promise<void>;
+  unregister(kind: Kind, name: string): void | Promise<void>;
+}
+
+/** Callbacks, by channel and by pattern. */
+export class PubSub {
+  readonly #report: (error: unknown) => void;
+  readonly #topics: Record<Kind, Topics>;
+  readonly #onGap = new Set<{ readonly call: (gap: Gap) => void }>();
+
+  /** What a callback throws goes to `report`: it hurts neither the publisher nor other callbacks. */
+  constructor(source: Source, report: (error: unknown) => void) {
+    this.#report = report;
+    this.#topics = { channel: new Topics("channel", source), pattern: new Topics("pattern", source) };
+  }
+
+  /** Resolves once live. A callback that is there already stays there once. */
+  subscribe(kind: Kind, name: string, callback: MessageCallback): Promise<void> {
+    return this.#topics[kind].add(name, callback, callback);
+  }
+
+  /** Takes every callback away. */
+  unsubscribe(kind: Kind, name: string): Promise<void> {
+    return this.#topics[kind].remove(name);
+  }
+
+  /**
+   * Resolves, once live, to a handle that takes this callback away, and leaves the same one subscribed
+   * elsewhere.
+   */
+  async listen(
+    channels: readonly string[],
+    patterns: readonly string[],
+    callback: MessageCallback,
+    onGap: ((gap: Gap) => void) | undefined,
+  ): Promise<Subscription> {
+    const { channel, pattern } = this.#topics;
+    const owner = { call: onGap ?? (() => {}) };
+    const close = async () => {
+      this.#onGap.delete(owner);
+      await Promise.all([
+        ...channels.map((name) => channel.remove(name, owner)),
+        ...patterns.map((name) => pattern.remove(name, owner)),
+      ]);
+    };
+    this.#onGap.add(owner);
+    try {
+      await Promise.all([
+        ...channels.map((name) => channel.add(name, owner, callback)),
+        ...patterns.map((name) => pattern.add(name, owner, callback)),
+      ]);
+    } catch (error) {
+      await close();
+      throw error;
+    }
+    return { close, [Symbol.asyncDispose]: close };
+  }
+
+  /** Calls the callbacks of a channel, or of the pattern that the channel matched. */
+  deliver(pattern: string | null, channel: string, message: string): void {
+    const slots =
+      pattern === null ? this.#topics.channel.slots(channel) : this.#topics.pattern.slots(pattern);
+    for (const slot of slots) {
+      if (slot.taken) continue;
+      try {
+        const result: unknown = slot.callback(message, channel);
+        if (result !== undefined) Promise.resolve(result).catch(this.#report);
+      } catch (error) {
+        this.#report(error);
+      }
+    }
+  }
+
+  /** Tells whoever asked to know that messages may have been missed. */
+  missed(gap: Gap): void {
+    for (const { call } of [...this.#onGap]) {
+      try {
+        call(gap);
+      } catch (error) {
+        this.#report(error);
+      }
+    }
+  }
+
+  /** Forgets everything, without a word to the source. */
+  clear(): void {
+    this.#topics.channel.clear();
+    this.#topics.pattern.clear();
+    this.#onGap.clear();
+  }
+}
+
+/** One callback on one name. */
+interface Slot {
+  readonly callback: MessageCallback;
+  /** Taken away, perhaps by a callback before it in the delivery that is going on. */
+  taken: boolean;
+}
+
+interface Topic {
+  /** By owner: the callback itself, or the handle that it came with. */
+  readonly slots: Map<unknown, Slot>;
+  /** Settles when the source has registered the name. */
+  readonly live: void | Promise<void>;
+  /** The slots as a delivery sees them; made anew after a change, so that a delivery never meets one. */
+  snapshot: readonly Slot[] | undefined;
+}
+
+/** Channels, or patterns, and the callbacks of each. */
+class Topics {
+  readonly #topics = new Map<string, Topic>();
+
+  constructor(
+    readonly kind: Kind,
+    readonly source: Source,
+  ) {}
+
+  async add(name: string, owner: unknown, callback: MessageCallback): Promise<void> {
+    const topic = this.#topics.get(name) ?? this.#register(name);
+    if (!topic.slots.has(owner)) {
+      topic.slots.set(owner, { callback, taken: false });
+      topic.snapshot = undefined;
+    }
+    try {
+      await topic.live;
+    } catch (error) {
+      if (this.#topics.get(name) === topic) this.#topics.delete(name);
+      throw error;
+    }
+  }
+
+  #register(name: string): Topic {
+    const live = this.source.register(this.kind, name);
+    const topic = { slots: new Map(), live, snapshot: undefined };
+    this.#topics.set(name, topic);
+    return topic;
+  }
+
+  /** Takes away the callback of an owner, or those of all. The name leaves the source with its last one. */
+  async remove(name: string, owner?: unknown): Promise<void> {
+    const topic = this.#topics.get(name);
+    if (topic === undefined) return;
+    for (const leaving of owner === undefined ? [...topic.slots.keys()] : [owner]) {
+      const slot = topic.slots.get(leaving);
+      if (slot !== undefined) slot.taken = true;
+      topic.slots.delete(leaving);
+    }
+    topic.snapshot = undefined;
+    if (topic.slots.size > 0) return;
+    this.#topics.delete(name);
+    await this.source.unregister(this.kind, name);
+  }
+
+  slots(name: string): readonly Slot[] {
+    const topic = this.#topics.get(name);
+    if (topic === undefined) return [];
+    topic.snapshot ??= [...topic.slots.values()];
+    return topic.snapshot;
+  }
+
+  clear(): void {
+    for (const { slots } of this.#topics.values()) for (const slot of slots.values()) slot.taken = true;
+    this.#topics.clear();
+  }
+}

@@ -1,0 +1,128 @@
+import type { KVAdapter, KVTransaction, ListenOptions, MessageCallback, Subscription } from "./adapter.js";
+import { checkFunction, reading, strings, text } from "./arguments.js";
+import type { CommandMethod } from "./commands.js";
+import { Emitter } from "./emitter.js";
+import { closed, warn } from "./errors.js";
+import type { Gap, KVEvents, KVStatus } from "./events.js";
+import { known } from "./options.js";
+import { type Kind, PubSub } from "./pubsub.js";
+
+export interface Store extends Pick<KVAdapter, CommandMethod> {}
+
+/** What all backends have in common: events and subscriptions. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: made from the command table
+export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
+  /** What the store puts, with a colon, before every key; empty for nothing. */
+  readonly prefix: string;
+  readonly #pubsub = new PubSub(
+    {
+      register: (kind, name) => this.register(kind, name),
+      unregister: (kind, name) => this.unregister(kind, name),
+    },
+    (error) => this.#report(error),
+  );
+
+  constructor(prefix: string) {
+    super();
+    this.prefix = prefix;
+  }
+
+  abstract connect(): Promise<void>;
+  abstract disconnect(): Promise<void>;
+  abstract get status(): KVStatus;
+  abstract multi(): KVTransaction;
+  protected abstract register(kind: Kind, name: string): void | Promise<void>;
+  protected abstract unregister(kind: Kind, name: string): void | Promise<void>;
+
+  isConnected(): boolean {
+    return this.status === "ready";
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.disconnect();
+  }
+
+  async subscribe(channel: string, callback: MessageCallback): Promise<void> {
+    await this.#subscribe("subscribe", "channel", channel, callback);
+  }
+
+  async psubscribe(pattern: string, callback: MessageCallback): Promise<void> {
+    await this.#subscribe("psubscribe", "pattern", pattern, callback);
+  }
+
+  async unsubscribe(channel: string): Promise<void> {
+    await this.#unsubscribe("unsubscribe", "channel", channel);
+  }
+
+  async punsubscribe(pattern: string): Promise<void> {
+    await this.#unsubscribe("punsubscribe", "pattern", pattern);
+  }
+
+  listen(
+    channels: readonly string[],
+    callback: MessageCallback,
+    options: ListenOptions = {},
+  ): Promise<Subscription> {
+    return this.scoped("listen", channels, callback, options);
+  }
+
+  /** What `listen` does, for a method of any name. */
+  protected async scoped(
+    method: string,
+    channels: readonly string[],
+    callback: MessageCallback,
+    options: ListenOptions = {},
+  ): Promise<Subscription> {
+    const { names, globs, onGap } = reading(method, () => {
+      const { patterns = [], onGap } = known(options, ["patterns", "onGap"], "options", { method });
+      checkFunction(callback, "callback", method);
+      if (onGap !== undefined) checkFunction(onGap, "options.onGap", method);
+      return {
+        names: strings(channels, "channels", method),
+        globs: strings(patterns, "options.patterns", method),
+        onGap: onGap as ListenOptions["onGap"],
+      };
+    });
+    this.#checkOpen();
+    return this.#pubsub.listen(names, globs, callback, onGap);
+  }
+
+  /** Hands a message to the callbacks of its channel, or to those of the pattern that it matched. */
+  protected deliver(pattern: string | null, channel: string, message: string): void {
+    this.#pubsub.deliver(pattern, channel, message);
+  }
+
+  protected missed(gap: Gap): void {
+    this.#pubsub.missed(gap);
+    this.emit("gap", gap);
+  }
+
+  /** Takes away all callbacks of a store that is closed. */
+  protected dropCallbacks(): void {
+    this.#pubsub.clear();
+  }
+
+  async #subscribe(method: string, kind: Kind, name: string, callback: MessageCallback): Promise<void> {
+    text(kind).check(name, method);
+    checkFunction(callback, "callback", method);
+    this.#checkOpen();
+    await this.#pubsub.subscribe(kind, name, callback);
+  }
+
+  async #unsubscribe(method: string, kind: Kind, name: string): Promise<void> {
+    text(kind).check(name, method);
+    this.#checkOpen();
+    await this.#pubsub.unsubscribe(kind, name);
+  }
+
+  #checkOpen(): void {
+    if (this.status === "closed") throw closed();
+  }
+
+  /** A callback failed: nobody awaits it, so that only an event or a warning can tell. */
+  #report(error: unknown): void {
+    const what = "A callback of a subscription failed";
+    if (this.listenerCount("error") === 0) warn(what, error);
+    else this.emit("error", error instanceof Error ? error : new Error(what, { cause: error }));
+  }
+}
