@@ -32,7 +32,7 @@ fn hget<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 }
 
 fn hset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         let name = db.keyspace.command.to_ascii_lowercase();
         return Err(Error::reply(format!(
             "ERR wrong number of arguments for '{name}' command"

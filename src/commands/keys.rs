@@ -30,7 +30,7 @@ pub const COMMANDS: &[Command] = &[
     command("SCAN", -2, READS, Keys::None, scan),
     command("RENAME", 3, WRITES, Keys::FirstTwo, rename),
     command("DBSIZE", 1, READS, Keys::None, |db, _| {
-        Ok(Reply::count(db.keyspace.len()))
+        Ok(Reply::count(db.keyspace.size()))
     }),
     command("PING", -1, READS, Keys::None, ping),
     command("ECHO", 2, READS, Keys::None, |_, args| Ok(Reply::owned(args[0]))),

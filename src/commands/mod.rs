@@ -55,7 +55,7 @@ impl Keys {
             Keys::First => index == 0,
             Keys::FirstTwo => index < 2,
             Keys::All => true,
-            Keys::Alternate => index % 2 == 0,
+            Keys::Alternate => index.is_multiple_of(2),
             Keys::Counted => index >= 2 && index - 2 < counted,
         }
     }

@@ -179,7 +179,7 @@ fn mget<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 }
 
 fn mset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(Error::reply("ERR wrong number of arguments for 'mset' command"));
     }
     for pair in args.chunks_exact(2) {

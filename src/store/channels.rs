@@ -133,16 +133,18 @@ impl Channels {
             .filter(|(pattern, _)| glob::matches(pattern, channel));
         let by_pattern =
             matching.flat_map(|(pattern, inboxes)| inboxes.iter().map(move |inbox| (Some(pattern), inbox)));
-        let mut shared: Option<(Arc<[u8]>, Arc<[u8]>)> = None;
+        let mut message: Option<Message> = None;
         let mut receivers = 0;
         for (pattern, inbox) in direct.chain(by_pattern).filter(|(_, inbox)| !inbox.is_closed()) {
-            let (channel, payload) = shared
-                .get_or_insert_with(|| (channel.into(), payload.into()))
-                .clone();
+            let make = || Message {
+                pattern: None,
+                channel: channel.into(),
+                payload: payload.into(),
+            };
+            let message = message.get_or_insert_with(make).clone();
             inbox.push(Message {
                 pattern: pattern.cloned(),
-                channel,
-                payload,
+                ..message
             });
             receivers += 1;
         }

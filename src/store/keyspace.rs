@@ -76,14 +76,8 @@ impl Keyspace {
     }
 
     /// The keys, those included that have expired and were not yet swept.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.entries.len()
-    }
-
-    pub fn clear(&mut self) {
-        self.entries = Slab::new();
-        self.index = Index::default();
-        self.expiry = Expiry::default();
     }
 
     pub fn value(&mut self, key: &[u8]) -> Option<&Value> {

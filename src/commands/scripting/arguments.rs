@@ -74,7 +74,10 @@ impl Arguments<'_> {
         let name = name.unwrap_or_else(|| "?".to_owned());
         match index - usize::from(is_method) {
             0 => raise::text(self.lua, format_args!("calling '{name}' on bad self ({problem})")),
-            index => raise::text(self.lua, format_args!("bad argument #{index} to '{name}' ({problem})")),
+            index => raise::text(
+                self.lua,
+                format_args!("bad argument #{index} to '{name}' ({problem})"),
+            ),
         }
     }
 }

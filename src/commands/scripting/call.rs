@@ -13,12 +13,14 @@ pub fn call(db: &mut Database, lua: &Lua, values: &MultiValue) -> Result<Value> 
     // A script that spends its time in commands comes by few hooks.
     check_deadline(lua)?;
     let words = values.iter().map(Word::new);
-    let words: SmallVec<[Word; 8]> = words.collect::<Option<_>>().ok_or_else(|| {
-        refuse("ERR Lua redis lib command arguments must be strings or integers")
-    })?;
+    let words: SmallVec<[Word; 8]> = words
+        .collect::<Option<_>>()
+        .ok_or_else(|| refuse("ERR Lua redis lib command arguments must be strings or integers"))?;
     let words: SmallVec<[&[u8]; 8]> = words.iter().map(Word::bytes).collect();
     let Some((name, args)) = words.split_first() else {
-        return Err(refuse("ERR Please specify at least one argument for this redis lib call"));
+        return Err(refuse(
+            "ERR Please specify at least one argument for this redis lib call",
+        ));
     };
     let command = match index_of(name) {
         Some(index) => COMMANDS[index],
@@ -28,7 +30,9 @@ pub fn call(db: &mut Database, lua: &Lua, values: &MultiValue) -> Result<Value> 
         return Err(refuse("ERR This Redis command is not allowed from script"));
     }
     if command.check_arity(args.len()).is_err() {
-        return Err(refuse("ERR Wrong number of args calling Redis command from script"));
+        return Err(refuse(
+            "ERR Wrong number of args calling Redis command from script",
+        ));
     }
     let reply = db.execute(command, args).map_err(Raised::Reply)?;
     Answer(reply).into_lua(lua)

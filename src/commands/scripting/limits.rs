@@ -4,7 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
-use mlua::{Error, HookTriggers, Lua, Result, VmState};
+use mlua::{Error, HookTriggers, Lua, LuaString, Result, VmState};
 
 /// What concerns one run of a script; kept in the Lua state's app data.
 pub struct Turn {
@@ -53,7 +53,9 @@ pub fn check_deadline(lua: &Lua) -> Result<()> {
 /// Counts what a function written in Rust does and builds, which Lua neither times nor counts itself.
 pub struct Meter<'a> {
     lua: &'a Lua,
-    steps: u32,
+    /// Since the last look at the clock, in steps of a few nanoseconds.
+    work: usize,
+    /// In bytes.
     room: usize,
 }
 
@@ -62,25 +64,56 @@ impl<'a> Meter<'a> {
         let limit = lua.app_data_ref::<Turn>().map_or(0, |turn| turn.memory_limit);
         Self {
             lua,
-            steps: 0,
+            work: 0,
             room: limit.saturating_sub(lua.used_memory()),
         }
     }
 
     pub fn step(&mut self) -> Result<()> {
-        const BETWEEN_LOOKS: u32 = 4096;
-        self.steps = self.steps.wrapping_add(1);
-        if self.steps % BETWEEN_LOOKS == 0 {
-            check_deadline(self.lua)?;
-        }
-        Ok(())
+        self.work(1)
     }
 
     pub fn allocate(&mut self, bytes: usize) -> Result<()> {
+        const BYTES_IN_A_STEP: usize = 64;
         self.room = self
             .room
             .checked_sub(bytes)
             .ok_or_else(|| Error::MemoryError("not enough memory".to_owned()))?;
-        self.step()
+        self.work(1 + bytes / BYTES_IN_A_STEP)
+    }
+
+    fn work(&mut self, steps: usize) -> Result<()> {
+        const BETWEEN_LOOKS: usize = 4096;
+        self.work += steps;
+        if self.work < BETWEEN_LOOKS {
+            return Ok(());
+        }
+        self.work = 0;
+        check_deadline(self.lua)
+    }
+}
+
+/// A text that a function writes, as far as there is memory for it.
+pub struct Text<'a> {
+    bytes: Vec<u8>,
+    pub meter: Meter<'a>,
+}
+
+impl<'a> Text<'a> {
+    pub fn new(lua: &'a Lua) -> Self {
+        Self {
+            bytes: Vec::new(),
+            meter: Meter::new(lua),
+        }
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        self.meter.allocate(bytes.len())?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    pub fn into_lua(self) -> Result<LuaString> {
+        self.meter.lua.create_string(self.bytes)
     }
 }

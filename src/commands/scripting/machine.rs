@@ -60,6 +60,11 @@ impl Machine {
         self.lua.used_memory()
     }
 
+    #[cfg(test)]
+    pub fn cached(&self) -> usize {
+        self.scripts.len()
+    }
+
     pub fn run(
         &mut self,
         db: &mut Database,

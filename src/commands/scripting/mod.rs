@@ -41,10 +41,7 @@ fn eval<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     reply
 }
 
-fn split<'a, 'b>(count: &[u8], words: &'a [&'b [u8]]) -> Result<(Args<'a>, Args<'a>)>
-where
-    'b: 'a,
-{
+fn split<'a>(count: &[u8], words: Args<'a>) -> Result<(Args<'a>, Args<'a>)> {
     let count = integer(count)?;
     if count > words.len() as i64 {
         return Err(Error::reply(
@@ -76,12 +73,12 @@ impl Default for Scripting {
 
 impl Scripting {
     fn run(&mut self, db: &mut Database, script: &[u8], keys: Args, argv: Args) -> Result<Reply<'static>> {
-        let turn = Turn::new(self.time_limit, self.memory_limit);
-        let deadline = turn.deadline;
         let machine = match &mut self.machine {
             Some(machine) => machine,
             none => none.insert(Machine::new()?),
         };
+        let turn = Turn::new(self.time_limit, self.memory_limit);
+        let deadline = turn.deadline;
         let reply = machine.run(db, script, keys, argv, turn);
         let late = Instant::now() >= deadline;
         // One that was stopped keeps failing; one that was filled is sooner thrown away than swept.

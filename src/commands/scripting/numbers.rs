@@ -19,25 +19,33 @@ pub fn install(lua: &Lua, native: &Table) -> Result<()> {
     native.set("unpack", function(lua, unpack)?)
 }
 
+type Unary = fn(i32) -> i32;
+type Binary = fn(i32, i32) -> i32;
+type Shift = fn(i32, u32) -> i32;
+
 fn bit(lua: &Lua) -> Result<Table> {
     let bit = lua.create_table()?;
-    let unary: [(&str, fn(i32) -> i32); 3] =
-        [("tobit", |x| x), ("bnot", |x| !x), ("bswap", i32::swap_bytes)];
+    let unary: [(&str, Unary); 3] = [("tobit", |x| x), ("bnot", |x| !x), ("bswap", i32::swap_bytes)];
     for (name, operation) in unary {
         bit.set(name, function(lua, move |_, args| Ok(operation(bits(args, 1)?)))?)?;
     }
-    let folded: [(&str, fn(i32, i32) -> i32); 3] =
-        [("band", |x, y| x & y), ("bor", |x, y| x | y), ("bxor", |x, y| x ^ y)];
+    let folded: [(&str, Binary); 3] = [
+        ("band", |x, y| x & y),
+        ("bor", |x, y| x | y),
+        ("bxor", |x, y| x ^ y),
+    ];
     for (name, operation) in folded {
         bit.set(
             name,
             function(lua, move |_, args| {
-                (2..=args.count()).try_fold(bits(args, 1)?, |all, index| Ok(operation(all, bits(args, index)?)))
+                (2..=args.count()).try_fold(bits(args, 1)?, |all, index| {
+                    Ok(operation(all, bits(args, index)?))
+                })
             })?,
         )?;
     }
     // A shift takes the lowest five bits of its number.
-    let shifts: [(&str, fn(i32, u32) -> i32); 5] = [
+    let shifts: [(&str, Shift); 5] = [
         ("lshift", i32::wrapping_shl),
         ("rshift", |x, n| (x as u32).wrapping_shr(n) as i32),
         ("arshift", i32::wrapping_shr),
@@ -47,7 +55,9 @@ fn bit(lua: &Lua) -> Result<Table> {
     for (name, operation) in shifts {
         bit.set(
             name,
-            function(lua, move |_, args| Ok(operation(bits(args, 1)?, bits(args, 2)? as u32)))?,
+            function(lua, move |_, args| {
+                Ok(operation(bits(args, 1)?, bits(args, 2)? as u32))
+            })?,
         )?;
     }
     bit.set("tohex", function(lua, tohex)?)?;
@@ -64,7 +74,11 @@ fn bits(args: &Arguments, index: usize) -> Result<i32> {
 fn tohex(_: &Lua, args: &Arguments) -> Result<String> {
     let number = bits(args, 1)?;
     let digits = if args.count() < 2 { 8 } else { bits(args, 2)? };
-    let text = if digits < 0 { format!("{number:08X}") } else { format!("{number:08x}") };
+    let text = if digits < 0 {
+        format!("{number:08X}")
+    } else {
+        format!("{number:08x}")
+    };
     let digits = digits.unsigned_abs().min(8) as usize;
     Ok(text[8 - digits..].to_owned())
 }

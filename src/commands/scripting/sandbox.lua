@@ -86,7 +86,8 @@ end
 -- Drops what it is given: there is no server with a log.
 function redis.log(level, ...)
   if select('#', ...) == 0 then error({err = 'ERR redis.log() requires two arguments or more.'}) end
-  if not tonumber(level) then error({err = 'ERR First argument must be a number (log level).'}) end
+  level = tonumber(level)
+  if not level then error({err = 'ERR First argument must be a number (log level).'}) end
   if level < 0 or level > 3 then error({err = 'ERR Invalid debug level.'}) end
 end
 

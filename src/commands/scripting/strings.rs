@@ -7,16 +7,16 @@ use std::ops::Range;
 use mlua::{Function, Lua, LuaString, MultiValue, Result, Table, Value};
 
 use super::arguments::{Arguments, function, type_name};
-use super::limits::Meter;
+use super::limits::{Meter, Text};
 use super::patterns::{Captured, Matcher};
 use super::raise::{self, Raised};
 
 pub fn install(lua: &Lua, native: &Table) -> Result<()> {
-    let pcall: Function = lua.globals().get("pcall")?;
+    let guard = Guard::new(lua)?;
     native.set("find", function(lua, |lua, args| find(lua, args, true))?)?;
     native.set("match", function(lua, |lua, args| find(lua, args, false))?)?;
     native.set("next_match", function(lua, next_match)?)?;
-    native.set("gsub", function(lua, move |lua, args| gsub(lua, args, &pcall))?)?;
+    native.set("gsub", function(lua, move |lua, args| gsub(lua, args, &guard))?)?;
     native.set("rep", function(lua, rep)?)
 }
 
@@ -26,21 +26,21 @@ fn find(lua: &Lua, args: &Arguments, positions: bool) -> Result<MultiValue> {
     let start = start(args.optional_integer(3, 1)?, text.len());
     if positions && (args.flag(4) || is_plain(&pattern)) {
         let found = find_plain(lua, &text[start..], &pattern)?;
-        let found = found.map(|at| [start + at + 1, start + at + pattern.len()]);
-        return Ok(found.map_or_else(nothing, |ends| ends.into_iter().map(integer).collect()));
+        let ends = found.map(|at| [start + at + 1, start + at + pattern.len()]);
+        return Ok(ends.map_or_else(nothing, |ends| ends.into_iter().map(integer).collect()));
     }
-    let mut matcher = Matcher::new(lua, &text, &pattern);
     let anchored = pattern.first() == Some(&b'^');
+    let mut matcher = Matcher::new(lua, &text, &pattern);
     let Some(whole) = matcher.search(start, usize::from(anchored), anchored)? else {
         return Ok(nothing());
     };
-    let mut found = MultiValue::new();
+    let mut values = MultiValue::new();
     if positions {
-        found.extend([integer(whole.start + 1), integer(whole.end)]);
+        values.extend([integer(whole.start + 1), integer(whole.end)]);
     }
-    let captures = matcher.captures().max(usize::from(!positions));
-    push_captures(lua, &mut found, &text, &matcher, &whole, captures)?;
-    Ok(found)
+    let found = Match::new(lua, &text, &matcher, whole);
+    found.push_captures(&mut values, usize::from(!positions))?;
+    Ok(values)
 }
 
 /// One step of `gmatch`: where the next begins, and the captures.
@@ -56,128 +56,40 @@ fn next_match(lua: &Lua, args: &Arguments) -> Result<MultiValue> {
         return Ok(nothing());
     };
     let next = whole.end + usize::from(whole.is_empty()) + 1;
-    let mut found = MultiValue::from_iter([integer(next)]);
-    let captures = matcher.captures().max(1);
-    push_captures(lua, &mut found, &text, &matcher, &whole, captures)?;
-    Ok(found)
+    let mut values = MultiValue::from_iter([integer(next)]);
+    Match::new(lua, &text, &matcher, whole).push_captures(&mut values, 1)?;
+    Ok(values)
 }
 
-fn gsub(lua: &Lua, args: &Arguments, pcall: &Function) -> Result<(LuaString, usize)> {
+fn gsub(lua: &Lua, args: &Arguments, guard: &Guard) -> Result<(LuaString, usize)> {
     let (text, pattern) = (args.string(1)?, args.string(2)?);
     let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
+    let replacement = Replacement::new(args)?;
     let most = args.optional_integer(4, i64::MAX)?;
-    let replacement = match args.get(3) {
-        Some(Value::Table(table)) => Replacement::Table(table),
-        Some(Value::Function(function)) => Replacement::Function(function, pcall),
-        Some(Value::String(_) | Value::Integer(_) | Value::Number(_)) => Replacement::Text(args.string(3)?),
-        _ => return Err(args.refuse(3, "string/function/table expected")),
-    };
     let anchored = pattern.first() == Some(&b'^');
     let mut matcher = Matcher::new(lua, &text, &pattern);
-    let mut meter = Meter::new(lua);
-    let mut result = Vec::new();
+    let mut result = Text::new(lua);
     let (mut at, mut count) = (0, 0);
     while (count as i64) < most {
         let end = matcher.match_at(at, usize::from(anchored))?;
-        let before = result.len();
         if let Some(end) = end {
             count += 1;
-            replacement.write(lua, &mut result, &text, &matcher, &(at..end))?;
+            Match::new(lua, &text, &matcher, at..end).replace(&replacement, guard, &mut result)?;
         }
         match end {
             Some(end) if end > at => at = end,
             _ if at < text.len() => {
-                result.push(text[at]);
+                result.push(&text[at..=at])?;
                 at += 1;
             }
             _ => break,
         }
-        meter.allocate(result.len() - before)?;
         if anchored {
             break;
         }
     }
-    meter.allocate(text.len() - at)?;
-    result.extend_from_slice(&text[at..]);
-    Ok((lua.create_string(result)?, count))
-}
-
-enum Replacement<'a> {
-    Text(LuaString),
-    Table(&'a Table),
-    /// With Lua's own `pcall`, by which what the function raises stays what it is.
-    Function(&'a Function, &'a Function),
-}
-
-impl Replacement<'_> {
-    fn write(
-        &self,
-        lua: &Lua,
-        result: &mut Vec<u8>,
-        text: &[u8],
-        matcher: &Matcher,
-        whole: &Range<usize>,
-    ) -> Result<()> {
-        let value = match self {
-            Replacement::Text(template) => {
-                return expand(result, text, matcher, whole, &template.as_bytes());
-            }
-            Replacement::Table(table) => {
-                table.get::<Value>(value(lua, text, matcher.capture(0, whole)?)?)?
-            }
-            Replacement::Function(function, pcall) => {
-                let mut arguments = MultiValue::from_iter([Value::Function((*function).clone())]);
-                let captures = matcher.captures().max(1);
-                push_captures(lua, &mut arguments, text, matcher, whole, captures)?;
-                match pcall.call::<(bool, Value)>(arguments)? {
-                    (true, value) => value,
-                    (false, Value::Error(error)) => return Err(*error),
-                    (false, value) => return Err(Raised::Value(value).into()),
-                }
-            }
-        };
-        match value {
-            Value::Nil | Value::Boolean(false) => result.extend_from_slice(&text[whole.clone()]),
-            Value::String(text) => result.extend_from_slice(&text.as_bytes()),
-            Value::Integer(_) | Value::Number(_) => {
-                if let Some(text) = lua.coerce_string(value)? {
-                    result.extend_from_slice(&text.as_bytes());
-                }
-            }
-            other => {
-                let kind = type_name(&other);
-                return Err(raise::text(lua, format_args!("invalid replacement value (a {kind})")));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Writes a replacement text with its `%1`.
-fn expand(
-    result: &mut Vec<u8>,
-    text: &[u8],
-    matcher: &Matcher,
-    whole: &Range<usize>,
-    template: &[u8],
-) -> Result<()> {
-    let mut bytes = template.iter();
-    while let Some(&byte) = bytes.next() {
-        if byte != b'%' {
-            result.push(byte);
-            continue;
-        }
-        match bytes.next() {
-            Some(b'0') => result.extend_from_slice(&text[whole.clone()]),
-            Some(digit @ b'1'..=b'9') => match matcher.capture(usize::from(digit - b'1'), whole)? {
-                Captured::Text(range) => result.extend_from_slice(&text[range]),
-                Captured::Position(position) => result.extend_from_slice(position.to_string().as_bytes()),
-            },
-            // As in Lua 5.1, which reads the NUL after a text that ends with a single `%`.
-            other => result.push(other.copied().unwrap_or(0)),
-        }
-    }
-    Ok(())
+    result.push(&text[at..])?;
+    Ok((result.into_lua()?, count))
 }
 
 fn rep(lua: &Lua, args: &Arguments) -> Result<LuaString> {
@@ -188,34 +100,150 @@ fn rep(lua: &Lua, args: &Arguments) -> Result<LuaString> {
     lua.create_string(text.repeat(count))
 }
 
-fn push_captures(
-    lua: &Lua,
-    values: &mut MultiValue,
-    text: &[u8],
-    matcher: &Matcher,
-    whole: &Range<usize>,
-    count: usize,
-) -> Result<()> {
-    for index in 0..count {
-        values.push_back(value(lua, text, matcher.capture(index, whole)?)?);
-    }
-    Ok(())
+/// What each match is replaced by.
+enum Replacement<'a> {
+    Template(LuaString),
+    Table(&'a Table),
+    Function(&'a Function),
 }
 
-fn value(lua: &Lua, text: &[u8], captured: Captured) -> Result<Value> {
-    match captured {
-        Captured::Position(position) => Ok(integer(position)),
-        Captured::Text(range) => lua.create_string(&text[range]).map(Value::String),
+impl<'a> Replacement<'a> {
+    fn new(args: &'a Arguments) -> Result<Self> {
+        match args.get(3) {
+            Some(Value::Table(table)) => Ok(Replacement::Table(table)),
+            Some(Value::Function(function)) => Ok(Replacement::Function(function)),
+            Some(Value::String(_) | Value::Integer(_) | Value::Number(_)) => {
+                args.string(3).map(Replacement::Template)
+            }
+            _ => Err(args.refuse(3, "string/function/table expected")),
+        }
+    }
+}
+
+/// Calls into the script that leave what is raised there as it is, which mlua's own calls do not.
+struct Guard {
+    pcall: Function,
+    /// Reads a table, by its metatable if it has one.
+    index: Function,
+}
+
+impl Guard {
+    fn new(lua: &Lua) -> Result<Self> {
+        Ok(Self {
+            pcall: lua.globals().get("pcall")?,
+            index: lua
+                .load("local table, key = ... return table[key]")
+                .set_name("=sandbox")
+                .into_function()?,
+        })
+    }
+
+    /// Calls the first of the values with the others.
+    fn call(&self, values: MultiValue) -> Result<Value> {
+        match self.pcall.call(values)? {
+            (true, value) => Ok(value),
+            (false, Value::Error(error)) => Err(*error),
+            (false, value) => Err(Raised::Value(value).into()),
+        }
+    }
+}
+
+struct Match<'a> {
+    lua: &'a Lua,
+    text: &'a [u8],
+    matcher: &'a Matcher<'a>,
+    whole: Range<usize>,
+}
+
+impl<'a> Match<'a> {
+    fn new(lua: &'a Lua, text: &'a [u8], matcher: &'a Matcher<'a>, whole: Range<usize>) -> Self {
+        Self {
+            lua,
+            text,
+            matcher,
+            whole,
+        }
+    }
+
+    fn capture(&self, index: usize) -> Result<Value> {
+        match self.matcher.capture(index, &self.whole)? {
+            Captured::Position(position) => Ok(integer(position)),
+            Captured::Text(range) => self.lua.create_string(&self.text[range]).map(Value::String),
+        }
+    }
+
+    fn push_captures(&self, values: &mut MultiValue, at_least: usize) -> Result<()> {
+        for index in 0..self.matcher.captures().max(at_least) {
+            values.push_back(self.capture(index)?);
+        }
+        Ok(())
+    }
+
+    fn replace(&self, replacement: &Replacement, guard: &Guard, result: &mut Text) -> Result<()> {
+        let value = match replacement {
+            Replacement::Template(template) => return self.expand(&template.as_bytes(), result),
+            Replacement::Table(table) => {
+                let index = Value::Function(guard.index.clone());
+                let table = Value::Table((*table).clone());
+                guard.call(MultiValue::from_iter([index, table, self.capture(0)?]))?
+            }
+            Replacement::Function(function) => {
+                let mut values = MultiValue::from_iter([Value::Function((*function).clone())]);
+                self.push_captures(&mut values, 1)?;
+                guard.call(values)?
+            }
+        };
+        match value {
+            Value::Nil | Value::Boolean(false) => result.push(&self.text[self.whole.clone()]),
+            Value::String(text) => result.push(&text.as_bytes()),
+            Value::Integer(_) | Value::Number(_) => {
+                let text = self.lua.coerce_string(value)?;
+                text.map_or(Ok(()), |text| result.push(&text.as_bytes()))
+            }
+            other => {
+                let kind = type_name(&other);
+                let message = format_args!("invalid replacement value (a {kind})");
+                Err(raise::text(self.lua, message))
+            }
+        }
+    }
+
+    /// Writes a text with its `%1` and the like.
+    fn expand(&self, template: &[u8], result: &mut Text) -> Result<()> {
+        let mut rest = template;
+        while let Some(at) = rest.iter().position(|&byte| byte == b'%') {
+            result.push(&rest[..at])?;
+            match rest.get(at + 1) {
+                Some(b'0') => result.push(&self.text[self.whole.clone()])?,
+                Some(digit @ b'1'..=b'9') => {
+                    match self.matcher.capture(usize::from(digit - b'1'), &self.whole)? {
+                        Captured::Text(range) => result.push(&self.text[range])?,
+                        Captured::Position(position) => result.push(position.to_string().as_bytes())?,
+                    }
+                }
+                // As in Lua 5.1, which reads the NUL after a text that ends with a single `%`.
+                other => result.push(&[other.copied().unwrap_or(0)])?,
+            }
+            rest = rest.get(at + 2..).unwrap_or_default();
+        }
+        result.push(rest)
     }
 }
 
 /// Turns the third argument of `find`, counted from the end if it is negative, into an offset.
 fn start(init: i64, length: usize) -> usize {
-    let from_end = if init < 0 { init.saturating_add(length as i64 + 1) } else { init };
-    (from_end - 1).clamp(0, length as i64) as usize
+    let length = length as i64;
+    let from_start = if init < 0 {
+        init.saturating_add(length + 1)
+    } else {
+        init
+    };
+    from_start.saturating_sub(1).clamp(0, length) as usize
 }
 
+/// As in Lua 5.1, which stops looking at a NUL.
 fn is_plain(pattern: &[u8]) -> bool {
+    let pattern = pattern.split(|&byte| byte == 0).next().unwrap_or_default();
     !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte))
 }
 

@@ -77,7 +77,7 @@ pub fn zadd<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
         return Ok(old.is_none().into());
     }
     let (options, pairs) = Options::parse(&args[1..]);
-    if pairs.is_empty() || pairs.len() % 2 != 0 {
+    if pairs.is_empty() || !pairs.len().is_multiple_of(2) {
         return Err(Error::syntax());
     }
     options.check(pairs.len() / 2)?;

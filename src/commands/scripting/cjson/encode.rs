@@ -1,12 +1,10 @@
 //! From Lua's values to JSON.
 
-use std::io::Write;
-
 use mlua::{Function, Lua, LuaString, Result, Table, Value};
 
 use super::super::arguments::{Arguments, type_name};
 use super::super::decimal::general;
-use super::super::limits::Meter;
+use super::super::limits::Text;
 use super::super::raise;
 use super::{DEEPEST, only};
 
@@ -15,18 +13,16 @@ pub fn encode(lua: &Lua, args: &Arguments, next: &Function) -> Result<LuaString>
     let mut encoder = Encoder {
         lua,
         next,
-        meter: Meter::new(lua),
-        json: Vec::new(),
+        json: Text::new(lua),
     };
     encoder.document(only(args)?)?;
-    lua.create_string(encoder.json)
+    encoder.json.into_lua()
 }
 
 struct Encoder<'a> {
     lua: &'a Lua,
     next: &'a Function,
-    meter: Meter<'a>,
-    json: Vec<u8>,
+    json: Text<'a>,
 }
 
 /// A table of which some is written.
@@ -62,17 +58,17 @@ impl Encoder<'_> {
             Value::String(text) => self.string(&text.as_bytes())?,
             Value::Integer(number) => self.number(*number as f64)?,
             Value::Number(number) => self.number(*number)?,
-            Value::Boolean(yes) => self.write(if *yes { b"true" } else { b"false" })?,
-            Value::Nil | Value::LightUserData(_) => self.write(b"null")?,
+            Value::Boolean(yes) => self.json.push(if *yes { b"true" } else { b"false" })?,
+            Value::Nil | Value::LightUserData(_) => self.json.push(b"null")?,
             Value::Table(table) => {
                 let table = table.clone();
                 return Ok(Some(match self.array_length(&table)? {
                     Some(length) => {
-                        self.write(b"[")?;
+                        self.json.push(b"[")?;
                         Open::Array(table, 0, length)
                     }
                     None => {
-                        self.write(b"{")?;
+                        self.json.push(b"{")?;
                         Open::Object(table, Value::Nil)
                     }
                 }));
@@ -86,12 +82,12 @@ impl Encoder<'_> {
     fn item(&mut self, table: &mut Open) -> Result<Option<Value>> {
         match table {
             Open::Array(_, written, length) if written == length => {
-                self.write(b"]")?;
+                self.json.push(b"]")?;
                 Ok(None)
             }
             Open::Array(table, written, _) => {
                 if *written > 0 {
-                    self.write(b",")?;
+                    self.json.push(b",")?;
                 }
                 *written += 1;
                 table.raw_get(*written).map(Some)
@@ -99,11 +95,11 @@ impl Encoder<'_> {
             Open::Object(table, last) => {
                 let (key, value) = self.next.call::<(Value, Value)>((&*table, &*last))?;
                 if key.is_nil() {
-                    self.write(b"}")?;
+                    self.json.push(b"}")?;
                     return Ok(None);
                 }
                 if !last.is_nil() {
-                    self.write(b",")?;
+                    self.json.push(b",")?;
                 }
                 self.key(&key)?;
                 *last = key;
@@ -119,7 +115,7 @@ impl Encoder<'_> {
             Value::Number(number) => self.string(general(*number, 14).as_bytes())?,
             other => return Err(self.refuse(type_name(other), "table key must be a number or string")),
         }
-        self.write(b":")
+        self.json.push(b":")
     }
 
     /// How long a table is that has only positive integers for keys, and none if it has others or nothing at all.
@@ -128,7 +124,7 @@ impl Encoder<'_> {
         const SPARSEST: usize = 2;
         let (mut highest, mut items) = (0, 0);
         for pair in table.pairs::<Value, Value>() {
-            self.meter.step()?;
+            self.json.meter.step()?;
             let Value::Integer(key @ 1..) = pair?.0 else {
                 return Ok(None);
             };
@@ -145,37 +141,34 @@ impl Encoder<'_> {
         if !number.is_finite() {
             return Err(self.refuse("number", "must not be NaN or Inf"));
         }
-        self.write(general(number, 14).as_bytes())
+        self.json.push(general(number, 14).as_bytes())
     }
 
     fn string(&mut self, text: &[u8]) -> Result<()> {
-        let before = self.json.len();
-        self.json.push(b'"');
-        for &byte in text {
-            match byte {
-                b'"' | b'\\' | b'/' => self.json.extend([b'\\', byte]),
-                0x08 => self.json.extend(b"\\b"),
-                b'\t' => self.json.extend(b"\\t"),
-                b'\n' => self.json.extend(b"\\n"),
-                0x0c => self.json.extend(b"\\f"),
-                b'\r' => self.json.extend(b"\\r"),
-                0..0x20 | 0x7f => {
-                    let _ = write!(self.json, "\\u{byte:04x}");
-                }
-                _ => self.json.push(byte),
+        self.json.push(b"\"")?;
+        let mut rest = text;
+        while let Some(at) = rest.iter().position(|&byte| is_escaped(byte)) {
+            self.json.push(&rest[..at])?;
+            match rest[at] {
+                byte @ (b'"' | b'\\' | b'/') => self.json.push(&[b'\\', byte])?,
+                0x08 => self.json.push(b"\\b")?,
+                b'\t' => self.json.push(b"\\t")?,
+                b'\n' => self.json.push(b"\\n")?,
+                0x0c => self.json.push(b"\\f")?,
+                b'\r' => self.json.push(b"\\r")?,
+                byte => self.json.push(format!("\\u{byte:04x}").as_bytes())?,
             }
+            rest = &rest[at + 1..];
         }
-        self.json.push(b'"');
-        self.meter.allocate(self.json.len() - before)
-    }
-
-    fn write(&mut self, text: &[u8]) -> Result<()> {
-        self.meter.allocate(text.len())?;
-        self.json.extend_from_slice(text);
-        Ok(())
+        self.json.push(rest)?;
+        self.json.push(b"\"")
     }
 
     fn refuse(&self, kind: &str, reason: &str) -> mlua::Error {
         raise::text(self.lua, format_args!("Cannot serialise {kind}: {reason}"))
     }
+}
+
+fn is_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | b'/') || byte.is_ascii_control()
 }
