@@ -39,17 +39,10 @@ fn hset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
         )));
     }
     let hash = db.keyspace.entry::<Hash>(args[0])?;
-    let mut added = 0;
-    for pair in args[1..].chunks_exact(2) {
-        match hash.get_mut(pair[0]) {
-            Some(value) => *value = pair[1].into(),
-            None => {
-                hash.insert(pair[0].into(), pair[1].into());
-                added += 1;
-            }
-        }
-    }
-    Ok(Reply::Integer(added))
+    let pairs = args[1..].chunks_exact(2);
+    Ok(Reply::count(
+        pairs.filter(|pair| hash.insert(pair[0], pair[1])).count(),
+    ))
 }
 
 fn hmset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
@@ -59,16 +52,16 @@ fn hmset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 
 fn hsetnx<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let hash = db.keyspace.entry::<Hash>(args[0])?;
-    let new = !hash.contains_key(args[1]);
+    let new = hash.get(args[1]).is_none();
     if new {
-        hash.insert(args[1].into(), args[2].into());
+        hash.insert(args[1], args[2]);
     }
     Ok(new.into())
 }
 
 fn hmget<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let hash = db.keyspace.read::<Hash>(args[0])?;
-    let value = |field: &&[u8]| Reply::optional(hash.and_then(|hash| hash.get(*field)));
+    let value = |field: &&[u8]| Reply::optional(hash.and_then(|hash| hash.get(field)));
     Ok(Reply::Array(args[1..].iter().map(value).collect()))
 }
 
@@ -76,24 +69,14 @@ fn hgetall<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let hash = db.keyspace.read::<Hash>(args[0])?;
     Ok(Reply::bulks(
         hash.into_iter()
-            .flatten()
+            .flat_map(Hash::iter)
             .flat_map(|(field, value)| [field, value]),
     ))
 }
 
 fn hdel<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    /// Up to here Redis keeps a hash in the order of insertion, and moving its entries is cheap.
-    const ORDERED: usize = 128;
     let removed = db.keyspace.edit(args[0], |hash: &mut Hash| {
-        let remove = |field: &&&[u8]| {
-            let entry = if hash.len() <= ORDERED {
-                hash.shift_remove(**field)
-            } else {
-                hash.swap_remove(**field)
-            };
-            entry.is_some()
-        };
-        args[1..].iter().filter(remove).count()
+        args[1..].iter().filter(|field| hash.remove(field)).count()
     })?;
     Ok(Reply::count(removed.unwrap_or(0)))
 }
@@ -102,25 +85,21 @@ fn hexists<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     Ok(db
         .keyspace
         .read::<Hash>(args[0])?
-        .is_some_and(|hash| hash.contains_key(args[1]))
+        .is_some_and(|hash| hash.get(args[1]).is_some())
         .into())
 }
 
 fn hkeys<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let hash = db.keyspace.read::<Hash>(args[0])?;
     Ok(Reply::bulks(
-        db.keyspace
-            .read::<Hash>(args[0])?
-            .into_iter()
-            .flat_map(|hash| hash.keys()),
+        hash.into_iter().flat_map(Hash::iter).map(|(field, _)| field),
     ))
 }
 
 fn hvals<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    let hash = db.keyspace.read::<Hash>(args[0])?;
     Ok(Reply::bulks(
-        db.keyspace
-            .read::<Hash>(args[0])?
-            .into_iter()
-            .flat_map(|hash| hash.values()),
+        hash.into_iter().flat_map(Hash::iter).map(|(_, value)| value),
     ))
 }
 
@@ -157,6 +136,9 @@ fn hincrby<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 
 fn hincrbyfloat<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let by = double(args[2])?;
+    if !by.is_finite() {
+        return Err(Error::reply("ERR value is NaN or Infinity"));
+    }
     let current = match db
         .keyspace
         .read::<Hash>(args[0])?
@@ -176,6 +158,6 @@ fn hincrbyfloat<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 
 fn put(db: &mut Database, args: Args, value: String) -> Result<()> {
     let hash = db.keyspace.entry::<Hash>(args[0])?;
-    hash.insert(args[1].into(), value.into_bytes().into_boxed_slice());
+    hash.insert(args[1], value.as_bytes());
     Ok(())
 }

@@ -66,8 +66,8 @@ pub fn deadline_after(since: u64, number: i64, unit: u64) -> Option<i64> {
 
 fn expire<'a>(db: &'a mut Database, args: Args, unit: u64, relative: bool) -> Result<Reply<'a>> {
     let command = db.keyspace.command;
-    let number = integer(args[1])?;
     let condition = Condition::parse(&args[2..])?;
+    let number = integer(args[1])?;
     let since = if relative { db.keyspace.now() } else { 0 };
     let deadline = deadline_after(since, number, unit).ok_or_else(|| {
         let name = command.to_ascii_lowercase();

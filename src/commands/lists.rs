@@ -1,10 +1,10 @@
 //! <https://redis.io/docs/latest/commands/?group=list>
 
-use super::numbers::{integer, range};
+use super::numbers::{count, integer, range};
 use super::{Args, Command, Database, Keys, READS, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
-use crate::store::{Bytes, List};
+use crate::store::List;
 
 pub const COMMANDS: &[Command] = &[
     command("LPUSH", -3, WRITES, Keys::First, |db, args| {
@@ -28,16 +28,16 @@ pub const COMMANDS: &[Command] = &[
     command("RPOPLPUSH", 3, WRITES, Keys::FirstTwo, rpoplpush),
 ];
 
-fn push<'a>(db: &'a mut Database, args: Args, push: fn(&mut List, Bytes)) -> Result<Reply<'a>> {
+fn push<'a>(db: &'a mut Database, args: Args, push: fn(&mut List, &[u8])) -> Result<Reply<'a>> {
     let list = db.keyspace.entry::<List>(args[0])?;
     for &value in &args[1..] {
-        push(list, value.into());
+        push(list, value);
     }
     Ok(Reply::count(list.len()))
 }
 
-fn pop<'a>(db: &'a mut Database, args: Args, pop: fn(&mut List) -> Option<Bytes>) -> Result<Reply<'a>> {
-    let Some(&count) = args.get(1) else {
+fn pop<'a>(db: &'a mut Database, args: Args, pop: fn(&mut List) -> Option<Vec<u8>>) -> Result<Reply<'a>> {
+    let Some(&most) = args.get(1) else {
         let popped = db.keyspace.edit(args[0], pop)?.flatten();
         return Ok(popped.map_or(Reply::Nil, Reply::owned));
     };
@@ -47,12 +47,9 @@ fn pop<'a>(db: &'a mut Database, args: Args, pop: fn(&mut List) -> Option<Bytes>
             "ERR wrong number of arguments for '{name}' command"
         )));
     }
-    let count = integer(count)
-        .ok()
-        .and_then(|count| usize::try_from(count).ok())
-        .ok_or_else(|| Error::reply("ERR value is out of range, must be positive"))?;
+    let most = count(most)?;
     let popped = db.keyspace.edit(args[0], |list: &mut List| {
-        (0..count.min(list.len()))
+        (0..most.min(list.len()))
             .filter_map(|_| pop(list))
             .map(Reply::owned)
             .collect()
@@ -77,32 +74,29 @@ fn llen<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 fn ltrim<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let (start, stop) = (integer(args[1])?, integer(args[2])?);
     db.keyspace.edit(args[0], |list: &mut List| {
-        let kept = range(start, stop, list.len());
-        list.truncate(kept.end);
-        list.drain(..kept.start);
+        list.keep(range(start, stop, list.len()));
     })?;
     Ok(Reply::OK)
 }
 
 fn lindex<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let index = integer(args[1])?;
-    let list = db.keyspace.read::<List>(args[0])?;
+    let Some(list) = db.keyspace.read::<List>(args[0])? else {
+        return Ok(Reply::Nil);
+    };
+    let position = position(integer(args[1])?, list.len());
     Ok(Reply::optional(
-        list.and_then(|list| list.get(position(index, list.len())?)),
+        position.and_then(|position| list.range(position..list.len()).next()),
     ))
 }
 
 fn lset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let index = integer(args[1])?;
     let set = db.keyspace.edit(args[0], |list: &mut List| {
-        let slot = position(index, list.len()).and_then(|position| list.get_mut(position));
-        slot.map(|slot| *slot = args[2].into())
+        let position = position(integer(args[1])?, list.len());
+        let slot = position.and_then(|position| list.deque().get_mut(position));
+        *slot.ok_or_else(|| Error::reply("ERR index out of range"))? = args[2].into();
+        Ok(Reply::OK)
     })?;
-    match set {
-        Some(Some(())) => Ok(Reply::OK),
-        Some(None) => Err(Error::reply("ERR index out of range")),
-        None => Err(Error::reply("ERR no such key")),
-    }
+    set.unwrap_or_else(|| Err(Error::reply("ERR no such key")))
 }
 
 /// Removes the first `count` elements equal to a value; from the end if `count` is negative; all if it is 0.
@@ -114,6 +108,7 @@ fn lrem<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
         count.unsigned_abs() as usize
     };
     let removed = db.keyspace.edit(args[0], |list: &mut List| {
+        let list = list.deque();
         let equal = list.iter().filter(|value| ***value == *args[2]).count();
         let removed = equal.min(most);
         let skipped = if count < 0 { equal - removed } else { 0 };
@@ -129,19 +124,32 @@ fn lrem<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 }
 
 fn rpoplpush<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
+    if args[0] == args[1] {
+        // In place: a list of one must not vanish in between, and its deadline with it.
+        let moved = db.keyspace.edit(args[0], |list: &mut List| {
+            let value = list.pop_back()?;
+            list.push_front(&value);
+            Some(value)
+        })?;
+        return Ok(moved.flatten().map_or(Reply::Nil, Reply::owned));
+    }
+    if db.keyspace.read::<List>(args[0])?.is_none() {
+        return Ok(Reply::Nil);
+    }
     db.keyspace.check::<List>(args[1])?;
     let Some(value) = db.keyspace.edit(args[0], List::pop_back)?.flatten() else {
         return Ok(Reply::Nil);
     };
-    db.keyspace.entry::<List>(args[1])?.push_front(value.clone());
+    db.keyspace.entry::<List>(args[1])?.push_front(&value);
     Ok(Reply::owned(value))
 }
 
+/// Where an index is, counted from the end if it is negative; none if it is outside.
 fn position(index: i64, length: usize) -> Option<usize> {
     let index = if index < 0 {
         index.checked_add(length as i64)?
     } else {
         index
     };
-    usize::try_from(index).ok()
+    usize::try_from(index).ok().filter(|position| *position < length)
 }

@@ -17,6 +17,12 @@ pub fn integer(word: &[u8]) -> Result<i64> {
         .ok_or_else(Error::not_an_integer)
 }
 
+/// How many to take: what is no integer is refused just as what is below 0.
+pub fn count(word: &[u8]) -> Result<usize> {
+    let count = integer(word).ok().and_then(|count| usize::try_from(count).ok());
+    count.ok_or_else(|| Error::reply("ERR value is out of range, must be positive"))
+}
+
 /// A finite or infinite number, never NaN.
 pub fn double(word: &[u8]) -> Result<f64> {
     parse_double(word).ok_or_else(Error::not_a_float)

@@ -16,29 +16,21 @@ pub const COMMANDS: &[Command] = &[
 
 fn sadd<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let set = db.keyspace.entry::<Set>(args[0])?;
-    let mut added = 0;
-    for &member in &args[1..] {
-        if !set.contains(member) {
-            set.insert(member.into());
-            added += 1;
-        }
-    }
-    Ok(Reply::Integer(added))
+    Ok(Reply::count(
+        args[1..].iter().filter(|member| set.insert(member)).count(),
+    ))
 }
 
 fn srem<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let removed = db.keyspace.edit(args[0], |set: &mut Set| {
-        args[1..]
-            .iter()
-            .filter(|member| set.swap_remove(**member))
-            .count()
+        args[1..].iter().filter(|member| set.remove(member)).count()
     })?;
     Ok(Reply::count(removed.unwrap_or(0)))
 }
 
 fn smembers<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     Ok(Reply::bulks(
-        db.keyspace.read::<Set>(args[0])?.into_iter().flatten(),
+        db.keyspace.read::<Set>(args[0])?.into_iter().flat_map(Set::iter),
     ))
 }
 
@@ -52,7 +44,7 @@ fn sismember<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 
 fn smismember<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let set = db.keyspace.read::<Set>(args[0])?;
-    let contains = |member: &&[u8]| set.is_some_and(|set| set.contains(*member)).into();
+    let contains = |member: &&[u8]| set.is_some_and(|set| set.contains(member)).into();
     Ok(Reply::Array(args[1..].iter().map(contains).collect()))
 }
 

@@ -99,7 +99,7 @@ fn set_options(keyspace: &mut Keyspace, words: Args) -> Result<SetOptions> {
     let mut expiry: Option<(&[u8], u64, bool)> = None;
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        let unit = match word.to_ascii_uppercase().as_slice() {
+        let kind = match word.to_ascii_uppercase().as_slice() {
             b"NX" if !options.only_existing => {
                 options.only_new = true;
                 continue;
@@ -122,11 +122,13 @@ fn set_options(keyspace: &mut Keyspace, words: Args) -> Result<SetOptions> {
             b"PXAT" => (1, false),
             _ => return Err(Error::syntax()),
         };
+        // The same one may come twice: the last one counts.
+        let may_follow = expiry.is_none_or(|(_, unit, relative)| (unit, relative) == kind);
         let number = words
             .next()
-            .filter(|_| expiry.is_none() && !options.keep_deadline)
+            .filter(|_| may_follow && !options.keep_deadline)
             .ok_or_else(Error::syntax)?;
-        expiry = Some((number, unit.0, unit.1));
+        expiry = Some((number, kind.0, kind.1));
     }
     if let Some((number, unit, relative)) = expiry {
         options.deadline = Some(set_deadline(keyspace, number, unit, relative, "set")?);
@@ -209,6 +211,15 @@ fn getrange<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
         .keyspace
         .read::<Bytes>(args[0])?
         .map_or(&[][..], |string| string);
+    if start < 0 && stop < 0 && start > stop {
+        return Ok(Reply::bulk(&[]));
+    }
+    // Unlike in a list, an end before the first byte is the first byte.
+    let stop = if stop < 0 {
+        stop.saturating_add(text.len() as i64).max(0)
+    } else {
+        stop
+    };
     Ok(Reply::bulk(&text[range(start, stop, text.len())]))
 }
 

@@ -3,14 +3,21 @@
 mod channels;
 mod expiry;
 pub mod glob;
+mod hash;
 mod index;
 mod key;
 mod keyspace;
+mod list;
+mod pack;
+mod set;
 mod slab;
 mod sorted_set;
 mod value;
 
 pub use channels::{Channels, Inbox, Message};
+pub use hash::Hash;
 pub use keyspace::{Keyspace, Policy};
+pub use list::List;
+pub use set::Set;
 pub use sorted_set::{Bound, SortedSet};
-pub use value::{Bytes, Hash, Kind, List, Set, Value};
+pub use value::{Bytes, Kind, Value};

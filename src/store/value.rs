@@ -1,25 +1,19 @@
 //! The five types of value.
 
-use std::collections::VecDeque;
-
-use foldhash::fast::RandomState;
-use indexmap::{IndexMap, IndexSet};
-
+use super::hash::Hash;
+use super::list::List;
+use super::set::Set;
 use super::sorted_set::SortedSet;
 
 pub type Bytes = Box<[u8]>;
-/// Ordered by insertion, as Redis's small hashes are.
-pub type Hash = IndexMap<Bytes, Bytes, RandomState>;
-pub type Set = IndexSet<Bytes, RandomState>;
-pub type List = VecDeque<Bytes>;
 
-/// Collections are boxed so that a string, by far the most frequent value, does not pay for their size.
+/// As large as a string's pointer with its length and capacity: what does not fit is boxed.
 #[derive(Debug)]
 pub enum Value {
     String(Bytes),
-    Hash(Box<Hash>),
-    Set(Box<Set>),
-    List(Box<List>),
+    Hash(Hash),
+    Set(Set),
+    List(List),
     SortedSet(Box<SortedSet>),
 }
 
@@ -74,7 +68,7 @@ macro_rules! collection {
                 }
             }
             fn empty() -> Value {
-                Value::$variant(Box::default())
+                Value::$variant(Default::default())
             }
             fn vanishes(&self) -> bool {
                 self.is_empty()
@@ -108,5 +102,15 @@ impl Kind for Bytes {
     }
     fn vanishes(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_takes_24_bytes() {
+        assert_eq!(size_of::<Value>(), 24);
     }
 }

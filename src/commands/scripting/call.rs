@@ -26,13 +26,13 @@ pub fn call(db: &mut Database, lua: &Lua, values: &MultiValue) -> Result<Value> 
         Some(index) => COMMANDS[index],
         None => return Err(refuse("ERR Unknown Redis command called from script")),
     };
-    if command.name == "EVAL" {
-        return Err(refuse("ERR This Redis command is not allowed from script"));
-    }
     if command.check_arity(args.len()).is_err() {
         return Err(refuse(
             "ERR Wrong number of args calling Redis command from script",
         ));
+    }
+    if command.name == "EVAL" {
+        return Err(refuse("ERR This Redis command is not allowed from script"));
     }
     let reply = db.execute(command, args).map_err(Raised::Reply)?;
     Answer(reply).into_lua(lua)

@@ -71,8 +71,9 @@ fn score(word: &[u8]) -> Result<f64> {
 }
 
 pub fn zadd<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    if let [key, word, member] = *args {
-        let score = score(word)?;
+    if let [key, word, member] = *args
+        && let Ok(score) = score(word)
+    {
         let old = db.keyspace.entry::<SortedSet>(key)?.insert(member, score);
         return Ok(old.is_none().into());
     }

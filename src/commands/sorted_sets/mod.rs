@@ -3,7 +3,7 @@
 mod add;
 mod range;
 
-use super::numbers::integer;
+use super::numbers::count;
 use super::{Args, Command, Database, Keys, READS, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
@@ -85,14 +85,13 @@ fn rank<'a>(db: &'a mut Database, args: Args, reverse: bool) -> Result<Reply<'a>
 }
 
 fn pop<'a>(db: &'a mut Database, args: Args, highest: bool) -> Result<Reply<'a>> {
-    let count = match args {
+    let most = match args {
         [_] => 1,
-        [_, count] => usize::try_from(integer(count)?)
-            .map_err(|_| Error::reply("ERR value is out of range, must be positive"))?,
+        [_, most] => count(most)?,
         _ => return Err(Error::syntax()),
     };
     let popped = db.keyspace.edit(args[0], |set: &mut SortedSet| {
-        let count = count.min(set.len());
+        let count = most.min(set.len());
         let ranks = if highest {
             set.len() - count..set.len()
         } else {

@@ -18,78 +18,56 @@ struct Options {
 }
 
 impl Options {
-    fn parse(words: Args) -> Result<Self> {
-        let mut options = Self::default();
+    /// Adds what `words` say. To a command whose `name_says` by what it goes and in which direction, they may not say it.
+    fn parse(mut self, words: Args, name_says: bool) -> Result<Self> {
         let mut words = words.iter();
         while let Some(word) = words.next() {
             if is(word, "WITHSCORES") {
-                options.with_scores = true;
-            } else if is(word, "REV") {
-                options.reverse = true;
-            } else if is(word, "BYSCORE") {
-                options.by_score = true;
+                self.with_scores = true;
+            } else if is(word, "REV") && !name_says && !self.reverse {
+                self.reverse = true;
+            } else if is(word, "BYSCORE") && !name_says && !self.by_score {
+                self.by_score = true;
             } else if is(word, "LIMIT") {
                 let (Some(offset), Some(count)) = (words.next(), words.next()) else {
                     return Err(Error::syntax());
                 };
-                options.limit = Some((integer(offset)?, integer(count)?));
+                self.limit = Some((integer(offset)?, integer(count)?));
             } else {
                 return Err(Error::syntax());
             }
         }
-        Ok(options)
+        Ok(self)
     }
 }
 
 pub fn zrange<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let options = Options::parse(&args[3..])?;
-    if options.by_score {
-        return by_score(db, args, &options);
-    }
-    if options.limit.is_some() {
-        return Err(Error::reply(
-            "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
-        ));
-    }
-    by_rank(db, args, &options)
+    select(db, args, Options::default().parse(&args[3..], false)?)
 }
 
 pub fn zrevrange<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let options = Options::parse(&args[3..])?;
-    if options.by_score || options.reverse || options.limit.is_some() {
-        return Err(Error::syntax());
-    }
-    by_rank(
-        db,
-        args,
-        &Options {
-            reverse: true,
-            ..options
-        },
-    )
+    let options = Options {
+        reverse: true,
+        ..Options::default()
+    };
+    select(db, args, options.parse(&args[3..], true)?)
 }
 
 pub fn zrangebyscore<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let options = Options::parse(&args[3..])?;
-    if options.by_score || options.reverse {
-        return Err(Error::syntax());
-    }
-    by_score(db, args, &options)
+    let options = Options {
+        by_score: true,
+        ..Options::default()
+    };
+    select(db, args, options.parse(&args[3..], true)?)
 }
 
 pub fn zrevrangebyscore<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let options = Options::parse(&args[3..])?;
-    if options.by_score || options.reverse {
-        return Err(Error::syntax());
-    }
-    by_score(
-        db,
-        args,
-        &Options {
-            reverse: true,
-            ..options
-        },
-    )
+    let options = Options {
+        by_score: true,
+        reverse: true,
+        ..Options::default()
+    };
+    select(db, args, options.parse(&args[3..], true)?)
 }
 
 pub fn zcount<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
@@ -117,6 +95,19 @@ pub fn zremrangebyrank<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>
 /// A score among members, where Redis shows it as text.
 pub fn score(score: f64) -> Reply<'static> {
     Reply::owned(format_double(score))
+}
+
+fn select<'a>(db: &'a mut Database, args: Args, options: Options) -> Result<Reply<'a>> {
+    if options.by_score {
+        return by_score(db, args, &options);
+    }
+    // Redis knows a LIMIT by its count, of which -1 is the default.
+    if options.limit.is_some_and(|(_, count)| count != -1) {
+        return Err(Error::reply(
+            "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+        ));
+    }
+    by_rank(db, args, &options)
 }
 
 fn by_rank<'a>(db: &'a mut Database, args: Args, options: &Options) -> Result<Reply<'a>> {

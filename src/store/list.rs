@@ -1,0 +1,95 @@
+//! Values in a row, reached from both ends.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use either::Either;
+
+use super::pack::Pack;
+use super::value::Bytes;
+
+#[derive(Debug)]
+pub enum List {
+    Packed(Pack),
+    Deque(Box<VecDeque<Bytes>>),
+}
+
+impl Default for List {
+    fn default() -> Self {
+        List::Packed(Pack::default())
+    }
+}
+
+impl List {
+    pub fn len(&self) -> usize {
+        match self {
+            List::Packed(pack) => pack.len(),
+            List::Deque(deque) => deque.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn push_front(&mut self, value: &[u8]) {
+        match self {
+            List::Packed(pack) if pack.has_room(&[value]) => pack.push_front(value),
+            _ => self.deque().push_front(value.into()),
+        }
+    }
+
+    pub fn push_back(&mut self, value: &[u8]) {
+        match self {
+            List::Packed(pack) if pack.has_room(&[value]) => pack.push_back(value),
+            _ => self.deque().push_back(value.into()),
+        }
+    }
+
+    pub fn pop_front(&mut self) -> Option<Vec<u8>> {
+        match self {
+            List::Packed(pack) => pack.pop_front(),
+            List::Deque(deque) => deque.pop_front().map(Vec::from),
+        }
+    }
+
+    pub fn pop_back(&mut self) -> Option<Vec<u8>> {
+        match self {
+            List::Packed(pack) => pack.pop_back(),
+            List::Deque(deque) => deque.pop_back().map(Vec::from),
+        }
+    }
+
+    pub fn range(&self, places: Range<usize>) -> impl Iterator<Item = &[u8]> {
+        match self {
+            List::Packed(pack) => Either::Left(pack.iter().skip(places.start).take(places.len())),
+            List::Deque(deque) => Either::Right(deque.range(places).map(|value| &**value)),
+        }
+    }
+
+    /// Drops all but the values at these places.
+    pub fn keep(&mut self, places: Range<usize>) {
+        match self {
+            List::Packed(_) => {
+                (places.end..self.len()).for_each(|_| drop(self.pop_back()));
+                (0..places.start).for_each(|_| drop(self.pop_front()));
+            }
+            List::Deque(deque) => {
+                deque.truncate(places.end);
+                deque.drain(..places.start);
+            }
+        }
+    }
+
+    /// The list as a deque, for what is done too rarely to be done in place.
+    pub fn deque(&mut self) -> &mut VecDeque<Bytes> {
+        if let List::Packed(pack) = self {
+            let values = pack.iter().map(Bytes::from).collect();
+            *self = List::Deque(Box::new(values));
+        }
+        match self {
+            List::Deque(deque) => deque,
+            List::Packed(_) => unreachable!("it was just replaced"),
+        }
+    }
+}

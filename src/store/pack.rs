@@ -1,0 +1,189 @@
+//! A few short texts in one piece of memory, as Redis's listpack is.
+//!
+//! Most hashes, sets and lists are small. In a table each text is an allocation of its own, and reading one waits for
+//! memory five or six times over; here it waits once, and walks.
+
+/// The limits of Redis's own defaults: past them a collection moves into its table.
+const MAX_ITEMS: usize = 128;
+const MAX_LENGTH: usize = 64;
+
+/// The number of items, then each item between two bytes that hold its length: it is walked from both ends. Without an
+/// allocation while it is empty.
+#[derive(Debug, Default)]
+pub struct Pack(Vec<u8>);
+
+/// Where an item begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At(usize);
+
+/// What an item takes beside its bytes.
+const FRAME: usize = 2;
+
+impl Pack {
+    pub fn len(&self) -> usize {
+        self.0.first().copied().unwrap_or(0).into()
+    }
+
+    /// Whether these items may be added.
+    pub fn has_room(&self, items: &[&[u8]]) -> bool {
+        self.len() + items.len() <= MAX_ITEMS && Self::may_hold(items)
+    }
+
+    /// Whether none of the items is too long.
+    pub fn may_hold(items: &[&[u8]]) -> bool {
+        items.iter().all(|item| item.len() <= MAX_LENGTH)
+    }
+
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            bytes: self.0.get(1..).unwrap_or_default(),
+        }
+    }
+
+    /// The first item equal to `item` among every `stride`th: in a hash every second one is a field.
+    pub fn find(&self, item: &[u8], stride: usize) -> Option<At> {
+        let mut at = 1;
+        for index in 0..self.len() {
+            let length = usize::from(self.0[at]);
+            if length == item.len() && index % stride == 0 && self.0[at + 1..at + 1 + length] == *item {
+                return Some(At(at));
+            }
+            at += length + FRAME;
+        }
+        None
+    }
+
+    pub fn get(&self, At(at): At) -> &[u8] {
+        &self.0[at + 1..at + 1 + usize::from(self.0[at])]
+    }
+
+    /// The place of the item behind this one.
+    pub fn after(&self, At(at): At) -> At {
+        At(at + usize::from(self.0[at]) + FRAME)
+    }
+
+    pub fn push_back(&mut self, item: &[u8]) {
+        self.count(1);
+        let length = item.len() as u8;
+        self.0.reserve(item.len() + FRAME);
+        self.0.push(length);
+        self.0.extend_from_slice(item);
+        self.0.push(length);
+    }
+
+    pub fn push_front(&mut self, item: &[u8]) {
+        self.count(1);
+        self.0.splice(1..1, framed(item));
+    }
+
+    pub fn pop_front(&mut self) -> Option<Vec<u8>> {
+        let item = self.iter().next()?.to_vec();
+        self.remove(At(1), 1);
+        Some(item)
+    }
+
+    pub fn pop_back(&mut self) -> Option<Vec<u8>> {
+        let item = self.iter().next_back()?.to_vec();
+        self.count(-1);
+        self.0.truncate(self.0.len() - item.len() - FRAME);
+        self.give_back();
+        Some(item)
+    }
+
+    pub fn replace(&mut self, at: At, item: &[u8]) {
+        let old = self.get(at).len();
+        if old == item.len() {
+            self.0[at.0 + 1..at.0 + 1 + old].copy_from_slice(item);
+        } else {
+            self.0.splice(at.0..at.0 + old + FRAME, framed(item));
+        }
+    }
+
+    /// Removes as many items from this one on.
+    pub fn remove(&mut self, at: At, items: usize) {
+        let end = (0..items).fold(at, |at, _| self.after(at));
+        self.0.drain(at.0..end.0);
+        self.count(-(items as i8));
+        self.give_back();
+    }
+
+    fn count(&mut self, change: i8) {
+        match self.0.first_mut() {
+            Some(count) => *count = count.wrapping_add_signed(change),
+            None => self.0.push(change as u8),
+        }
+    }
+
+    /// Keeps at most twice the memory that it needs.
+    fn give_back(&mut self) {
+        if self.0.capacity() > 2 * self.0.len() {
+            self.0.shrink_to_fit();
+        }
+    }
+}
+
+fn framed(item: &[u8]) -> impl Iterator<Item = u8> {
+    let length = [item.len() as u8];
+    length.into_iter().chain(item.iter().copied()).chain(length)
+}
+
+pub struct Iter<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (&length, rest) = self.bytes.split_first()?;
+        let (item, rest) = rest.split_at(length.into());
+        self.bytes = &rest[1..];
+        Some(item)
+    }
+}
+
+impl DoubleEndedIterator for Iter<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let (&length, rest) = self.bytes.split_last()?;
+        let (rest, item) = rest.split_at(rest.len() - usize::from(length));
+        self.bytes = &rest[..rest.len() - 1];
+        Some(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_vector(steps in prop::collection::vec((0..6u8, prop::collection::vec(any::<u8>(), 0..=64), 0..200usize), 0..300)) {
+            let mut pack = Pack::default();
+            let mut model: Vec<Vec<u8>> = Vec::new();
+            for (kind, item, number) in steps {
+                let place = number % model.len().max(1);
+                let at = |pack: &Pack| (0..place).fold(At(1), |at, _| pack.after(at));
+                match kind {
+                    0 | 1 if !pack.has_room(&[&item]) => prop_assert_eq!(model.len(), MAX_ITEMS),
+                    0 => { pack.push_back(&item); model.push(item) }
+                    1 => { pack.push_front(&item); model.insert(0, item) }
+                    2 => prop_assert_eq!(pack.pop_back(), model.pop()),
+                    3 => prop_assert_eq!(pack.pop_front(), (!model.is_empty()).then(|| model.remove(0))),
+                    4 if !model.is_empty() => { pack.replace(at(&pack), &item); model[place] = item }
+                    5 if !model.is_empty() => { pack.remove(at(&pack), 1); model.remove(place); }
+                    _ => (),
+                }
+                prop_assert_eq!(pack.len(), model.len());
+                prop_assert!(pack.iter().eq(model.iter().map(Vec::as_slice)));
+                prop_assert!(pack.iter().rev().eq(model.iter().rev().map(Vec::as_slice)));
+                if let Some(sought) = model.get(place) {
+                    let first = model.iter().step_by(2).position(|item| item == sought).map(|index| index * 2);
+                    let found = pack.find(sought, 2).map(|at| pack.get(at).to_vec());
+                    prop_assert_eq!(found.as_ref(), first.map(|index| &model[index]));
+                }
+            }
+        }
+    }
+}
