@@ -514,49 +514,6 @@ export declare const DurableKVEngine: new (storage: DurableObjectStorageLike) =>
 
 type Kind = "channel" | "pattern";
 
-/** What a {@link KVError} carries beside its code and message: see there. */
-export interface KVErrorDetails {
-  /** The Redis command. */
-  command?: string | undefined;
-  /** What led to the error. */
-  cause?: unknown;
-  /** The position in a transaction. */
-  index?: number | undefined;
-  /** The results of a transaction. */
-  results?: unknown[] | undefined;
-}
-
-/**
- * Every failure of a store.
- *
- * What the server, or the memory store in its place, answers has Redis's text as its message, the same on
- * every backend. Messages of covara-kv's own name the method and the argument, and never hold a key or a
- * value.
- */
-export declare class KVError extends Error {
-  /**
-   * The first word of Redis's error (`WRONGTYPE`, `NOAUTH`, `ERR`, …), or one of ours: `CONNECTION`,
-   * `TIMEOUT`, `CLOSED` (after `disconnect`), `QUEUE_FULL`, `CONFIG`, `INVALID_ARGUMENT`, `UNSUPPORTED`.
-   */
-  readonly code: string;
-  /** The Redis command that failed, where it was one. */
-  readonly command?: string;
-  /** What led to the error, where something did. */
-  readonly cause?: unknown;
-  /** From `exec`: the position in the transaction of the command that failed, counted from 0. */
-  readonly index?: number;
-  /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
-  readonly results?: unknown[];
-  constructor(code: string, message: string, details?: KVErrorDetails);
-}
-
-type Otherwise =
-  | ("connect" | "disconnect" | "isConnected" | "status" | "multi")
-  | ("subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "subscribeScoped" | "listen")
-  | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
-
-type CommandMethod = Exclude<Extract<keyof KVAdapter, string>, Otherwise>;
-
 type Events<E> = {
   [K in keyof E]: unknown[];
 };
@@ -581,7 +538,7 @@ declare class Emitter<E extends Events<E>> {
   emit<K extends keyof E>(event: K, ...args: E[K]): boolean;
 }
 
-interface Store extends Pick<KVAdapter, CommandMethod> {}
+interface Store extends KVAdapter {}
 
 declare abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   #private;
@@ -775,6 +732,42 @@ export declare const createRedisKV: (client: RedisClientLike | RedisConfig, pref
 
 /** A {@link RedisKVStore} from a configuration. Not built yet: throws `UNSUPPORTED`. */
 export declare const createRedisKVFromConfig: (config: RedisConfig, prefix?: string) => RedisKVStore;
+
+/** What a {@link KVError} carries beside its code and message: see there. */
+export interface KVErrorDetails {
+  /** The Redis command. */
+  command?: string | undefined;
+  /** What led to the error. */
+  cause?: unknown;
+  /** The position in a transaction. */
+  index?: number | undefined;
+  /** The results of a transaction. */
+  results?: unknown[] | undefined;
+}
+
+/**
+ * Every failure of a store.
+ *
+ * What the server, or the memory store in its place, answers has Redis's text as its message, the same on
+ * every backend. Messages of covara-kv's own name the method and the argument, and never hold a key or a
+ * value.
+ */
+export declare class KVError extends Error {
+  /**
+   * The first word of Redis's error (`WRONGTYPE`, `NOAUTH`, `ERR`, …), or one of ours: `CONNECTION`,
+   * `TIMEOUT`, `CLOSED` (after `disconnect`), `QUEUE_FULL`, `CONFIG`, `INVALID_ARGUMENT`, `UNSUPPORTED`.
+   */
+  readonly code: string;
+  /** The Redis command that failed, where it was one. */
+  readonly command?: string;
+  /** What led to the error, where something did. */
+  readonly cause?: unknown;
+  /** From `exec`: the position in the transaction of the command that failed, counted from 0. */
+  readonly index?: number;
+  /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
+  readonly results?: unknown[];
+  constructor(code: string, message: string, details?: KVErrorDetails);
+}
 
 /**
  * Lets changes made on other instances reach the streams that are open here. Not built yet: rejects with

@@ -145,8 +145,17 @@ function wrong(method: string, name: string, wanted: string, value: unknown): KV
 /** What a value is, without the value. */
 function kindOf(value: unknown): string {
   if (value === null) return "null";
-  if (Array.isArray(value)) return "array";
+  if (typeof value === "object") return isArray(value) ? "array" : "object";
   if (typeof value !== "number" || Number.isSafeInteger(value)) return typeof value;
   if (!Number.isFinite(value)) return String(value);
   return Number.isInteger(value) ? "an integer past 2^53 - 1" : "a fraction";
+}
+
+/** A proxy that was revoked throws even when it is asked whether it is an array. */
+function isArray(value: object): boolean {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
 }

@@ -50,7 +50,7 @@ export class KVError extends Error {
  * The one place where native errors become {@link KVError}. The native side marks its errors with a string
  * `code`; whatever has none is a defect, not an answer, and stays what it is.
  */
-export function decode(error: unknown, command: string): unknown {
+export function decode(error: unknown, command?: string): unknown {
   if (error instanceof KVError || !(error instanceof Error)) return error;
   const { code, cause } = error as Error & { code?: unknown };
   return typeof code === "string" ? new KVError(code, error.message, { command, cause }) : error;

@@ -41,6 +41,8 @@ interface Native {
     onWrongType: (command: string) => void,
     /** Another thread published: `takeMessages` has something. */
     onMessages: () => void,
+    /** Makes an array of items, or adds them to one. */
+    collect: (array: Reply[] | undefined, ...items: Reply[]) => Reply[],
   ) => NativeMemoryStore;
 }
 

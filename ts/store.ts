@@ -1,13 +1,12 @@
 import type { KVAdapter, KVTransaction, ListenOptions, MessageCallback, Subscription } from "./adapter.js";
 import { checkFunction, reading, strings, text } from "./arguments.js";
-import type { CommandMethod } from "./commands.js";
 import { Emitter } from "./emitter.js";
 import { closed, warn } from "./errors.js";
 import type { Gap, KVEvents, KVStatus } from "./events.js";
 import { known } from "./options.js";
 import { type Kind, PubSub } from "./pubsub.js";
 
-export interface Store extends Pick<KVAdapter, CommandMethod> {}
+export interface Store extends KVAdapter {}
 
 /** What all backends have in common: events and subscriptions. */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: made from the command table

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::arguments::{self, Arguments};
 use super::raw::{Callable, Scope, Value, guarded};
-use super::reply;
+use super::reply::{Collect, Replies};
 use super::stores::Store;
 use crate::commands::{Command, Database};
 use crate::error::{Error, Result};
@@ -34,26 +34,25 @@ pub struct Messages {
     pub dropped: u32,
 }
 
+type OnWrongType = FunctionRef<FnArgs<(String,)>, ()>;
+
 type Waker = ThreadsafeFunction<(), (), (), Status, false>;
 
 /// What the class and its raw function share. A handle belongs to one thread; its store may belong to many.
 struct Handle {
     /// None once it is closed: a shared store goes with the last handle that holds it.
-    store: RefCell<Option<Arc<Store>>>,
+    store: RefCell<Option<Store>>,
     prefix: Option<Vec<u8>>,
     inbox: Arc<Inbox>,
     subscriptions: Cell<usize>,
     /// There while something is subscribed on a shared store. It keeps the thread alive, as a connection to Redis would.
     waker: Arc<Mutex<Option<Waker>>>,
-    on_wrong_type: FunctionRef<FnArgs<(String,)>, ()>,
+    on_wrong_type: OnWrongType,
+    collect: Collect,
 }
 
 impl Handle {
-    fn new(
-        store: Arc<Store>,
-        prefix: Option<String>,
-        on_wrong_type: FunctionRef<FnArgs<(String,)>, ()>,
-    ) -> Self {
+    fn new(store: Store, prefix: Option<String>, on_wrong_type: OnWrongType, collect: Collect) -> Self {
         let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
         let (owner, to_wake) = (thread::current().id(), waker.clone());
         let inbox = Inbox::new(move || {
@@ -71,22 +70,30 @@ impl Handle {
             subscriptions: Cell::new(0),
             waker,
             on_wrong_type,
+            collect,
         }
     }
 
-    /// Runs `work` under the store's lock.
+    /// Runs `work` with nothing in between, and gives the commands that a warning is due for.
     ///
-    /// Replies become JavaScript values within it, so that nothing is copied in between. No JavaScript runs meanwhile, and a
-    /// finalizer that does never waits for this lock (see `drop`).
-    fn locked<R>(&self, work: impl FnOnce(&mut Database) -> R) -> Result<(R, Vec<&'static str>)> {
+    /// Replies become JavaScript values within it, so that nothing is copied in between. No JavaScript runs meanwhile but
+    /// `collect`; and a finalizer that does never waits for the store (see `drop`).
+    fn with_database<R>(&self, work: impl FnOnce(&mut Database) -> R) -> Result<(R, Vec<&'static str>)> {
         let store = self.store.borrow();
         let store = store
             .as_ref()
             .ok_or_else(|| Error::ours("CLOSED", "this store was disconnected"))?;
-        let mut database = store.database.lock();
-        database.keyspace.begin_turn();
-        let result = work(&mut database);
-        Ok((result, database.keyspace.take_mismatches()))
+        Ok(store.with(|database| {
+            database.keyspace.begin_turn();
+            (work(database), database.keyspace.take_mismatches())
+        }))
+    }
+
+    fn replies<'scope>(&self, scope: Scope<'scope>) -> Replies<'scope, '_> {
+        Replies {
+            scope,
+            collect: &self.collect,
+        }
     }
 
     fn warn(&self, scope: Scope, commands: Vec<&'static str>) {
@@ -107,8 +114,9 @@ impl Handle {
         command: &Command,
         words: &[&[u8]],
     ) -> Result<Value<'scope>> {
+        let replies = self.replies(scope);
         let (value, mismatches) =
-            self.locked(|database| reply::to_value(scope, &database.execute(command, words)?))?;
+            self.with_database(|database| replies.value(&database.execute(command, words)?))?;
         self.warn(scope, mismatches);
         value
     }
@@ -125,10 +133,11 @@ impl Handle {
                 arguments.read(scope, command, self.prefix.as_deref(), words)?,
             ));
         }
-        let (values, mismatches) = self.locked(|database| {
-            scope.array(queue.into_iter().map(|(command, places)| {
+        let replies = self.replies(scope);
+        let (values, mismatches) = self.with_database(|database| {
+            replies.array(queue.into_iter().map(|(command, places)| {
                 match database.execute(command, &arguments.words(places)) {
-                    Ok(reply) => reply::to_value(scope, &reply),
+                    Ok(reply) => replies.value(&reply),
                     Err(error) => scope.error(&error),
                 }
             }))
@@ -141,7 +150,7 @@ impl Handle {
         self.waker.lock().take();
         self.inbox.close();
         let Some(store) = self.store.take() else { return };
-        store.database.lock().channels.remove(&self.inbox);
+        store.with(|database| database.channels.remove(&self.inbox));
     }
 }
 
@@ -164,13 +173,11 @@ impl Callable for Handle {
 }
 
 impl Drop for Handle {
-    /// May run while the garbage collector works for a command of this very store: so it must not wait for the lock.
+    /// May run while the garbage collector works for a command of this very store: so it must not wait for it.
     fn drop(&mut self) {
         self.inbox.close();
-        if let Some(store) = self.store.get_mut()
-            && let Some(mut database) = store.database.try_lock()
-        {
-            database.channels.remove(&self.inbox);
+        if let Some(store) = self.store.get_mut() {
+            store.try_with(|database| database.channels.remove(&self.inbox));
         }
     }
 }
@@ -189,6 +196,8 @@ impl MemoryStore {
         options: MemoryStoreOptions,
         on_wrong_type: Function<FnArgs<(String,)>, ()>,
         on_messages: Function<(), ()>,
+        #[napi(ts_arg_type = "(array: unknown[] | undefined, ...items: unknown[]) => unknown[]")]
+        collect: Function<(), ()>,
     ) -> napi::Result<Self, String> {
         let policy = if options.strict {
             Policy::Strict
@@ -203,7 +212,8 @@ impl MemoryStore {
             .map_err(from_status)?;
         let store = Store::open(options.shared, policy).map_err(to_napi)?;
         let on_wrong_type = on_wrong_type.create_ref().map_err(from_status)?;
-        let handle = Rc::new(Handle::new(store, options.prefix, on_wrong_type));
+        let collect = collect.create_ref().map_err(from_status)?;
+        let handle = Rc::new(Handle::new(store, options.prefix, on_wrong_type, collect));
         Ok(Self { handle, on_messages })
     }
 
@@ -290,7 +300,7 @@ impl MemoryStore {
         }
         handle.subscriptions.set(handle.subscriptions.get() + 1);
         handle
-            .locked(|database| subscribe(&mut database.channels, &handle.inbox))
+            .with_database(|database| subscribe(&mut database.channels, &handle.inbox))
             .map_err(to_napi)?;
         Ok(())
     }
@@ -304,7 +314,7 @@ impl MemoryStore {
             handle.waker.lock().take();
         }
         handle
-            .locked(|database| unsubscribe(&mut database.channels, &handle.inbox))
+            .with_database(|database| unsubscribe(&mut database.channels, &handle.inbox))
             .map_err(to_napi)?;
         Ok(())
     }

@@ -45,7 +45,7 @@ impl<'scope> Scope<'scope> {
     }
 
     /// A value that `#[napi]` was given, for use here.
-    pub fn import(self, value: &Unknown<'scope>) -> Value<'scope> {
+    pub fn import<'value>(self, value: &impl JsValue<'value>) -> Value<'scope> {
         Value {
             raw: value.raw(),
             lifetime: PhantomData,
@@ -156,15 +156,19 @@ impl<'scope> Scope<'scope> {
         self.made(|result| unsafe { sys::napi_create_string_utf8(self.env, start, length, result) })
     }
 
-    pub fn array(self, items: impl ExactSizeIterator<Item = Result<Value<'scope>>>) -> Result<Value<'scope>> {
+    pub fn undefined(self) -> Result<Value<'scope>> {
         // SAFETY: the result goes to a local.
-        let array =
-            self.made(|result| unsafe { sys::napi_create_array_with_length(self.env, items.len(), result) })?;
-        for (index, item) in items.enumerate() {
-            // SAFETY: both values belong to this scope.
-            check(unsafe { sys::napi_set_element(self.env, array.raw, index as u32, item?.raw) })?;
-        }
-        Ok(array)
+        self.made(|result| unsafe { sys::napi_get_undefined(self.env, result) })
+    }
+
+    /// Calls a JavaScript function.
+    pub fn call(self, function: Value<'scope>, arguments: &[Value<'scope>]) -> Result<Value<'scope>> {
+        let this = self.undefined()?;
+        let values = arguments.as_ptr().cast::<sys::napi_value>();
+        // SAFETY: a `Value` is a `napi_value` by its representation; all belong to this scope.
+        self.made(|result| unsafe {
+            sys::napi_call_function(self.env, this.raw, function.raw, arguments.len(), values, result)
+        })
     }
 
     /// A JavaScript `Error` with a `code`.

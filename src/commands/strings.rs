@@ -68,7 +68,7 @@ struct SetOptions {
 fn set<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let keyspace = &mut db.keyspace;
     if args.len() == 2 {
-        keyspace.set(args[0], Value::String(args[1].into()), None);
+        keyspace.set_string(args[0], args[1]);
         return Ok(Reply::OK);
     }
     let options = set_options(keyspace, &args[2..])?;

@@ -150,6 +150,21 @@ impl Keyspace {
         }
     }
 
+    /// Puts a text that never expires in place of what is there, in the same memory where it fits.
+    pub fn set_string(&mut self, key: &[u8], text: &[u8]) {
+        let slot = self.find(key);
+        match slot.and_then(|slot| self.entries.get_mut(slot)) {
+            Some(Entry {
+                value: Value::String(string),
+                deadline: None,
+                ..
+            }) if string.len() == text.len() => {
+                string.copy_from_slice(text);
+            }
+            _ => self.set(key, Value::String(text.into()), None),
+        }
+    }
+
     /// Puts a new text in place of a string's, in the same memory where it fits, and leaves its deadline.
     pub fn overwrite(&mut self, key: &[u8], text: &[u8]) -> Result<()> {
         let string = self.entry::<Bytes>(key)?;

@@ -8,9 +8,9 @@ const MAX_ITEMS: usize = 128;
 const MAX_LENGTH: usize = 64;
 
 /// The number of items, then each item between two bytes that hold its length: it is walked from both ends. Without an
-/// allocation while it is empty.
+/// allocation while it is empty. Boxed, as a vector's capacity would make every value larger.
 #[derive(Debug, Default)]
-pub struct Pack(Vec<u8>);
+pub struct Pack(Box<[u8]>);
 
 /// Where an item begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,16 +64,12 @@ impl Pack {
 
     pub fn push_back(&mut self, item: &[u8]) {
         self.count(1);
-        let length = item.len() as u8;
-        self.0.reserve(item.len() + FRAME);
-        self.0.push(length);
-        self.0.extend_from_slice(item);
-        self.0.push(length);
+        self.change(item.len() + FRAME, |bytes| bytes.extend(framed(item)));
     }
 
     pub fn push_front(&mut self, item: &[u8]) {
         self.count(1);
-        self.0.splice(1..1, framed(item));
+        self.change(item.len() + FRAME, |bytes| drop(bytes.splice(1..1, framed(item))));
     }
 
     pub fn pop_front(&mut self) -> Option<Vec<u8>> {
@@ -85,8 +81,7 @@ impl Pack {
     pub fn pop_back(&mut self) -> Option<Vec<u8>> {
         let item = self.iter().next_back()?.to_vec();
         self.count(-1);
-        self.0.truncate(self.0.len() - item.len() - FRAME);
-        self.give_back();
+        self.change(0, |bytes| bytes.truncate(bytes.len() - item.len() - FRAME));
         Some(item)
     }
 
@@ -95,30 +90,33 @@ impl Pack {
         if old == item.len() {
             self.0[at.0 + 1..at.0 + 1 + old].copy_from_slice(item);
         } else {
-            self.0.splice(at.0..at.0 + old + FRAME, framed(item));
+            let replaced = at.0..at.0 + old + FRAME;
+            self.change(item.len() + FRAME, |bytes| {
+                drop(bytes.splice(replaced, framed(item)))
+            });
         }
     }
 
     /// Removes as many items from this one on.
     pub fn remove(&mut self, at: At, items: usize) {
         let end = (0..items).fold(at, |at, _| self.after(at));
-        self.0.drain(at.0..end.0);
         self.count(-(items as i8));
-        self.give_back();
+        self.change(0, |bytes| drop(bytes.drain(at.0..end.0)));
     }
 
     fn count(&mut self, change: i8) {
         match self.0.first_mut() {
             Some(count) => *count = count.wrapping_add_signed(change),
-            None => self.0.push(change as u8),
+            None => self.0 = Box::new([change as u8]),
         }
     }
 
-    /// Keeps at most twice the memory that it needs.
-    fn give_back(&mut self) {
-        if self.0.capacity() > 2 * self.0.len() {
-            self.0.shrink_to_fit();
-        }
+    /// Changes the bytes, which grow by `more` at most: the allocator has slack, so that mostly nothing moves.
+    fn change(&mut self, more: usize, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = std::mem::take(&mut self.0).into_vec();
+        bytes.reserve_exact(more);
+        change(&mut bytes);
+        self.0 = bytes.into_boxed_slice();
     }
 }
 

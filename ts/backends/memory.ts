@@ -3,7 +3,7 @@ import { checkBoolean, text } from "../arguments.js";
 import { type Command, defineMethods } from "../commands.js";
 import { closed, decode } from "../errors.js";
 import type { KVStatus } from "../events.js";
-import { commandIndex, MemoryStore, type NativeMemoryStore, type Run } from "../native.js";
+import { commandIndex, MemoryStore, type NativeMemoryStore, type Reply, type Run } from "../native.js";
 import { known } from "../options.js";
 import type { Kind } from "../pubsub.js";
 import { Store } from "../store.js";
@@ -106,7 +106,7 @@ export class MemoryKVStore extends Store {
     return new Transaction(this.prefix, (commands) => this.#runAll(commands));
   }
 
-  subscribeScoped(channels: readonly string[], callback: MessageCallback): Promise<ScopedSubscription> {
+  override subscribeScoped(channels: readonly string[], callback: MessageCallback): Promise<ScopedSubscription> {
     return this.scoped("subscribeScoped", channels, callback);
   }
 
@@ -130,20 +130,7 @@ export class MemoryKVStore extends Store {
   #open(): NativeMemoryStore {
     if (this.#status === "closed") throw closed();
     if (this.#native !== undefined) return this.#native;
-    // The native store holds its callbacks: a strong reference would keep it, and this store, for ever.
-    const self = new WeakRef(this);
-    const native = new MemoryStore(
-      {
-        strict: this.#strict,
-        ...(this.prefix !== "" && { prefix: this.prefix }),
-        ...(this.#shared !== undefined && { shared: this.#shared }),
-      },
-      warnOfWrongType,
-      () => {
-        const store = self.deref();
-        if (store !== undefined) store.#deliver();
-      },
-    );
+    const native = this.#openNative();
     this.#native = native;
     this.#run = native.runner();
     this.#status = "ready";
@@ -151,6 +138,25 @@ export class MemoryKVStore extends Store {
     startSweeping();
     this.emit("ready");
     return native;
+  }
+
+  #openNative(): NativeMemoryStore {
+    // The native store holds its callbacks: a strong reference would keep it, and this store, for ever.
+    const self = new WeakRef(this);
+    const deliver = () => {
+      const store = self.deref();
+      if (store !== undefined) store.#deliver();
+    };
+    const options = {
+      strict: this.#strict,
+      ...(this.prefix !== "" && { prefix: this.prefix }),
+      ...(this.#shared !== undefined && { shared: this.#shared }),
+    };
+    try {
+      return new MemoryStore(options, warnOfWrongType, deliver, collect);
+    } catch (error) {
+      throw decode(error);
+    }
   }
 
   #runAll(commands: readonly Ready[]): unknown[] {
@@ -206,6 +212,12 @@ export class MemoryKVStore extends Store {
 /** A {@link MemoryKVStore}. Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type. */
 export function createMemoryKV(prefix?: string, options?: MemoryKVOptions): MemoryKVStore {
   return new MemoryKVStore(prefix, options);
+}
+
+function collect(array: Reply[] | undefined, ...items: Reply[]): Reply[] {
+  if (array === undefined) return items;
+  for (const item of items) array.push(item);
+  return array;
 }
 
 function warnOfWrongType(command: string): void {

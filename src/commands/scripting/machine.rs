@@ -135,12 +135,11 @@ impl Script {
     }
 
     fn failure(&self, text: &str, position: Option<LuaString>) -> Error {
-        let sha = &self.sha;
-        let text = match position {
+        let (text, sha) = (raise::line(text), &self.sha);
+        Error::reply(match position {
             Some(position) => format!("{text} script: {sha}, on {}.", position.to_string_lossy()),
             None => format!("{text} script: {sha}"),
-        };
-        raise::reply_error(&text)
+        })
     }
 }
 

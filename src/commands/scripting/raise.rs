@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use mlua::debug::Debug;
 use mlua::{Lua, Result, Table, Value};
 
 use crate::error::Error;
@@ -39,7 +40,10 @@ pub fn refuse(text: &'static str) -> mlua::Error {
 
 /// A text as `luaL_error` makes it: with the place in the script that called the function.
 pub fn text(lua: &Lua, message: impl fmt::Display) -> mlua::Error {
-    let place = lua.inspect_stack(1, |caller| {
+    // What `gmatch` gives is called through the sandbox.
+    let is_sandbox = |frame: &Debug| frame.source().short_src.is_some_and(|source| source == "sandbox");
+    let level = 1 + usize::from(lua.inspect_stack(1, is_sandbox) == Some(true));
+    let place = lua.inspect_stack(level, |caller| {
         let source = caller.source().short_src?;
         Some(format!("{source}:{}: ", caller.current_line()?))
     });
@@ -66,9 +70,15 @@ pub fn error(error: &mlua::Error) -> Error {
     }
 }
 
-/// An error with a text of the script's making, on one line as RESP wants it.
+/// An error with a text of the script's making.
 pub fn reply_error(text: &str) -> Error {
-    Error::reply(text.replace(['\r', '\n'], " "))
+    Error::reply(line(text))
+}
+
+/// A script's text as one line of RESP. To Redis it is a string of C, which a NUL ends.
+pub fn line(text: &str) -> String {
+    let text = text.split('\0').next().unwrap_or_default();
+    text.replace(['\r', '\n'], " ")
 }
 
 pub fn install(lua: &Lua, native: &Table) -> Result<()> {

@@ -3,7 +3,7 @@
 use mlua::{Result, Table, Value};
 
 use super::limits::Meter;
-use super::raise::{refuse, reply_error};
+use super::raise::{line, refuse, reply_error};
 use crate::reply::Reply;
 
 /// Without recursion: tables may lie in one another deeper than a thread's stack.
@@ -49,8 +49,7 @@ fn single(table: &Table) -> Result<Option<Reply<'static>>> {
         return Ok(Some(Reply::Error(reply_error(&text.to_string_lossy()))));
     }
     if let Value::String(text) = table.raw_get("ok")? {
-        let text = text.to_string_lossy().replace(['\r', '\n'], " ");
-        return Ok(Some(Reply::Status(text.into())));
+        return Ok(Some(Reply::Status(line(&text.to_string_lossy()).into())));
     }
     Ok(None)
 }

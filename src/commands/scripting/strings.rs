@@ -64,8 +64,8 @@ fn next_match(lua: &Lua, args: &Arguments) -> Result<MultiValue> {
 fn gsub(lua: &Lua, args: &Arguments, guard: &Guard) -> Result<(LuaString, usize)> {
     let (text, pattern) = (args.string(1)?, args.string(2)?);
     let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
-    let replacement = Replacement::new(args)?;
     let most = args.optional_integer(4, i64::MAX)?;
+    let replacement = Replacement::new(args)?;
     let anchored = pattern.first() == Some(&b'^');
     let mut matcher = Matcher::new(lua, &text, &pattern);
     let mut result = Text::new(lua);

@@ -297,13 +297,17 @@ fn number(text: &[u8]) -> Option<(f64, usize)> {
     };
     let is_at = |at: usize, bytes: &[u8]| text.get(at).is_some_and(|byte| bytes.contains(byte));
     let sign = usize::from(is_at(0, b"+-"));
-    let mut end = sign + digits(sign);
-    if end == sign {
+    let whole = digits(sign);
+    let fraction = if is_at(sign + whole, b".") {
+        1 + digits(sign + whole + 1)
+    } else {
+        0
+    };
+    // `-.5` is a number, and `.5` is none.
+    if whole == 0 && (sign == 0 || fraction < 2) {
         return not_finite(text, sign);
     }
-    if is_at(end, b".") {
-        end += 1 + digits(end + 1);
-    }
+    let mut end = sign + whole + fraction;
     if is_at(end, b"eE") {
         let exponent = end + 1 + usize::from(is_at(end + 1, b"+-"));
         if digits(exponent) > 0 {
