@@ -1,0 +1,68 @@
+// What the benchmarks share: child processes, medians and tables.
+import { execFile } from "node:child_process";
+import { cpus } from "node:os";
+import { fileURLToPath } from "node:url";
+import { parseArgs, promisify } from "node:util";
+
+const run = promisify(execFile);
+
+/** The options that every benchmark takes, and what else was on the command line. */
+export function commandLine() {
+  const { values, positionals } = parseArgs({
+    options: {
+      json: { type: "boolean", default: false },
+      "strict-bars": { type: "boolean", default: false },
+    },
+    allowPositionals: true,
+  });
+  return { json: values.json, strict: values["strict-bars"], names: positionals };
+}
+
+/** What a script of this folder prints, which is JSON, when run in a process of its own. */
+export async function child(script, ...args) {
+  const path = fileURLToPath(new URL(script, import.meta.url));
+  const { stdout } = await run(process.execPath, ["--expose-gc", path, ...args]);
+  return JSON.parse(stdout);
+}
+
+/** A positive integer from the environment. */
+export function setting(name, byDefault) {
+  const value = Number(process.env[name] ?? byDefault);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new Error(`${name} must be a positive integer, got ${JSON.stringify(process.env[name])}`);
+}
+
+export function median(numbers) {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** A number with three significant digits or more. */
+export function digits(number) {
+  const fraction = number >= 100 ? 0 : number >= 10 ? 1 : 2;
+  return number.toLocaleString("en", { minimumFractionDigits: fraction, maximumFractionDigits: fraction });
+}
+
+/** Lines of columns: the first to the left, the others to the right. */
+export function table(lines) {
+  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => String(line[column]).length)));
+  const pad = (cell, column) =>
+    column === 0 ? String(cell).padEnd(widths[column]) : String(cell).padStart(widths[column]);
+  return lines.map((line) => line.map(pad).join("  ").trimEnd()).join("\n");
+}
+
+/** ✓ or ✗ for what has a bar. */
+export function mark(met) {
+  return met === undefined ? "" : met ? "✓" : "✗";
+}
+
+/** Which machine the figures are from. */
+export function machine() {
+  return `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model.trim()}`;
+}
+
+/** A missed bar fails the process if that was asked for: on a busy machine it says little. */
+export function finish(strict, allMet) {
+  if (strict && !allMet) process.exitCode = 1;
+}

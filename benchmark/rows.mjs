@@ -1,0 +1,288 @@
+// What `npm run bench:memory` measures: a row of the table each.
+//
+//   name        what the row is called, here and on the command line
+//   bar         how many times the Map store's operations a second the native store must reach; none: for information
+//   operations  how many operations one `run` does
+//   prepare     fills the store
+//   run         what is timed: operations awaited one by one
+//   restore     not timed: brings the store back to what it was before `run`
+
+const SIMPLE = 1.5;
+const ALGORITHM = 50;
+const RECIPE = 20;
+
+const KEYS = 100_000;
+const MEMBERS = 10_000;
+/** Operations between two restorations where an operation of the Map store takes long. */
+const FEW = 100;
+const BATCH = 1_000;
+/** Sliding windows at one time. */
+const USERS = 10;
+/** The scores of the sorted sets are times in milliseconds, as they mostly are. */
+const EPOCH = 1_700_000_000_000;
+const FIELDS = ["id", "name", "mail", "role", "language"];
+
+const random = generator(42);
+const inOrder = Array.from({ length: KEYS }, (_, i) => `user:${100_000 + i}`);
+const keys = shuffled(inOrder);
+const friends = shuffled(inOrder);
+/** A text of 64 bytes for each key. */
+const values = Array.from({ length: KEYS }, (_, i) => text(i));
+const members = Array.from({ length: MEMBERS }, (_, i) => `member:${i}`);
+const newMembers = Array.from({ length: FEW }, (_, i) => `new member:${i}`);
+
+const perKey = { bar: SIMPLE, operations: KEYS };
+const perMember = { bar: ALGORITHM, operations: FEW, prepare: fillSortedSet };
+
+/** Sums up the lengths of the texts, as a caller looks at what it gets, and as a check. */
+function expectTexts(length, count) {
+  if (length !== count * text(0).length) throw new Error("The store gave other texts than it was given.");
+}
+
+export const rows = [
+  {
+    name: "get",
+    ...perKey,
+    prepare: fillStrings,
+    async run(kv) {
+      let length = 0;
+      for (const key of keys) length += (await kv.get(key)).length;
+      expectTexts(length, KEYS);
+    },
+  },
+  {
+    name: "set",
+    ...perKey,
+    prepare: fillStrings,
+    async run(kv) {
+      for (let i = 0; i < KEYS; i += 1) await kv.set(keys[i], values[i]);
+    },
+    // A server stores a text that it has just made. One that is there anyway would cost a Map only a pointer.
+    async restore() {
+      for (let i = 0; i < KEYS; i += 1) values[i] = text(random(KEYS));
+    },
+  },
+  {
+    name: "incr",
+    ...perKey,
+    async prepare(kv) {
+      for (const key of inOrder) await kv.incr(key);
+    },
+    async run(kv) {
+      for (const key of keys) await kv.incr(key);
+    },
+  },
+  {
+    name: "hget",
+    ...perKey,
+    prepare: fillHashes,
+    async run(kv) {
+      let length = 0;
+      for (const key of keys) length += (await kv.hget(key, "name")).length;
+      expectTexts(length, KEYS);
+    },
+  },
+  {
+    name: "hset",
+    ...perKey,
+    prepare: fillHashes,
+    async run(kv) {
+      for (let i = 0; i < KEYS; i += 1) await kv.hset(keys[i], "name", values[i]);
+    },
+  },
+  {
+    name: "sadd",
+    ...perKey,
+    async prepare(kv) {
+      for (let i = 0; i < KEYS; i += 1) {
+        for (const step of [1, 2, 3]) await kv.sadd(inOrder[i], friends[(i + step) % KEYS]);
+      }
+    },
+    async run(kv) {
+      for (let i = 0; i < KEYS; i += 1) await kv.sadd(keys[i], friends[i]);
+    },
+    async restore(kv) {
+      for (let i = 0; i < KEYS; i += 1) await kv.srem(keys[i], friends[i]);
+    },
+  },
+  {
+    name: "lpush",
+    ...perKey,
+    prepare: fillLists,
+    async run(kv) {
+      for (let i = 0; i < KEYS; i += 1) await kv.lpush(keys[i], values[i]);
+    },
+    async restore(kv) {
+      for (const key of keys) await kv.lpop(key);
+    },
+  },
+  {
+    name: "rpop",
+    ...perKey,
+    prepare: fillLists,
+    async run(kv) {
+      let length = 0;
+      for (const key of keys) length += (await kv.rpop(key)).length;
+      expectTexts(length, KEYS);
+    },
+    async restore(kv) {
+      for (let i = 0; i < KEYS; i += 1) await kv.rpush(keys[i], values[i]);
+    },
+  },
+  {
+    name: "zadd",
+    ...perMember,
+    async run(kv) {
+      for (const member of newMembers) await kv.zadd("index", EPOCH + random(MEMBERS), member);
+    },
+    async restore(kv) {
+      await kv.zrem("index", ...newMembers);
+    },
+  },
+  {
+    name: "zrangebyscore",
+    ...perMember,
+    async run(kv) {
+      let found = 0;
+      for (let i = 0; i < FEW; i += 1) {
+        const from = EPOCH + random(MEMBERS - 10);
+        found += (await kv.zrangebyscore("index", from, from + 9)).length;
+      }
+      if (found !== FEW * 10) throw new Error("A range of 10 had more or fewer members.");
+    },
+  },
+  {
+    name: "zrem",
+    ...perMember,
+    async run(kv) {
+      for (let i = 0; i < MEMBERS; i += MEMBERS / FEW) await kv.zrem("index", members[i]);
+    },
+    async restore(kv) {
+      for (let i = 0; i < MEMBERS; i += MEMBERS / FEW) await kv.zadd("index", EPOCH + i, members[i]);
+    },
+  },
+  {
+    name: "lpop",
+    bar: ALGORITHM,
+    operations: BATCH,
+    async prepare(kv) {
+      for (let i = 0; i < KEYS; i += BATCH) await kv.rpush("queue", ...values.slice(i, i + BATCH));
+    },
+    async run(kv) {
+      let length = 0;
+      for (let i = 0; i < BATCH; i += 1) length += (await kv.lpop("queue")).length;
+      expectTexts(length, BATCH);
+    },
+    async restore(kv) {
+      await kv.rpush("queue", ...values.slice(0, BATCH));
+    },
+  },
+  {
+    name: "scan",
+    bar: ALGORITHM,
+    operations: 1,
+    prepare: fillStrings,
+    async run(kv) {
+      let cursor = "0";
+      let found = 0;
+      do {
+        const page = await kv.scan(cursor, { count: 100 });
+        cursor = page.cursor;
+        found += page.keys.length;
+      } while (cursor !== "0");
+      if (found !== KEYS) throw new Error(`SCAN found ${found} of ${KEYS} keys.`);
+    },
+  },
+  {
+    name: "changelog",
+    bar: RECIPE,
+    operations: FEW,
+    async prepare(kv) {
+      for (let i = 0; i < MEMBERS; i += 1) await append(kv);
+    },
+    async run(kv) {
+      for (let i = 0; i < FEW; i += 1) await append(kv);
+    },
+  },
+  rateLimit(100),
+  rateLimit(1_000),
+  { ...rateLimit(MEMBERS), bar: RECIPE },
+];
+
+/** Appends to a log of which the last entries are kept. */
+async function append(kv) {
+  const id = await kv.incr("changelog:id");
+  await kv.zadd("changelog", id, `{"id":${id},"type":"created","resource":"posts"}`);
+  if ((await kv.zcard("changelog")) <= MEMBERS) return;
+  await kv.zrem("changelog", ...(await kv.zrange("changelog", 0, -MEMBERS - 1)));
+}
+
+/** Requests of users who make `limit` of them in each sliding window. */
+function rateLimit(limit) {
+  const length = limit * USERS;
+  let now = EPOCH;
+  const request = async (kv) => {
+    now += 1;
+    const key = `requests:${now % USERS}`;
+    const old = await kv.zrangebyscore(key, "-inf", now - length);
+    if (old.length > 0) await kv.zrem(key, ...old);
+    if ((await kv.zcard(key)) >= limit) throw new Error("The requests must all be within the limit.");
+    await kv.zadd(key, now, `request:${now}`);
+    await kv.expire(key, 3_600);
+  };
+  return {
+    name: `rate-limit-${limit}`,
+    operations: FEW,
+    async prepare(kv) {
+      for (let i = 0; i < length; i += 1) await request(kv);
+    },
+    async run(kv) {
+      for (let i = 0; i < FEW; i += 1) await request(kv);
+    },
+  };
+}
+
+async function fillStrings(kv) {
+  for (let i = 0; i < KEYS; i += 1) await kv.set(inOrder[i], text(i));
+}
+
+async function fillHashes(kv) {
+  for (const key of inOrder) {
+    for (let i = 0; i < FIELDS.length; i += 1) await kv.hset(key, FIELDS[i], text(i));
+  }
+}
+
+async function fillLists(kv) {
+  for (const key of inOrder) {
+    for (let i = 0; i < 8; i += 1) await kv.rpush(key, text(i));
+  }
+}
+
+async function fillSortedSet(kv) {
+  for (const i of shuffled(members.keys())) await kv.zadd("index", EPOCH + i, members[i]);
+}
+
+/** A string of its own of 64 bytes. In one piece: V8 keeps one that was joined as its parts. */
+function text(number) {
+  return Buffer.from(String(number).padEnd(64, "*")).toString();
+}
+
+/** Integers from 0 up to below `end`, the same in every run (mulberry32). */
+function generator(seed) {
+  let state = seed;
+  return (end) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * end);
+  };
+}
+
+function shuffled(items) {
+  const result = [...items];
+  for (let i = result.length - 1; i > 0; i -= 1) {
+    const j = random(i + 1);
+    [result[i], result[j]] = [result[j], result[i]];
+  }
+  return result;
+}
