@@ -1,0 +1,97 @@
+// How to open each backend, and how to run a test on all of them.
+import { randomUUID } from "node:crypto";
+import { describe, test as nodeTest } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+import { createKV, type KVAdapter } from "covara-kv";
+
+export interface OpenOptions {
+  prefix?: string;
+  /** Refuse keys of another type. A backend that always does may ignore it. */
+  strict?: boolean;
+}
+
+export interface Backend {
+  readonly name: string;
+  /** Opens a connected store. */
+  open(options?: OpenOptions): Promise<KVAdapter>;
+  /** What this backend does otherwise: the test, as `family: name`, and why. */
+  readonly skip: readonly { readonly test: string; readonly reason: string }[];
+}
+
+const eachStoreIsItsOwn = [
+  "pubsub: channels have no prefix",
+  "scan: only the keys of the store's own prefix, which is taken literally",
+  "transactions: nobody sees a transaction half done",
+].map((test) => ({ test, reason: "a store of its own has no other store to share with" }));
+
+export const backends: readonly Backend[] = [
+  {
+    name: "memory",
+    open: (options) => createKV({ type: "memory", ...options }),
+    skip: eachStoreIsItsOwn,
+  },
+  {
+    name: "memory, strict",
+    open: (options) => createKV({ type: "memory", ...options, strict: true }),
+    skip: eachStoreIsItsOwn,
+  },
+  {
+    name: "memory, shared",
+    open: (options) =>
+      createKV({ type: "memory", ...options, shared: `strict: ${options?.strict ?? false}` }),
+    skip: [],
+  },
+];
+
+/** What a test is given. */
+export interface World {
+  /** A fresh store, whose prefix no other test has. */
+  readonly kv: KVAdapter;
+  /** Opens one more store on the same backend, with the prefix of `kv` unless told otherwise. It is closed after the test. */
+  open(options?: OpenOptions): Promise<KVAdapter>;
+  /** A name that no other test has: for channels, which have no prefix, and for prefixes. */
+  unique(name: string): string;
+}
+
+export type Test = (name: string, body: (world: World) => Promise<void>) => void;
+
+/** Runs each test that `define` defines on every backend. */
+export function onEveryBackend(family: string, define: (test: Test) => void): void {
+  for (const backend of backends) {
+    describe(`${family}, ${backend.name}`, () => {
+      const names = new Set<string>();
+      define((name, body) => {
+        names.add(`${family}: ${name}`);
+        const skip = backend.skip.find(({ test }) => test === `${family}: ${name}`)?.reason ?? false;
+        nodeTest(name, { skip, timeout: 60_000 }, () => inNewWorld(backend, body));
+      });
+      const stale = backend.skip.find(({ test }) => test.startsWith(`${family}: `) && !names.has(test));
+      if (stale !== undefined)
+        throw new Error(`${backend.name} skips a test that is not there: ${stale.test}`);
+    });
+  }
+}
+
+async function inNewWorld(backend: Backend, body: (world: World) => Promise<void>): Promise<void> {
+  const id = randomUUID();
+  const stores: KVAdapter[] = [];
+  const open = async (options: OpenOptions = {}) => {
+    const store = await backend.open({ prefix: `test-${id}`, ...options });
+    stores.push(store);
+    return store;
+  };
+  try {
+    await body({ kv: await open(), open, unique: (name) => `${name}-${id}` });
+  } finally {
+    await Promise.all(stores.map((store) => store.disconnect()));
+  }
+}
+
+/** Resolves once `condition` holds. Fails if it does not for 20 s: far more than anything here takes. */
+export async function eventually(condition: () => unknown): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`Not within 20 s: ${condition}`);
+    await wait(5);
+  }
+}

@@ -1,0 +1,65 @@
+// KEYS with random globs over an alphabet of which most characters mean something: the same keys match as in Redis.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createMemoryKV } from "covara-kv";
+import fc from "fast-check";
+import { globText } from "./pools.js";
+import { check, runs } from "./property.js";
+import { EXACT, pipeline, useRedis } from "./redis.js";
+import { sorted } from "./replies.js";
+import { literal } from "./steps.js";
+
+const redis = useRedis(EXACT);
+let compared = 0;
+
+/** What may stand in a pattern for a character. */
+const FORMS: ((character: string) => string)[] = [
+  (character) => character,
+  () => "?",
+  () => "*",
+  (character) => `\\${character}`,
+  (character) => `[${character}]`,
+  (character) => `[^${character}]`,
+  (character) => `[\\${character}x]`,
+  (character) => `[!-${character}]`,
+  (character) => `[z-${character}`,
+];
+
+/** A pattern that is like a text, so that it has a chance to match. */
+const likeness = fc.tuple(globText(6), fc.array(fc.constantFrom(...FORMS), { minLength: 6, maxLength: 6 }));
+const derived = likeness.map(([text, forms]) =>
+  [...text].map((character, at) => forms[at]?.(character)).join(""),
+);
+
+const run = fc.record({
+  prefix: fc.constantFrom("", "app", "[a-z]", "\\*?^"),
+  keys: fc.uniqueArray(globText(6), { minLength: 1, maxLength: 60, size: "max" }),
+  patterns: fc.array(fc.oneof(globText(8), derived), { minLength: 1, maxLength: 60, size: "max" }),
+});
+
+test("the same keys match as in Redis", async () => {
+  await check(run, runs(150), async ({ prefix, keys, patterns }) => {
+    const before = prefix === "" ? "" : `${prefix}:`;
+    // In Redis a backslash takes the meaning from any character, also from one that has none.
+    const literally = [...before].map((character) => `\\${character}`).join("");
+    const replies = await pipeline(redis.client, [
+      ["FLUSHALL"],
+      ...keys.map((key) => ["SET", before + key, ""]),
+      ...patterns.map((pattern) => ["KEYS", literally + pattern]),
+    ]);
+    const kv = createMemoryKV(prefix, { strict: true });
+    for (const key of keys) await kv.set(key, "");
+    for (const [index, pattern] of patterns.entries()) {
+      const expected = replies[1 + keys.length + index] as string[];
+      const found = await kv.keys(pattern);
+      assert.deepEqual(
+        sorted(found),
+        sorted(expected.map((key) => key.slice(before.length))),
+        `keys(${literal(pattern)})`,
+      );
+      compared += keys.length;
+    }
+    await kv.disconnect();
+  });
+  console.log(`${compared.toLocaleString("en")} keys compared with patterns`);
+});

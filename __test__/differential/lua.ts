@@ -1,0 +1,371 @@
+// Random expressions of Lua: calls of the libraries that Redis gives to scripts, with arguments right and wrong.
+import fc from "fast-check";
+
+/** Makes an expression's values, or what it raises, a list of texts. An expression comes after it. */
+export const SHOW = `
+local function show(value, depth)
+  if type(value) == 'number' then return string.format('%.17g', value) end
+  if type(value) == 'function' then return 'function' end
+  if type(value) ~= 'table' then return type(value) .. ' ' .. tostring(value) end
+  if depth == 0 then return 'deep' end
+  local items = {}
+  for key, item in pairs(value) do table.insert(items, show(key, depth - 1) .. '=' .. show(item, depth - 1)) end
+  table.sort(items)
+  return '{' .. table.concat(items, ';') .. '}'
+end
+local function shown(...)
+  local list = {}
+  for at = 1, select('#', ...) do list[at] = show((select(at, ...)), 4) end
+  return list
+end
+`;
+
+export const showing = (expression: string) =>
+  `${SHOW}return shown(pcall(function() return ${expression} end))`;
+
+/** A string literal of any bytes. */
+export function quoted(text: string): string {
+  const bytes = [...Buffer.from(text)].map((byte) =>
+    byte >= 97 && byte <= 122 ? String.fromCharCode(byte) : escaped(byte),
+  );
+  return `'${bytes.join("")}'`;
+}
+
+const escaped = (byte: number) => `\\${String(byte).padStart(3, "0")}`;
+
+const TEXTS = [
+  "",
+  "a",
+  "aa",
+  "abc",
+  "hello world",
+  "key = value",
+  " 12 ",
+  "0x1F",
+  "1e3",
+  "-1.5",
+  "a\0b",
+  "é",
+  "%d",
+  "(a(b)c)",
+];
+const text = fc.oneof(
+  fc.constantFrom(...TEXTS),
+  fc.string({ unit: fc.constantFrom(..."abc 1-.,%\0(["), maxLength: 8 }),
+  fc.string({ unit: "binary", maxLength: 4 }),
+);
+
+const PATTERN_PARTS = [
+  "a",
+  "b",
+  ".",
+  "%a",
+  "%d",
+  "%s",
+  "%w",
+  "%p",
+  "%A",
+  "%%",
+  "%.",
+  "%z",
+  "[ab]",
+  "[^a]",
+  "[a-c]",
+  "[%a_]",
+  "[]]",
+];
+const SUFFIXES = ["", "", "*", "+", "-", "?"];
+const NASTY_PARTS = [
+  "(",
+  ")",
+  "()",
+  "%1",
+  "%2",
+  "%b()",
+  "%f[%a]",
+  "%f",
+  "%b",
+  "[",
+  "[a",
+  "[%",
+  "%",
+  "^",
+  "$",
+  "*",
+  "(.)%1",
+  "\0",
+];
+const pattern = fc
+  .tuple(
+    fc.constantFrom("", "", "^"),
+    fc.array(
+      fc.oneof(
+        {
+          weight: 5,
+          arbitrary: fc
+            .tuple(fc.constantFrom(...PATTERN_PARTS), fc.constantFrom(...SUFFIXES))
+            .map((p) => p.join("")),
+        },
+        {
+          weight: 2,
+          arbitrary: fc
+            .tuple(fc.constantFrom(...PATTERN_PARTS), fc.constantFrom(...SUFFIXES))
+            .map((p) => `(${p.join("")})`),
+        },
+        { weight: 1, arbitrary: fc.constantFrom(...NASTY_PARTS) },
+      ),
+      { maxLength: 4 },
+    ),
+    fc.constantFrom("", "", "$"),
+  )
+  .map(([start, parts, end]) => start + parts.join("") + end);
+
+const NUMBERS = [
+  "0",
+  "1",
+  "-1",
+  "2",
+  "3",
+  "10",
+  "0.5",
+  "-0.5",
+  "1.5",
+  "255",
+  "256",
+  "1e15",
+  "2^53",
+  "-2^53",
+  "1e100",
+  "-1e100",
+  "0/0",
+  "1/0",
+  "-1/0",
+  "-0",
+  "2^31",
+  "2^63",
+  "0.1",
+  "1/3",
+];
+const number = fc.oneof(
+  { weight: 4, arbitrary: fc.constantFrom(...NUMBERS) },
+  { weight: 1, arbitrary: fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => `(${n})`) },
+);
+const position = fc.integer({ min: -4, max: 9 }).map((n) => `(${n})`);
+/** As a position or a count. What no 32 bits hold C makes undefined numbers of, which differ from machine to machine. */
+const small = fc.oneof(
+  { weight: 5, arbitrary: position },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom("0.5", "-0.5", "1.9", "'2'", "' 0x3 '", "100", "-100", "2^31 - 1", "-2^31"),
+  },
+);
+
+const string = text.map(quoted);
+const anything = fc.oneof(
+  { weight: 3, arbitrary: string },
+  { weight: 3, arbitrary: small },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom(
+      "nil",
+      "true",
+      "false",
+      "{}",
+      "{1, 2, 3}",
+      "{a = 1}",
+      "tostring",
+      "cjson.null",
+    ),
+  },
+);
+
+/** A call in which now and then an argument is of a wrong type, or missing. */
+function call(name: string, ...parameters: fc.Arbitrary<string>[]): fc.Arbitrary<string> {
+  const argument = (right: fc.Arbitrary<string>) =>
+    fc.oneof({ weight: 12, arbitrary: right }, { weight: 1, arbitrary: anything });
+  const all = fc.tuple(...parameters.map(argument));
+  const some = fc.tuple(all, fc.nat(parameters.length)).map(([args, length]) => args.slice(0, length));
+  return fc
+    .oneof({ weight: 9, arbitrary: all }, { weight: 1, arbitrary: some })
+    .map((args) => `${name}(${args.join(", ")})`);
+}
+
+const replacement = fc.oneof(
+  fc.constantFrom(
+    "'<%0>'",
+    "'%1'",
+    "'%2'",
+    "'%%'",
+    "'%'",
+    "''",
+    "{a = 'A', b = false, c = 3}",
+    "string.upper",
+    "1.5",
+    "true",
+  ),
+  fc.constantFrom(
+    "function(a, b) return b or a end",
+    "function() end",
+    "function(x) error('in callback') end",
+    "function() return {} end",
+  ),
+);
+
+const format = fc
+  .array(
+    fc.oneof(
+      fc
+        .tuple(
+          fc.constantFrom("", "", "-", "0", "+", " ", "#", "-+ #0", "-+ #00"),
+          fc.constantFrom("", "", "5", "12", "99", "100"),
+          fc.constantFrom("", "", ".", ".0", ".3", ".17", ".100"),
+          fc.constantFrom(..."diuxXoeEfgGscq%ahn"),
+        )
+        .map((parts) => `%${parts.join("")}`),
+      fc.constantFrom("%", "text", "\0", "é"),
+    ),
+    { maxLength: 3 },
+  )
+  .map((parts) => quoted(parts.join("")));
+
+const json = fc
+  .oneof(
+    fc.json({ maxDepth: 4 }),
+    fc.string({ unit: fc.constantFrom(...'[]{}":,0123.-+eEntfaruls \\\t\n/u'), maxLength: 14 }),
+    fc.constantFrom(
+      '"\\ud83d\\ude00"',
+      '"\\ud83d"',
+      '"\\udc00"',
+      '"\\u00e9\\u0000"',
+      "1e999",
+      "-0",
+      "01",
+      "nan",
+      "Infinity",
+      "[1,]",
+      '{"a":1,}',
+    ),
+    fc.constantFrom(
+      "\u0001",
+      '"\u0001"',
+      '"\u007f"',
+      "[".repeat(999),
+      "[".repeat(1001),
+      "1 2",
+      "[1e400]",
+      "-",
+      "+1",
+      ".5",
+      "5.",
+      "12345678901234567890",
+    ),
+  )
+  .map(quoted);
+
+const table: fc.Arbitrary<string> = fc.letrec<{ value: string; table: string }>((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 3 },
+    fc.oneof(string, number, fc.constantFrom("true", "false", "cjson.null")),
+    tie("table"),
+  ),
+  table: fc
+    .array(
+      fc.oneof(
+        { weight: 4, arbitrary: tie("value") },
+        { weight: 1, arbitrary: fc.tuple(string, tie("value")).map(([key, value]) => `[${key}] = ${value}`) },
+        {
+          weight: 1,
+          arbitrary: fc
+            .tuple(fc.constantFrom("1", "2", "3", "12", "1.5", "-1", "true", "0"), tie("value"))
+            .map(([key, value]) => `[${key}] = ${value}`),
+        },
+      ),
+      { maxLength: 3 },
+    )
+    .map((items) => `{${items.join(", ")}}`),
+})).table;
+
+const strings = fc
+  .array(fc.oneof(string, fc.constantFrom("1", "2", "10", "0.5")), { maxLength: 5 })
+  .map((items) => `{${items.join(", ")}}`);
+const patterned = pattern.map(quoted);
+const base = fc.constantFrom("10", "16", "2", "36", "8", "1", "37", "nil");
+const simple = fc.oneof(string, number, fc.constantFrom("nil", "true", "false"));
+
+/** Everything that `gmatch` gives, in a table. */
+const matches = fc
+  .tuple(string, patterned)
+  .map(
+    ([text, pattern]) =>
+      `(function() local all = {} for a, b in string.gmatch(${text}, ${pattern}) do all[#all + 1] = a all[#all + 1] = b or '-' end return all end)()`,
+  );
+
+const operation = fc
+  .tuple(simple, fc.constantFrom("+", "-", "*", "/", "%", "^", "..", "<", "<=", "==", "~="), simple)
+  .map(([left, operator, right]) => `${left} ${operator} ${right}`);
+
+export const expressions: Record<string, fc.Arbitrary<string>> = {
+  patterns: fc.oneof(
+    call("string.find", string, patterned, small, fc.constantFrom("true", "false")),
+    call("string.find", string, patterned),
+    call("string.match", string, patterned, small),
+    call("string.gsub", string, patterned, replacement, small),
+    call("string.gsub", string, patterned, replacement),
+    matches,
+  ),
+  strings: fc.oneof(
+    fc
+      .tuple(string, fc.constantFrom("-1", "0", "1", "3.9", "'2'", "100"))
+      .map(([text, count]) => `string.rep(${text}, ${count})`),
+    call("string.sub", string, small, small),
+    call("string.byte", string, small, small),
+    call(
+      "string.char",
+      fc.constantFrom("0", "65", "127", "1.5", "'66'", "128", "256", "-1"),
+      fc.constantFrom("97", "'98'"),
+    ),
+    call("string.upper", string),
+    call("string.lower", string),
+    call("string.reverse", string),
+    call("string.len", string),
+    operation,
+  ),
+  formats: fc.oneof(
+    call("string.format", format, number, number, number),
+    call("string.format", format, string, string, string),
+    call("string.format", format, simple, simple, simple),
+    simple.map((value) => `tostring(${value})`),
+    call("tonumber", simple, base),
+    call("tonumber", simple),
+  ),
+  numbers: fc.oneof(
+    ...["floor", "ceil", "abs", "sqrt", "exp", "log", "frexp", "modf", "sin"].map((name) =>
+      call(`math.${name}`, number),
+    ),
+    ...["max", "min", "pow", "fmod"].map((name) => call(`math.${name}`, number, number)),
+    call("select", fc.oneof(small, fc.constant("'#'")), simple, simple, simple),
+    operation,
+  ),
+  tables: fc.oneof(
+    call("table.concat", strings, string, position, position),
+    call("unpack", strings, position, position),
+    strings.map((list) => `(function() local list = ${list} table.sort(list) return list end)()`),
+    fc
+      .tuple(strings, position, string)
+      .map(
+        ([list, at, item]) =>
+          `(function() local list = ${list} table.insert(list, ${at}, ${item}) return list, table.remove(list, ${at}) end)()`,
+      ),
+    fc
+      .tuple(strings, position)
+      .map(
+        ([list, at]) =>
+          `(function() local list = ${list} return table.remove(list, ${at}), list, table.getn(list), table.maxn(list), next(list) end)()`,
+      ),
+  ),
+  json: fc.oneof(
+    call("cjson.encode", fc.oneof(table, simple, strings)),
+    json.map((text) => `cjson.decode(${text})`),
+    json.map((text) => `cjson.encode(cjson.decode(${text}))`),
+  ),
+};

@@ -1,0 +1,112 @@
+// Random subscriptions of several stores: PUBLISH counts as Redis counts connections, and each store receives what a connection does.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { createMemoryKV, type MessageCallback } from "covara-kv";
+import fc from "fast-check";
+import type { Redis } from "ioredis";
+import { check, runs } from "./property.js";
+import { useRedis } from "./redis.js";
+import { literal } from "./steps.js";
+
+const SUBSCRIBERS = 3;
+
+const redis = useRedis();
+
+/** What came since the last look: the pattern, if it came by one, the channel and the message. */
+type Inbox = [pattern: string | null, channel: string, message: string][];
+const inboxes: Inbox[] = Array.from({ length: SUBSCRIBERS }, () => []);
+
+/** A connection whose messages go into an inbox. */
+function connect(inbox: Inbox): Redis {
+  const connection = redis.connect();
+  connection.on("message", (channel, message) => inbox.push([null, channel, message]));
+  connection.on("pmessage", (pattern, channel, message) => inbox.push([pattern, channel, message]));
+  return connection;
+}
+
+const CHANNELS = ["a", "b", "ab", "", "a*", "\0", "é\u{1f600}", "*"];
+const PATTERNS = ["*", "a*", "?", "[ab]", "", "\\*", "**", "a", "é*"];
+const channel = fc.constantFrom(...CHANNELS);
+const pattern = fc.constantFrom(...PATTERNS);
+const subscriber = fc.nat(SUBSCRIBERS - 1);
+const message = fc.string({ unit: "binary", maxLength: 3 });
+
+type Step =
+  | readonly ["subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe", subscriber: number, name: string]
+  | readonly ["publish", channel: string, message: string];
+
+const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.oneof(
+    fc.tuple(fc.constantFrom("subscribe", "subscribe", "unsubscribe"), subscriber, channel),
+    fc.tuple(fc.constantFrom("psubscribe", "psubscribe", "punsubscribe"), subscriber, pattern),
+    fc.tuple(fc.constant("publish"), channel, message),
+    fc.tuple(fc.constant("publish"), channel, message),
+  ),
+  { maxLength: 40, size: "max" },
+);
+
+test("messages reach whom they reach in Redis, and are counted alike", async () => {
+  const connections = inboxes.map(connect);
+  let runsSoFar = 0;
+  let received = 0;
+  await check(steps, runs(60), async (steps) => {
+    runsSoFar += 1;
+    const stores = inboxes.map(() => new Subscriber(`pubsub ${runsSoFar}`));
+    for (const step of steps) {
+      if (step[0] === "publish") {
+        received += await publish(stores, step[1], step[2]);
+      } else {
+        const [kind, subscriber, name] = step;
+        await stores[subscriber]?.change(kind, name);
+        await connections[subscriber]?.[kind](name);
+      }
+    }
+    for (const connection of connections) {
+      await connection.unsubscribe(...CHANNELS);
+      await connection.punsubscribe(...PATTERNS);
+    }
+    for (const store of stores) await store.kv.disconnect();
+  });
+  console.log(`${received.toLocaleString("en")} messages received`);
+});
+
+/** Publishes to both, and compares who receives it. How many do. */
+async function publish(stores: Subscriber[], channel: string, message: string): Promise<number> {
+  const expected = await redis.client.publish(channel, message);
+  const count = await stores[0]?.kv.publish(channel, message);
+  assert.equal(count, expected, `publish(${literal(channel)}) counts`);
+  while (inboxes.flat().length < expected) await setImmediate();
+  for (const [index, store] of stores.entries()) {
+    const ofConnection = inboxes[index] as Inbox;
+    assert.deepEqual(store.inbox.map(literal).sort(), ofConnection.map(literal).sort());
+    store.inbox.length = 0;
+    ofConnection.length = 0;
+  }
+  return expected;
+}
+
+/** A store that others share, with an inbox. */
+class Subscriber {
+  readonly kv;
+  readonly inbox: Inbox = [];
+  readonly #callbacks = new Map<string, MessageCallback>();
+
+  constructor(shared: string) {
+    this.kv = createMemoryKV("", { shared });
+  }
+
+  change(kind: Exclude<Step[0], "publish">, name: string): Promise<void> {
+    return this.kv[kind](name, this.#callback(kind, name));
+  }
+
+  /** The same one for the same name: a connection, too, subscribes to a name once. */
+  #callback(kind: string, name: string): MessageCallback {
+    const id = literal([kind, name]);
+    const pattern = kind === "psubscribe" ? name : null;
+    const callback =
+      this.#callbacks.get(id) ?? ((message, channel) => void this.inbox.push([pattern, channel, message]));
+    this.#callbacks.set(id, callback);
+    return callback;
+  }
+}

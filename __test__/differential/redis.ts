@@ -1,0 +1,49 @@
+// The Redis of a test file, and the independent client that asks it.
+import { after, before } from "node:test";
+import { Redis, type RedisOptions } from "ioredis";
+import { type RedisServer, startRedis } from "../redis-server.js";
+import type { Reply } from "./replies.js";
+
+/** A server that runs while the tests of a file do. */
+export interface TestRedis {
+  /** A client, for all that needs no connection of its own. There once the tests run. */
+  readonly client: Redis;
+  /** Another client. */
+  connect(): Redis;
+}
+
+export function useRedis(options: RedisOptions = {}): TestRedis {
+  let server: RedisServer;
+  let client: Redis | undefined;
+  const clients: Redis[] = [];
+  const connect = () => {
+    const client = new Redis({ ...options, host: server.host, port: server.port, retryStrategy: () => null });
+    clients.push(client);
+    return client;
+  };
+  before(async () => {
+    server = await startRedis();
+  });
+  after(async () => {
+    for (const client of clients) client.disconnect();
+    await server.stop();
+  });
+  return {
+    connect,
+    get client() {
+      client ??= connect();
+      return client;
+    },
+  };
+}
+
+/** JavaScript has no integers of 64 bits: as text they are exact. */
+export const EXACT: RedisOptions = { stringNumbers: true };
+
+/** Sends commands in one round trip. An error is its command's reply. */
+export async function pipeline(redis: Redis, commands: readonly string[][]): Promise<Reply[]> {
+  const batch = redis.pipeline();
+  for (const [name, ...args] of commands) batch.call(name as string, ...args);
+  const answers = (await batch.exec()) ?? [];
+  return answers.map(([error, reply]) => error ?? (reply as Reply));
+}

@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import {
+  CovaraKVDurableObject,
+  clearGlobalKV,
+  createDurableObjectKV,
+  createKV,
+  createMemoryKV,
+  createRedisKV,
+  createRedisKVFromConfig,
+  DurableKVEngine,
+  DurableObjectKVStore,
+  getGlobalKV,
+  hasGlobalKV,
+  initializeEventSubscription,
+  initializeKV,
+  type KVConfig,
+  MemoryKVStore,
+  RedisKVStore,
+  setGlobalKV,
+} from "covara-kv";
+import { expectRefusal, refusal } from "../replies.js";
+
+afterEach(clearGlobalKV);
+
+test("there is no store until one is set, and none after it is cleared", () => {
+  assert.equal(hasGlobalKV(), false);
+  assert.throws(
+    getGlobalKV,
+    (error: unknown) => error instanceof Error && error.message.startsWith("KV store not initialized"),
+  );
+  const kv = createMemoryKV();
+  assert.equal(setGlobalKV(kv), undefined);
+  assert.deepEqual([hasGlobalKV(), getGlobalKV() === kv], [true, true]);
+  clearGlobalKV();
+  assert.equal(hasGlobalKV(), false);
+  assert.throws(getGlobalKV, /^KVError: KV store not initialized/);
+});
+
+test("initializeKV makes a store, connects it and sets it", async () => {
+  const kv = await initializeKV({ type: "memory", prefix: "p" });
+  assert.ok(kv instanceof MemoryKVStore);
+  assert.deepEqual([getGlobalKV() === kv, kv.isConnected()], [true, true]);
+  await kv.set("k", "v");
+  const next = await initializeKV({ type: "memory" });
+  assert.deepEqual([getGlobalKV() === next, await kv.get("k")], [true, "v"]);
+});
+
+test("createKV sets no global store", async () => {
+  await createKV({ type: "memory" });
+  assert.equal(hasGlobalKV(), false);
+});
+
+test("a stand-in of a test's own may be set, a Map may not", () => {
+  const standIn = { get() {}, set() {}, del() {}, hgetall() {} } as never;
+  setGlobalKV(standIn);
+  assert.equal(getGlobalKV(), standIn);
+  for (const other of [undefined, null, {}, new Map(), "memory"] as never[]) {
+    assert.throws(() => setGlobalKV(other), { name: "KVError", code: "INVALID_ARGUMENT" });
+  }
+  assert.equal(getGlobalKV(), standIn);
+});
+
+test("a configuration that cannot be is refused before anything is opened", async () => {
+  const wrong: [config: unknown, code: string, message: RegExp][] = [
+    [{ type: "redis" }, "CONFIG", /^Redis configuration required/],
+    [{ type: "redis", redis: null }, "CONFIG", /^Redis configuration required/],
+    [{ type: "durable-object" }, "CONFIG", /^Durable Object namespace required/],
+    [{ type: "durable-object", durableObject: {} }, "CONFIG", /^Durable Object namespace required/],
+    [{ type: "memcached" }, "CONFIG", /type/],
+    [{ type: "constructor" }, "CONFIG", /type/],
+    [{}, "CONFIG", /type/],
+    [undefined, "CONFIG", /type/],
+    [null, "CONFIG", /type/],
+    ["memory", "CONFIG", /type/],
+    [{ type: "memory", prefix: 5 }, "INVALID_ARGUMENT", /prefix/],
+    [{ type: "memory", prefix: null }, "INVALID_ARGUMENT", /prefix/],
+    [{ type: "memory", strict: "yes" }, "INVALID_ARGUMENT", /strict/],
+    [{ type: "memory", shared: true }, "INVALID_ARGUMENT", /shared/],
+  ];
+  for (const [config, code, message] of wrong) {
+    await expectRefusal(createKV(config as KVConfig), refusal(code, message));
+    await expectRefusal(initializeKV(config as KVConfig), refusal(code, message));
+    assert.equal(hasGlobalKV(), false);
+  }
+});
+
+test("what is exported already and not built yet says so", async () => {
+  const unsupported = (error: unknown) => refusal("UNSUPPORTED", /0\.1\.0/).check(error);
+  const namespace = { idFromName: () => "id", get: () => assert.fail("nothing is opened") };
+  const builders = [
+    () => createRedisKV({ host: "127.0.0.1" }),
+    () => createRedisKVFromConfig({ url: "redis://127.0.0.1" }, "p"),
+    () => new RedisKVStore({ options: { host: "127.0.0.1" } }),
+    () => createDurableObjectKV(namespace),
+    () => new DurableObjectKVStore(() => assert.fail("nothing is opened")),
+    () => new CovaraKVDurableObject({} as never),
+    () => new DurableKVEngine({} as never),
+  ];
+  for (const build of builders) assert.throws(build, unsupported);
+  await assert.rejects(createKV({ type: "redis", redis: { host: "127.0.0.1" } }), unsupported);
+  await assert.rejects(createKV({ type: "durable-object", durableObject: { namespace } }), unsupported);
+  await assert.rejects(initializeEventSubscription(), unsupported);
+});

@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createMemoryKV } from "covara-kv";
+import { eventually } from "../backends.js";
+import { Thread } from "./threads.js";
+
+const jobs = ["commands", "publishing", "subscribed", "scripts"];
+
+// A thread may be ended while it holds the store's lock, or while another is waking it.
+test("threads that are terminated in mid-call leave a store that works", { timeout: 120_000 }, async () => {
+  const shared = "terminated";
+  const kv = createMemoryKV("", { shared });
+  let received = 0;
+  await kv.subscribe("news", () => void received++);
+  for (let round = 0; round < 50; round++) {
+    const threads = jobs.slice(0, 2 + (round % 3)).map((_, index) => {
+      const job = jobs[(round + index) % jobs.length] as string;
+      return new Thread(job, shared);
+    });
+    await Promise.all(threads.map((thread) => thread.isUnderway()));
+    await Promise.all([
+      ...threads.map((thread) => thread.worker.terminate()),
+      kv.publish("news", "meanwhile"),
+    ]);
+    assert.equal(await kv.set("k", `${round}`).then(() => kv.get("k")), `${round}`);
+  }
+  await eventually(async () => (await kv.publish("news", "only to this thread")) === 1);
+  assert.ok(received > 0);
+  await kv.unsubscribe("news");
+  assert.equal(await kv.publish("news", "nobody"), 0);
+  await kv.disconnect();
+});

@@ -1,0 +1,123 @@
+// A real Redis for a test: `redis-server` on a free port of the loopback interface, without anything on disk.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export interface RedisServer {
+  readonly host: string;
+  readonly port: number;
+  /** Ends the process and removes what it left. May be called twice. */
+  stop(): Promise<void>;
+}
+
+const HOST = "127.0.0.1";
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+/** A port that was free a moment ago may be taken by now. */
+const ATTEMPTS = 5;
+
+/** Resolves once the server answers PING. Fails if there is no `redis-server`: a test that needs it must not pass without. */
+export async function startRedis(): Promise<RedisServer> {
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort();
+    const directory = mkdtempSync(join(tmpdir(), "covara-kv-redis-"));
+    const server = new Process(port, directory);
+    try {
+      await server.ready();
+      return { host: HOST, port, stop: () => server.stop() };
+    } catch (error) {
+      await server.stop();
+      if (attempt === ATTEMPTS || !server.output.includes("Address already in use")) throw error;
+    }
+  }
+}
+
+class Process {
+  readonly #port: number;
+  readonly #directory: string;
+  readonly #child: ChildProcess;
+  /** Resolves, never rejects, once the process is gone or could not be started. */
+  readonly #gone: Promise<Error>;
+  output = "";
+
+  constructor(port: number, directory: string) {
+    this.#port = port;
+    this.#directory = directory;
+    const options = { port, bind: HOST, dir: directory, save: "", appendonly: "no" };
+    const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    this.#child = spawn("redis-server", args, { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream?.on("data", (chunk) => {
+        this.output += chunk;
+      });
+    }
+    this.#gone = new Promise((resolve) => {
+      this.#child.once("error", (cause) => resolve(notStarted(cause)));
+      this.#child.once("close", () => resolve(new Error(`redis-server ended:\n${this.output}`)));
+    });
+    process.once("exit", this.#kill);
+    for (const signal of SIGNALS) process.once(signal, this.#pass);
+  }
+
+  async ready(): Promise<void> {
+    let error: Error | undefined;
+    this.#gone.then((reason) => {
+      error = reason;
+    });
+    while (!(await ping(this.#port))) {
+      if (error !== undefined) throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#kill();
+    await this.#gone;
+    process.removeListener("exit", this.#kill);
+    for (const signal of SIGNALS) process.removeListener(signal, this.#pass);
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  readonly #kill = () => {
+    this.#child.kill("SIGKILL");
+  };
+
+  /** A test that is stopped from outside must not leave its server behind. */
+  readonly #pass = (signal: NodeJS.Signals) => {
+    this.#kill();
+    process.kill(process.pid, signal);
+  };
+}
+
+function notStarted(cause: Error): Error {
+  return new Error(
+    "These tests compare with a real Redis: install redis-server (7 or later) so that it is on PATH",
+    {
+      cause,
+    },
+  );
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, HOST);
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("the probe has no port");
+  return address.port;
+}
+
+/** Whether somebody answers on the port as Redis does. */
+function ping(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, HOST, () => socket.write("PING\r\n"));
+    socket.once("data", (data) => {
+      socket.destroy();
+      resolve(data.toString().startsWith("+PONG"));
+    });
+    socket.once("error", () => resolve(false));
+    socket.once("close", () => resolve(false));
+  });
+}
