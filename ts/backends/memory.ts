@@ -106,7 +106,10 @@ export class MemoryKVStore extends Store {
     return new Transaction(this.prefix, (commands) => this.#runAll(commands));
   }
 
-  override subscribeScoped(channels: readonly string[], callback: MessageCallback): Promise<ScopedSubscription> {
+  override subscribeScoped(
+    channels: readonly string[],
+    callback: MessageCallback,
+  ): Promise<ScopedSubscription> {
     return this.scoped("subscribeScoped", channels, callback);
   }
 
