@@ -113,7 +113,7 @@ test("the native side answers or throws, whatever it is given", async () => {
       { prefix: "p", strict },
       () => store.takeMessages(),
       () => {},
-      (array = [], ...items) => [...array, ...items],
+      (array: unknown[] = [], ...items: unknown[]) => [...array, ...items],
     );
     const run = store.runner();
     for (const [way, makeIndex, makers] of batch) {
