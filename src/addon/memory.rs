@@ -57,11 +57,12 @@ impl Handle {
         let (owner, to_wake) = (thread::current().id(), waker.clone());
         let inbox = Inbox::new(move || {
             // The publishing thread itself hands over what is for its own stores before its call returns.
-            if thread::current().id() != owner
-                && let Some(waker) = &*to_wake.lock()
-            {
-                waker.call((), ThreadsafeFunctionCallMode::NonBlocking);
+            if thread::current().id() == owner {
+                return false;
             }
+            let waker = to_wake.lock();
+            let call = |waker: &Waker| waker.call((), ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok;
+            waker.as_ref().is_some_and(call)
         });
         Self {
             store: RefCell::new(Some(store)),
@@ -83,10 +84,10 @@ impl Handle {
         let store = store
             .as_ref()
             .ok_or_else(|| Error::ours("CLOSED", "this store was disconnected"))?;
-        Ok(store.with(|database| {
+        store.with(|database| {
             database.keyspace.begin_turn();
             (work(database), database.keyspace.take_mismatches())
-        }))
+        })
     }
 
     fn replies<'scope>(&self, scope: Scope<'scope>) -> Replies<'scope, '_> {
@@ -135,22 +136,33 @@ impl Handle {
         }
         let replies = self.replies(scope);
         let (values, mismatches) = self.with_database(|database| {
-            replies.array(queue.into_iter().map(|(command, places)| {
-                match database.execute(command, &arguments.words(places)) {
-                    Ok(reply) => replies.value(&reply),
-                    Err(error) => scope.error(&error),
-                }
-            }))
+            let run = |(command, places)| {
+                let reply = database.execute(command, &arguments.words(places));
+                reply
+                    .and_then(|reply| replies.value(&reply))
+                    .or_else(|error| scope.error(&error))
+            };
+            // All are run before anything can end this early: a reply that JavaScript cannot hold, a thread that is terminated.
+            queue.into_iter().map(run).collect::<Vec<_>>()
         })?;
         self.warn(scope, mismatches);
-        values
+        replies.array(values.into_iter())
+    }
+
+    /// Without a subscription nothing wakes the thread, keeps it alive, or waits to be taken.
+    fn rest_if_idle(&self) {
+        if self.subscriptions.get() == 0 {
+            self.waker.lock().take();
+            self.inbox.take();
+        }
     }
 
     fn close(&self) {
         self.waker.lock().take();
         self.inbox.close();
         let Some(store) = self.store.take() else { return };
-        store.with(|database| database.channels.remove(&self.inbox));
+        // If this fails, the subscriptions of a closed inbox go later.
+        let _ = store.with(|database| database.channels.remove(&self.inbox));
     }
 }
 
@@ -175,6 +187,7 @@ impl Callable for Handle {
 impl Drop for Handle {
     /// May run while the garbage collector works for a command of this very store: so it must not wait for it.
     fn drop(&mut self) {
+        self.waker.lock().take();
         self.inbox.close();
         if let Some(store) = self.store.get_mut() {
             store.try_with(|database| database.channels.remove(&self.inbox));
@@ -298,25 +311,22 @@ impl MemoryStore {
                 .map_err(from_status)?;
             *handle.waker.lock() = Some(waker);
         }
-        handle.subscriptions.set(handle.subscriptions.get() + 1);
+        let joined = handle.with_database(|database| subscribe(&mut database.channels, &handle.inbox));
         handle
-            .with_database(|database| subscribe(&mut database.channels, &handle.inbox))
-            .map_err(to_napi)?;
-        Ok(())
+            .subscriptions
+            .set(handle.subscriptions.get() + usize::from(joined.is_ok()));
+        handle.rest_if_idle();
+        joined.map(|_| ()).map_err(to_napi)
     }
 
     fn leave(&self, unsubscribe: impl FnOnce(&mut Channels, &Inbox)) -> napi::Result<(), String> {
         let handle = &self.handle;
+        let left = handle.with_database(|database| unsubscribe(&mut database.channels, &handle.inbox));
         handle
             .subscriptions
             .set(handle.subscriptions.get().saturating_sub(1));
-        if handle.subscriptions.get() == 0 {
-            handle.waker.lock().take();
-        }
-        handle
-            .with_database(|database| unsubscribe(&mut database.channels, &handle.inbox))
-            .map_err(to_napi)?;
-        Ok(())
+        handle.rest_if_idle();
+        left.map(|_| ()).map_err(to_napi)
     }
 }
 

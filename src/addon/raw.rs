@@ -301,6 +301,9 @@ unsafe extern "C" fn release<T>(_: sys::napi_env, data: *mut c_void, _: *mut c_v
 fn check(status: sys::napi_status) -> Result<()> {
     match status {
         sys::Status::napi_ok => Ok(()),
+        sys::Status::napi_generic_failure => Err(Error::reply(
+            "ERR the reply is too long for a string of JavaScript",
+        )),
         status => Err(Error::reply(format!("ERR Node-API failed with status {status}"))),
     }
 }

@@ -1,12 +1,11 @@
 //! The memory stores of the process.
 
 use std::cell::RefCell;
-use std::rc::{Rc, Weak as LocalWeak};
-use std::sync::{Arc, LazyLock, Weak};
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 
 use crate::commands::Database;
@@ -17,38 +16,52 @@ use crate::store::Policy;
 pub enum Store {
     /// Of one thread, and so without a lock: to unlock one costs a tenth of a SET, as it waits for all writes before it.
     Private(Rc<RefCell<Database>>),
-    Shared(Arc<SharedStore>),
+    Shared(SharedHandle),
 }
 
-pub struct SharedStore {
+/// One of the handles of a store that worker threads share by name.
+pub struct SharedHandle {
+    name: String,
+    store: Arc<SharedStore>,
+}
+
+struct SharedStore {
     database: Mutex<Database>,
     policy: Policy,
 }
 
-/// Those that worker threads share by name. A name is free again when its last handle has gone.
-static SHARED: LazyLock<DashMap<String, Weak<SharedStore>>> = LazyLock::new(DashMap::new);
+/// With the number of handles: the references alone would not do, as a sweep holds one for a while.
+static SHARED: LazyLock<DashMap<String, (Arc<SharedStore>, usize)>> = LazyLock::new(DashMap::new);
 
 thread_local! {
-    static PRIVATE: RefCell<Vec<LocalWeak<RefCell<Database>>>> = const { RefCell::new(Vec::new()) };
+    static PRIVATE: RefCell<Vec<Weak<RefCell<Database>>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Store {
     pub fn open(shared: Option<String>, policy: Policy) -> Result<Self> {
-        match shared {
-            Some(name) => SharedStore::open(name, policy).map(Store::Shared),
-            None => {
-                let database = Rc::new(RefCell::new(Database::new(policy)));
-                PRIVATE.with_borrow_mut(|stores| stores.push(Rc::downgrade(&database)));
-                Ok(Store::Private(database))
-            }
+        if let Some(name) = shared {
+            return SharedHandle::open(name, policy).map(Store::Shared);
         }
+        let database = Rc::new(RefCell::new(Database::new(policy)));
+        PRIVATE.with_borrow_mut(|stores| {
+            if stores.len() == stores.capacity() {
+                stores.retain(|store| store.strong_count() > 0);
+            }
+            stores.push(Rc::downgrade(&database));
+        });
+        Ok(Store::Private(database))
     }
 
     /// Runs `work` with nothing in between, also from other threads.
-    pub fn with<R>(&self, work: impl FnOnce(&mut Database) -> R) -> R {
+    pub fn with<R>(&self, work: impl FnOnce(&mut Database) -> R) -> Result<R> {
         match self {
-            Store::Private(database) => work(&mut database.borrow_mut()),
-            Store::Shared(store) => work(&mut store.database.lock()),
+            Store::Private(database) => {
+                let database = database.try_borrow_mut();
+                let mut database =
+                    database.map_err(|_| Error::reply("ERR a command cannot run within another"))?;
+                Ok(work(&mut database))
+            }
+            Store::Shared(handle) => Ok(work(&mut handle.store.database.lock())),
         }
     }
 
@@ -59,38 +72,42 @@ impl Store {
                 .try_borrow_mut()
                 .ok()
                 .map(|mut database| work(&mut database)),
-            Store::Shared(store) => store.database.try_lock().map(|mut database| work(&mut database)),
+            Store::Shared(handle) => handle
+                .store
+                .database
+                .try_lock()
+                .map(|mut database| work(&mut database)),
         }
     }
 }
 
-impl SharedStore {
-    fn open(name: String, policy: Policy) -> Result<Arc<Self>> {
-        let create = || {
-            Arc::new(Self {
-                database: Mutex::new(Database::new(policy)),
-                policy,
-            })
-        };
-        let store = match SHARED.entry(name) {
-            Entry::Vacant(entry) => {
-                let store = create();
-                entry.insert(Arc::downgrade(&store));
-                store
-            }
-            Entry::Occupied(mut entry) => entry.get().upgrade().unwrap_or_else(|| {
-                let store = create();
-                entry.insert(Arc::downgrade(&store));
-                store
-            }),
-        };
+impl SharedHandle {
+    fn open(name: String, policy: Policy) -> Result<Self> {
+        let mut entry = SHARED.entry(name.clone()).or_insert_with(|| {
+            let database = Mutex::new(Database::new(policy));
+            (Arc::new(SharedStore { database, policy }), 0)
+        });
+        let (store, handles) = entry.value_mut();
         if store.policy != policy {
             return Err(Error::ours(
                 "CONFIG",
                 "this shared store is already open with another `strict`: use the same for all",
             ));
         }
-        Ok(store)
+        *handles += 1;
+        Ok(Self {
+            name,
+            store: store.clone(),
+        })
+    }
+}
+
+impl Drop for SharedHandle {
+    fn drop(&mut self) {
+        SHARED.remove_if_mut(&self.name, |_, (_, handles)| {
+            *handles -= 1;
+            *handles == 0
+        });
     }
 }
 
@@ -100,28 +117,20 @@ impl SharedStore {
 /// A store that is in use is passed over: a long script in another thread must not hold up this one.
 pub fn sweep(budget: Duration) -> bool {
     let started = Instant::now();
+    let left = || budget.saturating_sub(started.elapsed());
     let mut more = false;
-    for store in open_stores() {
-        let left = budget.saturating_sub(started.elapsed());
+    let private: Vec<_> = PRIVATE.with_borrow(|stores| stores.iter().filter_map(Weak::upgrade).collect());
+    for store in private {
         more |= store
-            .try_with(|database| database.keyspace.sweep(left))
-            .unwrap_or(false);
+            .try_borrow_mut()
+            .is_ok_and(|mut database| database.keyspace.sweep(left()));
+    }
+    let shared: Vec<_> = SHARED.iter().map(|entry| entry.value().0.clone()).collect();
+    for store in shared {
+        more |= store
+            .database
+            .try_lock()
+            .is_some_and(|mut database| database.keyspace.sweep(left()));
     }
     more
-}
-
-fn open_stores() -> Vec<Store> {
-    let mut stores = Vec::new();
-    PRIVATE.with_borrow_mut(|private| {
-        private.retain(|store| store.strong_count() > 0);
-        stores.extend(private.iter().filter_map(LocalWeak::upgrade).map(Store::Private));
-    });
-    SHARED.retain(|_, store| store.strong_count() > 0);
-    stores.extend(
-        SHARED
-            .iter()
-            .filter_map(|store| store.upgrade())
-            .map(Store::Shared),
-    );
-    stores
 }

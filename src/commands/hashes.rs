@@ -1,9 +1,9 @@
 //! <https://redis.io/docs/latest/commands/?group=hash>
 
-use super::numbers::{double, integer};
+use super::numbers::{double, fixed, integer};
 use super::{Args, Command, Database, Keys, READS, WRITES, command};
 use crate::error::{Error, Result};
-use crate::reply::{Reply, format_double};
+use crate::reply::Reply;
 use crate::store::Hash;
 
 pub const COMMANDS: &[Command] = &[
@@ -151,7 +151,7 @@ fn hincrbyfloat<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     if !sum.is_finite() {
         return Err(Error::reply("ERR increment would produce NaN or Infinity"));
     }
-    let text = format_double(sum);
+    let text = fixed(sum);
     put(db, args, text.clone())?;
     Ok(Reply::owned(text))
 }

@@ -52,6 +52,11 @@ pub fn parse_bound(word: &[u8]) -> Option<f64> {
     (!value.is_nan()).then_some(value)
 }
 
+/// The text of INCRBYFLOAT and HINCRBYFLOAT: unlike a score's it never has an exponent.
+pub fn fixed(number: f64) -> String {
+    number.to_string()
+}
+
 /// Turns the start and stop of LRANGE and its like, negative ones counted from the end, into positions.
 pub fn range(start: i64, stop: i64, length: usize) -> Range<usize> {
     let length = length as i64;

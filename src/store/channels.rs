@@ -22,14 +22,20 @@ pub struct Message {
     pub payload: Arc<[u8]>,
 }
 
+impl Message {
+    fn size(&self) -> usize {
+        self.channel.len() + self.payload.len()
+    }
+}
+
 /// The messages of one subscriber that it has not yet taken, in the order of their publication.
 pub struct Inbox {
     id: usize,
     /// Set by an owner that went away without the lock that unsubscribing takes: a garbage collector's callback must not wait.
     closed: AtomicBool,
     queue: Mutex<Queue>,
-    /// Called when a message has come in, on the publisher's thread.
-    wake: Box<dyn Fn() + Send + Sync>,
+    /// Called on the publisher's thread when a message has come in. True if the subscriber will be woken.
+    wake: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -37,10 +43,12 @@ struct Queue {
     messages: VecDeque<Message>,
     bytes: usize,
     dropped: usize,
+    /// Whether a wake-up is under way: one is enough for all that comes in until the messages are taken.
+    woken: bool,
 }
 
 impl Inbox {
-    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+    pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
@@ -62,6 +70,14 @@ impl Inbox {
     /// From now on nothing is delivered; `Channels::remove` takes the subscriptions away.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+        *self.queue.lock() = Queue::default();
+    }
+
+    /// Drops what came for a subscription that has ended: a later one of the same name must not get it.
+    fn forget(&self, ended: impl Fn(&Message) -> bool) {
+        let mut queue = self.queue.lock();
+        queue.messages.retain(|message| !ended(message));
+        queue.bytes = queue.messages.iter().map(Message::size).sum();
     }
 
     fn is_closed(&self) -> bool {
@@ -69,17 +85,19 @@ impl Inbox {
     }
 
     fn push(&self, message: Message) {
-        {
-            let mut queue = self.queue.lock();
-            let size = message.payload.len() + message.channel.len();
-            if queue.messages.len() == MAX_MESSAGES || queue.bytes + size > MAX_BYTES {
-                queue.dropped += 1;
-            } else {
-                queue.bytes += size;
-                queue.messages.push_back(message);
-            }
+        let mut queue = self.queue.lock();
+        let size = message.size();
+        // A message alone is taken whatever its size.
+        let full = queue.messages.len() == MAX_MESSAGES || queue.bytes + size > MAX_BYTES;
+        if full && !queue.messages.is_empty() {
+            queue.dropped += 1;
+        } else {
+            queue.bytes += size;
+            queue.messages.push_back(message);
         }
-        (self.wake)();
+        if !queue.woken {
+            queue.woken = (self.wake)();
+        }
     }
 }
 
@@ -102,10 +120,12 @@ impl Channels {
 
     pub fn unsubscribe(&mut self, channel: &[u8], inbox: &Inbox) {
         leave(&mut self.channels, channel, inbox);
+        inbox.forget(|message| message.pattern.is_none() && *message.channel == *channel);
     }
 
     pub fn punsubscribe(&mut self, pattern: &[u8], inbox: &Inbox) {
         leave(&mut self.patterns, pattern, inbox);
+        inbox.forget(|message| message.pattern.as_deref() == Some(pattern));
     }
 
     /// Ends every subscription of a subscriber, and of those that have closed in the meantime.
@@ -154,6 +174,7 @@ impl Channels {
 
 fn join(subscriptions: &mut HashMap<Arc<[u8]>, Subscribers, RandomState>, name: &[u8], inbox: &Arc<Inbox>) {
     let subscribers = subscriptions.entry(name.into()).or_default();
+    subscribers.retain(|other| !other.is_closed());
     if subscribers.iter().all(|other| other.id != inbox.id) {
         subscribers.push(inbox.clone());
     }
@@ -175,7 +196,7 @@ mod tests {
     #[test]
     fn counts_and_delivers_as_redis_does() {
         let mut channels = Channels::default();
-        let (a, b) = (Inbox::new(|| ()), Inbox::new(|| ()));
+        let (a, b) = (Inbox::new(|| false), Inbox::new(|| false));
         channels.subscribe(b"news", &a);
         channels.subscribe(b"news", &a);
         channels.psubscribe(b"n*", &a);
@@ -197,7 +218,7 @@ mod tests {
     #[test]
     fn a_subscriber_that_does_not_listen_is_told_what_it_lost() {
         let mut channels = Channels::default();
-        let inbox = Inbox::new(|| ());
+        let inbox = Inbox::new(|| false);
         channels.subscribe(b"c", &inbox);
         for _ in 0..MAX_MESSAGES + 7 {
             channels.publish(b"c", b"x");
@@ -206,5 +227,52 @@ mod tests {
         assert_eq!((messages.len(), dropped), (MAX_MESSAGES, 7));
         channels.publish(b"c", b"y");
         assert_eq!(inbox.take().1, 0);
+    }
+
+    #[test]
+    fn one_wake_up_is_enough_until_the_messages_are_taken() {
+        // Once every message woke: a thread that was busy for long had millions of wake-ups to work off, and to hold.
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let counter = wakes.clone();
+        let inbox = Inbox::new(move || counter.fetch_add(1, Ordering::Relaxed) < usize::MAX);
+        let mut channels = Channels::default();
+        channels.subscribe(b"c", &inbox);
+        for _ in 0..10 {
+            channels.publish(b"c", b"x");
+        }
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        inbox.take();
+        channels.publish(b"c", b"x");
+        assert_eq!(wakes.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_message_alone_is_taken_whatever_its_size() {
+        let mut channels = Channels::default();
+        let inbox = Inbox::new(|| false);
+        channels.subscribe(b"c", &inbox);
+        channels.publish(b"c", &vec![b'x'; MAX_BYTES + 1]);
+        channels.publish(b"c", b"x");
+        let (messages, dropped) = inbox.take();
+        assert_eq!((messages.len(), dropped), (1, 1));
+    }
+
+    #[test]
+    fn a_new_subscription_does_not_get_what_came_for_the_one_before() {
+        let mut channels = Channels::default();
+        let inbox = Inbox::new(|| false);
+        channels.subscribe(b"c", &inbox);
+        channels.psubscribe(b"c*", &inbox);
+        channels.publish(b"c", b"old");
+        channels.unsubscribe(b"c", &inbox);
+        channels.subscribe(b"c", &inbox);
+        let (messages, _) = inbox.take();
+        assert_eq!(
+            messages
+                .iter()
+                .map(|message| message.pattern.is_some())
+                .collect::<Vec<_>>(),
+            [true]
+        );
     }
 }

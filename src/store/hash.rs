@@ -7,7 +7,10 @@ use indexmap::IndexMap;
 use super::pack::Pack;
 use super::value::Bytes;
 
-/// Ordered by insertion while it is packed, as Redis's small hashes are.
+/// Up to here Redis keeps a hash in the order of insertion, and moving its entries is cheap.
+const ORDERED: usize = 512;
+
+/// Ordered by insertion while it is small, as in Redis.
 #[derive(Debug)]
 pub enum Hash {
     /// Field, value, field, value, …
@@ -69,6 +72,7 @@ impl Hash {
     pub fn remove(&mut self, field: &[u8]) -> bool {
         match self {
             Hash::Packed(pack) => pack.find(field, 2).map(|at| pack.remove(at, 2)).is_some(),
+            Hash::Table(table) if table.len() <= ORDERED => table.shift_remove(field).is_some(),
             Hash::Table(table) => table.swap_remove(field).is_some(),
         }
     }

@@ -77,6 +77,9 @@ impl List {
             List::Deque(deque) => {
                 deque.truncate(places.end);
                 deque.drain(..places.start);
+                if deque.capacity() > 4 * deque.len() {
+                    deque.shrink_to(2 * deque.len());
+                }
             }
         }
     }

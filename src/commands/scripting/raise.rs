@@ -70,15 +70,19 @@ pub fn error(error: &mlua::Error) -> Error {
     }
 }
 
-/// An error with a text of the script's making.
+/// An error with a text of the script's making, of which Redis drops the newlines at the end.
 pub fn reply_error(text: &str) -> Error {
-    Error::reply(line(text))
+    Error::reply(line(until_nul(text).trim_end_matches(['\r', '\n'])))
 }
 
-/// A script's text as one line of RESP. To Redis it is a string of C, which a NUL ends.
+/// A script's text as one line of RESP.
 pub fn line(text: &str) -> String {
-    let text = text.split('\0').next().unwrap_or_default();
-    text.replace(['\r', '\n'], " ")
+    until_nul(text).replace(['\r', '\n'], " ")
+}
+
+/// To Redis a text of these is a string of C, which a NUL ends.
+fn until_nul(text: &str) -> &str {
+    text.split('\0').next().unwrap_or_default()
 }
 
 pub fn install(lua: &Lua, native: &Table) -> Result<()> {

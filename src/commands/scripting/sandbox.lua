@@ -74,7 +74,7 @@ local match, find = native.match, native.find
 function redis.error_reply(...)
   if not is_one_string(...) then return {err = 'ERR wrong number or type of arguments'} end
   local text = match(..., '^%-?(.-)[\r\n]*$')
-  if not find(text, ' ', 1, true) then text = 'ERR ' .. text end
+  if not find(text, ' ', 1, true) then text = 'ERR ' .. match(text, '^[\r\n]*(.*)$') end
   return {err = text}
 end
 

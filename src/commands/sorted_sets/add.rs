@@ -135,6 +135,9 @@ fn increment<'a>(
         .keyspace
         .read::<SortedSet>(key)?
         .and_then(|set| set.score(member));
+    if options.only_new && current.is_some() {
+        return Ok(Reply::Nil);
+    }
     let sum = current.unwrap_or(0.0) + by;
     if sum.is_nan() {
         return Err(Error::reply("ERR resulting score is not a number (NaN)"));
