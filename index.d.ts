@@ -1,5 +1,7 @@
 // Generated from ts/ by `npm run build:ts`.
 
+/// <reference lib="esnext.disposable" />
+
 /** Not connected yet, usable, connecting again, or disconnected. */
 export type KVStatus = "connecting" | "ready" | "reconnecting" | "closed";
 
@@ -34,7 +36,7 @@ export interface KVEvents {
 }
 
 /** A listener of an event of {@link KVEvents}. */
-export type KVListener<E extends keyof KVEvents> = (...args: KVEvents[E]) => void;
+export type KVListener<E extends keyof KVEvents> = (...args: KVEvents[E]) => unknown;
 
 /** When {@link KVAdapter.set} sets, and for how long. */
 export interface SetOptions {
@@ -89,7 +91,7 @@ export interface ListenOptions {
   /** Globs of channels to listen to as well. */
   patterns?: readonly string[];
   /** Called after messages may have been missed: time to read the state again. */
-  onGap?: (gap: Gap) => void;
+  onGap?: (gap: Gap) => unknown;
 }
 
 /** What takes one callback away from its channels. */
@@ -518,7 +520,7 @@ type Events<E> = {
   [K in keyof E]: unknown[];
 };
 
-type Listener<A extends unknown[]> = (...args: A) => void;
+type Listener<A extends unknown[]> = (...args: A) => unknown;
 
 declare class Emitter<E extends Events<E>> {
   #private;

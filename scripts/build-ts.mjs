@@ -53,7 +53,7 @@ function publicTypes() {
   const [types] = generateDtsBundle([{ filePath: entry, output }], { preferredConfigPath: "tsconfig.json" });
   const spaced = types.replaceAll(/^(.*[;}])\n(?=\/\*\*|export |interface |type |declare )/gm, "$1\n\n");
   return execFileSync("biome", ["format", "--stdin-file-path=types.d.ts"], {
-    input: `// Generated from ts/ by \`npm run build:ts\`.\n\n${spaced}`,
+    input: `// Generated from ts/ by \`npm run build:ts\`.\n\n/// <reference lib="esnext.disposable" />\n\n${spaced}`,
     encoding: "utf8",
     shell: process.platform === "win32",
   });

@@ -50,7 +50,7 @@ export interface ListenOptions {
   /** Globs of channels to listen to as well. */
   patterns?: readonly string[];
   /** Called after messages may have been missed: time to read the state again. */
-  onGap?: (gap: Gap) => void;
+  onGap?: (gap: Gap) => unknown;
 }
 
 /** What takes one callback away from its channels. */

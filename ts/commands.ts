@@ -12,6 +12,7 @@ import {
   text,
   wrongNumberOfArguments,
 } from "./arguments.js";
+import { decode } from "./errors.js";
 import type { Argument, Reply } from "./native.js";
 import { pattern, rangeOptions, scanOptions, setnxOptions, setOptions } from "./options.js";
 
@@ -35,7 +36,7 @@ type Row<Method extends CommandMethod, A extends unknown[], Result> = {
   parameters: ParametersOf<Required<A>>;
   publishes?: true;
 } & (unknown extends Result
-  ? object
+  ? { reply: Convert<unknown> }
   : [Result] extends [Reply]
     ? { reply?: Convert<Result> }
     : { reply: Convert<Result> }) &
@@ -62,6 +63,10 @@ const double: Convert<number | null> = (reply) => {
   const infinity = /^([+-]?)inf(inity)?$/i.exec(reply);
   return infinity === null ? Number(reply) : infinity[1] === "-" ? -Infinity : Infinity;
 };
+
+/** A script's table may hold errors. */
+const withErrors: Convert<unknown> = (reply) =>
+  Array.isArray(reply) ? reply.map((item) => withErrors(item, "")) : decode(reply);
 
 /**
  * Fields and values in turn. A field `__proto__` must become a property like any other, which an assignment
@@ -150,6 +155,7 @@ const rows: Rows = {
   eval: {
     name: "EVAL",
     parameters: [text("script"), list("keys", { counted: true }), list("args")],
+    reply: withErrors,
     publishes: true,
   },
 };

@@ -3,7 +3,7 @@ import { KVError, warn } from "./errors.js";
 /** Event names, each with what its listeners are called with. */
 type Events<E> = { [K in keyof E]: unknown[] };
 
-type Listener<A extends unknown[]> = (...args: A) => void;
+type Listener<A extends unknown[]> = (...args: A) => unknown;
 
 interface Entry {
   readonly listener: Listener<never>;
@@ -12,7 +12,7 @@ interface Entry {
 
 /**
  * An event emitter like that of `node:events`, which Workers lack. Two things differ: an `error` that nobody
- * listens to is dropped, and a listener that throws becomes a warning: it cannot break what emitted.
+ * listens to is dropped, and a listener that throws or rejects becomes a warning: it cannot break what emitted.
  */
 export class Emitter<E extends Events<E>> {
   /**
@@ -60,11 +60,9 @@ export class Emitter<E extends Events<E>> {
     const entries = this.#listeners(event);
     for (const entry of entries) {
       if (entry.once) this.#remove(event, entry);
-      try {
-        (entry.listener as unknown as Listener<E[K]>)(...args);
-      } catch (error) {
+      const report = (error: unknown) =>
         warn(`A listener of the store's "${String(event)}" event failed`, error);
-      }
+      calling(() => (entry.listener as unknown as Listener<E[K]>)(...args), report);
     }
     return entries.length > 0;
   }
@@ -87,5 +85,15 @@ export class Emitter<E extends Events<E>> {
       this.#listeners(event).filter((other) => other !== entry),
     );
     return this;
+  }
+}
+
+/** Calls what a user has given. What it throws, or its Promise rejects with, goes to `report`. */
+export function calling(call: () => unknown, report: (error: unknown) => void): void {
+  try {
+    const result = call();
+    if (result !== undefined) Promise.resolve(result).catch(report);
+  } catch (error) {
+    report(error);
   }
 }

@@ -26,4 +26,4 @@ export interface KVEvents {
 }
 
 /** A listener of an event of {@link KVEvents}. */
-export type KVListener<E extends keyof KVEvents> = (...args: KVEvents[E]) => void;
+export type KVListener<E extends keyof KVEvents> = (...args: KVEvents[E]) => unknown;

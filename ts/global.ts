@@ -1,4 +1,5 @@
 import type { KVAdapter } from "./adapter.js";
+import { reading } from "./arguments.js";
 import { createDurableObjectKV } from "./backends/durable-object.js";
 import { createMemoryKV } from "./backends/memory.js";
 import { createRedisKVFromConfig } from "./backends/redis.js";
@@ -20,7 +21,7 @@ const holder = globalThis as { [GLOBAL]?: KVAdapter | undefined };
  * wrong type; else with what `connect` rejects with.
  */
 export async function createKV(config: KVConfig): Promise<KVAdapter> {
-  const kv = build(config);
+  const kv = reading("createKV", () => build(config));
   await kv.connect();
   return kv;
 }

@@ -1,4 +1,5 @@
 import type { MessageCallback, Subscription } from "./adapter.js";
+import { calling } from "./emitter.js";
 import type { Gap } from "./events.js";
 
 export type Kind = "channel" | "pattern";
@@ -17,7 +18,7 @@ export interface Source {
 export class PubSub {
   readonly #report: (error: unknown) => void;
   readonly #topics: Record<Kind, Topics>;
-  readonly #onGap = new Set<{ readonly call: (gap: Gap) => void }>();
+  readonly #onGap = new Set<{ readonly call: (gap: Gap) => unknown }>();
 
   /** What a callback throws goes to `report`: it hurts neither the publisher nor other callbacks. */
   constructor(source: Source, report: (error: unknown) => void) {
@@ -43,7 +44,7 @@ export class PubSub {
     channels: readonly string[],
     patterns: readonly string[],
     callback: MessageCallback,
-    onGap: ((gap: Gap) => void) | undefined,
+    onGap: ((gap: Gap) => unknown) | undefined,
   ): Promise<Subscription> {
     const { channel, pattern } = this.#topics;
     const owner = { call: onGap ?? (() => {}) };
@@ -73,24 +74,13 @@ export class PubSub {
       pattern === null ? this.#topics.channel.slots(channel) : this.#topics.pattern.slots(pattern);
     for (const slot of slots) {
       if (slot.taken) continue;
-      try {
-        const result: unknown = slot.callback(message, channel);
-        if (result !== undefined) Promise.resolve(result).catch(this.#report);
-      } catch (error) {
-        this.#report(error);
-      }
+      calling(() => slot.callback(message, channel), this.#report);
     }
   }
 
   /** Tells whoever asked to know that messages may have been missed. */
   missed(gap: Gap): void {
-    for (const { call } of [...this.#onGap]) {
-      try {
-        call(gap);
-      } catch (error) {
-        this.#report(error);
-      }
-    }
+    for (const { call } of [...this.#onGap]) calling(() => call(gap), this.#report);
   }
 
   /** Forgets everything, without a word to the source. */

@@ -37,7 +37,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     return this.status === "ready";
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     return this.disconnect();
   }
 
@@ -57,7 +57,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     await this.#unsubscribe("punsubscribe", "pattern", pattern);
   }
 
-  listen(
+  async listen(
     channels: readonly string[],
     callback: MessageCallback,
     options: ListenOptions = {},

@@ -1,5 +1,5 @@
 import type { KVTransaction, MessageCallback, ScopedSubscription } from "../adapter.js";
-import { checkBoolean, text } from "../arguments.js";
+import { checkBoolean, reading, text } from "../arguments.js";
 import { type Command, defineMethods } from "../commands.js";
 import { closed, decode } from "../errors.js";
 import type { KVStatus } from "../events.js";
@@ -71,7 +71,9 @@ export class MemoryKVStore extends Store {
   constructor(prefix = "", options: MemoryKVOptions = {}) {
     const method = "MemoryKVStore";
     super(text("prefix").check(prefix, method));
-    const { strict = false, shared } = known(options, ["strict", "shared"], "options", { method });
+    const { strict = false, shared } = reading(method, () =>
+      known(options, ["strict", "shared"], "options", { method }),
+    );
     this.#strict = checkBoolean(strict, "options.strict", method);
     this.#shared = shared === undefined ? undefined : text("options.shared").check(shared, method);
   }
@@ -106,7 +108,7 @@ export class MemoryKVStore extends Store {
     return new Transaction(this.prefix, (commands) => this.#runAll(commands));
   }
 
-  override subscribeScoped(
+  override async subscribeScoped(
     channels: readonly string[],
     callback: MessageCallback,
   ): Promise<ScopedSubscription> {
@@ -115,8 +117,12 @@ export class MemoryKVStore extends Store {
 
   protected register(kind: Kind, name: string): void {
     const native = this.#open();
-    if (kind === "channel") native.subscribe(name);
-    else native.psubscribe(name);
+    try {
+      if (kind === "channel") native.subscribe(name);
+      else native.psubscribe(name);
+    } catch (error) {
+      throw decode(error);
+    }
     this.#names += 1;
     if (this.#shared === undefined) return;
     const stores = subscribed.get(this.#shared) ?? new Set();
@@ -219,7 +225,9 @@ export function createMemoryKV(prefix?: string, options?: MemoryKVOptions): Memo
 
 function collect(array: Reply[] | undefined, ...items: Reply[]): Reply[] {
   if (array === undefined) return items;
-  for (const item of items) array.push(item);
+  // By index: an iterator or a method could have been patched, and nothing else may run while the store is in use.
+  const start = array.length;
+  for (let i = 0; i < items.length; i++) array[start + i] = items[i] as Reply;
   return array;
 }
 
