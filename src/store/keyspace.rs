@@ -20,6 +20,9 @@ pub enum Policy {
     Lenient,
 }
 
+/// A collection with more members than this is freed in pieces of this size.
+const LARGE: usize = 128;
+
 struct Entry {
     key: Key,
     value: Value,
@@ -31,6 +34,8 @@ pub struct Keyspace {
     entries: Slab<Entry>,
     index: Index,
     expiry: Expiry,
+    /// Large collections whose keys have expired: freeing all members of one at once would hold up the event loop.
+    remains: Vec<Value>,
     policy: Policy,
     /// The name of the command that runs, for the warning about a key of another type.
     pub command: &'static str,
@@ -47,6 +52,7 @@ impl Keyspace {
             entries: Slab::new(),
             index: Index::default(),
             expiry: Expiry::default(),
+            remains: Vec::new(),
             policy,
             command: "",
             mismatched: HashSet::new(),
@@ -244,14 +250,26 @@ impl Keyspace {
         let now = self.now();
         let started = Instant::now();
         let mut removed = 0;
-        while let Some(slot) = self.expiry.due(now) {
-            self.remove_slot(slot);
-            removed += 1;
-            if removed % BETWEEN_LOOKS == 0 && started.elapsed() >= budget {
-                return self.expiry.due(now).is_some();
+        loop {
+            if let Some(value) = self.remains.last_mut() {
+                if value.shed(LARGE) == 0 {
+                    self.remains.pop();
+                }
+                removed += BETWEEN_LOOKS;
+            } else if let Some(slot) = self.expiry.due(now) {
+                let large = self.remove_slot(slot).filter(|value| value.members() > LARGE);
+                self.remains.extend(large);
+                removed += 1;
+            } else {
+                return false;
+            }
+            if removed >= BETWEEN_LOOKS {
+                removed = 0;
+                if started.elapsed() >= budget {
+                    return !self.remains.is_empty() || self.expiry.due(now).is_some();
+                }
             }
         }
-        false
     }
 
     fn find(&mut self, key: &[u8]) -> Option<SlotId> {
@@ -332,5 +350,40 @@ impl Keyed for Entry {
 impl Entry {
     fn is_due(&self, now: u64) -> bool {
         self.deadline.is_some_and(|deadline| deadline.get() <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Hash, List, Set, SortedSet};
+
+    #[test]
+    fn a_large_collection_that_expired_is_freed_in_pieces() {
+        // Once sixteen sorted sets that expired together stopped the event loop for 150 ms.
+        let mut keyspace = Keyspace::new(Policy::Strict);
+        for number in 0..1000_u32 {
+            let member = number.to_string().into_bytes();
+            keyspace.entry::<Hash>(b"hash").unwrap().insert(&member, b"value");
+            keyspace.entry::<Set>(b"set").unwrap().insert(&member);
+            keyspace.entry::<List>(b"list").unwrap().push_back(&member);
+            keyspace
+                .entry::<SortedSet>(b"sorted set")
+                .unwrap()
+                .insert(&member, f64::from(number));
+        }
+        let soon = keyspace.now() + 1;
+        for key in [&b"hash"[..], b"set", b"list", b"sorted set"] {
+            assert!(keyspace.set_deadline(key, Some(soon)));
+        }
+        while keyspace.now() < soon {
+            keyspace.begin_turn();
+        }
+        let mut turns = 1;
+        while keyspace.sweep(Duration::ZERO) {
+            turns += 1;
+        }
+        assert!(turns > 3 * 1000 / LARGE, "{turns} turns");
+        assert_eq!((keyspace.size(), keyspace.remains.len()), (0, 0));
     }
 }

@@ -130,6 +130,14 @@ impl SortedSet {
             .count()
     }
 
+    /// Drops the last chunk.
+    pub fn shed(&mut self) {
+        self.lengths.pop();
+        for (_, member) in self.chunks.pop().unwrap_or_default() {
+            self.scores.remove(&member);
+        }
+    }
+
     fn link(&mut self, score: f64, member: Member) {
         let (mut chunk, mut at) = self.locate(|item| compare(item, score, &member) == Ordering::Less);
         if chunk == self.chunks.len() {

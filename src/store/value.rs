@@ -29,6 +29,31 @@ impl Value {
         }
     }
 
+    /// The number of members; 1 for a string.
+    pub fn members(&self) -> usize {
+        match self {
+            Value::String(_) => 1,
+            Value::Hash(hash) => hash.len(),
+            Value::Set(set) => set.len(),
+            Value::List(list) => list.len(),
+            Value::SortedSet(set) => set.len(),
+        }
+    }
+
+    /// Drops some of the members of a collection of which nothing else is wanted, and gives how many are left.
+    pub fn shed(&mut self, about: usize) -> usize {
+        let left = self.members().saturating_sub(about);
+        match self {
+            Value::Hash(Hash::Table(table)) => table.truncate(left),
+            Value::Set(Set::Table(table)) => table.truncate(left),
+            Value::List(List::Deque(deque)) => deque.truncate(left),
+            Value::SortedSet(set) => set.shed(),
+            // A string or a pack is one piece.
+            _ => return 0,
+        }
+        self.members()
+    }
+
     #[cfg(test)]
     pub fn vanishes(&self) -> bool {
         match self {
