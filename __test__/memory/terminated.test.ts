@@ -30,3 +30,21 @@ test("threads that are terminated in mid-call leave a store that works", { timeo
   assert.equal(await kv.publish("news", "nobody"), 0);
   await kv.disconnect();
 });
+
+// A command of a MULTI was run when its reply was made, and none can be made in a thread that is being terminated: in half
+// of the tries the keys written were some thousands of 20,000.
+test("a transaction of a thread that is terminated is there as a whole or not at all", {
+  timeout: 120_000,
+}, async () => {
+  const keys = 20_000;
+  for (let round = 0; round < 10; round++) {
+    const shared = `torn ${round}`;
+    const kv = createMemoryKV("", { shared });
+    await kv.connect();
+    const thread = await new Thread("fill", shared, { keys }).isUnderway();
+    await thread.worker.terminate();
+    const written = await kv.keys("*");
+    assert.equal(written.length % keys, 0, `${written.length} of ${keys}`);
+    await kv.disconnect();
+  }
+});

@@ -25,6 +25,18 @@ const jobs = {
     Atomics.wait(signal, RAISED_THERE, 0);
   },
 
+  /** One transaction after another, each of new keys. */
+  async fill() {
+    for (let round = 0; ; round++) {
+      const transaction = kv.multi();
+      for (let n = 0; n < data.keys; n++) transaction.set(`${round}:${n}`, "v");
+      const done = transaction.exec();
+      raise();
+      await done;
+      await kv.del(...Array.from({ length: data.keys }, (_, n) => `${round}:${n}`));
+    }
+  },
+
   async incrementPairs() {
     for (let round = 0; round < data.rounds; round++) await kv.multi().incr("a").incr("b").exec();
   },

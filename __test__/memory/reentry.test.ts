@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createMemoryKV } from "covara-kv";
+import { eventually } from "../backends.js";
+import { warningsOf } from "../warnings.js";
+
+// The array of a long reply was made by Array.prototype.push while the store was in use: whoever had patched that could call the
+// store from within, which ended the process.
+test("nothing of the user's runs while the store is in use", async () => {
+  const kv = createMemoryKV();
+  const members = Array.from({ length: 1_000 }, (_, n) => `${n}`);
+  await kv.rpush("list", ...members);
+  let called = 0;
+  const reenter = function (this: unknown[], ...items: unknown[]) {
+    called++;
+    void kv.disconnect();
+    for (const item of items) this[this.length] = item;
+    return this.length;
+  };
+  const { push } = Array.prototype;
+  // biome-ignore lint/suspicious/noExplicitAny: the patch of somebody who does not care about types
+  Array.prototype.push = reenter as any;
+  const reading = kv.lrange("list", 0, -1);
+  Array.prototype.push = push;
+  assert.deepEqual(await reading, members);
+  assert.equal(called, 0);
+  await kv.disconnect();
+});
+
+// Unhandled, it ended the process.
+test("what a listener or onGap rejects with becomes a warning", async () => {
+  const fail = async () => {
+    throw new Error("boom");
+  };
+  const warnings = await warningsOf(async () => {
+    const kv = createMemoryKV();
+    kv.on("ready", fail);
+    kv.on("end", fail);
+    await kv.connect();
+    await kv.disconnect();
+  });
+  assert.equal(warnings.length, 2);
+});
+
+// As it came from the native side it was no KVError.
+test("a store that is disconnected while it subscribes refuses", async () => {
+  const kv = createMemoryKV("", { shared: "closed by ready" });
+  kv.on("ready", () => kv.disconnect());
+  await assert.rejects(
+    kv.subscribe("c", () => {}),
+    { name: "KVError", code: "CLOSED" },
+  );
+});
+
+test("what was published before a subscription does not reach it", async () => {
+  const kv = createMemoryKV();
+  const received: string[] = [];
+  await kv.subscribe("c", async () => {
+    await kv.unsubscribe("c");
+    await kv.subscribe("c", (message) => void received.push(message));
+  });
+  await kv.publish("c", "first");
+  await eventually(async () => (await kv.publish("c", "later")) === 1 && received.length > 0);
+  assert.ok(!received.includes("first"));
+  await kv.disconnect();
+});
