@@ -514,8 +514,6 @@ export type DurableKVEngine = object;
 /** Not built yet: throws `UNSUPPORTED`. */
 export declare const DurableKVEngine: new (storage: DurableObjectStorageLike) => DurableKVEngine;
 
-type Kind = "channel" | "pattern";
-
 type Events<E> = {
   [K in keyof E]: unknown[];
 };
@@ -536,8 +534,6 @@ declare class Emitter<E extends Events<E>> {
   removeListener<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
   /** How many listeners `event` has. */
   listenerCount(event: keyof E): number;
-  /** Calls the listeners of `event`, in the order in which they came. False if it has none. */
-  emit<K extends keyof E>(event: K, ...args: E[K]): boolean;
 }
 
 interface Store extends KVAdapter {}
@@ -546,36 +542,6 @@ declare abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   #private;
   /** What the store puts, with a colon, before every key; empty for nothing. */
   readonly prefix: string;
-  constructor(prefix: string);
-  abstract connect(): Promise<void>;
-  abstract disconnect(): Promise<void>;
-  abstract get status(): KVStatus;
-  abstract multi(): KVTransaction;
-  protected abstract register(kind: Kind, name: string): void | Promise<void>;
-  protected abstract unregister(kind: Kind, name: string): void | Promise<void>;
-  isConnected(): boolean;
-  [Symbol.asyncDispose](): Promise<void>;
-  subscribe(channel: string, callback: MessageCallback): Promise<void>;
-  psubscribe(pattern: string, callback: MessageCallback): Promise<void>;
-  unsubscribe(channel: string): Promise<void>;
-  punsubscribe(pattern: string): Promise<void>;
-  listen(
-    channels: readonly string[],
-    callback: MessageCallback,
-    options?: ListenOptions,
-  ): Promise<Subscription>;
-  /** What `listen` does, for a method of any name. */
-  protected scoped(
-    method: string,
-    channels: readonly string[],
-    callback: MessageCallback,
-    options?: ListenOptions,
-  ): Promise<Subscription>;
-  /** Hands a message to the callbacks of its channel, or to those of the pattern that it matched. */
-  protected deliver(pattern: string | null, channel: string, message: string): void;
-  protected missed(gap: Gap): void;
-  /** Takes away all callbacks of a store that is closed. */
-  protected dropCallbacks(): void;
 }
 
 /** What a memory store may be told beside its prefix. */
@@ -592,14 +558,8 @@ export interface MemoryKVOptions {
 /** A store in this process, which needs no server. Usable before `connect`; empty after `disconnect`. */
 export declare class MemoryKVStore extends Store {
   #private;
+  /** Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type. Opens nothing yet. */
   constructor(prefix?: string, options?: MemoryKVOptions);
-  get status(): KVStatus;
-  connect(): Promise<void>;
-  disconnect(): Promise<void>;
-  multi(): KVTransaction;
-  subscribeScoped(channels: readonly string[], callback: MessageCallback): Promise<ScopedSubscription>;
-  protected register(kind: Kind, name: string): void;
-  protected unregister(kind: Kind, name: string): void;
 }
 
 /** A {@link MemoryKVStore}. Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type. */
@@ -768,6 +728,7 @@ export declare class KVError extends Error {
   readonly index?: number;
   /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
   readonly results?: unknown[];
+  /** An error with a code; for stores of your own. */
   constructor(code: string, message: string, details?: KVErrorDetails);
 }
 

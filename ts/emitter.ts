@@ -55,7 +55,7 @@ export class Emitter<E extends Events<E>> {
     return this.#listeners(event).length;
   }
 
-  /** Calls the listeners of `event`, in the order in which they came. False if it has none. */
+  /** @internal Calls the listeners of `event`, in the order in which they came. False if it has none. */
   emit<K extends keyof E>(event: K, ...args: E[K]): boolean {
     const entries = this.#listeners(event);
     for (const entry of entries) {

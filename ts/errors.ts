@@ -36,6 +36,7 @@ export class KVError extends Error {
   /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
   declare readonly results?: unknown[];
 
+  /** An error with a code; for stores of your own. */
   constructor(code: string, message: string, details: KVErrorDetails = {}) {
     const { command, cause, index, results } = details;
     super(message, cause === undefined ? undefined : { cause });

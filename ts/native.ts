@@ -1,3 +1,5 @@
+import { KVError } from "./errors.js";
+
 /** A reply, in the shapes of RESP. Doubles arrive as numbers, infinite ones too. */
 export type Reply = string | number | null | Reply[];
 
@@ -46,4 +48,16 @@ interface Native {
   ) => NativeMemoryStore;
 }
 
-export const { commandIndex, sweepExpired, MemoryStore }: Native = require("../native.js");
+export const { commandIndex, sweepExpired, MemoryStore } = load();
+
+function load(): Native {
+  try {
+    return require("../native.js");
+  } catch (cause) {
+    const { platform, arch } = process;
+    const cure = "Build it in a clone of covara-kv: npm run build";
+    throw new KVError("UNSUPPORTED", `There is no native binary for ${platform}-${arch} here. ${cure}`, {
+      cause,
+    });
+  }
+}

@@ -8,7 +8,10 @@ import { type Kind, PubSub } from "./pubsub.js";
 
 export interface Store extends KVAdapter {}
 
-/** What all backends have in common: events and subscriptions. */
+/**
+ * What all backends have in common: events and subscriptions. The methods are documented in KVAdapter, and internal here
+ * so that the public types show them once.
+ */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: made from the command table
 export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   /** What the store puts, with a colon, before every key; empty for nothing. */
@@ -21,42 +24,56 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     (error) => this.#report(error),
   );
 
+  /** @internal */
   constructor(prefix: string) {
     super();
     this.prefix = prefix;
   }
 
+  /** @internal */
   abstract connect(): Promise<void>;
+  /** @internal */
   abstract disconnect(): Promise<void>;
+  /** @internal */
   abstract get status(): KVStatus;
+  /** @internal */
   abstract multi(): KVTransaction;
+  /** @internal */
   protected abstract register(kind: Kind, name: string): void | Promise<void>;
+  /** @internal */
   protected abstract unregister(kind: Kind, name: string): void | Promise<void>;
 
+  /** @internal */
   isConnected(): boolean {
     return this.status === "ready";
   }
 
+  /** @internal */
   async [Symbol.asyncDispose](): Promise<void> {
     return this.disconnect();
   }
 
+  /** @internal */
   async subscribe(channel: string, callback: MessageCallback): Promise<void> {
     await this.#subscribe("subscribe", "channel", channel, callback);
   }
 
+  /** @internal */
   async psubscribe(pattern: string, callback: MessageCallback): Promise<void> {
     await this.#subscribe("psubscribe", "pattern", pattern, callback);
   }
 
+  /** @internal */
   async unsubscribe(channel: string): Promise<void> {
     await this.#unsubscribe("unsubscribe", "channel", channel);
   }
 
+  /** @internal */
   async punsubscribe(pattern: string): Promise<void> {
     await this.#unsubscribe("punsubscribe", "pattern", pattern);
   }
 
+  /** @internal */
   async listen(
     channels: readonly string[],
     callback: MessageCallback,
@@ -65,7 +82,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     return this.scoped("listen", channels, callback, options);
   }
 
-  /** What `listen` does, for a method of any name. */
+  /** @internal What `listen` does, for a method of any name. */
   protected async scoped(
     method: string,
     channels: readonly string[],
@@ -86,17 +103,18 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     return this.#pubsub.listen(names, globs, callback, onGap);
   }
 
-  /** Hands a message to the callbacks of its channel, or to those of the pattern that it matched. */
+  /** @internal Hands a message to the callbacks of its channel, or to those of the pattern that it matched. */
   protected deliver(pattern: string | null, channel: string, message: string): void {
     this.#pubsub.deliver(pattern, channel, message);
   }
 
+  /** @internal */
   protected missed(gap: Gap): void {
     this.#pubsub.missed(gap);
     this.emit("gap", gap);
   }
 
-  /** Takes away all callbacks of a store that is closed. */
+  /** @internal Takes away all callbacks of a store that is closed. */
   protected dropCallbacks(): void {
     this.#pubsub.clear();
   }

@@ -68,6 +68,7 @@ export class MemoryKVStore extends Store {
     });
   }
 
+  /** Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type. Opens nothing yet. */
   constructor(prefix = "", options: MemoryKVOptions = {}) {
     const method = "MemoryKVStore";
     super(text("prefix").check(prefix, method));
@@ -78,15 +79,18 @@ export class MemoryKVStore extends Store {
     this.#shared = shared === undefined ? undefined : text("options.shared").check(shared, method);
   }
 
+  /** @internal */
   get status(): KVStatus {
     return this.#status;
   }
 
+  /** @internal */
   async connect(): Promise<void> {
     if (this.#status === "closed") this.#status = "connecting";
     this.#open();
   }
 
+  /** @internal */
   async disconnect(): Promise<void> {
     if (this.#status === "closed") return;
     this.#status = "closed";
@@ -104,10 +108,12 @@ export class MemoryKVStore extends Store {
     this.emit("end");
   }
 
+  /** @internal */
   multi(): KVTransaction {
     return new Transaction(this.prefix, (commands) => this.#runAll(commands));
   }
 
+  /** @internal */
   override async subscribeScoped(
     channels: readonly string[],
     callback: MessageCallback,
@@ -115,6 +121,7 @@ export class MemoryKVStore extends Store {
     return this.scoped("subscribeScoped", channels, callback);
   }
 
+  /** @internal */
   protected register(kind: Kind, name: string): void {
     const native = this.#open();
     try {
@@ -129,6 +136,7 @@ export class MemoryKVStore extends Store {
     subscribed.set(this.#shared, stores.add(this));
   }
 
+  /** @internal */
   protected unregister(kind: Kind, name: string): void {
     if (kind === "channel") this.#native?.unsubscribe(name);
     else this.#native?.punsubscribe(name);
