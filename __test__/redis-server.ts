@@ -57,35 +57,34 @@ class Process {
       this.#child.once("error", (cause) => resolve(notStarted(cause)));
       this.#child.once("close", () => resolve(new Error(`redis-server ended:\n${this.output}`)));
     });
-    process.once("exit", this.#kill);
+    process.once("exit", this.#end);
     for (const signal of SIGNALS) process.once(signal, this.#pass);
   }
 
   async ready(): Promise<void> {
-    let error: Error | undefined;
-    this.#gone.then((reason) => {
-      error = reason;
-    });
-    while (!(await ping(this.#port))) {
-      if (error !== undefined) throw error;
+    for (;;) {
+      const outcome = await Promise.race([this.#gone, answers(this.#port, this.#child.pid)]);
+      if (outcome === true) return;
+      if (outcome instanceof Error) throw outcome;
     }
   }
 
   async stop(): Promise<void> {
-    this.#kill();
+    this.#end();
     await this.#gone;
-    process.removeListener("exit", this.#kill);
+    process.removeListener("exit", this.#end);
     for (const signal of SIGNALS) process.removeListener(signal, this.#pass);
-    rmSync(this.#directory, { recursive: true, force: true });
   }
 
-  readonly #kill = () => {
+  /** It writes nothing into its directory, which may go before it. */
+  readonly #end = () => {
     this.#child.kill("SIGKILL");
+    rmSync(this.#directory, { recursive: true, force: true });
   };
 
   /** A test that is stopped from outside must not leave its server behind. */
   readonly #pass = (signal: NodeJS.Signals) => {
-    this.#kill();
+    this.#end();
     process.kill(process.pid, signal);
   };
 }
@@ -109,13 +108,17 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Whether somebody answers on the port as Redis does. */
-function ping(port: number): Promise<boolean> {
+/** Whether this very process answers: another one may have taken the port in the meantime. */
+function answers(port: number, pid: number | undefined): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, HOST, () => socket.write("PING\r\n"));
-    socket.once("data", (data) => {
+    const socket = connect(port, HOST, () => socket.write("PING\r\nINFO server\r\n"));
+    let reply = "";
+    socket.on("data", (chunk) => {
+      reply += chunk;
+      const id = /^\+PONG.*process_id:(\d+)\r\n/s.exec(reply)?.[1];
+      if (id === undefined) return;
       socket.destroy();
-      resolve(data.toString().startsWith("+PONG"));
+      resolve(Number(id) === pid);
     });
     socket.once("error", () => resolve(false));
     socket.once("close", () => resolve(false));

@@ -4,6 +4,9 @@ import { Redis, type RedisOptions } from "ioredis";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import type { Reply } from "./replies.js";
 
+/** Up to how many fields a hash keeps the order of insertion: what the memory store promises. Redis's own default is 512. */
+const ORDERED = 128;
+
 /** A server that runs while the tests of a file do. */
 export interface TestRedis {
   /** A client, for all that needs no connection of its own. There once the tests run. */
@@ -13,20 +16,23 @@ export interface TestRedis {
 }
 
 export function useRedis(options: RedisOptions = {}): TestRedis {
-  let server: RedisServer;
+  let server: RedisServer | undefined;
   let client: Redis | undefined;
   const clients: Redis[] = [];
   const connect = () => {
-    const client = new Redis({ ...options, host: server.host, port: server.port, retryStrategy: () => null });
+    if (server === undefined) throw new Error("there is no server before the tests");
+    const { host, port } = server;
+    const client = new Redis({ ...options, host, port, retryStrategy: () => null });
     clients.push(client);
     return client;
   };
   before(async () => {
     server = await startRedis();
+    await connect().config("SET", "hash-max-listpack-entries", ORDERED);
   });
   after(async () => {
     for (const client of clients) client.disconnect();
-    await server.stop();
+    await server?.stop();
   });
   return {
     connect,

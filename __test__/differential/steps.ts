@@ -2,6 +2,7 @@
 import type { KVTransaction } from "covara-kv";
 import fc from "fast-check";
 import { commands, hashes, keyspace, lists, type Method, sets, sortedSets, strings } from "./commands.js";
+import { largeSteps } from "./large.js";
 
 export interface Call {
   readonly method: Method;
@@ -58,6 +59,7 @@ export const sequences: Record<string, fc.Arbitrary<Step[]>> = {
   expiry: sequence([3, callsOf(["set", "setnx", "expire", "ttl"])], [1, everything]),
   transactions: sequence([2, transactions], [3, everything]),
   everything: sequence([10, everything], [1, transactions]),
+  "large collections": fc.array(largeSteps, { maxLength: 30, size: "max" }),
 };
 
 function sequence(...steps: [weight: number, arbitrary: fc.Arbitrary<Step>][]): fc.Arbitrary<Step[]> {

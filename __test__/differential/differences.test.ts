@@ -1,0 +1,79 @@
+// Where the memory store means to differ from Redis, for the reasons in docs/compatibility.md: what each answers.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createMemoryKV } from "covara-kv";
+import { failureOf } from "./outcome.js";
+import { pipeline, useRedis } from "./redis.js";
+
+interface Difference {
+  readonly what: string;
+  /** Returns or fails. Its one key is `key`. */
+  readonly script: string;
+  readonly memory: string | RegExp;
+  readonly redis: string | RegExp;
+}
+
+const DIFFERENCES: Difference[] = [
+  {
+    what: "the text of a score has as few digits as will do, and not always 17",
+    script: "redis.call('ZADD', KEYS[1], '0.1', 'm') return redis.call('ZSCORE', KEYS[1], 'm')",
+    memory: "0.1",
+    redis: "0.10000000000000001",
+  },
+  {
+    what: "zero has no sign as a score; in Redis only a large set keeps it",
+    script:
+      "redis.call('ZADD', KEYS[1], '-0', string.rep('m', 65)) return redis.call('ZSCORE', KEYS[1], string.rep('m', 65))",
+    memory: "0",
+    redis: "-0",
+  },
+  {
+    what: "floats are added as doubles, not as 80 bits",
+    script: "redis.call('SET', KEYS[1], '0.1') return redis.call('INCRBYFLOAT', KEYS[1], '0.2')",
+    memory: "0.30000000000000004",
+    redis: "0.3",
+  },
+  {
+    what: "scores are not read as hexadecimal",
+    script: "redis.call('ZADD', KEYS[1], '0x10', 'm') return redis.call('ZSCORE', KEYS[1], 'm')",
+    memory: /^ERR value is not a valid float script: /,
+    redis: "16",
+  },
+  {
+    what: "bounds are not read as hexadecimal",
+    script:
+      "redis.call('ZADD', KEYS[1], 16, 'm') return redis.call('ZRANGEBYSCORE', KEYS[1], '0x10', '0x10')[1]",
+    memory: /^ERR min or max is not a float script: /,
+    redis: "m",
+  },
+  {
+    what: "JSON has no hexadecimal numbers",
+    script: "return tostring(cjson.decode('0x10'))",
+    memory: /^ERR user_script:1: Expected the end but found invalid token at character 2 script: /,
+    redis: "16",
+  },
+  ...["struct", "cmsgpack"].map((library) => ({
+    what: `there is no ${library}`,
+    script: `return type(${library})`,
+    memory: /^ERR .*Script attempted to access nonexistent global variable/,
+    redis: "table",
+  })),
+];
+
+const redis = useRedis();
+
+for (const { what, script, memory, redis: expected } of DIFFERENCES) {
+  test(what, async () => {
+    const kv = createMemoryKV("", { strict: true });
+    const result = await kv.eval(script, ["key"], []).catch((error: unknown) => error);
+    const [, reply] = await pipeline(redis.client, [["FLUSHALL"], ["EVAL", script, "1", "key"]]);
+    answers(result, memory);
+    answers(reply, expected);
+    await kv.disconnect();
+  });
+}
+
+function answers(result: unknown, expected: string | RegExp): void {
+  if (typeof expected === "string") assert.equal(result, expected);
+  else assert.match(failureOf(result as Error).message, expected);
+}
