@@ -52,7 +52,55 @@ const DIFFERENCES: Difference[] = [
     memory: /^ERR user_script:1: Expected the end but found invalid token at character 2 script: /,
     redis: "16",
   },
-  ...["struct", "cmsgpack"].map((library) => ({
+  {
+    what: "members are not ranged by their bytes",
+    script: "redis.call('ZADD', KEYS[1], 0, 'm') return redis.call('ZRANGE', KEYS[1], '-', '+', 'BYLEX')[1]",
+    memory: /^ERR syntax error script: /,
+    redis: "m",
+  },
+  {
+    what: "the libraries cannot be listed",
+    script: "return type(next(string))",
+    memory: "nil",
+    redis: "string",
+  },
+  {
+    what: "strings do not show their metatable",
+    script: "return type(getmetatable(''))",
+    memory: "boolean",
+    redis: "table",
+  },
+  {
+    what: "a script may set its own globals by rawset",
+    script: "rawset(_G, 'own', 'value') return own",
+    memory: "value",
+    redis: /Attempt to modify a readonly table/,
+  },
+  {
+    what: "what a script may not call is not there",
+    script: "return redis.call('MULTI')",
+    memory: /^ERR Unknown Redis command called from script/,
+    redis: /^ERR This Redis command is not allowed from script/,
+  },
+  ...["setresp", "set_repl", "acl_check_cmd"].map((name) => ({
+    what: `there is no redis.${name}`,
+    script: `return type(redis.${name})`,
+    memory: "nil",
+    redis: "function",
+  })),
+  {
+    what: "there is no redis.REDIS_VERSION",
+    script: "return type(redis.REDIS_VERSION)",
+    memory: "nil",
+    redis: "string",
+  },
+  ...["gcinfo", "load", "loadstring", "collectgarbage"].map((name) => ({
+    what: `there is no ${name}`,
+    script: `return type(${name})`,
+    memory: /^ERR .*Script attempted to access nonexistent global variable/,
+    redis: "function",
+  })),
+  ...["struct", "cmsgpack", "coroutine"].map((library) => ({
     what: `there is no ${library}`,
     script: `return type(${library})`,
     memory: /^ERR .*Script attempted to access nonexistent global variable/,

@@ -20,4 +20,4 @@ pub use keyspace::{Keyspace, Policy};
 pub use list::List;
 pub use set::Set;
 pub use sorted_set::{Bound, SortedSet};
-pub use value::{Bytes, Kind, Value};
+pub use value::{Bytes, Value};
