@@ -9,7 +9,9 @@
 
 #[cfg(not(test))]
 pub mod addon;
+pub mod backlog;
 pub mod commands;
 pub mod error;
+pub mod redis;
 pub mod reply;
 pub mod store;

@@ -202,6 +202,31 @@ export function argvOf(
   return undefined;
 }
 
+/**
+ * The parameters of a plain call, whose arguments go into the argv as they are: no options, one element of a list.
+ * None if the command has no such calls.
+ */
+export function plainParameters({ parameters, rest }: Command): Scalar<Argument>[] {
+  const scalars = parameters.filter(isScalar);
+  const others = parameters.filter((parameter) => !isScalar(parameter) && !parameter.optional);
+  if (others.length > 0) return [];
+  return rest === undefined ? scalars : [...scalars, rest];
+}
+
+function isScalar(parameter: Parameter<unknown>): parameter is Scalar<Argument> {
+  return "accepts" in parameter;
+}
+
+const plain = new Map(commands.map((command) => [command, plainParameters(command)]));
+
+/** Whether these are the good arguments of a plain call, and so its argv. */
+export function isPlain(command: Command, args: readonly unknown[]): args is Argument[] {
+  const parameters = plain.get(command) ?? [];
+  if (args.length !== parameters.length) return false;
+  for (let i = 0; i < args.length; i++) if (!parameters[i]?.accepts(args[i])) return false;
+  return true;
+}
+
 type Method = (this: never, ...args: never[]) => unknown;
 
 /** Gives a prototype a method for each command for which `make` has one. */

@@ -22,7 +22,13 @@ const holder = globalThis as { [GLOBAL]?: KVAdapter | undefined };
  */
 export async function createKV(config: KVConfig): Promise<KVAdapter> {
   const kv = reading("createKV", () => build(config));
-  await kv.connect();
+  try {
+    await kv.connect();
+  } catch (error) {
+    // Nobody else could end its attempts.
+    await kv.disconnect();
+    throw error;
+  }
   return kv;
 }
 

@@ -12,6 +12,9 @@ export type Argument = string | number;
  */
 export type Run = (command: number, ...args: Argument[] | [argv: Argument[]]) => Reply;
 
+/** How many messages did not fit; then, for each that did: pattern or null, channel, message. */
+export type Messages = [dropped: number, ...messages: (string | null)[]];
+
 /** A handle of one store. Keys are given without the prefix, but for the patterns of KEYS and SCAN. */
 export interface NativeMemoryStore {
   runner(): Run;
@@ -24,12 +27,57 @@ export interface NativeMemoryStore {
   unsubscribe(channel: string): void;
   psubscribe(pattern: string): void;
   punsubscribe(pattern: string): void;
-  /**
-   * What was published since the last call: pattern or null, channel, message, and so on. `dropped` did not
-   * fit the inbox.
-   */
-  takeMessages(): { messages: (string | null)[]; dropped: number };
+  takeMessages(): Messages;
   close(): void;
+}
+
+/** Where a Redis server is: what RedisConfig says, checked and with its defaults. Times are in milliseconds. */
+export interface RedisOptions {
+  url?: string;
+  host?: string;
+  port?: number;
+  path?: string;
+  username?: string;
+  password?: string;
+  db?: number;
+  useTls?: boolean;
+  tls?: { ca?: string; cert?: string; key?: string; servername?: string; rejectUnauthorized?: boolean };
+  clientName?: string;
+  prefix?: string;
+  maxRetries: number;
+  retryDelay?: number;
+  commandTimeout: number;
+  connectTimeout: number;
+  maxQueue: number;
+}
+
+/** What happened to a connection. `attempt` and `delay` come with "reconnecting", `from` and `to` with "gap". */
+export interface RedisEvent {
+  name: "ready" | "reconnecting" | "error" | "gap";
+  attempt?: number;
+  delay?: number;
+  code?: string;
+  message?: string;
+  from?: number;
+  to?: number;
+}
+
+/** A handle of one Redis server. What is asked with an id is answered by `take`. */
+export interface NativeRedisClient {
+  sender(): (first: number, ...entries: unknown[]) => void;
+  start(): void;
+  connect(id: number): void;
+  subscribe(id: number, isPattern: boolean, name: string): void;
+  unsubscribe(id: number, isPattern: boolean, name: string): void;
+  listen(listening: boolean): void;
+  /** Calls `settle` for what was answered. True if there are events or messages too. */
+  take(settle: (first: number, ...replies: (Reply | Error)[]) => void): boolean;
+  events(): RedisEvent[];
+  messages(): Messages;
+  /** Closes both connections: one answer for each. */
+  close(id: number, subscriptionsId: number): void;
+  /** Lets go of everything; nothing is answered any more. */
+  abandon(): void;
 }
 
 interface Native {
@@ -46,9 +94,16 @@ interface Native {
     /** Makes an array of items, or adds them to one. */
     collect: (array: Reply[] | undefined, ...items: Reply[]) => Reply[],
   ) => NativeMemoryStore;
+  RedisClient: new (
+    options: RedisOptions,
+    /** `take` has something. */
+    onMail: () => void,
+    /** Makes an array of items, or adds them to one. */
+    collect: (array: Reply[] | undefined, ...items: Reply[]) => Reply[],
+  ) => NativeRedisClient;
 }
 
-export const { commandIndex, sweepExpired, MemoryStore } = load();
+export const { commandIndex, sweepExpired, MemoryStore, RedisClient } = load();
 
 function load(): Native {
   try {

@@ -3,6 +3,7 @@ import { checkFunction, reading, strings, text } from "./arguments.js";
 import { Emitter } from "./emitter.js";
 import { closed, warn } from "./errors.js";
 import type { Gap, KVEvents, KVStatus } from "./events.js";
+import type { Messages } from "./native.js";
 import { known } from "./options.js";
 import { type Kind, PubSub } from "./pubsub.js";
 
@@ -103,9 +104,15 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     return this.#pubsub.listen(names, globs, callback, onGap);
   }
 
-  /** @internal Hands a message to the callbacks of its channel, or to those of the pattern that it matched. */
-  protected deliver(pattern: string | null, channel: string, message: string): void {
-    this.#pubsub.deliver(pattern, channel, message);
+  /** @internal Hands each message to the callbacks of its channel, or to those of the pattern that it matched. */
+  protected deliverAll(messages: Messages): void {
+    for (let i = 1; i < messages.length; i += 3) {
+      this.#pubsub.deliver(
+        messages[i] as string | null,
+        messages[i + 1] as string,
+        messages[i + 2] as string,
+      );
+    }
   }
 
   /** @internal */

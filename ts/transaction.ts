@@ -14,8 +14,17 @@ export interface Ready extends Queued {
   readonly argv: Argument[];
 }
 
+/** A command was refused before anything was run. */
+export class Refusal {
+  constructor(
+    readonly error: Error,
+    /** The command's position among those that were to be run. */
+    readonly index: number,
+  ) {}
+}
+
 /** Runs commands with nothing in between. A reply for each; for one that failed, its error. */
-export type RunAll = (commands: readonly Ready[]) => unknown[] | Promise<unknown[]>;
+export type RunAll = (commands: readonly Ready[]) => unknown[] | Promise<unknown[] | Refusal>;
 
 export interface Transaction extends KVTransaction {}
 
@@ -51,6 +60,11 @@ export class Transaction {
     if (refusal !== undefined) throw refusal;
     const ready = queue.filter((queued): queued is Ready => queued.argv !== undefined);
     const replies = ready.length === 0 ? [] : await this.#runAll(ready);
+    if (replies instanceof Refusal) {
+      const refused = ready[replies.index] as Ready;
+      const { code, message } = decode(replies.error) as KVError;
+      throw new KVError(code, message, { command: refused.command.name, index: queue.indexOf(refused) });
+    }
     let next = 0;
     const results = queue.map(({ command, argv }) =>
       argv === undefined ? command.none?.() : this.#result(command, replies[next++]),

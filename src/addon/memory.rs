@@ -12,9 +12,11 @@ use napi_derive::napi;
 use parking_lot::Mutex;
 
 use super::arguments::{self, Arguments};
+use super::messages::messages;
 use super::raw::{Callable, Scope, Value, guarded};
 use super::reply::{Collect, Replies};
 use super::stores::Store;
+use super::{from_status, to_napi};
 use crate::commands::{Command, Database};
 use crate::error::{Error, Result};
 use crate::store::{Channels, Inbox, Policy};
@@ -24,14 +26,6 @@ pub struct MemoryStoreOptions {
     pub prefix: Option<String>,
     pub strict: bool,
     pub shared: Option<String>,
-}
-
-#[napi(object)]
-pub struct Messages {
-    /// Triples: the pattern or null, the channel, the message.
-    pub messages: Vec<Option<String>>,
-    /// How many did not fit in the meantime.
-    pub dropped: u32,
 }
 
 type OnWrongType = FunctionRef<FnArgs<(String,)>, ()>;
@@ -270,22 +264,13 @@ impl MemoryStore {
         self.leave(|channels, inbox| channels.punsubscribe(pattern.as_bytes(), inbox))
     }
 
-    /// The messages that came in since the last call.
-    #[napi]
-    pub fn take_messages(&self) -> Messages {
+    /// The messages that came in since the last call: pattern or null, channel, message, and so on; first of all how many did not fit.
+    #[napi(ts_return_type = "(number | string | null)[]")]
+    pub fn take_messages<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
+        let scope = Scope::of(env);
+        let replies = self.handle.replies(scope);
         let (taken, dropped) = self.handle.inbox.take();
-        let text = |bytes: &[u8]| Some(String::from_utf8_lossy(bytes).into_owned());
-        let triple = |message: crate::store::Message| {
-            [
-                message.pattern.as_deref().and_then(text),
-                text(&message.channel),
-                text(&message.payload),
-            ]
-        };
-        Messages {
-            messages: taken.into_iter().flat_map(triple).collect(),
-            dropped: dropped.try_into().unwrap_or(u32::MAX),
-        }
+        Ok(scope.export(guarded(scope, || messages(&replies, &taken, dropped))))
     }
 
     /// Leaves the store. It goes, with all it holds, when no other handle is left.
@@ -328,12 +313,4 @@ impl MemoryStore {
         handle.rest_if_idle();
         left.map(|_| ()).map_err(to_napi)
     }
-}
-
-fn to_napi(error: Error) -> napi::Error<String> {
-    napi::Error::new(error.code.to_string(), &*error.message)
-}
-
-fn from_status(error: napi::Error) -> napi::Error<String> {
-    napi::Error::new("ERR".to_owned(), error.reason.to_string())
 }

@@ -1,8 +1,11 @@
 //! The boundary to Node.
 
 mod arguments;
+mod batch;
 mod memory;
+mod messages;
 mod raw;
+mod redis;
 mod reply;
 mod stores;
 
@@ -12,6 +15,7 @@ use mimalloc::MiMalloc;
 use napi_derive::napi;
 
 use crate::commands;
+use crate::error::Error;
 
 /// A million small keys take a third less memory than with glibc's, and it goes back to the system when they do.
 #[global_allocator]
@@ -33,4 +37,12 @@ pub fn command_index(name: String) -> napi::Result<u32> {
 #[napi]
 pub fn sweep_expired() -> bool {
     stores::sweep(SWEEP)
+}
+
+fn to_napi(error: Error) -> napi::Error<String> {
+    napi::Error::new(error.code.to_string(), &*error.message)
+}
+
+fn from_status(error: napi::Error) -> napi::Error<String> {
+    napi::Error::new("ERR".to_owned(), error.reason.to_string())
 }

@@ -4,29 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::glob;
-
-/// Past these a subscriber that does not take its messages loses the newest, and is told how many.
-const MAX_MESSAGES: usize = 100_000;
-const MAX_BYTES: usize = 64 << 20;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// The pattern it came by, or none for a subscription of the channel itself.
-    pub pattern: Option<Arc<[u8]>>,
-    pub channel: Arc<[u8]>,
-    pub payload: Arc<[u8]>,
-}
-
-impl Message {
-    fn size(&self) -> usize {
-        self.channel.len() + self.payload.len()
-    }
-}
+use crate::backlog::{Backlog, Message};
 
 /// The messages of one subscriber that it has not yet taken, in the order of their publication.
 pub struct Inbox {
@@ -40,9 +24,7 @@ pub struct Inbox {
 
 #[derive(Default)]
 struct Queue {
-    messages: VecDeque<Message>,
-    bytes: usize,
-    dropped: usize,
+    backlog: Backlog,
     /// Whether a wake-up is under way: one is enough for all that comes in until the messages are taken.
     woken: bool,
 }
@@ -61,10 +43,7 @@ impl Inbox {
 
     /// All that has come in, and how many messages were dropped for want of room since the last time.
     pub fn take(&self) -> (VecDeque<Message>, usize) {
-        let Queue {
-            messages, dropped, ..
-        } = std::mem::take(&mut *self.queue.lock());
-        (messages, dropped)
+        std::mem::take(&mut *self.queue.lock()).backlog.into_parts()
     }
 
     /// From now on nothing is delivered; `Channels::remove` takes the subscriptions away.
@@ -73,28 +52,13 @@ impl Inbox {
         *self.queue.lock() = Queue::default();
     }
 
-    /// Drops what came for a subscription that has ended: a later one of the same name must not get it.
-    fn forget(&self, ended: impl Fn(&Message) -> bool) {
-        let mut queue = self.queue.lock();
-        queue.messages.retain(|message| !ended(message));
-        queue.bytes = queue.messages.iter().map(Message::size).sum();
-    }
-
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
     fn push(&self, message: Message) {
         let mut queue = self.queue.lock();
-        let size = message.size();
-        // A message alone is taken whatever its size.
-        let full = queue.messages.len() == MAX_MESSAGES || queue.bytes + size > MAX_BYTES;
-        if full && !queue.messages.is_empty() {
-            queue.dropped += 1;
-        } else {
-            queue.bytes += size;
-            queue.messages.push_back(message);
-        }
+        queue.backlog.push(message);
         if !queue.woken {
             queue.woken = (self.wake)();
         }
@@ -105,8 +69,8 @@ type Subscribers = Vec<Arc<Inbox>>;
 
 #[derive(Default)]
 pub struct Channels {
-    channels: HashMap<Arc<[u8]>, Subscribers, RandomState>,
-    patterns: HashMap<Arc<[u8]>, Subscribers, RandomState>,
+    channels: HashMap<Bytes, Subscribers, RandomState>,
+    patterns: HashMap<Bytes, Subscribers, RandomState>,
 }
 
 impl Channels {
@@ -120,12 +84,12 @@ impl Channels {
 
     pub fn unsubscribe(&mut self, channel: &[u8], inbox: &Inbox) {
         leave(&mut self.channels, channel, inbox);
-        inbox.forget(|message| message.pattern.is_none() && *message.channel == *channel);
+        inbox.queue.lock().backlog.forget(|message| message.pattern.is_none() && *message.channel == *channel);
     }
 
     pub fn punsubscribe(&mut self, pattern: &[u8], inbox: &Inbox) {
         leave(&mut self.patterns, pattern, inbox);
-        inbox.forget(|message| message.pattern.as_deref() == Some(pattern));
+        inbox.queue.lock().backlog.forget(|message| message.pattern.as_deref() == Some(pattern));
     }
 
     /// Ends every subscription of a subscriber, and of those that have closed in the meantime.
@@ -158,8 +122,8 @@ impl Channels {
         for (pattern, inbox) in direct.chain(by_pattern).filter(|(_, inbox)| !inbox.is_closed()) {
             let make = || Message {
                 pattern: None,
-                channel: channel.into(),
-                payload: payload.into(),
+                channel: Bytes::copy_from_slice(channel),
+                payload: Bytes::copy_from_slice(payload),
             };
             let message = message.get_or_insert_with(make).clone();
             inbox.push(Message {
@@ -172,15 +136,17 @@ impl Channels {
     }
 }
 
-fn join(subscriptions: &mut HashMap<Arc<[u8]>, Subscribers, RandomState>, name: &[u8], inbox: &Arc<Inbox>) {
-    let subscribers = subscriptions.entry(name.into()).or_default();
+fn join(subscriptions: &mut HashMap<Bytes, Subscribers, RandomState>, name: &[u8], inbox: &Arc<Inbox>) {
+    let subscribers = subscriptions
+        .entry(Bytes::copy_from_slice(name))
+        .or_default();
     subscribers.retain(|other| !other.is_closed());
     if subscribers.iter().all(|other| other.id != inbox.id) {
         subscribers.push(inbox.clone());
     }
 }
 
-fn leave(subscriptions: &mut HashMap<Arc<[u8]>, Subscribers, RandomState>, name: &[u8], inbox: &Inbox) {
+fn leave(subscriptions: &mut HashMap<Bytes, Subscribers, RandomState>, name: &[u8], inbox: &Inbox) {
     if let Some(subscribers) = subscriptions.get_mut(name) {
         subscribers.retain(|other| other.id != inbox.id);
         if subscribers.is_empty() {
@@ -192,6 +158,7 @@ fn leave(subscriptions: &mut HashMap<Arc<[u8]>, Subscribers, RandomState>, name:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backlog::{MAX_BYTES, MAX_MESSAGES};
 
     #[test]
     fn counts_and_delivers_as_redis_does() {

@@ -14,7 +14,7 @@ mod slab;
 mod sorted_set;
 mod value;
 
-pub use channels::{Channels, Inbox, Message};
+pub use channels::{Channels, Inbox};
 pub use hash::Hash;
 pub use keyspace::{Keyspace, Policy};
 pub use list::List;

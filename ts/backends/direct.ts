@@ -1,5 +1,5 @@
-import type { Parameter, Scalar } from "../arguments.js";
-import { argvOf, type Command } from "../commands.js";
+import type { Scalar } from "../arguments.js";
+import { argvOf, type Command, plainParameters } from "../commands.js";
 import { decode } from "../errors.js";
 import type { Argument, Run } from "../native.js";
 
@@ -35,18 +35,6 @@ export function directMethod<S extends Target>(crossing: Crossing<S>): Method<S>
   if (second === undefined) return plainCallOfOne(crossing, first);
   if (third === undefined) return plainCallOfTwo(crossing, first, second);
   return plainCallOfThree(crossing, first, second, third);
-}
-
-/** The parameters of a plain call; none if the command has no such calls. */
-function plainParameters({ parameters, rest }: Command): Scalar<Argument>[] {
-  const scalars = parameters.filter(isScalar);
-  const others = parameters.filter((parameter) => !isScalar(parameter) && !parameter.optional);
-  if (others.length > 0) return [];
-  return rest === undefined ? scalars : [...scalars, rest];
-}
-
-function isScalar(parameter: Parameter<unknown>): parameter is Scalar<Argument> {
-  return "accepts" in parameter;
 }
 
 function plainCallOfOne<S extends Target>(crossing: Crossing<S>, { accepts }: Scalar<Argument>): Method<S> {

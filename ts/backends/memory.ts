@@ -3,11 +3,12 @@ import { checkBoolean, reading, text } from "../arguments.js";
 import { type Command, defineMethods } from "../commands.js";
 import { closed, decode } from "../errors.js";
 import type { KVStatus } from "../events.js";
-import { commandIndex, MemoryStore, type NativeMemoryStore, type Reply, type Run } from "../native.js";
+import { commandIndex, MemoryStore, type NativeMemoryStore, type Run } from "../native.js";
 import { known } from "../options.js";
 import type { Kind } from "../pubsub.js";
 import { Store } from "../store.js";
 import { type Ready, Transaction } from "../transaction.js";
+import { collect } from "./collect.js";
 import { directMethod } from "./direct.js";
 import { startSweeping, stopSweeping } from "./sweeper.js";
 
@@ -215,28 +216,18 @@ export class MemoryKVStore extends Store {
   /** False if there was nothing. */
   #deliverInbox(): boolean {
     if (this.#native === undefined) return false;
-    const { messages, dropped } = this.#native.takeMessages();
+    const messages = this.#native.takeMessages();
     const from = this.#takenAt;
     this.#takenAt = Date.now();
-    for (let i = 0; i < messages.length; i += 3) {
-      this.deliver(messages[i] as string | null, messages[i + 1] as string, messages[i + 2] as string);
-    }
-    if (dropped > 0) this.missed({ from, to: this.#takenAt, reason: "overflow" });
-    return messages.length > 0;
+    this.deliverAll(messages);
+    if (messages[0] > 0) this.missed({ from, to: this.#takenAt, reason: "overflow" });
+    return messages.length > 1;
   }
 }
 
 /** A {@link MemoryKVStore}. Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type. */
 export function createMemoryKV(prefix?: string, options?: MemoryKVOptions): MemoryKVStore {
   return new MemoryKVStore(prefix, options);
-}
-
-function collect(array: Reply[] | undefined, ...items: Reply[]): Reply[] {
-  if (array === undefined) return items;
-  // By index: an iterator or a method could have been patched, and nothing else may run while the store is in use.
-  const start = array.length;
-  for (let i = 0; i < items.length; i++) array[start + i] = items[i] as Reply;
-  return array;
 }
 
 function warnOfWrongType(command: string): void {

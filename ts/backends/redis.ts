@@ -1,33 +1,182 @@
-import type { KVAdapter } from "../adapter.js";
+import type { KVTransaction } from "../adapter.js";
+import { reading, text } from "../arguments.js";
+import { defineMethods } from "../commands.js";
 import type { RedisConfig } from "../config.js";
-import { unsupported } from "../errors.js";
+import { closed, decode, KVError } from "../errors.js";
+import type { KVStatus } from "../events.js";
+import type { Messages, RedisEvent, RedisOptions } from "../native.js";
+import type { Kind } from "../pubsub.js";
+import { Store } from "../store.js";
+import { type Ready, Refusal, Transaction } from "../transaction.js";
+import { configOf, isClient, optionsOf, type RedisClientLike } from "./redis-config.js";
+import { Session } from "./redis-session.js";
+
+export type { RedisClientLike } from "./redis-config.js";
 
 /**
- * An ioredis client, or what looks like one: its options are read, and a connection with the same is opened.
+ * A store on a Redis server: one connection for commands, and a second one once something is subscribed. It
+ * lives, and connects again when it loses the server, until `disconnect`.
  */
-export interface RedisClientLike {
-  /** Where it connects to. */
-  readonly options: {
-    host?: string | undefined;
-    port?: number | undefined;
-    username?: string | null | undefined;
-    password?: string | null | undefined;
-    db?: number | undefined;
-    tls?: object | undefined;
-    path?: string | undefined;
+export class RedisKVStore extends Store {
+  readonly #options: RedisOptions;
+  #status: KVStatus = "connecting";
+  #session: Session | undefined;
+  #closing: Promise<void> | undefined;
+  /** How many names are subscribed. */
+  #names = 0;
+  /** When messages up to then had all been taken, in ms since the epoch. */
+  #takenAt = 0;
+
+  static {
+    defineMethods(RedisKVStore.prototype, (command) => {
+      return function (this: RedisKVStore, ...args: unknown[]) {
+        try {
+          return this.#open().run(command, args);
+        } catch (error) {
+          return Promise.reject(decode(error, command.name));
+        }
+      };
+    });
+  }
+
+  /**
+   * Takes a configuration, or an ioredis client, of which only the options are read. Throws `INVALID_ARGUMENT`
+   * for a field of a wrong type, `CONFIG` for an address or a certificate that is wrong. Opens nothing yet.
+   */
+  constructor(client: RedisClientLike | RedisConfig, prefix = "") {
+    const { options, fullPrefix } = reading("RedisKVStore", () => read(client, prefix));
+    super(fullPrefix);
+    this.#options = { ...options, ...(fullPrefix !== "" && { prefix: fullPrefix }) };
+    this.#session = this.#newSession();
+  }
+
+  /** @internal */
+  get status(): KVStatus {
+    return this.#status;
+  }
+
+  /** @internal */
+  async connect(): Promise<void> {
+    if (this.#status === "closed") {
+      this.#session = this.#newSession();
+      this.#status = "connecting";
+    }
+    await this.#open().connect();
+  }
+
+  /** @internal */
+  async disconnect(): Promise<void> {
+    const session = this.#session;
+    if (session !== undefined) {
+      this.#session = undefined;
+      this.#status = "closed";
+      this.dropCallbacks();
+      this.#names = 0;
+      this.#closing = session.close().then(() => {
+        this.emit("end");
+      });
+    }
+    await this.#closing;
+  }
+
+  /** @internal */
+  multi(): KVTransaction {
+    return new Transaction(this.prefix, (commands) => this.#runAll(commands));
+  }
+
+  /** @internal */
+  protected async register(kind: Kind, name: string): Promise<void> {
+    const session = this.#open();
+    if (this.#names === 0) this.#takenAt = Date.now();
+    this.#names += 1;
+    session.listen(true);
+    try {
+      await session.subscribe(kind === "pattern", name);
+    } catch (error) {
+      this.#leave(session);
+      throw error;
+    }
+  }
+
+  /** @internal */
+  protected async unregister(kind: Kind, name: string): Promise<void> {
+    const session = this.#open();
+    this.#leave(session);
+    await session.unsubscribe(kind === "pattern", name);
+  }
+
+  #leave(session: Session): void {
+    if (session !== this.#session) return;
+    this.#names -= 1;
+    session.listen(this.#names > 0);
+  }
+
+  #newSession(): Session {
+    const session: Session = new Session(this.#options, this.prefix, {
+      happened: (event) => {
+        if (session === this.#session) this.#happened(event);
+      },
+      heard: (messages) => {
+        if (session === this.#session) this.#heard(messages);
+      },
+    });
+    return session;
+  }
+
+  #open(): Session {
+    if (this.#session === undefined) throw closed();
+    this.#session.start();
+    return this.#session;
+  }
+
+  async #runAll(commands: readonly Ready[]): Promise<unknown[] | Refusal> {
+    const [replies, index] = await this.#open().runAll(commands);
+    return index === undefined ? (replies as unknown[]) : new Refusal(replies as Error, index);
+  }
+
+  #happened({ name, attempt = 0, delay = 0, from = 0, to = 0, code, message }: RedisEvent): void {
+    const cause = new KVError(code ?? "CONNECTION", message ?? "");
+    switch (name) {
+      case "ready":
+        this.#status = "ready";
+        this.emit("ready");
+        break;
+      case "reconnecting":
+        if (this.#status === "ready") this.#status = "reconnecting";
+        this.emit("reconnecting", { attempt, delay, cause });
+        break;
+      case "gap":
+        this.missed({ from, to, reason: "connection" });
+        break;
+      case "error":
+        this.emit("error", cause);
+    }
+  }
+
+  #heard(messages: Messages): void {
+    const from = this.#takenAt;
+    this.#takenAt = Date.now();
+    this.deliverAll(messages);
+    if (messages[0] > 0) this.missed({ from, to: this.#takenAt, reason: "overflow" });
+  }
+}
+
+function read(client: RedisClientLike | RedisConfig, prefix: string) {
+  const given = text("prefix").check(prefix, "RedisKVStore");
+  if (!isClient(client)) return { options: optionsOf(client), fullPrefix: given };
+  const { config, keyPrefix } = configOf(client);
+  return {
+    options: optionsOf(config),
+    fullPrefix: [keyPrefix, given].filter((part) => part !== "").join(":"),
   };
 }
 
-const redis = unsupported("The Redis backend");
+/** A {@link RedisKVStore}. Throws what its constructor throws. */
+export function createRedisKV(client: RedisClientLike | RedisConfig, prefix?: string): RedisKVStore {
+  return new RedisKVStore(client, prefix);
+}
 
-/** A store on a Redis server. */
-export type RedisKVStore = KVAdapter;
-/** Not built yet: throws `UNSUPPORTED`. */
-export const RedisKVStore: new (client: RedisClientLike | RedisConfig, prefix?: string) => RedisKVStore =
-  redis;
-
-/** A {@link RedisKVStore}. Not built yet: throws `UNSUPPORTED`. */
-export const createRedisKV: (client: RedisClientLike | RedisConfig, prefix?: string) => RedisKVStore = redis;
-
-/** A {@link RedisKVStore} from a configuration. Not built yet: throws `UNSUPPORTED`. */
-export const createRedisKVFromConfig: (config: RedisConfig, prefix?: string) => RedisKVStore = redis;
+/** A {@link RedisKVStore} from a configuration. Throws what its constructor throws. */
+export function createRedisKVFromConfig(config: RedisConfig, prefix?: string): RedisKVStore {
+  return new RedisKVStore(config, prefix);
+}

@@ -1,0 +1,37 @@
+//! Messages → JavaScript's values.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::raw::Value;
+use super::reply::Replies;
+use crate::backlog::Message;
+use crate::error::Result;
+
+/// How many were dropped; then pattern or null, channel, message, and so on. Messages in a row mostly have one channel, whose string is made once.
+pub fn messages<'scope>(
+    replies: &Replies<'scope, '_>,
+    messages: &VecDeque<Message>,
+    dropped: usize,
+) -> Result<Value<'scope>> {
+    let scope = replies.scope;
+    let null = scope.null()?;
+    let mut last: Option<(&Bytes, Value)> = None;
+    let triples = messages.iter().flat_map(|message| {
+        let pattern = match &message.pattern {
+            None => Ok(null),
+            Some(pattern) => scope.string(pattern),
+        };
+        let channel = match last {
+            Some((other, value)) if *other == message.channel => Ok(value),
+            _ => scope.string(&message.channel),
+        };
+        if let Ok(value) = channel {
+            last = Some((&message.channel, value));
+        }
+        [pattern, channel, scope.string(&message.payload)]
+    });
+    let dropped = scope.double(dropped as f64);
+    replies.array([dropped].into_iter().chain(triples))
+}

@@ -1,0 +1,429 @@
+//! One handle to a Redis server: what a `RedisKVStore` of TypeScript holds. Commands go out a batch at a time, and what comes back is taken
+//! a batch at a time.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use napi::bindgen_prelude::{Function, Unknown};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Status};
+use napi_derive::napi;
+use parking_lot::Mutex;
+
+use super::batch::Batch;
+use super::messages::messages;
+use super::raw::{Callable, Scope, Value, guarded};
+use super::reply::{Collect, Replies};
+use super::{from_status, to_napi};
+use crate::error::{Error, Result};
+use crate::redis::config::{Config, Options};
+use crate::redis::link::Link;
+use crate::redis::mailbox::{Answer, Event, Mail, Mailbox};
+use crate::redis::pipeline::{Limits, Role};
+use crate::redis::request::{Kind, Shape, Topic};
+use crate::redis::resp;
+use crate::redis::tls::TlsOptions;
+use crate::reply::Reply;
+
+#[napi(object)]
+pub struct RedisOptions {
+    pub url: Option<String>,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub path: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub db: Option<i64>,
+    pub use_tls: Option<bool>,
+    pub tls: Option<RedisTlsOptions>,
+    pub client_name: Option<String>,
+    pub prefix: Option<String>,
+    pub max_retries: u32,
+    /// In milliseconds, as all times are.
+    pub retry_delay: Option<u32>,
+    pub command_timeout: u32,
+    pub connect_timeout: u32,
+    pub max_queue: u32,
+}
+
+#[napi(object)]
+pub struct RedisTlsOptions {
+    pub ca: Option<String>,
+    pub cert: Option<String>,
+    pub key: Option<String>,
+    pub servername: Option<String>,
+    pub reject_unauthorized: Option<bool>,
+}
+
+/// What a listener of the store is to be told.
+#[napi(object, object_from_js = false)]
+pub struct RedisEvent {
+    #[napi(ts_type = "\"ready\" | \"reconnecting\" | \"error\" | \"gap\"")]
+    pub name: &'static str,
+    pub attempt: Option<u32>,
+    pub delay: Option<f64>,
+    pub code: Option<String>,
+    pub message: Option<String>,
+    /// In ms since the epoch.
+    pub from: Option<f64>,
+    pub to: Option<f64>,
+}
+
+/// It does not keep the process alive unless it is told to.
+type Waker = ThreadsafeFunction<(), (), (), Status, false, true>;
+
+struct Handle {
+    commands: Arc<Link>,
+    subscriptions: Arc<Link>,
+    prefix: Option<Vec<u8>>,
+    timeout: Duration,
+    mailbox: Arc<Mailbox>,
+    /// What has been taken and not yet been asked for.
+    taken: RefCell<Mail>,
+    waker: Arc<Mutex<Option<Waker>>>,
+    /// How many answers somebody waits for.
+    awaited: Cell<usize>,
+    /// Whether somebody listens to messages.
+    listening: Cell<bool>,
+    collect: Collect,
+}
+
+impl Handle {
+    /// The process stays alive while an answer or a message may come, and no longer.
+    fn keep_alive(&self, env: &Env) {
+        let mut waker = self.waker.lock();
+        let Some(waker) = waker.as_mut() else { return };
+        #[allow(deprecated, reason = "cloning and dropping does not make an idle one let the process go")]
+        // It fails only where the environment is ending.
+        let _ = if self.awaited.get() > 0 || self.listening.get() {
+            waker.refer(env)
+        } else {
+            waker.unref(env)
+        };
+    }
+
+    fn await_more(&self, env: &Env, count: usize) {
+        self.awaited.set(self.awaited.get() + count);
+        self.keep_alive(env);
+    }
+
+    fn replies<'scope>(&self, scope: Scope<'scope>) -> Replies<'scope, '_> {
+        Replies {
+            scope,
+            collect: &self.collect,
+        }
+    }
+
+    /// Calls `settle(first id, ...replies)` for answers whose ids follow one another.
+    fn settle<'scope>(
+        &self,
+        scope: Scope<'scope>,
+        settle: Value<'scope>,
+        answers: &[Answer],
+    ) -> Result<()> {
+        /// All are arguments on the stack.
+        const AT_ONCE: usize = 256;
+        let replies = self.replies(scope);
+        let mut arguments = Vec::with_capacity(answers.len().min(AT_ONCE) + 1);
+        let mut rest = answers;
+        while let Some(first) = rest.first() {
+            let follows = |(index, answer): (usize, &Answer)| answer.id == first.id.wrapping_add(index as u32);
+            let run = rest.iter().take(AT_ONCE).enumerate().take_while(|each| follows(*each)).count();
+            arguments.clear();
+            arguments.push(scope.double(f64::from(first.id))?);
+            for answer in &rest[..run] {
+                let value = value(&replies, answer).or_else(|error| scope.error(&error))?;
+                arguments.push(value);
+            }
+            scope.call(settle, &arguments)?;
+            rest = &rest[run..];
+        }
+        Ok(())
+    }
+
+    fn abandon(&self) {
+        self.waker.lock().take();
+        self.commands.abandon();
+        self.subscriptions.abandon();
+    }
+}
+
+/// The JavaScript value of an answer.
+fn value<'scope>(replies: &Replies<'scope, '_>, answer: &Answer) -> Result<Value<'scope>> {
+    let bytes = answer.outcome.as_ref().map_err(Clone::clone)?;
+    match answer.shape {
+        Shape::AsIs => replies.value(&resp::parse(bytes)?),
+        Shape::Scores => replies.value(&resp::with_scores(resp::parse(bytes)?)),
+        Shape::Transaction => replies.value(&transaction(resp::parse_all(bytes)?)?),
+    }
+}
+
+/// `[results]`; or `[error, index]` if a command was refused when it was queued, so that none was run.
+fn transaction(mut replies: Vec<Reply>) -> Result<Reply> {
+    match replies.pop() {
+        Some(Reply::Array(results)) => Ok(Reply::Array(vec![Reply::Array(results)])),
+        Some(Reply::Error(aborted)) => {
+            let refused = replies.iter().position(|reply| matches!(reply, Reply::Error(_)));
+            match refused.map(|index| (index, replies.swap_remove(index))) {
+                Some((index @ 1.., error)) => Ok(Reply::Array(vec![error, Reply::count(index - 1)])),
+                Some((_, Reply::Error(error))) => Err(error),
+                _ => Err(aborted),
+            }
+        }
+        _ => Err(Error::ours("CONNECTION", "the reply to EXEC is none")),
+    }
+}
+
+impl Callable for Handle {
+    /// Sends a batch: see `Batch::read`.
+    fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
+        let mut batch = Batch::new(self.prefix.as_deref());
+        let count = batch.read(scope, values)?;
+        self.await_more(&scope.env(), count);
+        let now = Instant::now();
+        let (requests, refused) = batch.finish(now + self.timeout);
+        self.commands.with(|pipeline| {
+            for (id, error) in refused {
+                pipeline.mail.failed(id, error);
+            }
+            pipeline.send(requests, now);
+        });
+        scope.undefined()
+    }
+}
+
+impl Drop for Handle {
+    /// A thread that was terminated, or a store that nobody holds: nothing may be left on the server.
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+#[napi]
+pub struct RedisClient {
+    handle: Rc<Handle>,
+}
+
+#[napi]
+impl RedisClient {
+    /// Opens nothing yet. `on_mail` is called when there is something to `take`.
+    #[napi(constructor)]
+    pub fn new(
+        options: RedisOptions,
+        on_mail: Function<(), ()>,
+        #[napi(ts_arg_type = "(array: unknown[] | undefined, ...items: unknown[]) => unknown[]")]
+        collect: Function<(), ()>,
+    ) -> napi::Result<Self, String> {
+        let milliseconds = |value| Duration::from_millis(u64::from(value));
+        let timeout = milliseconds(options.command_timeout);
+        let config = Config::new(Options {
+            url: options.url,
+            host: options.host,
+            port: options.port,
+            path: options.path,
+            username: options.username,
+            password: options.password,
+            db: options.db,
+            use_tls: options.use_tls,
+            tls: options.tls.map(|tls| TlsOptions {
+                ca: tls.ca,
+                cert: tls.cert,
+                key: tls.key,
+                servername: tls.servername,
+                reject_unauthorized: tls.reject_unauthorized,
+            }),
+            client_name: options.client_name,
+            retry_delay: options.retry_delay.map(milliseconds),
+            connect_timeout: milliseconds(options.connect_timeout),
+            limits: Limits {
+                timeout,
+                max_queue: options.max_queue as usize,
+                max_retries: options.max_retries,
+            },
+        });
+        let config = Arc::new(config.map_err(to_napi)?);
+        let waker = on_mail
+            .build_threadsafe_function()
+            .callee_handled::<false>()
+            .weak::<true>()
+            .build()
+            .map_err(from_status)?;
+        let waker: Arc<Mutex<Option<Waker>>> = Arc::new(Mutex::new(Some(waker)));
+        let to_wake = waker.clone();
+        let mailbox = Arc::new(Mailbox::new(move || {
+            let waker = to_wake.lock();
+            let call = |waker: &Waker| waker.call((), ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok;
+            waker.as_ref().is_some_and(call)
+        }));
+        let link = |role| Link::new(role, config.clone(), mailbox.clone()).map_err(to_napi);
+        let handle = Handle {
+            commands: link(Role::Commands)?,
+            subscriptions: link(Role::Subscriptions)?,
+            prefix: options.prefix.map(String::into_bytes),
+            timeout,
+            mailbox: mailbox.clone(),
+            taken: RefCell::default(),
+            waker,
+            awaited: Cell::new(0),
+            listening: Cell::new(false),
+            collect: collect.create_ref().map_err(from_status)?,
+        };
+        Ok(Self {
+            handle: Rc::new(handle),
+        })
+    }
+
+    /// The function that sends a batch of commands.
+    #[napi(ts_return_type = "(...batch: unknown[]) => undefined")]
+    pub fn sender<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
+        let scope = Scope::of(env);
+        Ok(scope.export(guarded(scope, || scope.function(self.handle.clone()))))
+    }
+
+    /// Has the connection opened, and opened again when it is lost, from now on.
+    #[napi]
+    pub fn start(&self) {
+        self.handle.commands.start();
+    }
+
+    /// Answers `id` once there is a connection, or when attempts enough have failed.
+    #[napi]
+    pub fn connect(&self, env: &Env, id: u32) {
+        self.handle.await_more(env, 1);
+        self.handle.commands.with(|pipeline| pipeline.connect(id));
+    }
+
+    /// Answers `id` once messages come.
+    #[napi]
+    pub fn subscribe(&self, env: &Env, id: u32, is_pattern: bool, name: String) {
+        self.handle.await_more(env, 1);
+        self.handle.subscriptions.start();
+        let topic = topic(is_pattern, name);
+        self.handle
+            .subscriptions
+            .with(|pipeline| pipeline.subscribe(id, topic, Instant::now()));
+    }
+
+    #[napi]
+    pub fn unsubscribe(&self, env: &Env, id: u32, is_pattern: bool, name: String) {
+        self.handle.await_more(env, 1);
+        let topic = topic(is_pattern, name);
+        self.handle
+            .subscriptions
+            .with(|pipeline| pipeline.unsubscribe(Some(id), &topic, Instant::now()));
+        self.handle.mailbox.forget(|message| match topic.kind {
+            Kind::Channel => message.pattern.is_none() && message.channel == topic.name,
+            Kind::Pattern => message.pattern.as_ref() == Some(&topic.name),
+        });
+    }
+
+    /// Whether messages are waited for: they keep the process alive.
+    #[napi]
+    pub fn listen(&self, env: &Env, listening: bool) {
+        self.handle.listening.set(listening);
+        self.handle.keep_alive(env);
+    }
+
+    /// Settles what was answered, with `settle(first id, ...replies)`, an Error for a failure. True if there are messages or events too.
+    #[napi]
+    pub fn take(&self, env: &Env, settle: Unknown) -> bool {
+        let handle = &self.handle;
+        let scope = Scope::of(env);
+        let mut mail = handle.mailbox.take();
+        let answers = std::mem::take(&mut mail.answers);
+        handle.awaited.set(handle.awaited.get().saturating_sub(answers.len()));
+        guarded(scope, || {
+            handle.settle(scope, scope.import(&settle), &answers)?;
+            scope.undefined()
+        });
+        handle.keep_alive(env);
+        let more = !mail.is_empty();
+        *handle.taken.borrow_mut() = mail;
+        more
+    }
+
+    /// The messages that were taken: as `takeMessages` of a memory store.
+    #[napi(ts_return_type = "(number | string | null)[]")]
+    pub fn messages<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
+        let scope = Scope::of(env);
+        let replies = self.handle.replies(scope);
+        let backlog = std::mem::take(&mut self.handle.taken.borrow_mut().backlog);
+        let (taken, dropped) = backlog.into_parts();
+        Ok(scope.export(guarded(scope, || messages(&replies, &taken, dropped))))
+    }
+
+    /// The events that were taken.
+    #[napi]
+    pub fn events(&self) -> Vec<RedisEvent> {
+        let mut taken = self.handle.taken.borrow_mut();
+        let events = std::mem::take(&mut taken.events).into_iter().map(event);
+        let gap = taken.gap.take().map(|gap| RedisEvent {
+            from: Some(since_epoch(gap.from)),
+            to: Some(since_epoch(gap.to)),
+            ..named("gap")
+        });
+        events.chain(gap).collect()
+    }
+
+    /// Closes both connections once all that was asked for is answered, and answers `id` and `subscriptions_id`.
+    #[napi]
+    pub fn close(&self, env: &Env, id: u32, subscriptions_id: u32) {
+        self.handle.await_more(env, 2);
+        self.handle.commands.close(id);
+        self.handle.subscriptions.close(subscriptions_id);
+    }
+
+    /// Lets go of everything. Nothing is answered any more.
+    #[napi]
+    pub fn abandon(&self) {
+        self.handle.abandon();
+    }
+}
+
+fn topic(is_pattern: bool, name: String) -> Topic {
+    let kind = if is_pattern { Kind::Pattern } else { Kind::Channel };
+    Topic {
+        kind,
+        name: name.into_bytes().into(),
+    }
+}
+
+fn event(event: Event) -> RedisEvent {
+    let failure = |name, error: Error| RedisEvent {
+        code: Some(error.code.to_string()),
+        message: Some(error.message.to_string()),
+        ..named(name)
+    };
+    match event {
+        Event::Ready => named("ready"),
+        Event::Failed(error) => failure("error", error),
+        Event::Reconnecting {
+            attempt,
+            delay,
+            cause,
+        } => RedisEvent {
+            attempt: Some(attempt),
+            delay: Some(delay.as_millis() as f64),
+            ..failure("reconnecting", cause)
+        },
+    }
+}
+
+fn named(name: &'static str) -> RedisEvent {
+    RedisEvent {
+        name,
+        attempt: None,
+        delay: None,
+        code: None,
+        message: None,
+        from: None,
+        to: None,
+    }
+}
+
+fn since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0.0, |elapsed| elapsed.as_millis() as f64)
+}

@@ -1,0 +1,241 @@
+//! From an address to a connection that the server has greeted.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Cmd, cmd};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+
+use super::config::{Address, Config};
+use super::pipeline::Greeted;
+use super::resp::{self, Scanner};
+use super::transport::{Socket, Transport};
+use crate::error::Error;
+use crate::reply::Reply;
+
+/// A peer that vanished without a word is noticed by the kernel even while nothing is asked of it.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Why there is no connection.
+pub struct Failure {
+    pub error: Error,
+    /// Whether trying again is of no use by itself: a password is wrong, the server is none of Redis's.
+    pub refused: bool,
+}
+
+pub async fn open(config: &Config) -> Result<(Transport, Greeted), Failure> {
+    let opened = async {
+        let mut transport = connect(config).await?;
+        let replica = greet(config, &mut transport).await?;
+        let eager = transport.eager();
+        Ok((transport, Greeted { eager, replica }))
+    };
+    let late = |_| {
+        let timeout = config.connect_timeout.as_millis();
+        Err(temporary(format!(
+            "{} did not answer within {timeout} ms",
+            config.place()
+        )))
+    };
+    tokio::time::timeout(config.connect_timeout, opened)
+        .await
+        .unwrap_or_else(late)
+}
+
+async fn connect(config: &Config) -> Result<Transport, Failure> {
+    match &config.address {
+        Address::Tcp { host, port } => {
+            let stream = connect_tcp(host, *port).await?;
+            let Some(tls) = &config.tls else {
+                return Ok(Transport::plain(Socket::Tcp(stream)));
+            };
+            tls.wrap(stream).await.map(Transport::tls).map_err(|error| Failure {
+                refused: error.kind() == io::ErrorKind::InvalidData,
+                error: Error::ours("CONNECTION", format!("TLS with {}: {error}", config.place())),
+            })
+        }
+        #[cfg(unix)]
+        Address::Unix(path) => {
+            let stream = tokio::net::UnixStream::connect(path).await;
+            let stream = stream.map_err(|error| temporary(format!("{}: {error}", path.display())))?;
+            Ok(Transport::plain(Socket::Unix(stream)))
+        }
+        #[cfg(not(unix))]
+        Address::Unix(_) => Err(Failure {
+            error: Error::ours("UNSUPPORTED", "this system has no unix sockets"),
+            refused: true,
+        }),
+    }
+}
+
+/// Tries all addresses of a host at once, and takes the one that answers first.
+async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, Failure> {
+    let addresses = lookup_host((host, port)).await;
+    let addresses = addresses.map_err(|error| temporary(format!("no address of {host} was found: {error}")))?;
+    let mut attempts = JoinSet::new();
+    for address in addresses {
+        attempts.spawn(async move { (address, TcpStream::connect(address).await) });
+    }
+    let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
+    while let Some(attempt) = attempts.join_next().await {
+        match attempt {
+            Ok((_, Ok(stream))) => return tuned(stream),
+            Ok((address, Err(error))) => failures.push((address, error)),
+            Err(error) => return Err(temporary(error.to_string())),
+        }
+    }
+    failures.sort_by_key(|(address, _)| *address);
+    let failures: Vec<_> = failures
+        .iter()
+        .map(|(address, error)| format!("{address}: {error}"))
+        .collect();
+    Err(temporary(failures.join("; ")))
+}
+
+fn tuned(stream: TcpStream) -> Result<TcpStream, Failure> {
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE);
+    let tuned = stream
+        .set_nodelay(true)
+        .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keep_alive));
+    tuned
+        .map(|()| stream)
+        .map_err(|error| temporary(error.to_string()))
+}
+
+/// Speaks RESP 3 with the server, RESP 2 with one that knows no other. Whether it said that it is a replica.
+async fn greet(config: &Config, transport: &mut Transport) -> Result<bool, Failure> {
+    let questions = greeting(config);
+    let replies = ask(config, transport, &questions).await?;
+    let hello = parse(&replies[0])?;
+    let knows_no_resp_3 = matches!(&hello, Reply::Error(error)
+        if error.code == "NOPROTO" || error.message.starts_with("ERR unknown command"));
+    if !knows_no_resp_3 {
+        check_all(&questions, &replies)?;
+        return Ok(is_replica(&hello));
+    }
+    let questions = old_greeting(config);
+    check_all(&questions, &ask(config, transport, &questions).await?)?;
+    Ok(false)
+}
+
+/// A command's name, and the command.
+type Question = (&'static str, Cmd);
+
+fn greeting(config: &Config) -> Vec<Question> {
+    let mut hello = cmd("HELLO");
+    hello.arg(3);
+    if let Some(password) = &config.password {
+        let username = config.username.as_deref().unwrap_or("default");
+        hello.arg("AUTH").arg(username).arg(password);
+    }
+    if let Some(name) = &config.client_name {
+        hello.arg("SETNAME").arg(name);
+    }
+    let mut questions = vec![("HELLO", hello)];
+    for (attribute, value) in [
+        ("LIB-NAME", env!("CARGO_PKG_NAME")),
+        ("LIB-VER", env!("CARGO_PKG_VERSION")),
+    ] {
+        questions.push(("CLIENT", cmd("CLIENT").arg("SETINFO").arg(attribute).arg(value).take()));
+    }
+    questions.extend(last_questions(config));
+    questions
+}
+
+fn old_greeting(config: &Config) -> Vec<Question> {
+    let mut questions = Vec::new();
+    if let Some(password) = &config.password {
+        questions.push(("AUTH", cmd("AUTH").arg(&config.username).arg(password).take()));
+    }
+    if let Some(name) = &config.client_name {
+        questions.push(("CLIENT", cmd("CLIENT").arg("SETNAME").arg(name).take()));
+    }
+    questions.extend(last_questions(config));
+    questions
+}
+
+fn last_questions(config: &Config) -> impl Iterator<Item = Question> {
+    let select = (config.db != 0).then(|| ("SELECT", cmd("SELECT").arg(config.db).take()));
+    // A server that is still loading answers to all the rest.
+    select.into_iter().chain([("PING", cmd("PING"))])
+}
+
+/// Asks all at once. The reply to each.
+async fn ask(
+    config: &Config,
+    transport: &mut Transport,
+    questions: &[Question],
+) -> Result<Vec<Bytes>, Failure> {
+    let lost = |error: io::Error| temporary(format!("{}: {error}", config.place()));
+    let packed: Vec<u8> = questions
+        .iter()
+        .flat_map(|(_, command)| command.get_packed_command())
+        .collect();
+    let mut left = &packed[..];
+    while !left.is_empty() {
+        let written = transport.writer.write(left).await.map_err(lost)?;
+        left = &left[written..];
+    }
+    let mut scanner = Scanner::default();
+    let mut replies = Vec::with_capacity(questions.len());
+    while replies.len() < questions.len() {
+        let end = scanner.end(&transport.buffer).map_err(|malformed| Failure {
+            error: malformed.by(&config.place()),
+            refused: true,
+        })?;
+        if let Some(end) = end {
+            replies.push(transport.buffer.split_to(end).freeze());
+        } else {
+            transport.buffer.reserve(4 << 10);
+            if transport.reader.read(&mut transport.buffer).await.map_err(lost)? == 0 {
+                return Err(temporary(format!("{} closed the connection at once", config.place())));
+            }
+        }
+    }
+    Ok(replies)
+}
+
+fn parse(reply: &Bytes) -> Result<Reply<'_>, Failure> {
+    resp::parse(reply).map_err(|error| Failure {
+        error,
+        refused: true,
+    })
+}
+
+fn check_all(questions: &[Question], replies: &[Bytes]) -> Result<(), Failure> {
+    let mut answered = questions.iter().zip(replies);
+    answered.try_for_each(|((command, _), reply)| check(command, &parse(reply)?))
+}
+
+/// Whether the connection can be used after this reply.
+fn check(command: &str, reply: &Reply) -> Result<(), Failure> {
+    let Reply::Error(error) = reply else { return Ok(()) };
+    let refused = match (command, &*error.code) {
+        ("HELLO" | "AUTH", "WRONGPASS" | "NOAUTH" | "NOPERM") | ("AUTH" | "SELECT", "ERR" | "NOPERM") => true,
+        ("HELLO" | "AUTH" | "SELECT", _) | (_, "LOADING" | "MASTERDOWN" | "BUSY") => false,
+        // Names are for CLIENT LIST only, and not every user may PING.
+        _ => return Ok(()),
+    };
+    Err(Failure {
+        error: error.clone(),
+        refused,
+    })
+}
+
+/// HELLO's reply has fields and values in turn.
+fn is_replica(hello: &Reply) -> bool {
+    let Reply::Array(items) = hello else { return false };
+    let role = |pair: &[Reply]| *pair == [Reply::bulk(b"role"), Reply::bulk(b"replica")];
+    items.chunks(2).any(role)
+}
+
+fn temporary(message: String) -> Failure {
+    Failure {
+        error: Error::ours("CONNECTION", message),
+        refused: false,
+    }
+}

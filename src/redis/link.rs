@@ -1,0 +1,92 @@
+//! A connection to the server that is opened again for as long as it is wanted: what JavaScript's thread and the I/O thread share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+use super::config::Config;
+use super::mailbox::{Mail, Mailbox};
+use super::pipeline::{Pipeline, Role};
+use super::request::Id;
+use super::{runtime, supervisor};
+use crate::error::Result;
+
+pub struct Link {
+    pub config: Arc<Config>,
+    runtime: &'static Runtime,
+    pipeline: Mutex<Pipeline>,
+    mailbox: Arc<Mailbox>,
+    /// There are bytes that the transport must write.
+    pub unsent: Notify,
+    /// It is closing, or was abandoned: the supervisor looks what there is to do.
+    pub ending: Notify,
+    abandoned: AtomicBool,
+    started: AtomicBool,
+}
+
+impl Link {
+    pub fn new(role: Role, config: Arc<Config>, mailbox: Arc<Mailbox>) -> Result<Arc<Self>> {
+        let pipeline = Pipeline::new(role, config.limits.clone(), config.place());
+        Ok(Arc::new(Self {
+            config,
+            runtime: runtime()?,
+            pipeline: Mutex::new(pipeline),
+            mailbox,
+            unsent: Notify::new(),
+            ending: Notify::new(),
+            abandoned: AtomicBool::new(false),
+            started: AtomicBool::new(false),
+        }))
+    }
+
+    /// Has the connection opened, and opened again, from now on.
+    pub fn start(self: &Arc<Self>) {
+        if !self.started.swap(true, Ordering::Relaxed) {
+            self.runtime.spawn(supervisor::supervise(self.clone()));
+        }
+    }
+
+    /// Uses the pipeline, then passes on what has come of it.
+    pub fn with<R>(&self, work: impl FnOnce(&mut Pipeline) -> R) -> R {
+        let (result, mail, unsent, done) = {
+            let mut pipeline = self.pipeline.lock();
+            let result = work(&mut pipeline);
+            let mail = (!pipeline.mail.is_empty()).then(|| std::mem::take(&mut pipeline.mail));
+            (result, mail, pipeline.has_unsent(), pipeline.is_done())
+        };
+        if unsent {
+            self.unsent.notify_one();
+        }
+        if done {
+            self.ending.notify_one();
+        }
+        if let Some(mail) = mail {
+            self.mailbox.put(mail);
+        }
+        result
+    }
+
+    /// Answers `id` once all that was asked for is answered and the connection is closed.
+    pub fn close(self: &Arc<Self>, id: Id) {
+        if self.started.load(Ordering::Relaxed) {
+            self.with(|pipeline| pipeline.close(id));
+        } else {
+            let mut mail = Mail::default();
+            mail.done(id);
+            self.mailbox.put(mail);
+        }
+    }
+
+    /// Drops the connection: nobody is left who could be answered.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+        self.ending.notify_one();
+    }
+
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,131 @@
+//! What comes back from the server, for the JavaScript thread to take.
+
+use std::mem;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::request::{Id, Shape};
+use crate::backlog::{Backlog, Message};
+use crate::error::{Error, Result};
+
+/// What came of a request.
+#[derive(Debug)]
+pub struct Answer {
+    pub id: Id,
+    pub shape: Shape,
+    /// The replies as they came in.
+    pub outcome: Result<Bytes>,
+}
+
+/// When messages may have been missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    pub from: SystemTime,
+    pub to: SystemTime,
+}
+
+#[derive(Debug)]
+pub enum Event {
+    Ready,
+    Reconnecting {
+        attempt: u32,
+        delay: Duration,
+        cause: Error,
+    },
+    /// Something that no request tells of.
+    Failed(Error),
+}
+
+/// All that has come in since the last time.
+#[derive(Default)]
+pub struct Mail {
+    pub events: Vec<Event>,
+    pub answers: Vec<Answer>,
+    pub backlog: Backlog,
+    /// To be told after the messages: whoever then reads the state again is behind none of them.
+    pub gap: Option<Gap>,
+}
+
+#[derive(Default)]
+struct State {
+    mail: Mail,
+    /// Whether a wake-up is under way: one is enough until the mail is taken.
+    woken: bool,
+}
+
+pub struct Mailbox {
+    state: Mutex<State>,
+    /// True if the JavaScript thread will take the mail.
+    wake: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Mailbox {
+    pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            state: Mutex::default(),
+            wake: Box::new(wake),
+        }
+    }
+
+    pub fn take(&self) -> Mail {
+        mem::take(&mut *self.state.lock()).mail
+    }
+
+    /// Adds to what is there, and wakes the JavaScript thread.
+    pub fn put(&self, mail: Mail) {
+        let mut state = self.state.lock();
+        state.mail.append(mail);
+        if !state.woken {
+            state.woken = (self.wake)();
+        }
+    }
+
+    /// An ended subscription's messages must not reach a later one of the same name.
+    pub fn forget(&self, ended: impl Fn(&Message) -> bool) {
+        self.state.lock().mail.backlog.forget(ended);
+    }
+}
+
+/// The reply to what has no result.
+const NOTHING: Bytes = Bytes::from_static(b"_\r\n");
+
+impl Mail {
+    pub fn answer(&mut self, id: Id, shape: Shape, outcome: Result<Bytes>) {
+        self.answers.push(Answer { id, shape, outcome });
+    }
+
+    pub fn done(&mut self, id: Id) {
+        self.answer(id, Shape::AsIs, Ok(NOTHING));
+    }
+
+    pub fn failed(&mut self, id: Id, error: Error) {
+        self.answer(id, Shape::AsIs, Err(error));
+    }
+
+    pub fn missed(&mut self, gap: Gap) {
+        let earlier = self.gap.unwrap_or(gap);
+        self.gap = Some(Gap {
+            from: gap.from.min(earlier.from),
+            to: gap.to.max(earlier.to),
+        });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.answers.is_empty() && self.backlog.is_empty() && self.gap.is_none()
+    }
+
+    fn append(&mut self, mut later: Mail) {
+        self.events.append(&mut later.events);
+        if self.answers.is_empty() {
+            self.answers = later.answers;
+        } else {
+            self.answers.append(&mut later.answers);
+        }
+        self.backlog.append(later.backlog);
+        if let Some(gap) = later.gap {
+            self.missed(gap);
+        }
+    }
+}

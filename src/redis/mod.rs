@@ -1,0 +1,41 @@
+//! The Redis backend: commands over a connection that comes back when it is lost. It knows neither Node nor the memory store.
+//!
+//! - [`link`]: a connection for as long as it is wanted; what JavaScript's thread and the I/O thread share.
+//! - [`pipeline`]: requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
+//! - [`subscriptions`]: what the subscribing connection is to hear, and the gap after a loss.
+//! - [`supervisor`]: connects, loses, connects again.
+//! - [`dial`] (with [`tls`]): opens a socket and greets the server. [`transport`]: carries the bytes of one connection.
+//! - [`resp`], [`outgoing`], [`request`], [`mailbox`]: the protocol; what is to be sent; a command on its way; what came back.
+//! - [`config`]: where the server is.
+
+pub mod config;
+mod dial;
+pub mod link;
+pub mod mailbox;
+mod outgoing;
+pub mod pipeline;
+pub mod request;
+pub mod resp;
+mod subscriptions;
+mod supervisor;
+pub mod tls;
+mod transport;
+
+use std::io;
+use std::sync::LazyLock;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::{Error, Result};
+
+/// One for the process, with one thread: a second made nothing faster.
+static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1).thread_name("covara-kv").enable_all();
+    builder.build()
+});
+
+fn runtime() -> Result<&'static Runtime> {
+    let unable = |error| Error::ours("CONNECTION", format!("no thread could be started for it: {error}"));
+    RUNTIME.as_ref().map_err(unable)
+}

@@ -1,0 +1,75 @@
+//! Bytes that wait for the socket.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// From this size on bytes are sent from where they lie; smaller ones are put together.
+const LARGE: usize = 4 << 10;
+/// How much is put together: about what a socket takes at once.
+const PIECE: usize = 64 << 10;
+
+#[derive(Default)]
+pub struct Outgoing {
+    pieces: VecDeque<Bytes>,
+    /// Comes after the pieces.
+    tail: BytesMut,
+    /// How many bytes have ever been put in.
+    total: u64,
+    /// How many of them the socket has taken.
+    taken: u64,
+}
+
+impl Outgoing {
+    pub fn push(&mut self, bytes: &Bytes) {
+        self.total += bytes.len() as u64;
+        if bytes.len() >= LARGE {
+            self.seal();
+            self.pieces.push_back(bytes.clone());
+        } else {
+            self.tail.extend_from_slice(bytes);
+            if self.tail.len() >= PIECE {
+                self.seal();
+            }
+        }
+    }
+
+    /// What is to be written next.
+    pub fn front(&mut self) -> Option<Bytes> {
+        if self.pieces.is_empty() {
+            self.seal();
+        }
+        self.pieces.front().cloned()
+    }
+
+    /// The socket took so many bytes of the front.
+    pub fn advance(&mut self, count: usize) {
+        self.taken += count as u64;
+        if let Some(front) = self.pieces.front_mut() {
+            front.advance(count);
+            if front.is_empty() {
+                self.pieces.pop_front();
+            }
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.total == self.taken
+    }
+
+    /// Where in the stream the next byte that is put in will be.
+    pub fn position(&self) -> u64 {
+        self.total
+    }
+
+    /// Whether the socket took nothing from this position on.
+    pub fn is_unsent(&self, position: u64) -> bool {
+        self.taken <= position
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push_back(self.tail.split().freeze());
+        }
+    }
+}

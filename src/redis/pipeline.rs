@@ -1,0 +1,599 @@
+//! Requests from their call to their answer, whatever becomes of the connection. Does no I/O and reads no clock: what carries the bytes
+//! tells it what happened, and takes what is to be sent.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
+
+use super::mailbox::{Event, Mail};
+use super::outgoing::Outgoing;
+use super::request::{Id, Request, Sha1, Shape, Subject, Topic};
+use super::resp::{self, Scanner};
+use super::subscriptions::{Heard, Subscriptions};
+use crate::error::Error;
+
+/// After so long without a word an idle connection is asked whether it is alive.
+const IDLE: Duration = Duration::from_secs(10);
+/// A server that owes a reply and says nothing for at least so long has frozen, however short the commands' timeout is.
+const FROZEN: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// From the call of a command to its answer.
+    pub timeout: Duration,
+    /// How many requests may wait for a connection.
+    pub max_queue: usize,
+    /// How many failed attempts to connect a waiting request outlives.
+    pub max_retries: u32,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Commands,
+    Subscriptions,
+}
+
+/// Writes to the socket without waiting, from whichever thread calls it.
+pub trait Eager: Send + Sync {
+    /// How many bytes the socket took; 0 if it takes none now.
+    fn try_write(&self, bytes: &[u8]) -> usize;
+}
+
+/// A connection that the server has greeted.
+pub struct Greeted {
+    /// None where bytes cannot go straight to the socket.
+    pub eager: Option<Arc<dyn Eager>>,
+    /// Whether the server said that it is a replica.
+    pub replica: bool,
+}
+
+pub struct Pipeline {
+    role: Role,
+    limits: Limits,
+    /// Where the server is, as errors name it.
+    place: String,
+    /// Requests that wait for a connection, in the order of their calls.
+    waiting: VecDeque<Request>,
+    /// Those who wait for nothing but a connection, and how many attempts they have seen fail.
+    connecting: Vec<(Id, u32)>,
+    connection: Option<Connection>,
+    subscriptions: Subscriptions,
+    /// Why there is no connection.
+    cause: Option<Error>,
+    /// Who is to be told that nothing is left.
+    closing: Option<Id>,
+    /// What has come of it all, for whoever called to take away.
+    pub mail: Mail,
+}
+
+struct Connection {
+    outgoing: Outgoing,
+    /// In the order in which the server answers.
+    sent: VecDeque<Sent>,
+    /// How many at the front of `sent` need not be looked at for their deadlines again.
+    looked_at: usize,
+    scanner: Scanner,
+    /// How many replies to the front of `sent` are complete, and how long they are.
+    complete: (usize, usize),
+    /// The scripts that the server has been sent.
+    scripts: HashSet<Sha1, RandomState>,
+    /// When the server was last heard, or began to owe a reply.
+    heard: Instant,
+    eager: Option<Arc<dyn Eager>>,
+    /// The transport is writing what came first: nobody else may write until all is taken.
+    writing: bool,
+    replica: bool,
+    /// The server is no longer what it was: no more is sent, and the connection ends once all is answered.
+    retiring: bool,
+}
+
+struct Sent {
+    request: Request,
+    /// Where in the stream it begins.
+    position: u64,
+    /// It has missed its deadline: its reply is nobody's.
+    late: bool,
+}
+
+impl Sent {
+    /// Whether somebody waits for its answer.
+    fn is_awaited(&self) -> bool {
+        self.request.id.is_some() && !self.late
+    }
+}
+
+impl Pipeline {
+    pub fn new(role: Role, limits: Limits, place: String) -> Self {
+        Self {
+            role,
+            limits,
+            place,
+            waiting: VecDeque::new(),
+            connecting: Vec::new(),
+            connection: None,
+            subscriptions: Subscriptions::default(),
+            cause: None,
+            closing: None,
+            mail: Mail::default(),
+        }
+    }
+
+    /// Sends requests, or has them wait for a connection.
+    pub fn send(&mut self, requests: impl IntoIterator<Item = Request>, now: Instant) {
+        for request in requests {
+            match &mut self.connection {
+                Some(connection) if !connection.retiring => connection.push(request, now),
+                _ if self.waiting.len() < self.limits.max_queue => self.waiting.push_back(request),
+                _ => {
+                    let message = format!(
+                        "There is no connection to {}, and {} commands wait for one already (maxQueue)",
+                        self.place, self.limits.max_queue
+                    );
+                    self.fail(&request, Error::ours("QUEUE_FULL", message));
+                }
+            }
+        }
+        if let Some(connection) = &mut self.connection {
+            connection.write();
+        }
+    }
+
+    /// Answered once there is a connection, or when there will be none.
+    pub fn connect(&mut self, id: Id) {
+        match &self.connection {
+            Some(_) => self.mail.done(id),
+            None => self.connecting.push((id, 0)),
+        }
+    }
+
+    pub fn subscribe(&mut self, id: Id, topic: Topic, now: Instant) {
+        self.subscriptions.want(topic.clone());
+        let request = self.subscription(Some(id), topic, now);
+        self.send([request], now);
+    }
+
+    pub fn unsubscribe(&mut self, id: Option<Id>, topic: &Topic, now: Instant) {
+        self.subscriptions.remove(topic);
+        let request = Request {
+            subject: Subject::Unsubscription,
+            ..self.request(id, &[topic.kind.unsubscribe(), &topic.name], now)
+        };
+        let subscribes = |request: &Request| {
+            matches!(&request.subject, Subject::Subscription(other) if **other == *topic)
+        };
+        if self.connection.is_none() && !self.waiting.iter().any(subscribes) {
+            self.settle(&request);
+        } else {
+            self.send([request], now);
+        }
+    }
+
+    /// Nothing more will be asked for; `id` is answered once all is answered.
+    pub fn close(&mut self, id: Id) {
+        self.closing = Some(id);
+    }
+
+    /// Whether it is closing, and nobody waits for an answer.
+    pub fn is_done(&self) -> bool {
+        self.closing.is_some()
+            && self.waiting.is_empty()
+            && self
+                .connection
+                .as_ref()
+                .is_none_or(|connection| !connection.sent.iter().any(Sent::is_awaited))
+    }
+
+    pub fn connected(&mut self, greeted: Greeted, now: Instant) {
+        self.connection = Some(Connection {
+            outgoing: Outgoing::default(),
+            sent: VecDeque::new(),
+            looked_at: 0,
+            scanner: Scanner::default(),
+            complete: (0, 0),
+            scripts: HashSet::default(),
+            heard: now,
+            eager: greeted.eager,
+            writing: false,
+            replica: greeted.replica,
+            retiring: false,
+        });
+        self.cause = None;
+        if self.role == Role::Commands {
+            self.mail.events.push(Event::Ready);
+        }
+        for (id, _) in mem::take(&mut self.connecting) {
+            self.connect(id);
+        }
+        let restore: Vec<_> = self
+            .subscriptions
+            .to_restore()
+            .into_iter()
+            .map(|topic| self.subscription(None, topic, now))
+            .collect();
+        let waiting = mem::take(&mut self.waiting);
+        self.send(restore.into_iter().chain(waiting), now);
+    }
+
+    /// An attempt to connect failed; there will be another, but who has waited long enough is told. If the server `refused`, with an
+    /// answer that will not change by itself, all are.
+    pub fn not_connected(&mut self, cause: &Error, refused: bool) {
+        let max_retries = self.limits.max_retries;
+        for (id, mut failures) in mem::take(&mut self.connecting) {
+            failures += 1;
+            if refused || failures >= max_retries.max(1) {
+                self.mail
+                    .failed(id, self.no_connection(cause, refused, failures));
+            } else {
+                self.connecting.push((id, failures));
+            }
+        }
+        for mut request in mem::take(&mut self.waiting) {
+            request.attempts += 1;
+            if refused || request.attempts > max_retries {
+                let error = self.no_connection(cause, refused, request.attempts);
+                self.fail(&request, error);
+            } else {
+                self.waiting.push_back(request);
+            }
+        }
+        self.cause = Some(cause.clone());
+    }
+
+    fn no_connection(&self, cause: &Error, refused: bool, attempts: u32) -> Error {
+        if refused {
+            return cause.clone();
+        }
+        let attempts = if attempts == 1 {
+            "1 attempt".to_owned()
+        } else {
+            format!("{attempts} attempts")
+        };
+        let message = format!("No connection to {} after {attempts}: {}", self.place, cause.message);
+        Error::ours("CONNECTION", message)
+    }
+
+    /// The connection is gone. What was not sent, or may be sent again, waits for the next one.
+    pub fn lost(&mut self, cause: Error, now: Instant) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        let silent = now.saturating_duration_since(connection.heard);
+        self.subscriptions.lost(SystemTime::now() - silent);
+        let mut again = VecDeque::new();
+        for Sent {
+            request, position, ..
+        } in connection.sent.into_iter().filter(Sent::is_awaited)
+        {
+            if matches!(request.subject, Subject::Unsubscription) {
+                self.settle(&request);
+            } else if request.repeatable || connection.outgoing.is_unsent(position) {
+                again.push_back(request);
+            } else {
+                let message = format!(
+                    "The connection to {} was lost before the reply came, so that the command may have been run or not: {}",
+                    self.place, cause.message
+                );
+                self.fail(&request, Error::ours("CONNECTION", message));
+            }
+        }
+        again.append(&mut self.waiting);
+        self.waiting = again;
+        self.cause = Some(cause);
+    }
+
+    pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {
+        if self.role == Role::Commands {
+            self.mail.events.push(Event::Reconnecting {
+                attempt,
+                delay,
+                cause,
+            });
+        }
+    }
+
+    /// There will be no connection any more. Where it has closed as it should, nobody but who closed it waits to be told.
+    pub fn end(&mut self) {
+        let error = Error::ours("CLOSED", "The connection was closed before there was an answer");
+        let sent = self.connection.take().map(|connection| connection.sent);
+        let sent = sent.into_iter().flatten().filter(Sent::is_awaited);
+        let sent = sent.map(|sent| sent.request);
+        for request in sent.chain(mem::take(&mut self.waiting)) {
+            self.fail(&request, error.clone());
+        }
+        for (id, _) in mem::take(&mut self.connecting) {
+            self.mail.failed(id, error.clone());
+        }
+        if let Some(id) = self.closing.take() {
+            self.mail.done(id);
+        }
+    }
+
+    /// Takes complete replies off the front of what came in. An error ends the connection.
+    pub fn received(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<(), Error> {
+        loop {
+            let Some(connection) = &mut self.connection else {
+                return Ok(());
+            };
+            connection.heard = now;
+            let (replies, length) = connection.complete;
+            let Some(end) = connection.scanner.end(&buffer[length..]).map_err(|malformed| malformed.by(&self.place))? else {
+                let missing = connection.scanner.missing(&buffer[length..]);
+                reserve(buffer, missing);
+                break;
+            };
+            // A push is no reply to anything.
+            let is_reply = buffer[length] != b'>';
+            connection.complete = (replies + usize::from(is_reply), length + end);
+            let all = match (self.role, connection.sent.front()) {
+                (Role::Subscriptions, _) => true,
+                (Role::Commands, Some(front)) => connection.complete.0 == front.request.replies,
+                (Role::Commands, None) if is_reply => {
+                    let message = format!("{} sent a reply to no command", self.place);
+                    return Err(Error::ours("CONNECTION", message));
+                }
+                (Role::Commands, None) => true,
+            };
+            if !all {
+                continue;
+            }
+            let (_, length) = mem::take(&mut connection.complete);
+            let frame = buffer.split_to(length).freeze();
+            match self.role {
+                Role::Commands if is_reply => self.replied(frame, now),
+                Role::Commands => {}
+                Role::Subscriptions => self.hear(&frame, now),
+            }
+        }
+        match &self.connection {
+            Some(connection) if connection.retiring && connection.sent.is_empty() => {
+                Err(Error::ours("CONNECTION", "the server has become a replica"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The reply to the request that was sent first.
+    fn replied(&mut self, frame: Bytes, now: Instant) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let Some(Sent { request, late, .. }) = connection.pop() else {
+            return;
+        };
+        let failed_in_multi = || memchr::memmem::find(&frame, b"\r\n-READONLY ").is_some();
+        let readonly = resp::is_error(&frame, "READONLY ")
+            || (request.shape == Shape::Transaction && failed_in_multi());
+        connection.retiring |= readonly && !connection.replica;
+        let Some(id) = request.id.filter(|_| !late) else {
+            return;
+        };
+        if let Subject::Script(script) = &request.subject
+            && resp::is_error(&frame, "NOSCRIPT No matching script")
+            && connection.scripts.remove(&script.sha1)
+        {
+            // It has not run: SCRIPT FLUSH, or a server that forgets the oldest.
+            self.send([request], now);
+            return;
+        }
+        self.mail.answer(id, request.shape, Ok(frame));
+    }
+
+    fn hear(&mut self, frame: &Bytes, now: Instant) {
+        let Heard::Answer(outcome) = self.subscriptions.hear(frame, &mut self.mail) else {
+            return;
+        };
+        let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(Connection::pop) else {
+            return;
+        };
+        let subscribed = match &request.subject {
+            Subject::Subscription(topic) => Some(topic),
+            _ => None,
+        };
+        let restores = subscribed.is_some() && request.id.is_none();
+        match outcome {
+            // What was asked for and not awaited is taken back.
+            Ok(()) if late => {
+                if let Some(topic) = subscribed {
+                    self.unsubscribe(None, topic, now);
+                }
+            }
+            Ok(()) => self.settle(&request),
+            Err(error) => {
+                if restores {
+                    self.mail.events.push(Event::Failed(error.clone()));
+                }
+                if !late {
+                    self.fail(&request, error);
+                }
+            }
+        }
+        if restores {
+            self.subscriptions.restored(&mut self.mail);
+        }
+    }
+
+    /// Fails what is past its deadline, and looks after the connection. Gives when to be called next: never later than the timeout
+    /// from now, so that no request that is made in the meantime is missed; or why the connection must end.
+    pub fn tick(&mut self, now: Instant) -> Result<Instant, Error> {
+        self.expire(now);
+        let Limits { timeout, .. } = self.limits;
+        let mut next = now + timeout;
+        if let Some(connection) = &mut self.connection {
+            let silent = now.saturating_duration_since(connection.heard);
+            let owed = !connection.sent.is_empty();
+            let patience = if owed { timeout.max(FROZEN) } else { IDLE };
+            if silent < patience {
+                next = next.min(connection.heard + patience);
+            } else if owed {
+                let silent = silent.as_millis();
+                let message = format!("{} has not answered anything for {silent} ms", self.place);
+                return Err(Error::ours("CONNECTION", message));
+            } else {
+                let ping = self.request(None, &[b"PING"], now);
+                self.send([ping], now);
+            }
+        }
+        let sent = self.connection.as_ref().and_then(|connection| {
+            let next = connection.sent.get(connection.looked_at)?;
+            Some(next.request.deadline)
+        });
+        let waiting = self.waiting.front().map(|request| request.deadline);
+        Ok([sent, waiting].into_iter().flatten().fold(next, Instant::min))
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let milliseconds = self.limits.timeout.as_millis();
+        while let Some(connection) = &mut self.connection
+            && let Some(sent) = connection.sent.get_mut(connection.looked_at)
+            && (sent.request.deadline <= now || !sent.is_awaited())
+        {
+            connection.looked_at += 1;
+            if !sent.is_awaited() {
+                continue;
+            }
+            sent.late = true;
+            let request = sent.request.clone();
+            let doubt = if request.repeatable {
+                ""
+            } else {
+                ": the command may have been run or not"
+            };
+            let message = format!("{} did not reply within {milliseconds} ms{doubt}", self.place);
+            self.fail(&request, Error::ours("TIMEOUT", message));
+        }
+        while self
+            .waiting
+            .front()
+            .is_some_and(|request| request.deadline <= now)
+        {
+            let Some(request) = self.waiting.pop_front() else { return };
+            let cause = self
+                .cause
+                .as_ref()
+                .map(|cause| format!(": {}", cause.message))
+                .unwrap_or_default();
+            let message = format!(
+                "No connection to {} within {milliseconds} ms, so that the command was not sent{cause}",
+                self.place
+            );
+            self.fail(&request, Error::ours("TIMEOUT", message));
+        }
+    }
+
+    /// Whether bytes are left that the transport must write, and does not yet.
+    pub fn has_unsent(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| !connection.writing && !connection.outgoing.is_empty())
+    }
+
+    /// The bytes that the transport is to write next.
+    pub fn unsent(&mut self) -> Option<Bytes> {
+        let connection = self.connection.as_mut()?;
+        let front = connection.outgoing.front();
+        connection.writing = front.is_some();
+        front
+    }
+
+    /// The transport wrote so many of them.
+    pub fn taken(&mut self, count: usize, now: Instant) {
+        if let Some(connection) = &mut self.connection {
+            connection.outgoing.advance(count);
+            // A server that reads is alive.
+            connection.heard = now;
+        }
+    }
+
+    /// Tells whoever asked for something of no result that it is done.
+    fn settle(&mut self, request: &Request) {
+        if let Some(id) = request.id {
+            self.mail.done(id);
+        }
+    }
+
+    fn fail(&mut self, request: &Request, error: Error) {
+        if let Subject::Subscription(topic) = &request.subject {
+            self.subscriptions.remove(topic);
+        }
+        if let Some(id) = request.id {
+            self.mail.failed(id, error);
+        }
+    }
+
+    fn request(&self, id: Option<Id>, words: &[&[u8]], now: Instant) -> Request {
+        Request {
+            id,
+            bytes: resp::command(words).into(),
+            replies: 1,
+            repeatable: true,
+            shape: Shape::AsIs,
+            subject: Subject::Command,
+            deadline: now + self.limits.timeout,
+            attempts: 0,
+        }
+    }
+
+    fn subscription(&self, id: Option<Id>, topic: Topic, now: Instant) -> Request {
+        let request = self.request(id, &[topic.kind.subscribe(), &topic.name], now);
+        Request {
+            subject: Subject::Subscription(Box::new(topic)),
+            ..request
+        }
+    }
+}
+
+impl Connection {
+    fn push(&mut self, request: Request, now: Instant) {
+        if self.sent.is_empty() {
+            self.heard = now;
+        }
+        let position = self.outgoing.position();
+        match &request.subject {
+            Subject::Script(script) if !self.scripts.insert(script.sha1) => {
+                self.outgoing.push(&script.head);
+                self.outgoing.push(&request.bytes.slice(script.tail..));
+            }
+            _ => self.outgoing.push(&request.bytes),
+        }
+        self.sent.push_back(Sent {
+            request,
+            position,
+            late: false,
+        });
+    }
+
+    /// The request that was sent first.
+    fn pop(&mut self) -> Option<Sent> {
+        self.looked_at = self.looked_at.saturating_sub(1);
+        self.sent.pop_front()
+    }
+
+    /// Gives the socket what it takes without waiting.
+    fn write(&mut self) {
+        let Some(eager) = self.eager.as_ref().filter(|_| !self.writing) else {
+            return;
+        };
+        while let Some(bytes) = self.outgoing.front() {
+            let taken = eager.try_write(&bytes);
+            self.outgoing.advance(taken);
+            if taken < bytes.len() {
+                break;
+            }
+        }
+    }
+}
+
+/// Room for what is missing, but not at once for all that a server merely announces.
+fn reserve(buffer: &mut BytesMut, missing: usize) {
+    const AT_LEAST: usize = 4 << 10;
+    const NEW: usize = 64 << 10;
+    const AT_MOST: usize = 16 << 20;
+    if buffer.capacity() - buffer.len() < missing.clamp(AT_LEAST, AT_MOST) {
+        buffer.reserve(missing.clamp(NEW, AT_MOST));
+    }
+}

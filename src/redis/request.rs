@@ -1,0 +1,84 @@
+//! A command on its way to the server.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+/// Names a request to whoever made it.
+pub type Id = u32;
+
+pub type Sha1 = [u8; 20];
+
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// None for what a connection asks on its own account: nobody waits for it.
+    pub id: Option<Id>,
+    /// As it is to be sent. For a script: with EVAL and its text.
+    pub bytes: Bytes,
+    /// How many replies the server gives to it.
+    pub replies: usize,
+    /// Whether it may be sent again when its reply was lost: never true of what changes something.
+    pub repeatable: bool,
+    pub shape: Shape,
+    pub subject: Subject,
+    pub deadline: Instant,
+    /// How many attempts to connect have failed while it waited.
+    pub attempts: u32,
+}
+
+/// What becomes of a reply before JavaScript sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    AsIs,
+    /// Members with their scores.
+    Scores,
+    /// MULTI, its commands, EXEC: one reply each.
+    Transaction,
+}
+
+/// What a request is about, where that matters on its way. Boxed, as it does for few.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    Command,
+    Script(Box<Script>),
+    Subscription(Box<Topic>),
+    Unsubscription,
+}
+
+/// How a script is named to a server that has it.
+#[derive(Debug, Clone)]
+pub struct Script {
+    pub sha1: Sha1,
+    /// The request with EVALSHA, up to what follows the script's text.
+    pub head: Bytes,
+    /// Where in the request's bytes that begins.
+    pub tail: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Topic {
+    pub kind: Kind,
+    pub name: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Channel,
+    Pattern,
+}
+
+impl Kind {
+    pub fn subscribe(self) -> &'static [u8] {
+        match self {
+            Kind::Channel => b"SUBSCRIBE",
+            Kind::Pattern => b"PSUBSCRIBE",
+        }
+    }
+
+    pub fn unsubscribe(self) -> &'static [u8] {
+        match self {
+            Kind::Channel => b"UNSUBSCRIBE",
+            Kind::Pattern => b"PUNSUBSCRIBE",
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Opens a connection, carries it, and opens the next one when it is lost, for as long as it is wanted.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, sleep_until};
+
+use super::dial::{self, Failure};
+use super::link::Link;
+use crate::error::Error;
+
+/// The wait before the first attempt to connect again; it doubles with each that fails.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const LONGEST_DELAY: Duration = Duration::from_secs(2);
+/// A connection that held for less counts as an attempt that failed, as far as waiting goes.
+const HELD: Duration = Duration::from_secs(1);
+
+pub async fn supervise(link: Arc<Link>) {
+    // Whatever ends this, a defect of ours too: nobody is left waiting.
+    let _guard = Ended(&link);
+    let mut attempt = 0;
+    while let Some(cause) = connect(&link, &mut attempt).await {
+        attempt += 1;
+        let delay = link.config.retry_delay.unwrap_or_else(|| backoff(attempt));
+        link.with(|pipeline| pipeline.reconnecting(attempt, delay, cause));
+        if while_wanted(&link, sleep(delay)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// One connection, or an attempt at it. Why there is none any more; nothing if none is wanted.
+async fn connect(link: &Link, attempt: &mut u32) -> Option<Error> {
+    let opened = while_wanted(link, dial::open(&link.config)).await?;
+    let (mut transport, greeted) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(Failure { error, refused })) => {
+            link.with(|pipeline| pipeline.not_connected(&error, refused));
+            return Some(error);
+        }
+        Err(error) => return Some(error),
+    };
+    let since = Instant::now();
+    link.with(|pipeline| pipeline.connected(greeted, since));
+    let Some(Ok(cause) | Err(cause)) = while_wanted(link, transport.carry(link)).await else {
+        if !link.is_abandoned() {
+            transport.close().await;
+        }
+        return None;
+    };
+    link.with(|pipeline| pipeline.lost(cause.clone(), Instant::now()));
+    if since.elapsed() >= HELD {
+        *attempt = 0;
+    }
+    Some(cause)
+}
+
+/// Does what is to be done while deadlines are kept: an error if the server misses too many. Nothing if the link is not wanted any more.
+async fn while_wanted<T>(link: &Link, work: impl Future<Output = T>) -> Option<Result<T, Error>> {
+    let unwanted = async {
+        while !link.is_abandoned() && !link.with(|pipeline| pipeline.is_done()) {
+            link.ending.notified().await;
+        }
+    };
+    tokio::select! {
+        result = work => Some(Ok(result)),
+        () = unwanted => None,
+        frozen = keep_deadlines(link) => Some(Err(frozen)),
+    }
+}
+
+/// Returns once the connection must be given up.
+async fn keep_deadlines(link: &Link) -> Error {
+    loop {
+        match link.with(|pipeline| pipeline.tick(Instant::now())) {
+            Ok(next) => sleep_until(next.into()).await,
+            Err(cause) => return cause,
+        }
+    }
+}
+
+/// With jitter: clients that lost the same server do not come back all at once.
+fn backoff(attempt: u32) -> Duration {
+    let longest = FIRST_DELAY
+        .saturating_mul(1 << attempt.saturating_sub(1).min(16))
+        .min(LONGEST_DELAY);
+    longest.mul_f64(0.5 + jitter() / 2.0)
+}
+
+/// From 0 to 1. The hasher's keys are random; no more is asked of it.
+fn jitter() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(Instant::now()) as f64 / u64::MAX as f64
+}
+
+struct Ended<'a>(&'a Link);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.with(|pipeline| pipeline.end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_from_50_ms_to_2_s() {
+        for attempt in 1..100 {
+            let delay = backoff(attempt).as_millis();
+            let longest = 50_u128.saturating_mul(1 << (attempt - 1).min(16)).min(2_000);
+            assert!((longest / 2..=longest).contains(&delay), "{attempt}: {delay}");
+        }
+    }
+}

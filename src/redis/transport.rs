@@ -1,0 +1,203 @@
+//! What carries the bytes of one connection: a socket on tokio's thread, to which JavaScript's thread may write too.
+//!
+//! Everything else (requests, deadlines, connecting again) neither knows nor asks how bytes travel: another transport gives the
+//! pipeline what it received, writes what is unsent, and offers an `Eager` if it can.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio_rustls::client::TlsStream;
+
+use super::link::Link;
+use super::pipeline::Eager;
+use crate::error::Error;
+
+/// How long a server may take to see that we are leaving.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+pub struct Transport {
+    pub reader: Reader,
+    pub writer: Writer,
+    /// What was read and belongs to replies that are not complete.
+    pub buffer: BytesMut,
+}
+
+pub enum Reader {
+    Plain(Arc<Socket>),
+    Tls(ReadHalf<TlsStream<TcpStream>>),
+}
+
+pub enum Writer {
+    Plain(Arc<Socket>),
+    Tls(WriteHalf<TlsStream<TcpStream>>),
+}
+
+pub enum Socket {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Transport {
+    pub fn plain(socket: Socket) -> Self {
+        let socket = Arc::new(socket);
+        Self {
+            reader: Reader::Plain(socket.clone()),
+            writer: Writer::Plain(socket),
+            buffer: BytesMut::with_capacity(64 << 10),
+        }
+    }
+
+    pub fn tls(stream: TlsStream<TcpStream>) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        Self {
+            reader: Reader::Tls(reader),
+            writer: Writer::Tls(writer),
+            buffer: BytesMut::with_capacity(64 << 10),
+        }
+    }
+
+    /// How other threads may write; TLS has one place where bytes are encrypted.
+    pub fn eager(&self) -> Option<Arc<dyn Eager>> {
+        match &self.writer {
+            Writer::Plain(socket) => Some(socket.clone()),
+            Writer::Tls(_) => None,
+        }
+    }
+
+    /// Carries bytes until the connection ends, and gives the reason; it never ends by itself.
+    pub async fn carry(&mut self, link: &Link) -> Error {
+        let Self {
+            reader,
+            writer,
+            buffer,
+        } = self;
+        let reading = async {
+            loop {
+                // First what came in with the greeting.
+                link.with(|pipeline| pipeline.received(buffer, Instant::now()))?;
+                if reader.read(buffer).await.map_err(|error| lost(&error))? == 0 {
+                    return Err(Error::ours("CONNECTION", "the server closed it"));
+                }
+            }
+        };
+        let writing = async {
+            loop {
+                let Some(bytes) = link.with(|pipeline| pipeline.unsent()) else {
+                    link.unsent.notified().await;
+                    continue;
+                };
+                let written = writer.write(&bytes).await.map_err(|error| lost(&error))?;
+                link.with(|pipeline| pipeline.taken(written, Instant::now()));
+            }
+        };
+        let ended: Result<std::convert::Infallible, Error> = tokio::select! {
+            ended = reading => ended,
+            ended = writing => ended,
+        };
+        match ended {
+            Err(error) => error,
+        }
+    }
+
+    /// Says farewell and waits until the server has closed too: then it has forgotten the connection and its subscriptions.
+    pub async fn close(mut self) {
+        let farewell = async {
+            self.writer.shutdown().await?;
+            while self.reader.read(&mut self.buffer).await? > 0 {
+                self.buffer.clear();
+            }
+            io::Result::Ok(())
+        };
+        // A server that does not answer is left all the same.
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    }
+}
+
+fn lost(error: &io::Error) -> Error {
+    Error::ours("CONNECTION", error.to_string())
+}
+
+impl Reader {
+    pub async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let socket = match self {
+            Reader::Tls(stream) => return stream.read_buf(buffer).await,
+            Reader::Plain(socket) => socket,
+        };
+        loop {
+            let read = match &**socket {
+                Socket::Tcp(stream) => {
+                    stream.readable().await?;
+                    stream.try_read_buf(buffer)
+                }
+                #[cfg(unix)]
+                Socket::Unix(stream) => {
+                    stream.readable().await?;
+                    stream.try_read_buf(buffer)
+                }
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+        }
+    }
+}
+
+impl Writer {
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let socket = match self {
+            Writer::Tls(stream) => {
+                let written = stream.write(bytes).await?;
+                stream.flush().await?;
+                return Ok(written);
+            }
+            Writer::Plain(socket) => socket,
+        };
+        loop {
+            match &**socket {
+                Socket::Tcp(stream) => stream.writable().await?,
+                #[cfg(unix)]
+                Socket::Unix(stream) => stream.writable().await?,
+            }
+            match socket.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return written,
+            }
+        }
+    }
+
+    async fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Writer::Tls(stream) => stream.shutdown().await,
+            Writer::Plain(socket) => match &**socket {
+                Socket::Tcp(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+                #[cfg(unix)]
+                Socket::Unix(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            },
+        }
+    }
+}
+
+impl Socket {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.try_write(bytes),
+            #[cfg(unix)]
+            Socket::Unix(stream) => stream.try_write(bytes),
+        }
+    }
+}
+
+impl Eager for Socket {
+    fn try_write(&self, bytes: &[u8]) -> usize {
+        // What goes wrong, the transport meets as well.
+        self.write(bytes).unwrap_or(0)
+    }
+}

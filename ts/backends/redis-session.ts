@@ -1,0 +1,210 @@
+import { argvOf, type Command, isPlain } from "../commands.js";
+import { decode } from "../errors.js";
+import {
+  commandIndex,
+  type Messages,
+  type NativeRedisClient,
+  RedisClient,
+  type RedisEvent,
+  type RedisOptions,
+  type Reply,
+} from "../native.js";
+import type { Ready } from "../transaction.js";
+import { collect } from "./collect.js";
+import { Ring } from "./ring.js";
+
+/** A batch of more values than this is sent before the tick ends: they are arguments on the stack. */
+const MOST_VALUES = 1_000;
+/** A batch of more text than this is sent before the tick ends, so that the server can start on it. */
+const MOST_TEXT = 64 * 1024;
+
+/** What a session tells its store. */
+export interface Listener {
+  /** Something happened to the connection. */
+  happened(event: RedisEvent): void;
+  /** Messages came in. */
+  heard(messages: Messages): void;
+}
+
+/** Somebody who waits for an answer. */
+interface Waiting {
+  /** Absent for what is no command. */
+  readonly command: Command | undefined;
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** The number of each command in the native table. */
+const indexes = new Map<Command, number>();
+
+function indexOf(command: Command): number {
+  let index = indexes.get(command);
+  if (index === undefined) {
+    index = commandIndex(command.name);
+    indexes.set(command, index);
+  }
+  return index;
+}
+
+/** Not a closure, which would be made anew for each batch. */
+let flush: (session: Session) => void;
+
+/**
+ * A store from its connecting to its disconnecting: what is called in one tick leaves as one batch, and each
+ * Promise gets its answer.
+ */
+export class Session {
+  readonly #prefix: string;
+  readonly #listener: Listener;
+  readonly #native: NativeRedisClient;
+  readonly #send: (first: number, ...entries: unknown[]) => void;
+  readonly #waiting = new Ring<Waiting>();
+  /** Entries as src/addon/batch.rs reads them. Their ids follow one another. */
+  #batch: unknown[] = [];
+  /** The id of the batch's first entry. */
+  #first = 0;
+  #text = 0;
+  #started = false;
+
+  /** Opens nothing yet. Throws `CONFIG` for an address or a certificate that is wrong. */
+  constructor(options: RedisOptions, prefix: string, listener: Listener) {
+    this.#prefix = prefix;
+    this.#listener = listener;
+    try {
+      this.#native = new RedisClient(options, () => this.#take(), collect);
+      this.#send = this.#native.sender();
+    } catch (error) {
+      throw decode(error);
+    }
+  }
+
+  /** Connects from now on, and again when the connection is lost. */
+  start(): void {
+    if (this.#started) return;
+    this.#started = true;
+    this.#native.start();
+  }
+
+  /** Resolves once there is a connection. */
+  connect(): Promise<unknown> {
+    return this.#ask((id) => this.#native.connect(id));
+  }
+
+  /** Resolves to the result of a command. Throws INVALID_ARGUMENT. */
+  run(command: Command, args: readonly unknown[]): Promise<unknown> {
+    const argv = isPlain(command, args) ? args : argvOf(command, args, this.#prefix);
+    if (argv === undefined) return Promise.resolve(command.none?.());
+    return new Promise((resolve, reject) => {
+      this.#begin({ command, resolve, reject });
+      const batch = this.#batch;
+      if (argv.length <= MOST_VALUES) {
+        batch.push(argv.length, indexOf(command));
+        for (let i = 0; i < argv.length; i++) batch.push(argv[i]);
+      } else {
+        batch.push([indexOf(command), ...argv]);
+      }
+      this.#end(argv);
+    });
+  }
+
+  /**
+   * Runs commands with nothing in between. Resolves to `[replies]`, or to `[error, index]` for a command that was
+   * refused, so that none was run.
+   */
+  runAll(commands: readonly Ready[]): Promise<[replies: unknown[]] | [refusal: Error, index: number]> {
+    return new Promise((resolve, reject) => {
+      this.#begin({ command: undefined, resolve: resolve as Waiting["resolve"], reject });
+      this.#batch.push(commands.map(({ command, argv }) => [indexOf(command), ...argv]));
+      for (const { argv } of commands) this.#end(argv);
+    });
+  }
+
+  /** Resolves once messages come. */
+  subscribe(isPattern: boolean, name: string): Promise<unknown> {
+    return this.#ask((id) => this.#native.subscribe(id, isPattern, name));
+  }
+
+  unsubscribe(isPattern: boolean, name: string): Promise<unknown> {
+    return this.#ask((id) => this.#native.unsubscribe(id, isPattern, name));
+  }
+
+  /** Whether messages are waited for: they keep the process alive. */
+  listen(listening: boolean): void {
+    this.#native.listen(listening);
+  }
+
+  /** Resolves once everything has been answered and the connections are closed. */
+  async close(): Promise<void> {
+    let closing: Promise<unknown> | undefined;
+    const commands = this.#ask((first) => {
+      closing = this.#ask((second) => this.#native.close(first, second));
+    });
+    await Promise.all([commands, closing]);
+    this.#native.abandon();
+  }
+
+  /** An answer that no batch brings. */
+  #ask(question: (id: number) => void): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      // What was called before comes before, and a batch's ids follow one another.
+      this.#flush();
+      question(this.#waiting.add({ command: undefined, resolve, reject }));
+    });
+  }
+
+  /** Begins an entry of the batch. */
+  #begin(waiting: Waiting): void {
+    const id = this.#waiting.add(waiting);
+    if (this.#batch.length > 0) return;
+    this.#first = id;
+    process.nextTick(flush, this);
+  }
+
+  /** Ends an entry. A batch that has become too large leaves at once. */
+  #end(argv: readonly unknown[]): void {
+    for (let i = 0; i < argv.length; i++) {
+      const word = argv[i];
+      if (typeof word === "string") this.#text += word.length;
+    }
+    if (this.#batch.length > MOST_VALUES || this.#text > MOST_TEXT) this.#flush();
+  }
+
+  static {
+    flush = (session) => session.#flush();
+  }
+
+  #flush(): void {
+    const batch = this.#batch;
+    if (batch.length === 0) return;
+    this.#batch = [];
+    this.#text = 0;
+    this.#send(this.#first, ...batch);
+  }
+
+  /** Takes what has come in. Called by the native side, from the event loop. */
+  #take(): void {
+    if (!this.#native.take(this.#settle)) return;
+    for (const event of this.#native.events()) this.#listener.happened(event);
+    const messages = this.#native.messages();
+    if (messages.length > 1 || messages[0] > 0) this.#listener.heard(messages);
+  }
+
+  readonly #settle = (first: number, ...replies: (Reply | Error)[]): void => {
+    for (let i = 0; i < replies.length; i++) {
+      const waiting = this.#waiting.take(first + i);
+      if (waiting !== undefined) this.#answer(waiting, replies[i] as Reply | Error);
+    }
+  };
+
+  #answer({ command, resolve, reject }: Waiting, reply: Reply | Error): void {
+    if (typeof reply === "object" && reply instanceof Error) {
+      reject(decode(reply, command?.name));
+      return;
+    }
+    try {
+      resolve(command?.reply === undefined ? reply : command.reply(reply, this.#prefix));
+    } catch (error) {
+      reject(error);
+    }
+  }
+}

@@ -1,0 +1,48 @@
+/** Ids wrap around here: up to it numbers are small integers for V8, and 32-bit ones for the native side. */
+const IDS = 2 ** 30;
+
+/** Items by ids that count upwards. They mostly leave in the order in which they came, so that no hash is needed. */
+export class Ring<T> {
+  /** As many as a power of two. */
+  #slots: (T | undefined)[] = new Array(64);
+  /** The least id that is not taken yet. */
+  #first = 0;
+  #next = 0;
+
+  /** The id that the next item will get. */
+  get next(): number {
+    return this.#next;
+  }
+
+  add(item: T): number {
+    const id = this.#next;
+    if (this.#span() === this.#slots.length) this.#grow();
+    this.#slots[id & (this.#slots.length - 1)] = item;
+    this.#next = (id + 1) % IDS;
+    return id;
+  }
+
+  /** Takes the item of an id, if it is there. */
+  take(id: number): T | undefined {
+    const mask = this.#slots.length - 1;
+    const item = this.#slots[id & mask];
+    this.#slots[id & mask] = undefined;
+    while (this.#first !== this.#next && this.#slots[this.#first & mask] === undefined) {
+      this.#first = (this.#first + 1) % IDS;
+    }
+    return item;
+  }
+
+  #span(): number {
+    return (this.#next - this.#first + IDS) % IDS;
+  }
+
+  #grow(): void {
+    const old = this.#slots;
+    this.#slots = new Array(old.length * 2);
+    for (let i = 0; i < old.length; i++) {
+      const id = (this.#first + i) % IDS;
+      this.#slots[id & (this.#slots.length - 1)] = old[id & (old.length - 1)];
+    }
+  }
+}
