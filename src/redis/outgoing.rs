@@ -57,6 +57,10 @@ impl Outgoing {
         self.total == self.taken
     }
 
+    pub fn len(&self) -> usize {
+        (self.total - self.taken) as usize
+    }
+
     /// Where in the stream the next byte that is put in will be.
     pub fn position(&self) -> u64 {
         self.total

@@ -32,6 +32,9 @@ pub struct Limits {
     pub max_retries: u32,
 }
 
+/// More than this is left to the transport: copying it into the socket would hold up whoever called.
+const EAGER: usize = 32 << 10;
+
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -575,9 +578,10 @@ impl Connection {
 
     /// Gives the socket what it takes without waiting.
     fn write(&mut self) {
-        let Some(eager) = self.eager.as_ref().filter(|_| !self.writing) else {
+        let Some(eager) = self.eager.as_ref() else { return };
+        if self.writing || self.outgoing.len() > EAGER {
             return;
-        };
+        }
         while let Some(bytes) = self.outgoing.front() {
             let taken = eager.try_write(&bytes);
             self.outgoing.advance(taken);
