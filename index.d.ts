@@ -664,36 +664,42 @@ export interface DurableObjectConfig {
   name?: string;
 }
 
-/**
- * An ioredis client, or what looks like one: its options are read, and a connection with the same is opened.
- */
+/** An ioredis client, or what looks like one: its options are read, and a connection with the same is opened. */
 export interface RedisClientLike {
-  /** Where it connects to. */
+  /** Where it connects to, and how patiently. */
   readonly options: {
     host?: string | undefined;
     port?: number | undefined;
     username?: string | null | undefined;
     password?: string | null | undefined;
     db?: number | undefined;
-    tls?: object | undefined;
-    path?: string | undefined;
+    tls?: object | boolean | undefined;
+    path?: string | null | undefined;
+    connectionName?: string | null | undefined;
+    keyPrefix?: string | undefined;
+    connectTimeout?: number | undefined;
+    commandTimeout?: number | undefined;
   };
 }
 
-/** A store on a Redis server. */
-export type RedisKVStore = KVAdapter;
+/**
+ * A store on a Redis server: one connection for commands, and a second one once something is subscribed. It
+ * lives, and connects again when it loses the server, until `disconnect`.
+ */
+export declare class RedisKVStore extends Store {
+  #private;
+  /**
+   * Takes a configuration, or an ioredis client, of which only the options are read. Throws `INVALID_ARGUMENT`
+   * for a field of a wrong type, `CONFIG` for an address or a certificate that is wrong. Opens nothing yet.
+   */
+  constructor(client: RedisClientLike | RedisConfig, prefix?: string);
+}
 
-/** Not built yet: throws `UNSUPPORTED`. */
-export declare const RedisKVStore: new (
-  client: RedisClientLike | RedisConfig,
-  prefix?: string,
-) => RedisKVStore;
+/** A {@link RedisKVStore}. Throws what its constructor throws. */
+export declare function createRedisKV(client: RedisClientLike | RedisConfig, prefix?: string): RedisKVStore;
 
-/** A {@link RedisKVStore}. Not built yet: throws `UNSUPPORTED`. */
-export declare const createRedisKV: (client: RedisClientLike | RedisConfig, prefix?: string) => RedisKVStore;
-
-/** A {@link RedisKVStore} from a configuration. Not built yet: throws `UNSUPPORTED`. */
-export declare const createRedisKVFromConfig: (config: RedisConfig, prefix?: string) => RedisKVStore;
+/** A {@link RedisKVStore} from a configuration. Throws what its constructor throws. */
+export declare function createRedisKVFromConfig(config: RedisConfig, prefix?: string): RedisKVStore;
 
 /** What a {@link KVError} carries beside its code and message: see there. */
 export interface KVErrorDetails {

@@ -1,8 +1,9 @@
 // How to open each backend, and how to run a test on all of them.
 import { randomUUID } from "node:crypto";
-import { describe, test as nodeTest } from "node:test";
+import { after, before, describe, test as nodeTest } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV, type KVAdapter } from "covara-kv";
+import { type RedisServer, startRedis } from "./redis-server.js";
 
 export interface OpenOptions {
   prefix?: string;
@@ -12,6 +13,8 @@ export interface OpenOptions {
 
 export interface Backend {
   readonly name: string;
+  /** What the backend needs, for as long as the tests of a file run. Gives what ends it. */
+  readonly start?: () => Promise<() => Promise<void>>;
   /** Opens a connected store. */
   open(options?: OpenOptions): Promise<KVAdapter>;
   /** What this backend does otherwise: the test, as `family: name`, and why. */
@@ -23,6 +26,25 @@ const eachStoreIsItsOwn = [
   "scan: only the keys of the store's own prefix, which is taken literally",
   "transactions: nobody sees a transaction half done",
 ].map((test) => ({ test, reason: "a store of its own has no other store to share with" }));
+
+/** A Redis that all tests of a file share. */
+function redis(name: string, config: Record<string, string> = {}): Backend {
+  let server: RedisServer | undefined;
+  return {
+    name,
+    async start() {
+      const started = await startRedis(config);
+      server = started;
+      return () => started.stop();
+    },
+    open({ prefix } = {}) {
+      if (server === undefined) throw new Error("there is no server before the tests");
+      const { host, port } = server;
+      return createKV({ type: "redis", ...(prefix !== undefined && { prefix }), redis: { host, port } });
+    },
+    skip: [],
+  };
+}
 
 export const backends: readonly Backend[] = [
   {
@@ -41,6 +63,9 @@ export const backends: readonly Backend[] = [
       createKV({ type: "memory", ...options, shared: `strict: ${options?.strict ?? false}` }),
     skip: [],
   },
+  redis("Redis"),
+  // As servers before 6.0 are: they know no HELLO, and so no RESP 3.
+  redis("Redis, RESP 2", { "rename-command": 'HELLO ""' }),
 ];
 
 /** What a test is given. */
@@ -59,6 +84,11 @@ export type Test = (name: string, body: (world: World) => Promise<void>) => void
 export function onEveryBackend(family: string, define: (test: Test) => void): void {
   for (const backend of backends) {
     describe(`${family}, ${backend.name}`, () => {
+      let stop: (() => Promise<void>) | undefined;
+      before(async () => {
+        stop = await backend.start?.();
+      });
+      after(() => stop?.());
       const names = new Set<string>();
       define((name, body) => {
         names.add(`${family}: ${name}`);

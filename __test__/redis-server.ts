@@ -1,7 +1,7 @@
 // A real Redis for a test: `redis-server` on a free port of the loopback interface, without anything on disk.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,11 +19,11 @@ const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 const ATTEMPTS = 5;
 
 /** Resolves once the server answers PING. Fails if there is no `redis-server`: a test that needs it must not pass without. */
-export async function startRedis(): Promise<RedisServer> {
+export async function startRedis(config: Record<string, string> = {}): Promise<RedisServer> {
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     const directory = mkdtempSync(join(tmpdir(), "covara-kv-redis-"));
-    const server = new Process(port, directory);
+    const server = new Process(port, directory, config);
     try {
       await server.ready();
       return { host: HOST, port, stop: () => server.stop() };
@@ -42,12 +42,18 @@ class Process {
   readonly #gone: Promise<Error>;
   output = "";
 
-  constructor(port: number, directory: string) {
+  constructor(port: number, directory: string, config: Record<string, string>) {
     this.#port = port;
     this.#directory = directory;
-    const options = { port, bind: HOST, dir: directory, save: "", appendonly: "no" };
-    const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
-    this.#child = spawn("redis-server", args, { stdio: ["ignore", "pipe", "pipe"] });
+    const options = { port, bind: HOST, dir: directory, save: '""', appendonly: "no", ...config };
+    const file = join(directory, "redis.conf");
+    writeFileSync(
+      file,
+      Object.entries(options)
+        .map((option) => `${option.join(" ")}\n`)
+        .join(""),
+    );
+    this.#child = spawn("redis-server", [file], { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on("data", (chunk) => {
         this.output += chunk;

@@ -24,7 +24,10 @@ function barsOf({ callers, callbacks }) {
 
 function install() {
   if (existsSync(`${here}peers/node_modules/redis`)) return;
-  execFileSync("npm", ["ci", "--prefix", `${here}peers`], { stdio: "inherit", shell: process.platform === "win32" });
+  execFileSync("npm", ["ci", "--prefix", `${here}peers`], {
+    stdio: "inherit",
+    shell: process.platform === "win32",
+  });
 }
 
 async function freePort() {
@@ -55,7 +58,9 @@ async function measure(port, row) {
     for (const client of Object.keys(clients)) results[client].push(await measureOnce(port, client, row));
   }
   const middle = (list) =>
-    Object.fromEntries(Object.keys(list[0]).map((figure) => [figure, median(list.map((one) => one[figure]))]));
+    Object.fromEntries(
+      Object.keys(list[0]).map((figure) => [figure, median(list.map((one) => one[figure]))]),
+    );
   const medians = Object.fromEntries(Object.entries(results).map(([client, list]) => [client, middle(list)]));
   return { name: row.name, medians, verdicts: verdicts(row, medians) };
 }
@@ -90,9 +95,7 @@ function show({ name, medians, verdicts }) {
 
 const unknown = names.filter((name) => !redisRows.some((row) => row.name.includes(name)));
 if (unknown.length > 0) throw new Error(`No row is called ${unknown.join(", ")}`);
-const chosen = redisRows.filter(
-  (row) => names.length === 0 || names.some((name) => row.name.includes(name)),
-);
+const chosen = redisRows.filter((row) => names.length === 0 || names.some((name) => row.name.includes(name)));
 
 install();
 const port = await freePort();
@@ -107,7 +110,10 @@ try {
     if (!json) show(result);
   }
   if (json) console.log(JSON.stringify({ machine: machine(), rounds, rows: results }, null, 2));
-  finish(strict, results.every(({ verdicts }) => verdicts.every(({ met }) => met)));
+  finish(
+    strict,
+    results.every(({ verdicts }) => verdicts.every(({ met }) => met)),
+  );
 } finally {
   server.kill();
 }

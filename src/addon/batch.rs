@@ -63,7 +63,8 @@ impl<'a> Batch<'a> {
                 }
             };
             if let Err(error) = read {
-                self.bytes.truncate(self.drafts.last().map_or(0, |draft| draft.end));
+                self.bytes
+                    .truncate(self.drafts.last().map_or(0, |draft| draft.end));
                 self.refused.push((id, error));
             }
             count += 1;
@@ -155,7 +156,8 @@ impl<'a> Batch<'a> {
                 script = Some(Box::new(evalsha(word, words.len() + 1, tail)));
             }
         }
-        let scores = command.name == "ZRANGEBYSCORE" && words.iter().skip(3).any(|word| *word == b"WITHSCORES");
+        let scores =
+            command.name == "ZRANGEBYSCORE" && words.iter().skip(3).any(|word| *word == b"WITHSCORES");
         let shape = if scores { Shape::Scores } else { Shape::AsIs };
         Ok((command, shape, script))
     }

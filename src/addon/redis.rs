@@ -95,7 +95,10 @@ impl Handle {
     fn keep_alive(&self, env: &Env) {
         let mut waker = self.waker.lock();
         let Some(waker) = waker.as_mut() else { return };
-        #[allow(deprecated, reason = "cloning and dropping does not make an idle one let the process go")]
+        #[allow(
+            deprecated,
+            reason = "cloning and dropping does not make an idle one let the process go"
+        )]
         // It fails only where the environment is ending.
         let _ = if self.awaited.get() > 0 || self.listening.get() {
             waker.refer(env)
@@ -117,20 +120,21 @@ impl Handle {
     }
 
     /// Calls `settle(first id, ...replies)` for answers whose ids follow one another.
-    fn settle<'scope>(
-        &self,
-        scope: Scope<'scope>,
-        settle: Value<'scope>,
-        answers: &[Answer],
-    ) -> Result<()> {
+    fn settle<'scope>(&self, scope: Scope<'scope>, settle: Value<'scope>, answers: &[Answer]) -> Result<()> {
         /// All are arguments on the stack.
         const AT_ONCE: usize = 256;
         let replies = self.replies(scope);
         let mut arguments = Vec::with_capacity(answers.len().min(AT_ONCE) + 1);
         let mut rest = answers;
         while let Some(first) = rest.first() {
-            let follows = |(index, answer): (usize, &Answer)| answer.id == first.id.wrapping_add(index as u32);
-            let run = rest.iter().take(AT_ONCE).enumerate().take_while(|each| follows(*each)).count();
+            let follows =
+                |(index, answer): (usize, &Answer)| answer.id == first.id.wrapping_add(index as u32);
+            let run = rest
+                .iter()
+                .take(AT_ONCE)
+                .enumerate()
+                .take_while(|each| follows(*each))
+                .count();
             arguments.clear();
             arguments.push(scope.double(f64::from(first.id))?);
             for answer in &rest[..run] {
@@ -333,7 +337,9 @@ impl RedisClient {
         let scope = Scope::of(env);
         let mut mail = handle.mailbox.take();
         let answers = std::mem::take(&mut mail.answers);
-        handle.awaited.set(handle.awaited.get().saturating_sub(answers.len()));
+        handle
+            .awaited
+            .set(handle.awaited.get().saturating_sub(answers.len()));
         guarded(scope, || {
             handle.settle(scope, scope.import(&settle), &answers)?;
             scope.undefined()

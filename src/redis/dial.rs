@@ -53,10 +53,13 @@ async fn connect(config: &Config) -> Result<Transport, Failure> {
             let Some(tls) = &config.tls else {
                 return Ok(Transport::plain(Socket::Tcp(stream)));
             };
-            tls.wrap(stream).await.map(Transport::tls).map_err(|error| Failure {
-                refused: error.kind() == io::ErrorKind::InvalidData,
-                error: Error::ours("CONNECTION", format!("TLS with {}: {error}", config.place())),
-            })
+            tls.wrap(stream)
+                .await
+                .map(Transport::tls)
+                .map_err(|error| Failure {
+                    refused: error.kind() == io::ErrorKind::InvalidData,
+                    error: Error::ours("CONNECTION", format!("TLS with {}: {error}", config.place())),
+                })
         }
         #[cfg(unix)]
         Address::Unix(path) => {
@@ -75,7 +78,8 @@ async fn connect(config: &Config) -> Result<Transport, Failure> {
 /// Tries all addresses of a host at once, and takes the one that answers first.
 async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, Failure> {
     let addresses = lookup_host((host, port)).await;
-    let addresses = addresses.map_err(|error| temporary(format!("no address of {host} was found: {error}")))?;
+    let addresses =
+        addresses.map_err(|error| temporary(format!("no address of {host} was found: {error}")))?;
     let mut attempts = JoinSet::new();
     for address in addresses {
         attempts.spawn(async move { (address, TcpStream::connect(address).await) });
@@ -140,7 +144,10 @@ fn greeting(config: &Config) -> Vec<Question> {
         ("LIB-NAME", env!("CARGO_PKG_NAME")),
         ("LIB-VER", env!("CARGO_PKG_VERSION")),
     ] {
-        questions.push(("CLIENT", cmd("CLIENT").arg("SETINFO").arg(attribute).arg(value).take()));
+        questions.push((
+            "CLIENT",
+            cmd("CLIENT").arg("SETINFO").arg(attribute).arg(value).take(),
+        ));
     }
     questions.extend(last_questions(config));
     questions
@@ -192,7 +199,10 @@ async fn ask(
         } else {
             transport.buffer.reserve(4 << 10);
             if transport.reader.read(&mut transport.buffer).await.map_err(lost)? == 0 {
-                return Err(temporary(format!("{} closed the connection at once", config.place())));
+                return Err(temporary(format!(
+                    "{} closed the connection at once",
+                    config.place()
+                )));
             }
         }
     }
@@ -200,10 +210,7 @@ async fn ask(
 }
 
 fn parse(reply: &Bytes) -> Result<Reply<'_>, Failure> {
-    resp::parse(reply).map_err(|error| Failure {
-        error,
-        refused: true,
-    })
+    resp::parse(reply).map_err(|error| Failure { error, refused: true })
 }
 
 fn check_all(questions: &[Question], replies: &[Bytes]) -> Result<(), Failure> {

@@ -36,6 +36,11 @@ static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
 });
 
 fn runtime() -> Result<&'static Runtime> {
-    let unable = |error| Error::ours("CONNECTION", format!("no thread could be started for it: {error}"));
+    let unable = |error| {
+        Error::ours(
+            "CONNECTION",
+            format!("no thread could be started for it: {error}"),
+        )
+    };
     RUNTIME.as_ref().map_err(unable)
 }

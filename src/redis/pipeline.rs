@@ -167,9 +167,8 @@ impl Pipeline {
             subject: Subject::Unsubscription,
             ..self.request(id, &[topic.kind.unsubscribe(), &topic.name], now)
         };
-        let subscribes = |request: &Request| {
-            matches!(&request.subject, Subject::Subscription(other) if **other == *topic)
-        };
+        let subscribes =
+            |request: &Request| matches!(&request.subject, Subject::Subscription(other) if **other == *topic);
         if self.connection.is_none() && !self.waiting.iter().any(subscribes) {
             self.settle(&request);
         } else {
@@ -230,8 +229,7 @@ impl Pipeline {
         for (id, mut failures) in mem::take(&mut self.connecting) {
             failures += 1;
             if refused || failures >= max_retries.max(1) {
-                self.mail
-                    .failed(id, self.no_connection(cause, refused, failures));
+                self.mail.failed(id, self.no_connection(cause, refused, failures));
             } else {
                 self.connecting.push((id, failures));
             }
@@ -257,7 +255,10 @@ impl Pipeline {
         } else {
             format!("{attempts} attempts")
         };
-        let message = format!("No connection to {} after {attempts}: {}", self.place, cause.message);
+        let message = format!(
+            "No connection to {} after {attempts}: {}",
+            self.place, cause.message
+        );
         Error::ours("CONNECTION", message)
     }
 
@@ -325,7 +326,11 @@ impl Pipeline {
             };
             connection.heard = now;
             let (replies, length) = connection.complete;
-            let Some(end) = connection.scanner.end(&buffer[length..]).map_err(|malformed| malformed.by(&self.place))? else {
+            let Some(end) = connection
+                .scanner
+                .end(&buffer[length..])
+                .map_err(|malformed| malformed.by(&self.place))?
+            else {
                 let missing = connection.scanner.missing(&buffer[length..]);
                 reserve(buffer, missing);
                 break;
@@ -370,8 +375,8 @@ impl Pipeline {
             return;
         };
         let failed_in_multi = || memchr::memmem::find(&frame, b"\r\n-READONLY ").is_some();
-        let readonly = resp::is_error(&frame, "READONLY ")
-            || (request.shape == Shape::Transaction && failed_in_multi());
+        let readonly =
+            resp::is_error(&frame, "READONLY ") || (request.shape == Shape::Transaction && failed_in_multi());
         connection.retiring |= readonly && !connection.replica;
         let Some(id) = request.id.filter(|_| !late) else {
             return;
@@ -475,7 +480,9 @@ impl Pipeline {
             .front()
             .is_some_and(|request| request.deadline <= now)
         {
-            let Some(request) = self.waiting.pop_front() else { return };
+            let Some(request) = self.waiting.pop_front() else {
+                return;
+            };
             let cause = self
                 .cause
                 .as_ref()

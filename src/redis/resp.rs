@@ -28,7 +28,10 @@ impl Malformed {
     /// The failure of a connection to the server at `place`.
     pub fn by(self, place: &str) -> Error {
         let Self(start) = self;
-        Error::ours("CONNECTION", format!("{place} is no Redis server: it sent \"{start}\""))
+        Error::ours(
+            "CONNECTION",
+            format!("{place} is no Redis server: it sent \"{start}\""),
+        )
     }
 }
 
@@ -206,7 +209,11 @@ impl<'a> Parser<'a> {
                 let Ok(count) = usize::try_from(number(line).ok_or_else(broken)?) else {
                     return Ok(Reply::Nil);
                 };
-                let count = if kind == b'%' { count.saturating_mul(2) } else { count };
+                let count = if kind == b'%' {
+                    count.saturating_mul(2)
+                } else {
+                    count
+                };
                 // No element is shorter than three bytes.
                 let mut items = Vec::with_capacity(count.min(self.bytes.len() / 3));
                 for _ in 0..count {
@@ -299,7 +306,10 @@ mod tests {
             ("#t\r\n", Reply::Integer(1)),
             ("#f\r\n", Reply::Nil),
             ("=7\r\ntxt:abc\r\n", Reply::owned("abc")),
-            ("(123456789012345678901\r\n", Reply::owned("123456789012345678901")),
+            (
+                "(123456789012345678901\r\n",
+                Reply::owned("123456789012345678901"),
+            ),
             ("%1\r\n$1\r\na\r\n$1\r\nb\r\n", strings(&["a", "b"])),
             ("~2\r\n$1\r\na\r\n$1\r\nb\r\n", strings(&["a", "b"])),
             ("|1\r\n+k\r\n+v\r\n:3\r\n", Reply::Integer(3)),
@@ -363,8 +373,11 @@ mod tests {
         ];
         leaf.prop_recursive(4, 40, 6, |inner| {
             prop_oneof![
-                prop::collection::vec(inner.clone(), 0..6)
-                    .prop_map(|items| format!("*{}\r\n{}", items.len(), items.concat())),
+                prop::collection::vec(inner.clone(), 0..6).prop_map(|items| format!(
+                    "*{}\r\n{}",
+                    items.len(),
+                    items.concat()
+                )),
                 prop::collection::vec((inner.clone(), inner), 0..3).prop_map(|pairs| {
                     let items: String = pairs.iter().map(|(a, b)| format!("{a}{b}")).collect();
                     format!("%{}\r\n{items}", pairs.len())

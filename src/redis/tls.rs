@@ -10,9 +10,7 @@ use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVe
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::config::invalid;
 use crate::error::Result;
@@ -54,7 +52,11 @@ impl Tls {
         let identity = match (options.cert, options.key) {
             (None, None) => None,
             (Some(cert), Some(key)) => Some((certificates(&cert, "redis.tls.cert")?, private_key(&key)?)),
-            _ => return Err(invalid("redis.tls: cert and key belong together: give both or none")),
+            _ => {
+                return Err(invalid(
+                    "redis.tls: cert and key belong together: give both or none",
+                ));
+            }
         };
         Ok(Self {
             server_name,

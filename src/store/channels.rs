@@ -84,12 +84,20 @@ impl Channels {
 
     pub fn unsubscribe(&mut self, channel: &[u8], inbox: &Inbox) {
         leave(&mut self.channels, channel, inbox);
-        inbox.queue.lock().backlog.forget(|message| message.pattern.is_none() && *message.channel == *channel);
+        inbox
+            .queue
+            .lock()
+            .backlog
+            .forget(|message| message.pattern.is_none() && *message.channel == *channel);
     }
 
     pub fn punsubscribe(&mut self, pattern: &[u8], inbox: &Inbox) {
         leave(&mut self.patterns, pattern, inbox);
-        inbox.queue.lock().backlog.forget(|message| message.pattern.as_deref() == Some(pattern));
+        inbox
+            .queue
+            .lock()
+            .backlog
+            .forget(|message| message.pattern.as_deref() == Some(pattern));
     }
 
     /// Ends every subscription of a subscriber, and of those that have closed in the meantime.
@@ -137,9 +145,7 @@ impl Channels {
 }
 
 fn join(subscriptions: &mut HashMap<Bytes, Subscribers, RandomState>, name: &[u8], inbox: &Arc<Inbox>) {
-    let subscribers = subscriptions
-        .entry(Bytes::copy_from_slice(name))
-        .or_default();
+    let subscribers = subscriptions.entry(Bytes::copy_from_slice(name)).or_default();
     subscribers.retain(|other| !other.is_closed());
     if subscribers.iter().all(|other| other.id != inbox.id) {
         subscribers.push(inbox.clone());

@@ -146,7 +146,10 @@ const integer =
   };
 
 function unsupported(field: string): KVError {
-  return new KVError("UNSUPPORTED", `redis.${field} is not part of covara-kv yet: give the address of a server`);
+  return new KVError(
+    "UNSUPPORTED",
+    `redis.${field} is not part of covara-kv yet: give the address of a server`,
+  );
 }
 
 type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
