@@ -1,5 +1,6 @@
 // A real Redis for a test: `redis-server` on a free port of the loopback interface, without anything on disk.
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
@@ -9,6 +10,13 @@ import { join } from "node:path";
 export interface RedisServer {
   readonly host: string;
   readonly port: number;
+  /** Ends the process as a crash does. What it wrote to its directory stays. */
+  kill(): Promise<void>;
+  /** Starts it again after `kill`, on the same port and with the same files. Resolves once it answers PING. */
+  restart(): Promise<void>;
+  /** The process does nothing until `resume`; the system still takes connections and bytes for it. */
+  pause(): void;
+  resume(): void;
   /** Ends the process and removes what it left. May be called twice. */
   stop(): Promise<void>;
 }
@@ -26,7 +34,15 @@ export async function startRedis(config: Record<string, string> = {}): Promise<R
     const server = new Process(port, directory, config);
     try {
       await server.ready();
-      return { host: HOST, port, stop: () => server.stop() };
+      return {
+        host: HOST,
+        port,
+        kill: () => server.kill(),
+        restart: () => server.restart(),
+        pause: () => server.signal("SIGSTOP"),
+        resume: () => server.signal("SIGCONT"),
+        stop: () => server.stop(),
+      };
     } catch (error) {
       await server.stop();
       if (attempt === ATTEMPTS || !server.output.includes("Address already in use")) throw error;
@@ -37,34 +53,54 @@ export async function startRedis(config: Record<string, string> = {}): Promise<R
 class Process {
   readonly #port: number;
   readonly #directory: string;
-  readonly #child: ChildProcess;
+  readonly #file: string;
+  #child: ChildProcess;
   /** Resolves, never rejects, once the process is gone or could not be started. */
-  readonly #gone: Promise<Error>;
+  #gone: Promise<Error>;
   output = "";
 
   constructor(port: number, directory: string, config: Record<string, string>) {
     this.#port = port;
     this.#directory = directory;
     const options = { port, bind: HOST, dir: directory, save: '""', appendonly: "no", ...config };
-    const file = join(directory, "redis.conf");
+    this.#file = join(directory, "redis.conf");
     writeFileSync(
-      file,
+      this.#file,
       Object.entries(options)
         .map((option) => `${option.join(" ")}\n`)
         .join(""),
     );
-    this.#child = spawn("redis-server", [file], { stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+    [this.#child, this.#gone] = this.#start();
+    process.once("exit", this.#end);
+    for (const signal of SIGNALS) process.once(signal, this.#pass);
+  }
+
+  #start(): [ChildProcess, Promise<Error>] {
+    const child = spawn("redis-server", [this.#file], { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (chunk) => {
         this.output += chunk;
       });
     }
-    this.#gone = new Promise((resolve) => {
-      this.#child.once("error", (cause) => resolve(notStarted(cause)));
-      this.#child.once("close", () => resolve(new Error(`redis-server ended:\n${this.output}`)));
+    const gone = new Promise<Error>((resolve) => {
+      child.once("error", (cause) => resolve(notStarted(cause)));
+      child.once("close", () => resolve(new Error(`redis-server ended:\n${this.output}`)));
     });
-    process.once("exit", this.#end);
-    for (const signal of SIGNALS) process.once(signal, this.#pass);
+    return [child, gone];
+  }
+
+  async kill(): Promise<void> {
+    this.signal("SIGKILL");
+    await this.#gone;
+  }
+
+  async restart(): Promise<void> {
+    [this.#child, this.#gone] = this.#start();
+    await this.ready();
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
   }
 
   async ready(): Promise<void> {
@@ -76,16 +112,16 @@ class Process {
   }
 
   async stop(): Promise<void> {
+    await this.kill();
     this.#end();
-    await this.#gone;
     process.removeListener("exit", this.#end);
     for (const signal of SIGNALS) process.removeListener(signal, this.#pass);
   }
 
-  /** It writes nothing into its directory, which may go before it. */
+  /** Without waiting. A process that still writes into its directory while it dies makes the removal fail at first. */
   readonly #end = () => {
     this.#child.kill("SIGKILL");
-    rmSync(this.#directory, { recursive: true, force: true });
+    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 3 });
   };
 
   /** A test that is stopped from outside must not leave its server behind. */
@@ -104,14 +140,20 @@ function notStarted(cause: Error): Error {
   );
 }
 
+/** Outside the range from which the system gives ports to clients: one of them could take it while the server is down. */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, HOST);
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("the probe has no port");
-  return address.port;
+  for (;;) {
+    const port = randomInt(10_000, 32_000);
+    const server = createServer().listen(port, HOST);
+    const free = await once(server, "listening").then(
+      () => true,
+      () => false,
+    );
+    if (!free) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 /** Whether this very process answers: another one may have taken the port in the meantime. */

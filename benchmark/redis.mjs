@@ -61,6 +61,7 @@ async function measure(port, row) {
     Object.fromEntries(
       Object.keys(list[0]).map((figure) => [figure, median(list.map((one) => one[figure]))]),
     );
+  /** @type {any} */
   const medians = Object.fromEntries(Object.entries(results).map(([client, list]) => [client, middle(list)]));
   return { name: row.name, medians, verdicts: verdicts(row, medians) };
 }

@@ -13,21 +13,26 @@ export interface TestRedis {
   readonly client: Redis;
   /** Another client. */
   connect(): Redis;
+  readonly host: string;
+  readonly port: number;
 }
 
-export function useRedis(options: RedisOptions = {}): TestRedis {
+export function useRedis(options: RedisOptions = {}, config: Record<string, string> = {}): TestRedis {
   let server: RedisServer | undefined;
   let client: Redis | undefined;
   const clients: Redis[] = [];
-  const connect = () => {
+  const running = () => {
     if (server === undefined) throw new Error("there is no server before the tests");
-    const { host, port } = server;
+    return server;
+  };
+  const connect = () => {
+    const { host, port } = running();
     const client = new Redis({ ...options, host, port, retryStrategy: () => null });
     clients.push(client);
     return client;
   };
   before(async () => {
-    server = await startRedis();
+    server = await startRedis(config);
     await connect().config("SET", "hash-max-listpack-entries", ORDERED);
   });
   after(async () => {
@@ -36,6 +41,12 @@ export function useRedis(options: RedisOptions = {}): TestRedis {
   });
   return {
     connect,
+    get host() {
+      return running().host;
+    },
+    get port() {
+      return running().port;
+    },
     get client() {
       client ??= connect();
       return client;

@@ -1,8 +1,8 @@
-// Random sequences of commands on a strict memory store and on Redis: each reply, each error and what is there at the end are equal.
+// Random sequences of commands on a store and on Redis: each reply, each error and what is there at the end are equal.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
-import { createMemoryKV } from "covara-kv";
+import { createMemoryKV, createRedisKV, type KVAdapter } from "covara-kv";
 import fc from "fast-check";
 import { equal } from "./outcome.js";
 import { check, runs } from "./property.js";
@@ -16,19 +16,43 @@ const ENOUGH = 20_000;
 const RUNS = 100;
 
 const redis = useRedis(EXACT);
-let compared = 0;
+
+/** A store for one sequence: empty, and with this prefix. */
+type Open = (prefix: string) => Promise<KVAdapter>;
+
+/** A store on a Redis of its own. */
+function onRedis(config: Record<string, string> = {}): Open {
+  const server = useRedis({}, config);
+  return async (prefix) => {
+    await server.client.flushall();
+    return createRedisKV({ host: server.host, port: server.port }, prefix);
+  };
+}
+
+const stores: Record<string, Open> = {
+  memory: async (prefix) => createMemoryKV(prefix, { strict: true }),
+  "the Redis backend": onRedis(),
+  "the Redis backend over RESP 2": onRedis({ "rename-command": 'HELLO ""' }),
+};
+
+const compared = new Map<string, number>();
 
 /** A prefix must not show, whatever is in it. */
 const prefix = fc.constantFrom("", "", "app", "a*[b]?\\:\0");
 
-for (const [name, sequence] of Object.entries(sequences)) {
-  test(`${name} are as in Redis`, () =>
-    check(fc.record({ prefix, steps: sequence }), runs(RUNS), compare, script));
+for (const [name, open] of Object.entries(stores)) {
+  for (const [family, sequence] of Object.entries(sequences)) {
+    test(`${family}: ${name} answers as Redis`, () =>
+      check(fc.record({ prefix, steps: sequence }), runs(RUNS), (run) => compare(name, open, run), script));
+  }
 }
 
 test("enough was compared", () => {
-  console.log(`${compared.toLocaleString("en")} commands compared with Redis`);
-  assert.ok(compared >= ENOUGH, `only ${compared} commands`);
+  for (const name of Object.keys(stores)) {
+    const count = compared.get(name) ?? 0;
+    console.log(`${count.toLocaleString("en")} commands of ${name} compared with Redis`);
+    assert.ok(count >= ENOUGH, `only ${count} commands of ${name}`);
+  }
 });
 
 interface Run {
@@ -36,22 +60,25 @@ interface Run {
   steps: Step[];
 }
 
-async function compare({ prefix, steps }: Run): Promise<void> {
+async function compare(name: string, open: Open, { prefix, steps }: Run): Promise<void> {
   const { outcomes, state } = await runOnRedis(redis.client, steps);
-  const kv = createMemoryKV(prefix, { strict: true });
-  for (const [index, step] of steps.entries()) {
-    const outcome = await runStep(kv, step);
-    const expected = outcomes[index] as typeof outcome;
-    if (!equal(step, outcome, expected)) throw different(source(step), outcome, expected);
-    compared += sizeOf(step);
+  const kv = await open(prefix);
+  try {
+    for (const [index, step] of steps.entries()) {
+      const outcome = await runStep(kv, step);
+      const expected = outcomes[index] as typeof outcome;
+      if (!equal(step, outcome, expected)) throw different(source(step), outcome, expected);
+      compared.set(name, (compared.get(name) ?? 0) + sizeOf(step));
+    }
+    const found = await readState(kv, state);
+    if (!isDeepStrictEqual(found, state)) throw different("the state at the end", found, state);
+  } finally {
+    await kv.disconnect();
   }
-  const found = await readState(kv, state);
-  if (!isDeepStrictEqual(found, state)) throw different("the state at the end", found, state);
-  await kv.disconnect();
 }
 
-function different(what: string, memory: unknown, redis: unknown): Error {
-  return new Error(`${what}\n  memory: ${literal(memory)}\n  Redis:  ${literal(redis)}`);
+function different(what: string, found: unknown, redis: unknown): Error {
+  return new Error(`${what}\n  found: ${literal(found)}\n  Redis: ${literal(redis)}`);
 }
 
 const script = ({ prefix, steps }: Run) =>

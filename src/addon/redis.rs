@@ -158,8 +158,8 @@ impl Handle {
 fn value<'scope>(replies: &Replies<'scope, '_>, answer: &Answer) -> Result<Value<'scope>> {
     let bytes = answer.outcome.as_ref().map_err(Clone::clone)?;
     match answer.shape {
-        Shape::AsIs => replies.value(&resp::parse(bytes)?),
-        Shape::Scores => replies.value(&resp::with_scores(resp::parse(bytes)?)),
+        Shape::AsIs => replies.value(&resp::parse_reply(bytes)?),
+        Shape::Scores => replies.value(&resp::with_scores(resp::parse_reply(bytes)?)),
         Shape::Transaction => replies.value(&transaction(resp::parse_all(bytes)?)?),
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
 use super::config::{Address, Config};
-use super::pipeline::Greeted;
+use super::connection::Greeted;
 use super::resp::{self, Scanner};
 use super::transport::{Socket, Transport};
 use crate::error::Error;

@@ -1,7 +1,7 @@
 //! The Redis backend: commands over a connection that comes back when it is lost. It knows neither Node nor the memory store.
 //!
 //! - [`link`]: a connection for as long as it is wanted; what JavaScript's thread and the I/O thread share.
-//! - [`pipeline`]: requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
+//! - [`pipeline`] (with [`connection`]): requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
 //! - [`subscriptions`]: what the subscribing connection is to hear, and the gap after a loss.
 //! - [`supervisor`]: connects, loses, connects again.
 //! - [`dial`] (with [`tls`]): opens a socket and greets the server. [`transport`]: carries the bytes of one connection.
@@ -9,6 +9,7 @@
 //! - [`config`]: where the server is.
 
 pub mod config;
+mod connection;
 mod dial;
 pub mod link;
 pub mod mailbox;
@@ -18,6 +19,8 @@ pub mod request;
 pub mod resp;
 mod subscriptions;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 mod transport;
 

@@ -3,17 +3,14 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use foldhash::fast::RandomState;
-use hashbrown::HashSet;
 
+use super::connection::{Connection, Greeted, Sent};
 use super::mailbox::{Event, Mail};
-use super::outgoing::Outgoing;
-use super::request::{Id, Request, Sha1, Shape, Subject, Topic};
-use super::resp::{self, Scanner};
+use super::request::{Id, Request, Shape, Subject, Topic};
+use super::resp;
 use super::subscriptions::{Heard, Subscriptions};
 use crate::error::Error;
 
@@ -32,28 +29,11 @@ pub struct Limits {
     pub max_retries: u32,
 }
 
-/// More than this is left to the transport: copying it into the socket would hold up whoever called.
-const EAGER: usize = 32 << 10;
-
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Commands,
     Subscriptions,
-}
-
-/// Writes to the socket without waiting, from whichever thread calls it.
-pub trait Eager: Send + Sync {
-    /// How many bytes the socket took; 0 if it takes none now.
-    fn try_write(&self, bytes: &[u8]) -> usize;
-}
-
-/// A connection that the server has greeted.
-pub struct Greeted {
-    /// None where bytes cannot go straight to the socket.
-    pub eager: Option<Arc<dyn Eager>>,
-    /// Whether the server said that it is a replica.
-    pub replica: bool,
 }
 
 pub struct Pipeline {
@@ -73,42 +53,6 @@ pub struct Pipeline {
     closing: Option<Id>,
     /// What has come of it all, for whoever called to take away.
     pub mail: Mail,
-}
-
-struct Connection {
-    outgoing: Outgoing,
-    /// In the order in which the server answers.
-    sent: VecDeque<Sent>,
-    /// How many at the front of `sent` need not be looked at for their deadlines again.
-    looked_at: usize,
-    scanner: Scanner,
-    /// How many replies to the front of `sent` are complete, and how long they are.
-    complete: (usize, usize),
-    /// The scripts that the server has been sent.
-    scripts: HashSet<Sha1, RandomState>,
-    /// When the server was last heard, or began to owe a reply.
-    heard: Instant,
-    eager: Option<Arc<dyn Eager>>,
-    /// The transport is writing what came first: nobody else may write until all is taken.
-    writing: bool,
-    replica: bool,
-    /// The server is no longer what it was: no more is sent, and the connection ends once all is answered.
-    retiring: bool,
-}
-
-struct Sent {
-    request: Request,
-    /// Where in the stream it begins.
-    position: u64,
-    /// It has missed its deadline: its reply is nobody's.
-    late: bool,
-}
-
-impl Sent {
-    /// Whether somebody waits for its answer.
-    fn is_awaited(&self) -> bool {
-        self.request.id.is_some() && !self.late
-    }
 }
 
 impl Pipeline {
@@ -192,19 +136,7 @@ impl Pipeline {
     }
 
     pub fn connected(&mut self, greeted: Greeted, now: Instant) {
-        self.connection = Some(Connection {
-            outgoing: Outgoing::default(),
-            sent: VecDeque::new(),
-            looked_at: 0,
-            scanner: Scanner::default(),
-            complete: (0, 0),
-            scripts: HashSet::default(),
-            heard: now,
-            eager: greeted.eager,
-            writing: false,
-            replica: greeted.replica,
-            retiring: false,
-        });
+        self.connection = Some(Connection::new(greeted, now));
         self.cause = None;
         if self.role == Role::Commands {
             self.mail.events.push(Event::Ready);
@@ -214,7 +146,7 @@ impl Pipeline {
         }
         let restore: Vec<_> = self
             .subscriptions
-            .to_restore()
+            .restore()
             .into_iter()
             .map(|topic| self.subscription(None, topic, now))
             .collect();
@@ -553,48 +485,6 @@ impl Pipeline {
         Request {
             subject: Subject::Subscription(Box::new(topic)),
             ..request
-        }
-    }
-}
-
-impl Connection {
-    fn push(&mut self, request: Request, now: Instant) {
-        if self.sent.is_empty() {
-            self.heard = now;
-        }
-        let position = self.outgoing.position();
-        match &request.subject {
-            Subject::Script(script) if !self.scripts.insert(script.sha1) => {
-                self.outgoing.push(&script.head);
-                self.outgoing.push(&request.bytes.slice(script.tail..));
-            }
-            _ => self.outgoing.push(&request.bytes),
-        }
-        self.sent.push_back(Sent {
-            request,
-            position,
-            late: false,
-        });
-    }
-
-    /// The request that was sent first.
-    fn pop(&mut self) -> Option<Sent> {
-        self.looked_at = self.looked_at.saturating_sub(1);
-        self.sent.pop_front()
-    }
-
-    /// Gives the socket what it takes without waiting.
-    fn write(&mut self) {
-        let Some(eager) = self.eager.as_ref() else { return };
-        if self.writing || self.outgoing.len() > EAGER {
-            return;
-        }
-        while let Some(bytes) = self.outgoing.front() {
-            let taken = eager.try_write(&bytes);
-            self.outgoing.advance(taken);
-            if taken < bytes.len() {
-                break;
-            }
         }
     }
 }

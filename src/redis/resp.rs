@@ -132,9 +132,18 @@ pub fn is_error(reply: &[u8], text: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(text.as_bytes()))
 }
 
-/// A reply, in the shapes of RESP 2: maps and sets are arrays. An error is a `Reply::Error`.
+/// What comes first, in the shapes of RESP 2: maps, sets and pushes are arrays. An error is a `Reply::Error`.
 pub fn parse(bytes: &[u8]) -> Result<Reply<'_>> {
     Parser { bytes, at: 0 }.reply(0)
+}
+
+/// The first reply that is no push.
+pub fn parse_reply(bytes: &[u8]) -> Result<Reply<'_>> {
+    let mut parser = Parser { bytes, at: 0 };
+    while bytes.get(parser.at) == Some(&b'>') {
+        parser.reply(0)?;
+    }
+    parser.reply(0)
 }
 
 /// Replies one after the other, but for pushes among them.

@@ -61,7 +61,7 @@ impl Subscriptions {
     }
 
     /// What a new connection is to subscribe first: `restored` is called for each as it is answered.
-    pub fn to_restore(&mut self) -> Vec<Topic> {
+    pub fn restore(&mut self) -> Vec<Topic> {
         let lost = |(topic, state): (&Topic, &State)| (*state == State::Lost).then(|| topic.clone());
         let topics: Vec<_> = self.topics.iter().filter_map(lost).collect();
         self.restoring = topics.len();

@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 
+use super::connection::Eager;
 use super::link::Link;
-use super::pipeline::Eager;
 use crate::error::Error;
 
 /// How long a server may take to see that we are leaving.

@@ -1,0 +1,125 @@
+//! What a pipeline knows of the connection that it has.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
+
+use super::outgoing::Outgoing;
+use super::request::{Request, Sha1, Subject};
+use super::resp::Scanner;
+
+/// More than this is left to the transport: copying it into the socket would hold up whoever called.
+const EAGER: usize = 32 << 10;
+
+/// Writes to the socket without waiting, from whichever thread calls it.
+pub trait Eager: Send + Sync {
+    /// How many bytes the socket took; 0 if it takes none now.
+    fn try_write(&self, bytes: &[u8]) -> usize;
+}
+
+/// A connection that the server has greeted.
+pub struct Greeted {
+    /// None where bytes cannot go straight to the socket.
+    pub eager: Option<Arc<dyn Eager>>,
+    /// Whether the server said that it is a replica.
+    pub replica: bool,
+}
+
+/// One connection, as far as a pipeline sees it.
+pub struct Connection {
+    pub outgoing: Outgoing,
+    /// In the order in which the server answers.
+    pub sent: VecDeque<Sent>,
+    /// How many at the front of `sent` need not be looked at for their deadlines again.
+    pub looked_at: usize,
+    pub scanner: Scanner,
+    /// How many replies to the front of `sent` are complete, and how long they are.
+    pub complete: (usize, usize),
+    /// The scripts that the server has been sent.
+    pub scripts: HashSet<Sha1, RandomState>,
+    /// When the server was last heard, or began to owe a reply.
+    pub heard: Instant,
+    pub eager: Option<Arc<dyn Eager>>,
+    /// The transport is writing what came first: nobody else may write until all is taken.
+    pub writing: bool,
+    pub replica: bool,
+    /// The server is no longer what it was: no more is sent, and the connection ends once all is answered.
+    pub retiring: bool,
+}
+
+/// A request that the server owes a reply to.
+pub struct Sent {
+    pub request: Request,
+    /// Where in the stream it begins.
+    pub position: u64,
+    /// It has missed its deadline: its reply is nobody's.
+    pub late: bool,
+}
+
+impl Sent {
+    /// Whether somebody waits for its answer.
+    pub fn is_awaited(&self) -> bool {
+        self.request.id.is_some() && !self.late
+    }
+}
+
+impl Connection {
+    pub fn new(greeted: Greeted, now: Instant) -> Self {
+        Self {
+            outgoing: Outgoing::default(),
+            sent: VecDeque::new(),
+            looked_at: 0,
+            scanner: Scanner::default(),
+            complete: (0, 0),
+            scripts: HashSet::default(),
+            heard: now,
+            eager: greeted.eager,
+            writing: false,
+            replica: greeted.replica,
+            retiring: false,
+        }
+    }
+
+    pub fn push(&mut self, request: Request, now: Instant) {
+        if self.sent.is_empty() {
+            self.heard = now;
+        }
+        let position = self.outgoing.position();
+        match &request.subject {
+            Subject::Script(script) if !self.scripts.insert(script.sha1) => {
+                self.outgoing.push(&script.head);
+                self.outgoing.push(&request.bytes.slice(script.tail..));
+            }
+            _ => self.outgoing.push(&request.bytes),
+        }
+        self.sent.push_back(Sent {
+            request,
+            position,
+            late: false,
+        });
+    }
+
+    /// The request that was sent first.
+    pub fn pop(&mut self) -> Option<Sent> {
+        self.looked_at = self.looked_at.saturating_sub(1);
+        self.sent.pop_front()
+    }
+
+    /// Gives the socket what it takes without waiting.
+    pub fn write(&mut self) {
+        let Some(eager) = self.eager.as_ref() else { return };
+        if self.writing || self.outgoing.len() > EAGER {
+            return;
+        }
+        while let Some(bytes) = self.outgoing.front() {
+            let taken = eager.try_write(&bytes);
+            self.outgoing.advance(taken);
+            if taken < bytes.len() {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+use super::*;
+use crate::redis::config::{Address, Config, Options};
+use crate::redis::tls::TlsOptions;
+
+fn options() -> Options {
+    Options {
+        url: None,
+        host: None,
+        port: None,
+        path: None,
+        username: None,
+        password: None,
+        db: None,
+        tls: None,
+        use_tls: None,
+        client_name: None,
+        retry_delay: None,
+        connect_timeout: TIMEOUT,
+        limits: Limits {
+            timeout: TIMEOUT,
+            max_queue: 1,
+            max_retries: 1,
+        },
+    }
+}
+
+fn by_url(url: &str) -> Config {
+    let url = Some(url.to_owned());
+    Config::new(Options { url, ..options() }).unwrap_or_else(|error| panic!("{}", error.message))
+}
+
+#[test]
+fn urls_say_where_and_who() {
+    for (url, place, username, password, db, tls) in [
+        ("redis://localhost", "localhost:6379", None, None, 0, false),
+        ("redis://h:1/2", "h:1", None, None, 2, false),
+        ("valkey://u:p@h", "h:6379", Some("u"), Some("p"), 0, false),
+        ("redis://:p%40s%3A%2F@h", "h:6379", None, Some("p@s:/"), 0, false),
+        ("rediss://h:2", "h:2", None, None, 0, true),
+        ("valkeys://h", "h:6379", None, None, 0, true),
+        ("redis://[::1]:3", "[::1]:3", None, None, 0, false),
+    ] {
+        let config = by_url(url);
+        assert_eq!(config.place(), place, "{url}");
+        assert_eq!(config.username.as_deref(), username, "{url}");
+        assert_eq!(config.password.as_deref(), password, "{url}");
+        assert_eq!((config.db, config.tls.is_some()), (db, tls), "{url}");
+    }
+    let unix = by_url("unix:///tmp/redis.sock?db=3&user=u&pass=p");
+    assert_eq!(unix.address, Address::Unix("/tmp/redis.sock".into()));
+    assert_eq!((unix.db, unix.password.as_deref()), (3, Some("p")));
+}
+
+#[test]
+fn what_is_given_beside_a_url_wins() {
+    let config = Config::new(Options {
+        url: Some("rediss://u:p@h:1/2".to_owned()),
+        port: Some(7),
+        username: Some("v".to_owned()),
+        db: Some(5),
+        use_tls: Some(false),
+        ..options()
+    });
+    let config = config.unwrap_or_else(|error| panic!("{}", error.message));
+    assert_eq!((config.place().as_str(), config.db), ("h:7", 5));
+    assert_eq!(
+        (config.username.as_deref(), config.password.as_deref()),
+        (Some("v"), Some("p"))
+    );
+    assert!(config.tls.is_none());
+}
+
+#[test]
+fn what_is_wrong_is_said_without_a_password() {
+    let tls = |tls| Options {
+        tls: Some(tls),
+        ..options()
+    };
+    let url = |url: &str| Options {
+        url: Some(url.to_owned()),
+        ..options()
+    };
+    for (options, part) in [
+        (url("http://:secret@h"), "redis.url"),
+        (url("redis://:secret@h/x"), "redis.url"),
+        (url("redis://:secret@h/-1"), "redis.url"),
+        (url("secret"), "redis.url"),
+        (
+            tls(TlsOptions {
+                ca: Some("secret".to_owned()),
+                ..TlsOptions::default()
+            }),
+            "redis.tls.ca",
+        ),
+        (
+            tls(TlsOptions {
+                cert: Some("secret".to_owned()),
+                ..TlsOptions::default()
+            }),
+            "redis.tls",
+        ),
+    ] {
+        let Err(error) = Config::new(options) else {
+            panic!("{part} was taken")
+        };
+        assert_eq!(error.code, "CONFIG");
+        assert!(error.message.starts_with(part), "{}", error.message);
+        assert!(!error.message.contains("secret"), "{}", error.message);
+    }
+}

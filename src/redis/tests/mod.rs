@@ -1,0 +1,152 @@
+//! The parts that do no I/O, by themselves: what they do over real connections is in `__test__/faults` and `__test__/redis`.
+
+mod config;
+mod pipeline;
+mod subscriptions;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+
+use super::connection::{Eager, Greeted};
+use super::pipeline::{Limits, Pipeline, Role};
+use super::request::{Id, Request, Shape, Subject};
+use super::resp;
+use crate::error::Error;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A socket that takes up to `room` bytes.
+struct Socket {
+    taken: Mutex<Vec<u8>>,
+    room: usize,
+}
+
+impl Eager for Socket {
+    fn try_write(&self, bytes: &[u8]) -> usize {
+        let mut taken = self.taken.lock();
+        let count = bytes.len().min(self.room - taken.len());
+        taken.extend_from_slice(&bytes[..count]);
+        count
+    }
+}
+
+/// A pipeline, a clock, and the socket of its connection.
+struct Harness {
+    pipeline: Pipeline,
+    now: Instant,
+    socket: Arc<Socket>,
+    buffer: BytesMut,
+}
+
+impl Harness {
+    fn new(role: Role) -> Self {
+        let limits = Limits {
+            timeout: TIMEOUT,
+            max_queue: 3,
+            max_retries: 2,
+        };
+        Self {
+            pipeline: Pipeline::new(role, limits, "server:1".to_owned()),
+            now: Instant::now(),
+            socket: socket(0),
+            buffer: BytesMut::new(),
+        }
+    }
+
+    fn connected(role: Role) -> Self {
+        let mut harness = Self::new(role);
+        harness.connect(usize::MAX, false);
+        harness
+    }
+
+    fn connect(&mut self, room: usize, replica: bool) {
+        self.socket = socket(room);
+        self.buffer.clear();
+        let greeted = Greeted {
+            eager: Some(self.socket.clone()),
+            replica,
+        };
+        self.pipeline.connected(greeted, self.now);
+    }
+
+    fn lose(&mut self) {
+        self.pipeline.lost(Error::ours("CONNECTION", "reset"), self.now);
+    }
+
+    fn send(&mut self, requests: &[Request]) {
+        self.pipeline.send(requests.iter().cloned(), self.now);
+    }
+
+    fn receive(&mut self, text: &str) -> Result<(), Error> {
+        self.buffer.extend_from_slice(text.as_bytes());
+        self.pipeline.received(&mut self.buffer, self.now)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    /// What has been written since the last time.
+    fn written(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.socket.taken.lock())).unwrap()
+    }
+
+    /// What has been answered since the last time: the reply's bytes, or the error's code.
+    fn answers(&mut self) -> Vec<(Id, String)> {
+        let answers = std::mem::take(&mut self.pipeline.mail.answers);
+        let text = |outcome: Result<Bytes, Error>| match outcome {
+            Ok(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Err(error) => error.code.to_string(),
+        };
+        answers
+            .into_iter()
+            .map(|answer| (answer.id, text(answer.outcome)))
+            .collect()
+    }
+
+    fn read(&self, id: Id, words: &[&str]) -> Request {
+        let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+        Request {
+            id: Some(id),
+            bytes: resp::command(&words).into(),
+            replies: 1,
+            repeatable: true,
+            shape: Shape::AsIs,
+            subject: Subject::Command,
+            deadline: self.now + TIMEOUT,
+            attempts: 0,
+        }
+    }
+
+    fn write(&self, id: Id, words: &[&str]) -> Request {
+        Request {
+            repeatable: false,
+            ..self.read(id, words)
+        }
+    }
+}
+
+fn socket(room: usize) -> Arc<Socket> {
+    Arc::new(Socket {
+        taken: Mutex::default(),
+        room,
+    })
+}
+
+fn answers(expected: &[(Id, &str)]) -> Vec<(Id, String)> {
+    expected
+        .iter()
+        .map(|(id, text)| (*id, (*text).to_owned()))
+        .collect()
+}
+
+fn sent(commands: &[&[&str]]) -> String {
+    let command = |words: &&[&str]| {
+        let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+        String::from_utf8(resp::command(&words)).unwrap()
+    };
+    commands.iter().map(command).collect()
+}

@@ -1,0 +1,341 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::redis::request::Script;
+use crate::reply::Reply;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn replies_find_their_requests_in_order_however_they_are_cut() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[pipeline.read(1, &["GET", "a"]), pipeline.read(2, &["GET", "b"])]);
+    assert_eq!(pipeline.written(), sent(&[&["GET", "a"], &["GET", "b"]]));
+    for piece in ["$1\r\nA\r", "\n$1\r\n", "B\r\n"] {
+        pipeline.receive(piece).unwrap();
+    }
+    assert_eq!(
+        pipeline.answers(),
+        answers(&[(1, "$1\r\nA\r\n"), (2, "$1\r\nB\r\n")])
+    );
+}
+
+#[test]
+fn a_transaction_is_answered_once_all_its_replies_are_there() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    let transaction = Request {
+        replies: 3,
+        ..pipeline.write(1, &["MULTI", "…"])
+    };
+    pipeline.send(&[transaction, pipeline.read(2, &["PING"])]);
+    pipeline.receive("+OK\r\n+QUEUED\r\n*1\r\n").unwrap();
+    assert_eq!(pipeline.answers(), []);
+    pipeline.receive(":1\r\n+PONG\r\n").unwrap();
+    assert_eq!(
+        pipeline.answers(),
+        answers(&[(1, "+OK\r\n+QUEUED\r\n*1\r\n:1\r\n"), (2, "+PONG\r\n")])
+    );
+}
+
+#[test]
+fn a_push_answers_nobody() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.receive(">1\r\n+x\r\n").unwrap();
+    pipeline.send(&[pipeline.read(1, &["PING"])]);
+    pipeline.receive(">1\r\n+x\r\n+PONG\r\n").unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(1, ">1\r\n+x\r\n+PONG\r\n")]));
+    let pong = Reply::Status("PONG".into());
+    assert_eq!(resp::parse_reply(b">1\r\n+x\r\n+PONG\r\n").unwrap(), pong);
+    assert_eq!(resp::parse_all(b">1\r\n+x\r\n+PONG\r\n").unwrap(), [pong]);
+}
+
+#[test]
+fn after_a_loss_reads_are_sent_again_and_writes_are_not() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[
+        pipeline.read(1, &["GET", "a"]),
+        pipeline.write(2, &["INCR", "n"]),
+        pipeline.read(3, &["GET", "b"]),
+    ]);
+    pipeline.receive("$1\r\nA\r\n:").unwrap();
+    pipeline.lose();
+    assert_eq!(
+        pipeline.answers(),
+        answers(&[(1, "$1\r\nA\r\n"), (2, "CONNECTION")])
+    );
+    pipeline.connect(usize::MAX, false);
+    assert_eq!(pipeline.written(), sent(&[&["GET", "b"]]));
+    // The half reply of before must not be part of it.
+    pipeline.receive("$1\r\nB\r\n").unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(3, "$1\r\nB\r\n")]));
+}
+
+#[test]
+fn a_write_of_which_the_socket_took_nothing_is_sent_on_the_next_connection() {
+    let mut pipeline = Harness::new(Role::Commands);
+    let first = sent(&[&["INCR", "a"]]).len();
+    pipeline.connect(first + 1, false);
+    pipeline.send(&[
+        pipeline.write(1, &["INCR", "a"]),
+        pipeline.write(2, &["INCR", "b"]),
+        pipeline.write(3, &["INCR", "c"]),
+    ]);
+    pipeline.lose();
+    assert_eq!(
+        pipeline.answers(),
+        answers(&[(1, "CONNECTION"), (2, "CONNECTION")])
+    );
+    pipeline.connect(usize::MAX, false);
+    assert_eq!(pipeline.written(), sent(&[&["INCR", "c"]]));
+}
+
+#[test]
+fn a_reply_after_its_deadline_is_nobodys() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[pipeline.read(1, &["GET", "a"])]);
+    pipeline.pass(TIMEOUT - SECOND);
+    pipeline.send(&[pipeline.read(2, &["GET", "b"])]);
+    pipeline.receive(">1\r\n+alive\r\n").unwrap();
+    pipeline.pass(SECOND);
+    let next = pipeline.pipeline.tick(pipeline.now).unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(1, "TIMEOUT")]));
+    assert_eq!(next, pipeline.now + TIMEOUT - SECOND);
+    pipeline.receive("$1\r\nA\r\n$1\r\nB\r\n").unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(2, "$1\r\nB\r\n")]));
+}
+
+#[test]
+fn a_server_that_owes_and_says_nothing_is_given_up() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[pipeline.read(1, &["GET", "a"])]);
+    pipeline.pass(TIMEOUT);
+    let frozen = pipeline.pipeline.tick(pipeline.now).unwrap_err();
+    assert!(frozen.message.contains("server:1"), "{}", frozen.message);
+    assert_eq!(pipeline.answers(), answers(&[(1, "TIMEOUT")]));
+}
+
+#[test]
+fn an_idle_connection_is_asked_whether_it_is_alive() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    let mut next = pipeline.now;
+    for _ in 0..3 {
+        pipeline.now = next;
+        next = pipeline.pipeline.tick(pipeline.now).unwrap();
+    }
+    assert_eq!(pipeline.written(), sent(&[&["PING"]]));
+    pipeline.receive("+PONG\r\n").unwrap();
+    assert_eq!(pipeline.answers(), []);
+    pipeline.pass(2 * TIMEOUT);
+    pipeline.pipeline.tick(pipeline.now).unwrap();
+    assert_eq!(pipeline.written(), sent(&[&["PING"]]));
+    pipeline.pass(TIMEOUT);
+    assert!(pipeline.pipeline.tick(pipeline.now).is_err());
+}
+
+#[test]
+fn without_a_connection_requests_wait_so_many_so_long_and_for_so_many_attempts() {
+    let mut pipeline = Harness::new(Role::Commands);
+    let refused = Error::ours("CONNECTION", "refused");
+    pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
+    pipeline.pipeline.not_connected(&refused, false);
+    pipeline.pass(SECOND);
+    pipeline.send(&[
+        pipeline.write(2, &["INCR", "b"]),
+        pipeline.write(3, &["INCR", "c"]),
+        pipeline.write(4, &["INCR", "d"]),
+    ]);
+    assert_eq!(pipeline.answers(), answers(&[(4, "QUEUE_FULL")]));
+    pipeline.pipeline.not_connected(&refused, false);
+    assert_eq!(pipeline.answers(), []);
+    pipeline.pipeline.not_connected(&refused, false);
+    assert_eq!(pipeline.answers(), answers(&[(1, "CONNECTION")]));
+    pipeline.pass(TIMEOUT);
+    pipeline.pipeline.tick(pipeline.now).unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(2, "TIMEOUT"), (3, "TIMEOUT")]));
+    pipeline.connect(usize::MAX, false);
+    assert_eq!(pipeline.written(), "");
+}
+
+#[test]
+fn a_refusal_is_told_to_all_who_wait_at_once() {
+    let mut pipeline = Harness::new(Role::Commands);
+    pipeline.pipeline.connect(1);
+    pipeline.send(&[pipeline.read(2, &["GET", "a"])]);
+    pipeline
+        .pipeline
+        .not_connected(&Error::reply("WRONGPASS no"), true);
+    assert_eq!(pipeline.answers(), answers(&[(1, "WRONGPASS"), (2, "WRONGPASS")]));
+}
+
+fn script(harness: &Harness, id: Id) -> Request {
+    let request = harness.write(id, &["EVAL", "return 1", "0"]);
+    Request {
+        subject: Subject::Script(Box::new(Script {
+            sha1: [7; 20],
+            head: "*3\r\n$7\r\nEVALSHA\r\n$1\r\nh\r\n".into(),
+            tail: request.bytes.len() - "$1\r\n0\r\n".len(),
+        })),
+        ..request
+    }
+}
+
+#[test]
+fn a_script_is_sent_whole_once_for_each_connection() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    let (whole, hash) = (
+        sent(&[&["EVAL", "return 1", "0"]]),
+        sent(&[&["EVALSHA", "h", "0"]]),
+    );
+    pipeline.send(&[script(&pipeline, 1), script(&pipeline, 2)]);
+    assert_eq!(pipeline.written(), format!("{whole}{hash}"));
+    pipeline
+        .receive(":1\r\n-NOSCRIPT No matching script. Please use EVAL.\r\n")
+        .unwrap();
+    assert_eq!(pipeline.written(), whole);
+    pipeline.receive(":1\r\n").unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(1, ":1\r\n"), (2, ":1\r\n")]));
+    pipeline.lose();
+    pipeline.connect(usize::MAX, false);
+    pipeline.send(&[script(&pipeline, 3)]);
+    assert_eq!(pipeline.written(), whole);
+}
+
+#[test]
+fn a_master_that_became_a_replica_is_left_once_all_is_answered() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[pipeline.write(1, &["INCR", "a"]), pipeline.read(2, &["GET", "a"])]);
+    pipeline
+        .receive("-READONLY You can't write against a read only replica.\r\n")
+        .unwrap();
+    pipeline.send(&[pipeline.write(3, &["INCR", "b"])]);
+    assert_eq!(pipeline.written(), sent(&[&["INCR", "a"], &["GET", "a"]]));
+    assert!(pipeline.receive("$-1\r\n").is_err());
+    pipeline.lose();
+    pipeline.connect(usize::MAX, true);
+    assert_eq!(pipeline.written(), sent(&[&["INCR", "b"]]));
+    // Of a replica nothing else was expected.
+    pipeline
+        .receive("-READONLY You can't write against a read only replica.\r\n")
+        .unwrap();
+}
+
+#[test]
+fn what_the_transport_writes_nobody_else_does() {
+    let mut pipeline = Harness::new(Role::Commands);
+    let ping = sent(&[&["PING"]]);
+    pipeline.connect(3, false);
+    pipeline.send(&[pipeline.read(1, &["PING"])]);
+    assert!(pipeline.pipeline.has_unsent());
+    let rest = pipeline.pipeline.unsent().unwrap();
+    assert_eq!(rest, ping[3..]);
+    pipeline.send(&[pipeline.read(2, &["PING"])]);
+    assert!(!pipeline.pipeline.has_unsent());
+    pipeline.pipeline.taken(rest.len(), pipeline.now);
+    assert_eq!(pipeline.pipeline.unsent().unwrap(), ping);
+    pipeline.pipeline.taken(ping.len(), pipeline.now);
+    assert_eq!(pipeline.pipeline.unsent(), None);
+    assert_eq!(pipeline.written(), ping[..3]);
+}
+
+#[test]
+fn closing_waits_for_answers() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[pipeline.read(1, &["PING"])]);
+    pipeline.pipeline.close(9);
+    assert!(!pipeline.pipeline.is_done());
+    pipeline.receive("+PONG\r\n").unwrap();
+    assert!(pipeline.pipeline.is_done());
+    pipeline.pipeline.end();
+    assert_eq!(pipeline.answers(), answers(&[(1, "+PONG\r\n"), (9, "_\r\n")]));
+}
+
+/// What may happen to a pipeline.
+#[derive(Debug, Clone)]
+enum Step {
+    Read,
+    Write,
+    Reply,
+    HalfReply,
+    Lose,
+    Connect(usize),
+    Fail,
+    Pass(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => Just(Step::Read),
+        4 => Just(Step::Write),
+        6 => Just(Step::Reply),
+        1 => Just(Step::HalfReply),
+        1 => Just(Step::Lose),
+        2 => (0_usize..200).prop_map(Step::Connect),
+        1 => Just(Step::Fail),
+        1 => (0_u64..6_000).prop_map(Step::Pass),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+proptest! {
+    /// Against a server that answers each command with its own number, whatever becomes of connections: everyone is answered just
+    /// once, nobody with another's reply, and no write runs twice.
+    #[test]
+    fn everyone_gets_one_answer_and_it_is_theirs(steps in steps()) {
+        let mut harness = Harness::new(Role::Commands);
+        let (mut id, mut connected) = (0, false);
+        let mut executed: Vec<Id> = Vec::new();
+        let (mut unread, mut outgoing) = (String::new(), String::new());
+        let mut outcomes: Vec<(Id, String)> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Read | Step::Write => {
+                    id += 1;
+                    let name = id.to_string();
+                    let request = if matches!(step, Step::Read) { harness.read(id, &["R", &name]) } else { harness.write(id, &["W", &name]) };
+                    harness.send(&[request]);
+                }
+                Step::Reply | Step::HalfReply => {
+                    unread += &harness.written();
+                    if let Some((words, rest)) = unread.strip_prefix("*2\r\n").and_then(|rest| {
+                        let parts: Vec<&str> = rest.splitn(5, "\r\n").collect();
+                        (parts.len() == 5).then(|| (format!("{} {}", parts[1], parts[3]), parts[4].to_owned()))
+                    }) {
+                        let number: Id = words[2..].parse().unwrap();
+                        if words.starts_with('W') { executed.push(number) }
+                        outgoing += &format!(":{number}\r\n");
+                        unread = rest;
+                    }
+                    let cut = if matches!(step, Step::HalfReply) { outgoing.len() / 2 } else { outgoing.len() };
+                    let piece: String = outgoing.drain(..cut).collect();
+                    if connected { harness.receive(&piece).unwrap(); }
+                }
+                Step::Lose if connected => { connected = false; harness.lose(); }
+                Step::Fail if !connected => harness.pipeline.not_connected(&Error::ours("CONNECTION", "no"), false),
+                Step::Connect(room) if !connected => {
+                    (connected, unread, outgoing) = (true, String::new(), String::new());
+                    harness.connect(room, false);
+                }
+                Step::Pass(milliseconds) => {
+                    harness.pass(Duration::from_millis(milliseconds));
+                    if harness.pipeline.tick(harness.now).is_err() { connected = false; harness.lose(); }
+                }
+                _ => {}
+            }
+            outcomes.extend(harness.answers());
+        }
+        harness.pipeline.end();
+        outcomes.extend(harness.answers());
+        let mut answered: Vec<Id> = outcomes.iter().map(|(id, _)| *id).collect();
+        answered.sort_unstable();
+        prop_assert_eq!(answered, (1..=id).collect::<Vec<_>>());
+        for (id, outcome) in &outcomes {
+            prop_assert!(!outcome.starts_with(':') || *outcome == format!(":{id}\r\n"), "{id} got {outcome}");
+        }
+        executed.sort_unstable();
+        let once = executed.len();
+        executed.dedup();
+        prop_assert_eq!(executed.len(), once);
+    }
+}

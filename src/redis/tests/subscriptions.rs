@@ -1,0 +1,178 @@
+use super::*;
+use crate::redis::request::{Kind, Topic};
+
+fn topic(kind: Kind, name: &'static str) -> Topic {
+    Topic {
+        kind,
+        name: name.into(),
+    }
+}
+
+fn push(words: &[&str]) -> String {
+    sent(&[words]).replacen('*', ">", 1)
+}
+
+impl Harness {
+    fn subscribe(&mut self, id: Id, name: &'static str) {
+        self.pipeline.subscribe(id, topic(Kind::Channel, name), self.now);
+    }
+
+    fn heard(&mut self) -> Vec<String> {
+        let (messages, _) = std::mem::take(&mut self.pipeline.mail.backlog).into_parts();
+        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+        messages
+            .into_iter()
+            .map(|message| {
+                let pattern = message
+                    .pattern
+                    .map(|pattern| text(pattern) + " ")
+                    .unwrap_or_default();
+                format!("{pattern}{} {}", text(message.channel), text(message.payload))
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn messages_come_between_confirmations_in_both_protocols() {
+    for form in [push, |words: &[&str]| sent(&[words])] {
+        let mut harness = Harness::connected(Role::Subscriptions);
+        harness.subscribe(1, "a");
+        harness
+            .pipeline
+            .subscribe(2, topic(Kind::Pattern, "b*"), harness.now);
+        assert_eq!(
+            harness.written(),
+            sent(&[&["SUBSCRIBE", "a"], &["PSUBSCRIBE", "b*"]])
+        );
+        let came = [
+            form(&["subscribe", "a", "1"]),
+            form(&["message", "a", "x"]),
+            form(&["psubscribe", "b*", "2"]),
+            form(&["pmessage", "b*", "b1", "y"]),
+        ];
+        harness.receive(&came.concat()).unwrap();
+        assert_eq!(harness.answers(), answers(&[(1, "_\r\n"), (2, "_\r\n")]));
+        assert_eq!(harness.heard(), ["a x", "b* b1 y"]);
+    }
+}
+
+#[test]
+fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    for (id, name) in [(1, "a"), (2, "b")] {
+        harness.subscribe(id, name);
+        harness.receive(&push(&["subscribe", name, "1"])).unwrap();
+    }
+    harness.lose();
+    harness.subscribe(3, "c");
+    harness.connect(usize::MAX, false);
+    let mut commands: Vec<_> = harness
+        .written()
+        .split("*2\r\n$9\r\n")
+        .map(str::to_owned)
+        .collect();
+    let last = commands.pop();
+    commands.sort();
+    assert_eq!(
+        commands,
+        ["", "SUBSCRIBE\r\n$1\r\na\r\n", "SUBSCRIBE\r\n$1\r\nb\r\n"]
+    );
+    assert_eq!(last.as_deref(), Some("SUBSCRIBE\r\n$1\r\nc\r\n"));
+    harness.receive(&push(&["subscribe", "b", "1"])).unwrap();
+    assert_eq!(harness.pipeline.mail.gap, None);
+    harness.lose();
+    harness.connect(usize::MAX, false);
+    for name in ["a", "b", "c"] {
+        harness.receive(&push(&["subscribe", name, "1"])).unwrap();
+    }
+    let gap = harness.pipeline.mail.gap.unwrap();
+    assert!(gap.from <= gap.to);
+    assert_eq!(
+        harness.answers(),
+        answers(&[(1, "_\r\n"), (2, "_\r\n"), (3, "_\r\n")])
+    );
+}
+
+#[test]
+fn a_first_connection_and_one_without_subscriptions_tell_no_gap() {
+    let mut harness = Harness::new(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness.connect(usize::MAX, false);
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    harness
+        .pipeline
+        .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
+    harness.receive(&push(&["unsubscribe", "a", "0"])).unwrap();
+    harness.lose();
+    harness.connect(usize::MAX, false);
+    assert_eq!(harness.written(), "");
+    assert_eq!(harness.pipeline.mail.gap, None);
+}
+
+#[test]
+fn a_refused_subscription_leaves_nothing_behind() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness.subscribe(2, "b");
+    harness
+        .receive(&("-NOPERM no\r\n".to_owned() + &push(&["subscribe", "b", "1"])))
+        .unwrap();
+    assert_eq!(harness.answers(), answers(&[(1, "NOPERM"), (2, "_\r\n")]));
+    harness.written();
+    harness.lose();
+    harness.connect(usize::MAX, false);
+    assert_eq!(harness.written(), sent(&[&["SUBSCRIBE", "b"]]));
+}
+
+#[test]
+fn a_subscription_that_nobody_waited_for_is_taken_back() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness.pass(TIMEOUT);
+    assert!(harness.pipeline.tick(harness.now).is_err());
+    assert_eq!(harness.answers(), answers(&[(1, "TIMEOUT")]));
+    harness.written();
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    assert_eq!(harness.written(), sent(&[&["UNSUBSCRIBE", "a"]]));
+    harness.receive(&push(&["message", "a", "x"])).unwrap();
+    assert_eq!(harness.heard(), [""; 0]);
+}
+
+#[test]
+fn leaving_needs_no_connection() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    harness
+        .pipeline
+        .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
+    harness.lose();
+    harness
+        .pipeline
+        .unsubscribe(Some(3), &topic(Kind::Channel, "a"), harness.now);
+    assert_eq!(
+        harness.answers(),
+        answers(&[(1, "_\r\n"), (2, "_\r\n"), (3, "_\r\n")])
+    );
+}
+
+/// Messages for a subscription that has ended went to a later one of the same name.
+#[test]
+fn what_comes_before_a_confirmation_is_for_nobody() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    harness
+        .pipeline
+        .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
+    harness.subscribe(3, "a");
+    let came = [
+        push(&["message", "a", "old"]),
+        push(&["unsubscribe", "a", "0"]),
+        push(&["subscribe", "a", "1"]),
+        push(&["message", "a", "new"]),
+    ];
+    harness.receive(&came.concat()).unwrap();
+    assert_eq!(harness.heard(), ["a new"]);
+}
