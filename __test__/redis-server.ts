@@ -163,6 +163,7 @@ function answers(port: number, pid: number | undefined): Promise<boolean> {
     let reply = "";
     socket.on("data", (chunk) => {
       reply += chunk;
+      if (reply.startsWith("-LOADING")) socket.destroy(); // Not yet.
       const id = /^\+PONG.*process_id:(\d+)\r\n/s.exec(reply)?.[1];
       if (id === undefined) return;
       socket.destroy();

@@ -2,10 +2,10 @@
 // covara-kv against the other Redis clients, on a redis-server of its own: see README.md.
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { clients } from "./redis-clients.mjs";
 import { redisRows } from "./redis-rows.mjs";
+import { startRedis } from "./redis-server.mjs";
 import { child, commandLine, digits, finish, machine, mark, median, setting, table } from "./report.mjs";
 
 const { json, strict, names } = commandLine();
@@ -28,14 +28,6 @@ function install() {
     stdio: "inherit",
     shell: process.platform === "win32",
   });
-}
-
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** One measurement of one client. Messages come from a process of their own. */
@@ -99,10 +91,8 @@ if (unknown.length > 0) throw new Error(`No row is called ${unknown.join(", ")}`
 const chosen = redisRows.filter((row) => names.length === 0 || names.some((name) => row.name.includes(name)));
 
 install();
-const port = await freePort();
-const server = spawn("redis-server", ["--port", `${port}`, "--bind", "127.0.0.1", "--save", ""]);
+const { port, stop } = await startRedis();
 try {
-  await new Promise((resolve) => server.stdout.once("data", resolve));
   const results = [];
   if (!json) console.log(`${machine()}, medians of ${rounds} rounds\n`);
   for (const row of chosen) {
@@ -116,5 +106,5 @@ try {
     results.every(({ verdicts }) => verdicts.every(({ met }) => met)),
   );
 } finally {
-  server.kill();
+  stop();
 }

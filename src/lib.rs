@@ -1,11 +1,12 @@
 //! `covara-kv`: a Redis-like key-value store for Node.js.
 //!
-//! Arrows go downward only: `addon` → `commands` → `store`.
+//! Arrows go downward only: `addon` → `commands` → `store`, `addon` → `redis`.
 //!
 //! - [`addon`]: the boundary to Node: JavaScript's values in, replies out. The only place with N-API types, and with `unsafe`.
 //! - [`commands`]: the table of commands, and the short function of each; MULTI and Lua scripts run through the same table.
 //! - [`store`]: the memory engine: keys with their values, deadlines and channels.
-//! - [`reply`], [`error`]: what a command answers.
+//! - [`redis`]: the Redis backend: commands over a connection that comes back when it is lost.
+//! - [`reply`], [`error`]: what a command answers. [`backlog`]: messages that wait for their subscriber.
 
 #[cfg(not(test))]
 pub mod addon;

@@ -31,10 +31,11 @@ struct Draft {
 }
 
 impl<'a> Batch<'a> {
-    pub fn new(prefix: Option<&'a [u8]>) -> Self {
+    /// With room for so many bytes.
+    pub fn new(prefix: Option<&'a [u8]>, room: usize) -> Self {
         Self {
             prefix,
-            bytes: Vec::new(),
+            bytes: Vec::with_capacity(room),
             drafts: Vec::new(),
             refused: Vec::new(),
         }
@@ -70,6 +71,11 @@ impl<'a> Batch<'a> {
             count += 1;
         }
         Ok(count as usize)
+    }
+
+    /// How many bytes there are.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     /// What is to be sent, and what cannot be.

@@ -87,8 +87,13 @@ struct Handle {
     awaited: Cell<usize>,
     /// Whether somebody listens to messages.
     listening: Cell<bool>,
+    /// How large the last batch was: the next is likely to be as large.
+    room: Cell<usize>,
     collect: Collect,
 }
+
+/// A huge batch says nothing of the next one.
+const MOST_ROOM: usize = 128 << 10;
 
 impl Handle {
     /// The process stays alive while an answer or a message may come, and no longer.
@@ -183,8 +188,9 @@ fn transaction(mut replies: Vec<Reply>) -> Result<Reply> {
 impl Callable for Handle {
     /// Sends a batch: see `Batch::read`.
     fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
-        let mut batch = Batch::new(self.prefix.as_deref());
+        let mut batch = Batch::new(self.prefix.as_deref(), self.room.get());
         let count = batch.read(scope, values)?;
+        self.room.set(batch.size().min(MOST_ROOM));
         self.await_more(&scope.env(), count);
         let now = Instant::now();
         let (requests, refused) = batch.finish(now + self.timeout);
@@ -272,6 +278,7 @@ impl RedisClient {
             waker,
             awaited: Cell::new(0),
             listening: Cell::new(false),
+            room: Cell::new(0),
             collect: collect.create_ref().map_err(from_status)?,
         };
         Ok(Self {

@@ -100,7 +100,7 @@ impl Pipeline {
     }
 
     pub fn subscribe(&mut self, id: Id, topic: Topic, now: Instant) {
-        self.subscriptions.want(topic.clone());
+        self.subscriptions.want(topic.clone(), id);
         let request = self.subscription(Some(id), topic, now);
         self.send([request], now);
     }
@@ -337,13 +337,16 @@ impl Pipeline {
         };
         let restores = subscribed.is_some() && request.id.is_none();
         match outcome {
-            // What was asked for and not awaited is taken back.
-            Ok(()) if late => {
-                if let Some(topic) = subscribed {
+            Ok(()) => {
+                let wanted = subscribed.is_none_or(|topic| self.subscriptions.confirmed(topic, request.id));
+                if !late {
+                    self.settle(&request);
+                }
+                // What came too late for whoever asked for it is taken back.
+                if let (Some(topic), true, false) = (subscribed, late, wanted) {
                     self.unsubscribe(None, topic, now);
                 }
             }
-            Ok(()) => self.settle(&request),
             Err(error) => {
                 if restores {
                     self.mail.events.push(Event::Failed(error.clone()));
@@ -460,7 +463,7 @@ impl Pipeline {
 
     fn fail(&mut self, request: &Request, error: Error) {
         if let Subject::Subscription(topic) = &request.subject {
-            self.subscriptions.remove(topic);
+            self.subscriptions.failed(topic, request.id);
         }
         if let Some(id) = request.id {
             self.mail.failed(id, error);

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::mailbox::{Gap, Mail};
-use super::request::{Kind, Topic};
+use super::request::{Id, Kind, Topic};
 use super::resp;
 use crate::backlog::Message;
 use crate::error::Error;
@@ -15,11 +15,18 @@ use crate::reply::Reply;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// A request for it is under way: what comes for the name is for a subscription that has ended.
-    Wanted,
+    /// The request of this id is under way: what comes for the name until then is for a subscription that has ended.
+    Wanted(Id),
     Live,
     /// Was live on a connection that is gone.
     Lost,
+}
+
+impl State {
+    /// The state that a request has been made for: one without an id restores.
+    fn asked_by(id: Option<Id>) -> Self {
+        id.map_or(State::Lost, State::Wanted)
+    }
 }
 
 #[derive(Default)]
@@ -41,12 +48,30 @@ pub enum Heard {
 }
 
 impl Subscriptions {
-    pub fn want(&mut self, topic: Topic) {
-        self.topics.insert(topic, State::Wanted);
+    pub fn want(&mut self, topic: Topic, id: Id) {
+        self.topics.insert(topic, State::Wanted(id));
     }
 
     pub fn remove(&mut self, topic: &Topic) {
         self.topics.remove(topic);
+    }
+
+    /// The server has confirmed a request. False if nobody wants the topic any more.
+    pub fn confirmed(&mut self, topic: &Topic, id: Option<Id>) -> bool {
+        let Some(state) = self.topics.get_mut(topic) else {
+            return false;
+        };
+        if *state == State::asked_by(id) {
+            *state = State::Live;
+        }
+        true
+    }
+
+    /// A request has failed. A later one for the same topic may still be under way.
+    pub fn failed(&mut self, topic: &Topic, id: Option<Id>) {
+        if self.topics.get(topic) == Some(&State::asked_by(id)) {
+            self.topics.remove(topic);
+        }
     }
 
     /// The connection is gone; it was last heard at `heard`.
@@ -83,7 +108,7 @@ impl Subscriptions {
         }
     }
 
-    pub fn hear(&mut self, frame: &Bytes, mail: &mut Mail) -> Heard {
+    pub fn hear(&self, frame: &Bytes, mail: &mut Mail) -> Heard {
         let items = match resp::parse(frame) {
             Ok(Reply::Array(items)) => items,
             Ok(Reply::Error(error)) | Err(error) => return Heard::Answer(Err(error)),
@@ -97,9 +122,9 @@ impl Subscriptions {
         match &word()[..] {
             b"message" => self.message(None, word(), word(), mail),
             b"pmessage" => self.message(Some(word()), word(), word(), mail),
-            b"subscribe" => self.confirmed(Kind::Channel, word()),
-            b"psubscribe" => self.confirmed(Kind::Pattern, word()),
-            b"unsubscribe" | b"punsubscribe" | b"pong" => Heard::Answer(Ok(())),
+            b"subscribe" | b"psubscribe" | b"unsubscribe" | b"punsubscribe" | b"pong" => {
+                Heard::Answer(Ok(()))
+            }
             _ => Heard::Other,
         }
     }
@@ -123,12 +148,5 @@ impl Subscriptions {
             });
         }
         Heard::Message
-    }
-
-    fn confirmed(&mut self, kind: Kind, name: Bytes) -> Heard {
-        if let Some(state) = self.topics.get_mut(&Topic { kind, name }) {
-            *state = State::Live;
-        }
-        Heard::Answer(Ok(()))
     }
 }

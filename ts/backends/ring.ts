@@ -6,12 +6,12 @@ export class Ring<T> {
   /** As many as a power of two. */
   #slots: (T | undefined)[] = new Array(64);
   /** The least id that is not taken yet. */
-  #first = 0;
-  #next = 0;
+  #first: number;
+  #next: number;
 
-  /** The id that the next item will get. */
-  get next(): number {
-    return this.#next;
+  constructor(first = 0) {
+    this.#first = first;
+    this.#next = first;
   }
 
   add(item: T): number {

@@ -176,3 +176,28 @@ fn what_comes_before_a_confirmation_is_for_nobody() {
     harness.receive(&came.concat()).unwrap();
     assert_eq!(harness.heard(), ["a new"]);
 }
+
+/// A subscription that was left and made anew while the first request was under way went with the first one's failure.
+#[test]
+fn a_failure_takes_nothing_from_a_later_request() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness
+        .pipeline
+        .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
+    harness.pass(TIMEOUT / 2);
+    harness.subscribe(3, "a");
+    harness.receive(">1\r\n+alive\r\n").unwrap();
+    harness.pass(TIMEOUT / 2);
+    harness.pipeline.tick(harness.now).unwrap();
+    assert_eq!(harness.answers(), answers(&[(1, "TIMEOUT"), (2, "TIMEOUT")]));
+    let came = [
+        push(&["subscribe", "a", "1"]),
+        push(&["unsubscribe", "a", "0"]),
+        push(&["subscribe", "a", "1"]),
+        push(&["message", "a", "x"]),
+    ];
+    harness.receive(&came.concat()).unwrap();
+    assert_eq!(harness.answers(), answers(&[(3, "_\r\n")]));
+    assert_eq!(harness.heard(), ["a x"]);
+}
