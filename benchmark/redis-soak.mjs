@@ -23,7 +23,9 @@ const open = () => createKV({ type: "redis", prefix: "soak", redis: { port, retr
 const observer = new Redis({ port });
 
 async function connections() {
-  return String(await observer.client("LIST")).trim().split("\n").length;
+  return String(await observer.client("LIST"))
+    .trim()
+    .split("\n").length;
 }
 
 /** Does `work` so often, in equal parts, and looks at the memory after each. */
@@ -96,7 +98,9 @@ else {
   for (const { title, samples, growth, flat } of results) {
     const lines = samples.map(({ done, rss }) => [done.toLocaleString("en"), digits(rss / MB)]);
     console.log(table([[title, "resident MB"], ...lines]));
-    console.log(`growth over the last ${COMPARED}: ${digits(growth / MB)} MB  (< ${FLAT / MB})  ${mark(flat)}\n`);
+    console.log(
+      `growth over the last ${COMPARED}: ${digits(growth / MB)} MB  (< ${FLAT / MB})  ${mark(flat)}\n`,
+    );
   }
   console.log(`connections left on the server: ${left} (the observer's)`);
 }

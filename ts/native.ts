@@ -51,16 +51,13 @@ export interface RedisOptions {
   maxQueue: number;
 }
 
-/** What happened to a connection. `attempt` and `delay` come with "reconnecting", `from` and `to` with "gap". */
-export interface RedisEvent {
-  name: "ready" | "reconnecting" | "error" | "gap";
-  attempt?: number;
-  delay?: number;
-  code?: string;
-  message?: string;
-  from?: number;
-  to?: number;
-}
+/** What happened to a connection. Times are in milliseconds, those of a gap since the Unix epoch. */
+export type RedisEvent =
+  | { name: "ready" }
+  | { name: "reconnecting"; attempt: number; delay: number; code: string; message: string }
+  /** What was subscribed could not be subscribed again. */
+  | { name: "unsubscribed"; isPattern: boolean; topic: string; code: string; message: string }
+  | { name: "gap"; from: number; to: number };
 
 /** A handle of one Redis server. What is asked with an id is answered by `take`. */
 export interface NativeRedisClient {

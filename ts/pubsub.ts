@@ -83,6 +83,11 @@ export class PubSub {
     for (const { call } of [...this.#onGap]) calling(() => call(gap), this.#report);
   }
 
+  /** Forgets a name, without a word to the source. */
+  drop(kind: Kind, name: string): void {
+    this.#topics[kind].drop(name);
+  }
+
   /** Forgets everything, without a word to the source. */
   clear(): void {
     this.#topics.channel.clear();
@@ -159,8 +164,12 @@ class Topics {
     return topic.snapshot;
   }
 
+  drop(name: string): void {
+    for (const slot of this.#topics.get(name)?.slots.values() ?? []) slot.taken = true;
+    this.#topics.delete(name);
+  }
+
   clear(): void {
-    for (const { slots } of this.#topics.values()) for (const slot of slots.values()) slot.taken = true;
-    this.#topics.clear();
+    for (const name of [...this.#topics.keys()]) this.drop(name);
   }
 }

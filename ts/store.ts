@@ -121,6 +121,11 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     this.emit("gap", gap);
   }
 
+  /** @internal Takes away the callbacks of a name that the source has lost: the next subscription asks for it again. */
+  protected dropTopic(kind: Kind, name: string): void {
+    this.#pubsub.drop(kind, name);
+  }
+
   /** @internal Takes away all callbacks of a store that is closed. */
   protected dropCallbacks(): void {
     this.#pubsub.clear();

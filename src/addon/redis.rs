@@ -60,12 +60,14 @@ pub struct RedisTlsOptions {
 /// What a listener of the store is to be told.
 #[napi(object, object_from_js = false)]
 pub struct RedisEvent {
-    #[napi(ts_type = "\"ready\" | \"reconnecting\" | \"error\" | \"gap\"")]
+    #[napi(ts_type = "\"ready\" | \"reconnecting\" | \"unsubscribed\" | \"gap\"")]
     pub name: &'static str,
     pub attempt: Option<u32>,
     pub delay: Option<f64>,
     pub code: Option<String>,
     pub message: Option<String>,
+    pub is_pattern: Option<bool>,
+    pub topic: Option<String>,
     /// In ms since the epoch.
     pub from: Option<f64>,
     pub to: Option<f64>,
@@ -411,7 +413,11 @@ fn event(event: Event) -> RedisEvent {
     };
     match event {
         Event::Ready => named("ready"),
-        Event::Failed(error) => failure("error", error),
+        Event::Unsubscribed { topic, error } => RedisEvent {
+            is_pattern: Some(topic.kind == Kind::Pattern),
+            topic: Some(String::from_utf8_lossy(&topic.name).into_owned()),
+            ..failure("unsubscribed", error)
+        },
         Event::Reconnecting {
             attempt,
             delay,
@@ -431,6 +437,8 @@ fn named(name: &'static str) -> RedisEvent {
         delay: None,
         code: None,
         message: None,
+        is_pattern: None,
+        topic: None,
         from: None,
         to: None,
     }

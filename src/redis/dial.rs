@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,8 +29,9 @@ pub struct Failure {
 }
 
 pub async fn open(config: &Config) -> Result<(Transport, Greeted), Failure> {
+    let in_tls = AtomicBool::new(false);
     let opened = async {
-        let mut transport = connect(config).await?;
+        let mut transport = connect(config, &in_tls).await?;
         let replica = greet(config, &mut transport).await?;
         let eager = transport.eager();
         Ok((transport, Greeted { eager, replica }))
@@ -37,8 +39,13 @@ pub async fn open(config: &Config) -> Result<(Transport, Greeted), Failure> {
     let late = |_| {
         let timeout = config.connect_timeout.as_millis();
         Err(temporary(format!(
-            "{} did not answer within {timeout} ms",
-            config.place()
+            "{} did not answer{} within {timeout} ms",
+            config.place(),
+            if in_tls.load(Ordering::Relaxed) {
+                " as a server with TLS does"
+            } else {
+                ""
+            }
         )))
     };
     tokio::time::timeout(config.connect_timeout, opened)
@@ -46,13 +53,14 @@ pub async fn open(config: &Config) -> Result<(Transport, Greeted), Failure> {
         .unwrap_or_else(late)
 }
 
-async fn connect(config: &Config) -> Result<Transport, Failure> {
+async fn connect(config: &Config, in_tls: &AtomicBool) -> Result<Transport, Failure> {
     match &config.address {
         Address::Tcp { host, port } => {
             let stream = connect_tcp(host, *port).await?;
             let Some(tls) = &config.tls else {
                 return Ok(Transport::plain(Socket::Tcp(stream)));
             };
+            in_tls.store(true, Ordering::Relaxed);
             tls.wrap(stream)
                 .await
                 .map(Transport::tls)
@@ -118,11 +126,12 @@ async fn greet(config: &Config, transport: &mut Transport) -> Result<bool, Failu
     let knows_no_resp_3 = matches!(&hello, Reply::Error(error)
         if error.code == "NOPROTO" || error.message.starts_with("ERR unknown command"));
     if !knows_no_resp_3 {
-        check_all(&questions, &replies)?;
+        check_all(&config.place(), &questions, &replies)?;
         return Ok(is_replica(&hello));
     }
     let questions = old_greeting(config);
-    check_all(&questions, &ask(config, transport, &questions).await?)?;
+    let replies = ask(config, transport, &questions).await?;
+    check_all(&config.place(), &questions, &replies)?;
     Ok(false)
 }
 
@@ -213,24 +222,46 @@ fn parse(reply: &Bytes) -> Result<Reply<'_>, Failure> {
     resp::parse(reply).map_err(|error| Failure { error, refused: true })
 }
 
-fn check_all(questions: &[Question], replies: &[Bytes]) -> Result<(), Failure> {
+fn check_all(place: &str, questions: &[Question], replies: &[Bytes]) -> Result<(), Failure> {
     let mut answered = questions.iter().zip(replies);
-    answered.try_for_each(|((command, _), reply)| check(command, &parse(reply)?))
+    answered.try_for_each(|((command, _), reply)| check(place, command, &parse(reply)?))
 }
 
 /// Whether the connection can be used after this reply.
-fn check(command: &str, reply: &Reply) -> Result<(), Failure> {
-    let Reply::Error(error) = reply else { return Ok(()) };
+fn check(place: &str, command: &str, reply: &Reply) -> Result<(), Failure> {
+    let error = match reply {
+        Reply::Error(error) => error,
+        Reply::Status(status) if command == "PING" && status == "PONG" => return Ok(()),
+        _ if command != "PING" => return Ok(()),
+        _ => {
+            return Err(Failure {
+                error: Error::ours(
+                    "CONNECTION",
+                    format!("{place} is no Redis server: it does not answer PING"),
+                ),
+                refused: true,
+            });
+        }
+    };
     let refused = match (command, &*error.code) {
-        ("HELLO" | "AUTH", "WRONGPASS" | "NOAUTH" | "NOPERM") | ("AUTH" | "SELECT", "ERR" | "NOPERM") => true,
+        (_, "NOAUTH" | "WRONGPASS")
+        | ("HELLO" | "AUTH" | "SELECT", "NOPERM")
+        | ("AUTH" | "SELECT", "ERR") => true,
         ("HELLO" | "AUTH" | "SELECT", _) | (_, "LOADING" | "MASTERDOWN" | "BUSY") => false,
         // Names are for CLIENT LIST only, and not every user may PING.
         _ => return Ok(()),
     };
-    Err(Failure {
-        error: error.clone(),
-        refused,
-    })
+    let error = match command {
+        "HELLO" | "AUTH" => without_arguments(error),
+        _ => error.clone(),
+    };
+    Err(Failure { error, refused })
+}
+
+/// Redis shows the arguments of a command that it does not know: here, a password.
+fn without_arguments(error: &Error) -> Error {
+    let text = error.message.split(", with args").next();
+    Error::reply(text.unwrap_or_default().to_owned())
 }
 
 /// HELLO's reply has fields and values in turn.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::request::{Id, Shape};
+use super::request::{Id, Shape, Topic};
 use crate::backlog::{Backlog, Message};
 use crate::error::{Error, Result};
 
@@ -34,8 +34,11 @@ pub enum Event {
         delay: Duration,
         cause: Error,
     },
-    /// Something that no request tells of.
-    Failed(Error),
+    /// What was subscribed could not be subscribed again.
+    Unsubscribed {
+        topic: Topic,
+        error: Error,
+    },
 }
 
 /// All that has come in since the last time.

@@ -111,12 +111,25 @@ impl Pipeline {
             subject: Subject::Unsubscription,
             ..self.request(id, &[topic.kind.unsubscribe(), &topic.name], now)
         };
-        let subscribes =
-            |request: &Request| matches!(&request.subject, Subject::Subscription(other) if **other == *topic);
-        if self.connection.is_none() && !self.waiting.iter().any(subscribes) {
-            self.settle(&request);
-        } else {
-            self.send([request], now);
+        if self.connection.is_some() {
+            return self.send([request], now);
+        }
+        // Nothing is subscribed without a connection, and what was to be is not wanted any more.
+        for request in mem::take(&mut self.waiting) {
+            if self.is_left(&request) {
+                self.settle(&request);
+            } else {
+                self.waiting.push_back(request);
+            }
+        }
+        self.settle(&request);
+    }
+
+    /// Whether it is to subscribe what nobody wants any more.
+    fn is_left(&self, request: &Request) -> bool {
+        match &request.subject {
+            Subject::Subscription(topic) => !self.subscriptions.is_wanted(topic, request.id),
+            _ => false,
         }
     }
 
@@ -206,7 +219,7 @@ impl Pipeline {
             request, position, ..
         } in connection.sent.into_iter().filter(Sent::is_awaited)
         {
-            if matches!(request.subject, Subject::Unsubscription) {
+            if matches!(request.subject, Subject::Unsubscription) || self.is_left(&request) {
                 self.settle(&request);
             } else if request.repeatable || connection.outgoing.is_unsent(position) {
                 again.push_back(request);
@@ -348,8 +361,11 @@ impl Pipeline {
                 }
             }
             Err(error) => {
-                if restores {
-                    self.mail.events.push(Event::Failed(error.clone()));
+                if let (Some(topic), true) = (subscribed, restores)
+                    && self.subscriptions.is_wanted(topic, None)
+                {
+                    let (topic, error) = (topic.as_ref().clone(), error.clone());
+                    self.mail.events.push(Event::Unsubscribed { topic, error });
                 }
                 if !late {
                     self.fail(&request, error);

@@ -67,9 +67,14 @@ impl Subscriptions {
         true
     }
 
+    /// Whether what a request asks for is still wanted by whoever made it.
+    pub fn is_wanted(&self, topic: &Topic, id: Option<Id>) -> bool {
+        self.topics.get(topic) == Some(&State::asked_by(id))
+    }
+
     /// A request has failed. A later one for the same topic may still be under way.
     pub fn failed(&mut self, topic: &Topic, id: Option<Id>) {
-        if self.topics.get(topic) == Some(&State::asked_by(id)) {
+        if self.is_wanted(topic, id) {
             self.topics.remove(topic);
         }
     }

@@ -10,6 +10,7 @@ use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVe
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::config::invalid;
@@ -51,7 +52,7 @@ impl Tls {
         };
         let identity = match (options.cert, options.key) {
             (None, None) => None,
-            (Some(cert), Some(key)) => Some((certificates(&cert, "redis.tls.cert")?, private_key(&key)?)),
+            (Some(cert), Some(key)) => Some(identity(&cert, &key)?),
             _ => {
                 return Err(invalid(
                     "redis.tls: cert and key belong together: give both or none",
@@ -124,6 +125,18 @@ fn certificates(pem: &str, name: &str) -> Result<Vec<CertificateDer<'static>>> {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(invalid(format!(
             "{name}: it holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
+        ))),
+    }
+}
+
+/// The server would refuse what does not belong together, without saying why.
+fn identity(cert: &str, key: &str) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let (chain, key) = (certificates(cert, "redis.tls.cert")?, private_key(key)?);
+    let checked = CertifiedKey::from_der(chain.clone(), key.clone_key(), &ring::default_provider());
+    match checked {
+        Ok(_) => Ok((chain, key)),
+        Err(error) => Err(invalid(format!(
+            "redis.tls: cert and key cannot be used: {error}"
         ))),
     }
 }

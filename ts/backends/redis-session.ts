@@ -48,6 +48,13 @@ function indexOf(command: Command): number {
 
 /** Not a closure, which would be made anew for each batch. */
 let flush: (session: Session) => void;
+let take: (session: Session | undefined) => void;
+
+/**
+ * The sessions that somebody waits for. The others live as long as their stores: the native side does not hold
+ * them, so that one that was dropped is collected, and its connections go.
+ */
+const awaited = new Set<Session>();
 
 /**
  * A store from its connecting to its disconnecting: what is called in one tick leaves as one batch, and each
@@ -65,13 +72,17 @@ export class Session {
   #first = 0;
   #text = 0;
   #started = false;
+  /** How many wait for an answer. */
+  #unanswered = 0;
+  #listening = false;
 
   /** Opens nothing yet. Throws `CONFIG` for an address or a certificate that is wrong. */
   constructor(options: RedisOptions, prefix: string, listener: Listener) {
     this.#prefix = prefix;
     this.#listener = listener;
+    const self = new WeakRef(this);
     try {
-      this.#native = new RedisClient(options, () => this.#take(), collect);
+      this.#native = new RedisClient(options, () => take(self.deref()), collect);
       this.#send = this.#native.sender();
     } catch (error) {
       throw decode(error);
@@ -130,7 +141,9 @@ export class Session {
 
   /** Whether messages are waited for: they keep the process alive. */
   listen(listening: boolean): void {
+    this.#listening = listening;
     this.#native.listen(listening);
+    this.#hold();
   }
 
   /** Resolves once everything has been answered and the connections are closed. */
@@ -148,13 +161,13 @@ export class Session {
     return new Promise((resolve, reject) => {
       // What was called before comes before, and a batch's ids follow one another.
       this.#flush();
-      question(this.#waiting.add({ command: undefined, resolve, reject }));
+      question(this.#wait({ command: undefined, resolve, reject }));
     });
   }
 
   /** Begins an entry of the batch. */
   #begin(waiting: Waiting): void {
-    const id = this.#waiting.add(waiting);
+    const id = this.#wait(waiting);
     if (this.#batch.length > 0) return;
     this.#first = id;
     process.nextTick(flush, this);
@@ -169,8 +182,22 @@ export class Session {
     if (this.#batch.length > MOST_VALUES || this.#text > MOST_TEXT) this.#flush();
   }
 
+  #wait(waiting: Waiting): number {
+    this.#unanswered += 1;
+    if (this.#unanswered === 1) this.#hold();
+    return this.#waiting.add(waiting);
+  }
+
+  #hold(): void {
+    if (this.#unanswered > 0 || this.#listening) awaited.add(this);
+    else awaited.delete(this);
+  }
+
   static {
     flush = (session) => session.#flush();
+    take = (session) => {
+      if (session !== undefined) session.#take();
+    };
   }
 
   #flush(): void {
@@ -183,7 +210,9 @@ export class Session {
 
   /** Takes what has come in. Called by the native side, from the event loop. */
   #take(): void {
-    if (!this.#native.take(this.#settle)) return;
+    const more = this.#native.take(this.#settle);
+    if (this.#unanswered === 0) this.#hold();
+    if (!more) return;
     for (const event of this.#native.events()) this.#listener.happened(event);
     const messages = this.#native.messages();
     if (messages.length > 1 || messages[0] > 0) this.#listener.heard(messages);
@@ -192,7 +221,9 @@ export class Session {
   readonly #settle = (first: number, ...replies: (Reply | Error)[]): void => {
     for (let i = 0; i < replies.length; i++) {
       const waiting = this.#waiting.take(first + i);
-      if (waiting !== undefined) this.#answer(waiting, replies[i] as Reply | Error);
+      if (waiting === undefined) continue;
+      this.#unanswered -= 1;
+      this.#answer(waiting, replies[i] as Reply | Error);
     }
   };
 

@@ -22,8 +22,8 @@ export class RedisKVStore extends Store {
   #status: KVStatus = "connecting";
   #session: Session | undefined;
   #closing: Promise<void> | undefined;
-  /** How many names are subscribed. */
-  #names = 0;
+  /** The names that are subscribed, each with the attempt that is to subscribe it: an earlier one may yet fail. */
+  readonly #names = new Map<string, object>();
   /** When messages up to then had all been taken, in ms since the epoch. */
   #takenAt = 0;
 
@@ -71,7 +71,7 @@ export class RedisKVStore extends Store {
       this.#session = undefined;
       this.#status = "closed";
       this.dropCallbacks();
-      this.#names = 0;
+      this.#names.clear();
       this.#closing = session.close().then(() => {
         this.emit("end");
       });
@@ -87,13 +87,14 @@ export class RedisKVStore extends Store {
   /** @internal */
   protected async register(kind: Kind, name: string): Promise<void> {
     const session = this.#open();
-    if (this.#names === 0) this.#takenAt = Date.now();
-    this.#names += 1;
+    const [key, attempt] = [keyOf(kind, name), {}];
+    if (this.#names.size === 0) this.#takenAt = Date.now();
+    this.#names.set(key, attempt);
     session.listen(true);
     try {
       await session.subscribe(kind === "pattern", name);
     } catch (error) {
-      this.#leave(session);
+      if (this.#names.get(key) === attempt) this.#leave(kind, name);
       throw error;
     }
   }
@@ -101,14 +102,13 @@ export class RedisKVStore extends Store {
   /** @internal */
   protected async unregister(kind: Kind, name: string): Promise<void> {
     const session = this.#open();
-    this.#leave(session);
+    this.#leave(kind, name);
     await session.unsubscribe(kind === "pattern", name);
   }
 
-  #leave(session: Session): void {
-    if (session !== this.#session) return;
-    this.#names -= 1;
-    session.listen(this.#names > 0);
+  #leave(kind: Kind, name: string): void {
+    this.#names.delete(keyOf(kind, name));
+    this.#session?.listen(this.#names.size > 0);
   }
 
   #newSession(): Session {
@@ -134,22 +134,27 @@ export class RedisKVStore extends Store {
     return index === undefined ? (replies as unknown[]) : new Refusal(replies as Error, index);
   }
 
-  #happened({ name, attempt = 0, delay = 0, from = 0, to = 0, code, message }: RedisEvent): void {
-    const cause = new KVError(code ?? "CONNECTION", message ?? "");
-    switch (name) {
+  #happened(event: RedisEvent): void {
+    switch (event.name) {
       case "ready":
         this.#status = "ready";
         this.emit("ready");
         break;
-      case "reconnecting":
+      case "reconnecting": {
         if (this.#status === "ready") this.#status = "reconnecting";
-        this.emit("reconnecting", { attempt, delay, cause });
+        const { attempt, delay, code, message } = event;
+        this.emit("reconnecting", { attempt, delay, cause: new KVError(code, message) });
         break;
+      }
+      case "unsubscribed": {
+        const kind = event.isPattern ? "pattern" : "channel";
+        this.dropTopic(kind, event.topic);
+        this.#leave(kind, event.topic);
+        this.emit("error", new KVError(event.code, event.message));
+        break;
+      }
       case "gap":
-        this.missed({ from, to, reason: "connection" });
-        break;
-      case "error":
-        this.emit("error", cause);
+        this.missed({ from: event.from, to: event.to, reason: "connection" });
     }
   }
 
@@ -160,6 +165,8 @@ export class RedisKVStore extends Store {
     if (messages[0] > 0) this.missed({ from, to: this.#takenAt, reason: "overflow" });
   }
 }
+
+const keyOf = (kind: Kind, name: string) => `${kind} ${name}`;
 
 function read(client: RedisClientLike | RedisConfig, prefix: string) {
   const given = text("prefix").check(prefix, "RedisKVStore");

@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { createKV } from "covara-kv";
+import { eventually } from "../backends.js";
+import { errorOf, expectRefusal, refusal } from "../replies.js";
+import { bulk, type FakeServer, greet, OK } from "./fake-server.js";
+import { emissions, PATIENT, SLACK, test, timeOf } from "./faults.js";
+
+const CONNECT = { connectTimeout: 200, maxRetries: 2, retryDelay: 20 };
+
+/** createKV must reject with CONNECTION, with a message that says where and why, and leave nothing open. */
+async function expectNoStore(server: FakeServer, why: RegExp): Promise<void> {
+  const { host, port } = server;
+  const creating = createKV({ type: "redis", redis: { host, port, ...CONNECT } });
+  const [time, { code, message }] = await Promise.all([timeOf(creating), errorOf(creating)]);
+  assert.equal(code, "CONNECTION", message);
+  assert.ok(message.includes(`${host}:${port}`), message);
+  assert.match(message, why);
+  assert.ok(time <= CONNECT.maxRetries * CONNECT.connectTimeout + SLACK, `${time} ms`);
+  await eventually(() => server.peers.every(({ socket }) => socket.destroyed || socket.readableEnded));
+}
+
+test("a server that accepts and says nothing is given up", async ({ fake }) => {
+  await expectNoStore(await fake({ greeting: () => undefined }), /did not answer within 200 ms/);
+});
+
+test("a server that closes at once is given up", async ({ fake }) => {
+  await expectNoStore(
+    await fake({ accepted: ({ socket }) => void socket.end() }),
+    /closed the connection|reset/,
+  );
+});
+
+test("a server that greets halfway and closes is given up", async ({ fake }) => {
+  const server = await fake({
+    greeting: (_, { socket }) => {
+      socket.end("%2\r\n$5\r\npro");
+      return undefined;
+    },
+  });
+  await expectNoStore(server, /closed the connection|reset/);
+});
+
+test("a server that is none of Redis's is not tried again", async ({ fake }) => {
+  const server = await fake({ greeting: () => "HTTP/1.1 400 Bad Request\r\n\r\n" });
+  await expectNoStore(server, /no Redis server/);
+  assert.equal(server.peers.length, 1);
+});
+
+// A socket that connects to a port of its own machine where nobody listens may meet itself.
+test("a server that sends back what it is sent is not taken for Redis", async ({ fake }) => {
+  const server = await fake({
+    greeting: (command) => `*${command.length}\r\n${command.map(bulk).join("")}`,
+  });
+  await expectNoStore(server, /./);
+});
+
+test("a greeting that trickles is understood", async ({ fake, open }) => {
+  const server = await fake({
+    greeting: (command, peer) => {
+      for (const byte of Buffer.from(String(greet(command, peer)))) peer.socket.write(Uint8Array.of(byte));
+      return undefined;
+    },
+    answer: () => bulk("v"),
+  });
+  assert.equal(await (await open(server)).get("k"), "v");
+});
+
+test("a silent server costs a command that connects by itself its timeout, and no more", async ({
+  fake,
+  open,
+}) => {
+  let silent = false;
+  const server = await fake({
+    greeting: (command, peer) => (silent ? undefined : greet(command, peer)),
+    answer: () => OK,
+  });
+  const kv = await open(server, { ...CONNECT, ...PATIENT, commandTimeout: 300 });
+  silent = true;
+  server.peers[0]?.socket.destroy();
+  await eventually(() => !kv.isConnected());
+  const call = kv.get("a");
+  const [time] = await Promise.all([timeOf(call), expectRefusal(call, refusal("TIMEOUT"))]);
+  assert.ok(time <= 300 + SLACK, `${time} ms`);
+  silent = false;
+  await eventually(() => kv.isConnected());
+  assert.equal(await kv.set("a", "1"), undefined);
+});
+
+test("connections that end right after their greeting are opened ever more slowly", async ({
+  fake,
+  open,
+}) => {
+  const server = await fake({
+    greeting: (command, peer) => {
+      if (command[0] === "PING" && peer.index < 5) setImmediate(() => peer.socket.end());
+      return greet(command, peer);
+    },
+    answer: () => bulk("v"),
+  });
+  const kv = await open(server);
+  const reconnecting = emissions(kv, "reconnecting");
+  assert.equal(await kv.get("a"), "v");
+  await eventually(() => server.peers.length === 6 && kv.isConnected());
+  const delays = reconnecting.map(({ delay }) => delay);
+  assert.ok(Number(delays.at(-1)) > Number(delays[0]), String(delays));
+  assert.equal(await kv.get("a"), "v");
+});

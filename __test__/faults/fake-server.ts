@@ -1,0 +1,129 @@
+// A server that greets as Redis does, and then does what a test tells it to.
+import { once } from "node:events";
+import { createServer, type Socket } from "node:net";
+
+/** One connection to the fake server. */
+export interface Peer {
+  /** The how manieth connection it is, from 0. */
+  readonly index: number;
+  readonly socket: Socket;
+  /** Every command that came in, the greeting too. */
+  readonly commands: string[][];
+  send(bytes: string | Buffer): void;
+}
+
+/** What is sent for a command, if anything. */
+export type Answer = (command: string[], peer: Peer) => string | Buffer | undefined;
+
+export interface FakeServer {
+  readonly host: string;
+  readonly port: number;
+  readonly peers: readonly Peer[];
+  /** How often a command came in, over all connections. */
+  count(name: string): number;
+  stop(): Promise<void>;
+}
+
+const HOST = "127.0.0.1";
+
+export const OK = "+OK\r\n";
+
+export const bulk = (text: string) => `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
+
+/** The confirmation of SUBSCRIBE, UNSUBSCRIBE and their like. */
+export const confirmation = ([name = "", topic = ""]: string[]) =>
+  `>3\r\n${bulk(name.toLowerCase())}${bulk(topic)}:1\r\n`;
+
+export const message = (channel: string, text: string) =>
+  `>3\r\n${bulk("message")}${bulk(channel)}${bulk(text)}`;
+
+/** As a healthy server answers when it is greeted. */
+export const greet: Answer = ([name]) => {
+  switch (name) {
+    case "HELLO":
+      return `%2\r\n${bulk("proto")}:3\r\n${bulk("role")}${bulk("master")}`;
+    case "CLIENT":
+    case "SELECT":
+      return OK;
+    case "PING":
+      return "+PONG\r\n";
+    default:
+      return undefined;
+  }
+};
+
+export interface FakeOptions {
+  /** The answers to all but the greeting. By default there are none. */
+  answer?: Answer;
+  /** The answers to the greeting, in place of a healthy server's. */
+  greeting?: Answer;
+  /** What happens at once when a connection comes in. */
+  accepted?: (peer: Peer) => void;
+}
+
+const GREETING = new Set(["HELLO", "CLIENT", "SELECT", "PING"]);
+
+export async function startFake({ answer, greeting = greet, accepted }: FakeOptions): Promise<FakeServer> {
+  const peers: Peer[] = [];
+  const server = createServer((socket) => {
+    const commands: string[][] = [];
+    const peer: Peer = {
+      index: peers.length,
+      socket,
+      commands,
+      send: (bytes) => void (socket.writable && socket.write(bytes)),
+    };
+    peers.push(peer);
+    socket.setNoDelay(true);
+    socket.on("error", () => {});
+    accepted?.(peer);
+    let received: Buffer = Buffer.alloc(0);
+    socket.on("data", (chunk) => {
+      received = Buffer.concat([received, chunk]);
+      for (let read = firstCommand(received); read !== undefined; read = firstCommand(received)) {
+        received = received.subarray(read.length);
+        commands.push(read.command);
+        const answers = GREETING.has(read.command[0] ?? "") ? greeting : answer;
+        const bytes = answers?.(read.command, peer);
+        if (bytes !== undefined) peer.send(bytes);
+      }
+    });
+  });
+  server.listen(0, HOST);
+  await once(server, "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("the fake server has no port");
+  return {
+    host: HOST,
+    port: address.port,
+    peers,
+    count: (name) => peers.flatMap(({ commands }) => commands).filter(([first]) => first === name).length,
+    async stop() {
+      for (const { socket } of peers) socket.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+/** The command at the front of the bytes, once it is complete. */
+function firstCommand(bytes: Buffer): { command: string[]; length: number } | undefined {
+  let at = 0;
+  const number = () => {
+    const end = bytes.indexOf("\r\n", at);
+    if (end < 0) return undefined;
+    const value = Number(bytes.toString("latin1", at + 1, end));
+    at = end + 2;
+    return value;
+  };
+  const words = number();
+  if (words === undefined) return undefined;
+  const command: string[] = [];
+  while (command.length < words) {
+    const size = number();
+    if (size === undefined || bytes.length < at + size + 2) return undefined;
+    command.push(bytes.toString("utf8", at, at + size));
+    at += size + 2;
+  }
+  return { command, length: at };
+}

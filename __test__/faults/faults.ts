@@ -1,0 +1,143 @@
+// What the tests of faults share: stores on a server that fails, load, and deadlines.
+import assert from "node:assert/strict";
+import { test as nodeTest } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import { inspect } from "node:util";
+import { createKV, type KVAdapter, type KVConfig, KVError, type KVEvents } from "covara-kv";
+import { Redis } from "ioredis";
+import { type RedisServer, startRedis } from "../redis-server.js";
+import { type FakeOptions, type FakeServer, startFake } from "./fake-server.js";
+
+type RedisConfig = NonNullable<KVConfig["redis"]>;
+
+/** How much later than its deadline a Promise may settle: a loaded machine runs nothing for a while. */
+export const SLACK = 2_000;
+
+/** A command that waits for a connection gives up at its deadline only. */
+export const PATIENT = { maxRetries: 1_000_000, retryDelay: 20 } as const;
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What a test is given. All that it opens is closed after it. */
+export interface World {
+  redis(config?: Record<string, string>): Promise<RedisServer>;
+  fake(options: FakeOptions): Promise<FakeServer>;
+  open(server: Address, config?: RedisConfig, prefix?: string): Promise<KVAdapter>;
+  /** An independent client. */
+  client(server: Address): Redis;
+  /** Called after the test, the last one first. */
+  defer(close: () => unknown): void;
+}
+
+export function test(name: string, body: (world: World) => Promise<void>): void {
+  nodeTest(name, { timeout: 60_000 }, async () => {
+    const closing: (() => unknown)[] = [];
+    const defer = (close: () => unknown) => void closing.push(close);
+    try {
+      await body({
+        defer,
+        async redis(config) {
+          const server = await startRedis(config);
+          defer(() => server.stop());
+          return server;
+        },
+        async fake(options) {
+          const server = await startFake(options);
+          defer(() => server.stop());
+          return server;
+        },
+        async open({ host, port }, config, prefix) {
+          const store = await createKV({
+            type: "redis",
+            ...(prefix !== undefined && { prefix }),
+            redis: { host, port, ...config },
+          });
+          defer(() => store.disconnect());
+          return store;
+        },
+        client({ host, port }) {
+          const client = new Redis({ host, port, retryStrategy: () => 50 });
+          client.on("error", () => {});
+          defer(() => client.disconnect());
+          return client;
+        },
+      });
+    } finally {
+      for (const close of closing.reverse()) await close();
+    }
+  });
+}
+
+/** Calls that must each settle within a timeout, and fail with nothing but a KVError of one of some codes. */
+export class Calls {
+  readonly errors: KVError[] = [];
+  succeeded = 0;
+  slowest = 0;
+
+  constructor(
+    readonly timeout: number,
+    readonly codes: readonly string[] = ["CONNECTION", "TIMEOUT"],
+  ) {}
+
+  /** Makes a call. Resolves to `[its result]`, or to nothing if it failed. */
+  async try<T>(call: () => Promise<T>): Promise<[T] | undefined> {
+    const start = performance.now();
+    try {
+      const result = await call();
+      this.succeeded += 1;
+      return [result];
+    } catch (error) {
+      assert.ok(error instanceof KVError, `not a KVError: ${inspect(error)}`);
+      assert.ok(this.codes.includes(error.code), inspect(error));
+      this.errors.push(error);
+      return undefined;
+    } finally {
+      this.slowest = Math.max(this.slowest, performance.now() - start);
+    }
+  }
+
+  failed(code: string): number {
+    return this.errors.filter((error) => error.code === code).length;
+  }
+
+  checkDeadlines(): void {
+    assert.ok(this.slowest <= this.timeout + SLACK, `${this.slowest} ms, and the timeout is ${this.timeout}`);
+  }
+}
+
+/** Repeats `body` in several places at once, until it is stopped. */
+export function underLoad(workers: number, body: (worker: number, round: number) => Promise<unknown>) {
+  let stopped = false;
+  const work = async (worker: number) => {
+    for (let round = 0; !stopped; round++) {
+      await body(worker, round);
+      await turn();
+    }
+  };
+  const done = Promise.all(Array.from({ length: workers }, (_, worker) => work(worker)));
+  done.catch(() => {}); // Told by stop().
+  return {
+    /** Resolves once the last round is over. Rejects with what a round rejected with. */
+    async stop(): Promise<void> {
+      stopped = true;
+      await done;
+    },
+  };
+}
+
+/** How long it takes until a Promise settles, in milliseconds. */
+export async function timeOf(promise: Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await promise.catch(() => {});
+  return performance.now() - start;
+}
+
+/** The arguments of every emission of an event from now on. */
+export function emissions<E extends keyof KVEvents>(kv: KVAdapter, event: E): KVEvents[E][0][] {
+  const seen: KVEvents[E][0][] = [];
+  kv.on(event, ((argument: KVEvents[E][0]) => void seen.push(argument)) as never);
+  return seen;
+}

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { setTimeout as wait } from "node:timers/promises";
+import { eventually } from "../backends.js";
+import { errorOf, expectRefusal, refusal } from "../replies.js";
+import { Calls, emissions, PATIENT, SLACK, test, timeOf, underLoad } from "./faults.js";
+
+const OUTAGE = process.env.FAULTS_LONG === "1" ? 20_000 : 3_000;
+const TIMEOUT = 300;
+
+test("a store outlives an outage longer than any budget, and hears again", async ({ redis, open }) => {
+  const server = await redis();
+  const address = `${server.host}:${server.port}`;
+  const kv = await open(server, { commandTimeout: TIMEOUT });
+  const [reconnecting, gaps] = [emissions(kv, "reconnecting"), emissions(kv, "gap")];
+  const heard: string[] = [];
+  const told: unknown[] = [];
+  await kv.subscribe("news", (text) => void heard.push(text));
+  await kv.listen([], () => {}, { patterns: ["n*"], onGap: (gap) => void told.push(gap) });
+
+  const before = Date.now();
+  await server.kill();
+  await eventually(() => !kv.isConnected());
+  const calls = new Calls(TIMEOUT);
+  const load = underLoad(4, async (worker) => {
+    await calls.try<unknown>(() => (worker % 2 === 0 ? kv.get("a") : kv.incr("n")));
+  });
+  await wait(OUTAGE);
+  await load.stop();
+  assert.deepEqual([kv.status, calls.succeeded], ["reconnecting", 0]);
+  calls.checkDeadlines();
+  for (const { message } of calls.errors) {
+    assert.ok(message.includes(address), message);
+    assert.match(message, /refused/i);
+  }
+  assert.deepEqual(gaps, [], "nobody can tell yet when the gap ends");
+
+  await server.restart();
+  await eventually(() => kv.isConnected() && gaps.length > 0);
+  const [{ from, to, reason }] = gaps as [(typeof gaps)[0]];
+  assert.ok(from <= before + SLACK && from + OUTAGE <= to + SLACK && to <= Date.now(), `${from} to ${to}`);
+  assert.equal(reason, "connection");
+  assert.deepEqual([gaps.length, told], [1, gaps]);
+  await kv.set("a", "a=1");
+  assert.equal(await kv.get("a"), "a=1");
+  assert.equal(await kv.publish("news", "after"), 2);
+  await eventually(() => heard.length > 0);
+  assert.deepEqual(heard, ["after"]);
+
+  assert.deepEqual(
+    reconnecting.map(({ attempt }) => attempt),
+    reconnecting.map((_, index) => index + 1),
+  );
+  for (const { delay, cause } of reconnecting) {
+    assert.ok(delay >= 25 && delay <= 2_000, `${delay} ms`);
+    assert.ok(cause instanceof Error && cause.message !== "");
+  }
+  assert.match(String(reconnecting.at(-1)?.cause), new RegExp(`${address}.*refused`));
+});
+
+test("a command that has waited for its whole time says where there is no server, and why", async ({
+  redis,
+  open,
+}) => {
+  const server = await redis();
+  const kv = await open(server, { commandTimeout: TIMEOUT, ...PATIENT });
+  await server.kill();
+  await eventually(() => !kv.isConnected());
+  const calls = [kv.get("a"), kv.set("a", "1"), kv.multi().incr("n").exec(), kv.subscribe("c", () => {})];
+  for (const call of calls) {
+    const [time, { code, message }] = await Promise.all([timeOf(call), errorOf(call)]);
+    assert.equal(code, "TIMEOUT");
+    assert.ok(message.includes(`${server.host}:${server.port}`), message);
+    assert.match(message, /not sent.*refused/);
+    assert.ok(time <= TIMEOUT + SLACK, `${time} ms`);
+  }
+});
+
+test("a command outlives maxRetries failed attempts, and not one more", async ({ redis, open }) => {
+  const server = await redis();
+  const kv = await open(server, { commandTimeout: 60_000, maxRetries: 2, retryDelay: 20 });
+  await server.kill();
+  await eventually(() => !kv.isConnected());
+  await expectRefusal(kv.get("a"), refusal("CONNECTION", /after 3 attempts: .*refused/));
+});
+
+test("no more than maxQueue commands wait for a connection", async ({ redis, open }) => {
+  const server = await redis();
+  const kv = await open(server, { commandTimeout: 15_000, maxQueue: 10, ...PATIENT });
+  await server.kill();
+  await eventually(() => !kv.isConnected());
+  const waiting = Array.from({ length: 10 }, (_, index) => kv.set(`k${index}`, `k${index}=1`));
+  const full = refusal("QUEUE_FULL", new RegExp(`${server.host}:${server.port}.*10 commands`));
+  for (const call of [kv.get("a"), kv.incr("n"), kv.multi().incr("n").exec()])
+    await expectRefusal(call, full);
+  await server.restart();
+  await Promise.all(waiting);
+  const keys = waiting.map((_, index) => `k${index}`);
+  assert.deepEqual(
+    await kv.mget(...keys),
+    keys.map((key) => `${key}=1`),
+  );
+  assert.equal(await kv.get("n"), null);
+});

@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { createKV } from "covara-kv";
+import { eventually } from "../backends.js";
+import { errorOf, expectRefusal, refusal } from "../replies.js";
+import { type Answer, bulk, greet } from "./fake-server.js";
+import { Calls, emissions, PATIENT, SLACK, test, underLoad } from "./faults.js";
+
+const LOADING = "-LOADING Redis is loading the dataset in memory\r\n";
+
+const OOM = refusal("OOM", /^OOM command not allowed/);
+/** An empty server holds more than this. */
+const FULL = "100kb";
+
+test("a server without memory refuses writes with OOM, and reads go on", async ({ redis, client, open }) => {
+  const server = await redis({ "maxmemory-policy": "noeviction" });
+  const [kv, admin] = [await open(server), client(server)];
+  await kv.set("a", "a=1");
+  await admin.config("SET", "maxmemory", FULL);
+  await expectRefusal(kv.set("b", "1"), OOM);
+  await expectRefusal(kv.eval("return redis.call('incr', KEYS[1])", ["n"], []), OOM);
+  assert.equal(await kv.get("a"), "a=1");
+  assert.equal(await kv.del("a"), 1);
+  assert.equal(kv.isConnected(), true);
+  await admin.config("SET", "maxmemory", "0");
+  assert.equal(await kv.set("b", "1"), undefined);
+});
+
+test("a transaction that meets OOM tells which command was refused, and nothing of it has run", async ({
+  redis,
+  client,
+  open,
+}) => {
+  const server = await redis({ "maxmemory-policy": "noeviction" });
+  const [kv, admin] = [await open(server), client(server)];
+  await kv.set("a", "a=1");
+  await admin.config("SET", "maxmemory", FULL);
+  // In a transaction Redis takes no command at all: it would have to keep it.
+  const error = await errorOf(kv.multi().del("a").incr("n").exec());
+  OOM.check(error);
+  assert.deepEqual([error.index, error.command, error.results], [0, "DEL", undefined]);
+  assert.equal(await kv.get("a"), "a=1");
+});
+
+test("a master that becomes a replica refuses writes with READONLY, and is connected to again", async ({
+  redis,
+  client,
+  open,
+}) => {
+  const [master, server] = [await redis(), await redis()];
+  const admin = client(server);
+  const kv = await open(server, PATIENT);
+  const [ready, reconnecting] = [emissions(kv, "ready"), emissions(kv, "reconnecting")];
+  await kv.set("a", "a=1");
+  await admin.call("REPLICAOF", master.host, master.port);
+  const readonly = refusal("READONLY", /^READONLY /);
+  await expectRefusal(kv.set("b", "1"), readonly);
+  await eventually(() => ready.length === 1);
+  assert.match(String(reconnecting[0]?.cause), /replica/);
+  // Told that it is a replica, the store has nothing to look for any more: it stays.
+  for (let index = 0; index < 3; index++) await expectRefusal(kv.incr("n"), readonly);
+  const { code, index, command } = await errorOf(kv.multi().get("a").incr("n").del("a").exec());
+  assert.deepEqual([code, index, command], ["READONLY", 1, "INCR"]);
+  assert.deepEqual([ready.length, reconnecting.length], [1, 1]);
+  await admin.call("REPLICAOF", "NO", "ONE");
+  assert.equal(await kv.incr("n"), 1);
+});
+
+test("READONLY under load costs writes only, and every call settles", async ({ redis, client, open }) => {
+  const [master, server] = [await redis(), await redis()];
+  const admin = client(server);
+  const kv = await open(server, { commandTimeout: 3_000, ...PATIENT });
+  const ready = emissions(kv, "ready");
+  const [reads, writes] = [new Calls(3_000, []), new Calls(3_000, ["READONLY"])];
+  const load = underLoad(8, async (worker) => {
+    if (worker % 2 === 0) await reads.try(async () => assert.equal(await kv.get("none"), null));
+    else await writes.try<unknown>(() => (worker === 1 ? kv.multi().incr("n").exec() : kv.incr("n")));
+  });
+  await eventually(() => writes.succeeded > 100);
+  await admin.call("REPLICAOF", master.host, master.port);
+  await eventually(() => writes.errors.length > 100 && ready.length > 0);
+  await admin.call("REPLICAOF", "NO", "ONE");
+  const before = writes.succeeded;
+  await eventually(() => writes.succeeded > before + 100);
+  await load.stop();
+  for (const calls of [reads, writes]) calls.checkDeadlines();
+});
+
+test("a server that is loading is waited for", async ({ fake, open }) => {
+  let loading = 5;
+  const server = await fake({
+    greeting: (command, peer) => (command[0] === "PING" && loading-- > 0 ? LOADING : greet(command, peer)),
+    answer: () => bulk("v"),
+  });
+  const kv = await open(server, PATIENT);
+  assert.equal(server.peers.length, 6);
+  const reconnecting = emissions(kv, "reconnecting");
+  loading = 3;
+  server.peers.at(-1)?.socket.destroy();
+  await eventually(() => server.peers.length === 10 && kv.isConnected());
+  assert.match(String(reconnecting.at(-1)?.cause), /LOADING/);
+  assert.equal(await kv.get("k"), "v");
+});
+
+test("a server that loads for too long is told by its own words", async ({ fake }) => {
+  const server = await fake({
+    greeting: (command, peer) => (command[0] === "PING" ? LOADING : greet(command, peer)),
+  });
+  const { host, port } = server;
+  const creating = createKV({ type: "redis", redis: { host, port, retryDelay: 10 } });
+  const { message } = await errorOf(creating);
+  assert.match(message, new RegExp(`${host}:${port}.*LOADING`));
+});
+
+test("a command that is answered by LOADING rejects with it", async ({ fake, open }) => {
+  const answer: Answer = ([name]) => (name === "GET" ? LOADING : bulk("v"));
+  const kv = await open(await fake({ answer }));
+  await expectRefusal(kv.get("k"), refusal("LOADING", /^LOADING Redis is loading/));
+  assert.equal(await kv.hget("k", "f"), "v");
+});
+
+const PASSWORDS = /first-secret|second-secret/;
+
+test("a password that is required all of a sudden is told, until it is not", async ({
+  redis,
+  client,
+  open,
+}) => {
+  const server = await redis();
+  const admin = client(server);
+  const kv = await open(server, { commandTimeout: 500 });
+  const reconnecting = emissions(kv, "reconnecting");
+  await admin.config("SET", "requirepass", "second-secret");
+  await admin.client("KILL", "TYPE", "normal", "SKIPME", "yes");
+  await eventually(() => reconnecting.length >= 2);
+  assert.equal(kv.isConnected(), false);
+  const calls = new Calls(500, ["NOAUTH", "TIMEOUT"]);
+  for (let index = 0; index < 5; index++) await calls.try(() => kv.set("a", "1"));
+  assert.equal(calls.errors.length, 5);
+  calls.checkDeadlines();
+  for (const error of calls.errors) {
+    assert.match(error.message, /NOAUTH/);
+    assert.doesNotMatch(error.message, PASSWORDS);
+  }
+  await admin.config("SET", "requirepass", "");
+  await eventually(() => kv.isConnected());
+  assert.equal(await kv.get("a"), null);
+});
+
+test("a password that is wrong all of a sudden is told, and in no message", async ({
+  redis,
+  client,
+  open,
+}) => {
+  const server = await redis();
+  const admin = client(server);
+  await admin.config("SET", "requirepass", "first-secret");
+  const kv = await open(server, { password: "first-secret", commandTimeout: 500 });
+  const reconnecting = emissions(kv, "reconnecting");
+  await admin.config("SET", "requirepass", "second-secret");
+  await admin.client("KILL", "TYPE", "normal", "SKIPME", "yes");
+  await eventually(() => reconnecting.length >= 2);
+  const calls = new Calls(500, ["WRONGPASS", "TIMEOUT"]);
+  await calls.try(() => kv.get("a"));
+  await calls.try(() => kv.multi().incr("n").exec());
+  await calls.try(() => kv.subscribe("c", () => {}));
+  calls.checkDeadlines();
+  assert.equal(calls.errors.length, 3);
+  const causes = reconnecting.slice(1).map(({ cause }) => cause);
+  for (const error of [...calls.errors, ...causes]) {
+    assert.match(error.message, /WRONGPASS/);
+    assert.doesNotMatch(`${error.stack} ${JSON.stringify(error)}`, PASSWORDS);
+  }
+});
+
+test("createKV with a wrong password rejects at once", async ({ redis, client }) => {
+  const server = await redis();
+  await client(server).config("SET", "requirepass", "first-secret");
+  const { host, port } = server;
+  const start = performance.now();
+  const redisConfig = { host, port, password: "second-secret", ...PATIENT };
+  const error = await errorOf(createKV({ type: "redis", redis: redisConfig }));
+  assert.ok(performance.now() - start < SLACK);
+  assert.equal(error.code, "WRONGPASS");
+  assert.doesNotMatch(`${error.stack} ${JSON.stringify(error)}`, PASSWORDS);
+});

@@ -1,0 +1,64 @@
+// Certificates for a test, made with openssl.
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** A certificate and its key: where they are, and what they hold. */
+export class Identity {
+  readonly cert: string;
+  readonly key: string;
+
+  constructor(
+    readonly certFile: string,
+    readonly keyFile: string,
+  ) {
+    this.cert = readFileSync(certFile, "utf8");
+    this.key = readFileSync(keyFile, "utf8");
+  }
+}
+
+/** An authority, and whom it has signed. */
+export class Authority {
+  readonly #directory = mkdtempSync(join(tmpdir(), "covara-kv-tls-"));
+  readonly self: Identity;
+
+  constructor(name: string) {
+    const [cert, key] = this.#files("ca");
+    this.#openssl("req", "-x509", ...this.#newKey(key), "-subj", `/CN=${name}`, "-days", "2", "-out", cert);
+    this.self = new Identity(cert, key);
+  }
+
+  /** The certificate as a server's redis.conf and a client's `ca` want it. */
+  get ca(): string {
+    return this.self.cert;
+  }
+
+  /** `extension` as openssl writes it, such as `subjectAltName=DNS:localhost,IP:127.0.0.1`. Without one the certificate is of X.509's version 1. */
+  sign(subject: string, extension: string): Identity {
+    const [cert, key] = this.#files(subject);
+    const request = `${cert}.csr`;
+    const extensions = `${cert}.ext`;
+    writeFileSync(extensions, extension);
+    this.#openssl("req", "-new", ...this.#newKey(key), "-subj", `/CN=${subject}`, "-out", request);
+    const by = ["-CA", this.self.certFile, "-CAkey", this.self.keyFile, "-CAcreateserial"];
+    this.#openssl("x509", "-req", "-in", request, ...by, "-days", "2", "-extfile", extensions, "-out", cert);
+    return new Identity(cert, key);
+  }
+
+  remove(): void {
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  #files(name: string): [cert: string, key: string] {
+    return [join(this.#directory, `${name}.crt`), join(this.#directory, `${name}.key`)];
+  }
+
+  #newKey(file: string): string[] {
+    return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", file];
+  }
+
+  #openssl(...args: string[]): void {
+    execFileSync("openssl", args, { stdio: ["ignore", "ignore", "pipe"] });
+  }
+}

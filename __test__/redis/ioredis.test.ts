@@ -1,0 +1,199 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { createKV, createRedisKV, createRedisKVFromConfig, type KVAdapter, RedisKVStore } from "covara-kv";
+import { Cluster as Cluster5, type RedisOptions as Options5, Redis as Redis5 } from "ioredis";
+import { Cluster as Cluster6, Redis as Redis6 } from "ioredis6";
+import { Authority } from "./certificates.js";
+import { closedPort, HOST, SECRET, SharedRedis } from "./servers.js";
+
+const directory = mkdtempSync(join(tmpdir(), "covara-kv-ioredis-"));
+const socket = join(directory, "redis.sock");
+const authority = new Authority("covara-kv tests");
+const identity = authority.sign("server", "subjectAltName=DNS:localhost,DNS:redis.example.org,IP:127.0.0.1");
+const me = authority.sign("client", "extendedKeyUsage=clientAuth");
+let tlsPort = 0;
+after(() => {
+  authority.remove();
+  rmSync(directory, { recursive: true, force: true });
+});
+const server = new SharedRedis(
+  async () => {
+    tlsPort = await closedPort();
+    return {
+      unixsocket: socket,
+      "tls-port": `${tlsPort}`,
+      "tls-cert-file": identity.certFile,
+      "tls-key-file": identity.keyFile,
+      "tls-ca-cert-file": authority.self.certFile,
+      "tls-auth-clients": "optional",
+    };
+  },
+  (admin) => admin.call("ACL", "SETUSER", "alice", "on", `>${SECRET}`, "~*", "&*", "+@all"),
+);
+
+/** How each client is made: none connects by itself. */
+type Make = (...args: [Options5] | [url: string, Options5]) => Redis5;
+
+const versions: Record<string, { make: Make; cluster: () => unknown }> = {
+  "ioredis 5": {
+    make: (...args) => {
+      const options = { lazyConnect: true, ...(args.at(-1) as Options5) };
+      return typeof args[0] === "string" ? new Redis5(args[0], options) : new Redis5(options);
+    },
+    cluster: () => new Cluster5([{ host: HOST, port: 1 }], { lazyConnect: true }),
+  },
+  "ioredis 6": {
+    make: ((...args: [object] | [string, object]) => {
+      const options = { lazyConnect: true, ...(args.at(-1) as object) };
+      return typeof args[0] === "string" ? new Redis6(args[0], options) : new Redis6(options);
+    }) as unknown as Make,
+    cluster: () => new Cluster6([{ host: HOST, port: 1 }], { lazyConnect: true }),
+  },
+};
+
+const name = "taken-over";
+const { ca } = authority;
+
+for (const [version, { make, cluster }] of Object.entries(versions)) {
+  describe(`of a client of ${version}`, () => {
+    /** Gives what CLIENT LIST says of a store on this client. */
+    const connectionOf = async (client: Redis5, use?: (kv: KVAdapter) => Promise<void>) => {
+      const before = client.status;
+      await using kv = createRedisKV(client);
+      await kv.connect();
+      await kv.set("k", "v");
+      await use?.(kv);
+      assert.equal(client.status, before);
+      return await server.client(name);
+    };
+    const connectionName = name;
+
+    test("host, port, user, password, database and name are taken over", async () => {
+      const credentials = { username: "alice", password: SECRET };
+      const client = make({ ...server.address, ...credentials, db: 3, connectionName });
+      const { user, db } = await connectionOf(client);
+      assert.deepEqual([user, db], ["alice", "3"]);
+    });
+
+    test("what its url says is taken over", async () => {
+      const url = `redis://alice:${encodeURIComponent(SECRET)}@${server.place}/4`;
+      const { user, db } = await connectionOf(make(url, { connectionName }));
+      assert.deepEqual([user, db], ["alice", "4"]);
+    });
+
+    test("a socket is taken over", async () => {
+      const { addr } = await connectionOf(make({ path: socket, connectionName }));
+      assert.equal(addr, `${socket}:0`);
+    });
+
+    test("TLS is taken over, with certificates as strings, Buffers and lists", async () => {
+      for (const authorities of [ca, Buffer.from(ca), [ca], [Buffer.from(ca)]]) {
+        const tls = { ca: authorities, cert: Buffer.from(me.cert), key: Buffer.from(me.key) };
+        await connectionOf(make({ host: "localhost", port: tlsPort, tls, connectionName }));
+      }
+      const named = { ca, servername: "redis.example.org" };
+      await connectionOf(make({ host: HOST, port: tlsPort, tls: named, connectionName }));
+    });
+
+    test("rediss:// is taken over", async () => {
+      const url = `rediss://localhost:${tlsPort}/2`;
+      const { db } = await connectionOf(make(url, { tls: { ca }, connectionName }));
+      assert.equal(db, "2");
+      const trusting = make(url, { tls: { rejectUnauthorized: false }, connectionName });
+      assert.equal((await connectionOf(trusting)).db, "2");
+      const wary = new RedisKVStore(make(url, {}));
+      await assert.rejects(wary.connect(), {
+        code: "CONNECTION",
+        message: /^TLS with localhost:.*UnknownIssuer/,
+      });
+      await wary.disconnect();
+    });
+
+    test("keyPrefix comes before the store's own", async () => {
+      const client = make({ ...server.address, keyPrefix: "app:" });
+      const [kv, inner] = [new RedisKVStore(client), createRedisKV(client, "inner")];
+      assert.deepEqual([kv.prefix, inner.prefix], ["app", "app:inner"]);
+      await Promise.all([kv.set("a", "1"), inner.set("b", "2")]);
+      assert.deepEqual(await server.admin.select(0).then(() => server.admin.mget("app:a", "app:inner:b")), [
+        "1",
+        "2",
+      ]);
+      assert.deepEqual((await kv.keys("*")).sort(), ["a", "inner:b"]);
+      assert.deepEqual(await inner.keys("*"), ["b"]);
+      await Promise.all([kv.del("a"), inner.del("b")]);
+      await Promise.all([kv.disconnect(), inner.disconnect()]);
+    });
+
+    test("a keyPrefix that does not end with a colon is CONFIG", () => {
+      for (const keyPrefix of ["app", ":app", "app: "]) {
+        const client = make({ ...server.address, keyPrefix });
+        assert.throws(() => createRedisKV(client), { code: "CONFIG", message: /keyPrefix/ });
+      }
+    });
+
+    test("Cluster and sentinels are UNSUPPORTED", async () => {
+      const connected = make({ sentinels: [{ host: HOST, port: 1 }], name: "main" });
+      for (const client of [connected, cluster() as Redis5]) {
+        assert.throws(() => createRedisKV(client), { code: "UNSUPPORTED" });
+        await assert.rejects(createKV({ type: "redis", redis: client as object }), { code: "UNSUPPORTED" });
+        client.disconnect();
+      }
+    });
+
+    test("nothing is changed, and it stays usable while the store comes and goes", async () => {
+      const client = make({ ...server.address, db: 5, keyPrefix: "mine:" });
+      const { options } = client;
+      const before = { ...options };
+      await client.connect();
+      const heard: string[] = [];
+      const kv = createRedisKV(client);
+      await kv.subscribe("c", (message) => heard.push(message));
+      assert.equal(await client.set("k", "of the client"), "OK");
+      assert.equal(await kv.get("k"), "of the client");
+      await kv.set("k", "of the store");
+      await kv.disconnect();
+      assert.equal(await client.get("k"), "of the store");
+      assert.equal(client.status, "ready");
+      assert.equal(client.options, options);
+      assert.deepEqual({ ...options }, before);
+      for (const event of ["error", "end", "ready", "message"])
+        assert.equal(client.listenerCount(event), 0, event);
+      client.disconnect();
+    });
+
+    test("that was disconnected, the options are enough", async () => {
+      const client = make({ ...server.address, connectionName });
+      await client.connect();
+      client.disconnect();
+      await new Promise((resolve) => client.once("end", resolve));
+      await connectionOf(client);
+    });
+
+    test("the options are what createKV takes too", async () => {
+      const client = make({ ...server.address, db: 6, connectionName });
+      await using _ = await createKV({ type: "redis", redis: client as object, prefix: "p" });
+      assert.equal((await server.client(name)).db, "6");
+    });
+  });
+}
+
+test("createRedisKVFromConfig takes a configuration and a prefix", async () => {
+  const kv = createRedisKVFromConfig({ ...server.address, db: 7, clientName: name }, "p");
+  await kv.set("k", "v");
+  assert.equal((await server.client(name)).db, "7");
+  await server.admin.select(7);
+  assert.equal(await server.admin.get("p:k"), "v");
+  assert.ok(kv instanceof RedisKVStore);
+  await kv.disconnect();
+});
+
+test("a client of another make will do, if it has options", async () => {
+  const kv = createRedisKV({
+    options: { ...server.address, db: 8, username: null, password: null, path: null },
+  });
+  assert.equal(await kv.ping(), "PONG");
+  await kv.disconnect();
+});

@@ -1,0 +1,160 @@
+// Servers to connect to, real ones and stand-ins, and what they see of their clients.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type ListenOptions, type Socket } from "node:net";
+import { after, before } from "node:test";
+import { inspect } from "node:util";
+import { createKV, type KVAdapter, KVError, type RedisConfig } from "covara-kv";
+import { Redis } from "ioredis";
+import { type RedisServer, startRedis } from "../redis-server.js";
+import { errorOf } from "../replies.js";
+
+export const HOST = "127.0.0.1";
+/** Nobody may ever read this in an error. */
+export const SECRET = "p@ss:w/ord%-hunter2";
+
+export const open = (redis: RedisConfig, prefix?: string): Promise<KVAdapter> =>
+  createKV({ type: "redis", redis, ...(prefix !== undefined && { prefix }) });
+
+/** What createKV rejects with. It must not hold the password anywhere. */
+export async function refusalOf(redis: RedisConfig): Promise<KVError> {
+  const opened = open(redis);
+  opened.then((kv) => kv.disconnect()).catch(() => {}); // One that should not have opened must not outlive the test.
+  return withoutSecret(await errorOf(opened, "createKV"));
+}
+
+export function withoutSecret(error: unknown): KVError {
+  assert.ok(error instanceof KVError, `not a KVError: ${inspect(error)}`);
+  const shown = [
+    error.message,
+    error.stack,
+    inspect(error.cause),
+    inspect(error, { depth: 9, showHidden: true }),
+  ];
+  for (const secret of [SECRET, encodeURIComponent(SECRET), "hunter2"]) {
+    assert.ok(!shown.join("\n").includes(secret), `the password is in ${shown.join("\n")}`);
+  }
+  return error;
+}
+
+/** A client as CLIENT LIST shows it. */
+export type Client = Record<string, string>;
+
+/** A Redis that all tests of a file share. */
+export class SharedRedis {
+  #server: RedisServer | undefined;
+  #admin: Redis | undefined;
+
+  /** `prepare` makes of the server what it could not have been from its start: one that wants a password, say. */
+  constructor(
+    config: () => Record<string, string> | Promise<Record<string, string>> = () => ({}),
+    prepare?: (admin: Redis) => Promise<unknown>,
+  ) {
+    before(async () => {
+      this.#server = await startRedis(await config());
+      this.#admin = new Redis({ ...this.address, connectionName: "admin" });
+      await prepare?.(this.#admin);
+    });
+    after(async () => {
+      this.#admin?.disconnect();
+      await this.#server?.stop();
+    });
+  }
+
+  get address(): { host: string; port: number } {
+    assert.ok(this.#server, "there is no server before the tests");
+    return { host: this.#server.host, port: this.#server.port };
+  }
+
+  get place(): string {
+    return `${this.address.host}:${this.address.port}`;
+  }
+
+  get admin(): Redis {
+    assert.ok(this.#admin, "there is no server before the tests");
+    return this.#admin;
+  }
+
+  /** All clients but the admin. */
+  async clients(): Promise<Client[]> {
+    const list = String(await this.admin.client("LIST"));
+    const fields = (line: string) =>
+      line.split(" ").map((field) => /^([^=]+)=(.*)$/.exec(field)?.slice(1) ?? []);
+    const clients = list
+      .trim()
+      .split("\n")
+      .map((line) => Object.fromEntries(fields(line)) as Client);
+    return clients.filter(({ name }) => name !== "admin");
+  }
+
+  /** The one client of this name. */
+  async client(name: string): Promise<Client> {
+    const named = (await this.clients()).filter((client) => client.name === name);
+    assert.equal(named.length, 1);
+    return named[0] as Client;
+  }
+}
+
+/** A server on the loopback interface that is no Redis. */
+export interface Peer extends AsyncDisposable {
+  readonly port: number;
+  readonly place: string;
+  /** How many connections there have been. */
+  readonly connections: number;
+  /** Sends the same to every client. */
+  write(text: string): void;
+}
+
+export async function listen(
+  onConnection: (socket: Socket) => void,
+  options: ListenOptions = { host: HOST },
+): Promise<Peer> {
+  const sockets = new Set<Socket>();
+  let connections = 0;
+  const server = createServer((socket) => {
+    connections += 1;
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("close", () => sockets.delete(socket));
+    onConnection(socket);
+  });
+  server.listen({ port: 0, ...options });
+  await once(server, "listening");
+  const { port, address } = server.address() as AddressInfo;
+  return {
+    port,
+    place: address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`,
+    get connections() {
+      return connections;
+    },
+    write(text) {
+      for (const socket of sockets) socket.write(text);
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+/** Passes every connection on to the server, once it is `released`. */
+export const forward = (
+  to: { host: string; port: number },
+  options: ListenOptions,
+  released?: Promise<void>,
+): Promise<Peer> =>
+  listen(async (socket) => {
+    await released;
+    const upstream = connect(to);
+    socket.pipe(upstream).pipe(socket);
+    upstream.on("error", () => socket.destroy());
+    socket.on("close", () => upstream.destroy());
+  }, options);
+
+/** A port on which nobody listens, for as long as nobody else takes it. */
+export async function closedPort(): Promise<number> {
+  const peer = await listen(() => {});
+  await peer[Symbol.asyncDispose]();
+  return peer.port;
+}
