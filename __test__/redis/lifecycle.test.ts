@@ -253,6 +253,28 @@ test("a store that is dropped is collected, and its connections go", async () =>
   assert.deepEqual(outcome, { code: 0, stdout: "2\n", stderr: "" });
 });
 
+// A list of those that keep the process alive kept every store that had ever been subscribed.
+test("a store that was subscribed and disconnected is collected", async () => {
+  const outcome = await run(
+    server.address,
+    `const stores = [];
+     for (let i = 0; i < 20; i++) {
+       await (async () => {
+         const kv = await createKV({ type: "redis", redis });
+         stores.push(new WeakRef(kv));
+         await kv.subscribe("c", () => {});
+         await kv.disconnect();
+       })();
+     }
+     const deadline = Date.now() + 10_000;
+     let left;
+     do { gc(); await turn(); left = stores.filter((store) => store.deref()).length; } while (left > 0 && Date.now() < deadline);
+     console.log(left);`,
+    { flags: ["--expose-gc"] },
+  );
+  assert.deepEqual(outcome, { code: 0, stdout: "0\n", stderr: "" });
+});
+
 test("subscribe resolves only once a message can come", async () => {
   const kv = await createKV({ type: "redis", redis: server.address });
   for (let round = 0; round < 50; round++) {

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::config::{Address, Config};
 use super::connection::Greeted;
-use super::resp::{self, Scanner};
+use super::resp::{self, Malformed, Scanner};
 use super::transport::{Socket, Transport};
 use crate::error::Error;
 use crate::reply::Reply;
@@ -196,11 +196,12 @@ async fn ask(
         let written = transport.writer.write(left).await.map_err(lost)?;
         left = &left[written..];
     }
+    transport.writer.flush().await.map_err(lost)?;
     let mut scanner = Scanner::default();
     let mut replies = Vec::with_capacity(questions.len());
     while replies.len() < questions.len() {
-        let end = scanner.end(&transport.buffer).map_err(|malformed| Failure {
-            error: malformed.by(&config.place()),
+        let end = scanner.end(&transport.buffer).map_err(|Malformed| Failure {
+            error: no_redis(config, &transport.buffer),
             refused: true,
         })?;
         if let Some(end) = end {
@@ -216,6 +217,16 @@ async fn ask(
         }
     }
     Ok(replies)
+}
+
+/// With how it answers: the greeting asks for nothing that is secret.
+fn no_redis(config: &Config, answer: &[u8]) -> Error {
+    let start = String::from_utf8_lossy(&answer[..answer.len().min(40)]);
+    let (place, start) = (config.place(), start.escape_debug());
+    Error::ours(
+        "CONNECTION",
+        format!("{place} is no Redis server: it sent \"{start}\""),
+    )
 }
 
 fn parse(reply: &Bytes) -> Result<Reply<'_>, Failure> {

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use super::connection::{Connection, Greeted, Sent};
 use super::mailbox::{Event, Mail};
 use super::request::{Id, Request, Shape, Subject, Topic};
-use super::resp;
+use super::resp::{self, Malformed};
 use super::subscriptions::{Heard, Subscriptions};
 use crate::error::Error;
 
@@ -274,7 +274,7 @@ impl Pipeline {
             let Some(end) = connection
                 .scanner
                 .end(&buffer[length..])
-                .map_err(|malformed| malformed.by(&self.place))?
+                .map_err(|Malformed| lost_sync(&self.place))?
             else {
                 let missing = connection.scanner.missing(&buffer[length..]);
                 reserve(buffer, missing);
@@ -516,4 +516,9 @@ fn reserve(buffer: &mut BytesMut, missing: usize) {
     if buffer.capacity() - buffer.len() < missing.clamp(AT_LEAST, AT_MOST) {
         buffer.reserve(missing.clamp(NEW, AT_MOST));
     }
+}
+
+/// Without what it sent, which may be somebody's data.
+fn lost_sync(place: &str) -> Error {
+    Error::ours("CONNECTION", format!("{place} sent what is not Redis's protocol"))
 }

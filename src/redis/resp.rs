@@ -15,25 +15,9 @@ const MAX_LINE: usize = 1 << 20;
 /// Deeper than any reply of Redis's own; scripts can nest theirs at will.
 const MAX_DEPTH: usize = 1_100;
 
-/// What came in is not RESP; holds how it begins.
+/// What came in is not RESP.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Malformed(pub String);
-
-impl Malformed {
-    fn at(bytes: &[u8]) -> Self {
-        let start = &bytes[..bytes.len().min(40)];
-        Self(String::from_utf8_lossy(start).escape_debug().to_string())
-    }
-
-    /// The failure of a connection to the server at `place`.
-    pub fn by(self, place: &str) -> Error {
-        let Self(start) = self;
-        Error::ours(
-            "CONNECTION",
-            format!("{place} is no Redis server: it sent \"{start}\""),
-        )
-    }
-}
+pub struct Malformed;
 
 /// Finds where a reply ends, in bytes that come in piece by piece. An element that is complete is looked at once.
 #[derive(Debug, Default)]
@@ -56,9 +40,7 @@ impl Scanner {
                 return Ok(None);
             };
             self.at = next;
-            self.elements = (self.elements - 1)
-                .checked_add(more)
-                .ok_or_else(|| Malformed::at(bytes))?;
+            self.elements = (self.elements - 1).checked_add(more).ok_or(Malformed)?;
         }
         Ok(Some(std::mem::take(self).at))
     }
@@ -71,17 +53,16 @@ impl Scanner {
     /// Where the element at `at` ends, and how many elements belong to it. None if it is not complete.
     fn element(&mut self, bytes: &[u8]) -> std::result::Result<Option<(usize, usize)>, Malformed> {
         let rest = &bytes[self.at..];
-        let malformed = || Malformed::at(rest);
         let Some((kind, line, length)) = header(rest) else {
             let known = rest.first().is_none_or(|kind| b"+-:_,#($=!*~>%|".contains(kind));
             return if known && rest.len() < MAX_LINE {
                 Ok(None)
             } else {
-                Err(malformed())
+                Err(Malformed)
             };
         };
         let end = self.at + length;
-        let counted = || number(line).ok_or_else(malformed);
+        let counted = || number(line).ok_or(Malformed);
         match kind {
             b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => Ok(Some((end, 0))),
             b'$' | b'=' | b'!' => {
@@ -90,12 +71,12 @@ impl Scanner {
                     return Ok(Some((end, 0)));
                 };
                 let after = end.checked_add(size).and_then(|end| end.checked_add(2));
-                let after = after.ok_or_else(malformed)?;
+                let after = after.ok_or(Malformed)?;
                 self.needed = after;
                 match bytes.get(after - 2..after) {
                     None => Ok(None),
                     Some(b"\r\n") => Ok(Some((after, 0))),
-                    Some(_) => Err(malformed()),
+                    Some(_) => Err(Malformed),
                 }
             }
             b'*' | b'~' | b'>' | b'%' | b'|' => {
@@ -106,9 +87,9 @@ impl Scanner {
                     b'|' => count.checked_mul(2).and_then(|count| count.checked_add(1)),
                     _ => Some(count),
                 };
-                Ok(Some((end, elements.ok_or_else(malformed)?)))
+                Ok(Some((end, elements.ok_or(Malformed)?)))
             }
-            _ => Err(malformed()),
+            _ => Err(Malformed),
         }
     }
 }
@@ -359,7 +340,7 @@ mod tests {
             "*99999999999999999999\r\n",
             "\0\0",
         ] {
-            let Err(Malformed(_)) = Scanner::default().end(text.as_bytes()) else {
+            let Err(Malformed) = Scanner::default().end(text.as_bytes()) else {
                 panic!("{text:?} was taken");
             };
         }

@@ -94,7 +94,9 @@ impl Transport {
                     continue;
                 };
                 let written = writer.write(&bytes).await.map_err(|error| lost(&error))?;
+                // Before what may wait: bytes that are not counted would be sent again after a loss.
                 link.with(|pipeline| pipeline.taken(written, Instant::now()));
+                writer.flush().await.map_err(|error| lost(&error))?;
             }
         };
         let ended: Result<std::convert::Infallible, Error> = tokio::select! {
@@ -153,11 +155,7 @@ impl Reader {
 impl Writer {
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let socket = match self {
-            Writer::Tls(stream) => {
-                let written = stream.write(bytes).await?;
-                stream.flush().await?;
-                return Ok(written);
-            }
+            Writer::Tls(stream) => return stream.write(bytes).await,
             Writer::Plain(socket) => socket,
         };
         loop {
@@ -170,6 +168,14 @@ impl Writer {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return written,
             }
+        }
+    }
+
+    /// TLS may hold back what it has taken.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Writer::Tls(stream) => stream.flush().await,
+            Writer::Plain(_) => Ok(()),
         }
     }
 

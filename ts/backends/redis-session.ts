@@ -148,6 +148,7 @@ export class Session {
 
   /** Resolves once everything has been answered and the connections are closed. */
   async close(): Promise<void> {
+    this.listen(false);
     let closing: Promise<unknown> | undefined;
     const commands = this.#ask((first) => {
       closing = this.#ask((second) => this.#native.close(first, second));
