@@ -684,7 +684,7 @@ export interface RedisClientLike {
 
 /**
  * A store on a Redis server: one connection for commands, and a second one once something is subscribed. It
- * lives, and connects again when it loses the server, until `disconnect`.
+ * connects again whenever it loses the server, until `disconnect`.
  */
 export declare class RedisKVStore extends Store {
   #private;

@@ -65,7 +65,7 @@ export function closed(): KVError {
 /** In place of a function or a class that is exported, with its true type, but not built yet. */
 export function unsupported(what: string): (() => never) & (new () => never) {
   function fail(): never {
-    throw new KVError("UNSUPPORTED", `${what} is not part of covara-kv 0.1.0 yet; use { type: "memory" }`);
+    throw new KVError("UNSUPPORTED", `${what} is not part of covara-kv 0.1.0 yet`);
   }
   return fail as never;
 }

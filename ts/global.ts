@@ -62,8 +62,15 @@ function build(config: KVConfig): KVAdapter {
  */
 export async function initializeKV(config: KVConfig): Promise<KVAdapter> {
   const kv = await createKV(config);
+  const before = holder[GLOBAL];
   setGlobalKV(kv);
-  if (config.type !== "memory") await initializeEventSubscription();
+  try {
+    if (config.type !== "memory") await initializeEventSubscription();
+  } catch (error) {
+    holder[GLOBAL] = before;
+    await kv.disconnect();
+    throw error;
+  }
   return kv;
 }
 

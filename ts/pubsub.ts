@@ -62,10 +62,17 @@ export class PubSub {
         ...patterns.map((name) => pattern.add(name, owner, callback)),
       ]);
     } catch (error) {
-      await close();
+      // What led to it says more than how leaving the others went.
+      close().catch(() => {});
       throw error;
     }
     return { close, [Symbol.asyncDispose]: close };
+  }
+
+  /** Messages have come in, and will be delivered: they are for those who are there by now. */
+  beginDelivery(): void {
+    this.#topics.channel.delivery += 1;
+    this.#topics.pattern.delivery += 1;
   }
 
   /** Calls the callbacks of a channel, or of the pattern that the channel matched. */
@@ -83,9 +90,12 @@ export class PubSub {
     for (const { call } of [...this.#onGap]) calling(() => call(gap), this.#report);
   }
 
-  /** Forgets a name, without a word to the source. */
-  drop(kind: Kind, name: string): void {
-    this.#topics[kind].drop(name);
+  /**
+   * Forgets a name that the source has lost, without a word to it. False if it was registered anew since that
+   * became known.
+   */
+  drop(kind: Kind, name: string): boolean {
+    return this.#topics[kind].isNew(name) ? false : this.#topics[kind].drop(name);
   }
 
   /** Forgets everything, without a word to the source. */
@@ -108,6 +118,8 @@ interface Topic {
   readonly slots: Map<unknown, Slot>;
   /** Settles when the source has registered the name. */
   readonly live: void | Promise<void>;
+  /** The number of the delivery that had begun last when it was registered. */
+  readonly since: number;
   /** The slots as a delivery sees them; made anew after a change, so that a delivery never meets one. */
   snapshot: readonly Slot[] | undefined;
 }
@@ -115,6 +127,8 @@ interface Topic {
 /** Channels, or patterns, and the callbacks of each. */
 class Topics {
   readonly #topics = new Map<string, Topic>();
+  /** The number of the delivery that began last. What is registered from then on gets nothing of it. */
+  delivery = 0;
 
   constructor(
     readonly kind: Kind,
@@ -137,7 +151,7 @@ class Topics {
 
   #register(name: string): Topic {
     const live = this.source.register(this.kind, name);
-    const topic = { slots: new Map(), live, snapshot: undefined };
+    const topic = { slots: new Map(), live, since: this.delivery, snapshot: undefined };
     this.#topics.set(name, topic);
     return topic;
   }
@@ -159,14 +173,18 @@ class Topics {
 
   slots(name: string): readonly Slot[] {
     const topic = this.#topics.get(name);
-    if (topic === undefined) return [];
+    if (topic === undefined || topic.since === this.delivery) return [];
     topic.snapshot ??= [...topic.slots.values()];
     return topic.snapshot;
   }
 
-  drop(name: string): void {
+  isNew(name: string): boolean {
+    return this.#topics.get(name)?.since === this.delivery;
+  }
+
+  drop(name: string): boolean {
     for (const slot of this.#topics.get(name)?.slots.values() ?? []) slot.taken = true;
-    this.#topics.delete(name);
+    return this.#topics.delete(name);
   }
 
   clear(): void {

@@ -104,6 +104,11 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     return this.#pubsub.listen(names, globs, callback, onGap);
   }
 
+  /** @internal Messages have come in: whoever subscribes from now on gets none of them. */
+  protected beginDelivery(): void {
+    this.#pubsub.beginDelivery();
+  }
+
   /** @internal Hands each message to the callbacks of its channel, or to those of the pattern that it matched. */
   protected deliverAll(messages: Messages): void {
     for (let i = 1; i < messages.length; i += 3) {
@@ -121,9 +126,12 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     this.emit("gap", gap);
   }
 
-  /** @internal Takes away the callbacks of a name that the source has lost: the next subscription asks for it again. */
-  protected dropTopic(kind: Kind, name: string): void {
-    this.#pubsub.drop(kind, name);
+  /**
+   * @internal Takes away the callbacks of a name that the source has lost, so that the next subscription asks for
+   * it again. False if one has already.
+   */
+  protected dropTopic(kind: Kind, name: string): boolean {
+    return this.#pubsub.drop(kind, name);
   }
 
   /** @internal Takes away all callbacks of a store that is closed. */

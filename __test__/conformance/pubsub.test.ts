@@ -273,6 +273,22 @@ onEveryBackend("pubsub", (test) => {
     await heard("first", `third ${name} 1`);
   });
 
+  // It got the rest of the batch, which was published before it was there.
+  test("a subscription made in a delivery gets nothing of that delivery", async ({ kv, unique }) => {
+    const { callback, heard } = recorder();
+    const name = unique("news");
+    let again: Promise<void> | undefined;
+    await kv.subscribe(name, (message) => {
+      callback("first")(message, name);
+      again ??= kv.unsubscribe(name).then(() => kv.subscribe(name, callback("second")));
+    });
+    await kv.eval("for i = 1, 3 do redis.call('PUBLISH', ARGV[1], i) end", [], [name]);
+    await eventually(() => again !== undefined);
+    await again;
+    await kv.publish(name, "live");
+    await heard(`first ${name} 1`, `second ${name} live`);
+  });
+
   test("channels have no prefix", async ({ kv, open, unique }) => {
     const { calls, callback } = recorder();
     const name = unique("news");

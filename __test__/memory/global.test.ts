@@ -6,8 +6,6 @@ import {
   createDurableObjectKV,
   createKV,
   createMemoryKV,
-  createRedisKV,
-  createRedisKVFromConfig,
   DurableKVEngine,
   DurableObjectKVStore,
   getGlobalKV,
@@ -16,7 +14,6 @@ import {
   initializeKV,
   type KVConfig,
   MemoryKVStore,
-  RedisKVStore,
   setGlobalKV,
 } from "covara-kv";
 import { expectRefusal, refusal } from "../replies.js";
@@ -89,16 +86,12 @@ test("what is exported already and not built yet says so", async () => {
   const unsupported = (error: unknown) => refusal("UNSUPPORTED", /0\.1\.0/).check(error);
   const namespace = { idFromName: () => "id", get: () => assert.fail("nothing is opened") };
   const builders = [
-    () => createRedisKV({ host: "127.0.0.1" }),
-    () => createRedisKVFromConfig({ url: "redis://127.0.0.1" }, "p"),
-    () => new RedisKVStore({ options: { host: "127.0.0.1" } }),
     () => createDurableObjectKV(namespace),
     () => new DurableObjectKVStore(() => assert.fail("nothing is opened")),
     () => new CovaraKVDurableObject({} as never),
     () => new DurableKVEngine({} as never),
   ];
   for (const build of builders) assert.throws(build, unsupported);
-  await assert.rejects(createKV({ type: "redis", redis: { host: "127.0.0.1" } }), unsupported);
   await assert.rejects(createKV({ type: "durable-object", durableObject: { namespace } }), unsupported);
   await assert.rejects(initializeEventSubscription(), unsupported);
 });

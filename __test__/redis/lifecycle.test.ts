@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createKV, createRedisKV, type KVStatus, RedisKVStore } from "covara-kv";
+import { createKV, createRedisKV, hasGlobalKV, initializeKV, type KVStatus, RedisKVStore } from "covara-kv";
 import { eventually } from "../backends.js";
 import { errorOf } from "../replies.js";
 import { fakeRedis } from "./fake.js";
@@ -281,5 +281,27 @@ test("subscribe resolves only once a message can come", async () => {
     await kv.subscribe(`c ${round}`, () => {});
     assert.equal(await server.admin.publish(`c ${round}`, "m"), 1);
   }
+  await kv.disconnect();
+});
+
+// It left an open store behind, and that as the global one.
+test("an initializeKV that rejects leaves no store behind", async () => {
+  await assert.rejects(
+    initializeKV({ type: "redis", redis: { ...server.address, clientName: "initialized" } }),
+    {
+      code: "UNSUPPORTED",
+    },
+  );
+  assert.equal(hasGlobalKV(), false);
+  await eventually(async () => (await server.clients()).every(({ name }) => name !== "initialized"));
+});
+
+test("connect right after disconnect begins once the end was told", async () => {
+  const kv = await createKV({ type: "redis", redis: server.address });
+  const events: string[] = [];
+  kv.on("end", () => void events.push("end")).on("ready", () => void events.push("ready"));
+  const [ended] = [kv.disconnect(), await kv.connect()];
+  await ended;
+  assert.deepEqual([events, kv.status], [["end", "ready"], "ready"]);
   await kv.disconnect();
 });

@@ -323,12 +323,9 @@ impl RedisClient {
     pub fn unsubscribe(&self, env: &Env, id: u32, is_pattern: bool, name: String) {
         self.handle.await_more(env, 1);
         let topic = topic(is_pattern, name);
-        self.handle
-            .subscriptions
-            .with(|pipeline| pipeline.unsubscribe(Some(id), &topic, Instant::now()));
-        self.handle.mailbox.forget(|message| match topic.kind {
-            Kind::Channel => message.pattern.is_none() && message.channel == topic.name,
-            Kind::Pattern => message.pattern.as_ref() == Some(&topic.name),
+        self.handle.subscriptions.with(|pipeline| {
+            self.handle.mailbox.forget(&topic);
+            pipeline.unsubscribe(Some(id), &topic, Instant::now());
         });
     }
 

@@ -35,13 +35,17 @@ pub struct Connection {
     pub sent: VecDeque<Sent>,
     /// How many at the front of `sent` need not be looked at for their deadlines again.
     pub looked_at: usize,
+    /// Whether the deadlines of `sent` come in order, so that those in front are the first to be missed.
+    pub in_order: bool,
     pub scanner: Scanner,
     /// How many replies to the front of `sent` are complete, and how long they are.
     pub complete: (usize, usize),
     /// The scripts that the server has been sent.
     pub scripts: HashSet<Sha1, RandomState>,
-    /// When the server was last heard, or began to owe a reply.
+    /// When the server last gave a sign of life, or began to owe a reply.
     pub heard: Instant,
+    /// When anything was last received: what was published later may be lost with the connection.
+    pub received: Instant,
     pub eager: Option<Arc<dyn Eager>>,
     /// The transport is writing what came first: nobody else may write until all is taken.
     pub writing: bool,
@@ -57,6 +61,8 @@ pub struct Sent {
     pub position: u64,
     /// It has missed its deadline: its reply is nobody's.
     pub late: bool,
+    /// The server was sent a script's hash, and not its text.
+    pub by_hash: bool,
 }
 
 impl Sent {
@@ -72,10 +78,12 @@ impl Connection {
             outgoing: Outgoing::default(),
             sent: VecDeque::new(),
             looked_at: 0,
+            in_order: true,
             scanner: Scanner::default(),
             complete: (0, 0),
             scripts: HashSet::default(),
             heard: now,
+            received: now,
             eager: greeted.eager,
             writing: false,
             replica: greeted.replica,
@@ -88,24 +96,61 @@ impl Connection {
             self.heard = now;
         }
         let position = self.outgoing.position();
+        let mut by_hash = false;
         match &request.subject {
             Subject::Script(script) if !self.scripts.insert(script.sha1) => {
+                by_hash = true;
                 self.outgoing.push(&script.head);
                 self.outgoing.push(&request.bytes.slice(script.tail..));
             }
             _ => self.outgoing.push(&request.bytes),
         }
+        // A script that is sent again comes behind what was called after it.
+        let last = self.sent.back().map(|sent| sent.request.deadline);
+        self.in_order &= last.is_none_or(|last| last <= request.deadline);
         self.sent.push_back(Sent {
             request,
             position,
             late: false,
+            by_hash,
         });
+    }
+
+    /// Marks what has missed its deadline, and gives it.
+    pub fn miss_deadlines(&mut self, now: Instant) -> Vec<Request> {
+        let mut missed = Vec::new();
+        let start = if self.in_order { self.looked_at } else { 0 };
+        for sent in self.sent.range_mut(start..) {
+            let is_due = sent.request.deadline <= now;
+            if self.in_order && sent.is_awaited() && !is_due {
+                break;
+            }
+            if sent.is_awaited() && is_due {
+                sent.late = true;
+                missed.push(sent.request.clone());
+            }
+            self.looked_at += usize::from(self.in_order);
+        }
+        missed
+    }
+
+    /// When the next deadline will be missed.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let awaited = |sent: &&Sent| sent.is_awaited();
+        let deadline = |sent: &Sent| sent.request.deadline;
+        if self.in_order {
+            self.sent.get(self.looked_at).map(deadline)
+        } else {
+            self.sent.iter().filter(awaited).map(deadline).min()
+        }
     }
 
     /// The request that was sent first.
     pub fn pop(&mut self) -> Option<Sent> {
         self.looked_at = self.looked_at.saturating_sub(1);
-        self.sent.pop_front()
+        let first = self.sent.pop_front();
+        self.in_order |= self.sent.is_empty();
+        first
     }
 
     /// Gives the socket what it takes without waiting.

@@ -126,12 +126,12 @@ async fn greet(config: &Config, transport: &mut Transport) -> Result<bool, Failu
     let knows_no_resp_3 = matches!(&hello, Reply::Error(error)
         if error.code == "NOPROTO" || error.message.starts_with("ERR unknown command"));
     if !knows_no_resp_3 {
-        check_all(&config.place(), &questions, &replies)?;
+        check_all(config, &questions, &replies)?;
         return Ok(is_replica(&hello));
     }
     let questions = old_greeting(config);
     let replies = ask(config, transport, &questions).await?;
-    check_all(&config.place(), &questions, &replies)?;
+    check_all(config, &questions, &replies)?;
     Ok(false)
 }
 
@@ -233,13 +233,13 @@ fn parse(reply: &Bytes) -> Result<Reply<'_>, Failure> {
     resp::parse(reply).map_err(|error| Failure { error, refused: true })
 }
 
-fn check_all(place: &str, questions: &[Question], replies: &[Bytes]) -> Result<(), Failure> {
+fn check_all(config: &Config, questions: &[Question], replies: &[Bytes]) -> Result<(), Failure> {
     let mut answered = questions.iter().zip(replies);
-    answered.try_for_each(|((command, _), reply)| check(place, command, &parse(reply)?))
+    answered.try_for_each(|((command, _), reply)| check(config, command, &parse(reply)?))
 }
 
 /// Whether the connection can be used after this reply.
-fn check(place: &str, command: &str, reply: &Reply) -> Result<(), Failure> {
+fn check(config: &Config, command: &str, reply: &Reply) -> Result<(), Failure> {
     let error = match reply {
         Reply::Error(error) => error,
         Reply::Status(status) if command == "PING" && status == "PONG" => return Ok(()),
@@ -248,7 +248,7 @@ fn check(place: &str, command: &str, reply: &Reply) -> Result<(), Failure> {
             return Err(Failure {
                 error: Error::ours(
                     "CONNECTION",
-                    format!("{place} is no Redis server: it does not answer PING"),
+                    format!("{} is no Redis server: it does not answer PING", config.place()),
                 ),
                 refused: true,
             });
@@ -262,17 +262,17 @@ fn check(place: &str, command: &str, reply: &Reply) -> Result<(), Failure> {
         // Names are for CLIENT LIST only, and not every user may PING.
         _ => return Ok(()),
     };
-    let error = match command {
-        "HELLO" | "AUTH" => without_arguments(error),
-        _ => error.clone(),
-    };
+    let error = without_secrets(config, error);
     Err(Failure { error, refused })
 }
 
-/// Redis shows the arguments of a command that it does not know: here, a password.
-fn without_arguments(error: &Error) -> Error {
-    let text = error.message.split(", with args").next();
-    Error::reply(text.unwrap_or_default().to_owned())
+/// Servers, and proxies before them, may show the arguments of a command that they do not know.
+fn without_secrets(config: &Config, error: &Error) -> Error {
+    let text = error.message.split(", with args").next().unwrap_or_default();
+    match &config.password {
+        Some(password) if text.contains(password.as_str()) => Error::reply(text.replace(password, "***")),
+        _ => Error::reply(text.to_owned()),
+    }
 }
 
 /// HELLO's reply has fields and values in turn.

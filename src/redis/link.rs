@@ -49,22 +49,18 @@ impl Link {
         }
     }
 
-    /// Uses the pipeline, then passes on what has come of it.
+    /// Uses the pipeline, and passes on what has come of it, in this order for all threads: the mailbox is locked within the pipeline.
     pub fn with<R>(&self, work: impl FnOnce(&mut Pipeline) -> R) -> R {
-        let (result, mail, unsent, done) = {
-            let mut pipeline = self.pipeline.lock();
-            let result = work(&mut pipeline);
-            let mail = (!pipeline.mail.is_empty()).then(|| std::mem::take(&mut pipeline.mail));
-            (result, mail, pipeline.has_unsent(), pipeline.is_done())
-        };
-        if unsent {
+        let mut pipeline = self.pipeline.lock();
+        let result = work(&mut pipeline);
+        if !pipeline.mail.is_empty() {
+            self.mailbox.put(std::mem::take(&mut pipeline.mail));
+        }
+        if pipeline.has_unsent() {
             self.unsent.notify_one();
         }
-        if done {
+        if pipeline.is_done() {
             self.ending.notify_one();
-        }
-        if let Some(mail) = mail {
-            self.mailbox.put(mail);
         }
         result
     }

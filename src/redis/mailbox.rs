@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::request::{Id, Shape, Topic};
-use crate::backlog::{Backlog, Message};
+use super::request::{Id, Kind, Shape, Topic};
+use crate::backlog::Backlog;
 use crate::error::{Error, Result};
 
 /// What came of a request.
@@ -85,9 +85,15 @@ impl Mailbox {
         }
     }
 
-    /// An ended subscription's messages must not reach a later one of the same name.
-    pub fn forget(&self, ended: impl Fn(&Message) -> bool) {
-        self.state.lock().mail.backlog.forget(ended);
+    /// Drops what came for a subscription that has ended: a later one of the same name must not get it.
+    pub fn forget(&self, topic: &Topic) {
+        let mail = &mut self.state.lock().mail;
+        mail.events
+            .retain(|event| !matches!(event, Event::Unsubscribed { topic: other, .. } if other == topic));
+        mail.backlog.forget(|message| match topic.kind {
+            Kind::Channel => message.pattern.is_none() && message.channel == topic.name,
+            Kind::Pattern => message.pattern.as_ref() == Some(&topic.name),
+        });
     }
 }
 

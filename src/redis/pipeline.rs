@@ -1,5 +1,5 @@
-//! Requests from their call to their answer, whatever becomes of the connection. Does no I/O and reads no clock: what carries the bytes
-//! tells it what happened, and takes what is to be sent.
+//! Requests from their call to their answer, whatever becomes of the connection. Does no I/O and is told the time (but for the bounds of
+//! gaps): what carries the bytes tells it what happened, and takes what is to be sent.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -13,6 +13,7 @@ use super::request::{Id, Request, Shape, Subject, Topic};
 use super::resp::{self, Malformed};
 use super::subscriptions::{Heard, Subscriptions};
 use crate::error::Error;
+use crate::reply::Reply;
 
 /// After so long without a word an idle connection is asked whether it is alive.
 const IDLE: Duration = Duration::from_secs(10);
@@ -51,6 +52,8 @@ pub struct Pipeline {
     cause: Option<Error>,
     /// Who is to be told that nothing is left.
     closing: Option<Id>,
+    /// There will be no connection any more.
+    ended: bool,
     /// What has come of it all, for whoever called to take away.
     pub mail: Mail,
 }
@@ -67,6 +70,7 @@ impl Pipeline {
             subscriptions: Subscriptions::default(),
             cause: None,
             closing: None,
+            ended: false,
             mail: Mail::default(),
         }
     }
@@ -75,6 +79,7 @@ impl Pipeline {
     pub fn send(&mut self, requests: impl IntoIterator<Item = Request>, now: Instant) {
         for request in requests {
             match &mut self.connection {
+                _ if self.ended => self.fail(&request, closed()),
                 Some(connection) if !connection.retiring => connection.push(request, now),
                 _ if self.waiting.len() < self.limits.max_queue => self.waiting.push_back(request),
                 _ => {
@@ -94,6 +99,7 @@ impl Pipeline {
     /// Answered once there is a connection, or when there will be none.
     pub fn connect(&mut self, id: Id) {
         match &self.connection {
+            _ if self.ended => self.mail.failed(id, closed()),
             Some(_) => self.mail.done(id),
             None => self.connecting.push((id, 0)),
         }
@@ -135,7 +141,11 @@ impl Pipeline {
 
     /// Nothing more will be asked for; `id` is answered once all is answered.
     pub fn close(&mut self, id: Id) {
-        self.closing = Some(id);
+        if self.ended {
+            self.mail.done(id);
+        } else {
+            self.closing = Some(id);
+        }
     }
 
     /// Whether it is closing, and nobody waits for an answer.
@@ -212,7 +222,7 @@ impl Pipeline {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        let silent = now.saturating_duration_since(connection.heard);
+        let silent = now.saturating_duration_since(connection.received);
         self.subscriptions.lost(SystemTime::now() - silent);
         let mut again = VecDeque::new();
         for Sent {
@@ -232,6 +242,7 @@ impl Pipeline {
             }
         }
         again.append(&mut self.waiting);
+        again.make_contiguous().sort_by_key(|request| request.deadline);
         self.waiting = again;
         self.cause = Some(cause);
     }
@@ -248,15 +259,15 @@ impl Pipeline {
 
     /// There will be no connection any more. Where it has closed as it should, nobody but who closed it waits to be told.
     pub fn end(&mut self) {
-        let error = Error::ours("CLOSED", "The connection was closed before there was an answer");
+        self.ended = true;
         let sent = self.connection.take().map(|connection| connection.sent);
         let sent = sent.into_iter().flatten().filter(Sent::is_awaited);
         let sent = sent.map(|sent| sent.request);
         for request in sent.chain(mem::take(&mut self.waiting)) {
-            self.fail(&request, error.clone());
+            self.fail(&request, closed());
         }
         for (id, _) in mem::take(&mut self.connecting) {
-            self.mail.failed(id, error.clone());
+            self.mail.failed(id, closed());
         }
         if let Some(id) = self.closing.take() {
             self.mail.done(id);
@@ -269,7 +280,7 @@ impl Pipeline {
             let Some(connection) = &mut self.connection else {
                 return Ok(());
             };
-            connection.heard = now;
+            (connection.heard, connection.received) = (now, now);
             let (replies, length) = connection.complete;
             let Some(end) = connection
                 .scanner
@@ -316,21 +327,25 @@ impl Pipeline {
         let Some(connection) = &mut self.connection else {
             return;
         };
-        let Some(Sent { request, late, .. }) = connection.pop() else {
+        let Some(Sent {
+            request,
+            late,
+            by_hash,
+            ..
+        }) = connection.pop()
+        else {
             return;
         };
-        let failed_in_multi = || memchr::memmem::find(&frame, b"\r\n-READONLY ").is_some();
-        let readonly =
-            resp::is_error(&frame, "READONLY ") || (request.shape == Shape::Transaction && failed_in_multi());
-        connection.retiring |= readonly && !connection.replica;
+        connection.retiring |= !connection.replica && is_readonly(&frame, request.shape);
         let Some(id) = request.id.filter(|_| !late) else {
             return;
         };
         if let Subject::Script(script) = &request.subject
+            && by_hash
             && resp::is_error(&frame, "NOSCRIPT No matching script")
-            && connection.scripts.remove(&script.sha1)
         {
-            // It has not run: SCRIPT FLUSH, or a server that forgets the oldest.
+            // The server has forgotten it, and so has not run it.
+            connection.scripts.remove(&script.sha1);
             self.send([request], now);
             return;
         }
@@ -398,26 +413,19 @@ impl Pipeline {
                 self.send([ping], now);
             }
         }
-        let sent = self.connection.as_ref().and_then(|connection| {
-            let next = connection.sent.get(connection.looked_at)?;
-            Some(next.request.deadline)
-        });
+        let sent = self.connection.as_ref().and_then(Connection::next_deadline);
         let waiting = self.waiting.front().map(|request| request.deadline);
         Ok([sent, waiting].into_iter().flatten().fold(next, Instant::min))
     }
 
     fn expire(&mut self, now: Instant) {
         let milliseconds = self.limits.timeout.as_millis();
-        while let Some(connection) = &mut self.connection
-            && let Some(sent) = connection.sent.get_mut(connection.looked_at)
-            && (sent.request.deadline <= now || !sent.is_awaited())
+        for request in self
+            .connection
+            .as_mut()
+            .map(|connection| connection.miss_deadlines(now))
+            .unwrap_or_default()
         {
-            connection.looked_at += 1;
-            if !sent.is_awaited() {
-                continue;
-            }
-            sent.late = true;
-            let request = sent.request.clone();
             let doubt = if request.repeatable {
                 ""
             } else {
@@ -521,4 +529,26 @@ fn reserve(buffer: &mut BytesMut, missing: usize) {
 /// Without what it sent, which may be somebody's data.
 fn lost_sync(place: &str) -> Error {
     Error::ours("CONNECTION", format!("{place} sent what is not Redis's protocol"))
+}
+
+fn closed() -> Error {
+    Error::ours("CLOSED", "The connection was closed before there was an answer")
+}
+
+/// Whether the server refused to write, as a replica does.
+fn is_readonly(frame: &[u8], shape: Shape) -> bool {
+    let is_readonly = |reply: &Reply| matches!(reply, Reply::Error(error) if error.code == "READONLY");
+    match shape {
+        // Looked for first, as it is rare, and parsing is not for this thread.
+        Shape::Transaction if memchr::memmem::find(frame, b"-READONLY ").is_some() => {
+            let replies = resp::parse_all(frame).unwrap_or_default();
+            let executed = replies.last().map(|reply| match reply {
+                Reply::Array(results) => results.iter().any(is_readonly),
+                _ => false,
+            });
+            executed == Some(true) || replies.iter().any(is_readonly)
+        }
+        Shape::Transaction => false,
+        _ => resp::is_error(frame, "READONLY "),
+    }
 }

@@ -93,7 +93,12 @@ impl Transport {
                     link.unsent.notified().await;
                     continue;
                 };
-                let written = writer.write(&bytes).await.map_err(|error| lost(&error))?;
+                let written = writer.write(&bytes).await.map_err(|error| {
+                    // Some of it may have gone out before TLS failed.
+                    let doubtful = if writer.is_tls() { bytes.len() } else { 0 };
+                    link.with(|pipeline| pipeline.taken(doubtful, Instant::now()));
+                    lost(&error)
+                })?;
                 // Before what may wait: bytes that are not counted would be sent again after a loss.
                 link.with(|pipeline| pipeline.taken(written, Instant::now()));
                 writer.flush().await.map_err(|error| lost(&error))?;
@@ -169,6 +174,10 @@ impl Writer {
                 written => return written,
             }
         }
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self, Writer::Tls(_))
     }
 
     /// TLS may hold back what it has taken.

@@ -217,6 +217,7 @@ export class MemoryKVStore extends Store {
   #deliverInbox(): boolean {
     if (this.#native === undefined) return false;
     const messages = this.#native.takeMessages();
+    this.beginDelivery();
     const from = this.#takenAt;
     this.#takenAt = Date.now();
     this.deliverAll(messages);

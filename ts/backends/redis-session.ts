@@ -126,7 +126,7 @@ export class Session {
     return new Promise((resolve, reject) => {
       this.#begin({ command: undefined, resolve: resolve as Waiting["resolve"], reject });
       this.#batch.push(commands.map(({ command, argv }) => [indexOf(command), ...argv]));
-      for (const { argv } of commands) this.#end(argv);
+      this.#end(commands.flatMap(({ argv }) => argv));
     });
   }
 
@@ -214,9 +214,10 @@ export class Session {
     const more = this.#native.take(this.#settle);
     if (this.#unanswered === 0) this.#hold();
     if (!more) return;
-    for (const event of this.#native.events()) this.#listener.happened(event);
-    const messages = this.#native.messages();
-    if (messages.length > 1 || messages[0] > 0) this.#listener.heard(messages);
+    const [messages, events] = [this.#native.messages(), this.#native.events()];
+    // A gap is told last: whoever then reads the state again is behind no message.
+    this.#listener.heard(messages);
+    for (const event of events) this.#listener.happened(event);
   }
 
   readonly #settle = (first: number, ...replies: (Reply | Error)[]): void => {

@@ -15,7 +15,7 @@ export type { RedisClientLike } from "./redis-config.js";
 
 /**
  * A store on a Redis server: one connection for commands, and a second one once something is subscribed. It
- * lives, and connects again when it loses the server, until `disconnect`.
+ * connects again whenever it loses the server, until `disconnect`.
  */
 export class RedisKVStore extends Store {
   readonly #options: RedisOptions;
@@ -57,7 +57,9 @@ export class RedisKVStore extends Store {
 
   /** @internal */
   async connect(): Promise<void> {
-    if (this.#status === "closed") {
+    // One life after the other: its end is told before the next one begins.
+    if (this.#session === undefined) await this.#closing;
+    if (this.#session === undefined) {
       this.#session = this.#newSession();
       this.#status = "connecting";
     }
@@ -148,8 +150,7 @@ export class RedisKVStore extends Store {
       }
       case "unsubscribed": {
         const kind = event.isPattern ? "pattern" : "channel";
-        this.dropTopic(kind, event.topic);
-        this.#leave(kind, event.topic);
+        if (this.dropTopic(kind, event.topic)) this.#leave(kind, event.topic);
         this.emit("error", new KVError(event.code, event.message));
         break;
       }
@@ -159,6 +160,7 @@ export class RedisKVStore extends Store {
   }
 
   #heard(messages: Messages): void {
+    this.beginDelivery();
     const from = this.#takenAt;
     this.#takenAt = Date.now();
     this.deliverAll(messages);

@@ -24,6 +24,8 @@ export class Ring<T> {
 
   /** Takes the item of an id, if it is there. */
   take(id: number): T | undefined {
+    // Counted on from an id near the end, it may be past it.
+    if ((id - this.#first + 2 * IDS) % IDS >= this.#span()) return undefined;
     const mask = this.#slots.length - 1;
     const item = this.#slots[id & mask];
     this.#slots[id & mask] = undefined;

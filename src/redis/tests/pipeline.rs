@@ -339,3 +339,65 @@ proptest! {
         prop_assert_eq!(executed.len(), once);
     }
 }
+
+/// A script that raised this error itself was sent again and again, thousands of times, and did its work each time.
+#[test]
+fn a_scripts_own_noscript_is_its_answer() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[script(&pipeline, 1)]);
+    pipeline.written();
+    let reply = "-NOSCRIPT No matching script of mine\r\n";
+    pipeline.receive(reply).unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(1, reply)]));
+    assert_eq!(pipeline.written(), "");
+}
+
+/// It went behind requests with later deadlines, and was only looked at when they were due.
+#[test]
+fn a_script_that_is_sent_again_keeps_its_deadline() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[script(&pipeline, 1), script(&pipeline, 2)]);
+    pipeline.pass(TIMEOUT - SECOND);
+    pipeline.send(&[pipeline.read(3, &["GET", "a"])]);
+    pipeline
+        .receive(":1\r\n-NOSCRIPT No matching script. Please use EVAL.\r\n")
+        .unwrap();
+    assert_eq!(
+        pipeline.pipeline.tick(pipeline.now).unwrap(),
+        pipeline.now + SECOND
+    );
+    pipeline.pass(SECOND);
+    pipeline.pipeline.tick(pipeline.now).unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(1, ":1\r\n"), (2, "TIMEOUT")]));
+    pipeline.receive("$-1\r\n:1\r\n").unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(3, "$-1\r\n")]));
+}
+
+/// A value that looked like the error made the store leave a healthy connection, each time it was read in a MULTI.
+#[test]
+fn a_value_in_a_transaction_is_no_error_of_the_servers() {
+    for (reply, fine) in [("$14\r\n\r\n-READONLY no\r\n", true), ("-READONLY no\r\n", false)] {
+        let mut pipeline = Harness::connected(Role::Commands);
+        let transaction = Request {
+            replies: 3,
+            shape: Shape::Transaction,
+            ..pipeline.write(1, &["MULTI", "…"])
+        };
+        pipeline.send(&[transaction]);
+        let received = pipeline.receive(&format!("+OK\r\n+QUEUED\r\n*1\r\n{reply}"));
+        assert_eq!(received.is_ok(), fine, "{reply:?}");
+    }
+}
+
+#[test]
+fn after_its_end_everything_is_answered_at_once() {
+    let mut pipeline = Harness::connected(Role::Subscriptions);
+    pipeline.pipeline.end();
+    pipeline.send(&[pipeline.read(1, &["GET", "a"])]);
+    pipeline.pipeline.connect(2);
+    pipeline.pipeline.close(3);
+    assert_eq!(
+        pipeline.answers(),
+        answers(&[(1, "CLOSED"), (2, "CLOSED"), (3, "_\r\n")])
+    );
+}

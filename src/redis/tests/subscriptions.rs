@@ -201,3 +201,19 @@ fn a_failure_takes_nothing_from_a_later_request() {
     assert_eq!(harness.answers(), answers(&[(3, "_\r\n")]));
     assert_eq!(harness.heard(), ["a x"]);
 }
+
+/// The PING of an idle connection, and any request, moved the beginning of the gap: what was published before that and lost was not in it.
+#[test]
+fn a_gap_begins_when_something_was_heard_last() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    harness.pass(TIMEOUT / 2);
+    harness.subscribe(2, "b");
+    harness.pass(TIMEOUT / 2);
+    harness.lose();
+    harness.connect(usize::MAX, false);
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    let gap = harness.pipeline.mail.gap.unwrap();
+    assert!(gap.to.duration_since(gap.from).unwrap() >= TIMEOUT);
+}
