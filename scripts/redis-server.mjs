@@ -5,7 +5,8 @@ export const redisServer = () =>
   step("redis-server", async (run) => {
     const missing =
       "redis-server is missing: install Redis 7 so that it is on PATH, https://redis.io/downloads";
-    if (!versionOf("redis-server")) {
+    // The certificates of the tests with TLS are made by openssl.
+    if (!versionOf("redis-server") || !versionOf("openssl")) {
       await install(run).catch((error) => {
         throw new Failure(`${missing}\n${error.message}`);
       });
@@ -23,8 +24,8 @@ async function install(run) {
       return run(command, ...rest);
     };
     await aptGet("update");
-    await aptGet("install", "-y", "--no-install-recommends", "redis-server");
+    await aptGet("install", "-y", "--no-install-recommends", "redis-server", "openssl");
   } else if (versionOf("brew")) {
-    await run("brew", "install", "redis");
+    await run("brew", "install", "redis", "openssl");
   }
 }

@@ -1,7 +1,7 @@
 //! The Redis backend: commands over a connection that comes back when it is lost. It knows neither Node nor the memory store.
 //!
 //! - [`link`]: a connection for as long as it is wanted; what JavaScript's thread and the I/O thread share.
-//! - [`pipeline`] (with [`connection`]): requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
+//! - [`pipeline`] (with [`connection`] and [`receiving`]): requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
 //! - [`subscriptions`]: what the subscribing connection is to hear, and the gap after a loss.
 //! - [`supervisor`]: connects, loses, connects again.
 //! - [`dial`] (with [`tls`]): opens a socket and greets the server. [`transport`]: carries the bytes of one connection.
@@ -15,6 +15,7 @@ pub mod link;
 pub mod mailbox;
 mod outgoing;
 pub mod pipeline;
+mod receiving;
 pub mod request;
 pub mod resp;
 mod subscriptions;

@@ -5,15 +5,14 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::connection::{Connection, Greeted, Sent};
 use super::mailbox::{Event, Mail};
 use super::request::{Id, Request, Shape, Subject, Topic};
-use super::resp::{self, Malformed};
-use super::subscriptions::{Heard, Subscriptions};
+use super::resp;
+use super::subscriptions::Subscriptions;
 use crate::error::Error;
-use crate::reply::Reply;
 
 /// After so long without a word an idle connection is asked whether it is alive.
 const IDLE: Duration = Duration::from_secs(10);
@@ -38,16 +37,16 @@ pub enum Role {
 }
 
 pub struct Pipeline {
-    role: Role,
+    pub(super) role: Role,
     limits: Limits,
     /// Where the server is, as errors name it.
-    place: String,
+    pub(super) place: String,
     /// Requests that wait for a connection, in the order of their calls.
     waiting: VecDeque<Request>,
     /// Those who wait for nothing but a connection, and how many attempts they have seen fail.
     connecting: Vec<(Id, u32)>,
-    connection: Option<Connection>,
-    subscriptions: Subscriptions,
+    pub(super) connection: Option<Connection>,
+    pub(super) subscriptions: Subscriptions,
     /// Why there is no connection.
     cause: Option<Error>,
     /// Who is to be told that nothing is left.
@@ -274,124 +273,6 @@ impl Pipeline {
         }
     }
 
-    /// Takes complete replies off the front of what came in. An error ends the connection.
-    pub fn received(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<(), Error> {
-        loop {
-            let Some(connection) = &mut self.connection else {
-                return Ok(());
-            };
-            (connection.heard, connection.received) = (now, now);
-            let (replies, length) = connection.complete;
-            let Some(end) = connection
-                .scanner
-                .end(&buffer[length..])
-                .map_err(|Malformed| lost_sync(&self.place))?
-            else {
-                let missing = connection.scanner.missing(&buffer[length..]);
-                reserve(buffer, missing);
-                break;
-            };
-            // A push is no reply to anything.
-            let is_reply = buffer[length] != b'>';
-            connection.complete = (replies + usize::from(is_reply), length + end);
-            let all = match (self.role, connection.sent.front()) {
-                (Role::Subscriptions, _) => true,
-                (Role::Commands, Some(front)) => connection.complete.0 == front.request.replies,
-                (Role::Commands, None) if is_reply => {
-                    let message = format!("{} sent a reply to no command", self.place);
-                    return Err(Error::ours("CONNECTION", message));
-                }
-                (Role::Commands, None) => true,
-            };
-            if !all {
-                continue;
-            }
-            let (_, length) = mem::take(&mut connection.complete);
-            let frame = buffer.split_to(length).freeze();
-            match self.role {
-                Role::Commands if is_reply => self.replied(frame, now),
-                Role::Commands => {}
-                Role::Subscriptions => self.hear(&frame, now),
-            }
-        }
-        match &self.connection {
-            Some(connection) if connection.retiring && connection.sent.is_empty() => {
-                Err(Error::ours("CONNECTION", "the server has become a replica"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The reply to the request that was sent first.
-    fn replied(&mut self, frame: Bytes, now: Instant) {
-        let Some(connection) = &mut self.connection else {
-            return;
-        };
-        let Some(Sent {
-            request,
-            late,
-            by_hash,
-            ..
-        }) = connection.pop()
-        else {
-            return;
-        };
-        connection.retiring |= !connection.replica && is_readonly(&frame, request.shape);
-        let Some(id) = request.id.filter(|_| !late) else {
-            return;
-        };
-        if let Subject::Script(script) = &request.subject
-            && by_hash
-            && resp::is_error(&frame, "NOSCRIPT No matching script")
-        {
-            // The server has forgotten it, and so has not run it.
-            connection.scripts.remove(&script.sha1);
-            self.send([request], now);
-            return;
-        }
-        self.mail.answer(id, request.shape, Ok(frame));
-    }
-
-    fn hear(&mut self, frame: &Bytes, now: Instant) {
-        let Heard::Answer(outcome) = self.subscriptions.hear(frame, &mut self.mail) else {
-            return;
-        };
-        let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(Connection::pop) else {
-            return;
-        };
-        let subscribed = match &request.subject {
-            Subject::Subscription(topic) => Some(topic),
-            _ => None,
-        };
-        let restores = subscribed.is_some() && request.id.is_none();
-        match outcome {
-            Ok(()) => {
-                let wanted = subscribed.is_none_or(|topic| self.subscriptions.confirmed(topic, request.id));
-                if !late {
-                    self.settle(&request);
-                }
-                // What came too late for whoever asked for it is taken back.
-                if let (Some(topic), true, false) = (subscribed, late, wanted) {
-                    self.unsubscribe(None, topic, now);
-                }
-            }
-            Err(error) => {
-                if let (Some(topic), true) = (subscribed, restores)
-                    && self.subscriptions.is_wanted(topic, None)
-                {
-                    let (topic, error) = (topic.as_ref().clone(), error.clone());
-                    self.mail.events.push(Event::Unsubscribed { topic, error });
-                }
-                if !late {
-                    self.fail(&request, error);
-                }
-            }
-        }
-        if restores {
-            self.subscriptions.restored(&mut self.mail);
-        }
-    }
-
     /// Fails what is past its deadline, and looks after the connection. Gives when to be called next: never later than the timeout
     /// from now, so that no request that is made in the meantime is missed; or why the connection must end.
     pub fn tick(&mut self, now: Instant) -> Result<Instant, Error> {
@@ -479,13 +360,13 @@ impl Pipeline {
     }
 
     /// Tells whoever asked for something of no result that it is done.
-    fn settle(&mut self, request: &Request) {
+    pub(super) fn settle(&mut self, request: &Request) {
         if let Some(id) = request.id {
             self.mail.done(id);
         }
     }
 
-    fn fail(&mut self, request: &Request, error: Error) {
+    pub(super) fn fail(&mut self, request: &Request, error: Error) {
         if let Subject::Subscription(topic) = &request.subject {
             self.subscriptions.failed(topic, request.id);
         }
@@ -516,39 +397,6 @@ impl Pipeline {
     }
 }
 
-/// Room for what is missing, but not at once for all that a server merely announces.
-fn reserve(buffer: &mut BytesMut, missing: usize) {
-    const AT_LEAST: usize = 4 << 10;
-    const NEW: usize = 64 << 10;
-    const AT_MOST: usize = 16 << 20;
-    if buffer.capacity() - buffer.len() < missing.clamp(AT_LEAST, AT_MOST) {
-        buffer.reserve(missing.clamp(NEW, AT_MOST));
-    }
-}
-
-/// Without what it sent, which may be somebody's data.
-fn lost_sync(place: &str) -> Error {
-    Error::ours("CONNECTION", format!("{place} sent what is not Redis's protocol"))
-}
-
 fn closed() -> Error {
     Error::ours("CLOSED", "The connection was closed before there was an answer")
-}
-
-/// Whether the server refused to write, as a replica does.
-fn is_readonly(frame: &[u8], shape: Shape) -> bool {
-    let is_readonly = |reply: &Reply| matches!(reply, Reply::Error(error) if error.code == "READONLY");
-    match shape {
-        // Looked for first, as it is rare, and parsing is not for this thread.
-        Shape::Transaction if memchr::memmem::find(frame, b"-READONLY ").is_some() => {
-            let replies = resp::parse_all(frame).unwrap_or_default();
-            let executed = replies.last().map(|reply| match reply {
-                Reply::Array(results) => results.iter().any(is_readonly),
-                _ => false,
-            });
-            executed == Some(true) || replies.iter().any(is_readonly)
-        }
-        Shape::Transaction => false,
-        _ => resp::is_error(frame, "READONLY "),
-    }
 }
