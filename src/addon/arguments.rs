@@ -20,6 +20,7 @@ pub struct Arguments {
 
 impl Arguments {
     /// Reads the words of `command`, and joins the prefix to its keys. Gives the places of the words.
+    #[inline]
     pub fn read<'scope>(
         &mut self,
         scope: Scope<'scope>,
@@ -58,6 +59,7 @@ impl Arguments {
         &self.bytes[start..self.ends[place]]
     }
 
+    #[inline]
     fn push(&mut self, scope: Scope, value: Value) -> Result<()> {
         if !scope.append_utf8(value, &mut self.bytes)? {
             let number = scope.number(value).filter(|number| !number.is_nan());

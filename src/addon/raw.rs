@@ -59,6 +59,7 @@ impl<'scope> Scope<'scope> {
     }
 
     /// Appends a string as UTF-8. False, and nothing appended, if the value is no string.
+    #[inline]
     pub fn append_utf8(self, value: Value, buffer: &mut Buffer) -> Result<bool> {
         /// The longest UTF-8 sequence, and Node's final NUL: with more than this left over nothing was cut off.
         const SLACK: usize = 5;
