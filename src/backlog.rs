@@ -43,6 +43,11 @@ impl Backlog {
         }
     }
 
+    /// So many messages did not get here for want of room.
+    pub fn drop_more(&mut self, count: usize) {
+        self.dropped += count;
+    }
+
     pub fn append(&mut self, later: Backlog) {
         if self.is_empty() {
             *self = later;

@@ -19,6 +19,7 @@ use super::reply::{Collect, Replies};
 use super::{from_status, to_napi};
 use crate::error::{Error, Result};
 use crate::redis::config::{Config, Options};
+use crate::redis::hub::Membership;
 use crate::redis::link::Link;
 use crate::redis::mailbox::{Answer, Event, Mail, Mailbox};
 use crate::redis::pipeline::{Limits, Role};
@@ -77,8 +78,10 @@ pub struct RedisEvent {
 type Waker = ThreadsafeFunction<(), (), (), Status, false, true>;
 
 struct Handle {
+    config: Arc<Config>,
     commands: Arc<Link>,
-    subscriptions: Arc<Link>,
+    /// There once something was subscribed.
+    membership: RefCell<Option<Membership>>,
     prefix: Option<Vec<u8>>,
     timeout: Duration,
     mailbox: Arc<Mailbox>,
@@ -157,7 +160,7 @@ impl Handle {
     fn abandon(&self) {
         self.waker.lock().take();
         self.commands.abandon();
-        self.subscriptions.abandon();
+        self.membership.take();
     }
 }
 
@@ -269,10 +272,10 @@ impl RedisClient {
             let call = |waker: &Waker| waker.call((), ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok;
             waker.as_ref().is_some_and(call)
         }));
-        let link = |role| Link::new(role, config.clone(), mailbox.clone()).map_err(to_napi);
         let handle = Handle {
-            commands: link(Role::Commands)?,
-            subscriptions: link(Role::Subscriptions)?,
+            commands: Link::new(Role::Commands, config.clone(), mailbox.clone()).map_err(to_napi)?,
+            config,
+            membership: RefCell::default(),
             prefix: options.prefix.map(String::into_bytes),
             timeout,
             mailbox: mailbox.clone(),
@@ -310,23 +313,30 @@ impl RedisClient {
 
     /// Answers `id` once messages come.
     #[napi]
-    pub fn subscribe(&self, env: &Env, id: u32, is_pattern: bool, name: String) {
+    pub fn subscribe(&self, env: &Env, id: u32, is_pattern: bool, name: String) -> napi::Result<(), String> {
+        let mut membership = self.handle.membership.borrow_mut();
+        let membership = match &mut *membership {
+            Some(membership) => membership,
+            none => none
+                .insert(Membership::join(&self.handle.config, self.handle.mailbox.clone()).map_err(to_napi)?),
+        };
         self.handle.await_more(env, 1);
-        self.handle.subscriptions.start();
-        let topic = topic(is_pattern, name);
-        self.handle
-            .subscriptions
-            .with(|pipeline| pipeline.subscribe(id, topic, Instant::now()));
+        membership.subscribe(id, &topic(is_pattern, name));
+        Ok(())
     }
 
+    /// Answers `id` once no messages come any more.
     #[napi]
     pub fn unsubscribe(&self, env: &Env, id: u32, is_pattern: bool, name: String) {
-        self.handle.await_more(env, 1);
-        let topic = topic(is_pattern, name);
-        self.handle.subscriptions.with(|pipeline| {
-            self.handle.mailbox.forget(&topic);
-            pipeline.unsubscribe(Some(id), &topic, Instant::now());
-        });
+        let handle = &self.handle;
+        handle.await_more(env, 1);
+        match &*handle.membership.borrow() {
+            Some(membership) => {
+                let topic = topic(is_pattern, name);
+                membership.unsubscribe(Some(id), &topic, || handle.mailbox.forget(&topic));
+            }
+            None => handle.mailbox.done(id),
+        }
     }
 
     /// Whether messages are waited for: they keep the process alive.
@@ -370,7 +380,7 @@ impl RedisClient {
     #[napi]
     pub fn events(&self) -> Vec<RedisEvent> {
         let mut taken = self.handle.taken.borrow_mut();
-        let events = std::mem::take(&mut taken.events).into_iter().map(event);
+        let events = std::mem::take(&mut taken.events).into_iter().filter_map(event);
         let gap = taken.gap.take().map(|gap| RedisEvent {
             from: Some(since_epoch(gap.from)),
             to: Some(since_epoch(gap.to)),
@@ -379,12 +389,16 @@ impl RedisClient {
         events.chain(gap).collect()
     }
 
-    /// Closes both connections once all that was asked for is answered, and answers `id` and `subscriptions_id`.
+    /// Closes the connection once all that was asked for is answered, leaves the subscribing one, and answers `id` and
+    /// `subscriptions_id`.
     #[napi]
     pub fn close(&self, env: &Env, id: u32, subscriptions_id: u32) {
         self.handle.await_more(env, 2);
         self.handle.commands.close(id);
-        self.handle.subscriptions.close(subscriptions_id);
+        match self.handle.membership.take() {
+            Some(membership) => membership.leave(subscriptions_id),
+            None => self.handle.mailbox.done(subscriptions_id),
+        }
     }
 
     /// Lets go of everything. Nothing is answered any more.
@@ -402,28 +416,30 @@ fn topic(is_pattern: bool, name: String) -> Topic {
     }
 }
 
-fn event(event: Event) -> RedisEvent {
+fn event(event: Event) -> Option<RedisEvent> {
     let failure = |name, error: Error| RedisEvent {
         code: Some(error.code.to_string()),
         message: Some(error.message.to_string()),
         ..named(name)
     };
     match event {
-        Event::Ready => named("ready"),
-        Event::Unsubscribed { topic, error } => RedisEvent {
+        Event::Ready => Some(named("ready")),
+        Event::Unsubscribed { topic, error } => Some(RedisEvent {
             is_pattern: Some(topic.kind == Kind::Pattern),
             topic: Some(String::from_utf8_lossy(&topic.name).into_owned()),
             ..failure("unsubscribed", error)
-        },
+        }),
         Event::Reconnecting {
             attempt,
             delay,
             cause,
-        } => RedisEvent {
+        } => Some(RedisEvent {
             attempt: Some(attempt),
             delay: Some(delay.as_millis() as f64),
             ..failure("reconnecting", cause)
-        },
+        }),
+        // The gap tells enough.
+        Event::Subscribed { .. } | Event::Missing => None,
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Options {
     pub limits: Limits,
 }
 
+/// Stores whose configurations are equal share their subscribing connection.
+#[derive(PartialEq)]
 pub struct Config {
     pub address: Address,
     pub username: Option<String>,

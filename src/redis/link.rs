@@ -14,11 +14,23 @@ use super::request::Id;
 use super::{runtime, supervisor};
 use crate::error::Result;
 
+/// Who gets what has come of a pipeline.
+pub trait Outlet: Send + Sync {
+    /// Called while the pipeline is locked: it may be asked for more, but must not be waited for.
+    fn put(&self, mail: Mail, pipeline: &mut Pipeline);
+}
+
+impl Outlet for Mailbox {
+    fn put(&self, mail: Mail, _: &mut Pipeline) {
+        self.put(mail);
+    }
+}
+
 pub struct Link {
     pub config: Arc<Config>,
     runtime: &'static Runtime,
     pipeline: Mutex<Pipeline>,
-    mailbox: Arc<Mailbox>,
+    outlet: Arc<dyn Outlet>,
     /// There are bytes that the transport must write.
     pub unsent: Notify,
     /// It is closing, or was abandoned: the supervisor looks what there is to do.
@@ -28,13 +40,13 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn new(role: Role, config: Arc<Config>, mailbox: Arc<Mailbox>) -> Result<Arc<Self>> {
+    pub fn new(role: Role, config: Arc<Config>, outlet: Arc<dyn Outlet>) -> Result<Arc<Self>> {
         let pipeline = Pipeline::new(role, config.limits.clone(), config.place());
         Ok(Arc::new(Self {
             config,
             runtime: runtime()?,
             pipeline: Mutex::new(pipeline),
-            mailbox,
+            outlet,
             unsent: Notify::new(),
             ending: Notify::new(),
             abandoned: AtomicBool::new(false),
@@ -49,12 +61,13 @@ impl Link {
         }
     }
 
-    /// Uses the pipeline, and passes on what has come of it, in this order for all threads: the mailbox is locked within the pipeline.
+    /// Uses the pipeline, and passes on what has come of it, in this order for all threads.
     pub fn with<R>(&self, work: impl FnOnce(&mut Pipeline) -> R) -> R {
         let mut pipeline = self.pipeline.lock();
         let result = work(&mut pipeline);
-        if !pipeline.mail.is_empty() {
-            self.mailbox.put(std::mem::take(&mut pipeline.mail));
+        while !pipeline.mail.is_empty() {
+            let mail = std::mem::take(&mut pipeline.mail);
+            self.outlet.put(mail, &mut pipeline);
         }
         if pipeline.has_unsent() {
             self.unsent.notify_one();
@@ -66,14 +79,15 @@ impl Link {
     }
 
     /// Answers `id` once all that was asked for is answered and the connection is closed.
-    pub fn close(self: &Arc<Self>, id: Id) {
-        if self.started.load(Ordering::Relaxed) {
-            self.with(|pipeline| pipeline.close(id));
-        } else {
-            let mut mail = Mail::default();
-            mail.done(id);
-            self.mailbox.put(mail);
-        }
+    pub fn close(&self, id: Id) {
+        let started = self.started.load(Ordering::Relaxed);
+        self.with(|pipeline| {
+            if started {
+                pipeline.close(id);
+            } else {
+                pipeline.mail.done(id);
+            }
+        });
     }
 
     /// Drops the connection: nobody is left who could be answered.

@@ -26,7 +26,7 @@ pub struct Gap {
     pub to: SystemTime,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Event {
     Ready,
     Reconnecting {
@@ -34,6 +34,12 @@ pub enum Event {
         delay: Duration,
         cause: Error,
     },
+    /// Messages come from now on.
+    Subscribed {
+        topic: Topic,
+    },
+    /// From then on messages may be missed, until `Mail::gap` tells that they come again.
+    Missing,
     /// What was subscribed could not be subscribed again.
     Unsubscribed {
         topic: Topic,
@@ -83,6 +89,13 @@ impl Mailbox {
         if !state.woken {
             state.woken = (self.wake)();
         }
+    }
+
+    /// Answers what needs no connection.
+    pub fn done(&self, id: Id) {
+        let mut mail = Mail::default();
+        mail.done(id);
+        self.put(mail);
     }
 
     /// Drops what came for a subscription that has ended: a later one of the same name must not get it.

@@ -2,7 +2,7 @@
 //!
 //! - [`link`]: a connection for as long as it is wanted; what JavaScript's thread and the I/O thread share.
 //! - [`pipeline`] (with [`connection`] and [`receiving`]): requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
-//! - [`subscriptions`]: what the subscribing connection is to hear, and the gap after a loss.
+//! - [`hub`]: the subscribing connection, which all stores of the process share; [`subscriptions`]: what it is to hear, and the gap after a loss.
 //! - [`supervisor`]: connects, loses, connects again.
 //! - [`dial`] (with [`tls`]): opens a socket and greets the server. [`transport`]: carries the bytes of one connection.
 //! - [`resp`], [`outgoing`], [`request`], [`mailbox`]: the protocol; what is to be sent; a command on its way; what came back.
@@ -11,6 +11,7 @@
 pub mod config;
 mod connection;
 mod dial;
+pub mod hub;
 pub mod link;
 pub mod mailbox;
 mod outgoing;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::connection::{Connection, Greeted, Sent};
 use super::mailbox::{Event, Mail};
-use super::request::{Id, Request, Shape, Subject, Topic};
+use super::request::{Asker, Id, Request, Shape, Subject, Subscription, Topic};
 use super::resp;
 use super::subscriptions::Subscriptions;
 use crate::error::Error;
@@ -19,7 +19,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// A server that owes a reply and says nothing for at least so long has frozen, however short the commands' timeout is.
 const FROZEN: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// From the call of a command to its answer.
     pub timeout: Duration,
@@ -104,10 +104,43 @@ impl Pipeline {
         }
     }
 
+    /// Answered once messages come.
     pub fn subscribe(&mut self, id: Id, topic: Topic, now: Instant) {
-        self.subscriptions.want(topic.clone(), id);
-        let request = self.subscription(Some(id), topic, now);
+        if !self.subscriptions.want(&topic, id) {
+            return self.mail.done(id);
+        }
+        let asker = Asker::Caller(id);
+        let request = self.subscription(Subscription { topic, asker }, now);
         self.send([request], now);
+    }
+
+    /// Has a topic subscribed, on whichever connection there is. Only a server that refuses ends that, with an event.
+    pub fn keep(&mut self, topic: &Topic, now: Instant) {
+        if self.subscriptions.keep(topic) && self.connection.is_some() {
+            let due = self.subscribe_due(now);
+            self.send(due, now);
+        }
+    }
+
+    fn subscribe_due(&mut self, now: Instant) -> Vec<Request> {
+        let due = self.subscriptions.due();
+        due.into_iter()
+            .map(|subscription| self.subscription(subscription, now))
+            .collect()
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Whether its messages come.
+    pub fn is_live(&self, topic: &Topic) -> bool {
+        self.subscriptions.is_live(topic)
+    }
+
+    /// Whether its messages come, or are to.
+    pub fn is_subscribed(&self, topic: &Topic) -> bool {
+        self.subscriptions.has(topic)
     }
 
     pub fn unsubscribe(&mut self, id: Option<Id>, topic: &Topic, now: Instant) {
@@ -133,7 +166,7 @@ impl Pipeline {
     /// Whether it is to subscribe what nobody wants any more.
     fn is_left(&self, request: &Request) -> bool {
         match &request.subject {
-            Subject::Subscription(topic) => !self.subscriptions.is_wanted(topic, request.id),
+            Subject::Subscription(subscription) => self.subscriptions.is_left(subscription),
             _ => false,
         }
     }
@@ -166,14 +199,9 @@ impl Pipeline {
         for (id, _) in mem::take(&mut self.connecting) {
             self.connect(id);
         }
-        let restore: Vec<_> = self
-            .subscriptions
-            .restore()
-            .into_iter()
-            .map(|topic| self.subscription(None, topic, now))
-            .collect();
+        let due = self.subscribe_due(now);
         let waiting = mem::take(&mut self.waiting);
-        self.send(restore.into_iter().chain(waiting), now);
+        self.send(due.into_iter().chain(waiting), now);
     }
 
     /// An attempt to connect failed; there will be another, but who has waited long enough is told. If the server `refused`, with an
@@ -197,6 +225,7 @@ impl Pipeline {
                 self.waiting.push_back(request);
             }
         }
+        self.subscriptions.lost(SystemTime::now(), &mut self.mail);
         self.cause = Some(cause.clone());
     }
 
@@ -222,7 +251,8 @@ impl Pipeline {
             return;
         };
         let silent = now.saturating_duration_since(connection.received);
-        self.subscriptions.lost(SystemTime::now() - silent);
+        self.subscriptions
+            .lost(SystemTime::now() - silent, &mut self.mail);
         let mut again = VecDeque::new();
         for Sent {
             request, position, ..
@@ -367,8 +397,8 @@ impl Pipeline {
     }
 
     pub(super) fn fail(&mut self, request: &Request, error: Error) {
-        if let Subject::Subscription(topic) = &request.subject {
-            self.subscriptions.failed(topic, request.id);
+        if let Subject::Subscription(subscription) = &request.subject {
+            self.subscriptions.failed(subscription);
         }
         if let Some(id) = request.id {
             self.mail.failed(id, error);
@@ -388,10 +418,15 @@ impl Pipeline {
         }
     }
 
-    fn subscription(&self, id: Option<Id>, topic: Topic, now: Instant) -> Request {
+    fn subscription(&self, subscription: Subscription, now: Instant) -> Request {
+        let Subscription { topic, asker } = &subscription;
+        let id = match asker {
+            Asker::Caller(id) => Some(*id),
+            Asker::Pipeline(_) => None,
+        };
         let request = self.request(id, &[topic.kind.subscribe(), &topic.name], now);
         Request {
-            subject: Subject::Subscription(Box::new(topic)),
+            subject: Subject::Subscription(Box::new(subscription)),
             ..request
         }
     }

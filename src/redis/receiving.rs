@@ -100,27 +100,29 @@ impl Pipeline {
         let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(Connection::pop) else {
             return;
         };
-        let subscribed = match &request.subject {
-            Subject::Subscription(topic) => Some(topic),
+        let subscription = match &request.subject {
+            Subject::Subscription(subscription) => Some(subscription),
             _ => None,
         };
-        let restores = subscribed.is_some() && request.id.is_none();
         match outcome {
             Ok(()) => {
-                let wanted = subscribed.is_none_or(|topic| self.subscriptions.confirmed(topic, request.id));
+                let subscriptions = &mut self.subscriptions;
+                let wanted = subscription
+                    .is_none_or(|subscription| subscriptions.confirmed(subscription, &mut self.mail));
                 if !late {
                     self.settle(&request);
                 }
                 // What came too late for whoever asked for it is taken back.
-                if let (Some(topic), true, false) = (subscribed, late, wanted) {
-                    self.unsubscribe(None, topic, now);
+                if let (Some(subscription), true, false) = (subscription, late, wanted) {
+                    self.unsubscribe(None, &subscription.topic, now);
                 }
             }
             Err(error) => {
-                if let (Some(topic), true) = (subscribed, restores)
-                    && self.subscriptions.is_wanted(topic, None)
+                if let Some(subscription) = subscription
+                    && request.id.is_none()
+                    && self.subscriptions.is_wanted(subscription)
                 {
-                    let (topic, error) = (topic.as_ref().clone(), error.clone());
+                    let (topic, error) = (subscription.topic.clone(), error.clone());
                     self.mail.events.push(Event::Unsubscribed { topic, error });
                 }
                 if !late {
@@ -128,8 +130,8 @@ impl Pipeline {
                 }
             }
         }
-        if restores {
-            self.subscriptions.restored(&mut self.mail);
+        if subscription.is_some() && request.id.is_none() {
+            self.subscriptions.answered(&mut self.mail);
         }
     }
 }

@@ -41,8 +41,23 @@ pub enum Shape {
 pub enum Subject {
     Command,
     Script(Box<Script>),
-    Subscription(Box<Topic>),
+    Subscription(Box<Subscription>),
     Unsubscription,
+}
+
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    pub topic: Topic,
+    pub asker: Asker,
+}
+
+/// Who asks for a topic: an answer to an earlier request is none to a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// Whoever waits for the answer.
+    Caller(Id),
+    /// The pipeline, for what is due, and the number of the request.
+    Pipeline(u32),
 }
 
 /// How a script is named to a server that has it.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::mailbox::{Gap, Mail};
-use super::request::{Id, Kind, Topic};
+use super::mailbox::{Event, Gap, Mail};
+use super::request::{Asker, Id, Kind, Subscription, Topic};
 use super::resp;
 use crate::backlog::Message;
 use crate::error::Error;
@@ -18,22 +18,27 @@ enum State {
     /// The request of this id is under way: what comes for the name until then is for a subscription that has ended.
     Wanted(Id),
     Live,
-    /// Was live on a connection that is gone.
-    Lost,
+    /// To be subscribed as soon as there is a connection, as it was live on one that is gone, or is kept subscribed. The request of
+    /// this number is under way, if there is one.
+    Due(u32),
 }
 
-impl State {
-    /// The state that a request has been made for: one without an id restores.
-    fn asked_by(id: Option<Id>) -> Self {
-        id.map_or(State::Lost, State::Wanted)
+impl From<Asker> for State {
+    fn from(asker: Asker) -> Self {
+        match asker {
+            Asker::Caller(id) => State::Wanted(id),
+            Asker::Pipeline(number) => State::Due(number),
+        }
     }
 }
 
 #[derive(Default)]
 pub struct Subscriptions {
     topics: HashMap<Topic, State, RandomState>,
-    /// How many requests that restore a topic are unanswered.
-    restoring: usize,
+    /// How many requests for what is due have been made.
+    requests: u32,
+    /// How many of them are unanswered.
+    unanswered: usize,
     /// Since when messages may have been missed.
     missing_since: Option<SystemTime>,
 }
@@ -48,8 +53,34 @@ pub enum Heard {
 }
 
 impl Subscriptions {
-    pub fn want(&mut self, topic: Topic, id: Id) {
-        self.topics.insert(topic, State::Wanted(id));
+    /// Somebody asks for a topic. False if it is live already.
+    pub fn want(&mut self, topic: &Topic, id: Id) -> bool {
+        match self.topics.get(topic) {
+            Some(State::Live) => return false,
+            // The gap that it is in must still be told.
+            Some(State::Due(_)) => {}
+            Some(State::Wanted(_)) | None => {
+                self.topics.insert(topic.clone(), State::Wanted(id));
+            }
+        }
+        true
+    }
+
+    /// A topic is to be subscribed whenever there is a connection. False if it is already, or somebody has asked for it.
+    pub fn keep(&mut self, topic: &Topic) -> bool {
+        let is_new = !self.topics.contains_key(topic);
+        if is_new {
+            self.topics.insert(topic.clone(), State::Due(0));
+        }
+        is_new
+    }
+
+    pub fn is_live(&self, topic: &Topic) -> bool {
+        self.topics.get(topic) == Some(&State::Live)
+    }
+
+    pub fn has(&self, topic: &Topic) -> bool {
+        self.topics.contains_key(topic)
     }
 
     pub fn remove(&mut self, topic: &Topic) {
@@ -57,54 +88,79 @@ impl Subscriptions {
     }
 
     /// The server has confirmed a request. False if nobody wants the topic any more.
-    pub fn confirmed(&mut self, topic: &Topic, id: Option<Id>) -> bool {
+    pub fn confirmed(&mut self, Subscription { topic, asker }: &Subscription, mail: &mut Mail) -> bool {
         let Some(state) = self.topics.get_mut(topic) else {
             return false;
         };
-        if *state == State::asked_by(id) {
+        if *state == State::from(*asker) {
             *state = State::Live;
+            let topic = topic.clone();
+            mail.events.push(Event::Subscribed { topic });
         }
         true
     }
 
     /// Whether what a request asks for is still wanted by whoever made it.
-    pub fn is_wanted(&self, topic: &Topic, id: Option<Id>) -> bool {
-        self.topics.get(topic) == Some(&State::asked_by(id))
+    pub fn is_wanted(&self, Subscription { topic, asker }: &Subscription) -> bool {
+        self.topics.get(topic) == Some(&State::from(*asker))
+    }
+
+    /// Whether nobody wants the topic any more, or somebody has asked for it anew.
+    pub fn is_left(&self, Subscription { topic, asker }: &Subscription) -> bool {
+        match self.topics.get(topic) {
+            None => true,
+            Some(State::Wanted(id)) => *asker != Asker::Caller(*id),
+            Some(State::Live | State::Due(_)) => false,
+        }
     }
 
     /// A request has failed. A later one for the same topic may still be under way.
-    pub fn failed(&mut self, topic: &Topic, id: Option<Id>) {
-        if self.is_wanted(topic, id) {
-            self.topics.remove(topic);
+    pub fn failed(&mut self, subscription: &Subscription) {
+        if self.is_wanted(subscription) {
+            self.topics.remove(&subscription.topic);
         }
     }
 
-    /// The connection is gone; it was last heard at `heard`.
-    pub fn lost(&mut self, heard: SystemTime) {
-        self.restoring = 0;
+    /// The connection is gone, or there was none; it was last heard at `heard`. Messages of topics that are due may be missed.
+    pub fn lost(&mut self, heard: SystemTime, mail: &mut Mail) {
+        self.unanswered = 0;
+        let mut is_missing = false;
         for state in self.topics.values_mut() {
-            if *state == State::Live {
-                *state = State::Lost;
-                self.missing_since.get_or_insert(heard);
+            if matches!(state, State::Live | State::Due(_)) {
+                *state = State::Due(0);
+                is_missing = true;
             }
         }
+        if is_missing {
+            self.missing_since.get_or_insert(heard);
+            mail.events.push(Event::Missing);
+        }
     }
 
-    /// What a new connection is to subscribe first: `restored` is called for each as it is answered.
-    pub fn restore(&mut self) -> Vec<Topic> {
-        let lost = |(topic, state): (&Topic, &State)| (*state == State::Lost).then(|| topic.clone());
-        let topics: Vec<_> = self.topics.iter().filter_map(lost).collect();
-        self.restoring = topics.len();
-        if topics.is_empty() {
+    /// What is to be subscribed on the connection that there is: `answered` is called for each as it is answered.
+    pub fn due(&mut self) -> Vec<Subscription> {
+        let mut due = Vec::new();
+        for (topic, state) in &mut self.topics {
+            if *state == State::Due(0) {
+                self.requests = self.requests.wrapping_add(1).max(1);
+                *state = State::Due(self.requests);
+                due.push(Subscription {
+                    topic: topic.clone(),
+                    asker: Asker::Pipeline(self.requests),
+                });
+            }
+        }
+        self.unanswered += due.len();
+        if self.unanswered == 0 {
             // Whoever could have missed something has left in the meantime.
             self.missing_since = None;
         }
-        topics
+        due
     }
 
-    pub fn restored(&mut self, mail: &mut Mail) {
-        self.restoring = self.restoring.saturating_sub(1);
-        if self.restoring > 0 {
+    pub fn answered(&mut self, mail: &mut Mail) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if self.unanswered > 0 {
             return;
         }
         if let Some(from) = self.missing_since.take() {

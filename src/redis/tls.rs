@@ -17,7 +17,7 @@ use super::config::invalid;
 use crate::error::Result;
 
 /// As JavaScript gives it: certificates and keys in PEM.
-#[derive(Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsOptions {
     pub ca: Option<String>,
     pub cert: Option<String>,
@@ -27,11 +27,18 @@ pub struct TlsOptions {
 }
 
 pub struct Tls {
+    options: TlsOptions,
     server_name: ServerName<'static>,
     trust: Trust,
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     /// Made at the first connection: reading the system's certificates takes a while.
     config: OnceCell<Arc<ClientConfig>>,
+}
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        self.server_name == other.server_name && self.options == other.options
+    }
 }
 
 enum Trust {
@@ -42,6 +49,7 @@ enum Trust {
 
 impl Tls {
     pub fn new(options: TlsOptions, host: &str) -> Result<Self> {
+        let given = options.clone();
         let name = options.servername.unwrap_or_else(|| host.to_owned());
         let server_name = ServerName::try_from(name)
             .map_err(|_| invalid("redis.tls.servername: it is neither a host's name nor an address"))?;
@@ -60,6 +68,7 @@ impl Tls {
             }
         };
         Ok(Self {
+            options: given,
             server_name,
             trust,
             identity,

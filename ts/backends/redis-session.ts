@@ -206,7 +206,18 @@ export class Session {
     if (batch.length === 0) return;
     this.#batch = [];
     this.#text = 0;
-    this.#send(this.#first, ...batch);
+    try {
+      this.#send(this.#first, ...batch);
+    } catch (error) {
+      // Nothing of it was sent: whoever called is told, and nobody is left waiting.
+      for (let id = this.#first; ; id++) {
+        const waiting = this.#waiting.take(id);
+        if (waiting === undefined) break;
+        this.#unanswered -= 1;
+        waiting.reject(decode(error, waiting.command?.name));
+      }
+      this.#hold();
+    }
   }
 
   /** Takes what has come in. Called by the native side, from the event loop. */
