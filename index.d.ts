@@ -701,6 +701,19 @@ export declare function createRedisKV(client: RedisClientLike | RedisConfig, pre
 /** A {@link RedisKVStore} from a configuration. Throws what its constructor throws. */
 export declare function createRedisKVFromConfig(config: RedisConfig, prefix?: string): RedisKVStore;
 
+/**
+ * Builds the store that `config.type` names, and connects it. Rejects before anything is opened with `CONFIG`
+ * if the type is unknown, or what the type requires is missing; with `INVALID_ARGUMENT` if a field has a
+ * wrong type; else with what `connect` rejects with.
+ */
+export declare function createKV(config: KVConfig): Promise<KVAdapter>;
+
+/**
+ * {@link createKV}, then {@link setGlobalKV}; for every type but `memory` also
+ * {@link initializeEventSubscription}.
+ */
+export declare function initializeKV(config: KVConfig): Promise<KVAdapter>;
+
 /** What a {@link KVError} carries beside its code and message: see there. */
 export interface KVErrorDetails {
   /** The Redis command. */
@@ -738,24 +751,114 @@ export declare class KVError extends Error {
   constructor(code: string, message: string, details?: KVErrorDetails);
 }
 
-/**
- * Lets changes made on other instances reach the streams that are open here. Not built yet: rejects with
- * `UNSUPPORTED`.
- */
-export declare const initializeEventSubscription: () => Promise<void>;
+/** Takes an event, as JSON, of a subscription. */
+export type DeliverEvent = (event: string, subscriptionId: string) => unknown;
+
+/** Takes the rows that have changed, where they are known. */
+export type AggregateWatcher = (changed?: unknown[]) => unknown;
+
+/** Counts of a process: what it has, and what has happened since it began. */
+export interface FanoutStats {
+  /** Open streams. */
+  handlers: number;
+  /** Subscriptions of handlers. */
+  subscriptions: number;
+  /** Aggregate watchers. */
+  watchers: number;
+  /** Messages that came in. */
+  seen: number;
+  /** Events that went to handlers of this process. */
+  delivered: number;
+  /** Events for handlers of other processes, which ended off the JavaScript thread. */
+  notLocal: number;
+  /** Messages that were none. */
+  malformed: number;
+  /** Events that were dropped for want of room, and an invalidation given in their place. */
+  overflowed: number;
+  /** Times in which messages may have been missed. */
+  gaps: number;
+}
+
+/** An event for a subscription, wherever its stream is open. */
+export interface FanoutEvent {
+  type: "added" | "changed" | "removed" | "invalidate";
+  /** Of the form `<uuid>:<resource>`. */
+  subscriptionId: string;
+  /** What the stream gets: anything that JSON can hold. */
+  event: unknown;
+}
+
+/** What {@link registerHandler} may be told beside the function. */
+export interface HandlerOptions {
+  /** Unregisters the handler when it is aborted. */
+  signal?: AbortSignal;
+}
 
 /**
- * Builds the store that `config.type` names, and connects it. Rejects before anything is opened with `CONFIG`
- * if the type is unknown, or what the type requires is missing; with `INVALID_ARGUMENT` if a field has a
- * wrong type; else with what `connect` rejects with.
+ * Lets events that are published on other instances reach the handlers of this process, by way of the
+ * process's store; if that becomes another, the fan-out follows. May be called again: resolves once what the
+ * handlers and watchers that there are need is subscribed. Without any nothing is.
+ *
+ * Rejects with `CONFIG` while there is no store; with what the server answers, such as `NOPERM`, or `TIMEOUT`,
+ * if it cannot be subscribed; it is tried again nevertheless.
  */
-export declare function createKV(config: KVConfig): Promise<KVAdapter>;
+export declare function initializeEventSubscription(): Promise<void>;
 
 /**
- * {@link createKV}, then {@link setGlobalKV}; for every type but `memory` also
- * {@link initializeEventSubscription}.
+ * Registers an open stream. `deliver` gets the events of the subscriptions that are tracked for it, each as JSON, in
+ * their order. It also gets `{"type":"invalidate","reason":"fanout-gap"}` after messages may have been missed, and with
+ * the reason `overflow` in place of events that came faster than they were taken: then what the subscription shows is
+ * to be read again. What `deliver` throws becomes a warning.
+ *
+ * A handler of this id that there is already, in any worker thread, makes room for the new one, which gets its
+ * subscriptions. Throws `INVALID_ARGUMENT`.
  */
-export declare function initializeKV(config: KVConfig): Promise<KVAdapter>;
+export declare function registerHandler(
+  handlerId: string,
+  deliver: DeliverEvent,
+  options?: HandlerOptions,
+): void;
+
+/** Takes a handler away, with all its subscriptions. Does nothing if there is none. Throws `INVALID_ARGUMENT`. */
+export declare function unregisterHandler(handlerId: string): void;
+
+/**
+ * Has the events of a subscription delivered to a handler of this process. Throws `INVALID_ARGUMENT` if there
+ * is no such handler.
+ */
+export declare function trackSubscription(handlerId: string, subscriptionId: string): void;
+
+/** Ends what {@link trackSubscription} began. Throws `INVALID_ARGUMENT`. */
+export declare function untrackSubscription(subscriptionId: string): void;
+
+/**
+ * Hands an event to the handler of its subscription: at once if that is in this process, in any worker thread, else by
+ * PUBLISH. Resolves to whether anyone was reached: the handler, or an instance that may have it. Rejects with
+ * `INVALID_ARGUMENT`; with `CONFIG` if it must be published and there is no store; with what PUBLISH fails with.
+ */
+export declare function publishEvent(message: FanoutEvent): Promise<boolean>;
+
+/**
+ * Has `watcher` called whenever a resource has changed: with the rows if that was said in this thread, else without, also after
+ * changes may have been missed. Gives the function that ends it. Throws `INVALID_ARGUMENT`.
+ */
+export declare function registerAggregateWatcher(resource: string, watcher: AggregateWatcher): () => void;
+
+/**
+ * Tells the watchers of a resource that it has changed: those of this thread at once and with the rows, the others by
+ * PUBLISH. Resolves when that is done. Rejects with `INVALID_ARGUMENT`; with `CONFIG` if there is no store; with what
+ * PUBLISH fails with. Watchers here have been told all the same.
+ */
+export declare function notifyAggregateWatchers(resource: string, changed?: unknown[]): Promise<void>;
+
+/** How many handlers this process has, in all its threads. */
+export declare function getActiveHandlerCount(): number;
+
+/** How many watchers this process has, of one resource or of all. Throws `INVALID_ARGUMENT`. */
+export declare function getAggregateWatcherCount(resource?: string): number;
+
+/** What the fan-out of this process, in all its threads, has and has done. */
+export declare function getFanoutStats(): FanoutStats;
 
 /** Makes `kv` the store of the process. Throws `INVALID_ARGUMENT` if it is no store. */
 export declare function setGlobalKV(kv: KVAdapter): void;

@@ -1,10 +1,11 @@
 //! `covara-kv`: a Redis-like key-value store for Node.js.
 //!
-//! Arrows go downward only: `addon` → `commands` → `store`, `addon` → `redis`.
+//! Arrows go downward only: `addon` → `commands` → `store`, `addon` → `fanout` → `redis`.
 //!
 //! - [`addon`]: the boundary to Node: JavaScript's values in, replies out. The only place with N-API types, and with `unsafe`.
 //! - [`commands`]: the table of commands, and the short function of each; MULTI and Lua scripts run through the same table.
 //! - [`store`]: the memory engine: keys with their values, deadlines and channels.
+//! - [`fanout`]: events of the fleet, to the streams that are open in this process.
 //! - [`redis`]: the Redis backend: commands over a connection that comes back when it is lost.
 //! - [`reply`], [`error`]: what a command answers. [`backlog`]: messages that wait for their subscriber.
 
@@ -13,6 +14,7 @@ pub mod addon;
 pub mod backlog;
 pub mod commands;
 pub mod error;
+pub mod fanout;
 pub mod redis;
 pub mod reply;
 pub mod store;

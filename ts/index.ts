@@ -30,14 +30,27 @@ export { createMemoryKV, MemoryKVStore } from "./backends/memory.js";
 export type { RedisClientLike } from "./backends/redis.js";
 export { createRedisKV, createRedisKVFromConfig, RedisKVStore } from "./backends/redis.js";
 export type { DurableObjectConfig, KVConfig, RedisConfig, RedisNode, RedisTlsConfig } from "./config.js";
+export { createKV, initializeKV } from "./create.js";
 export { KVError, type KVErrorDetails } from "./errors.js";
 export type { Gap, KVEvents, KVListener, KVStatus } from "./events.js";
-export { initializeEventSubscription } from "./fanout.js";
+export type {
+  AggregateWatcher,
+  DeliverEvent,
+  FanoutEvent,
+  FanoutStats,
+  HandlerOptions,
+} from "./fanout/index.js";
 export {
-  clearGlobalKV,
-  createKV,
-  getGlobalKV,
-  hasGlobalKV,
-  initializeKV,
-  setGlobalKV,
-} from "./global.js";
+  getActiveHandlerCount,
+  getAggregateWatcherCount,
+  getFanoutStats,
+  initializeEventSubscription,
+  notifyAggregateWatchers,
+  publishEvent,
+  registerAggregateWatcher,
+  registerHandler,
+  trackSubscription,
+  unregisterHandler,
+  untrackSubscription,
+} from "./fanout/index.js";
+export { clearGlobalKV, getGlobalKV, hasGlobalKV, setGlobalKV } from "./global.js";

@@ -77,6 +77,56 @@ export interface NativeRedisClient {
   abandon(): void;
 }
 
+/** What a thread is to know of the fan-out beside its items. Times are in milliseconds since the Unix epoch. */
+export type FanoutNotice =
+  /** Another thread has unregistered a handler of this one, or has it now. */
+  | { name: "gone"; id: number }
+  | { name: "answer"; id: number; code?: string; message?: string }
+  /** A channel could not be subscribed. */
+  | { name: "failed"; code: string; message: string }
+  | { name: "gap"; from: number; to: number }
+  | { name: "overflow" };
+
+/** A thread's part in the fan-out. Handlers and watchers are named by tokens of this thread. */
+export interface NativeFanoutThread {
+  /** The token of the handler that it replaces, or that leaves, if that is this thread's. */
+  register(handler: string, token: number): number | null;
+  unregister(handler: string): number | null;
+  /** False if this process has no such handler. */
+  track(handler: string, subscription: string): boolean;
+  untrack(subscription: string): void;
+  /** 0 if nobody in this process was reached, 1 for another thread; 2 for this one: there is something to take. */
+  publish(subscription: string, event: string): 0 | 1 | 2;
+  watch(resource: string, token: number): void;
+  unwatch(resource: string, token: number): void;
+  /** Tells the watchers of other threads. */
+  notify(resource: string): void;
+  /** Of a change that is about to be published nobody here is to be told again. Null if nothing comes back of it. */
+  expect(resource: string): number | null;
+  /** It may not have been published. */
+  takeBack(resource: string, expected: number): void;
+  attach(client: NativeRedisClient): void;
+  detach(): void;
+  hears(aggregate: boolean): { wanted: boolean; live: boolean };
+  /** Answers `id` once the channel is live, or cannot be. */
+  confirm(id: number, aggregate: boolean): void;
+  /** A message that was heard here. */
+  hear(channel: string, message: string): void;
+  missed(from: number, to: number): void;
+  /** Whether events keep the process alive. */
+  listen(listening: boolean): void;
+  /** Handler, subscription, event, and so on; for a change a watcher and two nulls. */
+  take(): (number | string | null)[];
+  notices(): FanoutNotice[];
+  handlerCount(): number;
+  watcherCount(resource?: string): number;
+  stats(): Record<
+    | ("handlers" | "subscriptions" | "watchers" | "seen" | "delivered")
+    | ("notLocal" | "malformed" | "overflowed" | "gaps"),
+    number
+  >;
+}
+
 interface Native {
   /** The row of a Redis command in the native table. Throws for one that is not there. */
   commandIndex(name: string): number;
@@ -98,9 +148,15 @@ interface Native {
     /** Makes an array of items, or adds them to one. */
     collect: (array: Reply[] | undefined, ...items: Reply[]) => Reply[],
   ) => NativeRedisClient;
+  FanoutThread: new (
+    /** `take` or `notices` has something. */
+    onItems: () => void,
+    /** Makes an array of items, or adds them to one. */
+    collect: (array: Reply[] | undefined, ...items: Reply[]) => Reply[],
+  ) => NativeFanoutThread;
 }
 
-export const { commandIndex, sweepExpired, MemoryStore, RedisClient } = load();
+export const { commandIndex, sweepExpired, MemoryStore, RedisClient, FanoutThread } = load();
 
 function load(): Native {
   try {

@@ -2,12 +2,14 @@
 
 mod arguments;
 mod batch;
+mod fanout;
 mod memory;
 mod messages;
 mod raw;
 mod redis;
 mod reply;
 mod stores;
+mod waker;
 
 use std::time::Duration;
 

@@ -6,16 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use napi::Env;
 use napi::bindgen_prelude::{Function, Unknown};
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use napi::{Env, Status};
 use napi_derive::napi;
-use parking_lot::Mutex;
 
 use super::batch::Batch;
 use super::messages::messages;
 use super::raw::{Callable, Scope, Value, guarded};
 use super::reply::{Collect, Replies};
+use super::waker::Waker;
 use super::{from_status, to_napi};
 use crate::error::{Error, Result};
 use crate::redis::config::{Config, Options};
@@ -74,9 +73,6 @@ pub struct RedisEvent {
     pub to: Option<f64>,
 }
 
-/// It does not keep the process alive unless it is told to.
-type Waker = ThreadsafeFunction<(), (), (), Status, false, true>;
-
 struct Handle {
     config: Arc<Config>,
     commands: Arc<Link>,
@@ -87,7 +83,7 @@ struct Handle {
     mailbox: Arc<Mailbox>,
     /// What has been taken and not yet been asked for.
     taken: RefCell<Mail>,
-    waker: Arc<Mutex<Option<Waker>>>,
+    waker: Waker,
     /// How many answers somebody waits for.
     awaited: Cell<usize>,
     /// Whether somebody listens to messages.
@@ -103,18 +99,8 @@ const MOST_ROOM: usize = 128 << 10;
 impl Handle {
     /// The process stays alive while an answer or a message may come, and no longer.
     fn keep_alive(&self, env: &Env) {
-        let mut waker = self.waker.lock();
-        let Some(waker) = waker.as_mut() else { return };
-        #[allow(
-            deprecated,
-            reason = "cloning and dropping does not make an idle one let the process go"
-        )]
-        // It fails only where the environment is ending.
-        let _ = if self.awaited.get() > 0 || self.listening.get() {
-            waker.refer(env)
-        } else {
-            waker.unref(env)
-        };
+        self.waker
+            .keep_alive(env, self.awaited.get() > 0 || self.listening.get());
     }
 
     fn await_more(&self, env: &Env, count: usize) {
@@ -158,7 +144,7 @@ impl Handle {
     }
 
     fn abandon(&self) {
-        self.waker.lock().take();
+        self.waker.end();
         self.commands.abandon();
         self.membership.take();
     }
@@ -259,19 +245,9 @@ impl RedisClient {
             },
         });
         let config = Arc::new(config.map_err(to_napi)?);
-        let waker = on_mail
-            .build_threadsafe_function()
-            .callee_handled::<false>()
-            .weak::<true>()
-            .build()
-            .map_err(from_status)?;
-        let waker: Arc<Mutex<Option<Waker>>> = Arc::new(Mutex::new(Some(waker)));
+        let waker = Waker::new(&on_mail)?;
         let to_wake = waker.clone();
-        let mailbox = Arc::new(Mailbox::new(move || {
-            let waker = to_wake.lock();
-            let call = |waker: &Waker| waker.call((), ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok;
-            waker.as_ref().is_some_and(call)
-        }));
+        let mailbox = Arc::new(Mailbox::new(move || to_wake.wake()));
         let handle = Handle {
             commands: Link::new(Role::Commands, config.clone(), mailbox.clone()).map_err(to_napi)?,
             config,
@@ -401,6 +377,11 @@ impl RedisClient {
         }
     }
 
+    /// Where the server is, for whoever else of this process subscribes there.
+    pub(super) fn config(&self) -> &Arc<Config> {
+        &self.handle.config
+    }
+
     /// Lets go of everything. Nothing is answered any more.
     #[napi]
     pub fn abandon(&self) {
@@ -457,7 +438,7 @@ fn named(name: &'static str) -> RedisEvent {
     }
 }
 
-fn since_epoch(time: SystemTime) -> f64 {
+pub fn since_epoch(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0.0, |elapsed| elapsed.as_millis() as f64)
 }

@@ -3,6 +3,7 @@ import { decode } from "../errors.js";
 import {
   commandIndex,
   type Messages,
+  type NativeFanoutThread,
   type NativeRedisClient,
   RedisClient,
   type RedisEvent,
@@ -144,6 +145,10 @@ export class Session {
     this.#listening = listening;
     this.#native.listen(listening);
     this.#hold();
+  }
+
+  attachFanout(fanout: NativeFanoutThread): void {
+    fanout.attach(this.#native);
   }
 
   /** Resolves once everything has been answered and the connections are closed. */

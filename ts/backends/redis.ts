@@ -4,7 +4,7 @@ import { defineMethods } from "../commands.js";
 import type { RedisConfig } from "../config.js";
 import { closed, decode, KVError } from "../errors.js";
 import type { KVStatus } from "../events.js";
-import type { Messages, RedisEvent, RedisOptions } from "../native.js";
+import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { Store } from "../store.js";
 import { type Ready, Refusal, Transaction } from "../transaction.js";
@@ -106,6 +106,11 @@ export class RedisKVStore extends Store {
     const session = this.#open();
     this.#leave(kind, name);
     await session.unsubscribe(kind === "pattern", name);
+  }
+
+  /** @internal Has the fan-out hear by way of this server, until `end`. */
+  attachFanout(fanout: NativeFanoutThread): void {
+    this.#open().attachFanout(fanout);
   }
 
   #leave(kind: Kind, name: string): void {

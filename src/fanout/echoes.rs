@@ -1,0 +1,78 @@
+//! A change of a resource is told to this process's watchers at once, and then published. What comes back of that is for nobody here.
+
+use std::collections::HashMap;
+
+/// Messages of a resource are all alike, so that it does not matter which of them is taken for the echo: they are counted.
+#[derive(Default)]
+pub struct Echoes {
+    expected: HashMap<String, usize>,
+    /// Which of the connections that messages came by. What was expected of one that is gone will not come.
+    connection: u32,
+}
+
+impl Echoes {
+    /// A message is about to be published. Gives what `take_back` needs.
+    pub fn expect(&mut self, resource: &str) -> u32 {
+        *self.expected.entry(resource.to_owned()).or_default() += 1;
+        self.connection
+    }
+
+    /// The message was not published, or may not have been. True if another one has been taken for its echo: the watchers have yet
+    /// to be told of that.
+    pub fn take_back(&mut self, resource: &str, connection: u32) -> bool {
+        connection == self.connection && !self.hear(resource)
+    }
+
+    /// Whether a message that came in is taken for an echo.
+    pub fn hear(&mut self, resource: &str) -> bool {
+        let Some(count) = self.expected.get_mut(resource) else {
+            return false;
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.expected.remove(resource);
+        }
+        true
+    }
+
+    /// The connection is gone.
+    pub fn clear(&mut self) {
+        self.expected.clear();
+        self.connection = self.connection.wrapping_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_message_of_our_own_is_heard_once_less() {
+        let mut echoes = Echoes::default();
+        echoes.expect("a");
+        echoes.expect("a");
+        let heard: Vec<_> = ["a", "b", "a", "a"].map(|resource| echoes.hear(resource)).into();
+        assert_eq!(heard, [true, false, true, false]);
+    }
+
+    /// Another instance's message was taken for the echo of one that was never published: nobody heard of that change.
+    #[test]
+    fn what_was_not_published_has_no_echo() {
+        let mut echoes = Echoes::default();
+        let first = echoes.expect("a");
+        assert!(!echoes.take_back("a", first));
+        assert!(!echoes.hear("a"));
+        let second = echoes.expect("a");
+        assert!(echoes.hear("a"));
+        assert!(echoes.take_back("a", second));
+    }
+
+    #[test]
+    fn a_lost_connection_brings_no_echo() {
+        let mut echoes = Echoes::default();
+        let before = echoes.expect("a");
+        echoes.clear();
+        assert!(!echoes.hear("a"));
+        assert!(!echoes.take_back("a", before));
+    }
+}

@@ -1,0 +1,445 @@
+//! Who in this process is to hear of what.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+use super::message::{self, Malformed};
+use super::outbox::{Notice, Outbox, Token};
+use crate::redis::mailbox::Gap;
+
+pub static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
+
+#[derive(Default)]
+pub struct Registry {
+    /// One change at a time, so that the maps agree. Whoever only looks needs no more than a shard.
+    changes: Mutex<()>,
+    handlers: DashMap<Arc<str>, Handler>,
+    subscriptions: DashMap<Arc<str>, Owner>,
+    watchers: DashMap<String, Vec<Watcher>>,
+    pub counters: Counters,
+}
+
+/// Since the process began.
+#[derive(Default)]
+pub struct Counters {
+    /// Messages that came in.
+    pub seen: AtomicU64,
+    /// Events for handlers of this process, also those that were never published.
+    pub delivered: AtomicU64,
+    /// Events for handlers of other processes.
+    pub not_local: AtomicU64,
+    pub malformed: AtomicU64,
+    /// Events that were dropped for want of room.
+    pub overflowed: AtomicU64,
+    pub gaps: AtomicU64,
+}
+
+struct Handler {
+    token: Token,
+    outbox: Arc<Outbox>,
+    subscriptions: HashSet<Arc<str>>,
+}
+
+/// Whose a subscription is.
+#[derive(Clone)]
+struct Owner {
+    handler: Arc<str>,
+    token: Token,
+    outbox: Arc<Outbox>,
+}
+
+struct Watcher {
+    token: Token,
+    outbox: Arc<Outbox>,
+}
+
+/// Where an event went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    Nobody,
+    OtherThread,
+    ThisThread,
+}
+
+pub fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Registry {
+    /// Adds a handler. One of the same id that is there already makes room for it, and leaves it its subscriptions: gives its token,
+    /// if it was this thread's.
+    pub fn register(&self, id: &str, token: Token, outbox: &Arc<Outbox>) -> Option<Token> {
+        let changes = self.changes.lock();
+        let before = self.handlers.remove(id);
+        outbox.handlers.fetch_add(1, Ordering::Relaxed);
+        let id: Arc<str> = id.into();
+        let (mut subscriptions, mut replaced) = (HashSet::new(), None);
+        if let Some((_, handler)) = before {
+            handler.outbox.handlers.fetch_sub(1, Ordering::Relaxed);
+            subscriptions = handler.subscriptions;
+            replaced = Some((handler.token, handler.outbox));
+        }
+        for subscription in &subscriptions {
+            let owner = owner(&id, token, outbox);
+            self.subscriptions.insert(subscription.clone(), owner);
+        }
+        let handler = Handler {
+            token,
+            outbox: outbox.clone(),
+            subscriptions,
+        };
+        self.handlers.insert(id, handler);
+        drop(changes);
+        outbox.settle();
+        replaced.and_then(|(token, owner)| leave(token, &owner, outbox))
+    }
+
+    /// Takes a handler away, with its subscriptions. Gives its token, if it was this thread's.
+    pub fn unregister(&self, id: &str, by: &Arc<Outbox>) -> Option<Token> {
+        let changes = self.changes.lock();
+        let (_, handler) = self.handlers.remove(id)?;
+        self.forget(&handler);
+        drop(changes);
+        leave(handler.token, &handler.outbox, by)
+    }
+
+    fn forget(&self, handler: &Handler) {
+        handler.outbox.handlers.fetch_sub(1, Ordering::Relaxed);
+        for subscription in &handler.subscriptions {
+            self.subscriptions.remove(subscription);
+        }
+    }
+
+    /// False if there is no such handler in this process.
+    pub fn track(&self, handler: &str, subscription: &str) -> bool {
+        let _changes = self.changes.lock();
+        let subscription: Arc<str> = subscription.into();
+        let Some(mut entry) = self.handlers.get_mut(handler) else {
+            return false;
+        };
+        entry.subscriptions.insert(subscription.clone());
+        let owner = owner(entry.key(), entry.token, &entry.outbox);
+        drop(entry);
+        let before = self.subscriptions.insert(subscription.clone(), owner);
+        if let Some(before) = before
+            && *before.handler != *handler
+            && let Some(mut other) = self.handlers.get_mut(&before.handler)
+        {
+            other.subscriptions.remove(&subscription);
+        }
+        true
+    }
+
+    pub fn untrack(&self, subscription: &str) {
+        let _changes = self.changes.lock();
+        let Some((_, owner)) = self.subscriptions.remove(subscription) else {
+            return;
+        };
+        if let Some(mut handler) = self.handlers.get_mut(&owner.handler) {
+            handler.subscriptions.remove(subscription);
+        }
+        owner.outbox.forget(subscription);
+    }
+
+    pub fn watch(&self, resource: &str, token: Token, outbox: &Arc<Outbox>) {
+        let changes = self.changes.lock();
+        outbox.watchers.fetch_add(1, Ordering::Relaxed);
+        let mut watchers = self.watchers.entry(resource.to_owned()).or_default();
+        watchers.push(Watcher {
+            token,
+            outbox: outbox.clone(),
+        });
+        drop(watchers);
+        drop(changes);
+        outbox.settle();
+    }
+
+    pub fn unwatch(&self, resource: &str, token: Token, outbox: &Arc<Outbox>) {
+        let changes = self.changes.lock();
+        let is_it = |watcher: &Watcher| watcher.token == token && Arc::ptr_eq(&watcher.outbox, outbox);
+        self.retain_watchers(resource, |watcher| !is_it(watcher));
+        drop(changes);
+        outbox.settle();
+    }
+
+    fn retain_watchers(&self, resource: &str, stays: impl Fn(&Watcher) -> bool) {
+        self.watchers.remove_if_mut(resource, |_, watchers| {
+            for leaving in watchers.extract_if(.., |watcher| !stays(watcher)) {
+                leaving.outbox.watchers.fetch_sub(1, Ordering::Relaxed);
+            }
+            watchers.is_empty()
+        });
+    }
+
+    /// A thread has ended: all that it had goes with it.
+    pub fn remove_thread(&self, outbox: &Arc<Outbox>) {
+        let changes = self.changes.lock();
+        self.handlers.retain(|_, handler| {
+            let stays = !Arc::ptr_eq(&handler.outbox, outbox);
+            if !stays {
+                self.forget(handler);
+            }
+            stays
+        });
+        let resources: Vec<_> = self.watchers.iter().map(|entry| entry.key().clone()).collect();
+        for resource in resources {
+            self.retain_watchers(&resource, |watcher| !Arc::ptr_eq(&watcher.outbox, outbox));
+        }
+        drop(changes);
+    }
+
+    /// Hands an event to its handler, if that is in this process.
+    pub fn publish(&self, subscription: &str, event: &str, by: &Arc<Outbox>) -> Reached {
+        let found = self.subscriptions.get(subscription);
+        let Some((subscription, owner)) = found.map(|entry| (entry.key().clone(), entry.clone())) else {
+            return Reached::Nobody;
+        };
+        let is_own = Arc::ptr_eq(&owner.outbox, by);
+        self.deliver(&owner, &subscription, event, is_own);
+        if is_own {
+            Reached::ThisThread
+        } else {
+            Reached::OtherThread
+        }
+    }
+
+    /// A message on the channel of events has come in, for the threads that it `is_for`.
+    pub fn event(&self, text: &[u8], is_for: impl Fn(&Arc<Outbox>) -> bool) {
+        count(&self.counters.seen);
+        let found = message::event(text, |subscription| {
+            let entry = self.subscriptions.get(subscription)?;
+            is_for(&entry.outbox).then(|| (entry.key().clone(), entry.clone()))
+        });
+        match found {
+            Ok(Some(((subscription, owner), event))) => self.deliver(&owner, &subscription, event, false),
+            Ok(None) => count(&self.counters.not_local),
+            Err(Malformed) => count(&self.counters.malformed),
+        }
+    }
+
+    fn deliver(&self, owner: &Owner, subscription: &Arc<str>, event: &str, by_itself: bool) {
+        let fits = owner.outbox.event(owner.token, subscription, event, by_itself);
+        count(if fits {
+            &self.counters.delivered
+        } else {
+            &self.counters.overflowed
+        });
+    }
+
+    /// A message on the channel of changes has come in. `is_echo` tells whether this process has told its watchers already.
+    pub fn aggregate(
+        &self,
+        text: &[u8],
+        is_echo: impl FnOnce(&str) -> bool,
+        is_for: impl Fn(&Arc<Outbox>) -> bool,
+    ) {
+        count(&self.counters.seen);
+        match message::aggregate(text) {
+            Ok(resource) if !is_echo(&resource) => self.notify(&resource, is_for),
+            Ok(_) => {}
+            Err(Malformed) => count(&self.counters.malformed),
+        }
+    }
+
+    /// Tells the watchers of a resource, in the threads that it `is_for`.
+    pub fn notify(&self, resource: &str, is_for: impl Fn(&Arc<Outbox>) -> bool) {
+        if let Some(watchers) = self.watchers.get(resource) {
+            for watcher in watchers.iter().filter(|watcher| is_for(&watcher.outbox)) {
+                watcher.outbox.changed(watcher.token);
+            }
+        }
+    }
+
+    /// Has the owners of all that a thread has read it again: messages may have been missed.
+    pub fn missed(&self, gap: Gap, outbox: &Arc<Outbox>) {
+        let mut subscriptions = Vec::new();
+        for handler in self
+            .handlers
+            .iter()
+            .filter(|handler| Arc::ptr_eq(&handler.outbox, outbox))
+        {
+            let token = handler.token;
+            subscriptions.extend(handler.subscriptions.iter().map(|name| (token, name.clone())));
+        }
+        outbox.invalidate(&subscriptions);
+        for watchers in &self.watchers {
+            for watcher in watchers
+                .iter()
+                .filter(|watcher| Arc::ptr_eq(&watcher.outbox, outbox))
+            {
+                outbox.changed(watcher.token);
+            }
+        }
+        outbox.notice(Notice::Gap(gap));
+    }
+
+    pub fn handler_count(&self) -> usize {
+        self.handlers.len()
+    }
+
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// Of one resource, or of all.
+    pub fn watcher_count(&self, resource: Option<&str>) -> usize {
+        match resource {
+            Some(resource) => self.watchers.get(resource).map_or(0, |watchers| watchers.len()),
+            None => self.watchers.iter().map(|watchers| watchers.len()).sum(),
+        }
+    }
+}
+
+fn owner(handler: &Arc<str>, token: Token, outbox: &Arc<Outbox>) -> Owner {
+    Owner {
+        handler: handler.clone(),
+        token,
+        outbox: outbox.clone(),
+    }
+}
+
+/// A thread has lost a handler: gives the token if it is the one that calls, and tells it if it is another.
+fn leave(token: Token, owner: &Arc<Outbox>, by: &Arc<Outbox>) -> Option<Token> {
+    owner.settle();
+    if Arc::ptr_eq(owner, by) {
+        return Some(token);
+    }
+    owner.notice(Notice::Gone(token));
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fanout::outbox::Item;
+
+    fn thread() -> Arc<Outbox> {
+        Outbox::new(|| true)
+    }
+
+    fn events(outbox: &Outbox) -> Vec<(Token, String, String)> {
+        let item = |item| match item {
+            Item::Event {
+                handler,
+                subscription,
+                event,
+            } => (handler, subscription.to_string(), event.to_string()),
+            other => panic!("{other:?}"),
+        };
+        outbox.take(usize::MAX).into_iter().map(item).collect()
+    }
+
+    #[test]
+    fn an_event_goes_to_the_thread_that_has_the_handler() {
+        let (registry, a, b) = (Registry::default(), thread(), thread());
+        registry.register("h1", 1, &a);
+        registry.register("h2", 2, &b);
+        assert!(registry.track("h1", "s1") && registry.track("h2", "s2"));
+        assert!(!registry.track("h3", "s3"));
+        assert_eq!(registry.publish("s1", "{}", &a), Reached::ThisThread);
+        assert_eq!(registry.publish("s2", "{}", &a), Reached::OtherThread);
+        assert_eq!(registry.publish("s3", "{}", &a), Reached::Nobody);
+        assert_eq!(events(&a), [(1, "s1".into(), "{}".into())]);
+        assert_eq!(events(&b), [(2, "s2".into(), "{}".into())]);
+    }
+
+    #[test]
+    fn a_handler_that_is_registered_again_keeps_its_subscriptions() {
+        let (registry, a, b) = (Registry::default(), thread(), thread());
+        registry.register("h", 1, &a);
+        registry.track("h", "s");
+        assert_eq!(registry.register("h", 2, &a), Some(1));
+        assert_eq!(registry.register("h", 3, &b), None);
+        assert!(matches!(a.take_notices()[..], [Notice::Gone(2)]));
+        registry.publish("s", "{}", &a);
+        assert_eq!(events(&b), [(3, "s".into(), "{}".into())]);
+        assert_eq!(
+            (a.demand(), b.demand(), registry.handler_count()),
+            ((0, 0), (1, 0), 1)
+        );
+    }
+
+    #[test]
+    fn a_subscription_has_one_owner() {
+        let (registry, a) = (Registry::default(), thread());
+        registry.register("h1", 1, &a);
+        registry.register("h2", 2, &a);
+        registry.track("h1", "s");
+        registry.track("h2", "s");
+        registry.unregister("h1", &a);
+        assert_eq!(registry.publish("s", "{}", &a), Reached::ThisThread);
+        assert_eq!(events(&a), [(2, "s".into(), "{}".into())]);
+        registry.untrack("s");
+        registry.untrack("s");
+        assert_eq!(registry.publish("s", "{}", &a), Reached::Nobody);
+    }
+
+    #[test]
+    fn a_thread_takes_all_it_has_with_it() {
+        let (registry, a, b) = (Registry::default(), thread(), thread());
+        registry.register("h1", 1, &a);
+        registry.register("h2", 2, &b);
+        registry.track("h1", "s1");
+        registry.track("h2", "s2");
+        registry.watch("users", 3, &a);
+        registry.watch("users", 4, &b);
+        registry.remove_thread(&a);
+        assert_eq!(registry.publish("s1", "{}", &b), Reached::Nobody);
+        assert_eq!((a.demand(), b.demand()), ((0, 0), (1, 1)));
+        let counts = (
+            registry.handler_count(),
+            registry.subscription_count(),
+            registry.watcher_count(None),
+        );
+        assert_eq!(counts, (1, 1, 1));
+    }
+
+    #[test]
+    fn messages_are_counted_and_go_to_those_they_are_for() {
+        let (registry, a, b) = (Registry::default(), thread(), thread());
+        registry.register("h", 1, &a);
+        registry.track("h", "s");
+        let message = br#"{"type":"added","subscriptionId":"s","event":{"n":1}}"#;
+        registry.event(message, |outbox| Arc::ptr_eq(outbox, &b));
+        registry.event(message, |outbox| Arc::ptr_eq(outbox, &a));
+        registry.event(b"{", |_| true);
+        assert_eq!(events(&a), [(1, "s".into(), r#"{"n":1}"#.into())]);
+        let Counters {
+            seen,
+            delivered,
+            not_local,
+            malformed,
+            ..
+        } = &registry.counters;
+        let counts = [seen, delivered, not_local, malformed].map(|counter| counter.load(Ordering::Relaxed));
+        assert_eq!(counts, [3, 1, 1, 1]);
+        registry.watch("users", 2, &a);
+        registry.aggregate(br#"{"resource":"users"}"#, |_| true, |_| true);
+        registry.aggregate(br#"{"resource":"users"}"#, |_| false, |_| true);
+        assert_eq!(a.take(9), [Item::Changed { watcher: 2 }]);
+    }
+
+    #[test]
+    fn a_gap_invalidates_each_subscription_and_calls_each_watcher() {
+        let (registry, a, b) = (Registry::default(), thread(), thread());
+        registry.register("h", 1, &a);
+        registry.track("h", "s1");
+        registry.track("h", "s2");
+        registry.watch("users", 2, &a);
+        registry.register("other", 3, &b);
+        registry.track("other", "s3");
+        let now = std::time::SystemTime::now();
+        registry.missed(Gap { from: now, to: now }, &a);
+        registry.missed(Gap { from: now, to: now }, &a);
+        let taken = a.take(9);
+        let invalidated = taken
+            .iter()
+            .filter(|item| matches!(item, Item::Invalidate { .. }))
+            .count();
+        assert_eq!((invalidated, b.take(9).len()), (2, 0));
+    }
+}

@@ -1,0 +1,264 @@
+//! What comes by way of one Redis server, for all threads of the process whose stores are on it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use super::echoes::Echoes;
+use super::outbox::{Notice, Outbox};
+use super::registry::{REGISTRY, count};
+use super::{AGGREGATE, EVENTS};
+use crate::error::{Error, Result};
+use crate::redis::config::Config;
+use crate::redis::hub::{Member, Membership};
+use crate::redis::mailbox::{Event, Gap, Mail};
+use crate::redis::request::{Id, Kind, Topic};
+
+/// Locked before anything else here.
+static SOURCES: Mutex<Vec<Arc<Source>>> = Mutex::new(Vec::new());
+
+static TOPICS: LazyLock<[Topic; 2]> = LazyLock::new(|| {
+    [EVENTS, AGGREGATE].map(|name| Topic {
+        kind: Kind::Channel,
+        name: name.into(),
+    })
+});
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    Events,
+    Aggregate,
+}
+
+impl Channel {
+    const ALL: [Self; 2] = [Channel::Events, Channel::Aggregate];
+
+    fn topic(self) -> &'static Topic {
+        &TOPICS[self as usize]
+    }
+
+    fn of(topic: &Topic) -> Option<Self> {
+        Self::ALL.into_iter().find(|channel| channel.topic() == topic)
+    }
+}
+
+pub struct Source {
+    config: Arc<Config>,
+    /// There once something was subscribed. Locked while that changes, and never by what comes in.
+    membership: Mutex<Option<Membership>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    threads: Vec<Arc<Outbox>>,
+    channels: [Subscribed; 2],
+    echoes: Echoes,
+    /// Who asked, by the ids that the answers have.
+    asked: HashMap<Id, (Arc<Outbox>, u32)>,
+    next: Id,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Subscribed {
+    wanted: bool,
+    live: bool,
+}
+
+impl Source {
+    /// Has a thread hear what comes by way of this server, and no other.
+    pub fn attach(config: &Arc<Config>, outbox: &Arc<Outbox>) {
+        Self::detach(outbox);
+        let mut sources = SOURCES.lock();
+        let source = sources.iter().find(|source| source.config == *config).cloned();
+        let source = source.unwrap_or_else(|| {
+            let source = Arc::new(Self {
+                config: config.clone(),
+                membership: Mutex::default(),
+                state: Mutex::default(),
+            });
+            sources.push(source.clone());
+            source
+        });
+        source.state.lock().threads.push(outbox.clone());
+        outbox.set_source(Some(source.clone()));
+        drop(sources);
+        source.settle();
+    }
+
+    /// The connection goes with the last thread.
+    pub fn detach(outbox: &Arc<Outbox>) {
+        let mut sources = SOURCES.lock();
+        let Some(source) = outbox.set_source(None) else {
+            return;
+        };
+        let mut state = source.state.lock();
+        state.threads.retain(|other| !Arc::ptr_eq(other, outbox));
+        let was_last = state.threads.is_empty();
+        drop(state);
+        if was_last {
+            sources.retain(|other| !Arc::ptr_eq(other, &source));
+        }
+        drop(sources);
+        source.settle();
+        if was_last {
+            source.membership.lock().take();
+        }
+    }
+
+    /// Subscribes what the threads need, and no more.
+    pub fn settle(self: &Arc<Self>) {
+        let mut membership = self.membership.lock();
+        for channel in Channel::ALL {
+            let mut state = self.state.lock();
+            let wanted = state.threads.iter().any(|outbox| {
+                let (handlers, watchers) = outbox.demand();
+                match channel {
+                    Channel::Events => handlers > 0,
+                    Channel::Aggregate => watchers > 0,
+                }
+            });
+            let subscribed = &mut state.channels[channel as usize];
+            if wanted == subscribed.wanted {
+                continue;
+            }
+            *subscribed = Subscribed { wanted, live: false };
+            if channel == Channel::Aggregate {
+                state.echoes.clear();
+            }
+            drop(state);
+            if let Err(error) = self.subscribe(&mut membership, channel, wanted) {
+                self.failed(channel, &error);
+            }
+        }
+    }
+
+    fn subscribe(
+        self: &Arc<Self>,
+        membership: &mut Option<Membership>,
+        channel: Channel,
+        wanted: bool,
+    ) -> Result<()> {
+        match (membership.as_ref(), wanted) {
+            (Some(membership), true) => membership.keep(channel.topic()),
+            (None, true) => membership
+                .insert(Membership::join(&self.config, self.clone())?)
+                .keep(channel.topic()),
+            (Some(membership), false) => membership.unsubscribe(None, channel.topic(), || {}),
+            (None, false) => {}
+        }
+        Ok(())
+    }
+
+    /// It is asked for again when the next handler or watcher comes.
+    fn failed(&self, channel: Channel, error: &Error) {
+        let mut state = self.state.lock();
+        state.channels[channel as usize] = Subscribed::default();
+        for outbox in &state.threads {
+            outbox.notice(Notice::Failed(error.clone()));
+        }
+    }
+
+    /// Whether a channel is to be heard; and whether it is.
+    pub fn hears(&self, channel: Channel) -> (bool, bool) {
+        let Subscribed { wanted, live } = self.state.lock().channels[channel as usize];
+        (wanted, live)
+    }
+
+    /// Answers a thread once a channel is heard that is to be; an error if it is not in time.
+    pub fn confirm(&self, channel: Channel, outbox: &Arc<Outbox>, id: u32) {
+        let membership = self.membership.lock();
+        let mut state = self.state.lock();
+        let Subscribed { wanted, live } = state.channels[channel as usize];
+        match &*membership {
+            Some(membership) if wanted && !live => {
+                state.next = state.next.wrapping_add(1);
+                let asked = state.next;
+                state.asked.insert(asked, (outbox.clone(), id));
+                drop(state);
+                membership.subscribe(asked, channel.topic());
+            }
+            _ => outbox.notice(Notice::Answer(id, None)),
+        }
+    }
+
+    /// As `Echoes::expect`; nothing if no echo will come.
+    pub fn expect(&self, resource: &str) -> Option<u32> {
+        let mut state = self.state.lock();
+        let live = state.channels[Channel::Aggregate as usize].live;
+        live.then(|| state.echoes.expect(resource))
+    }
+
+    pub fn take_back(self: &Arc<Self>, resource: &str, connection: u32) {
+        if self.state.lock().echoes.take_back(resource, connection) {
+            REGISTRY.notify(resource, |outbox| self.has(outbox));
+        }
+    }
+
+    /// Whether a thread hears what comes by this way.
+    pub fn has(self: &Arc<Self>, outbox: &Outbox) -> bool {
+        outbox.source().is_some_and(|source| Arc::ptr_eq(&source, self))
+    }
+
+    fn hear(&self, mail: Mail) {
+        let is_for = |outbox: &Arc<Outbox>| {
+            let source = outbox.source();
+            source.is_some_and(|source| std::ptr::eq(&*source, self))
+        };
+        let (messages, dropped) = mail.backlog.into_parts();
+        for message in messages {
+            if message.channel == AGGREGATE.as_bytes() {
+                let is_echo = |resource: &str| self.state.lock().echoes.hear(resource);
+                REGISTRY.aggregate(&message.payload, is_echo, is_for);
+            } else {
+                REGISTRY.event(&message.payload, is_for);
+            }
+        }
+        let now = SystemTime::now();
+        let overflow = (dropped > 0).then_some(Gap { from: now, to: now });
+        if let Some(gap) = mail.gap.or(overflow) {
+            count(&REGISTRY.counters.gaps);
+            let threads = self.state.lock().threads.clone();
+            for outbox in threads {
+                REGISTRY.missed(gap, &outbox);
+            }
+        }
+    }
+}
+
+impl Member for Source {
+    fn put(&self, mut mail: Mail) {
+        for event in std::mem::take(&mut mail.events) {
+            if let Event::Unsubscribed { topic, error } = event
+                && let Some(channel) = Channel::of(&topic)
+            {
+                self.failed(channel, &error);
+            }
+        }
+        for answer in std::mem::take(&mut mail.answers) {
+            let asked = self.state.lock().asked.remove(&answer.id);
+            if let Some((outbox, id)) = asked {
+                outbox.notice(Notice::Answer(id, answer.outcome.err()));
+            }
+        }
+        self.hear(mail);
+    }
+
+    fn subscribed(&self, topic: &Topic) {
+        if let Some(channel) = Channel::of(topic) {
+            let mut state = self.state.lock();
+            let subscribed = &mut state.channels[channel as usize];
+            subscribed.live = subscribed.wanted;
+        }
+    }
+
+    fn missing(&self) {
+        let mut state = self.state.lock();
+        for subscribed in &mut state.channels {
+            subscribed.live = false;
+        }
+        state.echoes.clear();
+    }
+}

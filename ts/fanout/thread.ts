@@ -1,0 +1,300 @@
+import type { KVAdapter } from "../adapter.js";
+import { collect } from "../backends/collect.js";
+import { Ring } from "../backends/ring.js";
+import { calling } from "../emitter.js";
+import { KVError, warn } from "../errors.js";
+import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
+import { FanoutThread, type NativeFanoutThread } from "../native.js";
+import { CHANNELS, type Channel, RETRY_MS, type Source, sourceOf, unref } from "./sources.js";
+
+/** Takes an event, as JSON, of a subscription. */
+export type DeliverEvent = (event: string, subscriptionId: string) => unknown;
+
+/** Takes the rows that have changed, where they are known. */
+export type AggregateWatcher = (changed?: unknown[]) => unknown;
+
+/** Counts of a process: what it has, and what has happened since it began. */
+export interface FanoutStats {
+  /** Open streams. */
+  handlers: number;
+  /** Subscriptions of handlers. */
+  subscriptions: number;
+  /** Aggregate watchers. */
+  watchers: number;
+  /** Messages that came in. */
+  seen: number;
+  /** Events that went to handlers of this process. */
+  delivered: number;
+  /** Events for handlers of other processes, which ended off the JavaScript thread. */
+  notLocal: number;
+  /** Messages that were none. */
+  malformed: number;
+  /** Events that were dropped for want of room, and an invalidation given in their place. */
+  overflowed: number;
+  /** Times in which messages may have been missed. */
+  gaps: number;
+}
+
+interface Handler {
+  readonly deliver: DeliverEvent;
+  /** Lets go of the signal that would unregister it. */
+  readonly release: () => void;
+}
+
+interface Question {
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const reportHandler = (error: unknown) => warn("A handler of the fan-out failed", error);
+const reportWatcher = (error: unknown) => warn("An aggregate watcher of the fan-out failed", error);
+
+/** The fan-out, as far as it is this thread's. */
+class Fanout {
+  #nativeOnce: NativeFanoutThread | undefined;
+  readonly #handlers = new Map<number, Handler>();
+  readonly #watchers = new Map<number, AggregateWatcher>();
+  readonly #watchersOf = new Map<string, Set<number>>();
+  readonly #questions = new Ring<Question>();
+  #nextToken = 0;
+  #delivering = false;
+  /** Something has come in for this thread while it was delivering. */
+  #again = false;
+  /** Subscriptions that ended while this thread was delivering: what it has taken already is for nobody. */
+  readonly #untracked = new Set<string>();
+
+  /** `initializeEventSubscription` was called. */
+  #started = false;
+  /** The store that is followed. */
+  #kv: KVAdapter | undefined;
+  #source: Source | undefined;
+  /** Since when nothing is heard, although there were handlers or watchers. */
+  #deafSince: number | undefined;
+  /** Stores whose opening and closing is followed. */
+  readonly #known = new WeakSet<KVAdapter>();
+
+  get #native(): NativeFanoutThread {
+    this.#nativeOnce ??= new FanoutThread(() => this.#deliver(), collect as never);
+    return this.#nativeOnce;
+  }
+
+  async start(): Promise<void> {
+    if (!this.#started) {
+      this.#started = true;
+      onGlobalChange(() => this.#follow());
+    }
+    this.#follow();
+    await this.#confirmed();
+  }
+
+  register(id: string, deliver: DeliverEvent, signal: AbortSignal | undefined): void {
+    if (signal?.aborted) return;
+    const token = this.#nextToken++;
+    const abort = () => {
+      if (this.#handlers.has(token)) this.unregister(id);
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+    this.#handlers.set(token, { deliver, release: () => signal?.removeEventListener("abort", abort) });
+    this.#gone(this.#native.register(id, token));
+  }
+
+  unregister(id: string): void {
+    this.#gone(this.#native.unregister(id));
+  }
+
+  /** A handler has left; or none, but there may be a new one. */
+  #gone(token: number | null): void {
+    if (token !== null) {
+      this.#handlers.get(token)?.release();
+      this.#handlers.delete(token);
+    }
+    this.#settle();
+  }
+
+  track(handler: string, subscription: string): boolean {
+    return this.#native.track(handler, subscription);
+  }
+
+  untrack(subscription: string): void {
+    if (this.#delivering) this.#untracked.add(subscription);
+    this.#native.untrack(subscription);
+  }
+
+  /** True if the handler is in this process. */
+  publish(subscription: string, event: string): boolean {
+    const reached = this.#native.publish(subscription, event);
+    if (reached === 2) this.#deliver();
+    return reached !== 0;
+  }
+
+  watch(resource: string, watcher: AggregateWatcher): () => void {
+    const token = this.#nextToken++;
+    const tokens = this.#watchersOf.get(resource) ?? new Set();
+    this.#watchersOf.set(resource, tokens.add(token));
+    this.#watchers.set(token, watcher);
+    this.#native.watch(resource, token);
+    this.#settle();
+    return () => {
+      if (!this.#watchers.delete(token)) return;
+      tokens.delete(token);
+      if (tokens.size === 0) this.#watchersOf.delete(resource);
+      this.#native.unwatch(resource, token);
+      this.#settle();
+    };
+  }
+
+  async notify(resource: string, changed: unknown[] | undefined): Promise<void> {
+    for (const token of [...(this.#watchersOf.get(resource) ?? [])]) {
+      const watcher = this.#watchers.get(token);
+      if (watcher === undefined) continue;
+      calling(() => (changed === undefined ? watcher() : watcher(changed)), reportWatcher);
+    }
+    this.#native.notify(resource);
+    const kv = getGlobalKV();
+    const expected = (await this.hears("aggregate")) ? this.#native.expect(resource) : null;
+    try {
+      await kv.publish("covara:aggregate", JSON.stringify({ resource }));
+    } catch (error) {
+      if (expected !== null) this.#native.takeBack(resource, expected);
+      throw error;
+    }
+  }
+
+  /** Whether this process hears what it publishes. Waits while it is about to. */
+  async hears(channel: Channel): Promise<boolean> {
+    this.#follow();
+    const source = this.#source;
+    if (source === undefined) return false;
+    const { wanted, live } = source.hears(channel);
+    if (!wanted || live) return live;
+    await source.confirm(channel).catch(() => {});
+    return source.hears(channel).live;
+  }
+
+  watcherCount(resource: string | undefined): number {
+    return this.#native.watcherCount(resource);
+  }
+
+  stats(): FanoutStats {
+    return this.#native.stats();
+  }
+
+  /** Hears by way of the process's store, whichever that is now. */
+  #follow(): void {
+    const kv = this.#started ? currentKV() : undefined;
+    if (kv === this.#kv) return;
+    this.#detach();
+    this.#kv = kv;
+    if (kv !== undefined) this.#attach(kv);
+  }
+
+  #attach(kv: KVAdapter): void {
+    if (!this.#known.has(kv)) {
+      this.#known.add(kv);
+      // A store that is closed is heard no more; one that is opened again is.
+      kv.on?.("end", () => {
+        if (kv === this.#kv) this.#detach();
+      });
+      kv.on?.("ready", () => {
+        if (kv === this.#kv && this.#source === undefined) this.#attach(kv);
+      });
+    }
+    if (kv.status === "closed") return;
+    const ask = (question: (id: number) => void) =>
+      new Promise<void>((resolve, reject) => question(this.#questions.add({ resolve, reject })));
+    this.#source = sourceOf(kv, this.#native, ask, () => this.#deliver());
+    this.#settle();
+    if (this.#deafSince !== undefined) this.#hearAgain(this.#source);
+  }
+
+  #detach(): void {
+    if (this.#source === undefined) return;
+    if (this.#handlers.size > 0 || this.#watchers.size > 0) this.#deafSince ??= Date.now();
+    this.#source.close();
+    this.#source = undefined;
+  }
+
+  /** Tells of the time in which no source was heard, as soon as this one is. */
+  async #hearAgain(source: Source): Promise<void> {
+    while (source === this.#source) {
+      try {
+        await this.#confirmed();
+        const from = this.#deafSince;
+        if (source !== this.#source || from === undefined) return;
+        this.#deafSince = undefined;
+        this.#native.missed(from, Date.now());
+        return;
+      } catch {
+        // It is tried again for as long as it takes: the store tells why.
+        await new Promise((resolve) => unref(setTimeout(resolve, RETRY_MS)));
+      }
+    }
+  }
+
+  async #confirmed(): Promise<void> {
+    const source = this.#source;
+    if (source === undefined) return;
+    const wanted = CHANNELS.filter((channel) => source.hears(channel).wanted);
+    await Promise.all(wanted.map((channel) => source.confirm(channel)));
+  }
+
+  #settle(): void {
+    this.#source?.settle({ events: this.#handlers.size > 0, aggregate: this.#watchers.size > 0 });
+  }
+
+  #deliver(): void {
+    if (this.#delivering) {
+      this.#again = true;
+      return;
+    }
+    this.#delivering = true;
+    try {
+      do {
+        this.#again = false;
+        this.#deliverItems();
+      } while (this.#again);
+    } finally {
+      this.#delivering = false;
+      this.#untracked.clear();
+    }
+    for (const notice of this.#native.notices()) this.#noticed(notice);
+  }
+
+  #deliverItems(): void {
+    const items = this.#native.take();
+    for (let i = 0; i < items.length; i += 3) {
+      const token = items[i] as number;
+      const subscription = items[i + 1] as string | null;
+      if (subscription === null) {
+        const watcher = this.#watchers.get(token);
+        if (watcher !== undefined) calling(() => watcher(), reportWatcher);
+      } else if (!this.#untracked.has(subscription)) {
+        const deliver = this.#handlers.get(token)?.deliver;
+        if (deliver !== undefined)
+          calling(() => deliver(items[i + 2] as string, subscription), reportHandler);
+      }
+    }
+  }
+
+  #noticed(notice: ReturnType<NativeFanoutThread["notices"]>[number]): void {
+    switch (notice.name) {
+      case "gone":
+        this.#gone(notice.id);
+        break;
+      case "answer": {
+        const { id, code, message = "" } = notice;
+        const question = this.#questions.take(id);
+        if (code === undefined) question?.resolve();
+        else question?.reject(new KVError(code, message));
+        break;
+      }
+      case "failed":
+        warn("The fan-out could not subscribe", new KVError(notice.code, notice.message));
+        break;
+      case "gap":
+      case "overflow":
+    }
+  }
+}
+
+export const fanout = new Fanout();
