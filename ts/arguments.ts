@@ -13,12 +13,14 @@ export interface Call {
 
 /** One parameter of a method: what it takes, and how that goes into the argv. */
 export interface Parameter<T> {
-  /** Never there: it binds the parameter to the type that the method declares. */
-  readonly takes?: T;
   /** It may be left out, and then adds nothing to the argv. */
   readonly optional?: boolean;
-  /** Appends what was given to the argv. Throws INVALID_ARGUMENT if that is wrong. */
-  append(argv: Argument[], value: unknown, call: Call): void;
+  /**
+   * What was given, or a copy of it that cannot change any more. Throws INVALID_ARGUMENT if that is wrong.
+   */
+  read(value: unknown, call: Call): T;
+  /** Appends what was read to the argv. */
+  append(argv: Argument[], value: T): void;
 }
 
 /** A parameter that is one argument of the argv, just as it is given. */
@@ -30,6 +32,9 @@ export interface Scalar<T> extends Parameter<T> {
 
 /** Redis takes no longer string (`proto-max-bulk-len`). */
 const MAX_BYTES = 512 * 1024 * 1024;
+
+/** Workers have no Buffer. */
+const utf8Length = (value: string) => new TextEncoder().encode(value).length;
 
 /** Node 18 lacks `isWellFormed`. */
 const isWellFormed: (this: string) => boolean =
@@ -46,7 +51,7 @@ function isText(value: unknown): value is string {
   return (
     typeof value === "string" &&
     isWellFormed.call(value) &&
-    (value.length <= MAX_BYTES / 3 || Buffer.byteLength(value) <= MAX_BYTES)
+    (value.length <= MAX_BYTES / 3 || utf8Length(value) <= MAX_BYTES)
   );
 }
 
@@ -71,13 +76,18 @@ function scalar<T extends Argument>(
     if (accepts(value)) return value;
     throw wrong(method, name, wanted, value);
   };
-  return { accepts, check, append: (argv, value, { method }) => argv.push(check(value, method)) };
+  return {
+    accepts,
+    check,
+    read: (value, { method }) => check(value, method),
+    append: (argv, value) => argv.push(value),
+  };
 }
 
 /** An array of strings, one argument each. With `counted`, their number goes first. */
 export const list = (name: string, { counted = false } = {}): Parameter<readonly string[]> => ({
-  append(argv, value, { method }) {
-    const items = strings(value, name, method);
+  read: (value, { method }) => strings(value, name, method),
+  append(argv, items) {
     if (counted) argv.push(items.length);
     for (const item of items) argv.push(item);
   },
@@ -85,13 +95,17 @@ export const list = (name: string, { counted = false } = {}): Parameter<readonly
 
 /** The own properties of an object: each one's name, then its value. */
 export const record = (name: string): Parameter<Record<string, string>> => ({
-  append(argv, value, call) {
+  read(value, call) {
     const entries = Object.entries(object(value, name, call.method));
     if (entries.length === 0) throw wrongNumberOfArguments(call.name);
     for (const [field, item] of entries) {
-      argv.push(text(`a field of ${name}`).check(field, call.method));
-      argv.push(text(`a value of ${name}`).check(item, call.method));
+      text(`a field of ${name}`).check(field, call.method);
+      text(`a value of ${name}`).check(item, call.method);
     }
+    return Object.fromEntries(entries) as Record<string, string>;
+  },
+  append(argv, data) {
+    for (const [field, item] of Object.entries(data)) argv.push(field, item);
   },
 });
 

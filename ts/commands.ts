@@ -184,22 +184,36 @@ export interface Command {
 
 const commands: readonly Command[] = Object.entries(rows).map(([method, row]) => ({ method, ...row }));
 
-/** The argv of a call; none for a call that is answered without asking the store. Throws INVALID_ARGUMENT. */
-export function argvOf(
+/**
+ * The arguments of a call, checked, and copied where they could change; none for a call that is answered without
+ * asking the store. Throws INVALID_ARGUMENT.
+ */
+export function argumentsOf(
   { method, name, parameters, rest, none }: Command,
   args: readonly unknown[],
   prefix: string,
-): Argument[] | undefined {
-  const argv = reading(method, () => {
-    const argv: Argument[] = [];
-    const call = { method, name, prefix };
-    for (const [index, parameter] of parameters.entries()) parameter.append(argv, args[index], call);
-    if (rest !== undefined) for (const arg of args.slice(parameters.length)) rest.append(argv, arg, call);
-    return argv;
+): unknown[] | undefined {
+  const call = { method, name, prefix };
+  const read = reading(method, () => {
+    const read: unknown[] = parameters.map((parameter, index) => parameter.read(args[index], call));
+    if (rest !== undefined) for (const arg of args.slice(parameters.length)) read.push(rest.read(arg, call));
+    return read;
   });
-  if (rest === undefined || args.length > parameters.length) return argv;
+  if (rest === undefined || args.length > parameters.length) return read;
   if (none === undefined) throw wrongNumberOfArguments(name);
   return undefined;
+}
+
+/** The argv of a call; none for a call that is answered without asking the store. Throws INVALID_ARGUMENT. */
+export function argvOf(command: Command, args: readonly unknown[], prefix: string): Argument[] | undefined {
+  const read = argumentsOf(command, args, prefix);
+  if (read === undefined) return undefined;
+  const argv: Argument[] = [];
+  const { parameters, rest } = command;
+  for (const [index, parameter] of parameters.entries()) parameter.append(argv, read[index]);
+  if (rest !== undefined)
+    for (let i = parameters.length; i < read.length; i++) rest.append(argv, read[i] as Argument);
+  return argv;
 }
 
 /**
@@ -228,6 +242,13 @@ export function isPlain(command: Command, args: readonly unknown[]): args is Arg
 }
 
 type Method = (this: never, ...args: never[]) => unknown;
+
+const byMethod = new Map(commands.map((command) => [command.method, command]));
+
+/** The command of a method; none for what is no method of one. */
+export function commandOf(method: string): Command | undefined {
+  return byMethod.get(method);
+}
 
 /** Gives a prototype a method for each command for which `make` has one. */
 export function defineMethods(prototype: object, make: (command: Command) => Method | undefined): void {

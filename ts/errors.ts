@@ -72,7 +72,21 @@ export function unsupported(what: string): (() => never) & (new () => never) {
 
 /** Reports what nobody can be told through a Promise: the failure of a function that the user handed in. */
 export function warn(what: string, error: unknown): void {
-  process.emitWarning(what, { code: "COVARA_KV_CALLBACK", detail: describe(error) });
+  emitWarning(what, { code: "COVARA_KV_CALLBACK", detail: describe(error) });
+}
+
+/** A store that is not strict has met a key of another type. */
+export function warnOfWrongType(command: string): void {
+  const what = `${command} met a key of another type and took it as empty`;
+  const text = `${what}. Redis refuses that (WRONGTYPE), and so does { strict: true }.`;
+  emitWarning(text, { code: "COVARA_KV_WRONGTYPE" });
+}
+
+/** Workers have no process, or one without warnings. */
+function emitWarning(text: string, options: { code: string; detail?: string }): void {
+  const { process } = globalThis as { process?: Partial<NodeJS.Process> };
+  if (process?.emitWarning !== undefined) process.emitWarning(text, options);
+  else console.warn(`[${options.code}] ${text}`, options.detail ?? "");
 }
 
 function describe(error: unknown): string {

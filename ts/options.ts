@@ -7,18 +7,21 @@ type Options<T> = { readonly [K in keyof T]-?: Parameter<T[K]> };
  * An object of which each option goes into the argv by itself, in the order given here. Of each `either` at
  * most one is set.
  */
-function options<T>(parameters: Options<T>, ...either: (keyof T & string)[][]): Parameter<T> {
+function options<T extends object>(parameters: Options<T>, ...either: (keyof T & string)[][]): Parameter<T> {
+  const rows = Object.entries<Parameter<unknown>>(parameters);
   return {
     optional: true,
-    append(argv, value, call) {
+    read(value, call) {
       const given = value === undefined ? {} : known(value, Object.keys(parameters), "options", call);
       for (const names of either) {
         const set = names.filter((name) => given[name] !== undefined && given[name] !== false);
         if (set.length > 1) throw invalid(`${call.method}: options ${set.join(" and ")} exclude each other`);
       }
-      for (const [name, parameter] of Object.entries<Parameter<unknown>>(parameters)) {
-        parameter.append(argv, given[name], call);
-      }
+      const read = rows.map(([name, parameter]) => [name, parameter.read(given[name], call)] as const);
+      return Object.fromEntries(read.filter(([, option]) => option !== undefined)) as T;
+    },
+    append(argv, value) {
+      for (const [name, parameter] of rows) parameter.append(argv, value[name as keyof T]);
     },
   };
 }
@@ -41,17 +44,19 @@ export function known(
 
 /** An option that is a word of Redis's and a value after it. */
 const valued = <T>(word: string, parameter: Parameter<T>): Parameter<T | undefined> => ({
-  append(argv, value, call) {
+  read: (value, call) => (value === undefined ? undefined : parameter.read(value, call)),
+  append(argv, value) {
     if (value === undefined) return;
     argv.push(word);
-    parameter.append(argv, value, call);
+    parameter.append(argv, value);
   },
 });
 
 /** An option that is a word of Redis's, there or not. */
 const flag = (name: string, word: string): Parameter<boolean | undefined> => ({
-  append(argv, value, { method }) {
-    if (value !== undefined && checkBoolean(value, name, method)) argv.push(word);
+  read: (value, { method }) => (value === undefined ? undefined : checkBoolean(value, name, method)),
+  append(argv, value) {
+    if (value) argv.push(word);
   },
 });
 
@@ -70,18 +75,22 @@ const expiryOptions = options<ExpiryOptions>(expiry, ["ex", "px"]);
 
 /** An expiry, and always NX. */
 export const setnxOptions: Parameter<ExpiryOptions> = {
-  append(argv, value, call) {
-    expiryOptions.append(argv, value, call);
+  read: expiryOptions.read,
+  append(argv, value) {
+    expiryOptions.append(argv, value);
     argv.push("NX");
   },
 };
 
-const limit: Parameter<ZRangeOptions["limit"]> = {
-  append(argv, value, call) {
+const limit: Parameter<NonNullable<ZRangeOptions["limit"]>> = {
+  read(value, call) {
     const { offset, count } = known(value, ["offset", "count"], "options.limit", call);
-    integer("options.limit.offset").append(argv, offset, call);
-    integer("options.limit.count").append(argv, count, call);
+    return {
+      offset: integer("options.limit.offset").read(offset, call),
+      count: integer("options.limit.count").read(count, call),
+    };
   },
+  append: (argv, { offset, count }) => argv.push(offset, count),
 };
 
 export const rangeOptions = options<ZRangeOptions>({
@@ -91,19 +100,19 @@ export const rangeOptions = options<ZRangeOptions>({
 
 /** A glob over the store's keys: what the prefix contains is taken literally. */
 export const pattern = (name: string): Parameter<string> => ({
-  append(argv, value, { method, prefix }) {
+  read(value, { method, prefix }) {
     const glob = text(name).check(value, method);
-    argv.push(prefix === "" ? glob : `${prefix}:`.replace(/[\\*?[]/g, "\\$&") + glob);
+    return prefix === "" ? glob : `${prefix}:`.replace(/[\\*?[]/g, "\\$&") + glob;
   },
+  append: (argv, glob) => argv.push(glob),
 });
+
+const matchOption = valued("MATCH", pattern("options.match"));
 
 /** Without `match`, a store with a prefix still asks for its own keys only. */
 const match: Parameter<ScanOptions["match"]> = {
-  append(argv, value, call) {
-    if (value === undefined && call.prefix === "") return;
-    argv.push("MATCH");
-    pattern("options.match").append(argv, value === undefined ? "*" : value, call);
-  },
+  read: (value, call) => matchOption.read(value === undefined && call.prefix !== "" ? "*" : value, call),
+  append: matchOption.append,
 };
 
 export const scanOptions: Parameter<ScanOptions> = {

@@ -4,14 +4,14 @@ import { decode, KVError } from "./errors.js";
 import type { Argument, Reply } from "./native.js";
 
 /** A command of a transaction. Without an argv it is answered without asking the store. */
-interface Queued {
+interface Queued<Argv> {
   readonly command: Command;
-  readonly argv: Argument[] | undefined;
+  readonly argv: Argv | undefined;
 }
 
-/** A command to be run, and what Redis is to be told. */
-export interface Ready extends Queued {
-  readonly argv: Argument[];
+/** A command to be run, and what the store is to be told. */
+export interface Ready<Argv = Argument[]> extends Queued<Argv> {
+  readonly argv: Argv;
 }
 
 /** A command was refused before anything was run. */
@@ -24,16 +24,36 @@ export class Refusal {
 }
 
 /** Runs commands with nothing in between. A reply for each; for one that failed, its error. */
-export type RunAll = (commands: readonly Ready[]) => unknown[] | Promise<unknown[] | Refusal>;
+export type RunAll<Argv = Argument[]> = (
+  commands: readonly Ready<Argv>[],
+) => unknown[] | Promise<unknown[] | Refusal>;
 
-export interface Transaction extends KVTransaction {}
+/** In what form a store is told commands, and answers. */
+export interface Form<Argv> {
+  argvOf(command: Command, args: readonly unknown[], prefix: string): Argv | undefined;
+  /** The result of a queued command. */
+  resultOf(command: Command, answer: unknown, prefix: string): unknown;
+}
+
+/** Redis's words, and its replies. */
+export const redisForm: Form<Argument[]> = {
+  argvOf,
+  resultOf({ reply, queued }, answer, prefix) {
+    const convert = typeof queued === "function" ? queued : reply;
+    return convert === undefined ? answer : convert(answer as Reply, prefix);
+  },
+};
+
+// biome-ignore lint/correctness/noUnusedVariables: both declarations of the class have its parameters
+export interface Transaction<Argv> extends KVTransaction {}
 
 /** The same on every backend, which gives only `runAll`. */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: made from the command table
-export class Transaction {
+export class Transaction<Argv = Argument[]> {
   readonly #prefix: string;
-  readonly #runAll: RunAll;
-  #queue: Queued[] = [];
+  readonly #runAll: RunAll<Argv>;
+  readonly #form: Form<Argv>;
+  #queue: Queued<Argv>[] = [];
   /** Why the transaction cannot run. Nothing that is queued after a wrong argument matters. */
   #refusal: KVError | undefined;
 
@@ -42,15 +62,16 @@ export class Transaction {
       Transaction.prototype,
       (command) =>
         command.queued &&
-        function (this: Transaction, ...args: unknown[]) {
+        function (this: Transaction<unknown>, ...args: unknown[]) {
           return this.#push(command, args);
         },
     );
   }
 
-  constructor(prefix: string, runAll: RunAll) {
+  constructor(prefix: string, runAll: RunAll<Argv>, form: Form<Argv>) {
     this.#prefix = prefix;
     this.#runAll = runAll;
+    this.#form = form;
   }
 
   async exec(): Promise<unknown[]> {
@@ -58,10 +79,10 @@ export class Transaction {
     const refusal = this.#refusal;
     this.discard();
     if (refusal !== undefined) throw refusal;
-    const ready = queue.filter((queued): queued is Ready => queued.argv !== undefined);
+    const ready = queue.filter((queued): queued is Ready<Argv> => queued.argv !== undefined);
     const replies = ready.length === 0 ? [] : await this.#runAll(ready);
     if (replies instanceof Refusal) {
-      const refused = ready[replies.index] as Ready;
+      const refused = ready[replies.index] as Ready<Argv>;
       const { code, message } = decode(replies.error) as KVError;
       throw new KVError(code, message, { command: refused.command.name, index: queue.indexOf(refused) });
     }
@@ -80,16 +101,15 @@ export class Transaction {
     this.#refusal = undefined;
   }
 
-  #result({ name, reply, queued }: Command, answer: unknown): unknown {
-    if (answer instanceof Error) return decode(answer, name);
-    const convert = typeof queued === "function" ? queued : reply;
-    return convert === undefined ? answer : convert(answer as Reply, this.#prefix);
+  #result(command: Command, answer: unknown): unknown {
+    if (answer instanceof Error) return decode(answer, command.name);
+    return this.#form.resultOf(command, answer, this.#prefix);
   }
 
   #push(command: Command, args: unknown[]): this {
     if (this.#refusal !== undefined) return this;
     try {
-      this.#queue.push({ command, argv: argvOf(command, args, this.#prefix) });
+      this.#queue.push({ command, argv: this.#form.argvOf(command, args, this.#prefix) });
     } catch (error) {
       const { code, message, cause } = error as KVError;
       this.#refusal = new KVError(code, message, { command: command.name, cause, index: this.#queue.length });

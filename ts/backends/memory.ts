@@ -1,13 +1,13 @@
 import type { KVTransaction, MessageCallback, ScopedSubscription } from "../adapter.js";
 import { checkBoolean, reading, text } from "../arguments.js";
 import { type Command, defineMethods } from "../commands.js";
-import { closed, decode } from "../errors.js";
+import { closed, decode, warnOfWrongType } from "../errors.js";
 import type { KVStatus } from "../events.js";
 import { commandIndex, MemoryStore, type NativeMemoryStore, type Run } from "../native.js";
 import { known } from "../options.js";
 import type { Kind } from "../pubsub.js";
 import { Store } from "../store.js";
-import { type Ready, Transaction } from "../transaction.js";
+import { type Ready, redisForm, Transaction } from "../transaction.js";
 import { collect } from "./collect.js";
 import { directMethod } from "./direct.js";
 import { startSweeping, stopSweeping } from "./sweeper.js";
@@ -111,7 +111,7 @@ export class MemoryKVStore extends Store {
 
   /** @internal */
   multi(): KVTransaction {
-    return new Transaction(this.prefix, (commands) => this.#runAll(commands));
+    return new Transaction(this.prefix, (commands) => this.#runAll(commands), redisForm);
   }
 
   /** @internal */
@@ -229,10 +229,4 @@ export class MemoryKVStore extends Store {
 /** A {@link MemoryKVStore}. Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type. */
 export function createMemoryKV(prefix?: string, options?: MemoryKVOptions): MemoryKVStore {
   return new MemoryKVStore(prefix, options);
-}
-
-function warnOfWrongType(command: string): void {
-  const what = `${command} met a key of another type and took it as empty`;
-  const text = `${what}. Redis refuses that (WRONGTYPE), and so does { strict: true }.`;
-  process.emitWarning(text, { code: "COVARA_KV_WRONGTYPE" });
 }

@@ -7,7 +7,7 @@ import type { KVStatus } from "../events.js";
 import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { Store } from "../store.js";
-import { type Ready, Refusal, Transaction } from "../transaction.js";
+import { type Ready, Refusal, redisForm, Transaction } from "../transaction.js";
 import { configOf, isClient, optionsOf, type RedisClientLike } from "./redis-config.js";
 import { Session } from "./redis-session.js";
 
@@ -83,7 +83,7 @@ export class RedisKVStore extends Store {
 
   /** @internal */
   multi(): KVTransaction {
-    return new Transaction(this.prefix, (commands) => this.#runAll(commands));
+    return new Transaction(this.prefix, (commands) => this.#runAll(commands), redisForm);
   }
 
   /** @internal */
