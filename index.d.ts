@@ -413,6 +413,50 @@ export interface KVTransaction {
   discard(): void;
 }
 
+/** What a {@link KVError} carries beside its code and message: see there. */
+export interface KVErrorDetails {
+  /** The Redis command. */
+  command?: string | undefined;
+  /** What led to the error. */
+  cause?: unknown;
+  /** The position in a transaction. */
+  index?: number | undefined;
+  /** The results of a transaction. */
+  results?: unknown[] | undefined;
+}
+
+/**
+ * Every failure of a store.
+ *
+ * What the server, or the memory store in its place, answers has Redis's text as its message, the same on
+ * every backend. Messages of covara-kv's own name the method and the argument, and never hold a key or a
+ * value.
+ */
+export declare class KVError extends Error {
+  /**
+   * The first word of Redis's error (`WRONGTYPE`, `NOAUTH`, `ERR`, …), or one of ours: `CONNECTION`,
+   * `TIMEOUT`, `CLOSED` (after `disconnect`), `QUEUE_FULL`, `CONFIG`, `INVALID_ARGUMENT`, `UNSUPPORTED`.
+   */
+  readonly code: string;
+  /** The Redis command that failed, where it was one. */
+  readonly command?: string;
+  /** What led to the error, where something did. */
+  readonly cause?: unknown;
+  /** From `exec`: the position in the transaction of the command that failed, counted from 0. */
+  readonly index?: number;
+  /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
+  readonly results?: unknown[];
+  /** An error with a code; for stores of your own. */
+  constructor(code: string, message: string, details?: KVErrorDetails);
+}
+
+type Otherwise =
+  | ("connect" | "disconnect" | "isConnected" | "status" | "multi")
+  | ("subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "subscribeScoped" | "listen")
+  | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
+
+type CommandMethod = Exclude<Extract<keyof KVAdapter, string>, Otherwise>;
+
 /** A Durable Object namespace of Cloudflare Workers, such as `env.COVARA_KV`. */
 export interface DurableObjectNamespaceLike {
   /** The id of the object with this name. */
@@ -440,7 +484,12 @@ export interface DurableObjectKVOptions {
   name?: string;
   /** Put, with a colon, before every key. None by default. */
   prefix?: string;
-  /** How long to wait before a lost socket is opened again, in ms; by default 250, doubling up to 5,000. */
+  /** Refuse a key of another type, as Redis does. False by default: then it counts as empty. */
+  strict?: boolean;
+  /**
+   * How long to wait before attempt number `attempt`, from 1, to open a lost socket again, in ms; by default
+   * 250, doubling up to 5,000.
+   */
   reconnectDelay?: (attempt: number) => number;
 }
 
@@ -484,35 +533,34 @@ export interface WebSocketLike {
   deserializeAttachment?(): unknown;
 }
 
-/** A store in a Durable Object. */
-export type DurableObjectKVStore = KVAdapter;
+type Publish = (channel: string, message: string) => Promise<number>;
 
-/** Not built yet: throws `UNSUPPORTED`. */
-export declare const DurableObjectKVStore: new (
-  stub: DurableObjectStubLike | (() => DurableObjectStubLike),
-  options?: DurableObjectKVOptions,
-) => DurableObjectKVStore;
+/** The commands that an engine has as methods, which resolve to what the store's do. */
+export interface DurableKVEngine extends Pick<KVAdapter, CommandMethod> {}
 
-/** A {@link DurableObjectKVStore}. Not built yet: throws `UNSUPPORTED`. */
-export declare const createDurableObjectKV: (
-  namespace: DurableObjectNamespaceLike,
-  options?: DurableObjectKVOptions,
-) => DurableObjectKVStore;
-
-/** The class of the Durable Object, for a Worker to export. */
-export interface CovaraKVDurableObject {
-  /** Answers a request of a {@link DurableObjectKVStore}. */
-  fetch(request: Request): Promise<Response>;
+/** Redis's commands on the storage of a Durable Object. Calls that come at once run one after the other. */
+export declare class DurableKVEngine {
+  #private;
+  /** An engine on a storage. Without `publish` nobody hears what is published. */
+  constructor(storage: DurableObjectStorageLike, publish?: Publish);
 }
 
-/** Not built yet: throws `UNSUPPORTED`. */
-export declare const CovaraKVDurableObject: new (state: DurableObjectStateLike) => CovaraKVDurableObject;
-
-/** Redis's commands on the storage of a Durable Object. */
-export type DurableKVEngine = object;
-
-/** Not built yet: throws `UNSUPPORTED`. */
-export declare const DurableKVEngine: new (storage: DurableObjectStorageLike) => DurableKVEngine;
+/** The class of the Durable Object, for a Worker to export. */
+export declare class CovaraKVDurableObject {
+  #private;
+  /** Made by the Workers runtime. */
+  constructor(state: DurableObjectStateLike);
+  /** Answers a request of a {@link DurableObjectKVStore}. */
+  fetch(request: Request): Promise<Response>;
+  /** Removes keys that have expired. */
+  alarm(): Promise<void>;
+  /** Stores say nothing on their sockets. */
+  webSocketMessage(): void;
+  /** A store has closed its socket, or lost it. */
+  webSocketClose(socket: WebSocketLike): Promise<void>;
+  /** A socket has failed. */
+  webSocketError(socket: WebSocketLike): Promise<void>;
+}
 
 type Events<E> = {
   [K in keyof E]: unknown[];
@@ -543,6 +591,31 @@ declare abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   /** What the store puts, with a colon, before every key; empty for nothing. */
   readonly prefix: string;
 }
+
+/**
+ * A store in a Durable Object. Commands that are called in one tick go in one request; what is subscribed comes over
+ * one WebSocket, which is opened again whenever it is lost, until `disconnect`.
+ */
+export declare class DurableObjectKVStore extends Store {
+  #private;
+  /**
+   * Takes a stub, or what gives one: that is asked for every request, as Workers forbid to use a stub in another
+   * request than the one it was made in. Throws `INVALID_ARGUMENT` for an option of a wrong type. Opens nothing yet.
+   */
+  constructor(
+    stubOrResolver: DurableObjectStubLike | (() => DurableObjectStubLike),
+    options?: DurableObjectKVOptions,
+  );
+}
+
+/**
+ * A {@link DurableObjectKVStore} on the object of a namespace with the name of the options. Throws `CONFIG` if that is
+ * no namespace, `INVALID_ARGUMENT` for an option of a wrong type.
+ */
+export declare function createDurableObjectKV(
+  namespace: DurableObjectNamespaceLike,
+  options?: DurableObjectKVOptions,
+): DurableObjectKVStore;
 
 /** What a memory store may be told beside its prefix. */
 export interface MemoryKVOptions {
@@ -713,43 +786,6 @@ export declare function createKV(config: KVConfig): Promise<KVAdapter>;
  * {@link initializeEventSubscription}.
  */
 export declare function initializeKV(config: KVConfig): Promise<KVAdapter>;
-
-/** What a {@link KVError} carries beside its code and message: see there. */
-export interface KVErrorDetails {
-  /** The Redis command. */
-  command?: string | undefined;
-  /** What led to the error. */
-  cause?: unknown;
-  /** The position in a transaction. */
-  index?: number | undefined;
-  /** The results of a transaction. */
-  results?: unknown[] | undefined;
-}
-
-/**
- * Every failure of a store.
- *
- * What the server, or the memory store in its place, answers has Redis's text as its message, the same on
- * every backend. Messages of covara-kv's own name the method and the argument, and never hold a key or a
- * value.
- */
-export declare class KVError extends Error {
-  /**
-   * The first word of Redis's error (`WRONGTYPE`, `NOAUTH`, `ERR`, …), or one of ours: `CONNECTION`,
-   * `TIMEOUT`, `CLOSED` (after `disconnect`), `QUEUE_FULL`, `CONFIG`, `INVALID_ARGUMENT`, `UNSUPPORTED`.
-   */
-  readonly code: string;
-  /** The Redis command that failed, where it was one. */
-  readonly command?: string;
-  /** What led to the error, where something did. */
-  readonly cause?: unknown;
-  /** From `exec`: the position in the transaction of the command that failed, counted from 0. */
-  readonly index?: number;
-  /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
-  readonly results?: unknown[];
-  /** An error with a code; for stores of your own. */
-  constructor(code: string, message: string, details?: KVErrorDetails);
-}
 
 /** Takes an event, as JSON, of a subscription. */
 export type DeliverEvent = (event: string, subscriptionId: string) => unknown;

@@ -3,6 +3,8 @@ import { randomUUID } from "node:crypto";
 import { after, before, describe, test as nodeTest } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV, type KVAdapter } from "covara-kv";
+import { FakeNamespace } from "./durable-object/fake-namespace.js";
+import { FakeSqlStorage, FakeStorage } from "./durable-object/fake-storage.js";
 import { type RedisServer, startRedis } from "./redis-server.js";
 
 export interface OpenOptions {
@@ -27,6 +29,8 @@ const eachStoreIsItsOwn = [
   "transactions: nobody sees a transaction half done",
 ].map((test) => ({ test, reason: "a store of its own has no other store to share with" }));
 
+const runsNoScripts: Backend["skip"] = [];
+
 /** A Redis that all tests of a file share. */
 function redis(name: string, config: Record<string, string> = {}): Backend {
   let server: RedisServer | undefined;
@@ -43,6 +47,16 @@ function redis(name: string, config: Record<string, string> = {}): Backend {
       return createKV({ type: "redis", ...(prefix !== undefined && { prefix }), redis: { host, port } });
     },
     skip: [],
+  };
+}
+
+/** A Durable Object that all tests of a file share, on a storage of its own. */
+function durableObject(name: string, newStorage: () => FakeStorage, skip: Backend["skip"]): Backend {
+  const namespace = new FakeNamespace(newStorage);
+  return {
+    name,
+    open: (options) => createKV({ type: "durable-object", durableObject: { namespace }, ...options }),
+    skip,
   };
 }
 
@@ -66,6 +80,8 @@ export const backends: readonly Backend[] = [
   redis("Redis"),
   // As servers before 6.0 are: they know no HELLO, and so no RESP 3.
   redis("Redis, RESP 2", { "rename-command": 'HELLO ""' }),
+  durableObject("Durable Object", () => new FakeStorage(), runsNoScripts),
+  durableObject("Durable Object, SQLite", () => new FakeSqlStorage(), runsNoScripts),
 ];
 
 /** What a test is given. */

@@ -1,4 +1,4 @@
-import type { DurableObjectNamespaceLike } from "./backends/durable-object.js";
+import type { DurableObjectNamespaceLike } from "./backends/durable-object/index.js";
 
 /** What {@link createKV} builds. */
 export interface KVConfig {

@@ -1,6 +1,6 @@
 import type { KVAdapter } from "./adapter.js";
 import { reading } from "./arguments.js";
-import { createDurableObjectKV } from "./backends/durable-object.js";
+import { createDurableObjectKV } from "./backends/durable-object/index.js";
 import { createMemoryKV } from "./backends/memory.js";
 import { createRedisKVFromConfig } from "./backends/redis.js";
 import type { KVConfig } from "./config.js";
@@ -43,6 +43,7 @@ function build(config: KVConfig): KVAdapter {
       return createDurableObjectKV(durableObject.namespace, {
         ...(durableObject.name !== undefined && { name: durableObject.name }),
         ...(prefix !== undefined && { prefix }),
+        ...(strict !== undefined && { strict }),
       });
     default:
       throw new KVError("CONFIG", 'Unknown KV type: it must be "memory", "redis" or "durable-object"');

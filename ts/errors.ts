@@ -62,14 +62,6 @@ export function closed(): KVError {
   return new KVError("CLOSED", "The store is closed: connect() opens it again");
 }
 
-/** In place of a function or a class that is exported, with its true type, but not built yet. */
-export function unsupported(what: string): (() => never) & (new () => never) {
-  function fail(): never {
-    throw new KVError("UNSUPPORTED", `${what} is not part of covara-kv 0.1.0 yet`);
-  }
-  return fail as never;
-}
-
 /** Reports what nobody can be told through a Promise: the failure of a function that the user handed in. */
 export function warn(what: string, error: unknown): void {
   emitWarning(what, { code: "COVARA_KV_CALLBACK", detail: describe(error) });

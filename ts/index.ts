@@ -18,13 +18,13 @@ export type {
   DurableObjectStorageLike,
   DurableObjectStubLike,
   WebSocketLike,
-} from "./backends/durable-object.js";
+} from "./backends/durable-object/index.js";
 export {
   CovaraKVDurableObject,
   createDurableObjectKV,
   DurableKVEngine,
   DurableObjectKVStore,
-} from "./backends/durable-object.js";
+} from "./backends/durable-object/index.js";
 export type { MemoryKVOptions } from "./backends/memory.js";
 export { createMemoryKV, MemoryKVStore } from "./backends/memory.js";
 export type { RedisClientLike } from "./backends/redis.js";

@@ -22,7 +22,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
       register: (kind, name) => this.register(kind, name),
       unregister: (kind, name) => this.unregister(kind, name),
     },
-    (error) => this.#report(error),
+    (error) => this.report(error),
   );
 
   /** @internal */
@@ -139,6 +139,13 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     this.#pubsub.clear();
   }
 
+  /** @internal A callback failed: nobody awaits it, so that only an event or a warning can tell. */
+  protected report(error: unknown): void {
+    const what = "A callback of a subscription failed";
+    if (this.listenerCount("error") === 0) warn(what, error);
+    else this.emit("error", error instanceof Error ? error : new Error(what, { cause: error }));
+  }
+
   async #subscribe(method: string, kind: Kind, name: string, callback: MessageCallback): Promise<void> {
     text(kind).check(name, method);
     checkFunction(callback, "callback", method);
@@ -154,12 +161,5 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
 
   #checkOpen(): void {
     if (this.status === "closed") throw closed();
-  }
-
-  /** A callback failed: nobody awaits it, so that only an event or a warning can tell. */
-  #report(error: unknown): void {
-    const what = "A callback of a subscription failed";
-    if (this.listenerCount("error") === 0) warn(what, error);
-    else this.emit("error", error instanceof Error ? error : new Error(what, { cause: error }));
   }
 }

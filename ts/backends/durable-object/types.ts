@@ -1,6 +1,3 @@
-import type { KVAdapter } from "../adapter.js";
-import { unsupported } from "../errors.js";
-
 /** A Durable Object namespace of Cloudflare Workers, such as `env.COVARA_KV`. */
 export interface DurableObjectNamespaceLike {
   /** The id of the object with this name. */
@@ -24,7 +21,12 @@ export interface DurableObjectKVOptions {
   name?: string;
   /** Put, with a colon, before every key. None by default. */
   prefix?: string;
-  /** How long to wait before a lost socket is opened again, in ms; by default 250, doubling up to 5,000. */
+  /** Refuse a key of another type, as Redis does. False by default: then it counts as empty. */
+  strict?: boolean;
+  /**
+   * How long to wait before attempt number `attempt`, from 1, to open a lost socket again, in ms; by default
+   * 250, doubling up to 5,000.
+   */
   reconnectDelay?: (attempt: number) => number;
 }
 
@@ -67,33 +69,3 @@ export interface WebSocketLike {
   /** The value that was kept. */
   deserializeAttachment?(): unknown;
 }
-
-const durableObject = unsupported("The Durable Object backend");
-
-/** A store in a Durable Object. */
-export type DurableObjectKVStore = KVAdapter;
-/** Not built yet: throws `UNSUPPORTED`. */
-export const DurableObjectKVStore: new (
-  stub: DurableObjectStubLike | (() => DurableObjectStubLike),
-  options?: DurableObjectKVOptions,
-) => DurableObjectKVStore = durableObject;
-
-/** A {@link DurableObjectKVStore}. Not built yet: throws `UNSUPPORTED`. */
-export const createDurableObjectKV: (
-  namespace: DurableObjectNamespaceLike,
-  options?: DurableObjectKVOptions,
-) => DurableObjectKVStore = durableObject;
-
-/** The class of the Durable Object, for a Worker to export. */
-export interface CovaraKVDurableObject {
-  /** Answers a request of a {@link DurableObjectKVStore}. */
-  fetch(request: Request): Promise<Response>;
-}
-/** Not built yet: throws `UNSUPPORTED`. */
-export const CovaraKVDurableObject: new (state: DurableObjectStateLike) => CovaraKVDurableObject =
-  durableObject;
-
-/** Redis's commands on the storage of a Durable Object. */
-export type DurableKVEngine = object;
-/** Not built yet: throws `UNSUPPORTED`. */
-export const DurableKVEngine: new (storage: DurableObjectStorageLike) => DurableKVEngine = durableObject;

@@ -1,0 +1,163 @@
+// A namespace of Durable Objects, with their sockets, in plain Node.
+import {
+  CovaraKVDurableObject,
+  type DurableObjectNamespaceLike,
+  type DurableObjectStateLike,
+  type DurableObjectStorageLike,
+  type DurableObjectStubLike,
+  type WebSocketLike,
+} from "covara-kv";
+import { FakeStorage } from "./fake-storage.js";
+
+type Handler = (event: { data?: unknown; code?: number }) => void;
+
+/** One end of a socket. What it sends arrives in a later turn of the event loop, in order, as over a network. */
+export class FakeWebSocket implements WebSocketLike {
+  readonly #handlers: { message: Handler[]; close: Handler[] } = { message: [], close: [] };
+  other: FakeWebSocket | undefined;
+  isClosed = false;
+  #attachment: unknown;
+  /** What the runtime does when the other end has closed. */
+  onClose: (code: number) => void = () => {};
+
+  send(data: string): void {
+    if (this.isClosed) throw new TypeError("Can't call WebSocket send() after close().");
+    setImmediate(() => this.other?.emit("message", { data }));
+  }
+
+  close(code = 1005): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    setImmediate(() => this.other?.emit("close", { code }));
+  }
+
+  accept(): void {}
+
+  addEventListener(type: "message" | "close", handler: Handler): void {
+    this.#handlers[type].push(handler);
+  }
+
+  /** Cloudflare takes 2,048 bytes. */
+  serializeAttachment(value: unknown): void {
+    if (JSON.stringify(value).length > 2_048) throw new Error("the attachment is too large");
+    this.#attachment = structuredClone(value);
+  }
+
+  deserializeAttachment(): unknown {
+    return structuredClone(this.#attachment);
+  }
+
+  emit(type: "message" | "close", event: { data?: unknown; code?: number }): void {
+    for (const handler of this.#handlers[type]) handler(event);
+    if (type === "close") this.onClose(event.code ?? 1005);
+  }
+}
+
+class FakeWebSocketPair {
+  readonly 0 = new FakeWebSocket();
+  readonly 1 = new FakeWebSocket();
+
+  constructor() {
+    this[0].other = this[1];
+    this[1].other = this[0];
+  }
+}
+
+/** Node's Response refuses 101. */
+class UpgradableResponse extends Response {
+  readonly webSocket: WebSocketLike | undefined;
+
+  constructor(body?: ConstructorParameters<typeof Response>[0], init: ResponseInit & { webSocket?: WebSocketLike } = {}) {
+    super(body, init.status === 101 ? {} : init);
+    if (init.status !== 101) return;
+    Object.defineProperty(this, "status", { value: 101 });
+    this.webSocket = init.webSocket;
+  }
+}
+
+Object.assign(globalThis, { WebSocketPair: FakeWebSocketPair, Response: UpgradableResponse });
+
+/** One object, its storage and its sockets, which outlive it. */
+export class FakeObject implements DurableObjectStateLike {
+  readonly storage: DurableObjectStorageLike;
+  readonly #sockets = new Set<FakeWebSocket>();
+  #object: CovaraKVDurableObject;
+
+  constructor(storage: DurableObjectStorageLike) {
+    this.storage = storage;
+    this.#object = new CovaraKVDurableObject(this);
+  }
+
+  acceptWebSocket(ws: WebSocketLike): void {
+    const socket = ws as FakeWebSocket;
+    this.#sockets.add(socket);
+    socket.onClose = () => {
+      this.#sockets.delete(socket);
+      void this.#object.webSocketClose(socket);
+    };
+  }
+
+  getWebSockets(): FakeWebSocket[] {
+    return [...this.#sockets].filter((socket) => !socket.isClosed);
+  }
+
+  fetch(request: Request): Promise<Response> {
+    return this.#object.fetch(request);
+  }
+
+  alarm(): Promise<void> {
+    return this.#object.alarm();
+  }
+
+  /** The object leaves the memory. Its sockets stay. */
+  evict(): void {
+    this.#object = new CovaraKVDurableObject(this);
+  }
+
+  /** Every socket breaks. */
+  breakSockets(): void {
+    for (const socket of this.#sockets) {
+      this.#sockets.delete(socket);
+      socket.isClosed = true;
+      socket.other?.emit("close", { code: 1006 });
+    }
+  }
+}
+
+export class FakeNamespace implements DurableObjectNamespaceLike {
+  readonly #objects = new Map<string, FakeObject>();
+  readonly #newStorage: () => DurableObjectStorageLike;
+  /** The requests that were made, as method and path. */
+  readonly requests: string[] = [];
+  /** What every request fails with, if anything. */
+  failure: Error | undefined;
+
+  constructor(newStorage: () => DurableObjectStorageLike = () => new FakeStorage()) {
+    this.#newStorage = newStorage;
+  }
+
+  idFromName(name: string): string {
+    return name;
+  }
+
+  /** A stub for one request: Workers refuse one that comes from another. */
+  get(id: unknown): DurableObjectStubLike {
+    let isUsed = false;
+    return {
+      fetch: async (input, init) => {
+        if (isUsed) throw new Error("Cannot perform I/O on behalf of a different request.");
+        isUsed = true;
+        if (this.failure !== undefined) throw this.failure;
+        const request = new Request(input, init);
+        this.requests.push(`${request.method} ${new URL(input).pathname}`);
+        return this.object(id as string).fetch(request);
+      },
+    };
+  }
+
+  object(name = "covara-kv"): FakeObject {
+    const object = this.#objects.get(name) ?? new FakeObject(this.#newStorage());
+    this.#objects.set(name, object);
+    return object;
+  }
+}

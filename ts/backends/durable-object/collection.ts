@@ -1,0 +1,98 @@
+import type { Entry } from "./entries.js";
+import type { Found, Keyspace } from "./keyspace.js";
+import { type CollectionType, type Meta, membersOf, metaName } from "./layout.js";
+
+/** A hash, a set, a list or a sorted set at a key: its metadata, and its members, an entry each. */
+export class Collection {
+  readonly #db: Keyspace;
+  readonly #metaName: string;
+  /** What stands at the key so far, of another type: it goes when the collection is saved. */
+  #replaced: Found | undefined;
+  /** What the names of the members' entries begin with. */
+  readonly prefix: string;
+  readonly key: string;
+  meta: Meta;
+  /** Not there before. */
+  readonly isNew: boolean;
+
+  constructor(db: Keyspace, key: string, meta: Meta, isNew = false) {
+    this.#db = db;
+    this.#metaName = metaName(key);
+    this.prefix = membersOf(meta.type, key);
+    this.key = key;
+    this.meta = meta;
+    this.isNew = isNew;
+  }
+
+  static create(db: Keyspace, key: string, type: CollectionType, replaced: Found | undefined): Collection {
+    const meta: Meta = type === "list" ? { type, head: 0, tail: 0 } : { type, count: 0 };
+    if (type === "zset") meta.indexed = true;
+    const collection = new Collection(db, key, meta, true);
+    collection.#replaced = replaced;
+    return collection;
+  }
+
+  async get<T>(member: string): Promise<T | undefined> {
+    return this.isNew ? undefined : this.#db.entries.get<T>(this.prefix + member);
+  }
+
+  /** The members, with what their entries hold. */
+  async all<T>(): Promise<Entry<T>[]> {
+    const listed = await this.#db.entries.list<T>({ prefix: this.prefix });
+    return listed.map(([name, value]) => [name.slice(this.prefix.length), value]);
+  }
+
+  /** Those of the members that are there. */
+  async present(members: readonly string[]): Promise<Set<string>> {
+    const distinct = [...new Set(members)];
+    const values = await Promise.all(distinct.map((member) => this.get(member)));
+    return new Set(distinct.filter((_, i) => values[i] !== undefined));
+  }
+
+  /** How many members there are. Data that does not say so yet is counted once. */
+  async count(): Promise<number> {
+    if (this.meta.count !== undefined) return this.meta.count;
+    let count = 0;
+    for await (const page of this.#db.entries.pages({ prefix: this.prefix })) count += page.length;
+    await this.save({ count });
+    return count;
+  }
+
+  /** Sets members, each once. How many are new. */
+  async putMembers(members: ReadonlyMap<string, unknown>): Promise<number> {
+    const present = await this.present([...members.keys()]);
+    const added = members.size - present.size;
+    const entries = [...members].map(([member, value]): Entry => [this.prefix + member, value]);
+    const { count } = this.meta;
+    await this.save(count === undefined || added === 0 ? {} : { count: count + added }, entries);
+    return added;
+  }
+
+  /** How many of the members there were. */
+  async deleteMembers(members: readonly string[]): Promise<number> {
+    const present = await this.present(members);
+    if (present.size === 0) return 0;
+    const count = await this.count();
+    await this.#db.entries.delete(...[...present].map((member) => this.prefix + member));
+    if (present.size === count) await this.vanish();
+    else await this.save({ count: count - present.size });
+    return present.size;
+  }
+
+  /** Puts what has changed: all of it, or nothing if an entry is too large. */
+  async save(change: Partial<Meta>, entries: Entry[] = []): Promise<void> {
+    const isChanged = this.isNew || Object.keys(change).length > 0;
+    if (isChanged) this.meta = { ...this.meta, ...change };
+    const all: Entry[] = isChanged ? [...entries, [this.#metaName, this.meta]] : entries;
+    this.#db.entries.check(all);
+    if (this.#replaced !== undefined) await this.#db.remove(this.key, this.#replaced);
+    this.#replaced = undefined;
+    await this.#db.entries.put(...all);
+  }
+
+  /** The last member is gone: so is the key. */
+  async vanish(): Promise<void> {
+    await this.#db.schedule(this.key, this.meta.exp, undefined);
+    await this.#db.entries.delete(this.#metaName);
+  }
+}

@@ -1,0 +1,111 @@
+import type { Turn } from "./engine.js";
+import type { Storage } from "./entries.js";
+import type { Found, Keyspace } from "./keyspace.js";
+import {
+  COLLECTIONS,
+  DEADLINES,
+  DEADLINES_KNOWN,
+  deadlineName,
+  deadlineTime,
+  readDeadlineName,
+  STRINGS,
+} from "./layout.js";
+
+/** How many entries one turn looks at, so that commands come in between. */
+const PAGE = 100;
+/** Alarms are not set further ahead: whoever wakes too early looks again. */
+const FARTHEST = 30 * 24 * 60 * 60 * 1000;
+
+/** Has keys that have expired removed by the object's alarm. */
+export class Deadlines {
+  readonly #storage: Required<Pick<Storage, "getAlarm" | "setAlarm">>;
+  readonly #turn: Turn;
+  #started: Promise<void> | undefined;
+  /** When the alarm rings, in ms since the epoch. */
+  #alarm = Number.POSITIVE_INFINITY;
+
+  private constructor(storage: Required<Pick<Storage, "getAlarm" | "setAlarm">>, turn: Turn) {
+    this.#storage = storage;
+    this.#turn = turn;
+  }
+
+  /** None for a storage without alarms: there a key that has expired is removed when a command meets it. */
+  static of(storage: Storage, turn: Turn): Deadlines | undefined {
+    const { getAlarm, setAlarm } = storage;
+    if (getAlarm === undefined || setAlarm === undefined) return undefined;
+    return new Deadlines(storage as Required<Storage>, turn);
+  }
+
+  /** Before the first command since the object woke: an alarm may be missing, or all of the index. */
+  start(): Promise<void> {
+    this.#started ??= this.#turn((db) => this.#look(db)).catch((error) => {
+      this.#started = undefined;
+      throw error;
+    });
+    return this.#started;
+  }
+
+  /** Has the alarm ring at a time, unless it rings before. */
+  async wakeAt(time: number): Promise<void> {
+    if (time >= this.#alarm) return;
+    this.#alarm = Math.min(time, Date.now() + FARTHEST);
+    await this.#storage.setAlarm(this.#alarm);
+  }
+
+  /** Removes what is due, and sets the next alarm. */
+  async sweep(): Promise<void> {
+    this.#alarm = Number.POSITIVE_INFINITY;
+    if (!(await this.#turn((db) => db.entries.get(DEADLINES_KNOWN)))) await this.#indexAll();
+    while (await this.#turn(sweepPage));
+    await this.wakeAt(await this.#turn(firstDeadline));
+  }
+
+  async #look(db: Keyspace): Promise<void> {
+    this.#alarm = (await this.#storage.getAlarm()) ?? Number.POSITIVE_INFINITY;
+    if (await db.entries.get(DEADLINES_KNOWN)) {
+      db.earliest = await firstDeadline(db);
+    } else if ((await db.entries.list({ prefix: "", limit: 1 })).length === 0) {
+      await db.entries.put([DEADLINES_KNOWN, 1]);
+    } else {
+      // Data from before there was an index: the alarm makes it.
+      db.earliest = db.now;
+    }
+  }
+
+  async #indexAll(): Promise<void> {
+    for (const area of [STRINGS, COLLECTIONS]) {
+      let start: string | undefined = area;
+      while (start !== undefined) {
+        const from: string = start;
+        start = await this.#turn((db) => indexPage(db, area, from));
+      }
+    }
+    await this.#turn((db) => db.entries.put([DEADLINES_KNOWN, 1]));
+  }
+}
+
+/** The name to go on with; none at the end. */
+async function indexPage(db: Keyspace, area: string, start: string): Promise<string | undefined> {
+  const page = await db.entries.list<Found["entry"]>({ prefix: area, start, limit: PAGE });
+  const due = page.flatMap(([name, { exp }]) => (exp === undefined ? [] : [[name, exp] as const]));
+  await db.entries.put(
+    ...due.map(([name, exp]) => [deadlineName(exp, name.slice(area.length)), 1] as [string, 1]),
+  );
+  const last = page.at(-1);
+  return last === undefined || page.length < PAGE ? undefined : `${last[0]}\0`;
+}
+
+/** True if there may be more. */
+async function sweepPage(db: Keyspace): Promise<boolean> {
+  const span = { prefix: DEADLINES, end: DEADLINES + deadlineTime(db.now + 1), limit: PAGE };
+  const page = await db.entries.list(span);
+  // To find a key that has expired removes it.
+  for (const [name] of page) await db.find(readDeadlineName(name).key);
+  await db.entries.delete(...page.map(([name]) => name));
+  return page.length === PAGE;
+}
+
+async function firstDeadline(db: Keyspace): Promise<number> {
+  const [first] = await db.entries.list({ prefix: DEADLINES, limit: 1 });
+  return first === undefined ? Number.POSITIVE_INFINITY : readDeadlineName(first[0]).time;
+}

@@ -1,0 +1,154 @@
+import type { KVAdapter } from "../../adapter.js";
+import { argumentsOf, type Command, type CommandMethod, commandOf, defineMethods } from "../../commands.js";
+import { KVError } from "../../errors.js";
+import { Deadlines } from "./deadlines.js";
+import { Entries, limitsOf, type Storage } from "./entries.js";
+import * as hashes from "./hashes.js";
+import * as keys from "./keys.js";
+import { Keyspace } from "./keyspace.js";
+import * as lists from "./lists.js";
+import * as sets from "./sets.js";
+import * as sortedSets from "./sorted-sets.js";
+import * as strings from "./strings.js";
+import type { DurableObjectStorageLike } from "./types.js";
+import { noScripts } from "./wire.js";
+
+type Run<M extends CommandMethod> = (
+  db: Keyspace,
+  ...args: Parameters<KVAdapter[M]>
+) => Promise<M extends "set" ? "OK" | null : Awaited<ReturnType<KVAdapter[M]>>>;
+
+/** What each command does. TypeScript refuses to compile while one is missing. */
+const table: { [M in CommandMethod]: Run<M> } = {
+  ...strings,
+  ...keys,
+  ...hashes,
+  ...sets,
+  ...lists,
+  ...sortedSets,
+  publish: (db, channel, message) => db.publish(channel, message),
+  async eval() {
+    throw noScripts();
+  },
+};
+
+/** A call of an adapter's method, keys with their prefix. */
+export interface Call {
+  op: string;
+  args: readonly unknown[];
+}
+
+/** What came of a call. */
+export type Outcome = { readonly value: unknown; readonly mismatched: boolean } | { readonly error: KVError };
+
+export interface RunOptions {
+  /** Refuse a key of another type. False by default. */
+  strict?: boolean | undefined;
+  /** Leave out what comes after a call that fails. False by default. */
+  stopOnError?: boolean | undefined;
+}
+
+type Publish = (channel: string, message: string) => Promise<number>;
+
+/** The commands that an engine has as methods, which resolve to what the store's do. */
+export interface DurableKVEngine extends Pick<KVAdapter, CommandMethod> {}
+
+/** Redis's commands on the storage of a Durable Object. Calls that come at once run one after the other. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: made from the command table
+export class DurableKVEngine {
+  readonly #storage: Storage;
+  readonly #limits: ReturnType<typeof limitsOf>;
+  readonly #publish: Publish;
+  readonly #deadlines: Deadlines | undefined;
+  /** Settles when the turns that have begun are over. */
+  #turns: Promise<unknown> = Promise.resolve();
+
+  static {
+    defineMethods(DurableKVEngine.prototype, ({ method }) => {
+      return async function (this: DurableKVEngine, ...args: unknown[]) {
+        const [outcome] = (await this.run([{ op: method, args }])) as [Outcome];
+        if ("error" in outcome) throw outcome.error;
+        return method === "set" ? undefined : outcome.value;
+      };
+    });
+  }
+
+  /** An engine on a storage. Without `publish` nobody hears what is published. */
+  constructor(storage: DurableObjectStorageLike, publish: Publish = async () => 0) {
+    this.#storage = storage;
+    this.#limits = limitsOf(storage);
+    this.#publish = publish;
+    const turn: Turn = (work) => this.#turn({}, work);
+    this.#deadlines = Deadlines.of(this.#storage, turn);
+  }
+
+  /** @internal Runs calls with nothing in between. An outcome for each that was run. */
+  async run(
+    calls: readonly Call[],
+    { strict = false, stopOnError = false }: RunOptions = {},
+  ): Promise<Outcome[]> {
+    await this.#deadlines?.start();
+    return this.#turn({ strict }, async (db) => {
+      const outcomes: Outcome[] = [];
+      for (const call of calls) {
+        const outcome = await runOne(db, call);
+        outcomes.push(outcome);
+        if (stopOnError && "error" in outcome) break;
+      }
+      return outcomes;
+    });
+  }
+
+  /** @internal Removes keys that have expired: for the object's alarm. */
+  async sweep(): Promise<void> {
+    await this.#deadlines?.sweep();
+  }
+
+  /** What `work` changes is there as a whole or not at all, where the storage has transactions. */
+  #turn<T>({ strict = false }: RunOptions, work: (db: Keyspace) => Promise<T>): Promise<T> {
+    const inKeyspace = async (storage: Storage) => {
+      const db = new Keyspace({
+        entries: new Entries(storage, this.#limits),
+        isStrict: strict,
+        keepsDeadlines: this.#deadlines !== undefined,
+        publish: this.#publish,
+      });
+      return [await work(db), db.earliest] as const;
+    };
+    const turn = this.#turns.then(async () => {
+      const storage = this.#storage;
+      const [result, earliest] = await (storage.transaction?.(inKeyspace) ?? inKeyspace(storage));
+      await this.#deadlines?.wakeAt(earliest);
+      return result;
+    });
+    this.#turns = turn.catch(() => {});
+    return turn;
+  }
+}
+
+/** Runs `work` on all keys, with nothing in between. */
+export type Turn = <T>(work: (db: Keyspace) => Promise<T>) => Promise<T>;
+
+async function runOne(db: Keyspace, { op, args }: Call): Promise<Outcome> {
+  const command = commandOf(op);
+  try {
+    if (command === undefined) throw new KVError("ERR", "ERR unknown command");
+    db.mismatched = false;
+    return { value: await perform(db, command, args), mismatched: db.mismatched };
+  } catch (error) {
+    // Anything else is the storage's failure, of which the whole turn has to know.
+    if (!(error instanceof KVError)) throw error;
+    const { code, message } = error;
+    return { error: new KVError(code, message, { command: command?.name }) };
+  }
+}
+
+async function perform(db: Keyspace, command: Command, args: readonly unknown[]): Promise<unknown> {
+  const read = argumentsOf(command, args, "");
+  if (read === undefined) return command.none?.();
+  const run = table[command.method as CommandMethod] as (
+    db: Keyspace,
+    ...args: unknown[]
+  ) => Promise<unknown>;
+  return run(db, ...read);
+}

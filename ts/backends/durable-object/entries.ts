@@ -1,0 +1,163 @@
+import { invalid } from "../../arguments.js";
+import type { DurableObjectStorageLike } from "./types.js";
+
+/** Which entries `list` gives. Names are in the order of their UTF-8. */
+export interface Span {
+  prefix: string;
+  /** The first name. */
+  start?: string;
+  /** The first name that is not among them any more. */
+  end?: string;
+  limit?: number;
+  /** From the last name on. */
+  reverse?: boolean;
+}
+
+/** What the storage of a Durable Object has beside what it must have. */
+export interface Storage extends DurableObjectStorageLike {
+  list<T>(options?: Partial<Span>): Promise<Map<string, T>>;
+  transaction?<T>(closure: (transaction: Storage) => Promise<T>): Promise<T>;
+  getAlarm?(): Promise<number | null>;
+  setAlarm?(time: number): Promise<void>;
+  readonly sql?: unknown;
+}
+
+export type Entry<T = unknown> = [name: string, value: T];
+
+/** How many bytes of an entry the storage takes; `key` of its name alone, `value` of both where they share. */
+interface Limits {
+  name: number;
+  whole: number;
+}
+
+const KB = 1024;
+/** What a value has beside its text, at most: its frame, the name of its field, a deadline. */
+const FRAME = 128;
+const PAGE = 500;
+
+/** The entries of a storage, whatever it can do. */
+export class Entries {
+  readonly #storage: Storage;
+  readonly #limits: Limits | undefined;
+
+  constructor(storage: Storage, limits: Limits | undefined) {
+    this.#storage = storage;
+    this.#limits = limits;
+  }
+
+  get<T>(name: string): Promise<T | undefined> {
+    return this.#storage.get<T>(name);
+  }
+
+  /** All, or none: what is too large is refused before the first is put. */
+  async put(...entries: Entry[]): Promise<void> {
+    this.check(entries);
+    await Promise.all(entries.map(([name, value]) => this.#storage.put(name, value)));
+  }
+
+  async delete(...names: string[]): Promise<void> {
+    await Promise.all(names.map((name) => this.#storage.delete(name)));
+  }
+
+  async deleteAll(prefix: string): Promise<void> {
+    for await (const page of this.pages({ prefix })) await this.delete(...page.map(([name]) => name));
+  }
+
+  async list<T>(span: Span): Promise<Entry<T>[]> {
+    const entries = await this.#listAtLeast<T>(span);
+    return span.limit === undefined ? entries : entries.slice(0, span.limit);
+  }
+
+  /** All entries of a span, without holding them all at once. */
+  async *pages<T>(span: Span): AsyncGenerator<Entry<T>[]> {
+    let start = span.start;
+    while (true) {
+      const page = await this.#listAtLeast<T>({
+        ...span,
+        ...(start !== undefined && { start }),
+        limit: PAGE,
+      });
+      yield page;
+      const last = page.at(-1);
+      // A storage that knows no limit has given all.
+      if (last === undefined || page.length !== PAGE) return;
+      start = `${last[0]}\0`;
+    }
+  }
+
+  /** Throws for an entry that the storage would not take. */
+  check(entries: readonly Entry[]): void {
+    if (this.#limits === undefined) return;
+    for (const [name, value] of entries) {
+      const { name: forName, whole } = this.#limits;
+      const nameBytes = utf8Bytes(name);
+      if (nameBytes > forName) throw invalid(tooLong("a key with its field or member", forName));
+      const bytes = valueBytes(value) + FRAME + (forName === whole ? nameBytes : 0);
+      if (bytes > whole) throw invalid(tooLong("a value", whole));
+    }
+  }
+
+  /**
+   * The storage may know no option but `prefix`, and even list in another order: what it gives is filtered and sorted
+   * again, which costs little where there is nothing to do.
+   */
+  async #listAtLeast<T>(span: Span): Promise<Entry<T>[]> {
+    const { start, end, reverse = false } = span;
+    if (start !== undefined && end !== undefined && compare(start, end) >= 0) return [];
+    const listed = await this.#storage.list<T>(span);
+    const entries = [...listed].filter(
+      ([name]) =>
+        (start === undefined || compare(name, start) >= 0) && (end === undefined || compare(name, end) < 0),
+    );
+    const sign = reverse ? -1 : 1;
+    const inOrder = ([a]: Entry, [b]: Entry) => sign * compare(a, b);
+    const isSorted = entries.every((entry, i) => i === 0 || inOrder(entries[i - 1] as Entry, entry) < 0);
+    return isSorted ? entries : entries.sort(inOrder);
+  }
+}
+
+/** The limits of Cloudflare's storages. One that is neither has none that we know of. */
+export function limitsOf(storage: Storage): Limits | undefined {
+  if (hasSql(storage)) return { name: 2 * KB * KB, whole: 2 * KB * KB };
+  if (storage.transaction !== undefined) return { name: 2 * KB, whole: 128 * KB };
+  return undefined;
+}
+
+/** The old storage throws when it is asked for `sql`. */
+function hasSql(storage: Storage): boolean {
+  try {
+    return storage.sql !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+function tooLong(what: string, limit: number): string {
+  const size = limit < KB * KB ? `${limit / KB} KB` : `${limit / KB / KB} MB`;
+  return `${what} is over the ${size} that an entry of the Durable Object's storage can hold`;
+}
+
+const encoder = new TextEncoder();
+
+function utf8Bytes(text: string): number {
+  return encoder.encode(text).length;
+}
+
+/** The bytes of a value's text as V8 stores it: one for each code unit if that is enough for all of them, else two. */
+function valueBytes(value: unknown): number {
+  const text = typeof value === "object" ? (value as { v?: unknown }).v : value;
+  if (typeof text !== "string") return 0;
+  return /^[\0-\xff]*$/.test(text) ? text.length : 2 * text.length;
+}
+
+/** Compares texts by the bytes of their UTF-8, which is by code points: units of surrogates come last. */
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  const length = Math.min(a.length, b.length);
+  let i = 0;
+  while (i < length && a.charCodeAt(i) === b.charCodeAt(i)) i++;
+  if (i === length) return a.length - b.length;
+  return rank(a.charCodeAt(i)) - rank(b.charCodeAt(i));
+}
+
+const rank = (unit: number) => (unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800);

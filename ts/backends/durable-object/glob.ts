@@ -1,0 +1,94 @@
+const STAR = 0x2a;
+const QUESTION = 0x3f;
+const OPEN = 0x5b;
+const CLOSE = 0x5d;
+const CARET = 0x5e;
+const BACKSLASH = 0x5c;
+const DASH = 0x2d;
+
+const encoder = new TextEncoder();
+
+/** Redis's globs over bytes: `*`, `?`, `[abc]`, `[a-z]`, `[^a]` and `\` escapes. What tells whether a text matches. */
+export function globOf(pattern: string): (text: string) => boolean {
+  const bytes = encoder.encode(pattern);
+  return (text) => matches(bytes, encoder.encode(text));
+}
+
+/** What every text that matches begins with. */
+export function literalStart(pattern: string): string {
+  const literal = /^(?:[^*?[\\]|\\[\s\S])*/.exec(pattern)?.[0] ?? "";
+  return literal.replace(/\\([\s\S])/g, "$1");
+}
+
+/**
+ * Between two stars every element takes exactly one byte, so it is enough to remember the last star: time is at
+ * most pattern × text, whatever the number of stars.
+ */
+function matches(pattern: Uint8Array, text: Uint8Array): boolean {
+  // Redis never enters its loop for an empty text, so that not even `*` matches one.
+  if (text.length === 0) return pattern.length === 0;
+  let [p, t] = [0, 0];
+  let afterStar = -1;
+  let retryAt = 0;
+  while (t < text.length) {
+    if (pattern[p] === STAR) {
+      p += 1;
+      [afterStar, retryAt] = [p, t];
+      continue;
+    }
+    const length = element(pattern, p, text[t] as number);
+    if (length > 0) {
+      p += length;
+      t += 1;
+    } else if (afterStar >= 0) {
+      retryAt += 1;
+      [p, t] = [afterStar, retryAt];
+    } else {
+      return false;
+    }
+  }
+  return pattern.subarray(p).every((byte) => byte === STAR);
+}
+
+/** The bytes that the pattern's element at `at` takes if it matches `byte`; 0 if it does not. */
+function element(pattern: Uint8Array, at: number, byte: number): number {
+  const first = pattern[at];
+  if (first === undefined) return 0;
+  if (first === QUESTION) return 1;
+  if (first === OPEN) return characterClass(pattern, at, byte);
+  if (first === BACKSLASH && at + 1 < pattern.length) return pattern[at + 1] === byte ? 2 : 0;
+  return first === byte ? 1 : 0;
+}
+
+/** `[…]`: as in Redis a class that is never closed ends with the pattern, and a range may be written backwards. */
+function characterClass(pattern: Uint8Array, start: number, byte: number): number {
+  const isNegated = pattern[start + 1] === CARET;
+  let at = start + (isNegated ? 2 : 1);
+  let isFound = false;
+  while (at < pattern.length) {
+    const [single, second, third] = [pattern[at] as number, pattern[at + 1], pattern[at + 2]];
+    if (single === CLOSE) {
+      at += 1;
+      break;
+    }
+    if (single === BACKSLASH && second !== undefined) {
+      isFound ||= second === byte;
+      at += 2;
+    } else if (second === DASH && third !== undefined) {
+      isFound ||= isWithin(byte, single, third);
+      at += 3;
+    } else {
+      isFound ||= single === byte;
+      at += 1;
+    }
+  }
+  return isFound === isNegated ? 0 : at - start;
+}
+
+/** Redis's bytes are C's `char`, which has a sign: those past ASCII come before it. */
+function isWithin(byte: number, from: number, to: number): boolean {
+  const [low, high] = [signed(from), signed(to)].sort((a, b) => a - b) as [number, number];
+  return low <= signed(byte) && signed(byte) <= high;
+}
+
+const signed = (byte: number) => (byte << 24) >> 24;

@@ -1,0 +1,139 @@
+import { Collection } from "./collection.js";
+import type { Entries, Entry } from "./entries.js";
+import {
+  type CollectionType,
+  type Deadline,
+  deadlineName,
+  indexOf,
+  type KeyType,
+  type Meta,
+  membersOf,
+  metaName,
+  type StringEntry,
+  stringName,
+} from "./layout.js";
+import { refuse } from "./numbers.js";
+
+/** What a key holds. */
+export type Found =
+  | { readonly type: "string"; readonly entry: StringEntry }
+  | { readonly type: CollectionType; readonly entry: Meta };
+
+export interface KeyspaceOptions {
+  readonly entries: Entries;
+  /** Refuse a key of another type. */
+  readonly isStrict: boolean;
+  /** Keep the index of deadlines, which an alarm needs. */
+  readonly keepsDeadlines: boolean;
+  /** To whoever listens. How many that are. */
+  readonly publish: (channel: string, message: string) => Promise<number>;
+}
+
+/** All keys of an object, for the time of one turn, in which time stands still. */
+export class Keyspace {
+  readonly now = Date.now();
+  readonly entries: Entries;
+  readonly publish: KeyspaceOptions["publish"];
+  readonly #isStrict: boolean;
+  readonly #keepsDeadlines: boolean;
+  /** A key of another type was taken as empty since this was last set to false. */
+  mismatched = false;
+  /** The earliest deadline that was set. */
+  earliest = Number.POSITIVE_INFINITY;
+
+  constructor({ entries, isStrict, keepsDeadlines, publish }: KeyspaceOptions) {
+    this.entries = entries;
+    this.publish = publish;
+    this.#isStrict = isStrict;
+    this.#keepsDeadlines = keepsDeadlines;
+  }
+
+  isDue(deadline: Deadline | undefined): boolean {
+    return deadline !== undefined && Number(deadline) <= this.now;
+  }
+
+  /** What a key holds. One that has expired is removed. */
+  async find(key: string, expected: KeyType = "string"): Promise<Found | undefined> {
+    const found = await this.#look(key, expected);
+    if (found === undefined || !this.isDue(found.entry.exp)) return found;
+    await this.remove(key, found);
+    return undefined;
+  }
+
+  /** The string at a key; none if there is none, or something else. */
+  async readString(key: string): Promise<StringEntry | undefined> {
+    const found = await this.find(key);
+    if (found?.type === "string") return found.entry;
+    if (found !== undefined) this.#mismatch();
+    return undefined;
+  }
+
+  /** The collection at a key; none if there is none, or something else. */
+  async read(key: string, type: CollectionType): Promise<Collection | undefined> {
+    const found = await this.find(key, type);
+    if (found?.type === type) return new Collection(this, key, found.entry as Meta);
+    if (found !== undefined) this.#mismatch();
+    return undefined;
+  }
+
+  /** The collection at a key, or one to be: it is there, in place of anything else, once it is saved. */
+  async open(key: string, type: CollectionType): Promise<Collection> {
+    const found = await this.find(key, type);
+    if (found?.type === type) return new Collection(this, key, found.entry as Meta);
+    if (found !== undefined) this.#mismatch();
+    return Collection.create(this, key, type, found);
+  }
+
+  /** Puts a string in place of what was found. */
+  async putString(key: string, value: string, exp?: Deadline, found?: Found): Promise<void> {
+    const entry: Entry = [stringName(key), exp === undefined ? { v: value } : { v: value, exp }];
+    this.entries.check([entry]);
+    if (found !== undefined && found.type !== "string") await this.remove(key, found);
+    await this.entries.put(entry);
+    await this.schedule(key, found?.entry.exp, exp);
+  }
+
+  /** Removes what was found at a key, with all its members. */
+  async remove(key: string, { type, entry }: Found): Promise<void> {
+    await this.schedule(key, entry.exp, undefined);
+    if (type === "string") return this.entries.delete(stringName(key));
+    await this.entries.deleteAll(membersOf(type, key));
+    if (type === "zset") await this.entries.deleteAll(indexOf(key));
+    return this.entries.delete(metaName(key));
+  }
+
+  /** Gives what was found at a key a deadline. One that has passed removes it. */
+  async setDeadline(key: string, found: Found, exp: Deadline): Promise<void> {
+    if (this.isDue(exp)) return this.remove(key, found);
+    const name = found.type === "string" ? stringName(key) : metaName(key);
+    await this.entries.put([name, { ...found.entry, exp }]);
+    await this.schedule(key, found.entry.exp, exp);
+  }
+
+  /** Keeps the index of deadlines. */
+  async schedule(key: string, old: Deadline | undefined, exp: Deadline | undefined): Promise<void> {
+    if (!this.#keepsDeadlines || old === exp) return;
+    if (old !== undefined) await this.entries.delete(deadlineName(old, key));
+    if (exp === undefined) return;
+    await this.entries.put([deadlineName(exp, key), 1]);
+    this.earliest = Math.min(this.earliest, Number(exp));
+  }
+
+  async #look(key: string, expected: KeyType): Promise<Found | undefined> {
+    const string = async (): Promise<Found | undefined> => {
+      const entry = await this.entries.get<StringEntry>(stringName(key));
+      return entry && { type: "string", entry };
+    };
+    const collection = async (): Promise<Found | undefined> => {
+      const entry = await this.entries.get<Meta>(metaName(key));
+      return entry && { type: entry.type, entry };
+    };
+    if (expected === "string") return (await string()) ?? collection();
+    return (await collection()) ?? string();
+  }
+
+  #mismatch(): void {
+    if (this.#isStrict) throw refuse("WRONGTYPE Operation against a key holding the wrong kind of value");
+    this.mismatched = true;
+  }
+}

@@ -1,0 +1,117 @@
+import { type Call, DurableKVEngine } from "./engine.js";
+import { Sockets } from "./sockets.js";
+import type { DurableObjectStateLike, WebSocketLike } from "./types.js";
+import { type Batch, decodeCall, encode, resultOf } from "./wire.js";
+
+/** The class of the Durable Object, for a Worker to export. */
+export class CovaraKVDurableObject {
+  readonly #engine: DurableKVEngine;
+  readonly #sockets: Sockets;
+
+  /** Made by the Workers runtime. */
+  constructor(state: DurableObjectStateLike) {
+    const sockets = new Sockets(state);
+    this.#sockets = sockets;
+    this.#engine = new DurableKVEngine(state.storage, (channel, message) =>
+      sockets.publish(channel, message),
+    );
+  }
+
+  /** Answers a request of a {@link DurableObjectKVStore}. */
+  async fetch(request: Request): Promise<Response> {
+    const { pathname, search } = new URL(request.url);
+    switch (`${request.method} ${pathname}`) {
+      case "POST /batch":
+        return this.#batch(request);
+      case "GET /subscribe":
+        return this.#subscribe(request, search);
+      case "DELETE /subscribe":
+        return this.#leave(search);
+      default:
+        return new Response("Not found", { status: 404 });
+    }
+  }
+
+  /** Removes keys that have expired. */
+  async alarm(): Promise<void> {
+    await this.#engine.sweep();
+  }
+
+  /** Stores say nothing on their sockets. */
+  webSocketMessage(): void {}
+
+  /** A store has closed its socket, or lost it. */
+  async webSocketClose(socket: WebSocketLike): Promise<void> {
+    await this.#sockets.closed(socket);
+  }
+
+  /** A socket has failed. */
+  async webSocketError(socket: WebSocketLike): Promise<void> {
+    await this.#sockets.closed(socket);
+  }
+
+  async #batch(request: Request): Promise<Response> {
+    const batch = await readBatch(request);
+    if (batch === undefined)
+      return new Response("The body must be JSON with an array `commands`", { status: 400 });
+    const { stopOnError, strict, atomic = true } = batch;
+    const calls = batch.commands.map(decodeCall);
+    const runs = atomic ? [calls] : calls.map((call) => [call]);
+    const outcomes = await Promise.all(runs.map((run) => this.#engine.run(run, { strict, stopOnError })));
+    const headers = { "content-type": "application/json" };
+    return new Response(encode({ results: outcomes.flat().map(resultOf) }), { headers });
+  }
+
+  async #subscribe(request: Request, search: string): Promise<Response> {
+    if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") {
+      return new Response("A WebSocket is expected", { status: 426 });
+    }
+    const query = queryOf(search);
+    if (query === undefined) return new Response("The query is malformed", { status: 400 });
+    const names = { channels: query.get("channels") ?? [], patterns: query.get("patterns") ?? [] };
+    const { WebSocketPair } = globalThis as unknown as {
+      WebSocketPair: new () => Record<0 | 1, WebSocketLike>;
+    };
+    const { 0: client, 1: server } = new WebSocketPair();
+    await this.#sockets.accept(server, query.get("id")?.[0] ?? "", names, query.get("replaces")?.[0]);
+    return new Response(null, { status: 101, webSocket: client } as ResponseInit);
+  }
+
+  /** Ends a socket, whose store hears of it before its next request. */
+  async #leave(search: string): Promise<Response> {
+    const [id] = queryOf(search)?.get("id") ?? [];
+    if (id === undefined) return new Response("An id is expected", { status: 400 });
+    await this.#sockets.leave(id);
+    return new Response(null, { status: 204 });
+  }
+}
+
+/** None if it is no batch. */
+async function readBatch(request: Request): Promise<Batch | undefined> {
+  try {
+    const body = (await request.json()) as Partial<Batch> | null;
+    return Array.isArray(body?.commands) && body.commands.every(isCall) ? (body as Batch) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isCall(value: unknown): value is Call {
+  const { op, args } = (value ?? {}) as Partial<Call>;
+  return typeof op === "string" && Array.isArray(args);
+}
+
+/** The parameters of a query: lists, separated by commas, each part encoded by itself. None if it is malformed. */
+function queryOf(search: string): Map<string, string[]> | undefined {
+  try {
+    const parameters = search.slice(1).split("&");
+    return new Map(
+      parameters.map((parameter) => {
+        const [name, list = ""] = parameter.split("=") as [string, string?];
+        return [name, list === "" ? [] : list.split(",").map(decodeURIComponent)];
+      }),
+    );
+  } catch {
+    return undefined;
+  }
+}

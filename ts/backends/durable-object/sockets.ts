@@ -1,0 +1,137 @@
+// The object's side of pub/sub.
+import { globOf } from "./glob.js";
+import { SOCKETS } from "./layout.js";
+import type { DurableObjectStateLike, WebSocketLike } from "./types.js";
+
+/** What a socket has subscribed. */
+interface Names {
+  channels: string[];
+  patterns: string[];
+}
+
+/** What outlives the object's sleep. Names that are too long for an attachment are in the storage, under the id. */
+interface Attachment extends Partial<Names> {
+  id: string;
+}
+
+interface Subscription {
+  readonly id: string;
+  readonly channels: ReadonlySet<string>;
+  readonly matchers: readonly ((channel: string) => boolean)[];
+}
+
+/** Cloudflare takes 2,048 bytes of attachment, and V8 two for each character of some names. */
+const MAX_ATTACHED = 900;
+
+/** The close code of a socket whose names another one has taken over, after all messages up to then. */
+export const REPLACED = 4000;
+const LEFT = 1000;
+
+/** The sockets of an object. */
+export class Sockets {
+  readonly #state: DurableObjectStateLike;
+  /** Made anew from the attachments after the object has slept. */
+  readonly #subscriptions = new WeakMap<WebSocketLike, Subscription>();
+  /** Those that were told to close: they may be among the state's for a while. */
+  readonly #closing = new WeakSet<WebSocketLike>();
+
+  constructor(state: DurableObjectStateLike) {
+    this.#state = state;
+  }
+
+  /** From now on the socket gets the messages; the one with the id `replaced`, if any, gets no more. */
+  async accept(socket: WebSocketLike, id: string, names: Names, replaced: string | undefined): Promise<void> {
+    const attachment = { id, ...names };
+    const isLong = JSON.stringify(attachment).length > MAX_ATTACHED;
+    await this.#wake();
+    if (isLong) await this.#keep(id, names);
+    this.#state.acceptWebSocket(socket);
+    socket.serializeAttachment?.(isLong ? { id } : attachment);
+    this.#subscriptions.set(socket, subscriptionOf(id, names));
+    if (replaced !== undefined) this.#close(replaced, REPLACED, "replaced");
+  }
+
+  /** Ends the socket with an id. */
+  async leave(id: string): Promise<void> {
+    await this.#wake();
+    this.#close(id, LEFT, "left");
+  }
+
+  /** How many channels and patterns of sockets the message was for. */
+  async publish(channel: string, message: string): Promise<number> {
+    await this.#wake();
+    const data = JSON.stringify({ channel, message });
+    let receivers = 0;
+    for (const [socket, { channels, matchers }] of this.#open()) {
+      const matches = matchers.filter((isMatch) => isMatch(channel)).length + (channels.has(channel) ? 1 : 0);
+      if (matches > 0 && send(socket, data)) receivers += matches;
+    }
+    return receivers;
+  }
+
+  /** A socket has ended, from whichever side. */
+  async closed(socket: WebSocketLike): Promise<void> {
+    this.#closing.add(socket);
+    close(socket, LEFT, "closed");
+    const id = this.#subscriptions.get(socket)?.id ?? attachmentOf(socket).id;
+    await this.#state.storage.delete(SOCKETS + id);
+  }
+
+  /** Knows what each socket has subscribed. What follows must not wait again before it uses that. */
+  async #wake(): Promise<void> {
+    for (const socket of this.#state.getWebSockets()) {
+      if (this.#subscriptions.has(socket)) continue;
+      const { id, channels, patterns = [] } = attachmentOf(socket);
+      const kept = channels ? { channels, patterns } : await this.#state.storage.get<Names>(SOCKETS + id);
+      this.#subscriptions.set(socket, subscriptionOf(id, kept ?? { channels: [], patterns }));
+    }
+  }
+
+  #open(): [WebSocketLike, Subscription][] {
+    return this.#state.getWebSockets().flatMap((socket): [WebSocketLike, Subscription][] => {
+      const subscription = this.#subscriptions.get(socket);
+      return subscription === undefined || this.#closing.has(socket) ? [] : [[socket, subscription]];
+    });
+  }
+
+  #close(id: string, code: number, reason: string): void {
+    for (const [socket, subscription] of this.#open()) {
+      if (subscription.id !== id) continue;
+      this.#closing.add(socket);
+      close(socket, code, reason);
+    }
+  }
+
+  /** Keeps names in the storage, and drops what sockets left there that ended without a word. */
+  async #keep(id: string, names: Names): Promise<void> {
+    const used = new Set(this.#open().map(([, subscription]) => SOCKETS + subscription.id));
+    const kept = await this.#state.storage.list({ prefix: SOCKETS });
+    for (const name of kept.keys()) if (!used.has(name)) await this.#state.storage.delete(name);
+    await this.#state.storage.put(SOCKETS + id, names);
+  }
+}
+
+function attachmentOf(socket: WebSocketLike): Attachment {
+  return { id: "", ...(socket.deserializeAttachment?.() as Partial<Attachment> | undefined) };
+}
+
+function subscriptionOf(id: string, { channels, patterns }: Names): Subscription {
+  return { id, channels: new Set(channels), matchers: patterns.map(globOf) };
+}
+
+/** False if the socket has ended, which the object may not have been told yet. */
+function send(socket: WebSocketLike, data: string): boolean {
+  try {
+    socket.send(data);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** To close a socket that is closed already may throw. */
+function close(socket: WebSocketLike, code: number, reason: string): void {
+  try {
+    socket.close(code, reason);
+  } catch {}
+}

@@ -1,0 +1,134 @@
+import type { ZRangeOptions } from "../../adapter.js";
+import type { Collection } from "./collection.js";
+import type { Entry, Span } from "./entries.js";
+import type { Keyspace } from "./keyspace.js";
+import { indexOf, PLACE_DIGITS, readScore, type StoredScore, scorePlace, storeScore } from "./layout.js";
+import { type Bound, bound, range, refuse } from "./numbers.js";
+
+export async function zadd(db: Keyspace, key: string, score: number, member: string): Promise<number> {
+  return (await move(db, key, member, () => score)).isNew ? 1 : 0;
+}
+
+export async function zincrby(db: Keyspace, key: string, n: number, member: string): Promise<number> {
+  const { score } = await move(db, key, member, (old = 0) => old + n);
+  return score;
+}
+
+export async function zrem(db: Keyspace, key: string, ...members: string[]): Promise<number> {
+  const zset = await readIndexed(db, key);
+  if (zset === undefined) return 0;
+  const distinct = [...new Set(members)];
+  const scores = await Promise.all(distinct.map((member) => zset.get<StoredScore>(member)));
+  const places = distinct.flatMap((member, i) => {
+    const score = scores[i];
+    return score === undefined ? [] : [placeName(key, readScore(score), member)];
+  });
+  await db.entries.delete(...places);
+  return zset.deleteMembers(distinct);
+}
+
+export async function zscore(db: Keyspace, key: string, member: string): Promise<number | null> {
+  const score = await (await db.read(key, "zset"))?.get<StoredScore>(member);
+  return score === undefined ? null : readScore(score);
+}
+
+export async function zcard(db: Keyspace, key: string): Promise<number> {
+  return (await (await db.read(key, "zset"))?.count()) ?? 0;
+}
+
+export async function zrange(db: Keyspace, key: string, start: number, stop: number): Promise<string[]> {
+  const zset = await readIndexed(db, key);
+  if (zset === undefined) return [];
+  const count = await zset.count();
+  const { from, to } = range(start, stop, count);
+  if (from === to) return [];
+  // From whichever end is nearer.
+  if (to <= count - from) return (await ranked(db, key, { limit: to })).slice(from);
+  const last = await ranked(db, key, { limit: count - from, reverse: true });
+  return last.reverse().slice(0, to - from);
+}
+
+export async function zrangebyscore(
+  db: Keyspace,
+  key: string,
+  min: number | string,
+  max: number | string,
+  { withScores = false, limit: { offset, count } = { offset: 0, count: -1 } }: ZRangeOptions = {},
+): Promise<string[]> {
+  const span = between(key, bound(min), bound(max));
+  const zset = await readIndexed(db, key);
+  // As in Redis an offset below 0 gives nothing, a count below 0 all the rest.
+  if (zset === undefined || offset < 0 || count === 0) return [];
+  const limit = count < 0 ? await zset.count() : Math.min(offset + count, await zset.count());
+  const found = (await db.entries.list<StoredScore>({ ...span, limit })).slice(offset);
+  return found.flatMap(([name, score]) =>
+    withScores ? [memberOf(key, name), `${score}`] : [memberOf(key, name)],
+  );
+}
+
+/** Gives a member the score that comes of its old one. */
+async function move(
+  db: Keyspace,
+  key: string,
+  member: string,
+  scoreOf: (old?: number) => number,
+): Promise<{ isNew: boolean; score: number }> {
+  const zset = await db.open(key, "zset");
+  const stored = await zset.get<StoredScore>(member);
+  const old = stored === undefined ? undefined : readScore(stored);
+  const score = scoreOf(old);
+  if (Number.isNaN(score)) throw refuse("ERR resulting score is not a number (NaN)");
+  const isNew = old === undefined;
+  if (score === old) return { isNew, score };
+  await index(db, zset);
+  const entry: Entry = [zset.prefix + member, storeScore(score)];
+  const place: Entry = [placeName(key, score, member), storeScore(score)];
+  await zset.save(isNew ? { count: (await zset.count()) + 1 } : {}, [entry, place]);
+  if (!isNew) await db.entries.delete(placeName(key, old, member));
+  return { isNew, score };
+}
+
+async function readIndexed(db: Keyspace, key: string): Promise<Collection | undefined> {
+  const zset = await db.read(key, "zset");
+  if (zset !== undefined) await index(db, zset);
+  return zset;
+}
+
+/** Data that has no entries by score gets them once. */
+async function index(db: Keyspace, zset: Collection): Promise<void> {
+  if (zset.meta.indexed) return;
+  let count = 0;
+  for await (const page of db.entries.pages<StoredScore>({ prefix: zset.prefix })) {
+    const places = page.map(([name, stored]): Entry => {
+      const score = readScore(stored);
+      return [placeName(zset.key, score, name.slice(zset.prefix.length)), storeScore(score)];
+    });
+    await db.entries.put(...places);
+    count += page.length;
+  }
+  await zset.save({ count, indexed: true });
+}
+
+const placeName = (key: string, score: number, member: string) => indexOf(key) + scorePlace(score) + member;
+
+const memberOf = (key: string, name: string) => name.slice(indexOf(key).length + PLACE_DIGITS);
+
+/** The members in the order of their scores, or against it. */
+async function ranked(
+  db: Keyspace,
+  key: string,
+  options: Pick<Span, "limit" | "reverse">,
+): Promise<string[]> {
+  const entries = await db.entries.list({ prefix: indexOf(key), ...options });
+  return entries.map(([name]) => memberOf(key, name));
+}
+
+/** The entries by score from one end to another. */
+function between(key: string, min: Bound, max: Bound): Span {
+  const prefix = indexOf(key);
+  return {
+    prefix,
+    start: prefix + scorePlace(min.score, min.isExclusive ? 1n : 0n),
+    end: prefix + scorePlace(max.score, max.isExclusive ? 0n : 1n),
+  };
+}

@@ -1,0 +1,317 @@
+import type { KVTransaction, MessageCallback, ScopedSubscription } from "../../adapter.js";
+import { checkBoolean, checkFunction, invalid, reading, strings, text } from "../../arguments.js";
+import { type Command, defineMethods } from "../../commands.js";
+import { calling } from "../../emitter.js";
+import { closed, KVError, warnOfWrongType } from "../../errors.js";
+import type { KVStatus } from "../../events.js";
+import type { Messages } from "../../native.js";
+import { known } from "../../options.js";
+import type { Kind } from "../../pubsub.js";
+import { Store } from "../../store.js";
+import { type Ready, Transaction } from "../../transaction.js";
+import { Line } from "./line.js";
+import type {
+  DurableObjectKVOptions,
+  DurableObjectNamespaceLike,
+  DurableObjectStubLike,
+  WebSocketLike,
+} from "./types.js";
+import { type Batch, encode, errorOf, noScripts, ORIGIN, type Result, wireForm } from "./wire.js";
+
+const DEFAULT_NAME = "covara-kv";
+
+/** More commands than this do not go in one request. */
+const MAX_BATCH = 1_000;
+
+type Call = Ready<unknown[]>;
+
+/** A call that waits for its request. */
+interface Waiting extends Call {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * A store in a Durable Object. Commands that are called in one tick go in one request; what is subscribed comes over
+ * one WebSocket, which is opened again whenever it is lost, until `disconnect`.
+ */
+export class DurableObjectKVStore extends Store {
+  readonly #stub: () => DurableObjectStubLike;
+  readonly #strict: boolean;
+  readonly #reconnectDelay: (attempt: number) => number;
+  #status: KVStatus = "connecting";
+  #batch: Waiting[] = [];
+  /** Requests that have not been answered. */
+  readonly #requests = new Set<Promise<unknown>>();
+  /** The commands that have met a key of another type: each is warned of once. */
+  readonly #mismatched = new Set<string>();
+  /** What is subscribed, but for what is scoped. */
+  #line = this.#newLine((messages) => this.#heard(messages));
+  /** The lines of what is scoped, each with a socket of its own. */
+  readonly #scoped = new Set<Line>();
+  #closing: Promise<void> | undefined;
+
+  static {
+    defineMethods(DurableObjectKVStore.prototype, (command) => {
+      return async function (this: DurableObjectKVStore, ...args: unknown[]) {
+        return this.#call(command, args);
+      };
+    });
+  }
+
+  /**
+   * Takes a stub, or what gives one: that is asked for every request, as Workers forbid to use a stub in another
+   * request than the one it was made in. Throws `INVALID_ARGUMENT` for an option of a wrong type. Opens nothing yet.
+   */
+  constructor(
+    stubOrResolver: DurableObjectStubLike | (() => DurableObjectStubLike),
+    options: DurableObjectKVOptions = {},
+  ) {
+    const method = "DurableObjectKVStore";
+    const { prefix, strict, reconnectDelay } = reading(method, () => readOptions(options, method));
+    super(prefix);
+    if (stubOrResolver === null || !["function", "object"].includes(typeof stubOrResolver)) {
+      throw invalid(`${method}: stubOrResolver must be a stub or a function, got ${typeof stubOrResolver}`);
+    }
+    this.#stub = typeof stubOrResolver === "function" ? stubOrResolver : () => stubOrResolver;
+    this.#strict = strict;
+    this.#reconnectDelay = reconnectDelay;
+  }
+
+  /** @internal */
+  get status(): KVStatus {
+    return this.#status;
+  }
+
+  /** @internal There is nothing to connect: every request finds the object by itself. */
+  async connect(): Promise<void> {
+    if (this.#status === "closed") {
+      await this.#closing;
+      this.#status = "connecting";
+    }
+    this.#open();
+  }
+
+  /** @internal */
+  async disconnect(): Promise<void> {
+    if (this.#status !== "closed") {
+      this.#status = "closed";
+      this.dropCallbacks();
+      this.#closing = this.#close();
+    }
+    await this.#closing;
+  }
+
+  /** @internal */
+  multi(): KVTransaction {
+    return new Transaction(this.prefix, (calls) => this.#runAll(calls), wireForm);
+  }
+
+  /** @internal */
+  override async subscribeScoped(
+    channels: readonly string[],
+    callback: MessageCallback,
+  ): Promise<ScopedSubscription> {
+    const method = "subscribeScoped";
+    const names = reading(method, () => {
+      checkFunction(callback, "callback", method);
+      return strings(channels, "channels", method);
+    });
+    this.#open();
+    const line = this.#newLine(([, ...messages]) => {
+      const [, channel, message] = messages as [null, string, string];
+      if (this.#scoped.has(line))
+        calling(
+          () => callback(message, channel),
+          (error) => this.report(error),
+        );
+    });
+    this.#scoped.add(line);
+    const close = async () => {
+      if (this.#scoped.delete(line)) await line.close();
+    };
+    try {
+      await line.add(...names.map((name) => ({ kind: "channel" as const, name })));
+    } catch (error) {
+      this.#scoped.delete(line);
+      throw error;
+    }
+    return { close };
+  }
+
+  /** @internal */
+  protected async register(kind: Kind, name: string): Promise<void> {
+    this.#open();
+    await this.#line.add({ kind, name });
+  }
+
+  /** @internal */
+  protected async unregister(kind: Kind, name: string): Promise<void> {
+    await this.#line.remove({ kind, name });
+  }
+
+  #open(): void {
+    if (this.#status === "closed") throw closed();
+    if (this.#status === "ready") return;
+    this.#status = "ready";
+    this.emit("ready");
+  }
+
+  /** What was called before has its effect. */
+  async #close(): Promise<void> {
+    const lines = [this.#line, ...this.#scoped];
+    this.#line = this.#newLine((messages) => this.#heard(messages));
+    this.#scoped.clear();
+    this.#flush();
+    await Promise.allSettled([...this.#requests, ...lines.map((line) => line.close())]);
+    this.emit("end");
+  }
+
+  async #call(command: Command, args: readonly unknown[]): Promise<unknown> {
+    this.#open();
+    const argv = wireForm.argvOf(command, args, this.prefix);
+    if (argv === undefined) return command.none?.();
+    if (command.method === "eval") throw noScripts();
+    const value = await new Promise((resolve, reject) => {
+      if (this.#batch.length === 0) queueMicrotask(() => this.#flush());
+      this.#batch.push({ command, argv, resolve, reject });
+    });
+    return command.method === "set" ? undefined : wireForm.resultOf(command, value, this.prefix);
+  }
+
+  /** Sends what was called in this tick. */
+  #flush(): void {
+    const batch = this.#batch;
+    this.#batch = [];
+    for (let from = 0; from < batch.length; from += MAX_BATCH) {
+      void this.#settle(batch.slice(from, from + MAX_BATCH));
+    }
+  }
+
+  async #settle(batch: readonly Waiting[]): Promise<void> {
+    try {
+      const answers = await this.#request(batch, false);
+      for (const [i, { resolve, reject }] of batch.entries()) {
+        const answer = answers[i];
+        if (answer instanceof Error) reject(answer);
+        else resolve(answer);
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
+  }
+
+  async #runAll(calls: readonly Call[]): Promise<unknown[]> {
+    this.#open();
+    this.#flush();
+    return this.#request(calls, true);
+  }
+
+  /** The value of each call, or its error. */
+  async #request(calls: readonly Call[], atomic: boolean): Promise<unknown[]> {
+    const body: Batch = {
+      commands: calls.map(({ command, argv }) => ({ op: command.method, args: argv })),
+      stopOnError: false,
+      ...(this.#strict && { strict: true }),
+      ...(!atomic && { atomic: false }),
+    };
+    const headers = { "content-type": "application/json" };
+    const response = this.#fetch("/batch", { method: "POST", headers, body: encode(body) });
+    this.#requests.add(response);
+    try {
+      const results = await resultsIn(await response, calls.length);
+      return results.map((result, i) => this.#answerOf(result, (calls[i] as Call).command.name));
+    } finally {
+      this.#requests.delete(response);
+    }
+  }
+
+  #answerOf(result: Result, command: string): unknown {
+    if (!result.ok) return errorOf(result, command);
+    if (result.mismatched && !this.#mismatched.has(command)) {
+      this.#mismatched.add(command);
+      warnOfWrongType(command);
+    }
+    return result.value ?? null;
+  }
+
+  async #fetch(path: string, init: Parameters<DurableObjectStubLike["fetch"]>[1]): Promise<Response> {
+    try {
+      return await this.#stub().fetch(`${ORIGIN}${path}`, init);
+    } catch (cause) {
+      throw unreachable("The Durable Object could not be reached", cause);
+    }
+  }
+
+  async #openSocket(query: string): Promise<WebSocketLike> {
+    const headers = { Upgrade: "websocket" };
+    const response = await this.#fetch(`/subscribe${query}`, { method: "GET", headers });
+    const { webSocket } = response as Response & { webSocket?: WebSocketLike | null };
+    if (webSocket == null)
+      throw unreachable(`The Durable Object gave no socket, but status ${response.status}`);
+    return webSocket;
+  }
+
+  #newLine(heard: (messages: Messages) => void): Line {
+    return new Line({
+      open: (query) => this.#openSocket(query),
+      leave: (query) => this.#fetch(`/subscribe${query}`, { method: "DELETE" }),
+      reconnectDelay: (attempt) => this.#reconnectDelay(attempt),
+      heard,
+      reconnecting: (attempt, delay, cause) => this.emit("reconnecting", { attempt, delay, cause }),
+      missed: (from, to) => this.missed({ from, to, reason: "connection" }),
+    });
+  }
+
+  #heard(messages: Messages): void {
+    this.beginDelivery();
+    this.deliverAll(messages);
+  }
+}
+
+/**
+ * A {@link DurableObjectKVStore} on the object of a namespace with the name of the options. Throws `CONFIG` if that is
+ * no namespace, `INVALID_ARGUMENT` for an option of a wrong type.
+ */
+export function createDurableObjectKV(
+  namespace: DurableObjectNamespaceLike,
+  options: DurableObjectKVOptions = {},
+): DurableObjectKVStore {
+  const { name = DEFAULT_NAME } = options;
+  text("options.name").check(name, "createDurableObjectKV");
+  if (typeof namespace?.idFromName !== "function" || typeof namespace.get !== "function") {
+    throw new KVError("CONFIG", "Durable Object namespace required: what env.<binding of the class> is");
+  }
+  return new DurableObjectKVStore(() => namespace.get(namespace.idFromName(name)), options);
+}
+
+function readOptions(options: DurableObjectKVOptions, method: string) {
+  const names = ["name", "prefix", "strict", "reconnectDelay"];
+  const {
+    prefix = "",
+    strict = false,
+    reconnectDelay = defaultDelay,
+  } = known(options, names, "options", { method });
+  checkFunction(reconnectDelay, "options.reconnectDelay", method);
+  return {
+    prefix: text("options.prefix").check(prefix, method),
+    strict: checkBoolean(strict, "options.strict", method),
+    reconnectDelay: reconnectDelay as (attempt: number) => number,
+  };
+}
+
+const defaultDelay = (attempt: number) => Math.min(250 * 2 ** (attempt - 1), 5_000);
+
+async function resultsIn(response: Response, count: number): Promise<Result[]> {
+  if (response.status !== 200)
+    throw unreachable(`The Durable Object answered with status ${response.status}`);
+  const { results } = (await response.json().catch((cause) => {
+    throw unreachable("The Durable Object's answer broke off", cause);
+  })) as { results: Result[] };
+  if (results?.length !== count) throw unreachable("The Durable Object's answer is not one for each command");
+  return results;
+}
+
+function unreachable(message: string, cause?: unknown): KVError {
+  return new KVError("CONNECTION", message, { cause });
+}

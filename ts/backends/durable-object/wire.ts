@@ -1,0 +1,87 @@
+// What stores and objects say to each other. Arguments and results are those of KVAdapter's methods, keys with their
+// prefix, as objects that run today have them.
+import { key } from "../../arguments.js";
+import { argumentsOf, type Command } from "../../commands.js";
+import { KVError } from "../../errors.js";
+import type { Form } from "../../transaction.js";
+import type { Call, Outcome } from "./engine.js";
+import { readScore, type StoredScore } from "./layout.js";
+
+export const ORIGIN = "https://covara-kv";
+
+/** The body of `POST /batch`. */
+export interface Batch {
+  commands: Call[];
+  stopOnError: boolean;
+  /** An addition: refuse keys of another type. */
+  strict?: boolean;
+  /** An addition: false if nothing binds the commands to each other but that they were called at the same time. */
+  atomic?: boolean;
+}
+
+/** What came of a command. */
+export type Result =
+  /** `mismatched` is an addition: a key of another type was taken as empty. */
+  | { ok: true; value?: unknown; mismatched?: true }
+  /** `code` is an addition. */
+  | { ok: false; error: string; code?: string };
+
+/** Where the score is in the arguments of a method that takes one. */
+const scoreAt: Record<string, number> = { zadd: 1, zincrby: 1 };
+
+/** JSON has no infinite numbers. */
+export function encode(message: unknown): string {
+  return JSON.stringify(message, (_, value) => {
+    if (value === Number.POSITIVE_INFINITY) return "inf";
+    return value === Number.NEGATIVE_INFINITY ? "-inf" : value;
+  });
+}
+
+/** The call that was encoded. */
+export function decodeCall({ op, args }: Call): Call {
+  const at = scoreAt[op];
+  const score = at === undefined ? undefined : args[at];
+  if (at === undefined || (score !== "inf" && score !== "-inf")) return { op, args };
+  return { op, args: args.map((arg, i) => (i === at ? readScore(score) : arg)) };
+}
+
+export function resultOf(outcome: Outcome): Result {
+  if ("error" in outcome) return { ok: false, error: outcome.error.message, code: outcome.error.code };
+  return { ok: true, value: outcome.value, ...(outcome.mismatched && { mismatched: true }) };
+}
+
+/** The error of a result. An object of today tells its text alone, which begins with the code if it is Redis's. */
+export function errorOf({ error, code }: Result & { ok: false }, command: string): KVError {
+  return new KVError(code ?? /^[A-Z]+(?= )/.exec(error)?.[0] ?? "ERR", error, { command });
+}
+
+const isScore = new Set(["zscore", "zincrby"]);
+const isNothing = new Set(["hmset", "ltrim"]);
+
+/** The arguments of a method, and its result. */
+export const wireForm: Form<unknown[]> = {
+  argvOf(command, args, prefix) {
+    const read = argumentsOf(command, args, prefix);
+    return prefix === "" ? read : read?.map((arg, i) => (isKey(command, i) ? `${prefix}:${arg}` : arg));
+  },
+
+  resultOf({ method }, value, prefix) {
+    if (isScore.has(method) && value !== null) return readScore(value as StoredScore);
+    if (isNothing.has(method)) return undefined;
+    const withoutPrefix = (key: string) => (prefix === "" ? key : key.slice(prefix.length + 1));
+    if (method === "keys") return (value as string[]).map(withoutPrefix);
+    if (method !== "scan") return value;
+    const { cursor, keys } = value as { cursor: string; keys: string[] };
+    return { cursor, keys: keys.map(withoutPrefix) };
+  },
+};
+
+function isKey({ parameters, rest }: Command, index: number): boolean {
+  return (index < parameters.length ? parameters[index] : rest) === key;
+}
+
+/** Why `eval` is refused, by the store and by the object. */
+export function noScripts(): KVError {
+  const message = "eval: a Durable Object runs no scripts; multi(), setnx() and getdel() are atomic there";
+  return new KVError("UNSUPPORTED", message, { command: "EVAL" });
+}
