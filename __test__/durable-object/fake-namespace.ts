@@ -67,7 +67,10 @@ class FakeWebSocketPair {
 class UpgradableResponse extends Response {
   readonly webSocket: WebSocketLike | undefined;
 
-  constructor(body?: ConstructorParameters<typeof Response>[0], init: ResponseInit & { webSocket?: WebSocketLike } = {}) {
+  constructor(
+    body?: ConstructorParameters<typeof Response>[0],
+    init: ResponseInit & { webSocket?: WebSocketLike } = {},
+  ) {
     super(body, init.status === 101 ? {} : init);
     if (init.status !== 101) return;
     Object.defineProperty(this, "status", { value: 101 });

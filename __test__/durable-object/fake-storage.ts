@@ -63,6 +63,18 @@ export class FakeStorage implements DurableObjectStorageLike {
 export class FakeSqlStorage extends FakeStorage {
   readonly sql = {};
   alarm: number | null = null;
+  /** What a transaction has changed, with what was there before. */
+  #undo: [name: string, before: unknown][] | undefined;
+
+  override async put(name: string, value: unknown): Promise<void> {
+    this.#undo?.push([name, this.entries.get(name)]);
+    return super.put(name, value);
+  }
+
+  override async delete(name: string): Promise<boolean> {
+    this.#undo?.push([name, this.entries.get(name)]);
+    return super.delete(name);
+  }
 
   override async list<T>(options: ListOptions = {}): Promise<Map<string, T>> {
     const { prefix = "", start, end, limit, reverse = false } = options;
@@ -77,13 +89,17 @@ export class FakeSqlStorage extends FakeStorage {
   }
 
   async transaction<T>(closure: (transaction: this) => Promise<T>): Promise<T> {
-    const before = new Map(this.entries);
+    this.#undo = [];
     try {
       return await closure(this);
     } catch (error) {
-      this.entries.clear();
-      for (const [name, value] of before) this.entries.set(name, value);
+      for (const [name, before] of this.#undo.reverse()) {
+        if (before === undefined) this.entries.delete(name);
+        else this.entries.set(name, before);
+      }
       throw error;
+    } finally {
+      this.#undo = undefined;
     }
   }
 

@@ -85,10 +85,9 @@ export class DurableObjectKVStore extends Store {
 
   /** @internal There is nothing to connect: every request finds the object by itself. */
   async connect(): Promise<void> {
-    if (this.#status === "closed") {
-      await this.#closing;
-      this.#status = "connecting";
-    }
+    // One life after the other: its end is told before the next one begins.
+    if (this.#status === "closed") await this.#closing;
+    if (this.#status === "closed") this.#status = "connecting";
     this.#open();
   }
 
