@@ -1,8 +1,8 @@
 // KEYS with random globs over an alphabet of which most characters mean something: the same keys match as in Redis.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createMemoryKV } from "covara-kv";
 import fc from "fast-check";
+import { localStores } from "./local.js";
 import { globText } from "./pools.js";
 import { check, runs } from "./property.js";
 import { EXACT, pipeline, useRedis } from "./redis.js";
@@ -37,29 +37,30 @@ const run = fc.record({
   patterns: fc.array(fc.oneof(globText(8), derived), { minLength: 1, maxLength: 60, size: "max" }),
 });
 
-test("the same keys match as in Redis", async () => {
-  await check(run, runs(150), async ({ prefix, keys, patterns }) => {
-    const before = prefix === "" ? "" : `${prefix}:`;
-    // In Redis a backslash takes the meaning from any character, also from one that has none.
-    const literally = [...before].map((character) => `\\${character}`).join("");
-    const replies = await pipeline(redis.client, [
-      ["FLUSHALL"],
-      ...keys.map((key) => ["SET", before + key, ""]),
-      ...patterns.map((pattern) => ["KEYS", literally + pattern]),
-    ]);
-    const kv = createMemoryKV(prefix, { strict: true });
-    for (const key of keys) await kv.set(key, "");
-    for (const [index, pattern] of patterns.entries()) {
-      const expected = replies[1 + keys.length + index] as string[];
-      const found = await kv.keys(pattern);
-      assert.deepEqual(
-        sorted(found),
-        sorted(expected.map((key) => key.slice(before.length))),
-        `keys(${literal(pattern)})`,
-      );
-      compared += keys.length;
-    }
-    await kv.disconnect();
+for (const [name, open] of Object.entries(localStores))
+  test(`the same keys match in ${name} as in Redis`, async () => {
+    await check(run, runs(150), async ({ prefix, keys, patterns }) => {
+      const before = prefix === "" ? "" : `${prefix}:`;
+      // In Redis a backslash takes the meaning from any character, also from one that has none.
+      const literally = [...before].map((character) => `\\${character}`).join("");
+      const replies = await pipeline(redis.client, [
+        ["FLUSHALL"],
+        ...keys.map((key) => ["SET", before + key, ""]),
+        ...patterns.map((pattern) => ["KEYS", literally + pattern]),
+      ]);
+      const kv = open(prefix, { strict: true });
+      for (const key of keys) await kv.set(key, "");
+      for (const [index, pattern] of patterns.entries()) {
+        const expected = replies[1 + keys.length + index] as string[];
+        const found = await kv.keys(pattern);
+        assert.deepEqual(
+          sorted(found),
+          sorted(expected.map((key) => key.slice(before.length))),
+          `keys(${literal(pattern)})`,
+        );
+        compared += keys.length;
+      }
+      await kv.disconnect();
+    });
+    console.log(`${compared.toLocaleString("en")} keys compared with patterns`);
   });
-  console.log(`${compared.toLocaleString("en")} keys compared with patterns`);
-});

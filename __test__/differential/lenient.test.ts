@@ -1,7 +1,8 @@
-// Random sequences on a lenient memory store: as long as no key of another type is met it is Redis; and then it warns and goes on.
+// Random sequences on a lenient store: as long as no key of another type is met it is Redis; and then it warns and goes on.
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { createMemoryKV } from "covara-kv";
+import type { KVAdapter } from "covara-kv";
+import { localStores } from "./local.js";
 import { equal, type Outcome } from "./outcome.js";
 import { check, runs } from "./property.js";
 import { EXACT, useRedis } from "./redis.js";
@@ -12,11 +13,13 @@ const RUNS = 50;
 
 const redis = useRedis(EXACT);
 
-for (const [name, sequence] of Object.entries(sequences)) {
-  test(`${name}: as in Redis, without WRONGTYPE`, (t) => {
-    const warnings = wrongTypeWarnings(t);
-    return check(sequence, runs(RUNS), (steps) => compare(steps, warnings), script);
-  });
+for (const [name, open] of Object.entries(localStores)) {
+  for (const [family, sequence] of Object.entries(sequences)) {
+    test(`${family}: ${name} as Redis, without WRONGTYPE`, (t) => {
+      const warnings = wrongTypeWarnings(t);
+      return check(sequence, runs(RUNS), (steps) => compare(open(""), steps, warnings), script);
+    });
+  }
 }
 
 /** The texts of the warnings about keys of another type. They are not printed. */
@@ -29,9 +32,8 @@ function wrongTypeWarnings(t: TestContext): string[] {
   return texts;
 }
 
-async function compare(steps: Step[], warnings: string[]): Promise<void> {
+async function compare(kv: KVAdapter, steps: Step[], warnings: string[]): Promise<void> {
   const { outcomes } = await runOnRedis(redis.client, steps);
-  const kv = createMemoryKV();
   warnings.length = 0;
   let collided = false;
   for (const [index, step] of steps.entries()) {

@@ -1,8 +1,9 @@
 // SCAN from start to end: the same keys as from Redis, and its promise while keys come and go between the pages.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createMemoryKV, type KVAdapter, type ScanOptions, type ScanResult } from "covara-kv";
+import type { KVAdapter, ScanOptions, ScanResult } from "covara-kv";
 import fc from "fast-check";
+import { localStores } from "./local.js";
 import { failureOf, outcomeOf } from "./outcome.js";
 import { globText } from "./pools.js";
 import { check, runs } from "./property.js";
@@ -26,16 +27,17 @@ const options: fc.Arbitrary<ScanOptions> = fc.record(
 );
 const prefix = fc.constantFrom("", "app", "*[");
 
-test("all pages together have the keys that Redis's have", () =>
-  check(fc.record({ prefix, names, options }), runs(150), async ({ prefix, names, options }) => {
-    await pipeline(redis.client, [["FLUSHALL"], ...names.map((name) => ["SET", name, ""])]);
-    const kv = createMemoryKV(prefix, { strict: true });
-    for (const name of names) await kv.set(name, "");
-    const expected = await allPages((cursor) => scanRedis(cursor, options));
-    const found = await allPages((cursor) => kv.scan(cursor, options));
-    assert.deepEqual(found, expected);
-    await kv.disconnect();
-  }));
+for (const [store, open] of Object.entries(localStores))
+  test(`all pages of ${store} together have the keys that Redis's have`, () =>
+    check(fc.record({ prefix, names, options }), runs(150), async ({ prefix, names, options }) => {
+      await pipeline(redis.client, [["FLUSHALL"], ...names.map((name) => ["SET", name, ""])]);
+      const kv = open(prefix, { strict: true });
+      for (const name of names) await kv.set(name, "");
+      const expected = await allPages((cursor) => scanRedis(cursor, options));
+      const found = await allPages((cursor) => kv.scan(cursor, options));
+      assert.deepEqual(found, expected);
+      await kv.disconnect();
+    }));
 
 /** The keys of all pages, each once: Redis may show one twice. */
 async function allPages(scan: (cursor: string) => Promise<ScanResult>): Promise<string[]> {
@@ -68,38 +70,39 @@ const write: fc.Arbitrary<Write> = fc.tuple(
   visitor,
 );
 
-test("what stays is seen, and what never was is not, whatever comes and goes between the pages", () => {
-  const run = fc.record({
-    stay: fc.uniqueArray(name, { maxLength: 150, size: "max" }),
-    visitors: fc.array(visitor, { maxLength: 60, size: "max" }),
-    count: fc.integer({ min: 1, max: 20 }),
-    writes: fc.array(fc.array(write, { maxLength: 12 }), { maxLength: 40, size: "max" }),
-  });
-  return check(run, runs(300), async ({ stay, visitors, count, writes }) => {
-    const kv = createMemoryKV("", { strict: true });
-    for (const name of interleaved(stay, visitors)) await kv.set(name, "");
-    const known = new Set([...stay, ...visitors]);
-    let page = 0;
-    const seen = await allPages(async (cursor) => {
-      for (const [kind, key] of (cursor !== "0" && writes[page++]) || []) {
-        await apply(kv, kind, key);
-        known.add(key);
-      }
-      return kv.scan(cursor, { count });
+for (const [store, open] of Object.entries(localStores))
+  test(`what stays in ${store} is seen, and what never was is not, whatever comes and goes between the pages`, () => {
+    const run = fc.record({
+      stay: fc.uniqueArray(name, { maxLength: 150, size: "max" }),
+      visitors: fc.array(visitor, { maxLength: 60, size: "max" }),
+      count: fc.integer({ min: 1, max: 20 }),
+      writes: fc.array(fc.array(write, { maxLength: 12 }), { maxLength: 40, size: "max" }),
     });
-    assert.deepEqual(
-      stay.filter((key) => !seen.includes(key)),
-      [],
-      "stayed, and was not seen",
-    );
-    assert.deepEqual(
-      seen.filter((key) => !known.has(key)),
-      [],
-      "was seen, and never set",
-    );
-    await kv.disconnect();
+    return check(run, runs(300), async ({ stay, visitors, count, writes }) => {
+      const kv = open("", { strict: true });
+      for (const name of interleaved(stay, visitors)) await kv.set(name, "");
+      const known = new Set([...stay, ...visitors]);
+      let page = 0;
+      const seen = await allPages(async (cursor) => {
+        for (const [kind, key] of (cursor !== "0" && writes[page++]) || []) {
+          await apply(kv, kind, key);
+          known.add(key);
+        }
+        return kv.scan(cursor, { count });
+      });
+      assert.deepEqual(
+        stay.filter((key) => !seen.includes(key)),
+        [],
+        "stayed, and was not seen",
+      );
+      assert.deepEqual(
+        seen.filter((key) => !known.has(key)),
+        [],
+        "was seen, and never set",
+      );
+      await kv.disconnect();
+    });
   });
-});
 
 /** Both in turn, so that what goes leaves its place among what stays. */
 function interleaved(one: string[], other: string[]): string[] {
@@ -120,39 +123,40 @@ async function apply(kv: KVAdapter, kind: Write[0], key: string): Promise<void> 
   }
 }
 
-test("cursors and counts that are none are refused as by Redis", async () => {
-  const cursors = [
-    "0",
-    "",
-    "-0",
-    "+0",
-    "00",
-    "-1",
-    "--1",
-    " 0",
-    "0 ",
-    "0x0",
-    "0\0x",
-    "\0",
-    "one",
-    "1.0",
-    "\u0661",
-  ];
-  cursors.push(
-    "18446744073709551615",
-    "18446744073709551616",
-    "-18446744073709551615",
-    "-99999999999999999999",
-  );
-  const kv = createMemoryKV("", { strict: true });
-  await redis.client.call("FLUSHALL");
-  for (const cursor of cursors) {
-    for (const count of [1, 1000, 2 ** 53 - 1, 0, -1]) {
-      const outcome = await outcomeOf(kv.scan(cursor, { count }));
-      const [reply] = await pipeline(redis.client, [["SCAN", cursor, "COUNT", String(count)]]);
-      const expected =
-        reply instanceof Error ? { failure: failureOf(reply) } : { value: { cursor: "0", keys: [] } };
-      assert.deepEqual(outcome, expected, `scan(${literal(cursor)}, { count: ${count} })`);
+for (const [store, open] of Object.entries(localStores))
+  test(`cursors and counts that are none are refused by ${store} as by Redis`, async () => {
+    const cursors = [
+      "0",
+      "",
+      "-0",
+      "+0",
+      "00",
+      "-1",
+      "--1",
+      " 0",
+      "0 ",
+      "0x0",
+      "0\0x",
+      "\0",
+      "one",
+      "1.0",
+      "\u0661",
+    ];
+    cursors.push(
+      "18446744073709551615",
+      "18446744073709551616",
+      "-18446744073709551615",
+      "-99999999999999999999",
+    );
+    const kv = open("", { strict: true });
+    await redis.client.call("FLUSHALL");
+    for (const cursor of cursors) {
+      for (const count of [1, 1000, 2 ** 53 - 1, 0, -1]) {
+        const outcome = await outcomeOf(kv.scan(cursor, { count }));
+        const [reply] = await pipeline(redis.client, [["SCAN", cursor, "COUNT", String(count)]]);
+        const expected =
+          reply instanceof Error ? { failure: failureOf(reply) } : { value: { cursor: "0", keys: [] } };
+        assert.deepEqual(outcome, expected, `scan(${literal(cursor)}, { count: ${count} })`);
+      }
     }
-  }
-});
+  });

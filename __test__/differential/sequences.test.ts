@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
-import { createDurableObjectKV, createMemoryKV, createRedisKV, type KVAdapter } from "covara-kv";
+import { createMemoryKV, createRedisKV, type KVAdapter } from "covara-kv";
 import fc from "fast-check";
-import { FakeNamespace } from "../durable-object/fake-namespace.js";
 import { FakeSqlStorage, FakeStorage } from "../durable-object/fake-storage.js";
+import { onDurableObject } from "./local.js";
 import { equal } from "./outcome.js";
 import { check, runs } from "./property.js";
 import { EXACT, useRedis } from "./redis.js";
@@ -31,17 +31,16 @@ function onRedis(config: Record<string, string> = {}): Open {
   };
 }
 
-/** A store on an object of its own. */
-function onDurableObject(newStorage: () => FakeStorage): Open {
-  return async (prefix) => createDurableObjectKV(new FakeNamespace(newStorage), { prefix, strict: true });
+function strictly(open: (prefix: string, options: { strict: true }) => KVAdapter): Open {
+  return async (prefix) => open(prefix, { strict: true });
 }
 
 const stores: Record<string, Open> = {
-  memory: async (prefix) => createMemoryKV(prefix, { strict: true }),
+  memory: strictly(createMemoryKV),
   "the Redis backend": onRedis(),
   "the Redis backend over RESP 2": onRedis({ "rename-command": 'HELLO ""' }),
-  "the Durable Object": onDurableObject(() => new FakeStorage()),
-  "the Durable Object on SQLite": onDurableObject(() => new FakeSqlStorage()),
+  "the Durable Object": strictly(onDurableObject(() => new FakeStorage())),
+  "the Durable Object on SQLite": strictly(onDurableObject(() => new FakeSqlStorage())),
 };
 
 /** The entries of an object are in the order of their names, those of a hash's fields as well. */

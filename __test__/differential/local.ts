@@ -1,0 +1,19 @@
+// The stores that are no server's: each opens empty, with a prefix.
+import { createDurableObjectKV, createMemoryKV, type KVAdapter } from "covara-kv";
+import { FakeNamespace } from "../durable-object/fake-namespace.js";
+import { FakeSqlStorage, type FakeStorage } from "../durable-object/fake-storage.js";
+
+export interface LocalOptions {
+  strict?: boolean;
+}
+
+/** A store on an object of its own. */
+export const onDurableObject =
+  (newStorage: () => FakeStorage) =>
+  (prefix: string, options: LocalOptions = {}): KVAdapter =>
+    createDurableObjectKV(new FakeNamespace(newStorage), { prefix, ...options });
+
+export const localStores: Record<string, (prefix: string, options?: LocalOptions) => KVAdapter> = {
+  memory: createMemoryKV,
+  "the Durable Object": onDurableObject(() => new FakeSqlStorage()),
+};
