@@ -3,7 +3,7 @@ import { checkBoolean, checkFunction, invalid, reading, strings, text } from "..
 import { type Command, defineMethods } from "../../commands.js";
 import { calling } from "../../emitter.js";
 import { closed, KVError, warnOfWrongType } from "../../errors.js";
-import type { KVStatus } from "../../events.js";
+import type { Gap, KVStatus } from "../../events.js";
 import type { Messages } from "../../native.js";
 import { known } from "../../options.js";
 import type { Kind } from "../../pubsub.js";
@@ -19,6 +19,8 @@ import type {
 import { type Batch, encode, errorOf, noScripts, ORIGIN, type Result, wireForm } from "./wire.js";
 
 const DEFAULT_NAME = "covara-kv";
+
+const OPTIONS = ["name", "prefix", "strict", "reconnectDelay"];
 
 /** More commands than this do not go in one request. */
 const MAX_BATCH = 1_000;
@@ -46,7 +48,7 @@ export class DurableObjectKVStore extends Store {
   /** The commands that have met a key of another type: each is warned of once. */
   readonly #mismatched = new Set<string>();
   /** What is subscribed, but for what is scoped. */
-  #line = this.#newLine((messages) => this.#heard(messages));
+  #line = this.#newSharedLine();
   /** The lines of what is scoped, each with a socket of its own. */
   readonly #scoped = new Set<Line>();
   #closing: Promise<void> | undefined;
@@ -117,14 +119,15 @@ export class DurableObjectKVStore extends Store {
       return strings(channels, "channels", method);
     });
     this.#open();
-    const line = this.#newLine(([, ...messages]) => {
-      const [, channel, message] = messages as [null, string, string];
+    const heard = (messages: Messages) => {
+      const [, , channel, message] = messages as [number, null, string, string];
       if (this.#scoped.has(line))
         calling(
           () => callback(message, channel),
           (error) => this.report(error),
         );
-    });
+    };
+    const line: Line = this.#newLine(heard, (gap) => this.emit("gap", gap));
     this.#scoped.add(line);
     const close = async () => {
       if (this.#scoped.delete(line)) await line.close();
@@ -159,7 +162,7 @@ export class DurableObjectKVStore extends Store {
   /** What was called before has its effect. */
   async #close(): Promise<void> {
     const lines = [this.#line, ...this.#scoped];
-    this.#line = this.#newLine((messages) => this.#heard(messages));
+    this.#line = this.#newSharedLine();
     this.#scoped.clear();
     this.#flush();
     await Promise.allSettled([...this.#requests, ...lines.map((line) => line.close())]);
@@ -251,20 +254,24 @@ export class DurableObjectKVStore extends Store {
     return webSocket;
   }
 
-  #newLine(heard: (messages: Messages) => void): Line {
+  /** The line of all callbacks that share one. */
+  #newSharedLine(): Line {
+    const heard = (messages: Messages) => {
+      this.beginDelivery();
+      this.deliverAll(messages);
+    };
+    return this.#newLine(heard, (gap) => this.missed(gap));
+  }
+
+  #newLine(heard: (messages: Messages) => void, missed: (gap: Gap) => void): Line {
     return new Line({
       open: (query) => this.#openSocket(query),
       leave: (query) => this.#fetch(`/subscribe${query}`, { method: "DELETE" }),
       reconnectDelay: (attempt) => this.#reconnectDelay(attempt),
       heard,
       reconnecting: (attempt, delay, cause) => this.emit("reconnecting", { attempt, delay, cause }),
-      missed: (from, to) => this.missed({ from, to, reason: "connection" }),
+      missed: (from, to) => missed({ from, to, reason: "connection" }),
     });
-  }
-
-  #heard(messages: Messages): void {
-    this.beginDelivery();
-    this.deliverAll(messages);
   }
 }
 
@@ -276,21 +283,23 @@ export function createDurableObjectKV(
   namespace: DurableObjectNamespaceLike,
   options: DurableObjectKVOptions = {},
 ): DurableObjectKVStore {
-  const { name = DEFAULT_NAME } = options;
-  text("options.name").check(name, "createDurableObjectKV");
+  const method = "createDurableObjectKV";
   if (typeof namespace?.idFromName !== "function" || typeof namespace.get !== "function") {
     throw new KVError("CONFIG", "Durable Object namespace required: what env.<binding of the class> is");
   }
+  const name = reading(method, () => {
+    const { name = DEFAULT_NAME } = known(options, OPTIONS, "options", { method });
+    return text("options.name").check(name, method);
+  });
   return new DurableObjectKVStore(() => namespace.get(namespace.idFromName(name)), options);
 }
 
 function readOptions(options: DurableObjectKVOptions, method: string) {
-  const names = ["name", "prefix", "strict", "reconnectDelay"];
   const {
     prefix = "",
     strict = false,
     reconnectDelay = defaultDelay,
-  } = known(options, names, "options", { method });
+  } = known(options, OPTIONS, "options", { method });
   checkFunction(reconnectDelay, "options.reconnectDelay", method);
   return {
     prefix: text("options.prefix").check(prefix, method),

@@ -1,0 +1,190 @@
+// What goes over the wire: requests as today's stores make them, and answers that they understand.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { createDurableObjectKV, DurableObjectKVStore, type DurableObjectStubLike } from "covara-kv";
+import { errorOf } from "../replies.js";
+import { FakeNamespace } from "./fake-namespace.js";
+import { FakeSqlStorage } from "./fake-storage.js";
+
+const namespace = new FakeNamespace();
+
+function fetch(path: string, init?: RequestInit): Promise<Response> {
+  return namespace.object("wire").fetch(new Request(`https://covara-kv${path}`, init));
+}
+
+async function batch(commands: unknown, more: object = {}): Promise<unknown> {
+  const body = JSON.stringify({ commands, stopOnError: false, ...more });
+  const response = await fetch("/batch", { method: "POST", body });
+  assert.equal(response.status, 200);
+  return ((await response.json()) as { results: unknown }).results;
+}
+
+const ok = (value: unknown) => ({ ok: true, value });
+
+describe("requests", () => {
+  test("a command is the adapter's method, and so is its result", async () => {
+    const calls: [op: string, args: unknown[], value: unknown][] = [
+      ["set", ["s", "1", { ex: 100 }], "OK"],
+      ["set", ["s", "1", { nx: true }], null],
+      ["incr", ["s"], 2],
+      ["ttl", ["s"], 100],
+      ["expire", ["s", 50], true],
+      ["hset", ["h", "__proto__", "v"], 1],
+      ["hexists", ["h", "__proto__"], true],
+      ["sadd", ["m", "a", "b"], 2],
+      ["sismember", ["m", "x"], false],
+      ["zadd", ["z", "inf", "last"], 1],
+      ["zadd", ["z", 1.5, "first"], 1],
+      ["zscore", ["z", "last"], "inf"],
+      ["zrangebyscore", ["z", "-inf", "+inf", { withScores: true }], ["first", "1.5", "last", "inf"]],
+      ["scan", ["0", { match: "h*" }], { cursor: "0", keys: ["h"] }],
+      ["del", ["s", "m", "z"], 3],
+    ];
+    assert.deepEqual(
+      await batch(calls.map(([op, args]) => ({ op, args }))),
+      calls.map(([, , value]) => ok(value)),
+    );
+    assert.equal(
+      JSON.stringify(await batch([{ op: "hgetall", args: ["h"] }])),
+      '[{"ok":true,"value":{"__proto__":"v"}}]',
+    );
+  });
+
+  test("a command that fails says why, and the others run", async () => {
+    const commands = [
+      { op: "set", args: ["text", "abc"] },
+      { op: "incr", args: ["text"] },
+      { op: "nope", args: [] },
+      { op: "constructor", args: [] },
+      { op: "get", args: [1] },
+      { op: "set", args: ["text", "abc", { ex: 1, px: 1 }] },
+      { op: "eval", args: ["return 1", [], []] },
+      { op: "get", args: ["text"] },
+    ];
+    const results = (await batch(commands)) as { ok: boolean; error?: string; code?: string }[];
+    assert.deepEqual(
+      results.map(({ ok, code }) => (ok ? "ok" : code)),
+      ["ok", "ERR", "ERR", "ERR", "INVALID_ARGUMENT", "INVALID_ARGUMENT", "UNSUPPORTED", "ok"],
+    );
+    assert.equal(results[1]?.error, "ERR value is not an integer or out of range");
+    const stopped = (await batch(commands, { stopOnError: true })) as unknown[];
+    assert.equal(stopped.length, 2);
+  });
+
+  test("what is malformed, or nowhere, is refused", async () => {
+    const status = async (path: string, init?: RequestInit) => (await fetch(path, init)).status;
+    for (const body of ["", "{", "null", "[]", "{}", '{"commands":1}', '{"commands":[1]}']) {
+      assert.equal(await status("/batch", { method: "POST", body }), 400, body);
+    }
+    assert.equal(await status("/subscribe?channels=a"), 426);
+    const headers = { Upgrade: "websocket" };
+    assert.equal(await status("/subscribe?channels=%E0%A4%A", { headers }), 400);
+    for (const path of ["/", "/batch", "/other"]) assert.equal(await status(path), 404, path);
+  });
+
+  test("a key of another type is told, or refused", async () => {
+    await batch([{ op: "set", args: ["string", "v"] }]);
+    const call = [{ op: "hget", args: ["string", "f"] }];
+    assert.deepEqual(await batch(call), [{ ok: true, value: null, mismatched: true }]);
+    const error = "WRONGTYPE Operation against a key holding the wrong kind of value";
+    assert.deepEqual(await batch(call, { strict: true }), [{ ok: false, error, code: "WRONGTYPE" }]);
+  });
+});
+
+describe("the store", () => {
+  test("asks for a fresh stub for every request, and one request is enough for a tick", async () => {
+    const namespace = new FakeNamespace();
+    const kv = createDurableObjectKV(namespace);
+    await Promise.all([kv.set("a", "1"), kv.incr("a"), kv.incr("n")]);
+    assert.deepEqual(namespace.requests, ["POST /batch"]);
+    await kv.get("a");
+    await kv.multi().incr("a").incr("a").exec();
+    assert.equal(namespace.requests.length, 3);
+    assert.equal(await kv.get("a"), "4");
+  });
+
+  test("takes a stub too, and understands an object of today", async () => {
+    const bodies: unknown[] = [];
+    const results = [
+      { ok: true, value: true },
+      { ok: false, error: "WRONGTYPE Operation against …" },
+      { ok: false, error: "Something else" },
+    ];
+    const stub: DurableObjectStubLike = {
+      async fetch(input, init) {
+        assert.equal(input, "https://covara-kv/batch");
+        bodies.push(JSON.parse(init?.body ?? ""));
+        return Response.json({ results });
+      },
+    };
+    const kv = new DurableObjectKVStore(stub, { prefix: "app" });
+    const [exists, wrong, other] = await Promise.allSettled([
+      kv.hexists("h", "f"),
+      kv.hset("h", "f", "v"),
+      kv.mget("a", "b"),
+    ]);
+    assert.deepEqual(exists, { status: "fulfilled", value: true });
+    assert.deepEqual(
+      [wrong, other].map((result) => (result as PromiseRejectedResult).reason.code),
+      ["WRONGTYPE", "ERR"],
+    );
+    const commands = [
+      { op: "hexists", args: ["app:h", "f"] },
+      { op: "hset", args: ["app:h", "f", "v"] },
+      { op: "mget", args: ["app:a", "app:b"] },
+    ];
+    assert.deepEqual(bodies, [{ commands, stopOnError: false, atomic: false }]);
+  });
+
+  test("a request that fails rejects its commands, with the cause", async () => {
+    const namespace = new FakeNamespace();
+    const kv = createDurableObjectKV(namespace);
+    namespace.failure = new Error("The object is overloaded");
+    const failures = [kv.get("k"), kv.multi().get("k").exec(), kv.subscribe("c", () => {})];
+    for (const failure of failures) {
+      const error = await errorOf(failure);
+      assert.deepEqual([error.code, error.cause], ["CONNECTION", namespace.failure]);
+    }
+    namespace.failure = undefined;
+    assert.equal(await kv.ping(), "PONG");
+    for (const response of [
+      new Response("", { status: 500 }),
+      new Response("{"),
+      Response.json({ results: [] }),
+    ]) {
+      const broken = new DurableObjectKVStore({ fetch: async () => response });
+      assert.equal((await errorOf(broken.get("k"))).code, "CONNECTION");
+    }
+  });
+
+  test("one that is made wrongly says how", () => {
+    const stub: DurableObjectStubLike = { fetch: async () => new Response() };
+    const invalid = { name: "KVError", code: "INVALID_ARGUMENT" };
+    for (const options of [{ prefix: 1 }, { strict: "yes" }, { reconnectDelay: 5 }, { nope: true }, null]) {
+      assert.throws(() => new DurableObjectKVStore(stub, options as never), invalid);
+      assert.throws(() => createDurableObjectKV(new FakeNamespace(), options as never), invalid);
+    }
+    assert.throws(() => createDurableObjectKV(new FakeNamespace(), { name: 1 as never }), invalid);
+    for (const nothing of [undefined, null, "stub"] as never[]) {
+      assert.throws(() => new DurableObjectKVStore(nothing), invalid);
+      assert.throws(() => createDurableObjectKV(nothing), { code: "CONFIG" });
+    }
+  });
+
+  test("the name chooses the object", async () => {
+    const namespace = new FakeNamespace();
+    await createDurableObjectKV(namespace, { name: "a" }).set("k", "v");
+    assert.equal(await createDurableObjectKV(namespace, { name: "b" }).get("k"), null);
+    assert.equal(await createDurableObjectKV(namespace, { name: "a" }).get("k"), "v");
+  });
+
+  test("a storage that fails in a transaction leaves nothing of it", async () => {
+    const storage = new FakeSqlStorage();
+    const kv = createDurableObjectKV(new FakeNamespace(() => storage));
+    await kv.set("a", "old");
+    const put = storage.put.bind(storage);
+    storage.put = (name, value) => (name === "s\0b" ? Promise.reject(new Error("disk")) : put(name, value));
+    assert.equal((await errorOf(kv.multi().set("a", "new").set("b", "new").exec())).code, "CONNECTION");
+    assert.deepEqual(await kv.mget("a", "b"), ["old", null]);
+  });
+});

@@ -1,0 +1,182 @@
+// Pub/sub over the sockets of an object: replaced, lost, and asleep.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
+import { createDurableObjectKV, type Gap, type KVAdapter, type MessageCallback } from "covara-kv";
+import { eventually } from "../backends.js";
+import { FakeNamespace } from "./fake-namespace.js";
+
+/** Two stores on one object: one that publishes, and one that listens. */
+function open(reconnectDelay?: (attempt: number) => number) {
+  const namespace = new FakeNamespace();
+  const options = reconnectDelay && { reconnectDelay };
+  const kv = createDurableObjectKV(namespace, options);
+  return { namespace, object: namespace.object(), kv, publisher: createDurableObjectKV(namespace) };
+}
+
+async function scope(kv: KVAdapter, channels: string[], callback: MessageCallback) {
+  return (await kv.subscribeScoped?.(channels, callback)) ?? assert.fail("it has no subscribeScoped");
+}
+
+test("a store has one socket, whatever is subscribed at once", async () => {
+  const { namespace, object, kv } = open();
+  const names = Array.from({ length: 50 }, (_, index) => `c${index}`);
+  const handle = await kv.listen(names, () => {}, { patterns: names });
+  await kv.subscribe("more", () => {});
+  assert.equal(object.getWebSockets().length, 1);
+  assert.deepEqual(namespace.requests, ["GET /subscribe", "GET /subscribe"]);
+  await handle.close();
+  await kv.disconnect();
+  assert.equal(object.getWebSockets().length, 0);
+});
+
+test("no message is lost or doubled while the socket is replaced, and their order stays", async () => {
+  const { kv, publisher } = open();
+  const received: string[] = [];
+  await kv.subscribe("news", (message) => void received.push(message));
+  let published = 0;
+  let isChanging = true;
+  const publishing = (async () => {
+    while (isChanging) {
+      await publisher.publish("news", `${published++}`);
+      if (published % 3 === 0) await turn();
+    }
+  })();
+  for (let round = 0; round < 100; round++) {
+    await kv.subscribe(`other ${round}`, () => {});
+    if (round % 2 === 0) await kv.unsubscribe(`other ${round}`);
+  }
+  isChanging = false;
+  await publishing;
+  await eventually(() => received.length >= published);
+  assert.deepEqual(
+    received,
+    Array.from({ length: published }, (_, index) => `${index}`),
+  );
+  assert.ok(published > 100, `${published} messages`);
+  await kv.disconnect();
+});
+
+test("subscribeScoped has a socket of its own, which goes with it", async () => {
+  const { object, kv, publisher } = open();
+  const received: string[] = [];
+  await kv.subscribe("a", () => {});
+  const scoped = await scope(kv, ["a", "b"], (message, channel) => {
+    received.push(`${channel} ${message}`);
+  });
+  assert.equal(object.getWebSockets().length, 2);
+  assert.equal(await publisher.publish("a", "1"), 2);
+  await eventually(() => received.length === 1);
+  await scoped.close();
+  assert.equal(object.getWebSockets().length, 1);
+  assert.deepEqual(received, ["a 1"]);
+  await scope(kv, ["a"], () => {});
+  await kv.disconnect();
+  assert.equal(object.getWebSockets().length, 0);
+});
+
+test("sockets outlive the object's sleep, with long names too", async () => {
+  const { object, kv, publisher } = open();
+  const received: string[] = [];
+  const long = "ä".repeat(5_000);
+  await kv.listen(["a", long], (message) => void received.push(message), { patterns: ["p*"] });
+  await scope(kv, ["a"], (message) => void received.push(message));
+  object.evict();
+  assert.equal(await publisher.publish("a", "1"), 2);
+  assert.equal(await publisher.publish(long, "2"), 1);
+  assert.equal(await publisher.publish("pattern", "3"), 1);
+  await eventually(() => received.length === 4);
+  object.evict();
+  await kv.disconnect();
+  assert.equal(await publisher.publish("a", "4"), 0);
+  await eventually(async () => (await object.storage.list()).size === 0);
+});
+
+test("a lost socket is opened again with backoff, and the gap is told", async () => {
+  const delays: number[] = [];
+  const { namespace, object, kv, publisher } = open((attempt) => {
+    delays.push(attempt);
+    return 5;
+  });
+  const events: string[] = [];
+  const gaps: Gap[] = [];
+  const received: string[] = [];
+  kv.on("reconnecting", ({ attempt, delay, cause }) => {
+    events.push(`${attempt} ${delay} ${(cause as { code?: string }).code}`);
+  });
+  kv.on("gap", () => void events.push("gap"));
+  await kv.listen(["a"], (message) => void received.push(message), { onGap: (gap) => gaps.push(gap) });
+  await scope(kv, ["a"], (message) => void received.push(`scoped ${message}`));
+
+  const lostAt = Date.now();
+  namespace.failure = new Error("unreachable");
+  object.breakSockets();
+  await eventually(() => delays.includes(3));
+  await publisher.publish("a", "missed").catch(() => {});
+  namespace.failure = undefined;
+  await eventually(() => events.filter((event) => event === "gap").length === 2);
+  assert.deepEqual(events.slice(0, 4), [
+    "1 5 CONNECTION",
+    "1 5 CONNECTION",
+    "2 5 CONNECTION",
+    "2 5 CONNECTION",
+  ]);
+  const [gap, ...more] = gaps;
+  assert.ok(gap !== undefined && gap.from <= lostAt && gap.to >= lostAt && gap.reason === "connection");
+  assert.deepEqual(more, []);
+  assert.equal(await publisher.publish("a", "again"), 2);
+  await eventually(() => received.length === 2);
+  assert.deepEqual(received.sort(), ["again", "scoped again"]);
+  await kv.disconnect();
+});
+
+test("what is subscribed while the socket is lost does not wait for its turn", async () => {
+  const { object, kv, publisher } = open(() => 60_000);
+  const received: string[] = [];
+  let gaps = 0;
+  kv.on("gap", () => void gaps++);
+  await kv.subscribe("a", (message) => void received.push(message));
+  object.breakSockets();
+  await kv.subscribe("b", (message) => void received.push(message));
+  assert.equal(gaps, 1);
+  await publisher.publish("a", "1");
+  await publisher.publish("b", "2");
+  await eventually(() => received.length === 2);
+  assert.deepEqual(received, ["1", "2"]);
+  await kv.disconnect();
+});
+
+test("after disconnect nothing is opened any more", async () => {
+  const { namespace, object, kv } = open(() => 5);
+  await kv.subscribe("a", () => {});
+  object.breakSockets();
+  await kv.disconnect();
+  const { length } = namespace.requests;
+  await wait(30);
+  assert.equal(namespace.requests.length, length);
+  assert.equal(object.getWebSockets().length, 0);
+});
+
+test("a subscription that fails leaves nothing behind", async () => {
+  const { namespace, object, kv, publisher } = open();
+  const received: string[] = [];
+  await kv.subscribe("a", (message) => void received.push(message));
+  namespace.failure = new Error("unreachable");
+  await assert.rejects(
+    kv.subscribe("b", () => assert.fail("never subscribed")),
+    { code: "CONNECTION" },
+  );
+  await assert.rejects(
+    scope(kv, ["b"], () => assert.fail("never subscribed")),
+    { code: "CONNECTION" },
+  );
+  namespace.failure = undefined;
+  assert.equal(object.getWebSockets().length, 1);
+  assert.equal(await publisher.publish("b", "1"), 0);
+  assert.equal(await publisher.publish("a", "2"), 1);
+  await eventually(() => received.length === 1);
+  await kv.subscribe("b", (message) => void received.push(message));
+  await publisher.publish("b", "3");
+  await eventually(() => received.length === 2);
+  await kv.disconnect();
+});
