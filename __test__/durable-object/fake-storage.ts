@@ -61,7 +61,7 @@ export class FakeStorage implements DurableObjectStorageLike {
 
 /** What an object with SQLite has on top: `list` in the order of UTF-8 with all its options, transactions, alarms. */
 export class FakeSqlStorage extends FakeStorage {
-  readonly sql = {};
+  readonly sql: { databaseSize: number | undefined } = { databaseSize: 4096 };
   alarm: number | null = null;
   /** What a transaction has changed, with what was there before. */
   #undo: [name: string, before: unknown][] | undefined;

@@ -41,6 +41,7 @@ function open(Storage: new (entries: Record<string, unknown>) => FakeStorage) {
 
 /** The entries that today's objects know: without what was added. */
 function known({ entries }: FakeStorage): Record<string, unknown> {
+  // The old storage has `sql`, which throws.
   const old = [...entries].filter(([name]) => /^[smhelz]\0/.test(name));
   return Object.fromEntries(
     old.map(([name, value]) => {
@@ -209,7 +210,9 @@ test("a value over what an entry holds is refused, and nothing changes", async (
   await engine.set("k", "ä".repeat(1024 * 1024));
   await assert.rejects(engine.set("k", "日".repeat(1024 * 1024)), refused);
 
-  const old = Object.assign(new FakeSqlStorage(), { sql: undefined });
+  // The old storage has `sql`, which throws.
+  const old = new FakeSqlStorage();
+  Object.defineProperty(old.sql, "databaseSize", { get: () => assert.fail("SQL is not enabled") });
   const oldEngine = new DurableKVEngine(old);
   await oldEngine.set("k", "x".repeat(127 * 1024));
   await assert.rejects(oldEngine.set("k", "x".repeat(128 * 1024)), { message: /over the 128 KB/ });

@@ -1,4 +1,5 @@
 import { invalid } from "../../arguments.js";
+import type { KVError } from "../../errors.js";
 import type { DurableObjectStorageLike } from "./types.js";
 
 /** Which entries `list` gives. Names are in the order of their UTF-8. */
@@ -19,15 +20,17 @@ export interface Storage extends DurableObjectStorageLike {
   transaction?<T>(closure: (transaction: Storage) => Promise<T>): Promise<T>;
   getAlarm?(): Promise<number | null>;
   setAlarm?(time: number): Promise<void>;
-  readonly sql?: unknown;
+  readonly sql?: { readonly databaseSize: number };
 }
 
 export type Entry<T = unknown> = [name: string, value: T];
 
-/** How many bytes of an entry the storage takes; `key` of its name alone, `value` of both where they share. */
+/** How many bytes the storage takes. */
 interface Limits {
-  name: number;
-  whole: number;
+  readonly name: number;
+  readonly value: number;
+  /** Both together may not be more than `value` either. */
+  readonly isShared: boolean;
 }
 
 const KB = 1024;
@@ -88,12 +91,12 @@ export class Entries {
   /** Throws for an entry that the storage would not take. */
   check(entries: readonly Entry[]): void {
     if (this.#limits === undefined) return;
+    const { name: forName, value: forValue, isShared } = this.#limits;
     for (const [name, value] of entries) {
-      const { name: forName, whole } = this.#limits;
       const nameBytes = utf8Bytes(name);
-      if (nameBytes > forName) throw invalid(tooLong("a key with its field or member", forName));
-      const bytes = valueBytes(value) + FRAME + (forName === whole ? nameBytes : 0);
-      if (bytes > whole) throw invalid(tooLong("a value", whole));
+      if (nameBytes > forName) throw tooLarge("a key with its field or member", forName);
+      const bytes = valueBytes(value) + FRAME + (isShared ? nameBytes : 0);
+      if (bytes > forValue) throw tooLarge("a value", forValue);
     }
   }
 
@@ -118,23 +121,23 @@ export class Entries {
 
 /** The limits of Cloudflare's storages. One that is neither has none that we know of. */
 export function limitsOf(storage: Storage): Limits | undefined {
-  if (hasSql(storage)) return { name: 2 * KB * KB, whole: 2 * KB * KB };
-  if (storage.transaction !== undefined) return { name: 2 * KB, whole: 128 * KB };
+  if (hasSql(storage)) return { name: 2 * KB * KB, value: 2 * KB * KB, isShared: true };
+  if (storage.transaction !== undefined) return { name: 2 * KB, value: 128 * KB, isShared: false };
   return undefined;
 }
 
-/** The old storage throws when it is asked for `sql`. */
+/** The old storage has `sql` too, but throws when it is used. */
 function hasSql(storage: Storage): boolean {
   try {
-    return storage.sql !== undefined;
+    return storage.sql?.databaseSize !== undefined;
   } catch {
     return false;
   }
 }
 
-function tooLong(what: string, limit: number): string {
+function tooLarge(what: string, limit: number): KVError {
   const size = limit < KB * KB ? `${limit / KB} KB` : `${limit / KB / KB} MB`;
-  return `${what} is over the ${size} that an entry of the Durable Object's storage can hold`;
+  return invalid(`${what} is over the ${size} that an entry of the Durable Object's storage can hold`);
 }
 
 const encoder = new TextEncoder();
