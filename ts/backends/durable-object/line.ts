@@ -16,6 +16,8 @@ export interface Names {
 export interface LineOptions {
   /** Opens a socket: the query says for what. Rejects with a KVError. */
   open(query: string): Promise<WebSocketLike>;
+  /** Tells the object what the next socket is for, where a query has no room for it. Rejects with a KVError. */
+  announce(body: string): Promise<unknown>;
   /** Ends the socket that the query names. */
   leave(query: string): Promise<unknown>;
   reconnectDelay(attempt: number): number;
@@ -27,6 +29,9 @@ export interface LineOptions {
 
 /** An old socket that has been replaced is not waited for any longer than this, in ms. */
 const PATIENCE = 1_000;
+
+/** What is between a store and its object may take no longer URL than 16 KB. */
+const MAX_QUERY = 8_000;
 
 /** Hears a number of channels and patterns over one socket, whatever happens to it. */
 export class Line {
@@ -92,7 +97,7 @@ export class Line {
     if (old?.isFor(names)) return;
     const id = newId();
     const replaces = old === undefined ? "" : `&replaces=${old.id}`;
-    const ws = await this.#options.open(`?id=${id}${replaces}${queryOf(names)}`);
+    const ws = await this.#options.open(`?id=${id}${replaces}${await this.#queryOf(id, names)}`);
     const socket: Socket = new Socket(id, names, this.#options.heard, () => void this.#ended(socket));
     this.#socket = socket;
     socket.attach(ws);
@@ -100,6 +105,14 @@ export class Line {
     if (old?.isLost) this.#lostAt ??= old.heardAt;
     socket.start();
     this.#tellGap();
+  }
+
+  /** Says what a socket is for, unless that has been announced. */
+  async #queryOf(id: string, { channels, patterns }: Names): Promise<string> {
+    const query = listOf("channels", channels) + listOf("patterns", patterns);
+    if (query.length <= MAX_QUERY) return query;
+    await this.#options.announce(JSON.stringify({ id, channels: [...channels], patterns: [...patterns] }));
+    return "";
   }
 
   async #hangUp(socket: Socket | undefined): Promise<void> {
@@ -244,10 +257,6 @@ function readMessage(data: unknown): { channel: string; message: string } | unde
   } catch {
     return undefined;
   }
-}
-
-function queryOf({ channels, patterns }: Names): string {
-  return listOf("channels", channels) + listOf("patterns", patterns);
 }
 
 /** Nothing would be no name: an empty one alone is given twice. */

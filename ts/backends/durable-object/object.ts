@@ -1,5 +1,5 @@
 import { type Call, DurableKVEngine } from "./engine.js";
-import { Sockets } from "./sockets.js";
+import { type Names, Sockets } from "./sockets.js";
 import type { DurableObjectStateLike, WebSocketLike } from "./types.js";
 import { type Batch, decodeCall, encode, resultOf } from "./wire.js";
 
@@ -25,6 +25,8 @@ export class CovaraKVDurableObject {
         return this.#batch(request);
       case "GET /subscribe":
         return this.#subscribe(request, search);
+      case "POST /subscribe":
+        return this.#announce(request);
       case "DELETE /subscribe":
         return this.#leave(search);
       default:
@@ -68,13 +70,32 @@ export class CovaraKVDurableObject {
     }
     const query = queryOf(search);
     if (query === undefined) return new Response("The query is malformed", { status: 400 });
-    const names = { channels: query.get("channels") ?? [], patterns: query.get("patterns") ?? [] };
+    const [id] = query.get("id") ?? [];
+    const names = await this.#namesIn(query, id);
+    if (names === undefined) return new Response("Nothing was announced for this id", { status: 409 });
     const { WebSocketPair } = globalThis as unknown as {
       WebSocketPair: new () => Record<0 | 1, WebSocketLike>;
     };
     const { 0: client, 1: server } = new WebSocketPair();
-    await this.#sockets.accept(server, query.get("id")?.[0] ?? "", names, query.get("replaces")?.[0]);
+    await this.#sockets.accept(server, id ?? "", names, query.get("replaces")?.[0]);
     return new Response(null, { status: 101, webSocket: client } as ResponseInit);
+  }
+
+  /** What a socket is for: what the query says, or what was announced. */
+  async #namesIn(query: Map<string, string[]>, id: string | undefined): Promise<Names | undefined> {
+    const [channels, patterns] = [query.get("channels"), query.get("patterns")];
+    const isSaid = channels !== undefined || patterns !== undefined || id === undefined;
+    return isSaid ? { channels: channels ?? [], patterns: patterns ?? [] } : this.#sockets.announced(id);
+  }
+
+  /** Takes what a socket will be for, if that is too long for a query. */
+  async #announce(request: Request): Promise<Response> {
+    const { id, channels, patterns } = ((await readJson(request)) ?? {}) as Partial<Names & { id: string }>;
+    if (typeof id !== "string" || !isTexts(channels) || !isTexts(patterns)) {
+      return new Response("The body must be JSON with an `id`, `channels` and `patterns`", { status: 400 });
+    }
+    await this.#sockets.announce(id, { channels, patterns });
+    return new Response(null, { status: 204 });
   }
 
   /** Ends a socket, whose store hears of it before its next request. */
@@ -88,12 +109,17 @@ export class CovaraKVDurableObject {
 
 /** None if it is no batch. */
 async function readBatch(request: Request): Promise<Batch | undefined> {
-  try {
-    const body = (await request.json()) as Partial<Batch> | null;
-    return Array.isArray(body?.commands) && body.commands.every(isCall) ? (body as Batch) : undefined;
-  } catch {
-    return undefined;
-  }
+  const body = (await readJson(request)) as Partial<Batch> | null | undefined;
+  return Array.isArray(body?.commands) && body.commands.every(isCall) ? (body as Batch) : undefined;
+}
+
+/** None if it is no JSON. */
+function readJson(request: Request): Promise<unknown> {
+  return request.json().catch(() => undefined);
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
 }
 
 function isCall(value: unknown): value is Call {

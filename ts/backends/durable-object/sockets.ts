@@ -4,7 +4,7 @@ import { SOCKETS } from "./layout.js";
 import type { DurableObjectStateLike, WebSocketLike } from "./types.js";
 
 /** What a socket has subscribed. */
-interface Names {
+export interface Names {
   channels: string[];
   patterns: string[];
 }
@@ -35,8 +35,23 @@ export class Sockets {
   /** Those that were told to close: they may be among the state's for a while. */
   readonly #closing = new WeakSet<WebSocketLike>();
 
+  /** The ids of sockets that are about to be opened, whose names are in the storage already. */
+  readonly #announced = new Set<string>();
+
   constructor(state: DurableObjectStateLike) {
     this.#state = state;
+  }
+
+  /** Keeps what the socket with an id will be for. */
+  async announce(id: string, names: Names): Promise<void> {
+    this.#announced.add(id);
+    await this.#wake();
+    await this.#keep(id, names);
+  }
+
+  /** What was announced for an id. */
+  announced(id: string): Promise<Names | undefined> {
+    return this.#state.storage.get<Names>(SOCKETS + id);
   }
 
   /** From now on the socket gets the messages; the one with the id `replaced`, if any, gets no more. */
@@ -45,6 +60,7 @@ export class Sockets {
     const isLong = JSON.stringify(attachment).length > MAX_ATTACHED;
     await this.#wake();
     if (isLong) await this.#keep(id, names);
+    this.#announced.delete(id);
     this.#state.acceptWebSocket(socket);
     socket.serializeAttachment?.(isLong ? { id } : attachment);
     this.#subscriptions.set(socket, subscriptionOf(id, names));
@@ -104,9 +120,11 @@ export class Sockets {
 
   /** Keeps names in the storage, and drops what sockets left there that ended without a word. */
   async #keep(id: string, names: Names): Promise<void> {
-    const used = new Set(this.#open().map(([, subscription]) => SOCKETS + subscription.id));
     const kept = await this.#state.storage.list({ prefix: SOCKETS });
-    for (const name of kept.keys()) if (!used.has(name)) await this.#state.storage.delete(name);
+    const used = new Set([...this.#open().map(([, subscription]) => subscription.id), ...this.#announced]);
+    for (const name of kept.keys()) {
+      if (!used.has(name.slice(SOCKETS.length))) await this.#state.storage.delete(name);
+    }
     await this.#state.storage.put(SOCKETS + id, names);
   }
 }

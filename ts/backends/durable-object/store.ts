@@ -20,6 +20,8 @@ import { type Batch, encode, errorOf, noScripts, ORIGIN, type Result, wireForm }
 
 const DEFAULT_NAME = "covara-kv";
 
+const JSON_HEADERS = { "content-type": "application/json" };
+
 const OPTIONS = ["name", "prefix", "strict", "reconnectDelay"];
 
 /** More commands than this do not go in one request. */
@@ -217,8 +219,8 @@ export class DurableObjectKVStore extends Store {
       ...(this.#strict && { strict: true }),
       ...(!atomic && { atomic: false }),
     };
-    const headers = { "content-type": "application/json" };
-    const response = this.#fetch("/batch", { method: "POST", headers, body: encode(body) });
+    const init = { method: "POST", headers: JSON_HEADERS, body: encode(body) };
+    const response = this.#fetch("/batch", init);
     this.#requests.add(response);
     try {
       const results = await resultsIn(await response, calls.length);
@@ -254,6 +256,11 @@ export class DurableObjectKVStore extends Store {
     return webSocket;
   }
 
+  async #announce(body: string): Promise<void> {
+    const { status } = await this.#fetch("/subscribe", { method: "POST", headers: JSON_HEADERS, body });
+    if (status !== 204) throw unreachable(`The Durable Object takes no names this long: status ${status}`);
+  }
+
   /** The line of all callbacks that share one. */
   #newSharedLine(): Line {
     const heard = (messages: Messages) => {
@@ -266,6 +273,7 @@ export class DurableObjectKVStore extends Store {
   #newLine(heard: (messages: Messages) => void, missed: (gap: Gap) => void): Line {
     return new Line({
       open: (query) => this.#openSocket(query),
+      announce: (body) => this.#announce(body),
       leave: (query) => this.#fetch(`/subscribe${query}`, { method: "DELETE" }),
       reconnectDelay: (attempt) => this.#reconnectDelay(attempt),
       heard,
