@@ -1,12 +1,9 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import {
-  CovaraKVDurableObject,
   clearGlobalKV,
-  createDurableObjectKV,
   createKV,
   createMemoryKV,
-  DurableKVEngine,
   DurableObjectKVStore,
   getGlobalKV,
   hasGlobalKV,
@@ -82,16 +79,11 @@ test("a configuration that cannot be is refused before anything is opened", asyn
   }
 });
 
-test("what is exported already and not built yet says so", async () => {
-  const unsupported = (error: unknown) => refusal("UNSUPPORTED", /0\.1\.0/).check(error);
+test("createKV builds a store on a Durable Object, and asks that for nothing yet", async () => {
   const namespace = { idFromName: () => "id", get: () => assert.fail("nothing is opened") };
-  const builders = [
-    () => createDurableObjectKV(namespace),
-    () => new DurableObjectKVStore(() => assert.fail("nothing is opened")),
-    () => new CovaraKVDurableObject({} as never),
-    () => new DurableKVEngine({} as never),
-  ];
-  for (const build of builders) assert.throws(build, unsupported);
-  await assert.rejects(createKV({ type: "durable-object", durableObject: { namespace } }), unsupported);
-  await assert.rejects(initializeEventSubscription(), unsupported);
+  const kv = await createKV({ type: "durable-object", durableObject: { namespace }, prefix: "app" });
+  assert.ok(kv instanceof DurableObjectKVStore);
+  assert.deepEqual([kv.isConnected(), kv.prefix], [true, "app"]);
+  await kv.disconnect();
+  await expectRefusal(initializeEventSubscription(), refusal("CONFIG"));
 });
