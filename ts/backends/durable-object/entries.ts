@@ -36,7 +36,8 @@ interface Limits {
 const KB = 1024;
 /** What a value has beside its text, at most: its frame, the name of its field, a deadline. */
 const FRAME = 128;
-const PAGE = 500;
+/** Entries come with their values, of up to 2 MB each. */
+const PAGE = 100;
 
 /** The entries of a storage, whatever it can do. */
 export class Entries {

@@ -5,6 +5,7 @@ import type { Messages } from "../../native.js";
 import { globOf } from "./glob.js";
 import { REPLACED } from "./sockets.js";
 import type { WebSocketLike } from "./types.js";
+import { newSocketId } from "./wire.js";
 
 /** What a line listens to. */
 export interface Names {
@@ -95,7 +96,7 @@ export class Line {
     const names = { channels: new Set(this.#channels), patterns: new Set(this.#patterns) };
     if (names.channels.size + names.patterns.size === 0) return this.#hangUp(old);
     if (old?.isFor(names)) return;
-    const id = newId();
+    const id = newSocketId();
     const replaces = old === undefined ? "" : `&replaces=${old.id}`;
     const ws = await this.#options.open(`?id=${id}${replaces}${await this.#queryOf(id, names)}`);
     const socket: Socket = new Socket(id, names, this.#options.heard, () => void this.#ended(socket));
@@ -268,9 +269,4 @@ function listOf(parameter: string, names: ReadonlySet<string>): string {
 
 function isSame(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
   return a.size === b.size && [...a].every((name) => b.has(name));
-}
-
-/** Workers and Node 18 have no random numbers of one kind in common but these. Nobody gains by guessing one. */
-function newId(): string {
-  return Math.random().toString(36).slice(2) + Date.now().toString(36);
 }

@@ -1,7 +1,7 @@
 import { type Call, DurableKVEngine } from "./engine.js";
 import { type Names, Sockets } from "./sockets.js";
 import type { DurableObjectStateLike, WebSocketLike } from "./types.js";
-import { type Batch, decodeCall, encode, resultOf } from "./wire.js";
+import { type Batch, decodeCall, encode, newSocketId, resultOf } from "./wire.js";
 
 /** The class of the Durable Object, for a Worker to export. */
 export class CovaraKVDurableObject {
@@ -77,7 +77,7 @@ export class CovaraKVDurableObject {
       WebSocketPair: new () => Record<0 | 1, WebSocketLike>;
     };
     const { 0: client, 1: server } = new WebSocketPair();
-    await this.#sockets.accept(server, id ?? "", names, query.get("replaces")?.[0]);
+    await this.#sockets.accept(server, id ?? newSocketId(), names, query.get("replaces")?.[0]);
     return new Response(null, { status: 101, webSocket: client } as ResponseInit);
   }
 

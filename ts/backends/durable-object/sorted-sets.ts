@@ -58,8 +58,10 @@ export async function zrangebyscore(
   const span = between(key, bound(min), bound(max));
   const zset = await readIndexed(db, key);
   // As in Redis an offset below 0 gives nothing, a count below 0 all the rest.
-  if (zset === undefined || offset < 0 || count === 0) return [];
-  const limit = count < 0 ? await zset.count() : Math.min(offset + count, await zset.count());
+  if (zset === undefined || offset < 0) return [];
+  const total = await zset.count();
+  const limit = count < 0 ? total : Math.min(offset + count, total);
+  if (limit <= offset) return [];
   const found = (await db.entries.list<StoredScore>({ ...span, limit })).slice(offset);
   return found.flatMap(([name, score]) =>
     withScores ? [memberOf(key, name), `${score}`] : [memberOf(key, name)],

@@ -45,7 +45,7 @@ export class DurableObjectKVStore extends Store {
   readonly #reconnectDelay: (attempt: number) => number;
   #status: KVStatus = "connecting";
   #batch: Waiting[] = [];
-  /** Requests that have not been answered. */
+  /** Each settles once its requests have been answered. */
   readonly #requests = new Set<Promise<unknown>>();
   /** The commands that have met a key of another type: each is warned of once. */
   readonly #mismatched = new Set<string>();
@@ -166,8 +166,8 @@ export class DurableObjectKVStore extends Store {
     const lines = [this.#line, ...this.#scoped];
     this.#line = this.#newSharedLine();
     this.#scoped.clear();
-    this.#flush();
-    await Promise.allSettled([...this.#requests, ...lines.map((line) => line.close())]);
+    void this.#flush();
+    await Promise.all([...this.#requests, ...lines.map((line) => line.close())]);
     this.emit("end");
   }
 
@@ -177,18 +177,29 @@ export class DurableObjectKVStore extends Store {
     if (argv === undefined) return command.none?.();
     if (command.method === "eval") throw noScripts();
     const value = await new Promise((resolve, reject) => {
-      if (this.#batch.length === 0) queueMicrotask(() => this.#flush());
+      if (this.#batch.length === 0) queueMicrotask(() => void this.#flush());
       this.#batch.push({ command, argv, resolve, reject });
     });
     return command.method === "set" ? undefined : wireForm.resultOf(command, value, this.prefix);
   }
 
-  /** Sends what was called in this tick. */
-  #flush(): void {
+  /** Sends what was called in this tick. Never rejects. */
+  #flush(): Promise<void> {
     const batch = this.#batch;
     this.#batch = [];
+    return this.#tracked(this.#sendInOrder(batch));
+  }
+
+  #tracked<T>(request: Promise<T>): Promise<T> {
+    const settled: Promise<unknown> = request.catch(() => {}).then(() => this.#requests.delete(settled));
+    this.#requests.add(settled);
+    return request;
+  }
+
+  /** Requests with stubs of their own might overtake each other: the next one waits for the answer. */
+  async #sendInOrder(batch: readonly Waiting[]): Promise<void> {
     for (let from = 0; from < batch.length; from += MAX_BATCH) {
-      void this.#settle(batch.slice(from, from + MAX_BATCH));
+      await this.#settle(batch.slice(from, from + MAX_BATCH));
     }
   }
 
@@ -207,8 +218,9 @@ export class DurableObjectKVStore extends Store {
 
   async #runAll(calls: readonly Call[]): Promise<unknown[]> {
     this.#open();
-    this.#flush();
-    return this.#request(calls, true);
+    // What was called before comes before.
+    if (this.#batch.length > 0) await this.#flush();
+    return this.#tracked(this.#request(calls, true));
   }
 
   /** The value of each call, or its error. */
@@ -220,14 +232,8 @@ export class DurableObjectKVStore extends Store {
       ...(!atomic && { atomic: false }),
     };
     const init = { method: "POST", headers: JSON_HEADERS, body: encode(body) };
-    const response = this.#fetch("/batch", init);
-    this.#requests.add(response);
-    try {
-      const results = await resultsIn(await response, calls.length);
-      return results.map((result, i) => this.#answerOf(result, (calls[i] as Call).command.name));
-    } finally {
-      this.#requests.delete(response);
-    }
+    const results = await resultsIn(await this.#fetch("/batch", init), calls.length);
+    return results.map((result, i) => this.#answerOf(result, (calls[i] as Call).command.name));
   }
 
   #answerOf(result: Result, command: string): unknown {

@@ -85,3 +85,8 @@ export function noScripts(): KVError {
   const message = "eval: a Durable Object runs no scripts; multi(), setnx() and getdel() are atomic there";
   return new KVError("UNSUPPORTED", message, { command: "EVAL" });
 }
+
+/** Workers and Node 18 have no random numbers of one kind in common but these. Nobody gains by guessing one. */
+export function newSocketId(): string {
+  return Math.random().toString(36).slice(2) + Date.now().toString(36);
+}
