@@ -243,13 +243,19 @@ onEveryBackend("pubsub", (test) => {
     const { calls, callback, heard } = recorder();
     const [name, echo] = [unique("news"), unique("echo")];
     await kv.subscribe(echo, callback("echo"));
-    await kv.subscribe(name, async (message) => {
+    let done: Promise<void> | undefined;
+    const first = async (message: string) => {
       calls.push(`first ${message}`);
       await kv.publish(echo, `${message}!`);
       await kv.subscribe(name, callback("late"));
+    };
+    await kv.subscribe(name, (message) => {
+      done = first(message);
+      return done;
     });
     await kv.publish(name, "1");
     await heard("first 1", `echo ${echo} 1!`);
+    await done;
     await kv.unsubscribe(name);
 
     const handle = await kv.listen([name], async () => {

@@ -146,6 +146,36 @@ test("what is subscribed while the socket is lost does not wait for its turn", a
   await kv.disconnect();
 });
 
+test("a socket is opened again whatever reconnectDelay does", async () => {
+  const { object, kv, publisher } = open((attempt) => {
+    if (attempt === 1) throw new Error("on purpose");
+    return Number.NaN;
+  });
+  const errors: string[] = [];
+  kv.on("error", ({ message }) => void errors.push(message));
+  await kv.subscribe("a", () => {});
+  object.breakSockets();
+  await eventually(async () => (await publisher.publish("a", "1")) === 1);
+  assert.deepEqual(errors, ["on purpose"]);
+  await kv.disconnect();
+});
+
+test("what is unsubscribed while the object cannot be reached is gone all the same", async () => {
+  const { namespace, object, kv, publisher } = open(() => 20);
+  const received: string[] = [];
+  await kv.subscribe("a", (message) => void received.push(message));
+  await kv.subscribe("b", (message) => void received.push(message));
+  namespace.failure = new Error("unreachable");
+  object.breakSockets();
+  await kv.unsubscribe("b");
+  namespace.failure = undefined;
+  await eventually(async () => (await publisher.publish("a", "1")) === 1);
+  assert.equal(await publisher.publish("b", "2"), 0);
+  await eventually(() => received.length > 0);
+  assert.deepEqual(received, ["1"]);
+  await kv.disconnect();
+});
+
 test("after disconnect nothing is opened any more", async () => {
   const { namespace, object, kv } = open(() => 5);
   await kv.subscribe("a", () => {});

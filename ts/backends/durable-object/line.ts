@@ -1,5 +1,4 @@
 // A store's side of pub/sub.
-
 import { KVError } from "../../errors.js";
 import type { Messages } from "../../native.js";
 import { globOf } from "./glob.js";
@@ -65,7 +64,12 @@ export class Line {
 
   async remove(topic: Topic): Promise<void> {
     this.#set(topic).delete(topic.name);
-    await this.#update();
+    try {
+      await this.#update();
+    } catch (error) {
+      // A lost socket hears nothing: that it could not be opened again for the others is no matter of this topic.
+      if (this.#socket !== undefined) throw error;
+    }
   }
 
   /** Ends it. */
@@ -105,7 +109,8 @@ export class Line {
     await old?.over(PATIENCE);
     if (old?.isLost) this.#lostAt ??= old.heardAt;
     socket.start();
-    this.#tellGap();
+    // It may have been lost meanwhile.
+    if (socket === this.#socket) this.#tellGap();
   }
 
   /** Says what a socket is for, unless that has been announced. */

@@ -262,6 +262,17 @@ export class DurableObjectKVStore extends Store {
     return webSocket;
   }
 
+  /** A function of the user's that fails, or gives no time, must not end the attempts. */
+  #delayBefore(attempt: number): number {
+    try {
+      const delay = this.#reconnectDelay(attempt);
+      if (delay >= 0) return delay;
+    } catch (error) {
+      this.report(error);
+    }
+    return defaultDelay(attempt);
+  }
+
   async #announce(body: string): Promise<void> {
     const { status } = await this.#fetch("/subscribe", { method: "POST", headers: JSON_HEADERS, body });
     if (status !== 204) throw unreachable(`The Durable Object takes no names this long: status ${status}`);
@@ -281,7 +292,7 @@ export class DurableObjectKVStore extends Store {
       open: (query) => this.#openSocket(query),
       announce: (body) => this.#announce(body),
       leave: (query) => this.#fetch(`/subscribe${query}`, { method: "DELETE" }),
-      reconnectDelay: (attempt) => this.#reconnectDelay(attempt),
+      reconnectDelay: (attempt) => this.#delayBefore(attempt),
       heard,
       reconnecting: (attempt, delay, cause) => this.emit("reconnecting", { attempt, delay, cause }),
       missed: (from, to) => missed({ from, to, reason: "connection" }),
