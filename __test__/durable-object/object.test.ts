@@ -26,6 +26,7 @@ describe("requests", () => {
     const calls: [op: string, args: unknown[], value: unknown][] = [
       ["set", ["s", "1", { ex: 100 }], "OK"],
       ["set", ["s", "1", { nx: true }], null],
+      ["set", ["n", "1", null], "OK"],
       ["incr", ["s"], 2],
       ["ttl", ["s"], 100],
       ["expire", ["s", 50], true],
@@ -37,7 +38,9 @@ describe("requests", () => {
       ["zadd", ["z", 1.5, "first"], 1],
       ["zscore", ["z", "last"], "inf"],
       ["zrangebyscore", ["z", "-inf", "+inf", { withScores: true }], ["first", "1.5", "last", "inf"]],
+      ["zrangebyscore", ["z", 0, 2, null], ["first"]],
       ["scan", ["0", { match: "h*" }], { cursor: "0", keys: ["h"] }],
+      ["scan", ["0", null], { cursor: "0", keys: ["n", "s", "h", "m", "z"] }],
       ["del", ["s", "m", "z"], 3],
     ];
     assert.deepEqual(

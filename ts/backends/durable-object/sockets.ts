@@ -34,7 +34,6 @@ export class Sockets {
   readonly #subscriptions = new WeakMap<WebSocketLike, Subscription>();
   /** Those that were told to close: they may be among the state's for a while. */
   readonly #closing = new WeakSet<WebSocketLike>();
-
   /** The ids of sockets that are about to be opened, whose names are in the storage already. */
   readonly #announced = new Set<string>();
 

@@ -39,10 +39,14 @@ export function encode(message: unknown): string {
 
 /** The call that was encoded. */
 export function decodeCall({ op, args }: Call): Call {
+  const given = [...args];
+  // What was left out became null on the way: stores of today send their options always.
+  while (given.at(-1) === null) given.pop();
   const at = scoreAt[op];
-  const score = at === undefined ? undefined : args[at];
-  if (at === undefined || (score !== "inf" && score !== "-inf")) return { op, args };
-  return { op, args: args.map((arg, i) => (i === at ? readScore(score) : arg)) };
+  if (at === undefined) return { op, args: given };
+  const score = given[at];
+  if (score === "inf" || score === "-inf") given[at] = readScore(score);
+  return { op, args: given };
 }
 
 export function resultOf(outcome: Outcome): Result {
