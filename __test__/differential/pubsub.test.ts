@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { createMemoryKV, type MessageCallback } from "covara-kv";
+import { createDurableObjectKV, createMemoryKV, type KVAdapter, type MessageCallback } from "covara-kv";
 import fc from "fast-check";
 import type { Redis } from "ioredis";
+import { FakeNamespace } from "../durable-object/fake-namespace.js";
 import { check, runs } from "./property.js";
 import { useRedis } from "./redis.js";
 import { literal } from "./steps.js";
@@ -46,13 +47,25 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
   { maxLength: 40, size: "max" },
 );
 
-test("messages reach whom they reach in Redis, and are counted alike", async () => {
+const namespace = new FakeNamespace();
+
+/** Stores that share what has this name. */
+const sharing: Record<string, (name: string) => KVAdapter> = {
+  memory: (shared) => createMemoryKV("", { shared }),
+  "the Durable Object": (name) => createDurableObjectKV(namespace, { name }),
+};
+
+for (const [name, open] of Object.entries(sharing)) {
+  test(`messages of ${name} reach whom they reach in Redis, and are counted alike`, () => compare(open));
+}
+
+async function compare(open: (name: string) => KVAdapter): Promise<void> {
   const connections = inboxes.map(connect);
   let runsSoFar = 0;
   let received = 0;
   await check(steps, runs(60), async (steps) => {
     runsSoFar += 1;
-    const stores = inboxes.map(() => new Subscriber(`pubsub ${runsSoFar}`));
+    const stores = inboxes.map(() => new Subscriber(open(`pubsub ${runsSoFar}`)));
     for (const step of steps) {
       if (step[0] === "publish") {
         received += await publish(stores, step[1], step[2]);
@@ -68,15 +81,17 @@ test("messages reach whom they reach in Redis, and are counted alike", async () 
     }
     for (const store of stores) await store.kv.disconnect();
   });
+  for (const connection of connections) connection.disconnect();
   console.log(`${received.toLocaleString("en")} messages received`);
-});
+}
 
 /** Publishes to both, and compares who receives it. How many do. */
 async function publish(stores: Subscriber[], channel: string, message: string): Promise<number> {
   const expected = await redis.client.publish(channel, message);
   const count = await stores[0]?.kv.publish(channel, message);
   assert.equal(count, expected, `publish(${literal(channel)}) counts`);
-  while (inboxes.flat().length < expected) await setImmediate();
+  const all = [...inboxes, ...stores.map(({ inbox }) => inbox)];
+  while (all.flat().length < 2 * expected) await setImmediate();
   for (const [index, store] of stores.entries()) {
     const ofConnection = inboxes[index] as Inbox;
     assert.deepEqual(store.inbox.map(literal).sort(), ofConnection.map(literal).sort());
@@ -88,12 +103,12 @@ async function publish(stores: Subscriber[], channel: string, message: string): 
 
 /** A store that others share, with an inbox. */
 class Subscriber {
-  readonly kv;
+  readonly kv: KVAdapter;
   readonly inbox: Inbox = [];
   readonly #callbacks = new Map<string, MessageCallback>();
 
-  constructor(shared: string) {
-    this.kv = createMemoryKV("", { shared });
+  constructor(kv: KVAdapter) {
+    this.kv = kv;
   }
 
   change(kind: Exclude<Step[0], "publish">, name: string): Promise<void> {

@@ -133,7 +133,7 @@ function attachmentOf(socket: WebSocketLike): Attachment {
 }
 
 function subscriptionOf(id: string, { channels, patterns }: Names): Subscription {
-  return { id, channels: new Set(channels), matchers: patterns.map(globOf) };
+  return { id, channels: new Set(channels), matchers: [...new Set(patterns)].map(globOf) };
 }
 
 /** False if the socket has ended, which the object may not have been told yet. */
