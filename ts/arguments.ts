@@ -72,14 +72,15 @@ function scalar<T extends Argument>(
   wanted: string,
   accepts: (value: unknown) => value is T,
 ): Scalar<T> {
-  const check = (value: unknown, method: string) => {
+  // Errors have ten lines of stack, and the caller's is to be among them: as few calls as can be.
+  const read = (value: unknown, { method }: Pick<Call, "method">) => {
     if (accepts(value)) return value;
     throw wrong(method, name, wanted, value);
   };
   return {
     accepts,
-    check,
-    read: (value, { method }) => check(value, method),
+    check: (value, method) => read(value, { method }),
+    read,
     append: (argv, value) => argv.push(value),
   };
 }

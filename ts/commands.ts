@@ -195,7 +195,8 @@ export function argumentsOf(
 ): unknown[] | undefined {
   const call = { method, name, prefix };
   const read = reading(method, () => {
-    const read: unknown[] = parameters.map((parameter, index) => parameter.read(args[index], call));
+    const read: unknown[] = [];
+    for (const [index, parameter] of parameters.entries()) read.push(parameter.read(args[index], call));
     if (rest !== undefined) for (const arg of args.slice(parameters.length)) read.push(rest.read(arg, call));
     return read;
   });
