@@ -10,7 +10,6 @@ import {
   DurableObjectKVStore,
   getGlobalKV,
   hasGlobalKV,
-  initializeEventSubscription,
   initializeKV,
   type KVConfig,
   MemoryKVStore,
@@ -93,5 +92,4 @@ test("what is exported already and not built yet says so", async () => {
   ];
   for (const build of builders) assert.throws(build, unsupported);
   await assert.rejects(createKV({ type: "durable-object", durableObject: { namespace } }), unsupported);
-  await assert.rejects(initializeEventSubscription(), unsupported);
 });

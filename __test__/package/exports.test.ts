@@ -22,11 +22,21 @@ const names = [
   "createMemoryKV",
   "createRedisKV",
   "createRedisKVFromConfig",
+  "getActiveHandlerCount",
+  "getAggregateWatcherCount",
+  "getFanoutStats",
   "getGlobalKV",
   "hasGlobalKV",
   "initializeEventSubscription",
   "initializeKV",
+  "notifyAggregateWatchers",
+  "publishEvent",
+  "registerAggregateWatcher",
+  "registerHandler",
   "setGlobalKV",
+  "trackSubscription",
+  "unregisterHandler",
+  "untrackSubscription",
 ];
 
 /** Runs a program that prints JSON, as a module of either kind. */

@@ -2,8 +2,9 @@ import type { KVTransaction } from "../adapter.js";
 import { reading, text } from "../arguments.js";
 import { defineMethods } from "../commands.js";
 import type { RedisConfig } from "../config.js";
+import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError } from "../errors.js";
-import type { KVStatus } from "../events.js";
+import type { Gap, KVStatus } from "../events.js";
 import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { Store } from "../store.js";
@@ -31,7 +32,9 @@ export class RedisKVStore extends Store {
     defineMethods(RedisKVStore.prototype, (command) => {
       return function (this: RedisKVStore, ...args: unknown[]) {
         try {
-          return this.#open().run(command, args);
+          if (!isTraced()) return this.#open().run(command, args);
+          const message = { command: command.name, backend: "redis", prefix: this.prefix } as const;
+          return traced(message, () => this.#open().run(command, args));
         } catch (error) {
           return Promise.reject(decode(error, command.name));
         }
@@ -113,6 +116,12 @@ export class RedisKVStore extends Store {
     this.#open().attachFanout(fanout);
   }
 
+  /** @internal */
+  protected override missed(gap: Gap): void {
+    tellGap("redis", gap);
+    super.missed(gap);
+  }
+
   #leave(kind: Kind, name: string): void {
     this.#names.delete(keyOf(kind, name));
     this.#session?.listen(this.#names.size > 0);
@@ -137,7 +146,9 @@ export class RedisKVStore extends Store {
   }
 
   async #runAll(commands: readonly Ready[]): Promise<unknown[] | Refusal> {
-    const [replies, index] = await this.#open().runAll(commands);
+    const run = () => this.#open().runAll(commands);
+    const message = { command: "EXEC", backend: "redis", prefix: this.prefix } as const;
+    const [replies, index] = await (isTraced() ? traced(message, run) : run());
     return index === undefined ? (replies as unknown[]) : new Refusal(replies as Error, index);
   }
 
@@ -150,7 +161,9 @@ export class RedisKVStore extends Store {
       case "reconnecting": {
         if (this.#status === "ready") this.#status = "reconnecting";
         const { attempt, delay, code, message } = event;
-        this.emit("reconnecting", { attempt, delay, cause: new KVError(code, message) });
+        const told = { attempt, delay, cause: new KVError(code, message) };
+        tellReconnecting({ backend: "redis", ...told });
+        this.emit("reconnecting", told);
         break;
       }
       case "unsubscribed": {

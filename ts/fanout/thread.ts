@@ -1,6 +1,7 @@
 import type { KVAdapter } from "../adapter.js";
 import { collect } from "../backends/collect.js";
 import { Ring } from "../backends/ring.js";
+import { tellGap } from "../diagnostics.js";
 import { calling } from "../emitter.js";
 import { KVError, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
@@ -60,6 +61,8 @@ class Fanout {
   #delivering = false;
   /** Something has come in for this thread while it was delivering. */
   #again = false;
+  /** When items were last taken, in ms since the epoch. */
+  #takenAt = Date.now();
   /** Subscriptions that ended while this thread was delivering: what it has taken already is for nobody. */
   readonly #untracked = new Set<string>();
 
@@ -258,6 +261,7 @@ class Fanout {
       this.#untracked.clear();
     }
     for (const notice of this.#native.notices()) this.#noticed(notice);
+    this.#takenAt = Date.now();
   }
 
   #deliverItems(): void {
@@ -292,7 +296,10 @@ class Fanout {
         warn("The fan-out could not subscribe", new KVError(notice.code, notice.message));
         break;
       case "gap":
+        tellGap("fanout", { from: notice.from, to: notice.to, reason: "connection" });
+        break;
       case "overflow":
+        tellGap("fanout", { from: this.#takenAt, to: Date.now(), reason: "overflow" });
     }
   }
 }

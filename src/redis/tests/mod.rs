@@ -1,6 +1,7 @@
 //! The parts that do no I/O, by themselves: what they do over real connections is in `__test__/faults` and `__test__/redis`.
 
 mod config;
+mod hub;
 mod pipeline;
 mod subscriptions;
 
