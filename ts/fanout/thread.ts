@@ -163,13 +163,16 @@ class Fanout {
     }
   }
 
-  /** Whether this process hears what it publishes. Waits while it is about to. */
+  /**
+   * Whether this process hears what it publishes. Waits while it is about to, but not for a store that has no
+   * connection: what is published waits for that already.
+   */
   async hears(channel: Channel): Promise<boolean> {
     this.#follow();
     const source = this.#source;
     if (source === undefined) return false;
     const { wanted, live } = source.hears(channel);
-    if (!wanted || live) return live;
+    if (!wanted || live || this.#kv?.status === "reconnecting") return live;
     await source.confirm(channel).catch(() => {});
     return source.hears(channel).live;
   }
