@@ -27,7 +27,7 @@ function run(...args: string[]) {
 }
 
 const load =
-  'try { require("covara-kv") } catch (error) { console.log(`${error.name} ${error.code} ${error.message}`) }';
+  'try { require("covara-kv") } catch ({ name, code, message }) { console.log(name, code, message) }';
 
 test("without a binary one message names the package, the platform and the cure", () => {
   const { stdout } = run("-e", load);
