@@ -5,7 +5,7 @@ import type { RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError } from "../errors.js";
 import type { Gap, KVStatus } from "../events.js";
-import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions } from "../native.js";
+import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { Store } from "../store.js";
 import { type Ready, Refusal, Transaction } from "../transaction.js";
@@ -109,6 +109,11 @@ export class RedisKVStore extends Store {
     const session = this.#open();
     this.#leave(kind, name);
     await session.unsubscribe(kind === "pattern", name);
+  }
+
+  /** @internal What the server has said of itself; nothing while there is no connection. */
+  get server(): RedisServer | null {
+    return this.#session?.server ?? null;
   }
 
   /** @internal Has the fan-out hear by way of this server, until `end`. */

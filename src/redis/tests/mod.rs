@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
-use super::connection::{Eager, Greeted};
+use super::connection::{Eager, Greeted, Server};
 use super::pipeline::{Limits, Pipeline, Role};
 use super::request::{Id, Request, Shape, Subject};
 use super::resp;
@@ -68,7 +68,10 @@ impl Harness {
         self.buffer.clear();
         let greeted = Greeted {
             eager: Some(self.socket.clone()),
-            replica,
+            server: Server {
+                replica,
+                ..Server::default()
+            },
         };
         self.pipeline.connected(greeted, self.now);
     }
