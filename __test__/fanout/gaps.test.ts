@@ -153,3 +153,33 @@ test("changes told while the connection is lost: afterwards each one is heard on
   await eventually(() => last.length > 0);
   assert.equal(users.length, 20);
 });
+
+// What waits for the server is published when this process hears again: it then heard itself, and took it for somebody else.
+for (const what of ["an event", "a change"]) {
+  test(`${what} that is published while the server is away is not taken for another instance's`, async (world) => {
+    const redis = await startRedis();
+    world.defer(() => redis.stop());
+    const kv = await world.start({ host: redis.host, port: redis.port, ...PATIENT });
+    world.handler("h", "s");
+    const [users, last] = [world.watcher("users"), world.watcher("last")];
+    await initializeEventSubscription();
+    for (let round = 0; round < 5; round++) {
+      await redis.kill();
+      await eventually(() => kv.status === "reconnecting");
+      const published =
+        what === "an event"
+          ? publish("elsewhere", 1).then((reached) => assert.equal(reached, false, "nobody else is there"))
+          : notifyAggregateWatchers("users", [round]);
+      await redis.restart();
+      await published;
+      await eventually(() => last.length > 0); // Of the gap.
+      await initializeEventSubscription();
+      last.length = 0;
+      await kv.publish(AGGREGATE, '{"resource":"last"}');
+      await eventually(() => last.length > 0);
+      // Of the gap, the last one.
+      assert.deepEqual(users.splice(0), what === "an event" ? [[]] : [[[round]], []]);
+      last.length = 0;
+    }
+  });
+}

@@ -181,7 +181,7 @@ test("what a process publishes stays in order while its subscribing connection i
   await observer.subscribe(CHANNEL);
   await eventually(async () => (await subscribers())[0] === 2);
   const published: Promise<boolean>[] = [];
-  for (let n = 0; n < 2_000; n++) {
+  for (let n = 0; n < 5_000; n++) {
     published.push(publishEvent({ type: "added", subscriptionId: "there", event: n }));
     await turn();
     if (n % 100 !== 50) continue;
