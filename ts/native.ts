@@ -96,7 +96,7 @@ export type FanoutNotice =
   | { name: "gone"; id: number }
   | { name: "answer"; id: number; code?: string; message?: string }
   /** A channel could not be subscribed. */
-  | { name: "failed"; code: string; message: string }
+  | { name: "failed"; first: boolean; code: string; message: string }
   | { name: "gap"; from: number; to: number }
   | { name: "overflow" };
 
@@ -104,7 +104,8 @@ export type FanoutNotice =
 export interface NativeFanoutThread {
   /** The token of the handler that it replaces, or that leaves, if that is this thread's. */
   register(handler: string, token: number): number | null;
-  unregister(handler: string): number | null;
+  /** With a token: only if it is the handler's. */
+  unregister(handler: string, token?: number): number | null;
   /** False if this process has no such handler. */
   track(handler: string, subscription: string): boolean;
   untrack(subscription: string): void;
@@ -119,6 +120,8 @@ export interface NativeFanoutThread {
   /** It may not have been published. */
   takeBack(resource: string, expected: number): void;
   attach(client: NativeRedisClient): void;
+  /** Asks for what was refused once more. */
+  retry(): void;
   detach(): void;
   hears(aggregate: boolean): { wanted: boolean; live: boolean };
   /** Answers `id` once the channel is live, or cannot be. */

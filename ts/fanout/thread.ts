@@ -47,6 +47,9 @@ interface Question {
   readonly reject: (error: unknown) => void;
 }
 
+/** How long to wait for what takes no more than a round trip. */
+const SHORTLY_MS = 100;
+
 const reportHandler = (error: unknown) => warn("A handler of the fan-out failed", error);
 const reportWatcher = (error: unknown) => warn("An aggregate watcher of the fan-out failed", error);
 
@@ -63,8 +66,10 @@ class Fanout {
   #again = false;
   /** When items were last taken, in ms since the epoch. */
   #takenAt = Date.now();
-  /** Subscriptions that ended while this thread was delivering: what it has taken already is for nobody. */
+  /** Subscriptions that ended while this thread delivers what it has taken: that is for nobody. */
   readonly #untracked = new Set<string>();
+  /** Handlers that were replaced meanwhile, and by which. */
+  readonly #replaced = new Map<number, number>();
 
   /** `initializeEventSubscription` was called. */
   #started = false;
@@ -93,12 +98,12 @@ class Fanout {
   register(id: string, deliver: DeliverEvent, signal: AbortSignal | undefined): void {
     if (signal?.aborted) return;
     const token = this.#nextToken++;
-    const abort = () => {
-      if (this.#handlers.has(token)) this.unregister(id);
-    };
+    const abort = () => this.#gone(this.#native.unregister(id, token));
     signal?.addEventListener("abort", abort, { once: true });
     this.#handlers.set(token, { deliver, release: () => signal?.removeEventListener("abort", abort) });
-    this.#gone(this.#native.register(id, token));
+    const replaced = this.#native.register(id, token);
+    if (replaced !== null && this.#delivering) this.#replaced.set(replaced, token);
+    this.#gone(replaced);
   }
 
   unregister(id: string): void {
@@ -154,7 +159,8 @@ class Fanout {
     }
     this.#native.notify(resource);
     const kv = getGlobalKV();
-    const expected = (await this.hears("aggregate")) ? this.#native.expect(resource) : null;
+    await this.aboutToHear("aggregate");
+    const expected = this.#source?.hears("aggregate").live ? this.#native.expect(resource) : null;
     try {
       await kv.publish("covara:aggregate", JSON.stringify({ resource }));
     } catch (error) {
@@ -163,18 +169,27 @@ class Fanout {
     }
   }
 
+  /** Whether this process is among those who get what it publishes. */
+  counts(channel: Channel): boolean {
+    return this.#source?.counts(channel) ?? false;
+  }
+
   /**
-   * Whether this process hears what it publishes. Waits while it is about to, but not for a store that has no
-   * connection: what is published waits for that already.
+   * Resolves once a channel is heard that is about to be, so that it is known whether a message comes back. That
+   * takes a moment, or too long: it is not worth a deadline.
    */
-  async hears(channel: Channel): Promise<boolean> {
+  async aboutToHear(channel: Channel): Promise<void> {
     this.#follow();
     const source = this.#source;
-    if (source === undefined) return false;
+    if (source === undefined) return;
     const { wanted, live } = source.hears(channel);
-    if (!wanted || live || this.#kv?.status === "reconnecting") return live;
-    await source.confirm(channel).catch(() => {});
-    return source.hears(channel).live;
+    if (!wanted || live) return;
+    let timer: unknown;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, SHORTLY_MS);
+    });
+    await Promise.race([source.confirm(channel).catch(() => {}), late]);
+    clearTimeout(timer as never);
   }
 
   watcherCount(resource: string | undefined): number {
@@ -245,6 +260,8 @@ class Fanout {
   }
 
   #settle(): void {
+    // Who has missed something has left.
+    if (this.#handlers.size === 0 && this.#watchers.size === 0) this.#deafSince = undefined;
     this.#source?.settle({ events: this.#handlers.size > 0, aggregate: this.#watchers.size > 0 });
   }
 
@@ -257,11 +274,12 @@ class Fanout {
     try {
       do {
         this.#again = false;
+        this.#untracked.clear();
+        this.#replaced.clear();
         this.#deliverItems();
       } while (this.#again);
     } finally {
       this.#delivering = false;
-      this.#untracked.clear();
     }
     for (const notice of this.#native.notices()) this.#noticed(notice);
     this.#takenAt = Date.now();
@@ -276,11 +294,20 @@ class Fanout {
         const watcher = this.#watchers.get(token);
         if (watcher !== undefined) calling(() => watcher(), reportWatcher);
       } else if (!this.#untracked.has(subscription)) {
-        const deliver = this.#handlers.get(token)?.deliver;
+        const deliver = this.#handlers.get(this.#current(token))?.deliver;
         if (deliver !== undefined)
           calling(() => deliver(items[i + 2] as string, subscription), reportHandler);
       }
     }
+  }
+
+  /** The token of whichever handler has taken the place of one. */
+  #current(token: number): number {
+    let current = token;
+    for (let next = this.#replaced.get(current); next !== undefined; next = this.#replaced.get(current)) {
+      current = next;
+    }
+    return current;
   }
 
   #noticed(notice: ReturnType<NativeFanoutThread["notices"]>[number]): void {
@@ -296,7 +323,10 @@ class Fanout {
         break;
       }
       case "failed":
-        warn("The fan-out could not subscribe", new KVError(notice.code, notice.message));
+        if (notice.first) {
+          warn("The fan-out could not subscribe", new KVError(notice.code, notice.message));
+        }
+        unref(setTimeout(() => this.#native.retry(), RETRY_MS));
         break;
       case "gap":
         tellGap("fanout", { from: notice.from, to: notice.to, reason: "connection" });
