@@ -109,14 +109,9 @@ export async function publishEvent(message: FanoutEvent): Promise<boolean> {
   });
   if (event === undefined) throw invalid(`${method}: event must be something that JSON can hold`);
   if (fanout.publish(subscriptionId, event)) return true;
-  const wire = `{"type":"${type}","subscriptionId":${JSON.stringify(subscriptionId)},"event":${event}}`;
-  const kv = getGlobalKV();
-  const wasAway = kv.status === "reconnecting";
-  // Nothing is awaited before this: events leave in the order of the calls.
-  const receivers = await kv.publish("covara:events", wire);
-  // After an outage the subscription may have been there before the message, and not have said so yet.
-  if (wasAway) await fanout.aboutToHear("events");
-  return receivers > (fanout.counts("events") ? 1 : 0);
+  return fanout.send(
+    `{"type":"${type}","subscriptionId":${JSON.stringify(subscriptionId)},"event":${event}}`,
+  );
 }
 
 /**

@@ -71,6 +71,10 @@ class Fanout {
   /** Handlers that were replaced meanwhile, and by which. */
   readonly #replaced = new Map<number, number>();
 
+  /** How many events wait to be sent, and for what. */
+  #held = 0;
+  #hold: Promise<void> | undefined;
+
   /** `initializeEventSubscription` was called. */
   #started = false;
   /** The store that is followed. */
@@ -135,6 +139,26 @@ class Fanout {
     return reached !== 0;
   }
 
+  /**
+   * Publishes an event for another process. Resolves to whether one is there. Events leave in the order of the calls: what
+   * waits to know whether this process will hear itself is overtaken by none.
+   */
+  async send(message: string): Promise<boolean> {
+    const kv = getGlobalKV();
+    const wasAway = kv.status === "reconnecting";
+    if (this.#held > 0 || (!wasAway && this.#isAboutToHear("events"))) {
+      this.#held += 1;
+      this.#hold ??= this.#aboutToHear("events");
+      await this.#hold;
+      this.#held -= 1;
+      if (this.#held === 0) this.#hold = undefined;
+    }
+    const receivers = await kv.publish("covara:events", message);
+    // After an outage the subscription may have been there before the message, and not have said so yet.
+    if (wasAway) await this.#aboutToHear("events");
+    return receivers > (this.#source?.counts("events") ? 1 : 0);
+  }
+
   watch(resource: string, watcher: AggregateWatcher): () => void {
     const token = this.#nextToken++;
     const tokens = this.#watchersOf.get(resource) ?? new Set();
@@ -159,7 +183,7 @@ class Fanout {
     }
     this.#native.notify(resource);
     const kv = getGlobalKV();
-    await this.aboutToHear("aggregate");
+    await this.#aboutToHear("aggregate");
     const expected = this.#source?.hears("aggregate").live ? this.#native.expect(resource) : null;
     try {
       await kv.publish("covara:aggregate", JSON.stringify({ resource }));
@@ -169,26 +193,24 @@ class Fanout {
     }
   }
 
-  /** Whether this process is among those who get what it publishes. */
-  counts(channel: Channel): boolean {
-    return this.#source?.counts(channel) ?? false;
+  #isAboutToHear(channel: Channel): boolean {
+    this.#follow();
+    const { wanted, live } = this.#source?.hears(channel) ?? { wanted: false, live: false };
+    return wanted && !live;
   }
 
   /**
    * Resolves once a channel is heard that is about to be, so that it is known whether a message comes back. That
    * takes a moment, or too long: it is not worth a deadline.
    */
-  async aboutToHear(channel: Channel): Promise<void> {
-    this.#follow();
-    const source = this.#source;
-    if (source === undefined) return;
-    const { wanted, live } = source.hears(channel);
-    if (!wanted || live) return;
+  async #aboutToHear(channel: Channel): Promise<void> {
+    if (!this.#isAboutToHear(channel)) return;
     let timer: unknown;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, SHORTLY_MS);
     });
-    await Promise.race([source.confirm(channel).catch(() => {}), late]);
+    const confirmed = this.#source?.confirm(channel).catch(() => {});
+    await Promise.race([confirmed, late]);
     clearTimeout(timer as never);
   }
 
