@@ -787,6 +787,41 @@ export declare function createKV(config: KVConfig): Promise<KVAdapter>;
  */
 export declare function initializeKV(config: KVConfig): Promise<KVAdapter>;
 
+/** The backend that something happened to; `fanout` is that of the whole process. */
+export type DiagnosticsBackend = "memory" | "redis" | "fanout";
+
+/** A command on its way: one object for all of its messages. It holds neither keys nor values. */
+export interface CommandMessage {
+  /** The Redis command; `EXEC` for a transaction. */
+  readonly command: string;
+  readonly backend: DiagnosticsBackend;
+  /** The store's prefix; empty for none. */
+  readonly prefix: string;
+  /** What it failed with, from `covara-kv:command:error` on. */
+  error?: unknown;
+}
+
+/** What is published on each channel of `node:diagnostics_channel`. */
+export interface DiagnosticsMessages {
+  /** A command was called. */
+  "covara-kv:command:start": CommandMessage;
+  /** It failed. `end` follows. */
+  "covara-kv:command:error": CommandMessage;
+  /** It is over. */
+  "covara-kv:command:end": CommandMessage;
+  /** A connection was lost; attempt number `attempt` to connect again follows in `delay` milliseconds. */
+  "covara-kv:reconnecting": {
+    backend: DiagnosticsBackend;
+    attempt: number;
+    delay: number;
+    cause: Error;
+  };
+  /** Messages may have been missed. */
+  "covara-kv:gap": {
+    backend: DiagnosticsBackend;
+  } & Gap;
+}
+
 /** Takes an event, as JSON, of a subscription. */
 export type DeliverEvent = (event: string, subscriptionId: string) => unknown;
 

@@ -34,6 +34,10 @@ const runsNoScripts = [
   "pubsub: a subscription made in a delivery gets nothing of that delivery",
 ].map((test) => ({ test, reason: "a Durable Object runs no scripts: eval rejects with UNSUPPORTED" }));
 
+const tellsNoDiagnostics: Backend["skip"] = [
+  { test: "diagnostics", reason: "Workers have no node:diagnostics_channel" },
+];
+
 const isLimited: Backend["skip"] = [
   {
     test: "strings: keys and values of a megabyte",
@@ -90,8 +94,12 @@ export const backends: readonly Backend[] = [
   redis("Redis"),
   // As servers before 6.0 are: they know no HELLO, and so no RESP 3.
   redis("Redis, RESP 2", { "rename-command": 'HELLO ""' }),
-  durableObject("Durable Object", () => new FakeStorage(), runsNoScripts),
-  durableObject("Durable Object, SQLite", () => new FakeSqlStorage(), [...runsNoScripts, ...isLimited]),
+  durableObject("Durable Object", () => new FakeStorage(), [...runsNoScripts, ...tellsNoDiagnostics]),
+  durableObject("Durable Object, SQLite", () => new FakeSqlStorage(), [
+    ...runsNoScripts,
+    ...tellsNoDiagnostics,
+    ...isLimited,
+  ]),
 ];
 
 /** What a test is given. */

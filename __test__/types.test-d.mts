@@ -10,4 +10,4 @@ expectTypeOf(new MemoryKVStore()).toExtend<KVAdapter>();
 expectTypeOf(new KVError("ERR", "ERR text").code).toBeString();
 expectTypeOf<SetOptions>().toEqualTypeOf<{ ex?: number; px?: number; nx?: boolean; xx?: boolean }>();
 // @ts-expect-error the native side is nobody's to import
-export type Native = typeof import("covara-kv/native.js");
+export type Native = typeof import("covara-kv/dist/native.js");

@@ -1,5 +1,6 @@
 // The types, as a user of CommonJS meets them: checked by tsc, never run. types.test-d.mts is the same for ES modules.
 import {
+  type AggregateWatcher,
   type CovaraKVDurableObject,
   createDurableObjectKV,
   createKV,
@@ -12,7 +13,12 @@ import {
   type DurableObjectStateLike,
   type DurableObjectStorageLike,
   type DurableObjectStubLike,
+  type FanoutEvent,
+  type FanoutStats,
   type Gap,
+  getActiveHandlerCount,
+  getAggregateWatcherCount,
+  getFanoutStats,
   getGlobalKV,
   hasGlobalKV,
   initializeEventSubscription,
@@ -23,14 +29,21 @@ import {
   type KVStatus,
   type KVTransaction,
   MemoryKVStore,
+  notifyAggregateWatchers,
+  publishEvent,
   type RedisConfig,
   RedisKVStore,
+  registerAggregateWatcher,
+  registerHandler,
   type ScanOptions,
   type ScanResult,
   type ScopedSubscription,
   type SetOptions,
   type Subscription,
   setGlobalKV,
+  trackSubscription,
+  unregisterHandler,
+  untrackSubscription,
   type WebSocketLike,
   type ZRangeOptions,
 } from "covara-kv";
@@ -58,6 +71,29 @@ expectTypeOf(createRedisKV).toBeCallableWith(
 expectTypeOf(createRedisKV).toBeCallableWith({ url: "redis://h" });
 expectTypeOf(createRedisKVFromConfig).returns.toExtend<KVAdapter>();
 expectTypeOf(RedisKVStore).toBeConstructibleWith({ host: "h" }, "prefix");
+
+// Fan-out
+expectTypeOf(registerHandler).returns.toEqualTypeOf<void>();
+expectTypeOf(registerHandler).toBeCallableWith("h", (event, subscriptionId) => {
+  expectTypeOf(event).toBeString();
+  expectTypeOf(subscriptionId).toBeString();
+});
+expectTypeOf(registerHandler).toBeCallableWith("h", () => {}, { signal: new AbortController().signal });
+expectTypeOf(trackSubscription).toEqualTypeOf<(handlerId: string, subscriptionId: string) => void>();
+expectTypeOf(unregisterHandler).toEqualTypeOf<(handlerId: string) => void>();
+expectTypeOf(untrackSubscription).toEqualTypeOf<(subscriptionId: string) => void>();
+expectTypeOf(publishEvent).toEqualTypeOf<(message: FanoutEvent) => Promise<boolean>>();
+expectTypeOf<FanoutEvent["type"]>().toEqualTypeOf<"added" | "changed" | "removed" | "invalidate">();
+expectTypeOf(registerAggregateWatcher).toEqualTypeOf<
+  (resource: string, watcher: AggregateWatcher) => () => void
+>();
+expectTypeOf<(changed?: unknown[]) => void>().toExtend<AggregateWatcher>();
+expectTypeOf(notifyAggregateWatchers).toEqualTypeOf<
+  (resource: string, changed?: unknown[]) => Promise<void>
+>();
+expectTypeOf(getActiveHandlerCount).toEqualTypeOf<() => number>();
+expectTypeOf(getAggregateWatcherCount).toEqualTypeOf<(resource?: string) => number>();
+expectTypeOf(getFanoutStats).toEqualTypeOf<() => FanoutStats>();
 
 // Methods, each with its parameters and what it resolves to
 type M = Required<KVAdapter>;

@@ -8,7 +8,7 @@ export async function setup() {
     unlessBuilt(
       `native-${process.platform}-${process.arch}`,
       ["Cargo.toml", "Cargo.lock", "build.rs", "rust-toolchain.toml", ".cargo", "src", "package-lock.json"],
-      ["native.js", /^covara-kv\..*\.node$/],
+      [/^covara-kv\..*\.node$/],
       () => {
         if (!versionOf("cargo"))
           throw new Failure("Rust is missing: get it from https://rustup.rs, then run this again.");

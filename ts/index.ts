@@ -31,6 +31,7 @@ export type { RedisClientLike } from "./backends/redis.js";
 export { createRedisKV, createRedisKVFromConfig, RedisKVStore } from "./backends/redis.js";
 export type { DurableObjectConfig, KVConfig, RedisConfig, RedisNode, RedisTlsConfig } from "./config.js";
 export { createKV, initializeKV } from "./create.js";
+export type { CommandMessage, DiagnosticsBackend, DiagnosticsMessages } from "./diagnostics.js";
 export { KVError, type KVErrorDetails } from "./errors.js";
 export type { Gap, KVEvents, KVListener, KVStatus } from "./events.js";
 export type {

@@ -1,4 +1,4 @@
-import { KVError } from "./errors.js";
+import { loadBinary } from "./loader.js";
 
 /** A reply, in the shapes of RESP. Doubles arrive as numbers, infinite ones too. */
 export type Reply = string | number | null | Reply[];
@@ -59,10 +59,23 @@ export type RedisEvent =
   | { name: "unsubscribed"; isPattern: boolean; topic: string; code: string; message: string }
   | { name: "gap"; from: number; to: number };
 
+/** What a server has said of itself. */
+export interface RedisServer {
+  /** The version of RESP that is spoken. */
+  resp: number;
+  /** Unknown of a server before Redis 6. */
+  version?: string;
+  /** `standalone`, `sentinel` or `cluster`. */
+  mode?: string;
+  replica: boolean;
+}
+
 /** A handle of one Redis server. What is asked with an id is answered by `take`. */
 export interface NativeRedisClient {
   sender(): (first: number, ...entries: unknown[]) => void;
   start(): void;
+  /** Null while there is no connection. */
+  server(): RedisServer | null;
   connect(id: number): void;
   subscribe(id: number, isPattern: boolean, name: string): void;
   unsubscribe(id: number, isPattern: boolean, name: string): void;
@@ -83,7 +96,7 @@ export type FanoutNotice =
   | { name: "gone"; id: number }
   | { name: "answer"; id: number; code?: string; message?: string }
   /** A channel could not be subscribed. */
-  | { name: "failed"; code: string; message: string }
+  | { name: "failed"; first: boolean; code: string; message: string }
   | { name: "gap"; from: number; to: number }
   | { name: "overflow" };
 
@@ -91,7 +104,8 @@ export type FanoutNotice =
 export interface NativeFanoutThread {
   /** The token of the handler that it replaces, or that leaves, if that is this thread's. */
   register(handler: string, token: number): number | null;
-  unregister(handler: string): number | null;
+  /** With a token: only if it is the handler's. */
+  unregister(handler: string, token?: number): number | null;
   /** False if this process has no such handler. */
   track(handler: string, subscription: string): boolean;
   untrack(subscription: string): void;
@@ -106,6 +120,8 @@ export interface NativeFanoutThread {
   /** It may not have been published. */
   takeBack(resource: string, expected: number): void;
   attach(client: NativeRedisClient): void;
+  /** Asks for what was refused once more. */
+  retry(): void;
   detach(): void;
   hears(aggregate: boolean): { wanted: boolean; live: boolean };
   /** Answers `id` once the channel is live, or cannot be. */
@@ -156,16 +172,4 @@ interface Native {
   ) => NativeFanoutThread;
 }
 
-export const { commandIndex, sweepExpired, MemoryStore, RedisClient, FanoutThread } = load();
-
-function load(): Native {
-  try {
-    return require("../native.js");
-  } catch (cause) {
-    const { platform, arch } = process;
-    const cure = "Build it in a clone of covara-kv: npm run build";
-    throw new KVError("UNSUPPORTED", `There is no native binary for ${platform}-${arch} here. ${cure}`, {
-      cause,
-    });
-  }
-}
+export const { commandIndex, sweepExpired, MemoryStore, RedisClient, FanoutThread } = loadBinary() as Native;

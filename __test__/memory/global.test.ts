@@ -7,7 +7,6 @@ import {
   DurableObjectKVStore,
   getGlobalKV,
   hasGlobalKV,
-  initializeEventSubscription,
   initializeKV,
   type KVConfig,
   MemoryKVStore,
@@ -85,5 +84,4 @@ test("createKV builds a store on a Durable Object, and asks that for nothing yet
   assert.ok(kv instanceof DurableObjectKVStore);
   assert.deepEqual([kv.isConnected(), kv.prefix], [true, "app"]);
   await kv.disconnect();
-  await expectRefusal(initializeEventSubscription(), refusal("CONFIG"));
 });

@@ -22,11 +22,21 @@ const names = [
   "createMemoryKV",
   "createRedisKV",
   "createRedisKVFromConfig",
+  "getActiveHandlerCount",
+  "getAggregateWatcherCount",
+  "getFanoutStats",
   "getGlobalKV",
   "hasGlobalKV",
   "initializeEventSubscription",
   "initializeKV",
+  "notifyAggregateWatchers",
+  "publishEvent",
+  "registerAggregateWatcher",
+  "registerHandler",
   "setGlobalKV",
+  "trackSubscription",
+  "unregisterHandler",
+  "untrackSubscription",
 ];
 
 /** Runs a program that prints JSON, as a module of either kind. */
@@ -62,7 +72,7 @@ test("the process has one store, and one KVError, however the package is loaded"
 });
 
 test("nothing but the entries can be imported", () => {
-  for (const specifier of ["covara-kv/dist/store.js", "covara-kv/native.js"]) {
+  for (const specifier of ["covara-kv/dist/store.js", "covara-kv/dist/native.js"]) {
     assert.throws(() => require(specifier), { code: "ERR_PACKAGE_PATH_NOT_EXPORTED" });
   }
   assert.equal(require("covara-kv/package.json").name, "covara-kv");

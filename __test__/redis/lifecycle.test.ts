@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createKV, createRedisKV, hasGlobalKV, initializeKV, type KVStatus, RedisKVStore } from "covara-kv";
+import {
+  createKV,
+  createRedisKV,
+  hasGlobalKV,
+  initializeKV,
+  type KVStatus,
+  RedisKVStore,
+  registerHandler,
+  unregisterHandler,
+} from "covara-kv";
 import { eventually } from "../backends.js";
 import { errorOf } from "../replies.js";
 import { fakeRedis } from "./fake.js";
@@ -286,12 +295,11 @@ test("subscribe resolves only once a message can come", async () => {
 
 // It left an open store behind, and that as the global one.
 test("an initializeKV that rejects leaves no store behind", async () => {
-  await assert.rejects(
-    initializeKV({ type: "redis", redis: { ...server.address, clientName: "initialized" } }),
-    {
-      code: "UNSUPPORTED",
-    },
-  );
+  await server.admin.call("ACL", "SETUSER", "deaf", "on", ">p", "+@all", "~*", "resetchannels");
+  const redis = { ...server.address, clientName: "initialized", username: "deaf", password: "p" };
+  registerHandler("stream", () => {});
+  await assert.rejects(initializeKV({ type: "redis", redis }), { code: "NOPERM" });
+  unregisterHandler("stream");
   assert.equal(hasGlobalKV(), false);
   await eventually(async () => (await server.clients()).every(({ name }) => name !== "initialized"));
 });

@@ -34,6 +34,8 @@ pub struct FanoutNotice {
     pub name: &'static str,
     /// The token of a handler, or the id of a question.
     pub id: Option<u32>,
+    /// It is not failing for long already.
+    pub first: Option<bool>,
     pub code: Option<String>,
     pub message: Option<String>,
     /// In ms since the epoch.
@@ -94,10 +96,10 @@ impl FanoutThread {
         REGISTRY.register(&handler, token, &self.outbox)
     }
 
-    /// Gives its token, if it was this thread's.
+    /// Gives its token, if it was this thread's. With a token it is only taken away if that is its token.
     #[napi]
-    pub fn unregister(&self, handler: String) -> Option<u32> {
-        REGISTRY.unregister(&handler, &self.outbox)
+    pub fn unregister(&self, handler: String, token: Option<u32>) -> Option<u32> {
+        REGISTRY.unregister(&handler, token, &self.outbox)
     }
 
     /// False if this process has no such handler.
@@ -169,6 +171,12 @@ impl FanoutThread {
         Source::attach(client.config(), &self.outbox);
     }
 
+    /// Asks for what was refused once more.
+    #[napi]
+    pub fn retry(&self) {
+        self.outbox.settle();
+    }
+
     /// Nothing is heard any more.
     #[napi]
     pub fn detach(&mut self) {
@@ -213,7 +221,9 @@ impl FanoutThread {
         count(&REGISTRY.counters.gaps);
         let time = |milliseconds: f64| UNIX_EPOCH + Duration::from_millis(milliseconds as u64);
         let (from, to) = (time(from), time(to));
-        REGISTRY.missed(Gap { from, to }, &self.outbox);
+        for channel in [Channel::Events, Channel::Aggregate] {
+            REGISTRY.missed(channel, Gap { from, to }, &self.outbox);
+        }
     }
 
     /// Whether events are waited for: they keep the process alive.
@@ -326,6 +336,7 @@ fn notice(notice: Notice) -> FanoutNotice {
     let named = |name| FanoutNotice {
         name,
         id: None,
+        first: None,
         code: None,
         message: None,
         from: None,
@@ -342,7 +353,8 @@ fn notice(notice: Notice) -> FanoutNotice {
             message: error.map(|error| error.message.to_string()),
             ..named("answer")
         },
-        Notice::Failed(error) => FanoutNotice {
+        Notice::Failed { error, first } => FanoutNotice {
+            first: Some(first),
             code: Some(error.code.to_string()),
             message: Some(error.message.to_string()),
             ..named("failed")

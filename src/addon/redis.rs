@@ -57,6 +57,15 @@ pub struct RedisTlsOptions {
     pub reject_unauthorized: Option<bool>,
 }
 
+/// What the server has said of itself.
+#[napi(object, object_from_js = false)]
+pub struct RedisServer {
+    pub resp: u32,
+    pub version: Option<String>,
+    pub mode: Option<String>,
+    pub replica: bool,
+}
+
 /// What a listener of the store is to be told.
 #[napi(object, object_from_js = false)]
 pub struct RedisEvent {
@@ -285,6 +294,19 @@ impl RedisClient {
     pub fn connect(&self, env: &Env, id: u32) {
         self.handle.await_more(env, 1);
         self.handle.commands.with(|pipeline| pipeline.connect(id));
+    }
+
+    /// Who is at the other end, while there is a connection.
+    #[napi]
+    pub fn server(&self) -> Option<RedisServer> {
+        self.handle.commands.with(|pipeline| {
+            pipeline.server().cloned().map(|server| RedisServer {
+                resp: server.resp,
+                version: server.version,
+                mode: server.mode,
+                replica: server.replica,
+            })
+        })
     }
 
     /// Answers `id` once messages come.

@@ -11,10 +11,7 @@ use serde_json::value::RawValue;
 pub struct Malformed;
 
 /// Finds who an event is for, and the event's own JSON. Reading ends at `subscriptionId` if that is nobody here.
-pub fn event<T>(
-    text: &[u8],
-    find: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<(T, &str)>, Malformed> {
+pub fn event<T>(text: &[u8], find: impl FnOnce(&str) -> Option<T>) -> Result<Option<(T, &str)>, Malformed> {
     let mut find = Some(find);
     let mut found = Found::default();
     let mut owner = None;

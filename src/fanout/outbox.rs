@@ -45,8 +45,11 @@ pub enum Notice {
     Gone(Token),
     /// What was asked with this id.
     Answer(u32, Option<Error>),
-    /// A channel could not be subscribed.
-    Failed(Error),
+    /// A channel could not be subscribed; `first` unless it could not before either.
+    Failed {
+        error: Error,
+        first: bool,
+    },
     Gap(Gap),
     Overflow,
 }
@@ -155,20 +158,67 @@ impl Outbox {
         self.wake(state, false);
     }
 
+    /// A handler has another name from now on: what waits for it is the other's.
+    pub fn rename(&self, before: Token, after: Token) {
+        for item in &mut self.state.lock().items {
+            match item {
+                Item::Event { handler, .. } | Item::Invalidate { handler, .. } if *handler == before => {
+                    *handler = after;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A handler has left. Gives the subscriptions that something waited for.
+    pub fn leave(&self, leaving: Token) -> HashSet<Arc<str>> {
+        let mut left = HashSet::new();
+        self.drop_items(|item| match item {
+            Item::Event {
+                handler,
+                subscription,
+                ..
+            }
+            | Item::Invalidate {
+                handler,
+                subscription,
+                ..
+            } if *handler == leaving => {
+                left.insert(subscription.clone());
+                true
+            }
+            _ => false,
+        });
+        left
+    }
+
     /// The subscription has ended: what came for it is for nobody.
     pub fn forget(&self, ended: &str) {
-        let mut state = self.state.lock();
-        if state.items.is_empty() {
-            return;
-        }
-        state.items.retain(|item| match item {
+        self.drop_items(|item| match item {
             Item::Event { subscription, .. } | Item::Invalidate { subscription, .. } => {
-                &**subscription != ended
+                &**subscription == ended
             }
-            Item::Changed { .. } => true,
+            Item::Changed { .. } => false,
         });
-        state.bytes = state.items.iter().map(Item::size).sum();
-        state.invalid.remove(ended);
+    }
+
+    fn drop_items(&self, mut drops: impl FnMut(&Item) -> bool) {
+        let State {
+            items,
+            bytes,
+            invalid,
+            ..
+        } = &mut *self.state.lock();
+        items.retain(|item| {
+            let dropped = drops(item);
+            if dropped {
+                *bytes -= item.size();
+                if let Item::Invalidate { subscription, .. } = item {
+                    invalid.remove(subscription);
+                }
+            }
+            !dropped
+        });
     }
 
     /// At most so many items, in order. If there are more, the thread is woken again: in between its event loop turns.

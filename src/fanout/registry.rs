@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use dashmap::DashMap;
+use dashmap::mapref::one::Ref;
 use parking_lot::Mutex;
 
 use super::message::{self, Malformed};
 use super::outbox::{Notice, Outbox, Token};
+use super::source::Channel;
 use crate::redis::mailbox::Gap;
 
 pub static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
@@ -45,7 +47,6 @@ struct Handler {
 }
 
 /// Whose a subscription is.
-#[derive(Clone)]
 struct Owner {
     handler: Arc<str>,
     token: Token,
@@ -70,22 +71,30 @@ pub fn count(counter: &AtomicU64) {
 }
 
 impl Registry {
-    /// Adds a handler. One of the same id that is there already makes room for it, and leaves it its subscriptions: gives its token,
-    /// if it was this thread's.
+    /// Adds a handler. One of the same id that is there already makes room for it, and leaves it its subscriptions and what waits for
+    /// it: gives its token, if it was this thread's.
     pub fn register(&self, id: &str, token: Token, outbox: &Arc<Outbox>) -> Option<Token> {
         let changes = self.changes.lock();
-        let before = self.handlers.remove(id);
+        let before = self.handlers.remove(id).map(|(_, handler)| handler);
         outbox.handlers.fetch_add(1, Ordering::Relaxed);
         let id: Arc<str> = id.into();
-        let (mut subscriptions, mut replaced) = (HashSet::new(), None);
-        if let Some((_, handler)) = before {
-            handler.outbox.handlers.fetch_sub(1, Ordering::Relaxed);
-            subscriptions = handler.subscriptions;
-            replaced = Some((handler.token, handler.outbox));
-        }
+        let subscriptions = before.as_ref().map(|handler| handler.subscriptions.clone());
+        let subscriptions = subscriptions.unwrap_or_default();
         for subscription in &subscriptions {
             let owner = owner(&id, token, outbox);
             self.subscriptions.insert(subscription.clone(), owner);
+        }
+        // From here on nothing more comes for the one before: events are handed over while their subscription's shard is locked.
+        if let Some(before) = &before {
+            before.outbox.handlers.fetch_sub(1, Ordering::Relaxed);
+            if Arc::ptr_eq(&before.outbox, outbox) {
+                outbox.rename(before.token, token);
+            } else {
+                // The other thread may be taking some of it just now.
+                let waiting = before.outbox.leave(before.token);
+                let waiting: Vec<_> = waiting.into_iter().map(|name| (token, name)).collect();
+                outbox.invalidate(&waiting);
+            }
         }
         let handler = Handler {
             token,
@@ -95,16 +104,21 @@ impl Registry {
         self.handlers.insert(id, handler);
         drop(changes);
         outbox.settle();
-        replaced.and_then(|(token, owner)| leave(token, &owner, outbox))
+        before.and_then(|before| leave(&before, outbox))
     }
 
-    /// Takes a handler away, with its subscriptions. Gives its token, if it was this thread's.
-    pub fn unregister(&self, id: &str, by: &Arc<Outbox>) -> Option<Token> {
+    /// Takes a handler away, with its subscriptions; `only` the one of a token of this thread, if that is given. Gives its token, if
+    /// it was this thread's.
+    pub fn unregister(&self, id: &str, only: Option<Token>, by: &Arc<Outbox>) -> Option<Token> {
         let changes = self.changes.lock();
-        let (_, handler) = self.handlers.remove(id)?;
+        let is_meant = |handler: &Handler| {
+            only.is_none_or(|token| handler.token == token && Arc::ptr_eq(&handler.outbox, by))
+        };
+        let (_, handler) = self.handlers.remove_if(id, |_, handler| is_meant(handler))?;
         self.forget(&handler);
+        handler.outbox.leave(handler.token);
         drop(changes);
-        leave(handler.token, &handler.outbox, by)
+        leave(&handler, by)
     }
 
     fn forget(&self, handler: &Handler) {
@@ -194,12 +208,11 @@ impl Registry {
 
     /// Hands an event to its handler, if that is in this process.
     pub fn publish(&self, subscription: &str, event: &str, by: &Arc<Outbox>) -> Reached {
-        let found = self.subscriptions.get(subscription);
-        let Some((subscription, owner)) = found.map(|entry| (entry.key().clone(), entry.clone())) else {
+        let Some(owner) = self.subscriptions.get(subscription) else {
             return Reached::Nobody;
         };
         let is_own = Arc::ptr_eq(&owner.outbox, by);
-        self.deliver(&owner, &subscription, event, is_own);
+        self.deliver(&owner, event, is_own);
         if is_own {
             Reached::ThisThread
         } else {
@@ -211,18 +224,19 @@ impl Registry {
     pub fn event(&self, text: &[u8], is_for: impl Fn(&Arc<Outbox>) -> bool) {
         count(&self.counters.seen);
         let found = message::event(text, |subscription| {
-            let entry = self.subscriptions.get(subscription)?;
-            is_for(&entry.outbox).then(|| (entry.key().clone(), entry.clone()))
+            let owner = self.subscriptions.get(subscription)?;
+            is_for(&owner.outbox).then_some(owner)
         });
         match found {
-            Ok(Some(((subscription, owner), event))) => self.deliver(&owner, &subscription, event, false),
+            Ok(Some((owner, event))) => self.deliver(&owner, event, false),
             Ok(None) => count(&self.counters.not_local),
             Err(Malformed) => count(&self.counters.malformed),
         }
     }
 
-    fn deliver(&self, owner: &Owner, subscription: &Arc<str>, event: &str, by_itself: bool) {
-        let fits = owner.outbox.event(owner.token, subscription, event, by_itself);
+    /// The shard stays locked until the event is in the outbox: a handler that is replaced finds there all that came for it.
+    fn deliver(&self, owner: &Ref<Arc<str>, Owner>, event: &str, by_itself: bool) {
+        let fits = owner.outbox.event(owner.token, owner.key(), event, by_itself);
         count(if fits {
             &self.counters.delivered
         } else {
@@ -254,27 +268,35 @@ impl Registry {
         }
     }
 
-    /// Has the owners of all that a thread has read it again: messages may have been missed.
-    pub fn missed(&self, gap: Gap, outbox: &Arc<Outbox>) {
-        let mut subscriptions = Vec::new();
+    /// Has the owners of what a thread has read it again, as messages of a channel may have been missed.
+    pub fn missed(&self, channel: Channel, gap: Gap, outbox: &Arc<Outbox>) {
+        match channel {
+            Channel::Events => outbox.invalidate(&self.subscriptions_of(outbox)),
+            Channel::Aggregate => {
+                for watchers in &self.watchers {
+                    for watcher in watchers
+                        .iter()
+                        .filter(|watcher| Arc::ptr_eq(&watcher.outbox, outbox))
+                    {
+                        outbox.changed(watcher.token);
+                    }
+                }
+            }
+        }
+        outbox.notice(Notice::Gap(gap));
+    }
+
+    fn subscriptions_of(&self, outbox: &Arc<Outbox>) -> Vec<(Token, Arc<str>)> {
+        let mut found = Vec::new();
         for handler in self
             .handlers
             .iter()
             .filter(|handler| Arc::ptr_eq(&handler.outbox, outbox))
         {
             let token = handler.token;
-            subscriptions.extend(handler.subscriptions.iter().map(|name| (token, name.clone())));
+            found.extend(handler.subscriptions.iter().map(|name| (token, name.clone())));
         }
-        outbox.invalidate(&subscriptions);
-        for watchers in &self.watchers {
-            for watcher in watchers
-                .iter()
-                .filter(|watcher| Arc::ptr_eq(&watcher.outbox, outbox))
-            {
-                outbox.changed(watcher.token);
-            }
-        }
-        outbox.notice(Notice::Gap(gap));
+        found
     }
 
     pub fn handler_count(&self) -> usize {
@@ -303,12 +325,12 @@ fn owner(handler: &Arc<str>, token: Token, outbox: &Arc<Outbox>) -> Owner {
 }
 
 /// A thread has lost a handler: gives the token if it is the one that calls, and tells it if it is another.
-fn leave(token: Token, owner: &Arc<Outbox>, by: &Arc<Outbox>) -> Option<Token> {
-    owner.settle();
-    if Arc::ptr_eq(owner, by) {
-        return Some(token);
+fn leave(handler: &Handler, by: &Arc<Outbox>) -> Option<Token> {
+    handler.outbox.settle();
+    if Arc::ptr_eq(&handler.outbox, by) {
+        return Some(handler.token);
     }
-    owner.notice(Notice::Gone(token));
+    handler.outbox.notice(Notice::Gone(handler.token));
     None
 }
 
@@ -363,6 +385,34 @@ mod tests {
         );
     }
 
+    /// What waited for a handler was lost when it was registered again.
+    #[test]
+    fn what_waits_for_a_handler_that_is_replaced_is_the_new_ones() {
+        let (registry, a, b) = (Registry::default(), thread(), thread());
+        registry.register("h", 1, &a);
+        registry.track("h", "s");
+        registry.publish("s", "1", &b);
+        registry.register("h", 2, &a);
+        registry.publish("s", "2", &b);
+        let expected = |token, event: &str| (token, "s".to_owned(), event.to_owned());
+        assert_eq!(events(&a), [expected(2, "1"), expected(2, "2")]);
+        registry.publish("s", "3", &b);
+        registry.register("h", 3, &b);
+        assert!(a.take(9).is_empty());
+        assert!(matches!(&b.take(9)[..], [Item::Invalidate { handler: 3, .. }]));
+    }
+
+    /// A stream that was aborted took away the one that a client had opened in its place.
+    #[test]
+    fn a_handler_is_unregistered_by_its_token_only_where_it_is_still_the_one() {
+        let (registry, a, b) = (Registry::default(), thread(), thread());
+        registry.register("h", 1, &a);
+        registry.register("h", 1, &b);
+        assert_eq!(registry.unregister("h", Some(1), &a), None);
+        assert_eq!(registry.handler_count(), 1);
+        assert_eq!(registry.unregister("h", Some(1), &b), Some(1));
+    }
+
     #[test]
     fn a_subscription_has_one_owner() {
         let (registry, a) = (Registry::default(), thread());
@@ -370,7 +420,7 @@ mod tests {
         registry.register("h2", 2, &a);
         registry.track("h1", "s");
         registry.track("h2", "s");
-        registry.unregister("h1", &a);
+        registry.unregister("h1", None, &a);
         assert_eq!(registry.publish("s", "{}", &a), Reached::ThisThread);
         assert_eq!(events(&a), [(2, "s".into(), "{}".into())]);
         registry.untrack("s");
@@ -433,13 +483,15 @@ mod tests {
         registry.register("other", 3, &b);
         registry.track("other", "s3");
         let now = std::time::SystemTime::now();
-        registry.missed(Gap { from: now, to: now }, &a);
-        registry.missed(Gap { from: now, to: now }, &a);
+        let gap = Gap { from: now, to: now };
+        registry.missed(Channel::Events, gap, &a);
+        registry.missed(Channel::Events, gap, &a);
+        registry.missed(Channel::Aggregate, gap, &a);
         let taken = a.take(9);
         let invalidated = taken
             .iter()
             .filter(|item| matches!(item, Item::Invalidate { .. }))
             .count();
-        assert_eq!((invalidated, b.take(9).len()), (2, 0));
+        assert_eq!((taken.len(), invalidated, b.take(9).len()), (3, 2, 0));
     }
 }

@@ -63,8 +63,13 @@ struct State {
 
 #[derive(Default, Clone, Copy)]
 struct Subscribed {
+    /// Threads have handlers, or watchers.
     wanted: bool,
+    /// It was asked for, and not refused.
+    kept: bool,
     live: bool,
+    /// Since when it is not heard because it was refused.
+    deaf_since: Option<SystemTime>,
 }
 
 impl Source {
@@ -121,10 +126,16 @@ impl Source {
                 }
             });
             let subscribed = &mut state.channels[channel as usize];
-            if wanted == subscribed.wanted {
+            let kept = subscribed.kept;
+            if wanted == subscribed.wanted && wanted == kept {
                 continue;
             }
-            *subscribed = Subscribed { wanted, live: false };
+            *subscribed = Subscribed {
+                wanted,
+                kept: wanted,
+                live: false,
+                deaf_since: subscribed.deaf_since.filter(|_| wanted),
+            };
             if channel == Channel::Aggregate {
                 state.echoes.clear();
             }
@@ -152,26 +163,31 @@ impl Source {
         Ok(())
     }
 
-    /// It is asked for again when the next handler or watcher comes.
+    /// It is asked for again by `settle`, when a handler or a watcher comes or a thread tries again.
     fn failed(&self, channel: Channel, error: &Error) {
         let mut state = self.state.lock();
-        state.channels[channel as usize] = Subscribed::default();
+        let subscribed = &mut state.channels[channel as usize];
+        let first = subscribed.deaf_since.is_none();
+        (subscribed.kept, subscribed.live) = (false, false);
+        subscribed.deaf_since.get_or_insert_with(SystemTime::now);
         for outbox in &state.threads {
-            outbox.notice(Notice::Failed(error.clone()));
+            let error = error.clone();
+            outbox.notice(Notice::Failed { error, first });
         }
     }
 
     /// Whether a channel is to be heard; and whether it is.
     pub fn hears(&self, channel: Channel) -> (bool, bool) {
-        let Subscribed { wanted, live } = self.state.lock().channels[channel as usize];
+        let Subscribed { wanted, live, .. } = self.state.lock().channels[channel as usize];
         (wanted, live)
     }
 
     /// Answers a thread once a channel is heard that is to be; an error if it is not in time.
-    pub fn confirm(&self, channel: Channel, outbox: &Arc<Outbox>, id: u32) {
+    pub fn confirm(self: &Arc<Self>, channel: Channel, outbox: &Arc<Outbox>, id: u32) {
+        self.settle();
         let membership = self.membership.lock();
         let mut state = self.state.lock();
-        let Subscribed { wanted, live } = state.channels[channel as usize];
+        let Subscribed { wanted, live, .. } = state.channels[channel as usize];
         match &*membership {
             Some(membership) if wanted && !live => {
                 state.next = state.next.wrapping_add(1);
@@ -219,12 +235,31 @@ impl Source {
         let now = SystemTime::now();
         let overflow = (dropped > 0).then_some(Gap { from: now, to: now });
         if let Some(gap) = mail.gap.or(overflow) {
-            count(&REGISTRY.counters.gaps);
-            let threads = self.state.lock().threads.clone();
-            for outbox in threads {
-                REGISTRY.missed(gap, &outbox);
+            self.missed(gap);
+        }
+    }
+
+    /// Tells the threads what they may have missed; of a channel that was refused, as soon as it is heard.
+    fn missed(&self, gap: Gap) {
+        count(&REGISTRY.counters.gaps);
+        for channel in Channel::ALL {
+            let mut state = self.state.lock();
+            let subscribed = &mut state.channels[channel as usize];
+            if subscribed.live {
+                let threads = state.threads.clone();
+                drop(state);
+                tell(channel, gap, &threads);
+            } else if subscribed.wanted {
+                let since = subscribed.deaf_since.unwrap_or(gap.from);
+                subscribed.deaf_since = Some(since.min(gap.from));
             }
         }
+    }
+}
+
+fn tell(channel: Channel, gap: Gap, threads: &[Arc<Outbox>]) {
+    for outbox in threads {
+        REGISTRY.missed(channel, gap, outbox);
     }
 }
 
@@ -247,18 +282,30 @@ impl Member for Source {
     }
 
     fn subscribed(&self, topic: &Topic) {
-        if let Some(channel) = Channel::of(topic) {
-            let mut state = self.state.lock();
-            let subscribed = &mut state.channels[channel as usize];
-            subscribed.live = subscribed.wanted;
+        let Some(channel) = Channel::of(topic) else { return };
+        let mut state = self.state.lock();
+        let subscribed = &mut state.channels[channel as usize];
+        if !subscribed.kept {
+            return;
+        }
+        subscribed.live = true;
+        if let Some(from) = subscribed.deaf_since.take() {
+            let threads = state.threads.clone();
+            drop(state);
+            let to = SystemTime::now();
+            count(&REGISTRY.counters.gaps);
+            tell(channel, Gap { from, to }, &threads);
         }
     }
 
     fn missing(&self) {
         let mut state = self.state.lock();
+        // Where nothing was heard no echo can have been lost.
+        if state.channels[Channel::Aggregate as usize].live {
+            state.echoes.clear();
+        }
         for subscribed in &mut state.channels {
             subscribed.live = false;
         }
-        state.echoes.clear();
     }
 }

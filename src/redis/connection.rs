@@ -20,12 +20,23 @@ pub trait Eager: Send + Sync {
     fn try_write(&self, bytes: &[u8]) -> usize;
 }
 
+/// What a server has said of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Server {
+    /// The version of RESP that is spoken.
+    pub resp: u32,
+    /// Unknown of a server before Redis 6.
+    pub version: Option<String>,
+    /// `standalone`, `sentinel` or `cluster`.
+    pub mode: Option<String>,
+    pub replica: bool,
+}
+
 /// A connection that the server has greeted.
 pub struct Greeted {
     /// None where bytes cannot go straight to the socket.
     pub eager: Option<Arc<dyn Eager>>,
-    /// Whether the server said that it is a replica.
-    pub replica: bool,
+    pub server: Server,
 }
 
 /// One connection, as far as a pipeline sees it.
@@ -49,7 +60,7 @@ pub struct Connection {
     pub eager: Option<Arc<dyn Eager>>,
     /// The transport is writing what came first: nobody else may write until all is taken.
     pub writing: bool,
-    pub replica: bool,
+    pub server: Server,
     /// The server is no longer what it was: no more is sent, and the connection ends once all is answered.
     pub retiring: bool,
 }
@@ -86,7 +97,7 @@ impl Connection {
             received: now,
             eager: greeted.eager,
             writing: false,
-            replica: greeted.replica,
+            server: greeted.server,
             retiring: false,
         }
     }

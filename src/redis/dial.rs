@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
 use super::config::{Address, Config};
-use super::connection::Greeted;
+use super::connection::{Greeted, Server};
 use super::resp::{self, Malformed, Scanner};
 use super::transport::{Socket, Transport};
 use crate::error::Error;
@@ -32,9 +32,9 @@ pub async fn open(config: &Config) -> Result<(Transport, Greeted), Failure> {
     let in_tls = AtomicBool::new(false);
     let opened = async {
         let mut transport = connect(config, &in_tls).await?;
-        let replica = greet(config, &mut transport).await?;
+        let server = greet(config, &mut transport).await?;
         let eager = transport.eager();
-        Ok((transport, Greeted { eager, replica }))
+        Ok((transport, Greeted { eager, server }))
     };
     let late = |_| {
         let timeout = config.connect_timeout.as_millis();
@@ -118,8 +118,8 @@ fn tuned(stream: TcpStream) -> Result<TcpStream, Failure> {
         .map_err(|error| temporary(error.to_string()))
 }
 
-/// Speaks RESP 3 with the server, RESP 2 with one that knows no other. Whether it said that it is a replica.
-async fn greet(config: &Config, transport: &mut Transport) -> Result<bool, Failure> {
+/// Speaks RESP 3 with the server, RESP 2 with one that knows no other.
+async fn greet(config: &Config, transport: &mut Transport) -> Result<Server, Failure> {
     let questions = greeting(config);
     let replies = ask(config, transport, &questions).await?;
     let hello = parse(&replies[0])?;
@@ -127,12 +127,15 @@ async fn greet(config: &Config, transport: &mut Transport) -> Result<bool, Failu
         if error.code == "NOPROTO" || error.message.starts_with("ERR unknown command"));
     if !knows_no_resp_3 {
         check_all(config, &questions, &replies)?;
-        return Ok(is_replica(&hello));
+        return Ok(described(&hello));
     }
     let questions = old_greeting(config);
     let replies = ask(config, transport, &questions).await?;
     check_all(config, &questions, &replies)?;
-    Ok(false)
+    Ok(Server {
+        resp: 2,
+        ..Server::default()
+    })
 }
 
 /// A command's name, and the command.
@@ -276,10 +279,24 @@ fn without_secrets(config: &Config, error: &Error) -> Error {
 }
 
 /// HELLO's reply has fields and values in turn.
-fn is_replica(hello: &Reply) -> bool {
-    let Reply::Array(items) = hello else { return false };
-    let role = |pair: &[Reply]| *pair == [Reply::bulk(b"role"), Reply::bulk(b"replica")];
-    items.chunks(2).any(role)
+fn described(hello: &Reply) -> Server {
+    let items = match hello {
+        Reply::Array(items) => &items[..],
+        _ => &[],
+    };
+    let field = |name: &[u8]| {
+        let pair = items.chunks(2).find(|pair| pair[0] == Reply::bulk(name));
+        match pair.and_then(|pair| pair.get(1)) {
+            Some(Reply::Bulk(value)) => Some(String::from_utf8_lossy(value).into_owned()),
+            _ => None,
+        }
+    };
+    Server {
+        resp: 3,
+        version: field(b"version"),
+        mode: field(b"mode"),
+        replica: field(b"role").as_deref() == Some("replica"),
+    }
 }
 
 fn temporary(message: String) -> Failure {

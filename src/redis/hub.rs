@@ -65,7 +65,7 @@ impl Membership {
                 hub
             }
         };
-        hub.with(|routes, _| routes.members.insert(number, member));
+        hub.with(|routes, _| routes.join(number, member));
         Ok(Self { hub, number })
     }
 
@@ -167,7 +167,7 @@ struct Route {
 }
 
 #[derive(Default)]
-struct Routes {
+pub(super) struct Routes {
     members: HashMap<usize, Arc<dyn Member>, RandomState>,
     topics: HashMap<Topic, Route, RandomState>,
     asked: HashMap<Id, Asked, RandomState>,
@@ -177,7 +177,11 @@ struct Routes {
 }
 
 impl Routes {
-    fn subscribe(&mut self, number: usize, id: Id, topic: &Topic, pipeline: &mut Pipeline) {
+    pub(super) fn join(&mut self, number: usize, member: Arc<dyn Member>) {
+        self.members.insert(number, member);
+    }
+
+    pub(super) fn subscribe(&mut self, number: usize, id: Id, topic: &Topic, pipeline: &mut Pipeline) {
         let Some(waiter) = self.waiter(number, id) else {
             return;
         };
@@ -192,7 +196,7 @@ impl Routes {
         pipeline.subscribe(asked, topic.clone(), Instant::now());
     }
 
-    fn keep(&mut self, number: usize, topic: &Topic, pipeline: &mut Pipeline) {
+    pub(super) fn keep(&mut self, number: usize, topic: &Topic, pipeline: &mut Pipeline) {
         let route = self.topics.entry(topic.clone()).or_default();
         route.listener(number).kept = true;
         if pipeline.is_live(topic) {
@@ -202,7 +206,13 @@ impl Routes {
         }
     }
 
-    fn unsubscribe(&mut self, number: usize, id: Option<Id>, topic: &Topic, pipeline: &mut Pipeline) {
+    pub(super) fn unsubscribe(
+        &mut self,
+        number: usize,
+        id: Option<Id>,
+        topic: &Topic,
+        pipeline: &mut Pipeline,
+    ) {
         let waiter = id.and_then(|id| self.waiter(number, id));
         if self.remove_listener(number, topic) {
             let asked = waiter.map(|waiter| self.ask(None, waiter));
@@ -213,7 +223,7 @@ impl Routes {
     }
 
     /// The request that is to close the connection, if the last member leaves.
-    fn leave(&mut self, number: usize, id: Id, pipeline: &mut Pipeline) -> Option<Id> {
+    pub(super) fn leave(&mut self, number: usize, id: Id, pipeline: &mut Pipeline) -> Option<Id> {
         let waiter = self.waiter(number, id)?;
         let topics = self.topics_of(number);
         let closing = self.members.len() == 1;
@@ -254,7 +264,7 @@ impl Routes {
         self.members.remove(&number).is_some()
     }
 
-    fn put(&mut self, mail: Mail, pipeline: &mut Pipeline) {
+    pub(super) fn put(&mut self, mail: Mail, pipeline: &mut Pipeline) {
         let mut deliveries = Deliveries::default();
         for event in mail.events {
             self.happened(event, &mut deliveries);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::connection::{Connection, Greeted, Sent};
+use super::connection::{Connection, Greeted, Sent, Server};
 use super::mailbox::{Event, Mail};
 use super::request::{Asker, Id, Request, Shape, Subject, Subscription, Topic};
 use super::resp;
@@ -127,6 +127,11 @@ impl Pipeline {
         due.into_iter()
             .map(|subscription| self.subscription(subscription, now))
             .collect()
+    }
+
+    /// Who is at the other end, while there is a connection.
+    pub fn server(&self) -> Option<&Server> {
+        self.connection.as_ref().map(|connection| &connection.server)
     }
 
     pub fn is_connected(&self) -> bool {

@@ -77,7 +77,7 @@ impl Pipeline {
         else {
             return;
         };
-        connection.retiring |= !connection.replica && is_readonly(&frame, request.shape);
+        connection.retiring |= !connection.server.replica && is_readonly(&frame, request.shape);
         let Some(id) = request.id.filter(|_| !late) else {
             return;
         };

@@ -1,5 +1,6 @@
 import type { Scalar } from "../arguments.js";
 import { argvOf, type Command, plainParameters } from "../commands.js";
+import { isTraced, traced } from "../diagnostics.js";
 import { decode } from "../errors.js";
 import type { Argument, Run } from "../native.js";
 
@@ -43,7 +44,8 @@ function plainCallOfOne<S extends Target>(crossing: Crossing<S>, { accepts }: Sc
   return async function (...args) {
     try {
       const a = args[0];
-      if (args.length !== 1 || !accepts(a)) return call(crossing, this, args);
+      if (args.length !== 1 || !accepts(a) || isTraced())
+        return (isTraced() ? tracedCall : call)(crossing, this, args);
       const answer = runnerOf(this)(index, a);
       return reply === undefined ? answer : reply(answer, this.prefix);
     } catch (error) {
@@ -63,7 +65,9 @@ function plainCallOfTwo<S extends Target>(
     try {
       const a = args[0];
       const b = args[1];
-      if (args.length !== 2 || !acceptsFirst(a) || !acceptsSecond(b)) return call(crossing, this, args);
+      if (args.length !== 2 || !acceptsFirst(a) || !acceptsSecond(b) || isTraced()) {
+        return (isTraced() ? tracedCall : call)(crossing, this, args);
+      }
       const answer = runnerOf(this)(index, a, b);
       return reply === undefined ? answer : reply(answer, this.prefix);
     } catch (error) {
@@ -85,8 +89,8 @@ function plainCallOfThree<S extends Target>(
       const a = args[0];
       const b = args[1];
       const c = args[2];
-      if (args.length !== 3 || !acceptsFirst(a) || !acceptsSecond(b) || !acceptsThird(c)) {
-        return call(crossing, this, args);
+      if (args.length !== 3 || !acceptsFirst(a) || !acceptsSecond(b) || !acceptsThird(c) || isTraced()) {
+        return (isTraced() ? tracedCall : call)(crossing, this, args);
       }
       const answer = runnerOf(this)(index, a, b, c);
       return reply === undefined ? answer : reply(answer, this.prefix);
@@ -99,11 +103,16 @@ function plainCallOfThree<S extends Target>(
 function anyCall<S extends Target>(crossing: Crossing<S>): Method<S> {
   return async function (...args) {
     try {
-      return call(crossing, this, args);
+      return (isTraced() ? tracedCall : call)(crossing, this, args);
     } catch (error) {
       throw decode(error, crossing.command.name);
     }
   };
+}
+
+function tracedCall<S extends Target>(crossing: Crossing<S>, store: S, args: unknown[]): unknown {
+  const message = { command: crossing.command.name, backend: "memory", prefix: store.prefix } as const;
+  return traced(message, () => call(crossing, store, args));
 }
 
 function call<S extends Target>(
@@ -114,6 +123,6 @@ function call<S extends Target>(
   const argv = argvOf(command, args, store.prefix);
   if (argv === undefined) return command.none?.();
   const run = runnerOf(store);
-  const answer = argv.length > MANY ? run(index, argv) : run(index, ...argv);
-  return command.reply === undefined ? answer : command.reply(answer, store.prefix);
+  const reply = argv.length > MANY ? run(index, argv) : run(index, ...argv);
+  return command.reply === undefined ? reply : command.reply(reply, store.prefix);
 }

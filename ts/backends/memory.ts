@@ -1,8 +1,9 @@
 import type { KVTransaction, MessageCallback, ScopedSubscription } from "../adapter.js";
 import { checkBoolean, reading, text } from "../arguments.js";
 import { type Command, defineMethods } from "../commands.js";
+import { isTraced, tellGap, traced } from "../diagnostics.js";
 import { closed, decode, warnOfWrongType } from "../errors.js";
-import type { KVStatus } from "../events.js";
+import type { Gap, KVStatus } from "../events.js";
 import { commandIndex, MemoryStore, type NativeMemoryStore, type Run } from "../native.js";
 import { known } from "../options.js";
 import type { Kind } from "../pubsub.js";
@@ -111,7 +112,12 @@ export class MemoryKVStore extends Store {
 
   /** @internal */
   multi(): KVTransaction {
-    return new Transaction(this.prefix, (commands) => this.#runAll(commands), redisForm);
+    const runAll = (commands: readonly Ready[]) => {
+      if (!isTraced()) return this.#runAll(commands);
+      const message = { command: "EXEC", backend: "memory", prefix: this.prefix } as const;
+      return traced(message, () => this.#runAll(commands));
+    };
+    return new Transaction(this.prefix, runAll, redisForm);
   }
 
   /** @internal */
@@ -143,6 +149,12 @@ export class MemoryKVStore extends Store {
     else this.#native?.punsubscribe(name);
     this.#names -= 1;
     if (this.#names === 0) this.#leaveNeighbours();
+  }
+
+  /** @internal */
+  protected override missed(gap: Gap): void {
+    tellGap("memory", gap);
+    super.missed(gap);
   }
 
   #open(): NativeMemoryStore {

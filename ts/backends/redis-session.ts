@@ -8,6 +8,7 @@ import {
   RedisClient,
   type RedisEvent,
   type RedisOptions,
+  type RedisServer,
   type Reply,
 } from "../native.js";
 import type { Ready } from "../transaction.js";
@@ -145,6 +146,11 @@ export class Session {
     this.#listening = listening;
     this.#native.listen(listening);
     this.#hold();
+  }
+
+  /** Who is at the other end, while there is a connection. */
+  get server(): RedisServer | null {
+    return this.#native.server();
   }
 
   attachFanout(fanout: NativeFanoutThread): void {

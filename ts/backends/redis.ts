@@ -2,9 +2,10 @@ import type { KVTransaction } from "../adapter.js";
 import { reading, text } from "../arguments.js";
 import { defineMethods } from "../commands.js";
 import type { RedisConfig } from "../config.js";
+import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError } from "../errors.js";
-import type { KVStatus } from "../events.js";
-import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions } from "../native.js";
+import type { Gap, KVStatus } from "../events.js";
+import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { Store } from "../store.js";
 import { type Ready, Refusal, redisForm, Transaction } from "../transaction.js";
@@ -31,7 +32,9 @@ export class RedisKVStore extends Store {
     defineMethods(RedisKVStore.prototype, (command) => {
       return function (this: RedisKVStore, ...args: unknown[]) {
         try {
-          return this.#open().run(command, args);
+          if (!isTraced()) return this.#open().run(command, args);
+          const message = { command: command.name, backend: "redis", prefix: this.prefix } as const;
+          return traced(message, () => this.#open().run(command, args));
         } catch (error) {
           return Promise.reject(decode(error, command.name));
         }
@@ -108,9 +111,20 @@ export class RedisKVStore extends Store {
     await session.unsubscribe(kind === "pattern", name);
   }
 
+  /** @internal What the server has said of itself; nothing while there is no connection. */
+  get server(): RedisServer | null {
+    return this.#session?.server ?? null;
+  }
+
   /** @internal Has the fan-out hear by way of this server, until `end`. */
   attachFanout(fanout: NativeFanoutThread): void {
     this.#open().attachFanout(fanout);
+  }
+
+  /** @internal */
+  protected override missed(gap: Gap): void {
+    tellGap("redis", gap);
+    super.missed(gap);
   }
 
   #leave(kind: Kind, name: string): void {
@@ -137,7 +151,9 @@ export class RedisKVStore extends Store {
   }
 
   async #runAll(commands: readonly Ready[]): Promise<unknown[] | Refusal> {
-    const [replies, index] = await this.#open().runAll(commands);
+    const run = () => this.#open().runAll(commands);
+    const message = { command: "EXEC", backend: "redis", prefix: this.prefix } as const;
+    const [replies, index] = await (isTraced() ? traced(message, run) : run());
     return index === undefined ? (replies as unknown[]) : new Refusal(replies as Error, index);
   }
 
@@ -150,7 +166,9 @@ export class RedisKVStore extends Store {
       case "reconnecting": {
         if (this.#status === "ready") this.#status = "reconnecting";
         const { attempt, delay, code, message } = event;
-        this.emit("reconnecting", { attempt, delay, cause: new KVError(code, message) });
+        const told = { attempt, delay, cause: new KVError(code, message) };
+        tellReconnecting({ backend: "redis", ...told });
+        this.emit("reconnecting", told);
         break;
       }
       case "unsubscribed": {

@@ -109,10 +109,9 @@ export async function publishEvent(message: FanoutEvent): Promise<boolean> {
   });
   if (event === undefined) throw invalid(`${method}: event must be something that JSON can hold`);
   if (fanout.publish(subscriptionId, event)) return true;
-  const kv = getGlobalKV();
-  const itself = await fanout.hears("events");
-  const wire = `{"type":"${type}","subscriptionId":${JSON.stringify(subscriptionId)},"event":${event}}`;
-  return (await kv.publish("covara:events", wire)) > (itself ? 1 : 0);
+  return fanout.send(
+    `{"type":"${type}","subscriptionId":${JSON.stringify(subscriptionId)},"event":${event}}`,
+  );
 }
 
 /**

@@ -12,6 +12,8 @@ export const CHANNELS: readonly Channel[] = ["events", "aggregate"];
 export interface Source {
   /** Whether a channel is to be heard, and whether it is. */
   hears(channel: Channel): { wanted: boolean; live: boolean };
+  /** Whether what is published is likely to count this process among those who got it. */
+  counts(channel: Channel): boolean;
   /** Resolves once a channel is heard that is to be. */
   confirm(channel: Channel): Promise<void>;
   /** This thread's handlers or watchers have come or gone. */
@@ -36,6 +38,10 @@ export class RedisSource implements Source {
 
   hears(channel: Channel): { wanted: boolean; live: boolean } {
     return this.#native.hears(channel === "aggregate");
+  }
+
+  counts(channel: Channel): boolean {
+    return this.hears(channel).live;
   }
 
   confirm(channel: Channel): Promise<void> {
@@ -90,6 +96,12 @@ export class ListeningSource implements Source {
     return { wanted, live };
   }
 
+  counts(channel: Channel): boolean {
+    const { wanted, live, failing } = this.#ears[channel];
+    // A memory store has it before it says so.
+    return live || (wanted && !failing);
+  }
+
   async confirm(channel: Channel): Promise<void> {
     await this.#ears[channel].settled;
   }
@@ -120,6 +132,9 @@ class Ear {
   settled: Promise<void> = Promise.resolve();
   #subscription: Pick<Subscription, "close"> | undefined;
   #failedAt: number | undefined;
+  #retry: unknown;
+  /** How many changes are under way, or wait for one that is. */
+  #pending = 0;
 
   constructor(kv: KVAdapter, name: string, listener: Listener) {
     this.#kv = kv;
@@ -127,33 +142,41 @@ class Ear {
     this.#listener = listener;
   }
 
+  get failing(): boolean {
+    return this.#failedAt !== undefined;
+  }
+
   want(wanted: boolean): void {
     if (wanted === this.wanted) return;
     this.wanted = wanted;
-    // One change after the other. A private memory store is subscribed before this returns.
-    this.settled = this.#busy ? this.settled.catch(() => {}).then(() => this.#follow()) : this.#follow();
+    if (!wanted) this.#failedAt = undefined;
+    this.#follow();
+  }
+
+  /** Subscribes or leaves, one after the other. A private memory store is subscribed before this returns. */
+  #follow(): void {
+    clearTimeout(this.#retry as never);
+    this.#pending += 1;
+    const change =
+      this.#pending === 1 ? this.#change() : this.settled.catch(() => {}).then(() => this.#change());
+    this.settled = change.finally(() => {
+      this.#pending -= 1;
+    });
     this.settled.catch((error) => this.#failed(error));
   }
 
-  #busy = false;
-
-  async #follow(): Promise<void> {
-    this.#busy = true;
-    try {
-      if (this.wanted && this.#subscription === undefined) {
-        this.#subscription = await this.#listen();
-        this.live = true;
-        if (this.#failedAt !== undefined)
-          this.#listener.missed({ ...since(this.#failedAt), reason: "connection" });
-        this.#failedAt = undefined;
-      } else if (!this.wanted && this.#subscription !== undefined) {
-        const subscription = this.#subscription;
-        this.#subscription = undefined;
-        this.live = false;
-        await subscription.close();
-      }
-    } finally {
-      this.#busy = false;
+  async #change(): Promise<void> {
+    if (this.wanted && this.#subscription === undefined) {
+      this.#subscription = await this.#listen();
+      this.live = true;
+      const from = this.#failedAt;
+      this.#failedAt = undefined;
+      if (from !== undefined) this.#listener.missed({ from, to: Date.now(), reason: "connection" });
+    } else if (!this.wanted && this.#subscription !== undefined) {
+      const subscription = this.#subscription;
+      this.#subscription = undefined;
+      await subscription.close();
+      this.live = false;
     }
   }
 
@@ -170,15 +193,11 @@ class Ear {
     if (!this.wanted || (error instanceof KVError && error.code === "CLOSED")) return;
     if (this.#failedAt === undefined) warn(`The fan-out could not subscribe ${this.#name}`, error);
     this.#failedAt ??= Date.now();
-    const again = () => {
-      this.settled = this.#follow();
-      this.settled.catch((error) => this.#failed(error));
-    };
-    unref(setTimeout(again, RETRY_MS));
+    clearTimeout(this.#retry as never);
+    this.#retry = setTimeout(() => this.#follow(), RETRY_MS);
+    unref(this.#retry);
   }
 }
-
-const since = (from: number) => ({ from, to: Date.now() });
 
 export function sourceOf(
   kv: KVAdapter,

@@ -1,6 +1,7 @@
 import type { KVAdapter } from "../adapter.js";
 import { collect } from "../backends/collect.js";
 import { Ring } from "../backends/ring.js";
+import { tellGap } from "../diagnostics.js";
 import { calling } from "../emitter.js";
 import { KVError, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
@@ -46,6 +47,9 @@ interface Question {
   readonly reject: (error: unknown) => void;
 }
 
+/** How long to wait for what takes no more than a round trip. */
+const SHORTLY_MS = 100;
+
 const reportHandler = (error: unknown) => warn("A handler of the fan-out failed", error);
 const reportWatcher = (error: unknown) => warn("An aggregate watcher of the fan-out failed", error);
 
@@ -60,8 +64,16 @@ class Fanout {
   #delivering = false;
   /** Something has come in for this thread while it was delivering. */
   #again = false;
-  /** Subscriptions that ended while this thread was delivering: what it has taken already is for nobody. */
+  /** When items were last taken, in ms since the epoch. */
+  #takenAt = Date.now();
+  /** Subscriptions that ended while this thread delivers what it has taken: that is for nobody. */
   readonly #untracked = new Set<string>();
+  /** Handlers that were replaced meanwhile, and by which. */
+  readonly #replaced = new Map<number, number>();
+
+  /** How many events wait to be sent, and for what. */
+  #held = 0;
+  #hold: Promise<void> | undefined;
 
   /** `initializeEventSubscription` was called. */
   #started = false;
@@ -90,12 +102,12 @@ class Fanout {
   register(id: string, deliver: DeliverEvent, signal: AbortSignal | undefined): void {
     if (signal?.aborted) return;
     const token = this.#nextToken++;
-    const abort = () => {
-      if (this.#handlers.has(token)) this.unregister(id);
-    };
+    const abort = () => this.#gone(this.#native.unregister(id, token));
     signal?.addEventListener("abort", abort, { once: true });
     this.#handlers.set(token, { deliver, release: () => signal?.removeEventListener("abort", abort) });
-    this.#gone(this.#native.register(id, token));
+    const replaced = this.#native.register(id, token);
+    if (replaced !== null && this.#delivering) this.#replaced.set(replaced, token);
+    this.#gone(replaced);
   }
 
   unregister(id: string): void {
@@ -127,6 +139,26 @@ class Fanout {
     return reached !== 0;
   }
 
+  /**
+   * Publishes an event for another process. Resolves to whether one is there. Events leave in the order of the calls: what
+   * waits to know whether this process will hear itself is overtaken by none.
+   */
+  async send(message: string): Promise<boolean> {
+    const kv = getGlobalKV();
+    const wasAway = kv.status === "reconnecting";
+    if (this.#held > 0 || (!wasAway && this.#isAboutToHear("events"))) {
+      this.#held += 1;
+      this.#hold ??= this.#aboutToHear("events");
+      await this.#hold;
+      this.#held -= 1;
+      if (this.#held === 0) this.#hold = undefined;
+    }
+    const receivers = await kv.publish("covara:events", message);
+    // After an outage the subscription may have been there before the message, and not have said so yet.
+    if (wasAway) await this.#aboutToHear("events");
+    return receivers > (this.#source?.counts("events") ? 1 : 0);
+  }
+
   watch(resource: string, watcher: AggregateWatcher): () => void {
     const token = this.#nextToken++;
     const tokens = this.#watchersOf.get(resource) ?? new Set();
@@ -151,7 +183,8 @@ class Fanout {
     }
     this.#native.notify(resource);
     const kv = getGlobalKV();
-    const expected = (await this.hears("aggregate")) ? this.#native.expect(resource) : null;
+    await this.#aboutToHear("aggregate");
+    const expected = this.#source?.hears("aggregate").live ? this.#native.expect(resource) : null;
     try {
       await kv.publish("covara:aggregate", JSON.stringify({ resource }));
     } catch (error) {
@@ -160,15 +193,25 @@ class Fanout {
     }
   }
 
-  /** Whether this process hears what it publishes. Waits while it is about to. */
-  async hears(channel: Channel): Promise<boolean> {
+  #isAboutToHear(channel: Channel): boolean {
     this.#follow();
-    const source = this.#source;
-    if (source === undefined) return false;
-    const { wanted, live } = source.hears(channel);
-    if (!wanted || live) return live;
-    await source.confirm(channel).catch(() => {});
-    return source.hears(channel).live;
+    const { wanted, live } = this.#source?.hears(channel) ?? { wanted: false, live: false };
+    return wanted && !live;
+  }
+
+  /**
+   * Resolves once a channel is heard that is about to be, so that it is known whether a message comes back. That
+   * takes a moment, or too long: it is not worth a deadline.
+   */
+  async #aboutToHear(channel: Channel): Promise<void> {
+    if (!this.#isAboutToHear(channel)) return;
+    let timer: unknown;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, SHORTLY_MS);
+    });
+    const confirmed = this.#source?.confirm(channel).catch(() => {});
+    await Promise.race([confirmed, late]);
+    clearTimeout(timer as never);
   }
 
   watcherCount(resource: string | undefined): number {
@@ -239,6 +282,8 @@ class Fanout {
   }
 
   #settle(): void {
+    // Who has missed something has left.
+    if (this.#handlers.size === 0 && this.#watchers.size === 0) this.#deafSince = undefined;
     this.#source?.settle({ events: this.#handlers.size > 0, aggregate: this.#watchers.size > 0 });
   }
 
@@ -251,13 +296,15 @@ class Fanout {
     try {
       do {
         this.#again = false;
+        this.#untracked.clear();
+        this.#replaced.clear();
         this.#deliverItems();
       } while (this.#again);
     } finally {
       this.#delivering = false;
-      this.#untracked.clear();
     }
     for (const notice of this.#native.notices()) this.#noticed(notice);
+    this.#takenAt = Date.now();
   }
 
   #deliverItems(): void {
@@ -269,11 +316,20 @@ class Fanout {
         const watcher = this.#watchers.get(token);
         if (watcher !== undefined) calling(() => watcher(), reportWatcher);
       } else if (!this.#untracked.has(subscription)) {
-        const deliver = this.#handlers.get(token)?.deliver;
+        const deliver = this.#handlers.get(this.#current(token))?.deliver;
         if (deliver !== undefined)
           calling(() => deliver(items[i + 2] as string, subscription), reportHandler);
       }
     }
+  }
+
+  /** The token of whichever handler has taken the place of one. */
+  #current(token: number): number {
+    let current = token;
+    for (let next = this.#replaced.get(current); next !== undefined; next = this.#replaced.get(current)) {
+      current = next;
+    }
+    return current;
   }
 
   #noticed(notice: ReturnType<NativeFanoutThread["notices"]>[number]): void {
@@ -289,10 +345,16 @@ class Fanout {
         break;
       }
       case "failed":
-        warn("The fan-out could not subscribe", new KVError(notice.code, notice.message));
+        if (notice.first) {
+          warn("The fan-out could not subscribe", new KVError(notice.code, notice.message));
+        }
+        unref(setTimeout(() => this.#native.retry(), RETRY_MS));
         break;
       case "gap":
+        tellGap("fanout", { from: notice.from, to: notice.to, reason: "connection" });
+        break;
       case "overflow":
+        tellGap("fanout", { from: this.#takenAt, to: Date.now(), reason: "overflow" });
     }
   }
 }

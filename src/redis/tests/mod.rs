@@ -1,6 +1,7 @@
 //! The parts that do no I/O, by themselves: what they do over real connections is in `__test__/faults` and `__test__/redis`.
 
 mod config;
+mod hub;
 mod pipeline;
 mod subscriptions;
 
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
-use super::connection::{Eager, Greeted};
+use super::connection::{Eager, Greeted, Server};
 use super::pipeline::{Limits, Pipeline, Role};
 use super::request::{Id, Request, Shape, Subject};
 use super::resp;
@@ -67,7 +68,10 @@ impl Harness {
         self.buffer.clear();
         let greeted = Greeted {
             eager: Some(self.socket.clone()),
-            replica,
+            server: Server {
+                replica,
+                ..Server::default()
+            },
         };
         self.pipeline.connected(greeted, self.now);
     }

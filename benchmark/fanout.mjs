@@ -1,0 +1,183 @@
+// npm run bench:fanout [-- --json] [-- --strict-bars]
+// What it costs an instance to hear the events of a whole fleet, of which a hundredth is for its own open streams: see README.md.
+import { execFileSync, fork } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { setTimeout as wait } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { handlerName, handlerOf, SUBSCRIPTIONS, subscriptionNames } from "./fanout-world.mjs";
+import { startRedis } from "./redis-server.mjs";
+import { commandLine, digits, finish, machine, mark, median, setting, table } from "./report.mjs";
+
+const { json, strict } = commandLine();
+const rounds = setting("BENCH_ROUNDS", 3);
+const seconds = setting("BENCH_SECONDS", 8);
+/** Messages a second of the whole fleet. */
+const RATE = setting("BENCH_PUBLISH_RATE", 50_000);
+const WARM_UP_MS = 1_500;
+/** Of the JS thread's CPU time of what the framework does. */
+const BAR = 0.05;
+const OURS = "covara-kv";
+const FRAMEWORK = "JSON.parse, store";
+const MAP = "JSON.parse, Map";
+const here = fileURLToPath(new URL(".", import.meta.url));
+
+/** A script of this folder in a process of its own, that answers when asked. */
+class Program {
+  #script;
+  #child;
+  #ended = new AbortController();
+
+  constructor(script, ...args) {
+    this.#script = script;
+    this.#child = fork(`${here}${script}`, args, { execArgv: ["--expose-gc"] });
+    this.#child.once("exit", () => this.#ended.abort());
+  }
+
+  async answer() {
+    try {
+      return (await once(this.#child, "message", { signal: this.#ended.signal }))[0];
+    } catch (cause) {
+      throw new Error(`${this.#script} ended before it had answered`, { cause });
+    }
+  }
+
+  ask(question) {
+    this.#child.send(question);
+    return this.answer();
+  }
+
+  kill() {
+    this.#child.kill("SIGKILL");
+  }
+}
+
+/** Puts into Redis whose each subscription is, of this instance and of the others, where the framework looks it up. */
+async function seed(port) {
+  if (!existsSync(`${here}peers/node_modules/ioredis`))
+    execFileSync("npm", ["ci", "--prefix", `${here}peers`], { stdio: "inherit" });
+  const { Redis } = await import(createRequire(`${here}peers/package.json`).resolve("ioredis"));
+  const redis = new Redis({ port });
+  const names = subscriptionNames(2 * SUBSCRIPTIONS);
+  for (let from = 0; from < names.length; from += 1_000) {
+    const pipeline = redis.pipeline();
+    for (let i = from; i < from + 1_000; i += 1) {
+      const handler = handlerName(handlerOf(i));
+      pipeline.hset("subscriptions", names[i], handler);
+      pipeline.sadd(`handler:${handler}:subscriptions`, names[i]);
+    }
+    await pipeline.exec();
+  }
+  await redis.quit();
+}
+
+/** One window of one way. */
+async function measure(port, way) {
+  const instance = new Program("fanout-one.mjs", String(port), way);
+  let publisher;
+  try {
+    await instance.answer();
+    publisher = new Program("fanout-publisher.mjs", String(port), String(RATE));
+    await publisher.answer();
+    await wait(WARM_UP_MS);
+    const window = await instance.ask({ seconds });
+    const { sent, samples } = await publisher.ask("stop");
+    const checked = await instance.ask({ sent });
+    const publishedBy = (time) => samples.findLast(([at]) => at <= time)[1];
+    const published = publishedBy(window.to) - publishedBy(window.from);
+    const elapsed = (window.to - window.from) / 1_000;
+    return {
+      published: published / elapsed,
+      handled: window.handled / elapsed,
+      backlog: Math.max(0, publishedBy(window.to) - window.handledUpTo),
+      js: window.js / elapsed,
+      coreless: window.coreless / elapsed,
+      jsEach: (window.js * 1_000) / window.handled,
+      process: window.process / elapsed,
+      processEach: (window.process * 1_000) / window.handled,
+      p50: window.p50,
+      p99: window.p99,
+      max: window.max,
+      ...checked,
+    };
+  } finally {
+    instance.kill();
+    publisher?.kill();
+  }
+}
+
+/** Medians; what must not happen at all is summed up. */
+function summary(list) {
+  const sums = ["due", "inTime", "wrong", "cutOff"];
+  const figures = Object.keys(list[0]).map((figure) => {
+    const values = list.map((one) => one[figure]);
+    return [figure, sums.includes(figure) ? values.reduce((sum, value) => sum + value, 0) : median(values)];
+  });
+  return Object.fromEntries(figures);
+}
+
+function show(results) {
+  const whole = (number) => Math.round(number).toLocaleString("en");
+  const heads = ["", "published/s", "handled/s", "JS ms/s", "no core", "µs each", "process ms/s", "µs each"];
+  heads.push("loop p50 ms", "p99", "max", "events in time");
+  const lines = Object.entries(results).map(([way, one]) => [
+    way,
+    ...[one.published, one.handled].map(whole),
+    ...[one.js, one.coreless, one.jsEach, one.process, one.processEach, one.p50, one.p99, one.max].map(
+      digits,
+    ),
+    `${whole(one.inTime)} of ${whole(one.due)}`,
+  ]);
+  console.log(table([heads, ...lines]));
+}
+
+/** Our JS thread over that of another way: in the same time, and for each message that was dealt with. */
+function ratios(ours, other) {
+  const [inAll, each] = [ours.js / other.js, ours.jsEach / other.jsEach];
+  return { inAll, each };
+}
+
+const { port, stop } = await startRedis();
+try {
+  await seed(port);
+  if (!json) console.log(`${machine()}, medians of ${rounds} rounds of ${seconds} s\n`);
+  const ways = [OURS, FRAMEWORK, MAP];
+  const measured = Object.fromEntries(ways.map((way) => [way, []]));
+  for (let round = 0; round < rounds; round += 1)
+    for (const way of ways) measured[way].push(await measure(port, way));
+
+  /** @type {any} */
+  const results = Object.fromEntries(ways.map((way) => [way, summary(measured[way])]));
+  const ours = results[OURS];
+  const over = { [FRAMEWORK]: ratios(ours, results[FRAMEWORK]), [MAP]: ratios(ours, results[MAP]) };
+  const met = over[FRAMEWORK].inAll <= BAR && over[FRAMEWORK].each <= BAR;
+  if (json) {
+    console.log(JSON.stringify({ machine: machine(), rounds, seconds, results, ratios: over, met }, null, 2));
+  } else {
+    show(results);
+    console.log();
+    for (const [way, { inAll, each }] of Object.entries(over)) {
+      const bar = way === FRAMEWORK ? ` (bar ≤ ${BAR})` : "";
+      const figures = `JS thread ${inAll.toFixed(3)} of "${way}" in the same time, ${each.toFixed(3)} for each message`;
+      console.log(`  ${bar ? mark(met) : " "} ${figures}${bar}`);
+    }
+    for (const way of ways.filter((way) => results[way].handled < 0.99 * results[way].published)) {
+      const { handled, published, backlog, cutOff } = results[way];
+      const share = `it handled ${((100 * handled) / published).toFixed(0)} % of the messages`;
+      const left = `${Math.round(backlog).toLocaleString("en")} were waiting or lost at the end of the window`;
+      console.log(`    "${way}" did not keep up: ${share}, ${left}; Redis cut it off ${cutOff} times in all`);
+    }
+  }
+  finish(strict, met);
+
+  // Speed is nothing without these: whatever was asked for, the run fails.
+  const wrong = ways.filter((way) => results[way].wrong > 0);
+  const lost = ours.due - ours.inTime;
+  if (wrong.length > 0 || lost !== 0) {
+    console.error(`Wrong events: ${wrong.join(", ") || "none"}; of ${OURS}'s, ${lost} are missing`);
+    process.exitCode = 1;
+  }
+} finally {
+  stop();
+}

@@ -1,0 +1,90 @@
+import { randomUUID } from "node:crypto";
+import type { KVAdapter } from "../adapter.js";
+import { type Options, shown, storeOf, using } from "./store.js";
+import { milliseconds, percentile, print, printJson, progress, styled, table } from "./terminal.js";
+
+const SECONDS = 0.5;
+const KEYS = 1_000;
+const VALUE = "x".repeat(64);
+
+interface Row {
+  command: string;
+  callers: number;
+  opsPerSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+}
+
+type Call = (kv: KVAdapter, key: string) => Promise<unknown>;
+
+const CALLS: Record<string, Call> = {
+  SET: (kv, key) => kv.set(key, VALUE, { ex: 60 }),
+  GET: (kv, key) => kv.get(key),
+  INCR: (kv) => kv.incr("counter"),
+  HSET: (kv, key) => kv.hset("hash", key, VALUE),
+  ZADD: (kv, key) => kv.zadd("scores", Number(key), key),
+  "MULTI of 3": (kv, key) => kv.multi().incr("counter").set(key, VALUE).get(key).exec(),
+};
+
+/** A short benchmark: each command with one caller and with many, each of which awaits its call. */
+export async function bench(options: Options, [url]: string[]): Promise<number> {
+  const prefix = `${options.prefix ?? "covara-kv-bench"}:${randomUUID()}`;
+  const rows = await using(storeOf(url, { ...options, prefix }), async (kv) => {
+    try {
+      return await measureAll(kv);
+    } finally {
+      const keys = await kv.keys("*");
+      await kv.del(...keys);
+    }
+  });
+  if (options.json) {
+    printJson({ ...(url !== undefined && { url: shown(url) }), rows });
+    return 0;
+  }
+  print(styled("bold", url === undefined ? "the memory store" : shown(url)));
+  const lines = rows.map(({ command, callers, opsPerSecond, p50Ms, p99Ms }) => [
+    command,
+    String(callers),
+    Math.round(opsPerSecond).toLocaleString("en"),
+    milliseconds(p50Ms),
+    milliseconds(p99Ms),
+  ]);
+  print(table([["command", "callers", "calls/s", "p50", "p99"], ...lines]));
+  return 0;
+}
+
+async function measureAll(kv: KVAdapter): Promise<Row[]> {
+  const rows: Row[] = [];
+  const plan = Object.entries(CALLS).flatMap(([command, call]) =>
+    [1, 256].map((callers) => ({ command, call, callers })),
+  );
+  for (const { command, call, callers } of plan) {
+    progress(rows.length, plan.length, command);
+    rows.push({ command, callers, ...(await measure(kv, call, callers)) });
+  }
+  progress(1, 1, "");
+  return rows;
+}
+
+async function measure(kv: KVAdapter, call: Call, callers: number) {
+  const times: number[] = [];
+  const started = performance.now();
+  const end = started + SECONDS * 1_000;
+  let next = 0;
+  const caller = async () => {
+    for (;;) {
+      const before = performance.now();
+      if (before >= end) return;
+      await call(kv, String(next++ % KEYS));
+      times.push(performance.now() - before);
+    }
+  };
+  await Promise.all(Array.from({ length: callers }, caller));
+  const seconds = (performance.now() - started) / 1_000;
+  times.sort((a, b) => a - b);
+  return {
+    opsPerSecond: times.length / seconds,
+    p50Ms: percentile(times, 0.5),
+    p99Ms: percentile(times, 0.99),
+  };
+}

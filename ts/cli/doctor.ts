@@ -1,0 +1,167 @@
+import { randomUUID } from "node:crypto";
+import { statSync } from "node:fs";
+import { basename } from "node:path";
+import type { KVAdapter } from "../adapter.js";
+import { RedisKVStore } from "../backends/redis.js";
+import { KVError } from "../errors.js";
+import { libc, platformName } from "../loader.js";
+import { explain } from "./explain.js";
+import { type Options, shown, storeOf, using } from "./store.js";
+import { milliseconds, percentile, print, printJson, styled } from "./terminal.js";
+
+/** How many calls are timed, and for how long at most, in milliseconds. */
+const CALLS = 1_000;
+const PATIENCE = 2_000;
+const MESSAGES = 50;
+
+interface Installation {
+  version: string;
+  platform: string;
+  libc: string;
+  binary: string;
+  binaryBytes: number;
+  node: string;
+  napi: string;
+}
+
+interface Health {
+  /** The URL without its password; absent for the memory store. */
+  url?: string;
+  connectMs: number;
+  server?: {
+    version: string | undefined;
+    resp: number;
+    mode: string | undefined;
+    role: string;
+    tls: boolean;
+  };
+  latencyMs: { p50: number; p99: number; calls: number };
+  pubsubMs: { p50: number; p99: number; calls: number };
+}
+
+/** Reports what is installed, and how a store does. 1 if something is wrong. */
+export async function doctor(options: Options, [url]: string[]): Promise<number> {
+  const installation = describeInstallation(options.version);
+  if (!options.json) printInstallation(installation);
+  const place = url === undefined ? "the memory store" : shown(url);
+  try {
+    const health = await examine(url, options);
+    if (options.json) printJson({ ok: true, ...installation, ...health });
+    else printHealth(place, health);
+    return 0;
+  } catch (error) {
+    const { code, message, cause } = explain(error);
+    if (options.json) {
+      printJson({
+        ok: false,
+        ...installation,
+        ...(url !== undefined && { url: place }),
+        code,
+        message,
+        cause,
+      });
+    } else {
+      print(`\n${styled("red", "✗")} ${styled("bold", place)}\n  ${message}`);
+      if (cause !== "") print(`  ${cause}`);
+    }
+    return 1;
+  }
+}
+
+function describeInstallation(version: string): Installation {
+  const binary = Object.keys(require.cache).find((path) => /covara-kv[^/\\]*\.node$/.test(path)) ?? "";
+  return {
+    version,
+    platform: platformName(),
+    libc: libc(),
+    binary,
+    binaryBytes: binary === "" ? 0 : statSync(binary).size,
+    node: process.versions.node,
+    napi: process.versions.napi ?? "",
+  };
+}
+
+async function examine(url: string | undefined, options: Options): Promise<Health> {
+  const started = performance.now();
+  return using(storeOf(url, options), async (kv) => {
+    const connectMs = performance.now() - started;
+    const server = kv instanceof RedisKVStore ? kv.server : null;
+    return {
+      ...(url !== undefined && { url: shown(url) }),
+      connectMs,
+      ...(server !== null && {
+        server: {
+          version: server.version,
+          resp: server.resp,
+          mode: server.mode,
+          role: server.replica ? "replica" : "master",
+          tls: options.ca !== undefined || options.insecure === true || /^(rediss|valkeys):/i.test(url ?? ""),
+        },
+      }),
+      latencyMs: await timed(CALLS, () => kv.ping()),
+      pubsubMs: await pubsub(kv),
+    };
+  });
+}
+
+/** Calls one after the other. */
+async function timed(calls: number, call: () => Promise<unknown>): Promise<Health["latencyMs"]> {
+  const times: number[] = [];
+  const end = performance.now() + PATIENCE;
+  while (times.length < calls && performance.now() < end) {
+    const started = performance.now();
+    await call();
+    times.push(performance.now() - started);
+  }
+  times.sort((a, b) => a - b);
+  return { p50: percentile(times, 0.5), p99: percentile(times, 0.99), calls: times.length };
+}
+
+/** From publish to the callback. */
+async function pubsub(kv: KVAdapter): Promise<Health["latencyMs"]> {
+  const channel = `covara-kv-doctor:${randomUUID()}`;
+  let heard = () => {};
+  const subscription = await kv.listen([channel], () => heard());
+  try {
+    return await timed(MESSAGES, async () => {
+      const message = new Promise<void>((resolve, reject) => {
+        const late = setTimeout(
+          () => reject(new KVError("TIMEOUT", "A message did not arrive within 2,000 ms")),
+          PATIENCE,
+        );
+        heard = () => {
+          clearTimeout(late);
+          resolve();
+        };
+      });
+      await Promise.all([message, kv.publish(channel, "")]);
+    });
+  } finally {
+    await subscription.close();
+  }
+}
+
+function printInstallation({ version, platform, libc, binary, binaryBytes, node, napi }: Installation): void {
+  print(styled("bold", `covara-kv ${version}`));
+  line("platform", libc === "" ? platform : `${platform}, ${libc}`);
+  line("binary", `${basename(binary)}, ${(binaryBytes / 1e6).toFixed(1)} MB`);
+  line("Node.js", `${node}, Node-API ${napi}`);
+}
+
+function printHealth(place: string, { connectMs, server, latencyMs, pubsubMs }: Health): void {
+  print(`\n${styled("green", "✓")} ${styled("bold", place)}`);
+  line("connected", `in ${milliseconds(connectMs)}`);
+  if (server !== undefined) {
+    line("server", server.version === undefined ? "before Redis 6" : `Redis ${server.version}`);
+    line("kind", `${server.mode ?? "standalone"}, ${server.role}`);
+    line("protocol", `RESP ${server.resp}, ${server.tls ? "TLS" : "no TLS"}`);
+  }
+  const times = ({ p50, p99, calls }: Health["latencyMs"]) =>
+    `p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}, of ${calls}`;
+  line("latency", times(latencyMs));
+  line("pub/sub", times(pubsubMs));
+}
+
+function line(name: string, text: string): void {
+  print(`  ${styled("dim", name.padEnd(10))} ${text}`);
+}

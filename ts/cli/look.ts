@@ -1,0 +1,75 @@
+import { once } from "node:events";
+import type { KVAdapter } from "../adapter.js";
+import { type Options, storeOf, urlOf, using } from "./store.js";
+import { fail, print, printJson } from "./terminal.js";
+
+/** Does something with the server. */
+function look(options: Options, work: (kv: KVAdapter) => Promise<number>): Promise<number> {
+  return using(storeOf(urlOf(options), options), work);
+}
+
+export function get(options: Options, [key = ""]: string[]): Promise<number> {
+  return look(options, async (kv) => {
+    const value = await kv.get(key);
+    if (options.json) printJson({ key, value });
+    else if (value === null) fail(`There is no key ${JSON.stringify(key)}`);
+    else print(value);
+    return value === null ? 1 : 0;
+  });
+}
+
+export function set(options: Options, [key = "", value = ""]: string[]): Promise<number> {
+  return look(options, async (kv) => {
+    await kv.set(key, value, options.ex === undefined ? {} : { ex: Number(options.ex) });
+    if (options.json) printJson({ key, ok: true });
+    else print("OK");
+    return 0;
+  });
+}
+
+export function keys(options: Options, [pattern = ""]: string[]): Promise<number> {
+  return look(options, async (kv) => {
+    for (const key of (await kv.keys(pattern)).sort()) printKey(options, key);
+    return 0;
+  });
+}
+
+export function scan(options: Options, [match = "*"]: string[]): Promise<number> {
+  return look(options, async (kv) => {
+    let cursor = "0";
+    do {
+      const page = await kv.scan(cursor, { match, count: 1_000 });
+      for (const key of page.keys) printKey(options, key);
+      cursor = page.cursor;
+    } while (cursor !== "0");
+    return 0;
+  });
+}
+
+function printKey({ json }: Options, key: string): void {
+  if (json) printJson({ key });
+  else print(key);
+}
+
+export function monitor(options: Options, [channel = ""]: string[]): Promise<number> {
+  return look(options, async (kv) => {
+    const isPattern = /[*?[]/.test(channel);
+    const hear = (message: string, from: string) => {
+      if (options.json) printJson({ channel: from, message });
+      else print(isPattern ? `${from}: ${message}` : message);
+    };
+    const tell = (what: object, text: string) => {
+      if (options.json) printJson(what);
+      else fail(text);
+    };
+    kv.on?.("reconnecting", ({ attempt, cause }) =>
+      tell({ reconnecting: attempt }, `The connection is lost (${cause.message}): attempt ${attempt}`),
+    );
+    await kv.listen(isPattern ? [] : [channel], hear, {
+      patterns: isPattern ? [channel] : [],
+      onGap: (gap) => tell({ gap }, "Connected again: messages may have been missed"),
+    });
+    await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
+    return 0;
+  });
+}

@@ -1,0 +1,56 @@
+/** What is printed: colours, a table and a bar only where a person looks. */
+
+const CODES = { bold: 1, red: 31, green: 32, dim: 2 };
+
+/** Text in a style; as it is where `stream` is no terminal, or NO_COLOR is set (https://no-color.org). */
+export function styled(
+  style: keyof typeof CODES,
+  text: string,
+  stream: NodeJS.WriteStream = process.stdout,
+): string {
+  const { NO_COLOR = "", FORCE_COLOR = "" } = process.env;
+  const coloured = FORCE_COLOR !== "" || (stream.isTTY && NO_COLOR === "");
+  return coloured ? `\x1b[${CODES[style]}m${text}\x1b[0m` : text;
+}
+
+export function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value));
+}
+
+export function fail(message: string): void {
+  process.stderr.write(`${styled("red", "covara-kv:", process.stderr)} ${message}\n`);
+}
+
+/** Columns as wide as they need: the first to the left, the others to the right. */
+export function table(rows: string[][]): string {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? "").length)),
+  );
+  const cell = (text: string, column: number) =>
+    column === 0 ? text.padEnd(widths[column] ?? 0) : text.padStart(widths[column] ?? 0);
+  return rows.map((row) => row.map(cell).join("  ").trimEnd()).join("\n");
+}
+
+/** A bar of how much is done, on a terminal. */
+export function progress(done: number, total: number, what: string): void {
+  const { stderr } = process;
+  if (!stderr.isTTY) return;
+  const width = 30;
+  const full = Math.round((done / total) * width);
+  const bar = `${"█".repeat(full)}${"░".repeat(width - full)}`;
+  stderr.write(done === total ? "\r\x1b[K" : `\r\x1b[K${bar} ${what}`);
+}
+
+/** Milliseconds, as a person reads them. */
+export function milliseconds(time: number): string {
+  return time < 0.1 ? `${(time * 1000).toFixed(1)} µs` : `${time.toFixed(time < 10 ? 2 : 0)} ms`;
+}
+
+/** The part of sorted times that `share` of them do not exceed. */
+export function percentile(sorted: readonly number[], share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}

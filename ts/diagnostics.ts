@@ -1,0 +1,64 @@
+import { channel } from "node:diagnostics_channel";
+import { decode } from "./errors.js";
+import type { Gap } from "./events.js";
+
+/** The backend that something happened to; `fanout` is that of the whole process. */
+export type DiagnosticsBackend = "memory" | "redis" | "fanout";
+
+/** A command on its way: one object for all of its messages. It holds neither keys nor values. */
+export interface CommandMessage {
+  /** The Redis command; `EXEC` for a transaction. */
+  readonly command: string;
+  readonly backend: DiagnosticsBackend;
+  /** The store's prefix; empty for none. */
+  readonly prefix: string;
+  /** What it failed with, from `covara-kv:command:error` on. */
+  error?: unknown;
+}
+
+/** What is published on each channel of `node:diagnostics_channel`. */
+export interface DiagnosticsMessages {
+  /** A command was called. */
+  "covara-kv:command:start": CommandMessage;
+  /** It failed. `end` follows. */
+  "covara-kv:command:error": CommandMessage;
+  /** It is over. */
+  "covara-kv:command:end": CommandMessage;
+  /** A connection was lost; attempt number `attempt` to connect again follows in `delay` milliseconds. */
+  "covara-kv:reconnecting": { backend: DiagnosticsBackend; attempt: number; delay: number; cause: Error };
+  /** Messages may have been missed. */
+  "covara-kv:gap": { backend: DiagnosticsBackend } & Gap;
+}
+
+const start = channel("covara-kv:command:start");
+const failed = channel("covara-kv:command:error");
+const end = channel("covara-kv:command:end");
+const reconnecting = channel("covara-kv:reconnecting");
+const gap = channel("covara-kv:gap");
+
+/** Whether anybody listens to commands: nothing is done for nobody. */
+export function isTraced(): boolean {
+  return start.hasSubscribers || end.hasSubscribers || failed.hasSubscribers;
+}
+
+/** Runs a command, and tells of its beginning and its end. */
+export async function traced<T>(message: CommandMessage, run: () => T | Promise<T>): Promise<T> {
+  start.publish(message);
+  try {
+    return await run();
+  } catch (error) {
+    message.error = decode(error, message.command);
+    failed.publish(message);
+    throw message.error;
+  } finally {
+    end.publish(message);
+  }
+}
+
+export function tellReconnecting(message: DiagnosticsMessages["covara-kv:reconnecting"]): void {
+  if (reconnecting.hasSubscribers) reconnecting.publish(message);
+}
+
+export function tellGap(backend: DiagnosticsBackend, missed: Gap): void {
+  if (gap.hasSubscribers) gap.publish({ backend, ...missed });
+}
