@@ -2,7 +2,7 @@
 // are not among our own dependencies; what is there is in __test__/installed/tools.
 import { cpSync, existsSync, readFileSync } from "node:fs";
 import { installed } from "./setup.mjs";
-import { step } from "./steps.mjs";
+import { main, step } from "./steps.mjs";
 
 const pinned = "__test__/installed/tools";
 const directory = ".cache/tools";
@@ -16,3 +16,5 @@ export const tools = () =>
     cpSync(pinned, directory, { recursive: true });
     await run("npm", "ci", "--prefix", directory, "--ignore-scripts", "--no-audit", "--no-fund");
   });
+
+await main(import.meta.url, tools);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { platformName } from "../../ts/loader.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
-import { cjs, compilerOptions, esm, typescript } from "./programs.js";
+import { cjs, compilerOptions, esm, features, typescript } from "./programs.js";
 import { type Registry, startRegistry } from "./registry.js";
 import { Machine, root, tool } from "./run.js";
 
@@ -46,7 +46,9 @@ function publish(directory: string, path: string): Promise<string> {
 }
 
 async function works(directory: string, ...command: [string, ...string[]]): Promise<void> {
-  assert.equal(await machine.run(directory, ...command, url), "DONE\n");
+  for (const store of [[], [url]]) {
+    assert.equal(await machine.run(directory, ...command, ...store), "DONE\n");
+  }
 }
 
 test("there is no compiler on this PATH", () => {
@@ -166,4 +168,41 @@ describe("bundlers, with the external that docs/drop-in.md gives", () => {
       await works(directory, "node", output.filename);
     });
   }
+});
+
+/** Their binaries are of this platform: what they show holds for the others. */
+const elsewhere = platformName() !== "linux-x64-gnu" && "the runtimes are tested on linux-x64-gnu";
+test("the README's table says what works on which runtime", { skip: elsewhere }, async () => {
+  const { optionalDependencies } = JSON.parse(readFileSync(join(__dirname, "tools/package.json"), "utf8"));
+  const minor = (name: string) => /\d+\.\d+/.exec(optionalDependencies[name])?.[0];
+  const [bun, deno] = ["@oven/bun-linux-x64", "@deno/linux-x64-glibc"];
+  const runtimes: Record<string, string[]> = {
+    "Node.js 18": [tool("node18/bin/node")],
+    "Node.js 20": [tool("node20/bin/node")],
+    "Node.js 22": [tool("node22/bin/node")],
+    "Node.js 24": [tool("node24/bin/node")],
+    [`Bun ${minor(bun)}`]: [tool(`${bun}/bin/bun`)],
+    [`Deno ${minor(deno)}`]: [tool(`${deno}/deno`), "run", "--allow-ffi", "--allow-sys", "--allow-read"],
+  };
+  const files = Object.assign({}, ...Object.values(features).map((feature) => feature.files));
+  const directory = await application("runtimes", files);
+
+  const works = async (command: string[]) => {
+    const [program = "", ...args] = command;
+    const output = await machine.run(directory, program, ...args).catch(String);
+    return output === "DONE\n" ? "yes" : "no";
+  };
+  const rows = [
+    ["", ...Object.keys(runtimes)],
+    ["---", ...Object.keys(runtimes).map(() => "---")],
+  ];
+  for (const [name, { run }] of Object.entries(features)) {
+    const args = run.map((arg) => (arg === "URL" ? url : arg));
+    const row = [name];
+    for (const command of Object.values(runtimes)) row.push(await works([...command, ...args]));
+    rows.push(row);
+  }
+  const table = rows.map((row) => `| ${row.join(" | ")} |`).join("\n");
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  assert.ok(readme.includes(table), `README.md is to have this table:\n${table}`);
 });
