@@ -31,6 +31,7 @@ function stageMain() {
   );
   const listed = execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
     encoding: "utf8",
+    stdio: "pipe",
     shell: process.platform === "win32",
   });
   for (const { path } of JSON.parse(listed)[0].files) cpSync(path, `${target}/covara-kv/${path}`);

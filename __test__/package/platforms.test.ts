@@ -1,4 +1,4 @@
-// What is written about a platform in ts/loader.ts, in package.json and in npm/ has to be the same.
+// What is written about a platform in ts/loader.ts, in package.json, in npm/ and in release.yml has to be the same.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -27,6 +27,20 @@ test("there is a package for each platform that the package is built for, and th
   const found = (pattern: RegExp) => [...loader.matchAll(pattern)].map(([, name]) => name).sort();
   assert.deepEqual(found(/require\("covara-kv-([\w-]+)"\)/g), platforms);
   assert.deepEqual(found(/require\("\.\.\/covara-kv\.([\w-]+)\.node"\)/g), platforms);
+});
+
+test("a release builds and tests every platform", () => {
+  const workflow = readFileSync(join(root, ".github/workflows/release.yml"), "utf8");
+  for (const [target, platform] of Object.entries(names)) {
+    const lines = workflow.split("\n").filter((line) => line.includes(`{ platform: ${platform}, `));
+    const built = lines.filter((line) => line.includes(`target: ${target}, `));
+    assert.deepEqual([lines.length, built.length], [2, 1], platform);
+  }
+});
+
+test("the crate is of the package's version", () => {
+  const crate = readFileSync(join(root, "Cargo.toml"), "utf8");
+  assert.equal(/^version = "(.*)"$/m.exec(crate)?.[1], main.version);
 });
 
 for (const [target, platform] of Object.entries(names)) {
