@@ -75,20 +75,22 @@ describe("package managers", () => {
     pnpm: [tool("pnpm/bin/pnpm.cjs"), "add"],
     yarn: [tool("@yarnpkg/cli-dist/bin/yarn.js"), "add"],
   };
-  const yarnSettings = () =>
+  const yarnSettings = (linker: string) =>
     [
       `npmRegistryServer: "${registry.url}"`,
       'unsafeHttpWhitelist: ["127.0.0.1"]',
-      "nodeLinker: node-modules",
+      `nodeLinker: ${linker}`,
+      "pnpEnableEsmLoader: true",
       "npmMinimalAgeGate: 0",
       "enableTelemetry: false",
     ].join("\n");
 
+  const manifest = JSON.stringify({ name: "app", private: true });
+  const files = { "package.json": manifest, "app.mjs": esm, "app.cjs": cjs };
+
   for (const [name, command] of Object.entries(managers)) {
     test(`${name}: an ES module and CommonJS, and the binary of this platform alone`, async () => {
-      const manifest = JSON.stringify({ name: "app", private: true });
-      const files = { "package.json": manifest, "app.mjs": esm, "app.cjs": cjs };
-      const yarn = { "yarn.lock": "", ".yarnrc.yml": yarnSettings() };
+      const yarn = { "yarn.lock": "", ".yarnrc.yml": yarnSettings("node-modules") };
       const directory = machine.folder(`with-${name}`, name === "yarn" ? { ...files, ...yarn } : files);
       await machine.run(directory, "node", ...command, "covara-kv");
 
@@ -99,6 +101,19 @@ describe("package managers", () => {
       await works(directory, "node", "app.cjs");
     });
   }
+
+  test("yarn with Plug'n'Play, which has no node_modules", async () => {
+    const directory = machine.folder("with-pnp", {
+      ...files,
+      "yarn.lock": "",
+      ".yarnrc.yml": yarnSettings("pnp"),
+    });
+    await machine.run(directory, "node", ...managers.yarn, "covara-kv");
+    assert.ok(!existsSync(join(directory, "node_modules")));
+    const pnp = ["node", "--require", "./.pnp.cjs"] as const;
+    await works(directory, ...pnp, "app.cjs");
+    await works(directory, ...pnp, "--loader", "./.pnp.loader.mjs", "app.mjs");
+  });
 });
 
 /** An application with the package installed by npm. */
