@@ -1,9 +1,11 @@
 // The whole check, the same here and in CI: `npm test`. `npm test -- lists scan` runs only the Node tests with such a name.
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { pack } from "./package.mjs";
 import { redisServer } from "./redis-server.mjs";
 import { setup } from "./setup.mjs";
 import { Failure, files, main, step, visibly } from "./steps.mjs";
+import { tools } from "./tools.mjs";
 
 /** The same cases each time: a change is to fail for what it does. Longer runs with new cases: CONTRIBUTING.md. */
 process.env.PROPTEST_RNG_SEED ??= "1";
@@ -18,12 +20,14 @@ async function check() {
   });
   await step("index.d.ts", (run) => run("node", "scripts/build-ts.mjs", "--check"));
   await step("links in the docs", linksInDocs);
-  await step("package", packed);
+  await pack();
+  await step("package's entries and types", packed);
   await step("Rust tests", async (run, log) => {
     await run("cargo", "test", "--locked");
     const passed = [...readFileSync(log, "utf8").matchAll(/^test result: ok\. (\d+) passed/gm)];
     return `${passed.reduce((sum, [, count]) => sum + Number(count), 0)} passed`;
   });
+  await tools();
   await nodeTests();
 }
 
@@ -39,11 +43,10 @@ function linksInDocs() {
   if (broken.length > 0) throw new Failure(`These links lead nowhere:\n${broken.join("\n")}`);
 }
 
-/** The package as npm would publish it, read as each kind of consumer resolves it. */
+/** The package as it is published, read as each kind of consumer resolves it. */
 async function packed(run) {
-  await run("npm", "pack", "--pack-destination", ".cache");
   const { name, version } = JSON.parse(readFileSync("package.json", "utf8"));
-  const tarball = `.cache/${name}-${version}.tgz`;
+  const tarball = `.cache/package/${name}-${version}.tgz`;
   await run("publint", "run", tarball, "--strict");
   await run("attw", tarball);
 }
@@ -81,5 +84,10 @@ await main(import.meta.url, async () => {
   await redisServer();
   const names = process.argv.slice(2);
   if (names.length === 0) return check();
-  await visibly("node", "--import", "tsx", "--test", "--test-reporter=spec", ...testFiles(names));
+  const tests = testFiles(names);
+  if (tests.some((file) => file.startsWith("__test__/installed/"))) {
+    await pack();
+    await tools();
+  }
+  await visibly("node", "--import", "tsx", "--test", "--test-reporter=spec", ...tests);
 });

@@ -27,12 +27,12 @@ export async function setup() {
 }
 
 /** Whether node_modules is what package-lock.json says; what only other platforms need may be absent. */
-function installed() {
-  const installedLock = "node_modules/.package-lock.json";
+export function installed(directory = ".") {
+  const installedLock = `${directory}/node_modules/.package-lock.json`;
   if (!existsSync(installedLock)) return false;
   const packages = (path) => JSON.parse(readFileSync(path, "utf8")).packages;
   const present = packages(installedLock);
-  return Object.entries(packages("package-lock.json")).every(
+  return Object.entries(packages(`${directory}/package-lock.json`)).every(
     ([path, { version, optional, devOptional }]) =>
       path === "" || (path in present ? present[path].version === version : optional || devOptional),
   );

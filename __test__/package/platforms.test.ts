@@ -1,0 +1,68 @@
+// What is written about a platform in ts/loader.ts, in package.json, in npm/ and in release.yml has to be the same.
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+
+const root = join(__dirname, "../..");
+const main = require("covara-kv/package.json");
+/** By what the compiler calls it. */
+const names: Record<string, string> = {
+  "x86_64-unknown-linux-gnu": "linux-x64-gnu",
+  "x86_64-unknown-linux-musl": "linux-x64-musl",
+  "aarch64-unknown-linux-gnu": "linux-arm64-gnu",
+  "aarch64-unknown-linux-musl": "linux-arm64-musl",
+  "armv7-unknown-linux-gnueabihf": "linux-arm-gnueabihf",
+  "x86_64-apple-darwin": "darwin-x64",
+  "aarch64-apple-darwin": "darwin-arm64",
+  "x86_64-pc-windows-msvc": "win32-x64-msvc",
+  "aarch64-pc-windows-msvc": "win32-arm64-msvc",
+};
+const platforms: string[] = readdirSync(join(root, "npm"));
+
+test("there is a package for each platform that the package is built for, and the loader knows it", () => {
+  assert.deepEqual(main.napi.targets, Object.keys(names));
+  assert.deepEqual(Object.values(names).sort(), platforms);
+  const loader = readFileSync(join(root, "ts/loader.ts"), "utf8");
+  const found = (pattern: RegExp) => [...loader.matchAll(pattern)].map(([, name]) => name).sort();
+  assert.deepEqual(found(/require\("covara-kv-([\w-]+)"\)/g), platforms);
+  assert.deepEqual(found(/require\("\.\.\/covara-kv\.([\w-]+)\.node"\)/g), platforms);
+});
+
+test("a release builds and tests every platform", () => {
+  const workflow = readFileSync(join(root, ".github/workflows/release.yml"), "utf8");
+  for (const [target, platform] of Object.entries(names)) {
+    const lines = workflow.split("\n").filter((line) => line.includes(`{ platform: ${platform}, `));
+    const built = lines.filter((line) => line.includes(`target: ${target}, `));
+    assert.deepEqual([lines.length, built.length], [2, 1], platform);
+  }
+});
+
+test("the crate is of the package's version", () => {
+  const crate = readFileSync(join(root, "Cargo.toml"), "utf8");
+  assert.equal(/^version = "(.*)"$/m.exec(crate)?.[1], main.version);
+});
+
+for (const [target, platform] of Object.entries(names)) {
+  const [os, cpu, abi] = platform.split("-");
+  test(`covara-kv-${platform} is of the main package's version, and says where it fits`, () => {
+    const { description, ...manifest } = require(join(root, "npm", platform, "package.json"));
+    const binary = `covara-kv.${platform}.node`;
+    const libc = os === "linux" ? { libc: [abi === "musl" ? "musl" : "glibc"] } : {};
+    assert.deepEqual(manifest, {
+      name: `covara-kv-${platform}`,
+      version: main.version,
+      license: main.license,
+      repository: { ...main.repository, directory: `npm/${platform}` },
+      main: binary,
+      files: [binary],
+      os: [os],
+      cpu: [cpu],
+      ...libc,
+      engines: main.engines,
+      publishConfig: main.publishConfig,
+    });
+    const readme = readFileSync(join(root, "npm", platform, "README.md"), "utf8");
+    assert.ok(description.includes(platform) && readme.includes(target));
+  });
+}

@@ -1,0 +1,2 @@
+// `covara-kv/register` is loaded for what it does: it exports nothing.
+export {};
