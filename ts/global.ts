@@ -39,7 +39,11 @@ export function currentKV(): KVAdapter | undefined {
   return holder[GLOBAL];
 }
 
-const followers = new Set<() => void>();
+/** Of every copy of the package, as the store is. */
+const FOLLOWERS = Symbol.for("covara-kv.followers");
+const all = globalThis as { [FOLLOWERS]?: Set<() => void> };
+all[FOLLOWERS] ??= new Set();
+const followers = all[FOLLOWERS];
 
 /** Has `follow` called whenever the store of the process may have become another. */
 export function onGlobalChange(follow: () => void): void {

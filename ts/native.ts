@@ -123,6 +123,8 @@ export interface NativeFanoutThread {
   /** Asks for what was refused once more. */
   retry(): void;
   detach(): void;
+  /** Nothing that was published comes back to this thread. */
+  clearEchoes(): void;
   hears(aggregate: boolean): { wanted: boolean; live: boolean };
   /** Answers `id` once the channel is live, or cannot be. */
   confirm(id: number, aggregate: boolean): void;

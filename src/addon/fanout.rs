@@ -171,6 +171,12 @@ impl FanoutThread {
         Source::attach(client.config(), &self.outbox);
     }
 
+    /// Nothing that was published comes back: its channel is left.
+    #[napi]
+    pub fn clear_echoes(&mut self) {
+        self.echoes.clear();
+    }
+
     /// Asks for what was refused once more.
     #[napi]
     pub fn retry(&self) {
@@ -221,9 +227,8 @@ impl FanoutThread {
         count(&REGISTRY.counters.gaps);
         let time = |milliseconds: f64| UNIX_EPOCH + Duration::from_millis(milliseconds as u64);
         let (from, to) = (time(from), time(to));
-        for channel in [Channel::Events, Channel::Aggregate] {
-            REGISTRY.missed(channel, Gap { from, to }, &self.outbox);
-        }
+        let channels = [Channel::Events, Channel::Aggregate];
+        REGISTRY.missed(&channels, Gap { from, to }, std::slice::from_ref(&self.outbox));
     }
 
     /// Whether events are waited for: they keep the process alive.

@@ -192,14 +192,18 @@ impl Outbox {
         left
     }
 
-    /// The subscription has ended: what came for it is for nobody.
-    pub fn forget(&self, ended: &str) {
+    /// The subscription has ended: what came for it is for nobody. Whether something had.
+    pub fn forget(&self, ended: &str) -> bool {
+        let mut forgot = false;
         self.drop_items(|item| match item {
             Item::Event { subscription, .. } | Item::Invalidate { subscription, .. } => {
-                &**subscription == ended
+                let is_it = &**subscription == ended;
+                forgot |= is_it;
+                is_it
             }
             Item::Changed { .. } => false,
         });
+        forgot
     }
 
     fn drop_items(&self, mut drops: impl FnMut(&Item) -> bool) {

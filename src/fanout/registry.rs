@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 use dashmap::mapref::one::Ref;
 use parking_lot::Mutex;
 
@@ -90,10 +91,15 @@ impl Registry {
             if Arc::ptr_eq(&before.outbox, outbox) {
                 outbox.rename(before.token, token);
             } else {
-                // The other thread may be taking some of it just now.
+                // The other thread may be taking some of it just now, or may not have heard some of it.
                 let waiting = before.outbox.leave(before.token);
-                let waiting: Vec<_> = waiting.into_iter().map(|name| (token, name)).collect();
-                outbox.invalidate(&waiting);
+                let missing = if hears_the_same(&before.outbox, outbox) {
+                    waiting
+                } else {
+                    subscriptions.clone()
+                };
+                let missing: Vec<_> = missing.into_iter().map(|name| (token, name)).collect();
+                outbox.invalidate(&missing);
             }
         }
         let handler = Handler {
@@ -138,14 +144,33 @@ impl Registry {
         entry.subscriptions.insert(subscription.clone());
         let owner = owner(entry.key(), entry.token, &entry.outbox);
         drop(entry);
-        let before = self.subscriptions.insert(subscription.clone(), owner);
+        let before = self.hand_over(&subscription, owner);
         if let Some(before) = before
-            && *before.handler != *handler
             && let Some(mut other) = self.handlers.get_mut(&before.handler)
         {
             other.subscriptions.remove(&subscription);
         }
         true
+    }
+
+    /// Gives a subscription to a handler, and the handler that had it before, if it was another. What waited for that one is not for
+    /// the new one as it is, so that the new one reads it again.
+    fn hand_over(&self, subscription: &Arc<str>, owner: Owner) -> Option<Owner> {
+        let mut slot = match self.subscriptions.entry(subscription.clone()) {
+            Entry::Vacant(slot) => {
+                slot.insert(owner);
+                return None;
+            }
+            Entry::Occupied(slot) => slot,
+        };
+        if slot.get().handler == owner.handler {
+            slot.insert(owner);
+            return None;
+        }
+        if slot.get().outbox.forget(subscription) {
+            owner.outbox.invalidate(&[(owner.token, subscription.clone())]);
+        }
+        Some(slot.insert(owner))
     }
 
     pub fn untrack(&self, subscription: &str) {
@@ -268,22 +293,30 @@ impl Registry {
         }
     }
 
-    /// Has the owners of what a thread has read it again, as messages of a channel may have been missed.
-    pub fn missed(&self, channel: Channel, gap: Gap, outbox: &Arc<Outbox>) {
-        match channel {
-            Channel::Events => outbox.invalidate(&self.subscriptions_of(outbox)),
-            Channel::Aggregate => {
-                for watchers in &self.watchers {
-                    for watcher in watchers
-                        .iter()
-                        .filter(|watcher| Arc::ptr_eq(&watcher.outbox, outbox))
-                    {
-                        outbox.changed(watcher.token);
-                    }
-                }
+    /// Has the owners of what threads have read it again, as messages of these channels may have been missed. All in one change: a
+    /// handler that is being replaced, or moves from one thread to another, is told once or twice, never not at all.
+    pub fn missed(&self, channels: &[Channel], gap: Gap, threads: &[Arc<Outbox>]) {
+        let _changes = self.changes.lock();
+        for outbox in threads.iter().filter(|outbox| outbox.demand() != (0, 0)) {
+            if channels.contains(&Channel::Events) {
+                outbox.invalidate(&self.subscriptions_of(outbox));
+            }
+            if channels.contains(&Channel::Aggregate) {
+                self.tell_watchers_of(outbox);
+            }
+            outbox.notice(Notice::Gap(gap));
+        }
+    }
+
+    fn tell_watchers_of(&self, outbox: &Arc<Outbox>) {
+        for watchers in &self.watchers {
+            for watcher in watchers
+                .iter()
+                .filter(|watcher| Arc::ptr_eq(&watcher.outbox, outbox))
+            {
+                outbox.changed(watcher.token);
             }
         }
-        outbox.notice(Notice::Gap(gap));
     }
 
     fn subscriptions_of(&self, outbox: &Arc<Outbox>) -> Vec<(Token, Arc<str>)> {
@@ -321,6 +354,15 @@ fn owner(handler: &Arc<str>, token: Token, outbox: &Arc<Outbox>) -> Owner {
         handler: handler.clone(),
         token,
         outbox: outbox.clone(),
+    }
+}
+
+/// Whether one thread has missed nothing that the other has heard.
+fn hears_the_same(before: &Outbox, after: &Outbox) -> bool {
+    match (before.source(), after.source()) {
+        (Some(before), Some(after)) => Arc::ptr_eq(&before, &after) && !before.misses(Channel::Events),
+        (None, None) => true,
+        _ => false,
     }
 }
 
@@ -413,6 +455,27 @@ mod tests {
         assert_eq!(registry.unregister("h", Some(1), &b), Some(1));
     }
 
+    /// What was dropped for want of room was told to the handler that had the subscription before.
+    #[test]
+    fn a_subscription_that_moves_takes_along_that_something_waited() {
+        let (registry, a) = (Registry::default(), thread());
+        registry.register("h1", 1, &a);
+        registry.register("h2", 2, &a);
+        registry.track("h1", "s");
+        registry.publish("s", "1", &a);
+        registry.track("h2", "s");
+        registry.track("h2", "s");
+        registry.publish("s", "2", &a);
+        let taken = a.take(9);
+        assert!(matches!(
+            &taken[..],
+            [
+                Item::Invalidate { handler: 2, .. },
+                Item::Event { handler: 2, .. }
+            ]
+        ));
+    }
+
     #[test]
     fn a_subscription_has_one_owner() {
         let (registry, a) = (Registry::default(), thread());
@@ -484,9 +547,10 @@ mod tests {
         registry.track("other", "s3");
         let now = std::time::SystemTime::now();
         let gap = Gap { from: now, to: now };
-        registry.missed(Channel::Events, gap, &a);
-        registry.missed(Channel::Events, gap, &a);
-        registry.missed(Channel::Aggregate, gap, &a);
+        let threads = [a.clone()];
+        registry.missed(&[Channel::Events], gap, &threads);
+        registry.missed(&[Channel::Events, Channel::Aggregate], gap, &threads);
+        assert_eq!(a.take_notices().len(), 2);
         let taken = a.take(9);
         let invalidated = taken
             .iter()

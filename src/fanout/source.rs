@@ -61,15 +61,19 @@ struct State {
     next: Id,
 }
 
-#[derive(Default, Clone, Copy)]
+#[derive(Default, Clone)]
 struct Subscribed {
     /// Threads have handlers, or watchers.
     wanted: bool,
     /// It was asked for, and not refused.
     kept: bool,
     live: bool,
+    /// It was lost with its connection, or has not been had for want of one.
+    lost: bool,
     /// Since when it is not heard because it was refused.
     deaf_since: Option<SystemTime>,
+    /// Why it is not kept although it is wanted.
+    refusal: Option<Error>,
 }
 
 impl Source {
@@ -134,7 +138,9 @@ impl Source {
                 wanted,
                 kept: wanted,
                 live: false,
+                lost: false,
                 deaf_since: subscribed.deaf_since.filter(|_| wanted),
+                refusal: None,
             };
             if channel == Channel::Aggregate {
                 state.echoes.clear();
@@ -170,6 +176,7 @@ impl Source {
         let first = subscribed.deaf_since.is_none();
         (subscribed.kept, subscribed.live) = (false, false);
         subscribed.deaf_since.get_or_insert_with(SystemTime::now);
+        subscribed.refusal = Some(error.clone());
         for outbox in &state.threads {
             let error = error.clone();
             outbox.notice(Notice::Failed { error, first });
@@ -178,25 +185,35 @@ impl Source {
 
     /// Whether a channel is to be heard; and whether it is.
     pub fn hears(&self, channel: Channel) -> (bool, bool) {
-        let Subscribed { wanted, live, .. } = self.state.lock().channels[channel as usize];
+        let Subscribed { wanted, live, .. } = self.state.lock().channels[channel as usize].clone();
         (wanted, live)
     }
 
-    /// Answers a thread once a channel is heard that is to be; an error if it is not in time.
-    pub fn confirm(self: &Arc<Self>, channel: Channel, outbox: &Arc<Outbox>, id: u32) {
-        self.settle();
+    /// Whether messages are being missed.
+    pub fn misses(&self, channel: Channel) -> bool {
+        let subscribed = &self.state.lock().channels[channel as usize];
+        subscribed.lost || subscribed.deaf_since.is_some()
+    }
+
+    /// Answers a thread once a channel is heard that is to be; an error if it is not in time, or was refused.
+    pub fn confirm(&self, channel: Channel, outbox: &Arc<Outbox>, id: u32) {
         let membership = self.membership.lock();
         let mut state = self.state.lock();
-        let Subscribed { wanted, live, .. } = state.channels[channel as usize];
+        let Subscribed {
+            wanted,
+            live,
+            refusal,
+            ..
+        } = state.channels[channel as usize].clone();
         match &*membership {
-            Some(membership) if wanted && !live => {
+            Some(membership) if wanted && !live && refusal.is_none() => {
                 state.next = state.next.wrapping_add(1);
                 let asked = state.next;
                 state.asked.insert(asked, (outbox.clone(), id));
                 drop(state);
                 membership.subscribe(asked, channel.topic());
             }
-            _ => outbox.notice(Notice::Answer(id, None)),
+            _ => outbox.notice(Notice::Answer(id, refusal.filter(|_| wanted))),
         }
     }
 
@@ -234,6 +251,10 @@ impl Source {
         }
         let now = SystemTime::now();
         let overflow = (dropped > 0).then_some(Gap { from: now, to: now });
+        if dropped > 0 {
+            // An echo may be among them.
+            self.state.lock().echoes.clear();
+        }
         if let Some(gap) = mail.gap.or(overflow) {
             self.missed(gap);
         }
@@ -242,24 +263,22 @@ impl Source {
     /// Tells the threads what they may have missed; of a channel that was refused, as soon as it is heard.
     fn missed(&self, gap: Gap) {
         count(&REGISTRY.counters.gaps);
+        let mut state = self.state.lock();
+        let mut heard = Vec::new();
         for channel in Channel::ALL {
-            let mut state = self.state.lock();
             let subscribed = &mut state.channels[channel as usize];
             if subscribed.live {
-                let threads = state.threads.clone();
-                drop(state);
-                tell(channel, gap, &threads);
+                heard.push(channel);
             } else if subscribed.wanted {
                 let since = subscribed.deaf_since.unwrap_or(gap.from);
                 subscribed.deaf_since = Some(since.min(gap.from));
             }
         }
-    }
-}
-
-fn tell(channel: Channel, gap: Gap, threads: &[Arc<Outbox>]) {
-    for outbox in threads {
-        REGISTRY.missed(channel, gap, outbox);
+        let threads = state.threads.clone();
+        drop(state);
+        if !heard.is_empty() {
+            REGISTRY.missed(&heard, gap, &threads);
+        }
     }
 }
 
@@ -288,13 +307,13 @@ impl Member for Source {
         if !subscribed.kept {
             return;
         }
-        subscribed.live = true;
+        (subscribed.live, subscribed.lost) = (true, false);
         if let Some(from) = subscribed.deaf_since.take() {
             let threads = state.threads.clone();
             drop(state);
             let to = SystemTime::now();
             count(&REGISTRY.counters.gaps);
-            tell(channel, Gap { from, to }, &threads);
+            REGISTRY.missed(&[channel], Gap { from, to }, &threads);
         }
     }
 
@@ -305,7 +324,7 @@ impl Member for Source {
             state.echoes.clear();
         }
         for subscribed in &mut state.channels {
-            subscribed.live = false;
+            (subscribed.live, subscribed.lost) = (false, subscribed.wanted);
         }
     }
 }

@@ -291,6 +291,11 @@ impl Routes {
             Event::Missing => self.lost(),
             Event::Unsubscribed { topic, error } => {
                 let route = self.topics.remove(&topic).unwrap_or_default();
+                // Whatever comes of a request for it that is under way, it is not subscribed.
+                let asked = route.pending.and_then(|pending| self.asked.remove(&pending));
+                for Waiter { number, member, id } in asked.into_iter().flat_map(|asked| asked.waiters) {
+                    deliveries.to(number, &member).failed(id, error.clone());
+                }
                 for Listener { number, .. } in route.listeners {
                     let Some(member) = self.members.get(&number) else {
                         continue;

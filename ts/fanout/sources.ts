@@ -16,8 +16,8 @@ export interface Source {
   counts(channel: Channel): boolean;
   /** Resolves once a channel is heard that is to be. */
   confirm(channel: Channel): Promise<void>;
-  /** This thread's handlers or watchers have come or gone. */
-  settle(wants: Record<Channel, boolean>): void;
+  /** This thread's handlers or watchers have come or gone, or it has begun or ceased to wait for an answer. */
+  settle(wants: Record<Channel, boolean>, isWaiting: boolean): void;
   close(): void;
 }
 
@@ -48,8 +48,8 @@ export class RedisSource implements Source {
     return this.#answered((id) => this.#native.confirm(id, channel === "aggregate"));
   }
 
-  settle({ events, aggregate }: Record<Channel, boolean>): void {
-    this.#native.listen(events || aggregate);
+  settle({ events, aggregate }: Record<Channel, boolean>, isWaiting: boolean): void {
+    this.#native.listen(events || aggregate || isWaiting);
   }
 
   close(): void {
@@ -97,9 +97,9 @@ export class ListeningSource implements Source {
   }
 
   counts(channel: Channel): boolean {
-    const { wanted, live, failing } = this.#ears[channel];
+    const { wanted, live, leaving, failing } = this.#ears[channel];
     // A memory store has it before it says so.
-    return live || (wanted && !failing);
+    return live || leaving || (wanted && !failing);
   }
 
   async confirm(channel: Channel): Promise<void> {
@@ -107,6 +107,7 @@ export class ListeningSource implements Source {
   }
 
   settle(wants: Record<Channel, boolean>): void {
+    if (!wants.aggregate) this.#native.clearEchoes();
     for (const channel of CHANNELS) this.#ears[channel].want(wants[channel]);
   }
 
@@ -128,6 +129,8 @@ class Ear {
   readonly #listener: Listener;
   wanted = false;
   live = false;
+  /** It is not heard any more, but the store may not know yet. */
+  leaving = false;
   /** Settles when what was wanted last is done, or has failed. */
   settled: Promise<void> = Promise.resolve();
   #subscription: Pick<Subscription, "close"> | undefined;
@@ -175,8 +178,11 @@ class Ear {
     } else if (!this.wanted && this.#subscription !== undefined) {
       const subscription = this.#subscription;
       this.#subscription = undefined;
-      await subscription.close();
       this.live = false;
+      this.leaving = true;
+      await subscription.close().finally(() => {
+        this.leaving = false;
+      });
     }
   }
 

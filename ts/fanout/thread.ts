@@ -60,6 +60,7 @@ class Fanout {
   readonly #watchers = new Map<number, AggregateWatcher>();
   readonly #watchersOf = new Map<string, Set<number>>();
   readonly #questions = new Ring<Question>();
+  #unanswered = 0;
   #nextToken = 0;
   #delivering = false;
   /** Something has come in for this thread while it was delivering. */
@@ -74,6 +75,9 @@ class Fanout {
   /** How many events wait to be sent, and for what. */
   #held = 0;
   #hold: Promise<void> | undefined;
+
+  /** Asks again for what was refused. */
+  #retry: unknown;
 
   /** `initializeEventSubscription` was called. */
   #started = false;
@@ -96,6 +100,7 @@ class Fanout {
       onGlobalChange(() => this.#follow());
     }
     this.#follow();
+    this.#native.retry();
     await this.#confirmed();
   }
 
@@ -135,7 +140,7 @@ class Fanout {
   /** True if the handler is in this process. */
   publish(subscription: string, event: string): boolean {
     const reached = this.#native.publish(subscription, event);
-    if (reached === 2) this.#deliver();
+    if (reached === 2) this.#deliver({ all: true });
     return reached !== 0;
   }
 
@@ -184,7 +189,8 @@ class Fanout {
     this.#native.notify(resource);
     const kv = getGlobalKV();
     await this.#aboutToHear("aggregate");
-    const expected = this.#source?.hears("aggregate").live ? this.#native.expect(resource) : null;
+    const { wanted, live } = this.#source?.hears("aggregate") ?? { wanted: false, live: false };
+    const expected = wanted && live ? this.#native.expect(resource) : null;
     try {
       await kv.publish("covara:aggregate", JSON.stringify({ resource }));
     } catch (error) {
@@ -244,7 +250,11 @@ class Fanout {
     }
     if (kv.status === "closed") return;
     const ask = (question: (id: number) => void) =>
-      new Promise<void>((resolve, reject) => question(this.#questions.add({ resolve, reject })));
+      new Promise<void>((resolve, reject) => {
+        this.#unanswered += 1;
+        this.#settle();
+        question(this.#questions.add({ resolve, reject }));
+      });
     this.#source = sourceOf(kv, this.#native, ask, () => this.#deliver());
     this.#settle();
     if (this.#deafSince !== undefined) this.#hearAgain(this.#source);
@@ -284,22 +294,25 @@ class Fanout {
   #settle(): void {
     // Who has missed something has left.
     if (this.#handlers.size === 0 && this.#watchers.size === 0) this.#deafSince = undefined;
-    this.#source?.settle({ events: this.#handlers.size > 0, aggregate: this.#watchers.size > 0 });
+    const wants = { events: this.#handlers.size > 0, aggregate: this.#watchers.size > 0 };
+    this.#source?.settle(wants, this.#unanswered > 0);
   }
 
-  #deliver(): void {
+  /** Delivers what has come in: a batch of it, as the event loop is to turn in between, or `all`. */
+  #deliver({ all = false } = {}): void {
     if (this.#delivering) {
       this.#again = true;
       return;
     }
     this.#delivering = true;
+    let more: boolean;
     try {
       do {
         this.#again = false;
         this.#untracked.clear();
         this.#replaced.clear();
-        this.#deliverItems();
-      } while (this.#again);
+        more = this.#deliverItems();
+      } while (this.#again || (all && more));
     } finally {
       this.#delivering = false;
     }
@@ -307,7 +320,8 @@ class Fanout {
     this.#takenAt = Date.now();
   }
 
-  #deliverItems(): void {
+  /** False if there was nothing. */
+  #deliverItems(): boolean {
     const items = this.#native.take();
     for (let i = 0; i < items.length; i += 3) {
       const token = items[i] as number;
@@ -321,6 +335,7 @@ class Fanout {
           calling(() => deliver(items[i + 2] as string, subscription), reportHandler);
       }
     }
+    return items.length > 0;
   }
 
   /** The token of whichever handler has taken the place of one. */
@@ -340,6 +355,8 @@ class Fanout {
       case "answer": {
         const { id, code, message = "" } = notice;
         const question = this.#questions.take(id);
+        this.#unanswered -= 1;
+        this.#settle();
         if (code === undefined) question?.resolve();
         else question?.reject(new KVError(code, message));
         break;
@@ -348,7 +365,11 @@ class Fanout {
         if (notice.first) {
           warn("The fan-out could not subscribe", new KVError(notice.code, notice.message));
         }
-        unref(setTimeout(() => this.#native.retry(), RETRY_MS));
+        this.#retry ??= setTimeout(() => {
+          this.#retry = undefined;
+          this.#native.retry();
+        }, RETRY_MS);
+        unref(this.#retry);
         break;
       case "gap":
         tellGap("fanout", { from: notice.from, to: notice.to, reason: "connection" });
