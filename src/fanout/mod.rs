@@ -12,6 +12,8 @@ pub mod message;
 pub mod outbox;
 pub mod registry;
 pub mod source;
+#[cfg(test)]
+mod tests;
 
 /// Where events are published. No prefix is put before it.
 pub const EVENTS: &str = "covara:events";
