@@ -11,19 +11,17 @@ export interface Call {
   readonly prefix: string;
 }
 
-/** One parameter of a method: what it takes, and how that goes into the argv. */
+/** One parameter of a method: what it takes. */
 export interface Parameter<T> {
-  /** It may be left out, and then adds nothing to the argv. */
+  /** It may be left out, and then no store is told anything of it. */
   readonly optional?: boolean;
   /**
    * What was given, or a copy of it that cannot change any more. Throws INVALID_ARGUMENT if that is wrong.
    */
   read(value: unknown, call: Call): T;
-  /** Appends what was read to the argv. */
-  append(argv: Argument[], value: T): void;
 }
 
-/** A parameter that is one argument of the argv, just as it is given. */
+/** A parameter that is one of Redis's words, just as it is given. */
 export interface Scalar<T> extends Parameter<T> {
   accepts(value: unknown): value is T;
   /** Hands back what was given. Throws INVALID_ARGUMENT if that is wrong. */
@@ -81,20 +79,15 @@ function scalar<T extends Argument>(
     accepts,
     check: (value, method) => read(value, { method }),
     read,
-    append: (argv, value) => argv.push(value),
   };
 }
 
-/** An array of strings, one argument each. With `counted`, their number goes first. */
-export const list = (name: string, { counted = false } = {}): Parameter<readonly string[]> => ({
+/** An array of strings. */
+export const list = (name: string): Parameter<string[]> => ({
   read: (value, { method }) => strings(value, name, method),
-  append(argv, items) {
-    if (counted) argv.push(items.length);
-    for (const item of items) argv.push(item);
-  },
 });
 
-/** The own properties of an object: each one's name, then its value. */
+/** The own properties of an object, at least one. */
 export const record = (name: string): Parameter<Record<string, string>> => ({
   read(value, call) {
     const entries = Object.entries(object(value, name, call.method));
@@ -104,9 +97,6 @@ export const record = (name: string): Parameter<Record<string, string>> => ({
       text(`a value of ${name}`).check(item, call.method);
     }
     return Object.fromEntries(entries) as Record<string, string>;
-  },
-  append(argv, data) {
-    for (const [field, item] of Object.entries(data)) argv.push(field, item);
   },
 });
 

@@ -1,7 +1,7 @@
 import type { KVTransaction } from "./adapter.js";
-import { argvOf, type Command, defineMethods } from "./commands.js";
+import { type Command, defineMethods } from "./commands.js";
 import { decode, KVError } from "./errors.js";
-import type { Argument, Reply } from "./native.js";
+import type { Argument } from "./native.js";
 
 /** A command of a transaction. Without an argv it is answered without asking the store. */
 interface Queued<Argv> {
@@ -34,15 +34,6 @@ export interface Form<Argv> {
   /** The result of a queued command. */
   resultOf(command: Command, answer: unknown, prefix: string): unknown;
 }
-
-/** Redis's words, and its replies. */
-export const redisForm: Form<Argument[]> = {
-  argvOf,
-  resultOf({ reply, queued }, answer, prefix) {
-    const convert = typeof queued === "function" ? queued : reply;
-    return convert === undefined ? answer : convert(answer as Reply, prefix);
-  },
-};
 
 // biome-ignore lint/correctness/noUnusedVariables: both declarations of the class have its parameters
 export interface Transaction<Argv> extends KVTransaction {}

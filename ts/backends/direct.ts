@@ -1,8 +1,9 @@
 import type { Scalar } from "../arguments.js";
-import { argvOf, type Command, plainParameters } from "../commands.js";
+import type { Command } from "../commands.js";
 import { isTraced, traced } from "../diagnostics.js";
 import { decode } from "../errors.js";
 import type { Argument, Run } from "../native.js";
+import { argvOf, type Convert, conversionOf, plainParameters } from "../redis-form.js";
 
 /**
  * From more arguments than this on they cross as one array: spreading a very long list overflows the stack.
@@ -18,6 +19,7 @@ type Method<S> = (this: S, ...args: unknown[]) => Promise<unknown>;
 /** How a command gets to a store that answers at once. */
 interface Crossing<S> {
   readonly command: Command;
+  readonly reply: Convert<unknown> | undefined;
   /** Its number in the native table. */
   readonly index: number;
   readonly runnerOf: (store: S) => Run;
@@ -30,7 +32,8 @@ interface Crossing<S> {
  * These are nearly all calls, and have a function for each number of arguments, without a loop or an argv: 45
  * % faster. Any other call, a wrong one too, takes the general way.
  */
-export function directMethod<S extends Target>(crossing: Crossing<S>): Method<S> {
+export function directMethod<S extends Target>(given: Omit<Crossing<S>, "reply">): Method<S> {
+  const crossing = { ...given, reply: conversionOf(given.command) };
   const [first, second, third, ...more] = plainParameters(crossing.command);
   if (first === undefined || more.length > 0) return anyCall(crossing);
   if (second === undefined) return plainCallOfOne(crossing, first);
@@ -39,8 +42,8 @@ export function directMethod<S extends Target>(crossing: Crossing<S>): Method<S>
 }
 
 function plainCallOfOne<S extends Target>(crossing: Crossing<S>, { accepts }: Scalar<Argument>): Method<S> {
-  const { command, index, runnerOf } = crossing;
-  const { name, reply } = command;
+  const { reply, index, runnerOf } = crossing;
+  const { name } = crossing.command;
   return async function (...args) {
     try {
       const a = args[0];
@@ -59,8 +62,8 @@ function plainCallOfTwo<S extends Target>(
   { accepts: acceptsFirst }: Scalar<Argument>,
   { accepts: acceptsSecond }: Scalar<Argument>,
 ): Method<S> {
-  const { command, index, runnerOf } = crossing;
-  const { name, reply } = command;
+  const { reply, index, runnerOf } = crossing;
+  const { name } = crossing.command;
   return async function (...args) {
     try {
       const a = args[0];
@@ -82,8 +85,8 @@ function plainCallOfThree<S extends Target>(
   { accepts: acceptsSecond }: Scalar<Argument>,
   { accepts: acceptsThird }: Scalar<Argument>,
 ): Method<S> {
-  const { command, index, runnerOf } = crossing;
-  const { name, reply } = command;
+  const { reply, index, runnerOf } = crossing;
+  const { name } = crossing.command;
   return async function (...args) {
     try {
       const a = args[0];
@@ -116,13 +119,13 @@ function tracedCall<S extends Target>(crossing: Crossing<S>, store: S, args: unk
 }
 
 function call<S extends Target>(
-  { command, index, runnerOf }: Crossing<S>,
+  { command, reply, index, runnerOf }: Crossing<S>,
   store: S,
   args: unknown[],
 ): unknown {
   const argv = argvOf(command, args, store.prefix);
   if (argv === undefined) return command.none?.();
   const run = runnerOf(store);
-  const reply = argv.length > MANY ? run(index, argv) : run(index, ...argv);
-  return command.reply === undefined ? reply : command.reply(reply, store.prefix);
+  const answer = argv.length > MANY ? run(index, argv) : run(index, ...argv);
+  return reply === undefined ? answer : reply(answer, store.prefix);
 }

@@ -1,4 +1,4 @@
-import { argvOf, type Command, isPlain } from "../commands.js";
+import type { Command } from "../commands.js";
 import { decode } from "../errors.js";
 import {
   commandIndex,
@@ -11,6 +11,7 @@ import {
   type RedisServer,
   type Reply,
 } from "../native.js";
+import { argvOf, conversionOf, isPlain } from "../redis-form.js";
 import type { Ready } from "../transaction.js";
 import { collect } from "./collect.js";
 import { Ring } from "./ring.js";
@@ -257,7 +258,8 @@ export class Session {
       return;
     }
     try {
-      resolve(command?.reply === undefined ? reply : command.reply(reply, this.#prefix));
+      const convert = command === undefined ? undefined : conversionOf(command);
+      resolve(convert === undefined ? reply : convert(reply, this.#prefix));
     } catch (error) {
       reject(error);
     }

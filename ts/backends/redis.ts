@@ -7,8 +7,9 @@ import { closed, decode, KVError } from "../errors.js";
 import type { Gap, KVStatus } from "../events.js";
 import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
+import { redisForm } from "../redis-form.js";
 import { Store } from "../store.js";
-import { type Ready, Refusal, redisForm, Transaction } from "../transaction.js";
+import { type Ready, Refusal, Transaction } from "../transaction.js";
 import { configOf, isClient, optionsOf, type RedisClientLike } from "./redis-config.js";
 import { Session } from "./redis-session.js";
 
