@@ -1,28 +1,77 @@
-// ts/ → dist/: CommonJS by tsc, and dist/index.mjs in front of it for `import`.
+// ts/ → dist/, one file for each way in: index.js (CommonJS), index.mjs in front of it for `import`, worker.mjs for Workers, the command
+// line and the module hooks.
 //   --types   also writes index.d.ts, the public types in one file
 //   --check   fails if the committed index.d.ts is not what ts/ gives
 import { execFileSync } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { generateDtsBundle } from "dts-bundle-generator";
+import * as esbuild from "esbuild";
 import ts from "typescript";
 import { Failure, main } from "./steps.mjs";
 
 const entry = "ts/index.ts";
 
-/** Compiles, and writes the ES module that re-exports the CommonJS build: one instance, however it is loaded. */
-function build() {
+/** What stands in for the modules that need native code, in a Worker. */
+const inWorker = {
+  "ts/backends/memory.ts": "ts/worker/stores.ts",
+  "ts/backends/redis.ts": "ts/worker/stores.ts",
+  "ts/fanout/thread.ts": "ts/worker/fanout.ts",
+};
+
+/** Checks the types, and writes what is published. */
+async function build() {
   const { config } = ts.readConfigFile("tsconfig.json", ts.sys.readFile);
   const { options, fileNames, errors } = ts.parseJsonConfigFileContent(config, ts.sys, ".");
   report(errors);
   const program = ts.createProgram(fileNames, options);
   report(ts.getPreEmitDiagnostics(program));
-  rmSync(options.outDir, { recursive: true, force: true });
-  report(program.emit().diagnostics);
+  rmSync("dist", { recursive: true, force: true });
 
+  const node = { platform: "node", target: "node18.18", format: "cjs" };
+  const external = ["../covara-kv.*.node", "covara-kv-*"];
+  await Promise.all([
+    bundle(entry, "index.js", { ...node, external }),
+    bundle("ts/cli/index.ts", "cli.js", {
+      ...node,
+      external,
+      plugins: [replacing({ [entry]: "./index.js" })],
+    }),
+    bundle("ts/register.ts", "register.js", node),
+    bundle("ts/register-import.mts", "register-import.mjs", { ...node, format: "esm" }),
+    bundle(entry, "worker.mjs", {
+      ...{ platform: "neutral", target: "es2022", format: "esm", minify: true },
+      plugins: [replacing(inWorker)],
+      banner: { js: "// covara-kv for Workers, bundled and minified from ts/ of its repository." },
+    }),
+  ]);
+
+  // One instance, however it is loaded.
   const names = exportedValues(program).map((name) => `  ${name},\n`);
   const head =
     "// Re-exports the CommonJS build, so that the process-wide store is one for `import` and `require`.\n";
   writeFileSync("dist/index.mjs", `${head}export {\n${names.join("")}} from "./index.js";\n`);
+}
+
+async function bundle(file, output, options) {
+  const fixed = { entryPoints: [file], outfile: `dist/${output}`, bundle: true, charset: "utf8" };
+  // Errors are thrown, and all of them are in the message.
+  await esbuild.build({ ...fixed, logLevel: "silent", ...options });
+}
+
+/** Has modules replaced: by others, or by what is not to be bundled. */
+function replacing(modules) {
+  const replacements = new Map(Object.entries(modules).map(([from, to]) => [resolve(from), to]));
+  return {
+    name: "replacing",
+    setup({ onResolve }) {
+      onResolve({ filter: /^\.\.?\// }, ({ path, resolveDir }) => {
+        const to = replacements.get(resolve(resolveDir, path).replace(/\.js$/, ".ts"));
+        if (to === undefined) return undefined;
+        return to.startsWith("./") ? { path: to, external: true } : { path: resolve(to) };
+      });
+    },
+  };
 }
 
 function exportedValues(program) {
@@ -59,9 +108,9 @@ function publicTypes() {
   });
 }
 
-await main(import.meta.url, () => {
+await main(import.meta.url, async () => {
   const [option] = process.argv.slice(2);
-  if (option !== "--check") build();
+  if (option !== "--check") await build();
   if (option === "--types") writeFileSync("index.d.ts", publicTypes());
   if (option === "--check" && readFileSync("index.d.ts", "utf8") !== publicTypes()) {
     throw new Failure("index.d.ts is not what ts/ gives: run `npm run build:ts` and commit it.");

@@ -48,7 +48,8 @@ async function packed(run) {
   const { name, version } = JSON.parse(readFileSync("package.json", "utf8"));
   const tarball = `.cache/package/${name}-${version}.tgz`;
   await run("publint", "run", tarball, "--strict");
-  await run("attw", tarball);
+  // covara-kv/durable-object is an ES module alone: what it is bundled into is one as well.
+  await run("attw", tarball, "--ignore-rules", "cjs-resolves-to-esm");
 }
 
 /** The Node tests; the closing line counts them. */

@@ -18,8 +18,9 @@ export interface KVErrorDetails {
  * value.
  */
 export class KVError extends Error {
+  // By `this`, here and elsewhere: esbuild renames a class that says its own name.
   static {
-    KVError.prototype.name = "KVError";
+    this.prototype.name = "KVError";
   }
 
   /**

@@ -101,7 +101,17 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
       };
     });
     this.#checkOpen();
-    return this.#pubsub.listen(names, globs, callback, onGap);
+    return this.hear(names, globs, callback, onGap);
+  }
+
+  /** @internal Resolves, once live, to a handle that takes this callback away and no other. */
+  protected hear(
+    channels: readonly string[],
+    patterns: readonly string[],
+    callback: MessageCallback,
+    onGap: ListenOptions["onGap"],
+  ): Promise<Subscription> {
+    return this.#pubsub.listen(channels, patterns, callback, onGap);
   }
 
   /** @internal Messages have come in: whoever subscribes from now on gets none of them. */

@@ -50,7 +50,7 @@ export class Transaction<Argv = Argument[]> {
 
   static {
     defineMethods(
-      Transaction.prototype,
+      this.prototype,
       (command) =>
         command.queued &&
         function (this: Transaction<unknown>, ...args: unknown[]) {

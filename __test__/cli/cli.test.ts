@@ -12,7 +12,7 @@ import { Authority } from "../redis/certificates.js";
 import { closedPort } from "../redis/servers.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
 
-const CLI = join(__dirname, "../../dist/cli/index.js");
+const CLI = join(__dirname, "../../dist/cli.js");
 const SECRET = "hunter2-s3cret";
 
 interface Outcome {

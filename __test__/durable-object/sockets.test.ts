@@ -21,11 +21,10 @@ async function scope(kv: KVAdapter, channels: string[], callback: MessageCallbac
 test("a store has one socket, whatever is subscribed at once", async () => {
   const { namespace, object, kv } = open();
   const names = Array.from({ length: 50 }, (_, index) => `c${index}`);
-  const handle = await kv.listen(names, () => {}, { patterns: names });
+  await Promise.all(names.flatMap((name) => [kv.subscribe(name, () => {}), kv.psubscribe(name, () => {})]));
   await kv.subscribe("more", () => {});
   assert.equal(object.getWebSockets().length, 1);
   assert.deepEqual(namespace.requests, ["GET /subscribe", "GET /subscribe"]);
-  await handle.close();
   await kv.disconnect();
   assert.equal(object.getWebSockets().length, 0);
 });
@@ -54,6 +53,32 @@ test("no message is lost or doubled while the socket is replaced, and their orde
     Array.from({ length: published }, (_, index) => `${index}`),
   );
   assert.ok(published > 100, `${published} messages`);
+  await kv.disconnect();
+});
+
+test("a handle of listen has a socket of its own, for all it listens to, and is told its gaps", async () => {
+  const { object, kv, publisher } = open(() => 0);
+  const received: string[] = [];
+  const gaps: Gap[] = [];
+  await kv.subscribe("a", () => {});
+  const handle = await kv.listen(
+    ["a", "b"],
+    (message, channel) => void received.push(`${channel} ${message}`),
+    {
+      patterns: ["b*"],
+      onGap: (gap) => gaps.push(gap),
+    },
+  );
+  assert.equal(object.getWebSockets().length, 2);
+  await publisher.publish("b", "1");
+  await eventually(() => received.length === 2);
+  assert.deepEqual(received, ["b 1", "b 1"]);
+  object.breakSockets();
+  await eventually(() => gaps.length === 1 && object.getWebSockets().length === 2);
+  await publisher.publish("a", "2");
+  await eventually(() => received.length === 3);
+  await handle.close();
+  assert.equal(object.getWebSockets().length, 1);
   await kv.disconnect();
 });
 

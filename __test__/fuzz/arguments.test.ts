@@ -98,7 +98,7 @@ test("anything at all can be queued; exec gives results or a KVError, and a refu
 
 // What TypeScript checks cannot reach the native side; still it must hold out against anything.
 test("the native side answers or throws, whatever it is given", async () => {
-  const { commandIndex, MemoryStore } = require("../../dist/native.js");
+  const { commandIndex, MemoryStore } = require("../../ts/native.js");
   const names = "GET SET DEL HSET SADD RPUSH ZADD ZRANGEBYSCORE SCAN KEYS PUBLISH EVAL MSET".split(" ");
   const index = fc.oneof(
     { weight: 4, arbitrary: fc.constantFrom(...names).map((name) => () => commandIndex(name)) },

@@ -72,7 +72,7 @@ test("the process has one store, and one KVError, however the package is loaded"
 });
 
 test("nothing but the entries can be imported", () => {
-  for (const specifier of ["covara-kv/dist/store.js", "covara-kv/dist/native.js"]) {
+  for (const specifier of ["covara-kv/dist/index.js", "covara-kv/dist/worker.mjs"]) {
     assert.throws(() => require(specifier), { code: "ERR_PACKAGE_PATH_NOT_EXPORTED" });
   }
   assert.equal(require("covara-kv/package.json").name, "covara-kv");

@@ -60,7 +60,7 @@ test("a platform without a binary is told which have one", () => {
 });
 
 test("the command line says it too, without a stack", () => {
-  const { status, stderr } = run("node_modules/covara-kv/dist/cli/index.js", "doctor");
+  const { status, stderr } = run("node_modules/covara-kv/dist/cli.js", "doctor");
   assert.equal(status, 1);
   assert.match(stderr, /^covara-kv: UNSUPPORTED: The package covara-kv-[\w-]+ is not installed[^\n]*\n$/);
 });

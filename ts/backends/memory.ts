@@ -64,7 +64,7 @@ export class MemoryKVStore extends Store {
   static {
     const runOf = (store: MemoryKVStore) => store.#run;
     const publishOf = (store: MemoryKVStore) => store.#publish;
-    defineMethods(MemoryKVStore.prototype, (command) => {
+    defineMethods(this.prototype, (command) => {
       const index = commandIndex(command.name);
       indexes.set(command, index);
       return directMethod({ command, index, runnerOf: command.publishes ? publishOf : runOf });

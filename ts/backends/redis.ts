@@ -30,7 +30,7 @@ export class RedisKVStore extends Store {
   #takenAt = 0;
 
   static {
-    defineMethods(RedisKVStore.prototype, (command) => {
+    defineMethods(this.prototype, (command) => {
       return function (this: RedisKVStore, ...args: unknown[]) {
         try {
           if (!isTraced()) return this.#open().run(command, args);

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { KVAdapter } from "../adapter.js";
+import type { KVAdapter } from "../index.js";
 import { type Options, shown, storeOf, using } from "./store.js";
 import { milliseconds, percentile, print, printJson, progress, styled, table } from "./terminal.js";
 

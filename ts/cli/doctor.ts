@@ -1,9 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
 import { basename } from "node:path";
-import type { KVAdapter } from "../adapter.js";
-import { RedisKVStore } from "../backends/redis.js";
-import { KVError } from "../errors.js";
+import { type KVAdapter, KVError, RedisKVStore } from "../index.js";
 import { libc, platformName } from "../loader.js";
 import { explain } from "./explain.js";
 import { type Options, shown, storeOf, using } from "./store.js";

@@ -1,13 +1,18 @@
-import { KVError } from "../errors.js";
+import type { KVError } from "../index.js";
 
 /** A failure, and what it comes from and what to do about it where that can be told. */
 export function explain(error: unknown): { code: string; message: string; cause: string } {
-  if (!(error instanceof KVError)) {
+  if (!isKVError(error)) {
     return { code: "ERR", message: error instanceof Error ? error.message : String(error), cause: "" };
   }
   const { code, message } = error;
   const text = message.startsWith(code) ? message : `${code}: ${message}`;
   return { code, message: text, cause: causeOf(error) };
+}
+
+/** Told without the class, which comes with the binary: that may be what is missing. */
+function isKVError(error: unknown): error is KVError {
+  return error instanceof Error && error.name === "KVError";
 }
 
 function causeOf({ code, message }: KVError): string {

@@ -99,7 +99,7 @@ function read(argv: string[]) {
 }
 
 function version(): string {
-  return JSON.parse(readFileSync(join(__dirname, "../../package.json"), "utf8")).version;
+  return JSON.parse(readFileSync(join(__dirname, "../package.json"), "utf8")).version;
 }
 
 function wrongCall(message: string): number {

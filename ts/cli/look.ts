@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import type { KVAdapter } from "../adapter.js";
+import type { KVAdapter } from "../index.js";
 import { type Options, storeOf, urlOf, using } from "./store.js";
 import { fail, print, printJson } from "./terminal.js";
 

@@ -1,8 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { KVAdapter } from "../adapter.js";
-import { createMemoryKV } from "../backends/memory.js";
-import { RedisKVStore } from "../backends/redis.js";
-import type { RedisTlsConfig } from "../config.js";
+import { createMemoryKV, type KVAdapter, RedisKVStore, type RedisTlsConfig } from "../index.js";
 
 /** The options of the command line. */
 export interface Options {

@@ -1,9 +1,10 @@
 import { checkFunction, invalid, object, reading, text } from "../arguments.js";
 import { getGlobalKV } from "../global.js";
 import { known } from "../options.js";
-import { type AggregateWatcher, type DeliverEvent, type FanoutStats, fanout } from "./thread.js";
+import type { AggregateWatcher, DeliverEvent, FanoutStats } from "./engine.js";
+import { fanout } from "./thread.js";
 
-export type { AggregateWatcher, DeliverEvent, FanoutStats } from "./thread.js";
+export type { AggregateWatcher, DeliverEvent, FanoutStats } from "./engine.js";
 
 /** An event for a subscription, wherever its stream is open. */
 export interface FanoutEvent {
@@ -39,7 +40,7 @@ function name(value: unknown, what: string, method: string): string {
  */
 export async function initializeEventSubscription(): Promise<void> {
   getGlobalKV();
-  await fanout.start();
+  await fanout().start();
 }
 
 /**
@@ -65,12 +66,12 @@ export function registerHandler(
     if (!(signal instanceof AbortSignal)) throw invalid(`${method}: options.signal must be an AbortSignal`);
     return signal;
   });
-  fanout.register(handlerId, deliver, signal);
+  fanout().register(handlerId, deliver, signal);
 }
 
 /** Takes a handler away, with all its subscriptions. Does nothing if there is none. Throws `INVALID_ARGUMENT`. */
 export function unregisterHandler(handlerId: string): void {
-  fanout.unregister(name(handlerId, "handlerId", "unregisterHandler"));
+  fanout().unregister(name(handlerId, "handlerId", "unregisterHandler"));
 }
 
 /**
@@ -81,14 +82,14 @@ export function trackSubscription(handlerId: string, subscriptionId: string): vo
   const method = "trackSubscription";
   name(handlerId, "handlerId", method);
   name(subscriptionId, "subscriptionId", method);
-  if (!fanout.track(handlerId, subscriptionId)) {
+  if (!fanout().track(handlerId, subscriptionId)) {
     throw invalid(`${method}: this process has no handler of this id: registerHandler comes first`);
   }
 }
 
 /** Ends what {@link trackSubscription} began. Throws `INVALID_ARGUMENT`. */
 export function untrackSubscription(subscriptionId: string): void {
-  fanout.untrack(name(subscriptionId, "subscriptionId", "untrackSubscription"));
+  fanout().untrack(name(subscriptionId, "subscriptionId", "untrackSubscription"));
 }
 
 /**
@@ -108,8 +109,8 @@ export async function publishEvent(message: FanoutEvent): Promise<boolean> {
     };
   });
   if (event === undefined) throw invalid(`${method}: event must be something that JSON can hold`);
-  if (fanout.publish(subscriptionId, event)) return true;
-  return fanout.send(
+  if (fanout().publish(subscriptionId, event)) return true;
+  return fanout().send(
     `{"type":"${type}","subscriptionId":${JSON.stringify(subscriptionId)},"event":${event}}`,
   );
 }
@@ -122,7 +123,7 @@ export function registerAggregateWatcher(resource: string, watcher: AggregateWat
   const method = "registerAggregateWatcher";
   name(resource, "resource", method);
   checkFunction(watcher, "watcher", method);
-  return fanout.watch(resource, watcher);
+  return fanout().watch(resource, watcher);
 }
 
 /**
@@ -134,22 +135,22 @@ export async function notifyAggregateWatchers(resource: string, changed?: unknow
   const method = "notifyAggregateWatchers";
   name(resource, "resource", method);
   if (changed !== undefined && !Array.isArray(changed)) throw invalid(`${method}: changed must be an array`);
-  await fanout.notify(resource, changed);
+  await fanout().notify(resource, changed);
 }
 
 /** How many handlers this process has, in all its threads. */
 export function getActiveHandlerCount(): number {
-  return fanout.stats().handlers;
+  return fanout().stats().handlers;
 }
 
 /** How many watchers this process has, of one resource or of all. Throws `INVALID_ARGUMENT`. */
 export function getAggregateWatcherCount(resource?: string): number {
-  return fanout.watcherCount(
+  return fanout().watcherCount(
     resource === undefined ? undefined : name(resource, "resource", "getAggregateWatcherCount"),
   );
 }
 
 /** What the fan-out of this process, in all its threads, has and has done. */
 export function getFanoutStats(): FanoutStats {
-  return fanout.stats();
+  return fanout().stats();
 }

@@ -1,12 +1,7 @@
-import type { KVAdapter, Subscription } from "../adapter.js";
+import type { KVAdapter } from "../adapter.js";
 import { RedisKVStore } from "../backends/redis.js";
-import { KVError, warn } from "../errors.js";
-import type { Gap } from "../events.js";
 import type { NativeFanoutThread } from "../native.js";
-
-/** `events` has what is for handlers, `aggregate` what is for watchers. */
-export type Channel = "events" | "aggregate";
-export const CHANNELS: readonly Channel[] = ["events", "aggregate"];
+import { CHANNEL_OF, CHANNELS, type Channel, Ear } from "./ear.js";
 
 /** By what way messages of other instances come to this thread. */
 export interface Source {
@@ -58,14 +53,6 @@ export class RedisSource implements Source {
   }
 }
 
-/** How long until a subscription that failed is tried again. */
-export const RETRY_MS = 1_000;
-
-/** A timer that does not keep the process alive. */
-export function unref(timer: unknown): void {
-  (timer as { unref?(): void }).unref?.();
-}
-
 /** Any other store: its messages are heard in this thread, as any callback's. */
 export class ListeningSource implements Source {
   readonly #native: NativeFanoutThread;
@@ -78,10 +65,11 @@ export class ListeningSource implements Source {
     this.#native = native;
     this.#kv = kv;
     this.#heard = heard;
-    this.#ears = { events: this.#ear("covara:events"), aggregate: this.#ear("covara:aggregate") };
+    this.#ears = { events: this.#ear("events"), aggregate: this.#ear("aggregate") };
   }
 
-  #ear(name: string): Ear {
+  #ear(channel: Channel): Ear {
+    const name = CHANNEL_OF[channel];
     return new Ear(this.#kv, name, {
       heard: (message) => {
         this.#native.hear(name, message);
@@ -114,94 +102,6 @@ export class ListeningSource implements Source {
   close(): void {
     this.settle({ events: false, aggregate: false });
     this.#native.detach();
-  }
-}
-
-interface Listener {
-  heard(message: string): void;
-  missed(gap: Gap): void;
-}
-
-/** One channel that is subscribed, or not, as it is wanted. */
-class Ear {
-  readonly #kv: KVAdapter;
-  readonly #name: string;
-  readonly #listener: Listener;
-  wanted = false;
-  live = false;
-  /** It is not heard any more, but the store may not know yet. */
-  leaving = false;
-  /** Settles when what was wanted last is done, or has failed. */
-  settled: Promise<void> = Promise.resolve();
-  #subscription: Pick<Subscription, "close"> | undefined;
-  #failedAt: number | undefined;
-  #retry: unknown;
-  /** How many changes are under way, or wait for one that is. */
-  #pending = 0;
-
-  constructor(kv: KVAdapter, name: string, listener: Listener) {
-    this.#kv = kv;
-    this.#name = name;
-    this.#listener = listener;
-  }
-
-  get failing(): boolean {
-    return this.#failedAt !== undefined;
-  }
-
-  want(wanted: boolean): void {
-    if (wanted === this.wanted) return;
-    this.wanted = wanted;
-    if (!wanted) this.#failedAt = undefined;
-    this.#follow();
-  }
-
-  /** Subscribes or leaves, one after the other. A private memory store is subscribed before this returns. */
-  #follow(): void {
-    clearTimeout(this.#retry as never);
-    this.#pending += 1;
-    const change =
-      this.#pending === 1 ? this.#change() : this.settled.catch(() => {}).then(() => this.#change());
-    this.settled = change.finally(() => {
-      this.#pending -= 1;
-    });
-    this.settled.catch((error) => this.#failed(error));
-  }
-
-  async #change(): Promise<void> {
-    if (this.wanted && this.#subscription === undefined) {
-      this.#subscription = await this.#listen();
-      this.live = true;
-      const from = this.#failedAt;
-      this.#failedAt = undefined;
-      if (from !== undefined) this.#listener.missed({ from, to: Date.now(), reason: "connection" });
-    } else if (!this.wanted && this.#subscription !== undefined) {
-      const subscription = this.#subscription;
-      this.#subscription = undefined;
-      this.live = false;
-      this.leaving = true;
-      await subscription.close().finally(() => {
-        this.leaving = false;
-      });
-    }
-  }
-
-  #listen(): Promise<Pick<Subscription, "close">> {
-    const { heard, missed } = this.#listener;
-    const kv = this.#kv as Partial<Pick<KVAdapter, "listen">> & KVAdapter;
-    if (typeof kv.listen === "function") return kv.listen([this.#name], heard, { onGap: missed });
-    // A store of the application's own, written for the framework's interface.
-    const close = () => kv.unsubscribe(this.#name);
-    return kv.subscribe(this.#name, heard).then(() => ({ close }));
-  }
-
-  #failed(error: unknown): void {
-    if (!this.wanted || (error instanceof KVError && error.code === "CLOSED")) return;
-    if (this.#failedAt === undefined) warn(`The fan-out could not subscribe ${this.#name}`, error);
-    this.#failedAt ??= Date.now();
-    clearTimeout(this.#retry as never);
-    this.#retry = setTimeout(() => this.#follow(), RETRY_MS);
-    unref(this.#retry);
   }
 }
 

@@ -6,35 +6,10 @@ import { calling } from "../emitter.js";
 import { KVError, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { FanoutThread, type NativeFanoutThread } from "../native.js";
-import { CHANNELS, type Channel, RETRY_MS, type Source, sourceOf, unref } from "./sources.js";
-
-/** Takes an event, as JSON, of a subscription. */
-export type DeliverEvent = (event: string, subscriptionId: string) => unknown;
-
-/** Takes the rows that have changed, where they are known. */
-export type AggregateWatcher = (changed?: unknown[]) => unknown;
-
-/** Counts of a process: what it has, and what has happened since it began. */
-export interface FanoutStats {
-  /** Open streams. */
-  handlers: number;
-  /** Subscriptions of handlers. */
-  subscriptions: number;
-  /** Aggregate watchers. */
-  watchers: number;
-  /** Messages that came in. */
-  seen: number;
-  /** Events that went to handlers of this process. */
-  delivered: number;
-  /** Events for handlers of other processes, which ended off the JavaScript thread. */
-  notLocal: number;
-  /** Messages that were none. */
-  malformed: number;
-  /** Events that were dropped for want of room, and an invalidation given in their place. */
-  overflowed: number;
-  /** Times in which messages may have been missed. */
-  gaps: number;
-}
+import { CHANNEL_OF, CHANNELS, type Channel, RETRY_MS, unref } from "./ear.js";
+import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "./engine.js";
+import { reportHandler, reportWatcher } from "./reports.js";
+import { type Source, sourceOf } from "./sources.js";
 
 interface Handler {
   readonly deliver: DeliverEvent;
@@ -50,11 +25,8 @@ interface Question {
 /** How long to wait for what takes no more than a round trip. */
 const SHORTLY_MS = 100;
 
-const reportHandler = (error: unknown) => warn("A handler of the fan-out failed", error);
-const reportWatcher = (error: unknown) => warn("An aggregate watcher of the fan-out failed", error);
-
 /** The fan-out, as far as it is this thread's. */
-class Fanout {
+class Fanout implements Engine {
   #nativeOnce: NativeFanoutThread | undefined;
   readonly #handlers = new Map<number, Handler>();
   readonly #watchers = new Map<number, AggregateWatcher>();
@@ -137,7 +109,6 @@ class Fanout {
     this.#native.untrack(subscription);
   }
 
-  /** True if the handler is in this process. */
   publish(subscription: string, event: string): boolean {
     const reached = this.#native.publish(subscription, event);
     if (reached === 2) this.#deliver({ all: true });
@@ -158,7 +129,7 @@ class Fanout {
       this.#held -= 1;
       if (this.#held === 0) this.#hold = undefined;
     }
-    const receivers = await kv.publish("covara:events", message);
+    const receivers = await kv.publish(CHANNEL_OF.events, message);
     // After an outage the subscription may have been there before the message, and not have said so yet.
     if (wasAway) await this.#aboutToHear("events");
     return receivers > (this.#source?.counts("events") ? 1 : 0);
@@ -192,7 +163,7 @@ class Fanout {
     const { wanted, live } = this.#source?.hears("aggregate") ?? { wanted: false, live: false };
     const expected = wanted && live ? this.#native.expect(resource) : null;
     try {
-      await kv.publish("covara:aggregate", JSON.stringify({ resource }));
+      await kv.publish(CHANNEL_OF.aggregate, JSON.stringify({ resource }));
     } catch (error) {
       if (expected !== null) this.#native.takeBack(resource, expected);
       throw error;
@@ -380,4 +351,9 @@ class Fanout {
   }
 }
 
-export const fanout = new Fanout();
+const threads: Engine = new Fanout();
+
+/** The one of this thread. */
+export function fanout(): Engine {
+  return threads;
+}

@@ -3,13 +3,13 @@ import { argumentsOf, type Command, type CommandMethod, commandOf, defineMethods
 import { KVError } from "../../errors.js";
 import { Deadlines } from "./deadlines.js";
 import { Entries, limitsOf, type Storage } from "./entries.js";
-import * as hashes from "./hashes.js";
-import * as keys from "./keys.js";
+import { hashes } from "./hashes.js";
+import { keysAndExpiry } from "./keys.js";
 import { Keyspace } from "./keyspace.js";
-import * as lists from "./lists.js";
-import * as sets from "./sets.js";
-import * as sortedSets from "./sorted-sets.js";
-import * as strings from "./strings.js";
+import { lists } from "./lists.js";
+import { sets } from "./sets.js";
+import { sortedSets } from "./sorted-sets.js";
+import { strings } from "./strings.js";
 import type { DurableObjectStorageLike } from "./types.js";
 import { noScripts } from "./wire.js";
 
@@ -19,9 +19,11 @@ type Run<M extends CommandMethod> = (
 ) => Promise<M extends "set" ? "OK" | null : Awaited<ReturnType<KVAdapter[M]>>>;
 
 /** What each command does. TypeScript refuses to compile while one is missing. */
-const table: { [M in CommandMethod]: Run<M> } = {
+export type Table = { [M in CommandMethod]: Run<M> };
+
+const table: Table = {
   ...strings,
-  ...keys,
+  ...keysAndExpiry,
   ...hashes,
   ...sets,
   ...lists,
@@ -64,7 +66,7 @@ export class DurableKVEngine {
   #turns: Promise<unknown> = Promise.resolve();
 
   static {
-    defineMethods(DurableKVEngine.prototype, ({ method }) => {
+    defineMethods(this.prototype, ({ method }) => {
       return async function (this: DurableKVEngine, ...args: unknown[]) {
         const [outcome] = (await this.run([{ op: method, args }])) as [Outcome];
         if ("error" in outcome) throw outcome.error;

@@ -1,7 +1,7 @@
-import type { ScanOptions, ScanResult } from "../../adapter.js";
 import { cursorAt, nameAt } from "./cursor.js";
+import type { Table } from "./engine.js";
 import { globOf, literalStart } from "./glob.js";
-import type { Found, Keyspace } from "./keyspace.js";
+import type { Found } from "./keyspace.js";
 import { COLLECTIONS, STRINGS } from "./layout.js";
 import { deadlineAfter, refuse, secondsUntil } from "./numbers.js";
 
@@ -10,77 +10,75 @@ const MAX_PAGE = 1_000;
 
 const AREAS = [STRINGS, COLLECTIONS];
 
-export async function ping(): Promise<string> {
-  return "PONG";
-}
+export const keysAndExpiry = {
+  async ping() {
+    return "PONG";
+  },
 
-export async function del(db: Keyspace, ...keys: string[]): Promise<number> {
-  let count = 0;
-  for (const key of keys) {
-    const found = await db.find(key);
-    if (found === undefined) continue;
-    await db.remove(key, found);
-    count += 1;
-  }
-  return count;
-}
-
-export async function exists(db: Keyspace, ...keys: string[]): Promise<number> {
-  let count = 0;
-  for (const key of keys) if ((await db.find(key)) !== undefined) count += 1;
-  return count;
-}
-
-export async function expire(db: Keyspace, key: string, seconds: number): Promise<boolean> {
-  const found = await db.find(key);
-  if (found === undefined) return false;
-  await db.setDeadline(key, found, deadlineAfter(db.now, seconds, 1000));
-  return true;
-}
-
-export async function ttl(db: Keyspace, key: string): Promise<number> {
-  const found = await db.find(key);
-  if (found === undefined) return -2;
-  const { exp } = found.entry;
-  return exp === undefined ? -1 : secondsUntil(exp, db.now);
-}
-
-export async function type(db: Keyspace, key: string): Promise<string> {
-  return (await db.find(key))?.type ?? "none";
-}
-
-export async function keys(db: Keyspace, pattern: string): Promise<string[]> {
-  const { isWanted, literal } = filterOf(pattern);
-  const found: string[] = [];
-  for (const area of AREAS) {
-    for await (const page of db.entries.pages<Found["entry"]>({ prefix: area + literal })) {
-      for (const [name, { exp }] of page) if (!db.isDue(exp)) found.push(name.slice(area.length));
+  async del(db, ...keys) {
+    let count = 0;
+    for (const key of keys) {
+      const found = await db.find(key);
+      if (found === undefined) continue;
+      await db.remove(key, found);
+      count += 1;
     }
-  }
-  return found.filter(isWanted);
-}
+    return count;
+  },
 
-export async function scan(
-  db: Keyspace,
-  cursor: string,
-  { match = "*", count = 10 }: ScanOptions = {},
-): Promise<ScanResult> {
-  const start = nameAt(cursor);
-  if (count < 1) throw refuse("ERR syntax error");
-  const { isWanted, literal } = filterOf(match);
-  const found: string[] = [];
-  let left = Math.min(count, MAX_PAGE);
-  for (const area of AREAS.slice(start?.startsWith(COLLECTIONS) ? 1 : 0)) {
-    const from = start?.startsWith(area) && { start };
-    const span = { prefix: area + literal, ...from, limit: left + 1 };
-    const page = await db.entries.list<Found["entry"]>(span);
-    const next = page.splice(left)[0];
-    for (const [name, { exp }] of page) if (!db.isDue(exp)) found.push(name.slice(area.length));
-    if (next !== undefined) return { cursor: cursorAt(next[0]), keys: found.filter(isWanted) };
-    left -= page.length;
-  }
-  return { cursor: "0", keys: found.filter(isWanted) };
-}
+  async exists(db, ...keys) {
+    let count = 0;
+    for (const key of keys) if ((await db.find(key)) !== undefined) count += 1;
+    return count;
+  },
+
+  async expire(db, key, seconds) {
+    const found = await db.find(key);
+    if (found === undefined) return false;
+    await db.setDeadline(key, found, deadlineAfter(db.now, seconds, 1000));
+    return true;
+  },
+
+  async ttl(db, key) {
+    const found = await db.find(key);
+    if (found === undefined) return -2;
+    const { exp } = found.entry;
+    return exp === undefined ? -1 : secondsUntil(exp, db.now);
+  },
+
+  async type(db, key) {
+    return (await db.find(key))?.type ?? "none";
+  },
+
+  async keys(db, pattern) {
+    const { isWanted, literal } = filterOf(pattern);
+    const found: string[] = [];
+    for (const area of AREAS) {
+      for await (const page of db.entries.pages<Found["entry"]>({ prefix: area + literal })) {
+        for (const [name, { exp }] of page) if (!db.isDue(exp)) found.push(name.slice(area.length));
+      }
+    }
+    return found.filter(isWanted);
+  },
+
+  async scan(db, cursor, { match = "*", count = 10 } = {}) {
+    const start = nameAt(cursor);
+    if (count < 1) throw refuse("ERR syntax error");
+    const { isWanted, literal } = filterOf(match);
+    const found: string[] = [];
+    let left = Math.min(count, MAX_PAGE);
+    for (const area of AREAS.slice(start?.startsWith(COLLECTIONS) ? 1 : 0)) {
+      const from = start?.startsWith(area) && { start };
+      const span = { prefix: area + literal, ...from, limit: left + 1 };
+      const page = await db.entries.list<Found["entry"]>(span);
+      const next = page.splice(left)[0];
+      for (const [name, { exp }] of page) if (!db.isDue(exp)) found.push(name.slice(area.length));
+      if (next !== undefined) return { cursor: cursorAt(next[0]), keys: found.filter(isWanted) };
+      left -= page.length;
+    }
+    return { cursor: "0", keys: found.filter(isWanted) };
+  },
+} satisfies Partial<Table>;
 
 /** What a glob looks for, and what all of it begins with. In Redis `*` alone matches an empty key too. */
 function filterOf(pattern: string): { isWanted: (key: string) => boolean; literal: string } {

@@ -70,18 +70,13 @@ export class Keyspace {
 
   /** The collection at a key; none if there is none, or something else. */
   async read(key: string, type: CollectionType): Promise<Collection | undefined> {
-    const found = await this.find(key, type);
-    if (found?.type === type) return new Collection(this, key, found.entry as Meta);
-    if (found !== undefined) this.#mismatch();
-    return undefined;
+    return this.#collection(key, type, await this.find(key, type));
   }
 
   /** The collection at a key, or one to be: it is there, in place of anything else, once it is saved. */
   async open(key: string, type: CollectionType): Promise<Collection> {
     const found = await this.find(key, type);
-    if (found?.type === type) return new Collection(this, key, found.entry as Meta);
-    if (found !== undefined) this.#mismatch();
-    return Collection.create(this, key, type, found);
+    return this.#collection(key, type, found) ?? Collection.create(this, key, type, found);
   }
 
   /** Puts a string in place of what was found. */
@@ -130,6 +125,12 @@ export class Keyspace {
     };
     if (expected === "string") return (await string()) ?? collection();
     return (await collection()) ?? string();
+  }
+
+  #collection(key: string, type: CollectionType, found: Found | undefined): Collection | undefined {
+    if (found?.type === type) return new Collection(this, key, found.entry as Meta);
+    if (found !== undefined) this.#mismatch();
+    return undefined;
   }
 
   #mismatch(): void {

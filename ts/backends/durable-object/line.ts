@@ -1,10 +1,9 @@
 // A store's side of pub/sub.
-import { KVError } from "../../errors.js";
 import type { Messages } from "../../native.js";
 import { globOf } from "./glob.js";
 import { REPLACED } from "./sockets.js";
 import type { WebSocketLike } from "./types.js";
-import { newSocketId } from "./wire.js";
+import { newSocketId, unreachable } from "./wire.js";
 
 /** What a line listens to. */
 export interface Names {
@@ -145,7 +144,7 @@ export class Line {
     if (socket !== this.#socket) return;
     this.#socket = undefined;
     this.#lostAt ??= socket.heardAt;
-    this.#retryAfter(1, new KVError("CONNECTION", "The Durable Object has closed the socket"));
+    this.#retryAfter(1, unreachable("has closed the socket"));
   }
 
   #retryAfter(attempt: number, cause: Error): void {

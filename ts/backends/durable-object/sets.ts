@@ -1,21 +1,23 @@
-import type { Keyspace } from "./keyspace.js";
+import type { Table } from "./engine.js";
 
-export async function sadd(db: Keyspace, key: string, ...members: string[]): Promise<number> {
-  return (await db.open(key, "set")).putMembers(new Map(members.map((member) => [member, 1])));
-}
+export const sets = {
+  async sadd(db, key, ...members) {
+    return (await db.open(key, "set")).putMembers(new Map(members.map((member) => [member, 1])));
+  },
 
-export async function srem(db: Keyspace, key: string, ...members: string[]): Promise<number> {
-  return (await (await db.read(key, "set"))?.deleteMembers(members)) ?? 0;
-}
+  async srem(db, key, ...members) {
+    return (await (await db.read(key, "set"))?.deleteMembers(members)) ?? 0;
+  },
 
-export async function smembers(db: Keyspace, key: string): Promise<string[]> {
-  return ((await (await db.read(key, "set"))?.all()) ?? []).map(([member]) => member);
-}
+  async smembers(db, key) {
+    return ((await (await db.read(key, "set"))?.all()) ?? []).map(([member]) => member);
+  },
 
-export async function sismember(db: Keyspace, key: string, member: string): Promise<boolean> {
-  return (await (await db.read(key, "set"))?.get(member)) !== undefined;
-}
+  async sismember(db, key, member) {
+    return (await (await db.read(key, "set"))?.get(member)) !== undefined;
+  },
 
-export async function scard(db: Keyspace, key: string): Promise<number> {
-  return (await (await db.read(key, "set"))?.count()) ?? 0;
-}
+  async scard(db, key) {
+    return (await (await db.read(key, "set"))?.count()) ?? 0;
+  },
+} satisfies Partial<Table>;

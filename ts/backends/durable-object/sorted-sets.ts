@@ -1,72 +1,74 @@
-import type { ZRangeOptions } from "../../adapter.js";
 import type { Collection } from "./collection.js";
+import type { Table } from "./engine.js";
 import type { Entry, Span } from "./entries.js";
 import type { Keyspace } from "./keyspace.js";
 import { indexOf, PLACE_DIGITS, readScore, type StoredScore, scorePlace, storeScore } from "./layout.js";
 import { type Bound, bound, range, refuse } from "./numbers.js";
 
-export async function zadd(db: Keyspace, key: string, score: number, member: string): Promise<number> {
-  return (await move(db, key, member, () => score)).isNew ? 1 : 0;
-}
+export const sortedSets = {
+  async zadd(db, key, score, member) {
+    return (await move(db, key, member, () => score)).isNew ? 1 : 0;
+  },
 
-export async function zincrby(db: Keyspace, key: string, n: number, member: string): Promise<number> {
-  const { score } = await move(db, key, member, (old = 0) => old + n);
-  return score;
-}
+  async zincrby(db, key, n, member) {
+    const { score } = await move(db, key, member, (old = 0) => old + n);
+    return score;
+  },
 
-export async function zrem(db: Keyspace, key: string, ...members: string[]): Promise<number> {
-  const zset = await readIndexed(db, key);
-  if (zset === undefined) return 0;
-  const distinct = [...new Set(members)];
-  const scores = await Promise.all(distinct.map((member) => zset.get<StoredScore>(member)));
-  const places = distinct.flatMap((member, i) => {
-    const score = scores[i];
-    return score === undefined ? [] : [placeName(key, readScore(score), member)];
-  });
-  await db.entries.delete(...places);
-  return zset.deleteMembers(distinct);
-}
+  async zrem(db, key, ...members) {
+    const zset = await readIndexed(db, key);
+    if (zset === undefined) return 0;
+    const distinct = [...new Set(members)];
+    const scores = await Promise.all(distinct.map((member) => zset.get<StoredScore>(member)));
+    const places = distinct.flatMap((member, i) => {
+      const score = scores[i];
+      return score === undefined ? [] : [placeName(key, readScore(score), member)];
+    });
+    await db.entries.delete(...places);
+    return zset.deleteMembers(distinct);
+  },
 
-export async function zscore(db: Keyspace, key: string, member: string): Promise<number | null> {
-  const score = await (await db.read(key, "zset"))?.get<StoredScore>(member);
-  return score === undefined ? null : readScore(score);
-}
+  async zscore(db, key, member) {
+    const score = await (await db.read(key, "zset"))?.get<StoredScore>(member);
+    return score === undefined ? null : readScore(score);
+  },
 
-export async function zcard(db: Keyspace, key: string): Promise<number> {
-  return (await (await db.read(key, "zset"))?.count()) ?? 0;
-}
+  async zcard(db, key) {
+    return (await (await db.read(key, "zset"))?.count()) ?? 0;
+  },
 
-export async function zrange(db: Keyspace, key: string, start: number, stop: number): Promise<string[]> {
-  const zset = await readIndexed(db, key);
-  if (zset === undefined) return [];
-  const count = await zset.count();
-  const { from, to } = range(start, stop, count);
-  if (from === to) return [];
-  // From whichever end is nearer.
-  if (to <= count - from) return (await ranked(db, key, { limit: to })).slice(from);
-  const last = await ranked(db, key, { limit: count - from, reverse: true });
-  return last.reverse().slice(0, to - from);
-}
+  async zrange(db, key, start, stop) {
+    const zset = await readIndexed(db, key);
+    if (zset === undefined) return [];
+    const count = await zset.count();
+    const { from, to } = range(start, stop, count);
+    if (from === to) return [];
+    // From whichever end is nearer.
+    if (to <= count - from) return (await ranked(db, key, { limit: to })).slice(from);
+    const last = await ranked(db, key, { limit: count - from, reverse: true });
+    return last.reverse().slice(0, to - from);
+  },
 
-export async function zrangebyscore(
-  db: Keyspace,
-  key: string,
-  min: number | string,
-  max: number | string,
-  { withScores = false, limit: { offset, count } = { offset: 0, count: -1 } }: ZRangeOptions = {},
-): Promise<string[]> {
-  const span = between(key, bound(min), bound(max));
-  const zset = await readIndexed(db, key);
-  // As in Redis an offset below 0 gives nothing, a count below 0 all the rest.
-  if (zset === undefined || offset < 0) return [];
-  const total = await zset.count();
-  const limit = count < 0 ? total : Math.min(offset + count, total);
-  if (limit <= offset) return [];
-  const found = (await db.entries.list<StoredScore>({ ...span, limit })).slice(offset);
-  return found.flatMap(([name, score]) =>
-    withScores ? [memberOf(key, name), `${score}`] : [memberOf(key, name)],
-  );
-}
+  async zrangebyscore(
+    db,
+    key,
+    min,
+    max,
+    { withScores = false, limit: { offset, count } = { offset: 0, count: -1 } } = {},
+  ) {
+    const span = between(key, bound(min), bound(max));
+    const zset = await readIndexed(db, key);
+    // As in Redis an offset below 0 gives nothing, a count below 0 all the rest.
+    if (zset === undefined || offset < 0) return [];
+    const total = await zset.count();
+    const limit = count < 0 ? total : Math.min(offset + count, total);
+    if (limit <= offset) return [];
+    const found = (await db.entries.list<StoredScore>({ ...span, limit })).slice(offset);
+    return found.flatMap(([name, score]) =>
+      withScores ? [memberOf(key, name), `${score}`] : [memberOf(key, name)],
+    );
+  },
+} satisfies Partial<Table>;
 
 /** Gives a member the score that comes of its old one. */
 async function move(

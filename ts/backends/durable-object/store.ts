@@ -1,5 +1,11 @@
-import type { KVTransaction, MessageCallback, ScopedSubscription } from "../../adapter.js";
-import { checkBoolean, checkFunction, invalid, reading, strings, text } from "../../arguments.js";
+import type {
+  KVTransaction,
+  ListenOptions,
+  MessageCallback,
+  ScopedSubscription,
+  Subscription,
+} from "../../adapter.js";
+import { checkBoolean, checkFunction, invalid, reading, text } from "../../arguments.js";
 import { type Command, defineMethods } from "../../commands.js";
 import { calling } from "../../emitter.js";
 import { closed, KVError, warnOfWrongType } from "../../errors.js";
@@ -16,7 +22,16 @@ import type {
   DurableObjectStubLike,
   WebSocketLike,
 } from "./types.js";
-import { type Batch, encode, errorOf, noScripts, ORIGIN, type Result, wireForm } from "./wire.js";
+import {
+  type Batch,
+  encode,
+  errorOf,
+  noScripts,
+  ORIGIN,
+  type Result,
+  unreachable,
+  wireForm,
+} from "./wire.js";
 
 const DEFAULT_NAME = "covara-kv";
 
@@ -49,14 +64,14 @@ export class DurableObjectKVStore extends Store {
   readonly #requests = new Set<Promise<unknown>>();
   /** The commands that have met a key of another type: each is warned of once. */
   readonly #mismatched = new Set<string>();
-  /** What is subscribed, but for what is scoped. */
+  /** What is subscribed, but for what has a handle. */
   #line = this.#newSharedLine();
-  /** The lines of what is scoped, each with a socket of its own. */
-  readonly #scoped = new Set<Line>();
+  /** The lines of what has one, each with a socket of its own. */
+  readonly #lines = new Set<Line>();
   #closing: Promise<void> | undefined;
 
   static {
-    defineMethods(DurableObjectKVStore.prototype, (command) => {
+    defineMethods(this.prototype, (command) => {
       return async function (this: DurableObjectKVStore, ...args: unknown[]) {
         return this.#call(command, args);
       };
@@ -115,32 +130,41 @@ export class DurableObjectKVStore extends Store {
     channels: readonly string[],
     callback: MessageCallback,
   ): Promise<ScopedSubscription> {
-    const method = "subscribeScoped";
-    const names = reading(method, () => {
-      checkFunction(callback, "callback", method);
-      return strings(channels, "channels", method);
-    });
+    return this.scoped("subscribeScoped", channels, callback);
+  }
+
+  /** @internal By a socket of its own: in a Worker it is the request's that asked for it, and ends with it. */
+  protected override async hear(
+    channels: readonly string[],
+    patterns: readonly string[],
+    callback: MessageCallback,
+    onGap: ListenOptions["onGap"],
+  ): Promise<Subscription> {
     this.#open();
-    const heard = (messages: Messages) => {
-      const [, , channel, message] = messages as [number, null, string, string];
-      if (this.#scoped.has(line))
-        calling(
-          () => callback(message, channel),
-          (error) => this.report(error),
-        );
+    const call = (run: () => unknown) => {
+      if (this.#lines.has(line)) calling(run, (error) => this.report(error));
     };
-    const line: Line = this.#newLine(heard, (gap) => this.emit("gap", gap));
-    this.#scoped.add(line);
+    const heard = ([, ...messages]: Messages) => {
+      for (let i = 0; i < messages.length; i += 3) {
+        call(() => callback(messages[i + 2] as string, messages[i + 1] as string));
+      }
+    };
+    const line: Line = this.#newLine(heard, (gap) => {
+      call(() => onGap?.(gap));
+      this.emit("gap", gap);
+    });
+    this.#lines.add(line);
     const close = async () => {
-      if (this.#scoped.delete(line)) await line.close();
+      if (this.#lines.delete(line)) await line.close();
     };
+    const topics = (kind: Kind, names: readonly string[]) => names.map((name) => ({ kind, name }));
     try {
-      await line.add(...names.map((name) => ({ kind: "channel" as const, name })));
+      await line.add(...topics("channel", channels), ...topics("pattern", patterns));
     } catch (error) {
-      this.#scoped.delete(line);
+      this.#lines.delete(line);
       throw error;
     }
-    return { close };
+    return { close, [Symbol.asyncDispose]: close };
   }
 
   /** @internal */
@@ -163,9 +187,9 @@ export class DurableObjectKVStore extends Store {
 
   /** What was called before has its effect. */
   async #close(): Promise<void> {
-    const lines = [this.#line, ...this.#scoped];
+    const lines = [this.#line, ...this.#lines];
     this.#line = this.#newSharedLine();
-    this.#scoped.clear();
+    this.#lines.clear();
     void this.#flush();
     await Promise.all([...this.#requests, ...lines.map((line) => line.close())]);
     this.emit("end");
@@ -249,7 +273,7 @@ export class DurableObjectKVStore extends Store {
     try {
       return await this.#stub().fetch(`${ORIGIN}${path}`, init);
     } catch (cause) {
-      throw unreachable("The Durable Object could not be reached", cause);
+      throw unreachable("could not be reached", cause);
     }
   }
 
@@ -257,8 +281,7 @@ export class DurableObjectKVStore extends Store {
     const headers = { Upgrade: "websocket" };
     const response = await this.#fetch(`/subscribe${query}`, { method: "GET", headers });
     const { webSocket } = response as Response & { webSocket?: WebSocketLike | null };
-    if (webSocket == null)
-      throw unreachable(`The Durable Object gave no socket, but status ${response.status}`);
+    if (webSocket == null) throw unreachable(`gave no socket, but status ${response.status}`);
     return webSocket;
   }
 
@@ -275,7 +298,7 @@ export class DurableObjectKVStore extends Store {
 
   async #announce(body: string): Promise<void> {
     const { status } = await this.#fetch("/subscribe", { method: "POST", headers: JSON_HEADERS, body });
-    if (status !== 204) throw unreachable(`The Durable Object takes no names this long: status ${status}`);
+    if (status !== 204) throw unreachable(`takes no names this long: status ${status}`);
   }
 
   /** The line of all callbacks that share one. */
@@ -336,15 +359,10 @@ function readOptions(options: DurableObjectKVOptions, method: string) {
 const defaultDelay = (attempt: number) => Math.min(250 * 2 ** (attempt - 1), 5_000);
 
 async function resultsIn(response: Response, count: number): Promise<Result[]> {
-  if (response.status !== 200)
-    throw unreachable(`The Durable Object answered with status ${response.status}`);
+  if (response.status !== 200) throw unreachable(`answered with status ${response.status}`);
   const { results } = (await response.json().catch((cause) => {
-    throw unreachable("The Durable Object's answer broke off", cause);
+    throw unreachable("broke off its answer", cause);
   })) as { results: Result[] };
-  if (results?.length !== count) throw unreachable("The Durable Object's answer is not one for each command");
+  if (results?.length !== count) throw unreachable("did not answer each command");
   return results;
-}
-
-function unreachable(message: string, cause?: unknown): KVError {
-  return new KVError("CONNECTION", message, { cause });
 }

@@ -1,55 +1,52 @@
 import type { ExpiryOptions, SetOptions } from "../../adapter.js";
+import type { Table } from "./engine.js";
 import type { Found, Keyspace } from "./keyspace.js";
 import type { Deadline } from "./layout.js";
 import { add, deadlineAfter, integer, refuse } from "./numbers.js";
 
-export async function get(db: Keyspace, key: string): Promise<string | null> {
-  return (await db.readString(key))?.v ?? null;
-}
+export const strings = {
+  async get(db, key) {
+    return (await db.readString(key))?.v ?? null;
+  },
 
-export async function mget(db: Keyspace, ...keys: string[]): Promise<(string | null)[]> {
-  const values: (string | null)[] = [];
-  for (const key of keys) {
-    const found = await db.find(key);
-    // As in Redis a key of another type reads as none, under either policy.
-    values.push(found?.type === "string" ? found.entry.v : null);
-  }
-  return values;
-}
+  async mget(db, ...keys) {
+    const values: (string | null)[] = [];
+    for (const key of keys) {
+      const found = await db.find(key);
+      // As in Redis a key of another type reads as none, under either policy.
+      values.push(found?.type === "string" ? found.entry.v : null);
+    }
+    return values;
+  },
 
-export async function set(
-  db: Keyspace,
-  key: string,
-  value: string,
-  options: SetOptions = {},
-): Promise<"OK" | null> {
+  async set(db, key, value, options) {
+    return (await put(db, key, value, options)) ? "OK" : null;
+  },
+
+  setnx: (db, key, value, options) => put(db, key, value, { ...options, nx: true }),
+
+  async getdel(db, key) {
+    const entry = await db.readString(key);
+    if (entry === undefined) return null;
+    await db.remove(key, { type: "string", entry });
+    return entry.v;
+  },
+
+  incr: (db, key) => increase(db, key, 1),
+  decr: (db, key) => increase(db, key, -1),
+  incrBy: (db, key, n) => increase(db, key, n),
+} satisfies Partial<Table>;
+
+/** False if what is there, or is not, forbids it. */
+async function put(db: Keyspace, key: string, value: string, options: SetOptions = {}): Promise<boolean> {
   const deadline = deadlineOf(db, options);
   const found = await db.find(key);
-  if (found === undefined ? options.xx : options.nx) return null;
+  if (found === undefined ? options.xx : options.nx) return false;
   await db.putString(key, value, deadline, found);
-  return "OK";
+  return true;
 }
 
-export async function setnx(
-  db: Keyspace,
-  key: string,
-  value: string,
-  options?: ExpiryOptions,
-): Promise<boolean> {
-  return (await set(db, key, value, { ...options, nx: true })) === "OK";
-}
-
-export async function getdel(db: Keyspace, key: string): Promise<string | null> {
-  const entry = await db.readString(key);
-  if (entry === undefined) return null;
-  await db.remove(key, { type: "string", entry });
-  return entry.v;
-}
-
-export const incr = (db: Keyspace, key: string) => incrBy(db, key, 1);
-export const decr = (db: Keyspace, key: string) => incrBy(db, key, -1);
-
-export async function incrBy(db: Keyspace, key: string, n: number): Promise<number> {
+async function increase(db: Keyspace, key: string, n: number): Promise<number> {
   const entry = await db.readString(key);
   const sum = add(integer(entry?.v ?? "0"), BigInt(n));
   const found: Found | undefined = entry ? { type: "string", entry } : await db.find(key);

@@ -84,6 +84,11 @@ function isKey({ parameters, rest }: Command, index: number): boolean {
   return (index < parameters.length ? parameters[index] : rest) === key;
 }
 
+/** What went wrong between a store and its object. */
+export function unreachable(what: string, cause?: unknown): KVError {
+  return new KVError("CONNECTION", `The Durable Object ${what}`, { cause });
+}
+
 /** Why `eval` is refused, by the store and by the object. */
 export function noScripts(): KVError {
   const message = "eval: a Durable Object runs no scripts; multi(), setnx() and getdel() are atomic there";

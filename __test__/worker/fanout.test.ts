@@ -1,0 +1,254 @@
+// The fan-out in a Worker: everyone hears by a socket of their own, and what came before it is not lost in silence.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { createDurableObjectKV, type KVAdapter } from "covara-kv";
+import { eventually } from "../backends.js";
+import { FakeNamespace, type FakeObject } from "../durable-object/fake-namespace.js";
+
+/** The same names as in Node.js. */
+type Worker = typeof import("covara-kv");
+
+const GAP = '{"type":"invalidate","reason":"fanout-gap"}';
+
+let worker: Worker;
+let namespace: FakeNamespace;
+let object: FakeObject;
+let store: KVAdapter;
+/** What another isolate publishes with. */
+let elsewhere: KVAdapter;
+
+beforeEach(async () => {
+  worker = (await import("covara-kv/durable-object")) as Worker;
+  namespace = new FakeNamespace();
+  object = namespace.object();
+  store = worker.createDurableObjectKV(namespace, { reconnectDelay: () => 0 });
+  elsewhere = createDurableObjectKV(namespace);
+  worker.setGlobalKV(store);
+  await worker.initializeEventSubscription();
+});
+
+afterEach(async () => {
+  for (const id of ["a", "b"]) worker.unregisterHandler(id);
+  assert.equal(worker.getActiveHandlerCount() + worker.getAggregateWatcherCount(), 0);
+  worker.clearGlobalKV();
+  await Promise.all([store.disconnect(), elsewhere.disconnect()]);
+});
+
+/** Registers a handler that keeps what it gets. */
+async function registered(id: string, ...subscriptions: string[]): Promise<string[]> {
+  const got: string[] = [];
+  worker.registerHandler(id, (event, subscription) => got.push(`${subscription} ${event}`));
+  await worker.initializeEventSubscription();
+  for (const subscription of subscriptions) worker.trackSubscription(id, subscription);
+  return got;
+}
+
+const sockets = () => object.getWebSockets().length;
+
+test("nothing is opened while there is no handler, and each has a socket that goes with it", async () => {
+  assert.deepEqual(namespace.requests, []);
+  const [a, b] = [await registered("a", "1:x"), await registered("b", "2:x")];
+  assert.equal(sockets(), 2);
+  const event = { type: "changed", subscriptionId: "2:x", event: { id: 7 } } as const;
+  assert.equal(await worker.publishEvent(event), true);
+  await eventually(() => b.length === 1);
+  assert.deepEqual([a, b], [[], ['2:x {"id":7}']]);
+  worker.unregisterHandler("a");
+  await eventually(() => sockets() === 1);
+  worker.unregisterHandler("b");
+  await eventually(() => sockets() === 0);
+  assert.equal(await worker.publishEvent(event), false);
+  assert.deepEqual(a, []);
+});
+
+test("an event reaches a handler as the text it came as, whatever wrote it, in its order and once", async () => {
+  const got = await registered("a", "1:x", 'q"\\:x');
+  const messages = [
+    '{"type":"added","subscriptionId":"1:x","event":{"n":12345678901234567890, "__proto__":1}}',
+    '{"subscriptionId":"1:x","event":{"a" : 1},"type":"added"}',
+    '{"type":"added","subscriptionId":"1:x","event":1,"more":2}',
+    '{"type":"added","subscriptionId":"q\\"\\\\:x","event":"}"}',
+    '{"type":"added","subscriptionId":"\\u0031:x","event":null}',
+  ];
+  for (const message of messages) await elsewhere.publish("covara:events", message);
+  await eventually(() => got.length === messages.length);
+  assert.deepEqual(got, [
+    '1:x {"n":12345678901234567890, "__proto__":1}',
+    '1:x {"a":1}',
+    "1:x 1",
+    'q"\\:x "}"',
+    "1:x null",
+  ]);
+});
+
+test("what is no message, and what is for others, is counted and dropped", async () => {
+  const got = await registered("a", "1:x");
+  const before = worker.getFanoutStats();
+  const malformed = [
+    "",
+    "null",
+    "[]",
+    "{}",
+    '{"subscriptionId":1,"event":{}}',
+    '{"subscriptionId":"1:x"}',
+    '{"type":"added","subscriptionId":"1:x","event":{x}}',
+  ];
+  for (const message of malformed) await elsewhere.publish("covara:events", message);
+  await elsewhere.publish("covara:events", '{"type":"added","subscriptionId":"far:x","event":1}');
+  await elsewhere.publish("covara:events", '{"event":1,"subscriptionId":"far:x"}');
+  await elsewhere.publish("covara:events", '{"type":"added","subscriptionId":"1:x","event":"last"}');
+  await eventually(() => got.length === 1);
+  const { seen, delivered, notLocal, malformed: dropped } = worker.getFanoutStats();
+  assert.deepEqual(
+    [
+      seen - before.seen,
+      delivered - before.delivered,
+      notLocal - before.notLocal,
+      dropped - before.malformed,
+    ],
+    [malformed.length + 3, 1, 2, malformed.length],
+  );
+});
+
+test("a lost socket comes back, and its handler alone is told of the gap, once for each subscription", async () => {
+  const got = await registered("a", "1:x", "2:x");
+  const calls: unknown[] = [];
+  const end = worker.registerAggregateWatcher("posts", (changed) => calls.push(changed));
+  await worker.initializeEventSubscription();
+  const before = calls.length;
+  object.breakSockets();
+  await eventually(() => got.length === 2 && calls.length === before + 1);
+  assert.deepEqual(got, [`1:x ${GAP}`, `2:x ${GAP}`]);
+  assert.equal(calls.at(-1), undefined);
+  await elsewhere.publish("covara:events", '{"type":"added","subscriptionId":"2:x","event":1}');
+  await eventually(() => got.length === 3);
+  end();
+});
+
+// In a Worker the socket opens only after the handler is there: an event that is published in between is for nobody.
+test("a subscription that was tracked before the socket was live is told that it may have missed something", async () => {
+  const got: string[] = [];
+  worker.registerHandler("a", (event, subscription) => got.push(`${subscription} ${event}`));
+  worker.trackSubscription("a", "1:x");
+  await worker.initializeEventSubscription();
+  worker.trackSubscription("a", "2:x");
+  await elsewhere.publish("covara:events", '{"type":"added","subscriptionId":"2:x","event":1}');
+  await eventually(() => got.length === 2);
+  assert.deepEqual(got, [`1:x ${GAP}`, "2:x 1"]);
+});
+
+test("a handler that is registered again keeps its subscriptions, and is told of the time between the sockets", async () => {
+  const old = await registered("a", "1:x");
+  const got = await registered("a");
+  await eventually(() => sockets() === 1 && got.length === 1);
+  await elsewhere.publish("covara:events", '{"type":"added","subscriptionId":"1:x","event":1}');
+  await eventually(() => got.length === 2);
+  assert.deepEqual([old, got], [[], [`1:x ${GAP}`, "1:x 1"]]);
+});
+
+test("a signal unregisters its own handler alone, and one that is aborted registers none", async () => {
+  const [first, second] = [new AbortController(), new AbortController()];
+  worker.registerHandler("a", () => {}, { signal: first.signal });
+  worker.registerHandler("a", () => {}, { signal: second.signal });
+  first.abort();
+  assert.equal(worker.getActiveHandlerCount(), 1);
+  second.abort();
+  assert.equal(worker.getActiveHandlerCount(), 0);
+  worker.registerHandler("b", () => {}, { signal: first.signal });
+  assert.equal(worker.getActiveHandlerCount(), 0);
+  await eventually(() => sockets() === 0);
+});
+
+test("watchers hear what anyone tells, of their own resource, without rows", async () => {
+  const calls: unknown[][] = [];
+  const others: unknown[] = [];
+  const end = worker.registerAggregateWatcher("posts", (...args) => calls.push(args));
+  const endOther = worker.registerAggregateWatcher("users", () => others.push(1));
+  // Each is called once when its socket is live: it may have missed something before.
+  await eventually(() => calls.length === 1 && others.length === 1);
+  await worker.notifyAggregateWatchers("posts", [{ id: 1 }]);
+  await elsewhere.publish("covara:aggregate", "{}");
+  await elsewhere.publish("covara:aggregate", '{"resource":"posts"}');
+  await eventually(() => calls.length === 3);
+  assert.deepEqual(calls, [[], [], []]);
+  assert.equal(others.length, 1);
+  assert.deepEqual([worker.getAggregateWatcherCount("posts"), worker.getAggregateWatcherCount()], [1, 2]);
+  end();
+  end();
+  endOther();
+});
+
+test("what throws hurts nobody else", async () => {
+  const warnings: string[] = [];
+  const hear = ({ message }: Error) => void warnings.push(message);
+  process.on("warning", hear);
+  worker.registerHandler("a", () => {
+    throw new Error("mine");
+  });
+  worker.trackSubscription("a", "1:x");
+  const got = await registered("b", "2:x");
+  await worker.publishEvent({ type: "added", subscriptionId: "1:x", event: 1 });
+  await worker.publishEvent({ type: "added", subscriptionId: "2:x", event: 1 });
+  await eventually(() => got.length === 1 && warnings.length === 2);
+  process.off("warning", hear);
+  assert.deepEqual(new Set(warnings), new Set(["A handler of the fan-out failed"]));
+});
+
+test("an object that cannot be reached is tried again, and whoever waited is told", async () => {
+  namespace.failure = new Error("no such object");
+  const got: string[] = [];
+  worker.registerHandler("a", (event) => got.push(event));
+  await assert.rejects(worker.initializeEventSubscription(), { code: "CONNECTION" });
+  worker.trackSubscription("a", "1:x");
+  namespace.failure = undefined;
+  await eventually(() => got.length === 1);
+  assert.deepEqual(got, [GAP]);
+  await worker.initializeEventSubscription();
+});
+
+test("handlers stay with their store until it is closed, and then go to the one that there is", async () => {
+  const got = await registered("a", "1:x");
+  const other = new FakeNamespace();
+  const next = worker.createDurableObjectKV(other);
+  worker.setGlobalKV(next);
+  await elsewhere.publish("covara:events", '{"type":"added","subscriptionId":"1:x","event":1}');
+  await eventually(() => got.length === 1);
+  await store.disconnect();
+  await eventually(() => got.length === 2);
+  assert.equal(got[1], `1:x ${GAP}`);
+  await worker.publishEvent({ type: "added", subscriptionId: "1:x", event: 2 });
+  await eventually(() => got.length === 3);
+  // Opened again: so is what hears by it.
+  await next.disconnect();
+  await next.connect();
+  await eventually(() => got.length === 4);
+  assert.deepEqual(got.slice(2), ["1:x 2", `1:x ${GAP}`]);
+  worker.unregisterHandler("a");
+  await next.disconnect();
+});
+
+test("nothing is heard before initializeEventSubscription", async () => {
+  const { stdout } = spawnSync(
+    process.execPath,
+    [
+      "--import",
+      "tsx",
+      "--input-type=module",
+      "--eval",
+      `
+    import { createDurableObjectKV, initializeEventSubscription, registerHandler, setGlobalKV } from "covara-kv/durable-object";
+    const requests = [];
+    const fetch = (input) => { requests.push(input); return new Promise(() => {}); };
+    registerHandler("a", () => {});
+    setGlobalKV(createDurableObjectKV({ idFromName: (name) => name, get: () => ({ fetch }) }));
+    await null;
+    const before = requests.length;
+    void initializeEventSubscription();
+    setTimeout(() => { console.log(before, requests.length); process.exit(); }, 20);`,
+    ],
+    { cwd: join(__dirname, "../.."), encoding: "utf8" },
+  );
+  assert.equal(stdout, "0 1\n");
+});

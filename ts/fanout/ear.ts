@@ -1,0 +1,110 @@
+import type { KVAdapter, Subscription } from "../adapter.js";
+import { KVError, warn } from "../errors.js";
+import type { Gap } from "../events.js";
+
+/** `events` has what is for handlers, `aggregate` what is for watchers. */
+export type Channel = "events" | "aggregate";
+export const CHANNELS: readonly Channel[] = ["events", "aggregate"];
+/** Their names, which have no prefix. */
+export const CHANNEL_OF: Record<Channel, string> = { events: "covara:events", aggregate: "covara:aggregate" };
+
+/** How long until a subscription that failed is tried again. */
+export const RETRY_MS = 1_000;
+
+/** A timer that does not keep the process alive. */
+export function unref(timer: unknown): void {
+  (timer as { unref?(): void }).unref?.();
+}
+
+/** Whom an ear tells. */
+export interface Listener {
+  heard(message: string): void;
+  missed(gap: Gap): void;
+}
+
+/** Subscribes a channel, with a handle of its own. */
+export async function listenTo(
+  kv: KVAdapter,
+  name: string,
+  { heard, missed }: Listener,
+): Promise<Pick<Subscription, "close">> {
+  const { listen } = kv as Partial<Pick<KVAdapter, "listen">>;
+  if (typeof listen === "function") return listen.call(kv, [name], heard, { onGap: missed });
+  // A store of the application's own, written for the framework's interface.
+  await kv.subscribe(name, heard);
+  return { close: () => kv.unsubscribe(name) };
+}
+
+/** One channel that is subscribed, or not, as it is wanted. */
+export class Ear {
+  readonly #kv: KVAdapter;
+  readonly #name: string;
+  readonly #listener: Listener;
+  wanted = false;
+  live = false;
+  /** It is not heard any more, but the store may not know yet. */
+  leaving = false;
+  /** Settles when what was wanted last is done, or has failed. */
+  settled: Promise<void> = Promise.resolve();
+  #subscription: Pick<Subscription, "close"> | undefined;
+  #failedAt: number | undefined;
+  #retry: unknown;
+  /** How many changes are under way, or wait for one that is. */
+  #pending = 0;
+
+  constructor(kv: KVAdapter, name: string, listener: Listener) {
+    this.#kv = kv;
+    this.#name = name;
+    this.#listener = listener;
+  }
+
+  get failing(): boolean {
+    return this.#failedAt !== undefined;
+  }
+
+  want(wanted: boolean): void {
+    if (wanted === this.wanted) return;
+    this.wanted = wanted;
+    if (!wanted) this.#failedAt = undefined;
+    this.#follow();
+  }
+
+  /** Subscribes or leaves, one after the other. A private memory store is subscribed before this returns. */
+  #follow(): void {
+    clearTimeout(this.#retry as never);
+    this.#pending += 1;
+    const change =
+      this.#pending === 1 ? this.#change() : this.settled.catch(() => {}).then(() => this.#change());
+    this.settled = change.finally(() => {
+      this.#pending -= 1;
+    });
+    this.settled.catch((error) => this.#failed(error));
+  }
+
+  async #change(): Promise<void> {
+    if (this.wanted && this.#subscription === undefined) {
+      this.#subscription = await listenTo(this.#kv, this.#name, this.#listener);
+      this.live = true;
+      const from = this.#failedAt;
+      this.#failedAt = undefined;
+      if (from !== undefined) this.#listener.missed({ from, to: Date.now(), reason: "connection" });
+    } else if (!this.wanted && this.#subscription !== undefined) {
+      const subscription = this.#subscription;
+      this.#subscription = undefined;
+      this.live = false;
+      this.leaving = true;
+      await subscription.close().finally(() => {
+        this.leaving = false;
+      });
+    }
+  }
+
+  #failed(error: unknown): void {
+    if (!this.wanted || (error instanceof KVError && error.code === "CLOSED")) return;
+    if (this.#failedAt === undefined) warn(`The fan-out could not subscribe ${this.#name}`, error);
+    this.#failedAt ??= Date.now();
+    clearTimeout(this.#retry as never);
+    this.#retry = setTimeout(() => this.#follow(), RETRY_MS);
+    unref(this.#retry);
+  }
+}

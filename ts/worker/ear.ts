@@ -1,0 +1,70 @@
+import type { KVAdapter, Subscription } from "../adapter.js";
+import { warn } from "../errors.js";
+import { CHANNEL_OF, type Channel, listenTo, RETRY_MS } from "../fanout/ear.js";
+
+/** Whom an ear tells. */
+export interface Hearer {
+  readonly channel: Channel;
+  heard(message: string): void;
+  /** What it is for may have missed messages. */
+  missed(): void;
+}
+
+/**
+ * What a handler or a watcher hears by: a subscription of its own, so that it is opened, and opened again, in
+ * the request that it came with. Requests may use nothing of each other, not even a Promise.
+ */
+export class Ear {
+  readonly kv: KVAdapter;
+  readonly #hearer: Hearer;
+  #subscription: Pick<Subscription, "close"> | undefined;
+  #isClosed = false;
+  /** Why it is not live yet. */
+  error: unknown;
+
+  constructor(kv: KVAdapter, hearer: Hearer) {
+    this.kv = kv;
+    this.#hearer = hearer;
+  }
+
+  get isOpening(): boolean {
+    return this.#subscription === undefined && !this.#isClosed;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    // Another request's is closed by asking the object; one that has ended is closed already.
+    this.#subscription?.close().catch(() => {});
+  }
+
+  /** Never rejects. */
+  async open(): Promise<void> {
+    while (this.isOpening) {
+      try {
+        this.#subscription = await this.#listen();
+        this.error = undefined;
+      } catch (error) {
+        if (this.error === undefined) warn(`The fan-out could not subscribe ${this.#name}`, error);
+        this.error = error;
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+    if (this.#isClosed) this.close();
+    // Whoever was there before did not hear until now.
+    else this.#hearer.missed();
+  }
+
+  get #name(): string {
+    return CHANNEL_OF[this.#hearer.channel];
+  }
+
+  #listen(): Promise<Pick<Subscription, "close">> {
+    const unlessClosed = (tell: () => void) => {
+      if (!this.#isClosed) tell();
+    };
+    return listenTo(this.kv, this.#name, {
+      heard: (message) => unlessClosed(() => this.#hearer.heard(message)),
+      missed: () => unlessClosed(() => this.#hearer.missed()),
+    });
+  }
+}

@@ -1,0 +1,23 @@
+// The stores in Rust, in a Worker: there by name, so that what imports them can be bundled, and saying what to use instead.
+import { KVError } from "../errors.js";
+
+function refuse(what: string): never {
+  const instead = 'use { type: "durable-object", durableObject: { namespace: env.<its binding> } }';
+  throw new KVError("UNSUPPORTED", `${what} needs native code, which no Worker runs: ${instead}`);
+}
+
+export class MemoryKVStore {
+  constructor() {
+    createMemoryKV();
+  }
+}
+
+export class RedisKVStore {
+  constructor() {
+    createRedisKV();
+  }
+}
+
+export const createMemoryKV = () => refuse("The memory store");
+export const createRedisKV = () => refuse("The Redis store");
+export const createRedisKVFromConfig = createRedisKV;
