@@ -1,4 +1,6 @@
 // Workers in workerd, Cloudflare's runtime, which miniflare starts.
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DurableObjectNamespaceLike, WebSocketLike } from "covara-kv";
 import { root, tool } from "../installed/run.js";
@@ -21,8 +23,19 @@ export interface Worker {
 /** Miniflare's client needs it, and there is no workerd for musl. */
 export const cannotRun = Number.parseInt(process.versions.node, 10) < 20 && "miniflare needs Node.js 20";
 
-/** Starts the Worker of a file, whose binding COVARA_KV is of its class CovaraKVDurableObject. Objects last as long as it, or are kept in a folder. */
-export async function startWorker(file: string, keptIn?: string): Promise<Worker> {
+/** A file system in memory, on Linux: workerd has each commit wait for the disk. */
+const MEMORY = "/dev/shm";
+
+/**
+ * Starts the Worker of a file, whose binding COVARA_KV is of its class CovaraKVDurableObject. Its objects are in
+ * a folder, or end with it.
+ */
+export async function startWorker(file: string, folder?: string): Promise<Worker> {
+  const objects = folder ?? mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "covara-kv-workerd-"));
+  const stop = async () => {
+    await miniflare.dispose();
+    if (folder === undefined) rmSync(objects, { recursive: true, force: true });
+  };
   const { Miniflare } = require(tool("miniflare")) as { Miniflare: new (options: object) => Miniflare };
   const miniflare = new Miniflare({
     modules: true,
@@ -31,17 +44,14 @@ export async function startWorker(file: string, keptIn?: string): Promise<Worker
     // Else it is downloaded.
     cf: false,
     durableObjects: { COVARA_KV: { className: "CovaraKVDurableObject", useSQLite: true } },
-    durableObjectsPersist: keptIn ?? false,
+    durableObjectsPersist: objects,
   });
   // What has not started has to be ended as well.
   await miniflare.ready.catch(async (error) => {
-    await miniflare.dispose();
+    await stop();
     throw error;
   });
-  return {
-    fetch: (url, init) => miniflare.dispatchFetch(url, init),
-    stop: () => miniflare.dispose(),
-  };
+  return { fetch: (url, init) => miniflare.dispatchFetch(url, init), stop };
 }
 
 async function bundled(file: string): Promise<string> {
