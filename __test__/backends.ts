@@ -1,11 +1,13 @@
 // How to open each backend, and how to run a test on all of them.
 import { randomUUID } from "node:crypto";
+import { join } from "node:path";
 import { after, before, describe, test as nodeTest } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV, type KVAdapter } from "covara-kv";
 import { FakeNamespace } from "./durable-object/fake-namespace.js";
 import { FakeSqlStorage, FakeStorage } from "./durable-object/fake-storage.js";
 import { type RedisServer, startRedis } from "./redis-server.js";
+import { cannotRun, namespaceOf, startWorker, type Worker } from "./workerd/workerd.js";
 
 export interface OpenOptions {
   prefix?: string;
@@ -45,6 +47,8 @@ const isLimited: Backend["skip"] = [
   },
 ];
 
+const onSqlite = [...runsNoScripts, ...tellsNoDiagnostics, ...isLimited];
+
 /** A Redis that all tests of a file share. */
 function redis(name: string, config: Record<string, string> = {}): Backend {
   let server: RedisServer | undefined;
@@ -74,6 +78,28 @@ function durableObject(name: string, newStorage: () => FakeStorage, skip: Backen
   };
 }
 
+/** A Durable Object in workerd that all tests of a file share. The stores are here. */
+function workerd(name: string, skip: Backend["skip"]): Backend {
+  let worker: Worker | undefined;
+  return {
+    name,
+    async start() {
+      const started = await startWorker(join(__dirname, "workerd/forwarder.ts"));
+      worker = started;
+      return () => started.stop();
+    },
+    open(options) {
+      if (worker === undefined) throw new Error("there is no Worker before the tests");
+      return createKV({
+        type: "durable-object",
+        durableObject: { namespace: namespaceOf(worker) },
+        ...options,
+      });
+    },
+    skip,
+  };
+}
+
 export const backends: readonly Backend[] = [
   {
     name: "memory",
@@ -95,11 +121,8 @@ export const backends: readonly Backend[] = [
   // As servers before 6.0 are: they know no HELLO, and so no RESP 3.
   redis("Redis, RESP 2", { "rename-command": 'HELLO ""' }),
   durableObject("Durable Object", () => new FakeStorage(), [...runsNoScripts, ...tellsNoDiagnostics]),
-  durableObject("Durable Object, SQLite", () => new FakeSqlStorage(), [
-    ...runsNoScripts,
-    ...tellsNoDiagnostics,
-    ...isLimited,
-  ]),
+  durableObject("Durable Object, SQLite", () => new FakeSqlStorage(), onSqlite),
+  ...(cannotRun ? [] : [workerd("Durable Object, workerd", onSqlite)]),
 ];
 
 /** What a test is given. */

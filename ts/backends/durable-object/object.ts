@@ -56,12 +56,10 @@ export class CovaraKVDurableObject {
     const batch = await readBatch(request);
     if (batch === undefined)
       return new Response("The body must be JSON with an array `commands`", { status: 400 });
-    const { stopOnError, strict, atomic = true } = batch;
-    const calls = batch.commands.map(decodeCall);
-    const runs = atomic ? [calls] : calls.map((call) => [call]);
-    const outcomes = await Promise.all(runs.map((run) => this.#engine.run(run, { strict, stopOnError })));
+    const { stopOnError, strict } = batch;
+    const outcomes = await this.#engine.run(batch.commands.map(decodeCall), { strict, stopOnError });
     const headers = { "content-type": "application/json" };
-    return new Response(encode({ results: outcomes.flat().map(resultOf) }), { headers });
+    return new Response(encode({ results: outcomes.map(resultOf) }), { headers });
   }
 
   async #subscribe(request: Request, search: string): Promise<Response> {

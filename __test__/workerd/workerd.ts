@@ -1,0 +1,85 @@
+// Workers in workerd, Cloudflare's runtime, which miniflare starts.
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { DurableObjectNamespaceLike, WebSocketLike } from "covara-kv";
+import { root, tool } from "../installed/run.js";
+
+type Upgradable = Response & { readonly webSocket: WebSocketLike | null };
+
+/** What we use of miniflare. */
+interface Miniflare {
+  readonly ready: Promise<URL>;
+  dispatchFetch(url: string, init?: RequestInit): Promise<Upgradable>;
+  dispose(): Promise<void>;
+}
+
+export interface Worker {
+  /** Sends a request to the Worker. */
+  fetch(url: string, init?: RequestInit): Promise<Upgradable>;
+  stop(): Promise<void>;
+}
+
+/** Miniflare's client needs it, and there is no workerd for musl. */
+export const cannotRun = Number.parseInt(process.versions.node, 10) < 20 && "miniflare needs Node.js 20";
+
+/** A file system in memory, on Linux: workerd has each commit wait for the disk. */
+const MEMORY = "/dev/shm";
+
+/**
+ * Starts the Worker of a file, whose binding COVARA_KV is of its class CovaraKVDurableObject. Its objects are in
+ * a folder, or end with it.
+ */
+export async function startWorker(file: string, folder?: string): Promise<Worker> {
+  const objects = folder ?? mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "covara-kv-workerd-"));
+  const stop = async () => {
+    await miniflare.dispose();
+    if (folder === undefined) rmSync(objects, { recursive: true, force: true });
+  };
+  const { Miniflare } = require(tool("miniflare")) as { Miniflare: new (options: object) => Miniflare };
+  const miniflare = new Miniflare({
+    modules: true,
+    script: await bundled(file),
+    compatibilityDate: "2026-04-01",
+    // Else it is downloaded.
+    cf: false,
+    durableObjects: { COVARA_KV: { className: "CovaraKVDurableObject", useSQLite: true } },
+    durableObjectsPersist: objects,
+  });
+  // What has not started has to be ended as well.
+  await miniflare.ready.catch(async (error) => {
+    await stop();
+    throw error;
+  });
+  return { fetch: (url, init) => miniflare.dispatchFetch(url, init), stop };
+}
+
+async function bundled(file: string): Promise<string> {
+  const { build } = require(tool("esbuild")) as {
+    build(options: object): Promise<{ outputFiles: [{ text: string }] }>;
+  };
+  const { outputFiles } = await build({
+    entryPoints: [file],
+    bundle: true,
+    write: false,
+    format: "esm",
+    target: "es2022",
+    conditions: ["workerd", "worker"],
+    alias: { "covara-kv": join(root, "ts/backends/durable-object/index.ts") },
+    logLevel: "silent",
+  });
+  return outputFiles[0].text;
+}
+
+/** The objects of a Worker that runs forwarder.ts, for stores in this process. */
+export function namespaceOf(worker: Worker): DurableObjectNamespaceLike {
+  return {
+    idFromName: (name) => name,
+    get: (name) => ({
+      fetch(url, init) {
+        const headers = { ...init?.headers, object: name as string };
+        return worker.fetch(url, { ...init, headers });
+      },
+    }),
+  };
+}
