@@ -14,19 +14,14 @@ export interface Ready<Argv = Argument[]> extends Queued<Argv> {
   readonly argv: Argv;
 }
 
-/** A command was refused before anything was run. */
-export class Refusal {
-  constructor(
-    readonly error: Error,
-    /** The command's position among those that were to be run. */
-    readonly index: number,
-  ) {}
-}
-
-/** Runs commands with nothing in between. A reply for each; for one that failed, its error. */
+/**
+ * Runs commands with nothing in between. A reply for each; for one that failed, its error. Throws if none was run;
+ * `positionOf` is where one of them was queued.
+ */
 export type RunAll<Argv = Argument[]> = (
   commands: readonly Ready<Argv>[],
-) => unknown[] | Promise<unknown[] | Refusal>;
+  positionOf: (index: number) => number,
+) => unknown[] | Promise<unknown[]>;
 
 /** In what form a store is told commands, and answers. */
 export interface Form<Argv> {
@@ -71,12 +66,8 @@ export class Transaction<Argv = Argument[]> {
     this.discard();
     if (refusal !== undefined) throw refusal;
     const ready = queue.filter((queued): queued is Ready<Argv> => queued.argv !== undefined);
-    const replies = ready.length === 0 ? [] : await this.#runAll(ready);
-    if (replies instanceof Refusal) {
-      const refused = ready[replies.index] as Ready<Argv>;
-      const { code, message } = decode(replies.error) as KVError;
-      throw new KVError(code, message, { command: refused.command.name, index: queue.indexOf(refused) });
-    }
+    const positionOf = (index: number) => queue.indexOf(ready[index] as Ready<Argv>);
+    const replies = ready.length === 0 ? [] : await this.#runAll(ready, positionOf);
     let next = 0;
     const results = queue.map(({ command, argv }) =>
       argv === undefined ? command.none?.() : this.#result(command, replies[next++]),

@@ -136,7 +136,7 @@ describe("the store", () => {
       { op: "hset", args: ["app:h", "f", "v"] },
       { op: "mget", args: ["app:a", "app:b"] },
     ];
-    assert.deepEqual(bodies, [{ commands, stopOnError: false, atomic: false }]);
+    assert.deepEqual(bodies, [{ commands, stopOnError: false }]);
   });
 
   test("a request that fails rejects its commands, with the cause", async () => {

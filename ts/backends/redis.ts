@@ -9,7 +9,7 @@ import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions, RedisServe
 import type { Kind } from "../pubsub.js";
 import { redisForm } from "../redis-form.js";
 import { Store } from "../store.js";
-import { type Ready, Refusal, Transaction } from "../transaction.js";
+import { type RunAll, Transaction } from "../transaction.js";
 import { configOf, isClient, optionsOf, type RedisClientLike } from "./redis-config.js";
 import { Session } from "./redis-session.js";
 
@@ -87,7 +87,7 @@ export class RedisKVStore extends Store {
 
   /** @internal */
   multi(): KVTransaction {
-    return new Transaction(this.prefix, (commands) => this.#runAll(commands), redisForm);
+    return new Transaction(this.prefix, (...given) => this.#runAll(...given), redisForm);
   }
 
   /** @internal */
@@ -151,11 +151,14 @@ export class RedisKVStore extends Store {
     return this.#session;
   }
 
-  async #runAll(commands: readonly Ready[]): Promise<unknown[] | Refusal> {
+  async #runAll(...[commands, positionOf]: Parameters<RunAll>): Promise<unknown[]> {
     const run = () => this.#open().runAll(commands);
     const message = { command: "EXEC", backend: "redis", prefix: this.prefix } as const;
-    const [replies, index] = await (isTraced() ? traced(message, run) : run());
-    return index === undefined ? (replies as unknown[]) : new Refusal(replies as Error, index);
+    const [replies, refused] = await (isTraced() ? traced(message, run) : run());
+    if (refused === undefined) return replies as unknown[];
+    const { code, message: text } = decode(replies) as KVError;
+    const command = commands[refused]?.command.name;
+    throw new KVError(code, text, { command, index: positionOf(refused) });
   }
 
   #happened(event: RedisEvent): void {

@@ -229,7 +229,7 @@ export class DurableObjectKVStore extends Store {
 
   async #settle(batch: readonly Waiting[]): Promise<void> {
     try {
-      const answers = await this.#request(batch, false);
+      const answers = await this.#request(batch);
       for (const [i, { resolve, reject }] of batch.entries()) {
         const answer = answers[i];
         if (answer instanceof Error) reject(answer);
@@ -244,16 +244,15 @@ export class DurableObjectKVStore extends Store {
     this.#open();
     // What was called before comes before.
     if (this.#batch.length > 0) await this.#flush();
-    return this.#tracked(this.#request(calls, true));
+    return this.#tracked(this.#request(calls));
   }
 
   /** The value of each call, or its error. */
-  async #request(calls: readonly Call[], atomic: boolean): Promise<unknown[]> {
+  async #request(calls: readonly Call[]): Promise<unknown[]> {
     const body: Batch = {
       commands: calls.map(({ command, argv }) => ({ op: command.method, args: argv })),
       stopOnError: false,
       ...(this.#strict && { strict: true }),
-      ...(!atomic && { atomic: false }),
     };
     const init = { method: "POST", headers: JSON_HEADERS, body: encode(body) };
     const results = await resultsIn(await this.#fetch("/batch", init), calls.length);

@@ -15,8 +15,6 @@ export interface Batch {
   stopOnError: boolean;
   /** An addition: refuse keys of another type. */
   strict?: boolean;
-  /** An addition: false if nothing binds the commands to each other but that they were called at the same time. */
-  atomic?: boolean;
 }
 
 /** What came of a command. */
