@@ -39,20 +39,20 @@ describe("an object in workerd", { skip: cannotRun, concurrency: true }, () => {
       ["a", "1"],
       ["pattern", "2"],
     ]);
-    listener.leave();
+    await listener.leave();
     await eventually(async () => (await object.publish("a", "4")) === 0);
   });
 
   test("sockets outlive its eviction, with names that are too long for that", async () => {
     const object = new RemoteObject(worker);
     const long = "ä".repeat(5_000);
-    const listener = await object.listen([long], [`${long}*`]);
+    const listener = await object.listen([long], [`${long}r*`]);
     assert.equal((await object.entries()).filter((name) => name.startsWith("w\0")).length, 1);
     await evicted(object);
-    assert.equal(await object.publish(long, "1"), 2);
+    assert.equal(await object.publish(long, "1"), 1);
     assert.equal(await object.publish(`${long}r`, "2"), 1);
-    await eventually(() => listener.messages.length === 3);
-    listener.leave();
+    await eventually(() => listener.messages.length === 2);
+    await listener.leave();
     // What was kept of the socket goes with it.
     await eventually(async () => (await object.publish(long, "3")) === 0);
     await eventually(async () => !(await object.entries()).some((name) => name.startsWith("w\0")));

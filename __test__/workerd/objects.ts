@@ -10,7 +10,7 @@ export const startStores = (folder?: string) => startWorker(join(__dirname, "sto
 export interface Listener {
   readonly messages: readonly (readonly [channel: string, message: string])[];
   /** The client goes away. */
-  leave(): void;
+  leave(): Promise<void>;
 }
 
 /** An object, and its store in the Worker. */
@@ -40,16 +40,23 @@ export class RemoteObject {
 
   /** Resolves once it is live. */
   async listen(channels: string[], patterns: string[] = []): Promise<Listener> {
-    const { signal, abort } = abortable();
     const body = JSON.stringify({ channels, patterns });
-    const response = await this.#fetch("listen", { method: "POST", body, signal });
-    const messages: [string, string][] = [];
-    const lines = linesOf(response);
+    const response = await this.#fetch("listen", { method: "POST", body });
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    const lines = linesOf(reader);
     await lines.next();
-    void (async () => {
+    const messages: [string, string][] = [];
+    const reading = (async () => {
       for await (const line of lines) messages.push(JSON.parse(line));
-    })().catch(() => {});
-    return { messages, leave: abort };
+    })().catch(() => {}); // The Worker has been stopped.
+    return {
+      messages,
+      // Not by an AbortSignal: to that undici holds on weakly, for as long as no garbage is collected.
+      async leave() {
+        await reader.cancel();
+        await reading;
+      },
+    };
   }
 
   /** What changes when the object has been evicted from memory. Asking wakes it. */
@@ -74,16 +81,11 @@ export class RemoteObject {
   }
 }
 
-function abortable() {
-  const controller = new AbortController();
-  return { signal: controller.signal, abort: () => controller.abort() };
-}
-
-async function* linesOf(response: Response): AsyncGenerator<string> {
+async function* linesOf(reader: ReadableStreamDefaultReader<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let rest = "";
-  for await (const bytes of response.body as AsyncIterable<Uint8Array>) {
-    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    const lines = (rest + decoder.decode(read.value, { stream: true })).split("\n");
     rest = lines.pop() ?? "";
     yield* lines;
   }

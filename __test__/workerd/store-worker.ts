@@ -6,6 +6,7 @@ import {
   type DurableObjectNamespaceLike,
   type DurableObjectStateLike,
   type KVTransaction,
+  type Subscription,
 } from "covara-kv";
 
 interface Env {
@@ -47,6 +48,8 @@ function storeOf(name: string, namespace: DurableObjectNamespaceLike): DurableOb
   return store;
 }
 
+const encoder = new TextEncoder();
+
 type Route = (kv: DurableObjectKVStore, request: Request) => Promise<Response>;
 
 const routes: Record<string, Route | undefined> = {
@@ -71,17 +74,19 @@ const routes: Record<string, Route | undefined> = {
   /** A line of JSON for each message, after a first one: it is live. */
   async "/listen"(kv, request) {
     const { channels, patterns } = (await request.json()) as { channels: string[]; patterns: string[] };
-    const { readable, writable } = new TransformStream<Uint8Array>();
-    const writer = writable.getWriter();
-    const encoder = new TextEncoder();
-    const write = (line: unknown) => void writer.write(encoder.encode(`${JSON.stringify(line)}\n`));
-    const heard = (message: string, channel: string) => write([channel, message]);
-    const subscription = await kv.listen(channels, heard, { patterns });
-    // The client has gone, which shows when something is written. Nothing else would close the socket.
-    writer.closed.catch(() => subscription.close());
-    write("live");
+    let subscription: Subscription;
+    const lines = new ReadableStream<Uint8Array>({
+      async start(controller) {
+        const write = (line: unknown) => controller.enqueue(encoder.encode(`${JSON.stringify(line)}\n`));
+        const heard = (message: string, channel: string) => write([channel, message]);
+        subscription = await kv.listen(channels, heard, { patterns });
+        write("live");
+      },
+      // The client has gone: nothing else closes the socket.
+      cancel: () => subscription.close(),
+    });
     // Of any other type it would be compressed, and held back for that.
-    return new Response(readable, { headers: { "content-type": "text/event-stream" } });
+    return new Response(lines, { headers: { "content-type": "text/event-stream" } });
   },
 };
 

