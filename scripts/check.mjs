@@ -86,9 +86,8 @@ await main(import.meta.url, async () => {
   const names = process.argv.slice(2);
   if (names.length === 0) return check();
   const tests = testFiles(names);
-  if (tests.some((file) => file.startsWith("__test__/installed/"))) {
-    await pack();
-    await tools();
-  }
+  const are = (...folders) => tests.some((file) => folders.includes(dirname(file)));
+  if (are("__test__/installed")) await pack();
+  if (are("__test__/installed", "__test__/workerd", "__test__/conformance")) await tools();
   await visibly("node", "--import", "tsx", "--test", "--test-reporter=spec", ...tests);
 });

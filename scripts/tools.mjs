@@ -1,5 +1,5 @@
-// What the tests of the installed package use: other package managers, a registry, bundlers and runtimes. They are large, so they
-// are not among our own dependencies; what is there is in __test__/installed/tools.
+// What the tests of the installed package and those in Workers use: other package managers, a registry, bundlers and runtimes. They
+// are large, so they are not among our own dependencies; what is there is in __test__/installed/tools.
 import { cpSync, existsSync, readFileSync } from "node:fs";
 import { installed } from "./setup.mjs";
 import { main, step } from "./steps.mjs";
@@ -8,7 +8,7 @@ const pinned = "__test__/installed/tools";
 const directory = ".cache/tools";
 
 export const tools = () =>
-  step("tools of the package's tests", async (run) => {
+  step("tools of the tests", async (run) => {
     const read = (path) => existsSync(path) && readFileSync(path, "utf8");
     const lock = "package-lock.json";
     if (read(`${pinned}/${lock}`) === read(`${directory}/${lock}`) && installed(directory))

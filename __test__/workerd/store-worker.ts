@@ -1,4 +1,4 @@
-// A Worker whose store is in the Worker too. Routes do what tests want, and answer JSON.
+// A Worker whose stores are in the Worker too. Each route does on the store of an object what a test wants.
 import {
   createDurableObjectKV,
   CovaraKVDurableObject as DurableObject,
@@ -6,13 +6,15 @@ import {
   type DurableObjectNamespaceLike,
   type DurableObjectStateLike,
   type KVTransaction,
+  type Subscription,
 } from "covara-kv";
 
 interface Env {
   readonly COVARA_KV: DurableObjectNamespaceLike;
 }
 
-type Calls = readonly (readonly [method: string, ...args: unknown[]])[];
+/** A call of a method. JSON has no infinite numbers. */
+export type Call = readonly [method: string, ...args: unknown[]];
 
 /** The object, with a look into it. */
 export class CovaraKVDurableObject extends DurableObject {
@@ -37,38 +39,84 @@ export class CovaraKVDurableObject extends DurableObject {
   }
 }
 
-/** As an application has it: made by the first request, and used by all that follow. */
-let store: DurableObjectKVStore | undefined;
+/** As an application has them: made by the first request, and used by all that follow. */
+const stores = new Map<string, DurableObjectKVStore>();
 
-const routes: Record<string, (kv: DurableObjectKVStore, request: Request) => unknown> = {
-  /** Calls of the store, one after the other. */
-  async call(kv, request) {
+function storeOf(name: string, namespace: DurableObjectNamespaceLike): DurableObjectKVStore {
+  const store = stores.get(name) ?? createDurableObjectKV(namespace, { name });
+  stores.set(name, store);
+  return store;
+}
+
+const encoder = new TextEncoder();
+
+type Route = (kv: DurableObjectKVStore, request: Request) => Promise<Response>;
+
+const routes: Record<string, Route | undefined> = {
+  /** Calls, one after the other. */
+  async "/call"(kv, request) {
     const results: unknown[] = [];
-    for (const [method, ...args] of (await request.json()) as Calls) {
+    for (const [method, ...args] of await callsIn(request)) {
       const call = kv[method as "get"] as (...args: unknown[]) => Promise<unknown>;
       results.push(await call.apply(kv, args));
     }
-    return results;
+    return answer(results);
   },
 
-  async multi(kv, request) {
+  async "/multi"(kv, request) {
     const multi = kv.multi();
-    for (const [method, ...args] of (await request.json()) as Calls) {
+    for (const [method, ...args] of await callsIn(request)) {
       (multi[method as "get"] as (...args: unknown[]) => KVTransaction).apply(multi, args);
     }
-    return multi.exec();
+    return answer(await multi.exec());
+  },
+
+  /** A line of JSON for each message, after a first one: it is live. */
+  async "/listen"(kv, request) {
+    const { channels, patterns } = (await request.json()) as { channels: string[]; patterns: string[] };
+    let subscription: Subscription;
+    const lines = new ReadableStream<Uint8Array>({
+      async start(controller) {
+        const write = (line: unknown) => controller.enqueue(encoder.encode(`${JSON.stringify(line)}\n`));
+        const heard = (message: string, channel: string) => write([channel, message]);
+        subscription = await kv.listen(channels, heard, { patterns });
+        write("live");
+      },
+      // The client has gone: nothing else closes the socket.
+      cancel: () => subscription.close(),
+    });
+    // Of any other type it would be compressed, and held back for that.
+    return new Response(lines, { headers: { "content-type": "text/event-stream" } });
   },
 };
 
+async function callsIn(request: Request): Promise<Call[]> {
+  const calls = (await request.json()) as Call[];
+  return calls.map(([method, ...args]) => [method, ...args.map(readArgument)]);
+}
+
+function readArgument(arg: unknown): unknown {
+  return arg === "Infinity" || arg === "-Infinity" ? Number(arg) : arg;
+}
+
+function answer(results: unknown): Response {
+  const text = JSON.stringify(results, (_, value) =>
+    typeof value === "number" && !Number.isFinite(value) ? `${value}` : value,
+  );
+  return new Response(text, { headers: { "content-type": "application/json" } });
+}
+
 export default {
   async fetch(request: Request, { COVARA_KV }: Env): Promise<Response> {
-    store ??= createDurableObjectKV(COVARA_KV);
-    const { pathname } = new URL(request.url);
-    const route = routes[pathname.slice(1)];
-    // What no route is for is for the object.
-    if (route === undefined) {
-      return COVARA_KV.get(COVARA_KV.idFromName("covara-kv")).fetch(request.url);
+    const { pathname, hostname } = new URL(request.url);
+    const route = routes[pathname];
+    // What has no route is for the object.
+    if (route === undefined) return COVARA_KV.get(COVARA_KV.idFromName(hostname)).fetch(request.url);
+    try {
+      return await route(storeOf(hostname, COVARA_KV), request);
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      return Response.json({ code, message }, { status: 500 });
     }
-    return Response.json(await route(store, request));
   },
 };

@@ -20,7 +20,7 @@ export interface Worker {
   stop(): Promise<void>;
 }
 
-/** Miniflare's client needs it, and there is no workerd for musl. */
+/** Why there is no workerd on this Node.js, if there is none. */
 export const cannotRun = Number.parseInt(process.versions.node, 10) < 20 && "miniflare needs Node.js 20";
 
 /** A file system in memory, on Linux: workerd has each commit wait for the disk. */
