@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DurableObjectNamespaceLike, WebSocketLike } from "covara-kv";
-import { root, tool } from "../installed/run.js";
+import { tool } from "../installed/run.js";
 
 type Upgradable = Response & { readonly webSocket: WebSocketLike | null };
 
@@ -65,7 +65,6 @@ async function bundled(file: string): Promise<string> {
     format: "esm",
     target: "es2022",
     conditions: ["workerd", "worker"],
-    alias: { "covara-kv": join(root, "ts/backends/durable-object/index.ts") },
     logLevel: "silent",
   });
   return outputFiles[0].text;
