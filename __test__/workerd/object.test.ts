@@ -33,8 +33,8 @@ describe("an object in workerd", { skip: cannotRun, concurrency: true }, () => {
     assert.equal(await object.publish("a", "1"), 1);
     assert.equal(await object.publish("pattern", "2"), 1);
     assert.equal(await object.publish("other", "3"), 0);
-    await eventually(() => listener.messages.length === 3);
-    assert.deepEqual(listener.messages, [
+    await eventually(() => listener.got.length === 3);
+    assert.deepEqual(listener.got, [
       ["a", "before"],
       ["a", "1"],
       ["pattern", "2"],
@@ -51,7 +51,7 @@ describe("an object in workerd", { skip: cannotRun, concurrency: true }, () => {
     await evicted(object);
     assert.equal(await object.publish(long, "1"), 1);
     assert.equal(await object.publish(`${long}r`, "2"), 1);
-    await eventually(() => listener.messages.length === 2);
+    await eventually(() => listener.got.length === 2);
     await listener.leave();
     // What was kept of the socket goes with it.
     await eventually(async () => (await object.publish(long, "3")) === 0);

@@ -1,17 +1,12 @@
 // What tests do with the objects of store-worker.ts.
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
+import { type Lines, openLines } from "./lines.js";
 import type { Call } from "./store-worker.js";
 import { startWorker, type Worker } from "./workerd.js";
 
-export const startStores = (folder?: string) => startWorker(join(__dirname, "store-worker.ts"), folder);
-
-/** Messages of one request, as they come. */
-export interface Listener {
-  readonly messages: readonly (readonly [channel: string, message: string])[];
-  /** The client goes away. */
-  leave(): Promise<void>;
-}
+export const startStores = (folder?: string) =>
+  startWorker(join(__dirname, "store-worker.ts"), folder === undefined ? {} : { folder });
 
 /** An object, and its store in the Worker. */
 export class RemoteObject {
@@ -38,25 +33,10 @@ export class RemoteObject {
     return receivers as number;
   }
 
-  /** Resolves once it is live. */
-  async listen(channels: string[], patterns: string[] = []): Promise<Listener> {
+  /** Messages of one request, each with its channel. Resolves once it is live. */
+  listen(channels: string[], patterns: string[] = []): Promise<Lines> {
     const body = JSON.stringify({ channels, patterns });
-    const response = await this.#fetch("listen", { method: "POST", body });
-    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
-    const lines = linesOf(reader);
-    await lines.next();
-    const messages: [string, string][] = [];
-    const reading = (async () => {
-      for await (const line of lines) messages.push(JSON.parse(line));
-    })().catch(() => {}); // The Worker has been stopped.
-    return {
-      messages,
-      // Not by an AbortSignal: to that undici holds on weakly, for as long as no garbage is collected.
-      async leave() {
-        await reader.cancel();
-        await reading;
-      },
-    };
+    return openLines(this.#fetch("listen", { method: "POST", body }));
   }
 
   /** What changes when the object has been evicted from memory. Asking wakes it. */
@@ -78,15 +58,5 @@ export class RemoteObject {
 
   #fetch(path: string, init: RequestInit): Promise<Response> {
     return this.#worker.fetch(`http://${this.#name}/${path}`, init);
-  }
-}
-
-async function* linesOf(reader: ReadableStreamDefaultReader<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for (let read = await reader.read(); !read.done; read = await reader.read()) {
-    const lines = (rest + decoder.decode(read.value, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    yield* lines;
   }
 }

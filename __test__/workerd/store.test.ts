@@ -75,8 +75,8 @@ describe("a store in a Worker", { skip: cannotRun, concurrency: true }, () => {
     assert.equal(await object.publish("ä\0", "2"), 1);
     assert.equal(await object.publish("pattern", "3"), 1);
     assert.equal(await object.publish("other", "4"), 0);
-    await eventually(() => listener.messages.length === 3);
-    assert.deepEqual(listener.messages, [
+    await eventually(() => listener.got.length === 3);
+    assert.deepEqual(listener.got, [
       ["a", "1"],
       ["ä\0", "2"],
       ["pattern", "3"],
@@ -88,7 +88,7 @@ describe("a store in a Worker", { skip: cannotRun, concurrency: true }, () => {
     const object = new RemoteObject(worker);
     const listener = await object.listen(["a"]);
     assert.equal(await object.publish("a", "1"), 1);
-    await eventually(() => listener.messages.length === 1);
+    await eventually(() => listener.got.length === 1);
     await listener.leave();
     await eventually(async () => (await object.publish("a", "2")) === 0);
   });
@@ -97,16 +97,16 @@ describe("a store in a Worker", { skip: cannotRun, concurrency: true }, () => {
     const object = new RemoteObject(worker);
     const [stays, goes] = [await object.listen(["a"]), await object.listen(["a", "b"])];
     assert.equal(await object.publish("a", "1"), 2);
-    await eventually(() => stays.messages.length === 1 && goes.messages.length === 1);
+    await eventually(() => stays.got.length === 1 && goes.got.length === 1);
     await goes.leave();
     await eventually(async () => (await object.publish("b", "2")) === 0);
     assert.equal(await object.publish("a", "3"), 1);
-    await eventually(() => stays.messages.length === 2);
+    await eventually(() => stays.got.length === 2);
     await stays.leave();
     await eventually(async () => (await object.publish("a", "4")) === 0);
     const again = await object.listen(["a"]);
     assert.equal(await object.publish("a", "5"), 1);
-    await eventually(() => again.messages.length === 1);
+    await eventually(() => again.got.length === 1);
     await again.leave();
   });
 });

@@ -26,26 +26,42 @@ export const cannotRun = Number.parseInt(process.versions.node, 10) < 20 && "min
 /** A file system in memory, on Linux: workerd has each commit wait for the disk. */
 const MEMORY = "/dev/shm";
 
-/**
- * Starts the Worker of a file, whose binding COVARA_KV is of its class CovaraKVDurableObject. Its objects are in
- * a folder, or end with it.
- */
-export async function startWorker(file: string, folder?: string): Promise<Worker> {
+/** What a Worker may be given. */
+interface Options {
+  /** Where its objects are. Without one they end with it. */
+  readonly folder?: string;
+  /** Runs it in several isolates, over the same objects: each answers for the host of its name. */
+  readonly isolates?: readonly string[];
+}
+
+/** Starts the Worker of a file, whose binding COVARA_KV is of its class CovaraKVDurableObject. */
+export async function startWorker(file: string, { folder, isolates }: Options = {}): Promise<Worker> {
   const objects = folder ?? mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "covara-kv-workerd-"));
+  const { Miniflare } = require(tool("miniflare")) as { Miniflare: new (options: object) => Miniflare };
+  const script = await bundled(file);
+  const [first = "worker", ...others] = isolates ?? [];
+  const class_ = { className: "CovaraKVDurableObject", useSQLite: true };
+  const isolate = (name: string, COVARA_KV: object) => ({
+    name,
+    routes: [`${name}/*`],
+    modules: true,
+    script,
+    compatibilityDate: "2026-04-01",
+    durableObjects: { COVARA_KV },
+  });
+  const miniflare = new Miniflare({
+    // Else it is downloaded.
+    cf: false,
+    durableObjectsPersist: objects,
+    workers: [
+      isolate(first, class_),
+      ...others.map((name) => isolate(name, { ...class_, scriptName: first })),
+    ],
+  });
   const stop = async () => {
     await miniflare.dispose();
     if (folder === undefined) rmSync(objects, { recursive: true, force: true });
   };
-  const { Miniflare } = require(tool("miniflare")) as { Miniflare: new (options: object) => Miniflare };
-  const miniflare = new Miniflare({
-    modules: true,
-    script: await bundled(file),
-    compatibilityDate: "2026-04-01",
-    // Else it is downloaded.
-    cf: false,
-    durableObjects: { COVARA_KV: { className: "CovaraKVDurableObject", useSQLite: true } },
-    durableObjectsPersist: objects,
-  });
   // What has not started has to be ended as well.
   await miniflare.ready.catch(async (error) => {
     await stop();
@@ -65,6 +81,7 @@ async function bundled(file: string): Promise<string> {
     format: "esm",
     target: "es2022",
     conditions: ["workerd", "worker"],
+    external: ["cloudflare:workers"],
     logLevel: "silent",
   });
   return outputFiles[0].text;

@@ -1,0 +1,89 @@
+// A Worker with open streams. It is set up as the framework's page on its key-value store says.
+import { env } from "cloudflare:workers";
+import {
+  createDurableObjectKV,
+  type FanoutEvent,
+  getFanoutStats,
+  initializeEventSubscription,
+  notifyAggregateWatchers,
+  publishEvent,
+  registerAggregateWatcher,
+  registerHandler,
+  setGlobalKV,
+  trackSubscription,
+  unregisterHandler,
+} from "covara-kv";
+
+export { CovaraKVDurableObject } from "covara-kv";
+
+setGlobalKV(createDurableObjectKV(env.COVARA_KV));
+void initializeEventSubscription();
+
+const encoder = new TextEncoder();
+
+/**
+ * A line of JSON for all that `open` writes, until `close`. An empty line now and then is what a client that has gone is noticed by:
+ * workerd tells only when it cannot write.
+ */
+function lines(open: (write: (line: unknown) => void) => Promise<void>, close: () => void): Response {
+  let beat: ReturnType<typeof setInterval>;
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      const write = (text: string) => controller.enqueue(encoder.encode(`${text}\n`));
+      beat = setInterval(() => write(""), 50);
+      return open((line) => write(JSON.stringify(line)));
+    },
+    cancel() {
+      clearInterval(beat);
+      close();
+    },
+  });
+  return new Response(body, { headers: { "content-type": "text/event-stream" } });
+}
+
+const routes: Record<string, (body: never) => Response | Promise<Response>> = {
+  /** What its subscriptions get, after a first line: it is live. */
+  "/stream": ({ id, subscriptions }: { id: string; subscriptions: string[] }) =>
+    lines(
+      async (write) => {
+        registerHandler(id, (event, subscription) => write([subscription, event]));
+        await initializeEventSubscription();
+        for (const subscription of subscriptions) trackSubscription(id, subscription);
+        write("live");
+      },
+      () => unregisterHandler(id),
+    ),
+
+  "/watch"(resource: string) {
+    let end: () => void;
+    return lines(
+      async (write) => {
+        end = registerAggregateWatcher(resource, (...rows) => write(rows));
+        await initializeEventSubscription();
+        write("live");
+      },
+      () => end(),
+    );
+  },
+
+  "/publish": async (event: FanoutEvent) => Response.json(await publishEvent(event)),
+
+  async "/notify"(resource: string) {
+    await notifyAggregateWatchers(resource, [{ id: 1 }]);
+    return Response.json(null);
+  },
+
+  "/unregister"(id: string) {
+    unregisterHandler(id);
+    return Response.json(null);
+  },
+
+  "/stats": () => Response.json(getFanoutStats()),
+};
+
+export default {
+  async fetch(request: Request): Promise<Response> {
+    const { pathname } = new URL(request.url);
+    return (await routes[pathname]?.((await request.json()) as never)) ?? new Response(null, { status: 404 });
+  },
+};
