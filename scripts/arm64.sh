@@ -27,4 +27,4 @@ PATH=$cache/python/bin:$PATH RUSTC=$cache/rustc CARGO_TARGET_DIR=$cache/target \
   npm run build:native -- --target aarch64-unknown-linux-gnu --cross-compile
 node scripts/check-binary.mjs covara-kv.linux-arm64-gnu.node
 npm run build:ts
-"$cache/x64/usr/bin/qemu-aarch64-static" -L "$cache/root" "$cache/package/bin/node" dist/cli/index.js doctor
+"$cache/x64/usr/bin/qemu-aarch64-static" -L "$cache/root" "$cache/package/bin/node" dist/cli.js doctor
