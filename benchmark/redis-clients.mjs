@@ -75,7 +75,11 @@ export const clients = {
   async "valkey-glide"(port) {
     const { GlideClient, GlideClientConfiguration } = await peer("@valkey/valkey-glide");
     const addresses = [{ host: "127.0.0.1", port }];
-    const client = await GlideClient.createClient({ addresses, inflightRequestsLimit: 10_000 });
+    const client = await GlideClient.createClient({
+      addresses,
+      inflightRequestsLimit: 10_000,
+      requestTimeout: 5_000,
+    });
     const opened = [client];
     return {
       get: (key) => client.get(key),
