@@ -11,10 +11,15 @@ type Upgradable = Response & { readonly webSocket: WebSocketLike | null };
 interface Miniflare {
   readonly ready: Promise<URL>;
   dispatchFetch(url: string, init?: RequestInit): Promise<Upgradable>;
+  getDurableObjectNamespace(binding: string): Promise<DurableObjectNamespaceLike>;
   dispose(): Promise<void>;
 }
 
 export interface Worker {
+  /** Where it listens. */
+  readonly url: URL;
+  /** What its binding COVARA_KV is. */
+  readonly namespace: DurableObjectNamespaceLike;
   /** Sends a request to the Worker. */
   fetch(url: string, init?: RequestInit): Promise<Upgradable>;
   stop(): Promise<void>;
@@ -31,27 +36,33 @@ const MEMORY = "/dev/shm";
  * a folder, or end with it.
  */
 export async function startWorker(file: string, folder?: string): Promise<Worker> {
+  const options = {
+    compatibilityDate: "2026-04-01",
+    durableObjects: { COVARA_KV: { className: "CovaraKVDurableObject", useSQLite: true } },
+  };
+  return startScript(await bundled(file), options, folder);
+}
+
+/** Starts a Worker that has been bundled, with miniflare's options for it. */
+export async function startScript(script: string, options: object, folder?: string): Promise<Worker> {
   const objects = folder ?? mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "covara-kv-workerd-"));
   const stop = async () => {
     await miniflare.dispose();
     if (folder === undefined) rmSync(objects, { recursive: true, force: true });
   };
   const { Miniflare } = require(tool("miniflare")) as { Miniflare: new (options: object) => Miniflare };
-  const miniflare = new Miniflare({
-    modules: true,
-    script: await bundled(file),
-    compatibilityDate: "2026-04-01",
-    // Else it is downloaded.
-    cf: false,
-    durableObjects: { COVARA_KV: { className: "CovaraKVDurableObject", useSQLite: true } },
-    durableObjectsPersist: objects,
-  });
-  // What has not started has to be ended as well.
-  await miniflare.ready.catch(async (error) => {
+  // Without `cf: false` that is downloaded.
+  const fixed = { modules: true, script, cf: false, durableObjectsPersist: objects };
+  const miniflare = new Miniflare({ ...options, ...fixed });
+  try {
+    const url = await miniflare.ready;
+    const namespace = await miniflare.getDurableObjectNamespace("COVARA_KV");
+    return { url, namespace, fetch: (url, init) => miniflare.dispatchFetch(url, init), stop };
+  } catch (error) {
+    // What has not started has to be ended as well.
     await stop();
     throw error;
-  });
-  return { fetch: (url, init) => miniflare.dispatchFetch(url, init), stop };
+  }
 }
 
 async function bundled(file: string): Promise<string> {

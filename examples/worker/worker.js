@@ -19,6 +19,7 @@ export { CovaraKVDurableObject } from "covara-kv"; // what wrangler.toml binds: 
 const SESSION_SECONDS = 3600;
 const POSTS_PER_WINDOW = 5;
 const WINDOW_SECONDS = 10;
+const BEAT_MS = 15_000;
 const STREAMS = "streams"; // the subscriptions of all open streams, in whichever isolate
 
 const kv = createDurableObjectKV(env.COVARA_KV, { prefix: "example" });
@@ -47,6 +48,7 @@ async function post(request) {
   if (!(await isWithinLimit(user))) return new Response("Not so fast", { status: 429 });
   const event = { user, text: await request.text() };
   const open = await kv.smembers(STREAMS);
+  // What is called at once goes to the object in one request.
   await Promise.all(open.map((subscriptionId) => publishEvent({ type: "added", subscriptionId, event })));
   return Response.json({ streams: open.length }, { status: 201 });
 }
@@ -56,19 +58,26 @@ async function stream({ signal }, ctx) {
   const handlerId = crypto.randomUUID();
   const subscriptionId = `${handlerId}:posts`;
   const encoder = new TextEncoder();
-  let send;
+  let write;
   const body = new ReadableStream({
     start(controller) {
-      send = (event) => controller.enqueue(encoder.encode(`data: ${event}\n\n`));
+      write = (line) => controller.enqueue(encoder.encode(`${line}\n\n`));
     },
   });
-  // A Worker's request can use nothing of another's: each stream hears by a socket of its own, which ends with it.
-  registerHandler(handlerId, send, { signal });
-  signal.addEventListener("abort", () => ctx.waitUntil(kv.srem(STREAMS, subscriptionId)));
-  await initializeEventSubscription(); // resolves when that socket is live
+  // That a client has left may show only when something is written to it.
+  const beat = setInterval(() => write(":"), BEAT_MS);
+  signal.addEventListener("abort", () => {
+    clearInterval(beat);
+    ctx.waitUntil(kv.srem(STREAMS, subscriptionId)); // Left behind, it costs a message that nobody takes.
+  });
+  // No request can use what is another's: each stream hears by a socket of its own, which the signal closes.
+  registerHandler(handlerId, (event) => write(`data: ${event}`), { signal });
+  await initializeEventSubscription(); // Resolves when the socket is live: from here on nothing is missed.
   trackSubscription(handlerId, subscriptionId);
   await kv.sadd(STREAMS, subscriptionId);
-  return new Response(body, { headers: { "content-type": "text/event-stream", "cache-control": "no-cache" } });
+  return new Response(body, {
+    headers: { "content-type": "text/event-stream", "cache-control": "no-cache" },
+  });
 }
 
 const routes = {
