@@ -1,6 +1,6 @@
 // The package in a Worker, as a user gets it: installed, bundled by esbuild and by wrangler, and run in workerd.
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
@@ -57,6 +57,12 @@ function assertNothingOfNode(bundle: string): void {
   }
 }
 
+/** The bounds are those of docs/workers.md. */
+function assertSmall(bundle: string, bound: number): void {
+  const { length } = gzipSync(bundle, { level: 9 });
+  assert.ok(length < bound, `${length} bytes`);
+}
+
 describe("esbuild", () => {
   const everything = `export * from "covara-kv"; export * as kv from "covara-kv/kv";`;
   const direct = `export * from "covara-kv/durable-object";`;
@@ -74,11 +80,13 @@ describe("esbuild", () => {
         write: false,
         format: "esm",
         platform: "neutral",
+        minify: true,
         conditions,
         metafile: true,
       });
       assert.deepEqual(Object.keys(metafile.inputs), ["node_modules/covara-kv/dist/worker.mjs", "all.js"]);
       assertNothingOfNode(outputFiles[0].text);
+      assertSmall(outputFiles[0].text, 18_500);
     });
   }
 });
@@ -100,12 +108,22 @@ async function start(directory: string): Promise<Worker> {
   return startScript(await bundled(directory), workerOptions);
 }
 
+test("the stub of docs/workers.md is a store in Node.js, without a binary", async () => {
+  const docs = readFileSync(join(root, "docs/workers.md"), "utf8");
+  const [, stub] = /```js\n(import [^`]*durable-object";[^`]*)```/.exec(docs) ?? [];
+  const use = `
+    await kv.multi().incr("visits").sadd("readers", "ada").exec();
+    console.log(await kv.get("visits"), await kv.smembers("readers"), await kv.keys("*"));`;
+  const directory = await project("stub", { "app.js": stub + use });
+  rmSync(join(directory, "node_modules/covara-kv/dist/index.js"));
+  assert.equal(await machine.run(directory, "node", "app.js"), "1 [ 'ada' ] [ 'visits', 'readers' ]\n");
+});
+
 describe("wrangler", { skip: cannotRun }, () => {
   test("a Worker with the store alone is small", async () => {
     const bundle = await bundled(await project("smallest", { "worker.js": smallest }));
     assertNothingOfNode(bundle);
-    const { length } = gzipSync(bundle, { level: 9 });
-    assert.ok(length < 15_500, `${length} bytes`);
+    assertSmall(bundle, 15_500);
   });
 
   test("TypeScript, with the types that wrangler generates", async () => {
