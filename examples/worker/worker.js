@@ -1,5 +1,5 @@
 // A counter, sessions, a rate limit and a live feed, in a Worker:
-//   npm install && npx wrangler dev        then, with BASE=http://localhost:8787
+//   npm install && npx wrangler dev        (npm install --no-save ../..  in a clone), then, with BASE=http://localhost:8787
 //   curl -X POST $BASE/visits
 //   curl -c jar -d ada $BASE/session       curl -b jar $BASE/session       curl -b jar -X DELETE $BASE/session
 //   curl -N $BASE/feed                     and elsewhere, logged in:       curl -b jar -d hello $BASE/feed
