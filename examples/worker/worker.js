@@ -64,16 +64,17 @@ async function stream({ signal }, ctx) {
       write = (line) => controller.enqueue(encoder.encode(`${line}\n\n`));
     },
   });
+  // No request can use what is another's: each stream hears by a socket of its own, which the signal closes.
+  registerHandler(handlerId, (event) => write(`data: ${event}`), { signal });
+  await initializeEventSubscription(); // Resolves when the socket is live: from here on nothing is missed.
+  trackSubscription(handlerId, subscriptionId);
+
   // That a client has left may show only when something is written to it.
   const beat = setInterval(() => write(":"), BEAT_MS);
   signal.addEventListener("abort", () => {
     clearInterval(beat);
     ctx.waitUntil(kv.srem(STREAMS, subscriptionId)); // Left behind, it costs a message that nobody takes.
   });
-  // No request can use what is another's: each stream hears by a socket of its own, which the signal closes.
-  registerHandler(handlerId, (event) => write(`data: ${event}`), { signal });
-  await initializeEventSubscription(); // Resolves when the socket is live: from here on nothing is missed.
-  trackSubscription(handlerId, subscriptionId);
   await kv.sadd(STREAMS, subscriptionId);
   return new Response(body, {
     headers: { "content-type": "text/event-stream", "cache-control": "no-cache" },
