@@ -7,12 +7,8 @@ import { after, before, describe, test } from "node:test";
 import { platformName } from "../../ts/loader.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { cjs, compilerOptions, esm, features, typescript } from "./programs.js";
-import { type Registry, startRegistry } from "./registry.js";
-import { Machine, root, tool } from "./run.js";
-
-const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-const packed = (name: string) => join(root, `.cache/package/${name}-${version}.tgz`);
-const npm = tool("npm/bin/npm-cli.js");
+import { publish, type Registry, startRegistry } from "./registry.js";
+import { Machine, npm, root, tool, version } from "./run.js";
 
 const machine = new Machine();
 let registry: Registry;
@@ -22,28 +18,13 @@ let url: string;
 before(async () => {
   [registry, redis] = await Promise.all([startRegistry(), startRedis()]);
   url = `redis://${redis.host}:${redis.port}`;
-  Object.assign(machine.env, { npm_config_registry: registry.url });
-  const settings = machine.folder("publish", {
-    ".npmrc": `${registry.url.slice("http:".length)}:_authToken=anyone`,
-  });
-  for (const platform of readdirSync(join(root, "npm"))) {
-    // A platform whose binary is not here is published without it: that it exists is all that package managers need to pass it over.
-    const tarball = packed(`covara-kv-${platform}`);
-    const published = existsSync(tarball) ? tarball : join(root, "npm", platform);
-    await publish(settings, published);
-  }
-  await publish(settings, packed("covara-kv"));
+  await publish(registry, machine);
 });
 
 after(async () => {
   machine.remove();
   await Promise.all([registry?.close(), redis?.stop()]);
 });
-
-/** Where we release, the registry is told which build a package is from. There is no such thing here. */
-function publish(directory: string, path: string): Promise<string> {
-  return machine.run(directory, "node", npm, "publish", path, "--provenance=false");
-}
 
 async function works(directory: string, ...command: [string, ...string[]]): Promise<void> {
   for (const store of [[], [url]]) {

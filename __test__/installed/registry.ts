@@ -1,11 +1,11 @@
 // A registry of npm's kind on the loopback interface (verdaccio), with nothing behind it: what is not published there does not exist.
 import type { EventEmitter } from "node:events";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import type { AddressInfo, Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { tool } from "./run.js";
+import { type Machine, npm, root, tool, version } from "./run.js";
 
 export interface Registry {
   readonly url: string;
@@ -37,4 +37,20 @@ export async function startRegistry(): Promise<Registry> {
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** Publishes our packages, as `npm run package` has packed them, and has a machine install from there. */
+export async function publish({ url }: Registry, machine: Machine): Promise<void> {
+  machine.env.npm_config_registry = url;
+  const settings = { ".npmrc": `${url.slice("http:".length)}:_authToken=anyone` };
+  const directory = machine.folder("publish", settings);
+  // Where we release, the registry is told which build a package is from. There is no such thing here.
+  const put = (path: string) => machine.run(directory, "node", npm, "publish", path, "--provenance=false");
+  const packed = (name: string) => join(root, `.cache/package/${name}-${version}.tgz`);
+  for (const platform of readdirSync(join(root, "npm"))) {
+    // A platform whose binary is not here is published without it: that it exists is all that package managers need to pass it over.
+    const tarball = packed(`covara-kv-${platform}`);
+    await put(existsSync(tarball) ? tarball : join(root, "npm", platform));
+  }
+  await put(packed("covara-kv"));
 }

@@ -1,13 +1,18 @@
 // Running things as on a machine that has Node.js and nothing else: no compiler, and nothing of this repository.
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
 export const root = join(__dirname, "../..");
 
+/** The version of ours. */
+export const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
 /** Where a package is that scripts/tools.mjs has installed, or a file of it. */
 export const tool = (path: string) => join(root, ".cache/tools/node_modules", path);
+
+export const npm = tool("npm/bin/npm-cli.js");
 
 /** Folders of one test file, with a home directory, and a PATH on which there is only `node`. */
 export class Machine {

@@ -11,10 +11,15 @@ type Upgradable = Response & { readonly webSocket: WebSocketLike | null };
 interface Miniflare {
   readonly ready: Promise<URL>;
   dispatchFetch(url: string, init?: RequestInit): Promise<Upgradable>;
+  getDurableObjectNamespace(binding: string): Promise<DurableObjectNamespaceLike>;
   dispose(): Promise<void>;
 }
 
 export interface Worker {
+  /** Where it listens. */
+  readonly url: URL;
+  /** What its binding COVARA_KV is. */
+  readonly namespace: DurableObjectNamespaceLike;
   /** Sends a request to the Worker. */
   fetch(url: string, init?: RequestInit): Promise<Upgradable>;
   stop(): Promise<void>;
@@ -36,8 +41,6 @@ interface Options {
 
 /** Starts the Worker of a file, whose binding COVARA_KV is of its class CovaraKVDurableObject. */
 export async function startWorker(file: string, { folder, isolates }: Options = {}): Promise<Worker> {
-  const objects = folder ?? mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "covara-kv-workerd-"));
-  const { Miniflare } = require(tool("miniflare")) as { Miniflare: new (options: object) => Miniflare };
   const script = await bundled(file);
   const [first = "worker", ...others] = isolates ?? [];
   const class_ = { className: "CovaraKVDurableObject", useSQLite: true };
@@ -49,25 +52,36 @@ export async function startWorker(file: string, { folder, isolates }: Options = 
     compatibilityDate: "2026-04-01",
     durableObjects: { COVARA_KV },
   });
-  const miniflare = new Miniflare({
-    // Else it is downloaded.
-    cf: false,
-    durableObjectsPersist: objects,
-    workers: [
-      isolate(first, class_),
-      ...others.map((name) => isolate(name, { ...class_, scriptName: first })),
-    ],
-  });
+  const workers = [
+    isolate(first, class_),
+    ...others.map((name) => isolate(name, { ...class_, scriptName: first })),
+  ];
+  return start({ workers }, folder);
+}
+
+/** Starts a Worker that has been bundled, with miniflare's options for it. */
+export function startScript(script: string, options: object): Promise<Worker> {
+  return start({ ...options, modules: true, script });
+}
+
+async function start(options: object, folder?: string): Promise<Worker> {
+  const objects = folder ?? mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "covara-kv-workerd-"));
+  const { Miniflare } = require(tool("miniflare")) as { Miniflare: new (options: object) => Miniflare };
+  // Without `cf: false` that is downloaded.
+  const miniflare = new Miniflare({ ...options, cf: false, durableObjectsPersist: objects });
   const stop = async () => {
     await miniflare.dispose();
     if (folder === undefined) rmSync(objects, { recursive: true, force: true });
   };
-  // What has not started has to be ended as well.
-  await miniflare.ready.catch(async (error) => {
+  try {
+    const url = await miniflare.ready;
+    const namespace = await miniflare.getDurableObjectNamespace("COVARA_KV");
+    return { url, namespace, fetch: (url, init) => miniflare.dispatchFetch(url, init), stop };
+  } catch (error) {
+    // What has not started has to be ended as well.
     await stop();
     throw error;
-  });
-  return { fetch: (url, init) => miniflare.dispatchFetch(url, init), stop };
+  }
 }
 
 async function bundled(file: string): Promise<string> {
