@@ -548,6 +548,8 @@ export declare class DurableKVEngine {
 /** The class of the Durable Object, for a Worker to export. */
 export declare class CovaraKVDurableObject {
   #private;
+  /** By this the types that `wrangler types` makes know the class of an object. It is not there. */
+  readonly __DURABLE_OBJECT_BRAND: never;
   /** Made by the Workers runtime. */
   constructor(state: DurableObjectStateLike);
   /** Answers a request of a {@link DurableObjectKVStore}. */

@@ -33,7 +33,7 @@ export class Ear {
 
   close(): void {
     this.#isClosed = true;
-    // Another request's is closed by asking the object; one that has ended is closed already.
+    // Another request's is closed by asking the object.
     this.#subscription?.close().catch(() => {});
   }
 

@@ -5,6 +5,8 @@ import { type Batch, decodeCall, encode, newSocketId, resultOf } from "./wire.js
 
 /** The class of the Durable Object, for a Worker to export. */
 export class CovaraKVDurableObject {
+  /** By this the types that `wrangler types` makes know the class of an object. It is not there. */
+  declare readonly __DURABLE_OBJECT_BRAND: never;
   readonly #engine: DurableKVEngine;
   readonly #sockets: Sockets;
 

@@ -133,7 +133,7 @@ export class DurableObjectKVStore extends Store {
     return this.scoped("subscribeScoped", channels, callback);
   }
 
-  /** @internal By a socket of its own: in a Worker it is the request's that asked for it, and ends with it. */
+  /** @internal By a socket of its own, as in a Worker it belongs to the request that asked for it. */
   protected override async hear(
     channels: readonly string[],
     patterns: readonly string[],
@@ -335,7 +335,7 @@ export function createDurableObjectKV(
     throw new KVError("CONFIG", "Durable Object namespace required: what env.<binding of the class> is");
   }
   const name = reading(method, () => {
-    const { name = DEFAULT_NAME } = known(options, OPTIONS, "options", { method });
+    const { name = DEFAULT_NAME } = options;
     return text("options.name").check(name, method);
   });
   return new DurableObjectKVStore(() => namespace.get(namespace.idFromName(name)), options);
