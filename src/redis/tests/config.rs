@@ -40,7 +40,14 @@ fn urls_say_where_and_who() {
         ("valkeys://h", "h:6379", None, None, 0, true),
         ("redis://[::1]:3", "[::1]:3", None, None, 0, false),
         // Names beyond ASCII need no table of Unicode's.
-        ("redis://xn--bcher-kva.example:4", "xn--bcher-kva.example:4", None, None, 0, false),
+        (
+            "redis://xn--bcher-kva.example:4",
+            "xn--bcher-kva.example:4",
+            None,
+            None,
+            0,
+            false,
+        ),
         ("redis://b\u{fc}cher", "b%C3%BCcher:6379", None, None, 0, false),
     ] {
         let config = by_url(url);
