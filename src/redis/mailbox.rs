@@ -78,8 +78,19 @@ impl Mailbox {
         }
     }
 
+    /// What has come in. Of long answers only the first: what becomes of them is to be over before there are more, or the values of
+    /// all would be alive at once. What else there is comes after the last, and JavaScript's thread is woken for it again.
     pub fn take(&self) -> Mail {
-        mem::take(&mut *self.state.lock()).mail
+        let mut state = self.state.lock();
+        let some = state.mail.some_answers();
+        if some == state.mail.answers.len() {
+            return mem::take(&mut *state).mail;
+        }
+        state.woken = (self.wake)();
+        Mail {
+            answers: state.mail.answers.drain(..some).collect(),
+            ..Mail::default()
+        }
     }
 
     /// Adds to what is there, and wakes the JavaScript thread.
@@ -110,6 +121,9 @@ impl Mailbox {
     }
 }
 
+/// So many bytes of answers are taken at once, and the one that they end in: a part of what V8 keeps for young values.
+pub(super) const AT_ONCE: usize = 1 << 20;
+
 /// The reply to what has no result.
 const NOTHING: Bytes = Bytes::from_static(b"_\r\n");
 
@@ -132,6 +146,17 @@ impl Mail {
             from: gap.from.min(earlier.from),
             to: gap.to.max(earlier.to),
         });
+    }
+
+    /// How many answers are taken at once.
+    fn some_answers(&self) -> usize {
+        let mut room = AT_ONCE;
+        let fits = |answer: &&Answer| {
+            let is_left = room > 0;
+            room = room.saturating_sub(answer.outcome.as_ref().map_or(0, Bytes::len));
+            is_left
+        };
+        self.answers.iter().take_while(fits).count()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod config;
 mod hub;
+mod mailbox;
 mod pipeline;
 mod subscriptions;
 
