@@ -171,6 +171,20 @@ test("what is subscribed while the socket is lost does not wait for its turn", a
   await kv.disconnect();
 });
 
+// A connection may die without a word. What it had not heard was forgotten when its socket was replaced.
+test("a socket that does not say that it has been replaced may have missed messages, and that is told", async () => {
+  const { object, kv, publisher } = open();
+  const gaps: Gap[] = [];
+  kv.on("gap", (gap) => void gaps.push(gap));
+  await kv.subscribe("a", () => assert.fail("it is dead"));
+  const [socket] = object.getWebSockets();
+  if (socket?.other) socket.other.emit = () => {};
+  await publisher.publish("a", "missed");
+  await kv.subscribe("b", () => {});
+  assert.equal(gaps.length, 1);
+  await kv.disconnect();
+});
+
 test("a socket is opened again whatever reconnectDelay does", async () => {
   const { object, kv, publisher } = open((attempt) => {
     if (attempt === 1) throw new Error("on purpose");

@@ -211,13 +211,16 @@ class Socket {
     for (const data of waiting) this.#deliver(data);
   }
 
-  /** Resolves when it has ended, or after so many ms; then it has ended as well. */
+  /** Resolves when it has ended, or after so many ms; then it is lost, as it may not have heard its last messages. */
   async over(patience: number): Promise<void> {
     if (this.#isOver) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     await new Promise<void>((resolve) => {
       this.#tellOver = resolve;
-      timer = setTimeout(resolve, patience);
+      timer = setTimeout(() => {
+        this.isLost = true;
+        resolve();
+      }, patience);
     });
     clearTimeout(timer);
     this.close();
