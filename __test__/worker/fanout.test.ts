@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
 import { createDurableObjectKV, type KVAdapter } from "covara-kv";
 import { eventually } from "../backends.js";
 import { FakeNamespace, type FakeObject } from "../durable-object/fake-namespace.js";
@@ -206,6 +207,22 @@ test("an object that cannot be reached is tried again, and whoever waited is tol
   await eventually(() => got.length === 1);
   assert.deepEqual(got, [GAP]);
   await worker.initializeEventSubscription();
+});
+
+// What was still trying by then was forgotten, but went on: every second for ever, or until it heard beside its successor.
+test("what a store that is closed had not opened yet is not opened later", async () => {
+  namespace.failure = new Error("no such object");
+  const got: string[] = [];
+  worker.registerHandler("a", (event) => got.push(event));
+  await assert.rejects(worker.initializeEventSubscription(), { code: "CONNECTION" });
+  worker.trackSubscription("a", "1:x");
+  await store.disconnect();
+  namespace.failure = undefined;
+  await store.connect();
+  await eventually(() => got.length === 1);
+  // After this long it would have tried again.
+  await wait(1_200);
+  assert.deepEqual([sockets(), got], [1, [GAP]]);
 });
 
 test("handlers stay with their store until it is closed, and then go to the one that there is", async () => {

@@ -190,7 +190,10 @@ class Fanout implements Engine {
 
   #detach(kv: KVAdapter): void {
     for (const [hearer, ear] of this.#ears) {
-      if (ear.kv === kv) this.#ears.delete(hearer);
+      if (ear.kv !== kv) continue;
+      // One that is not live yet would go on trying, and hear beside the next one.
+      ear.close();
+      this.#ears.delete(hearer);
     }
     this.#follow();
   }
