@@ -228,6 +228,26 @@ test("after disconnect nothing is opened any more", async () => {
   await other.disconnect();
 });
 
+// In a Worker what a request was opening when it ended never comes: disconnect waited for it for ever.
+test("disconnect does not wait for a socket that never opens, and closes one that opens later", async () => {
+  const { namespace, object, kv } = open();
+  const get = namespace.get.bind(namespace);
+  const held: (() => void)[] = [];
+  namespace.get = (id) => ({
+    async fetch(input, init) {
+      if (init?.method === "GET") await new Promise<void>((resolve) => held.push(resolve));
+      return get(id).fetch(input, init);
+    },
+  });
+  const listening = kv.listen(["a"], () => {});
+  await eventually(() => held.length === 1);
+  await kv.disconnect();
+  held[0]?.();
+  await listening;
+  await eventually(() => namespace.requests.includes("DELETE /subscribe"));
+  assert.equal(object.getWebSockets().length, 0);
+});
+
 test("a subscription that fails leaves nothing behind", async () => {
   const { namespace, object, kv, publisher } = open();
   const received: string[] = [];

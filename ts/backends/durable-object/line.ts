@@ -26,7 +26,7 @@ export interface LineOptions {
   missed(from: number, to: number): void;
 }
 
-/** An old socket that has been replaced is not waited for any longer than this, in ms. */
+/** A socket that is being opened, or has been replaced, is not waited for any longer than this, in ms. */
 const PATIENCE = 1_000;
 
 /** What is between a store and its object may take no longer URL than 16 KB. */
@@ -71,11 +71,11 @@ export class Line {
     }
   }
 
-  /** Ends it. */
+  /** Ends it. What is still being opened is closed once it is, but may never be: it is not waited for any longer. */
   async close(): Promise<void> {
     this.#channels.clear();
     this.#patterns.clear();
-    await this.#update();
+    await within(PATIENCE, this.#update());
   }
 
   #set({ kind }: Topic): Set<string> {
@@ -157,6 +157,15 @@ export class Line {
       });
     }, delay);
   }
+}
+
+/** Settles as `work` does, or after so many ms. */
+async function within(patience: number, work: Promise<void>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, patience);
+  });
+  await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 /** A channel or a pattern. */
