@@ -210,6 +210,46 @@ test("an object that cannot be reached is tried again, and whoever waited is tol
 });
 
 // What was still trying by then was forgotten, but went on: every second for ever, or until it heard beside its successor.
+// The socket of a request that ends before it is open never opens. Every later request waited 5 s for it, and was refused.
+test("a handler that never becomes live holds up nobody for longer than the time that it has", async () => {
+  const get = namespace.get;
+  namespace.get = () => ({ fetch: () => new Promise(() => {}) });
+  worker.registerHandler("a", () => {});
+  await assert.rejects(worker.initializeEventSubscription(), { code: "TIMEOUT" });
+  namespace.get = get;
+  const got = await registered("b", "2:x");
+  await worker.publishEvent({ type: "added", subscriptionId: "2:x", event: 1 });
+  await eventually(() => got.length === 1);
+});
+
+// The new store was closed, and the process left without any.
+test("a handler that cannot be reached by a store of before is no matter of initializeKV", async () => {
+  namespace.failure = new Error("no such object");
+  worker.registerHandler("a", () => {});
+  await assert.rejects(worker.initializeEventSubscription(), { code: "CONNECTION" });
+  const durableObject = { namespace: new FakeNamespace() };
+  const kv = await worker.initializeKV({ type: "durable-object", durableObject });
+  assert.equal(worker.getGlobalKV(), kv);
+  await kv.disconnect();
+});
+
+test("an initializeKV that fails takes back its own store alone", async () => {
+  worker.clearGlobalKV();
+  worker.registerHandler("a", () => {});
+  const refusing = new FakeNamespace();
+  refusing.failure = new Error("no such object");
+  const type = "durable-object";
+  const failing = worker.initializeKV({ type, durableObject: { namespace: refusing } });
+  failing.catch(() => {});
+  await eventually(() => worker.hasGlobalKV());
+  const kv = worker.createDurableObjectKV(new FakeNamespace());
+  worker.setGlobalKV(kv);
+  await assert.rejects(failing, { code: "CONNECTION" });
+  assert.equal(worker.getGlobalKV(), kv);
+  worker.unregisterHandler("a");
+  await kv.disconnect();
+});
+
 test("what a store that is closed had not opened yet is not opened later", async () => {
   namespace.failure = new Error("no such object");
   const got: string[] = [];
