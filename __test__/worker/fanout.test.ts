@@ -286,6 +286,28 @@ test("handlers stay with their store until it is closed, and then go to the one 
   await next.disconnect();
 });
 
+// Stores of the framework's interface have no listen, and unsubscribe takes everyone's callbacks: the others were deaf.
+test("who leaves a store that has no listen takes nobody else along", async () => {
+  for (const isScoped of [true, false]) {
+    const own = new Proxy(store, {
+      get(target, name) {
+        if (name === "listen" || (name === "subscribeScoped" && !isScoped)) return undefined;
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    worker.setGlobalKV(own);
+    const [a, b] = [await registered("a", "1:x"), await registered("b", "2:x")];
+    worker.unregisterHandler("a");
+    await eventually(() => sockets() === 1);
+    await elsewhere.publish("covara:events", '{"type":"added","subscriptionId":"2:x","event":1}');
+    await eventually(() => b.length === 1);
+    assert.deepEqual([a, b], [[], ["2:x 1"]]);
+    worker.unregisterHandler("b");
+    await eventually(() => sockets() === 0);
+  }
+});
+
 test("nothing is heard before initializeEventSubscription", async () => {
   const { stdout } = spawnSync(
     process.execPath,
