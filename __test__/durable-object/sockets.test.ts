@@ -1,7 +1,7 @@
 // Pub/sub over the sockets of an object: replaced, lost, and asleep.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 import { createDurableObjectKV, type Gap, type KVAdapter, type MessageCallback } from "covara-kv";
 import { eventually } from "../backends.js";
 import { FakeNamespace } from "./fake-namespace.js";
@@ -196,6 +196,20 @@ test("a socket is opened again whatever reconnectDelay does", async () => {
   object.breakSockets();
   await eventually(async () => (await publisher.publish("a", "1")) === 1);
   assert.deepEqual(errors, ["on purpose"]);
+  await kv.disconnect();
+});
+
+// Timers take no more than 2^31 - 1 ms, and wait 1 ms for anything longer: "never" was a thousand attempts a second.
+test("a wait that no timer can hold is a long one", async () => {
+  const { namespace, object, kv } = open(() => Number.POSITIVE_INFINITY);
+  const delays: number[] = [];
+  kv.on("reconnecting", ({ delay }) => void delays.push(delay));
+  await kv.subscribe("a", () => {});
+  namespace.failure = new Error("unreachable");
+  object.breakSockets();
+  await eventually(() => delays.length > 0);
+  await wait(20);
+  assert.deepEqual(delays, [2 ** 31 - 1]);
   await kv.disconnect();
 });
 

@@ -42,6 +42,9 @@ const OPTIONS = ["name", "prefix", "strict", "reconnectDelay"];
 /** More commands than this do not go in one request. */
 const MAX_BATCH = 1_000;
 
+/** For what is longer a timer does not wait at all. */
+const MAX_DELAY = 2 ** 31 - 1;
+
 type Call = Ready<unknown[]>;
 
 /** A call that waits for its request. */
@@ -288,7 +291,7 @@ export class DurableObjectKVStore extends Store {
   #delayBefore(attempt: number): number {
     try {
       const delay = this.#reconnectDelay(attempt);
-      if (delay >= 0) return delay;
+      if (delay >= 0) return Math.min(delay, MAX_DELAY);
     } catch (error) {
       this.report(error);
     }
