@@ -202,6 +202,18 @@ describe("the store", () => {
     assert.deepEqual(await kv.mget("a", "b"), ["x", "y"]);
   });
 
+  test("disconnect waits for a transaction that itself waits for what was called before", async () => {
+    const kv = createDurableObjectKV(new FakeNamespace());
+    let isOver = false;
+    void kv.set("a", "1");
+    const exec = kv.multi().incr("a").exec();
+    void exec.then(() => {
+      isOver = true;
+    });
+    await kv.disconnect();
+    assert.equal(isOver, true);
+  });
+
   test("a storage that fails in a transaction leaves nothing of it", async () => {
     const storage = new FakeSqlStorage();
     const kv = createDurableObjectKV(new FakeNamespace(() => storage));

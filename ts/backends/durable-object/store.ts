@@ -246,8 +246,10 @@ export class DurableObjectKVStore extends Store {
   async #runAll(calls: readonly Call[]): Promise<unknown[]> {
     this.#open();
     // What was called before comes before.
-    if (this.#batch.length > 0) await this.#flush();
-    return this.#tracked(this.#request(calls));
+    const before = this.#batch.length > 0 ? this.#flush() : undefined;
+    return this.#tracked(
+      before === undefined ? this.#request(calls) : before.then(() => this.#request(calls)),
+    );
   }
 
   /** The value of each call, or its error. */
