@@ -214,6 +214,19 @@ describe("the store", () => {
     assert.equal(isOver, true);
   });
 
+  // The value was there, with its deadline, although the command had failed for want of room.
+  test("a key that has no room for its deadline gets neither that nor a value", async () => {
+    const storage = new FakeSqlStorage();
+    storage.sql.databaseSize = undefined;
+    const kv = createDurableObjectKV(new FakeNamespace(() => storage));
+    const key = "k".repeat(2_040);
+    assert.equal((await errorOf(kv.set(key, "v", { ex: 10 }))).code, "INVALID_ARGUMENT");
+    assert.equal(await kv.get(key), null);
+    await kv.set(key, "v");
+    assert.equal((await errorOf(kv.expire(key, 10))).code, "INVALID_ARGUMENT");
+    assert.equal(await kv.ttl(key), -1);
+  });
+
   test("a storage that fails in a transaction leaves nothing of it", async () => {
     const storage = new FakeSqlStorage();
     const kv = createDurableObjectKV(new FakeNamespace(() => storage));

@@ -82,7 +82,7 @@ export class Keyspace {
   /** Puts a string in place of what was found. */
   async putString(key: string, value: string, exp?: Deadline, found?: Found): Promise<void> {
     const entry: Entry = [stringName(key), exp === undefined ? { v: value } : { v: value, exp }];
-    this.entries.check([entry]);
+    this.#check(key, entry, exp);
     if (found !== undefined && found.type !== "string") await this.remove(key, found);
     await this.entries.put(entry);
     await this.schedule(key, found?.entry.exp, exp);
@@ -101,7 +101,9 @@ export class Keyspace {
   async setDeadline(key: string, found: Found, exp: Deadline): Promise<void> {
     if (this.isDue(exp)) return this.remove(key, found);
     const name = found.type === "string" ? stringName(key) : metaName(key);
-    await this.entries.put([name, { ...found.entry, exp }]);
+    const entry: Entry = [name, { ...found.entry, exp }];
+    this.#check(key, entry, exp);
+    await this.entries.put(entry);
     await this.schedule(key, found.entry.exp, exp);
   }
 
@@ -112,6 +114,12 @@ export class Keyspace {
     if (exp === undefined) return;
     await this.entries.put([deadlineName(exp, key), 1]);
     this.earliest = Math.min(this.earliest, Number(exp));
+  }
+
+  /** Throws for an entry that the storage would not take, or whose deadline it would not. */
+  #check(key: string, entry: Entry, exp: Deadline | undefined): void {
+    this.entries.check([entry]);
+    if (this.#keepsDeadlines && exp !== undefined) this.entries.check([[deadlineName(exp, key), 1]]);
   }
 
   async #look(key: string, expected: KeyType): Promise<Found | undefined> {
