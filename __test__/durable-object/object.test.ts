@@ -227,6 +227,19 @@ describe("the store", () => {
     assert.equal(await kv.ttl(key), -1);
   });
 
+  // It was taken for set: nothing that expired later was swept before the object slept.
+  test("an alarm that could not be set is set by the next command", async () => {
+    const storage = new FakeSqlStorage();
+    const kv = createDurableObjectKV(new FakeNamespace(() => storage));
+    await kv.ping();
+    const setAlarm = storage.setAlarm;
+    storage.setAlarm = () => Promise.reject(new Error("disk"));
+    await errorOf(kv.set("a", "1", { ex: 10 }));
+    storage.setAlarm = setAlarm;
+    await kv.ping();
+    assert.ok(storage.alarm !== null && storage.alarm <= Date.now() + 10_000);
+  });
+
   test("a storage that fails in a transaction leaves nothing of it", async () => {
     const storage = new FakeSqlStorage();
     const kv = createDurableObjectKV(new FakeNamespace(() => storage));
