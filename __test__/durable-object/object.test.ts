@@ -214,6 +214,25 @@ describe("the store", () => {
     assert.equal(isOver, true);
   });
 
+  // In a Worker the requests of one that has ended never are answered: disconnect waited for them for ever.
+  test("disconnect waits as long as answers come, and for none that does not", async () => {
+    const namespace = new FakeNamespace();
+    const get = namespace.get.bind(namespace);
+    let asked = 0;
+    namespace.get = (id) => {
+      asked += 1;
+      return asked === 1 ? { fetch: () => new Promise(() => {}) } : get(id);
+    };
+    const kv = createDurableObjectKV(namespace);
+    void kv.get("never");
+    await null;
+    await null;
+    const sets = Array.from({ length: 2_500 }, (_, i) => kv.set(`${i}`, "v"));
+    await kv.disconnect();
+    assert.equal(asked, 4);
+    await Promise.all(sets);
+  });
+
   // The value was there, with its deadline, although the command had failed for want of room.
   test("a key that has no room for its deadline gets neither that nor a value", async () => {
     const storage = new FakeSqlStorage();

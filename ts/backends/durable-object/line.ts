@@ -160,7 +160,7 @@ export class Line {
 }
 
 /** Settles as `work` does, or after so many ms. */
-async function within(patience: number, work: Promise<void>): Promise<void> {
+export async function within(patience: number, work: Promise<unknown>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, patience);
