@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createDurableObjectKV, DurableObjectKVStore, type DurableObjectStubLike } from "covara-kv";
+import { eventually } from "../backends.js";
 import { errorOf } from "../replies.js";
 import { FakeNamespace } from "./fake-namespace.js";
 import { FakeSqlStorage } from "./fake-storage.js";
@@ -200,6 +201,23 @@ describe("the store", () => {
     );
     assert.equal(transactions, 1);
     assert.deepEqual(await kv.mget("a", "b"), ["x", "y"]);
+  });
+
+  // Whoever listened heard of a value, and found none.
+  test("what is published with commands that leave nothing is not heard, and heard in its order otherwise", async () => {
+    const storage = new FakeSqlStorage();
+    const kv = createDurableObjectKV(new FakeNamespace(() => storage));
+    const heard: string[] = [];
+    await kv.subscribe("c", (message) => void heard.push(message));
+    const put = storage.put.bind(storage);
+    storage.put = (name, value) => (name === "s\0b" ? Promise.reject(new Error("disk")) : put(name, value));
+    const failed = await Promise.allSettled([kv.set("a", "1"), kv.publish("c", "a"), kv.set("b", "1")]);
+    assert.ok(failed.every(({ status }) => status === "rejected"));
+    const counts = await Promise.all([kv.publish("c", "1"), kv.publish("nobody", "2"), kv.publish("c", "3")]);
+    assert.deepEqual(counts, [1, 0, 1]);
+    await eventually(() => heard.length > 1);
+    assert.deepEqual(heard, ["1", "3"]);
+    await kv.disconnect();
   });
 
   test("disconnect waits for a transaction that itself waits for what was called before", async () => {

@@ -25,15 +25,12 @@ export interface KeyspaceOptions {
   readonly isStrict: boolean;
   /** Keep the index of deadlines, which an alarm needs. */
   readonly keepsDeadlines: boolean;
-  /** To whoever listens. How many that are. */
-  readonly publish: (channel: string, message: string) => Promise<number>;
 }
 
 /** All keys of an object, for the time of one turn, in which time stands still. */
 export class Keyspace {
   readonly now = Date.now();
   readonly entries: Entries;
-  readonly publish: KeyspaceOptions["publish"];
   readonly #isStrict: boolean;
   readonly #keepsDeadlines: boolean;
   /** A key of another type was taken as empty since this was last set to false. */
@@ -41,9 +38,8 @@ export class Keyspace {
   /** The earliest deadline that was set. */
   earliest = Number.POSITIVE_INFINITY;
 
-  constructor({ entries, isStrict, keepsDeadlines, publish }: KeyspaceOptions) {
+  constructor({ entries, isStrict, keepsDeadlines }: KeyspaceOptions) {
     this.entries = entries;
-    this.publish = publish;
     this.#isStrict = isStrict;
     this.#keepsDeadlines = keepsDeadlines;
   }
