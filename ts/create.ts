@@ -61,8 +61,11 @@ export async function initializeKV(config: KVConfig): Promise<KVAdapter> {
   try {
     if (config.type !== "memory") await initializeEventSubscription();
   } catch (error) {
-    if (before === undefined) clearGlobalKV();
-    else setGlobalKV(before);
+    // Another may have come meanwhile, and stays.
+    if (currentKV() === kv) {
+      if (before === undefined) clearGlobalKV();
+      else setGlobalKV(before);
+    }
     await kv.disconnect();
     throw error;
   }

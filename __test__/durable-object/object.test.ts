@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createDurableObjectKV, DurableObjectKVStore, type DurableObjectStubLike } from "covara-kv";
+import { eventually } from "../backends.js";
 import { errorOf } from "../replies.js";
 import { FakeNamespace } from "./fake-namespace.js";
 import { FakeSqlStorage } from "./fake-storage.js";
@@ -200,6 +201,80 @@ describe("the store", () => {
     );
     assert.equal(transactions, 1);
     assert.deepEqual(await kv.mget("a", "b"), ["x", "y"]);
+  });
+
+  // Whoever listened heard of a value, and found none.
+  test("what is published with commands that leave nothing is not heard, and heard in its order otherwise", async () => {
+    const storage = new FakeSqlStorage();
+    const kv = createDurableObjectKV(new FakeNamespace(() => storage));
+    const heard: string[] = [];
+    await kv.subscribe("c", (message) => void heard.push(message));
+    const put = storage.put.bind(storage);
+    storage.put = (name, value) => (name === "s\0b" ? Promise.reject(new Error("disk")) : put(name, value));
+    const failed = await Promise.allSettled([kv.set("a", "1"), kv.publish("c", "a"), kv.set("b", "1")]);
+    assert.ok(failed.every(({ status }) => status === "rejected"));
+    const counts = await Promise.all([kv.publish("c", "1"), kv.publish("nobody", "2"), kv.publish("c", "3")]);
+    assert.deepEqual(counts, [1, 0, 1]);
+    await eventually(() => heard.length > 1);
+    assert.deepEqual(heard, ["1", "3"]);
+    await kv.disconnect();
+  });
+
+  test("disconnect waits for a transaction that itself waits for what was called before", async () => {
+    const kv = createDurableObjectKV(new FakeNamespace());
+    let isOver = false;
+    void kv.set("a", "1");
+    const exec = kv.multi().incr("a").exec();
+    void exec.then(() => {
+      isOver = true;
+    });
+    await kv.disconnect();
+    assert.equal(isOver, true);
+  });
+
+  // In a Worker the requests of one that has ended never are answered: disconnect waited for them for ever.
+  test("disconnect waits as long as answers come, and for none that does not", async () => {
+    const namespace = new FakeNamespace();
+    const get = namespace.get.bind(namespace);
+    let asked = 0;
+    namespace.get = (id) => {
+      asked += 1;
+      return asked === 1 ? { fetch: () => new Promise(() => {}) } : get(id);
+    };
+    const kv = createDurableObjectKV(namespace);
+    void kv.get("never");
+    await null;
+    await null;
+    const sets = Array.from({ length: 2_500 }, (_, i) => kv.set(`${i}`, "v"));
+    await kv.disconnect();
+    assert.equal(asked, 4);
+    await Promise.all(sets);
+  });
+
+  // The value was there, with its deadline, although the command had failed for want of room.
+  test("a key that has no room for its deadline gets neither that nor a value", async () => {
+    const storage = new FakeSqlStorage();
+    storage.sql.databaseSize = undefined;
+    const kv = createDurableObjectKV(new FakeNamespace(() => storage));
+    const key = "k".repeat(2_040);
+    assert.equal((await errorOf(kv.set(key, "v", { ex: 10 }))).code, "INVALID_ARGUMENT");
+    assert.equal(await kv.get(key), null);
+    await kv.set(key, "v");
+    assert.equal((await errorOf(kv.expire(key, 10))).code, "INVALID_ARGUMENT");
+    assert.equal(await kv.ttl(key), -1);
+  });
+
+  // It was taken for set: nothing that expired later was swept before the object slept.
+  test("an alarm that could not be set is set by the next command", async () => {
+    const storage = new FakeSqlStorage();
+    const kv = createDurableObjectKV(new FakeNamespace(() => storage));
+    await kv.ping();
+    const setAlarm = storage.setAlarm;
+    storage.setAlarm = () => Promise.reject(new Error("disk"));
+    await errorOf(kv.set("a", "1", { ex: 10 }));
+    storage.setAlarm = setAlarm;
+    await kv.ping();
+    assert.ok(storage.alarm !== null && storage.alarm <= Date.now() + 10_000);
   });
 
   test("a storage that fails in a transaction leaves nothing of it", async () => {

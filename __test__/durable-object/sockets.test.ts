@@ -1,7 +1,7 @@
 // Pub/sub over the sockets of an object: replaced, lost, and asleep.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 import { createDurableObjectKV, type Gap, type KVAdapter, type MessageCallback } from "covara-kv";
 import { eventually } from "../backends.js";
 import { FakeNamespace } from "./fake-namespace.js";
@@ -171,6 +171,20 @@ test("what is subscribed while the socket is lost does not wait for its turn", a
   await kv.disconnect();
 });
 
+// A connection may die without a word. What it had not heard was forgotten when its socket was replaced.
+test("a socket that does not say that it has been replaced may have missed messages, and that is told", async () => {
+  const { object, kv, publisher } = open();
+  const gaps: Gap[] = [];
+  kv.on("gap", (gap) => void gaps.push(gap));
+  await kv.subscribe("a", () => assert.fail("it is dead"));
+  const [socket] = object.getWebSockets();
+  if (socket?.other) socket.other.emit = () => {};
+  await publisher.publish("a", "missed");
+  await kv.subscribe("b", () => {});
+  assert.equal(gaps.length, 1);
+  await kv.disconnect();
+});
+
 test("a socket is opened again whatever reconnectDelay does", async () => {
   const { object, kv, publisher } = open((attempt) => {
     if (attempt === 1) throw new Error("on purpose");
@@ -182,6 +196,20 @@ test("a socket is opened again whatever reconnectDelay does", async () => {
   object.breakSockets();
   await eventually(async () => (await publisher.publish("a", "1")) === 1);
   assert.deepEqual(errors, ["on purpose"]);
+  await kv.disconnect();
+});
+
+// Timers take no more than 2^31 - 1 ms, and wait 1 ms for anything longer: "never" was a thousand attempts a second.
+test("a wait that no timer can hold is a long one", async () => {
+  const { namespace, object, kv } = open(() => Number.POSITIVE_INFINITY);
+  const delays: number[] = [];
+  kv.on("reconnecting", ({ delay }) => void delays.push(delay));
+  await kv.subscribe("a", () => {});
+  namespace.failure = new Error("unreachable");
+  object.breakSockets();
+  await eventually(() => delays.length > 0);
+  await wait(20);
+  assert.deepEqual(delays, [2 ** 31 - 1]);
   await kv.disconnect();
 });
 
@@ -212,6 +240,26 @@ test("after disconnect nothing is opened any more", async () => {
   await eventually(() => object.getWebSockets().length > 0);
   assert.equal(object.getWebSockets().length, 1);
   await other.disconnect();
+});
+
+// In a Worker what a request was opening when it ended never comes: disconnect waited for it for ever.
+test("disconnect does not wait for a socket that never opens, and closes one that opens later", async () => {
+  const { namespace, object, kv } = open();
+  const get = namespace.get.bind(namespace);
+  const held: (() => void)[] = [];
+  namespace.get = (id) => ({
+    async fetch(input, init) {
+      if (init?.method === "GET") await new Promise<void>((resolve) => held.push(resolve));
+      return get(id).fetch(input, init);
+    },
+  });
+  const listening = kv.listen(["a"], () => {});
+  await eventually(() => held.length === 1);
+  await kv.disconnect();
+  held[0]?.();
+  await listening;
+  await eventually(() => namespace.requests.includes("DELETE /subscribe"));
+  assert.equal(object.getWebSockets().length, 0);
 });
 
 test("a subscription that fails leaves nothing behind", async () => {

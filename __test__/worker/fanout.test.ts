@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
 import { createDurableObjectKV, type KVAdapter } from "covara-kv";
 import { eventually } from "../backends.js";
 import { FakeNamespace, type FakeObject } from "../durable-object/fake-namespace.js";
@@ -208,6 +209,62 @@ test("an object that cannot be reached is tried again, and whoever waited is tol
   await worker.initializeEventSubscription();
 });
 
+// What was still trying by then was forgotten, but went on: every second for ever, or until it heard beside its successor.
+// The socket of a request that ends before it is open never opens. Every later request waited 5 s for it, and was refused.
+test("a handler that never becomes live holds up nobody for longer than the time that it has", async () => {
+  const get = namespace.get;
+  namespace.get = () => ({ fetch: () => new Promise(() => {}) });
+  worker.registerHandler("a", () => {});
+  await assert.rejects(worker.initializeEventSubscription(), { code: "TIMEOUT" });
+  namespace.get = get;
+  const got = await registered("b", "2:x");
+  await worker.publishEvent({ type: "added", subscriptionId: "2:x", event: 1 });
+  await eventually(() => got.length === 1);
+});
+
+// The new store was closed, and the process left without any.
+test("a handler that cannot be reached by a store of before is no matter of initializeKV", async () => {
+  namespace.failure = new Error("no such object");
+  worker.registerHandler("a", () => {});
+  await assert.rejects(worker.initializeEventSubscription(), { code: "CONNECTION" });
+  const durableObject = { namespace: new FakeNamespace() };
+  const kv = await worker.initializeKV({ type: "durable-object", durableObject });
+  assert.equal(worker.getGlobalKV(), kv);
+  await kv.disconnect();
+});
+
+test("an initializeKV that fails takes back its own store alone", async () => {
+  worker.clearGlobalKV();
+  worker.registerHandler("a", () => {});
+  const refusing = new FakeNamespace();
+  refusing.failure = new Error("no such object");
+  const type = "durable-object";
+  const failing = worker.initializeKV({ type, durableObject: { namespace: refusing } });
+  failing.catch(() => {});
+  await eventually(() => worker.hasGlobalKV());
+  const kv = worker.createDurableObjectKV(new FakeNamespace());
+  worker.setGlobalKV(kv);
+  await assert.rejects(failing, { code: "CONNECTION" });
+  assert.equal(worker.getGlobalKV(), kv);
+  worker.unregisterHandler("a");
+  await kv.disconnect();
+});
+
+test("what a store that is closed had not opened yet is not opened later", async () => {
+  namespace.failure = new Error("no such object");
+  const got: string[] = [];
+  worker.registerHandler("a", (event) => got.push(event));
+  await assert.rejects(worker.initializeEventSubscription(), { code: "CONNECTION" });
+  worker.trackSubscription("a", "1:x");
+  await store.disconnect();
+  namespace.failure = undefined;
+  await store.connect();
+  await eventually(() => got.length === 1);
+  // After this long it would have tried again.
+  await wait(1_200);
+  assert.deepEqual([sockets(), got], [1, [GAP]]);
+});
+
 test("handlers stay with their store until it is closed, and then go to the one that there is", async () => {
   const got = await registered("a", "1:x");
   const other = new FakeNamespace();
@@ -227,6 +284,28 @@ test("handlers stay with their store until it is closed, and then go to the one 
   assert.deepEqual(got.slice(2), ["1:x 2", `1:x ${GAP}`]);
   worker.unregisterHandler("a");
   await next.disconnect();
+});
+
+// Stores of the framework's interface have no listen, and unsubscribe takes everyone's callbacks: the others were deaf.
+test("who leaves a store that has no listen takes nobody else along", async () => {
+  for (const isScoped of [true, false]) {
+    const own = new Proxy(store, {
+      get(target, name) {
+        if (name === "listen" || (name === "subscribeScoped" && !isScoped)) return undefined;
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    worker.setGlobalKV(own);
+    const [a, b] = [await registered("a", "1:x"), await registered("b", "2:x")];
+    worker.unregisterHandler("a");
+    await eventually(() => sockets() === 1);
+    await elsewhere.publish("covara:events", '{"type":"added","subscriptionId":"2:x","event":1}');
+    await eventually(() => b.length === 1);
+    assert.deepEqual([a, b], [[], ["2:x 1"]]);
+    worker.unregisterHandler("b");
+    await eventually(() => sockets() === 0);
+  }
 });
 
 test("nothing is heard before initializeEventSubscription", async () => {

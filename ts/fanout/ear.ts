@@ -22,17 +22,34 @@ export interface Listener {
   missed(gap: Gap): void;
 }
 
+/** How many hear a name of a store by `subscribe`, which only all of them together can leave. */
+const sharing = new WeakMap<KVAdapter, Map<string, number>>();
+
 /** Subscribes a channel, with a handle of its own. */
 export async function listenTo(
   kv: KVAdapter,
   name: string,
   { heard, missed }: Listener,
 ): Promise<Pick<Subscription, "close">> {
-  const { listen } = kv as Partial<Pick<KVAdapter, "listen">>;
+  const { listen, subscribeScoped } = kv as Partial<Pick<KVAdapter, "listen" | "subscribeScoped">>;
   if (typeof listen === "function") return listen.call(kv, [name], heard, { onGap: missed });
   // A store of the application's own, written for the framework's interface.
+  if (typeof subscribeScoped === "function") return subscribeScoped.call(kv, [name], heard);
   await kv.subscribe(name, heard);
-  return { close: () => kv.unsubscribe(name) };
+  const counts = sharing.get(kv) ?? new Map<string, number>();
+  sharing.set(kv, counts);
+  const count = (change: number) => {
+    counts.set(name, (counts.get(name) ?? 0) + change);
+    return counts.get(name);
+  };
+  count(1);
+  let isOpen = true;
+  const close = async () => {
+    if (!isOpen) return;
+    isOpen = false;
+    if (count(-1) === 0) await kv.unsubscribe(name);
+  };
+  return { close };
 }
 
 /** One channel that is subscribed, or not, as it is wanted. */

@@ -21,6 +21,8 @@ export class Ear {
   #isClosed = false;
   /** Why it is not live yet. */
   error: unknown;
+  /** When it was tried last, in ms since the epoch. */
+  triedAt = 0;
 
   constructor(kv: KVAdapter, hearer: Hearer) {
     this.kv = kv;
@@ -40,6 +42,7 @@ export class Ear {
   /** Never rejects. */
   async open(): Promise<void> {
     while (this.isOpening) {
+      this.triedAt = Date.now();
       try {
         this.#subscription = await this.#listen();
         this.error = undefined;

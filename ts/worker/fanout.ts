@@ -190,15 +190,22 @@ class Fanout implements Engine {
 
   #detach(kv: KVAdapter): void {
     for (const [hearer, ear] of this.#ears) {
-      if (ear.kv === kv) this.#ears.delete(hearer);
+      if (ear.kv !== kv) continue;
+      // One that is not live yet would go on trying, and hear beside the next one.
+      ear.close();
+      this.#ears.delete(hearer);
     }
     this.#follow();
   }
 
   /** Looks again and again, as a Promise of another request must not be awaited. */
   async #allLive(): Promise<void> {
-    const ears = [...this.#ears.values()];
-    const deadline = Date.now() + PATIENCE;
+    const kv = currentKV();
+    const now = Date.now();
+    const deadline = now + PATIENCE;
+    // What belongs to a request that has ended will never be live.
+    const isAlive = (ear: Ear) => ear.kv === kv && now - ear.triedAt < PATIENCE;
+    const ears = [...this.#ears.values()].filter(isAlive);
     for (;;) {
       const opening = ears.filter((ear) => ear.isOpening);
       if (opening.length === 0) return;

@@ -49,7 +49,11 @@ export class Deadlines {
   async wakeAt(time: number): Promise<void> {
     if (time >= this.#alarm) return;
     this.#alarm = Math.min(time, Date.now() + FARTHEST);
-    await this.#storage.setAlarm(this.#alarm);
+    await this.#storage.setAlarm(this.#alarm).catch((error) => {
+      // The next command sees to what is missing.
+      this.#started = undefined;
+      throw error;
+    });
   }
 
   /** Removes what is due, and sets the next alarm. */

@@ -16,7 +16,20 @@ import { noScripts } from "./wire.js";
 type Run<M extends CommandMethod> = (
   db: Keyspace,
   ...args: Parameters<KVAdapter[M]>
-) => Promise<M extends "set" ? "OK" | null : Awaited<ReturnType<KVAdapter[M]>>>;
+) => Promise<
+  M extends "set" ? "OK" | null : M extends "publish" ? Publication : Awaited<ReturnType<KVAdapter[M]>>
+>;
+
+/** What is to be published once the turn is there to stay: nobody may hear of what is not. */
+class Publication {
+  readonly channel: string;
+  readonly message: string;
+
+  constructor(channel: string, message: string) {
+    this.channel = channel;
+    this.message = message;
+  }
+}
 
 /** What each command does. TypeScript refuses to compile while one is missing. */
 export type Table = { [M in CommandMethod]: Run<M> };
@@ -28,7 +41,7 @@ const table: Table = {
   ...sets,
   ...lists,
   ...sortedSets,
-  publish: (db, channel, message) => db.publish(channel, message),
+  publish: async (_, channel, message) => new Publication(channel, message),
   async eval() {
     throw noScripts();
   },
@@ -90,7 +103,7 @@ export class DurableKVEngine {
     { strict = false, stopOnError = false }: RunOptions = {},
   ): Promise<Outcome[]> {
     await this.#deadlines?.start();
-    return this.#turn({ strict }, async (db) => {
+    const work = async (db: Keyspace) => {
       const outcomes: Outcome[] = [];
       for (const call of calls) {
         const outcome = await runOne(db, call);
@@ -98,7 +111,22 @@ export class DurableKVEngine {
         if (stopOnError && "error" in outcome) break;
       }
       return outcomes;
-    });
+    };
+    return this.#turn({ strict }, work, (outcomes) => this.#publishAll(outcomes));
+  }
+
+  /** Publishes what there is among outcomes: how many have got it takes its place. */
+  async #publishAll(outcomes: readonly Outcome[]): Promise<Outcome[]> {
+    const published: Outcome[] = [];
+    for (const outcome of outcomes) {
+      const publication = "value" in outcome && outcome.value instanceof Publication && outcome.value;
+      if (!publication) published.push(outcome);
+      else {
+        const value = await this.#publish(publication.channel, publication.message);
+        published.push({ value, mismatched: false });
+      }
+    }
+    return published;
   }
 
   /** @internal Removes keys that have expired: for the object's alarm. */
@@ -106,14 +134,17 @@ export class DurableKVEngine {
     await this.#deadlines?.sweep();
   }
 
-  /** What `work` changes is there as a whole or not at all, where the storage has transactions. */
-  #turn<T>({ strict = false }: RunOptions, work: (db: Keyspace) => Promise<T>): Promise<T> {
+  /** What `work` changes is there as a whole or not at all, where the storage has transactions. Then comes `after`. */
+  #turn<T>(
+    { strict = false }: RunOptions,
+    work: (db: Keyspace) => Promise<T>,
+    after: (result: T) => T | Promise<T> = (result) => result,
+  ): Promise<T> {
     const inKeyspace = async (storage: Storage) => {
       const db = new Keyspace({
         entries: new Entries(storage, this.#limits),
         isStrict: strict,
         keepsDeadlines: this.#deadlines !== undefined,
-        publish: this.#publish,
       });
       return [await work(db), db.earliest] as const;
     };
@@ -121,7 +152,7 @@ export class DurableKVEngine {
       const storage = this.#storage;
       const [result, earliest] = await (storage.transaction?.(inKeyspace) ?? inKeyspace(storage));
       await this.#deadlines?.wakeAt(earliest);
-      return result;
+      return after(result);
     });
     this.#turns = turn.catch(() => {});
     return turn;

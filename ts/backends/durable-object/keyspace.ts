@@ -25,15 +25,12 @@ export interface KeyspaceOptions {
   readonly isStrict: boolean;
   /** Keep the index of deadlines, which an alarm needs. */
   readonly keepsDeadlines: boolean;
-  /** To whoever listens. How many that are. */
-  readonly publish: (channel: string, message: string) => Promise<number>;
 }
 
 /** All keys of an object, for the time of one turn, in which time stands still. */
 export class Keyspace {
   readonly now = Date.now();
   readonly entries: Entries;
-  readonly publish: KeyspaceOptions["publish"];
   readonly #isStrict: boolean;
   readonly #keepsDeadlines: boolean;
   /** A key of another type was taken as empty since this was last set to false. */
@@ -41,9 +38,8 @@ export class Keyspace {
   /** The earliest deadline that was set. */
   earliest = Number.POSITIVE_INFINITY;
 
-  constructor({ entries, isStrict, keepsDeadlines, publish }: KeyspaceOptions) {
+  constructor({ entries, isStrict, keepsDeadlines }: KeyspaceOptions) {
     this.entries = entries;
-    this.publish = publish;
     this.#isStrict = isStrict;
     this.#keepsDeadlines = keepsDeadlines;
   }
@@ -82,7 +78,7 @@ export class Keyspace {
   /** Puts a string in place of what was found. */
   async putString(key: string, value: string, exp?: Deadline, found?: Found): Promise<void> {
     const entry: Entry = [stringName(key), exp === undefined ? { v: value } : { v: value, exp }];
-    this.entries.check([entry]);
+    this.#check(key, entry, exp);
     if (found !== undefined && found.type !== "string") await this.remove(key, found);
     await this.entries.put(entry);
     await this.schedule(key, found?.entry.exp, exp);
@@ -101,7 +97,9 @@ export class Keyspace {
   async setDeadline(key: string, found: Found, exp: Deadline): Promise<void> {
     if (this.isDue(exp)) return this.remove(key, found);
     const name = found.type === "string" ? stringName(key) : metaName(key);
-    await this.entries.put([name, { ...found.entry, exp }]);
+    const entry: Entry = [name, { ...found.entry, exp }];
+    this.#check(key, entry, exp);
+    await this.entries.put(entry);
     await this.schedule(key, found.entry.exp, exp);
   }
 
@@ -112,6 +110,12 @@ export class Keyspace {
     if (exp === undefined) return;
     await this.entries.put([deadlineName(exp, key), 1]);
     this.earliest = Math.min(this.earliest, Number(exp));
+  }
+
+  /** Throws for an entry that the storage would not take, or whose deadline it would not. */
+  #check(key: string, entry: Entry, exp: Deadline | undefined): void {
+    this.entries.check([entry]);
+    if (this.#keepsDeadlines && exp !== undefined) this.entries.check([[deadlineName(exp, key), 1]]);
   }
 
   async #look(key: string, expected: KeyType): Promise<Found | undefined> {

@@ -26,7 +26,7 @@ export interface LineOptions {
   missed(from: number, to: number): void;
 }
 
-/** An old socket that has been replaced is not waited for any longer than this, in ms. */
+/** A socket that is being opened, or has been replaced, is not waited for any longer than this, in ms. */
 const PATIENCE = 1_000;
 
 /** What is between a store and its object may take no longer URL than 16 KB. */
@@ -71,11 +71,11 @@ export class Line {
     }
   }
 
-  /** Ends it. */
+  /** Ends it. What is still being opened is closed once it is, but may never be: it is not waited for any longer. */
   async close(): Promise<void> {
     this.#channels.clear();
     this.#patterns.clear();
-    await this.#update();
+    await within(PATIENCE, this.#update());
   }
 
   #set({ kind }: Topic): Set<string> {
@@ -159,6 +159,15 @@ export class Line {
   }
 }
 
+/** Settles as `work` does, or after so many ms. */
+export async function within(patience: number, work: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, patience);
+  });
+  await Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
 /** A channel or a pattern. */
 export interface Topic {
   readonly kind: "channel" | "pattern";
@@ -211,13 +220,16 @@ class Socket {
     for (const data of waiting) this.#deliver(data);
   }
 
-  /** Resolves when it has ended, or after so many ms; then it has ended as well. */
+  /** Resolves when it has ended, or after so many ms; then it is lost, as it may not have heard its last messages. */
   async over(patience: number): Promise<void> {
     if (this.#isOver) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     await new Promise<void>((resolve) => {
       this.#tellOver = resolve;
-      timer = setTimeout(resolve, patience);
+      timer = setTimeout(() => {
+        this.isLost = true;
+        resolve();
+      }, patience);
     });
     clearTimeout(timer);
     this.close();

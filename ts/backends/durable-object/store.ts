@@ -15,7 +15,7 @@ import { known } from "../../options.js";
 import type { Kind } from "../../pubsub.js";
 import { Store } from "../../store.js";
 import { type Ready, Transaction } from "../../transaction.js";
-import { Line } from "./line.js";
+import { Line, within } from "./line.js";
 import type {
   DurableObjectKVOptions,
   DurableObjectNamespaceLike,
@@ -42,6 +42,12 @@ const OPTIONS = ["name", "prefix", "strict", "reconnectDelay"];
 /** More commands than this do not go in one request. */
 const MAX_BATCH = 1_000;
 
+/** For what is longer a timer does not wait at all. */
+const MAX_DELAY = 2 ** 31 - 1;
+
+/** How long `disconnect` waits for the next answer, in ms. */
+const PATIENCE = 5_000;
+
 type Call = Ready<unknown[]>;
 
 /** A call that waits for its request. */
@@ -62,6 +68,8 @@ export class DurableObjectKVStore extends Store {
   #batch: Waiting[] = [];
   /** Each settles once its requests have been answered. */
   readonly #requests = new Set<Promise<unknown>>();
+  /** How many there have been answers to. */
+  #answered = 0;
   /** The commands that have met a key of another type: each is warned of once. */
   readonly #mismatched = new Set<string>();
   /** What is subscribed, but for what has a handle. */
@@ -191,8 +199,17 @@ export class DurableObjectKVStore extends Store {
     this.#line = this.#newSharedLine();
     this.#lines.clear();
     void this.#flush();
-    await Promise.all([...this.#requests, ...lines.map((line) => line.close())]);
+    await Promise.all([this.#allAnswered(), ...lines.map((line) => line.close())]);
     this.emit("end");
+  }
+
+  /** Those that a request of a Worker left behind when it ended are never answered: none are waited for once no answer comes. */
+  async #allAnswered(): Promise<void> {
+    let before: number;
+    do {
+      before = this.#answered;
+      await within(PATIENCE, Promise.all(this.#requests));
+    } while (this.#requests.size > 0 && this.#answered > before);
   }
 
   async #call(command: Command, args: readonly unknown[]): Promise<unknown> {
@@ -243,8 +260,10 @@ export class DurableObjectKVStore extends Store {
   async #runAll(calls: readonly Call[]): Promise<unknown[]> {
     this.#open();
     // What was called before comes before.
-    if (this.#batch.length > 0) await this.#flush();
-    return this.#tracked(this.#request(calls));
+    const before = this.#batch.length > 0 ? this.#flush() : undefined;
+    return this.#tracked(
+      before === undefined ? this.#request(calls) : before.then(() => this.#request(calls)),
+    );
   }
 
   /** The value of each call, or its error. */
@@ -256,6 +275,7 @@ export class DurableObjectKVStore extends Store {
     };
     const init = { method: "POST", headers: JSON_HEADERS, body: encode(body) };
     const results = await resultsIn(await this.#fetch("/batch", init), calls.length);
+    this.#answered += 1;
     return results.map((result, i) => this.#answerOf(result, (calls[i] as Call).command.name));
   }
 
@@ -288,7 +308,7 @@ export class DurableObjectKVStore extends Store {
   #delayBefore(attempt: number): number {
     try {
       const delay = this.#reconnectDelay(attempt);
-      if (delay >= 0) return delay;
+      if (delay >= 0) return Math.min(delay, MAX_DELAY);
     } catch (error) {
       this.report(error);
     }
