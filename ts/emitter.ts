@@ -1,4 +1,5 @@
-import { KVError, warn } from "./errors.js";
+import { checkFunction } from "./arguments.js";
+import { warn } from "./errors.js";
 
 /** Event names, each with what its listeners are called with. */
 type Events<E> = { [K in keyof E]: unknown[] };
@@ -72,9 +73,7 @@ export class Emitter<E extends Events<E>> {
   }
 
   #add(event: keyof E, entry: Entry): this {
-    if (typeof entry.listener !== "function") {
-      throw new KVError("INVALID_ARGUMENT", `on: listener must be a function, got ${typeof entry.listener}`);
-    }
+    checkFunction(entry.listener, "listener", "on");
     this.#entries.set(event, [...this.#listeners(event), entry]);
     return this;
   }

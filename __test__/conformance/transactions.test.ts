@@ -166,6 +166,20 @@ onEveryBackend("transactions", (test) => {
     await Promise.all(others);
   });
 
+  // On a Durable Object what was called after exec went out beside it, and a read came before what it had written.
+  test("what is called in one go has its effect in that order, transactions among it", async ({ kv }) => {
+    const results = await Promise.all([
+      kv.set("a", "0"),
+      kv.multi().incr("a").exec(),
+      kv.get("a"),
+      kv.multi().incr("a").incr("a").exec(),
+      kv.multi().get("a").exec(),
+      kv.incr("a"),
+      kv.get("a"),
+    ]);
+    assert.deepEqual(results, [undefined, [1], "1", [2, 3], ["3"], 4, "4"]);
+  });
+
   test("nobody sees a transaction half done", async ({ kv, open }) => {
     const observer = await open();
     const seen = new Set<unknown>();

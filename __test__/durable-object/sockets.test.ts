@@ -82,6 +82,17 @@ test("a handle of listen has a socket of its own, for all it listens to, and is 
   await kv.disconnect();
 });
 
+test("listen is refused if the store is closed while the socket opens", async () => {
+  const { object, kv } = open();
+  const refused = assert.rejects(
+    kv.listen(["a"], () => {}),
+    { code: "CLOSED" },
+  );
+  await kv.disconnect();
+  await refused;
+  assert.equal(object.getWebSockets().length, 0);
+});
+
 test("subscribeScoped has a socket of its own, which goes with it", async () => {
   const { object, kv, publisher } = open();
   const received: string[] = [];
@@ -253,7 +264,10 @@ test("disconnect does not wait for a socket that never opens, and closes one tha
       return get(id).fetch(input, init);
     },
   });
-  const listening = kv.listen(["a"], () => {});
+  const listening = assert.rejects(
+    kv.listen(["a"], () => {}),
+    { code: "CLOSED" },
+  );
   await eventually(() => held.length === 1);
   await kv.disconnect();
   held[0]?.();

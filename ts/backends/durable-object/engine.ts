@@ -16,20 +16,7 @@ import { noScripts } from "./wire.js";
 type Run<M extends CommandMethod> = (
   db: Keyspace,
   ...args: Parameters<KVAdapter[M]>
-) => Promise<
-  M extends "set" ? "OK" | null : M extends "publish" ? Publication : Awaited<ReturnType<KVAdapter[M]>>
->;
-
-/** What is to be published once the turn is there to stay: nobody may hear of what is not. */
-class Publication {
-  readonly channel: string;
-  readonly message: string;
-
-  constructor(channel: string, message: string) {
-    this.channel = channel;
-    this.message = message;
-  }
-}
+) => Promise<M extends "set" ? "OK" | null : Awaited<ReturnType<KVAdapter[M]>>>;
 
 /** What each command does. TypeScript refuses to compile while one is missing. */
 export type Table = { [M in CommandMethod]: Run<M> };
@@ -41,7 +28,8 @@ const table: Table = {
   ...sets,
   ...lists,
   ...sortedSets,
-  publish: async (_, channel, message) => new Publication(channel, message),
+  // How many it reached is known after the turn: nobody may hear of what is not there to stay.
+  publish: async () => 0,
   async eval() {
     throw noScripts();
   },
@@ -112,19 +100,16 @@ export class DurableKVEngine {
       }
       return outcomes;
     };
-    return this.#turn({ strict }, work, (outcomes) => this.#publishAll(outcomes));
+    return this.#turn({ strict }, work, (outcomes) => this.#publishAll(calls, outcomes));
   }
 
-  /** Publishes what there is among outcomes: how many have got it takes its place. */
-  async #publishAll(outcomes: readonly Outcome[]): Promise<Outcome[]> {
-    const published: Outcome[] = [];
-    for (const outcome of outcomes) {
-      const publication = "value" in outcome && outcome.value instanceof Publication && outcome.value;
-      if (!publication) published.push(outcome);
-      else {
-        const value = await this.#publish(publication.channel, publication.message);
-        published.push({ value, mismatched: false });
-      }
+  async #publishAll(calls: readonly Call[], outcomes: readonly Outcome[]): Promise<Outcome[]> {
+    const published = [...outcomes];
+    for (const [i, outcome] of outcomes.entries()) {
+      const { op, args } = calls[i] as Call;
+      if (op !== "publish" || "error" in outcome) continue;
+      const [channel, message] = args as [string, string];
+      published[i] = { ...outcome, value: await this.#publish(channel, message) };
     }
     return published;
   }

@@ -222,16 +222,11 @@ class Socket {
 
   /** Resolves when it has ended, or after so many ms; then it is lost, as it may not have heard its last messages. */
   async over(patience: number): Promise<void> {
-    if (this.#isOver) return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await new Promise<void>((resolve) => {
+    const ended = new Promise<void>((resolve) => {
       this.#tellOver = resolve;
-      timer = setTimeout(() => {
-        this.isLost = true;
-        resolve();
-      }, patience);
     });
-    clearTimeout(timer);
+    if (!this.#isOver) await within(patience, ended);
+    if (!this.#isOver) this.isLost = true;
     this.close();
   }
 

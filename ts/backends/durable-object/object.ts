@@ -32,7 +32,7 @@ export class CovaraKVDurableObject {
       case "DELETE /subscribe":
         return this.#leave(search);
       default:
-        return new Response("Not found", { status: 404 });
+        return empty(404);
     }
   }
 
@@ -56,8 +56,7 @@ export class CovaraKVDurableObject {
 
   async #batch(request: Request): Promise<Response> {
     const batch = await readBatch(request);
-    if (batch === undefined)
-      return new Response("The body must be JSON with an array `commands`", { status: 400 });
+    if (batch === undefined) return empty(400);
     const { stopOnError, strict } = batch;
     const outcomes = await this.#engine.run(batch.commands.map(decodeCall), { strict, stopOnError });
     const headers = { "content-type": "application/json" };
@@ -66,13 +65,13 @@ export class CovaraKVDurableObject {
 
   async #subscribe(request: Request, search: string): Promise<Response> {
     if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") {
-      return new Response("A WebSocket is expected", { status: 426 });
+      return empty(426);
     }
     const query = queryOf(search);
-    if (query === undefined) return new Response("The query is malformed", { status: 400 });
+    if (query === undefined) return empty(400);
     const [id] = query.get("id") ?? [];
     const names = await this.#namesIn(query, id);
-    if (names === undefined) return new Response("Nothing was announced for this id", { status: 409 });
+    if (names === undefined) return empty(409);
     const { WebSocketPair } = globalThis as unknown as {
       WebSocketPair: new () => Record<0 | 1, WebSocketLike>;
     };
@@ -92,20 +91,23 @@ export class CovaraKVDurableObject {
   async #announce(request: Request): Promise<Response> {
     const { id, channels, patterns } = ((await readJson(request)) ?? {}) as Partial<Names & { id: string }>;
     if (typeof id !== "string" || !isTexts(channels) || !isTexts(patterns)) {
-      return new Response("The body must be JSON with an `id`, `channels` and `patterns`", { status: 400 });
+      return empty(400);
     }
     await this.#sockets.announce(id, { channels, patterns });
-    return new Response(null, { status: 204 });
+    return empty(204);
   }
 
   /** Ends a socket, whose store hears of it before its next request. */
   async #leave(search: string): Promise<Response> {
     const [id] = queryOf(search)?.get("id") ?? [];
-    if (id === undefined) return new Response("An id is expected", { status: 400 });
+    if (id === undefined) return empty(400);
     await this.#sockets.leave(id);
-    return new Response(null, { status: 204 });
+    return empty(204);
   }
 }
+
+/** The status says all. */
+const empty = (status: number) => new Response(null, { status });
 
 /** None if it is no batch. */
 async function readBatch(request: Request): Promise<Batch | undefined> {

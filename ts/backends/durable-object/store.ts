@@ -66,6 +66,10 @@ export class DurableObjectKVStore extends Store {
   readonly #reconnectDelay: (attempt: number) => number;
   #status: KVStatus = "connecting";
   #batch: Waiting[] = [];
+  /** What the batch has to come after. */
+  #before: Promise<unknown> | undefined;
+  /** A transaction that was sent in this tick, until the tick is over: what is called in it comes after. Never rejects. */
+  #sent: Promise<unknown> | undefined;
   /** Each settles once its requests have been answered. */
   readonly #requests = new Set<Promise<unknown>>();
   /** How many there have been answers to. */
@@ -168,6 +172,7 @@ export class DurableObjectKVStore extends Store {
     const topics = (kind: Kind, names: readonly string[]) => names.map((name) => ({ kind, name }));
     try {
       await line.add(...topics("channel", channels), ...topics("pattern", patterns));
+      if (!this.#lines.has(line)) throw closed();
     } catch (error) {
       this.#lines.delete(line);
       throw error;
@@ -218,17 +223,23 @@ export class DurableObjectKVStore extends Store {
     if (argv === undefined) return command.none?.();
     if (command.method === "eval") throw noScripts();
     const value = await new Promise((resolve, reject) => {
-      if (this.#batch.length === 0) queueMicrotask(() => void this.#flush());
-      this.#batch.push({ command, argv, resolve, reject });
+      const batch = this.#batch;
+      if (batch.length === 0) {
+        this.#before = this.#sent;
+        // Unless a transaction has had it sent.
+        queueMicrotask(() => batch === this.#batch && this.#flush());
+      }
+      batch.push({ command, argv, resolve, reject });
     });
     return command.method === "set" ? undefined : wireForm.resultOf(command, value, this.prefix);
   }
 
   /** Sends what was called in this tick. Never rejects. */
   #flush(): Promise<void> {
-    const batch = this.#batch;
+    const [batch, before] = [this.#batch, this.#before];
     this.#batch = [];
-    return this.#tracked(this.#sendInOrder(batch));
+    const send = () => this.#sendInOrder(batch);
+    return this.#tracked(before === undefined ? send() : before.then(send));
   }
 
   #tracked<T>(request: Promise<T>): Promise<T> {
@@ -259,11 +270,14 @@ export class DurableObjectKVStore extends Store {
 
   async #runAll(calls: readonly Call[]): Promise<unknown[]> {
     this.#open();
-    // What was called before comes before.
-    const before = this.#batch.length > 0 ? this.#flush() : undefined;
-    return this.#tracked(
-      before === undefined ? this.#request(calls) : before.then(() => this.#request(calls)),
-    );
+    const before = this.#batch.length > 0 ? this.#flush() : this.#sent;
+    const run = before === undefined ? this.#request(calls) : before.then(() => this.#request(calls));
+    const sent = run.catch(() => {});
+    this.#sent = sent;
+    queueMicrotask(() => {
+      if (this.#sent === sent) this.#sent = undefined;
+    });
+    return this.#tracked(run);
   }
 
   /** The value of each call, or its error. */
