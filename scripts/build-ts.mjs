@@ -12,11 +12,12 @@ import { Failure, main } from "./steps.mjs";
 
 const entry = "ts/index.ts";
 
-/** What stands in for the modules that need native code, in a Worker. */
+/** What stands in for the modules that need native code or Node.js, in a Worker. */
 const inWorker = {
   "ts/backends/memory.ts": "ts/worker/stores.ts",
   "ts/backends/redis.ts": "ts/worker/stores.ts",
   "ts/fanout/thread.ts": "ts/worker/fanout.ts",
+  "ts/warning.ts": "ts/worker/warning.ts",
 };
 
 /** Checks the types, and writes what is published. */

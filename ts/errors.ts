@@ -1,3 +1,5 @@
+import { emitWarning } from "./warning.js";
+
 /** What a {@link KVError} carries beside its code and message: see there. */
 export interface KVErrorDetails {
   /** The Redis command. */
@@ -70,16 +72,9 @@ export function warn(what: string, error: unknown): void {
 
 /** A store that is not strict has met a key of another type. */
 export function warnOfWrongType(command: string): void {
-  const what = `${command} met a key of another type and took it as empty`;
-  const text = `${what}. Redis refuses that (WRONGTYPE), and so does { strict: true }.`;
+  const what = `${command} met a key of another type and took it as empty.`;
+  const text = `${what} Redis refuses that (WRONGTYPE), and so does { strict: true }.`;
   emitWarning(text, { code: "COVARA_KV_WRONGTYPE" });
-}
-
-/** Workers have no process, or one without warnings. */
-function emitWarning(text: string, options: { code: string; detail?: string }): void {
-  const { process } = globalThis as { process?: Partial<NodeJS.Process> };
-  if (process?.emitWarning !== undefined) process.emitWarning(text, options);
-  else console.warn(`[${options.code}] ${text}`, options.detail ?? "");
 }
 
 function describe(error: unknown): string {

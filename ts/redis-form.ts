@@ -135,6 +135,7 @@ export function argvOf(command: Command, args: readonly unknown[], prefix: strin
 export const redisForm: Form<Argument[]> = {
   argvOf,
   resultOf(command, answer, prefix) {
+    if (answer instanceof Error) return decode(answer, command.name);
     // EXEC's answer tells whether a SET took effect.
     if (command.method === "set") return answer;
     const convert = conversionOf(command);

@@ -1,6 +1,6 @@
 import type { KVTransaction } from "./adapter.js";
 import { type Command, defineMethods } from "./commands.js";
-import { decode, KVError } from "./errors.js";
+import { KVError } from "./errors.js";
 import type { Argument } from "./native.js";
 
 /** A command of a transaction. Without an argv it is answered without asking the store. */
@@ -70,7 +70,7 @@ export class Transaction<Argv = Argument[]> {
     const replies = ready.length === 0 ? [] : await this.#runAll(ready, positionOf);
     let next = 0;
     const results = queue.map(({ command, argv }) =>
-      argv === undefined ? command.none?.() : this.#result(command, replies[next++]),
+      argv === undefined ? command.none?.() : this.#form.resultOf(command, replies[next++], this.#prefix),
     );
     const index = results.findIndex((result) => result instanceof Error);
     if (index === -1) return results;
@@ -81,11 +81,6 @@ export class Transaction<Argv = Argument[]> {
   discard(): void {
     this.#queue = [];
     this.#refusal = undefined;
-  }
-
-  #result(command: Command, answer: unknown): unknown {
-    if (answer instanceof Error) return decode(answer, command.name);
-    return this.#form.resultOf(command, answer, this.#prefix);
   }
 
   #push(command: Command, args: unknown[]): this {

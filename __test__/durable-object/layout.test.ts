@@ -199,7 +199,7 @@ test("a value over what an entry holds is refused, and nothing changes", async (
   const engine = new DurableKVEngine(storage);
   const before = new Map(storage.entries);
   const large = "x".repeat(2 * 1024 * 1024);
-  const refused = { code: "INVALID_ARGUMENT", message: /is over the 2 MB that an entry/ };
+  const refused = { code: "INVALID_ARGUMENT", message: /is over the 2 MB of the Durable Object/ };
   await assert.rejects(engine.set("app:hash", large), refused);
   await assert.rejects(engine.hmset("app:hash", { a: "small", b: large }), refused);
   await assert.rejects(engine.hmset("app:string", { a: "small", b: large }), refused);

@@ -138,7 +138,7 @@ function hasSql(storage: Storage): boolean {
 
 function tooLarge(what: string, limit: number): KVError {
   const size = limit < KB * KB ? `${limit / KB} KB` : `${limit / KB / KB} MB`;
-  return invalid(`${what} is over the ${size} that an entry of the Durable Object's storage can hold`);
+  return invalid(`${what} is over the ${size} of the Durable Object's entries`);
 }
 
 const encoder = new TextEncoder();

@@ -29,6 +29,7 @@ import {
   noScripts,
   ORIGIN,
   type Result,
+  resultsIn,
   unreachable,
   wireForm,
 } from "./wire.js";
@@ -102,7 +103,7 @@ export class DurableObjectKVStore extends Store {
     const { prefix, strict, reconnectDelay } = reading(method, () => readOptions(options, method));
     super(prefix);
     if (stubOrResolver === null || !["function", "object"].includes(typeof stubOrResolver)) {
-      throw invalid(`${method}: stubOrResolver must be a stub or a function, got ${typeof stubOrResolver}`);
+      throw invalid(`${method}: stubOrResolver must be a stub or a function`);
     }
     this.#stub = typeof stubOrResolver === "function" ? stubOrResolver : () => stubOrResolver;
     this.#strict = strict;
@@ -366,7 +367,7 @@ export function createDurableObjectKV(
 ): DurableObjectKVStore {
   const method = "createDurableObjectKV";
   if (typeof namespace?.idFromName !== "function" || typeof namespace.get !== "function") {
-    throw new KVError("CONFIG", "Durable Object namespace required: what env.<binding of the class> is");
+    throw new KVError("CONFIG", "Durable Object namespace required: env.<its binding>");
   }
   const name = reading(method, () => {
     const { name = DEFAULT_NAME } = options;
@@ -390,12 +391,3 @@ function readOptions(options: DurableObjectKVOptions, method: string) {
 }
 
 const defaultDelay = (attempt: number) => Math.min(250 * 2 ** (attempt - 1), 5_000);
-
-async function resultsIn(response: Response, count: number): Promise<Result[]> {
-  if (response.status !== 200) throw unreachable(`answered with status ${response.status}`);
-  const { results } = (await response.json().catch((cause) => {
-    throw unreachable("broke off its answer", cause);
-  })) as { results: Result[] };
-  if (results?.length !== count) throw unreachable("did not answer each command");
-  return results;
-}

@@ -68,6 +68,7 @@ export const wireForm: Form<unknown[]> = {
   },
 
   resultOf({ method }, value, prefix) {
+    if (value instanceof Error) return value;
     if (isScore.has(method) && value !== null) return readScore(value as StoredScore);
     if (isNothing.has(method)) return undefined;
     const withoutPrefix = (key: string) => (prefix === "" ? key : key.slice(prefix.length + 1));
@@ -82,6 +83,16 @@ function isKey({ parameters, rest }: Command, index: number): boolean {
   return (index < parameters.length ? parameters[index] : rest) === key;
 }
 
+/** The results of as many commands. */
+export async function resultsIn(response: Response, count: number): Promise<Result[]> {
+  if (response.status !== 200) throw unreachable(`answered with status ${response.status}`);
+  const { results } = (await response.json().catch((cause) => {
+    throw unreachable("broke off its answer", cause);
+  })) as { results: Result[] };
+  if (results?.length !== count) throw unreachable("did not answer each command");
+  return results;
+}
+
 /** What went wrong between a store and its object. */
 export function unreachable(what: string, cause?: unknown): KVError {
   return new KVError("CONNECTION", `The Durable Object ${what}`, { cause });
@@ -89,7 +100,7 @@ export function unreachable(what: string, cause?: unknown): KVError {
 
 /** Why `eval` is refused, by the store and by the object. */
 export function noScripts(): KVError {
-  const message = "eval: a Durable Object runs no scripts; multi(), setnx() and getdel() are atomic there";
+  const message = "eval: a Durable Object runs no scripts: use multi(), setnx() or getdel()";
   return new KVError("UNSUPPORTED", message, { command: "EVAL" });
 }
 
