@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
@@ -17,7 +18,7 @@ const EAGER: usize = 32 << 10;
 /// Writes to the socket without waiting, from whichever thread calls it.
 pub trait Eager: Send + Sync {
     /// How many bytes the socket took; 0 if it takes none now.
-    fn try_write(&self, bytes: &[u8]) -> usize;
+    fn try_write(&self, pieces: &[Bytes]) -> usize;
 }
 
 /// What a server has said of itself.
@@ -170,10 +171,11 @@ impl Connection {
         if self.writing || self.outgoing.len() > EAGER {
             return;
         }
-        while let Some(bytes) = self.outgoing.front() {
-            let taken = eager.try_write(&bytes);
+        while !self.outgoing.is_empty() {
+            let pieces = self.outgoing.next();
+            let taken = eager.try_write(&pieces);
             self.outgoing.advance(taken);
-            if taken < bytes.len() {
+            if taken < pieces.iter().map(Bytes::len).sum() {
                 break;
             }
         }

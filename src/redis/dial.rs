@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use redis::{Cmd, cmd};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
@@ -190,14 +191,17 @@ async fn ask(
     questions: &[Question],
 ) -> Result<Vec<Bytes>, Failure> {
     let lost = |error: io::Error| temporary(format!("{}: {error}", config.place()));
-    let packed: Vec<u8> = questions
+    let mut left: Bytes = questions
         .iter()
         .flat_map(|(_, command)| command.get_packed_command())
         .collect();
-    let mut left = &packed[..];
     while !left.is_empty() {
-        let written = transport.writer.write(left).await.map_err(lost)?;
-        left = &left[written..];
+        let written = transport
+            .writer
+            .write(slice::from_ref(&left))
+            .await
+            .map_err(lost)?;
+        left.advance(written);
     }
     transport.writer.flush().await.map_err(lost)?;
     let mut scanner = Scanner::default();

@@ -8,6 +8,8 @@ use bytes::{Buf, Bytes, BytesMut};
 const LARGE: usize = 4 << 10;
 /// How much is put together: about what a socket takes at once.
 const PIECE: usize = 64 << 10;
+/// How many pieces are written by one system call: each call costs as much as copying several KB.
+const AT_ONCE: usize = 16;
 
 #[derive(Default)]
 pub struct Outgoing {
@@ -34,22 +36,25 @@ impl Outgoing {
         }
     }
 
-    /// What is to be written next.
-    pub fn front(&mut self) -> Option<Bytes> {
-        if self.pieces.is_empty() {
+    /// What is to be written next, in pieces; empty if that is nothing.
+    pub fn next(&mut self) -> Vec<Bytes> {
+        if self.pieces.len() < AT_ONCE {
             self.seal();
         }
-        self.pieces.front().cloned()
+        self.pieces.iter().take(AT_ONCE).cloned().collect()
     }
 
-    /// The socket took so many bytes of the front.
-    pub fn advance(&mut self, count: usize) {
+    /// The socket took so many bytes of that.
+    pub fn advance(&mut self, mut count: usize) {
         self.taken += count as u64;
-        if let Some(front) = self.pieces.front_mut() {
-            front.advance(count);
-            if front.is_empty() {
-                self.pieces.pop_front();
+        while let Some(front) = self.pieces.front_mut() {
+            let taken = count.min(front.len());
+            front.advance(taken);
+            count -= taken;
+            if !front.is_empty() {
+                break;
             }
+            self.pieces.pop_front();
         }
     }
 

@@ -377,12 +377,14 @@ impl Pipeline {
         connection.is_some_and(|connection| !connection.writing && !connection.outgoing.is_empty())
     }
 
-    /// The bytes that the transport is to write next.
-    pub fn unsent(&mut self) -> Option<Bytes> {
-        let connection = self.connection.as_mut()?;
-        let front = connection.outgoing.front();
-        connection.writing = front.is_some();
-        front
+    /// What the transport is to write next, in pieces.
+    pub fn unsent(&mut self) -> Vec<Bytes> {
+        let Some(connection) = &mut self.connection else {
+            return Vec::new();
+        };
+        let next = connection.outgoing.next();
+        connection.writing = !next.is_empty();
+        next
     }
 
     /// The transport wrote so many of them.

@@ -3,11 +3,12 @@
 //! Everything else (requests, deadlines, connecting again) neither knows nor asks how bytes travel: another transport gives the
 //! pipeline what it received, writes what is unsent, and offers an `Eager` if it can.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
@@ -16,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::connection::Eager;
 use super::link::Link;
+use super::pipeline::Pipeline;
 use crate::error::Error;
 
 /// How long a server may take to see that we are leaving.
@@ -89,13 +91,14 @@ impl Transport {
         };
         let writing = async {
             loop {
-                let Some(bytes) = link.with(|pipeline| pipeline.unsent()) else {
+                let pieces = link.with(Pipeline::unsent);
+                if pieces.is_empty() {
                     link.unsent.notified().await;
                     continue;
-                };
-                let written = writer.write(&bytes).await.map_err(|error| {
+                }
+                let written = writer.write(&pieces).await.map_err(|error| {
                     // Some of it may have gone out before TLS failed.
-                    let doubtful = if writer.is_tls() { bytes.len() } else { 0 };
+                    let doubtful = if writer.is_tls() { pieces[0].len() } else { 0 };
                     link.with(|pipeline| pipeline.taken(doubtful, Instant::now()));
                     lost(&error)
                 })?;
@@ -158,9 +161,10 @@ impl Reader {
 }
 
 impl Writer {
-    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes some of the pieces, of which there is one at least. TLS takes one after the other: it makes records of its own size.
+    pub async fn write(&mut self, pieces: &[Bytes]) -> io::Result<usize> {
         let socket = match self {
-            Writer::Tls(stream) => return stream.write(bytes).await,
+            Writer::Tls(stream) => return stream.write(&pieces[0]).await,
             Writer::Plain(socket) => socket,
         };
         loop {
@@ -169,7 +173,7 @@ impl Writer {
                 #[cfg(unix)]
                 Socket::Unix(stream) => stream.writable().await?,
             }
-            match socket.write(bytes) {
+            match socket.write(pieces) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return written,
             }
@@ -201,18 +205,19 @@ impl Writer {
 }
 
 impl Socket {
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&self, pieces: &[Bytes]) -> io::Result<usize> {
+        let slices: SmallVec<[IoSlice; 16]> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         match self {
-            Socket::Tcp(stream) => stream.try_write(bytes),
+            Socket::Tcp(stream) => stream.try_write_vectored(&slices),
             #[cfg(unix)]
-            Socket::Unix(stream) => stream.try_write(bytes),
+            Socket::Unix(stream) => stream.try_write_vectored(&slices),
         }
     }
 }
 
 impl Eager for Socket {
-    fn try_write(&self, bytes: &[u8]) -> usize {
+    fn try_write(&self, pieces: &[Bytes]) -> usize {
         // What goes wrong, the transport meets as well.
-        self.write(bytes).unwrap_or(0)
+        self.write(pieces).unwrap_or(0)
     }
 }

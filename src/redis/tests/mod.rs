@@ -27,7 +27,8 @@ struct Socket {
 }
 
 impl Eager for Socket {
-    fn try_write(&self, bytes: &[u8]) -> usize {
+    fn try_write(&self, pieces: &[Bytes]) -> usize {
+        let bytes = pieces.concat();
         let mut taken = self.taken.lock();
         let count = bytes.len().min(self.room - taken.len());
         taken.extend_from_slice(&bytes[..count]);
