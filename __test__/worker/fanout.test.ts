@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import { setTimeout as wait } from "node:timers/promises";
 import { createDurableObjectKV, type KVAdapter } from "covara-kv";
 import { eventually } from "../backends.js";
 import { FakeNamespace, type FakeObject } from "../durable-object/fake-namespace.js";
@@ -256,13 +255,26 @@ test("what a store that is closed had not opened yet is not opened later", async
   worker.registerHandler("a", (event) => got.push(event));
   await assert.rejects(worker.initializeEventSubscription(), { code: "CONNECTION" });
   worker.trackSubscription("a", "1:x");
+
+  // One that fails later, on a store of its own, and so is tried again later.
+  const elsewhere = new FakeNamespace();
+  elsewhere.failure = new Error("no such object either");
+  const other = worker.createDurableObjectKV(elsewhere);
+  const later: string[] = [];
+  worker.setGlobalKV(other);
+  worker.registerHandler("b", (event) => later.push(event));
+  worker.trackSubscription("b", "2:x");
+  worker.setGlobalKV(store);
+
   await store.disconnect();
   namespace.failure = undefined;
   await store.connect();
   await eventually(() => got.length === 1);
-  // After this long it would have tried again.
-  await wait(1_200);
+  elsewhere.failure = undefined;
+  await eventually(() => later.length === 1);
   assert.deepEqual([sockets(), got], [1, [GAP]]);
+  worker.unregisterHandler("b");
+  await other.disconnect();
 });
 
 test("handlers stay with their store until it is closed, and then go to the one that there is", async () => {
@@ -325,7 +337,9 @@ test("nothing is heard before initializeEventSubscription", async () => {
     await null;
     const before = requests.length;
     void initializeEventSubscription();
-    setTimeout(() => { console.log(before, requests.length); process.exit(); }, 20);`,
+    while (requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    console.log(before, requests.length);
+    process.exit();`,
     ],
     { cwd: join(__dirname, "../.."), encoding: "utf8" },
   );
