@@ -1,5 +1,6 @@
 import { KVError } from "./errors.js";
 import type { Argument } from "./native.js";
+import { utf8 } from "./utf8.js";
 
 /** The call that arguments are read for. */
 export interface Call {
@@ -31,9 +32,6 @@ export interface Scalar<T> extends Parameter<T> {
 /** Redis takes no longer string (`proto-max-bulk-len`). */
 const MAX_BYTES = 512 * 1024 * 1024;
 
-/** Workers have no Buffer. */
-const utf8Length = (value: string) => new TextEncoder().encode(value).length;
-
 /** Node 18 lacks `isWellFormed`. */
 const isWellFormed: (this: string) => boolean =
   (String.prototype as { isWellFormed?(): boolean }).isWellFormed ??
@@ -49,7 +47,7 @@ function isText(value: unknown): value is string {
   return (
     typeof value === "string" &&
     isWellFormed.call(value) &&
-    (value.length <= MAX_BYTES / 3 || utf8Length(value) <= MAX_BYTES)
+    (value.length <= MAX_BYTES / 3 || utf8(value).length <= MAX_BYTES)
   );
 }
 

@@ -33,12 +33,8 @@ export class Emitter<E extends Events<E>> {
 
   /** Takes a listener away: the one added last, if it was added more than once. */
   off<K extends keyof E>(event: K, listener: Listener<E[K]>): this {
-    return this.#remove(
-      event,
-      this.#listeners(event)
-        .filter((entry) => entry.listener === listener)
-        .at(-1),
-    );
+    const added = this.#listeners(event).filter((entry) => entry.listener === listener);
+    return this.#remove(event, added.at(-1));
   }
 
   /** The same as `on`. */

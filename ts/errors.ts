@@ -42,7 +42,7 @@ export class KVError extends Error {
   /** An error with a code; for stores of your own. */
   constructor(code: string, message: string, details: KVErrorDetails = {}) {
     const { command, cause, index, results } = details;
-    super(message, cause === undefined ? undefined : { cause });
+    super(message, cause === undefined ? {} : { cause });
     this.code = code;
     if (command !== undefined) this.command = command;
     if (index !== undefined) this.index = index;
@@ -67,20 +67,11 @@ export function closed(): KVError {
 
 /** Reports what nobody can be told through a Promise: the failure of a function that the user handed in. */
 export function warn(what: string, error: unknown): void {
-  emitWarning(what, { code: "COVARA_KV_CALLBACK", detail: describe(error) });
+  emitWarning(what, "COVARA_KV_CALLBACK", error);
 }
 
 /** A store that is not strict has met a key of another type. */
 export function warnOfWrongType(command: string): void {
-  const what = `${command} met a key of another type and took it as empty.`;
-  const text = `${what} Redis refuses that (WRONGTYPE), and so does { strict: true }.`;
-  emitWarning(text, { code: "COVARA_KV_WRONGTYPE" });
-}
-
-function describe(error: unknown): string {
-  try {
-    return error instanceof Error ? String(error.stack) : `It threw ${String(error)}`;
-  } catch {
-    return "What it threw cannot be printed.";
-  }
+  const others = "Redis refuses that (WRONGTYPE), and so does { strict: true }.";
+  emitWarning(`${command} met a key of another type and took it as empty. ${others}`, "COVARA_KV_WRONGTYPE");
 }

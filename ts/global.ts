@@ -41,18 +41,21 @@ export function currentKV(): KVAdapter | undefined {
 
 /** Of every copy of the package, as the store is. */
 const FOLLOWERS = Symbol.for("covara-kv.followers");
-const all = globalThis as { [FOLLOWERS]?: Set<() => void> };
-all[FOLLOWERS] ??= new Set();
-const followers = all[FOLLOWERS];
+
+function followers(): Set<() => void> {
+  const all = globalThis as { [FOLLOWERS]?: Set<() => void> };
+  all[FOLLOWERS] ??= new Set();
+  return all[FOLLOWERS];
+}
 
 /** Has `follow` called whenever the store of the process may have become another. */
 export function onGlobalChange(follow: () => void): void {
-  followers.add(follow);
+  followers().add(follow);
 }
 
 function change(kv: KVAdapter | undefined): void {
   holder[GLOBAL] = kv;
-  for (const follow of followers) follow();
+  for (const follow of followers()) follow();
 }
 
 /** Enough of the interface to tell a store from a Map or a client, and to let a test's stand-in pass. */

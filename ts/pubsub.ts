@@ -95,7 +95,7 @@ export class PubSub {
    * became known.
    */
   drop(kind: Kind, name: string): boolean {
-    return this.#topics[kind].isNew(name) ? false : this.#topics[kind].drop(name);
+    return this.#topics[kind].drop(name);
   }
 
   /** Forgets everything, without a word to the source. */
@@ -178,16 +178,19 @@ class Topics {
     return topic.snapshot;
   }
 
-  isNew(name: string): boolean {
-    return this.#topics.get(name)?.since === this.delivery;
-  }
-
   drop(name: string): boolean {
-    for (const slot of this.#topics.get(name)?.slots.values() ?? []) slot.taken = true;
-    return this.#topics.delete(name);
+    const topic = this.#topics.get(name);
+    if (topic === undefined || topic.since === this.delivery) return false;
+    this.#forget(name, topic);
+    return true;
   }
 
   clear(): void {
-    for (const name of [...this.#topics.keys()]) this.drop(name);
+    for (const [name, topic] of this.#topics) this.#forget(name, topic);
+  }
+
+  #forget(name: string, topic: Topic): void {
+    for (const slot of topic.slots.values()) slot.taken = true;
+    this.#topics.delete(name);
   }
 }

@@ -1,9 +1,11 @@
-/** What a warning has beside its text. */
-export interface WarningDetails {
-  readonly code: string;
-  readonly detail?: string;
+export function emitWarning(text: string, code: string, ...failure: unknown[]): void {
+  process.emitWarning(text, { code, ...(failure.length > 0 && { detail: describe(failure[0]) }) });
 }
 
-export function emitWarning(text: string, details: WarningDetails): void {
-  process.emitWarning(text, details);
+function describe(error: unknown): string {
+  try {
+    return error instanceof Error ? String(error.stack) : `It threw ${String(error)}`;
+  } catch {
+    return "What it threw cannot be printed.";
+  }
 }

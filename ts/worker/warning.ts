@@ -1,6 +1,4 @@
 // In a Worker warnings are for its log.
-import type { WarningDetails } from "../warning.js";
-
-export function emitWarning(text: string, { code, detail = "" }: WarningDetails): void {
-  console.warn(`[${code}] ${text}`, detail);
+export function emitWarning(text: string, code: string, ...failure: unknown[]): void {
+  console.warn(`[${code}] ${text}`, ...failure);
 }

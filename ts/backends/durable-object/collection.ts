@@ -5,7 +5,6 @@ import { type CollectionType, type Meta, membersOf, metaName } from "./layout.js
 /** A hash, a set, a list or a sorted set at a key: its metadata, and its members, an entry each. */
 export class Collection {
   readonly #db: Keyspace;
-  readonly #metaName: string;
   /** What stands at the key so far, of another type: it goes when the collection is saved. */
   #replaced: Found | undefined;
   /** What the names of the members' entries begin with. */
@@ -15,21 +14,19 @@ export class Collection {
   /** Not there before. */
   readonly isNew: boolean;
 
-  constructor(db: Keyspace, key: string, meta: Meta, isNew = false) {
+  constructor(db: Keyspace, key: string, meta: Meta, isNew = false, replaced?: Found) {
     this.#db = db;
-    this.#metaName = metaName(key);
     this.prefix = membersOf(meta.type, key);
     this.key = key;
     this.meta = meta;
     this.isNew = isNew;
+    this.#replaced = replaced;
   }
 
   static create(db: Keyspace, key: string, type: CollectionType, replaced: Found | undefined): Collection {
     const meta: Meta = type === "list" ? { type, head: 0, tail: 0 } : { type, count: 0 };
     if (type === "zset") meta.indexed = true;
-    const collection = new Collection(db, key, meta, true);
-    collection.#replaced = replaced;
-    return collection;
+    return new Collection(db, key, meta, true, replaced);
   }
 
   async get<T>(member: string): Promise<T | undefined> {
@@ -83,7 +80,7 @@ export class Collection {
   async save(change: Partial<Meta>, entries: Entry[] = []): Promise<void> {
     const isChanged = this.isNew || Object.keys(change).length > 0;
     if (isChanged) this.meta = { ...this.meta, ...change };
-    const all: Entry[] = isChanged ? [...entries, [this.#metaName, this.meta]] : entries;
+    const all: Entry[] = isChanged ? [...entries, [metaName(this.key), this.meta]] : entries;
     this.#db.entries.check(all);
     if (this.#replaced !== undefined) await this.#db.remove(this.key, this.#replaced);
     this.#replaced = undefined;
@@ -93,6 +90,6 @@ export class Collection {
   /** The last member is gone: so is the key. */
   async vanish(): Promise<void> {
     await this.#db.schedule(this.key, this.meta.exp, undefined);
-    await this.#db.entries.delete(this.#metaName);
+    await this.#db.entries.delete(metaName(this.key));
   }
 }

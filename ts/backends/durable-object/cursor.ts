@@ -2,20 +2,13 @@
 //
 // The object keeps nothing of a scan. So it may sleep in between, and what stays from start to end is seen, whatever
 // comes and goes.
-import { COLLECTIONS, STRINGS } from "./layout.js";
+import { utf8 } from "../../utf8.js";
 import { refuse } from "./numbers.js";
 
-const AREAS = new Set([STRINGS, COLLECTIONS].map((area) => area.charAt(0)));
-/** The most that Redis takes. */
-const MAX = 2n ** 64n - 1n;
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/** `1`, so that no zero stands first; the letter of the area; the key. */
+/** `1`, so that no zero stands first, and the name's bytes. */
 export function cursorAt(name: string): string {
-  const bytes = encoder.encode(name.charAt(0) + name.slice(2));
-  return `${BigInt(`0x1${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`)}`;
+  const hex = Array.from(utf8(name), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `${BigInt(`0x1${hex}`)}`;
 }
 
 /**
@@ -31,19 +24,16 @@ export function nameAt(cursor: string): string | undefined {
   }
   const number = BigInt(digits);
   const name = sign === "-" ? undefined : decode(number.toString(16));
-  if (name === undefined && number > MAX) throw refuse("ERR invalid cursor");
+  // Redis takes no more than that.
+  if (name === undefined && number !== BigInt.asUintN(64, number)) throw refuse("ERR invalid cursor");
   return name;
 }
 
+/** None if it is not the name of a string or of a collection: these begin with `s` and `m`. */
 function decode(hex: string): string | undefined {
-  const pairs = /^1((?:[0-9a-f]{2})+)$/.exec(hex)?.[1];
-  if (pairs === undefined) return undefined;
-  const bytes = Uint8Array.from({ length: pairs.length / 2 }, (_, i) =>
-    Number.parseInt(pairs.slice(2 * i, 2 * i + 2), 16),
-  );
+  if (!/^1(?:73|6d)00(?:..)*$/.test(hex)) return undefined;
   try {
-    const text = decoder.decode(bytes);
-    return AREAS.has(text.charAt(0)) ? `${text.charAt(0)}\0${text.slice(1)}` : undefined;
+    return decodeURIComponent(hex.slice(1).replace(/../g, "%$&"));
   } catch {
     return undefined;
   }

@@ -1,5 +1,5 @@
 import type { Turn } from "./engine.js";
-import type { Storage } from "./entries.js";
+import type { Entry, Storage } from "./entries.js";
 import type { Found, Keyspace } from "./keyspace.js";
 import {
   COLLECTIONS,
@@ -7,6 +7,7 @@ import {
   DEADLINES_KNOWN,
   deadlineName,
   deadlineTime,
+  NEVER,
   readDeadlineName,
   STRINGS,
 } from "./layout.js";
@@ -16,24 +17,26 @@ const PAGE = 100;
 /** Alarms are not set further ahead: whoever wakes too early looks again. */
 const FARTHEST = 30 * 24 * 60 * 60 * 1000;
 
-/** Has keys that have expired removed by the object's alarm. */
+type AlarmStorage = Required<Pick<Storage, "getAlarm" | "setAlarm">>;
+
+export function hasAlarms(storage: Storage): storage is Storage & AlarmStorage {
+  return storage.getAlarm !== undefined && storage.setAlarm !== undefined;
+}
+
+/**
+ * Has keys that have expired removed by the object's alarm. Without alarms such a key is removed when a command meets
+ * it.
+ */
 export class Deadlines {
-  readonly #storage: Required<Pick<Storage, "getAlarm" | "setAlarm">>;
+  readonly #storage: AlarmStorage;
   readonly #turn: Turn;
   #started: Promise<void> | undefined;
   /** When the alarm rings, in ms since the epoch. */
-  #alarm = Number.POSITIVE_INFINITY;
+  #alarm = NEVER;
 
-  private constructor(storage: Required<Pick<Storage, "getAlarm" | "setAlarm">>, turn: Turn) {
+  constructor(storage: AlarmStorage, turn: Turn) {
     this.#storage = storage;
     this.#turn = turn;
-  }
-
-  /** None for a storage without alarms: there a key that has expired is removed when a command meets it. */
-  static of(storage: Storage, turn: Turn): Deadlines | undefined {
-    const { getAlarm, setAlarm } = storage;
-    if (getAlarm === undefined || setAlarm === undefined) return undefined;
-    return new Deadlines(storage as Required<Storage>, turn);
   }
 
   /** Before the first command since the object woke: an alarm may be missing, or all of the index. */
@@ -58,14 +61,14 @@ export class Deadlines {
 
   /** Removes what is due, and sets the next alarm. */
   async sweep(): Promise<void> {
-    this.#alarm = Number.POSITIVE_INFINITY;
+    this.#alarm = NEVER;
     if (!(await this.#turn((db) => db.entries.get(DEADLINES_KNOWN)))) await this.#indexAll();
     while (await this.#turn(sweepPage));
     await this.wakeAt(await this.#turn(firstDeadline));
   }
 
   async #look(db: Keyspace): Promise<void> {
-    this.#alarm = (await this.#storage.getAlarm()) ?? Number.POSITIVE_INFINITY;
+    this.#alarm = (await this.#storage.getAlarm()) ?? NEVER;
     if (await db.entries.get(DEADLINES_KNOWN)) {
       db.earliest = await firstDeadline(db);
     } else if ((await db.entries.list({ prefix: "", limit: 1 })).length === 0) {
@@ -91,10 +94,10 @@ export class Deadlines {
 /** The name to go on with; none at the end. */
 async function indexPage(db: Keyspace, area: string, start: string): Promise<string | undefined> {
   const page = await db.entries.list<Found["entry"]>({ prefix: area, start, limit: PAGE });
-  const due = page.flatMap(([name, { exp }]) => (exp === undefined ? [] : [[name, exp] as const]));
-  await db.entries.put(
-    ...due.map(([name, exp]) => [deadlineName(exp, name.slice(area.length)), 1] as [string, 1]),
+  const deadlines = page.flatMap(([name, { exp }]): Entry[] =>
+    exp === undefined ? [] : [[deadlineName(exp, name.slice(area.length)), 1]],
   );
+  await db.entries.put(...deadlines);
   const last = page.at(-1);
   return last === undefined || page.length < PAGE ? undefined : `${last[0]}\0`;
 }
@@ -111,5 +114,5 @@ async function sweepPage(db: Keyspace): Promise<boolean> {
 
 async function firstDeadline(db: Keyspace): Promise<number> {
   const [first] = await db.entries.list({ prefix: DEADLINES, limit: 1 });
-  return first === undefined ? Number.POSITIVE_INFINITY : readDeadlineName(first[0]).time;
+  return first === undefined ? NEVER : readDeadlineName(first[0]).time;
 }

@@ -1,7 +1,7 @@
 import type { KVAdapter } from "../../adapter.js";
 import { argumentsOf, type Command, type CommandMethod, commandOf, defineMethods } from "../../commands.js";
 import { KVError } from "../../errors.js";
-import { Deadlines } from "./deadlines.js";
+import { Deadlines, hasAlarms } from "./deadlines.js";
 import { Entries, limitsOf, type Storage } from "./entries.js";
 import { hashes } from "./hashes.js";
 import { keysAndExpiry } from "./keys.js";
@@ -81,8 +81,9 @@ export class DurableKVEngine {
     this.#storage = storage;
     this.#limits = limitsOf(storage);
     this.#publish = publish;
-    const turn: Turn = (work) => this.#turn({}, work);
-    this.#deadlines = Deadlines.of(this.#storage, turn);
+    if (hasAlarms(this.#storage)) {
+      this.#deadlines = new Deadlines(this.#storage, (work) => this.#turn(false, work));
+    }
   }
 
   /** @internal Runs calls with nothing in between. An outcome for each that was run. */
@@ -100,7 +101,7 @@ export class DurableKVEngine {
       }
       return outcomes;
     };
-    return this.#turn({ strict }, work, (outcomes) => this.#publishAll(calls, outcomes));
+    return this.#turn(strict, work, (outcomes) => this.#publishAll(calls, outcomes));
   }
 
   async #publishAll(calls: readonly Call[], outcomes: readonly Outcome[]): Promise<Outcome[]> {
@@ -121,14 +122,14 @@ export class DurableKVEngine {
 
   /** What `work` changes is there as a whole or not at all, where the storage has transactions. Then comes `after`. */
   #turn<T>(
-    { strict = false }: RunOptions,
+    isStrict: boolean,
     work: (db: Keyspace) => Promise<T>,
     after: (result: T) => T | Promise<T> = (result) => result,
   ): Promise<T> {
     const inKeyspace = async (storage: Storage) => {
       const db = new Keyspace({
         entries: new Entries(storage, this.#limits),
-        isStrict: strict,
+        isStrict,
         keepsDeadlines: this.#deadlines !== undefined,
       });
       return [await work(db), db.earliest] as const;

@@ -1,5 +1,6 @@
 import { invalid } from "../../arguments.js";
 import type { KVError } from "../../errors.js";
+import { utf8 } from "../../utf8.js";
 import type { DurableObjectStorageLike } from "./types.js";
 
 /** Which entries `list` gives. Names are in the order of their UTF-8. */
@@ -74,18 +75,14 @@ export class Entries {
 
   /** All entries of a span, without holding them all at once. */
   async *pages<T>(span: Span): AsyncGenerator<Entry<T>[]> {
-    let start = span.start;
+    let rest = { ...span, limit: PAGE };
     while (true) {
-      const page = await this.#listAtLeast<T>({
-        ...span,
-        ...(start !== undefined && { start }),
-        limit: PAGE,
-      });
+      const page = await this.#listAtLeast<T>(rest);
       yield page;
       const last = page.at(-1);
       // A storage that knows no limit has given all.
       if (last === undefined || page.length !== PAGE) return;
-      start = `${last[0]}\0`;
+      rest = { ...rest, start: `${last[0]}\0` };
     }
   }
 
@@ -94,7 +91,7 @@ export class Entries {
     if (this.#limits === undefined) return;
     const { name: forName, value: forValue, isShared } = this.#limits;
     for (const [name, value] of entries) {
-      const nameBytes = utf8Bytes(name);
+      const nameBytes = utf8(name).length;
       if (nameBytes > forName) throw tooLarge("a key with its field or member", forName);
       const bytes = valueBytes(value) + FRAME + (isShared ? nameBytes : 0);
       if (bytes > forValue) throw tooLarge("a value", forValue);
@@ -139,12 +136,6 @@ function hasSql(storage: Storage): boolean {
 function tooLarge(what: string, limit: number): KVError {
   const size = limit < KB * KB ? `${limit / KB} KB` : `${limit / KB / KB} MB`;
   return invalid(`${what} is over the ${size} of the Durable Object's entries`);
-}
-
-const encoder = new TextEncoder();
-
-function utf8Bytes(text: string): number {
-  return encoder.encode(text).length;
 }
 
 /** The bytes of a value's text as V8 stores it: one for each code unit if that is enough for all of them, else two. */

@@ -1,17 +1,19 @@
-const STAR = 0x2a;
-const QUESTION = 0x3f;
-const OPEN = 0x5b;
-const CLOSE = 0x5d;
-const CARET = 0x5e;
-const BACKSLASH = 0x5c;
-const DASH = 0x2d;
+import { utf8 } from "../../utf8.js";
 
-const encoder = new TextEncoder();
+enum Byte {
+  STAR = 0x2a,
+  QUESTION = 0x3f,
+  OPEN = 0x5b,
+  CLOSE = 0x5d,
+  CARET = 0x5e,
+  BACKSLASH = 0x5c,
+  DASH = 0x2d,
+}
 
 /** Redis's globs over bytes: `*`, `?`, `[abc]`, `[a-z]`, `[^a]` and `\` escapes. What tells whether a text matches. */
 export function globOf(pattern: string): (text: string) => boolean {
-  const bytes = encoder.encode(pattern);
-  return (text) => matches(bytes, encoder.encode(text));
+  const bytes = utf8(pattern);
+  return (text) => matches(bytes, utf8(text));
 }
 
 /** What every text that matches begins with. */
@@ -31,7 +33,7 @@ function matches(pattern: Uint8Array, text: Uint8Array): boolean {
   let afterStar = -1;
   let retryAt = 0;
   while (t < text.length) {
-    if (pattern[p] === STAR) {
+    if (pattern[p] === Byte.STAR) {
       p += 1;
       [afterStar, retryAt] = [p, t];
       continue;
@@ -47,34 +49,34 @@ function matches(pattern: Uint8Array, text: Uint8Array): boolean {
       return false;
     }
   }
-  return pattern.subarray(p).every((byte) => byte === STAR);
+  return pattern.subarray(p).every((byte) => byte === Byte.STAR);
 }
 
 /** The bytes that the pattern's element at `at` takes if it matches `byte`; 0 if it does not. */
 function element(pattern: Uint8Array, at: number, byte: number): number {
   const first = pattern[at];
   if (first === undefined) return 0;
-  if (first === QUESTION) return 1;
-  if (first === OPEN) return characterClass(pattern, at, byte);
-  if (first === BACKSLASH && at + 1 < pattern.length) return pattern[at + 1] === byte ? 2 : 0;
+  if (first === Byte.QUESTION) return 1;
+  if (first === Byte.OPEN) return characterClass(pattern, at, byte);
+  if (first === Byte.BACKSLASH && at + 1 < pattern.length) return pattern[at + 1] === byte ? 2 : 0;
   return first === byte ? 1 : 0;
 }
 
 /** `[…]`: as in Redis a class that is never closed ends with the pattern, and a range may be written backwards. */
 function characterClass(pattern: Uint8Array, start: number, byte: number): number {
-  const isNegated = pattern[start + 1] === CARET;
+  const isNegated = pattern[start + 1] === Byte.CARET;
   let at = start + (isNegated ? 2 : 1);
   let isFound = false;
   while (at < pattern.length) {
     const [single, second, third] = [pattern[at] as number, pattern[at + 1], pattern[at + 2]];
-    if (single === CLOSE) {
+    if (single === Byte.CLOSE) {
       at += 1;
       break;
     }
-    if (single === BACKSLASH && second !== undefined) {
+    if (single === Byte.BACKSLASH && second !== undefined) {
       isFound ||= second === byte;
       at += 2;
-    } else if (second === DASH && third !== undefined) {
+    } else if (second === Byte.DASH && third !== undefined) {
       isFound ||= isWithin(byte, single, third);
       at += 3;
     } else {

@@ -9,6 +9,7 @@ import {
   type Meta,
   membersOf,
   metaName,
+  NEVER,
   type StringEntry,
   stringName,
 } from "./layout.js";
@@ -36,7 +37,7 @@ export class Keyspace {
   /** A key of another type was taken as empty since this was last set to false. */
   mismatched = false;
   /** The earliest deadline that was set. */
-  earliest = Number.POSITIVE_INFINITY;
+  earliest = NEVER;
 
   constructor({ entries, isStrict, keepsDeadlines }: KeyspaceOptions) {
     this.entries = entries;
@@ -119,16 +120,13 @@ export class Keyspace {
   }
 
   async #look(key: string, expected: KeyType): Promise<Found | undefined> {
-    const string = async (): Promise<Found | undefined> => {
-      const entry = await this.entries.get<StringEntry>(stringName(key));
-      return entry && { type: "string", entry };
-    };
-    const collection = async (): Promise<Found | undefined> => {
-      const entry = await this.entries.get<Meta>(metaName(key));
-      return entry && { type: entry.type, entry };
-    };
-    if (expected === "string") return (await string()) ?? collection();
-    return (await collection()) ?? string();
+    const names = [stringName(key), metaName(key)];
+    if (expected !== "string") names.reverse();
+    for (const name of names) {
+      const entry = await this.entries.get<StringEntry | Meta>(name);
+      if (entry !== undefined) return { type: "type" in entry ? entry.type : "string", entry } as Found;
+    }
+    return undefined;
   }
 
   #collection(key: string, type: CollectionType, found: Found | undefined): Collection | undefined {

@@ -66,6 +66,9 @@ const MIDDLE = 2 ** 42;
 
 export const position = (index: number) => `${MIDDLE + index}`.padStart(14, "0");
 
+/** A time that does not come. */
+export const NEVER = Number.POSITIVE_INFINITY;
+
 const DEADLINE_DIGITS = 19;
 
 export const deadlineTime = (deadline: Deadline) => `${deadline}`.padStart(DEADLINE_DIGITS, "0");
@@ -90,15 +93,15 @@ export function readScore(stored: StoredScore): number {
   return stored === "-inf" ? Number.NEGATIVE_INFINITY : Number(stored);
 }
 
-const SIGN = 1n << 63n;
-const ALL = (1n << 64n) - 1n;
+const HALF = 1n << 63n;
 const view = new DataView(new ArrayBuffer(8));
 
 /** The digits of a score's place in the order of all scores, or of the next place. They sort as the scores do. */
 export function scorePlace(score: number, next: 0n | 1n = 0n): string {
   view.setFloat64(0, score + 0);
-  const bits = view.getBigUint64(0);
-  const place = (bits & SIGN) === 0n ? bits | SIGN : bits ^ ALL;
+  const bits = view.getBigInt64(0);
+  // Those of a double grow with its size: negative ones are turned round, and stand below the others.
+  const place = bits < 0n ? ~bits : bits + HALF;
   return (place + next).toString(16).padStart(16, "0");
 }
 

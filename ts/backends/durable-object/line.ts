@@ -1,9 +1,10 @@
 // A store's side of pub/sub.
 import type { Messages } from "../../native.js";
+import type { Kind } from "../../pubsub.js";
 import { globOf } from "./glob.js";
 import { REPLACED } from "./sockets.js";
-import type { WebSocketLike } from "./types.js";
-import { newSocketId, unreachable } from "./wire.js";
+import type { DurableObjectStubLike, WebSocketLike } from "./types.js";
+import { JSON_HEADERS, newSocketId, unreachable } from "./wire.js";
 
 /** What a line listens to. */
 export interface Names {
@@ -11,14 +12,12 @@ export interface Names {
   readonly patterns: ReadonlySet<string>;
 }
 
+export type Init = Parameters<DurableObjectStubLike["fetch"]>[1];
+
 /** What a line needs. */
 export interface LineOptions {
-  /** Opens a socket: the query says for what. Rejects with a KVError. */
-  open(query: string): Promise<WebSocketLike>;
-  /** Tells the object what the next socket is for, where a query has no room for it. Rejects with a KVError. */
-  announce(body: string): Promise<unknown>;
-  /** Ends the socket that the query names. */
-  leave(query: string): Promise<unknown>;
+  /** Asks the object for something that has to do with sockets. Rejects with a KVError if it cannot be reached. */
+  request(query: string, init: Init): Promise<Response>;
   reconnectDelay(attempt: number): number;
   heard(messages: Messages): void;
   reconnecting(attempt: number, delay: number, cause: Error): void;
@@ -35,8 +34,7 @@ const MAX_QUERY = 8_000;
 /** Hears a number of channels and patterns over one socket, whatever happens to it. */
 export class Line {
   readonly #options: LineOptions;
-  readonly #channels = new Set<string>();
-  readonly #patterns = new Set<string>();
+  readonly #wanted = { channels: new Set<string>(), patterns: new Set<string>() };
   #socket: Socket | undefined;
   /** Settles when the change that was begun last is over. */
   #change: Promise<void> = Promise.resolve();
@@ -52,17 +50,19 @@ export class Line {
 
   /** Resolves once it is live. */
   async add(...topics: Topic[]): Promise<void> {
-    for (const topic of topics) this.#set(topic).add(topic.name);
+    for (const { kind, name } of topics) this.#wanted[kind].add(name);
     try {
       await this.#update();
     } catch (error) {
-      for (const topic of topics) if (!this.#socket?.hears(topic)) this.#set(topic).delete(topic.name);
+      for (const { kind, name } of topics) {
+        if (!this.#socket?.names[kind].has(name)) this.#wanted[kind].delete(name);
+      }
       throw error;
     }
   }
 
-  async remove(topic: Topic): Promise<void> {
-    this.#set(topic).delete(topic.name);
+  async remove({ kind, name }: Topic): Promise<void> {
+    this.#wanted[kind].delete(name);
     try {
       await this.#update();
     } catch (error) {
@@ -73,13 +73,9 @@ export class Line {
 
   /** Ends it. What is still being opened is closed once it is, but may never be: it is not waited for any longer. */
   async close(): Promise<void> {
-    this.#channels.clear();
-    this.#patterns.clear();
+    this.#wanted.channels.clear();
+    this.#wanted.patterns.clear();
     await within(PATIENCE, this.#update());
-  }
-
-  #set({ kind }: Topic): Set<string> {
-    return kind === "channel" ? this.#channels : this.#patterns;
   }
 
   /** Has the socket hear what is wanted now. */
@@ -96,12 +92,13 @@ export class Line {
 
   async #replace(): Promise<void> {
     const old = this.#socket;
-    const names = { channels: new Set(this.#channels), patterns: new Set(this.#patterns) };
-    if (names.channels.size + names.patterns.size === 0) return this.#hangUp(old);
+    const { channels, patterns } = this.#wanted;
+    const names = { channels: new Set(channels), patterns: new Set(patterns) };
+    if (channels.size + patterns.size === 0) return this.#hangUp(old);
     if (old?.isFor(names)) return;
     const id = newSocketId();
     const replaces = old === undefined ? "" : `&replaces=${old.id}`;
-    const ws = await this.#options.open(`?id=${id}${replaces}${await this.#queryOf(id, names)}`);
+    const ws = await this.#open(`?id=${id}${replaces}${await this.#queryOf(id, names)}`);
     const socket: Socket = new Socket(id, names, this.#options.heard, () => void this.#ended(socket));
     this.#socket = socket;
     socket.attach(ws);
@@ -112,11 +109,21 @@ export class Line {
     if (socket === this.#socket) this.#tellGap();
   }
 
-  /** Says what a socket is for, unless that has been announced. */
+  async #open(query: string): Promise<WebSocketLike> {
+    const init = { method: "GET", headers: { Upgrade: "websocket" } };
+    const response = await this.#options.request(query, init);
+    const { webSocket } = response as Response & { webSocket?: WebSocketLike | null };
+    if (webSocket == null) throw unreachable(`gave no socket, but status ${response.status}`);
+    return webSocket;
+  }
+
+  /** Says what a socket is for; what a query has no room for is announced before. */
   async #queryOf(id: string, { channels, patterns }: Names): Promise<string> {
     const query = listOf("channels", channels) + listOf("patterns", patterns);
     if (query.length <= MAX_QUERY) return query;
-    await this.#options.announce(JSON.stringify({ id, channels: [...channels], patterns: [...patterns] }));
+    const body = JSON.stringify({ id, channels: [...channels], patterns: [...patterns] });
+    const { status } = await this.#options.request("", { method: "POST", headers: JSON_HEADERS, body });
+    if (status !== 204) throw unreachable(`takes no names this long: status ${status}`);
     return "";
   }
 
@@ -126,7 +133,7 @@ export class Line {
     clearTimeout(this.#retry);
     if (socket === undefined) return;
     // If the object cannot be told, it will notice.
-    await this.#options.leave(`?id=${socket.id}`).catch(() => {});
+    await this.#options.request(`?id=${socket.id}`, { method: "DELETE" }).catch(() => {});
     socket.close();
   }
 
@@ -170,14 +177,16 @@ export async function within(patience: number, work: Promise<unknown>): Promise<
 
 /** A channel or a pattern. */
 export interface Topic {
-  readonly kind: "channel" | "pattern";
+  readonly kind: keyof Names;
   readonly name: string;
 }
+
+export const topic = (kind: Kind, name: string): Topic => ({ kind: `${kind}s`, name });
 
 /** One socket, which hears the same from its beginning to its end. */
 class Socket {
   readonly id: string;
-  readonly #names: Names;
+  readonly names: Names;
   readonly #matchers: readonly (readonly [pattern: string, isMatch: (channel: string) => boolean])[];
   readonly #heard: (messages: Messages) => void;
   readonly #ended: () => void;
@@ -185,7 +194,10 @@ class Socket {
   /** What has come before `start`: a socket in place of another waits for its last messages. */
   #waiting: unknown[] | undefined = [];
   #isOver = false;
-  #tellOver: () => void = () => {};
+  #tellOver!: () => void;
+  readonly #end = new Promise<void>((resolve) => {
+    this.#tellOver = resolve;
+  });
   /** It has ended, and may have missed messages. */
   isLost = false;
   /** When it last had to be alive, in ms since the epoch. */
@@ -193,7 +205,7 @@ class Socket {
 
   constructor(id: string, names: Names, heard: (messages: Messages) => void, ended: () => void) {
     this.id = id;
-    this.#names = names;
+    this.names = names;
     this.#matchers = [...names.patterns].map((pattern) => [pattern, globOf(pattern)]);
     this.#heard = heard;
     this.#ended = ended;
@@ -222,10 +234,7 @@ class Socket {
 
   /** Resolves when it has ended, or after so many ms; then it is lost, as it may not have heard its last messages. */
   async over(patience: number): Promise<void> {
-    const ended = new Promise<void>((resolve) => {
-      this.#tellOver = resolve;
-    });
-    if (!this.#isOver) await within(patience, ended);
+    await within(patience, this.#end);
     if (!this.#isOver) this.isLost = true;
     this.close();
   }
@@ -240,12 +249,8 @@ class Socket {
     }
   }
 
-  hears({ kind, name }: Topic): boolean {
-    return (kind === "channel" ? this.#names.channels : this.#names.patterns).has(name);
-  }
-
   isFor({ channels, patterns }: Names): boolean {
-    return isSame(channels, this.#names.channels) && isSame(patterns, this.#names.patterns);
+    return isSame(channels, this.names.channels) && isSame(patterns, this.names.patterns);
   }
 
   #deliver(data: unknown): void {
@@ -253,7 +258,7 @@ class Socket {
     if (read === undefined) return;
     const { channel, message } = read;
     const messages: Messages = [0];
-    if (this.#names.channels.has(channel)) messages.push(null, channel, message);
+    if (this.names.channels.has(channel)) messages.push(null, channel, message);
     for (const [pattern, isMatch] of this.#matchers) {
       if (isMatch(channel)) messages.push(pattern, channel, message);
     }

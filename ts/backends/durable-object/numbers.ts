@@ -2,9 +2,6 @@
 import { KVError } from "../../errors.js";
 import type { Deadline } from "./layout.js";
 
-const MIN = -(2n ** 63n);
-const MAX = 2n ** 63n - 1n;
-
 /** An error of Redis's, with its text. */
 export function refuse(message: string): KVError {
   return new KVError(message.slice(0, message.indexOf(" ")), message);
@@ -12,16 +9,18 @@ export function refuse(message: string): KVError {
 
 /** Redis's integers: no sign but a minus, no leading zeros, no spaces. */
 export function integer(text: string): bigint {
-  const value = /^(?:0|-?[1-9]\d{0,18})$/.test(text) ? BigInt(text) : MAX + 1n;
-  if (value < MIN || value > MAX) throw refuse("ERR value is not an integer or out of range");
+  const value = /^(?:0|-?[1-9]\d{0,18})$/.test(text) ? BigInt(text) : undefined;
+  if (value === undefined || !isInt64(value)) throw refuse("ERR value is not an integer or out of range");
   return value;
 }
 
 export function add(a: bigint, b: bigint): bigint {
   const sum = a + b;
-  if (sum < MIN || sum > MAX) throw refuse("ERR increment or decrement would overflow");
+  if (!isInt64(sum)) throw refuse("ERR increment or decrement would overflow");
   return sum;
 }
+
+const isInt64 = (value: bigint) => BigInt.asIntN(64, value) === value;
 
 /** `number` units of so many ms from now on. */
 export function deadlineAfter(now: number, number: number, unit: number): Deadline {

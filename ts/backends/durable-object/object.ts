@@ -1,7 +1,7 @@
 import { type Call, DurableKVEngine } from "./engine.js";
 import { type Names, Sockets } from "./sockets.js";
 import type { DurableObjectStateLike, WebSocketLike } from "./types.js";
-import { type Batch, decodeCall, encode, newSocketId, resultOf } from "./wire.js";
+import { type Batch, decodeCall, encode, JSON_HEADERS, newSocketId, resultOf } from "./wire.js";
 
 /** The class of the Durable Object, for a Worker to export. */
 export class CovaraKVDurableObject {
@@ -12,25 +12,27 @@ export class CovaraKVDurableObject {
 
   /** Made by the Workers runtime. */
   constructor(state: DurableObjectStateLike) {
-    const sockets = new Sockets(state);
-    this.#sockets = sockets;
+    this.#sockets = new Sockets(state);
     this.#engine = new DurableKVEngine(state.storage, (channel, message) =>
-      sockets.publish(channel, message),
+      this.#sockets.publish(channel, message),
     );
   }
 
   /** Answers a request of a {@link DurableObjectKVStore}. */
   async fetch(request: Request): Promise<Response> {
     const { pathname, search } = new URL(request.url);
+    const query = queryOf(search);
+    if (query === undefined) return empty(400);
+    const id = query.get("id")?.[0];
     switch (`${request.method} ${pathname}`) {
       case "POST /batch":
         return this.#batch(request);
       case "GET /subscribe":
-        return this.#subscribe(request, search);
+        return this.#subscribe(request, query, id);
       case "POST /subscribe":
         return this.#announce(request);
       case "DELETE /subscribe":
-        return this.#leave(search);
+        return this.#leave(id);
       default:
         return empty(404);
     }
@@ -51,25 +53,24 @@ export class CovaraKVDurableObject {
 
   /** A socket has failed. */
   async webSocketError(socket: WebSocketLike): Promise<void> {
-    await this.#sockets.closed(socket);
+    await this.webSocketClose(socket);
   }
 
   async #batch(request: Request): Promise<Response> {
     const batch = await readBatch(request);
     if (batch === undefined) return empty(400);
-    const { stopOnError, strict } = batch;
-    const outcomes = await this.#engine.run(batch.commands.map(decodeCall), { strict, stopOnError });
-    const headers = { "content-type": "application/json" };
-    return new Response(encode({ results: outcomes.map(resultOf) }), { headers });
+    const outcomes = await this.#engine.run(batch.commands.map(decodeCall), batch);
+    return new Response(encode({ results: outcomes.map(resultOf) }), { headers: JSON_HEADERS });
   }
 
-  async #subscribe(request: Request, search: string): Promise<Response> {
+  async #subscribe(
+    request: Request,
+    query: Map<string, string[]>,
+    id: string | undefined,
+  ): Promise<Response> {
     if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") {
       return empty(426);
     }
-    const query = queryOf(search);
-    if (query === undefined) return empty(400);
-    const [id] = query.get("id") ?? [];
     const names = await this.#namesIn(query, id);
     if (names === undefined) return empty(409);
     const { WebSocketPair } = globalThis as unknown as {
@@ -98,8 +99,7 @@ export class CovaraKVDurableObject {
   }
 
   /** Ends a socket, whose store hears of it before its next request. */
-  async #leave(search: string): Promise<Response> {
-    const [id] = queryOf(search)?.get("id") ?? [];
+  async #leave(id: string | undefined): Promise<Response> {
     if (id === undefined) return empty(400);
     await this.#sockets.leave(id);
     return empty(204);

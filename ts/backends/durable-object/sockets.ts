@@ -30,10 +30,11 @@ const LEFT = 1000;
 /** The sockets of an object. */
 export class Sockets {
   readonly #state: DurableObjectStateLike;
-  /** Made anew from the attachments after the object has slept. */
-  readonly #subscriptions = new WeakMap<WebSocketLike, Subscription>();
-  /** Those that were told to close: they may be among the state's for a while. */
-  readonly #closing = new WeakSet<WebSocketLike>();
+  /**
+   * Made anew from the attachments after the object has slept. None for a socket that was told to close: it may be among
+   * the state's for a while.
+   */
+  readonly #subscriptions = new WeakMap<WebSocketLike, Subscription | undefined>();
   /** The ids of sockets that are about to be opened, whose names are in the storage already. */
   readonly #announced = new Set<string>();
 
@@ -63,13 +64,13 @@ export class Sockets {
     this.#state.acceptWebSocket(socket);
     socket.serializeAttachment?.(isLong ? { id } : attachment);
     this.#subscriptions.set(socket, subscriptionOf(id, names));
-    if (replaced !== undefined) this.#close(replaced, REPLACED, "replaced");
+    if (replaced !== undefined) this.#closeWith(replaced, REPLACED);
   }
 
   /** Ends the socket with an id. */
   async leave(id: string): Promise<void> {
     await this.#wake();
-    this.#close(id, LEFT, "left");
+    this.#closeWith(id, LEFT);
   }
 
   /** How many channels and patterns of sockets the message was for. */
@@ -86,10 +87,8 @@ export class Sockets {
 
   /** A socket has ended, from whichever side. */
   async closed(socket: WebSocketLike): Promise<void> {
-    this.#closing.add(socket);
-    close(socket, LEFT, "closed");
-    const id = this.#subscriptions.get(socket)?.id ?? attachmentOf(socket).id;
-    await this.#state.storage.delete(SOCKETS + id);
+    this.#close(socket, LEFT);
+    await this.#state.storage.delete(SOCKETS + attachmentOf(socket).id);
   }
 
   /** Knows what each socket has subscribed. What follows must not wait again before it uses that. */
@@ -97,30 +96,40 @@ export class Sockets {
     for (const socket of this.#state.getWebSockets()) {
       if (this.#subscriptions.has(socket)) continue;
       const { id, channels, patterns = [] } = attachmentOf(socket);
-      const kept = channels ? { channels, patterns } : await this.#state.storage.get<Names>(SOCKETS + id);
-      this.#subscriptions.set(socket, subscriptionOf(id, kept ?? { channels: [], patterns }));
+      const names = channels ? { channels, patterns } : await this.announced(id);
+      // It may have ended meanwhile.
+      if (this.#subscriptions.has(socket)) continue;
+      this.#subscriptions.set(socket, subscriptionOf(id, names ?? { channels: [], patterns }));
     }
   }
 
-  #open(): [WebSocketLike, Subscription][] {
-    return this.#state.getWebSockets().flatMap((socket): [WebSocketLike, Subscription][] => {
+  *#open(): Generator<[WebSocketLike, Subscription]> {
+    for (const socket of this.#state.getWebSockets()) {
       const subscription = this.#subscriptions.get(socket);
-      return subscription === undefined || this.#closing.has(socket) ? [] : [[socket, subscription]];
-    });
+      if (subscription !== undefined) yield [socket, subscription];
+    }
   }
 
-  #close(id: string, code: number, reason: string): void {
+  #closeWith(id: string, code: number): void {
     for (const [socket, subscription] of this.#open()) {
-      if (subscription.id !== id) continue;
-      this.#closing.add(socket);
-      close(socket, code, reason);
+      if (subscription.id === id) this.#close(socket, code);
+    }
+  }
+
+  #close(socket: WebSocketLike, code: number): void {
+    this.#subscriptions.set(socket, undefined);
+    try {
+      socket.close(code);
+    } catch {
+      // It is closed already.
     }
   }
 
   /** Keeps names in the storage, and drops what sockets left there that ended without a word. */
   async #keep(id: string, names: Names): Promise<void> {
     const kept = await this.#state.storage.list({ prefix: SOCKETS });
-    const used = new Set([...this.#open().map(([, subscription]) => subscription.id), ...this.#announced]);
+    const used = new Set(this.#announced);
+    for (const [, subscription] of this.#open()) used.add(subscription.id);
     for (const name of kept.keys()) {
       if (!used.has(name.slice(SOCKETS.length))) await this.#state.storage.delete(name);
     }
@@ -144,11 +153,4 @@ function send(socket: WebSocketLike, data: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** To close a socket that is closed already may throw. */
-function close(socket: WebSocketLike, code: number, reason: string): void {
-  try {
-    socket.close(code, reason);
-  } catch {}
 }

@@ -15,17 +15,17 @@ import { known } from "../../options.js";
 import type { Kind } from "../../pubsub.js";
 import { Store } from "../../store.js";
 import { type Ready, Transaction } from "../../transaction.js";
-import { Line, within } from "./line.js";
+import { type Init, Line, topic, within } from "./line.js";
 import type {
   DurableObjectKVOptions,
   DurableObjectNamespaceLike,
   DurableObjectStubLike,
-  WebSocketLike,
 } from "./types.js";
 import {
   type Batch,
   encode,
   errorOf,
+  JSON_HEADERS,
   noScripts,
   ORIGIN,
   type Result,
@@ -35,8 +35,6 @@ import {
 } from "./wire.js";
 
 const DEFAULT_NAME = "covara-kv";
-
-const JSON_HEADERS = { "content-type": "application/json" };
 
 const OPTIONS = ["name", "prefix", "strict", "reconnectDelay"];
 
@@ -102,10 +100,11 @@ export class DurableObjectKVStore extends Store {
     const method = "DurableObjectKVStore";
     const { prefix, strict, reconnectDelay } = reading(method, () => readOptions(options, method));
     super(prefix);
-    if (stubOrResolver === null || !["function", "object"].includes(typeof stubOrResolver)) {
+    const isResolver = typeof stubOrResolver === "function";
+    if (!isResolver && typeof stubOrResolver?.fetch !== "function") {
       throw invalid(`${method}: stubOrResolver must be a stub or a function`);
     }
-    this.#stub = typeof stubOrResolver === "function" ? stubOrResolver : () => stubOrResolver;
+    this.#stub = isResolver ? stubOrResolver : () => stubOrResolver;
     this.#strict = strict;
     this.#reconnectDelay = reconnectDelay;
   }
@@ -170,7 +169,7 @@ export class DurableObjectKVStore extends Store {
     const close = async () => {
       if (this.#lines.delete(line)) await line.close();
     };
-    const topics = (kind: Kind, names: readonly string[]) => names.map((name) => ({ kind, name }));
+    const topics = (kind: Kind, names: readonly string[]) => names.map((name) => topic(kind, name));
     try {
       await line.add(...topics("channel", channels), ...topics("pattern", patterns));
       if (!this.#lines.has(line)) throw closed();
@@ -184,12 +183,12 @@ export class DurableObjectKVStore extends Store {
   /** @internal */
   protected async register(kind: Kind, name: string): Promise<void> {
     this.#open();
-    await this.#line.add({ kind, name });
+    await this.#line.add(topic(kind, name));
   }
 
   /** @internal */
   protected async unregister(kind: Kind, name: string): Promise<void> {
-    await this.#line.remove({ kind, name });
+    await this.#line.remove(topic(kind, name));
   }
 
   #open(): void {
@@ -286,7 +285,7 @@ export class DurableObjectKVStore extends Store {
     const body: Batch = {
       commands: calls.map(({ command, argv }) => ({ op: command.method, args: argv })),
       stopOnError: false,
-      ...(this.#strict && { strict: true }),
+      strict: this.#strict || undefined,
     };
     const init = { method: "POST", headers: JSON_HEADERS, body: encode(body) };
     const results = await resultsIn(await this.#fetch("/batch", init), calls.length);
@@ -303,20 +302,12 @@ export class DurableObjectKVStore extends Store {
     return result.value ?? null;
   }
 
-  async #fetch(path: string, init: Parameters<DurableObjectStubLike["fetch"]>[1]): Promise<Response> {
+  async #fetch(path: string, init: Init): Promise<Response> {
     try {
       return await this.#stub().fetch(`${ORIGIN}${path}`, init);
     } catch (cause) {
       throw unreachable("could not be reached", cause);
     }
-  }
-
-  async #openSocket(query: string): Promise<WebSocketLike> {
-    const headers = { Upgrade: "websocket" };
-    const response = await this.#fetch(`/subscribe${query}`, { method: "GET", headers });
-    const { webSocket } = response as Response & { webSocket?: WebSocketLike | null };
-    if (webSocket == null) throw unreachable(`gave no socket, but status ${response.status}`);
-    return webSocket;
   }
 
   /** A function of the user's that fails, or gives no time, must not end the attempts. */
@@ -330,11 +321,6 @@ export class DurableObjectKVStore extends Store {
     return defaultDelay(attempt);
   }
 
-  async #announce(body: string): Promise<void> {
-    const { status } = await this.#fetch("/subscribe", { method: "POST", headers: JSON_HEADERS, body });
-    if (status !== 204) throw unreachable(`takes no names this long: status ${status}`);
-  }
-
   /** The line of all callbacks that share one. */
   #newSharedLine(): Line {
     const heard = (messages: Messages) => {
@@ -346,9 +332,7 @@ export class DurableObjectKVStore extends Store {
 
   #newLine(heard: (messages: Messages) => void, missed: (gap: Gap) => void): Line {
     return new Line({
-      open: (query) => this.#openSocket(query),
-      announce: (body) => this.#announce(body),
-      leave: (query) => this.#fetch(`/subscribe${query}`, { method: "DELETE" }),
+      request: (query, init) => this.#fetch(`/subscribe${query}`, init),
       reconnectDelay: (attempt) => this.#delayBefore(attempt),
       heard,
       reconnecting: (attempt, delay, cause) => this.emit("reconnecting", { attempt, delay, cause }),

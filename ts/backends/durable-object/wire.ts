@@ -5,34 +5,29 @@ import { argumentsOf, type Command } from "../../commands.js";
 import { KVError } from "../../errors.js";
 import type { Form } from "../../transaction.js";
 import type { Call, Outcome } from "./engine.js";
-import { readScore, type StoredScore } from "./layout.js";
+import { readScore, type StoredScore, storeScore } from "./layout.js";
 
 export const ORIGIN = "https://covara-kv";
+export const JSON_HEADERS = { "content-type": "application/json" };
 
 /** The body of `POST /batch`. */
 export interface Batch {
   commands: Call[];
   stopOnError: boolean;
   /** An addition: refuse keys of another type. */
-  strict?: boolean;
+  strict?: boolean | undefined;
 }
 
 /** What came of a command. */
 export type Result =
   /** `mismatched` is an addition: a key of another type was taken as empty. */
-  | { ok: true; value?: unknown; mismatched?: true }
+  | { ok: true; value?: unknown; mismatched?: true | undefined }
   /** `code` is an addition. */
   | { ok: false; error: string; code?: string };
 
-/** Where the score is in the arguments of a method that takes one. */
-const scoreAt: Record<string, number> = { zadd: 1, zincrby: 1 };
-
 /** JSON has no infinite numbers. */
 export function encode(message: unknown): string {
-  return JSON.stringify(message, (_, value) => {
-    if (value === Number.POSITIVE_INFINITY) return "inf";
-    return value === Number.NEGATIVE_INFINITY ? "-inf" : value;
-  });
+  return JSON.stringify(message, (_, value) => (typeof value === "number" ? storeScore(value) : value));
 }
 
 /** The call that was encoded. */
@@ -40,16 +35,14 @@ export function decodeCall({ op, args }: Call): Call {
   const given = [...args];
   // What was left out became null on the way: stores of today send their options always.
   while (given.at(-1) === null) given.pop();
-  const at = scoreAt[op];
-  if (at === undefined) return { op, args: given };
-  const score = given[at];
-  if (score === "inf" || score === "-inf") given[at] = readScore(score);
+  const score = given[1];
+  if (takesScore.has(op) && (score === "inf" || score === "-inf")) given[1] = readScore(score);
   return { op, args: given };
 }
 
 export function resultOf(outcome: Outcome): Result {
   if ("error" in outcome) return { ok: false, error: outcome.error.message, code: outcome.error.code };
-  return { ok: true, value: outcome.value, ...(outcome.mismatched && { mismatched: true }) };
+  return { ok: true, value: outcome.value, mismatched: outcome.mismatched || undefined };
 }
 
 /** The error of a result. An object of today tells its text alone, which begins with the code if it is Redis's. */
@@ -57,6 +50,8 @@ export function errorOf({ error, code }: Result & { ok: false }, command: string
   return new KVError(code ?? /^[A-Z]+(?= )/.exec(error)?.[0] ?? "ERR", error, { command });
 }
 
+/** As their second argument. */
+const takesScore = new Set(["zadd", "zincrby"]);
 const isScore = new Set(["zscore", "zincrby"]);
 const isNothing = new Set(["hmset", "ltrim"]);
 
