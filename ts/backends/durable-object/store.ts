@@ -16,11 +16,7 @@ import type { Kind } from "../../pubsub.js";
 import { Store } from "../../store.js";
 import { type Ready, Transaction } from "../../transaction.js";
 import { type Init, Line, topic, within } from "./line.js";
-import type {
-  DurableObjectKVOptions,
-  DurableObjectNamespaceLike,
-  DurableObjectStubLike,
-} from "./types.js";
+import type { DurableObjectKVOptions, DurableObjectNamespaceLike, DurableObjectStubLike } from "./types.js";
 import {
   type Batch,
   encode,
