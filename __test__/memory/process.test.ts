@@ -9,12 +9,15 @@ interface Outcome {
   stderr: string;
 }
 
-/** Runs a program of its own, with the package's exports at hand. Killed, and so failing, if it has not ended after a minute. */
-function run(program: string, ...flags: string[]): Promise<Outcome> {
+/** Runs a program of its own, with the package's exports at hand. */
+const run = (program: string, ...flags: string[]): Promise<Outcome> =>
+  runBare(`import { createMemoryKV, initializeKV } from "covara-kv"; ${program}`, ...flags);
+
+/** Killed, and so failing, if it has not ended after a minute. */
+function runBare(program: string, ...flags: string[]): Promise<Outcome> {
   const source = `
     import { setImmediate as turn } from "node:timers/promises";
     import { Worker } from "node:worker_threads";
-    import { createMemoryKV, initializeKV } from "covara-kv";
     ${program}`;
   const options = { cwd: join(__dirname, "../.."), timeout: 60_000 };
   return new Promise((resolve) => {
@@ -191,4 +194,18 @@ test("a store that is subscribed on a shared store stays, although nothing else 
     "--expose-gc",
   );
   assert.deepEqual(outcome, { code: 0, stdout: "1,stop\n", stderr: "" });
+});
+
+// As a test runner with worker threads does. The allocator took the thread that had loaded it for the one that never ends, and gave
+// what that had left to the next thread that had its address: a segmentation fault in the second thread.
+test("threads load the package one after the other, in a process whose main thread never does", async () => {
+  const outcome = await runBare(`
+    const program = 'import { createMemoryKV } from "covara-kv"; await createMemoryKV().set("k", "v".repeat(100_000));';
+    for (let round = 0; round < 30; round++) {
+      const worker = new Worker(program, { eval: true });
+      const ended = new Promise((resolve, reject) => worker.on("exit", resolve).on("error", reject));
+      if (round % 2 === 0) await new Promise((resolve) => worker.once("online", resolve)).then(() => worker.terminate());
+      await ended;
+    }`);
+  assert.deepEqual(outcome, { code: 0, stdout: "", stderr: "" });
 });
