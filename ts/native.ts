@@ -49,6 +49,8 @@ export interface RedisOptions {
   commandTimeout: number;
   connectTimeout: number;
   maxQueue: number;
+  /** Whether this thread's event loop can look after sockets. */
+  polls: boolean;
 }
 
 /** What happened to a connection. Times are in milliseconds, those of a gap since the Unix epoch. */

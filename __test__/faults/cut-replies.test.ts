@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
 import { eventually } from "../backends.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
 import { type Answer, bulk, OK } from "./fake-server.js";
-import { test } from "./faults.js";
+import { PATIENT, test } from "./faults.js";
 
 /** Answers GET with its key, so that every reply says whose it is. */
 const echo: Answer = ([name, key = ""]) => (name === "GET" ? bulk(`${key}=é\r\n$5`) : OK);
@@ -165,4 +166,22 @@ test("a reply to no command ends the connection, and is nobody's", async ({ fake
   assert.equal(await kv.get("a"), valueFor("a"));
   await eventually(() => server.peers.length === 2);
   assert.deepEqual(await Promise.all([kv.get("b"), kv.get("c")]), [valueFor("b"), valueFor("c")]);
+});
+
+// libuv stops a poll by itself when the socket has an error, and reading gave the reply first: nobody looked again until the next deadline.
+test("a reset right behind a reply is noticed at once", async ({ fake, open }) => {
+  const server = await fake({
+    answer: (_, peer) => {
+      peer.send(bulk("value"));
+      peer.socket.resetAndDestroy();
+      return undefined;
+    },
+  });
+  const kv = await open(server, { ...PATIENT, commandTimeout: 60_000 });
+  for (let round = 0; round < 20; round++) {
+    // Before the PING of an idle connection would tell.
+    const lost = once(kv as never, "reconnecting", { signal: AbortSignal.timeout(5_000) });
+    assert.equal(await kv.get("k"), "value");
+    await lost;
+  }
 });

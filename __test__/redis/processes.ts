@@ -20,11 +20,15 @@ export interface Outcome {
 export function run(
   redis: RedisConfig,
   program: string,
-  { flags = [], onOutput }: { flags?: string[]; onOutput?: (output: string) => void } = {},
+  {
+    flags = [],
+    imports = 'import { createKV, createRedisKV, RedisKVStore } from "covara-kv";',
+    onOutput,
+  }: { flags?: string[]; imports?: string; onOutput?: (output: string) => void } = {},
 ): Promise<Outcome> {
   const source = `
     import { setImmediate as turn } from "node:timers/promises";
-    import { createKV, createRedisKV, RedisKVStore } from "covara-kv";
+    ${imports}
     const redis = ${JSON.stringify(redis)};
     ${program}`;
   const options = { cwd: join(__dirname, "../.."), timeout: 60_000, killSignal: "SIGKILL" } as const;

@@ -83,6 +83,27 @@ test("a process with threads in mid-load exits when it is told to", async () => 
   await noneIsLeft();
 });
 
+// Node unloads an addon with the last environment that has it.
+test("threads use it one after the other, in a process whose main thread never loads it", async () => {
+  const outcome = await run(
+    server.address,
+    `const { Worker } = await import("node:worker_threads");
+     const worker = new URL("__test__/redis/worker.mjs", "file://" + process.cwd() + "/");
+     const signal = new Int32Array(new SharedArrayBuffer(4));
+     for (const job of ["use", "useAndLeave", "load", "use", "load", "useAndLeave"]) {
+       const thread = new Worker(worker, { workerData: { job, redis, signal }, execArgv: [] });
+       const ended = new Promise((resolve, reject) => thread.on("exit", resolve).on("error", reject));
+       const before = Atomics.load(signal, 0);
+       if (job === "load") while (Atomics.load(signal, 0) < before + 10) await turn();
+       if (job === "load") await thread.terminate();
+       await ended;
+     }`,
+    { imports: "" },
+  );
+  assert.deepEqual(outcome, { code: 0, stdout: "", stderr: "" });
+  await noneIsLeft();
+});
+
 test("opens and closes in a row leave as many connections as there were", { timeout: 300_000 }, async () => {
   const rounds = process.env.REDIS_LONG === "1" ? 2_000 : 200;
   for (let round = 0; round < rounds; round++) {

@@ -10,6 +10,35 @@ use crate::commands::{COMMANDS, Command, Keys};
 use crate::error::{Error, Result};
 use crate::reply::format_double;
 
+/// Where the words of commands go.
+pub trait Words {
+    /// Appends a word: the prefix, if any, and what the value is.
+    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: Value) -> Result<()>;
+
+    fn last(&self) -> &[u8];
+}
+
+/// Reads the words of `command`, and joins the prefix to its keys.
+#[inline]
+pub fn read<'scope>(
+    words: &mut impl Words,
+    scope: Scope<'scope>,
+    command: &Command,
+    prefix: Option<&[u8]>,
+    values: impl Iterator<Item = Result<Value<'scope>>>,
+) -> Result<()> {
+    let mut counted = 0;
+    for (index, value) in values.enumerate() {
+        let prefix = prefix.filter(|_| command.keys.includes(index, counted));
+        words.push(scope, prefix, value?)?;
+        if index == 1 && command.keys == Keys::Counted {
+            let number = std::str::from_utf8(words.last()).ok();
+            counted = number.and_then(|number| number.parse().ok()).unwrap_or(0);
+        }
+    }
+    Ok(())
+}
+
 /// The words of one command after another, in one buffer.
 #[derive(Default)]
 pub struct Arguments {
@@ -19,7 +48,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the words of `command`, and joins the prefix to its keys. Gives the places of the words.
+    /// Reads the words of `command`. Gives their places.
     #[inline]
     pub fn read<'scope>(
         &mut self,
@@ -29,20 +58,7 @@ impl Arguments {
         values: impl Iterator<Item = Result<Value<'scope>>>,
     ) -> Result<Range<usize>> {
         let first = self.ends.len();
-        let mut counted = 0;
-        for (index, value) in values.enumerate() {
-            if let Some(prefix) = prefix.filter(|_| command.keys.includes(index, counted)) {
-                self.bytes.extend_from_slice(prefix);
-                self.bytes.push(b':');
-            }
-            self.push(scope, value?)?;
-            if index == 1 && command.keys == Keys::Counted {
-                counted = std::str::from_utf8(self.word(first + 1))
-                    .ok()
-                    .and_then(|word| word.parse().ok())
-                    .unwrap_or(0);
-            }
-        }
+        read(self, scope, command, prefix, values)?;
         Ok(first..self.ends.len())
     }
 
@@ -58,32 +74,49 @@ impl Arguments {
         let start = if place == 0 { 0 } else { self.ends[place - 1] };
         &self.bytes[start..self.ends[place]]
     }
+}
 
+impl Words for Arguments {
     #[inline]
-    fn push(&mut self, scope: Scope, value: Value) -> Result<()> {
+    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: Value) -> Result<()> {
+        push_prefix(&mut self.bytes, prefix);
         if !scope.append_utf8(value, &mut self.bytes)? {
-            let number = scope.number(value).filter(|number| !number.is_nan());
-            let number = number.ok_or_else(|| {
-                Error::ours(
-                    "INVALID_ARGUMENT",
-                    "a command's arguments must be strings or numbers",
-                )
-            })?;
-            self.push_number(number);
+            push_number(&mut self.bytes, scope, value)?;
         }
         self.ends.push(self.bytes.len());
         Ok(())
     }
 
-    fn push_number(&mut self, number: f64) {
-        const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
-        if number.fract() == 0.0 && number.abs() <= EXACT_INTEGERS {
-            // Writing to memory cannot fail.
-            let _ = write!(self.bytes, "{}", number as i64);
-        } else {
-            self.bytes.extend_from_slice(format_double(number).as_bytes());
-        }
+    fn last(&self) -> &[u8] {
+        self.word(self.ends.len() - 1)
     }
+}
+
+#[inline]
+pub fn push_prefix(into: &mut Buffer, prefix: Option<&[u8]>) {
+    if let Some(prefix) = prefix {
+        into.extend_from_slice(prefix);
+        into.push(b':');
+    }
+}
+
+/// For what is no string.
+pub fn push_number(into: &mut Buffer, scope: Scope, value: Value) -> Result<()> {
+    const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
+    let number = scope.number(value).filter(|number| !number.is_nan());
+    let number = number.ok_or_else(|| {
+        Error::ours(
+            "INVALID_ARGUMENT",
+            "a command's arguments must be strings or numbers",
+        )
+    })?;
+    if number.fract() == 0.0 && number.abs() <= EXACT_INTEGERS {
+        // Writing to memory cannot fail.
+        let _ = write!(into, "{}", number as i64);
+    } else {
+        into.extend_from_slice(format_double(number).as_bytes());
+    }
+    Ok(())
 }
 
 /// The row that a command's number names.

@@ -1,12 +1,14 @@
 //! The commands of one tick, from JavaScript's values to requests.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
+use smallvec::SmallVec;
 
-use super::arguments::{self, Arguments};
-use super::raw::{Scope, Value};
+use super::arguments::{self, Words, push_number, push_prefix};
+use super::raw::{Attempt, Buffer, Scope, Value};
 use crate::commands::Command;
 use crate::error::{Error, Result};
 use crate::redis::request::{Id, Request, Script, Shape, Subject};
@@ -122,7 +124,7 @@ impl<'a> Batch<'a> {
         &mut self,
         scope: Scope<'scope>,
         id: Id,
-        values: impl Iterator<Item = Result<Value<'scope>>>,
+        values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
     ) -> Result<()> {
         let (command, shape, script) = self.words(scope, values)?;
         self.push(id, 1, !command.writes, shape, script);
@@ -145,27 +147,64 @@ impl<'a> Batch<'a> {
     fn words<'scope>(
         &mut self,
         scope: Scope<'scope>,
-        mut values: impl Iterator<Item = Result<Value<'scope>>>,
+        mut values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
     ) -> Result<(&'static Command, Shape, Option<Box<Script>>)> {
         let command = arguments::command(scope, values.next().transpose()?.as_ref())?;
-        let mut arguments = Arguments::default();
-        let places = arguments.read(scope, command, self.prefix, values)?;
-        let words = arguments.words(places);
+        let count = values.len() + 1;
         let start = self.bytes.len();
-        resp::begin(&mut self.bytes, words.len() + 1);
+        resp::begin(&mut self.bytes, count);
         resp::word(&mut self.bytes, command.name.as_bytes());
-        let mut script = None;
-        for (index, word) in words.iter().enumerate() {
-            resp::word(&mut self.bytes, word);
-            if index == 0 && command.name == "EVAL" {
-                let tail = self.bytes.len() - start;
-                script = Some(Box::new(evalsha(word, words.len() + 1, tail)));
-            }
-        }
-        let scores =
-            command.name == "ZRANGEBYSCORE" && words.iter().skip(3).any(|word| *word == b"WITHSCORES");
+        let mut words = Encoded {
+            bytes: &mut self.bytes,
+            places: SmallVec::new(),
+        };
+        arguments::read(&mut words, scope, command, self.prefix, values)?;
+        let script = words.places.first().filter(|_| command.name == "EVAL");
+        let script = script.map(|place| {
+            let tail = place.end + resp::END.len() - start;
+            Box::new(evalsha(&words.bytes[place.clone()], count, tail))
+        });
+        let has_scores = |place: &Range<usize>| &words.bytes[place.clone()] == b"WITHSCORES";
+        let scores = command.name == "ZRANGEBYSCORE" && words.places.iter().skip(3).any(has_scores);
         let shape = if scores { Shape::Scores } else { Shape::AsIs };
         Ok((command, shape, script))
+    }
+}
+
+/// Words as they are sent. A long one is written where it will lie.
+struct Encoded<'a> {
+    bytes: &'a mut Vec<u8>,
+    /// Where each word is.
+    places: SmallVec<[Range<usize>; 8]>,
+}
+
+impl Words for Encoded<'_> {
+    #[inline]
+    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: Value) -> Result<()> {
+        let mut short = Buffer::new();
+        push_prefix(&mut short, prefix);
+        let attempt = scope.try_utf8(value, &mut short)?;
+        let long = match attempt {
+            Attempt::Written => None,
+            Attempt::TooLong => Some(scope.text_length(value)?),
+            Attempt::NoString => {
+                push_number(&mut short, scope, value)?;
+                None
+            }
+        };
+        resp::begin_word(self.bytes, short.len() + long.map_or(0, |length| length.utf8));
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&short);
+        if let Some(length) = long {
+            scope.append_long(value, length, self.bytes)?;
+        }
+        self.places.push(start..self.bytes.len());
+        self.bytes.extend_from_slice(resp::END);
+        Ok(())
+    }
+
+    fn last(&self) -> &[u8] {
+        self.places.last().map_or(&[], |place| &self.bytes[place.clone()])
     }
 }
 

@@ -3,6 +3,7 @@
 mod arguments;
 mod batch;
 mod fanout;
+mod looking;
 mod memory;
 mod messages;
 mod raw;

@@ -1,5 +1,27 @@
 //! Node-API for the hot path, where `#[napi]` costs twice as much (docs/architecture.md has the figures). All `unsafe` of the
-//! crate is here; what is exported is safe to use within the call that it was given to.
+//! crate is in this module; what is exported is safe to use within the call that it was given to.
+
+#[cfg(unix)]
+pub mod poll;
+#[cfg(not(unix))]
+pub mod poll {
+    /// There is none: here the I/O thread looks after all sockets.
+    pub enum Poll {}
+
+    impl Poll {
+        pub fn is_started(&self) -> bool {
+            match *self {}
+        }
+
+        pub fn start(&self) {
+            match *self {}
+        }
+
+        pub fn stop(&self) {
+            match *self {}
+        }
+    }
+}
 
 use std::ffi::{c_char, c_void};
 use std::marker::PhantomData;
@@ -16,6 +38,76 @@ use crate::error::{Error, Result};
 
 /// On the stack until it grows past what most commands need.
 pub type Buffer = SmallVec<[u8; 1024]>;
+
+/// The longest UTF-8 sequence, and Node's final NUL: with more than this left over nothing was cut off.
+const SLACK: usize = 5;
+
+/// What came of trying to write a string where there may be no room for it.
+pub enum Attempt {
+    NoString,
+    Written,
+    TooLong,
+}
+
+/// How long a string is as UTF-8.
+#[derive(Clone, Copy)]
+pub struct TextLength {
+    pub utf8: usize,
+    is_ascii: bool,
+}
+
+/// Where text is appended.
+pub trait Bytes {
+    fn len(&self) -> usize;
+    fn make_room(&mut self, additional: usize);
+    /// What is allocated behind the bytes, and how much that is.
+    fn spare(&mut self) -> (*mut u8, usize);
+    /// # Safety
+    ///
+    /// So many bytes are initialised.
+    unsafe fn set_len(&mut self, length: usize);
+}
+
+impl Bytes for Buffer {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn make_room(&mut self, additional: usize) {
+        self.reserve_exact(additional);
+    }
+
+    fn spare(&mut self) -> (*mut u8, usize) {
+        let (start, room) = (self.len(), self.capacity() - self.len());
+        // SAFETY: `start` is within the allocation.
+        (unsafe { self.as_mut_ptr().add(start) }, room)
+    }
+
+    unsafe fn set_len(&mut self, length: usize) {
+        // SAFETY: the caller's.
+        unsafe { self.set_len(length) };
+    }
+}
+
+impl Bytes for Vec<u8> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn make_room(&mut self, additional: usize) {
+        self.reserve(additional);
+    }
+
+    fn spare(&mut self) -> (*mut u8, usize) {
+        let spare = self.spare_capacity_mut();
+        (spare.as_mut_ptr().cast(), spare.len())
+    }
+
+    unsafe fn set_len(&mut self, length: usize) {
+        // SAFETY: the caller's.
+        unsafe { self.set_len(length) };
+    }
+}
 
 /// The environment, for as long as the call that is running.
 #[derive(Clone, Copy)]
@@ -61,36 +153,59 @@ impl<'scope> Scope<'scope> {
     /// Appends a string as UTF-8. False, and nothing appended, if the value is no string.
     #[inline]
     pub fn append_utf8(self, value: Value, buffer: &mut Buffer) -> Result<bool> {
-        /// The longest UTF-8 sequence, and Node's final NUL: with more than this left over nothing was cut off.
-        const SLACK: usize = 5;
+        match self.try_utf8(value, buffer)? {
+            Attempt::NoString => Ok(false),
+            Attempt::Written => Ok(true),
+            Attempt::TooLong => self
+                .append_long(value, self.text_length(value)?, buffer)
+                .map(|()| true),
+        }
+    }
+
+    /// Appends a string as UTF-8 if there is room for it already.
+    #[inline]
+    pub fn try_utf8(self, value: Value, buffer: &mut Buffer) -> Result<Attempt> {
         let start = buffer.len();
         if buffer.capacity() - start <= SLACK {
             buffer.reserve(64);
         }
-        let mut written = self.write_utf8(value, buffer)?;
-        let Some(first) = written else { return Ok(false) };
-        if buffer.capacity() - start <= first + SLACK {
-            let length = self.utf8_length(value)?;
-            buffer.reserve_exact(length + SLACK + 1);
-            written = if self.utf16_length(value)? == length {
-                Some(self.write_latin1(value, buffer)?)
-            } else {
-                self.write_utf8(value, buffer)?
-            };
+        let room = buffer.capacity() - start;
+        let Some(written) = self.write_utf8(value, buffer, room)? else {
+            return Ok(Attempt::NoString);
+        };
+        if buffer.capacity() - start <= written + SLACK {
+            return Ok(Attempt::TooLong);
         }
         // SAFETY: Node has just initialised this many bytes from `start` on, within the capacity.
-        unsafe { buffer.set_len(start + written.unwrap_or(0)) };
-        Ok(true)
+        unsafe { buffer.set_len(start + written) };
+        Ok(Attempt::Written)
     }
 
-    fn write_utf8(self, value: Value, buffer: &mut Buffer) -> Result<Option<usize>> {
+    /// Appends a string of this length as UTF-8.
+    pub fn append_long(self, value: Value, length: TextLength, buffer: &mut impl Bytes) -> Result<()> {
         let start = buffer.len();
-        let room = buffer.capacity() - start;
+        let room = length.utf8 + SLACK + 1;
+        buffer.make_room(room);
+        let written = if length.is_ascii {
+            self.write_latin1(value, buffer, room)?
+        } else {
+            self.write_utf8(value, buffer, room)?.unwrap_or(0)
+        };
+        if written != length.utf8 {
+            return Err(Error::reply("ERR a string is not as long as it was"));
+        }
+        // SAFETY: as in `try_utf8`.
+        unsafe { buffer.set_len(start + written) };
+        Ok(())
+    }
+
+    fn write_utf8(self, value: Value, buffer: &mut impl Bytes, room: usize) -> Result<Option<usize>> {
+        let (spare, most) = buffer.spare();
+        let room = room.min(most);
         let mut written = 0;
-        // SAFETY: `start` is within the allocation and `room` bytes follow it; Node writes no more than that.
+        // SAFETY: Node writes no more than `room` bytes.
         let status = unsafe {
-            let spare = buffer.as_mut_ptr().add(start).cast::<c_char>();
-            sys::napi_get_value_string_utf8(self.env, value.raw, spare, room, &mut written)
+            sys::napi_get_value_string_utf8(self.env, value.raw, spare.cast::<c_char>(), room, &mut written)
         };
         match status {
             sys::Status::napi_string_expected => Ok(None),
@@ -99,16 +214,23 @@ impl<'scope> Scope<'scope> {
     }
 
     /// For a string of ASCII only, which V8 copies as it lies many times faster than it encodes.
-    fn write_latin1(self, value: Value, buffer: &mut Buffer) -> Result<usize> {
-        let start = buffer.len();
-        let room = buffer.capacity() - start;
+    fn write_latin1(self, value: Value, buffer: &mut impl Bytes, room: usize) -> Result<usize> {
+        let (spare, most) = buffer.spare();
+        let room = room.min(most);
         let mut written = 0;
         // SAFETY: as in `write_utf8`.
         check(unsafe {
-            let spare = buffer.as_mut_ptr().add(start).cast::<c_char>();
-            sys::napi_get_value_string_latin1(self.env, value.raw, spare, room, &mut written)
+            sys::napi_get_value_string_latin1(self.env, value.raw, spare.cast::<c_char>(), room, &mut written)
         })?;
         Ok(written)
+    }
+
+    pub fn text_length(self, value: Value) -> Result<TextLength> {
+        let utf8 = self.utf8_length(value)?;
+        Ok(TextLength {
+            utf8,
+            is_ascii: self.utf16_length(value)? == utf8,
+        })
     }
 
     fn utf16_length(self, value: Value) -> Result<usize> {
@@ -138,7 +260,10 @@ impl<'scope> Scope<'scope> {
     }
 
     /// The elements of an array, or none if the value is no array.
-    pub fn elements(self, value: Value<'scope>) -> Option<impl Iterator<Item = Result<Value<'scope>>>> {
+    pub fn elements(
+        self,
+        value: Value<'scope>,
+    ) -> Option<impl ExactSizeIterator<Item = Result<Value<'scope>>>> {
         let (mut is_array, mut length) = (false, 0);
         // SAFETY: the value belongs to this scope; results go to locals.
         let status = unsafe {
@@ -197,6 +322,32 @@ impl<'scope> Scope<'scope> {
         self.made(|result| unsafe {
             sys::napi_call_function(self.env, this.raw, function.raw, arguments.len(), values, result)
         })
+    }
+
+    /// Calls a JavaScript function from the event loop; what that has queued runs too. What it throws nobody has caught.
+    pub fn call_from_loop(self, function: Value<'scope>) {
+        // SAFETY: the result goes to a local.
+        let global = self.made(|result| unsafe { sys::napi_get_global(self.env, result) });
+        let Ok(global) = global else { return };
+        // SAFETY: the values belong to this scope; results go to locals. There is no context to be told of.
+        unsafe {
+            let (context, mut result) = (ptr::null_mut(), ptr::null_mut());
+            let status = sys::napi_make_callback(
+                self.env,
+                context,
+                global.raw,
+                function.raw,
+                0,
+                ptr::null(),
+                &mut result,
+            );
+            let mut thrown = ptr::null_mut();
+            if status == sys::Status::napi_pending_exception
+                && sys::napi_get_and_clear_last_exception(self.env, &mut thrown) == sys::Status::napi_ok
+            {
+                sys::napi_fatal_exception(self.env, thrown);
+            }
+        }
     }
 
     /// A JavaScript `Error` with a `code`.

@@ -2,15 +2,16 @@
 //! a batch at a time.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use napi::Env;
-use napi::bindgen_prelude::{Function, Unknown};
+use napi::bindgen_prelude::{Function, FunctionRef, Unknown};
 use napi_derive::napi;
 
 use super::batch::Batch;
+use super::looking::Looking;
 use super::messages::messages;
 use super::raw::{Callable, Scope, Value, guarded};
 use super::reply::{Collect, Replies};
@@ -46,6 +47,7 @@ pub struct RedisOptions {
     pub command_timeout: u32,
     pub connect_timeout: u32,
     pub max_queue: u32,
+    pub polls: bool,
 }
 
 #[napi(object)]
@@ -100,7 +102,14 @@ struct Handle {
     /// How large the last batch was: the next is likely to be as large.
     room: Cell<usize>,
     collect: Collect,
+    on_mail: OnMail,
+    /// Absent where this thread cannot.
+    looking: Option<Looking>,
+    /// To itself.
+    this: Weak<Self>,
 }
+
+type OnMail = FunctionRef<(), ()>;
 
 /// A huge batch says nothing of the next one.
 const MOST_ROOM: usize = 128 << 10;
@@ -152,7 +161,36 @@ impl Handle {
         Ok(())
     }
 
+    fn keep_looking(&self, scope: Scope) {
+        let Some(looking) = &self.looking else { return };
+        let this = self.this.clone();
+        let on_readable = move |scope: Scope| {
+            if let Some(handle) = this.upgrade() {
+                handle.look(scope);
+            }
+        };
+        looking.keep_up(scope, &self.commands, on_readable);
+    }
+
+    /// There is something to read.
+    fn look(&self, scope: Scope) {
+        let Some(looking) = &self.looking else { return };
+        self.mailbox.expect();
+        looking.look(&self.commands);
+        if self.mailbox.has_come() {
+            if let Ok(on_mail) = self.on_mail.borrow_back(&scope.env()) {
+                scope.call_from_loop(scope.import(&on_mail));
+            }
+        } else {
+            // The I/O thread may have given it back meanwhile.
+            self.keep_looking(scope);
+        }
+    }
+
     fn abandon(&self) {
+        if let Some(looking) = &self.looking {
+            looking.end();
+        }
         self.waker.end();
         self.commands.abandon();
         self.membership.take();
@@ -255,24 +293,30 @@ impl RedisClient {
         });
         let config = Arc::new(config.map_err(to_napi)?);
         let waker = Waker::new(&on_mail)?;
+        let on_mail = on_mail.create_ref().map_err(from_status)?;
+        let collect = collect.create_ref().map_err(from_status)?;
         let to_wake = waker.clone();
         let mailbox = Arc::new(Mailbox::new(move || to_wake.wake()));
-        let handle = Handle {
-            commands: Link::new(Role::Commands, config.clone(), mailbox.clone()).map_err(to_napi)?,
+        let commands = Link::new(Role::Commands, config.clone(), mailbox.clone()).map_err(to_napi)?;
+        let handle = |this: &Weak<Handle>| Handle {
+            commands,
             config,
             membership: RefCell::default(),
             prefix: options.prefix.map(String::into_bytes),
             timeout,
-            mailbox: mailbox.clone(),
+            mailbox,
             taken: RefCell::default(),
             waker,
             awaited: Cell::new(0),
             listening: Cell::new(false),
             room: Cell::new(0),
-            collect: collect.create_ref().map_err(from_status)?,
+            collect,
+            on_mail,
+            looking: options.polls.then(Looking::default),
+            this: this.clone(),
         };
         Ok(Self {
-            handle: Rc::new(handle),
+            handle: Rc::new_cyclic(handle),
         })
     }
 
@@ -359,6 +403,7 @@ impl RedisClient {
             scope.undefined()
         });
         handle.keep_alive(env);
+        handle.keep_looking(scope);
         let more = !mail.is_empty();
         *handle.taken.borrow_mut() = mail;
         more

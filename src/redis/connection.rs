@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -12,8 +12,14 @@ use super::outgoing::Outgoing;
 use super::request::{Request, Sha1, Subject};
 use super::resp::Scanner;
 
+/// So many requests whose replies are owed are few: whoever calls waits for each, and no thread's time is short.
+const FEW: usize = 64;
+/// For so long few must have been owed. Callers in step with each other are all answered at once, again and again.
+const CALM: Duration = Duration::from_millis(100);
 /// More than this is left to the transport: copying it into the socket would hold up whoever called.
 const EAGER: usize = 32 << 10;
+/// The same while few are owed: to have another thread do it takes longer.
+const EAGER_FOR_FEW: usize = 512 << 10;
 
 /// Writes to the socket without waiting, from whichever thread calls it.
 pub trait Eager: Send + Sync {
@@ -61,6 +67,8 @@ pub struct Connection {
     pub eager: Option<Arc<dyn Eager>>,
     /// The transport is writing what came first: nobody else may write until all is taken.
     pub writing: bool,
+    /// When more than a few replies were owed last.
+    crowded: Option<Instant>,
     pub server: Server,
     /// The server is no longer what it was: no more is sent, and the connection ends once all is answered.
     pub retiring: bool,
@@ -98,6 +106,7 @@ impl Connection {
             received: now,
             eager: greeted.eager,
             writing: false,
+            crowded: None,
             server: greeted.server,
             retiring: false,
         }
@@ -106,6 +115,9 @@ impl Connection {
     pub fn push(&mut self, request: Request, now: Instant) {
         if self.sent.is_empty() {
             self.heard = now;
+        }
+        if self.sent.len() >= FEW {
+            self.crowded = Some(now);
         }
         let position = self.outgoing.position();
         let mut by_hash = false;
@@ -126,6 +138,11 @@ impl Connection {
             late: false,
             by_hash,
         });
+    }
+
+    pub fn is_calm(&self, now: Instant) -> bool {
+        let has_been = |crowded: Instant| now.saturating_duration_since(crowded) >= CALM;
+        self.outgoing.is_empty() && self.sent.len() <= FEW && self.crowded.is_none_or(has_been)
     }
 
     /// Marks what has missed its deadline, and gives it.
@@ -168,7 +185,12 @@ impl Connection {
     /// Gives the socket what it takes without waiting.
     pub fn write(&mut self) {
         let Some(eager) = self.eager.as_ref() else { return };
-        if self.writing || self.outgoing.len() > EAGER {
+        let most = if self.sent.len() <= FEW {
+            EAGER_FOR_FEW
+        } else {
+            EAGER
+        };
+        if self.writing || self.outgoing.len() > most {
             return;
         }
         while !self.outgoing.is_empty() {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,8 +13,9 @@ use tokio::task::JoinSet;
 
 use super::config::{Address, Config};
 use super::connection::{Greeted, Server};
+use super::plain::Registered;
 use super::resp::{self, Malformed, Scanner};
-use super::transport::{Socket, Transport};
+use super::transport::Transport;
 use crate::error::Error;
 use crate::reply::Reply;
 
@@ -59,7 +59,7 @@ async fn connect(config: &Config, in_tls: &AtomicBool) -> Result<Transport, Fail
         Address::Tcp { host, port } => {
             let stream = connect_tcp(host, *port).await?;
             let Some(tls) = &config.tls else {
-                return Ok(Transport::plain(Socket::Tcp(stream)));
+                return plain(Registered::Tcp(stream));
             };
             in_tls.store(true, Ordering::Relaxed);
             tls.wrap(stream)
@@ -74,7 +74,7 @@ async fn connect(config: &Config, in_tls: &AtomicBool) -> Result<Transport, Fail
         Address::Unix(path) => {
             let stream = tokio::net::UnixStream::connect(path).await;
             let stream = stream.map_err(|error| temporary(format!("{}: {error}", path.display())))?;
-            Ok(Transport::plain(Socket::Unix(stream)))
+            plain(Registered::Unix(stream))
         }
         #[cfg(not(unix))]
         Address::Unix(_) => Err(Failure {
@@ -82,6 +82,10 @@ async fn connect(config: &Config, in_tls: &AtomicBool) -> Result<Transport, Fail
             refused: true,
         }),
     }
+}
+
+fn plain(stream: Registered) -> Result<Transport, Failure> {
+    Transport::plain(stream).map_err(|error| temporary(error.to_string()))
 }
 
 /// Tries all addresses of a host at once, and takes the one that answers first.
@@ -196,14 +200,9 @@ async fn ask(
         .flat_map(|(_, command)| command.get_packed_command())
         .collect();
     while !left.is_empty() {
-        let written = transport
-            .writer
-            .write(slice::from_ref(&left))
-            .await
-            .map_err(lost)?;
+        let written = transport.write(&left).await.map_err(lost)?;
         left.advance(written);
     }
-    transport.writer.flush().await.map_err(lost)?;
     let mut scanner = Scanner::default();
     let mut replies = Vec::with_capacity(questions.len());
     while replies.len() < questions.len() {
@@ -215,7 +214,7 @@ async fn ask(
             replies.push(transport.buffer.split_to(end).freeze());
         } else {
             transport.buffer.reserve(4 << 10);
-            if transport.reader.read(&mut transport.buffer).await.map_err(lost)? == 0 {
+            if transport.read().await.map_err(lost)? == 0 {
                 return Err(temporary(format!(
                     "{} closed the connection at once",
                     config.place()

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::config::Config;
 use super::mailbox::{Mail, Mailbox};
 use super::pipeline::{Pipeline, Role};
+use super::plain::{Look, Plain};
 use super::request::Id;
 use super::{runtime, supervisor};
 use crate::error::Result;
@@ -18,11 +19,27 @@ use crate::error::Result;
 pub trait Outlet: Send + Sync {
     /// Called while the pipeline is locked: it may be asked for more, but must not be waited for.
     fn put(&self, mail: Mail, pipeline: &mut Pipeline);
+
+    /// It may be of use to look after the socket again.
+    fn look(&self) {}
 }
 
 impl Outlet for Mailbox {
     fn put(&self, mail: Mail, _: &mut Pipeline) {
         self.put(mail);
+    }
+
+    fn look(&self) {
+        self.wake();
+    }
+}
+
+/// Keeps a socket offered.
+pub struct Offer<'a>(&'a Link);
+
+impl Drop for Offer<'_> {
+    fn drop(&mut self) {
+        self.0.plain.lock().take();
     }
 }
 
@@ -30,6 +47,8 @@ pub struct Link {
     pub config: Arc<Config>,
     runtime: &'static Runtime,
     pipeline: Mutex<Pipeline>,
+    /// What is offered.
+    plain: Mutex<Option<Arc<Plain>>>,
     outlet: Arc<dyn Outlet>,
     /// There are bytes that the transport must write.
     pub unsent: Notify,
@@ -46,6 +65,7 @@ impl Link {
             config,
             runtime: runtime()?,
             pipeline: Mutex::new(pipeline),
+            plain: Mutex::default(),
             outlet,
             unsent: Notify::new(),
             ending: Notify::new(),
@@ -76,6 +96,31 @@ impl Link {
             self.ending.notify_one();
         }
         result
+    }
+
+    /// There is a new connection, which has this socket, for as long as what this gives is kept.
+    pub fn offer(&self, plain: &Arc<Plain>) -> Offer<'_> {
+        *self.plain.lock() = Some(plain.clone());
+        self.look();
+        Offer(self)
+    }
+
+    /// The socket that somebody else than the I/O thread may look after.
+    pub fn plain(&self) -> Option<Arc<Plain>> {
+        self.plain.lock().clone()
+    }
+
+    pub fn look(&self) {
+        self.outlet.look();
+    }
+
+    /// Takes what has come in and was not read, as whoever looks after the socket may be busy for long. False if there may be more.
+    pub fn catch_up(&self) -> bool {
+        const AT_ONCE: usize = 256 << 10;
+        match self.plain() {
+            Some(plain) if plain.may_look() => plain.look(self, &mut vec![0; AT_ONCE]) != Look::Much,
+            _ => true,
+        }
     }
 
     /// Answers `id` once all that was asked for is answered and the connection is closed.

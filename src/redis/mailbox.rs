@@ -64,10 +64,20 @@ struct State {
     woken: bool,
 }
 
+type Wake = Box<dyn Fn() -> bool + Send + Sync>;
+
+impl State {
+    fn wake(&mut self, wake: &Wake) {
+        if !self.woken {
+            self.woken = wake();
+        }
+    }
+}
+
 pub struct Mailbox {
     state: Mutex<State>,
     /// True if the JavaScript thread will take the mail.
-    wake: Box<dyn Fn() -> bool + Send + Sync>,
+    wake: Wake,
 }
 
 impl Mailbox {
@@ -97,9 +107,24 @@ impl Mailbox {
     pub fn put(&self, mail: Mail) {
         let mut state = self.state.lock();
         state.mail.append(mail);
-        if !state.woken {
-            state.woken = (self.wake)();
-        }
+        state.wake(&self.wake);
+    }
+
+    /// Has the JavaScript thread look, though there may be nothing to take.
+    pub fn wake(&self) {
+        self.state.lock().wake(&self.wake);
+    }
+
+    /// The JavaScript thread is about to take what comes: it needs no wake-up.
+    pub fn expect(&self) {
+        self.state.lock().woken = true;
+    }
+
+    /// Whether anything has come. If not, the thread is to be woken again for what does.
+    pub fn has_come(&self) -> bool {
+        let mut state = self.state.lock();
+        state.woken = !state.mail.is_empty();
+        state.woken
     }
 
     /// Answers what needs no connection.

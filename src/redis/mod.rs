@@ -4,7 +4,7 @@
 //! - [`pipeline`] (with [`connection`] and [`receiving`]): requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
 //! - [`hub`]: the subscribing connection, which all stores of the process share; [`subscriptions`]: what it is to hear, and the gap after a loss.
 //! - [`supervisor`]: connects, loses, connects again.
-//! - [`dial`] (with [`tls`]): opens a socket and greets the server. [`transport`]: carries the bytes of one connection.
+//! - [`dial`] (with [`tls`]): opens a socket and greets the server. [`transport`] (with [`plain`]): carries the bytes of one connection.
 //! - [`resp`], [`outgoing`], [`request`], [`mailbox`]: the protocol; what is to be sent; a command on its way; what came back.
 //! - [`config`]: where the server is.
 
@@ -16,6 +16,7 @@ pub mod link;
 pub mod mailbox;
 mod outgoing;
 pub mod pipeline;
+pub mod plain;
 mod receiving;
 pub mod request;
 pub mod resp;

@@ -134,6 +134,12 @@ impl Pipeline {
         self.connection.as_ref().map(|connection| &connection.server)
     }
 
+    /// Whether little is under way, and has been for a while.
+    pub fn is_calm(&self, now: Instant) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_none_or(|connection| connection.is_calm(now))
+    }
+
     pub fn is_connected(&self) -> bool {
         self.connection.is_some()
     }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until};
 
 use super::dial::{self, Failure};
@@ -73,6 +74,9 @@ async fn while_wanted<T>(link: &Link, work: impl Future<Output = T>) -> Option<R
 /// Returns once the connection must be given up.
 async fn keep_deadlines(link: &Link) -> Error {
     loop {
+        while !link.catch_up() {
+            yield_now().await;
+        }
         match link.with(|pipeline| pipeline.tick(Instant::now())) {
             Ok(next) => sleep_until(next.into()).await,
             Err(cause) => return cause,

@@ -24,6 +24,9 @@ export interface RedisClientLike {
 const METHOD = "RedisKVStore";
 const MOST_MILLISECONDS = 2 ** 31 - 1;
 
+/** Bun and Deno have libuv's functions too: one ends the process when they are called, the other does not call back. */
+const isNode = process.versions.bun === undefined && process.versions.deno === undefined;
+
 /** The options of a configuration, with its defaults. Throws INVALID_ARGUMENT for a field of a wrong type. */
 export function optionsOf(config: RedisConfig): RedisOptions {
   const given = object(config, "redis", METHOD) as RedisConfig;
@@ -43,6 +46,7 @@ export function optionsOf(config: RedisConfig): RedisOptions {
     retryDelay: optional(given.retryDelay, "retryDelay", integer(0, MOST_MILLISECONDS)),
     commandTimeout: optional(given.commandTimeout, "commandTimeout", integer(1, MOST_MILLISECONDS)) ?? 5_000,
     connectTimeout: optional(given.connectTimeout, "connectTimeout", integer(1, MOST_MILLISECONDS)) ?? 3_000,
+    polls: isNode,
     maxQueue: optional(given.maxQueue, "maxQueue", integer(0, 2 ** 32 - 1)) ?? 100_000,
   });
 }
