@@ -8,6 +8,7 @@ mod memory;
 mod messages;
 mod raw;
 mod redis;
+mod redis_options;
 mod reply;
 mod stores;
 mod waker;

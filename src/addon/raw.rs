@@ -3,6 +3,7 @@
 
 #[cfg(unix)]
 pub mod poll;
+mod text;
 #[cfg(not(unix))]
 pub mod poll {
     /// There is none: here the I/O thread looks after all sockets.
@@ -35,79 +36,10 @@ use napi::sys;
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
+pub use text::Attempt;
 
 /// On the stack until it grows past what most commands need.
 pub type Buffer = SmallVec<[u8; 1024]>;
-
-/// The longest UTF-8 sequence, and Node's final NUL: with more than this left over nothing was cut off.
-const SLACK: usize = 5;
-
-/// What came of trying to write a string where there may be no room for it.
-pub enum Attempt {
-    NoString,
-    Written,
-    TooLong,
-}
-
-/// How long a string is as UTF-8.
-#[derive(Clone, Copy)]
-pub struct TextLength {
-    pub utf8: usize,
-    is_ascii: bool,
-}
-
-/// Where text is appended.
-pub trait Bytes {
-    fn len(&self) -> usize;
-    fn make_room(&mut self, additional: usize);
-    /// What is allocated behind the bytes, and how much that is.
-    fn spare(&mut self) -> (*mut u8, usize);
-    /// # Safety
-    ///
-    /// So many bytes are initialised.
-    unsafe fn set_len(&mut self, length: usize);
-}
-
-impl Bytes for Buffer {
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    fn make_room(&mut self, additional: usize) {
-        self.reserve_exact(additional);
-    }
-
-    fn spare(&mut self) -> (*mut u8, usize) {
-        let (start, room) = (self.len(), self.capacity() - self.len());
-        // SAFETY: `start` is within the allocation.
-        (unsafe { self.as_mut_ptr().add(start) }, room)
-    }
-
-    unsafe fn set_len(&mut self, length: usize) {
-        // SAFETY: the caller's.
-        unsafe { self.set_len(length) };
-    }
-}
-
-impl Bytes for Vec<u8> {
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    fn make_room(&mut self, additional: usize) {
-        self.reserve(additional);
-    }
-
-    fn spare(&mut self) -> (*mut u8, usize) {
-        let spare = self.spare_capacity_mut();
-        (spare.as_mut_ptr().cast(), spare.len())
-    }
-
-    unsafe fn set_len(&mut self, length: usize) {
-        // SAFETY: the caller's.
-        unsafe { self.set_len(length) };
-    }
-}
 
 /// The environment, for as long as the call that is running.
 #[derive(Clone, Copy)]
@@ -148,107 +80,6 @@ impl<'scope> Scope<'scope> {
     pub fn export(self, value: sys::napi_value) -> Unknown<'scope> {
         // SAFETY: the value belongs to this scope, or is null while an exception is pending, and then it is not looked at.
         unsafe { Unknown::from_raw_unchecked(self.env, value) }
-    }
-
-    /// Appends a string as UTF-8. False, and nothing appended, if the value is no string.
-    #[inline]
-    pub fn append_utf8(self, value: Value, buffer: &mut Buffer) -> Result<bool> {
-        match self.try_utf8(value, buffer)? {
-            Attempt::NoString => Ok(false),
-            Attempt::Written => Ok(true),
-            Attempt::TooLong => self
-                .append_long(value, self.text_length(value)?, buffer)
-                .map(|()| true),
-        }
-    }
-
-    /// Appends a string as UTF-8 if there is room for it already.
-    #[inline]
-    pub fn try_utf8(self, value: Value, buffer: &mut Buffer) -> Result<Attempt> {
-        let start = buffer.len();
-        if buffer.capacity() - start <= SLACK {
-            buffer.reserve(64);
-        }
-        let room = buffer.capacity() - start;
-        let Some(written) = self.write_utf8(value, buffer, room)? else {
-            return Ok(Attempt::NoString);
-        };
-        if buffer.capacity() - start <= written + SLACK {
-            return Ok(Attempt::TooLong);
-        }
-        // SAFETY: Node has just initialised this many bytes from `start` on, within the capacity.
-        unsafe { buffer.set_len(start + written) };
-        Ok(Attempt::Written)
-    }
-
-    /// Appends a string of this length as UTF-8.
-    pub fn append_long(self, value: Value, length: TextLength, buffer: &mut impl Bytes) -> Result<()> {
-        let start = buffer.len();
-        let room = length.utf8 + SLACK + 1;
-        buffer.make_room(room);
-        let written = if length.is_ascii {
-            self.write_latin1(value, buffer, room)?
-        } else {
-            self.write_utf8(value, buffer, room)?.unwrap_or(0)
-        };
-        if written != length.utf8 {
-            return Err(Error::reply("ERR a string is not as long as it was"));
-        }
-        // SAFETY: as in `try_utf8`.
-        unsafe { buffer.set_len(start + written) };
-        Ok(())
-    }
-
-    fn write_utf8(self, value: Value, buffer: &mut impl Bytes, room: usize) -> Result<Option<usize>> {
-        let (spare, most) = buffer.spare();
-        let room = room.min(most);
-        let mut written = 0;
-        // SAFETY: Node writes no more than `room` bytes.
-        let status = unsafe {
-            sys::napi_get_value_string_utf8(self.env, value.raw, spare.cast::<c_char>(), room, &mut written)
-        };
-        match status {
-            sys::Status::napi_string_expected => Ok(None),
-            status => check(status).map(|()| Some(written)),
-        }
-    }
-
-    /// For a string of ASCII only, which V8 copies as it lies many times faster than it encodes.
-    fn write_latin1(self, value: Value, buffer: &mut impl Bytes, room: usize) -> Result<usize> {
-        let (spare, most) = buffer.spare();
-        let room = room.min(most);
-        let mut written = 0;
-        // SAFETY: as in `write_utf8`.
-        check(unsafe {
-            sys::napi_get_value_string_latin1(self.env, value.raw, spare.cast::<c_char>(), room, &mut written)
-        })?;
-        Ok(written)
-    }
-
-    pub fn text_length(self, value: Value) -> Result<TextLength> {
-        let utf8 = self.utf8_length(value)?;
-        Ok(TextLength {
-            utf8,
-            is_ascii: self.utf16_length(value)? == utf8,
-        })
-    }
-
-    fn utf16_length(self, value: Value) -> Result<usize> {
-        let mut length = 0;
-        // SAFETY: without a buffer Node only measures.
-        check(unsafe {
-            sys::napi_get_value_string_utf16(self.env, value.raw, ptr::null_mut(), 0, &mut length)
-        })?;
-        Ok(length)
-    }
-
-    fn utf8_length(self, value: Value) -> Result<usize> {
-        let mut length = 0;
-        // SAFETY: without a buffer Node only measures.
-        check(unsafe {
-            sys::napi_get_value_string_utf8(self.env, value.raw, ptr::null_mut(), 0, &mut length)
-        })?;
-        Ok(length)
     }
 
     /// The number that the value is, if it is one.

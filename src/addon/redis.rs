@@ -14,50 +14,19 @@ use super::batch::Batch;
 use super::looking::Looking;
 use super::messages::messages;
 use super::raw::{Callable, Scope, Value, guarded};
+use super::redis_options::{RedisOptions, milliseconds};
 use super::reply::{Collect, Replies};
 use super::waker::Waker;
 use super::{from_status, to_napi};
 use crate::error::{Error, Result};
-use crate::redis::config::{Config, Options};
+use crate::redis::config::Config;
 use crate::redis::hub::Membership;
 use crate::redis::link::Link;
 use crate::redis::mailbox::{Answer, Event, Mail, Mailbox};
-use crate::redis::pipeline::{Limits, Role};
+use crate::redis::pipeline::Role;
 use crate::redis::request::{Kind, Shape, Topic};
 use crate::redis::resp;
-use crate::redis::tls::TlsOptions;
 use crate::reply::Reply;
-
-#[napi(object)]
-pub struct RedisOptions {
-    pub url: Option<String>,
-    pub host: Option<String>,
-    pub port: Option<u16>,
-    pub path: Option<String>,
-    pub username: Option<String>,
-    pub password: Option<String>,
-    pub db: Option<i64>,
-    pub use_tls: Option<bool>,
-    pub tls: Option<RedisTlsOptions>,
-    pub client_name: Option<String>,
-    pub prefix: Option<String>,
-    pub max_retries: u32,
-    /// In milliseconds, as all times are.
-    pub retry_delay: Option<u32>,
-    pub command_timeout: u32,
-    pub connect_timeout: u32,
-    pub max_queue: u32,
-    pub polls: bool,
-}
-
-#[napi(object)]
-pub struct RedisTlsOptions {
-    pub ca: Option<String>,
-    pub cert: Option<String>,
-    pub key: Option<String>,
-    pub servername: Option<String>,
-    pub reject_unauthorized: Option<bool>,
-}
 
 /// What the server has said of itself.
 #[napi(object, object_from_js = false)]
@@ -264,34 +233,9 @@ impl RedisClient {
         #[napi(ts_arg_type = "(array: unknown[] | undefined, ...items: unknown[]) => unknown[]")]
         collect: Function<(), ()>,
     ) -> napi::Result<Self, String> {
-        let milliseconds = |value| Duration::from_millis(u64::from(value));
         let timeout = milliseconds(options.command_timeout);
-        let config = Config::new(Options {
-            url: options.url,
-            host: options.host,
-            port: options.port,
-            path: options.path,
-            username: options.username,
-            password: options.password,
-            db: options.db,
-            use_tls: options.use_tls,
-            tls: options.tls.map(|tls| TlsOptions {
-                ca: tls.ca,
-                cert: tls.cert,
-                key: tls.key,
-                servername: tls.servername,
-                reject_unauthorized: tls.reject_unauthorized,
-            }),
-            client_name: options.client_name,
-            retry_delay: options.retry_delay.map(milliseconds),
-            connect_timeout: milliseconds(options.connect_timeout),
-            limits: Limits {
-                timeout,
-                max_queue: options.max_queue as usize,
-                max_retries: options.max_retries,
-            },
-        });
-        let config = Arc::new(config.map_err(to_napi)?);
+        let (prefix, polls) = (options.prefix.clone(), options.polls);
+        let config = Arc::new(options.into_config().map_err(to_napi)?);
         let waker = Waker::new(&on_mail)?;
         let on_mail = on_mail.create_ref().map_err(from_status)?;
         let collect = collect.create_ref().map_err(from_status)?;
@@ -302,7 +246,7 @@ impl RedisClient {
             commands,
             config,
             membership: RefCell::default(),
-            prefix: options.prefix.map(String::into_bytes),
+            prefix: prefix.map(String::into_bytes),
             timeout,
             mailbox,
             taken: RefCell::default(),
@@ -312,7 +256,7 @@ impl RedisClient {
             room: Cell::new(0),
             collect,
             on_mail,
-            looking: options.polls.then(Looking::default),
+            looking: polls.then(Looking::default),
             this: this.clone(),
         };
         Ok(Self {

@@ -1,0 +1,75 @@
+//! Where a Redis server is, as TypeScript says it.
+
+use std::time::Duration;
+
+use napi_derive::napi;
+
+use crate::error::Result;
+use crate::redis::config::{Config, Options};
+use crate::redis::pipeline::Limits;
+use crate::redis::tls::TlsOptions;
+
+#[napi(object)]
+pub struct RedisOptions {
+    pub url: Option<String>,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub path: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub db: Option<i64>,
+    pub use_tls: Option<bool>,
+    pub tls: Option<RedisTlsOptions>,
+    pub client_name: Option<String>,
+    pub prefix: Option<String>,
+    pub max_retries: u32,
+    /// In milliseconds, as all times are.
+    pub retry_delay: Option<u32>,
+    pub command_timeout: u32,
+    pub connect_timeout: u32,
+    pub max_queue: u32,
+    pub polls: bool,
+}
+
+#[napi(object)]
+pub struct RedisTlsOptions {
+    pub ca: Option<String>,
+    pub cert: Option<String>,
+    pub key: Option<String>,
+    pub servername: Option<String>,
+    pub reject_unauthorized: Option<bool>,
+}
+
+impl RedisOptions {
+    pub fn into_config(self) -> Result<Config> {
+        Config::new(Options {
+            url: self.url,
+            host: self.host,
+            port: self.port,
+            path: self.path,
+            username: self.username,
+            password: self.password,
+            db: self.db,
+            use_tls: self.use_tls,
+            tls: self.tls.map(|tls| TlsOptions {
+                ca: tls.ca,
+                cert: tls.cert,
+                key: tls.key,
+                servername: tls.servername,
+                reject_unauthorized: tls.reject_unauthorized,
+            }),
+            client_name: self.client_name,
+            retry_delay: self.retry_delay.map(milliseconds),
+            connect_timeout: milliseconds(self.connect_timeout),
+            limits: Limits {
+                timeout: milliseconds(self.command_timeout),
+                max_queue: self.max_queue as usize,
+                max_retries: self.max_retries,
+            },
+        })
+    }
+}
+
+pub fn milliseconds(number: u32) -> Duration {
+    Duration::from_millis(u64::from(number))
+}
