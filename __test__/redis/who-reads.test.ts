@@ -1,8 +1,11 @@
 // While little is under way JavaScript's thread reads the socket itself, else the I/O thread does: docs/architecture.md.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { createKV } from "covara-kv";
 import { eventually } from "../backends.js";
 import { SharedRedis } from "./servers.js";
@@ -82,4 +85,32 @@ test("connections that end leave no file open", {
     await kv.disconnect();
   }
   await eventually(() => files() <= before);
+});
+
+// To wait for a socket the I/O thread needs another file. Without one a connection that was well was given up.
+test("a process that can open no more files goes on with the connection that it has", {
+  skip: process.platform === "win32" && "has no ulimit",
+}, async () => {
+  const program = `
+    const { openSync } = require("node:fs");
+    const { createKV } = require("covara-kv");
+    (async () => {
+      const kv = await createKV({ type: "redis", redis: ${JSON.stringify(server.address)} });
+      kv.on("reconnecting", ({ cause }) => console.log(cause.message));
+      await kv.get("warm");
+      try {
+        while (true) openSync("/dev/null");
+      } catch ({ code }) {
+        console.log(code);
+      }
+      await kv.set("large", "x".repeat(20_000_000));
+      console.log((await kv.get("large")).length);
+      await kv.disconnect();
+    })();`;
+  const { stdout } = await promisify(execFile)(
+    "sh",
+    ["-c", 'ulimit -n 100 && exec "$0" --eval "$1"', process.execPath, program],
+    { cwd: join(__dirname, "../.."), timeout: 60_000 },
+  );
+  assert.equal(stdout, "EMFILE\n20000000\n");
 });
