@@ -200,7 +200,7 @@ test("a store that is subscribed on a shared store stays, although nothing else 
 // what that had left to the next thread that had its address: a segmentation fault in the second thread.
 test("threads load the package one after the other, in a process whose main thread never does", async () => {
   const outcome = await runBare(`
-    const program = 'import { createMemoryKV } from "covara-kv"; await createMemoryKV().set("k", "v".repeat(100_000));';
+    const program = 'require("covara-kv").createMemoryKV().set("k", "v".repeat(100_000));';
     for (let round = 0; round < 30; round++) {
       const worker = new Worker(program, { eval: true });
       const ended = new Promise((resolve, reject) => worker.on("exit", resolve).on("error", reject));
