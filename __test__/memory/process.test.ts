@@ -202,7 +202,7 @@ test("threads load the package one after the other, in a process whose main thre
   const outcome = await runBare(`
     const program = 'require("covara-kv").createMemoryKV().set("k", "v".repeat(100_000));';
     for (let round = 0; round < 30; round++) {
-      const worker = new Worker(program, { eval: true });
+      const worker = new Worker(program, { eval: true, execArgv: [] });
       const ended = new Promise((resolve, reject) => worker.on("exit", resolve).on("error", reject));
       if (round % 2 === 0) await new Promise((resolve) => worker.once("online", resolve)).then(() => worker.terminate());
       await ended;
