@@ -244,6 +244,7 @@ impl FanoutThread {
         let replies = Replies {
             scope,
             collect: &self.collect,
+            is_ascii: false,
         };
         let items = self.outbox.take(AT_ONCE);
         Ok(scope.export(guarded(scope, || {

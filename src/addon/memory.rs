@@ -88,6 +88,7 @@ impl Handle {
         Replies {
             scope,
             collect: &self.collect,
+            is_ascii: false,
         }
     }
 

@@ -99,6 +99,7 @@ impl Handle {
         Replies {
             scope,
             collect: &self.collect,
+            is_ascii: false,
         }
     }
 
@@ -106,7 +107,7 @@ impl Handle {
     fn settle<'scope>(&self, scope: Scope<'scope>, settle: Value<'scope>, answers: &[Answer]) -> Result<()> {
         /// All are arguments on the stack.
         const AT_ONCE: usize = 256;
-        let replies = self.replies(scope);
+        let mut replies = self.replies(scope);
         let mut arguments = Vec::with_capacity(answers.len().min(AT_ONCE) + 1);
         let mut rest = answers;
         while let Some(first) = rest.first() {
@@ -121,6 +122,7 @@ impl Handle {
             arguments.clear();
             arguments.push(scope.double(f64::from(first.id))?);
             for answer in &rest[..run] {
+                replies.is_ascii = answer.is_ascii;
                 let value = value(&replies, answer).or_else(|error| scope.error(&error))?;
                 arguments.push(value);
             }

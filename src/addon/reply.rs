@@ -16,6 +16,8 @@ const AT_ONCE: usize = 256;
 pub struct Replies<'scope, 'a> {
     pub scope: Scope<'scope>,
     pub collect: &'a Collect,
+    /// All bulk strings are known to be ASCII.
+    pub is_ascii: bool,
 }
 
 impl<'scope> Replies<'scope, '_> {
@@ -26,6 +28,7 @@ impl<'scope> Replies<'scope, '_> {
             // Past 2^53 the nearest double.
             Reply::Integer(number) => self.scope.double(*number as f64),
             Reply::Double(number) => self.scope.double(*number),
+            Reply::Bulk(bytes) if self.is_ascii => self.scope.latin1(bytes),
             Reply::Bulk(bytes) => self.scope.string(bytes),
             Reply::Array(items) => self.array(items.iter().map(|item| self.value(item))),
             Reply::Error(error) => self.scope.error(error),

@@ -185,10 +185,11 @@ impl Connection {
     /// Gives the socket what it takes without waiting.
     pub fn write(&mut self) {
         let Some(eager) = self.eager.as_ref() else { return };
-        let most = if self.sent.len() <= FEW {
-            EAGER_FOR_FEW
-        } else {
-            EAGER
+        let most = match self.sent.len() {
+            ..=FEW => EAGER_FOR_FEW,
+            // Whoever reads is about to go on.
+            _ if self.scanner.is_halfway() => 0,
+            _ => EAGER,
         };
         if self.writing || self.outgoing.len() > most {
             return;

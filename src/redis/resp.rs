@@ -45,6 +45,11 @@ impl Scanner {
         Ok(Some(std::mem::take(self).at))
     }
 
+    /// Whether the reply is known to have more bytes than there are.
+    pub fn is_halfway(&self) -> bool {
+        self.needed > 0
+    }
+
     /// How many bytes must follow those that were scanned last.
     pub fn missing(&self, bytes: &[u8]) -> usize {
         self.needed.saturating_sub(bytes.len()).max(1)
