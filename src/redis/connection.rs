@@ -21,6 +21,12 @@ const EAGER: usize = 32 << 10;
 /// The same while few are owed: to have another thread do it takes longer.
 const EAGER_FOR_FEW: usize = 512 << 10;
 
+/// About so many bytes of replies may be owed; what is asked for beyond that waits here. A server that owes more has it all in memory, and takes
+/// four times as long for each (benchmark/README.md). TCP carries about as much at once.
+const WINDOW: usize = 2 << 20;
+/// So many requests are sent at once, however long the replies are.
+const FEWEST: usize = 4;
+
 /// Writes to the socket without waiting, from whichever thread calls it.
 pub trait Eager: Send + Sync {
     /// How many bytes the socket took; 0 if it takes none now.
@@ -49,8 +55,10 @@ pub struct Greeted {
 /// One connection, as far as a pipeline sees it.
 pub struct Connection {
     pub outgoing: Outgoing,
-    /// In the order in which the server answers.
+    /// In the order in which the server answers. Of the last ones bytes may be unsent.
     pub sent: VecDeque<Sent>,
+    /// How long replies are, on average of the last few.
+    reply_length: usize,
     /// How many at the front of `sent` need not be looked at for their deadlines again.
     pub looked_at: usize,
     /// Whether the deadlines of `sent` come in order, so that those in front are the first to be missed.
@@ -97,6 +105,7 @@ impl Connection {
         Self {
             outgoing: Outgoing::default(),
             sent: VecDeque::new(),
+            reply_length: 0,
             looked_at: 0,
             in_order: true,
             scanner: Scanner::default(),
@@ -182,6 +191,22 @@ impl Connection {
         first
     }
 
+    /// A reply of this length came in. One that is huge says little of the next.
+    pub fn measure(&mut self, length: usize) {
+        self.reply_length = (7 * self.reply_length + length.min(WINDOW / FEWEST)) / 8;
+    }
+
+    /// How many bytes may be written now, so that the server will not owe more than the window.
+    pub fn allowed(&self) -> usize {
+        let most = WINDOW / self.reply_length.max(1);
+        match self.sent.get(most) {
+            None => self.outgoing.len(),
+            // Only when half of them are answered: a system call for each reply would cost more.
+            Some(_) if !self.outgoing.is_unsent(self.sent[most / 2].position) => 0,
+            Some(next) => self.outgoing.before(next.position),
+        }
+    }
+
     /// Gives the socket what it takes without waiting.
     pub fn write(&mut self) {
         let Some(eager) = self.eager.as_ref() else { return };
@@ -194,8 +219,11 @@ impl Connection {
         if self.writing || self.outgoing.len() > most {
             return;
         }
-        while !self.outgoing.is_empty() {
-            let pieces = self.outgoing.next();
+        loop {
+            let pieces = self.outgoing.next(self.allowed());
+            if pieces.is_empty() {
+                break;
+            }
             let taken = eager.try_write(&pieces);
             self.outgoing.advance(taken);
             if taken < pieces.iter().map(Bytes::len).sum() {

@@ -377,10 +377,10 @@ impl Pipeline {
         }
     }
 
-    /// Whether bytes are left that the transport must write, and does not yet.
+    /// Whether bytes are left that the transport must write now, and does not yet.
     pub fn has_unsent(&self) -> bool {
         let connection = self.connection.as_ref();
-        connection.is_some_and(|connection| !connection.writing && !connection.outgoing.is_empty())
+        connection.is_some_and(|connection| !connection.writing && connection.allowed() > 0)
     }
 
     /// What the transport is to write next, in pieces.
@@ -388,7 +388,7 @@ impl Pipeline {
         let Some(connection) = &mut self.connection else {
             return Vec::new();
         };
-        let next = connection.outgoing.next();
+        let next = connection.outgoing.next(connection.allowed());
         connection.writing = !next.is_empty();
         next
     }

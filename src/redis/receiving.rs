@@ -68,6 +68,7 @@ impl Pipeline {
         let Some(connection) = &mut self.connection else {
             return;
         };
+        connection.measure(frame.len());
         let Some(Sent {
             request,
             late,

@@ -239,6 +239,114 @@ fn what_the_transport_writes_nobody_else_does() {
     assert_eq!(pipeline.written(), ping[..3]);
 }
 
+/// A reply of 16 KB, and how many of them the server may owe.
+fn long_reply() -> (String, usize) {
+    let reply = format!("${}\r\n{}\r\n", 16 << 10, "x".repeat(16 << 10));
+    let most = (2 << 20) / reply.len();
+    (reply, most)
+}
+
+/// With these requests on the wire the server has been seen to give long replies.
+fn asked_for_long_replies(count: u32) -> Harness {
+    let mut pipeline = Harness::connected(Role::Commands);
+    let (reply, _) = long_reply();
+    for id in 0..100 {
+        pipeline.send(&[pipeline.read(id, &["GET", "long"])]);
+        pipeline.receive(&reply).unwrap();
+    }
+    pipeline.answers();
+    pipeline.written();
+    let requests: Vec<_> = (0..count)
+        .map(|id| pipeline.write(id, &["GETSET", &id.to_string(), ""]))
+        .collect();
+    pipeline.send(&requests);
+    pipeline
+}
+
+/// How many commands have been written since the last time.
+fn commands(pipeline: &Harness) -> usize {
+    pipeline.written().matches("GETSET").count()
+}
+
+/// The server had 2,000 replies of 16 KB in memory at once, and took four times as long for each.
+#[test]
+fn long_replies_are_asked_for_little_by_little() {
+    let (reply, most) = long_reply();
+    let mut pipeline = asked_for_long_replies(1_000);
+    let mut owed = commands(&pipeline);
+    assert!(owed.abs_diff(most) <= 1, "{owed}");
+    for id in 0..1_000 {
+        pipeline.receive(&reply).unwrap();
+        assert_eq!(pipeline.answers(), [(id, reply.clone())]);
+        pipeline.send(&[]);
+        let more = commands(&pipeline);
+        // Some at a time, as long as there are some.
+        assert!(
+            more == 0 || more >= most / 2 - 1 || id + (owed + more) as u32 == 1_000,
+            "{more}"
+        );
+        owed = owed + more - 1;
+        assert!(owed <= most + 1, "{owed}");
+    }
+    assert_eq!(owed, 0);
+    assert!(!pipeline.pipeline.has_unsent());
+}
+
+#[test]
+fn the_transport_writes_what_was_held_back_once_half_is_answered() {
+    let (reply, most) = long_reply();
+    let mut pipeline = asked_for_long_replies(1_000);
+    let before = commands(&pipeline);
+    for _ in 0..most / 2 - 2 {
+        pipeline.receive(&reply).unwrap();
+        assert!(!pipeline.pipeline.has_unsent());
+    }
+    for _ in 0..4 {
+        pipeline.receive(&reply).unwrap();
+    }
+    assert!(pipeline.pipeline.has_unsent());
+    let next = pipeline.pipeline.unsent().concat();
+    assert!(next.starts_with(sent(&[&["GETSET", &before.to_string(), ""]]).as_bytes()));
+    assert!(next.ends_with(b"\r\n$0\r\n\r\n"));
+}
+
+#[test]
+fn what_was_held_back_was_not_sent() {
+    let mut pipeline = asked_for_long_replies(1_000);
+    let owed = commands(&pipeline);
+    pipeline.lose();
+    let failed = pipeline.answers();
+    assert_eq!(failed.len(), owed);
+    assert!(failed.iter().all(|(_, code)| code == "CONNECTION"));
+    pipeline.connect(usize::MAX, false);
+    assert_eq!(commands(&pipeline), 1_000 - owed);
+}
+
+#[test]
+fn one_huge_reply_says_little_of_the_next() {
+    let mut pipeline = asked_for_long_replies(0);
+    pipeline.send(&[pipeline.read(0, &["GET", "huge"])]);
+    pipeline
+        .receive(&format!("${}\r\n{}\r\n", 64 << 20, "x".repeat(64 << 20)))
+        .unwrap();
+    pipeline.written();
+    let requests: Vec<_> = (0..100)
+        .map(|id| pipeline.write(id, &["GETSET", "a", ""]))
+        .collect();
+    pipeline.send(&requests);
+    assert!(commands(&pipeline) > 16);
+    // However long they are, the server has something to do.
+    for _ in 0..100 {
+        pipeline
+            .receive(&format!("${}\r\n{}\r\n", 1 << 20, "x".repeat(1 << 20)))
+            .unwrap();
+        pipeline.send(&[]);
+    }
+    pipeline.written();
+    pipeline.send(&requests);
+    assert_eq!(commands(&pipeline), 4);
+}
+
 #[test]
 fn closing_waits_for_answers() {
     let mut pipeline = Harness::connected(Role::Commands);
