@@ -49,8 +49,8 @@ export interface RedisOptions {
   commandTimeout: number;
   connectTimeout: number;
   maxQueue: number;
-  /** Whether this thread's event loop can look after sockets. */
-  polls: boolean;
+  /** Whether this is Node.js itself, and no runtime that only has its functions. */
+  isNode: boolean;
 }
 
 /** What happened to a connection. Times are in milliseconds, those of a gap since the Unix epoch. */

@@ -245,6 +245,7 @@ impl FanoutThread {
             scope,
             collect: &self.collect,
             is_ascii: false,
+            grow_old: false,
         };
         let items = self.outbox.take(AT_ONCE);
         Ok(scope.export(guarded(scope, || {

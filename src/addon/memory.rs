@@ -89,6 +89,7 @@ impl Handle {
             scope,
             collect: &self.collect,
             is_ascii: false,
+            grow_old: false,
         }
     }
 

@@ -2,8 +2,21 @@
 //! crate is in this module; what is exported is safe to use within the call that it was given to.
 
 #[cfg(unix)]
+mod external;
+#[cfg(unix)]
 pub mod poll;
 mod text;
+#[cfg(not(unix))]
+mod external {
+    use super::{Scope, Value};
+
+    impl<'scope> Scope<'scope> {
+        /// There are none.
+        pub fn external_latin1(self, _: &[u8]) -> Option<Value<'scope>> {
+            None
+        }
+    }
+}
 #[cfg(not(unix))]
 pub mod poll {
     /// There is none: here the I/O thread looks after all sockets.

@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use napi::Env;
 use napi::bindgen_prelude::{Function, FunctionRef, Unknown};
 use napi_derive::napi;
@@ -72,6 +73,7 @@ struct Handle {
     room: Cell<usize>,
     collect: Collect,
     on_mail: OnMail,
+    is_node: bool,
     /// Absent where this thread cannot.
     looking: Option<Looking>,
     /// To itself.
@@ -79,6 +81,10 @@ struct Handle {
 }
 
 type OnMail = FunctionRef<(), ()>;
+
+/// What V8 keeps for young values. When more than this is handed over between a call and its answer, the call's Promise is old by then, and keeps
+/// what it is resolved with from being dropped young.
+const YOUNG: usize = 8 << 20;
 
 /// A huge batch says nothing of the next one.
 const MOST_ROOM: usize = 128 << 10;
@@ -100,11 +106,18 @@ impl Handle {
             scope,
             collect: &self.collect,
             is_ascii: false,
+            grow_old: false,
         }
     }
 
-    /// Calls `settle(first id, ...replies)` for answers whose ids follow one another.
-    fn settle<'scope>(&self, scope: Scope<'scope>, settle: Value<'scope>, answers: &[Answer]) -> Result<()> {
+    /// Calls `settle(first id, ...replies)` for answers whose ids follow one another. There were `awaited` of them and others.
+    fn settle<'scope>(
+        &self,
+        scope: Scope<'scope>,
+        settle: Value<'scope>,
+        answers: &[Answer],
+        awaited: usize,
+    ) -> Result<()> {
         /// All are arguments on the stack.
         const AT_ONCE: usize = 256;
         let mut replies = self.replies(scope);
@@ -122,7 +135,9 @@ impl Handle {
             arguments.clear();
             arguments.push(scope.double(f64::from(first.id))?);
             for answer in &rest[..run] {
+                let length = answer.outcome.as_ref().map_or(0, Bytes::len);
                 replies.is_ascii = answer.is_ascii;
+                replies.grow_old = self.is_node && length.saturating_mul(awaited) > YOUNG;
                 let value = value(&replies, answer).or_else(|error| scope.error(&error))?;
                 arguments.push(value);
             }
@@ -236,7 +251,7 @@ impl RedisClient {
         collect: Function<(), ()>,
     ) -> napi::Result<Self, String> {
         let timeout = milliseconds(options.command_timeout);
-        let (prefix, polls) = (options.prefix.clone(), options.polls);
+        let (prefix, is_node) = (options.prefix.clone(), options.is_node);
         let config = Arc::new(options.into_config().map_err(to_napi)?);
         let waker = Waker::new(&on_mail)?;
         let on_mail = on_mail.create_ref().map_err(from_status)?;
@@ -258,7 +273,8 @@ impl RedisClient {
             room: Cell::new(0),
             collect,
             on_mail,
-            looking: polls.then(Looking::default),
+            is_node,
+            looking: is_node.then(Looking::default),
             this: this.clone(),
         };
         Ok(Self {
@@ -341,11 +357,10 @@ impl RedisClient {
         let scope = Scope::of(env);
         let mut mail = handle.mailbox.take();
         let answers = std::mem::take(&mut mail.answers);
-        handle
-            .awaited
-            .set(handle.awaited.get().saturating_sub(answers.len()));
+        let awaited = handle.awaited.get();
+        handle.awaited.set(awaited.saturating_sub(answers.len()));
         guarded(scope, || {
-            handle.settle(scope, scope.import(&settle), &answers)?;
+            handle.settle(scope, scope.import(&settle), &answers, awaited)?;
             scope.undefined()
         });
         handle.keep_alive(env);

@@ -28,7 +28,8 @@ pub struct RedisOptions {
     pub command_timeout: u32,
     pub connect_timeout: u32,
     pub max_queue: u32,
-    pub polls: bool,
+    /// Node itself, and no runtime that has its functions too.
+    pub is_node: bool,
 }
 
 #[napi(object)]

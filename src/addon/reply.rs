@@ -13,11 +13,16 @@ pub type Collect = FunctionRef<(), ()>;
 /// How many items go into one call of `Collect`: all are arguments on the stack.
 const AT_ONCE: usize = 256;
 
+/// From here on V8 takes longer to copy a string than to keep account of one outside of its heap.
+const LONG: usize = 4 << 10;
+
 pub struct Replies<'scope, 'a> {
     pub scope: Scope<'scope>,
     pub collect: &'a Collect,
     /// All bulk strings are known to be ASCII.
     pub is_ascii: bool,
+    /// V8 will have made them old before it drops them.
+    pub grow_old: bool,
 }
 
 impl<'scope> Replies<'scope, '_> {
@@ -28,11 +33,19 @@ impl<'scope> Replies<'scope, '_> {
             // Past 2^53 the nearest double.
             Reply::Integer(number) => self.scope.double(*number as f64),
             Reply::Double(number) => self.scope.double(*number),
-            Reply::Bulk(bytes) if self.is_ascii => self.scope.latin1(bytes),
-            Reply::Bulk(bytes) => self.scope.string(bytes),
+            Reply::Bulk(bytes) => self.text(bytes),
             Reply::Array(items) => self.array(items.iter().map(|item| self.value(item))),
             Reply::Error(error) => self.scope.error(error),
         }
+    }
+
+    fn text(&self, bytes: &[u8]) -> Result<Value<'scope>> {
+        if !self.is_ascii {
+            return self.scope.string(bytes);
+        }
+        let is_outside = self.grow_old && bytes.len() >= LONG;
+        let outside = is_outside.then(|| self.scope.external_latin1(bytes)).flatten();
+        outside.map_or_else(|| self.scope.latin1(bytes), Ok)
     }
 
     pub fn array(&self, mut items: impl Iterator<Item = Result<Value<'scope>>>) -> Result<Value<'scope>> {

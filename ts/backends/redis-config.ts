@@ -46,7 +46,7 @@ export function optionsOf(config: RedisConfig): RedisOptions {
     retryDelay: optional(given.retryDelay, "retryDelay", integer(0, MOST_MILLISECONDS)),
     commandTimeout: optional(given.commandTimeout, "commandTimeout", integer(1, MOST_MILLISECONDS)) ?? 5_000,
     connectTimeout: optional(given.connectTimeout, "connectTimeout", integer(1, MOST_MILLISECONDS)) ?? 3_000,
-    polls: isNode,
+    isNode,
     maxQueue: optional(given.maxQueue, "maxQueue", integer(0, 2 ** 32 - 1)) ?? 100_000,
   });
 }
