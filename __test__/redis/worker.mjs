@@ -51,6 +51,18 @@ const jobs = {
     }
   },
 
+  async longValues() {
+    const kv = await createKV({ type: "redis", redis });
+    await kv.set("long", "x".repeat(20_000));
+    const caller = async () => {
+      for (;;) {
+        await kv.get("long");
+        raise();
+      }
+    };
+    await Promise.all(Array.from({ length: 1_000 }, caller));
+  },
+
   async scripts() {
     const kv = await createKV({ type: "redis", redis });
     for (;;) {

@@ -82,8 +82,8 @@ struct Handle {
 
 type OnMail = FunctionRef<(), ()>;
 
-/// What V8 keeps for young values. When more than this is handed over between a call and its answer, the call's Promise is old by then, and keeps
-/// what it is resolved with from being dropped young.
+/// Half of what V8 keeps for young values. When more than this is handed over between a call and its answer, the call's Promise is old by then, and
+/// what it is resolved with cannot be dropped young.
 const YOUNG: usize = 8 << 20;
 
 /// A huge batch says nothing of the next one.
