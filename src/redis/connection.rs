@@ -21,10 +21,11 @@ const EAGER: usize = 32 << 10;
 /// The same while few are owed: to have another thread do it takes longer.
 const EAGER_FOR_FEW: usize = 512 << 10;
 
-/// About so many bytes of replies may be owed; what is asked for beyond that waits here. A server that owes more has it all in memory, and takes
-/// four times as long for each (benchmark/README.md). TCP carries about as much at once.
+/// So many bytes of replies may be owed, or as many as 8 Gbit/s carry in a round trip; what is called beyond that waits. A server that owes more
+/// has it all in memory, and takes four times as long for each (docs/architecture.md, "Long values").
 const WINDOW: usize = 2 << 20;
-/// So many requests are sent at once, however long the replies are.
+const LARGEST_WINDOW: usize = 32 << 20;
+/// So many requests may be sent, however long the replies are.
 const FEWEST: usize = 4;
 
 /// Writes to the socket without waiting, from whichever thread calls it.
@@ -50,15 +51,21 @@ pub struct Greeted {
     /// None where bytes cannot go straight to the socket.
     pub eager: Option<Arc<dyn Eager>>,
     pub server: Server,
+    /// How long it took to answer.
+    pub round_trip: Duration,
 }
 
 /// One connection, as far as a pipeline sees it.
 pub struct Connection {
     pub outgoing: Outgoing,
-    /// In the order in which the server answers. Of the last ones bytes may be unsent.
+    /// In the order in which the server answers.
     pub sent: VecDeque<Sent>,
+    /// How many bytes of replies may be owed.
+    window: usize,
     /// How long replies are, on average of the last few.
     reply_length: usize,
+    /// How many such replies the window holds.
+    most: usize,
     /// How many at the front of `sent` need not be looked at for their deadlines again.
     pub looked_at: usize,
     /// Whether the deadlines of `sent` come in order, so that those in front are the first to be missed.
@@ -105,7 +112,9 @@ impl Connection {
         Self {
             outgoing: Outgoing::default(),
             sent: VecDeque::new(),
+            window: (greeted.round_trip.as_nanos() as usize).clamp(WINDOW, LARGEST_WINDOW),
             reply_length: 0,
+            most: usize::MAX,
             looked_at: 0,
             in_order: true,
             scanner: Scanner::default(),
@@ -125,7 +134,7 @@ impl Connection {
         if self.sent.is_empty() {
             self.heard = now;
         }
-        if self.sent.len() >= FEW {
+        if self.sent.len() >= self.few() {
             self.crowded = Some(now);
         }
         let position = self.outgoing.position();
@@ -151,7 +160,7 @@ impl Connection {
 
     pub fn is_calm(&self, now: Instant) -> bool {
         let has_been = |crowded: Instant| now.saturating_duration_since(crowded) >= CALM;
-        self.outgoing.is_empty() && self.sent.len() <= FEW && self.crowded.is_none_or(has_been)
+        self.outgoing.is_empty() && self.sent.len() <= self.few() && self.crowded.is_none_or(has_been)
     }
 
     /// Marks what has missed its deadline, and gives it.
@@ -193,25 +202,30 @@ impl Connection {
 
     /// A reply of this length came in. One that is huge says little of the next.
     pub fn measure(&mut self, length: usize) {
-        self.reply_length = (7 * self.reply_length + length.min(WINDOW / FEWEST)) / 8;
+        self.reply_length = (7 * self.reply_length + length.min(self.window / FEWEST)) / 8;
+        self.most = self.window / self.reply_length.max(1);
     }
 
-    /// How many bytes may be written now, so that the server will not owe more than the window.
-    pub fn allowed(&self) -> usize {
-        let most = WINDOW / self.reply_length.max(1);
-        match self.sent.get(most) {
-            None => self.outgoing.len(),
-            // Only when half of them are answered: a system call for each reply would cost more.
-            Some(_) if !self.outgoing.is_unsent(self.sent[most / 2].position) => 0,
-            Some(next) => self.outgoing.before(next.position),
-        }
+    /// Whether another request may be sent: the server will not owe more than the window.
+    pub fn has_room(&self) -> bool {
+        self.sent.len() < self.most
+    }
+
+    /// Whether what waits for room is to be sent: some at a time, as a system call for each reply would cost more.
+    pub fn has_much_room(&self) -> bool {
+        self.sent.len() <= self.most - self.most / 4
+    }
+
+    /// So many requests are few, by their number and by how long their replies are.
+    fn few(&self) -> usize {
+        FEW.min(self.most / 2)
     }
 
     /// Gives the socket what it takes without waiting.
     pub fn write(&mut self) {
         let Some(eager) = self.eager.as_ref() else { return };
         let most = match self.sent.len() {
-            ..=FEW => EAGER_FOR_FEW,
+            count if count <= self.few() => EAGER_FOR_FEW,
             // Whoever reads is about to go on.
             _ if self.scanner.is_halfway() => 0,
             _ => EAGER,
@@ -219,11 +233,8 @@ impl Connection {
         if self.writing || self.outgoing.len() > most {
             return;
         }
-        loop {
-            let pieces = self.outgoing.next(self.allowed());
-            if pieces.is_empty() {
-                break;
-            }
+        while !self.outgoing.is_empty() {
+            let pieces = self.outgoing.next();
             let taken = eager.try_write(&pieces);
             self.outgoing.advance(taken);
             if taken < pieces.iter().map(Bytes::len).sum() {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use redis::{Cmd, cmd};
@@ -33,9 +33,13 @@ pub async fn open(config: &Config) -> Result<(Transport, Greeted), Failure> {
     let in_tls = AtomicBool::new(false);
     let opened = async {
         let mut transport = connect(config, &in_tls).await?;
-        let server = greet(config, &mut transport).await?;
-        let eager = transport.eager();
-        Ok((transport, Greeted { eager, server }))
+        let (server, round_trip) = greet(config, &mut transport).await?;
+        let greeted = Greeted {
+            eager: transport.eager(),
+            server,
+            round_trip,
+        };
+        Ok((transport, greeted))
     };
     let late = |_| {
         let timeout = config.connect_timeout.as_millis();
@@ -123,24 +127,27 @@ fn tuned(stream: TcpStream) -> Result<TcpStream, Failure> {
         .map_err(|error| temporary(error.to_string()))
 }
 
-/// Speaks RESP 3 with the server, RESP 2 with one that knows no other.
-async fn greet(config: &Config, transport: &mut Transport) -> Result<Server, Failure> {
+/// Speaks RESP 3 with the server, RESP 2 with one that knows no other. What it is, and how long it took to answer.
+async fn greet(config: &Config, transport: &mut Transport) -> Result<(Server, Duration), Failure> {
     let questions = greeting(config);
+    let asked = Instant::now();
     let replies = ask(config, transport, &questions).await?;
+    let round_trip = asked.elapsed();
     let hello = parse(&replies[0])?;
     let knows_no_resp_3 = matches!(&hello, Reply::Error(error)
         if error.code == "NOPROTO" || error.message.starts_with("ERR unknown command"));
     if !knows_no_resp_3 {
         check_all(config, &questions, &replies)?;
-        return Ok(described(&hello));
+        return Ok((described(&hello), round_trip));
     }
     let questions = old_greeting(config);
     let replies = ask(config, transport, &questions).await?;
     check_all(config, &questions, &replies)?;
-    Ok(Server {
+    let server = Server {
         resp: 2,
         ..Server::default()
-    })
+    };
+    Ok((server, round_trip))
 }
 
 /// A command's name, and the command.

@@ -36,19 +36,12 @@ impl Outgoing {
         }
     }
 
-    /// What is to be written next, in pieces that have no more than `most` bytes; empty if that is nothing.
-    pub fn next(&mut self, most: usize) -> Vec<Bytes> {
+    /// What is to be written next, in pieces; empty if that is nothing.
+    pub fn next(&mut self) -> Vec<Bytes> {
         if self.pieces.len() < AT_ONCE {
             self.seal();
         }
-        let mut room = most;
-        let cut = |piece: &Bytes| {
-            let cut = piece.slice(..piece.len().min(room));
-            room -= cut.len();
-            cut
-        };
-        let pieces = self.pieces.iter().take(AT_ONCE).map(cut);
-        pieces.take_while(|piece| !piece.is_empty()).collect()
+        self.pieces.iter().take(AT_ONCE).cloned().collect()
     }
 
     /// The socket took so many bytes of that.
@@ -76,11 +69,6 @@ impl Outgoing {
     /// Where in the stream the next byte that is put in will be.
     pub fn position(&self) -> u64 {
         self.total
-    }
-
-    /// How many bytes that the socket has not taken come before this position.
-    pub fn before(&self, position: u64) -> usize {
-        position.saturating_sub(self.taken) as usize
     }
 
     /// Whether the socket took nothing from this position on.

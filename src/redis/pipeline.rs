@@ -41,7 +41,7 @@ pub struct Pipeline {
     limits: Limits,
     /// Where the server is, as errors name it.
     pub(super) place: String,
-    /// Requests that wait for a connection, in the order of their calls.
+    /// Requests that wait for a connection, or until the one that there is owes less, in the order of their calls.
     waiting: VecDeque<Request>,
     /// Those who wait for nothing but a connection, and how many attempts they have seen fail.
     connecting: Vec<(Id, u32)>,
@@ -74,12 +74,18 @@ impl Pipeline {
         }
     }
 
-    /// Sends requests, or has them wait for a connection.
+    /// Sends requests, or has them wait.
     pub fn send(&mut self, requests: impl IntoIterator<Item = Request>, now: Instant) {
         for request in requests {
             match &mut self.connection {
                 _ if self.ended => self.fail(&request, closed()),
-                Some(connection) if !connection.retiring => connection.push(request, now),
+                Some(connection) if !connection.retiring => {
+                    if self.waiting.is_empty() && connection.has_room() {
+                        connection.push(request, now);
+                    } else {
+                        self.waiting.push_back(request);
+                    }
+                }
                 _ if self.waiting.len() < self.limits.max_queue => self.waiting.push_back(request),
                 _ => {
                     let message = format!(
@@ -93,6 +99,21 @@ impl Pipeline {
         if let Some(connection) = &mut self.connection {
             connection.write();
         }
+    }
+
+    /// Sends what waited until the server owes less.
+    pub(super) fn send_waiting(&mut self, now: Instant) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        if !connection.retiring && connection.has_much_room() {
+            while connection.has_room()
+                && let Some(request) = self.waiting.pop_front()
+            {
+                connection.push(request, now);
+            }
+        }
+        connection.write();
     }
 
     /// Answered once there is a connection, or when there will be none.
@@ -369,18 +390,24 @@ impl Pipeline {
                 .as_ref()
                 .map(|cause| format!(": {}", cause.message))
                 .unwrap_or_default();
-            let message = format!(
-                "No connection to {} within {milliseconds} ms, so that the command was not sent{cause}",
-                self.place
-            );
+            let place = &self.place;
+            let message = if self.connection.is_some() {
+                format!(
+                    "{place} did not answer what was called before within {milliseconds} ms, so that the command was not sent"
+                )
+            } else {
+                format!(
+                    "No connection to {place} within {milliseconds} ms, so that the command was not sent{cause}"
+                )
+            };
             self.fail(&request, Error::ours("TIMEOUT", message));
         }
     }
 
-    /// Whether bytes are left that the transport must write now, and does not yet.
+    /// Whether bytes are left that the transport must write, and does not yet.
     pub fn has_unsent(&self) -> bool {
         let connection = self.connection.as_ref();
-        connection.is_some_and(|connection| !connection.writing && connection.allowed() > 0)
+        connection.is_some_and(|connection| !connection.writing && !connection.outgoing.is_empty())
     }
 
     /// What the transport is to write next, in pieces.
@@ -388,7 +415,7 @@ impl Pipeline {
         let Some(connection) = &mut self.connection else {
             return Vec::new();
         };
-        let next = connection.outgoing.next(connection.allowed());
+        let next = connection.outgoing.next();
         connection.writing = !next.is_empty();
         next
     }

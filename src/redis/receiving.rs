@@ -55,6 +55,7 @@ impl Pipeline {
                 Role::Subscriptions => self.hear(&frame, now),
             }
         }
+        self.send_waiting(now);
         match &self.connection {
             Some(connection) if connection.retiring && connection.sent.is_empty() => {
                 Err(Error::ours("CONNECTION", "the server has become a replica"))
@@ -88,7 +89,12 @@ impl Pipeline {
         {
             // The server has forgotten it, and so has not run it.
             connection.scripts.remove(&script.sha1);
-            self.send([request], now);
+            if connection.retiring {
+                self.send([request], now);
+            } else {
+                // Ahead of what waits, as it was called before.
+                connection.push(request, now);
+            }
             return;
         }
         self.mail.answer(id, request.shape, Ok(frame));

@@ -40,6 +40,7 @@ impl Eager for Socket {
 struct Harness {
     pipeline: Pipeline,
     now: Instant,
+    round_trip: Duration,
     socket: Arc<Socket>,
     buffer: BytesMut,
 }
@@ -54,6 +55,7 @@ impl Harness {
         Self {
             pipeline: Pipeline::new(role, limits, "server:1".to_owned()),
             now: Instant::now(),
+            round_trip: Duration::ZERO,
             socket: socket(0),
             buffer: BytesMut::new(),
         }
@@ -74,6 +76,7 @@ impl Harness {
                 replica,
                 ..Server::default()
             },
+            round_trip: self.round_trip,
         };
         self.pipeline.connected(greeted, self.now);
     }

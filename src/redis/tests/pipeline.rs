@@ -239,24 +239,29 @@ fn what_the_transport_writes_nobody_else_does() {
     assert_eq!(pipeline.written(), ping[..3]);
 }
 
-/// A reply of 16 KB, and how many of them the server may owe.
-fn long_reply() -> (String, usize) {
-    let reply = format!("${}\r\n{}\r\n", 16 << 10, "x".repeat(16 << 10));
-    let most = (2 << 20) / reply.len();
-    (reply, most)
+const LENGTH: usize = 16 << 10;
+
+fn bulk(length: usize) -> String {
+    format!("${length}\r\n{}\r\n", "x".repeat(length))
 }
 
-/// With these requests on the wire the server has been seen to give long replies.
-fn asked_for_long_replies(count: u32) -> Harness {
-    let mut pipeline = Harness::connected(Role::Commands);
-    let (reply, _) = long_reply();
+/// How many replies of that length a server may owe, one to a connection that has not seen longer ones.
+fn most(window: usize) -> usize {
+    window / bulk(LENGTH).len()
+}
+
+/// A connection that has seen replies of 16 KB, and so many calls.
+fn with_long_replies(round_trip: Duration, calls: u32) -> Harness {
+    let mut pipeline = Harness::new(Role::Commands);
+    pipeline.round_trip = round_trip;
+    pipeline.connect(usize::MAX, false);
     for id in 0..100 {
         pipeline.send(&[pipeline.read(id, &["GET", "long"])]);
-        pipeline.receive(&reply).unwrap();
+        pipeline.receive(&bulk(LENGTH)).unwrap();
     }
     pipeline.answers();
     pipeline.written();
-    let requests: Vec<_> = (0..count)
+    let requests: Vec<_> = (0..calls)
         .map(|id| pipeline.write(id, &["GETSET", &id.to_string(), ""]))
         .collect();
     pipeline.send(&requests);
@@ -271,48 +276,37 @@ fn commands(pipeline: &Harness) -> usize {
 /// The server had 2,000 replies of 16 KB in memory at once, and took four times as long for each.
 #[test]
 fn long_replies_are_asked_for_little_by_little() {
-    let (reply, most) = long_reply();
-    let mut pipeline = asked_for_long_replies(1_000);
+    let most = most(2 << 20);
+    let mut pipeline = with_long_replies(Duration::ZERO, 1_000);
     let mut owed = commands(&pipeline);
     assert!(owed.abs_diff(most) <= 1, "{owed}");
     for id in 0..1_000 {
-        pipeline.receive(&reply).unwrap();
-        assert_eq!(pipeline.answers(), [(id, reply.clone())]);
-        pipeline.send(&[]);
+        pipeline.receive(&bulk(LENGTH)).unwrap();
+        assert_eq!(pipeline.answers(), [(id, bulk(LENGTH))]);
         let more = commands(&pipeline);
-        // Some at a time, as long as there are some.
-        assert!(
-            more == 0 || more >= most / 2 - 1 || id + (owed + more) as u32 == 1_000,
-            "{more}"
-        );
+        let all = id as usize + owed + more == 1_000;
+        assert!(more == 0 || more >= most / 4 || all, "{more} at a time");
         owed = owed + more - 1;
         assert!(owed <= most + 1, "{owed}");
+        assert!(all || owed >= most / 2, "{owed}");
     }
     assert_eq!(owed, 0);
-    assert!(!pipeline.pipeline.has_unsent());
+}
+
+/// With 10 ms to the server a window of 2 MB would leave the line idle for most of the time.
+#[test]
+fn a_far_server_may_owe_as_much_as_the_line_carries() {
+    let pipeline = with_long_replies(Duration::from_millis(10), 1_000);
+    assert!(commands(&pipeline).abs_diff(most(10_000_000)) <= 5);
+    let mut pipeline = with_long_replies(Duration::from_secs(1), 5_000);
+    let unsent = pipeline.pipeline.unsent().concat();
+    let count = String::from_utf8(unsent).unwrap().matches("GETSET").count();
+    assert!(count.abs_diff(most(32 << 20)) <= 5, "{count}");
 }
 
 #[test]
-fn the_transport_writes_what_was_held_back_once_half_is_answered() {
-    let (reply, most) = long_reply();
-    let mut pipeline = asked_for_long_replies(1_000);
-    let before = commands(&pipeline);
-    for _ in 0..most / 2 - 2 {
-        pipeline.receive(&reply).unwrap();
-        assert!(!pipeline.pipeline.has_unsent());
-    }
-    for _ in 0..4 {
-        pipeline.receive(&reply).unwrap();
-    }
-    assert!(pipeline.pipeline.has_unsent());
-    let next = pipeline.pipeline.unsent().concat();
-    assert!(next.starts_with(sent(&[&["GETSET", &before.to_string(), ""]]).as_bytes()));
-    assert!(next.ends_with(b"\r\n$0\r\n\r\n"));
-}
-
-#[test]
-fn what_was_held_back_was_not_sent() {
-    let mut pipeline = asked_for_long_replies(1_000);
+fn what_waited_until_less_was_owed_goes_out_on_the_next_connection() {
+    let mut pipeline = with_long_replies(Duration::ZERO, 1_000);
     let owed = commands(&pipeline);
     pipeline.lose();
     let failed = pipeline.answers();
@@ -322,13 +316,79 @@ fn what_was_held_back_was_not_sent() {
     assert_eq!(commands(&pipeline), 1_000 - owed);
 }
 
+/// Writes that had not been sent went to a server that had just refused to write.
+#[test]
+fn what_waited_until_less_was_owed_is_not_for_a_server_that_refuses_to_write() {
+    let mut pipeline = with_long_replies(Duration::ZERO, 1_000);
+    let owed = commands(&pipeline);
+    for id in 1..owed {
+        assert!(pipeline.receive("-READONLY You can't write\r\n").is_ok(), "{id}");
+    }
+    assert!(pipeline.receive("-READONLY You can't write\r\n").is_err());
+    pipeline.lose();
+    assert_eq!(commands(&pipeline), 0);
+    assert_eq!(pipeline.answers().len(), owed);
+    pipeline.connect(usize::MAX, false);
+    assert_eq!(commands(&pipeline), 1_000 - owed);
+}
+
+/// The server worked for nobody, and a write was run long after its caller had been told that it may not have been.
+#[test]
+fn what_waited_for_too_long_is_not_sent() {
+    let mut pipeline = with_long_replies(Duration::ZERO, 1_000);
+    let owed = commands(&pipeline);
+    pipeline.pass(TIMEOUT / 2);
+    pipeline.send(&[pipeline.write(1_000, &["GETSET", "later", ""])]);
+    pipeline.pass(TIMEOUT / 2);
+    pipeline.receive("$").unwrap();
+    pipeline.pipeline.tick(pipeline.now).unwrap();
+    let failed = std::mem::take(&mut pipeline.pipeline.mail.answers);
+    assert_eq!(failed.len(), 1_000);
+    for answer in failed {
+        let message = &answer.outcome.unwrap_err().message;
+        let was_not_sent = message.ends_with("so that the command was not sent");
+        assert_eq!(was_not_sent, answer.id >= owed as u32, "{message}");
+    }
+    pipeline.receive("-1\r\n").unwrap();
+    for _ in 1..owed {
+        pipeline.receive("$-1\r\n").unwrap();
+    }
+    assert_eq!(pipeline.written(), sent(&[&["GETSET", "later", ""]]));
+    pipeline.receive("$-1\r\n").unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(1_000, "$-1\r\n")]));
+}
+
+#[test]
+fn a_script_that_is_sent_again_goes_ahead_of_what_waits() {
+    let mut pipeline = with_long_replies(Duration::ZERO, 0);
+    pipeline.send(&[script(&pipeline, 0)]);
+    pipeline.receive(&bulk(LENGTH)).unwrap();
+    pipeline.answers();
+    pipeline.send(&[script(&pipeline, 1)]);
+    let requests: Vec<_> = (2..1_000)
+        .map(|id| pipeline.write(id, &["GETSET", &id.to_string(), ""]))
+        .collect();
+    pipeline.send(&requests);
+    let owed = commands(&pipeline);
+    pipeline
+        .receive("-NOSCRIPT No matching script. Please use EVAL.\r\n")
+        .unwrap();
+    let again = pipeline.written();
+    assert!(again.contains("EVAL\r\n"), "{again}");
+    assert!(again.matches("GETSET").count() <= most(2 << 20) / 4 + 1);
+    for id in 0..owed {
+        pipeline.receive(&bulk(LENGTH)).unwrap();
+        assert_eq!(pipeline.answers(), [(id as Id + 2, bulk(LENGTH))]);
+    }
+    pipeline.receive(":1\r\n").unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(1, ":1\r\n")]));
+}
+
 #[test]
 fn one_huge_reply_says_little_of_the_next() {
-    let mut pipeline = asked_for_long_replies(0);
+    let mut pipeline = with_long_replies(Duration::ZERO, 0);
     pipeline.send(&[pipeline.read(0, &["GET", "huge"])]);
-    pipeline
-        .receive(&format!("${}\r\n{}\r\n", 64 << 20, "x".repeat(64 << 20)))
-        .unwrap();
+    pipeline.receive(&bulk(64 << 20)).unwrap();
     pipeline.written();
     let requests: Vec<_> = (0..100)
         .map(|id| pipeline.write(id, &["GETSET", "a", ""]))
@@ -337,10 +397,7 @@ fn one_huge_reply_says_little_of_the_next() {
     assert!(commands(&pipeline) > 16);
     // However long they are, the server has something to do.
     for _ in 0..100 {
-        pipeline
-            .receive(&format!("${}\r\n{}\r\n", 1 << 20, "x".repeat(1 << 20)))
-            .unwrap();
-        pipeline.send(&[]);
+        pipeline.receive(&bulk(1 << 20)).unwrap();
     }
     pipeline.written();
     pipeline.send(&requests);
