@@ -160,7 +160,7 @@ impl Connection {
 
     pub fn is_calm(&self, now: Instant) -> bool {
         let has_been = |crowded: Instant| now.saturating_duration_since(crowded) >= CALM;
-        self.outgoing.is_empty() && self.sent.len() <= self.few() && self.crowded.is_none_or(has_been)
+        self.outgoing.is_empty() && !self.is_crowded() && self.crowded.is_none_or(has_been)
     }
 
     /// Marks what has missed its deadline, and gives it.
@@ -216,6 +216,11 @@ impl Connection {
         self.sent.len() <= self.most - self.most / 4
     }
 
+    /// Whether more than a few replies are owed.
+    pub fn is_crowded(&self) -> bool {
+        self.sent.len() > self.few()
+    }
+
     /// So many requests are few, by their number and by how long their replies are.
     fn few(&self) -> usize {
         FEW.min(self.most / 2)
@@ -224,11 +229,11 @@ impl Connection {
     /// Gives the socket what it takes without waiting.
     pub fn write(&mut self) {
         let Some(eager) = self.eager.as_ref() else { return };
-        let most = match self.sent.len() {
-            count if count <= self.few() => EAGER_FOR_FEW,
+        let most = match self.is_crowded() {
+            false => EAGER_FOR_FEW,
             // Whoever reads is about to go on.
-            _ if self.scanner.is_halfway() => 0,
-            _ => EAGER,
+            true if self.scanner.is_halfway() => 0,
+            true => EAGER,
         };
         if self.writing || self.outgoing.len() > most {
             return;

@@ -161,6 +161,11 @@ impl Pipeline {
         connection.is_none_or(|connection| connection.is_calm(now))
     }
 
+    /// Whether more than a few replies are owed.
+    pub fn is_crowded(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::is_crowded)
+    }
+
     pub fn is_connected(&self) -> bool {
         self.connection.is_some()
     }

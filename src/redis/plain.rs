@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -27,6 +28,9 @@ use crate::error::Error;
 
 /// A reply of which so much has come in goes on to be read where it is.
 const LONG: usize = 64 << 10;
+
+/// With so little at a time, waking JavaScript's thread for it takes longer than reading it.
+const LITTLE: usize = 256;
 
 /// After which time what could not be waited for is tried again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -196,6 +200,11 @@ impl Plain {
             if read == 0 {
                 return Err(closed());
             }
+            if read < LITTLE && link.with(|pipeline| pipeline.is_crowded()) {
+                // Where cores are short the server has answered more by then, and all is handed over at once. What goes wrong is met again.
+                yield_now();
+                let _ = registered.try_read(buffer);
+            }
             link.with(|pipeline| pipeline.received(buffer, Instant::now()))?;
         }
         Ok(())
@@ -339,6 +348,14 @@ impl Registered {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
             }
+        }
+    }
+
+    fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read_buf(buffer),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.try_read_buf(buffer),
         }
     }
 
