@@ -13,7 +13,7 @@ pub type Collect = FunctionRef<(), ()>;
 /// How many items go into one call of `Collect`: all are arguments on the stack.
 const AT_ONCE: usize = 256;
 
-/// From here on V8 takes longer to copy a string than to keep account of one outside of its heap.
+/// Shorter ones are left to V8, which keeps account of each string outside of its heap.
 const LONG: usize = 4 << 10;
 
 pub struct Replies<'scope, 'a> {
