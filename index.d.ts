@@ -739,22 +739,30 @@ export interface DurableObjectConfig {
   name?: string;
 }
 
-/** An ioredis client, or what looks like one: its options are read, and a connection with the same is opened. */
+/**
+ * A client of ioredis or node-redis, or what looks like one: its options are read, and a connection with the same is
+ * opened.
+ */
 export interface RedisClientLike {
-  /** Where it connects to, and how patiently. */
-  readonly options: {
-    host?: string | undefined;
-    port?: number | undefined;
-    username?: string | null | undefined;
-    password?: string | null | undefined;
-    db?: number | undefined;
-    tls?: object | boolean | undefined;
-    path?: string | null | undefined;
-    connectionName?: string | null | undefined;
-    keyPrefix?: string | undefined;
-    connectTimeout?: number | undefined;
-    commandTimeout?: number | undefined;
-  };
+  /** Where it connects to, and how patiently: `host` and the like of ioredis, or `socket` and the like of node-redis. */
+  readonly options:
+    | {
+        host?: string | undefined;
+        port?: number | undefined;
+        username?: string | null | undefined;
+        password?: string | null | undefined;
+        db?: number | undefined;
+        tls?: object | boolean | undefined;
+        path?: string | null | undefined;
+        connectionName?: string | null | undefined;
+        keyPrefix?: string | Uint8Array | undefined;
+        connectTimeout?: number | undefined;
+        commandTimeout?: number | undefined;
+        socket?: object | undefined;
+        database?: number | undefined;
+        name?: string | null | undefined;
+      }
+    | undefined;
 }
 
 /**
@@ -764,8 +772,10 @@ export interface RedisClientLike {
 export declare class RedisKVStore extends Store {
   #private;
   /**
-   * Takes a configuration, or an ioredis client, of which only the options are read. Throws `INVALID_ARGUMENT`
-   * for a field of a wrong type, `CONFIG` for an address or a certificate that is wrong. Opens nothing yet.
+   * Takes a configuration, or a client of ioredis or node-redis, of which only the options are read. Throws
+   * `INVALID_ARGUMENT` for a field of a wrong type; `CONFIG` for an address or a certificate that is wrong, and for an
+   * option of a client that would have to be dropped and may change which server is meant or who is trusted. Opens
+   * nothing yet.
    */
   constructor(client: RedisClientLike | RedisConfig, prefix?: string);
 }
@@ -780,6 +790,9 @@ export declare function createRedisKVFromConfig(config: RedisConfig, prefix?: st
  * Builds the store that `config.type` names, and connects it. Rejects before anything is opened with `CONFIG`
  * if the type is unknown, or what the type requires is missing; with `INVALID_ARGUMENT` if a field has a
  * wrong type; else with what `connect` rejects with.
+ *
+ * Only an object's own fields count. One that is unknown, or that the type does not hear, changes nothing, and a process
+ * warning (`COVARA_KV_CONFIG`) names it.
  */
 export declare function createKV(config: KVConfig): Promise<KVAdapter>;
 

@@ -3,15 +3,40 @@ import { reading } from "./arguments.js";
 import { createDurableObjectKV } from "./backends/durable-object/index.js";
 import { createMemoryKV } from "./backends/memory.js";
 import { createRedisKVFromConfig } from "./backends/redis.js";
-import type { KVConfig } from "./config.js";
+import type { DurableObjectConfig, KVConfig } from "./config.js";
 import { KVError } from "./errors.js";
 import { initializeEventSubscription } from "./fanout/index.js";
+import { type Fields, type FieldsOptions, fieldsOf, type Given, warnOfField } from "./fields.js";
 import { clearGlobalKV, currentKV, setGlobalKV } from "./global.js";
+
+const FIELDS: Fields<KVConfig> = {
+  type: ["backend", "driver", "kind", "store"],
+  prefix: ["keyPrefix", "namespace"],
+  redis: ["valkey", "redisConfig", "redisOptions"],
+  durableObject: ["durableObjects", "do"],
+  strict: ["strictTypes"],
+  shared: ["share", "name"],
+};
+
+const DURABLE_OBJECT_FIELDS: Fields<DurableObjectConfig> = {
+  namespace: ["binding"],
+  name: ["id", "objectName"],
+};
+
+/** The fields that each type hears. */
+const HEARD: Record<KVConfig["type"], readonly (keyof KVConfig)[]> = {
+  memory: ["type", "prefix", "strict", "shared"],
+  redis: ["type", "prefix", "redis"],
+  "durable-object": ["type", "prefix", "strict", "durableObject"],
+};
 
 /**
  * Builds the store that `config.type` names, and connects it. Rejects before anything is opened with `CONFIG`
  * if the type is unknown, or what the type requires is missing; with `INVALID_ARGUMENT` if a field has a
  * wrong type; else with what `connect` rejects with.
+ *
+ * Only an object's own fields count. One that is unknown, or that the type does not hear, changes nothing, and a process
+ * warning (`COVARA_KV_CONFIG`) names it.
  */
 export async function createKV(config: KVConfig): Promise<KVAdapter> {
   const kv = reading("createKV", () => build(config));
@@ -26,7 +51,15 @@ export async function createKV(config: KVConfig): Promise<KVAdapter> {
 }
 
 function build(config: KVConfig): KVAdapter {
-  const { type, prefix, redis, durableObject, strict, shared } = config ?? {};
+  const fields = fieldsIn<KVConfig>(config, { fields: FIELDS });
+  const { type, prefix, redis, strict, shared } = fields;
+  if (typeof type !== "string" || !Object.hasOwn(HEARD, type)) {
+    throw new KVError("CONFIG", 'Unknown KV type: it must be "memory", "redis" or "durable-object"');
+  }
+  for (const name of Object.keys(FIELDS) as (keyof KVConfig)[]) {
+    if (fields[name] == null || HEARD[type].includes(name)) continue;
+    warnOfField(`${name} is not for the type "${type}" and changes nothing`);
+  }
   switch (type) {
     case "memory":
       return createMemoryKV(prefix, {
@@ -36,18 +69,24 @@ function build(config: KVConfig): KVAdapter {
     case "redis":
       if (redis == null) throw new KVError("CONFIG", 'Redis configuration required for type "redis"');
       return createRedisKVFromConfig(redis, prefix);
-    case "durable-object":
-      if (durableObject?.namespace == null) {
+    case "durable-object": {
+      const where = { fields: DURABLE_OBJECT_FIELDS, path: "durableObject" };
+      const { namespace, name } = fieldsIn<DurableObjectConfig>(fields.durableObject, where);
+      if (namespace == null) {
         throw new KVError("CONFIG", 'Durable Object namespace required for type "durable-object"');
       }
-      return createDurableObjectKV(durableObject.namespace, {
-        ...(durableObject.name !== undefined && { name: durableObject.name }),
+      return createDurableObjectKV(namespace, {
+        ...(name !== undefined && { name }),
         ...(prefix !== undefined && { prefix }),
         ...(strict !== undefined && { strict }),
       });
-    default:
-      throw new KVError("CONFIG", 'Unknown KV type: it must be "memory", "redis" or "durable-object"');
+    }
   }
+}
+
+/** What is no object has no fields: that is refused for the one that is missing. */
+function fieldsIn<T extends object>(value: unknown, options: FieldsOptions<T>): Given<T> {
+  return fieldsOf<T>(typeof value === "object" && value !== null ? value : {}, options);
 }
 
 /**

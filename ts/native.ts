@@ -153,7 +153,7 @@ interface Native {
   /** Deletes keys that are due, of every store, within a budget of time. True if more are due. */
   sweepExpired(): boolean;
   MemoryStore: new (
-    options: { prefix?: string; strict: boolean; shared?: string },
+    options: { prefix: string | undefined; strict: boolean; shared: string | undefined },
     /** A lenient store met a key of another type; once for each store and command. */
     onWrongType: (command: string) => void,
     /** Another thread published: `takeMessages` has something. */

@@ -1,5 +1,6 @@
 import type { ExpiryOptions, ScanOptions, SetOptions, ZRangeOptions } from "./adapter.js";
 import { type Call, checkBoolean, integer, invalid, object, type Parameter, text } from "./arguments.js";
+import { own } from "./own.js";
 
 type Options<T> = { readonly [K in keyof T]-?: Parameter<Exclude<T[K], undefined>> };
 
@@ -7,28 +8,25 @@ type Options<T> = { readonly [K in keyof T]-?: Parameter<Exclude<T[K], undefined
 function options<T extends object>(parameters: Options<T>, ...either: (keyof T & string)[][]): Parameter<T> {
   const rows = Object.entries<Parameter<unknown>>(parameters);
   const names = Object.keys(parameters);
+  const none = Object.freeze(Object.fromEntries(names.map((name) => [name, undefined]))) as T;
   return {
     optional: true,
     read(value, call) {
-      const read: Record<string, unknown> = {};
-      if (value === undefined) return read as T;
+      if (value === undefined) return none;
       const given = known(value, names, "options", call);
       for (const names of either) {
         const set = names.filter((name) => given[name] !== undefined && given[name] !== false);
         if (set.length > 1) throw invalid(`${call.method}: options ${set.join(" and ")} exclude each other`);
       }
       for (const [name, parameter] of rows) {
-        if (given[name] !== undefined) read[name] = parameter.read(given[name], call);
+        if (given[name] !== undefined) given[name] = parameter.read(given[name], call);
       }
-      return read as T;
+      return given as T;
     },
   };
 }
 
-/**
- * The options of these names, read once each: a getter cannot change one after its check. Refuses any other
- * name.
- */
+/** The object's own options of these names. Refuses any other name. */
 export function known(
   value: unknown,
   names: readonly string[],
@@ -40,9 +38,7 @@ export function known(
     if (names.includes(option) || given[option] === undefined) continue;
     throw invalid(`${method}: ${name} has no ${JSON.stringify(option)}`);
   }
-  const read: Record<string, unknown> = {};
-  for (const option of names) read[option] = given[option];
-  return read;
+  return own(given, names, (option) => invalid(`${method}: ${name}.${option} must not be inherited`));
 }
 
 const flag = (name: string): Parameter<boolean> => ({
@@ -90,7 +86,6 @@ const scan = options<ScanOptions>({ match, count: integer("options.count") });
 export const scanOptions: Parameter<ScanOptions> = {
   read(value, call) {
     const read = scan.read(value, call);
-    if (read.match === undefined && call.prefix !== "") read.match = match.read("*", call);
-    return read;
+    return read.match === undefined && call.prefix !== "" ? { ...read, match: match.read("*", call) } : read;
   },
 };

@@ -1,9 +1,19 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { inspect } from "node:util";
-import { createKV, createRedisKV, createRedisKVFromConfig, type RedisConfig, RedisKVStore } from "covara-kv";
+import {
+  createKV,
+  createRedisKV,
+  createRedisKVFromConfig,
+  type KVConfig,
+  type RedisConfig,
+  RedisKVStore,
+} from "covara-kv";
+import { startRedis } from "../redis-server.js";
 import { errorOf } from "../replies.js";
-import { listen, SECRET, withoutSecret } from "./servers.js";
+import { warningsOf } from "../warnings.js";
+import { Authority } from "./certificates.js";
+import { closedPort, listen, SECRET, withoutSecret } from "./servers.js";
 
 function thrownBy(make: () => unknown): unknown {
   try {
@@ -71,7 +81,8 @@ describe("a field of a wrong type or out of range is INVALID_ARGUMENT, and named
 
 test("a field that is undefined is as if it were not there", async () => {
   const fields = Object.keys(wrong).filter((field) => !field.includes("."));
-  const absent = Object.fromEntries([...fields, "sentinel", "cluster"].map((field) => [field, undefined]));
+  const all = [...fields, "sentinel", "cluster"].map((field) => [field, undefined]);
+  const absent = { ...Object.fromEntries(all), host: "127.0.0.1" };
   const tls = {
     ca: undefined,
     cert: undefined,
@@ -114,8 +125,10 @@ describe("an object that resists is INVALID_ARGUMENT", () => {
   const hostile: Record<string, () => unknown> = {
     "a getter that throws": () => Object.defineProperty({}, "host", { get: fail, enumerable: true }),
     "a getter that throws in tls": () => ({ tls: Object.defineProperty({}, "ca", { get: fail }) }),
-    "a proxy that lets nothing be read": () => new Proxy({}, { get: fail }),
-    "a proxy that lets nothing be asked for": () => new Proxy({}, { has: fail }),
+    "a proxy that lets nothing be read": () => new Proxy({ host: "h" }, { get: fail }),
+    "a proxy that lets nothing be asked for": () => new Proxy({}, { getOwnPropertyDescriptor: fail }),
+    "a proxy that does not show its keys": () => new Proxy({}, { ownKeys: fail }),
+    "a proxy without a prototype to show": () => new Proxy({}, { getPrototypeOf: fail }),
     "a revoked proxy": () => {
       const { proxy, revoke } = Proxy.revocable({}, {});
       revoke();
@@ -143,7 +156,14 @@ test("each field is read once, so that none changes after its check", async () =
         return Reflect.get(of, name);
       },
     });
-  const config = { host: "127.0.0.1", port: 1, password: SECRET, db: 1, maxQueue: 1, tls: counting({}) };
+  const config = {
+    host: "127.0.0.1",
+    port: 1,
+    password: SECRET,
+    db: 1,
+    maxQueue: 1,
+    tls: counting({ ca: undefined }),
+  };
   await new RedisKVStore(asConfig(counting(config))).disconnect();
   for (const [name, count] of reads) assert.equal(count, 1, `${String(name)} was read ${count} times`);
   assert.ok(reads.has("ca") && reads.has("port"));
@@ -158,16 +178,210 @@ test("a configuration is copied: what changes afterwards changes nothing", async
   await kv.disconnect();
 });
 
-test("fields may be inherited, and __proto__ as a key is none", async () => {
+test("__proto__ as a key is no field", async () => {
   await using peer = await listen((socket) => socket.destroy());
-  const inherited = Object.create({ port: peer.port, maxRetries: 1 });
-  await assert.rejects(createKV({ type: "redis", redis: inherited }), {
-    message: new RegExp(`:${peer.port} `),
-  });
   const own = JSON.parse(`{ "port": ${peer.port}, "maxRetries": 1, "__proto__": { "host": 5 } }`);
-  await assert.rejects(createKV({ type: "redis", redis: own }), {
-    message: new RegExp(`127.0.0.1:${peer.port} `),
+  const warnings = await warningsOf(() =>
+    assert.rejects(createKV({ type: "redis", redis: own }), {
+      message: new RegExp(`127.0.0.1:${peer.port} `),
+    }),
+  );
+  assert.equal(warnings.length, 1);
+});
+
+// A class of an application with getters for its configuration: what is not an own field was to be ignored, and the store to be on localhost.
+test("fields that are inherited are CONFIG", async () => {
+  class Settings {
+    get host() {
+      return "redis.example.org";
+    }
+  }
+  await refuses(new Settings(), "CONFIG", /^redis\.host must not be inherited/);
+  await refuses(Object.create({ port: 1 }), "CONFIG", /^redis\.port must not be inherited/);
+  await refuses({ tls: Object.create({ ca: "x" }) }, "CONFIG", /^redis\.tls\.ca must not be inherited/);
+  const config = Object.create({ type: "memory" });
+  await assert.rejects(createKV(config), { code: "CONFIG", message: /^type must not be inherited/ });
+});
+
+// Whoever could write to Object.prototype switched the verification of certificates off, for every store of the process.
+test("what somebody has put on Object.prototype is no option", async () => {
+  const polluted = {
+    rejectUnauthorized: false,
+    ...{
+      host: "192.0.2.1",
+      port: 1,
+      url: "redis://192.0.2.1",
+      path: "/none",
+      db: 9,
+      useTls: true,
+      username: "u",
+    },
+    ...{ options: { host: "192.0.2.1" }, type: "redis", redis: {}, prefix: "polluted", shared: "polluted" },
+    ...{ strict: true, ex: 1, px: 1, nx: true, match: "none", count: 1, limit: { offset: 9, count: 9 } },
+    ...{ patterns: ["*"], withScores: true, name: "polluted", ca: "polluted", tls: {}, maxRetries: 0 },
+  };
+  const prototype = Object.prototype as Record<string, unknown>;
+  const authority = new Authority("nobody knows it");
+  const { certFile, keyFile } = authority.sign("server", "subjectAltName=IP:127.0.0.1");
+  const port = await closedPort();
+  const server = await startRedis({
+    "tls-port": `${port}`,
+    "tls-cert-file": certFile,
+    "tls-key-file": keyFile,
+    "tls-ca-cert-file": authority.self.certFile,
+    "tls-auth-clients": "no",
   });
+  try {
+    Object.assign(prototype, polluted);
+    const { host } = server;
+    const refusal = await errorOf(createKV({ type: "redis", redis: { host, port, tls: true } }), "createKV");
+    assert.match(refusal.message, /UnknownIssuer/);
+    const plain = await createKV({ type: "redis", redis: { host, port: server.port } });
+    const memory = await createKV({ type: "memory" });
+    for (const kv of [plain, memory]) {
+      assert.equal((kv as unknown as { prefix: string }).prefix, "");
+      await kv.set("k", "v");
+      await kv.set("k", "w", {});
+      assert.deepEqual([await kv.get("k"), await kv.ttl("k")], ["w", -1]);
+      assert.deepEqual((await kv.scan("0")).keys, ["k"]);
+      await kv.zadd("z", 1, "a");
+      assert.deepEqual(await kv.zrangebyscore("z", 0, 2), ["a"]);
+      const heard: string[] = [];
+      const handle = await kv.listen(["c"], (message) => heard.push(message));
+      assert.equal(await kv.publish("d", "not for it"), 0);
+      await handle.close();
+      await kv.disconnect();
+    }
+  } finally {
+    for (const name of Object.keys(polluted)) delete prototype[name];
+    await server.stop();
+    authority.remove();
+  }
+});
+
+describe("a field that there is not is warned of, once, with the one that may be meant", () => {
+  const code = "COVARA_KV_CONFIG";
+  const warned = async (config: object, ...texts: RegExp[]) => {
+    const warnings = await warningsOf(async () => {
+      const kv = await createKV(config as KVConfig).catch(() => undefined);
+      await kv?.disconnect();
+    });
+    assert.deepEqual(
+      warnings.map(({ code }) => code),
+      texts.map(() => code),
+      JSON.stringify(warnings),
+    );
+    for (const [i, text] of texts.entries()) assert.match(warnings[i]?.message ?? "", text);
+    assert.doesNotMatch(JSON.stringify(warnings), /hunter2/);
+  };
+  const nowhere = { host: "127.0.0.1", port: 1, maxRetries: 0 };
+  const redis = (fields: object) => ({ type: "redis", redis: { ...nowhere, ...fields } });
+
+  // `stric: true` left the store lenient, and `keyPrefix` put everything beside the keys of other applications: without a word.
+  test("by its letters", async () => {
+    await warned({ type: "memory", stric: true }, /^stric is no field .*did you mean strict\?$/);
+    await warned({ type: "memory", Shared: "s" }, /^Shared is .*did you mean shared\?$/);
+    await warned(redis({ comandTimeout: 5 }), /^redis\.comandTimeout is .*did you mean commandTimeout\?$/);
+    await warned(redis({ client_name: "n" }), /^redis\.client_name is .*did you mean clientName\?$/);
+    await warned(redis({ tls: { rejectUnauthorised: false } }), /^redis\.tls\..*mean rejectUnauthorized\?$/);
+    await warned({ type: "memory", frobnicate: "hunter2" }, /^frobnicate is no field .* changes nothing$/);
+  });
+
+  test("by what other clients call it", async () => {
+    for (const [given, meant] of Object.entries({
+      keyPrefix: "prefix, beside redis",
+      prefix: "prefix, beside redis",
+      connectionName: "clientName",
+      name: "clientName",
+      database: "db",
+      user: "username",
+      pass: "password",
+      maxRetriesPerRequest: "maxRetries",
+      retryStrategy: "retryDelay",
+      socket: "path",
+    })) {
+      await warned(
+        redis({ [given]: "hunter2" }),
+        new RegExp(`^redis\\.${given} is .*did you mean ${meant}\\?$`),
+      );
+    }
+  });
+
+  test("each by itself, and not what is undefined", async () => {
+    await warned({ ...redis({ foo: 1 }), bar: 2 }, /^bar /, /^redis\.foo /);
+    await warned({ ...redis({ foo: undefined }), bar: undefined });
+    const { sentinel } = { sentinel: { name: "m", nodes: [], nmae: "hunter2" } };
+    await warned(redis({ sentinel }));
+  });
+
+  test("one that is not for the type", async () => {
+    await warned({ ...redis({}), shared: "s" }, /^shared is not for the type "redis"/);
+    await warned({ ...redis({}), strict: true }, /^strict is not for the type "redis"/);
+    await warned({ type: "memory", redis: {} }, /^redis is not for the type "memory"/);
+    const durable = { type: "durable-object", durableObject: { binding: {} } };
+    await warned(
+      { ...durable, shared: "s" },
+      /^shared is not/,
+      /^durableObject\.binding .*mean namespace\?$/,
+    );
+  });
+});
+
+// An environment variable that was not set: the store was on localhost, and production wrote into an empty server there.
+test("where the server is, given as undefined, is CONFIG", async () => {
+  for (const name of ["url", "host", "path", "port"]) {
+    const told = new RegExp(
+      `^redis\\.${name} is given, but undefined: is an environment variable not set\\?`,
+    );
+    await refuses({ [name]: undefined }, "CONFIG", told);
+    await refuses({ password: undefined, db: 1, [name]: undefined }, "CONFIG", told);
+  }
+  await refuses({ host: undefined, port: 6379 }, "CONFIG", /^redis\.host /);
+  // Something else says where it is.
+  for (const config of [
+    { url: undefined, host: "h" },
+    { url: "redis://h", host: undefined },
+    { password: undefined },
+  ]) {
+    await new RedisKVStore(asConfig(config)).disconnect();
+  }
+});
+
+// AUTH takes both: nothing was sent, and the server took the connection for its default user, which may do anything.
+test("a user without a password is CONFIG", async () => {
+  const told = /^redis\.username: a user needs a password/;
+  await refuses({ username: "alice" }, "CONFIG", told);
+  await refuses({ username: "alice", password: "" }, "CONFIG", told);
+  await refuses({ url: "redis://alice@127.0.0.1" }, "CONFIG", told);
+  await refuses({ url: "unix:///tmp/s?user=alice" }, "CONFIG", told);
+  await new RedisKVStore({ url: "redis://alice@127.0.0.1", password: SECRET }).disconnect();
+});
+
+// `?db=3`, as other clients have it, used database 0.
+test("a url's query names the database, and what else it says is CONFIG", async () => {
+  const server = await startRedis();
+  try {
+    const kv = await createKV({
+      type: "redis",
+      redis: { url: `redis://${server.host}:${server.port}?db=3` },
+    });
+    await kv.set("in", "3");
+    await kv.disconnect();
+    const admin = await createKV({ type: "redis", redis: { host: server.host, port: server.port, db: 3 } });
+    assert.equal(await admin.get("in"), "3");
+    await admin.disconnect();
+  } finally {
+    await server.stop();
+  }
+  await refuses(
+    { url: "redis://h?protocol=hunter2" },
+    "CONFIG",
+    /^redis\.url: the parameter protocol is not known/,
+  );
+  await refuses({ url: "rediss://h/0#insecure" }, "CONFIG", /^redis\.url: nothing may follow a #/);
+  await refuses({ url: "redis://h/1?db=2" }, "CONFIG", /^redis\.url: it names two databases/);
+  // A password that is not encoded ends at its question mark, and its rest is no name to be shown.
+  await refuses({ url: "redis://user:12?hunter2=x@h" }, "CONFIG", /^redis\.url: its query has a parameter/);
 });
 
 test("sentinel and cluster are UNSUPPORTED", async () => {

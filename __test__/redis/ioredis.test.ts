@@ -3,9 +3,18 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { createKV, createRedisKV, createRedisKVFromConfig, type KVAdapter, RedisKVStore } from "covara-kv";
+import { createSecureContext } from "node:tls";
+import {
+  createKV,
+  createRedisKV,
+  createRedisKVFromConfig,
+  type KVAdapter,
+  type KVError,
+  RedisKVStore,
+} from "covara-kv";
 import { Cluster as Cluster5, type RedisOptions as Options5, Redis as Redis5 } from "ioredis";
-import { Cluster as Cluster6, Redis as Redis6 } from "ioredis6";
+import { Cluster as Cluster6, type RedisOptions as Options6, Redis as Redis6 } from "ioredis6";
+import { warningsOf } from "../warnings.js";
 import { Authority } from "./certificates.js";
 import { closedPort, HOST, SECRET, SharedRedis } from "./servers.js";
 
@@ -143,6 +152,70 @@ for (const [version, { make, cluster }] of Object.entries(versions)) {
       }
     });
 
+    // Dropped in silence they led to another server, or to one that nobody had meant to trust.
+    test("an option that may change the server or whom it trusts is honoured or CONFIG", async () => {
+      const tls = (options: object) => ({ host: "localhost", port: tlsPort, tls: { ca, ...options } });
+      const refusedOptions: Record<string, object> = {
+        "tls.checkServerIdentity": tls({ checkServerIdentity: () => undefined }),
+        "tls.secureContext": tls({ secureContext: createSecureContext({ ca }) }),
+        "tls.pfx": tls({ pfx: Buffer.from("hunter2"), passphrase: "hunter2" }),
+        "tls.crl": tls({ crl: "hunter2" }),
+        "tls.ciphers": tls({ ciphers: "ECDHE-RSA-AES128-GCM-SHA256" }),
+        "tls.ALPNProtocols": tls({ ALPNProtocols: ["redis"] }),
+        "tls.minVersion": tls({ minVersion: "TLSv1.3" }),
+        "tls.maxVersion": tls({ maxVersion: "TLSv1.2" }),
+        "tls.host": tls({ host: "192.0.2.1" }),
+        "tls.lookup": tls({ lookup: () => {} }),
+        "tls.whatever": tls({ whatever: "hunter2" }),
+        family: { host: "localhost", family: 6 },
+        natMap: { natMap: { "10.0.0.1:6379": { host: "h", port: 1 } } },
+        Connector: { Connector: class Connector {} },
+        readOnly: { readOnly: true },
+      };
+      for (const [option, options] of Object.entries(refusedOptions)) {
+        const client = make(options as Options5);
+        assert.throws(
+          () => createRedisKV(client),
+          (error: KVError) => {
+            assert.equal(error.code, "CONFIG");
+            assert.match(
+              error.message,
+              new RegExp(`^client\\.options\\.${option.replace(".", "\\.")} may change`),
+            );
+            assert.doesNotMatch(error.message, /hunter2/);
+            return true;
+          },
+        );
+      }
+      // These change nothing here.
+      const usual = {
+        minVersion: "TLSv1.2",
+        maxVersion: "TLSv1.3",
+        checkServerIdentity: undefined,
+        noDelay: true,
+      };
+      await connectionOf(make({ ...tls(usual), connectionName } as Options5));
+      await connectionOf(make({ ...server.address, family: 4, connectionName }));
+    });
+
+    test("what matters to no connection is ignored, and what is not known is told", async () => {
+      const patient = { retryStrategy: () => null, enableReadyCheck: false, maxRetriesPerRequest: null };
+      const known = make({ ...server.address, ...patient, connectionName });
+      assert.deepEqual(await warningsOf(() => createRedisKV(known).disconnect()), []);
+      const unknown = make({ ...server.address, frobnicate: "hunter2" } as Options5);
+      assert.deepEqual(await warningsOf(() => createRedisKV(unknown).disconnect()), [
+        {
+          code: "COVARA_KV_CONFIG",
+          message: "client.options.frobnicate is not known to covara-kv and changes nothing",
+        },
+      ]);
+    });
+
+    test("a user without a password is CONFIG", () => {
+      const client = make({ ...server.address, username: "alice" });
+      assert.throws(() => createRedisKV(client), { code: "CONFIG", message: /^redis\.username/ });
+    });
+
     test("nothing is changed, and it stays usable while the store comes and goes", async () => {
       const client = make({ ...server.address, db: 5, keyPrefix: "mine:" });
       const { options } = client;
@@ -188,6 +261,64 @@ test("createRedisKVFromConfig takes a configuration and a prefix", async () => {
   assert.equal(await server.admin.get("p:k"), "v");
   assert.ok(kv instanceof RedisKVStore);
   await kv.disconnect();
+});
+
+// They all led to the Redis on localhost: its fields are not a configuration's, and were not read.
+test("what is neither a client with options nor a configuration is CONFIG", async () => {
+  class OtherClient {
+    connection = { host: "192.0.2.1" };
+    sendCommand() {}
+  }
+  const strangers = [
+    new OtherClient(),
+    { options: {} },
+    { options: { servers: ["192.0.2.1"] } },
+    { url: "redis://192.0.2.1", options: { host: "192.0.2.1" } },
+    new Map([["host", "192.0.2.1"]]),
+  ];
+  for (const stranger of strangers as object[]) {
+    const refusal = { code: "CONFIG", message: /neither a configuration .* nor a client/ };
+    assert.throws(() => createRedisKV(stranger), refusal);
+    await assert.rejects(createKV({ type: "redis", redis: stranger }), refusal);
+  }
+});
+
+// A release of ioredis with a new option: it is to be decided what becomes of it before it is dropped.
+test("every option of ioredis is known", () => {
+  type Known = keyof Options5 | keyof Options6;
+  const options: { [K in Known]-?: unknown } = {
+    ...{ host: "h", port: 1, path: "", family: 0, tls: {}, username: "", password: "", db: 0, keyPrefix: "" },
+    ...{ connectionName: "n", connectTimeout: 1, commandTimeout: 1, Connector: "", natMap: "", readOnly: "" },
+    ...{
+      sentinels: null,
+      retryStrategy: 1,
+      reconnectOnError: 1,
+      maxRetriesPerRequest: 1,
+      maxLoadingRetryTime: 1,
+    },
+    ...{ lazyConnect: 1, enableOfflineQueue: 1, enableReadyCheck: 1, enableAutoPipelining: 1 },
+    ...{
+      autoPipeliningIgnoredCommands: 1,
+      autoResubscribe: 1,
+      autoResendUnfulfilledCommands: 1,
+      offlineQueue: 1,
+    },
+    ...{ commandQueue: 1, monitor: 1, socketTimeout: 1, disconnectTimeout: 1, blockingTimeout: 1 },
+    ...{ blockingTimeoutGrace: 1, keepAlive: 1, noDelay: 1, disableClientInfo: 1, clientInfoTag: 1 },
+    ...{ stringNumbers: 1, protocol: 1, replyMapping: 1, himportFieldsets: 1, scripts: 1, name: 1, role: 1 },
+    ...{
+      showFriendlyErrorStack: 1,
+      preferredSlaves: 1,
+      sentinelUsername: 1,
+      sentinelPassword: 1,
+      sentinelTLS: 1,
+    },
+    ...{ sentinelRetryStrategy: 1, sentinelReconnectStrategy: 1, sentinelCommandTimeout: 1 },
+    ...{ sentinelMaxConnections: 1, enableTLSForSentinelMode: 1, updateSentinels: 1, failoverDetector: 1 },
+  };
+  return warningsOf(() => createRedisKV({ options: options as object }).disconnect()).then((warnings) =>
+    assert.deepEqual(warnings, []),
+  );
 });
 
 test("a client of another make will do, if it has options", async () => {

@@ -82,17 +82,28 @@ impl Config {
             }
             _ => None,
         };
-        let text = |given: Option<String>, by_url: Option<&str>| given.or_else(|| by_url.map(str::to_owned));
+        let text = |given: Option<String>, by_url: Option<&str>| {
+            let by_url = by_url.filter(|text| !text.is_empty());
+            given.or_else(|| by_url.map(str::to_owned))
+        };
+        let username = text(
+            options.username,
+            settings.and_then(redis::RedisConnectionInfo::username),
+        );
+        let password = text(
+            options.password,
+            settings.and_then(redis::RedisConnectionInfo::password),
+        );
+        // AUTH takes both: without a password the server would take us for its default user.
+        if password.is_none() && username.as_ref().is_some_and(|name| name != "default") {
+            return Err(invalid(
+                "redis.username: a user needs a password (any, for a user with nopass)",
+            ));
+        }
         Ok(Self {
             address,
-            username: text(
-                options.username,
-                settings.and_then(redis::RedisConnectionInfo::username),
-            ),
-            password: text(
-                options.password,
-                settings.and_then(redis::RedisConnectionInfo::password),
-            ),
+            username,
+            password,
             db: options
                 .db
                 .unwrap_or(settings.map_or(0, redis::RedisConnectionInfo::db)),
@@ -120,17 +131,57 @@ fn tcp(host: &str, port: u16) -> Address {
 }
 
 /// What redis-rs says of a URL that is wrong names the part, and none of its text.
-fn parse(url: &str) -> Result<redis::ConnectionInfo> {
-    let info = url.into_connection_info().map_err(|error| {
-        let error = error.to_string();
-        let what = error.split(" - ").next().unwrap_or_default();
-        let form = "redis://user:password@host:6379/0, rediss://… with TLS, or unix:///path?db=0";
-        invalid(format!("redis.url: {what}. It must be like {form}"))
-    })?;
-    match info.redis_settings().db() {
-        0.. => Ok(info),
-        _ => Err(invalid("redis.url: the number of a database is not negative")),
+fn parse(text: &str) -> Result<redis::ConnectionInfo> {
+    let Some(url) = redis::parse_redis_url(text) else {
+        return Err(wrong_url("Redis URL did not parse"));
+    };
+    let is_unix = url.scheme().ends_with("unix");
+    if url.fragment().is_some() {
+        return Err(wrong_url("nothing may follow a #"));
     }
+    if is_unix && (!url.username().is_empty() || url.password().is_some()) {
+        return Err(wrong_url(
+            "the user and the password of a socket are ?user= and &pass=",
+        ));
+    }
+    let mut databases = Vec::new();
+    for (name, value) in url.query_pairs() {
+        match &*name {
+            "db" => databases.push(value.parse().map_err(|_| wrong_url("Invalid database number"))?),
+            "user" | "pass" if is_unix => {}
+            _ => return Err(unknown_parameter(&name, url.query())),
+        }
+    }
+    let info = url
+        .clone()
+        .into_connection_info()
+        .map_err(|error| wrong_url(error.to_string().split(" - ").next().unwrap_or_default()))?;
+    let settings = info.redis_settings().clone();
+    if !is_unix && !url.path().trim_matches('/').is_empty() {
+        databases.push(settings.db());
+    }
+    let db = databases.first().copied().unwrap_or_default();
+    if databases.iter().any(|other| *other != db) {
+        return Err(wrong_url("it names two databases"));
+    }
+    if db < 0 {
+        return Err(wrong_url("the number of a database is not negative"));
+    }
+    Ok(info.set_redis_settings(settings.set_db(db)))
+}
+
+/// A password that is not encoded may have come to stand in the query: then there is an @.
+fn unknown_parameter(name: &str, query: Option<&str>) -> Error {
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
+    if query.is_some_and(|query| query.contains('@')) || !name.chars().all(is_name) {
+        return wrong_url("its query has a parameter that is not known");
+    }
+    wrong_url(&format!("the parameter {name} is not known: give it as a field"))
+}
+
+fn wrong_url(what: &str) -> Error {
+    let form = "redis://user:password@host:6379/0, rediss://… with TLS, or unix:///path?db=0";
+    invalid(format!("redis.url: {what}. It must be like {form}"))
 }
 
 pub fn invalid(message: impl Into<String>) -> Error {

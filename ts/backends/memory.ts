@@ -180,8 +180,9 @@ export class MemoryKVStore extends Store {
     };
     const options = {
       strict: this.#strict,
-      ...(this.prefix !== "" && { prefix: this.prefix }),
-      ...(this.#shared !== undefined && { shared: this.#shared }),
+      // Set in any case: the native side would ask Object.prototype too.
+      prefix: this.prefix || undefined,
+      shared: this.#shared,
     };
     try {
       return new MemoryStore(options, warnOfWrongType, deliver, collect);

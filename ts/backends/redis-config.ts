@@ -1,35 +1,57 @@
 import { checkBoolean, invalid, object, text } from "../arguments.js";
 import type { RedisConfig, RedisTlsConfig } from "../config.js";
 import { KVError } from "../errors.js";
+import { type Fields, fieldsOf, type Given } from "../fields.js";
 import type { RedisOptions } from "../native.js";
 
-/** An ioredis client, or what looks like one: its options are read, and a connection with the same is opened. */
-export interface RedisClientLike {
-  /** Where it connects to, and how patiently. */
-  readonly options: {
-    host?: string | undefined;
-    port?: number | undefined;
-    username?: string | null | undefined;
-    password?: string | null | undefined;
-    db?: number | undefined;
-    tls?: object | boolean | undefined;
-    path?: string | null | undefined;
-    connectionName?: string | null | undefined;
-    keyPrefix?: string | undefined;
-    connectTimeout?: number | undefined;
-    commandTimeout?: number | undefined;
-  };
-}
-
-const METHOD = "RedisKVStore";
+/** Who refuses a configuration, as messages name it. */
+export const METHOD = "RedisKVStore";
 const MOST_MILLISECONDS = 2 ** 31 - 1;
 
 /** Bun and Deno have libuv's functions too: one ends the process when they are called, the other does not call back. */
 const isNode = process.versions.bun === undefined && process.versions.deno === undefined;
 
+const FIELDS: Fields<RedisConfig> = {
+  url: ["uri", "connectionString", "connectionUrl", "redisUrl", "address"],
+  host: ["hostname", "server"],
+  port: [],
+  path: ["socketPath", "unixSocket", "socket"],
+  username: ["user", "login"],
+  password: ["pass", "passwd", "auth", "authPass"],
+  db: ["database", "dbIndex", "dbNumber"],
+  tls: ["ssl", "secure"],
+  clientName: ["connectionName", "name"],
+  maxRetries: ["maxRetriesPerRequest", "retries", "maxAttempts"],
+  retryDelay: ["retryStrategy", "reconnectStrategy", "retryDelayOnFailover"],
+  commandTimeout: ["timeout", "requestTimeout", "socketTimeout"],
+  connectTimeout: ["connectionTimeout"],
+  maxQueue: ["commandsQueueMaxLength", "queueSize", "offlineQueueSize"],
+  sentinel: ["sentinels"],
+  cluster: ["clusters", "rootNodes"],
+};
+
+/** Whether a configuration has a field of this name. */
+export const isField = (name: string) => Object.hasOwn(FIELDS, name);
+
+/** What stands beside `redis`, not in it. */
+const BESIDE_REDIS = { keyPrefix: "prefix, beside redis", prefix: "prefix, beside redis" };
+
+const TLS_FIELDS: Fields<RedisTlsConfig> = {
+  ca: ["caCert", "caCerts", "caFile"],
+  cert: ["certificate", "clientCert"],
+  key: ["privateKey", "clientKey"],
+  servername: ["sni", "host", "hostname", "checkServerIdentity"],
+  rejectUnauthorized: ["verify", "insecure", "skipVerify", "insecureSkipVerify"],
+};
+
 /** The options of a configuration, with its defaults. Throws INVALID_ARGUMENT for a field of a wrong type. */
 export function optionsOf(config: RedisConfig): RedisOptions {
-  const given = object(config, "redis", METHOD) as RedisConfig;
+  const given = fieldsOf<RedisConfig>(object(config, "redis", METHOD), {
+    fields: FIELDS,
+    path: "redis",
+    elsewhere: BESIDE_REDIS,
+  });
+  checkWhere(config, given);
   if (given.sentinel !== undefined) throw unsupported("sentinel");
   if (given.cluster !== undefined) throw unsupported("cluster");
   return defined({
@@ -51,59 +73,24 @@ export function optionsOf(config: RedisConfig): RedisOptions {
   });
 }
 
-/** Whether this is a client, and not a configuration. */
-export function isClient(value: unknown): value is RedisClientLike {
-  return typeof value === "object" && value !== null && "options" in value;
-}
-
-/** The configuration that a client's options amount to, and the prefix that it puts before every key. */
-export function configOf(client: RedisClientLike): { config: RedisConfig; keyPrefix: string } {
-  const options = object(client.options, "client.options", METHOD) as RedisClientLike["options"] & {
-    sentinels?: unknown;
-  };
-  if (options.sentinels != null) throw unsupported("sentinel");
-  if ((client as { isCluster?: unknown }).isCluster === true) throw unsupported("cluster");
-  const { path, tls, keyPrefix = "" } = options;
-  if (keyPrefix !== "" && !keyPrefix.endsWith(":")) {
-    throw new KVError(
-      "CONFIG",
-      "The client's keyPrefix must end with a colon, as every prefix here does: give it as `prefix`",
-    );
-  }
-  const config = defined({
-    ...(path == null ? { host: options.host, port: options.port } : { path }),
-    username: options.username ?? undefined,
-    password: options.password ?? undefined,
-    db: options.db,
-    tls: typeof tls === "object" && tls !== null ? tlsConfigOf(tls) : tls,
-    clientName: options.connectionName ?? undefined,
-    connectTimeout: options.connectTimeout,
-    commandTimeout: options.commandTimeout,
-  });
-  return { config, keyPrefix: keyPrefix.slice(0, -1) };
-}
-
-/** What node:tls takes has Buffers and lists too. */
-function tlsConfigOf(tls: object): RedisTlsConfig {
-  const { ca, cert, key, servername, rejectUnauthorized } = tls as Record<string, unknown>;
-  const pem = (value: unknown): string | undefined => {
-    if (value == null) return undefined;
-    if (Array.isArray(value)) return value.map(pem).join("\n");
-    return value instanceof Uint8Array ? Buffer.from(value).toString() : (value as string);
-  };
-  return defined({
-    ca: pem(ca),
-    cert: pem(cert),
-    key: pem(key),
-    servername: servername as string | undefined,
-    rejectUnauthorized: rejectUnauthorized as boolean | undefined,
-  });
+/** An environment variable that is not set must not lead to another server than the one that is meant. */
+function checkWhere(config: RedisConfig, given: Given<RedisConfig>): void {
+  if ((given.url ?? given.host ?? given.path) !== undefined) return;
+  const unset = (["url", "host", "path", "port"] as const).find(
+    (name) => given[name] === undefined && Object.hasOwn(config, name),
+  );
+  if (unset === undefined) return;
+  const hint = "is an environment variable not set? Leave the field out for the default";
+  throw new KVError("CONFIG", `redis.${unset} is given, but undefined: ${hint}`);
 }
 
 function tlsOf(tls: RedisConfig["tls"]): Pick<RedisOptions, "useTls" | "tls"> {
   if (tls === undefined) return {};
   if (typeof tls === "boolean") return { useTls: tls };
-  const given = object(tls, "redis.tls", METHOD) as RedisTlsConfig;
+  const given = fieldsOf<RedisTlsConfig>(object(tls, "redis.tls", METHOD), {
+    fields: TLS_FIELDS,
+    path: "redis.tls",
+  });
   const { rejectUnauthorized } = given;
   return {
     useTls: true,
@@ -149,7 +136,7 @@ const integer =
     throw invalid(`${METHOD}: ${name} must be an integer from ${least} to ${most}, got ${got}`);
   };
 
-function unsupported(field: string): KVError {
+export function unsupported(field: string): KVError {
   return new KVError(
     "UNSUPPORTED",
     `redis.${field} is not part of covara-kv yet: give the address of a server`,
@@ -160,7 +147,8 @@ type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] }
   [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
 };
 
-/** Without the fields that are undefined. */
-function defined<T extends object>(fields: T): Defined<T> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Defined<T>;
+/** Without the fields that are undefined, and without a prototype to answer for them. */
+export function defined<T extends object>(fields: T): Defined<T> {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.assign(Object.create(null), Object.fromEntries(entries));
 }

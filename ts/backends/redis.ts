@@ -10,10 +10,11 @@ import type { Kind } from "../pubsub.js";
 import { redisForm } from "../redis-form.js";
 import { Store } from "../store.js";
 import { type RunAll, Transaction } from "../transaction.js";
-import { configOf, isClient, optionsOf, type RedisClientLike } from "./redis-config.js";
+import { configOf, isClient, type RedisClientLike } from "./redis-client.js";
+import { optionsOf } from "./redis-config.js";
 import { Session } from "./redis-session.js";
 
-export type { RedisClientLike } from "./redis-config.js";
+export type { RedisClientLike } from "./redis-client.js";
 
 /**
  * A store on a Redis server: one connection for commands, and a second one once something is subscribed. It
@@ -44,13 +45,16 @@ export class RedisKVStore extends Store {
   }
 
   /**
-   * Takes a configuration, or an ioredis client, of which only the options are read. Throws `INVALID_ARGUMENT`
-   * for a field of a wrong type, `CONFIG` for an address or a certificate that is wrong. Opens nothing yet.
+   * Takes a configuration, or a client of ioredis or node-redis, of which only the options are read. Throws
+   * `INVALID_ARGUMENT` for a field of a wrong type; `CONFIG` for an address or a certificate that is wrong, and for an
+   * option of a client that would have to be dropped and may change which server is meant or who is trusted. Opens
+   * nothing yet.
    */
   constructor(client: RedisClientLike | RedisConfig, prefix = "") {
     const { options, fullPrefix } = reading("RedisKVStore", () => read(client, prefix));
     super(fullPrefix);
-    this.#options = { ...options, ...(fullPrefix !== "" && { prefix: fullPrefix }) };
+    if (fullPrefix !== "") options.prefix = fullPrefix;
+    this.#options = options;
     this.#session = this.#newSession();
   }
 

@@ -49,6 +49,11 @@ fn urls_say_where_and_who() {
             false,
         ),
         ("redis://b\u{fc}cher", "b%C3%BCcher:6379", None, None, 0, false),
+        // The query was not looked at: these used database 0.
+        ("redis://h?db=3", "h:6379", None, None, 3, false),
+        ("rediss://h/?db=3", "h:6379", None, None, 3, true),
+        ("valkey://h/3?db=3", "h:6379", None, None, 3, false),
+        ("redis://default@h", "h:6379", Some("default"), None, 0, false),
     ] {
         let config = by_url(url);
         assert_eq!(config.place(), place, "{url}");
@@ -95,6 +100,41 @@ fn what_is_wrong_is_said_without_a_password() {
         (url("redis://:secret@h/x"), "redis.url"),
         (url("redis://:secret@h/-1"), "redis.url"),
         (url("secret"), "redis.url"),
+        (url("redis://h?db=x"), "redis.url"),
+        (url("redis://h/1?db=2"), "redis.url: it names two databases"),
+        (url("redis://h?db=1&db=2"), "redis.url: it names two databases"),
+        (url("redis://h?db=-1"), "redis.url"),
+        (url("redis://h#secret"), "redis.url"),
+        (url("rediss://h#insecure"), "redis.url"),
+        (
+            url("redis://h?timeout=secret"),
+            "redis.url: the parameter timeout is not known",
+        ),
+        (
+            url("redis://h?pass=secret"),
+            "redis.url: the parameter pass is not known",
+        ),
+        (
+            url("unix:///s?protocol=resp3"),
+            "redis.url: the parameter protocol is not known",
+        ),
+        // The password is not encoded: what is before its question mark is a port.
+        (
+            url("redis://u:12?secret=1@h"),
+            "redis.url: its query has a parameter",
+        ),
+        (url("unix://u:secret@localhost/s"), "redis.url: the user"),
+        // The server took all of these for its default user.
+        (url("redis://u@h"), "redis.username"),
+        (url("redis://u:@h"), "redis.username"),
+        (url("unix:///s?user=u&pass="), "redis.username"),
+        (
+            Options {
+                username: Some("u".to_owned()),
+                ..options()
+            },
+            "redis.username",
+        ),
         (
             tls(TlsOptions {
                 ca: Some("secret".to_owned()),

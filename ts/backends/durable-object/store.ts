@@ -350,7 +350,7 @@ export function createDurableObjectKV(
     throw new KVError("CONFIG", "Durable Object namespace required: env.<its binding>");
   }
   const name = reading(method, () => {
-    const { name = DEFAULT_NAME } = options;
+    const { name = DEFAULT_NAME } = known(options, OPTIONS, "options", { method });
     return text("options.name").check(name, method);
   });
   return new DurableObjectKVStore(() => namespace.get(namespace.idFromName(name)), options);

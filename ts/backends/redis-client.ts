@@ -1,0 +1,264 @@
+// A client of another make in place of a configuration: its options are read, and a connection with the same is opened.
+import { isIP } from "node:net";
+import { object } from "../arguments.js";
+import type { RedisConfig, RedisTlsConfig } from "../config.js";
+import { KVError } from "../errors.js";
+import { warnOfField } from "../fields.js";
+import { own, prototypesOf } from "../own.js";
+import { defined, isField, METHOD, unsupported } from "./redis-config.js";
+
+/**
+ * A client of ioredis or node-redis, or what looks like one: its options are read, and a connection with the same is
+ * opened.
+ */
+export interface RedisClientLike {
+  /** Where it connects to, and how patiently: `host` and the like of ioredis, or `socket` and the like of node-redis. */
+  readonly options:
+    | {
+        host?: string | undefined;
+        port?: number | undefined;
+        username?: string | null | undefined;
+        password?: string | null | undefined;
+        db?: number | undefined;
+        tls?: object | boolean | undefined;
+        path?: string | null | undefined;
+        connectionName?: string | null | undefined;
+        keyPrefix?: string | Uint8Array | undefined;
+        connectTimeout?: number | undefined;
+        commandTimeout?: number | undefined;
+        socket?: object | undefined;
+        database?: number | undefined;
+        name?: string | null | undefined;
+      }
+    | undefined;
+}
+
+/** What a client's options come to. */
+interface Read {
+  readonly config: RedisConfig;
+  /** What the client puts before every key. */
+  readonly keyPrefix: string;
+}
+
+/** Which options there are, and what becomes of each. Any other may change which server is meant, or who is trusted. */
+interface Options<K extends string> {
+  readonly taken: readonly K[];
+  /** Changes neither the server nor who is trusted, or nothing that this store does. */
+  readonly ignored: readonly string[];
+}
+
+const IOREDIS = {
+  taken: [
+    ...(["host", "port", "path", "family", "tls", "username", "password", "db"] as const),
+    ...(["connectionName", "keyPrefix", "connectTimeout", "commandTimeout"] as const),
+  ],
+  ignored: [
+    ...["retryStrategy", "reconnectOnError", "maxRetriesPerRequest", "maxLoadingRetryTime", "lazyConnect"],
+    ...["enableOfflineQueue", "enableReadyCheck", "enableAutoPipelining", "autoPipeliningIgnoredCommands"],
+    ...["autoResubscribe", "autoResendUnfulfilledCommands", "offlineQueue", "commandQueue", "monitor"],
+    ...[
+      "socketTimeout",
+      "disconnectTimeout",
+      "blockingTimeout",
+      "blockingTimeoutGrace",
+      "keepAlive",
+      "noDelay",
+    ],
+    ...[
+      "disableClientInfo",
+      "clientInfoTag",
+      "stringNumbers",
+      "protocol",
+      "replyMapping",
+      "himportFieldsets",
+    ],
+    ...["scripts", "showFriendlyErrorStack"],
+    // These are for sentinels alone.
+    ...["name", "role", "preferredSlaves", "sentinelUsername", "sentinelPassword", "sentinelTLS"],
+    ...[
+      "sentinelRetryStrategy",
+      "sentinelReconnectStrategy",
+      "sentinelCommandTimeout",
+      "sentinelMaxConnections",
+    ],
+    ...["enableTLSForSentinelMode", "updateSentinels", "failoverDetector"],
+  ],
+  refused: ["Connector", "natMap", "readOnly"],
+} as const;
+
+const NODE_REDIS = {
+  taken: ["socket", "username", "password", "database", "name", "keyPrefix", "credentialsProvider"],
+  ignored: [
+    // It has become the other options.
+    "url",
+    ...["modules", "functions", "scripts", "RESP", "unstableResp3", "commandOptions", "legacyMode"],
+    ...["commandsQueueMaxLength", "disableOfflineQueue", "pingInterval", "isolationPoolOptions"],
+    ...["disableClientInfo", "clientInfoTag", "clientSideCache", "emitInvalidate", "himportRegistry"],
+    ...["maintNotifications", "maintEndpointType", "maintRelaxedCommandTimeout", "maintRelaxedSocketTimeout"],
+  ],
+  refused: ["readonly"],
+} as const;
+
+/** Of node:tls. */
+const TLS = {
+  taken: ["ca", "cert", "key", "servername", "rejectUnauthorized", "minVersion", "maxVersion"],
+  ignored: [
+    ...[
+      "keepAlive",
+      "keepAliveInitialDelay",
+      "noDelay",
+      "timeout",
+      "highWaterMark",
+      "enableTrace",
+      "session",
+    ],
+    ...["autoSelectFamily", "autoSelectFamilyAttemptTimeout"],
+  ],
+} as const;
+
+/** Of node-redis, where those of node:tls and node:net stand beside each other. */
+const SOCKET = {
+  taken: ["host", "port", "path", "family", "tls", "connectTimeout"],
+  ignored: ["reconnectStrategy", "socketTimeout"],
+} as const;
+
+/** What says of an option that is refused how to do without. */
+const INSTEAD: Readonly<Record<string, string>> = {
+  checkServerIdentity: "give a configuration whose tls.servername is the name that the certificate has",
+  secureContext: "give a configuration with tls.ca, tls.cert and tls.key",
+  credentialsProvider: "give a configuration with username and password",
+  family: "give an address in place of the host's name",
+};
+
+/** Whether this is a client, and not a configuration. Throws CONFIG for what is neither. */
+export function isClient(value: unknown): value is RedisClientLike {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const isConfig = Object.keys(value).some(isField);
+  if (!has(value, "options")) {
+    const prototypes = prototypesOf(value);
+    // An inherited field is told by name, where the fields are read.
+    const isInherited = prototypes.some((prototype) => Object.getOwnPropertyNames(prototype).some(isField));
+    if (prototypes.length > 0 && !isConfig && !isInherited) throw neither();
+    return false;
+  }
+  if (isConfig) throw neither();
+  return true;
+}
+
+/** The configuration that a client's options come to. Throws CONFIG for an option that would have to be dropped. */
+export function configOf(client: RedisClientLike): Read {
+  // An instance of ioredis's Cluster, the only one of all clusters with options.
+  if ((client as { isCluster?: unknown }).isCluster === true) throw unsupported("cluster");
+  const isOfNodeRedis = has(client, "isOpen");
+  const given = client.options;
+  const options = object(given === undefined && isOfNodeRedis ? {} : given, "client.options", METHOD);
+  const says = (...names: string[]) => names.some((name) => Object.hasOwn(options, name));
+  if (isOfNodeRedis || says("socket", "database", "modules", "RESP")) return ofNodeRedis(options);
+  if (says("host", "port", "path", "sentinels", "Connector")) return ofIoredis(options);
+  throw neither();
+}
+
+function ofIoredis(options: object): Read {
+  const { sentinels } = own(options, ["sentinels"], inherited);
+  if (sentinels != null) throw unsupported("sentinel");
+  const { path, tls, keyPrefix, connectionName, host, port, family, ...rest } = taken(options, "", IOREDIS);
+  if (!path) checkFamily(family, host, "");
+  const config = {
+    ...rest,
+    ...(path ? { path } : { host, port }),
+    username: rest.username ?? undefined,
+    password: rest.password ?? undefined,
+    tls: typeof tls === "object" && tls !== null ? tlsConfigOf(tls, "tls.") : tls,
+    clientName: connectionName ?? undefined,
+  };
+  return { config: defined(config) as RedisConfig, keyPrefix: prefixOf(keyPrefix) };
+}
+
+function ofNodeRedis(options: object): Read {
+  const { socket, username, password, credentialsProvider, ...rest } = taken(options, "", NODE_REDIS);
+  // It makes one by itself of a user and a password.
+  const isOwn =
+    (credentialsProvider as { type?: unknown } | undefined)?.type === "async-credentials-provider";
+  if (credentialsProvider && !(isOwn && (username || password))) throw refused("credentialsProvider");
+  const given = object(socket ?? {}, "client.options.socket", METHOD);
+  const ignored = [...SOCKET.ignored, ...TLS.taken, ...TLS.ignored];
+  const { tls, host, port, path, family, connectTimeout } = taken(given, "socket.", { ...SOCKET, ignored });
+  if (!path) checkFamily(family, host, "socket.");
+  const config = {
+    ...(path ? { path } : { host: host ?? "localhost", port }),
+    username: username || undefined,
+    password: password || undefined,
+    db: rest.database,
+    tls: tls === true ? tlsConfigOf(given, "socket.", [...SOCKET.taken, ...SOCKET.ignored]) : tls,
+    clientName: rest.name ?? undefined,
+    connectTimeout: connectTimeout || undefined,
+  };
+  return { config: defined(config) as RedisConfig, keyPrefix: prefixOf(rest.keyPrefix) };
+}
+
+/** What node:tls takes has Buffers and lists too. */
+function tlsConfigOf(tls: object, path: string, others: readonly string[] = []): RedisTlsConfig {
+  const ignored = [...TLS.ignored, ...others];
+  const { minVersion, maxVersion, ca, cert, key, ...rest } = taken(tls, path, { ...TLS, ignored });
+  // TLS 1.2 and 1.3 are all that is spoken here.
+  if (minVersion != null && !["TLSv1", "TLSv1.1", "TLSv1.2"].includes(minVersion as string)) {
+    throw refused(`${path}minVersion`);
+  }
+  if (maxVersion != null && maxVersion !== "TLSv1.3") throw refused(`${path}maxVersion`);
+  const pem = (value: unknown): unknown => {
+    if (value == null) return undefined;
+    if (Array.isArray(value)) return value.map(pem).join("\n");
+    return value instanceof Uint8Array ? Buffer.from(value).toString() : value;
+  };
+  return defined({ ...rest, ca: pem(ca), cert: pem(cert), key: pem(key) }) as RedisTlsConfig;
+}
+
+/** The options that are taken. What is set beside them and not ignored is refused, or told: nothing is dropped in silence. */
+function taken<K extends string>(
+  options: object,
+  path: string,
+  { taken, ignored, refused: known }: Options<K> & { readonly refused?: readonly string[] },
+): Record<K, unknown> {
+  for (const [name, value] of Object.entries(options)) {
+    if (!value || (taken as readonly string[]).includes(name) || ignored.includes(name)) continue;
+    // Where all that may be dangerous is known, the rest is what the client itself does not hear.
+    if (known === undefined || known.includes(name)) throw refused(path + name);
+    warnOfField(`client.options.${name} is not known to covara-kv and changes nothing`);
+  }
+  return own(options, taken, inherited);
+}
+
+/** An address is of one family, whatever is asked for. */
+function checkFamily(family: unknown, host: unknown, path: string): void {
+  if (family && isIP(String(host)) === 0) throw refused(`${path}family`);
+}
+
+function prefixOf(keyPrefix: unknown): string {
+  const prefix = keyPrefix instanceof Uint8Array ? Buffer.from(keyPrefix).toString() : (keyPrefix ?? "");
+  if (prefix === "") return "";
+  if (typeof prefix === "string" && prefix.endsWith(":")) return prefix.slice(0, -1);
+  const message =
+    "The client's keyPrefix must end with a colon, as every prefix here does: give it as `prefix`";
+  throw new KVError("CONFIG", message);
+}
+
+/** Whether it has a property by itself or by its class. */
+function has(value: object, name: string): boolean {
+  return [value, ...prototypesOf(value)].some((holder) => Object.hasOwn(holder, name));
+}
+
+function refused(name: string): KVError {
+  const instead =
+    INSTEAD[name.slice(name.lastIndexOf(".") + 1)] ?? "give a configuration in place of the client";
+  const why = "may change which server is meant or who is trusted, and cannot be taken over";
+  return new KVError("CONFIG", `client.options.${name} ${why}: ${instead}`);
+}
+
+function inherited(name: string): KVError {
+  return new KVError("CONFIG", `client.options: ${name} must not be inherited`);
+}
+
+function neither(): KVError {
+  const what = "a configuration (url, host, …) nor a client of ioredis or node-redis with its options";
+  return new KVError("CONFIG", `${METHOD}: this is neither ${what}`);
+}

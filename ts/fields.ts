@@ -1,0 +1,73 @@
+// The fields of configurations, and what is said of one that nobody would hear.
+import { KVError } from "./errors.js";
+import { own } from "./own.js";
+import { emitWarning } from "./warning.js";
+
+/** Each field, with what other clients call it. The compiler refuses a table that lacks one. */
+export type Fields<T> = { readonly [K in keyof T]-?: readonly string[] };
+
+/** What was given of them. */
+export type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
+
+/** What {@link fieldsOf} has to know. */
+export interface FieldsOptions<T> {
+  readonly fields: Fields<T>;
+  /** Where the object stands in the configuration; nothing for all of it. */
+  readonly path?: string;
+  /** What is meant by a name that belongs elsewhere. */
+  readonly elsewhere?: Readonly<Record<string, string>>;
+}
+
+/** The object's own fields. Warns of one that there is not, with what may be meant: it may be a slip, and changes nothing. */
+export function fieldsOf<T extends object>(
+  given: object,
+  { fields, path = "", elsewhere = {} }: FieldsOptions<T>,
+): Given<T> {
+  const names = Object.keys(fields) as (keyof T & string)[];
+  const nameOf = (field: string) => (path === "" ? field : `${path}.${field}`);
+  for (const field of Object.keys(given)) {
+    if (Object.hasOwn(fields, field) || (given as Record<string, unknown>)[field] === undefined) continue;
+    const meant = Object.hasOwn(elsewhere, field) ? elsewhere[field] : meantBy(field, fields);
+    const question = meant === undefined ? "" : `: did you mean ${meant}?`;
+    warnOfField(`${nameOf(field)} is no field of a configuration and changes nothing${question}`);
+  }
+  const read = own(given, names, (field) => {
+    return new KVError("CONFIG", `${nameOf(field)} must not be inherited: only an object's own fields count`);
+  });
+  return read as Given<T>;
+}
+
+/** A part of a configuration that is not heard: its name and the reason, never its value. */
+export function warnOfField(text: string): void {
+  emitWarning(text, "COVARA_KV_CONFIG");
+}
+
+/** What another client calls so, or the field of the nearest name. */
+function meantBy<T>(field: string, fields: Fields<T>): string | undefined {
+  const given = simplified(field);
+  const rows = Object.entries<readonly string[]>(fields);
+  const [synonym] =
+    rows.find(([name, others]) => [name, ...others].some((n) => simplified(n) === given)) ?? [];
+  if (synonym !== undefined) return synonym;
+  const near = rows.map(([name]) => ({ name, distance: distance(given, simplified(name)) }));
+  const [nearest] = near.sort((a, b) => a.distance - b.distance);
+  return nearest !== undefined && nearest.distance <= Math.min(2, given.length / 2)
+    ? nearest.name
+    : undefined;
+}
+
+const simplified = (name: string) => name.toLowerCase().replace(/[-_]/g, "");
+
+/** How many letters to put, to take or to change make one name of the other (Levenshtein). */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1];
+    for (let j = 0; j < b.length; j++) {
+      const changed = (row[j] ?? 0) + (letter === b[j] ? 0 : 1);
+      next.push(Math.min(changed, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row.at(-1) ?? 0;
+}
