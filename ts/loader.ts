@@ -57,11 +57,17 @@ export function libc(): string {
   if (process.platform !== "linux") return "";
   const { report } = process as { report?: { excludeNetwork?: boolean; getReport(): object } };
   if (report === undefined) return "glibc";
-  // Else a report asks a name server for each open connection.
-  report.excludeNetwork = true;
-  const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
-  const version = header?.glibcVersionRuntime;
-  return version === undefined ? "musl" : `glibc ${version}`;
+  const { excludeNetwork } = report;
+  try {
+    // Else a report asks a name server for each open connection. Node.js before 20.13 cannot be told.
+    if (excludeNetwork !== undefined) report.excludeNetwork = true;
+    const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
+    const version = header?.glibcVersionRuntime;
+    return version === undefined ? "musl" : `glibc ${version}`;
+  } finally {
+    // It is the process's: whoever writes a report of a crash wants the connections in it.
+    if (excludeNetwork !== undefined) report.excludeNetwork = excludeNetwork;
+  }
 }
 
 /** Loads the binary of this platform. Throws UNSUPPORTED, with the cure, if it is not there. */

@@ -221,10 +221,124 @@ describe("a look inside", () => {
   });
 
   test("bench measures, and leaves nothing behind", async () => {
-    const { rows } = (await json(["bench", url], 0)) as { rows: { command: string; opsPerSecond: number }[] };
+    const { code, stdout } = await cli(["bench", "--json"], { REDIS_URL: url });
+    assert.equal(code, 0);
+    const { rows, ...place } = JSON.parse(stdout) as {
+      rows: { command: string; opsPerSecond: number }[];
+    };
+    assert.deepEqual(place, { url, from: "REDIS_URL" });
     assert.ok(rows.length >= 10 && rows.every(({ opsPerSecond }) => opsPerSecond > 0));
     assert.match((await cli(["keys", "*bench*", "--url", url])).stdout, /^$/);
   });
+});
+
+describe("what is shown of a URL", () => {
+  const hidden = async (url: string, shown: RegExp, env?: NodeJS.ProcessEnv) => {
+    const args = env === undefined ? [url] : [];
+    const runs = [
+      ["doctor", ...args],
+      ["doctor", ...args, "--json"],
+      ["get", "k", "--url", url],
+    ];
+    for (const [i, args] of runs.entries()) {
+      const { code, stdout, stderr } = await cli(args, env);
+      assert.equal(code, 1, stdout);
+      if (i === 0) assert.match(stdout, shown);
+      assert.doesNotMatch(stdout + stderr, /hunter2|s3cret/);
+    }
+  };
+
+  // These were printed as they were given, with --json too: only what looked like redis://user:password@ was changed.
+  test("of one that leads somewhere, all but the password", async () => {
+    await hidden(`redis://alice:${SECRET}@127.0.0.1:1/2`, /✗ redis:\/\/alice:\*\*\*@127\.0\.0\.1:1\/2\n/);
+    await hidden(` redis://:${SECRET}@127.0.0.1:1`, /✗ redis:\/\/:\*\*\*@127\.0\.0\.1:1\n/);
+    await hidden(
+      `unix:///none/r.sock?db=1&user=u&pass=${SECRET}`,
+      /✗ unix:\/\/\/none\/r\.sock\?db=1&user=u\n/,
+    );
+    const url = `REDIS://:${SECRET}@127.0.0.1:1`;
+    await hidden(url, /✗ redis:\/\/:\*\*\*@127\.0\.0\.1:1 \(from REDIS_URL\)\n/, { REDIS_URL: url });
+  });
+
+  test("of one that is refused, nothing", async () => {
+    for (const url of [
+      `redis+tls://u:${SECRET}@127.0.0.1`,
+      `user:${SECRET}@127.0.0.1`,
+      `redis:u:${SECRET}@127.0.0.1`,
+      `redis://user:12/${SECRET}@127.0.0.1`,
+      `redis://user:12?${SECRET}@127.0.0.1`,
+      `redis://user:12#${SECRET}@127.0.0.1`,
+      `redis://${SECRET}@127.0.0.1`,
+      `redis://127.0.0.1?password=${SECRET}`,
+      `unix://:${SECRET}@localhost/r.sock`,
+      `"redis://:${SECRET}@127.0.0.1"`,
+      SECRET,
+    ]) {
+      await hidden(url, /✗ the URL\n/);
+    }
+    await hidden(SECRET, /✗ the URL \(from REDIS_URL\)\n/, { REDIS_URL: SECRET });
+  });
+});
+
+// `doctor --url redis://…` tested the memory store and said ✓; `--ex abc` came from the server as an error of its own.
+test("what a command does not take is a wrong call", async () => {
+  const url = "redis://127.0.0.1:1";
+  const wrong: [string[], RegExp][] = [
+    [["doctor", "--url", url], /doctor takes no --url: say covara-kv doctor <url>/],
+    [["bench", "--url", url], /bench takes no --url/],
+    [["doctor", "--prefix", "p"], /doctor takes no --prefix/],
+    [["doctor", "--ex", "1"], /doctor takes no --ex/],
+    [["get", "k", "--ex", "1", "--url", url], /get takes no --ex/],
+    [["monitor", "c", "--prefix", "p"], /monitor takes no --prefix/],
+    [["doctor", "--ca", "file"], /--ca and --insecure are for a server/],
+    [["doctor", "memory", "--insecure"], /--ca and --insecure are for a server/],
+    [["set", "k", "v", "--url", url, "--ex", "abc"], /--ex takes a whole number/],
+    [["set", "k", "v", "--url", url, "--ex", "0"], /--ex takes a whole number/],
+    [["set", "k", "v", "--url", url, "--ex", "1.5"], /--ex takes a whole number/],
+    [["set", "k", "v", "--url", url, "--ex="], /--ex takes a whole number/],
+    [["set", "k", "-5", "--url", url], /There is no option .*after --/],
+    [["get", "k", "--url"], /--url needs a value/],
+    [["get", "k", "--url", "--json"], /--url needs a value/],
+    [["get", "k", "--json=yes"], /--json takes no value/],
+    [["get", "k", "--url", url, "--url", url], /--url is given twice/],
+    [["get", "k", "--no-json"], /There is no option --no-json/],
+    [["doctor", url, "redis://:hunter2@h"], /doctor takes no more than 1 argument/],
+    [["set", "k", "v", "hunter2"], /set takes no more than 2 arguments/],
+    [["redis://:hunter2@h"], /There is no command of this name/],
+    [["get", "--redis://:hunter2@h"], /There is no option of this name/],
+  ];
+  for (const [args, message] of wrong) {
+    const { code, stdout, stderr } = await cli(args);
+    assert.deepEqual([code, stdout], [2, ""], args.join(" "));
+    assert.match(stderr, message);
+    assert.doesNotMatch(stderr, /hunter2/);
+  }
+});
+
+// Whoever had set REDIS_URL was told that all was well: of the memory store.
+test("REDIS_URL is the server of every command, and it is said", async () => {
+  const server = await startRedis();
+  const REDIS_URL = `redis://${server.host}:${server.port}`;
+  try {
+    const { code, stdout } = await cli(["doctor"], { REDIS_URL });
+    assert.equal(code, 0);
+    assert.ok(stdout.includes(`✓ ${REDIS_URL} (from REDIS_URL)\n`), stdout);
+    const report = JSON.parse((await cli(["doctor", "--json"], { REDIS_URL })).stdout);
+    assert.deepEqual([report.url, report.from], [REDIS_URL, "REDIS_URL"]);
+    assert.match((await cli(["doctor", "memory"], { REDIS_URL })).stdout, /✓ the memory store\n/);
+    const named = await cli(["doctor", REDIS_URL], { REDIS_URL: "redis://127.0.0.1:1" });
+    assert.ok(named.stdout.includes(`✓ ${REDIS_URL}\n`), named.stdout);
+  } finally {
+    await server.stop();
+  }
+  for (const args of [["get", "k"], ["bench"]]) {
+    const { code, stderr } = await cli(args, { REDIS_URL: `redis://:${SECRET}@127.0.0.1:1` });
+    assert.equal(code, 1);
+    assert.match(stderr, /CONNECTION.*\n.*\nThe URL is from REDIS_URL\.\n$/);
+  }
+  const empty = await cli(["doctor"], { REDIS_URL: "" });
+  assert.equal(empty.code, 1);
+  assert.match(empty.stdout, /✗ the URL \(from REDIS_URL\)/);
 });
 
 test("help, the version, and wrong calls", async () => {

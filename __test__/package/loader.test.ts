@@ -59,6 +59,19 @@ test("a platform without a binary is told which have one", () => {
   );
 });
 
+// Reports of crashes had no connections any more, in every process that had loaded the package.
+test("what the process's reports hold stays as it was", () => {
+  const show = 'JSON.stringify(Object.getOwnPropertyDescriptor(process.report, "excludeNetwork") ?? null)';
+  const value = "String(process.report.excludeNetwork)";
+  const fail = 'process.report.getReport = () => { throw new Error("no report") };';
+  for (const before of ["", "process.report.excludeNetwork = true;", fail]) {
+    const program = `${before} const shown = [${show}, ${value}].join(); ${load}
+      if (shown !== [${show}, ${value}].join()) console.log("CHANGED"); else console.log("SAME");`;
+    const { stdout } = run("-e", program);
+    assert.match(stdout, /\nSAME\n$|^SAME\n$/, `${before}: ${stdout}`);
+  }
+});
+
 test("the command line says it too, without a stack", () => {
   const { status, stderr } = run("node_modules/covara-kv/dist/cli.js", "doctor");
   assert.equal(status, 1);

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { KVAdapter } from "../index.js";
-import { type Options, shown, storeOf, using } from "./store.js";
+import { type Options, storeOf, type Target, using } from "./store.js";
 import { milliseconds, percentile, print, printJson, progress, styled, table } from "./terminal.js";
 
 const SECONDS = 0.5;
@@ -27,9 +27,10 @@ const CALLS: Record<string, Call> = {
 };
 
 /** A short benchmark: each command with one caller and with many, each of which awaits its call. */
-export async function bench(options: Options, [url]: string[]): Promise<number> {
+export async function bench(target: Target, options: Options): Promise<number> {
   const prefix = `${options.prefix ?? "covara-kv-bench"}:${randomUUID()}`;
-  const rows = await using(storeOf(url, { ...options, prefix }), async (kv) => {
+  const [store, { name, ...place }] = storeOf(target, { ...options, prefix });
+  const rows = await using(store, async (kv) => {
     try {
       return await measureAll(kv);
     } finally {
@@ -38,10 +39,10 @@ export async function bench(options: Options, [url]: string[]): Promise<number> 
     }
   });
   if (options.json) {
-    printJson({ ...(url !== undefined && { url: shown(url) }), rows });
+    printJson({ ...place, rows });
     return 0;
   }
-  print(styled("bold", url === undefined ? "the memory store" : shown(url)));
+  print(styled("bold", name));
   const lines = rows.map(({ command, callers, opsPerSecond, p50Ms, p99Ms }) => [
     command,
     String(callers),

@@ -4,8 +4,8 @@ import { basename } from "node:path";
 import { type KVAdapter, KVError, RedisKVStore } from "../index.js";
 import { libc, platformName } from "../loader.js";
 import { explain } from "./explain.js";
-import { type Options, shown, storeOf, using } from "./store.js";
-import { milliseconds, percentile, print, printJson, styled } from "./terminal.js";
+import { type Options, type Place, refusedPlaceOf, storeOf, type Target, using } from "./store.js";
+import { milliseconds, percentile, print, printJson, styled, WrongCall } from "./terminal.js";
 
 /** How many calls are timed, and for how long at most, in milliseconds. */
 const CALLS = 1_000;
@@ -23,8 +23,6 @@ interface Installation {
 }
 
 interface Health {
-  /** The URL without its password; absent for the memory store. */
-  url?: string;
   connectMs: number;
   server?: {
     version: string | undefined;
@@ -38,28 +36,31 @@ interface Health {
 }
 
 /** Reports what is installed, and how a store does. 1 if something is wrong. */
-export async function doctor(options: Options, [url]: string[]): Promise<number> {
+export async function doctor(target: Target, options: Options): Promise<number> {
   const installation = describeInstallation(options.version);
-  if (!options.json) printInstallation(installation);
-  const place = url === undefined ? "the memory store" : shown(url);
+  let store: KVAdapter | undefined;
+  let place = refusedPlaceOf(target);
+  let refusal: unknown;
   try {
-    const health = await examine(url, options);
-    if (options.json) printJson({ ok: true, ...installation, ...health });
-    else printHealth(place, health);
+    [store, place] = storeOf(target, options);
+  } catch (error) {
+    if (error instanceof WrongCall) throw error;
+    refusal = error;
+  }
+  if (!options.json) printInstallation(installation);
+  const { name, ...told } = place;
+  try {
+    if (store === undefined) throw refusal;
+    const health = await examine(store, place, options);
+    if (options.json) printJson({ ok: true, ...installation, ...told, ...health });
+    else printHealth(place.name, health);
     return 0;
   } catch (error) {
     const { code, message, cause } = explain(error);
     if (options.json) {
-      printJson({
-        ok: false,
-        ...installation,
-        ...(url !== undefined && { url: place }),
-        code,
-        message,
-        cause,
-      });
+      printJson({ ok: false, ...installation, ...told, code, message, cause });
     } else {
-      print(`\n${styled("red", "✗")} ${styled("bold", place)}\n  ${message}`);
+      print(`\n${styled("red", "✗")} ${styled("bold", name)}\n  ${message}`);
       if (cause !== "") print(`  ${cause}`);
     }
     return 1;
@@ -79,13 +80,12 @@ function describeInstallation(version: string): Installation {
   };
 }
 
-async function examine(url: string | undefined, options: Options): Promise<Health> {
+async function examine(store: KVAdapter, { url = "" }: Place, options: Options): Promise<Health> {
   const started = performance.now();
-  return using(storeOf(url, options), async (kv) => {
+  return using(store, async (kv) => {
     const connectMs = performance.now() - started;
     const server = kv instanceof RedisKVStore ? kv.server : null;
     return {
-      ...(url !== undefined && { url: shown(url) }),
       connectMs,
       ...(server !== null && {
         server: {
@@ -93,7 +93,7 @@ async function examine(url: string | undefined, options: Options): Promise<Healt
           resp: server.resp,
           mode: server.mode,
           role: server.replica ? "replica" : "master",
-          tls: options.ca !== undefined || options.insecure === true || /^(rediss|valkeys):/i.test(url ?? ""),
+          tls: options.ca !== undefined || options.insecure === true || /^(rediss|valkeys):/.test(url),
         },
       }),
       latencyMs: await timed(CALLS, () => kv.ping()),

@@ -3,25 +3,28 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { explain } from "./explain.js";
-import type { Options } from "./store.js";
-import { fail, printJson } from "./terminal.js";
+import type { Options, Target } from "./store.js";
+import { fail, printJson, WrongCall } from "./terminal.js";
 
 const HELP = `A look at a key-value store: the memory store of covara-kv, or a Redis server.
 
 Usage: covara-kv <command> [arguments] [options]
 
 Commands:
-  doctor [url]         what is installed here, and how the store at the URL does (the memory store without one)
-  bench [url]          a short benchmark (of the memory store without a URL)
+  doctor [url|memory]  what is installed here, and how a store does
+  bench [url|memory]   a short benchmark of a store
   get <key>            the value of a string
   set <key> <value>    sets a string
   keys <pattern>       the keys that match a pattern, all at once
   scan [pattern]       the same, page by page
   monitor <channel>    what is published on a channel, or on those that match a pattern, until Ctrl-C
 
+The server is that of REDIS_URL where no URL is given. Without either, doctor and bench use the memory store, and the
+others redis://127.0.0.1:6379.
+
 Options:
-  --url <url>          the server for get, set, keys, scan and monitor; else REDIS_URL, else redis://127.0.0.1:6379
-  --prefix <prefix>    the store's prefix; none by default
+  --url <url>          the server for get, set, keys, scan and monitor
+  --prefix <prefix>    the store's prefix, for bench, get, set, keys and scan; none by default
   --ca <file>          the authority of the server's certificate, in PEM
   --insecure           takes any certificate
   --ex <seconds>       how long what is set lives
@@ -29,6 +32,7 @@ Options:
   -h, --help           prints this
   -v, --version        prints the version
 
+An option that a command does not take is a wrong call.
 Exit codes: 0, 1 if something failed or is not there, 2 for a wrong call.
 `;
 
@@ -43,68 +47,138 @@ const OPTIONS = {
   version: { type: "boolean", short: "v" },
 } as const;
 
-/** Resolves to the exit code. */
-type Run = (options: Options, args: string[]) => Promise<number>;
+type Option = keyof typeof OPTIONS;
 
-/**
- * How many arguments each command takes, and what it does. It is loaded when it is called: where there is no binary
- * for the platform, that is to be told as any other failure.
- */
-const COMMANDS: Record<string, { least: number; most: number; load(): Promise<Run> }> = {
-  doctor: { least: 0, most: 1, load: async () => (await import("./doctor.js")).doctor },
-  bench: { least: 0, most: 1, load: async () => (await import("./bench.js")).bench },
-  get: { least: 1, most: 1, load: async () => (await import("./look.js")).get },
-  set: { least: 2, most: 2, load: async () => (await import("./look.js")).set },
-  keys: { least: 1, most: 1, load: async () => (await import("./look.js")).keys },
-  scan: { least: 0, most: 1, load: async () => (await import("./look.js")).scan },
-  monitor: { least: 1, most: 1, load: async () => (await import("./look.js")).monitor },
+/** Resolves to the exit code. */
+type Run = (target: Target, options: Options, args: string[]) => Promise<number>;
+
+interface Command {
+  /** Whether its first argument says which store, and not `--url`. */
+  readonly byArgument?: true;
+  /** How many arguments it takes. */
+  readonly least: number;
+  readonly most: number;
+  readonly options: readonly Option[];
+  /** It is loaded when it is called: where there is no binary for the platform, that is to be told as any other failure. */
+  load(): Promise<Run>;
+}
+
+const SERVER = ["ca", "insecure", "json"] as const;
+const LOOK = [...SERVER, "url", "prefix"] as const;
+const look = () => import("./look.js");
+
+const COMMANDS: Record<string, Command> = {
+  doctor: {
+    ...{ byArgument: true, least: 0, most: 1, options: SERVER },
+    load: async () => (await import("./doctor.js")).doctor,
+  },
+  bench: {
+    ...{ byArgument: true, least: 0, most: 1, options: [...SERVER, "prefix"] },
+    load: async () => (await import("./bench.js")).bench,
+  },
+  get: { least: 1, most: 1, options: LOOK, load: async () => (await look()).get },
+  set: { least: 2, most: 2, options: [...LOOK, "ex"], load: async () => (await look()).set },
+  keys: { least: 1, most: 1, options: LOOK, load: async () => (await look()).keys },
+  scan: { least: 0, most: 1, options: LOOK, load: async () => (await look()).scan },
+  monitor: { least: 1, most: 1, options: [...SERVER, "url"], load: async () => (await look()).monitor },
 };
 
+type Values = { [O in Option]?: (typeof OPTIONS)[O]["type"] extends "string" ? string : boolean };
+
 async function main(argv: string[]): Promise<number> {
-  let parsed: ReturnType<typeof read>;
+  let json = false;
+  let target: Target = {};
   try {
-    parsed = read(argv);
-  } catch (error) {
-    return wrongCall((error as Error).message);
-  }
-  const { values, positionals } = parsed;
-  const [name, ...args] = positionals;
-  if (values.version) {
-    process.stdout.write(`${version()}\n`);
-    return 0;
-  }
-  if (values.help || name === "help") {
-    process.stdout.write(HELP);
-    return 0;
-  }
-  if (name === undefined) return wrongCall("A command is missing");
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (command === undefined) return wrongCall(`There is no command ${JSON.stringify(name)}`);
-  if (args.length < command.least) return wrongCall(`${name}: an argument is missing`);
-  if (args.length > command.most)
-    return wrongCall(`${name}: ${JSON.stringify(args[command.most])} is too much`);
-  try {
+    const { values, positionals } = read(argv);
+    json = values.json === true;
+    const [name, ...args] = positionals;
+    if (values.version) {
+      process.stdout.write(`${version()}\n`);
+      return 0;
+    }
+    if (values.help || name === "help") {
+      process.stdout.write(HELP);
+      return 0;
+    }
+    const command = commandOf(name, args, values);
+    target = targetOf(command, args[0], values);
     const run = await command.load();
-    return await run({ ...values, version: version() }, args);
+    return await run(target, Object.assign(values, { version: version() }), args);
   } catch (error) {
+    if (error instanceof WrongCall) {
+      fail(`${error.message}. See covara-kv --help`);
+      return 2;
+    }
     const { code, message, cause } = explain(error);
-    if (values.json) printJson({ ok: false, code, message, cause });
-    else fail(cause === "" ? message : `${message}\n${cause}`);
+    const { from } = target;
+    if (json) printJson({ ok: false, ...(from !== undefined && { from }), code, message, cause });
+    else fail([message, cause, from && `The URL is from ${from}.`].filter(Boolean).join("\n"));
     return 1;
   }
 }
 
-function read(argv: string[]) {
-  return parseArgs({ args: argv, options: OPTIONS, allowPositionals: true });
+/** The options, each at most once, and the other words. What was mistyped may be a password, and is not repeated. */
+function read(argv: string[]): { values: Values; positionals: string[] } {
+  const options = OPTIONS as Record<Option, { type: "string" | "boolean" }>;
+  // Not strict, whose errors repeat what they refuse.
+  const { tokens, positionals } = parseArgs({
+    ...{ args: argv, options, allowPositionals: true, strict: false, tokens: true },
+  });
+  const values: Record<string, string | boolean> = Object.create(null);
+  for (const token of tokens) {
+    if (token.kind !== "option") continue;
+    const { name, value, inlineValue } = token;
+    if (!Object.hasOwn(OPTIONS, name)) {
+      const option = nameable(`--${name}`);
+      throw new WrongCall(`There is no option ${option}: what begins with a dash and is none comes after --`);
+    }
+    if (name in values) throw new WrongCall(`--${name} is given twice`);
+    const isText = options[name as Option].type === "string";
+    if (!isText && inlineValue) throw new WrongCall(`--${name} takes no value`);
+    if (isText && (value === undefined || (!inlineValue && value.startsWith("-")))) {
+      throw new WrongCall(`--${name} needs a value: --${name}=<value>`);
+    }
+    values[name] = isText ? (value as string) : true;
+  }
+  return { values: values as Values, positionals };
+}
+
+/** The command of a name. Throws if it is not called as it can be. */
+function commandOf(name: string | undefined, args: readonly string[], values: Values): Command {
+  if (name === undefined) throw new WrongCall("A command is missing");
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined) throw new WrongCall(`There is no command ${nameable(name)}`);
+  if (args.length < command.least) throw new WrongCall(`${name}: an argument is missing`);
+  if (args.length > command.most) {
+    throw new WrongCall(
+      `${name} takes no more than ${command.most} argument${command.most === 1 ? "" : "s"}`,
+    );
+  }
+  for (const option of Object.keys(values) as Option[]) {
+    if (command.options.includes(option)) continue;
+    const instead = option === "url" && command.byArgument ? `: say covara-kv ${name} <url>` : "";
+    throw new WrongCall(`${name} takes no --${option}${instead}`);
+  }
+  return command;
+}
+
+/** The store that is meant. */
+function targetOf({ byArgument }: Command, word: string | undefined, { url }: Values): Target {
+  const given = byArgument ? word : url;
+  if (byArgument && given === "memory") return {};
+  if (given !== undefined) return { url: given };
+  const { REDIS_URL } = process.env;
+  if (REDIS_URL !== undefined) return { url: REDIS_URL, from: "REDIS_URL" };
+  return byArgument ? {} : { url: "redis://127.0.0.1:6379" };
+}
+
+/** What may be repeated of a word that is not known: no URL, and nothing that is not like a name. */
+function nameable(word: string): string {
+  return /^-{0,2}[a-z][a-z-]{0,20}$/.test(word) ? word : "of this name";
 }
 
 function version(): string {
   return JSON.parse(readFileSync(join(__dirname, "../package.json"), "utf8")).version;
-}
-
-function wrongCall(message: string): number {
-  fail(`${message}. See covara-kv --help`);
-  return 2;
 }
 
 // Whoever reads the output may have had enough of it.

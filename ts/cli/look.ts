@@ -1,15 +1,15 @@
 import { once } from "node:events";
 import type { KVAdapter } from "../index.js";
-import { type Options, storeOf, urlOf, using } from "./store.js";
-import { fail, print, printJson } from "./terminal.js";
+import { type Options, storeOf, type Target, using } from "./store.js";
+import { fail, print, printJson, WrongCall } from "./terminal.js";
 
 /** Does something with the server. */
-function look(options: Options, work: (kv: KVAdapter) => Promise<number>): Promise<number> {
-  return using(storeOf(urlOf(options), options), work);
+function look(target: Target, options: Options, work: (kv: KVAdapter) => Promise<number>): Promise<number> {
+  return using(storeOf(target, options)[0], work);
 }
 
-export function get(options: Options, [key = ""]: string[]): Promise<number> {
-  return look(options, async (kv) => {
+export function get(target: Target, options: Options, [key = ""]: string[]): Promise<number> {
+  return look(target, options, async (kv) => {
     const value = await kv.get(key);
     if (options.json) printJson({ key, value });
     else if (value === null) fail(`There is no key ${JSON.stringify(key)}`);
@@ -18,24 +18,32 @@ export function get(options: Options, [key = ""]: string[]): Promise<number> {
   });
 }
 
-export function set(options: Options, [key = "", value = ""]: string[]): Promise<number> {
-  return look(options, async (kv) => {
-    await kv.set(key, value, options.ex === undefined ? {} : { ex: Number(options.ex) });
+export function set(target: Target, options: Options, [key = "", value = ""]: string[]): Promise<number> {
+  const expiry = expiryOf(options);
+  return look(target, options, async (kv) => {
+    await kv.set(key, value, expiry);
     if (options.json) printJson({ key, ok: true });
     else print("OK");
     return 0;
   });
 }
 
-export function keys(options: Options, [pattern = ""]: string[]): Promise<number> {
-  return look(options, async (kv) => {
+function expiryOf({ ex }: Options): { ex?: number } {
+  if (ex === undefined) return {};
+  const seconds = /^\d+$/.test(ex) ? Number(ex) : 0;
+  if (seconds > 0 && Number.isSafeInteger(seconds)) return { ex: seconds };
+  throw new WrongCall("--ex takes a whole number of seconds, at least 1");
+}
+
+export function keys(target: Target, options: Options, [pattern = ""]: string[]): Promise<number> {
+  return look(target, options, async (kv) => {
     for (const key of (await kv.keys(pattern)).sort()) printKey(options, key);
     return 0;
   });
 }
 
-export function scan(options: Options, [match = "*"]: string[]): Promise<number> {
-  return look(options, async (kv) => {
+export function scan(target: Target, options: Options, [match = "*"]: string[]): Promise<number> {
+  return look(target, options, async (kv) => {
     let cursor = "0";
     do {
       const page = await kv.scan(cursor, { match, count: 1_000 });
@@ -51,8 +59,8 @@ function printKey({ json }: Options, key: string): void {
   else print(key);
 }
 
-export function monitor(options: Options, [channel = ""]: string[]): Promise<number> {
-  return look(options, async (kv) => {
+export function monitor(target: Target, options: Options, [channel = ""]: string[]): Promise<number> {
+  return look(target, options, async (kv) => {
     const isPattern = /[*?[]/.test(channel);
     const hear = (message: string, from: string) => {
       if (options.json) printJson({ channel: from, message });

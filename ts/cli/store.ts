@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createMemoryKV, type KVAdapter, RedisKVStore, type RedisTlsConfig } from "../index.js";
+import { WrongCall } from "./terminal.js";
 
 /** The options of the command line. */
 export interface Options {
@@ -13,24 +14,45 @@ export interface Options {
   readonly version: string;
 }
 
-/** A store that is not connected yet: on the server of a URL, or in memory. */
-export function storeOf(url: string | undefined, { prefix = "", ca, insecure }: Options): KVAdapter {
-  if (url === undefined) return createMemoryKV(prefix);
+/** The store that is meant: the server of a URL, or memory without one. */
+export interface Target {
+  readonly url?: string;
+  /** Who said so, if it was not the command line. */
+  readonly from?: "REDIS_URL";
+}
+
+/** What may be shown of a target. */
+export interface Place extends Target {
+  readonly name: string;
+}
+
+/** A store that is not connected yet, and where it is. */
+export function storeOf(target: Target, { prefix = "", ca, insecure }: Options): [KVAdapter, Place] {
+  const withTls = ca !== undefined || insecure === true;
+  if (target.url === undefined) {
+    if (withTls) throw new WrongCall("--ca and --insecure are for a server, and this is the memory store");
+    return [createMemoryKV(prefix), placeOf(target)];
+  }
   const tls: RedisTlsConfig = {
     ...(ca !== undefined && { ca: readFileSync(ca, "utf8") }),
     ...(insecure && { rejectUnauthorized: false }),
   };
-  const withTls = ca !== undefined || insecure === true;
   // Whoever waits in front of a terminal wants to know at once.
-  return new RedisKVStore(
-    { url, maxRetries: 1, clientName: "covara-kv-cli", ...(withTls && { tls }) },
+  const store = new RedisKVStore(
+    { url: target.url, maxRetries: 1, clientName: "covara-kv-cli", ...(withTls && { tls }) },
     prefix,
   );
+  return [store, placeOf({ ...target, url: shown(target.url) })];
 }
 
-/** The server to look into. */
-export function urlOf({ url }: Options): string {
-  return url ?? process.env.REDIS_URL ?? "redis://127.0.0.1:6379";
+/** The place of a URL that no store has taken: it may be anything, and is not shown. */
+export function refusedPlaceOf({ url, from }: Target): Place {
+  return placeOf({ ...(url !== undefined && { url: "the URL" }), ...(from !== undefined && { from }) });
+}
+
+function placeOf(target: Target): Place {
+  const { url = "the memory store", from } = target;
+  return { ...target, name: from === undefined ? url : `${url} (from ${from})` };
 }
 
 /** Uses a connected store, and disconnects it. */
@@ -43,7 +65,17 @@ export async function using<T>(store: KVAdapter, use: (store: KVAdapter) => Prom
   }
 }
 
-/** A URL without its password. */
-export function shown(url: string): string {
-  return url.replace(/^([a-z]+:\/\/[^/@]*?):[^@]*@/i, "$1:***@");
+/** A URL that a store has taken, without its password, and without what surrounds it. */
+function shown(url: string): string {
+  const { protocol, username, password, host, pathname, searchParams } = new URL(url);
+  const who = password === "" ? username : `${username}:***`;
+  const query = ["db", "user"].flatMap((name) =>
+    searchParams.getAll(name).map((value) => `${name}=${value}`),
+  );
+  return [
+    `${protocol}//`,
+    who === "" ? "" : `${who}@`,
+    host + pathname,
+    query.length === 0 ? "" : `?${query.join("&")}`,
+  ].join("");
 }

@@ -1,5 +1,8 @@
 /** What is printed: colours, a table and a bar only where a person looks. */
 
+/** The command line asks for what there is not: exit code 2. */
+export class WrongCall extends Error {}
+
 const CODES = { bold: 1, red: 31, green: 32, dim: 2 };
 
 /** Text in a style; as it is where `stream` is no terminal, or NO_COLOR is set (https://no-color.org). */
