@@ -554,7 +554,7 @@ export declare class CovaraKVDurableObject {
   constructor(state: DurableObjectStateLike);
   /** Answers a request of a {@link DurableObjectKVStore}. */
   fetch(request: Request): Promise<Response>;
-  /** Removes keys that have expired. */
+  /** Removes keys that have expired, and what was announced for sockets that never came. */
   alarm(): Promise<void>;
   /** Stores say nothing on their sockets. */
   webSocketMessage(): void;

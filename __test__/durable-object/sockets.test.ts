@@ -5,6 +5,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { createDurableObjectKV, type Gap, type KVAdapter, type MessageCallback } from "covara-kv";
 import { eventually } from "../backends.js";
 import { FakeNamespace } from "./fake-namespace.js";
+import { FakeSqlStorage } from "./fake-storage.js";
 
 /** Two stores on one object: one that publishes, and one that listens. */
 function open(reconnectDelay?: (attempt: number) => number) {
@@ -297,4 +298,74 @@ test("a subscription that fails leaves nothing behind", async () => {
   await publisher.publish("b", "3");
   await eventually(() => received.length === 2);
   await kv.disconnect();
+});
+
+// A store announces names that are too long for a URL, and then opens the socket. Where it could not, the object kept them for
+// as long as it was in memory, and in its storage for ever.
+test("names that are announced and never opened go away, and the others stay", async () => {
+  const storage = new FakeSqlStorage();
+  const namespace = new FakeNamespace(() => storage);
+  const object = namespace.object();
+  const long = "c".repeat(9_000);
+  const [kv, publisher] = [createDurableObjectKV(namespace), createDurableObjectKV(namespace)];
+  const announced = () => [...storage.entries.keys()].filter((name) => name.startsWith("w\0"));
+  const announce = (id: string) =>
+    namespace.get("covara-kv").fetch("https://covara-kv/subscribe", {
+      method: "POST",
+      body: JSON.stringify({ id, channels: [long], patterns: [] }),
+    });
+  /** As the runtime does, which has no alarm any more by then. */
+  const ring = () => {
+    storage.alarm = null;
+    return object.alarm();
+  };
+  const received: string[] = [];
+  await kv.subscribe(long, (message) => void received.push(message));
+  const { now } = Date;
+  try {
+    for (let i = 0; i < 5; i++) await announce(`never opened ${i}`);
+    assert.equal(announced().length, 6);
+    // A minute is theirs, while the object sleeps too.
+    object.evict();
+    await ring();
+    assert.equal(announced().length, 6);
+    const due: number = storage.alarm ?? assert.fail("no alarm is set");
+    assert.ok(due > now() && due <= now() + 60_000, `${due - now()} ms`);
+    Date.now = () => now() + 30_000;
+    await announce("not due yet");
+    Date.now = () => due + 1_000;
+    object.evict();
+    await ring();
+    assert.equal(announced().length, 2);
+    assert.ok(storage.alarm !== null && storage.alarm > due + 1_000 && storage.alarm <= due + 31_000);
+    const last = storage.alarm;
+    Date.now = () => last;
+    await ring();
+    assert.equal(announced().length, 1);
+    assert.equal(await publisher.publish(long, "heard"), 1);
+    await eventually(() => received.length === 1);
+  } finally {
+    Date.now = now;
+  }
+  await kv.disconnect();
+  await eventually(() => announced().length === 0);
+});
+
+test("without alarms they go when the next names are announced", async () => {
+  const { namespace, object } = open();
+  const { entries } = object.storage as unknown as { entries: Map<string, unknown> };
+  const announce = (id: string) =>
+    namespace.get("covara-kv").fetch("https://covara-kv/subscribe", {
+      method: "POST",
+      body: JSON.stringify({ id, channels: ["c"], patterns: [] }),
+    });
+  const { now } = Date;
+  try {
+    await announce("never opened");
+    Date.now = () => now() + 60_001;
+    await announce("just now");
+  } finally {
+    Date.now = now;
+  }
+  assert.deepEqual([...entries.keys()], ["w\0just now"]);
 });

@@ -120,6 +120,12 @@ export class DurableKVEngine {
     await this.#deadlines?.sweep();
   }
 
+  /** @internal Has the object's alarm ring at a time, unless it rings before. */
+  async wakeAt(time: number): Promise<void> {
+    await this.#deadlines?.start();
+    await this.#deadlines?.wakeAt(time);
+  }
+
   /** What `work` changes is there as a whole or not at all, where the storage has transactions. Then comes `after`. */
   #turn<T>(
     isStrict: boolean,

@@ -38,9 +38,11 @@ export class CovaraKVDurableObject {
     }
   }
 
-  /** Removes keys that have expired. */
+  /** Removes keys that have expired, and what was announced for sockets that never came. */
   async alarm(): Promise<void> {
     await this.#engine.sweep();
+    const next = await this.#sockets.sweep();
+    if (next !== undefined) await this.#engine.wakeAt(next);
   }
 
   /** Stores say nothing on their sockets. */
@@ -94,7 +96,7 @@ export class CovaraKVDurableObject {
     if (typeof id !== "string" || !isTexts(channels) || !isTexts(patterns)) {
       return empty(400);
     }
-    await this.#sockets.announce(id, { channels, patterns });
+    await this.#engine.wakeAt(await this.#sockets.announce(id, { channels, patterns }));
     return empty(204);
   }
 

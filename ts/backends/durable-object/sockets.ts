@@ -20,6 +20,15 @@ interface Subscription {
   readonly matchers: readonly ((channel: string) => boolean)[];
 }
 
+/** Names in the storage. */
+interface Kept extends Names {
+  /** When they go unless a socket is open for them, in ms since the epoch. An addition: without it they may go at once. */
+  until?: number;
+}
+
+/** How long the names of a socket wait until it is open, in ms: a store opens it with its next request. */
+const ANNOUNCED_MS = 60_000;
+
 /** Cloudflare takes 2,048 bytes of attachment, and V8 two for each character of some names. */
 const MAX_ATTACHED = 900;
 
@@ -35,23 +44,20 @@ export class Sockets {
    * the state's for a while.
    */
   readonly #subscriptions = new WeakMap<WebSocketLike, Subscription | undefined>();
-  /** The ids of sockets that are about to be opened, whose names are in the storage already. */
-  readonly #announced = new Set<string>();
 
   constructor(state: DurableObjectStateLike) {
     this.#state = state;
   }
 
-  /** Keeps what the socket with an id will be for. */
-  async announce(id: string, names: Names): Promise<void> {
-    this.#announced.add(id);
-    await this.#wake();
-    await this.#keep(id, names);
+  /** Keeps what the socket with an id will be for. Until when, in ms since the epoch. */
+  announce(id: string, names: Names): Promise<number> {
+    return this.#keep(id, names);
   }
 
   /** What was announced for an id. */
-  announced(id: string): Promise<Names | undefined> {
-    return this.#state.storage.get<Names>(SOCKETS + id);
+  async announced(id: string): Promise<Names | undefined> {
+    const kept = await this.#state.storage.get<Kept>(SOCKETS + id);
+    return kept && { channels: kept.channels, patterns: kept.patterns };
   }
 
   /** From now on the socket gets the messages; the one with the id `replaced`, if any, gets no more. */
@@ -60,7 +66,6 @@ export class Sockets {
     const isLong = JSON.stringify(attachment).length > MAX_ATTACHED;
     await this.#wake();
     if (isLong) await this.#keep(id, names);
-    this.#announced.delete(id);
     this.#state.acceptWebSocket(socket);
     socket.serializeAttachment?.(isLong ? { id } : attachment);
     this.#subscriptions.set(socket, subscriptionOf(id, names));
@@ -125,15 +130,28 @@ export class Sockets {
     }
   }
 
-  /** Keeps names in the storage, and drops what sockets left there that ended without a word. */
-  async #keep(id: string, names: Names): Promise<void> {
-    const kept = await this.#state.storage.list({ prefix: SOCKETS });
-    const used = new Set(this.#announced);
-    for (const [, subscription] of this.#open()) used.add(subscription.id);
-    for (const name of kept.keys()) {
-      if (!used.has(name.slice(SOCKETS.length))) await this.#state.storage.delete(name);
+  /** Keeps names in the storage. */
+  async #keep(id: string, names: Names): Promise<number> {
+    await this.sweep();
+    const until = Date.now() + ANNOUNCED_MS;
+    const kept: Kept = { ...names, until };
+    await this.#state.storage.put(SOCKETS + id, kept);
+    return until;
+  }
+
+  /** Drops names whose socket was never opened, or has ended without a word. When the next are due; none for never. */
+  async sweep(): Promise<number | undefined> {
+    await this.#wake();
+    const kept = await this.#state.storage.list<Kept>({ prefix: SOCKETS });
+    const used = new Set<string>();
+    for (const [, subscription] of this.#open()) used.add(SOCKETS + subscription.id);
+    let next: number | undefined;
+    for (const [name, { until = 0 }] of kept) {
+      if (used.has(name)) continue;
+      if (until > Date.now()) next = Math.min(until, next ?? until);
+      else await this.#state.storage.delete(name);
     }
-    await this.#state.storage.put(SOCKETS + id, names);
+    return next;
   }
 }
 
