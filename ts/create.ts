@@ -10,17 +10,17 @@ import { type Fields, type FieldsOptions, fieldsOf, type Given, warnOfField } fr
 import { clearGlobalKV, currentKV, setGlobalKV } from "./global.js";
 
 const FIELDS: Fields<KVConfig> = {
-  type: ["backend", "driver", "kind", "store"],
-  prefix: ["keyPrefix", "namespace"],
-  redis: ["valkey", "redisConfig", "redisOptions"],
-  durableObject: ["durableObjects", "do"],
-  strict: ["strictTypes"],
-  shared: ["share", "name"],
+  type: ["backend", "driver"],
+  prefix: ["keyPrefix"],
+  redis: ["valkey"],
+  durableObject: [],
+  strict: [],
+  shared: [],
 };
 
 const DURABLE_OBJECT_FIELDS: Fields<DurableObjectConfig> = {
   namespace: ["binding"],
-  name: ["id", "objectName"],
+  name: ["id"],
 };
 
 /** The fields that each type hears. */

@@ -46,28 +46,24 @@ export function warnOfField(text: string): void {
 function meantBy<T>(field: string, fields: Fields<T>): string | undefined {
   const given = simplified(field);
   const rows = Object.entries<readonly string[]>(fields);
-  const [synonym] =
-    rows.find(([name, others]) => [name, ...others].some((n) => simplified(n) === given)) ?? [];
+  const [synonym] = rows.find(([, others]) => others.some((other) => simplified(other) === given)) ?? [];
   if (synonym !== undefined) return synonym;
-  const near = rows.map(([name]) => ({ name, distance: distance(given, simplified(name)) }));
-  const [nearest] = near.sort((a, b) => a.distance - b.distance);
-  return nearest !== undefined && nearest.distance <= Math.min(2, given.length / 2)
-    ? nearest.name
-    : undefined;
+  const changes = rows.map(([name]) => distance(given, simplified(name)));
+  const least = Math.min(...changes);
+  return least <= Math.min(2, given.length / 2) ? rows[changes.indexOf(least)]?.[0] : undefined;
 }
 
 const simplified = (name: string) => name.toLowerCase().replace(/[-_]/g, "");
 
 /** How many letters to put, to take or to change make one name of the other (Levenshtein). */
 function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (const [i, letter] of [...a].entries()) {
-    const next = [i + 1];
-    for (let j = 0; j < b.length; j++) {
-      const changed = (row[j] ?? 0) + (letter === b[j] ? 0 : 1);
-      next.push(Math.min(changed, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
-    }
-    row = next;
+  let row = [...b, ""].map((_, i) => i);
+  for (const letter of a) {
+    let left = (row[0] as number) + 1;
+    row = row.map((above, i) => {
+      if (i > 0) left = Math.min(above, left, (row[i - 1] as number) - Number(letter === b[i - 1])) + 1;
+      return left;
+    });
   }
-  return row.at(-1) ?? 0;
+  return row.at(-1) as number;
 }
