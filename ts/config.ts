@@ -18,11 +18,14 @@ export interface KVConfig {
   shared?: string;
 }
 
-/** Where Redis is, and how patient to be with it. Fields beside `url` win over what it says. */
+/**
+ * Where Redis is, and how patient to be with it. Fields beside `url` win over what it says. `url`, `host`, `path` or
+ * `port` given as undefined is `CONFIG` where nothing else says where the server is.
+ */
 export interface RedisConfig {
   /**
    * `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`, with user, password and database,
-   * percent-encoded.
+   * percent-encoded. Of its query `db` counts, and for `unix://` also `user` and `pass`; any other is `CONFIG`.
    */
   url?: string;
   /** The host; `"127.0.0.1"` by default. */
@@ -31,7 +34,7 @@ export interface RedisConfig {
   port?: number;
   /** A Unix socket in place of host and port. */
   path?: string;
-  /** The user of the ACL. */
+  /** The user of the ACL. Without a password it is `CONFIG`: the server would take us for `default`. */
   username?: string;
   /** The password. */
   password?: string;
