@@ -22,7 +22,7 @@ const EAGER: usize = 32 << 10;
 const EAGER_FOR_FEW: usize = 512 << 10;
 
 /// A server that said nothing for so long may have closed the connection meanwhile. To look takes a microsecond.
-const QUIET: Duration = Duration::from_millis(10);
+const QUIET: Duration = Duration::from_millis(1);
 
 /// So many bytes of replies may be owed, or as many as 8 Gbit/s carry in a round trip; what is called beyond that waits. A server that owes more
 /// has it all in memory, and takes four times as long for each (docs/architecture.md, "Long values").
