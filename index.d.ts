@@ -15,13 +15,50 @@ export interface Gap {
   reason: "connection" | "overflow";
 }
 
+/** What a connection is for. */
+export type ConnectionRole = "commands" | "subscriptions";
+
+/** How one connection of a store does. Times are in milliseconds since the Unix epoch. */
+export interface ConnectionHealth {
+  readonly connection: ConnectionRole;
+  /** `reconnecting` also while it leads to what was a master and is a replica now: then reads go on, and writes wait. */
+  readonly state: "connecting" | "ready" | "reconnecting";
+  /** Since when there is a connection, or none. */
+  readonly since: number;
+  /** When the server last sent anything; absent if it never has. */
+  readonly lastHeard?: number;
+  /** How many commands were sent and not answered. */
+  readonly inFlight: number;
+  /** How many commands wait to be sent. */
+  readonly waiting: number;
+  /** How many attempts to connect have failed since. */
+  readonly attempt: number;
+  /** Why it is not `ready`, where that is known. */
+  readonly cause?: Error;
+}
+
+/** How a store does. */
+export interface KVHealth {
+  readonly status: KVStatus;
+  /** None for a memory store; for a Durable Object one for each socket of its subscriptions. */
+  readonly connections: readonly ConnectionHealth[];
+}
+
 /** The events of a store, with what their listeners are called with. */
 export interface KVEvents {
-  /** Connected. */
-  ready: [];
-  /** The connection was lost; attempt number `attempt` to connect again follows in `delay` milliseconds. */
+  /** Connected; for `subscriptions` only after {@link KVEvents.reconnecting}. */
+  ready: [
+    {
+      connection: ConnectionRole;
+    },
+  ];
+  /**
+   * A connection was lost, or leads to what was a master and is a replica now; attempt number `attempt` to connect again follows in
+   * `delay` milliseconds. While that for `subscriptions` is away no message comes, and `status` stays as it is.
+   */
   reconnecting: [
     {
+      connection: ConnectionRole;
       attempt: number;
       delay: number;
       cause: Error;
@@ -131,8 +168,17 @@ export interface KVAdapter {
   disconnect(): Promise<void>;
   /** Whether the store is connected at this moment. */
   isConnected(): boolean;
-  /** The state of the connection. */
+  /** The state of the connection for commands. */
   readonly status: KVStatus;
+  /**
+   * How each connection does: its state and since when, when the server was last heard, what waits. Asks no server, connects nothing,
+   * and never rejects.
+   *
+   * @example
+   * const { status, connections } = await kv.health();
+   * const isWell = status === "ready" && connections.every(({ state }) => state === "ready");
+   */
+  health(): Promise<KVHealth>;
   /** The same as `disconnect`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
   /** Calls `listener` at every `event`. Throws `INVALID_ARGUMENT` if it is no function. */
@@ -451,7 +497,7 @@ export declare class KVError extends Error {
 }
 
 type Otherwise =
-  | ("connect" | "disconnect" | "isConnected" | "status" | "multi")
+  | ("connect" | "disconnect" | "isConnected" | "status" | "health" | "multi")
   | ("subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "subscribeScoped" | "listen")
   | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
 
@@ -684,21 +730,32 @@ export interface RedisConfig {
   tls?: boolean | RedisTlsConfig;
   /** The connection's name in CLIENT LIST. */
   clientName?: string;
-  /** How often a command that has not been sent yet outlives a failed attempt to connect; 3 by default. */
+  /**
+   * How many failed attempts `connect` makes before it rejects; 3 by default. Given explicitly, also how many a command
+   * outlives that waits for a connection.
+   */
   maxRetries?: number;
   /**
    * A fixed wait between attempts to connect, in milliseconds; by default 50 growing to 2,000, with jitter.
    */
   retryDelay?: number;
   /**
-   * From the call of a command to its reply, in milliseconds, the wait for a connection included; 5,000 by
-   * default.
+   * From when there is a connection for a command to its reply, in milliseconds; 5,000 by default. Then it rejects with `TIMEOUT`.
    */
   commandTimeout?: number;
+  /**
+   * How long a command that was not sent waits for a connection, from its call on, in milliseconds; 10,000 by default. `Infinity`
+   * is allowed: `maxQueue` bounds it. Then it rejects with `TIMEOUT`, and has not been run.
+   */
+  queueTimeout?: number;
   /** For one attempt to connect, in milliseconds; 3,000 by default. */
   connectTimeout?: number;
   /** How many commands may wait for a connection; 100,000 by default. */
   maxQueue?: number;
+  /**
+   * How many bytes a reply may have: a larger one ends the connection, and the command rejects with `CONNECTION`. 1 GiB by default.
+   */
+  maxReplySize?: number;
   /** Sentinels that know where the master called `name` is. */
   sentinel?: {
     name: string;
@@ -830,10 +887,7 @@ export interface DiagnosticsMessages {
   /** A connection was lost; attempt number `attempt` to connect again follows in `delay` milliseconds. */
   "covara-kv:reconnecting": {
     backend: DiagnosticsBackend;
-    attempt: number;
-    delay: number;
-    cause: Error;
-  };
+  } & KVEvents["reconnecting"][0];
   /** Messages may have been missed. */
   "covara-kv:gap": {
     backend: DiagnosticsBackend;

@@ -3,12 +3,15 @@ import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import { type KVAdapter, KVError } from "covara-kv";
 
-/** The methods of KVAdapter that resolve to something. */
-export type Method = {
-  [M in keyof KVAdapter]-?: NonNullable<KVAdapter[M]> extends (...args: never[]) => Promise<unknown>
-    ? M
-    : never;
-}[keyof KVAdapter & string];
+/** The methods of KVAdapter that resolve to something, and may reject. */
+export type Method = Exclude<
+  {
+    [M in keyof KVAdapter]-?: NonNullable<KVAdapter[M]> extends (...args: never[]) => Promise<unknown>
+      ? M
+      : never;
+  }[keyof KVAdapter & string],
+  "health"
+>;
 
 /** A method and its arguments. */
 type Call = { [M in Method]: readonly [M, ...Parameters<NonNullable<KVAdapter[M]>>] }[Method];

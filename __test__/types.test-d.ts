@@ -1,6 +1,7 @@
 // The types, as a user of CommonJS meets them: checked by tsc, never run. types.test-d.mts is the same for ES modules.
 import {
   type AggregateWatcher,
+  type ConnectionHealth,
   type CovaraKVDurableObject,
   createDurableObjectKV,
   createKV,
@@ -26,6 +27,7 @@ import {
   type KVAdapter,
   type KVConfig,
   type KVError,
+  type KVHealth,
   type KVStatus,
   type KVTransaction,
   MemoryKVStore,
@@ -104,6 +106,8 @@ expectTypeOf<Pick<M, "connect" | "disconnect">>().toEqualTypeOf<
 expectTypeOf<M["isConnected"]>().toEqualTypeOf<() => boolean>();
 expectTypeOf<M["status"]>().toEqualTypeOf<KVStatus>();
 expectTypeOf<KVStatus>().toEqualTypeOf<"connecting" | "ready" | "reconnecting" | "closed">();
+expectTypeOf<M["health"]>().toEqualTypeOf<F<[], KVHealth>>();
+expectTypeOf<KVHealth["connections"][number]>().toEqualTypeOf<ConnectionHealth>();
 expectTypeOf<M["ping"]>().toEqualTypeOf<F<[], string>>();
 expectTypeOf<M["get"]>().toEqualTypeOf<F<[key: string], string | null>>();
 expectTypeOf<M["getdel"]>().toEqualTypeOf<F<[key: string], string | null>>();

@@ -5,8 +5,7 @@ export const redisServer = () =>
   step("redis-server", async (run) => {
     const missing =
       "redis-server is missing: install Redis 7 so that it is on PATH, https://redis.io/downloads";
-    // The certificates of the tests with TLS are made by openssl.
-    if (!versionOf("redis-server") || !versionOf("openssl")) {
+    if (commands.some((command) => !versionOf(command))) {
       await install(run).catch((error) => {
         throw new Failure(`${missing}\n${error.message}`);
       });
@@ -16,6 +15,13 @@ export const redisServer = () =>
     return version;
   });
 
+/**
+ * openssl makes the certificates of the tests with TLS; a test of a network that loses packets needs iptables, and ip, which comes with ss
+ * and cannot say its version.
+ */
+const commands = ["redis-server", "openssl"];
+if (process.platform === "linux") commands.push("iptables", "ss");
+
 async function install(run) {
   if (versionOf("apt-get")) {
     const asRoot = process.getuid?.() === 0 ? [] : ["sudo"];
@@ -24,7 +30,15 @@ async function install(run) {
       return run(command, ...rest);
     };
     await aptGet("update");
-    await aptGet("install", "-y", "--no-install-recommends", "redis-server", "openssl");
+    await aptGet(
+      "install",
+      "-y",
+      "--no-install-recommends",
+      "redis-server",
+      "openssl",
+      "iptables",
+      "iproute2",
+    );
   } else if (versionOf("brew")) {
     await run("brew", "install", "redis", "openssl");
   }

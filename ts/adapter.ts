@@ -1,4 +1,4 @@
-import type { Gap, KVEvents, KVListener, KVStatus } from "./events.js";
+import type { Gap, KVEvents, KVHealth, KVListener, KVStatus } from "./events.js";
 
 /** When {@link KVAdapter.set} sets, and for how long. */
 export interface SetOptions {
@@ -90,8 +90,17 @@ export interface KVAdapter {
   disconnect(): Promise<void>;
   /** Whether the store is connected at this moment. */
   isConnected(): boolean;
-  /** The state of the connection. */
+  /** The state of the connection for commands. */
   readonly status: KVStatus;
+  /**
+   * How each connection does: its state and since when, when the server was last heard, what waits. Asks no server, connects nothing,
+   * and never rejects.
+   *
+   * @example
+   * const { status, connections } = await kv.health();
+   * const isWell = status === "ready" && connections.every(({ state }) => state === "ready");
+   */
+  health(): Promise<KVHealth>;
   /** The same as `disconnect`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 

@@ -17,7 +17,7 @@ import { pattern, rangeOptions, scanOptions, setnxOptions, setOptions } from "./
 
 /** The methods of KVAdapter that are no Redis command of their own, or none with one reply. */
 type Otherwise =
-  | ("connect" | "disconnect" | "isConnected" | "status" | "multi")
+  | ("connect" | "disconnect" | "isConnected" | "status" | "health" | "multi")
   | ("subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "subscribeScoped" | "listen")
   | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
 

@@ -44,21 +44,32 @@ export interface RedisConfig {
   tls?: boolean | RedisTlsConfig;
   /** The connection's name in CLIENT LIST. */
   clientName?: string;
-  /** How often a command that has not been sent yet outlives a failed attempt to connect; 3 by default. */
+  /**
+   * How many failed attempts `connect` makes before it rejects; 3 by default. Given explicitly, also how many a command
+   * outlives that waits for a connection.
+   */
   maxRetries?: number;
   /**
    * A fixed wait between attempts to connect, in milliseconds; by default 50 growing to 2,000, with jitter.
    */
   retryDelay?: number;
   /**
-   * From the call of a command to its reply, in milliseconds, the wait for a connection included; 5,000 by
-   * default.
+   * From when there is a connection for a command to its reply, in milliseconds; 5,000 by default. Then it rejects with `TIMEOUT`.
    */
   commandTimeout?: number;
+  /**
+   * How long a command that was not sent waits for a connection, from its call on, in milliseconds; 10,000 by default. `Infinity`
+   * is allowed: `maxQueue` bounds it. Then it rejects with `TIMEOUT`, and has not been run.
+   */
+  queueTimeout?: number;
   /** For one attempt to connect, in milliseconds; 3,000 by default. */
   connectTimeout?: number;
   /** How many commands may wait for a connection; 100,000 by default. */
   maxQueue?: number;
+  /**
+   * How many bytes a reply may have: a larger one ends the connection, and the command rejects with `CONNECTION`. 1 GiB by default.
+   */
+  maxReplySize?: number;
   /** Sentinels that know where the master called `name` is. */
   sentinel?: { name: string; nodes: RedisNode[]; username?: string; password?: string };
   /** Some nodes of a cluster; the others are found through them. */

@@ -1,6 +1,6 @@
 import { channel } from "node:diagnostics_channel";
 import { decode } from "./errors.js";
-import type { Gap } from "./events.js";
+import type { Gap, KVEvents } from "./events.js";
 
 /** The backend that something happened to; `fanout` is that of the whole process. */
 export type DiagnosticsBackend = "memory" | "redis" | "fanout";
@@ -25,7 +25,7 @@ export interface DiagnosticsMessages {
   /** It is over. */
   "covara-kv:command:end": CommandMessage;
   /** A connection was lost; attempt number `attempt` to connect again follows in `delay` milliseconds. */
-  "covara-kv:reconnecting": { backend: DiagnosticsBackend; attempt: number; delay: number; cause: Error };
+  "covara-kv:reconnecting": { backend: DiagnosticsBackend } & KVEvents["reconnecting"][0];
   /** Messages may have been missed. */
   "covara-kv:gap": { backend: DiagnosticsBackend } & Gap;
 }

@@ -11,12 +11,44 @@ export interface Gap {
   reason: "connection" | "overflow";
 }
 
+/** What a connection is for. */
+export type ConnectionRole = "commands" | "subscriptions";
+
+/** How one connection of a store does. Times are in milliseconds since the Unix epoch. */
+export interface ConnectionHealth {
+  readonly connection: ConnectionRole;
+  /** `reconnecting` also while it leads to what was a master and is a replica now: then reads go on, and writes wait. */
+  readonly state: "connecting" | "ready" | "reconnecting";
+  /** Since when there is a connection, or none. */
+  readonly since: number;
+  /** When the server last sent anything; absent if it never has. */
+  readonly lastHeard?: number;
+  /** How many commands were sent and not answered. */
+  readonly inFlight: number;
+  /** How many commands wait to be sent. */
+  readonly waiting: number;
+  /** How many attempts to connect have failed since. */
+  readonly attempt: number;
+  /** Why it is not `ready`, where that is known. */
+  readonly cause?: Error;
+}
+
+/** How a store does. */
+export interface KVHealth {
+  readonly status: KVStatus;
+  /** None for a memory store; for a Durable Object one for each socket of its subscriptions. */
+  readonly connections: readonly ConnectionHealth[];
+}
+
 /** The events of a store, with what their listeners are called with. */
 export interface KVEvents {
-  /** Connected. */
-  ready: [];
-  /** The connection was lost; attempt number `attempt` to connect again follows in `delay` milliseconds. */
-  reconnecting: [{ attempt: number; delay: number; cause: Error }];
+  /** Connected; for `subscriptions` only after {@link KVEvents.reconnecting}. */
+  ready: [{ connection: ConnectionRole }];
+  /**
+   * A connection was lost, or leads to what was a master and is a replica now; attempt number `attempt` to connect again follows in
+   * `delay` milliseconds. While that for `subscriptions` is away no message comes, and `status` stays as it is.
+   */
+  reconnecting: [{ connection: ConnectionRole; attempt: number; delay: number; cause: Error }];
   /** Something failed that no Promise tells of, such as a callback that threw. */
   error: [error: Error];
   /** Messages may have been missed. */

@@ -33,7 +33,15 @@ export type { DurableObjectConfig, KVConfig, RedisConfig, RedisNode, RedisTlsCon
 export { createKV, initializeKV } from "./create.js";
 export type { CommandMessage, DiagnosticsBackend, DiagnosticsMessages } from "./diagnostics.js";
 export { KVError, type KVErrorDetails } from "./errors.js";
-export type { Gap, KVEvents, KVListener, KVStatus } from "./events.js";
+export type {
+  ConnectionHealth,
+  ConnectionRole,
+  Gap,
+  KVEvents,
+  KVHealth,
+  KVListener,
+  KVStatus,
+} from "./events.js";
 export type {
   AggregateWatcher,
   DeliverEvent,

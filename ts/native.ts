@@ -44,19 +44,28 @@ export interface RedisOptions {
   tls?: { ca?: string; cert?: string; key?: string; servername?: string; rejectUnauthorized?: boolean };
   clientName?: string;
   prefix?: string;
-  maxRetries: number;
+  maxRetries?: number;
   retryDelay?: number;
   commandTimeout: number;
+  queueTimeout: number;
   connectTimeout: number;
   maxQueue: number;
+  maxReplySize: number;
   /** Whether this is Node.js itself, and no runtime that only has its functions. */
   isNode: boolean;
 }
 
 /** What happened to a connection. Times are in milliseconds, those of a gap since the Unix epoch. */
 export type RedisEvent =
-  | { name: "ready" }
-  | { name: "reconnecting"; attempt: number; delay: number; code: string; message: string }
+  | { name: "ready"; subscribes: boolean }
+  | {
+      name: "reconnecting";
+      subscribes: boolean;
+      attempt: number;
+      delay: number;
+      code: string;
+      message: string;
+    }
   /** What was subscribed could not be subscribed again. */
   | { name: "unsubscribed"; isPattern: boolean; topic: string; code: string; message: string }
   | { name: "gap"; from: number; to: number };
@@ -69,7 +78,20 @@ export interface RedisServer {
   version?: string;
   /** `standalone`, `sentinel` or `cluster`. */
   mode?: string;
-  replica: boolean;
+  /** Unknown of a server that does not say. */
+  role?: "master" | "replica";
+}
+
+/** How a connection does. Times are in milliseconds since the Unix epoch. */
+export interface RedisHealth {
+  isReady: boolean;
+  since: number;
+  lastHeard?: number;
+  inFlight: number;
+  waiting: number;
+  attempt: number;
+  code?: string;
+  message?: string;
 }
 
 /** A handle of one Redis server. What is asked with an id is answered by `take`. */
@@ -78,6 +100,8 @@ export interface NativeRedisClient {
   start(): void;
   /** Null while there is no connection. */
   server(): RedisServer | null;
+  /** Of the connection for commands, and of the subscribing one once there is one. */
+  health(): RedisHealth[];
   connect(id: number): void;
   subscribe(id: number, isPattern: boolean, name: string): void;
   unsubscribe(id: number, isPattern: boolean, name: string): void;
@@ -99,6 +123,7 @@ export type FanoutNotice =
   | { name: "answer"; id: number; code?: string; message?: string }
   /** A channel could not be subscribed. */
   | { name: "failed"; first: boolean; code: string; message: string }
+  | { name: "reconnecting"; attempt: number; delay: number; code: string; message: string }
   | { name: "gap"; from: number; to: number }
   | { name: "overflow" };
 

@@ -2,7 +2,7 @@ import type { KVAdapter, KVTransaction, ListenOptions, MessageCallback, Subscrip
 import { checkFunction, reading, strings, text } from "./arguments.js";
 import { Emitter } from "./emitter.js";
 import { closed, warn } from "./errors.js";
-import type { Gap, KVEvents, KVStatus } from "./events.js";
+import type { ConnectionHealth, Gap, KVEvents, KVHealth, KVStatus } from "./events.js";
 import type { Messages } from "./native.js";
 import { known } from "./options.js";
 import { type Kind, PubSub } from "./pubsub.js";
@@ -47,6 +47,16 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   /** @internal */
   isConnected(): boolean {
     return this.status === "ready";
+  }
+
+  /** @internal */
+  async health(): Promise<KVHealth> {
+    return { status: this.status, connections: this.connections() };
+  }
+
+  /** @internal How each connection does. */
+  protected connections(): ConnectionHealth[] {
+    return [];
   }
 
   /** @internal */

@@ -222,7 +222,7 @@ export const sortedSets = {
 
 /** The rest of KVAdapter: no command, or one with a test of its own beside this file. */
 type Otherwise =
-  | ("connect" | "disconnect" | "isConnected" | "status" | "multi" | "eval" | "scan")
+  | ("connect" | "disconnect" | "isConnected" | "status" | "health" | "multi" | "eval" | "scan")
   | ("subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "subscribeScoped" | "listen")
   | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
 

@@ -3,7 +3,7 @@ import { createKV } from "covara-kv";
 import { eventually } from "../backends.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
 import { bulk, type FakeServer, greet, OK } from "./fake-server.js";
-import { emissions, PATIENT, SLACK, test, timeOf } from "./faults.js";
+import { emissions, SLACK, test, timeOf } from "./faults.js";
 
 const CONNECT = { connectTimeout: 200, maxRetries: 2, retryDelay: 20 };
 
@@ -74,7 +74,7 @@ test("a silent server costs a command that connects by itself its timeout, and n
     greeting: (command, peer) => (silent ? undefined : greet(command, peer)),
     answer: () => OK,
   });
-  const kv = await open(server, { ...CONNECT, ...PATIENT, commandTimeout: 300 });
+  const kv = await open(server, { connectTimeout: 200, retryDelay: 20, queueTimeout: 300 });
   silent = true;
   server.peers[0]?.socket.destroy();
   await eventually(() => !kv.isConnected());

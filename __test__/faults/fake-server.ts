@@ -61,7 +61,7 @@ export interface FakeOptions {
   accepted?: (peer: Peer) => void;
 }
 
-const GREETING = new Set(["HELLO", "CLIENT", "SELECT", "PING"]);
+const GREETING = new Set(["HELLO", "CLIENT", "SELECT", "ROLE", "PING"]);
 
 export async function startFake({ answer, greeting = greet, accepted }: FakeOptions): Promise<FakeServer> {
   const peers: Peer[] = [];

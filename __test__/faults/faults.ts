@@ -13,8 +13,8 @@ type RedisConfig = NonNullable<KVConfig["redis"]>;
 /** How much later than its deadline a Promise may settle: a loaded machine runs nothing for a while. */
 export const SLACK = 2_000;
 
-/** A command that waits for a connection gives up at its deadline only. */
-export const PATIENT = { maxRetries: 1_000_000, retryDelay: 20 } as const;
+/** Connects again at once. A command that waits for that gives up after its time only. */
+export const PATIENT = { queueTimeout: 60_000, retryDelay: 20 } as const;
 
 interface Address {
   readonly host: string;

@@ -10,7 +10,7 @@ const TIMEOUT = 300;
 test("a store outlives an outage longer than any budget, and hears again", async ({ redis, open }) => {
   const server = await redis();
   const address = `${server.host}:${server.port}`;
-  const kv = await open(server, { commandTimeout: TIMEOUT });
+  const kv = await open(server, { commandTimeout: TIMEOUT, queueTimeout: TIMEOUT });
   const [reconnecting, gaps] = [emissions(kv, "reconnecting"), emissions(kv, "gap")];
   const heard: string[] = [];
   const told: unknown[] = [];
@@ -46,10 +46,14 @@ test("a store outlives an outage longer than any budget, and hears again", async
   await eventually(() => heard.length > 0);
   assert.deepEqual(heard, ["after"]);
 
-  assert.deepEqual(
-    reconnecting.map(({ attempt }) => attempt),
-    reconnecting.map((_, index) => index + 1),
-  );
+  for (const role of ["commands", "subscriptions"] as const) {
+    const attempts = reconnecting.filter(({ connection }) => connection === role);
+    assert.ok(attempts.length > 0, role);
+    assert.deepEqual(
+      attempts.map(({ attempt }) => attempt),
+      attempts.map((_, index) => index + 1),
+    );
+  }
   for (const { delay, cause } of reconnecting) {
     assert.ok(delay >= 25 && delay <= 2_000, `${delay} ms`);
     assert.ok(cause instanceof Error && cause.message !== "");
@@ -62,7 +66,7 @@ test("a command that has waited for its whole time says where there is no server
   open,
 }) => {
   const server = await redis();
-  const kv = await open(server, { commandTimeout: TIMEOUT, ...PATIENT });
+  const kv = await open(server, { ...PATIENT, commandTimeout: 60_000, queueTimeout: TIMEOUT });
   await server.kill();
   await eventually(() => !kv.isConnected());
   const calls = [kv.get("a"), kv.set("a", "1"), kv.multi().incr("n").exec(), kv.subscribe("c", () => {})];
@@ -70,9 +74,38 @@ test("a command that has waited for its whole time says where there is no server
     const [time, { code, message }] = await Promise.all([timeOf(call), errorOf(call)]);
     assert.equal(code, "TIMEOUT");
     assert.ok(message.includes(`${server.host}:${server.port}`), message);
-    assert.match(message, /not sent.*refused/);
+    assert.match(message, /within 300 ms \(queueTimeout\), so that the command was not run: .*refused/);
     assert.ok(time <= TIMEOUT + SLACK, `${time} ms`);
   }
+});
+
+// The first calls failed after 0.6 s, by the number of attempts; a loop that one of them ended stood still for good.
+test("an outage of seconds costs a wait, and no command", async ({ redis, open }) => {
+  const server = await redis();
+  const kv = await open(server);
+  await server.kill();
+  await eventually(() => !kv.isConnected());
+  const calls = Array.from({ length: 20 }, () => kv.incr("n"));
+  const failing = emissions(kv, "reconnecting");
+  await eventually(() => failing.length >= 6);
+  await server.restart();
+  assert.deepEqual(
+    await Promise.all(calls),
+    calls.map((_, index) => index + 1),
+  );
+});
+
+test("without end is how long a command may wait, and the store's end ends it", async ({ redis, open }) => {
+  const server = await redis();
+  const kv = await open(server, { queueTimeout: Infinity, commandTimeout: TIMEOUT, retryDelay: 20 });
+  await server.kill();
+  await eventually(() => !kv.isConnected());
+  const failing = emissions(kv, "reconnecting");
+  const call = kv.incr("n");
+  call.catch(() => {});
+  await eventually(() => failing.length >= 50);
+  assert.equal((await kv.health()).connections[0]?.waiting, 1);
+  await Promise.all([kv.disconnect(), expectRefusal(call, refusal("TIMEOUT", /was not run/))]);
 });
 
 test("a command outlives maxRetries failed attempts, and not one more", async ({ redis, open }) => {

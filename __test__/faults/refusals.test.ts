@@ -3,7 +3,7 @@ import { createKV } from "covara-kv";
 import { eventually } from "../backends.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
 import { type Answer, bulk, greet } from "./fake-server.js";
-import { Calls, emissions, PATIENT, SLACK, test, underLoad } from "./faults.js";
+import { Calls, emissions, PATIENT, SLACK, test } from "./faults.js";
 
 const LOADING = "-LOADING Redis is loading the dataset in memory\r\n";
 
@@ -39,50 +39,6 @@ test("a transaction that meets OOM tells which command was refused, and nothing 
   OOM.check(error);
   assert.deepEqual([error.index, error.command, error.results], [0, "DEL", undefined]);
   assert.equal(await kv.get("a"), "a=1");
-});
-
-test("a master that becomes a replica refuses writes with READONLY, and is connected to again", async ({
-  redis,
-  client,
-  open,
-}) => {
-  const [master, server] = [await redis(), await redis()];
-  const admin = client(server);
-  const kv = await open(server, PATIENT);
-  const [ready, reconnecting] = [emissions(kv, "ready"), emissions(kv, "reconnecting")];
-  await kv.set("a", "a=1");
-  await admin.call("REPLICAOF", master.host, master.port);
-  const readonly = refusal("READONLY", /^READONLY /);
-  await expectRefusal(kv.set("b", "1"), readonly);
-  await eventually(() => ready.length === 1);
-  assert.match(String(reconnecting[0]?.cause), /replica/);
-  // Told that it is a replica, the store has nothing to look for any more: it stays.
-  for (let index = 0; index < 3; index++) await expectRefusal(kv.incr("n"), readonly);
-  const { code, index, command } = await errorOf(kv.multi().get("a").incr("n").del("a").exec());
-  assert.deepEqual([code, index, command], ["READONLY", 1, "INCR"]);
-  assert.deepEqual([ready.length, reconnecting.length], [1, 1]);
-  await admin.call("REPLICAOF", "NO", "ONE");
-  assert.equal(await kv.incr("n"), 1);
-});
-
-test("READONLY under load costs writes only, and every call settles", async ({ redis, client, open }) => {
-  const [master, server] = [await redis(), await redis()];
-  const admin = client(server);
-  const kv = await open(server, { commandTimeout: 3_000, ...PATIENT });
-  const ready = emissions(kv, "ready");
-  const [reads, writes] = [new Calls(3_000, []), new Calls(3_000, ["READONLY"])];
-  const load = underLoad(8, async (worker) => {
-    if (worker % 2 === 0) await reads.try(async () => assert.equal(await kv.get("none"), null));
-    else await writes.try<unknown>(() => (worker === 1 ? kv.multi().incr("n").exec() : kv.incr("n")));
-  });
-  await eventually(() => writes.succeeded > 100);
-  await admin.call("REPLICAOF", master.host, master.port);
-  await eventually(() => writes.errors.length > 100 && ready.length > 0);
-  await admin.call("REPLICAOF", "NO", "ONE");
-  const before = writes.succeeded;
-  await eventually(() => writes.succeeded > before + 100);
-  await load.stop();
-  for (const calls of [reads, writes]) calls.checkDeadlines();
 });
 
 test("a server that is loading is waited for", async ({ fake, open }) => {

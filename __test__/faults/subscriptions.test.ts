@@ -1,11 +1,23 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import type { KVAdapter } from "covara-kv";
+import {
+  clearGlobalKV,
+  type DiagnosticsMessages,
+  initializeEventSubscription,
+  initializeKV,
+  KVError,
+  registerHandler,
+  unregisterHandler,
+} from "covara-kv";
 import { eventually } from "../backends.js";
+import { closedPort } from "../redis/servers.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
 import { confirmation, message } from "./fake-server.js";
 import { emissions, SLACK, test, timeOf, type World } from "./faults.js";
+import { movable } from "./movable.js";
 
 const silent = () => {};
 
@@ -217,4 +229,68 @@ test("a refused subscription that was left in the meantime lets no process end t
   });
   await eventually(async () => over || (await admin.publish("allowed", "the end")) === 1);
   assert.deepEqual(await exited, [7, null]);
+});
+
+// For 11 s no message came, `status` was ready, nothing was told, and PUBLISH reached nobody.
+test("a subscribing connection that is away is told, and seen", async (world) => {
+  const { redis, open, client } = world;
+  const server = await redis();
+  const name = await movable(world, server);
+  const kv = await open(name, { retryDelay: 20 }, "app");
+  const told: DiagnosticsMessages["covara-kv:reconnecting"][] = [];
+  const listener = (message: unknown) =>
+    void told.push(message as DiagnosticsMessages["covara-kv:reconnecting"]);
+  subscribe("covara-kv:reconnecting", listener);
+  world.defer(() => unsubscribe("covara-kv:reconnecting", listener));
+  const [reconnecting, ready] = [emissions(kv, "reconnecting"), emissions(kv, "ready")];
+  await kv.subscribe("news", () => {});
+  const of = async (role: string) =>
+    (await kv.health()).connections.find(({ connection }) => connection === role);
+  assert.equal((await of("subscriptions"))?.state, "ready");
+
+  name.move({ host: server.host, port: await closedPort() });
+  await client(server).call("CLIENT", "KILL", "TYPE", "pubsub");
+  await eventually(() => reconnecting.length > 1 && told.length > 1);
+  assert.deepEqual(
+    reconnecting.map(({ connection, attempt }) => [connection, attempt]),
+    reconnecting.map((_, index) => ["subscriptions", index + 1]),
+  );
+  assert.deepEqual([told[0]?.backend, told[0]?.connection], ["redis", "subscriptions"]);
+  const away = await of("subscriptions");
+  assert.equal(away?.state, "reconnecting");
+  assert.ok(away.cause instanceof KVError && away.attempt > 0 && Number(away.lastHeard) <= away.since);
+  // Commands have a connection of their own.
+  assert.deepEqual([kv.status, await kv.get("k")], ["ready", null]);
+  const { state, inFlight, waiting } = (await of("commands")) ?? {};
+  assert.deepEqual([state, inFlight, waiting], ["ready", 0, 0]);
+
+  name.move(server);
+  await eventually(() => ready.length > 0);
+  assert.deepEqual(ready, [{ connection: "subscriptions" }]);
+  assert.equal((await of("subscriptions"))?.state, "ready");
+});
+
+test("a fan-out that is deaf is told too", async (world) => {
+  const { redis, client } = world;
+  const server = await redis();
+  const name = await movable(world, server);
+  const told: DiagnosticsMessages["covara-kv:reconnecting"][] = [];
+  const listener = (message: unknown) =>
+    void told.push(message as DiagnosticsMessages["covara-kv:reconnecting"]);
+  subscribe("covara-kv:reconnecting", listener);
+  world.defer(() => unsubscribe("covara-kv:reconnecting", listener));
+  const { host, port } = name;
+  const kv = await initializeKV({ type: "redis", redis: { host, port, retryDelay: 20 } });
+  world.defer(async () => {
+    clearGlobalKV();
+    await kv.disconnect();
+  });
+  registerHandler("stream", () => {});
+  world.defer(() => unregisterHandler("stream"));
+  await initializeEventSubscription();
+  name.move({ host: server.host, port: await closedPort() });
+  await client(server).call("CLIENT", "KILL", "TYPE", "pubsub");
+  await eventually(() =>
+    told.some(({ backend, connection }) => `${backend} ${connection}` === "fanout subscriptions"),
+  );
 });

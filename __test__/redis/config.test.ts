@@ -63,8 +63,10 @@ const wrong: Record<string, unknown[]> = {
   maxRetries: [...noInteger, 2 ** 32],
   retryDelay: [...noInteger, 2 ** 31],
   commandTimeout: [...noInteger, 0, 2 ** 31],
+  queueTimeout: [...noInteger.filter((value) => value !== Infinity), 2 ** 31],
   connectTimeout: [...noInteger, 0, 2 ** 31],
   maxQueue: [...noInteger, 2 ** 32],
+  maxReplySize: [...noInteger, 0, 2 ** 32],
 };
 
 describe("a field of a wrong type or out of range is INVALID_ARGUMENT, and named", () => {

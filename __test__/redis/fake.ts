@@ -18,6 +18,7 @@ const greeting: Record<string, Answer> = {
   SELECT: () => "+OK\r\n",
   AUTH: () => "+OK\r\n",
   PING: () => "+PONG\r\n",
+  ROLE: () => "*1\r\n$6\r\nmaster\r\n",
 };
 
 /** `answer` gives the reply to a command, in RESP; nothing for none. `greets` does so while it greets, where it does otherwise. */

@@ -51,7 +51,7 @@ describe("a process ends by itself", () => {
       await kv.lpush("list of this", "v");
       await kv.incr("list of this").catch(() => {});`,
     "after a subscription that failed": `
-      const kv = createRedisKV({ port: 1, retryDelay: 1 });
+      const kv = createRedisKV({ port: 1, retryDelay: 1, maxRetries: 3 });
       await kv.subscribe("c", () => {}).catch(({ code }) => { if (code !== "CONNECTION") throw code; });`,
     "after many opens and closes": `
       for (let i = 0; i < 100; i++) {

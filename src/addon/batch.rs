@@ -81,7 +81,7 @@ impl<'a> Batch<'a> {
     }
 
     /// What is to be sent, and what cannot be.
-    pub fn finish(self, deadline: Instant) -> (impl Iterator<Item = Request>, Vec<(Id, Error)>) {
+    pub fn finish(self, called: Instant) -> (impl Iterator<Item = Request>, Vec<(Id, Error)>) {
         let bytes = Bytes::from(self.bytes);
         let mut start = 0;
         let requests = self.drafts.into_iter().map(move |draft| {
@@ -94,8 +94,7 @@ impl<'a> Batch<'a> {
                 repeatable: draft.repeatable,
                 shape: draft.shape,
                 subject: draft.script.map_or(Subject::Command, Subject::Script),
-                deadline,
-                attempts: 0,
+                called,
             }
         });
         (requests, self.refused)

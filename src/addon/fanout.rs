@@ -30,7 +30,7 @@ const OVERFLOW: &[u8] = br#"{"type":"invalidate","reason":"overflow"}"#;
 /// What a thread is to know beside its items.
 #[napi(object, object_from_js = false)]
 pub struct FanoutNotice {
-    #[napi(ts_type = "\"gone\" | \"answer\" | \"failed\" | \"gap\" | \"overflow\"")]
+    #[napi(ts_type = "\"gone\" | \"answer\" | \"failed\" | \"reconnecting\" | \"gap\" | \"overflow\"")]
     pub name: &'static str,
     /// The token of a handler, or the id of a question.
     pub id: Option<u32>,
@@ -38,6 +38,9 @@ pub struct FanoutNotice {
     pub first: Option<bool>,
     pub code: Option<String>,
     pub message: Option<String>,
+    pub attempt: Option<u32>,
+    /// In ms.
+    pub delay: Option<f64>,
     /// In ms since the epoch.
     pub from: Option<f64>,
     pub to: Option<f64>,
@@ -346,6 +349,8 @@ fn notice(notice: Notice) -> FanoutNotice {
         first: None,
         code: None,
         message: None,
+        attempt: None,
+        delay: None,
         from: None,
         to: None,
     };
@@ -365,6 +370,17 @@ fn notice(notice: Notice) -> FanoutNotice {
             code: Some(error.code.to_string()),
             message: Some(error.message.to_string()),
             ..named("failed")
+        },
+        Notice::Reconnecting {
+            attempt,
+            delay,
+            cause,
+        } => FanoutNotice {
+            attempt: Some(attempt),
+            delay: Some(delay.as_millis() as f64),
+            code: Some(cause.code.to_string()),
+            message: Some(cause.message.to_string()),
+            ..named("reconnecting")
         },
         Notice::Gap(Gap { from, to }) => FanoutNotice {
             from: Some(since_epoch(from)),

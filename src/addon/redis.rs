@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use napi::Env;
@@ -15,16 +15,17 @@ use super::batch::Batch;
 use super::looking::Looking;
 use super::messages::messages;
 use super::raw::{Callable, Scope, Value, guarded};
-use super::redis_options::{RedisOptions, milliseconds};
+use super::redis_options::RedisOptions;
 use super::reply::{Collect, Replies};
 use super::waker::Waker;
 use super::{from_status, to_napi};
 use crate::error::{Error, Result};
 use crate::redis::config::Config;
+use crate::redis::connection::ServerRole;
 use crate::redis::hub::Membership;
 use crate::redis::link::Link;
 use crate::redis::mailbox::{Answer, Event, Mail, Mailbox};
-use crate::redis::pipeline::Role;
+use crate::redis::pipeline::{Health, Role};
 use crate::redis::request::{Kind, Shape, Topic};
 use crate::redis::resp;
 use crate::reply::Reply;
@@ -35,7 +36,21 @@ pub struct RedisServer {
     pub resp: u32,
     pub version: Option<String>,
     pub mode: Option<String>,
-    pub replica: bool,
+    #[napi(ts_type = "\"master\" | \"replica\"")]
+    pub role: Option<&'static str>,
+}
+
+/// How a connection does. Times are in ms since the epoch.
+#[napi(object, object_from_js = false)]
+pub struct RedisHealth {
+    pub is_ready: bool,
+    pub since: f64,
+    pub last_heard: Option<f64>,
+    pub in_flight: u32,
+    pub waiting: u32,
+    pub attempt: u32,
+    pub code: Option<String>,
+    pub message: Option<String>,
 }
 
 /// What a listener of the store is to be told.
@@ -43,6 +58,8 @@ pub struct RedisServer {
 pub struct RedisEvent {
     #[napi(ts_type = "\"ready\" | \"reconnecting\" | \"unsubscribed\" | \"gap\"")]
     pub name: &'static str,
+    /// Whether it happened to the subscribing connection.
+    pub subscribes: bool,
     pub attempt: Option<u32>,
     pub delay: Option<f64>,
     pub code: Option<String>,
@@ -60,7 +77,6 @@ struct Handle {
     /// There once something was subscribed.
     membership: RefCell<Option<Membership>>,
     prefix: Option<Vec<u8>>,
-    timeout: Duration,
     mailbox: Arc<Mailbox>,
     /// What has been taken and not yet been asked for.
     taken: RefCell<Mail>,
@@ -217,7 +233,7 @@ impl Callable for Handle {
         self.room.set(batch.size().min(MOST_ROOM));
         self.await_more(&scope.env(), count);
         let now = Instant::now();
-        let (requests, refused) = batch.finish(now + self.timeout);
+        let (requests, refused) = batch.finish(now);
         self.commands.with(|pipeline| {
             for (id, error) in refused {
                 pipeline.mail.failed(id, error);
@@ -250,7 +266,6 @@ impl RedisClient {
         #[napi(ts_arg_type = "(array: unknown[] | undefined, ...items: unknown[]) => unknown[]")]
         collect: Function<(), ()>,
     ) -> napi::Result<Self, String> {
-        let timeout = milliseconds(options.command_timeout);
         let (prefix, is_node) = (options.prefix.clone(), options.is_node);
         let config = Arc::new(options.into_config().map_err(to_napi)?);
         let waker = Waker::new(&on_mail)?;
@@ -264,7 +279,6 @@ impl RedisClient {
             config,
             membership: RefCell::default(),
             prefix: prefix.map(String::into_bytes),
-            timeout,
             mailbox,
             taken: RefCell::default(),
             waker,
@@ -310,9 +324,22 @@ impl RedisClient {
                 resp: server.resp,
                 version: server.version,
                 mode: server.mode,
-                replica: server.replica,
+                role: match server.role {
+                    ServerRole::Master => Some("master"),
+                    ServerRole::Replica => Some("replica"),
+                    ServerRole::Unknown => None,
+                },
             })
         })
+    }
+
+    /// How the connection for commands does, and the subscribing one once there is one.
+    #[napi]
+    pub fn health(&self) -> Vec<RedisHealth> {
+        let membership = self.handle.membership.borrow();
+        let commands = self.handle.commands.with(|pipeline| pipeline.health());
+        let subscriptions = membership.as_ref().map(Membership::health);
+        [commands].into_iter().chain(subscriptions).map(health).collect()
     }
 
     /// Answers `id` once messages come.
@@ -432,17 +459,22 @@ fn event(event: Event) -> Option<RedisEvent> {
         ..named(name)
     };
     match event {
-        Event::Ready => Some(named("ready")),
+        Event::Ready(role) => Some(RedisEvent {
+            subscribes: role == Role::Subscriptions,
+            ..named("ready")
+        }),
         Event::Unsubscribed { topic, error } => Some(RedisEvent {
             is_pattern: Some(topic.kind == Kind::Pattern),
             topic: Some(String::from_utf8_lossy(&topic.name).into_owned()),
             ..failure("unsubscribed", error)
         }),
         Event::Reconnecting {
+            role,
             attempt,
             delay,
             cause,
         } => Some(RedisEvent {
+            subscribes: role == Role::Subscriptions,
             attempt: Some(attempt),
             delay: Some(delay.as_millis() as f64),
             ..failure("reconnecting", cause)
@@ -452,9 +484,24 @@ fn event(event: Event) -> Option<RedisEvent> {
     }
 }
 
+fn health(health: Health) -> RedisHealth {
+    let ago = |time: Instant| since_epoch(SystemTime::now() - time.elapsed());
+    RedisHealth {
+        is_ready: health.is_ready,
+        since: ago(health.since),
+        last_heard: health.heard.map(ago),
+        in_flight: health.in_flight as u32,
+        waiting: health.waiting as u32,
+        attempt: health.attempt,
+        code: health.cause.as_ref().map(|cause| cause.code.to_string()),
+        message: health.cause.map(|cause| cause.message.to_string()),
+    }
+}
+
 fn named(name: &'static str) -> RedisEvent {
     RedisEvent {
         name,
+        subscribes: false,
         attempt: None,
         delay: None,
         code: None,

@@ -22,12 +22,16 @@ pub struct RedisOptions {
     pub tls: Option<RedisTlsOptions>,
     pub client_name: Option<String>,
     pub prefix: Option<String>,
-    pub max_retries: u32,
+    pub max_retries: Option<u32>,
     /// In milliseconds, as all times are.
     pub retry_delay: Option<u32>,
     pub command_timeout: u32,
+    /// May be infinite.
+    pub queue_timeout: f64,
     pub connect_timeout: u32,
     pub max_queue: u32,
+    /// In bytes.
+    pub max_reply_size: u32,
     /// Node itself, and no runtime that has its functions too.
     pub is_node: bool,
 }
@@ -65,11 +69,18 @@ impl RedisOptions {
             limits: Limits {
                 timeout: milliseconds(self.command_timeout),
                 max_queue: self.max_queue as usize,
+                queue_timeout: Duration::try_from_secs_f64(self.queue_timeout / 1_000.0)
+                    .unwrap_or(FOREVER)
+                    .min(FOREVER),
                 max_retries: self.max_retries,
+                max_reply: self.max_reply_size as usize,
             },
         })
     }
 }
+
+/// Longer than a process lives, and not too long to be added to a time.
+const FOREVER: Duration = Duration::from_secs(1 << 32);
 
 pub fn milliseconds(number: u32) -> Duration {
     Duration::from_millis(u64::from(number))

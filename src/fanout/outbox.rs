@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -49,6 +50,12 @@ pub enum Notice {
     Failed {
         error: Error,
         first: bool,
+    },
+    /// The connection that channels are heard by is away.
+    Reconnecting {
+        attempt: u32,
+        delay: Duration,
+        cause: Error,
     },
     Gap(Gap),
     Overflow,

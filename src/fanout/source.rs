@@ -169,6 +169,33 @@ impl Source {
         Ok(())
     }
 
+    fn happened(&self, event: Event) {
+        match event {
+            Event::Unsubscribed { topic, error } => {
+                if let Some(channel) = Channel::of(&topic) {
+                    self.failed(channel, &error);
+                }
+            }
+            Event::Reconnecting {
+                attempt,
+                delay,
+                cause,
+                ..
+            } => {
+                for outbox in &self.state.lock().threads {
+                    let cause = cause.clone();
+                    outbox.notice(Notice::Reconnecting {
+                        attempt,
+                        delay,
+                        cause,
+                    });
+                }
+            }
+            // The gap tells enough.
+            Event::Ready(_) | Event::Subscribed { .. } | Event::Missing => {}
+        }
+    }
+
     /// It is asked for again by `settle`, when a handler or a watcher comes or a thread tries again.
     fn failed(&self, channel: Channel, error: &Error) {
         let mut state = self.state.lock();
@@ -285,11 +312,7 @@ impl Source {
 impl Member for Source {
     fn put(&self, mut mail: Mail) {
         for event in std::mem::take(&mut mail.events) {
-            if let Event::Unsubscribed { topic, error } = event
-                && let Some(channel) = Channel::of(&topic)
-            {
-                self.failed(channel, &error);
-            }
+            self.happened(event);
         }
         for answer in std::mem::take(&mut mail.answers) {
             let asked = self.state.lock().asked.remove(&answer.id);

@@ -21,6 +21,9 @@ const EAGER: usize = 32 << 10;
 /// The same while few are owed: to have another thread do it takes longer.
 const EAGER_FOR_FEW: usize = 512 << 10;
 
+/// A server that said nothing for so long may have closed the connection meanwhile. To look takes a microsecond.
+const QUIET: Duration = Duration::from_millis(1);
+
 /// So many bytes of replies may be owed, or as many as 8 Gbit/s carry in a round trip; what is called beyond that waits. A server that owes more
 /// has it all in memory, and takes four times as long for each (docs/architecture.md, "Long values").
 const WINDOW: usize = 2 << 20;
@@ -32,6 +35,19 @@ const FEWEST: usize = 4;
 pub trait Eager: Send + Sync {
     /// How many bytes the socket took; 0 if it takes none now.
     fn try_write(&self, pieces: &[Bytes]) -> usize;
+
+    /// Whether nothing lies in the socket that was not read: neither bytes nor the server's farewell.
+    fn is_quiet(&self) -> bool;
+}
+
+/// Whether a server takes writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ServerRole {
+    Master,
+    Replica,
+    /// It did not say.
+    #[default]
+    Unknown,
 }
 
 /// What a server has said of itself.
@@ -43,7 +59,7 @@ pub struct Server {
     pub version: Option<String>,
     /// `standalone`, `sentinel` or `cluster`.
     pub mode: Option<String>,
-    pub replica: bool,
+    pub role: ServerRole,
 }
 
 /// A connection that the server has greeted.
@@ -75,7 +91,9 @@ pub struct Connection {
     pub complete: (usize, usize),
     /// The scripts that the server has been sent.
     pub scripts: HashSet<Sha1, RandomState>,
-    /// When the server last gave a sign of life, or began to owe a reply.
+    /// Since when it is there.
+    pub since: Instant,
+    /// When the server last sent anything, or began to owe a reply. What the kernel takes says nothing of the server.
     pub heard: Instant,
     /// When anything was last received: what was published later may be lost with the connection.
     pub received: Instant,
@@ -85,13 +103,18 @@ pub struct Connection {
     /// When more than a few replies were owed last.
     crowded: Option<Instant>,
     pub server: Server,
-    /// The server is no longer what it was: no more is sent, and the connection ends once all is answered.
+    /// The server is a replica, and the store was at a master: writes wait for another connection.
+    pub refuses_writes: bool,
+    /// Another connection takes its place: no more is sent, and it ends once all is answered.
     pub retiring: bool,
+    /// The server may have closed it while it was idle: the socket is looked at before the first byte is written.
+    pub unchecked: bool,
 }
 
 /// A request that the server owes a reply to.
 pub struct Sent {
     pub request: Request,
+    pub deadline: Instant,
     /// Where in the stream it begins.
     pub position: u64,
     /// It has missed its deadline: its reply is nobody's.
@@ -120,18 +143,22 @@ impl Connection {
             scanner: Scanner::default(),
             complete: (0, 0),
             scripts: HashSet::default(),
+            since: now,
             heard: now,
             received: now,
             eager: greeted.eager,
             writing: false,
             crowded: None,
             server: greeted.server,
+            refuses_writes: false,
             retiring: false,
+            unchecked: false,
         }
     }
 
-    pub fn push(&mut self, request: Request, now: Instant) {
+    pub fn push(&mut self, request: Request, deadline: Instant, now: Instant) {
         if self.sent.is_empty() {
+            self.unchecked |= now.saturating_duration_since(self.received) >= QUIET;
             self.heard = now;
         }
         if self.sent.len() >= self.few() {
@@ -148,14 +175,20 @@ impl Connection {
             _ => self.outgoing.push(&request.bytes),
         }
         // A script that is sent again comes behind what was called after it.
-        let last = self.sent.back().map(|sent| sent.request.deadline);
-        self.in_order &= last.is_none_or(|last| last <= request.deadline);
+        let last = self.sent.back().map(|sent| sent.deadline);
+        self.in_order &= last.is_none_or(|last| last <= deadline);
         self.sent.push_back(Sent {
             request,
+            deadline,
             position,
             late: false,
             by_hash,
         });
+    }
+
+    /// Whether a request is for a master alone, and the server is none.
+    pub fn refuses(&self, request: &Request) -> bool {
+        self.refuses_writes && !request.repeatable
     }
 
     pub fn is_calm(&self, now: Instant) -> bool {
@@ -168,7 +201,7 @@ impl Connection {
         let mut missed = Vec::new();
         let start = if self.in_order { self.looked_at } else { 0 };
         for sent in self.sent.range_mut(start..) {
-            let is_due = sent.request.deadline <= now;
+            let is_due = sent.deadline <= now;
             if self.in_order && sent.is_awaited() && !is_due {
                 break;
             }
@@ -184,7 +217,7 @@ impl Connection {
     /// When the next deadline will be missed.
     pub fn next_deadline(&self) -> Option<Instant> {
         let awaited = |sent: &&Sent| sent.is_awaited();
-        let deadline = |sent: &Sent| sent.request.deadline;
+        let deadline = |sent: &Sent| sent.deadline;
         if self.in_order {
             self.sent.get(self.looked_at).map(deadline)
         } else {
@@ -238,6 +271,11 @@ impl Connection {
         if self.writing || self.outgoing.len() > most {
             return;
         }
+        // What lies in the socket the I/O thread reads first.
+        if self.unchecked && !self.outgoing.is_empty() && !eager.is_quiet() {
+            return;
+        }
+        self.unchecked = false;
         while !self.outgoing.is_empty() {
             let pieces = self.outgoing.next();
             let taken = eager.try_write(&pieces);

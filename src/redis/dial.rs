@@ -12,15 +12,18 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
 use super::config::{Address, Config};
-use super::connection::{Greeted, Server};
+use super::connection::{Greeted, Server, ServerRole};
 use super::plain::Registered;
-use super::resp::{self, Malformed, Scanner};
+use super::resp::{self, Scanner};
 use super::transport::Transport;
 use crate::error::Error;
 use crate::reply::Reply;
 
 /// A peer that vanished without a word is noticed by the kernel even while nothing is asked of it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// No server has more to say when it is greeted.
+const LONGEST: usize = 64 << 10;
 
 /// Why there is no connection.
 pub struct Failure {
@@ -29,7 +32,10 @@ pub struct Failure {
     pub refused: bool,
 }
 
-pub async fn open(config: &Config) -> Result<(Transport, Greeted), Failure> {
+/// A connection that the server has greeted.
+pub type Opened = (Transport, Greeted);
+
+pub async fn open(config: &Config) -> Result<Opened, Failure> {
     let in_tls = AtomicBool::new(false);
     let opened = async {
         let mut transport = connect(config, &in_tls).await?;
@@ -143,8 +149,15 @@ async fn greet(config: &Config, transport: &mut Transport) -> Result<(Server, Du
     let questions = old_greeting(config);
     let replies = ask(config, transport, &questions).await?;
     check_all(config, &questions, &replies)?;
+    let role = questions
+        .iter()
+        .zip(&replies)
+        .find(|((name, _), _)| *name == "ROLE");
     let server = Server {
         resp: 2,
+        role: role.map_or(Ok(ServerRole::Unknown), |(_, reply)| {
+            parse(reply).map(|reply| role_of(&reply))
+        })?,
         ..Server::default()
     };
     Ok((server, round_trip))
@@ -185,6 +198,7 @@ fn old_greeting(config: &Config) -> Vec<Question> {
     if let Some(name) = &config.client_name {
         questions.push(("CLIENT", cmd("CLIENT").arg("SETNAME").arg(name).take()));
     }
+    questions.push(("ROLE", cmd("ROLE")));
     questions.extend(last_questions(config));
     questions
 }
@@ -213,7 +227,9 @@ async fn ask(
     let mut scanner = Scanner::default();
     let mut replies = Vec::with_capacity(questions.len());
     while replies.len() < questions.len() {
-        let end = scanner.end(&transport.buffer).map_err(|Malformed| Failure {
+        let end = scanner.end(&transport.buffer);
+        let is_endless = end == Ok(None) && transport.buffer.len() > LONGEST;
+        let end = end.ok().filter(|_| !is_endless).ok_or_else(|| Failure {
             error: no_redis(config, &transport.buffer),
             refused: true,
         })?;
@@ -305,7 +321,24 @@ fn described(hello: &Reply) -> Server {
         resp: 3,
         version: field(b"version"),
         mode: field(b"mode"),
-        replica: field(b"role").as_deref() == Some("replica"),
+        role: match field(b"role").as_deref() {
+            Some("master") => ServerRole::Master,
+            Some("replica") => ServerRole::Replica,
+            _ => ServerRole::Unknown,
+        },
+    }
+}
+
+/// ROLE's reply begins with its name.
+fn role_of(reply: &Reply) -> ServerRole {
+    let name = match reply {
+        Reply::Array(items) => items.first(),
+        _ => None,
+    };
+    match name {
+        Some(Reply::Bulk(name)) if **name == *b"master" => ServerRole::Master,
+        Some(Reply::Bulk(name)) if **name == *b"slave" => ServerRole::Replica,
+        _ => ServerRole::Unknown,
     }
 }
 

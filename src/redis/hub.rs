@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::config::Config;
 use super::link::{Link, Outlet};
 use super::mailbox::{Answer, Event, Mail, Mailbox};
-use super::pipeline::{Pipeline, Role};
+use super::pipeline::{Health, Pipeline, Role};
 use super::request::{Id, Kind, Topic};
 use crate::backlog::Backlog;
 use crate::error::{Error, Result};
@@ -88,6 +88,11 @@ impl Membership {
             left();
             routes.unsubscribe(self.number, id, topic, pipeline);
         });
+    }
+
+    /// How the connection does.
+    pub fn health(&self) -> Health {
+        self.hub.with(|_, pipeline| pipeline.health())
     }
 
     /// Answers `id` once nothing that it subscribed alone is any more. The last one to leave closes the connection.
@@ -305,7 +310,11 @@ impl Routes {
                     events.push(Event::Unsubscribed { topic, error });
                 }
             }
-            Event::Ready | Event::Reconnecting { .. } => {}
+            Event::Ready(_) | Event::Reconnecting { .. } => {
+                for (number, member) in &self.members {
+                    deliveries.to(*number, member).events.push(event.clone());
+                }
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
@@ -52,6 +53,8 @@ pub struct Link {
     outlet: Arc<dyn Outlet>,
     /// There are bytes that the transport must write.
     pub unsent: Notify,
+    /// The server has refused to write: a master is to be found.
+    pub refused: Notify,
     /// It is closing, or was abandoned: the supervisor looks what there is to do.
     pub ending: Notify,
     abandoned: AtomicBool,
@@ -68,6 +71,7 @@ impl Link {
             plain: Mutex::default(),
             outlet,
             unsent: Notify::new(),
+            refused: Notify::new(),
             ending: Notify::new(),
             abandoned: AtomicBool::new(false),
             started: AtomicBool::new(false),
@@ -91,6 +95,9 @@ impl Link {
         }
         if pipeline.has_unsent() {
             self.unsent.notify_one();
+        }
+        if pipeline.misses_master() {
+            self.refused.notify_one();
         }
         if pipeline.is_done() {
             self.ending.notify_one();
@@ -128,7 +135,7 @@ impl Link {
         let started = self.started.load(Ordering::Relaxed);
         self.with(|pipeline| {
             if started {
-                pipeline.close(id);
+                pipeline.close(id, Instant::now());
             } else {
                 pipeline.mail.done(id);
             }

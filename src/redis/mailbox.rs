@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::pipeline::Role;
 use super::request::{Id, Kind, Shape, Topic};
 use crate::backlog::Backlog;
 use crate::error::{Error, Result};
@@ -30,8 +31,9 @@ pub struct Gap {
 
 #[derive(Debug, Clone)]
 pub enum Event {
-    Ready,
+    Ready(Role),
     Reconnecting {
+        role: Role,
         attempt: u32,
         delay: Duration,
         cause: Error,

@@ -1,7 +1,7 @@
 //! The Redis backend: commands over a connection that comes back when it is lost. It knows neither Node nor the memory store.
 //!
 //! - [`link`]: a connection for as long as it is wanted; what JavaScript's thread and the I/O thread share.
-//! - [`pipeline`] (with [`connection`] and [`receiving`]): requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
+//! - [`pipeline`] (with [`connection`], [`queue`], [`receiving`] and [`deadlines`]): requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
 //! - [`hub`]: the subscribing connection, which all stores of the process share; [`subscriptions`]: what it is to hear, and the gap after a loss.
 //! - [`supervisor`]: connects, loses, connects again.
 //! - [`dial`] (with [`tls`]): opens a socket and greets the server. [`transport`] (with [`plain`]): carries the bytes of one connection.
@@ -9,7 +9,8 @@
 //! - [`config`]: where the server is.
 
 pub mod config;
-mod connection;
+pub mod connection;
+mod deadlines;
 mod dial;
 pub mod hub;
 pub mod link;
@@ -17,6 +18,7 @@ pub mod mailbox;
 mod outgoing;
 pub mod pipeline;
 pub mod plain;
+mod queue;
 mod receiving;
 pub mod request;
 pub mod resp;

@@ -1,33 +1,52 @@
 //! Requests from their call to their answer, whatever becomes of the connection. Does no I/O and is told the time (but for the bounds of
 //! gaps): what carries the bytes tells it what happened, and takes what is to be sent.
 
-use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::connection::{Connection, Greeted, Sent, Server};
+use super::connection::{Connection, Greeted, Sent, Server, ServerRole};
 use super::mailbox::{Event, Mail};
+use super::queue::{Queue, Waiting};
 use super::request::{Asker, Id, Request, Shape, Subject, Subscription, Topic};
 use super::resp;
 use super::subscriptions::Subscriptions;
 use crate::error::Error;
 
-/// After so long without a word an idle connection is asked whether it is alive.
-const IDLE: Duration = Duration::from_secs(10);
-/// A server that owes a reply and says nothing for at least so long has frozen, however short the commands' timeout is.
-const FROZEN: Duration = Duration::from_secs(1);
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// From the call of a command to its answer.
+    /// From when there is a connection for a command to its answer.
     pub timeout: Duration,
+    /// How long a request may wait for a connection.
+    pub queue_timeout: Duration,
     /// How many requests may wait for a connection.
     pub max_queue: usize,
-    /// How many failed attempts to connect a waiting request outlives.
-    pub max_retries: u32,
+    /// How many failed attempts to connect a waiting request outlives: any number, within its time, if none is given.
+    pub max_retries: Option<u32>,
+    /// How many bytes a reply may have.
+    pub max_reply: usize,
 }
+
+/// How a connection does.
+pub struct Health {
+    pub is_ready: bool,
+    /// Since when it is there, or not.
+    pub since: Instant,
+    /// When the server last sent anything.
+    pub heard: Option<Instant>,
+    /// Requests that the server owes a reply to.
+    pub in_flight: usize,
+    /// Requests that wait to be sent.
+    pub waiting: usize,
+    /// How many attempts have failed since.
+    pub attempt: u32,
+    /// Why it is not there.
+    pub cause: Option<Error>,
+}
+
+/// After so many failed attempts whoever waits for nothing but the connection is told.
+const ATTEMPTS: u32 = 3;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,17 +57,27 @@ pub enum Role {
 
 pub struct Pipeline {
     pub(super) role: Role,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// Where the server is, as errors name it.
     pub(super) place: String,
-    /// Requests that wait for a connection, or until the one that there is owes less, in the order of their calls.
-    waiting: VecDeque<Request>,
+    /// Requests that wait for a connection, or until the one that there is owes less.
+    pub(super) waiting: Queue,
+    /// Writes that wait for a master while the connection leads to a replica.
+    pub(super) waiting_for_master: Queue,
+    /// The store was at a master once: a replica will not do for its writes.
+    pub(super) wants_master: bool,
     /// Those who wait for nothing but a connection, and how many attempts they have seen fail.
     connecting: Vec<(Id, u32)>,
     pub(super) connection: Option<Connection>,
     pub(super) subscriptions: Subscriptions,
     /// Why there is no connection.
-    cause: Option<Error>,
+    pub(super) cause: Option<Error>,
+    /// Since when there is one, or none.
+    since: Instant,
+    /// How many attempts to connect have failed since.
+    attempt: u32,
+    /// When a connection that is gone was last heard.
+    heard: Option<Instant>,
     /// Who is to be told that nothing is left.
     closing: Option<Id>,
     /// There will be no connection any more.
@@ -63,11 +92,16 @@ impl Pipeline {
             role,
             limits,
             place,
-            waiting: VecDeque::new(),
+            waiting: Queue::default(),
+            waiting_for_master: Queue::default(),
+            wants_master: false,
             connecting: Vec::new(),
             connection: None,
             subscriptions: Subscriptions::default(),
             cause: None,
+            since: Instant::now(),
+            attempt: 0,
+            heard: None,
             closing: None,
             ended: false,
             mail: Mail::default(),
@@ -77,28 +111,45 @@ impl Pipeline {
     /// Sends requests, or has them wait.
     pub fn send(&mut self, requests: impl IntoIterator<Item = Request>, now: Instant) {
         for request in requests {
-            match &mut self.connection {
-                _ if self.ended => self.fail(&request, closed()),
-                Some(connection) if !connection.retiring => {
-                    if self.waiting.is_empty() && connection.has_room() {
-                        connection.push(request, now);
-                    } else {
-                        self.waiting.push_back(request);
-                    }
-                }
-                _ if self.waiting.len() < self.limits.max_queue => self.waiting.push_back(request),
-                _ => {
-                    let message = format!(
-                        "There is no connection to {}, and {} commands wait for one already (maxQueue)",
-                        self.place, self.limits.max_queue
-                    );
-                    self.fail(&request, Error::ours("QUEUE_FULL", message));
-                }
-            }
+            self.dispatch(request, now);
         }
         if let Some(connection) = &mut self.connection {
             connection.write();
         }
+    }
+
+    pub(super) fn dispatch(&mut self, request: Request, now: Instant) {
+        let Limits {
+            timeout,
+            queue_timeout,
+            max_queue,
+            ..
+        } = self.limits;
+        if self.ended {
+            return self.fail(&request, closed());
+        }
+        let until = request.called + queue_timeout;
+        let queue = match &mut self.connection {
+            Some(connection) if connection.refuses(&request) => &mut self.waiting_for_master,
+            Some(connection) if !connection.retiring => {
+                let deadline = request.called.max(connection.since) + timeout;
+                if self.waiting.is_empty() && connection.has_room() {
+                    connection.push(request, deadline, now);
+                } else {
+                    self.waiting.push(request, deadline);
+                }
+                return;
+            }
+            _ => &mut self.waiting,
+        };
+        if queue.len() < max_queue {
+            return queue.push(request, until);
+        }
+        let message = format!(
+            "There is no connection to {}, and {max_queue} commands wait for one already (maxQueue)",
+            self.place
+        );
+        self.fail(&request, Error::ours("QUEUE_FULL", message));
     }
 
     /// Sends what waited until the server owes less.
@@ -108,9 +159,16 @@ impl Pipeline {
         };
         if !connection.retiring && connection.has_much_room() {
             while connection.has_room()
-                && let Some(request) = self.waiting.pop_front()
+                && let Some(Waiting {
+                    request, deadline, ..
+                }) = self.waiting.pop()
             {
-                connection.push(request, now);
+                if connection.refuses(&request) {
+                    let until = request.called + self.limits.queue_timeout;
+                    self.waiting_for_master.push(request, until);
+                } else {
+                    connection.push(request, deadline, now);
+                }
             }
         }
         connection.write();
@@ -170,6 +228,24 @@ impl Pipeline {
         self.connection.is_some()
     }
 
+    pub fn health(&self) -> Health {
+        let connection = self.connection.as_ref();
+        let is_well = connection.is_some() && !self.misses_master();
+        Health {
+            is_ready: is_well,
+            since: self.since,
+            heard: connection.map(|connection| connection.received).or(self.heard),
+            in_flight: connection.map_or(0, |connection| connection.sent.len()),
+            waiting: self.waiting.len() + self.waiting_for_master.len() + self.connecting.len(),
+            attempt: self.attempt,
+            cause: if self.misses_master() {
+                Some(self.at_replica())
+            } else {
+                self.cause.clone()
+            },
+        }
+    }
+
     /// Whether its messages come.
     pub fn is_live(&self, topic: &Topic) -> bool {
         self.subscriptions.is_live(topic)
@@ -190,30 +266,22 @@ impl Pipeline {
             return self.send([request], now);
         }
         // Nothing is subscribed without a connection, and what was to be is not wanted any more.
-        for request in mem::take(&mut self.waiting) {
-            if self.is_left(&request) {
-                self.settle(&request);
-            } else {
-                self.waiting.push_back(request);
-            }
-        }
-        self.settle(&request);
-    }
-
-    /// Whether it is to subscribe what nobody wants any more.
-    fn is_left(&self, request: &Request) -> bool {
-        match &request.subject {
-            Subject::Subscription(subscription) => self.subscriptions.is_left(subscription),
-            _ => false,
+        let left = self
+            .waiting
+            .take_if(|waiting| is_left(&self.subscriptions, &waiting.request));
+        for request in left.iter().chain([&request]) {
+            self.settle(request);
         }
     }
 
-    /// Nothing more will be asked for; `id` is answered once all is answered.
-    pub fn close(&mut self, id: Id) {
+    /// Nothing more will be asked for; `id` is answered once all is answered. What was not sent waits no longer than for a reply.
+    pub fn close(&mut self, id: Id, now: Instant) {
         if self.ended {
-            self.mail.done(id);
-        } else {
-            self.closing = Some(id);
+            return self.mail.done(id);
+        }
+        self.closing = Some(id);
+        for queue in [&mut self.waiting, &mut self.waiting_for_master] {
+            queue.wait_until(now + self.limits.timeout);
         }
     }
 
@@ -221,6 +289,7 @@ impl Pipeline {
     pub fn is_done(&self) -> bool {
         self.closing.is_some()
             && self.waiting.is_empty()
+            && self.waiting_for_master.is_empty()
             && self
                 .connection
                 .as_ref()
@@ -228,17 +297,45 @@ impl Pipeline {
     }
 
     pub fn connected(&mut self, greeted: Greeted, now: Instant) {
-        self.connection = Some(Connection::new(greeted, now));
-        self.cause = None;
+        let mut connection = Connection::new(greeted, now);
+        let role = connection.server.role;
         if self.role == Role::Commands {
-            self.mail.events.push(Event::Ready);
+            self.wants_master |= role == ServerRole::Master;
+            connection.refuses_writes = self.wants_master && role == ServerRole::Replica;
         }
+        self.connection = Some(connection);
+        // A subscribing connection is told of once it was missed.
+        if self.cause.take().is_some() || self.role == Role::Commands {
+            self.mail.events.push(Event::Ready(self.role));
+        }
+        (self.since, self.attempt) = (now, 0);
         for (id, _) in mem::take(&mut self.connecting) {
             self.connect(id);
         }
         let due = self.subscribe_due(now);
-        let waiting = mem::take(&mut self.waiting);
+        let mut waiting = mem::take(&mut self.waiting);
+        let waiting = std::iter::from_fn(|| waiting.pop()).map(|waiting| waiting.request);
         self.send(due.into_iter().chain(waiting), now);
+    }
+
+    /// Whether the connection leads to a replica, and another one to a master is to take its place.
+    pub fn misses_master(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| connection.refuses_writes && !connection.retiring)
+    }
+
+    /// Why a master is looked for.
+    pub fn at_replica(&self) -> Error {
+        Error::reply(format!("READONLY {} has become a replica", self.place))
+    }
+
+    /// Another connection is to take the place of the one that there is, once all is answered. False if nothing is owed.
+    pub fn retire(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        connection.retiring = true;
+        !connection.sent.is_empty()
     }
 
     /// An attempt to connect failed; there will be another, but who has waited long enough is told. If the server `refused`, with an
@@ -247,20 +344,21 @@ impl Pipeline {
         let max_retries = self.limits.max_retries;
         for (id, mut failures) in mem::take(&mut self.connecting) {
             failures += 1;
-            if refused || failures >= max_retries.max(1) {
+            if refused || failures >= max_retries.unwrap_or(ATTEMPTS).max(1) {
                 self.mail.failed(id, self.no_connection(cause, refused, failures));
             } else {
                 self.connecting.push((id, failures));
             }
         }
-        for mut request in mem::take(&mut self.waiting) {
-            request.attempts += 1;
-            if refused || request.attempts > max_retries {
-                let error = self.no_connection(cause, refused, request.attempts);
-                self.fail(&request, error);
-            } else {
-                self.waiting.push_back(request);
-            }
+        let mut attempts = Vec::new();
+        let given_up = self.waiting.take_if(|waiting| {
+            waiting.attempts += 1;
+            let gives_up = refused || max_retries.is_some_and(|most| waiting.attempts > most);
+            attempts.extend(gives_up.then_some(waiting.attempts));
+            gives_up
+        });
+        for (request, attempts) in given_up.iter().zip(attempts) {
+            self.fail(request, self.no_connection(cause, refused, attempts));
         }
         self.subscriptions.lost(SystemTime::now(), &mut self.mail);
         self.cause = Some(cause.clone());
@@ -290,15 +388,17 @@ impl Pipeline {
         let silent = now.saturating_duration_since(connection.received);
         self.subscriptions
             .lost(SystemTime::now() - silent, &mut self.mail);
-        let mut again = VecDeque::new();
+        let mut again = Queue::default();
+        let Limits { queue_timeout, .. } = self.limits;
         for Sent {
             request, position, ..
         } in connection.sent.into_iter().filter(Sent::is_awaited)
         {
-            if matches!(request.subject, Subject::Unsubscription) || self.is_left(&request) {
+            if matches!(request.subject, Subject::Unsubscription) || is_left(&self.subscriptions, &request) {
                 self.settle(&request);
             } else if request.repeatable || connection.outgoing.is_unsent(position) {
-                again.push_back(request);
+                let until = request.called + queue_timeout;
+                again.push(request, until);
             } else {
                 let message = format!(
                     "The connection to {} was lost before the reply came, so that the command may have been run or not: {}",
@@ -307,20 +407,25 @@ impl Pipeline {
                 self.fail(&request, Error::ours("CONNECTION", message));
             }
         }
-        again.append(&mut self.waiting);
-        again.make_contiguous().sort_by_key(|request| request.deadline);
+        for queue in [&mut self.waiting_for_master, &mut self.waiting] {
+            while let Some(Waiting { request, .. }) = queue.pop() {
+                let until = request.called + queue_timeout;
+                again.push(request, until);
+            }
+        }
         self.waiting = again;
         self.cause = Some(cause);
+        (self.since, self.heard) = (now, Some(connection.received));
     }
 
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {
-        if self.role == Role::Commands {
-            self.mail.events.push(Event::Reconnecting {
-                attempt,
-                delay,
-                cause,
-            });
-        }
+        self.attempt = attempt;
+        self.mail.events.push(Event::Reconnecting {
+            role: self.role,
+            attempt,
+            delay,
+            cause,
+        });
     }
 
     /// There will be no connection any more. Where it has closed as it should, nobody but who closed it waits to be told.
@@ -329,7 +434,9 @@ impl Pipeline {
         let sent = self.connection.take().map(|connection| connection.sent);
         let sent = sent.into_iter().flatten().filter(Sent::is_awaited);
         let sent = sent.map(|sent| sent.request);
-        for request in sent.chain(mem::take(&mut self.waiting)) {
+        let unsent = [&mut self.waiting, &mut self.waiting_for_master];
+        let unsent = unsent.map(|queue| queue.take_if(|_| true)).into_iter().flatten();
+        for request in sent.chain(unsent).collect::<Vec<_>>() {
             self.fail(&request, closed());
         }
         for (id, _) in mem::take(&mut self.connecting) {
@@ -340,79 +447,16 @@ impl Pipeline {
         }
     }
 
-    /// Fails what is past its deadline, and looks after the connection. Gives when to be called next: never later than the timeout
-    /// from now, so that no request that is made in the meantime is missed; or why the connection must end.
-    pub fn tick(&mut self, now: Instant) -> Result<Instant, Error> {
-        self.expire(now);
-        let Limits { timeout, .. } = self.limits;
-        let mut next = now + timeout;
-        if let Some(connection) = &mut self.connection {
-            let silent = now.saturating_duration_since(connection.heard);
-            let owed = !connection.sent.is_empty();
-            let patience = if owed { timeout.max(FROZEN) } else { IDLE };
-            if silent < patience {
-                next = next.min(connection.heard + patience);
-            } else if owed {
-                let silent = silent.as_millis();
-                let message = format!("{} has not answered anything for {silent} ms", self.place);
-                return Err(Error::ours("CONNECTION", message));
-            } else {
-                let ping = self.request(None, &[b"PING"], now);
-                self.send([ping], now);
-            }
-        }
-        let sent = self.connection.as_ref().and_then(Connection::next_deadline);
-        let waiting = self.waiting.front().map(|request| request.deadline);
-        Ok([sent, waiting].into_iter().flatten().fold(next, Instant::min))
-    }
-
-    fn expire(&mut self, now: Instant) {
-        let milliseconds = self.limits.timeout.as_millis();
-        for request in self
-            .connection
-            .as_mut()
-            .map(|connection| connection.miss_deadlines(now))
-            .unwrap_or_default()
-        {
-            let doubt = if request.repeatable {
-                ""
-            } else {
-                ": the command may have been run or not"
-            };
-            let message = format!("{} did not reply within {milliseconds} ms{doubt}", self.place);
-            self.fail(&request, Error::ours("TIMEOUT", message));
-        }
-        while self
-            .waiting
-            .front()
-            .is_some_and(|request| request.deadline <= now)
-        {
-            let Some(request) = self.waiting.pop_front() else {
-                return;
-            };
-            let cause = self
-                .cause
-                .as_ref()
-                .map(|cause| format!(": {}", cause.message))
-                .unwrap_or_default();
-            let place = &self.place;
-            let message = if self.connection.is_some() {
-                format!(
-                    "{place} did not answer what was called before within {milliseconds} ms, so that the command was not sent"
-                )
-            } else {
-                format!(
-                    "No connection to {place} within {milliseconds} ms, so that the command was not sent{cause}"
-                )
-            };
-            self.fail(&request, Error::ours("TIMEOUT", message));
-        }
-    }
-
     /// Whether bytes are left that the transport must write, and does not yet.
     pub fn has_unsent(&self) -> bool {
         let connection = self.connection.as_ref();
         connection.is_some_and(|connection| !connection.writing && !connection.outgoing.is_empty())
+    }
+
+    /// Whether the transport is to look into the socket before it writes. It says so once.
+    pub fn must_look_first(&mut self) -> bool {
+        let connection = self.connection.as_mut();
+        connection.is_some_and(|connection| mem::take(&mut connection.unchecked))
     }
 
     /// What the transport is to write next, in pieces.
@@ -426,11 +470,9 @@ impl Pipeline {
     }
 
     /// The transport wrote so many of them.
-    pub fn taken(&mut self, count: usize, now: Instant) {
+    pub fn taken(&mut self, count: usize) {
         if let Some(connection) = &mut self.connection {
             connection.outgoing.advance(count);
-            // A server that reads is alive.
-            connection.heard = now;
         }
     }
 
@@ -450,7 +492,7 @@ impl Pipeline {
         }
     }
 
-    fn request(&self, id: Option<Id>, words: &[&[u8]], now: Instant) -> Request {
+    pub(super) fn request(&self, id: Option<Id>, words: &[&[u8]], now: Instant) -> Request {
         Request {
             id,
             bytes: resp::command(words).into(),
@@ -458,8 +500,7 @@ impl Pipeline {
             repeatable: true,
             shape: Shape::AsIs,
             subject: Subject::Command,
-            deadline: now + self.limits.timeout,
-            attempts: 0,
+            called: now,
         }
     }
 
@@ -474,6 +515,14 @@ impl Pipeline {
             subject: Subject::Subscription(Box::new(subscription)),
             ..request
         }
+    }
+}
+
+/// Whether a request is to subscribe what nobody wants any more.
+fn is_left(subscriptions: &Subscriptions, request: &Request) -> bool {
+    match &request.subject {
+        Subject::Subscription(subscription) => subscriptions.is_left(subscription),
+        _ => false,
     }
 }
 

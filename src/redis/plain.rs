@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -23,7 +24,7 @@ use tokio::time::sleep;
 use super::connection::Eager;
 use super::link::Link;
 use super::pipeline::Pipeline;
-use super::transport::{closed, lost};
+use super::transport::{closed, is_quiet, lost, quiet};
 use crate::error::Error;
 
 /// A reply of which so much has come in goes on to be read where it is.
@@ -225,6 +226,9 @@ impl Plain {
     /// Writes on the I/O thread whatever is not written elsewhere, until the connection ends.
     pub async fn write(&self, link: &Link) -> Result<Infallible, Error> {
         loop {
+            if link.with(Pipeline::must_look_first) {
+                quiet(|| self.is_quiet(), || self.hand_over()).await;
+            }
             let pieces = link.with(Pipeline::unsent);
             if pieces.is_empty() {
                 link.unsent.notified().await;
@@ -235,7 +239,7 @@ impl Plain {
             let written = self.write_some(&pieces).await;
             let written = written.map_err(|error| lost(&error))?;
             if written > 0 {
-                link.with(|pipeline| pipeline.taken(written, Instant::now()));
+                link.with(|pipeline| pipeline.taken(written));
             }
         }
     }
@@ -284,6 +288,14 @@ impl Eager for Plain {
     fn try_write(&self, pieces: &[Bytes]) -> usize {
         // What goes wrong, whoever reads or writes on the I/O thread meets as well.
         self.socket.write(pieces).unwrap_or(0)
+    }
+
+    fn is_quiet(&self) -> bool {
+        match &self.socket {
+            Socket::Tcp(stream) => is_quiet(&SockRef::from(stream)),
+            #[cfg(unix)]
+            Socket::Unix(stream) => is_quiet(&SockRef::from(stream)),
+        }
     }
 }
 

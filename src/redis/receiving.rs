@@ -1,15 +1,14 @@
 //! What a pipeline makes of what the server sends: replies go to their requests, messages to their subscribers.
 
-use std::mem;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::connection::{Connection, Sent};
 use super::mailbox::Event;
 use super::pipeline::{Pipeline, Role};
-use super::request::{Shape, Subject};
-use super::resp::{self, Malformed};
+use super::request::{Request, Shape, Subject};
+use super::resp::{self, MAX_LINE, Unreadable};
 use super::subscriptions::Heard;
 use crate::error::Error;
 use crate::reply::Reply;
@@ -17,51 +16,87 @@ use crate::reply::Reply;
 impl Pipeline {
     /// Takes complete replies off the front of what came in. An error ends the connection.
     pub fn received(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<(), Error> {
-        loop {
-            let Some(connection) = &mut self.connection else {
-                return Ok(());
-            };
-            (connection.heard, connection.received) = (now, now);
-            let (replies, length) = connection.complete;
-            let Some(end) = connection
-                .scanner
-                .end(&buffer[length..])
-                .map_err(|Malformed| lost_sync(&self.place))?
-            else {
-                let missing = connection.scanner.missing(&buffer[length..]);
-                reserve(buffer, missing);
-                break;
-            };
-            // A push is no reply to anything.
-            let is_reply = buffer[length] != b'>';
-            connection.complete = (replies + usize::from(is_reply), length + end);
-            let all = match (self.role, connection.sent.front()) {
-                (Role::Subscriptions, _) => true,
-                (Role::Commands, Some(front)) => connection.complete.0 == front.request.replies,
-                (Role::Commands, None) if is_reply => {
-                    let message = format!("{} sent a reply to no command", self.place);
-                    return Err(Error::ours("CONNECTION", message));
-                }
-                (Role::Commands, None) => true,
-            };
-            if !all {
-                continue;
-            }
-            let (_, length) = mem::take(&mut connection.complete);
-            let frame = buffer.split_to(length).freeze();
+        while let Some(frame) = self.next_frame(buffer, now)? {
             match self.role {
-                Role::Commands if is_reply => self.replied(frame, now),
-                Role::Commands => {}
+                Role::Commands => self.replied(frame, now),
                 Role::Subscriptions => self.hear(&frame, now),
             }
         }
         self.send_waiting(now);
         match &self.connection {
-            Some(connection) if connection.retiring && connection.sent.is_empty() => {
-                Err(Error::ours("CONNECTION", "the server has become a replica"))
-            }
+            Some(connection) if connection.retiring && connection.sent.is_empty() => Err(Error::ours(
+                "CONNECTION",
+                "another connection has taken its place",
+            )),
             _ => Ok(()),
         }
+    }
+
+    /// All replies to the request that was sent first, or what a subscriber is told, once it is complete.
+    fn next_frame(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<Option<Bytes>, Error> {
+        loop {
+            let Some(connection) = &mut self.connection else {
+                return Ok(None);
+            };
+            (connection.heard, connection.received) = (now, now);
+            let (replies, length) = connection.complete;
+            let end = match connection.scanner.end(&buffer[length..]) {
+                Ok(Some(end)) => end,
+                Ok(None) if buffer.len() <= self.limits.max_reply => {
+                    let missing = connection.scanner.missing(&buffer[length..]);
+                    reserve(buffer, missing);
+                    return Ok(None);
+                }
+                Ok(None) => return Err(self.too_large(Unreadable::TooLarge)),
+                Err(Unreadable::Malformed) => return Err(lost_sync(&self.place)),
+                Err(unreadable) => return Err(self.too_large(unreadable)),
+            };
+            let length = length + end;
+            // A push is no reply to anything.
+            let is_reply = self.role == Role::Subscriptions || buffer[length - end] != b'>';
+            let replies = replies + usize::from(is_reply);
+            let is_complete = match connection.sent.front() {
+                _ if self.role == Role::Subscriptions => true,
+                Some(front) => replies == front.request.replies,
+                None if is_reply => {
+                    let message = format!("{} sent a reply to no command", self.place);
+                    return Err(Error::ours("CONNECTION", message));
+                }
+                None => false,
+            };
+            if is_complete {
+                connection.complete = (0, 0);
+                return Ok(Some(buffer.split_to(length).freeze()));
+            }
+            connection.complete = (replies, length);
+            if replies == 0 {
+                connection.complete = (0, 0);
+                buffer.advance(length);
+            }
+        }
+    }
+
+    /// The reply will never be complete. Whoever waits for it is told, and it is not asked for again.
+    fn too_large(&mut self, what: Unreadable) -> Error {
+        let place = &self.place;
+        let message = match what {
+            Unreadable::LongLine => format!("{place} sent a line of more than {MAX_LINE} bytes"),
+            Unreadable::HugeString => format!("{place} announced a string of more than 512 MB"),
+            _ => format!(
+                "{place} sent a reply of more than {} bytes (maxReplySize)",
+                self.limits.max_reply
+            ),
+        };
+        let error = Error::ours("CONNECTION", message);
+        let connection = self.connection.as_mut().filter(|_| self.role == Role::Commands);
+        if let Some(Sent {
+            request, late: false, ..
+        }) = connection.and_then(Connection::pop)
+        {
+            let message = format!("{}: the connection was closed", error.message);
+            self.fail(&request, Error::ours("CONNECTION", message));
+        }
+        error
     }
 
     /// The reply to the request that was sent first.
@@ -72,6 +107,7 @@ impl Pipeline {
         connection.measure(frame.len());
         let Some(Sent {
             request,
+            deadline,
             late,
             by_hash,
             ..
@@ -79,7 +115,15 @@ impl Pipeline {
         else {
             return;
         };
-        connection.retiring |= !connection.server.replica && is_readonly(&frame, request.shape);
+        // A store that began at a replica stays there.
+        if self.wants_master
+            && let Some(refused) = refusal(&frame, &request)
+        {
+            connection.refuses_writes = true;
+            if refused == Refused::Whole && !late {
+                return self.dispatch(request, now);
+            }
+        }
         let Some(id) = request.id.filter(|_| !late) else {
             return;
         };
@@ -89,11 +133,11 @@ impl Pipeline {
         {
             // The server has forgotten it, and so has not run it.
             connection.scripts.remove(&script.sha1);
-            if connection.retiring {
-                self.send([request], now);
+            if connection.retiring || connection.refuses(&request) {
+                self.dispatch(request, now);
             } else {
                 // Ahead of what waits, as it was called before.
-                connection.push(request, now);
+                connection.push(request, deadline, now);
             }
             return;
         }
@@ -158,20 +202,37 @@ fn lost_sync(place: &str) -> Error {
     Error::ours("CONNECTION", format!("{place} sent what is not Redis's protocol"))
 }
 
-/// Whether the server refused to write, as a replica does.
-fn is_readonly(frame: &[u8], shape: Shape) -> bool {
+/// How much of a request a replica has refused.
+#[derive(PartialEq, Eq)]
+enum Refused {
+    /// Nothing was run.
+    Whole,
+    /// Something may have been run beside it.
+    Part,
+}
+
+/// What the server refused because it is a replica.
+fn refusal(frame: &[u8], request: &Request) -> Option<Refused> {
     let is_readonly = |reply: &Reply| matches!(reply, Reply::Error(error) if error.code == "READONLY");
-    match shape {
-        // Looked for first, as it is rare, and parsing is not for this thread.
-        Shape::Transaction if memchr::memmem::find(frame, b"-READONLY ").is_some() => {
-            let replies = resp::parse_all(frame).unwrap_or_default();
-            let executed = replies.last().map(|reply| match reply {
-                Reply::Array(results) => results.iter().any(is_readonly),
-                _ => false,
-            });
-            executed == Some(true) || replies.iter().any(is_readonly)
+    if request.shape != Shape::Transaction {
+        let text = match request.subject {
+            // What a script raises by itself it may raise after it has written.
+            Subject::Script(_) => "READONLY You can't write against a read only replica",
+            _ => "READONLY ",
+        };
+        let refused = !request.repeatable && resp::is_error(frame, text);
+        return refused.then_some(Refused::Whole);
+    }
+    // Looked for first, as it is rare, and parsing is not for this thread.
+    memchr::memmem::find(frame, b"READONLY ")?;
+    let replies = resp::parse_all(frame).ok()?;
+    let (executed, queued) = replies.split_last()?;
+    match executed {
+        Reply::Error(aborted) => {
+            let refused = queued.iter().any(is_readonly) || aborted.message.contains(": READONLY ");
+            refused.then_some(Refused::Whole)
         }
-        Shape::Transaction => false,
-        _ => resp::is_error(frame, "READONLY "),
+        Reply::Array(results) => results.iter().any(is_readonly).then_some(Refused::Part),
+        _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! A command on its way to the server.
 
+use std::cmp::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -21,9 +22,18 @@ pub struct Request {
     pub repeatable: bool,
     pub shape: Shape,
     pub subject: Subject,
-    pub deadline: Instant,
-    /// How many attempts to connect have failed while it waited.
-    pub attempts: u32,
+    pub called: Instant,
+}
+
+impl Request {
+    /// Whether it was called before another one. Calls of one tick have one time; their ids count up, and wrap around at 2^30.
+    pub fn is_before(&self, other: &Request) -> bool {
+        let id = |request: &Request| request.id.unwrap_or_default();
+        match self.called.cmp(&other.called) {
+            Ordering::Equal => (id(self).wrapping_sub(id(other)) << 2).cast_signed() < 0,
+            order => order.is_lt(),
+        }
+    }
 }
 
 /// What becomes of a reply before JavaScript sees it.

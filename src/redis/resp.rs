@@ -10,14 +10,23 @@ use memchr::memchr;
 use crate::error::{Error, Result};
 use crate::reply::{Reply, format_double};
 
-/// A header line that goes on past this is none.
-const MAX_LINE: usize = 1 << 20;
+/// A line that goes on past this is none.
+pub const MAX_LINE: usize = 64 << 10;
+/// Redis has no longer string (`proto-max-bulk-len`), and neither has JavaScript.
+const MAX_STRING: usize = 512 << 20;
 /// Deeper than any reply of Redis's own; scripts can nest theirs at will.
 const MAX_DEPTH: usize = 1_100;
 
-/// What came in is not RESP.
+/// Why no reply will come of what came in.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub enum Unreadable {
+    /// It is not RESP.
+    Malformed,
+    LongLine,
+    HugeString,
+    /// It is longer than whoever reads it allows.
+    TooLarge,
+}
 
 /// Finds where a reply ends, in bytes that come in piece by piece. An element that is complete is looked at once.
 #[derive(Debug, Default)]
@@ -33,14 +42,16 @@ pub struct Scanner {
 impl Scanner {
     /// The end of the reply that `bytes` begin with, once it is complete. Then the scanner is ready for the next, which must
     /// begin `bytes`. Until then `bytes` may only grow.
-    pub fn end(&mut self, bytes: &[u8]) -> std::result::Result<Option<usize>, Malformed> {
+    pub fn end(&mut self, bytes: &[u8]) -> std::result::Result<Option<usize>, Unreadable> {
         self.elements = self.elements.max(1);
         while self.elements > 0 {
             let Some((next, more)) = self.element(bytes)? else {
                 return Ok(None);
             };
             self.at = next;
-            self.elements = (self.elements - 1).checked_add(more).ok_or(Malformed)?;
+            self.elements = (self.elements - 1)
+                .checked_add(more)
+                .ok_or(Unreadable::Malformed)?;
         }
         Ok(Some(std::mem::take(self).at))
     }
@@ -56,18 +67,21 @@ impl Scanner {
     }
 
     /// Where the element at `at` ends, and how many elements belong to it. None if it is not complete.
-    fn element(&mut self, bytes: &[u8]) -> std::result::Result<Option<(usize, usize)>, Malformed> {
+    fn element(&mut self, bytes: &[u8]) -> std::result::Result<Option<(usize, usize)>, Unreadable> {
         let rest = &bytes[self.at..];
         let Some((kind, line, length)) = header(rest) else {
             let known = rest.first().is_none_or(|kind| b"+-:_,#($=!*~>%|".contains(kind));
-            return if known && rest.len() < MAX_LINE {
-                Ok(None)
-            } else {
-                Err(Malformed)
+            return match known {
+                true if rest.len() <= MAX_LINE => Ok(None),
+                true => Err(Unreadable::LongLine),
+                false => Err(Unreadable::Malformed),
             };
         };
+        if line.len() > MAX_LINE {
+            return Err(Unreadable::LongLine);
+        }
         let end = self.at + length;
-        let counted = || number(line).ok_or(Malformed);
+        let counted = || number(line).ok_or(Unreadable::Malformed);
         match kind {
             b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => Ok(Some((end, 0))),
             b'$' | b'=' | b'!' => {
@@ -75,13 +89,15 @@ impl Scanner {
                 let Ok(size) = usize::try_from(size) else {
                     return Ok(Some((end, 0)));
                 };
-                let after = end.checked_add(size).and_then(|end| end.checked_add(2));
-                let after = after.ok_or(Malformed)?;
+                if size > MAX_STRING {
+                    return Err(Unreadable::HugeString);
+                }
+                let after = end + size + 2;
                 self.needed = after;
                 match bytes.get(after - 2..after) {
                     None => Ok(None),
                     Some(b"\r\n") => Ok(Some((after, 0))),
-                    Some(_) => Err(Malformed),
+                    Some(_) => Err(Unreadable::Malformed),
                 }
             }
             b'*' | b'~' | b'>' | b'%' | b'|' => {
@@ -92,9 +108,9 @@ impl Scanner {
                     b'|' => count.checked_mul(2).and_then(|count| count.checked_add(1)),
                     _ => Some(count),
                 };
-                Ok(Some((end, elements.ok_or(Malformed)?)))
+                Ok(Some((end, elements.ok_or(Unreadable::Malformed)?)))
             }
-            _ => Err(Malformed),
+            _ => Err(Unreadable::Malformed),
         }
     }
 }
@@ -353,7 +369,7 @@ mod tests {
             "*99999999999999999999\r\n",
             "\0\0",
         ] {
-            let Err(Malformed) = Scanner::default().end(text.as_bytes()) else {
+            let Err(Unreadable::Malformed) = Scanner::default().end(text.as_bytes()) else {
                 panic!("{text:?} was taken");
             };
         }

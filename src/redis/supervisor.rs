@@ -1,14 +1,17 @@
 //! Opens a connection, carries it, and opens the next one when it is lost, for as long as it is wanted.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until};
 
-use super::dial::{self, Failure};
+use super::connection::ServerRole;
+use super::dial::{self, Failure, Opened};
 use super::link::Link;
+use super::transport::Transport;
 use crate::error::Error;
 
 /// The wait before the first attempt to connect again; it doubles with each that fails.
@@ -23,18 +26,24 @@ pub async fn supervise(link: Arc<Link>) {
     let mut attempt = 0;
     while let Some(cause) = connect(&link, &mut attempt).await {
         attempt += 1;
-        let delay = link.config.retry_delay.unwrap_or_else(|| backoff(attempt));
-        link.with(|pipeline| pipeline.reconnecting(attempt, delay, cause));
-        if while_wanted(&link, sleep(delay)).await.is_none() {
+        let waited = wait(&link, attempt, cause);
+        if while_wanted(&link, waited).await.is_none() {
             return;
         }
     }
 }
 
-/// One connection, or an attempt at it. Why there is none any more; nothing if none is wanted.
+/// Tells that there will be another attempt, and waits until it is time for it.
+async fn wait(link: &Link, attempt: u32, cause: Error) {
+    let delay = link.config.retry_delay.unwrap_or_else(|| backoff(attempt));
+    link.with(|pipeline| pipeline.reconnecting(attempt, delay, cause));
+    sleep(delay).await;
+}
+
+/// One connection, or an attempt at it, and those that take its place. Why there is none any more; nothing if none is wanted.
 async fn connect(link: &Link, attempt: &mut u32) -> Option<Error> {
     let opened = while_wanted(link, dial::open(&link.config)).await?;
-    let (mut transport, greeted) = match opened {
+    let mut opened = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(Failure { error, refused })) => {
             link.with(|pipeline| pipeline.not_connected(&error, refused));
@@ -42,19 +51,62 @@ async fn connect(link: &Link, attempt: &mut u32) -> Option<Error> {
         }
         Err(error) => return Some(error),
     };
-    let since = Instant::now();
-    link.with(|pipeline| pipeline.connected(greeted, since));
-    let Some(Ok(cause) | Err(cause)) = while_wanted(link, transport.carry(link)).await else {
-        if !link.is_abandoned() {
-            transport.close().await;
+    loop {
+        let (mut transport, greeted) = opened;
+        let since = Instant::now();
+        link.with(|pipeline| pipeline.connected(greeted, since));
+        let mut next = None;
+        let carried = while_wanted(link, carry(link, &mut transport, &mut next)).await;
+        let Some(Ok(cause) | Err(cause)) = carried else {
+            if !link.is_abandoned() {
+                transport.close().await;
+            }
+            return None;
+        };
+        link.with(|pipeline| pipeline.lost(cause.clone(), Instant::now()));
+        match next {
+            Some(next) => opened = next,
+            None => {
+                if since.elapsed() >= HELD {
+                    *attempt = 0;
+                }
+                return Some(cause);
+            }
         }
-        return None;
-    };
-    link.with(|pipeline| pipeline.lost(cause.clone(), Instant::now()));
-    if since.elapsed() >= HELD {
-        *attempt = 0;
     }
-    Some(cause)
+}
+
+/// Carries a connection until it ends, also because there is a `next` one by then. Why it has ended.
+async fn carry(link: &Link, transport: &mut Transport, next: &mut Option<Opened>) -> Error {
+    let mut carried = pin!(transport.carry(link));
+    let found = tokio::select! {
+        cause = &mut carried => return cause,
+        found = find_master(link) => found,
+    };
+    *next = Some(found);
+    if link.with(|pipeline| pipeline.retire()) {
+        return carried.await;
+    }
+    Error::ours("CONNECTION", "a master has taken its place")
+}
+
+/// Looks for a master whenever the connection leads to a replica that is to be none. Until there is one, reads go on.
+async fn find_master(link: &Link) -> Opened {
+    let mut attempt = 0;
+    loop {
+        let missing = link.with(|pipeline| pipeline.misses_master().then(|| pipeline.at_replica()));
+        let Some(cause) = missing else {
+            link.refused.notified().await;
+            continue;
+        };
+        attempt += 1;
+        wait(link, attempt, cause).await;
+        if let Ok(opened) = dial::open(&link.config).await
+            && opened.1.server.role != ServerRole::Replica
+        {
+            return opened;
+        }
+    }
 }
 
 /// Does what is to be done while deadlines are kept: an error if the server misses too many. Nothing if the link is not wanted any more.

@@ -5,12 +5,15 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use socket2::{SockRef, Socket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio_rustls::client::TlsStream;
 
 use super::connection::Eager;
@@ -21,6 +24,8 @@ use crate::error::Error;
 
 /// How long a server may take to see that we are leaving.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long what lies in the socket may hold up what is to be written.
+const LOOK: Duration = Duration::from_millis(100);
 
 pub struct Transport {
     stream: Stream,
@@ -32,7 +37,12 @@ enum Stream {
     /// Registered while it is waited for here.
     Plain(Arc<Plain>, Option<Arc<Registered>>),
     /// There bytes are encrypted in one place, so that it is the I/O thread's alone.
-    Tls(ReadHalf<TlsStream<TcpStream>>, WriteHalf<TlsStream<TcpStream>>),
+    Tls {
+        reader: ReadHalf<TlsStream<TcpStream>>,
+        writer: WriteHalf<TlsStream<TcpStream>>,
+        /// The socket below, to look into. None if the process can open no more files.
+        socket: Option<Socket>,
+    },
 }
 
 impl Transport {
@@ -41,8 +51,13 @@ impl Transport {
     }
 
     pub fn tls(stream: TlsStream<TcpStream>) -> Self {
+        let socket = SockRef::from(stream.get_ref().0).try_clone().ok();
         let (reader, writer) = tokio::io::split(stream);
-        Self::new(Stream::Tls(reader, writer))
+        Self::new(Stream::Tls {
+            reader,
+            writer,
+            socket,
+        })
     }
 
     fn new(stream: Stream) -> Self {
@@ -56,7 +71,7 @@ impl Transport {
     pub fn eager(&self) -> Option<Arc<dyn Eager>> {
         match &self.stream {
             Stream::Plain(plain, _) => Some(plain.clone()),
-            Stream::Tls(..) => None,
+            Stream::Tls { .. } => None,
         }
     }
 
@@ -70,7 +85,7 @@ impl Transport {
                 };
                 registered.read(&mut self.buffer).await
             }
-            Stream::Tls(reader, _) => reader.read_buf(&mut self.buffer).await,
+            Stream::Tls { reader, .. } => reader.read_buf(&mut self.buffer).await,
         }
     }
 
@@ -78,7 +93,7 @@ impl Transport {
     pub async fn write(&mut self, bytes: &Bytes) -> io::Result<usize> {
         match &mut self.stream {
             Stream::Plain(plain, _) => plain.write_some(std::slice::from_ref(bytes)).await,
-            Stream::Tls(_, writer) => {
+            Stream::Tls { writer, .. } => {
                 let written = writer.write(bytes).await?;
                 // TLS may hold back what it has taken.
                 writer.flush().await.map(|()| written)
@@ -99,9 +114,13 @@ impl Transport {
                     ended = plain.write(link) => ended,
                 }
             }
-            Stream::Tls(reader, writer) => tokio::select! {
+            Stream::Tls {
+                reader,
+                writer,
+                socket,
+            } => tokio::select! {
                 ended = read_tls(link, reader, buffer) => ended,
-                ended = write_tls(link, writer) => ended,
+                ended = write_tls(link, writer, socket.as_ref()) => ended,
             },
         };
         match ended {
@@ -117,7 +136,7 @@ impl Transport {
                     plain.end();
                     plain.farewell()?;
                 }
-                Stream::Tls(_, writer) => writer.shutdown().await?,
+                Stream::Tls { writer, .. } => writer.shutdown().await?,
             }
             while self.read().await? > 0 {
                 self.buffer.clear();
@@ -153,8 +172,16 @@ async fn read_tls(
 }
 
 /// One piece after the other: TLS makes records of its own size.
-async fn write_tls(link: &Link, writer: &mut WriteHalf<TlsStream<TcpStream>>) -> Result<Infallible, Error> {
+async fn write_tls(
+    link: &Link,
+    writer: &mut WriteHalf<TlsStream<TcpStream>>,
+    socket: Option<&Socket>,
+) -> Result<Infallible, Error> {
     loop {
+        if link.with(Pipeline::must_look_first) {
+            let is_quiet = || socket.is_none_or(is_quiet);
+            quiet(is_quiet, || {}).await;
+        }
         let pieces = link.with(Pipeline::unsent);
         let Some(piece) = pieces.first() else {
             link.unsent.notified().await;
@@ -162,13 +189,31 @@ async fn write_tls(link: &Link, writer: &mut WriteHalf<TlsStream<TcpStream>>) ->
         };
         let written = writer.write(piece).await.map_err(|error| {
             // Some of it may have gone out before it failed.
-            link.with(|pipeline| pipeline.taken(piece.len(), Instant::now()));
+            link.with(|pipeline| pipeline.taken(piece.len()));
             lost(&error)
         })?;
         // Before what may wait: bytes that are not counted would be sent again after a loss.
-        link.with(|pipeline| pipeline.taken(written, Instant::now()));
+        link.with(|pipeline| pipeline.taken(written));
         writer.flush().await.map_err(|error| lost(&error))?;
     }
+}
+
+/// Whether nothing lies in a socket that was not read: neither bytes nor the end.
+pub fn is_quiet(socket: &Socket) -> bool {
+    let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+    matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Has what lies in the socket read before anything is written: if that is the server's farewell, nothing that follows it was run.
+pub async fn quiet(is_quiet: impl Fn() -> bool, read: impl Fn()) {
+    let read_all = async {
+        while !is_quiet() {
+            read();
+            yield_now().await;
+        }
+    };
+    // A server that goes on sending is alive.
+    let _ = tokio::time::timeout(LOOK, read_all).await;
 }
 
 pub fn closed() -> Error {

@@ -167,7 +167,7 @@ export class MemoryKVStore extends Store {
     this.#status = "ready";
     this.#takenAt = Date.now();
     startSweeping();
-    this.emit("ready");
+    this.emit("ready", { connection: "commands" });
     return native;
   }
 

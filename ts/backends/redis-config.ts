@@ -24,8 +24,10 @@ const FIELDS: Fields<RedisConfig> = {
   maxRetries: ["maxRetriesPerRequest", "retries", "maxAttempts"],
   retryDelay: ["retryStrategy", "reconnectStrategy", "retryDelayOnFailover"],
   commandTimeout: ["timeout", "requestTimeout", "socketTimeout"],
+  queueTimeout: ["offlineQueueTimeout"],
   connectTimeout: ["connectionTimeout"],
   maxQueue: ["commandsQueueMaxLength", "queueSize", "offlineQueueSize"],
+  maxReplySize: [],
   sentinel: ["sentinels"],
   cluster: ["clusters", "rootNodes"],
 };
@@ -64,12 +66,14 @@ export function optionsOf(config: RedisConfig): RedisOptions {
     db: optional(given.db, "db", integer(0, 2 ** 31 - 1)),
     clientName: optional(given.clientName, "clientName", printable),
     ...tlsOf(given.tls),
-    maxRetries: optional(given.maxRetries, "maxRetries", integer(0, 2 ** 32 - 1)) ?? 3,
+    maxRetries: optional(given.maxRetries, "maxRetries", integer(0, 2 ** 32 - 1)),
     retryDelay: optional(given.retryDelay, "retryDelay", integer(0, MOST_MILLISECONDS)),
     commandTimeout: optional(given.commandTimeout, "commandTimeout", integer(1, MOST_MILLISECONDS)) ?? 5_000,
+    queueTimeout: optional(given.queueTimeout, "queueTimeout", queueTimeout) ?? 10_000,
     connectTimeout: optional(given.connectTimeout, "connectTimeout", integer(1, MOST_MILLISECONDS)) ?? 3_000,
     isNode,
     maxQueue: optional(given.maxQueue, "maxQueue", integer(0, 2 ** 32 - 1)) ?? 100_000,
+    maxReplySize: optional(given.maxReplySize, "maxReplySize", integer(1, 2 ** 32 - 1)) ?? 2 ** 30,
   });
 }
 
@@ -135,6 +139,9 @@ const integer =
     const got = typeof value === "number" ? value : typeof value;
     throw invalid(`${METHOD}: ${name} must be an integer from ${least} to ${most}, got ${got}`);
   };
+
+const queueTimeout: Check<number> = (value, name) =>
+  value === Infinity ? value : integer(0, MOST_MILLISECONDS)(value, name);
 
 export function unsupported(field: string): KVError {
   return new KVError(

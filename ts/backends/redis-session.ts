@@ -7,6 +7,7 @@ import {
   type NativeRedisClient,
   RedisClient,
   type RedisEvent,
+  type RedisHealth,
   type RedisOptions,
   type RedisServer,
   type Reply,
@@ -152,6 +153,10 @@ export class Session {
   /** Who is at the other end, while there is a connection. */
   get server(): RedisServer | null {
     return this.#native.server();
+  }
+
+  health(): RedisHealth[] {
+    return this.#native.health();
   }
 
   attachFanout(fanout: NativeFanoutThread): void {

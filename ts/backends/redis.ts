@@ -4,7 +4,7 @@ import { defineMethods } from "../commands.js";
 import type { RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError } from "../errors.js";
-import type { Gap, KVStatus } from "../events.js";
+import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
 import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { redisForm } from "../redis-form.js";
@@ -116,6 +116,17 @@ export class RedisKVStore extends Store {
     await session.unsubscribe(kind === "pattern", name);
   }
 
+  /** @internal */
+  protected override connections(): ConnectionHealth[] {
+    const health = this.#session?.health() ?? [];
+    return health.map(({ isReady, code, message = "", ...rest }, index) => ({
+      connection: index === 0 ? "commands" : "subscriptions",
+      state: isReady ? "ready" : rest.lastHeard === undefined ? "connecting" : "reconnecting",
+      ...rest,
+      ...(code !== undefined && { cause: new KVError(code, message) }),
+    }));
+  }
+
   /** @internal What the server has said of itself; nothing while there is no connection. */
   get server(): RedisServer | null {
     return this.#session?.server ?? null;
@@ -168,13 +179,13 @@ export class RedisKVStore extends Store {
   #happened(event: RedisEvent): void {
     switch (event.name) {
       case "ready":
-        this.#status = "ready";
-        this.emit("ready");
+        if (!event.subscribes) this.#status = "ready";
+        this.emit("ready", { connection: roleOf(event) });
         break;
       case "reconnecting": {
-        if (this.#status === "ready") this.#status = "reconnecting";
+        if (this.#status === "ready" && !event.subscribes) this.#status = "reconnecting";
         const { attempt, delay, code, message } = event;
-        const told = { attempt, delay, cause: new KVError(code, message) };
+        const told = { connection: roleOf(event), attempt, delay, cause: new KVError(code, message) };
         tellReconnecting({ backend: "redis", ...told });
         this.emit("reconnecting", told);
         break;
@@ -198,6 +209,9 @@ export class RedisKVStore extends Store {
     if (messages[0] > 0) this.missed({ from, to: this.#takenAt, reason: "overflow" });
   }
 }
+
+const roleOf = ({ subscribes }: { subscribes: boolean }): ConnectionRole =>
+  subscribes ? "subscriptions" : "commands";
 
 const keyOf = (kind: Kind, name: string) => `${kind} ${name}`;
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
 import { basename } from "node:path";
-import { type KVAdapter, KVError, RedisKVStore } from "../index.js";
+import { type ConnectionHealth, type KVAdapter, KVError, RedisKVStore } from "../index.js";
 import { libc, platformName } from "../loader.js";
 import { explain } from "./explain.js";
 import { type Options, type Place, refusedPlaceOf, storeOf, type Target, using } from "./store.js";
@@ -28,11 +28,12 @@ interface Health {
     version: string | undefined;
     resp: number;
     mode: string | undefined;
-    role: string;
+    role: string | undefined;
     tls: boolean;
   };
   latencyMs: { p50: number; p99: number; calls: number };
   pubsubMs: { p50: number; p99: number; calls: number };
+  connections: readonly ConnectionHealth[];
 }
 
 /** Reports what is installed, and how a store does. 1 if something is wrong. */
@@ -85,6 +86,7 @@ async function examine(store: KVAdapter, { url = "" }: Place, options: Options):
   return using(store, async (kv) => {
     const connectMs = performance.now() - started;
     const server = kv instanceof RedisKVStore ? kv.server : null;
+    const latencyMs = await timed(CALLS, () => kv.ping());
     return {
       connectMs,
       ...(server !== null && {
@@ -92,12 +94,12 @@ async function examine(store: KVAdapter, { url = "" }: Place, options: Options):
           version: server.version,
           resp: server.resp,
           mode: server.mode,
-          role: server.replica ? "replica" : "master",
+          role: server.role,
           tls: options.ca !== undefined || options.insecure === true || /^(rediss|valkeys):/.test(url),
         },
       }),
-      latencyMs: await timed(CALLS, () => kv.ping()),
-      pubsubMs: await pubsub(kv),
+      latencyMs,
+      ...(await pubsub(kv)),
     };
   });
 }
@@ -115,13 +117,13 @@ async function timed(calls: number, call: () => Promise<unknown>): Promise<Healt
   return { p50: percentile(times, 0.5), p99: percentile(times, 0.99), calls: times.length };
 }
 
-/** From publish to the callback. */
-async function pubsub(kv: KVAdapter): Promise<Health["latencyMs"]> {
+/** From publish to the callback; and how the connections do while there is a subscription. */
+async function pubsub(kv: KVAdapter): Promise<Pick<Health, "pubsubMs" | "connections">> {
   const channel = `covara-kv-doctor:${randomUUID()}`;
   let heard = () => {};
   const subscription = await kv.listen([channel], () => heard());
   try {
-    return await timed(MESSAGES, async () => {
+    const pubsubMs = await timed(MESSAGES, async () => {
       const message = new Promise<void>((resolve, reject) => {
         const late = setTimeout(
           () => reject(new KVError("TIMEOUT", "A message did not arrive within 2,000 ms")),
@@ -134,6 +136,7 @@ async function pubsub(kv: KVAdapter): Promise<Health["latencyMs"]> {
       });
       await Promise.all([message, kv.publish(channel, "")]);
     });
+    return { pubsubMs, connections: (await kv.health()).connections };
   } finally {
     await subscription.close();
   }
@@ -146,20 +149,23 @@ function printInstallation({ version, platform, libc, binary, binaryBytes, node,
   line("Node.js", `${node}, Node-API ${napi}`);
 }
 
-function printHealth(place: string, { connectMs, server, latencyMs, pubsubMs }: Health): void {
+function printHealth(place: string, { connectMs, server, latencyMs, pubsubMs, connections }: Health): void {
   print(`\n${styled("green", "✓")} ${styled("bold", place)}`);
   line("connected", `in ${milliseconds(connectMs)}`);
   if (server !== undefined) {
     line("server", server.version === undefined ? "before Redis 6" : `Redis ${server.version}`);
-    line("kind", `${server.mode ?? "standalone"}, ${server.role}`);
+    line("kind", [server.mode ?? "standalone", server.role].filter(Boolean).join(", "));
     line("protocol", `RESP ${server.resp}, ${server.tls ? "TLS" : "no TLS"}`);
   }
   const times = ({ p50, p99, calls }: Health["latencyMs"]) =>
     `p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}, of ${calls}`;
   line("latency", times(latencyMs));
   line("pub/sub", times(pubsubMs));
+  for (const { connection, state, inFlight, waiting } of connections) {
+    line(connection, `${state}, ${inFlight} in flight, ${waiting} waiting`);
+  }
 }
 
 function line(name: string, text: string): void {
-  print(`  ${styled("dim", name.padEnd(10))} ${text}`);
+  print(`  ${styled("dim", name.padEnd(13))} ${text}`);
 }

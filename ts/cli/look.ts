@@ -70,9 +70,10 @@ export function monitor(target: Target, options: Options, [channel = ""]: string
       if (options.json) printJson(what);
       else fail(text);
     };
-    kv.on?.("reconnecting", ({ attempt, cause }) =>
-      tell({ reconnecting: attempt }, `The connection is lost (${cause.message}): attempt ${attempt}`),
-    );
+    kv.on("reconnecting", ({ connection, attempt, cause }) => {
+      const text = `The connection for ${connection} is lost (${cause.message}): attempt ${attempt}`;
+      tell({ reconnecting: attempt, connection }, text);
+    });
     await kv.listen(isPattern ? [] : [channel], hear, {
       patterns: isPattern ? [channel] : [],
       onGap: (gap) => tell({ gap }, "Connected again: messages may have been missed"),

@@ -1,7 +1,7 @@
 import type { KVAdapter } from "../adapter.js";
 import { collect } from "../backends/collect.js";
 import { Ring } from "../backends/ring.js";
-import { tellGap } from "../diagnostics.js";
+import { tellGap, tellReconnecting } from "../diagnostics.js";
 import { calling } from "../emitter.js";
 import { KVError, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
@@ -342,6 +342,12 @@ class Fanout implements Engine {
         }, RETRY_MS);
         unref(this.#retry);
         break;
+      case "reconnecting": {
+        const { attempt, delay, code, message } = notice;
+        const cause = new KVError(code, message);
+        tellReconnecting({ backend: "fanout", connection: "subscriptions", attempt, delay, cause });
+        break;
+      }
       case "gap":
         tellGap("fanout", { from: notice.from, to: notice.to, reason: "connection" });
         break;

@@ -19,7 +19,9 @@ fn options() -> Options {
         limits: Limits {
             timeout: TIMEOUT,
             max_queue: 1,
-            max_retries: 1,
+            queue_timeout: Duration::from_secs(10),
+            max_retries: None,
+            max_reply: 1 << 30,
         },
     }
 }

@@ -94,7 +94,7 @@ impl Hub {
     }
 
     fn connect(&mut self) -> String {
-        self.harness.connect(usize::MAX, false);
+        self.harness.connect(usize::MAX, ServerRole::Master);
         self.pass_on();
         self.harness.written()
     }

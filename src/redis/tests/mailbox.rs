@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 
 use crate::redis::mailbox::{AT_ONCE, Event, Mail, Mailbox};
+use crate::redis::pipeline::Role;
 use crate::redis::request::Shape;
 
 #[test]
@@ -19,7 +20,7 @@ fn long_answers_are_taken_a_part_at_a_time_and_what_else_there_is_comes_last() {
     for id in 0..3 {
         mail.answer(id, Shape::AsIs, Ok(long.clone()));
     }
-    mail.events.push(Event::Ready);
+    mail.events.push(Event::Ready(Role::Commands));
     mailbox.put(mail);
 
     let ids = |mail: &Mail| mail.answers.iter().map(|answer| answer.id).collect::<Vec<_>>();

@@ -7,23 +7,27 @@ mod pipeline;
 mod subscriptions;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
-use super::connection::{Eager, Greeted, Server};
+use super::connection::{Eager, Greeted, Server, ServerRole};
 use super::pipeline::{Limits, Pipeline, Role};
 use super::request::{Id, Request, Shape, Subject};
 use super::resp;
 use crate::error::Error;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A socket that takes up to `room` bytes.
 struct Socket {
     taken: Mutex<Vec<u8>>,
     room: usize,
+    /// The server has closed the connection, and nobody has read that.
+    farewell: AtomicBool,
 }
 
 impl Eager for Socket {
@@ -33,6 +37,10 @@ impl Eager for Socket {
         let count = bytes.len().min(self.room - taken.len());
         taken.extend_from_slice(&bytes[..count]);
         count
+    }
+
+    fn is_quiet(&self) -> bool {
+        !self.farewell.load(Ordering::Relaxed)
     }
 }
 
@@ -49,8 +57,10 @@ impl Harness {
     fn new(role: Role) -> Self {
         let limits = Limits {
             timeout: TIMEOUT,
+            queue_timeout: QUEUE_TIMEOUT,
             max_queue: 3,
-            max_retries: 2,
+            max_retries: None,
+            max_reply: 128 << 20,
         };
         Self {
             pipeline: Pipeline::new(role, limits, "server:1".to_owned()),
@@ -63,17 +73,17 @@ impl Harness {
 
     fn connected(role: Role) -> Self {
         let mut harness = Self::new(role);
-        harness.connect(usize::MAX, false);
+        harness.connect(usize::MAX, ServerRole::Master);
         harness
     }
 
-    fn connect(&mut self, room: usize, replica: bool) {
+    fn connect(&mut self, room: usize, role: ServerRole) {
         self.socket = socket(room);
         self.buffer.clear();
         let greeted = Greeted {
             eager: Some(self.socket.clone()),
             server: Server {
-                replica,
+                role,
                 ..Server::default()
             },
             round_trip: self.round_trip,
@@ -116,6 +126,12 @@ impl Harness {
             .collect()
     }
 
+    /// The first of what was answered since the last time, which is a failure.
+    fn error(&mut self) -> Error {
+        let answers = std::mem::take(&mut self.pipeline.mail.answers);
+        answers.into_iter().next().unwrap().outcome.unwrap_err()
+    }
+
     fn read(&self, id: Id, words: &[&str]) -> Request {
         let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
         Request {
@@ -125,8 +141,7 @@ impl Harness {
             repeatable: true,
             shape: Shape::AsIs,
             subject: Subject::Command,
-            deadline: self.now + TIMEOUT,
-            attempts: 0,
+            called: self.now,
         }
     }
 
@@ -142,6 +157,7 @@ fn socket(room: usize) -> Arc<Socket> {
     Arc::new(Socket {
         taken: Mutex::default(),
         room,
+        farewell: AtomicBool::default(),
     })
 }
 

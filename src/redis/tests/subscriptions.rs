@@ -66,7 +66,7 @@ fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
     }
     harness.lose();
     harness.subscribe(3, "c");
-    harness.connect(usize::MAX, false);
+    harness.connect(usize::MAX, ServerRole::Master);
     let mut commands: Vec<_> = harness
         .written()
         .split("*2\r\n$9\r\n")
@@ -82,7 +82,7 @@ fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
     harness.receive(&push(&["subscribe", "b", "1"])).unwrap();
     assert_eq!(harness.pipeline.mail.gap, None);
     harness.lose();
-    harness.connect(usize::MAX, false);
+    harness.connect(usize::MAX, ServerRole::Master);
     for name in ["a", "b", "c"] {
         harness.receive(&push(&["subscribe", name, "1"])).unwrap();
     }
@@ -98,14 +98,14 @@ fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
 fn a_first_connection_and_one_without_subscriptions_tell_no_gap() {
     let mut harness = Harness::new(Role::Subscriptions);
     harness.subscribe(1, "a");
-    harness.connect(usize::MAX, false);
+    harness.connect(usize::MAX, ServerRole::Master);
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
     harness
         .pipeline
         .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
     harness.receive(&push(&["unsubscribe", "a", "0"])).unwrap();
     harness.lose();
-    harness.connect(usize::MAX, false);
+    harness.connect(usize::MAX, ServerRole::Master);
     assert_eq!(harness.written(), "");
     assert_eq!(harness.pipeline.mail.gap, None);
 }
@@ -121,7 +121,7 @@ fn a_refused_subscription_leaves_nothing_behind() {
     assert_eq!(harness.answers(), answers(&[(1, "NOPERM"), (2, "_\r\n")]));
     harness.written();
     harness.lose();
-    harness.connect(usize::MAX, false);
+    harness.connect(usize::MAX, ServerRole::Master);
     assert_eq!(harness.written(), sent(&[&["SUBSCRIBE", "b"]]));
 }
 
@@ -212,7 +212,7 @@ fn a_gap_begins_when_something_was_heard_last() {
     harness.subscribe(2, "b");
     harness.pass(TIMEOUT / 2);
     harness.lose();
-    harness.connect(usize::MAX, false);
+    harness.connect(usize::MAX, ServerRole::Master);
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
     let gap = harness.pipeline.mail.gap.unwrap();
     assert!(gap.to.duration_since(gap.from).unwrap() >= TIMEOUT);

@@ -1,4 +1,5 @@
 // A store's side of pub/sub.
+import type { ConnectionHealth } from "../../events.js";
 import type { Messages } from "../../native.js";
 import type { Kind } from "../../pubsub.js";
 import { globOf } from "./glob.js";
@@ -43,6 +44,10 @@ export class Line {
   /** When the last message came before a socket was lost, in ms since the epoch; none once that has been told. */
   #lostAt: number | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
+  /** Why there is no socket, and how many attempts have failed since. */
+  #failed: { attempt: number; cause: Error } | undefined;
+  /** Since when there is a socket, or none, in ms since the epoch. */
+  #since = Date.now();
 
   constructor(options: LineOptions) {
     this.#options = options;
@@ -78,6 +83,23 @@ export class Line {
     await within(PATIENCE, this.#update());
   }
 
+  /** How its socket does; nothing of a line that nothing is subscribed on. */
+  health(): ConnectionHealth | undefined {
+    const { channels, patterns } = this.#wanted;
+    if (channels.size + patterns.size === 0) return undefined;
+    const lastHeard = this.#socket?.heardAt ?? this.#lostAt;
+    return {
+      connection: "subscriptions",
+      state: this.#socket ? "ready" : this.#failed ? "reconnecting" : "connecting",
+      since: this.#since,
+      ...(lastHeard !== undefined && { lastHeard }),
+      inFlight: 0,
+      waiting: 0,
+      attempt: 0,
+      ...this.#failed,
+    };
+  }
+
   /** Has the socket hear what is wanted now. */
   #update(): Promise<void> {
     this.#next ??= this.#change
@@ -100,7 +122,9 @@ export class Line {
     const replaces = old === undefined ? "" : `&replaces=${old.id}`;
     const ws = await this.#open(`?id=${id}${replaces}${await this.#queryOf(id, names)}`);
     const socket: Socket = new Socket(id, names, this.#options.heard, () => void this.#ended(socket));
+    if (old === undefined) this.#since = Date.now();
     this.#socket = socket;
+    this.#failed = undefined;
     socket.attach(ws);
     await old?.over(PATIENCE);
     if (old?.isLost) this.#lostAt ??= old.heardAt;
@@ -130,6 +154,7 @@ export class Line {
   async #hangUp(socket: Socket | undefined): Promise<void> {
     this.#socket = undefined;
     this.#lostAt = undefined;
+    this.#failed = undefined;
     clearTimeout(this.#retry);
     if (socket === undefined) return;
     // If the object cannot be told, it will notice.
@@ -151,11 +176,13 @@ export class Line {
     if (socket !== this.#socket) return;
     this.#socket = undefined;
     this.#lostAt ??= socket.heardAt;
+    this.#since = Date.now();
     this.#retryAfter(1, unreachable("has closed the socket"));
   }
 
   #retryAfter(attempt: number, cause: Error): void {
     const delay = this.#options.reconnectDelay(attempt);
+    this.#failed = { attempt, cause };
     this.#options.reconnecting(attempt, delay, cause);
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => {

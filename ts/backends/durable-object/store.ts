@@ -9,7 +9,7 @@ import { checkBoolean, checkFunction, invalid, reading, text } from "../../argum
 import { type Command, defineMethods } from "../../commands.js";
 import { calling } from "../../emitter.js";
 import { closed, KVError, warnOfWrongType } from "../../errors.js";
-import type { Gap, KVStatus } from "../../events.js";
+import type { ConnectionHealth, Gap, KVStatus } from "../../events.js";
 import type { Messages } from "../../native.js";
 import { known } from "../../options.js";
 import type { Kind } from "../../pubsub.js";
@@ -187,11 +187,16 @@ export class DurableObjectKVStore extends Store {
     await this.#line.remove(topic(kind, name));
   }
 
+  /** @internal */
+  protected override connections(): ConnectionHealth[] {
+    return [this.#line, ...this.#lines].flatMap((line) => line.health() ?? []);
+  }
+
   #open(): void {
     if (this.#status === "closed") throw closed();
     if (this.#status === "ready") return;
     this.#status = "ready";
-    this.emit("ready");
+    this.emit("ready", { connection: "commands" });
   }
 
   /** What was called before has its effect. */
@@ -331,7 +336,8 @@ export class DurableObjectKVStore extends Store {
       request: (query, init) => this.#fetch(`/subscribe${query}`, init),
       reconnectDelay: (attempt) => this.#delayBefore(attempt),
       heard,
-      reconnecting: (attempt, delay, cause) => this.emit("reconnecting", { attempt, delay, cause }),
+      reconnecting: (attempt, delay, cause) =>
+        this.emit("reconnecting", { connection: "subscriptions", attempt, delay, cause }),
       missed: (from, to) => missed({ from, to, reason: "connection" }),
     });
   }

@@ -1,0 +1,6 @@
+// A program that writes whenever it is told to, and says what came of it.
+import { createKV } from "covara-kv";
+
+const kv = await createKV({ type: "redis", redis: JSON.parse(process.argv[2]) });
+process.on("message", async () => process.send(await kv.incr("n").catch((error) => error.message)));
+process.send("ready");
