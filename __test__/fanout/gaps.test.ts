@@ -105,7 +105,7 @@ test("a handler that came while the server was away is told when it is heard", a
   const redis = await startRedis();
   world.defer(() => redis.stop());
   const { host, port } = redis;
-  const kv = createRedisKV({ host, port, ...PATIENT, commandTimeout: 200 });
+  const kv = createRedisKV({ host, port, ...PATIENT, commandTimeout: 200, queueTimeout: 200 });
   world.defer(() => kv.disconnect());
   world.defer(clearGlobalKV);
   await kv.connect();

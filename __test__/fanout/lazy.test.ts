@@ -181,7 +181,7 @@ test("a store that is disconnected and connected again is heard again", async (w
 
 test("what waits for the server is told when the store is closed meanwhile, or becomes another", async (world) => {
   await using other = await anotherRedis();
-  const redis = { host: other.host, port: other.port, ...PATIENT, commandTimeout: 300 };
+  const redis = { host: other.host, port: other.port, ...PATIENT, commandTimeout: 300, queueTimeout: 300 };
   const away = await createKV({ type: "redis", redis });
   world.defer(() => away.disconnect());
   world.defer(clearGlobalKV);

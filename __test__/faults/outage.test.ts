@@ -70,13 +70,15 @@ test("a command that has waited for its whole time says where there is no server
   await server.kill();
   await eventually(() => !kv.isConnected());
   const calls = [kv.get("a"), kv.set("a", "1"), kv.multi().incr("n").exec(), kv.subscribe("c", () => {})];
-  for (const call of calls) {
-    const [time, { code, message }] = await Promise.all([timeOf(call), errorOf(call)]);
-    assert.equal(code, "TIMEOUT");
-    assert.ok(message.includes(`${server.host}:${server.port}`), message);
-    assert.match(message, /within 300 ms \(queueTimeout\), so that the command was not run: .*refused/);
-    assert.ok(time <= TIMEOUT + SLACK, `${time} ms`);
-  }
+  await Promise.all(
+    calls.map(async (call) => {
+      const [time, { code, message }] = await Promise.all([timeOf(call), errorOf(call)]);
+      assert.equal(code, "TIMEOUT");
+      assert.ok(message.includes(`${server.host}:${server.port}`), message);
+      assert.match(message, /within 300 ms \(queueTimeout\), so that the command was not run: .*refused/);
+      assert.ok(time <= TIMEOUT + SLACK, `${time} ms`);
+    }),
+  );
 });
 
 // The first calls failed after 0.6 s, by the number of attempts; a loop that one of them ended stood still for good.

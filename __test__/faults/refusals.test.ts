@@ -47,7 +47,7 @@ test("a server that is loading is waited for", async ({ fake, open }) => {
     greeting: (command, peer) => (command[0] === "PING" && loading-- > 0 ? LOADING : greet(command, peer)),
     answer: () => bulk("v"),
   });
-  const kv = await open(server, PATIENT);
+  const kv = await open(server, { ...PATIENT, maxRetries: 100 });
   assert.equal(server.peers.length, 6);
   const reconnecting = emissions(kv, "reconnecting");
   loading = 3;
