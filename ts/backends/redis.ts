@@ -1,20 +1,25 @@
-import type { KVTransaction } from "../adapter.js";
+import type { KVTransaction, MessageCallback } from "../adapter.js";
 import { reading, text } from "../arguments.js";
 import { defineMethods } from "../commands.js";
 import type { RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
+import { isFrameworkChannel } from "../fanout/ear.js";
 import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { redisForm } from "../redis-form.js";
 import { Store } from "../store.js";
 import { type RunAll, Transaction } from "../transaction.js";
+import { isUnanswered, noteChannel, noteCommand, type Tell } from "../unawaited.js";
 import { configOf, isClient, type RedisClientLike } from "./redis-client.js";
 import { optionsOf } from "./redis-config.js";
 import { Session } from "./redis-session.js";
 
 export type { RedisClientLike } from "./redis-client.js";
+
+/** How long until a channel of the framework is asked for again, in ms. */
+const ASK_AGAIN_MS = 250;
 
 /**
  * A store on a Redis server: one connection for commands, and a second one once something is subscribed. It
@@ -29,6 +34,9 @@ export class RedisKVStore extends Store {
   readonly #names = new Map<string, object>();
   /** When messages up to then had all been taken, in ms since the epoch. */
   #takenAt = 0;
+  /** How often each of the framework's channels was left: what waits to be asked for again may have been left meanwhile. */
+  readonly #leavings = new Map<string, number>();
+  readonly #tell: Tell = (error) => this.emit("error", error);
 
   static {
     defineMethods(this.prototype, (command) => {
@@ -89,6 +97,29 @@ export class RedisKVStore extends Store {
     await this.#closing;
   }
 
+  /**
+   * @internal The framework's channels are asked for until they are live: it asks once for all its streams, and awaits nothing.
+   */
+  override async subscribe(channel: string, callback: MessageCallback): Promise<void> {
+    const [session, leavings] = [this.#session, this.#leavings.get(channel)];
+    for (;;) {
+      try {
+        return await super.subscribe(channel, callback);
+      } catch (error) {
+        if (!isFrameworkChannel(channel) || !isUnanswered(error)) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+      if (this.#session !== session) throw closed();
+      if (this.#leavings.get(channel) !== leavings) return;
+    }
+  }
+
+  /** @internal */
+  override async unsubscribe(channel: string): Promise<void> {
+    if (isFrameworkChannel(channel)) this.#leavings.set(channel, (this.#leavings.get(channel) ?? 0) + 1);
+    await super.unsubscribe(channel);
+  }
+
   /** @internal */
   multi(): KVTransaction {
     return new Transaction(this.prefix, (...given) => this.#runAll(...given), redisForm);
@@ -113,7 +144,12 @@ export class RedisKVStore extends Store {
   protected async unregister(kind: Kind, name: string): Promise<void> {
     const session = this.#open();
     this.#leave(kind, name);
-    await session.unsubscribe(kind === "pattern", name);
+    try {
+      await session.unsubscribe(kind === "pattern", name);
+    } catch (error) {
+      if (kind === "channel") noteChannel(error, name, this.#tell);
+      throw error;
+    }
   }
 
   /** @internal */
@@ -156,6 +192,7 @@ export class RedisKVStore extends Store {
       heard: (messages) => {
         if (session === this.#session) this.#heard(messages);
       },
+      failed: (error, command, first) => noteCommand(error, command, first, this.#tell),
     });
     return session;
   }
