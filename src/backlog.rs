@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 /// Past these a subscriber that does not take its messages loses the newest, and is told how many.
 pub const MAX_MESSAGES: usize = 100_000;
@@ -17,8 +17,29 @@ pub struct Message {
 }
 
 impl Message {
+    /// What it takes in memory, its text's allocation too.
     fn size(&self) -> usize {
-        self.channel.len() + self.payload.len()
+        const EACH: usize = size_of::<Message>() + 64;
+        EACH + self.text_length()
+    }
+
+    fn text_length(&self) -> usize {
+        let pattern = self.pattern.as_ref().map_or(0, Bytes::len);
+        pattern + self.channel.len() + self.payload.len()
+    }
+
+    /// With its text in memory of its own.
+    fn copied(&self) -> Self {
+        let mut text = BytesMut::with_capacity(self.text_length());
+        let mut copy = |part: &Bytes| {
+            text.put_slice(part);
+            text.split().freeze()
+        };
+        Self {
+            pattern: self.pattern.as_ref().map(&mut copy),
+            channel: copy(&self.channel),
+            payload: copy(&self.payload),
+        }
     }
 }
 
@@ -31,11 +52,12 @@ pub struct Backlog {
 }
 
 impl Backlog {
+    /// What comes after a loss is lost too until all that waits is taken: so one gap, in its place, tells of it all.
     pub fn push(&mut self, message: Message) {
         let size = message.size();
-        // A message alone is taken whatever its size.
         let full = self.messages.len() == MAX_MESSAGES || self.bytes + size > MAX_BYTES;
-        if full && !self.messages.is_empty() {
+        // A message alone is taken whatever its size.
+        if (full || self.dropped > 0) && !self.messages.is_empty() {
             self.dropped += 1;
         } else {
             self.bytes += size;
@@ -53,12 +75,24 @@ impl Backlog {
             *self = later;
             return;
         }
-        self.dropped += later.dropped;
         for message in later.messages {
             self.push(message);
         }
+        self.dropped += later.dropped;
     }
 
+    /// Has it hold no more memory than it counts: a message of a byte that lies where it was received holds all that was received with it.
+    pub fn detach(&mut self) {
+        for message in &mut self.messages {
+            *message = message.copied();
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.dropped == 0
     }
@@ -67,6 +101,17 @@ impl Backlog {
     pub fn forget(&mut self, ended: impl Fn(&Message) -> bool) {
         self.messages.retain(|message| !ended(message));
         self.bytes = self.messages.iter().map(Message::size).sum();
+    }
+
+    /// At most so many messages; and once none are left, how many were dropped for want of room.
+    pub fn take(&mut self, count: usize) -> (VecDeque<Message>, Option<usize>) {
+        if self.messages.len() <= count {
+            let (messages, dropped) = std::mem::take(self).into_parts();
+            return (messages, Some(dropped));
+        }
+        let taken: VecDeque<_> = self.messages.drain(..count).collect();
+        self.bytes -= taken.iter().map(Message::size).sum::<usize>();
+        (taken, None)
     }
 
     /// The messages, and how many were dropped for want of room.

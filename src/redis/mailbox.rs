@@ -1,5 +1,6 @@
 //! What comes back from the server, for the JavaScript thread to take.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::request::{Id, Kind, Shape, Topic};
-use crate::backlog::Backlog;
+use crate::backlog::{Backlog, Message};
 use crate::error::{Error, Result};
 
 /// What came of a request.
@@ -59,6 +60,14 @@ pub struct Mail {
     pub gap: Option<Gap>,
 }
 
+/// What else there is to tell.
+#[derive(Default)]
+pub struct News {
+    pub events: Vec<Event>,
+    /// To be told after the messages: whoever then reads the state again is behind none of them.
+    pub gap: Option<Gap>,
+}
+
 #[derive(Default)]
 struct State {
     mail: Mail,
@@ -90,18 +99,45 @@ impl Mailbox {
         }
     }
 
-    /// What has come in. Of long answers only the first: what becomes of them is to be over before there are more, or the values of
-    /// all would be alive at once. What else there is comes after the last, and JavaScript's thread is woken for it again.
-    pub fn take(&self) -> Mail {
+    /// The first answers: what becomes of them is to be over before there are more, or the values of all would be alive at once. For the
+    /// rest JavaScript's thread is woken again. And whether there is more than answers, which it takes next.
+    pub fn take_answers(&self) -> (Vec<Answer>, bool) {
         let mut state = self.state.lock();
         let some = state.mail.some_answers();
-        if some == state.mail.answers.len() {
-            return mem::take(&mut *state).mail;
+        let answers = if some == state.mail.answers.len() {
+            mem::take(&mut state.mail.answers)
+        } else {
+            state.mail.answers.drain(..some).collect()
+        };
+        let has_more = state.mail.has_more_than_answers();
+        state.woken = has_more;
+        self.wake_for_answers(&mut state);
+        (answers, has_more)
+    }
+
+    /// At most so many messages, and how many were dropped once none are left; events, but for those that must come after the last message
+    /// until then. Until then whoever takes is to come again, and is not woken.
+    pub fn take_messages(&self, count: usize) -> (VecDeque<Message>, Option<usize>, News) {
+        let mut state = self.state.lock();
+        let (messages, dropped) = state.mail.backlog.take(count);
+        let mut news = News {
+            events: mem::take(&mut state.mail.events),
+            gap: None,
+        };
+        if dropped.is_none() {
+            let waits = |event: &mut Event| matches!(event, Event::Unsubscribed { .. });
+            state.mail.events = news.events.extract_if(.., waits).collect();
+        } else {
+            news.gap = state.mail.gap.take();
+            state.woken = false;
+            self.wake_for_answers(&mut state);
         }
-        state.woken = (self.wake)();
-        Mail {
-            answers: state.mail.answers.drain(..some).collect(),
-            ..Mail::default()
+        (messages, dropped, news)
+    }
+
+    fn wake_for_answers(&self, state: &mut State) {
+        if !state.mail.answers.is_empty() {
+            state.woken |= (self.wake)();
         }
     }
 
@@ -151,6 +187,9 @@ impl Mailbox {
 /// So many bytes of answers are taken at once, and the one that they end in: a part of what V8 keeps for young values.
 pub(super) const AT_ONCE: usize = 1 << 20;
 
+/// So many answers are taken at once: what becomes of them all runs before the event loop turns.
+const MOST_AT_ONCE: usize = 512;
+
 /// Replies longer than this are looked at by the thread that needs them.
 const HUGE: usize = 256 << 10;
 
@@ -196,11 +235,15 @@ impl Mail {
             room = room.saturating_sub(answer.outcome.as_ref().map_or(0, Bytes::len));
             is_left
         };
-        self.answers.iter().take_while(fits).count()
+        self.answers.iter().take(MOST_AT_ONCE).take_while(fits).count()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.answers.is_empty() && self.backlog.is_empty() && self.gap.is_none()
+        self.answers.is_empty() && !self.has_more_than_answers()
+    }
+
+    fn has_more_than_answers(&self) -> bool {
+        !self.events.is_empty() || !self.backlog.is_empty() || self.gap.is_some()
     }
 
     fn append(&mut self, mut later: Mail) {

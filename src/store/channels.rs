@@ -41,15 +41,29 @@ impl Inbox {
         })
     }
 
-    /// All that has come in, and how many messages were dropped for want of room since the last time.
-    pub fn take(&self) -> (VecDeque<Message>, usize) {
-        std::mem::take(&mut *self.queue.lock()).backlog.into_parts()
+    /// At most so many messages; and once none are left, how many were dropped for want of room. Until then whoever takes is to come again, and
+    /// is not woken.
+    pub fn take(&self, count: usize) -> (VecDeque<Message>, Option<usize>) {
+        let mut queue = self.queue.lock();
+        let (messages, dropped) = queue.backlog.take(count);
+        queue.woken = dropped.is_none();
+        (messages, dropped)
+    }
+
+    /// How many messages wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.lock().backlog.len()
+    }
+
+    /// Drops what has come in.
+    pub fn clear(&self) {
+        *self.queue.lock() = Queue::default();
     }
 
     /// From now on nothing is delivered; `Channels::remove` takes the subscriptions away.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        *self.queue.lock() = Queue::default();
+        self.clear();
     }
 
     fn is_closed(&self) -> bool {

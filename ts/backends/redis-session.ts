@@ -13,6 +13,7 @@ import {
 } from "../native.js";
 import { argvOf, conversionOf, isPlain } from "../redis-form.js";
 import type { Ready } from "../transaction.js";
+import { AT_ONCE, inTurn, isSpent } from "../turn.js";
 import { collect } from "./collect.js";
 import { Ring } from "./ring.js";
 
@@ -209,7 +210,7 @@ export class Session {
   static {
     flush = (session) => session.#flush();
     take = (session) => {
-      if (session !== undefined) session.#take();
+      if (session !== undefined) inTurn(session.#take);
     };
   }
 
@@ -232,16 +233,20 @@ export class Session {
     }
   }
 
-  /** Takes what has come in. Called by the native side, from the event loop. */
-  #take(): void {
+  /** Takes what has come in. */
+  readonly #take = (): boolean => {
     const more = this.#native.take(this.#settle);
     if (this.#unanswered === 0) this.#hold();
-    if (!more) return;
-    const [messages, events] = [this.#native.messages(), this.#native.events()];
+    if (!more) return false;
+    let messages: Messages;
+    do {
+      messages = this.#native.messages(AT_ONCE);
+      this.#listener.heard(messages);
+    } while (messages[0] === null && !isSpent());
     // A gap is told last: whoever then reads the state again is behind no message.
-    this.#listener.heard(messages);
-    for (const event of events) this.#listener.happened(event);
-  }
+    for (const event of this.#native.events()) this.#listener.happened(event);
+    return messages[0] === null;
+  };
 
   readonly #settle = (first: number, ...replies: (Reply | Error)[]): void => {
     for (let i = 0; i < replies.length; i++) {
