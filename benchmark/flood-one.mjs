@@ -157,7 +157,7 @@ async function flooded(port, otherPort, way, work, duration, rate) {
   // The first moments are everyone's: code is compiled, connections are opened.
   await wait(FLOOD_AFTER_MS / 2);
   for (const kind of Object.values(late)) kind.length = 0;
-  const cpu = process.cpuUsage();
+  const [cpu, js] = [process.cpuUsage(), threadCpu()];
   const end = performance.now() + duration;
   const timer = async () => {
     while (performance.now() < end) {
@@ -185,7 +185,8 @@ async function flooded(port, otherPort, way, work, duration, rate) {
     way,
     work,
     perSecond: taken / seconds,
-    cpuEach: (user + system) / taken,
+    processEach: (user + system) / taken,
+    jsEach: (1e3 * (threadCpu() - js)) / taken,
     timer: most(late.timer),
     turn: most(late.turn),
     http: late.http.length === 0 ? Number.POSITIVE_INFINITY : most(late.http),

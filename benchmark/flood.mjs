@@ -16,7 +16,7 @@ const rows = [
   { way: "callers of MGET", work: 0 },
 ].filter(({ way }) => names.length === 0 || names.some((name) => way.includes(name)));
 
-const columns = [24, 11, 10, 9, 9, 9, 12, 6, 11, 6, 2];
+const columns = [24, 11, 10, 9, 9, 9, 12, 7, 6, 11, 6, 2];
 const line = (cells) =>
   cells
     .map((cell, n) => (n === 0 ? String(cell).padEnd(columns[n]) : String(cell).padStart(columns[n])))
@@ -35,6 +35,7 @@ try {
         "of CPU",
         "HTTP",
         "other store",
+        "JS µs",
         "gaps",
         "disordered",
         "MB",
@@ -53,7 +54,19 @@ try {
     if (json) continue;
     const times = [one.timer, one.turn, one.http, one.store].map(digits);
     const rate = Math.round(one.perSecond).toLocaleString("en");
-    console.log(line([way, work, rate, ...times, one.gaps, one.disordered, Math.round(one.rss), mark(met)]));
+    console.log(
+      line([
+        way,
+        work,
+        rate,
+        ...times,
+        digits(one.jsEach),
+        one.gaps,
+        one.disordered,
+        Math.round(one.rss),
+        mark(met),
+      ]),
+    );
   }
   const allMet = results.every(({ met }) => met);
   if (json) console.log(JSON.stringify({ machine: machine(), seconds, results, allMet }, null, 2));

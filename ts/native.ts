@@ -85,8 +85,8 @@ export interface NativeRedisClient {
   subscribe(id: number, isPattern: boolean, name: string): void;
   unsubscribe(id: number, isPattern: boolean, name: string): void;
   listen(listening: boolean): void;
-  /** Calls `settle` for some of what was answered. True if `messages`, and then `events`, are to be called. */
-  take(settle: (first: number, ...replies: (Reply | Error)[]) => void): boolean;
+  /** Calls `settle` for what was answered, at most so many times. True if `messages`, and then `events`, are to be called. */
+  take(settle: (first: number, ...replies: (Reply | Error)[]) => void, count: number): boolean;
   events(): RedisEvent[];
   /** At most so many, as `takeMessages` of a memory store. */
   messages(count: number): Messages;

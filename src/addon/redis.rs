@@ -350,13 +350,13 @@ impl RedisClient {
         self.handle.keep_alive(env);
     }
 
-    /// Settles some of what was answered, with `settle(first id, ...replies)`, an Error for a failure. True if there are messages or events:
+    /// Settles at most so much of what was answered, with `settle(first id, ...replies)`, an Error for a failure. True if there are messages or events:
     /// then `messages` must be called.
     #[napi]
-    pub fn take(&self, env: &Env, settle: Unknown) -> bool {
+    pub fn take(&self, env: &Env, settle: Unknown, count: u32) -> bool {
         let handle = &self.handle;
         let scope = Scope::of(env);
-        let (answers, has_more) = handle.mailbox.take_answers();
+        let (answers, has_more) = handle.mailbox.take_answers(count as usize);
         let awaited = handle.awaited.get();
         handle.awaited.set(awaited.saturating_sub(answers.len()));
         guarded(scope, || {

@@ -99,11 +99,11 @@ impl Mailbox {
         }
     }
 
-    /// The first answers: what becomes of them is to be over before there are more, or the values of all would be alive at once. For the
-    /// rest JavaScript's thread is woken again. And whether there is more than answers, which it takes next.
-    pub fn take_answers(&self) -> (Vec<Answer>, bool) {
+    /// At most so many answers, and so many bytes of them: what becomes of them is to be over before there are more, or the values of all
+    /// would be alive at once. For the rest JavaScript's thread is woken again. And whether there is more than answers, which it takes next.
+    pub fn take_answers(&self, count: usize) -> (Vec<Answer>, bool) {
         let mut state = self.state.lock();
-        let some = state.mail.some_answers();
+        let some = state.mail.some_answers(count);
         let answers = if some == state.mail.answers.len() {
             mem::take(&mut state.mail.answers)
         } else {
@@ -187,9 +187,6 @@ impl Mailbox {
 /// So many bytes of answers are taken at once, and the one that they end in: a part of what V8 keeps for young values.
 pub(super) const AT_ONCE: usize = 1 << 20;
 
-/// So many answers are taken at once: what becomes of them all runs before the event loop turns.
-const MOST_AT_ONCE: usize = 512;
-
 /// Replies longer than this are looked at by the thread that needs them.
 const HUGE: usize = 256 << 10;
 
@@ -227,15 +224,15 @@ impl Mail {
         });
     }
 
-    /// How many answers are taken at once.
-    fn some_answers(&self) -> usize {
+    /// How many answers are taken, of so many.
+    fn some_answers(&self, count: usize) -> usize {
         let mut room = AT_ONCE;
         let fits = |answer: &&Answer| {
             let is_left = room > 0;
             room = room.saturating_sub(answer.outcome.as_ref().map_or(0, Bytes::len));
             is_left
         };
-        self.answers.iter().take(MOST_AT_ONCE).take_while(fits).count()
+        self.answers.iter().take(count).take_while(fits).count()
     }
 
     pub fn is_empty(&self) -> bool {

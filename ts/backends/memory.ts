@@ -68,8 +68,6 @@ export class MemoryKVStore extends Store {
   #delivering = false;
   /** Something was published in this thread while it was delivering. */
   #again = false;
-  /** What was published last had not come yet when messages were first taken after it. */
-  #isBehind = false;
 
   static {
     const runOf = (store: MemoryKVStore) => store.#run;
@@ -235,10 +233,7 @@ export class MemoryKVStore extends Store {
       this.#again = true;
       return undefined;
     }
-    atOnce(this.#deliver);
-    return this.#isBehind && this.#native !== undefined
-      ? this.#waiters.until(this.#native.waiting())
-      : undefined;
+    return atOnce(this.#deliver) ? this.#waiters.until(this.#native?.waiting() ?? 0) : undefined;
   }
 
   /**
@@ -249,26 +244,21 @@ export class MemoryKVStore extends Store {
     if (this.#delivering) return false;
     this.#delivering = true;
     try {
-      let isMore = this.#deliverSome();
-      this.#isBehind = isMore;
-      while (isMore || this.#again) {
-        if (isSpent()) return true;
-        isMore = this.#deliverSome();
-      }
+      while (this.#deliverSome()) if (isSpent()) return true;
       return false;
     } finally {
       this.#delivering = false;
     }
   };
 
-  /** True if more wait. */
+  /** True if there may be more. */
   #deliverSome(): boolean {
     this.#again = false;
     const messages: Messages = this.#native?.takeMessages(AT_ONCE) ?? [0];
     this.deliverTaken(messages);
     const isMore = messages[0] === null;
     this.#waiters.delivered((messages.length - 1) / 3, !isMore);
-    return isMore;
+    return isMore || this.#again;
   }
 }
 

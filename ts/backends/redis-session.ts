@@ -12,8 +12,9 @@ import {
   type Reply,
 } from "../native.js";
 import { argvOf, conversionOf, isPlain } from "../redis-form.js";
+import { now } from "../timers.js";
 import type { Ready } from "../transaction.js";
-import { AT_ONCE, inTurn, isSpent } from "../turn.js";
+import { AT_ONCE, inTurn, isSpent, Pace } from "../turn.js";
 import { collect } from "./collect.js";
 import { Ring } from "./ring.js";
 
@@ -79,6 +80,10 @@ export class Session {
   /** How many wait for an answer. */
   #unanswered = 0;
   #listening = false;
+  readonly #pace = new Pace();
+  /** How many were settled of what was taken last; and since when, if they are more than a few. */
+  #settled = 0;
+  #settling = 0;
 
   /** Opens nothing yet. Throws `CONFIG` for an address or a certificate that is wrong. */
   constructor(options: RedisOptions, prefix: string, listener: Listener) {
@@ -235,7 +240,10 @@ export class Session {
 
   /** Takes what has come in. */
   readonly #take = (): boolean => {
-    const more = this.#native.take(this.#settle);
+    this.#settled = 0;
+    this.#settling = 0;
+    const more = this.#native.take(this.#settle, this.#pace.count);
+    if (this.#settling > 0) this.#pace.measure(this.#settled, this.#settling);
     if (this.#unanswered === 0) this.#hold();
     if (!more) return false;
     let messages: Messages;
@@ -249,6 +257,8 @@ export class Session {
   };
 
   readonly #settle = (first: number, ...replies: (Reply | Error)[]): void => {
+    if (this.#settling === 0 && replies.length >= AT_ONCE) this.#settling = now();
+    this.#settled += replies.length;
     for (let i = 0; i < replies.length; i++) {
       const waiting = this.#waiting.take(first + i);
       if (waiting === undefined) continue;

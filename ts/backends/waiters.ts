@@ -19,8 +19,8 @@ export class Waiters {
 
   /** So many were delivered, and perhaps none is left: some may have been taken away. */
   delivered(count: number, areAll: boolean): void {
-    if (areAll) return this.none();
     this.#delivered += count;
+    if (areAll) this.none();
     while ((this.#waiting[0]?.until ?? Number.POSITIVE_INFINITY) <= this.#delivered) {
       this.#waiting.shift()?.resolve();
     }

@@ -39,8 +39,6 @@ class Fanout implements Engine {
   #delivering = false;
   /** Something has come in for this thread while it was delivering. */
   #again = false;
-  /** What was published last had not come yet when items were first taken after it. */
-  #isBehind = false;
   readonly #waiters = new Waiters();
   /** When nothing waited, in ms since the epoch. */
   #takenAt = Date.now();
@@ -280,8 +278,7 @@ class Fanout implements Engine {
       this.#again = true;
       return undefined;
     }
-    atOnce(this.#deliver);
-    return this.#isBehind ? this.#waiters.until(this.#native.waiting()) : undefined;
+    return atOnce(this.#deliver) ? this.#waiters.until(this.#native.waiting()) : undefined;
   }
 
   /** Delivers what has come in. */
@@ -289,22 +286,19 @@ class Fanout implements Engine {
     if (this.#delivering) return false;
     this.#delivering = true;
     let isMore: boolean;
-    let isFirst = true;
     try {
       do {
         this.#again = false;
         this.#untracked.clear();
         this.#replaced.clear();
-        isMore = this.#deliverItems();
-        if (isFirst) this.#isBehind = isMore;
-        isFirst = false;
-      } while ((isMore || this.#again) && !isSpent());
+        isMore = this.#deliverItems() || this.#again;
+      } while (isMore && !isSpent());
     } finally {
       this.#delivering = false;
     }
     for (const notice of this.#native.notices()) this.#noticed(notice);
     if (!isMore) this.#takenAt = Date.now();
-    return isMore || this.#again;
+    return isMore;
   };
 
   /** True if there may be more. */

@@ -23,8 +23,11 @@ fn long_answers_are_taken_a_part_at_a_time() {
     mailbox.put(mail);
 
     let mut ids = || {
-        let (answers, has_more) = mailbox.take_answers();
-        (answers.iter().map(|answer| answer.id).collect::<Vec<_>>(), has_more)
+        let (answers, has_more) = mailbox.take_answers(9);
+        (
+            answers.iter().map(|answer| answer.id).collect::<Vec<_>>(),
+            has_more,
+        )
     };
     assert_eq!(ids(), (vec![0, 1], true));
     assert_eq!(wakes.load(Ordering::Relaxed), 2);
