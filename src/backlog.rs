@@ -136,7 +136,7 @@ mod tests {
     fn what_is_lost_is_lost_until_all_is_taken_and_told_once() {
         // A subscriber that took a little of a full backlog, again and again, was told of a gap each time.
         let mut backlog = Backlog::default();
-        let mut push = |backlog: &mut Backlog, count| {
+        let push = |backlog: &mut Backlog, count| {
             for _ in 0..count {
                 backlog.push(message(Bytes::new()));
             }

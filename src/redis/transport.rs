@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -17,6 +17,7 @@ use super::connection::Eager;
 use super::link::Link;
 use super::pipeline::Pipeline;
 use super::plain::{Plain, Registered};
+use super::share::{self, Share};
 use crate::error::Error;
 
 /// How long a server may take to see that we are leaving.
@@ -143,10 +144,16 @@ async fn read_tls(
     reader: &mut ReadHalf<TlsStream<TcpStream>>,
     buffer: &mut BytesMut,
 ) -> Result<Infallible, Error> {
+    let mut share = Share::default();
+    // First what came in with the greeting.
+    let mut read = buffer.len();
     loop {
-        // First what came in with the greeting.
-        link.with(|pipeline| pipeline.received(buffer, Instant::now()))?;
-        if reader.read_buf(buffer).await.map_err(|error| lost(&error))? == 0 {
+        let now = Instant::now();
+        link.with(|pipeline| pipeline.received(buffer, now))?;
+        share.spend(read, now).await;
+        let mut room = buffer.limit(share::AT_ONCE);
+        read = reader.read_buf(&mut room).await.map_err(|error| lost(&error))?;
+        if read == 0 {
             return Err(closed());
         }
     }
@@ -154,6 +161,7 @@ async fn read_tls(
 
 /// One piece after the other: TLS makes records of its own size.
 async fn write_tls(link: &Link, writer: &mut WriteHalf<TlsStream<TcpStream>>) -> Result<Infallible, Error> {
+    let mut share = Share::default();
     loop {
         let pieces = link.with(Pipeline::unsent);
         let Some(piece) = pieces.first() else {
@@ -166,8 +174,10 @@ async fn write_tls(link: &Link, writer: &mut WriteHalf<TlsStream<TcpStream>>) ->
             lost(&error)
         })?;
         // Before what may wait: bytes that are not counted would be sent again after a loss.
-        link.with(|pipeline| pipeline.taken(written, Instant::now()));
+        let now = Instant::now();
+        link.with(|pipeline| pipeline.taken(written, now));
         writer.flush().await.map_err(|error| lost(&error))?;
+        share.spend(written, now).await;
     }
 }
 

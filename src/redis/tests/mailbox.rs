@@ -22,7 +22,7 @@ fn long_answers_are_taken_a_part_at_a_time() {
     mail.events.push(Event::Ready);
     mailbox.put(mail);
 
-    let mut ids = || {
+    let ids = || {
         let (answers, has_more) = mailbox.take_answers(9);
         (
             answers.iter().map(|answer| answer.id).collect::<Vec<_>>(),
