@@ -17,6 +17,8 @@ export interface Store extends KVAdapter {}
 export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   /** What the store puts, with a colon, before every key; empty for nothing. */
   readonly prefix: string;
+  /** @internal When messages up to then had all been taken, in ms since the epoch. */
+  protected takenAt = 0;
   readonly #pubsub = new PubSub(
     {
       register: (kind, name) => this.register(kind, name),
@@ -127,6 +129,17 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   /** @internal Messages have come in: whoever subscribes from now on gets none of them. */
   protected beginDelivery(): void {
     this.#pubsub.beginDelivery();
+  }
+
+  /** @internal Hands over what was taken a moment ago, and tells of what did not fit. */
+  protected deliverTaken(messages: Messages): void {
+    const [dropped] = messages;
+    const at = dropped === null ? this.takenAt : Date.now();
+    this.beginDelivery();
+    this.deliverAll(messages);
+    const from = this.takenAt;
+    this.takenAt = at;
+    if (dropped !== null && dropped > 0) this.missed({ from, to: at, reason: "overflow" });
   }
 
   /** @internal Hands each message to the callbacks of its channel, or to those of the pattern that it matched. */

@@ -149,7 +149,7 @@ impl Handle {
     fn rest_if_idle(&self) {
         if self.subscriptions.get() == 0 {
             self.waker.lock().take();
-            self.inbox.take();
+            self.inbox.clear();
         }
     }
 
@@ -266,13 +266,20 @@ impl MemoryStore {
         self.leave(|channels, inbox| channels.punsubscribe(pattern.as_bytes(), inbox))
     }
 
-    /// The messages that came in since the last call: pattern or null, channel, message, and so on; first of all how many did not fit.
+    /// At most so many of the messages that came in: pattern or null, channel, message, and so on; first of all how many did not fit, or null if
+    /// more wait: then whoever takes them is to come again.
     #[napi(ts_return_type = "(number | string | null)[]")]
-    pub fn take_messages<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
+    pub fn take_messages<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
         let replies = self.handle.replies(scope);
-        let (taken, dropped) = self.handle.inbox.take();
+        let (taken, dropped) = self.handle.inbox.take(count as usize);
         Ok(scope.export(guarded(scope, || messages(&replies, &taken, dropped))))
+    }
+
+    /// How many messages wait.
+    #[napi]
+    pub fn waiting(&self) -> u32 {
+        self.handle.inbox.waiting() as u32
     }
 
     /// Leaves the store. It goes, with all it holds, when no other handle is left.

@@ -13,7 +13,9 @@ import {
   type Reply,
 } from "../native.js";
 import { argvOf, conversionOf, isPlain } from "../redis-form.js";
+import { now } from "../timers.js";
 import type { Ready } from "../transaction.js";
+import { AT_ONCE, inTurn, isSpent, Pace } from "../turn.js";
 import { collect } from "./collect.js";
 import { Ring } from "./ring.js";
 
@@ -79,6 +81,10 @@ export class Session {
   /** How many wait for an answer. */
   #unanswered = 0;
   #listening = false;
+  readonly #pace = new Pace();
+  /** How many were settled of what was taken last; and since when, if they are more than a few. */
+  #settled = 0;
+  #settling = 0;
 
   /** Opens nothing yet. Throws `CONFIG` for an address or a certificate that is wrong. */
   constructor(options: RedisOptions, prefix: string, listener: Listener) {
@@ -214,7 +220,7 @@ export class Session {
   static {
     flush = (session) => session.#flush();
     take = (session) => {
-      if (session !== undefined) session.#take();
+      if (session !== undefined) inTurn(session.#take);
     };
   }
 
@@ -237,18 +243,27 @@ export class Session {
     }
   }
 
-  /** Takes what has come in. Called by the native side, from the event loop. */
-  #take(): void {
-    const more = this.#native.take(this.#settle);
+  /** Takes what has come in. */
+  readonly #take = (): boolean => {
+    this.#settled = 0;
+    this.#settling = 0;
+    const more = this.#native.take(this.#settle, this.#pace.count);
+    if (this.#settling > 0) this.#pace.measure(this.#settled, this.#settling);
     if (this.#unanswered === 0) this.#hold();
-    if (!more) return;
-    const [messages, events] = [this.#native.messages(), this.#native.events()];
+    if (!more) return false;
+    let messages: Messages;
+    do {
+      messages = this.#native.messages(AT_ONCE);
+      this.#listener.heard(messages);
+    } while (messages[0] === null && !isSpent());
     // A gap is told last: whoever then reads the state again is behind no message.
-    this.#listener.heard(messages);
-    for (const event of events) this.#listener.happened(event);
-  }
+    for (const event of this.#native.events()) this.#listener.happened(event);
+    return messages[0] === null;
+  };
 
   readonly #settle = (first: number, ...replies: (Reply | Error)[]): void => {
+    if (this.#settling === 0 && replies.length >= AT_ONCE) this.#settling = now();
+    this.#settled += replies.length;
     for (let i = 0; i < replies.length; i++) {
       const waiting = this.#waiting.take(first + i);
       if (waiting === undefined) continue;

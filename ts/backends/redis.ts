@@ -5,7 +5,7 @@ import type { RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
-import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
+import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { redisForm } from "../redis-form.js";
 import { Store } from "../store.js";
@@ -27,8 +27,6 @@ export class RedisKVStore extends Store {
   #closing: Promise<void> | undefined;
   /** The names that are subscribed, each with the attempt that is to subscribe it: an earlier one may yet fail. */
   readonly #names = new Map<string, object>();
-  /** When messages up to then had all been taken, in ms since the epoch. */
-  #takenAt = 0;
 
   static {
     defineMethods(this.prototype, (command) => {
@@ -98,7 +96,7 @@ export class RedisKVStore extends Store {
   protected async register(kind: Kind, name: string): Promise<void> {
     const session = this.#open();
     const [key, attempt] = [keyOf(kind, name), {}];
-    if (this.#names.size === 0) this.#takenAt = Date.now();
+    if (this.#names.size === 0) this.takenAt = Date.now();
     this.#names.set(key, attempt);
     session.listen(true);
     try {
@@ -154,7 +152,7 @@ export class RedisKVStore extends Store {
         if (session === this.#session) this.#happened(event);
       },
       heard: (messages) => {
-        if (session === this.#session) this.#heard(messages);
+        if (session === this.#session) this.deliverTaken(messages);
       },
     });
     return session;
@@ -199,14 +197,6 @@ export class RedisKVStore extends Store {
       case "gap":
         this.missed({ from: event.from, to: event.to, reason: "connection" });
     }
-  }
-
-  #heard(messages: Messages): void {
-    this.beginDelivery();
-    const from = this.#takenAt;
-    this.#takenAt = Date.now();
-    this.deliverAll(messages);
-    if (messages[0] > 0) this.missed({ from, to: this.#takenAt, reason: "overflow" });
   }
 }
 

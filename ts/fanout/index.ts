@@ -109,7 +109,8 @@ export async function publishEvent(message: FanoutEvent): Promise<boolean> {
     };
   });
   if (event === undefined) throw invalid(`${method}: event must be something that JSON can hold`);
-  if (fanout().publish(subscriptionId, event)) return true;
+  const isHere = fanout().publish(subscriptionId, event);
+  if (isHere !== false) return isHere;
   return fanout().send(
     `{"type":"${type}","subscriptionId":${JSON.stringify(subscriptionId)},"event":${event}}`,
   );

@@ -1,11 +1,13 @@
 import type { KVAdapter } from "../adapter.js";
 import { collect } from "../backends/collect.js";
 import { Ring } from "../backends/ring.js";
+import { Waiters } from "../backends/waiters.js";
 import { tellGap, tellReconnecting } from "../diagnostics.js";
 import { calling } from "../emitter.js";
 import { KVError, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { FanoutThread, type NativeFanoutThread } from "../native.js";
+import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
 import { CHANNEL_OF, CHANNELS, type Channel, RETRY_MS, unref } from "./ear.js";
 import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "./engine.js";
 import { reportHandler, reportWatcher } from "./reports.js";
@@ -37,7 +39,8 @@ class Fanout implements Engine {
   #delivering = false;
   /** Something has come in for this thread while it was delivering. */
   #again = false;
-  /** When items were last taken, in ms since the epoch. */
+  readonly #waiters = new Waiters();
+  /** When nothing waited, in ms since the epoch. */
   #takenAt = Date.now();
   /** Subscriptions that ended while this thread delivers what it has taken: that is for nobody. */
   readonly #untracked = new Set<string>();
@@ -62,7 +65,7 @@ class Fanout implements Engine {
   readonly #known = new WeakSet<KVAdapter>();
 
   get #native(): NativeFanoutThread {
-    this.#nativeOnce ??= new FanoutThread(() => this.#deliver(), collect as never);
+    this.#nativeOnce ??= new FanoutThread(() => inTurn(this.#deliver), collect as never);
     return this.#nativeOnce;
   }
 
@@ -109,9 +112,9 @@ class Fanout implements Engine {
     this.#native.untrack(subscription);
   }
 
-  publish(subscription: string, event: string): boolean {
+  publish(subscription: string, event: string): boolean | Promise<boolean> {
     const reached = this.#native.publish(subscription, event);
-    if (reached === 2) this.#deliver({ all: true });
+    if (reached === 2) return this.#deliverOwn()?.then(() => true) ?? true;
     return reached !== 0;
   }
 
@@ -226,7 +229,7 @@ class Fanout implements Engine {
         this.#settle();
         question(this.#questions.add({ resolve, reject }));
       });
-    this.#source = sourceOf(kv, this.#native, ask, () => this.#deliver());
+    this.#source = sourceOf(kv, this.#native, ask, () => this.#deliverOwn());
     this.#settle();
     if (this.#deafSince !== undefined) this.#hearAgain(this.#source);
   }
@@ -269,31 +272,38 @@ class Fanout implements Engine {
     this.#source?.settle(wants, this.#unanswered > 0);
   }
 
-  /** Delivers what has come in: a batch of it, as the event loop is to turn in between, or `all`. */
-  #deliver({ all = false } = {}): void {
+  /** Delivers what was published or heard in this thread. Resolves once that is done, if more was there than time for. */
+  #deliverOwn(): Promise<void> | undefined {
     if (this.#delivering) {
       this.#again = true;
-      return;
+      return undefined;
     }
+    return atOnce(this.#deliver) ? this.#waiters.until(this.#native.waiting()) : undefined;
+  }
+
+  /** Delivers what has come in. */
+  readonly #deliver = (): boolean => {
+    if (this.#delivering) return false;
     this.#delivering = true;
-    let more: boolean;
+    let isMore: boolean;
     try {
       do {
         this.#again = false;
         this.#untracked.clear();
         this.#replaced.clear();
-        more = this.#deliverItems();
-      } while (this.#again || (all && more));
+        isMore = this.#deliverItems() || this.#again;
+      } while (isMore && !isSpent());
     } finally {
       this.#delivering = false;
     }
     for (const notice of this.#native.notices()) this.#noticed(notice);
-    this.#takenAt = Date.now();
-  }
+    if (!isMore) this.#takenAt = Date.now();
+    return isMore;
+  };
 
-  /** False if there was nothing. */
+  /** True if there may be more. */
   #deliverItems(): boolean {
-    const items = this.#native.take();
+    const items = this.#native.take(AT_ONCE);
     for (let i = 0; i < items.length; i += 3) {
       const token = items[i] as number;
       const subscription = items[i + 1] as string | null;
@@ -306,7 +316,9 @@ class Fanout implements Engine {
           calling(() => deliver(items[i + 2] as string, subscription), reportHandler);
       }
     }
-    return items.length > 0;
+    const isMore = items.length === 3 * AT_ONCE;
+    this.#waiters.delivered(items.length / 3, !isMore);
+    return isMore;
   }
 
   /** The token of whichever handler has taken the place of one. */
