@@ -89,7 +89,7 @@ function tlsConfigOf(tls: object): RedisTlsConfig {
   const pem = (value: unknown): string | undefined => {
     if (value == null) return undefined;
     if (Array.isArray(value)) return value.map(pem).join("\n");
-    return value instanceof Uint8Array ? Buffer.from(value).toString() : (value as string);
+    return ArrayBuffer.isView(value) ? Buffer.from(value as Uint8Array).toString() : (value as string);
   };
   return defined({
     ca: pem(ca),

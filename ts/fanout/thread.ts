@@ -6,7 +6,8 @@ import { calling } from "../emitter.js";
 import { KVError, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { FanoutThread, type NativeFanoutThread } from "../native.js";
-import { CHANNEL_OF, CHANNELS, type Channel, RETRY_MS, unref } from "./ear.js";
+import { clearTimeout, now, setTimeout } from "../timers.js";
+import { CHANNEL_OF, CHANNELS, type Channel, RETRY_MS } from "./ear.js";
 import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "./engine.js";
 import { reportHandler, reportWatcher } from "./reports.js";
 import { type Source, sourceOf } from "./sources.js";
@@ -38,7 +39,7 @@ class Fanout implements Engine {
   /** Something has come in for this thread while it was delivering. */
   #again = false;
   /** When items were last taken, in ms since the epoch. */
-  #takenAt = Date.now();
+  #takenAt = now();
   /** Subscriptions that ended while this thread delivers what it has taken: that is for nobody. */
   readonly #untracked = new Set<string>();
   /** Handlers that were replaced meanwhile, and by which. */
@@ -49,7 +50,7 @@ class Fanout implements Engine {
   #hold: Promise<void> | undefined;
 
   /** Asks again for what was refused. */
-  #retry: unknown;
+  #retry: NodeJS.Timeout | undefined;
 
   /** `initializeEventSubscription` was called. */
   #started = false;
@@ -182,13 +183,13 @@ class Fanout implements Engine {
    */
   async #aboutToHear(channel: Channel): Promise<void> {
     if (!this.#isAboutToHear(channel)) return;
-    let timer: unknown;
+    let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, SHORTLY_MS);
     });
     const confirmed = this.#source?.confirm(channel).catch(() => {});
     await Promise.race([confirmed, late]);
-    clearTimeout(timer as never);
+    clearTimeout(timer);
   }
 
   watcherCount(resource: string | undefined): number {
@@ -233,7 +234,7 @@ class Fanout implements Engine {
 
   #detach(): void {
     if (this.#source === undefined) return;
-    if (this.#handlers.size > 0 || this.#watchers.size > 0) this.#deafSince ??= Date.now();
+    if (this.#handlers.size > 0 || this.#watchers.size > 0) this.#deafSince ??= now();
     this.#source.close();
     this.#source = undefined;
   }
@@ -246,11 +247,11 @@ class Fanout implements Engine {
         const from = this.#deafSince;
         if (source !== this.#source || from === undefined) return;
         this.#deafSince = undefined;
-        this.#native.missed(from, Date.now());
+        this.#native.missed(from, now());
         return;
       } catch {
         // It is tried again for as long as it takes: the store tells why.
-        await new Promise((resolve) => unref(setTimeout(resolve, RETRY_MS)));
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
       }
     }
   }
@@ -288,7 +289,7 @@ class Fanout implements Engine {
       this.#delivering = false;
     }
     for (const notice of this.#native.notices()) this.#noticed(notice);
-    this.#takenAt = Date.now();
+    this.#takenAt = now();
   }
 
   /** False if there was nothing. */
@@ -339,14 +340,13 @@ class Fanout implements Engine {
         this.#retry ??= setTimeout(() => {
           this.#retry = undefined;
           this.#native.retry();
-        }, RETRY_MS);
-        unref(this.#retry);
+        }, RETRY_MS).unref();
         break;
       case "gap":
         tellGap("fanout", { from: notice.from, to: notice.to, reason: "connection" });
         break;
       case "overflow":
-        tellGap("fanout", { from: this.#takenAt, to: Date.now(), reason: "overflow" });
+        tellGap("fanout", { from: this.#takenAt, to: now(), reason: "overflow" });
     }
   }
 }

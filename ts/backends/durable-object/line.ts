@@ -1,6 +1,7 @@
 // A store's side of pub/sub.
 import type { Messages } from "../../native.js";
 import type { Kind } from "../../pubsub.js";
+import { clearTimeout, setTimeout } from "../../timers.js";
 import { globOf } from "./glob.js";
 import { REPLACED } from "./sockets.js";
 import type { DurableObjectStubLike, WebSocketLike } from "./types.js";

@@ -1,0 +1,16 @@
+// Timers and clocks as they are when this is loaded. Tests replace the global ones, and what a store waits for would never come.
+import timers from "node:timers";
+
+/** The module's, which Jest leaves alone: the global ones may be faked by now, and jsdom's give numbers. */
+export const { setTimeout, clearTimeout } = timers;
+
+/** The time in ms since the epoch. */
+export const { now } = Date;
+
+/** A fake one, by which the clock that runs it can be found. */
+const isFaked = "clock" in process.nextTick;
+
+/** Calls `task` once what runs now is over. No fake clock can hold back the tick of a Promise. */
+export const nextTick: <T>(task: (argument: T) => void, argument: T) => void = isFaked
+  ? (task, argument) => void Promise.resolve(argument).then(task)
+  : process.nextTick;
