@@ -1,5 +1,5 @@
 import type { Command } from "../commands.js";
-import { decode } from "../errors.js";
+import { decode, isError } from "../errors.js";
 import {
   commandIndex,
   type Messages,
@@ -11,7 +11,8 @@ import {
   type RedisServer,
   type Reply,
 } from "../native.js";
-import { argvOf, conversionOf, isPlain } from "../redis-form.js";
+import { argvOf, isPlain, resultOf } from "../redis-form.js";
+import { nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";
 import { collect } from "./collect.js";
 import { Ring } from "./ring.js";
@@ -183,7 +184,7 @@ export class Session {
     const id = this.#wait(waiting);
     if (this.#batch.length > 0) return;
     this.#first = id;
-    process.nextTick(flush, this);
+    nextTick(flush, this);
   }
 
   /** Ends an entry. A batch that has become too large leaves at once. */
@@ -253,13 +254,12 @@ export class Session {
   };
 
   #answer({ command, resolve, reject }: Waiting, reply: Reply | Error): void {
-    if (typeof reply === "object" && reply instanceof Error) {
+    if (isError(reply)) {
       reject(decode(reply, command?.name));
       return;
     }
     try {
-      const convert = command === undefined ? undefined : conversionOf(command);
-      resolve(convert === undefined ? reply : convert(reply, this.#prefix));
+      resolve(command === undefined ? reply : resultOf(command, reply, this.#prefix));
     } catch (error) {
       reject(error);
     }
