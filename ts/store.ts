@@ -1,7 +1,8 @@
 import type { KVAdapter, KVTransaction, ListenOptions, MessageCallback, Subscription } from "./adapter.js";
-import { checkFunction, reading, strings, text } from "./arguments.js";
+import { checkFunction, checkNoMore, reading, strings, text } from "./arguments.js";
+import { asyncDispose } from "./dispose.js";
 import { Emitter } from "./emitter.js";
-import { closed, warn } from "./errors.js";
+import { closed, isError, warn } from "./errors.js";
 import type { ConnectionHealth, Gap, KVEvents, KVHealth, KVStatus } from "./events.js";
 import type { Messages } from "./native.js";
 import { known } from "./options.js";
@@ -62,27 +63,31 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   }
 
   /** @internal */
-  async [Symbol.asyncDispose](): Promise<void> {
+  async [asyncDispose](): Promise<void> {
     return this.disconnect();
   }
 
   /** @internal */
-  async subscribe(channel: string, callback: MessageCallback): Promise<void> {
+  async subscribe(channel: string, callback: MessageCallback, ...more: never[]): Promise<void> {
+    checkNoMore("subscribe", 2, more);
     await this.#subscribe("subscribe", "channel", channel, callback);
   }
 
   /** @internal */
-  async psubscribe(pattern: string, callback: MessageCallback): Promise<void> {
+  async psubscribe(pattern: string, callback: MessageCallback, ...more: never[]): Promise<void> {
+    checkNoMore("psubscribe", 2, more);
     await this.#subscribe("psubscribe", "pattern", pattern, callback);
   }
 
   /** @internal */
-  async unsubscribe(channel: string): Promise<void> {
+  async unsubscribe(channel: string, ...more: never[]): Promise<void> {
+    checkNoMore("unsubscribe", 1, more);
     await this.#unsubscribe("unsubscribe", "channel", channel);
   }
 
   /** @internal */
-  async punsubscribe(pattern: string): Promise<void> {
+  async punsubscribe(pattern: string, ...more: never[]): Promise<void> {
+    checkNoMore("punsubscribe", 1, more);
     await this.#unsubscribe("punsubscribe", "pattern", pattern);
   }
 
@@ -91,7 +96,9 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     channels: readonly string[],
     callback: MessageCallback,
     options: ListenOptions = {},
+    ...more: never[]
   ): Promise<Subscription> {
+    checkNoMore("listen", 3, more);
     return this.scoped("listen", channels, callback, options);
   }
 
@@ -176,7 +183,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   protected report(error: unknown): void {
     const what = "A callback of a subscription failed";
     if (this.listenerCount("error") === 0) warn(what, error);
-    else this.emit("error", error instanceof Error ? error : new Error(what, { cause: error }));
+    else this.emit("error", isError(error) ? error : new Error(what, { cause: error }));
   }
 
   async #subscribe(method: string, kind: Kind, name: string, callback: MessageCallback): Promise<void> {

@@ -1,4 +1,4 @@
-import { now, queueMicrotask, setImmediate } from "./timers.js";
+import { monotonic, queueMicrotask, setImmediate } from "./timers.js";
 
 /** For how long what comes in may keep the event loop of a thread from turning, in ms. */
 const BUDGET = 2;
@@ -25,8 +25,8 @@ let isScheduled = false;
 
 /** Whether others are to have their turn: timers, sockets, and what else waits. */
 export function isSpent(): boolean {
-  if (Number.isNaN(since)) since = now();
-  return now() - since >= BUDGET;
+  if (Number.isNaN(since)) since = monotonic();
+  return monotonic() - since >= BUDGET;
 }
 
 /**
@@ -61,7 +61,7 @@ export class Pace {
   measure(count: number, since: number, levels = LEVELS): void {
     queueMicrotask(() => {
       if (levels > 0) return this.measure(count, since, levels - 1);
-      const affordable = (SETTLING * count) / (now() - since);
+      const affordable = (SETTLING * count) / (monotonic() - since);
       this.count = Math.round(Math.min(MOST, Math.max(AT_ONCE, affordable)));
     });
   }
@@ -77,7 +77,7 @@ function later(work: Work): void {
 /** One work after the other, as they came: none keeps the others waiting for good. */
 function turned(): void {
   isScheduled = false;
-  since = now();
+  since = monotonic();
   try {
     for (const work of waiting) {
       waiting.delete(work);

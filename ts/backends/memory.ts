@@ -1,5 +1,5 @@
 import type { KVTransaction, MessageCallback, ScopedSubscription } from "../adapter.js";
-import { checkBoolean, reading, text } from "../arguments.js";
+import { checkBoolean, checkNoMore, reading, text } from "../arguments.js";
 import { type Command, defineMethods } from "../commands.js";
 import { isTraced, tellGap, traced } from "../diagnostics.js";
 import { closed, decode, warnOfWrongType } from "../errors.js";
@@ -102,7 +102,8 @@ export class MemoryKVStore extends Store {
   }
 
   /** @internal */
-  async connect(): Promise<void> {
+  async connect(...more: never[]): Promise<void> {
+    checkNoMore("connect", 0, more);
     if (this.#status === "closed") this.#status = "connecting";
     this.#open();
   }
@@ -127,7 +128,8 @@ export class MemoryKVStore extends Store {
   }
 
   /** @internal */
-  multi(): KVTransaction {
+  multi(...more: never[]): KVTransaction {
+    checkNoMore("multi", 0, more);
     const runAll = (commands: readonly Ready[]) => {
       if (!isTraced()) return this.#runAll(commands);
       const message = { command: "EXEC", backend: "memory", prefix: this.prefix } as const;
@@ -140,7 +142,9 @@ export class MemoryKVStore extends Store {
   override async subscribeScoped(
     channels: readonly string[],
     callback: MessageCallback,
+    ...more: never[]
   ): Promise<ScopedSubscription> {
+    checkNoMore("subscribeScoped", 2, more);
     return this.scoped("subscribeScoped", channels, callback);
   }
 

@@ -1,5 +1,5 @@
 import type { Command } from "../commands.js";
-import { decode } from "../errors.js";
+import { decode, isError } from "../errors.js";
 import {
   commandIndex,
   type Messages,
@@ -12,8 +12,8 @@ import {
   type RedisServer,
   type Reply,
 } from "../native.js";
-import { argvOf, conversionOf, isPlain } from "../redis-form.js";
-import { now } from "../timers.js";
+import { argvOf, isPlain, resultOf } from "../redis-form.js";
+import { monotonic, nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";
 import { AT_ONCE, inTurn, isSpent, Pace } from "../turn.js";
 import { collect } from "./collect.js";
@@ -194,7 +194,7 @@ export class Session {
     const id = this.#wait(waiting);
     if (this.#batch.length > 0) return;
     this.#first = id;
-    process.nextTick(flush, this);
+    nextTick(flush, this);
   }
 
   /** Ends an entry. A batch that has become too large leaves at once. */
@@ -262,7 +262,7 @@ export class Session {
   };
 
   readonly #settle = (first: number, ...replies: (Reply | Error)[]): void => {
-    if (this.#settling === 0 && replies.length >= AT_ONCE) this.#settling = now();
+    if (this.#settling === 0 && replies.length >= AT_ONCE) this.#settling = monotonic();
     this.#settled += replies.length;
     for (let i = 0; i < replies.length; i++) {
       const waiting = this.#waiting.take(first + i);
@@ -273,13 +273,12 @@ export class Session {
   };
 
   #answer({ command, resolve, reject }: Waiting, reply: Reply | Error): void {
-    if (typeof reply === "object" && reply instanceof Error) {
+    if (isError(reply)) {
       reject(decode(reply, command?.name));
       return;
     }
     try {
-      const convert = command === undefined ? undefined : conversionOf(command);
-      resolve(convert === undefined ? reply : convert(reply, this.#prefix));
+      resolve(command === undefined ? reply : resultOf(command, reply, this.#prefix));
     } catch (error) {
       reject(error);
     }

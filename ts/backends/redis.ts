@@ -1,5 +1,5 @@
 import type { KVTransaction } from "../adapter.js";
-import { reading, text } from "../arguments.js";
+import { checkNoMore, reading, text } from "../arguments.js";
 import { defineMethods } from "../commands.js";
 import type { RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
@@ -8,6 +8,7 @@ import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.
 import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { redisForm } from "../redis-form.js";
+import { misshapen } from "../shapes.js";
 import { Store } from "../store.js";
 import { type RunAll, Transaction } from "../transaction.js";
 import { configOf, isClient, type RedisClientLike } from "./redis-client.js";
@@ -62,7 +63,8 @@ export class RedisKVStore extends Store {
   }
 
   /** @internal */
-  async connect(): Promise<void> {
+  async connect(...more: never[]): Promise<void> {
+    checkNoMore("connect", 0, more);
     // One life after the other: its end is told before the next one begins.
     if (this.#session === undefined) await this.#closing;
     if (this.#session === undefined) {
@@ -88,7 +90,8 @@ export class RedisKVStore extends Store {
   }
 
   /** @internal */
-  multi(): KVTransaction {
+  multi(...more: never[]): KVTransaction {
+    checkNoMore("multi", 0, more);
     return new Transaction(this.prefix, (...given) => this.#runAll(...given), redisForm);
   }
 
@@ -168,7 +171,10 @@ export class RedisKVStore extends Store {
     const run = () => this.#open().runAll(commands);
     const message = { command: "EXEC", backend: "redis", prefix: this.prefix } as const;
     const [replies, refused] = await (isTraced() ? traced(message, run) : run());
-    if (refused === undefined) return replies as unknown[];
+    if (refused === undefined) {
+      if ((replies as unknown[]).length !== commands.length) throw misshapen("EXEC", replies);
+      return replies as unknown[];
+    }
     const { code, message: text } = decode(replies) as KVError;
     const command = commands[refused]?.command.name;
     throw new KVError(code, text, { command, index: positionOf(refused) });

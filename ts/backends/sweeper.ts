@@ -1,4 +1,5 @@
 import { sweepExpired } from "../native.js";
+import { clearTimeout, setTimeout } from "../timers.js";
 
 /** How often the thread looks for expired keys, in ms. */
 const EVERY = 100;

@@ -7,8 +7,9 @@ import { calling } from "../emitter.js";
 import { KVError, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { FanoutThread, type NativeFanoutThread } from "../native.js";
+import { clearTimeout, now, setTimeout } from "../timers.js";
 import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
-import { CHANNEL_OF, CHANNELS, type Channel, RETRY_MS, unref } from "./ear.js";
+import { CHANNEL_OF, CHANNELS, type Channel, RETRY_MS } from "./ear.js";
 import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "./engine.js";
 import { reportHandler, reportWatcher } from "./reports.js";
 import { type Source, sourceOf } from "./sources.js";
@@ -41,7 +42,7 @@ class Fanout implements Engine {
   #again = false;
   readonly #waiters = new Waiters();
   /** When nothing waited, in ms since the epoch. */
-  #takenAt = Date.now();
+  #takenAt = now();
   /** Subscriptions that ended while this thread delivers what it has taken: that is for nobody. */
   readonly #untracked = new Set<string>();
   /** Handlers that were replaced meanwhile, and by which. */
@@ -52,7 +53,7 @@ class Fanout implements Engine {
   #hold: Promise<void> | undefined;
 
   /** Asks again for what was refused. */
-  #retry: unknown;
+  #retry: NodeJS.Timeout | undefined;
 
   /** `initializeEventSubscription` was called. */
   #started = false;
@@ -185,13 +186,13 @@ class Fanout implements Engine {
    */
   async #aboutToHear(channel: Channel): Promise<void> {
     if (!this.#isAboutToHear(channel)) return;
-    let timer: unknown;
+    let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, SHORTLY_MS);
     });
     const confirmed = this.#source?.confirm(channel).catch(() => {});
     await Promise.race([confirmed, late]);
-    clearTimeout(timer as never);
+    clearTimeout(timer);
   }
 
   watcherCount(resource: string | undefined): number {
@@ -236,7 +237,7 @@ class Fanout implements Engine {
 
   #detach(): void {
     if (this.#source === undefined) return;
-    if (this.#handlers.size > 0 || this.#watchers.size > 0) this.#deafSince ??= Date.now();
+    if (this.#handlers.size > 0 || this.#watchers.size > 0) this.#deafSince ??= now();
     this.#source.close();
     this.#source = undefined;
   }
@@ -249,11 +250,11 @@ class Fanout implements Engine {
         const from = this.#deafSince;
         if (source !== this.#source || from === undefined) return;
         this.#deafSince = undefined;
-        this.#native.missed(from, Date.now());
+        this.#native.missed(from, now());
         return;
       } catch {
         // It is tried again for as long as it takes: the store tells why.
-        await new Promise((resolve) => unref(setTimeout(resolve, RETRY_MS)));
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
       }
     }
   }
@@ -297,7 +298,7 @@ class Fanout implements Engine {
       this.#delivering = false;
     }
     for (const notice of this.#native.notices()) this.#noticed(notice);
-    if (!isMore) this.#takenAt = Date.now();
+    if (!isMore) this.#takenAt = now();
     return isMore;
   };
 
@@ -351,8 +352,7 @@ class Fanout implements Engine {
         this.#retry ??= setTimeout(() => {
           this.#retry = undefined;
           this.#native.retry();
-        }, RETRY_MS);
-        unref(this.#retry);
+        }, RETRY_MS).unref();
         break;
       case "reconnecting": {
         const { attempt, delay, code, message } = notice;
@@ -364,7 +364,7 @@ class Fanout implements Engine {
         tellGap("fanout", { from: notice.from, to: notice.to, reason: "connection" });
         break;
       case "overflow":
-        tellGap("fanout", { from: this.#takenAt, to: Date.now(), reason: "overflow" });
+        tellGap("fanout", { from: this.#takenAt, to: now(), reason: "overflow" });
     }
   }
 }
