@@ -133,7 +133,8 @@ async function flooded(port, otherPort, way, work, duration, rate) {
   const late = { timer: [], turn: [], http: [], store: [] };
   const other = await createKV({ type: "redis", redis: { port: otherPort } });
   const server = createServer((_, response) => response.end("ok")).listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
+  await once(server, "listening");
+  const { port: httpPort } = /** @type {import("node:net").AddressInfo} */ (server.address());
   const prober = new Worker(
     `const { request } = require("node:http");
      const { parentPort, workerData } = require("node:worker_threads");
@@ -149,7 +150,7 @@ async function flooded(port, otherPort, way, work, duration, rate) {
          await new Promise((resolve) => setTimeout(resolve, 20));
        }
      })();`,
-    { eval: true, workerData: server.address().port },
+    { eval: true, workerData: httpPort },
   );
   prober.on("message", (time) => late.http.push(time));
 

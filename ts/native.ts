@@ -109,8 +109,11 @@ export interface NativeRedisClient {
   subscribe(id: number, isPattern: boolean, name: string): void;
   unsubscribe(id: number, isPattern: boolean, name: string): void;
   listen(listening: boolean): void;
-  /** Calls `settle` for what was answered, at most so many times. True if `messages`, and then `events`, are to be called. */
-  take(settle: (first: number, ...replies: (Reply | Error)[]) => void, count: number): boolean;
+  /**
+   * Calls `settle` for at most so much of what was answered. Odd if `messages`, and then `events`, are to be called; 2 or
+   * more if it is to be called again.
+   */
+  take(settle: (first: number, ...replies: (Reply | Error)[]) => void, count: number): number;
   events(): RedisEvent[];
   /** At most so many, as `takeMessages` of a memory store. */
   messages(count: number): Messages;

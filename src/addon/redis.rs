@@ -377,13 +377,13 @@ impl RedisClient {
         self.handle.keep_alive(env);
     }
 
-    /// Settles at most so much of what was answered, with `settle(first id, ...replies)`, an Error for a failure. True if there are messages or events:
-    /// then `messages` must be called.
+    /// Settles at most so much of what was answered, with `settle(first id, ...replies)`, an Error for a failure. What is left is 1
+    /// for messages and events, which `messages` gives, and 2 for answers, which this gives when it is called again: it must be.
     #[napi]
-    pub fn take(&self, env: &Env, settle: Unknown, count: u32) -> bool {
+    pub fn take(&self, env: &Env, settle: Unknown, count: u32) -> u32 {
         let handle = &self.handle;
         let scope = Scope::of(env);
-        let (answers, has_more) = handle.mailbox.take_answers(count as usize);
+        let (answers, left) = handle.mailbox.take_answers(count as usize);
         let awaited = handle.awaited.get();
         handle.awaited.set(awaited.saturating_sub(answers.len()));
         guarded(scope, || {
@@ -392,7 +392,7 @@ impl RedisClient {
         });
         handle.keep_alive(env);
         handle.keep_looking(scope);
-        has_more
+        u32::from(left.news) + 2 * u32::from(left.answers)
     }
 
     /// At most so many messages: as `takeMessages` of a memory store.

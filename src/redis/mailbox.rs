@@ -62,6 +62,14 @@ pub struct Mail {
     pub gap: Option<Gap>,
 }
 
+/// What has not been taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    pub answers: bool,
+    /// Messages or events.
+    pub news: bool,
+}
+
 /// What else there is to tell.
 #[derive(Default)]
 pub struct News {
@@ -102,8 +110,8 @@ impl Mailbox {
     }
 
     /// At most so many answers, and so many bytes of them: what becomes of them is to be over before there are more, or the values of all
-    /// would be alive at once. For the rest JavaScript's thread is woken again. And whether there is more than answers, which it takes next.
-    pub fn take_answers(&self, count: usize) -> (Vec<Answer>, bool) {
+    /// would be alive at once. And what is left: while anything is, whoever takes is to come again, and is not woken.
+    pub fn take_answers(&self, count: usize) -> (Vec<Answer>, Left) {
         let mut state = self.state.lock();
         let some = state.mail.some_answers(count);
         let answers = if some == state.mail.answers.len() {
@@ -111,10 +119,12 @@ impl Mailbox {
         } else {
             state.mail.answers.drain(..some).collect()
         };
-        let has_more = state.mail.has_more_than_answers();
-        state.woken = has_more;
-        self.wake_for_answers(&mut state);
-        (answers, has_more)
+        let left = Left {
+            answers: !state.mail.answers.is_empty(),
+            news: state.mail.has_news(),
+        };
+        state.woken = left.answers || left.news;
+        (answers, left)
     }
 
     /// At most so many messages, and how many were dropped once none are left; events, but for those that must come after the last message
@@ -131,16 +141,10 @@ impl Mailbox {
             state.mail.events = news.events.extract_if(.., waits).collect();
         } else {
             news.gap = state.mail.gap.take();
-            state.woken = false;
-            self.wake_for_answers(&mut state);
+            // They have come in since answers were taken, or were left then.
+            state.woken = !state.mail.answers.is_empty() && (self.wake)();
         }
         (messages, dropped, news)
-    }
-
-    fn wake_for_answers(&self, state: &mut State) {
-        if !state.mail.answers.is_empty() {
-            state.woken |= (self.wake)();
-        }
     }
 
     /// Adds to what is there, and wakes the JavaScript thread.
@@ -238,10 +242,10 @@ impl Mail {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.answers.is_empty() && !self.has_more_than_answers()
+        self.answers.is_empty() && !self.has_news()
     }
 
-    fn has_more_than_answers(&self) -> bool {
+    fn has_news(&self) -> bool {
         !self.events.is_empty() || !self.backlog.is_empty() || self.gap.is_some()
     }
 

@@ -247,10 +247,11 @@ export class Session {
   readonly #take = (): boolean => {
     this.#settled = 0;
     this.#settling = 0;
-    const more = this.#native.take(this.#settle, this.#pace.count);
+    const left = this.#native.take(this.#settle, this.#pace.count);
     if (this.#settling > 0) this.#pace.measure(this.#settled, this.#settling);
     if (this.#unanswered === 0) this.#hold();
-    if (!more) return false;
+    const isMore = left >= 2;
+    if (left % 2 === 0) return isMore;
     let messages: Messages;
     do {
       messages = this.#native.messages(AT_ONCE);
@@ -258,7 +259,7 @@ export class Session {
     } while (messages[0] === null && !isSpent());
     // A gap is told last: whoever then reads the state again is behind no message.
     for (const event of this.#native.events()) this.#listener.happened(event);
-    return messages[0] === null;
+    return isMore || messages[0] === null;
   };
 
   readonly #settle = (first: number, ...replies: (Reply | Error)[]): void => {

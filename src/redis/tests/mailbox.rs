@@ -23,22 +23,20 @@ fn long_answers_are_taken_a_part_at_a_time() {
     mail.events.push(Event::Ready(Role::Commands));
     mailbox.put(mail);
 
-    let ids = || {
-        let (answers, has_more) = mailbox.take_answers(9);
-        (
-            answers.iter().map(|answer| answer.id).collect::<Vec<_>>(),
-            has_more,
-        )
+    let take = || {
+        let (answers, left) = mailbox.take_answers(9);
+        let ids: Vec<_> = answers.iter().map(|answer| answer.id).collect();
+        (ids, left.answers, left.news)
     };
-    assert_eq!(ids(), (vec![0, 1], true));
-    assert_eq!(wakes.load(Ordering::Relaxed), 2);
-    // What comes meanwhile needs no wake-up of its own.
+    assert_eq!(take(), (vec![0, 1], true, true));
+    // Whoever takes comes again: it needs no wake-up.
     mailbox.done(3);
-    assert_eq!(wakes.load(Ordering::Relaxed), 2);
-    assert_eq!(mailbox.take_messages(9).2.events.len(), 1);
-    assert_eq!(ids(), (vec![2, 3], false));
-    assert_eq!(ids(), (vec![], false));
-    let before = wakes.load(Ordering::Relaxed);
+    assert_eq!(take(), (vec![2, 3], false, true));
+    assert_eq!(wakes.load(Ordering::Relaxed), 1);
     mailbox.done(4);
-    assert_eq!(wakes.load(Ordering::Relaxed), before + 1);
+    assert_eq!(mailbox.take_messages(9).2.events.len(), 1);
+    assert_eq!(wakes.load(Ordering::Relaxed), 2);
+    assert_eq!(take(), (vec![4], false, false));
+    mailbox.done(5);
+    assert_eq!(wakes.load(Ordering::Relaxed), 3);
 }
