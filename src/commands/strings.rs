@@ -172,12 +172,13 @@ fn setnx<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 }
 
 fn mget<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let read = |key: &&[u8]| match db.keyspace.value(key) {
-        Some(Value::String(text)) => Reply::owned(&**text),
-        // As in Redis a key of another type reads as none, under either policy.
+    let values = db.keyspace.values(args).into_iter();
+    // As in Redis a key of another type reads as none, under either policy.
+    let text = |value: Option<&'a Value>| match value {
+        Some(Value::String(text)) => Reply::bulk(text),
         _ => Reply::Nil,
     };
-    Ok(Reply::Array(args.iter().map(read).collect()))
+    Ok(Reply::Array(values.map(text).collect()))
 }
 
 fn mset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {

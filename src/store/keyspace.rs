@@ -91,6 +91,13 @@ impl Keyspace {
         self.entries.get(slot).map(|entry| &entry.value)
     }
 
+    /// The values of keys, of which one may come many times: none of them is copied.
+    pub fn values(&mut self, keys: &[&[u8]]) -> Vec<Option<&Value>> {
+        let slots: Vec<_> = keys.iter().map(|key| self.find(key)).collect();
+        let value = |slot| self.entries.get(slot).map(|entry| &entry.value);
+        slots.into_iter().map(|slot| value(slot?)).collect()
+    }
+
     /// The value of a key, if it is there and of this type.
     pub fn read<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>> {
         let Some(slot) = self.find(key) else {
