@@ -9,6 +9,7 @@ mod key;
 mod keyspace;
 mod list;
 mod pack;
+pub mod remains;
 mod set;
 mod slab;
 mod sorted_set;

@@ -41,7 +41,7 @@ impl Value {
     }
 
     /// Drops some of the members of a collection of which nothing else is wanted, and gives how many are left.
-    pub fn shed(&mut self, about: usize) -> usize {
+    pub fn shed_about(&mut self, about: usize) -> usize {
         let left = self.members().saturating_sub(about);
         match self {
             Value::Hash(Hash::Table(table)) => table.truncate(left),

@@ -1,6 +1,6 @@
 import { sweepExpired } from "../native.js";
 
-/** How often the thread looks for expired keys, in ms. */
+/** How often the thread looks for expired keys, and for what was removed and is not freed yet, in ms. */
 const EVERY = 100;
 /**
  * How soon it looks again while there are more: one budget a turn of the event loop. A timer, as an idle loop
@@ -18,18 +18,16 @@ export function startSweeping(): void {
 }
 
 /**
- * A memory store was closed. One that is garbage collected while it is open leaves the timer running, which
- * does not hold it.
+ * A memory store was closed: what it held is freed yet. One that is garbage collected while it is open leaves the
+ * timer running, which does not hold it.
  */
 export function stopSweeping(): void {
   openStores -= 1;
-  if (openStores > 0) return;
-  clearTimeout(timer);
-  timer = undefined;
 }
 
 function sweep(): void {
-  timer = schedule(sweepExpired() ? AT_ONCE : EVERY);
+  const more = sweepExpired();
+  timer = more || openStores > 0 ? schedule(more ? AT_ONCE : EVERY) : undefined;
 }
 
 /** Expired keys are gone for every command anyway: no reason to keep the process alive. */
