@@ -9,7 +9,8 @@ use super::index::{Index, Keyed};
 use super::key::Key;
 use super::remains::{self, Shed};
 use super::slab::{Slab, SlotId};
-use super::value::{Bytes, Kind, Value};
+use super::text::Text;
+use super::value::{Kind, Value};
 use crate::error::{Error, Result};
 
 /// What happens to a command that meets a key of another type.
@@ -175,7 +176,7 @@ impl Keyspace {
 
     /// Puts a new text in place of a string's, in the same memory where it fits, and leaves its deadline.
     pub fn overwrite(&mut self, key: &[u8], text: &[u8]) -> Result<()> {
-        let string = self.entry::<Bytes>(key)?;
+        let string = self.entry::<Text>(key)?;
         if string.len() == text.len() {
             string.copy_from_slice(text);
         } else {
