@@ -203,13 +203,10 @@ fn ping<'a>(_: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 }
 
 fn time<'a>(db: &'a mut Database, _: Args) -> Result<Reply<'a>> {
-    let milliseconds = db.keyspace.now();
-    let seconds = (milliseconds / 1000).to_string();
-    let microseconds = (milliseconds % 1000 * 1000).to_string();
-    Ok(Reply::Array(vec![
-        Reply::owned(seconds),
-        Reply::owned(microseconds),
-    ]))
+    const MILLION: u64 = 1_000_000;
+    let now = db.keyspace.precise_now();
+    let words = [now / MILLION, now % MILLION].map(|number| Reply::owned(number.to_string()));
+    Ok(Reply::Array(words.into()))
 }
 
 #[cfg(test)]

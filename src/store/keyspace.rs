@@ -39,8 +39,14 @@ pub struct Keyspace {
     /// The commands that have met a key of another type under the lenient policy: each is told of once.
     mismatched: HashSet<&'static str>,
     untold: Vec<&'static str>,
+    /// What the clock showed that a test has put in place of the system's, in milliseconds since the epoch.
+    faked: Option<u64>,
     /// The time of this turn once it was asked for: a MULTI or a script sees time stand still, as in Redis.
     now: Option<u64>,
+    /// The same in microseconds, for TIME.
+    precise: Option<u64>,
+    /// What TIME has told last.
+    told: u64,
 }
 
 impl Keyspace {
@@ -53,23 +59,46 @@ impl Keyspace {
             command: "",
             mismatched: HashSet::new(),
             untold: Vec::new(),
+            faked: None,
             now: None,
+            precise: None,
+            told: 0,
         }
     }
 
     /// Lets time go on. Called whenever the store has been locked.
     pub fn begin_turn(&mut self) {
         self.now = None;
+        self.precise = None;
+    }
+
+    /// Puts a clock in place of the system's that shows this many milliseconds since the epoch, or puts the system's back. What has
+    /// expired by it is gone at once: a test that advances its clock does not wait for the sweeper.
+    pub fn set_clock(&mut self, faked: Option<u64>) {
+        self.faked = faked;
+        if faked.is_some() {
+            self.sweep(Duration::MAX);
+        }
     }
 
     /// Milliseconds since the epoch.
     pub fn now(&mut self) -> u64 {
-        *self.now.get_or_insert_with(|| {
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or(Duration::ZERO)
-                .as_millis() as u64
-        })
+        let clock = || self.faked.unwrap_or_else(|| since_epoch().as_millis() as u64);
+        *self.now.get_or_insert_with(clock)
+    }
+
+    /// Microseconds since the epoch, in each turn others than before: scripts make members of sets of them.
+    pub fn precise_now(&mut self) -> u64 {
+        if let Some(precise) = self.precise {
+            return precise;
+        }
+        let clock = self.faked.map(|faked| faked.saturating_mul(1000));
+        let clock = clock.unwrap_or_else(|| since_epoch().as_micros() as u64);
+        // A clock that was set back, to long ago perhaps, is followed.
+        let is_just_before = clock <= self.told && self.told - clock < 10_000;
+        self.told = if is_just_before { self.told + 1 } else { clock };
+        self.precise = Some(self.told);
+        self.told
     }
 
     /// The commands that have met a key of another type for the first time under the lenient policy.
@@ -341,6 +370,11 @@ impl Keyspace {
         }
         Ok(())
     }
+}
+
+fn since_epoch() -> Duration {
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
 }
 
 impl Drop for Keyspace {

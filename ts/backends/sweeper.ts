@@ -9,12 +9,12 @@ const EVERY = 100;
 const AT_ONCE = 1;
 
 let openStores = 0;
-let timer: NodeJS.Timeout | undefined;
+let isRunning = false;
 
 /** A memory store was opened in this thread. */
 export function startSweeping(): void {
   openStores += 1;
-  timer ??= schedule(EVERY);
+  if (!isRunning) schedule(EVERY);
 }
 
 /**
@@ -27,10 +27,12 @@ export function stopSweeping(): void {
 
 function sweep(): void {
   const more = sweepExpired();
-  timer = more || openStores > 0 ? schedule(more ? AT_ONCE : EVERY) : undefined;
+  isRunning = false;
+  if (more || openStores > 0) schedule(more ? AT_ONCE : EVERY);
 }
 
 /** Expired keys are gone for every command anyway: no reason to keep the process alive. */
-function schedule(delay: number): NodeJS.Timeout {
-  return setTimeout(sweep, delay).unref();
+function schedule(delay: number): void {
+  isRunning = true;
+  setTimeout(sweep, delay).unref();
 }
