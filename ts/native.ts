@@ -18,11 +18,13 @@ export type Messages = [dropped: number | null, ...messages: (string | null)[]];
 /** A handle of one store. Keys are given without the prefix, but for the patterns of KEYS and SCAN. */
 export interface NativeMemoryStore {
   runner(): Run;
+  /** The same by another clock than the system's, which shows so many ms since the epoch. */
+  runnerOnClock(): (clock: number, command: number, ...args: Argument[] | [argv: Argument[]]) => Reply;
   /**
    * Runs `[command, ...args]` after `[command, ...args]` with nothing in between. Errors stand in place of
-   * their replies.
+   * their replies. `clock` is what another clock than the system's shows.
    */
-  exec(commands: Argument[][]): (Reply | Error)[];
+  exec(commands: Argument[][], clock?: number): (Reply | Error)[];
   subscribe(channel: string): void;
   unsubscribe(channel: string): void;
   psubscribe(pattern: string): void;

@@ -1,5 +1,6 @@
 import type { KVTransaction, MessageCallback, ScopedSubscription } from "../adapter.js";
 import { checkBoolean, checkNoMore, reading, text } from "../arguments.js";
+import { isFaked } from "../clock.js";
 import { type Command, defineMethods } from "../commands.js";
 import { isTraced, tellGap, traced } from "../diagnostics.js";
 import { closed, decode, warnOfWrongType } from "../errors.js";
@@ -36,6 +37,9 @@ const indexes = new Map<Command, number>();
  */
 const subscribed = new Map<string, Set<MemoryKVStore>>();
 
+/** What runs a store's commands at this moment. */
+let runOf: (store: MemoryKVStore) => Run;
+
 /** A store in this process, which needs no server. Usable before `connect`; empty after `disconnect`. */
 export class MemoryKVStore extends Store {
   readonly #strict: boolean;
@@ -49,10 +53,16 @@ export class MemoryKVStore extends Store {
     this.#open();
     return this.#run(command, ...args);
   };
+  /** Runs a command by the clock of a test. */
+  readonly #runOnClock: Run = (command, ...args) => {
+    // A shared store is other threads' too, which know nothing of this one's clock.
+    if (this.#shared !== undefined) return this.#run(command, ...args);
+    return this.#open().runnerOnClock()(Date.now(), command, ...args);
+  };
   /** Runs a command that may publish. */
   readonly #publish: Run = (command, ...args) => {
     try {
-      return this.#run(command, ...args);
+      return runOf(this)(command, ...args);
     } finally {
       for (const store of this.#neighbours()) {
         const delivered = store.#deliverOwn();
@@ -70,7 +80,7 @@ export class MemoryKVStore extends Store {
   #again = false;
 
   static {
-    const runOf = (store: MemoryKVStore) => store.#run;
+    runOf = (store) => (isFaked() ? store.#runOnClock : store.#run);
     const publishOf = (store: MemoryKVStore) => store.#publish;
     defineMethods(this.prototype, (command) => {
       const index = commandIndex(command.name);
@@ -212,8 +222,10 @@ export class MemoryKVStore extends Store {
 
   #runAll(commands: readonly Ready[]): unknown[] {
     try {
+      const clock = isFaked() && this.#shared === undefined ? Date.now() : undefined;
       return this.#open().exec(
         commands.map(({ command, argv }) => [indexes.get(command) as number, ...argv]),
+        clock,
       );
     } catch (error) {
       throw decode(error, "EXEC");
