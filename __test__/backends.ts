@@ -100,7 +100,7 @@ function workerd(name: string, skip: Backend["skip"]): Backend {
   };
 }
 
-export const backends: readonly Backend[] = [
+const all: readonly Backend[] = [
   {
     name: "memory",
     open: (options) => createKV({ type: "memory", ...options }),
@@ -124,6 +124,11 @@ export const backends: readonly Backend[] = [
   durableObject("Durable Object, SQLite", () => new FakeSqlStorage(), onSqlite),
   ...(cannotRun ? [] : [workerd("Durable Object, workerd", onSqlite)]),
 ];
+
+const { TEST_BACKENDS } = process.env;
+
+/** All of them, or those of these names: in each of many test runners a few are enough. */
+export const backends = all.filter(({ name }) => TEST_BACKENDS?.split("; ").includes(name) ?? true);
 
 /** What a test is given. */
 export interface World {

@@ -100,6 +100,14 @@ expectTypeOf(getFanoutStats).toEqualTypeOf<() => FanoutStats>();
 // Methods, each with its parameters and what it resolves to
 type M = Required<KVAdapter>;
 type F<A extends unknown[], R> = (...args: A) => Promise<R>;
+type OneOrMany = string | readonly string[];
+// What was added is optional for a class of an application's own: these were its methods before.
+expectTypeOf<{
+  del(...keys: string[]): Promise<number>;
+  hset(key: string, field: string, value: string): Promise<number>;
+  sadd(key: string, ...members: string[]): Promise<number>;
+  zadd(key: string, score: number, member: string): Promise<number>;
+}>().toExtend<Pick<M, "del" | "hset" | "sadd" | "zadd">>();
 expectTypeOf<Pick<M, "connect" | "disconnect">>().toEqualTypeOf<
   Record<"connect" | "disconnect", F<[], void>>
 >();
@@ -111,25 +119,27 @@ expectTypeOf<KVHealth["connections"][number]>().toEqualTypeOf<ConnectionHealth>(
 expectTypeOf<M["ping"]>().toEqualTypeOf<F<[], string>>();
 expectTypeOf<M["get"]>().toEqualTypeOf<F<[key: string], string | null>>();
 expectTypeOf<M["getdel"]>().toEqualTypeOf<F<[key: string], string | null>>();
-expectTypeOf<M["mget"]>().toEqualTypeOf<F<string[], (string | null)[]>>();
+expectTypeOf<M["mget"]>().toEqualTypeOf<F<OneOrMany[], (string | null)[]>>();
 expectTypeOf<M["set"]>().toEqualTypeOf<F<[key: string, value: string, options?: SetOptions], void>>();
 expectTypeOf<M["setnx"]>().toEqualTypeOf<
   F<[key: string, value: string, options?: { ex?: number; px?: number }], boolean>
 >();
-expectTypeOf<Pick<M, "del" | "exists">>().toEqualTypeOf<Record<"del" | "exists", F<string[], number>>>();
+expectTypeOf<Pick<M, "del" | "exists">>().toEqualTypeOf<Record<"del" | "exists", F<OneOrMany[], number>>>();
 expectTypeOf<Pick<M, "incr" | "decr">>().toEqualTypeOf<Record<"incr" | "decr", F<[key: string], number>>>();
 expectTypeOf<M["incrBy"]>().toEqualTypeOf<F<[key: string, n: number], number>>();
 expectTypeOf<M["expire"]>().toEqualTypeOf<F<[key: string, seconds: number], boolean>>();
 expectTypeOf<M["ttl"]>().toEqualTypeOf<F<[key: string], number>>();
 expectTypeOf<M["type"]>().toEqualTypeOf<F<[key: string], string>>();
 expectTypeOf<M["hget"]>().toEqualTypeOf<F<[key: string, field: string], string | null>>();
-expectTypeOf<M["hset"]>().toEqualTypeOf<F<[key: string, field: string, value: string], number>>();
+expectTypeOf<M["hset"]>().toEqualTypeOf<
+  F<[key: string, field: string, value: string, ...pairs: string[]], number>
+>();
 expectTypeOf<M["hmset"]>().toEqualTypeOf<F<[key: string, data: Record<string, string>], void>>();
 expectTypeOf<M["hgetall"]>().toEqualTypeOf<F<[key: string], Record<string, string>>>();
 expectTypeOf<M["hexists"]>().toEqualTypeOf<F<[key: string, field: string], boolean>>();
 expectTypeOf<M["sismember"]>().toEqualTypeOf<F<[key: string, member: string], boolean>>();
 type Many = "hdel" | "sadd" | "srem" | "lpush" | "rpush" | "zrem";
-expectTypeOf<Pick<M, Many>>().toEqualTypeOf<Record<Many, F<[key: string, ...items: string[]], number>>>();
+expectTypeOf<Pick<M, Many>>().toEqualTypeOf<Record<Many, F<[key: string, ...items: OneOrMany[]], number>>>();
 type Lists = "hkeys" | "smembers";
 expectTypeOf<Pick<M, Lists>>().toEqualTypeOf<Record<Lists, F<[key: string], string[]>>>();
 type Counts = "hlen" | "scard" | "llen" | "zcard";
@@ -142,7 +152,9 @@ expectTypeOf<Pick<M, Ranges>>().toEqualTypeOf<
   Record<Ranges, F<[key: string, start: number, stop: number], string[]>>
 >();
 expectTypeOf<M["ltrim"]>().toEqualTypeOf<F<[key: string, start: number, stop: number], void>>();
-expectTypeOf<M["zadd"]>().toEqualTypeOf<F<[key: string, score: number, member: string], number>>();
+expectTypeOf<M["zadd"]>().toEqualTypeOf<
+  F<[key: string, score: number, member: string, ...pairs: (number | string)[]], number>
+>();
 expectTypeOf<M["zincrby"]>().toEqualTypeOf<F<[key: string, n: number, member: string], number>>();
 expectTypeOf<M["zscore"]>().toEqualTypeOf<F<[key: string, member: string], number | null>>();
 type Bound = number | string;

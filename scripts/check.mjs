@@ -88,6 +88,7 @@ await main(import.meta.url, async () => {
   const tests = testFiles(names);
   const are = (...folders) => tests.some((file) => folders.includes(dirname(file)));
   if (are("__test__/installed")) await pack();
-  if (are("__test__/installed", "__test__/workerd", "__test__/conformance")) await tools();
+  if (are("__test__/installed", "__test__/workerd", "__test__/conformance", "__test__/runners"))
+    await tools();
   await visibly("node", "--import", "tsx", "--test", "--test-reporter=spec", ...tests);
 });

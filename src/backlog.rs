@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 /// Past these a subscriber that does not take its messages loses the newest, and is told how many.
 pub const MAX_MESSAGES: usize = 100_000;
@@ -17,8 +17,29 @@ pub struct Message {
 }
 
 impl Message {
+    /// What it takes in memory, its text's allocation too.
     fn size(&self) -> usize {
-        self.channel.len() + self.payload.len()
+        const EACH: usize = size_of::<Message>() + 64;
+        EACH + self.text_length()
+    }
+
+    fn text_length(&self) -> usize {
+        let pattern = self.pattern.as_ref().map_or(0, Bytes::len);
+        pattern + self.channel.len() + self.payload.len()
+    }
+
+    /// With its text in memory of its own.
+    fn copied(&self) -> Self {
+        let mut text = BytesMut::with_capacity(self.text_length());
+        let mut copy = |part: &Bytes| {
+            text.put_slice(part);
+            text.split().freeze()
+        };
+        Self {
+            pattern: self.pattern.as_ref().map(&mut copy),
+            channel: copy(&self.channel),
+            payload: copy(&self.payload),
+        }
     }
 }
 
@@ -31,11 +52,12 @@ pub struct Backlog {
 }
 
 impl Backlog {
+    /// What comes after a loss is lost too until all that waits is taken: so one gap, in its place, tells of it all.
     pub fn push(&mut self, message: Message) {
         let size = message.size();
-        // A message alone is taken whatever its size.
         let full = self.messages.len() == MAX_MESSAGES || self.bytes + size > MAX_BYTES;
-        if full && !self.messages.is_empty() {
+        // A message alone is taken whatever its size.
+        if (full || self.dropped > 0) && !self.messages.is_empty() {
             self.dropped += 1;
         } else {
             self.bytes += size;
@@ -53,12 +75,24 @@ impl Backlog {
             *self = later;
             return;
         }
-        self.dropped += later.dropped;
         for message in later.messages {
             self.push(message);
         }
+        self.dropped += later.dropped;
     }
 
+    /// Has it hold no more memory than it counts: a message of a byte that lies where it was received holds all that was received with it.
+    pub fn detach(&mut self) {
+        for message in &mut self.messages {
+            *message = message.copied();
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.dropped == 0
     }
@@ -69,8 +103,77 @@ impl Backlog {
         self.bytes = self.messages.iter().map(Message::size).sum();
     }
 
+    /// At most so many messages; and once none are left, how many were dropped for want of room.
+    pub fn take(&mut self, count: usize) -> (VecDeque<Message>, Option<usize>) {
+        if self.messages.len() <= count {
+            let (messages, dropped) = std::mem::take(self).into_parts();
+            return (messages, Some(dropped));
+        }
+        let taken: VecDeque<_> = self.messages.drain(..count).collect();
+        self.bytes -= taken.iter().map(Message::size).sum::<usize>();
+        (taken, None)
+    }
+
     /// The messages, and how many were dropped for want of room.
     pub fn into_parts(self) -> (VecDeque<Message>, usize) {
         (self.messages, self.dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(payload: Bytes) -> Message {
+        Message {
+            pattern: None,
+            channel: Bytes::from_static(b"c"),
+            payload,
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_lost_until_all_is_taken_and_told_once() {
+        // A subscriber that took a little of a full backlog, again and again, was told of a gap each time.
+        let mut backlog = Backlog::default();
+        let push = |backlog: &mut Backlog, count| {
+            for _ in 0..count {
+                backlog.push(message(Bytes::new()));
+            }
+        };
+        push(&mut backlog, MAX_MESSAGES + 1);
+        let mut taken = 0;
+        for _ in 0..MAX_MESSAGES / 100 - 1 {
+            let (messages, dropped) = backlog.take(100);
+            assert_eq!((messages.len(), dropped), (100, None));
+            taken += messages.len();
+            push(&mut backlog, 1);
+        }
+        let (messages, dropped) = backlog.take(100);
+        assert_eq!(taken + messages.len(), MAX_MESSAGES);
+        assert_eq!(dropped, Some(MAX_MESSAGES / 100));
+        push(&mut backlog, 1);
+        assert_eq!(backlog.take(100).1, Some(0));
+    }
+
+    #[test]
+    fn a_message_that_waits_holds_nothing_but_itself() {
+        // 19,114 messages of a byte, each the only one left of what it was received with, held 1.7 GB of "64 MB".
+        let received = Bytes::from(vec![b'x'; 64 << 10]);
+        let mut backlog = Backlog::default();
+        backlog.push(message(received.slice(..1)));
+        backlog.detach();
+        assert!(received.is_unique());
+        let (messages, _) = backlog.take(9);
+        assert_eq!(messages, [message(Bytes::from_static(b"x"))]);
+    }
+
+    #[test]
+    fn small_messages_are_counted_with_what_they_take() {
+        let mut backlog = Backlog::default();
+        backlog.push(message(Bytes::from_static(b"x")));
+        assert!(backlog.bytes > size_of::<Message>());
+        backlog.take(9);
+        assert_eq!(backlog.bytes, 0);
     }
 }

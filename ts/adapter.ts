@@ -39,6 +39,9 @@ export interface ScanResult {
   keys: string[];
 }
 
+/** A string, or an array of them: JavaScript itself refuses a call of some 100,000 arguments. An empty one is none. */
+export type OneOrMany = string | readonly string[];
+
 /**
  * Called with a message and the channel it was published to. An error, or a rejected Promise, goes to the
  * `error` event.
@@ -72,7 +75,8 @@ export interface Subscription extends ScopedSubscription {
  * codes `INVALID_ARGUMENT` (then nothing was sent), `CLOSED` (after `disconnect`) and, over a network,
  * `CONNECTION`, `TIMEOUT` and `QUEUE_FULL`; a method that names a kind of value, also with `WRONGTYPE` where
  * the key holds another (memory and Durable Object: with `strict` only; else the key counts as empty, and one
- * warning is given). Further errors stand at the method.
+ * warning is given). Further errors stand at the method. An argument too many is `INVALID_ARGUMENT`, unless it
+ * is undefined. A reply that is no reply of the command is `CONNECTION`.
  *
  * Keys, fields, members and values are strings of at most 512 MB of UTF-8. A store with a prefix puts it, and
  * a colon, before every key.
@@ -125,7 +129,7 @@ export interface KVAdapter {
   /**
    * The strings at `keys`, in their order; null for a key without one. {@link https://redis.io/commands/mget}
    */
-  mget(...keys: string[]): Promise<(string | null)[]>;
+  mget(...keys: OneOrMany[]): Promise<(string | null)[]>;
   /**
    * Sets `key` to a string, whatever it held, and takes away its expiry unless `options` give one. Whether
    * `nx` and `xx` let it happen is not told: see {@link KVAdapter.setnx}. Errors: `ERR` for an expiry that is
@@ -159,9 +163,9 @@ export interface KVAdapter {
   decr(key: string): Promise<number>;
 
   /** Deletes keys. How many there were. {@link https://redis.io/commands/del} */
-  del(...keys: string[]): Promise<number>;
+  del(...keys: OneOrMany[]): Promise<number>;
   /** How many of `keys` exist; one given twice counts twice. {@link https://redis.io/commands/exists} */
-  exists(...keys: string[]): Promise<number>;
+  exists(...keys: OneOrMany[]): Promise<number>;
   /**
    * Has `key` deleted in `seconds`, an integer; at once if that is not positive. False if there is no such
    * key. Errors: `ERR` for a time that does not fit. {@link https://redis.io/commands/expire}
@@ -192,9 +196,10 @@ export interface KVAdapter {
   /** The value of a field of a hash; null if there is none. {@link https://redis.io/commands/hget} */
   hget(key: string, field: string): Promise<string | null>;
   /**
-   * Sets a field of a hash. 1 if it is new, 0 if it was overwritten. {@link https://redis.io/commands/hset}
+   * Sets a field of a hash, and those of further pairs of field and value. How many are new.
+   * {@link https://redis.io/commands/hset}
    */
-  hset(key: string, field: string, value: string): Promise<number>;
+  hset(key: string, field: string, value: string, ...pairs: string[]): Promise<number>;
   /**
    * Sets a field of a hash for each own property of `data`. Errors: `ERR` if it has none.
    * {@link https://redis.io/commands/hset}
@@ -203,7 +208,7 @@ export interface KVAdapter {
   /** A hash as a plain object; `{}` if there is none. {@link https://redis.io/commands/hgetall} */
   hgetall(key: string): Promise<Record<string, string>>;
   /** Deletes fields of a hash. How many there were. {@link https://redis.io/commands/hdel} */
-  hdel(key: string, ...fields: string[]): Promise<number>;
+  hdel(key: string, ...fields: OneOrMany[]): Promise<number>;
   /** Whether a hash has a field. {@link https://redis.io/commands/hexists} */
   hexists(key: string, field: string): Promise<boolean>;
   /** The fields of a hash. {@link https://redis.io/commands/hkeys} */
@@ -212,9 +217,9 @@ export interface KVAdapter {
   hlen(key: string): Promise<number>;
 
   /** Adds members to a set. How many are new. {@link https://redis.io/commands/sadd} */
-  sadd(key: string, ...members: string[]): Promise<number>;
+  sadd(key: string, ...members: OneOrMany[]): Promise<number>;
   /** Removes members from a set. How many there were. {@link https://redis.io/commands/srem} */
-  srem(key: string, ...members: string[]): Promise<number>;
+  srem(key: string, ...members: OneOrMany[]): Promise<number>;
   /** The members of a set, in no order. {@link https://redis.io/commands/smembers} */
   smembers(key: string): Promise<string[]>;
   /** Whether a set has a member. {@link https://redis.io/commands/sismember} */
@@ -226,12 +231,12 @@ export interface KVAdapter {
    * Puts values before the head of a list, one after the other. Its length then. Errors: `ERR` for no values.
    * {@link https://redis.io/commands/lpush}
    */
-  lpush(key: string, ...values: string[]): Promise<number>;
+  lpush(key: string, ...values: OneOrMany[]): Promise<number>;
   /**
    * Puts values behind the tail of a list. Its length then. Errors: `ERR` for no values.
    * {@link https://redis.io/commands/rpush}
    */
-  rpush(key: string, ...values: string[]): Promise<number>;
+  rpush(key: string, ...values: OneOrMany[]): Promise<number>;
   /** Takes the head off a list; null if there is none. {@link https://redis.io/commands/lpop} */
   lpop(key: string): Promise<string | null>;
   /** Takes the tail off a list; null if there is none. {@link https://redis.io/commands/rpop} */
@@ -250,12 +255,12 @@ export interface KVAdapter {
   ltrim(key: string, start: number, stop: number): Promise<void>;
 
   /**
-   * Adds a member to a sorted set, or moves it to a new score. 1 if it is new, else 0.
-   * {@link https://redis.io/commands/zadd}
+   * Adds a member to a sorted set, or moves it to a new score, and those of further pairs of score and member.
+   * How many are new. {@link https://redis.io/commands/zadd}
    */
-  zadd(key: string, score: number, member: string): Promise<number>;
+  zadd(key: string, score: number, member: string, ...pairs: (number | string)[]): Promise<number>;
   /** Removes members from a sorted set. How many there were. {@link https://redis.io/commands/zrem} */
-  zrem(key: string, ...members: string[]): Promise<number>;
+  zrem(key: string, ...members: OneOrMany[]): Promise<number>;
   /**
    * The score of a member, which may be infinite; null if there is none.
    * {@link https://redis.io/commands/zscore}
@@ -356,25 +361,25 @@ export interface KVTransaction {
   /** Queues GETDEL. Its result: string or null. {@link https://redis.io/commands/getdel} */
   getdel(key: string): KVTransaction;
   /** Queues DEL. Its result: how many keys there were. {@link https://redis.io/commands/del} */
-  del(...keys: string[]): KVTransaction;
+  del(...keys: OneOrMany[]): KVTransaction;
   /** Queues INCR. Its result: the sum. {@link https://redis.io/commands/incr} */
   incr(key: string): KVTransaction;
-  /** Queues HSET. Its result: 1 if the field is new, else 0. {@link https://redis.io/commands/hset} */
-  hset(key: string, field: string, value: string): KVTransaction;
+  /** Queues HSET. Its result: how many fields are new. {@link https://redis.io/commands/hset} */
+  hset(key: string, field: string, value: string, ...pairs: string[]): KVTransaction;
   /** Queues HDEL. Its result: how many fields there were. {@link https://redis.io/commands/hdel} */
-  hdel(key: string, ...fields: string[]): KVTransaction;
+  hdel(key: string, ...fields: OneOrMany[]): KVTransaction;
   /** Queues SADD. Its result: how many members are new. {@link https://redis.io/commands/sadd} */
-  sadd(key: string, ...members: string[]): KVTransaction;
+  sadd(key: string, ...members: OneOrMany[]): KVTransaction;
   /** Queues SREM. Its result: how many members there were. {@link https://redis.io/commands/srem} */
-  srem(key: string, ...members: string[]): KVTransaction;
+  srem(key: string, ...members: OneOrMany[]): KVTransaction;
   /** Queues LPUSH. Its result: the length of the list. {@link https://redis.io/commands/lpush} */
-  lpush(key: string, ...values: string[]): KVTransaction;
+  lpush(key: string, ...values: OneOrMany[]): KVTransaction;
   /** Queues RPUSH. Its result: the length of the list. {@link https://redis.io/commands/rpush} */
-  rpush(key: string, ...values: string[]): KVTransaction;
-  /** Queues ZADD. Its result: 1 if the member is new, else 0. {@link https://redis.io/commands/zadd} */
-  zadd(key: string, score: number, member: string): KVTransaction;
+  rpush(key: string, ...values: OneOrMany[]): KVTransaction;
+  /** Queues ZADD. Its result: how many members are new. {@link https://redis.io/commands/zadd} */
+  zadd(key: string, score: number, member: string, ...pairs: (number | string)[]): KVTransaction;
   /** Queues ZREM. Its result: how many members there were. {@link https://redis.io/commands/zrem} */
-  zrem(key: string, ...members: string[]): KVTransaction;
+  zrem(key: string, ...members: OneOrMany[]): KVTransaction;
   /**
    * Queues EXPIRE, in seconds. Its result: false if there is no such key.
    * {@link https://redis.io/commands/expire}

@@ -110,6 +110,13 @@ export function object(value: unknown, name: string, method: string): Record<str
   throw wrong(method, name, "an object", value);
 }
 
+/** Refuses what was given after so many arguments: it would be left out without a word. What is undefined was not given. */
+export function checkNoMore(method: string, most: number, more: readonly unknown[]): void {
+  if (more.every((arg) => arg === undefined)) return;
+  const takes = most === 0 ? "no arguments" : most === 1 ? "1 argument" : `at most ${most} arguments`;
+  throw invalid(`${method}: takes ${takes}, got ${most + more.length}`);
+}
+
 export function checkFunction(value: unknown, name: string, method: string): void {
   if (typeof value !== "function") throw wrong(method, name, "a function", value);
 }

@@ -1,6 +1,7 @@
 import type { KVAdapter, KVTransaction } from "./adapter.js";
 import {
   bound,
+  checkNoMore,
   integer,
   key,
   list,
@@ -27,20 +28,35 @@ export type CommandMethod = Exclude<Extract<keyof KVAdapter, string>, Otherwise>
 /** The methods of KVTransaction that queue a command. */
 type QueuedMethod = Exclude<keyof KVTransaction, "exec" | "discard">;
 
+/** The arguments of a method, those of a rest parameter one by one. */
+type Given<M extends CommandMethod> = Spread<Parameters<KVAdapter[M]>>;
+type Spread<A extends unknown[]> = number extends A["length"]
+  ? A extends [infer First, ...infer Others]
+    ? [First, ...Spread<Others>]
+    : Exclude<A[number], readonly unknown[]>[]
+  : A;
+
+/** The arguments of a method, as its store gets them: all are there. */
+export type ArgumentsOf<M extends CommandMethod> = Required<Given<M>>;
+
 /** What `Command` says of each field, bound to the types of one method. */
 type Row<Method extends CommandMethod, A extends unknown[], Result> = {
   name?: string;
   parameters: ParametersOf<Required<A>>;
   publishes?: true;
-} & (number extends A["length"] ? { rest: Scalar<A[number]>; none?: () => Result } : object) &
+} & (number extends A["length"] ? Further<Method, A, Result> : object) &
   (Method extends QueuedMethod ? { queued: true } : object);
+
+type Further<Method, A extends unknown[], Result> = Method extends "hset" | "zadd"
+  ? { pairs: true }
+  : { rest: Scalar<A[number]>; none?: () => Result };
 
 type ParametersOf<A> = A extends [infer First, ...infer Others]
   ? [Parameter<First>, ...ParametersOf<Others>]
   : [];
 
 type Rows = {
-  [M in CommandMethod]: KVAdapter[M] extends (...args: infer A) => Promise<infer R> ? Row<M, A, R> : never;
+  [M in CommandMethod]: Row<M, Given<M>, Awaited<ReturnType<KVAdapter[M]>>>;
 };
 
 const zero = () => 0;
@@ -66,7 +82,7 @@ const rows: Rows = {
   scan: { parameters: [text("cursor"), scanOptions] },
 
   hget: { parameters: [key, text("field")] },
-  hset: { parameters: [key, text("field"), text("value")], queued: true },
+  hset: { parameters: [key, text("field"), text("value")], pairs: true, queued: true },
   hmset: { name: "HSET", parameters: [key, record("data")] },
   hgetall: { parameters: [key] },
   hdel: { parameters: [key], rest: text("field"), none: zero, queued: true },
@@ -88,7 +104,7 @@ const rows: Rows = {
   llen: { parameters: [key] },
   ltrim: { parameters: [key, integer("start"), integer("stop")] },
 
-  zadd: { parameters: [key, score("score"), text("member")], queued: true },
+  zadd: { parameters: [key, score("score"), text("member")], pairs: true, queued: true },
   zrem: { parameters: [key], rest: text("member"), none: zero, queued: true },
   zscore: { parameters: [key, text("member")] },
   zrange: { parameters: [key, integer("start"), integer("stop")] },
@@ -107,8 +123,10 @@ export interface Command {
   /** The Redis command: the method's name unless the row says otherwise. */
   readonly name: string;
   readonly parameters: readonly Parameter<unknown>[];
-  /** What each of any further arguments is. */
+  /** What each of any further arguments is, or of an array that is one of them. */
   readonly rest?: Scalar<Argument>;
+  /** The last two parameters may be given again and again. */
+  readonly pairs?: true;
   /**
    * The result of a call without further arguments, for which the store is not asked. Absent where Redis
    * refuses it.
@@ -133,18 +151,33 @@ export const commands = Object.entries(rows).map(
  * asking the store. Throws INVALID_ARGUMENT.
  */
 export function argumentsOf(
-  { method, name, parameters, rest, none }: Command,
+  { method, name, parameters, rest, pairs, none }: Command,
   args: readonly unknown[],
   prefix: string,
 ): unknown[] | undefined {
   const call = { method, name, prefix };
+  const count = parameters.length;
   const read = reading(method, () => {
     const read: unknown[] = [];
     for (const [index, parameter] of parameters.entries()) read.push(parameter.read(args[index], call));
-    if (rest !== undefined) for (const arg of args.slice(parameters.length)) read.push(rest.read(arg, call));
+    if (rest !== undefined) {
+      for (const arg of args.slice(count)) {
+        const items = Array.isArray(arg) ? arg : [arg];
+        // By index: a hole ends it, however long the array says it is.
+        for (let i = 0; i < items.length; i++) read.push(rest.read(items[i], call));
+      }
+    } else if (pairs) {
+      const pair = parameters.slice(-2);
+      for (let i = count; i < args.length; i += 2) {
+        // The second may be missing, and is refused as undefined.
+        for (const [j, parameter] of pair.entries()) read.push(parameter.read(args[i + j], call));
+      }
+    } else if (args.length > count) {
+      checkNoMore(method, count, args.slice(count));
+    }
     return read;
   });
-  if (rest === undefined || args.length > parameters.length) return read;
+  if (rest === undefined || read.length > count) return read;
   if (none === undefined) throw wrongNumberOfArguments(name);
   return undefined;
 }

@@ -17,7 +17,7 @@ export interface KVErrorDetails {
  *
  * What the server, or the memory store in its place, answers has Redis's text as its message, the same on
  * every backend. Messages of covara-kv's own name the method and the argument, and never hold a key or a
- * value.
+ * value. `instanceof` knows the errors of every copy of the package, and of every realm.
  */
 export class KVError extends Error {
   // By `this`, here and elsewhere: esbuild renames a class that says its own name.
@@ -50,12 +50,36 @@ export class KVError extends Error {
   }
 }
 
+/** On the prototype of every copy's KVError. */
+const BRAND = Symbol.for("covara-kv.error");
+Object.defineProperty(KVError.prototype, BRAND, { value: true });
+Object.defineProperty(KVError, Symbol.hasInstance, {
+  value(this: unknown, value: unknown): boolean {
+    if (this !== KVError) return Function.prototype[Symbol.hasInstance].call(this as () => void, value);
+    return isError(value) && (value as { [BRAND]?: unknown })[BRAND] === true;
+  },
+});
+
+/**
+ * Whether this is an Error, of whichever realm: Jest runs each test file in one of its own, and `instanceof`
+ * does not know what the addon makes in another.
+ */
+export function isError(value: unknown): value is Error {
+  if (typeof value !== "object" || value === null) return false;
+  try {
+    return Object.prototype.toString.call(value) === "[object Error]" || value instanceof Error;
+  } catch {
+    // A proxy's trap.
+    return false;
+  }
+}
+
 /**
  * The one place where native errors become {@link KVError}. The native side marks its errors with a string
  * `code`; whatever has none is a defect, not an answer, and stays what it is.
  */
 export function decode(error: unknown, command?: string): unknown {
-  if (error instanceof KVError || !(error instanceof Error)) return error;
+  if (error instanceof KVError || !isError(error)) return error;
   const { code, cause } = error as Error & { code?: unknown };
   return typeof code === "string" ? new KVError(code, error.message, { command, cause }) : error;
 }

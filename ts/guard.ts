@@ -1,6 +1,7 @@
 import { types } from "node:util";
 import { tellUnhandled } from "./diagnostics.js";
 import type { KVError } from "./errors.js";
+import { setTimeout } from "./timers.js";
 import { tellOf } from "./unawaited.js";
 import { emitWarning } from "./warning.js";
 

@@ -1,4 +1,4 @@
-import { KVError } from "./errors.js";
+import { isError, KVError } from "./errors.js";
 
 /**
  * The binary of each platform: beside the package in a clone, else a package of its own, of which npm installs the one that
@@ -108,7 +108,7 @@ function missing(name: string, cause: unknown): KVError {
 }
 
 function unusable(name: string, cause: unknown): KVError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = isError(cause) ? cause.message : String(cause);
   const text = `covara-kv's binary for ${name} cannot be loaded here (${where()}): ${reason}`;
   return new KVError("UNSUPPORTED", text, { cause });
 }

@@ -12,22 +12,27 @@ export type Argument = string | number;
  */
 export type Run = (command: number, ...args: Argument[] | [argv: Argument[]]) => Reply;
 
-/** How many messages did not fit; then, for each that did: pattern or null, channel, message. */
-export type Messages = [dropped: number, ...messages: (string | null)[]];
+/** How many messages did not fit, or null if more wait; then, for each that did: pattern or null, channel, message. */
+export type Messages = [dropped: number | null, ...messages: (string | null)[]];
 
 /** A handle of one store. Keys are given without the prefix, but for the patterns of KEYS and SCAN. */
 export interface NativeMemoryStore {
   runner(): Run;
+  /** The same by another clock than the system's, which shows so many ms since the epoch. */
+  runnerOnClock(): (clock: number, command: number, ...args: Argument[] | [argv: Argument[]]) => Reply;
   /**
    * Runs `[command, ...args]` after `[command, ...args]` with nothing in between. Errors stand in place of
-   * their replies.
+   * their replies. `clock` is what another clock than the system's shows.
    */
-  exec(commands: Argument[][]): (Reply | Error)[];
+  exec(commands: Argument[][], clock?: number): (Reply | Error)[];
   subscribe(channel: string): void;
   unsubscribe(channel: string): void;
   psubscribe(pattern: string): void;
   punsubscribe(pattern: string): void;
-  takeMessages(): Messages;
+  /** At most so many. Nothing tells of more until none are left: whoever takes them is to come again. */
+  takeMessages(count: number): Messages;
+  /** How many messages wait. */
+  waiting(): number;
   close(): void;
 }
 
@@ -106,10 +111,14 @@ export interface NativeRedisClient {
   subscribe(id: number, isPattern: boolean, name: string): void;
   unsubscribe(id: number, isPattern: boolean, name: string): void;
   listen(listening: boolean): void;
-  /** Calls `settle` for what was answered. True if there are events or messages too. */
-  take(settle: (first: number, ...replies: (Reply | Error)[]) => void): boolean;
+  /**
+   * Calls `settle` for at most so much of what was answered. Odd if `messages`, and then `events`, are to be called; 2 or
+   * more if it is to be called again.
+   */
+  take(settle: (first: number, ...replies: (Reply | Error)[]) => void, count: number): number;
   events(): RedisEvent[];
-  messages(): Messages;
+  /** At most so many, as `takeMessages` of a memory store. */
+  messages(count: number): Messages;
   /** Closes both connections: one answer for each. */
   close(id: number, subscriptionsId: number): void;
   /** Lets go of everything; nothing is answered any more. */
@@ -160,8 +169,13 @@ export interface NativeFanoutThread {
   missed(from: number, to: number): void;
   /** Whether events keep the process alive. */
   listen(listening: boolean): void;
-  /** Handler, subscription, event, and so on; for a change a watcher and two nulls. */
-  take(): (number | string | null)[];
+  /**
+   * At most so many items: handler, subscription, event, and so on; for a change a watcher and two nulls. If there are as
+   * many, nothing tells of more: whoever takes them is to come again.
+   */
+  take(count: number): (number | string | null)[];
+  /** How many items wait. */
+  waiting(): number;
   notices(): FanoutNotice[];
   handlerCount(): number;
   watcherCount(resource?: string): number;

@@ -1,4 +1,5 @@
 import type { MessageCallback, Subscription } from "./adapter.js";
+import { asyncDispose } from "./dispose.js";
 import { calling } from "./emitter.js";
 import type { Gap } from "./events.js";
 
@@ -66,7 +67,7 @@ export class PubSub {
       close().catch(() => {});
       throw error;
     }
-    return { close, [Symbol.asyncDispose]: close };
+    return { close, [asyncDispose]: close };
   }
 
   /** Messages have come in, and will be delivered: they are for those who are there by now. */

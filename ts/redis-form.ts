@@ -1,20 +1,19 @@
 // What Redis is told of a call, and what its answer stands for: the form of commands for the memory store and for Redis.
 import type { ExpiryOptions, KVAdapter } from "./adapter.js";
 import type { Parameter, Scalar } from "./arguments.js";
-import { argumentsOf, type Command, type CommandMethod, commands } from "./commands.js";
-import { decode } from "./errors.js";
+import { type ArgumentsOf, argumentsOf, type Command, type CommandMethod, commands } from "./commands.js";
+import { decode, isError } from "./errors.js";
 import type { Argument, Reply } from "./native.js";
+import { misshapen, shapes } from "./shapes.js";
 import type { Form } from "./transaction.js";
-
-type Given<M extends CommandMethod> = Required<Parameters<KVAdapter[M]>>;
 
 /** The methods whose arguments are not Redis's words as they are: some are objects or arrays. */
 type Worded = {
-  [M in CommandMethod]: Given<M>[number] extends Argument ? never : M;
+  [M in CommandMethod]: ArgumentsOf<M>[number] extends Argument ? never : M;
 }[CommandMethod];
 
 /** The argv of each. It starts after the command's name. */
-const words: { [M in Worded]: (...args: Given<M>) => Argument[] } = {
+const words: { [M in Worded]: (...args: ArgumentsOf<M>) => Argument[] } = {
   set(key, value, { ex, px, nx, xx }) {
     const argv = [key, value];
     pushExpiry(argv, { ex, px });
@@ -119,9 +118,23 @@ const replies: { [M in Converted]: Convert<Result<M>> } & { [M in CommandMethod]
   eval: withErrors,
 };
 
-/** The result that a reply stands for; none where it is the reply. */
+/** The result that a reply of the memory store stands for; none where it is the reply. */
 export function conversionOf({ method }: Command): Convert<unknown> | undefined {
   return replies[method];
+}
+
+const forms = new Map(
+  commands.map((command) => [command, { has: shapes[command.method], convert: conversionOf(command) }]),
+);
+
+/**
+ * The result that a server's reply stands for. Throws the error that the reply holds, where only a script's may;
+ * `CONNECTION` if it is of no shape that the command's replies have.
+ */
+export function resultOf(command: Command, reply: Reply, prefix: string): unknown {
+  const form = forms.get(command);
+  if (form?.has(reply) === false) throw misshapen(command.name, reply);
+  return form?.convert === undefined ? reply : form.convert(reply, prefix);
 }
 
 /** The argv of a call; none for a call that is answered without asking the store. Throws INVALID_ARGUMENT. */
@@ -135,22 +148,25 @@ export function argvOf(command: Command, args: readonly unknown[], prefix: strin
 export const redisForm: Form<Argument[]> = {
   argvOf,
   resultOf(command, answer, prefix) {
-    if (answer instanceof Error) return decode(answer, command.name);
-    // EXEC's answer tells whether a SET took effect.
-    if (command.method === "set") return answer;
-    const convert = conversionOf(command);
-    return convert === undefined ? answer : convert(answer as Reply, prefix);
+    if (isError(answer)) return decode(answer, command.name);
+    try {
+      const result = resultOf(command, answer as Reply, prefix);
+      // EXEC's answer tells whether a SET took effect.
+      return command.method === "set" ? answer : result;
+    } catch (error) {
+      return error;
+    }
   },
 };
 
 /**
  * The parameters of a plain call, whose arguments go into the argv as they are: no options, one element of a list.
- * None if the command has no such calls.
+ * Undefined if the command has no such calls.
  */
-export function plainParameters({ parameters, rest }: Command): Scalar<Argument>[] {
+export function plainParameters({ parameters, rest }: Command): Scalar<Argument>[] | undefined {
   const scalars = parameters.filter(isScalar);
   const others = parameters.filter((parameter) => !isScalar(parameter) && !parameter.optional);
-  if (others.length > 0) return [];
+  if (others.length > 0) return undefined;
   return rest === undefined ? scalars : [...scalars, rest];
 }
 
@@ -162,8 +178,8 @@ const plain = new Map(commands.map((command) => [command, plainParameters(comman
 
 /** Whether these are the good arguments of a plain call, and so its argv. */
 export function isPlain(command: Command, args: readonly unknown[]): args is Argument[] {
-  const parameters = plain.get(command) ?? [];
-  if (args.length !== parameters.length) return false;
+  const parameters = plain.get(command);
+  if (parameters === undefined || args.length !== parameters.length) return false;
   for (let i = 0; i < args.length; i++) if (!parameters[i]?.accepts(args[i])) return false;
   return true;
 }

@@ -1,7 +1,8 @@
 import type { KVAdapter, KVTransaction, ListenOptions, MessageCallback, Subscription } from "./adapter.js";
-import { checkFunction, reading, strings, text } from "./arguments.js";
+import { checkFunction, checkNoMore, reading, strings, text } from "./arguments.js";
+import { asyncDispose } from "./dispose.js";
 import { Emitter } from "./emitter.js";
-import { closed, warn } from "./errors.js";
+import { closed, isError, warn } from "./errors.js";
 import type { ConnectionHealth, Gap, KVEvents, KVHealth, KVStatus } from "./events.js";
 import type { Messages } from "./native.js";
 import { known } from "./options.js";
@@ -17,6 +18,8 @@ export interface Store extends KVAdapter {}
 export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   /** What the store puts, with a colon, before every key; empty for nothing. */
   readonly prefix: string;
+  /** @internal When messages up to then had all been taken, in ms since the epoch. */
+  protected takenAt = 0;
   readonly #pubsub = new PubSub(
     {
       register: (kind, name) => this.register(kind, name),
@@ -60,27 +63,31 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   }
 
   /** @internal */
-  async [Symbol.asyncDispose](): Promise<void> {
+  async [asyncDispose](): Promise<void> {
     return this.disconnect();
   }
 
   /** @internal */
-  async subscribe(channel: string, callback: MessageCallback): Promise<void> {
+  async subscribe(channel: string, callback: MessageCallback, ...more: never[]): Promise<void> {
+    checkNoMore("subscribe", 2, more);
     await this.#subscribe("subscribe", "channel", channel, callback);
   }
 
   /** @internal */
-  async psubscribe(pattern: string, callback: MessageCallback): Promise<void> {
+  async psubscribe(pattern: string, callback: MessageCallback, ...more: never[]): Promise<void> {
+    checkNoMore("psubscribe", 2, more);
     await this.#subscribe("psubscribe", "pattern", pattern, callback);
   }
 
   /** @internal */
-  async unsubscribe(channel: string): Promise<void> {
+  async unsubscribe(channel: string, ...more: never[]): Promise<void> {
+    checkNoMore("unsubscribe", 1, more);
     await this.#unsubscribe("unsubscribe", "channel", channel);
   }
 
   /** @internal */
-  async punsubscribe(pattern: string): Promise<void> {
+  async punsubscribe(pattern: string, ...more: never[]): Promise<void> {
+    checkNoMore("punsubscribe", 1, more);
     await this.#unsubscribe("punsubscribe", "pattern", pattern);
   }
 
@@ -89,7 +96,9 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     channels: readonly string[],
     callback: MessageCallback,
     options: ListenOptions = {},
+    ...more: never[]
   ): Promise<Subscription> {
+    checkNoMore("listen", 3, more);
     return this.scoped("listen", channels, callback, options);
   }
 
@@ -129,6 +138,17 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     this.#pubsub.beginDelivery();
   }
 
+  /** @internal Hands over what was taken a moment ago, and tells of what did not fit. */
+  protected deliverTaken(messages: Messages): void {
+    const [dropped] = messages;
+    const at = dropped === null ? this.takenAt : Date.now();
+    this.beginDelivery();
+    this.deliverAll(messages);
+    const from = this.takenAt;
+    this.takenAt = at;
+    if (dropped !== null && dropped > 0) this.missed({ from, to: at, reason: "overflow" });
+  }
+
   /** @internal Hands each message to the callbacks of its channel, or to those of the pattern that it matched. */
   protected deliverAll(messages: Messages): void {
     for (let i = 1; i < messages.length; i += 3) {
@@ -163,7 +183,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   protected report(error: unknown): void {
     const what = "A callback of a subscription failed";
     if (this.listenerCount("error") === 0) warn(what, error);
-    else this.emit("error", error instanceof Error ? error : new Error(what, { cause: error }));
+    else this.emit("error", isError(error) ? error : new Error(what, { cause: error }));
   }
 
   async #subscribe(method: string, kind: Kind, name: string, callback: MessageCallback): Promise<void> {

@@ -1,6 +1,7 @@
 import type { KVTransaction } from "./adapter.js";
+import { checkNoMore } from "./arguments.js";
 import { type Command, defineMethods } from "./commands.js";
-import { KVError } from "./errors.js";
+import { isError, KVError } from "./errors.js";
 import type { Argument } from "./native.js";
 
 /** A command of a transaction. Without an argv it is answered without asking the store. */
@@ -60,7 +61,8 @@ export class Transaction<Argv = Argument[]> {
     this.#form = form;
   }
 
-  async exec(): Promise<unknown[]> {
+  async exec(...more: never[]): Promise<unknown[]> {
+    checkNoMore("exec", 0, more);
     const queue = this.#queue;
     const refusal = this.#refusal;
     this.discard();
@@ -72,7 +74,7 @@ export class Transaction<Argv = Argument[]> {
     const results = queue.map(({ command, argv }) =>
       argv === undefined ? command.none?.() : this.#form.resultOf(command, replies[next++], this.#prefix),
     );
-    const index = results.findIndex((result) => result instanceof Error);
+    const index = results.findIndex(isError);
     if (index === -1) return results;
     const { code, message, command } = results[index] as KVError;
     throw new KVError(code, message, { command, index, results });

@@ -1,4 +1,6 @@
-/** Workers have no Buffer. */
+import { TextEncoder } from "node:util";
+
+/** Not the global one: jsdom has none. */
 const encoder = new TextEncoder();
 
 /** The bytes of a text in UTF-8. */

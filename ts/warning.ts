@@ -4,7 +4,8 @@ export function emitWarning(text: string, code: string, ...failure: unknown[]): 
 
 function describe(error: unknown): string {
   try {
-    return error instanceof Error ? String(error.stack) : `It threw ${String(error)}`;
+    const { stack } = Object(error) as { stack?: unknown };
+    return typeof stack === "string" ? stack : `It threw ${String(error)}`;
   } catch {
     return "What it threw cannot be printed.";
   }

@@ -69,9 +69,25 @@ const neitherTextNorNumber = [
 const noInteger = [Number.NaN, Number.POSITIVE_INFINITY, 1.5, 2 ** 53, -(2 ** 53), 1e300];
 const scores = new Set<Method>(["zadd", "zincrby", "zrangebyscore"]);
 
+/** The methods that take any number of strings after so many arguments, or arrays of them. */
+const takesMany = new Map<Method, number>([
+  ["mget", 0],
+  ["del", 0],
+  ["exists", 0],
+  ["hdel", 1],
+  ["sadd", 1],
+  ["srem", 1],
+  ["lpush", 1],
+  ["rpush", 1],
+  ["zrem", 1],
+]);
+
 /** Values that a method must refuse in the place of a good one. */
-function wrongValues(method: Method, value: unknown): unknown[] {
-  if (typeof value === "string") return [...neitherTextNorNumber, 1, Number.NaN, [], ["k"], ...lone];
+function wrongValues(method: Method, value: unknown, position: number): unknown[] {
+  if (typeof value === "string") {
+    const lists = position >= (takesMany.get(method) ?? 99) ? [[1], [["k"]], new Array(1)] : [[], ["k"]];
+    return [...neitherTextNorNumber, 1, Number.NaN, ...lists, ...lone];
+  }
   if (typeof value === "function") return [undefined, null, "f", 1, {}, []];
   if (Array.isArray(value)) {
     const items = [...neitherTextNorNumber, 1, ...lone].map((item) => ["k", item]);
@@ -158,7 +174,7 @@ onEveryBackend("errors", (test) => {
       for (const [call] of steps) await send(kv, call);
       const before = await contents(kv);
       for (const [position, value] of args.entries()) {
-        for (const wrong of wrongValues(method, value)) {
+        for (const wrong of wrongValues(method, value, position)) {
           const call = [method, ...Object.assign([...args], { [position]: wrong })] as const;
           await expectRefusedArgument(() => send(kv, call), method, wrong);
         }

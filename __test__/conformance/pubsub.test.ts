@@ -113,7 +113,10 @@ onEveryBackend("pubsub", (test) => {
     await kv.publish(a, "2");
     assert.equal(await kv.publish(b, "2"), 0);
     await heardByAll(`same ${a} 2`, `other ${a} 2`);
-    await second[Symbol.asyncDispose]();
+    {
+      await using left = second;
+      assert.equal(left, second);
+    }
     await kv.publish(a, "3");
     await heard(`other ${a} 3`);
   });

@@ -23,6 +23,30 @@ async function batch(commands: unknown, more: object = {}): Promise<unknown> {
 const ok = (value: unknown) => ({ ok: true, value });
 
 describe("requests", () => {
+  // An object of before knows `hset` with one pair, and would have stored the first of several without a word.
+  test("several pairs go by an op that older objects refuse", async () => {
+    const sent: unknown[] = [];
+    const stub: DurableObjectStubLike = {
+      fetch(input, init) {
+        sent.push(...JSON.parse(init?.body ?? "").commands);
+        return namespace.object("pairs").fetch(new Request(input, init));
+      },
+    };
+    const kv = new DurableObjectKVStore(stub, { prefix: "p" });
+    assert.equal(await kv.hset("h", "a", "1"), 1);
+    assert.equal(await kv.hset("h", "a", "1", "b", "2"), 1);
+    assert.equal(await kv.zadd("z", 1, "inf", Number.POSITIVE_INFINITY, "-inf"), 2);
+    assert.deepEqual(sent, [
+      { op: "hset", args: ["p:h", "a", "1"] },
+      { op: "hsetPairs", args: ["p:h", "a", "1", "b", "2"] },
+      { op: "zaddPairs", args: ["p:z", 1, "inf", "inf", "-inf"] },
+    ]);
+    assert.deepEqual(await kv.zrange("z", 0, -1), ["inf", "-inf"]);
+    assert.equal(await kv.zscore("z", "-inf"), Number.POSITIVE_INFINITY);
+    const [unknown] = (await batch([{ op: "hsetNothing", args: ["h", "a", "1"] }])) as { ok: boolean }[];
+    assert.equal(unknown?.ok, false);
+  });
+
   test("a command is the adapter's method, and so is its result", async () => {
     const calls: [op: string, args: unknown[], value: unknown][] = [
       ["set", ["s", "1", { ex: 100 }], "OK"],

@@ -258,3 +258,25 @@ test("without a store only what is here is reached", async (world) => {
   assert.deepEqual([eventsOf(deliveries), calls], [["1"], [[[]]]]);
   assert.deepEqual(await subscribers(), [0, 0]);
 });
+
+// All that a handler published to itself was delivered before the first publishEvent returned: it never did.
+test("a handler that publishes to its own thread without end leaves the event loop to others", async (world) => {
+  useMemory(world);
+  let count = 0;
+  let isOver = false;
+  registerHandler("loops", (_, subscriptionId) => {
+    count += 1;
+    if (!isOver) void publishEvent({ type: "added", subscriptionId, event: count });
+  });
+  trackSubscription("loops", "l");
+  await publishEvent({ type: "added", subscriptionId: "l", event: 1 });
+  for (let turn = 0; turn < 20; turn++) {
+    const before = count;
+    await eventually(() => count > before);
+  }
+  const here = world.handler("here", "s");
+  await publishEvent({ type: "added", subscriptionId: "s", event: 2 });
+  assert.equal(here.length, 1);
+  isOver = true;
+  unregisterHandler("loops");
+});

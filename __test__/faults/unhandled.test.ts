@@ -20,7 +20,13 @@ test("no fault ends in an unhandled rejection, an uncaught exception or a warnin
   const warnings = await warningsOf(async () => {
     const server = await redis();
     const admin = client(server);
-    const kv = await open(server, { ...PATIENT, commandTimeout: 300, queueTimeout: 300, connectTimeout: 200, maxQueue: 20 });
+    const kv = await open(server, {
+      ...PATIENT,
+      commandTimeout: 300,
+      queueTimeout: 300,
+      connectTimeout: 200,
+      maxQueue: 20,
+    });
     await kv.subscribe("news", () => {});
     await kv.listen(["news"], () => {}, { patterns: ["n*"] });
     const calls = new Calls(300, ["CONNECTION", "TIMEOUT", "QUEUE_FULL", "CLOSED", "READONLY", "NOAUTH"]);

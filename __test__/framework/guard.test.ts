@@ -32,7 +32,9 @@ interface Outcome {
   readonly errors: string;
 }
 
-const directory = application({});
+const directory = application({
+  "fake-timers.cjs": `require("node:test").mock.timers.enable({ apis: ["setTimeout"] });`,
+});
 
 /** What a program does, with the flags of Node.js. */
 async function run(
@@ -176,7 +178,6 @@ test("it tells the store's error event, or warns once a minute with the count, a
     };
     const told = [];
     require("node:diagnostics_channel").subscribe("covara-kv:unhandled", ({ backend, error }) => told.push(backend, error));
-    mock.timers.enable({ apis: ["setTimeout"] });
     guardUnhandledRejections();
     const lose = () => unhandled(() => kv.incr("covara:changelog:seq"));
     (async () => {
@@ -198,7 +199,8 @@ test("it tells the store's error event, or warns once a minute with the count, a
       }));
       process.exit();
     })();`;
-  const { output, errors } = await run(program);
+  // The package takes the timers as they are when it is loaded.
+  const { output, errors } = await run(program, ["--require", "./fake-timers.cjs"]);
   const warned = (calls: string) =>
     `COVARA_KV_UNHANDLED ${calls} that the framework does not wait for failed`;
   assert.deepEqual(

@@ -64,3 +64,29 @@ test("what was published before a subscription does not reach it", async () => {
   assert.ok(!received.includes("first"));
   await kv.disconnect();
 });
+
+// Whoever published the first message was never heard of again: all that followed was delivered before `publish` returned.
+test("a callback that publishes again, and again, leaves the event loop to others", async () => {
+  const kv = createMemoryKV();
+  let count = 0;
+  let isOver = false;
+  await kv.subscribe("c", async (message) => {
+    count += 1;
+    if (!isOver) await kv.publish("c", message);
+  });
+  await kv.publish("c", "again");
+  for (let turn = 0; turn < 20; turn++) {
+    const before = count;
+    await eventually(() => count > before);
+    // What is published meanwhile comes in its turn, and publish resolves after it.
+    let isHeard = false;
+    const handle = await kv.listen(["d"], () => {
+      isHeard = true;
+    });
+    await kv.publish("d", "x");
+    assert.ok(isHeard);
+    await handle.close();
+  }
+  isOver = true;
+  await kv.disconnect();
+});

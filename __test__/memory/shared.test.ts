@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
 import { createKV, createMemoryKV, type Gap, type MemoryKVStore } from "covara-kv";
 import { eventually } from "../backends.js";
 import { Thread } from "./threads.js";
@@ -200,4 +201,25 @@ sharing("a key that expires is gone in every thread", async (shared, kv) => {
   await eventually(async () => (await other.exists("k")) === 0);
   assert.equal(await kv.get("k"), null);
   await other.disconnect();
+});
+
+// Another thread published faster than this one took: a timer of 10 ms fired 24 s late.
+sharing("the event loop turns while another thread publishes without end", async (shared, kv) => {
+  let count = 0;
+  await kv.subscribe("news", () => {
+    count += 1;
+    for (const end = performance.now() + 0.02; performance.now() < end; );
+  });
+  new Thread("publishing", shared);
+  await eventually(() => count > 0);
+  let most = 0;
+  for (let turn = 0; turn < 50; turn++) {
+    const before = count;
+    await wait(0);
+    most = Math.max(most, count - before);
+  }
+  // It waits for all that was there before.
+  await kv.publish("news", "own");
+  // At 20 µs each 100 take the 2 ms that are given to them.
+  assert.ok(most < 3_000, `${most} messages in a turn`);
 });

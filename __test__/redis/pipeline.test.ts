@@ -6,6 +6,7 @@ import { commandsOf, type Fake, fakeRedis } from "./fake.js";
 import { forward, HOST, open, SharedRedis } from "./servers.js";
 
 const answers: Record<string, string> = {
+  MGET: "*0\r\n",
   MULTI: "+OK\r\n",
   SET: "+QUEUED\r\n",
   EVAL: ":1\r\n",

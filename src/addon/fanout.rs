@@ -21,9 +21,6 @@ use crate::fanout::registry::{Counters, REGISTRY, Reached, count};
 use crate::fanout::source::{Channel, Source};
 use crate::redis::mailbox::Gap;
 
-/// How many items are handed over at once: the event loop turns in between.
-const AT_ONCE: usize = 1_024;
-
 const GAP: &[u8] = br#"{"type":"invalidate","reason":"fanout-gap"}"#;
 const OVERFLOW: &[u8] = br#"{"type":"invalidate","reason":"overflow"}"#;
 
@@ -240,9 +237,10 @@ impl FanoutThread {
         self.waker.keep_alive(env, listening);
     }
 
-    /// Handler's token, subscription, event, and so on; for a change a watcher's token and two nulls.
+    /// At most so many items: handler's token, subscription, event, and so on; for a change a watcher's token and two nulls. If there are as many,
+    /// whoever takes them is to come again.
     #[napi(ts_return_type = "(number | string | null)[]")]
-    pub fn take<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
+    pub fn take<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
         let replies = Replies {
             scope,
@@ -250,10 +248,16 @@ impl FanoutThread {
             is_ascii: false,
             grow_old: false,
         };
-        let items = self.outbox.take(AT_ONCE);
+        let items = self.outbox.take(count as usize);
         Ok(scope.export(guarded(scope, || {
             replies.array(items.iter().flat_map(|item| triple(scope, item)))
         })))
+    }
+
+    /// How many items wait.
+    #[napi]
+    pub fn waiting(&self) -> u32 {
+        self.outbox.waiting() as u32
     }
 
     #[napi]

@@ -108,17 +108,25 @@ impl Handle {
     fn execute<'scope>(
         &self,
         scope: Scope<'scope>,
+        clock: Option<u64>,
         command: &Command,
         words: &[&[u8]],
     ) -> Result<Value<'scope>> {
         let replies = self.replies(scope);
-        let (value, mismatches) =
-            self.with_database(|database| replies.value(&database.execute(command, words)?))?;
+        let (value, mismatches) = self.with_database(|database| {
+            database.keyspace.set_clock(clock);
+            replies.value(&database.execute(command, words)?)
+        })?;
         self.warn(scope, mismatches);
         value
     }
 
-    fn execute_all<'scope>(&self, scope: Scope<'scope>, commands: Value<'scope>) -> Result<Value<'scope>> {
+    fn execute_all<'scope>(
+        &self,
+        scope: Scope<'scope>,
+        clock: Option<u64>,
+        commands: Value<'scope>,
+    ) -> Result<Value<'scope>> {
         let mut arguments = Arguments::default();
         let not_a_list = || Error::ours("INVALID_ARGUMENT", "a transaction must be an array of arrays");
         let mut queue = Vec::new();
@@ -132,6 +140,7 @@ impl Handle {
         }
         let replies = self.replies(scope);
         let (values, mismatches) = self.with_database(|database| {
+            database.keyspace.set_clock(clock);
             let run = |(command, places)| {
                 let reply = database.execute(command, &arguments.words(places));
                 reply
@@ -149,7 +158,7 @@ impl Handle {
     fn rest_if_idle(&self) {
         if self.subscriptions.get() == 0 {
             self.waker.lock().take();
-            self.inbox.take();
+            self.inbox.clear();
         }
     }
 
@@ -162,9 +171,14 @@ impl Handle {
     }
 }
 
-impl Callable for Handle {
+impl Handle {
     /// `(command's number, ...words)`, or `(command's number, [words])` for a list that would overflow JavaScript's stack.
-    fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
+    fn run<'scope>(
+        &self,
+        scope: Scope<'scope>,
+        clock: Option<u64>,
+        values: &[Value<'scope>],
+    ) -> Result<Value<'scope>> {
         let command = arguments::command(scope, values.first())?;
         let mut arguments = Arguments::default();
         let prefix = self.prefix.as_deref();
@@ -176,8 +190,31 @@ impl Callable for Handle {
             Some(words) => arguments.read(scope, command, prefix, words)?,
             None => arguments.read(scope, command, prefix, values.iter().skip(1).copied().map(Ok))?,
         };
-        self.execute(scope, command, &arguments.words(places))
+        self.execute(scope, clock, command, &arguments.words(places))
     }
+}
+
+impl Callable for Handle {
+    fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
+        self.run(scope, None, values)
+    }
+}
+
+/// The same by a clock that a test has put in place of the system's.
+struct OnClock(Rc<Handle>);
+
+impl Callable for OnClock {
+    /// `(milliseconds since the epoch, command's number, ...words)`.
+    fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
+        let (clock, values) = values.split_at(1.min(values.len()));
+        let clock = clock.first().and_then(|clock| time(scope.number(*clock)?));
+        self.0.run(scope, clock, values)
+    }
+}
+
+/// What a clock shows, if that is a time at all.
+fn time(clock: f64) -> Option<u64> {
+    (clock >= 0.0).then_some(clock as u64)
 }
 
 impl Drop for Handle {
@@ -233,12 +270,27 @@ impl MemoryStore {
         Ok(scope.export(guarded(scope, || scope.function(self.handle.clone()))))
     }
 
-    /// Runs commands, each `[number, ...words]`, with nothing in between. What a command fails with is its result.
+    /// The same by another clock than the system's: `(milliseconds since the epoch, command's number, ...words)`.
+    #[napi(ts_return_type = "(clock: number, command: number, ...words: unknown[]) => unknown")]
+    pub fn runner_on_clock<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
+        let scope = Scope::of(env);
+        let target = Rc::new(OnClock(self.handle.clone()));
+        Ok(scope.export(guarded(scope, || scope.function(target))))
+    }
+
+    /// Runs commands, each `[number, ...words]`, with nothing in between. What a command fails with is its result. `clock` is what
+    /// another clock than the system's shows.
     #[napi(ts_return_type = "unknown[]")]
-    pub fn exec<'env>(&self, env: &'env Env, commands: Unknown<'env>) -> napi::Result<Unknown<'env>> {
+    pub fn exec<'env>(
+        &self,
+        env: &'env Env,
+        commands: Unknown<'env>,
+        clock: Option<f64>,
+    ) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
         Ok(scope.export(guarded(scope, || {
-            self.handle.execute_all(scope, scope.import(&commands))
+            let clock = clock.and_then(time);
+            self.handle.execute_all(scope, clock, scope.import(&commands))
         })))
     }
 
@@ -266,13 +318,20 @@ impl MemoryStore {
         self.leave(|channels, inbox| channels.punsubscribe(pattern.as_bytes(), inbox))
     }
 
-    /// The messages that came in since the last call: pattern or null, channel, message, and so on; first of all how many did not fit.
+    /// At most so many of the messages that came in: pattern or null, channel, message, and so on; first of all how many did not fit, or null if
+    /// more wait: then whoever takes them is to come again.
     #[napi(ts_return_type = "(number | string | null)[]")]
-    pub fn take_messages<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
+    pub fn take_messages<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
         let replies = self.handle.replies(scope);
-        let (taken, dropped) = self.handle.inbox.take();
+        let (taken, dropped) = self.handle.inbox.take(count as usize);
         Ok(scope.export(guarded(scope, || messages(&replies, &taken, dropped))))
+    }
+
+    /// How many messages wait.
+    #[napi]
+    pub fn waiting(&self) -> u32 {
+        self.handle.inbox.waiting() as u32
     }
 
     /// Leaves the store. It goes, with all it holds, when no other handle is left.

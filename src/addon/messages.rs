@@ -9,11 +9,11 @@ use super::reply::Replies;
 use crate::backlog::Message;
 use crate::error::Result;
 
-/// How many were dropped; then pattern or null, channel, message, and so on. Messages in a row mostly have one channel, whose string is made once.
+/// How many were dropped, or null if more wait; then pattern or null, channel, message, and so on. Messages in a row mostly have one channel, whose string is made once.
 pub fn messages<'scope>(
     replies: &Replies<'scope, '_>,
     messages: &VecDeque<Message>,
-    dropped: usize,
+    dropped: Option<usize>,
 ) -> Result<Value<'scope>> {
     let scope = replies.scope;
     let null = scope.null()?;
@@ -32,6 +32,6 @@ pub fn messages<'scope>(
         }
         [pattern, channel, scope.string(&message.payload)]
     });
-    let dropped = scope.double(dropped as f64);
+    let dropped = dropped.map_or(Ok(null), |dropped| scope.double(dropped as f64));
     replies.array([dropped].into_iter().chain(triples))
 }

@@ -37,7 +37,8 @@ pub fn command_index(name: String) -> napi::Result<u32> {
         .ok_or_else(|| napi::Error::from_reason(format!("there is no command {name}")))
 }
 
-/// Removes keys that are due, from all memory stores of the process, for a quarter of a millisecond at most. True if more are due.
+/// Removes keys that are due, from all memory stores of the process, and frees what was removed, for a quarter of a millisecond at most.
+/// True if there is more to do.
 #[napi]
 pub fn sweep_expired() -> bool {
     stores::sweep(SWEEP)

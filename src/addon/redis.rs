@@ -24,7 +24,7 @@ use crate::redis::config::Config;
 use crate::redis::connection::ServerRole;
 use crate::redis::hub::Membership;
 use crate::redis::link::Link;
-use crate::redis::mailbox::{Answer, Event, Mail, Mailbox};
+use crate::redis::mailbox::{Answer, Event, Mailbox, News};
 use crate::redis::pipeline::{Health, Role};
 use crate::redis::request::{Kind, Shape, Topic};
 use crate::redis::resp;
@@ -78,8 +78,8 @@ struct Handle {
     membership: RefCell<Option<Membership>>,
     prefix: Option<Vec<u8>>,
     mailbox: Arc<Mailbox>,
-    /// What has been taken and not yet been asked for.
-    taken: RefCell<Mail>,
+    /// What came with the messages that were taken, and has not been asked for yet.
+    news: RefCell<News>,
     waker: Waker,
     /// How many answers somebody waits for.
     awaited: Cell<usize>,
@@ -135,16 +135,16 @@ impl Handle {
         awaited: usize,
     ) -> Result<()> {
         /// All are arguments on the stack.
-        const AT_ONCE: usize = 256;
+        const ARGUMENTS: usize = 256;
         let mut replies = self.replies(scope);
-        let mut arguments = Vec::with_capacity(answers.len().min(AT_ONCE) + 1);
+        let mut arguments = Vec::with_capacity(answers.len().min(ARGUMENTS) + 1);
         let mut rest = answers;
         while let Some(first) = rest.first() {
             let follows =
                 |(index, answer): (usize, &Answer)| answer.id == first.id.wrapping_add(index as u32);
             let run = rest
                 .iter()
-                .take(AT_ONCE)
+                .take(ARGUMENTS)
                 .enumerate()
                 .take_while(|each| follows(*each))
                 .count();
@@ -280,7 +280,7 @@ impl RedisClient {
             membership: RefCell::default(),
             prefix: prefix.map(String::into_bytes),
             mailbox,
-            taken: RefCell::default(),
+            news: RefCell::default(),
             waker,
             awaited: Cell::new(0),
             listening: Cell::new(false),
@@ -377,13 +377,13 @@ impl RedisClient {
         self.handle.keep_alive(env);
     }
 
-    /// Settles what was answered, with `settle(first id, ...replies)`, an Error for a failure. True if there are messages or events too.
+    /// Settles at most so much of what was answered, with `settle(first id, ...replies)`, an Error for a failure. What is left is 1
+    /// for messages and events, which `messages` gives, and 2 for answers, which this gives when it is called again: it must be.
     #[napi]
-    pub fn take(&self, env: &Env, settle: Unknown) -> bool {
+    pub fn take(&self, env: &Env, settle: Unknown, count: u32) -> u32 {
         let handle = &self.handle;
         let scope = Scope::of(env);
-        let mut mail = handle.mailbox.take();
-        let answers = std::mem::take(&mut mail.answers);
+        let (answers, left) = handle.mailbox.take_answers(count as usize);
         let awaited = handle.awaited.get();
         handle.awaited.set(awaited.saturating_sub(answers.len()));
         guarded(scope, || {
@@ -392,27 +392,27 @@ impl RedisClient {
         });
         handle.keep_alive(env);
         handle.keep_looking(scope);
-        let more = !mail.is_empty();
-        *handle.taken.borrow_mut() = mail;
-        more
+        u32::from(left.news) + 2 * u32::from(left.answers)
     }
 
-    /// The messages that were taken: as `takeMessages` of a memory store.
+    /// At most so many messages: as `takeMessages` of a memory store.
     #[napi(ts_return_type = "(number | string | null)[]")]
-    pub fn messages<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
+    pub fn messages<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
         let replies = self.handle.replies(scope);
-        let backlog = std::mem::take(&mut self.handle.taken.borrow_mut().backlog);
-        let (taken, dropped) = backlog.into_parts();
+        let (taken, dropped, news) = self.handle.mailbox.take_messages(count as usize);
+        let mut waiting = self.handle.news.borrow_mut();
+        waiting.events.extend(news.events);
+        waiting.gap = news.gap.or(waiting.gap.take());
         Ok(scope.export(guarded(scope, || messages(&replies, &taken, dropped))))
     }
 
-    /// The events that were taken.
+    /// The events that came with the messages.
     #[napi]
     pub fn events(&self) -> Vec<RedisEvent> {
-        let mut taken = self.handle.taken.borrow_mut();
-        let events = std::mem::take(&mut taken.events).into_iter().filter_map(event);
-        let gap = taken.gap.take().map(|gap| RedisEvent {
+        let News { events, gap } = std::mem::take(&mut *self.handle.news.borrow_mut());
+        let events = events.into_iter().filter_map(event);
+        let gap = gap.map(|gap| RedisEvent {
             from: Some(since_epoch(gap.from)),
             to: Some(since_epoch(gap.to)),
             ..named("gap")

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::commands::Database;
 use crate::error::{Error, Result};
-use crate::store::Policy;
+use crate::store::{Policy, remains};
 
 /// What a handle holds of a store.
 pub enum Store {
@@ -111,12 +111,15 @@ impl Drop for SharedHandle {
     }
 }
 
-/// Removes keys that are due, from the stores of this thread and the shared ones, until `budget` is used up. True if more
-/// are due.
+/// Frees what this thread has removed, then removes keys that are due, from its stores and the shared ones, until `budget` is used
+/// up. True if there is more to do.
 ///
 /// A store that is in use is passed over: a long script in another thread must not hold up this one.
 pub fn sweep(budget: Duration) -> bool {
     let started = Instant::now();
+    if remains::free(budget) {
+        return true;
+    }
     let left = || budget.saturating_sub(started.elapsed());
     let mut more = false;
     let private: Vec<_> = PRIVATE.with_borrow(|stores| stores.iter().filter_map(Weak::upgrade).collect());

@@ -39,9 +39,7 @@ pub const COMMANDS: &[Command] = &[
 
 fn del<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     Ok(Reply::count(
-        args.iter()
-            .filter(|key| db.keyspace.remove(key).is_some())
-            .count(),
+        args.iter().filter(|key| db.keyspace.remove(key)).count(),
     ))
 }
 
@@ -190,7 +188,7 @@ fn rename<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
         .keyspace
         .deadline(args[0])
         .ok_or_else(|| Error::reply("ERR no such key"))?;
-    if let Some(value) = db.keyspace.remove(args[0]) {
+    if let Some(value) = db.keyspace.take(args[0]) {
         db.keyspace.set(args[1], value, deadline);
     }
     Ok(Reply::OK)
@@ -205,13 +203,10 @@ fn ping<'a>(_: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 }
 
 fn time<'a>(db: &'a mut Database, _: Args) -> Result<Reply<'a>> {
-    let milliseconds = db.keyspace.now();
-    let seconds = (milliseconds / 1000).to_string();
-    let microseconds = (milliseconds % 1000 * 1000).to_string();
-    Ok(Reply::Array(vec![
-        Reply::owned(seconds),
-        Reply::owned(microseconds),
-    ]))
+    const MILLION: u64 = 1_000_000;
+    let now = db.keyspace.precise_now();
+    let words = [now / MILLION, now % MILLION].map(|number| Reply::owned(number.to_string()));
+    Ok(Reply::Array(words.into()))
 }
 
 #[cfg(test)]

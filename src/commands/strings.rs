@@ -5,7 +5,7 @@ use super::numbers::{double, fixed, integer, range};
 use super::{Args, Command, Database, Keys, READS, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
-use crate::store::{Bytes, Keyspace, Value};
+use crate::store::{Keyspace, Text, Value};
 
 pub const COMMANDS: &[Command] = &[
     command("GET", 2, READS, Keys::First, get),
@@ -38,11 +38,11 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn get<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    Ok(Reply::optional(db.keyspace.read::<Bytes>(args[0])?))
+    Ok(Reply::optional(db.keyspace.read::<Text>(args[0])?))
 }
 
 fn getdel<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let Some(value) = db.keyspace.edit::<Bytes, _>(args[0], std::mem::take)? else {
+    let Some(value) = db.keyspace.edit::<Text, _>(args[0], std::mem::take)? else {
         return Ok(Reply::Nil);
     };
     db.keyspace.remove(args[0]);
@@ -172,12 +172,13 @@ fn setnx<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 }
 
 fn mget<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let read = |key: &&[u8]| match db.keyspace.value(key) {
-        Some(Value::String(text)) => Reply::owned(&**text),
-        // As in Redis a key of another type reads as none, under either policy.
+    let values = db.keyspace.values(args).into_iter();
+    // As in Redis a key of another type reads as none, under either policy.
+    let text = |value: Option<&'a Value>| match value {
+        Some(Value::String(text)) => Reply::bulk(text),
         _ => Reply::Nil,
     };
-    Ok(Reply::Array(args.iter().map(read).collect()))
+    Ok(Reply::Array(values.map(text).collect()))
 }
 
 fn mset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
@@ -196,23 +197,22 @@ const MAX_LENGTH: usize = (1 << 29) - 24;
 fn append<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let length = db
         .keyspace
-        .read::<Bytes>(args[0])?
+        .read::<Text>(args[0])?
         .map_or(0, |string| string.len());
     if length + args[1].len() > MAX_LENGTH {
         return Err(Error::reply(
             "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
         ));
     }
-    let string = db.keyspace.entry::<Bytes>(args[0])?;
-    let joined = [string, args[1]].concat();
-    *string = joined.into_boxed_slice();
+    let string = db.keyspace.entry::<Text>(args[0])?;
+    string.append(args[1]);
     Ok(Reply::count(string.len()))
 }
 
 fn strlen<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     Ok(Reply::count(
         db.keyspace
-            .read::<Bytes>(args[0])?
+            .read::<Text>(args[0])?
             .map_or(0, |string| string.len()),
     ))
 }
@@ -221,7 +221,7 @@ fn getrange<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let (start, stop) = (integer(args[1])?, integer(args[2])?);
     let text = db
         .keyspace
-        .read::<Bytes>(args[0])?
+        .read::<Text>(args[0])?
         .map_or(&[][..], |string| string);
     if start < 0 && stop < 0 && start > stop {
         return Ok(Reply::bulk(&[]));
@@ -238,7 +238,7 @@ fn getrange<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 fn increment<'a>(db: &'a mut Database, key: &[u8], by: i64) -> Result<Reply<'a>> {
     let current = db
         .keyspace
-        .read::<Bytes>(key)?
+        .read::<Text>(key)?
         .map_or(Ok(0), |text| integer(text))?;
     let sum = current
         .checked_add(by)
@@ -267,7 +267,7 @@ fn decrby<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 fn incrbyfloat<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let current = db
         .keyspace
-        .read::<Bytes>(args[0])?
+        .read::<Text>(args[0])?
         .map_or(Ok(0.0), |text| double(text))?;
     let sum = current + double(args[1])?;
     if !sum.is_finite() {
@@ -280,6 +280,6 @@ fn incrbyfloat<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 
 fn previous(keyspace: &mut Keyspace, key: &[u8]) -> Result<Reply<'static>> {
     Ok(keyspace
-        .read::<Bytes>(key)?
+        .read::<Text>(key)?
         .map_or(Reply::Nil, |text| Reply::owned(&**text)))
 }

@@ -32,7 +32,8 @@ pub trait Member: Send + Sync {
 }
 
 impl Member for Mailbox {
-    fn put(&self, mail: Mail) {
+    fn put(&self, mut mail: Mail) {
+        mail.backlog.detach();
         self.put(mail);
     }
 }

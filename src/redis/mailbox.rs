@@ -1,5 +1,6 @@
 //! What comes back from the server, for the JavaScript thread to take.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::pipeline::Role;
 use super::request::{Id, Kind, Shape, Topic};
-use crate::backlog::Backlog;
+use crate::backlog::{Backlog, Message};
 use crate::error::{Error, Result};
 
 /// What came of a request.
@@ -61,6 +62,22 @@ pub struct Mail {
     pub gap: Option<Gap>,
 }
 
+/// What has not been taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    pub answers: bool,
+    /// Messages or events.
+    pub news: bool,
+}
+
+/// What else there is to tell.
+#[derive(Default)]
+pub struct News {
+    pub events: Vec<Event>,
+    /// To be told after the messages: whoever then reads the state again is behind none of them.
+    pub gap: Option<Gap>,
+}
+
 #[derive(Default)]
 struct State {
     mail: Mail,
@@ -92,19 +109,42 @@ impl Mailbox {
         }
     }
 
-    /// What has come in. Of long answers only the first: what becomes of them is to be over before there are more, or the values of
-    /// all would be alive at once. What else there is comes after the last, and JavaScript's thread is woken for it again.
-    pub fn take(&self) -> Mail {
+    /// At most so many answers, and so many bytes of them: what becomes of them is to be over before there are more, or the values of all
+    /// would be alive at once. And what is left: while anything is, whoever takes is to come again, and is not woken.
+    pub fn take_answers(&self, count: usize) -> (Vec<Answer>, Left) {
         let mut state = self.state.lock();
-        let some = state.mail.some_answers();
-        if some == state.mail.answers.len() {
-            return mem::take(&mut *state).mail;
+        let some = state.mail.some_answers(count);
+        let answers = if some == state.mail.answers.len() {
+            mem::take(&mut state.mail.answers)
+        } else {
+            state.mail.answers.drain(..some).collect()
+        };
+        let left = Left {
+            answers: !state.mail.answers.is_empty(),
+            news: state.mail.has_news(),
+        };
+        state.woken = left.answers || left.news;
+        (answers, left)
+    }
+
+    /// At most so many messages, and how many were dropped once none are left; events, but for those that must come after the last message
+    /// until then. Until then whoever takes is to come again, and is not woken.
+    pub fn take_messages(&self, count: usize) -> (VecDeque<Message>, Option<usize>, News) {
+        let mut state = self.state.lock();
+        let (messages, dropped) = state.mail.backlog.take(count);
+        let mut news = News {
+            events: mem::take(&mut state.mail.events),
+            gap: None,
+        };
+        if dropped.is_none() {
+            let waits = |event: &mut Event| matches!(event, Event::Unsubscribed { .. });
+            state.mail.events = news.events.extract_if(.., waits).collect();
+        } else {
+            news.gap = state.mail.gap.take();
+            // They have come in since answers were taken, or were left then.
+            state.woken = !state.mail.answers.is_empty() && (self.wake)();
         }
-        state.woken = (self.wake)();
-        Mail {
-            answers: state.mail.answers.drain(..some).collect(),
-            ..Mail::default()
-        }
+        (messages, dropped, news)
     }
 
     /// Adds to what is there, and wakes the JavaScript thread.
@@ -190,19 +230,23 @@ impl Mail {
         });
     }
 
-    /// How many answers are taken at once.
-    fn some_answers(&self) -> usize {
+    /// How many answers are taken, of so many.
+    fn some_answers(&self, count: usize) -> usize {
         let mut room = AT_ONCE;
         let fits = |answer: &&Answer| {
             let is_left = room > 0;
             room = room.saturating_sub(answer.outcome.as_ref().map_or(0, Bytes::len));
             is_left
         };
-        self.answers.iter().take_while(fits).count()
+        self.answers.iter().take(count).take_while(fits).count()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.answers.is_empty() && self.backlog.is_empty() && self.gap.is_none()
+        self.answers.is_empty() && !self.has_news()
+    }
+
+    fn has_news(&self) -> bool {
+        !self.events.is_empty() || !self.backlog.is_empty() || self.gap.is_some()
     }
 
     fn append(&mut self, mut later: Mail) {

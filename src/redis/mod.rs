@@ -4,7 +4,8 @@
 //! - [`pipeline`] (with [`connection`], [`queue`], [`receiving`] and [`deadlines`]): requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
 //! - [`hub`]: the subscribing connection, which all stores of the process share; [`subscriptions`]: what it is to hear, and the gap after a loss.
 //! - [`supervisor`]: connects, loses, connects again.
-//! - [`dial`] (with [`tls`]): opens a socket and greets the server. [`transport`] (with [`plain`]): carries the bytes of one connection.
+//! - [`dial`] (with [`tls`]): opens a socket and greets the server. [`transport`] (with [`plain`]): carries the bytes of one connection; [`share`]: for how long before the others have
+//!   their turn.
 //! - [`resp`], [`outgoing`], [`request`], [`mailbox`]: the protocol; what is to be sent; a command on its way; what came back.
 //! - [`config`]: where the server is.
 
@@ -22,6 +23,7 @@ mod queue;
 mod receiving;
 pub mod request;
 pub mod resp;
+mod share;
 mod subscriptions;
 mod supervisor;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use socket2::SockRef;
@@ -24,6 +24,7 @@ use tokio::time::sleep;
 use super::connection::Eager;
 use super::link::Link;
 use super::pipeline::Pipeline;
+use super::share::{self, Share};
 use super::transport::{closed, is_quiet, lost, quiet};
 use crate::error::Error;
 
@@ -191,6 +192,7 @@ impl Plain {
         registered: &Registered,
         buffer: &mut BytesMut,
     ) -> Result<(), Error> {
+        let mut share = Share::default();
         let is_little =
             |buffer: &BytesMut| buffer.len() < LONG && link.with(|pipeline| pipeline.is_calm(Instant::now()));
         while !self.is_looked_after.load(Ordering::Relaxed) || !is_little(buffer) {
@@ -206,7 +208,9 @@ impl Plain {
                 yield_now();
                 let _ = registered.try_read(buffer);
             }
-            link.with(|pipeline| pipeline.received(buffer, Instant::now()))?;
+            let now = Instant::now();
+            link.with(|pipeline| pipeline.received(buffer, now))?;
+            share.spend(read, now).await;
         }
         Ok(())
     }
@@ -225,6 +229,7 @@ impl Plain {
 
     /// Writes on the I/O thread whatever is not written elsewhere, until the connection ends.
     pub async fn write(&self, link: &Link) -> Result<Infallible, Error> {
+        let mut share = Share::default();
         loop {
             if link.with(Pipeline::must_look_first) {
                 quiet(|| self.is_quiet(), || self.hand_over()).await;
@@ -238,9 +243,11 @@ impl Plain {
             self.hand_over();
             let written = self.write_some(&pieces).await;
             let written = written.map_err(|error| lost(&error))?;
+            let now = Instant::now();
             if written > 0 {
                 link.with(|pipeline| pipeline.taken(written));
             }
+            share.spend(written, now).await;
         }
     }
 
@@ -345,18 +352,12 @@ impl Registered {
 
     pub async fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         loop {
-            let read = match self {
-                Self::Tcp(stream) => {
-                    stream.readable().await?;
-                    stream.try_read_buf(buffer)
-                }
+            match self {
+                Self::Tcp(stream) => stream.readable().await?,
                 #[cfg(unix)]
-                Self::Unix(stream) => {
-                    stream.readable().await?;
-                    stream.try_read_buf(buffer)
-                }
-            };
-            match read {
+                Self::Unix(stream) => stream.readable().await?,
+            }
+            match self.try_read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
             }
@@ -364,10 +365,11 @@ impl Registered {
     }
 
     fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let mut room = buffer.limit(share::AT_ONCE);
         match self {
-            Self::Tcp(stream) => stream.try_read_buf(buffer),
+            Self::Tcp(stream) => stream.try_read_buf(&mut room),
             #[cfg(unix)]
-            Self::Unix(stream) => stream.try_read_buf(buffer),
+            Self::Unix(stream) => stream.try_read_buf(&mut room),
         }
     }
 

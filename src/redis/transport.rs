@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use socket2::{SockRef, Socket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -20,6 +20,7 @@ use super::connection::Eager;
 use super::link::Link;
 use super::pipeline::Pipeline;
 use super::plain::{Plain, Registered};
+use super::share::{self, Share};
 use crate::error::Error;
 
 /// How long a server may take to see that we are leaving.
@@ -162,10 +163,16 @@ async fn read_tls(
     reader: &mut ReadHalf<TlsStream<TcpStream>>,
     buffer: &mut BytesMut,
 ) -> Result<Infallible, Error> {
+    let mut share = Share::default();
+    // First what came in with the greeting.
+    let mut read = buffer.len();
     loop {
-        // First what came in with the greeting.
-        link.with(|pipeline| pipeline.received(buffer, Instant::now()))?;
-        if reader.read_buf(buffer).await.map_err(|error| lost(&error))? == 0 {
+        let now = Instant::now();
+        link.with(|pipeline| pipeline.received(buffer, now))?;
+        share.spend(read, now).await;
+        let mut room = buffer.limit(share::AT_ONCE);
+        read = reader.read_buf(&mut room).await.map_err(|error| lost(&error))?;
+        if read == 0 {
             return Err(closed());
         }
     }
@@ -177,6 +184,7 @@ async fn write_tls(
     writer: &mut WriteHalf<TlsStream<TcpStream>>,
     socket: Option<&Socket>,
 ) -> Result<Infallible, Error> {
+    let mut share = Share::default();
     loop {
         if link.with(Pipeline::must_look_first) {
             let is_quiet = || socket.is_none_or(is_quiet);
@@ -193,8 +201,10 @@ async fn write_tls(
             lost(&error)
         })?;
         // Before what may wait: bytes that are not counted would be sent again after a loss.
+        let now = Instant::now();
         link.with(|pipeline| pipeline.taken(written));
         writer.flush().await.map_err(|error| lost(&error))?;
+        share.spend(written, now).await;
     }
 }
 

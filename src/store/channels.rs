@@ -41,15 +41,29 @@ impl Inbox {
         })
     }
 
-    /// All that has come in, and how many messages were dropped for want of room since the last time.
-    pub fn take(&self) -> (VecDeque<Message>, usize) {
-        std::mem::take(&mut *self.queue.lock()).backlog.into_parts()
+    /// At most so many messages; and once none are left, how many were dropped for want of room. Until then whoever takes is to come again, and
+    /// is not woken.
+    pub fn take(&self, count: usize) -> (VecDeque<Message>, Option<usize>) {
+        let mut queue = self.queue.lock();
+        let (messages, dropped) = queue.backlog.take(count);
+        queue.woken = dropped.is_none();
+        (messages, dropped)
+    }
+
+    /// How many messages wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.lock().backlog.len()
+    }
+
+    /// Drops what has come in.
+    pub fn clear(&self) {
+        *self.queue.lock() = Queue::default();
     }
 
     /// From now on nothing is delivered; `Channels::remove` takes the subscriptions away.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        *self.queue.lock() = Queue::default();
+        self.clear();
     }
 
     fn is_closed(&self) -> bool {
@@ -176,7 +190,7 @@ mod tests {
         channels.subscribe(b"news", &b);
         assert_eq!(channels.publish(b"news", b"hello"), 3);
         assert_eq!(channels.publish(b"other", b"hello"), 0);
-        let (messages, _) = a.take();
+        let (messages, _) = a.take(9);
         let patterns: Vec<_> = messages
             .iter()
             .map(|message| message.pattern.as_deref())
@@ -196,10 +210,10 @@ mod tests {
         for _ in 0..MAX_MESSAGES + 7 {
             channels.publish(b"c", b"x");
         }
-        let (messages, dropped) = inbox.take();
-        assert_eq!((messages.len(), dropped), (MAX_MESSAGES, 7));
+        let (messages, dropped) = inbox.take(MAX_MESSAGES);
+        assert_eq!((messages.len(), dropped), (MAX_MESSAGES, Some(7)));
         channels.publish(b"c", b"y");
-        assert_eq!(inbox.take().1, 0);
+        assert_eq!(inbox.take(9).1, Some(0));
     }
 
     #[test]
@@ -214,7 +228,11 @@ mod tests {
             channels.publish(b"c", b"x");
         }
         assert_eq!(wakes.load(Ordering::Relaxed), 1);
-        inbox.take();
+        // Woken before the rest is taken, the thread was called a thousand times before its event loop turned.
+        assert_eq!(inbox.take(9).1, None);
+        channels.publish(b"c", b"x");
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        assert_eq!(inbox.take(9).1, Some(0));
         channels.publish(b"c", b"x");
         assert_eq!(wakes.load(Ordering::Relaxed), 2);
     }
@@ -226,8 +244,8 @@ mod tests {
         channels.subscribe(b"c", &inbox);
         channels.publish(b"c", &vec![b'x'; MAX_BYTES + 1]);
         channels.publish(b"c", b"x");
-        let (messages, dropped) = inbox.take();
-        assert_eq!((messages.len(), dropped), (1, 1));
+        let (messages, dropped) = inbox.take(9);
+        assert_eq!((messages.len(), dropped), (1, Some(1)));
     }
 
     #[test]
@@ -239,7 +257,7 @@ mod tests {
         channels.publish(b"c", b"old");
         channels.unsubscribe(b"c", &inbox);
         channels.subscribe(b"c", &inbox);
-        let (messages, _) = inbox.take();
+        let (messages, _) = inbox.take(9);
         assert_eq!(
             messages
                 .iter()

@@ -20,6 +20,18 @@ impl Expiry {
         self.deadlines.remove(&(deadline, slot));
     }
 
+    pub fn len(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// Drops some of it.
+    pub fn shed(&mut self) {
+        const AT_ONCE: usize = 1024;
+        for _ in 0..AT_ONCE {
+            self.deadlines.pop_last();
+        }
+    }
+
     /// The slot that is due first, if one is due at `now`.
     pub fn due(&self, now: u64) -> Option<SlotId> {
         self.deadlines

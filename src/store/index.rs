@@ -56,6 +56,17 @@ impl Index {
             *shard = HashTable::new();
         }
     }
+
+    /// How many parts there are.
+    pub fn parts(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Drops some of the parts: for an index that is not used any more.
+    pub fn shed(&mut self) {
+        const AT_ONCE: usize = 16;
+        self.shards.truncate(self.shards.len().saturating_sub(AT_ONCE));
+    }
 }
 
 /// From bits in the middle of the hash: hashbrown takes its bucket from the lowest ones and its tag from the highest.

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::expiry::Expiry;
 use super::index::{Index, Keyed};
 use super::key::Key;
+use super::remains::{self, Shed};
 use super::slab::{Slab, SlotId};
-use super::value::{Bytes, Kind, Value};
+use super::text::Text;
+use super::value::{Kind, Value};
 use crate::error::{Error, Result};
 
 /// What happens to a command that meets a key of another type.
@@ -19,9 +21,6 @@ pub enum Policy {
     /// It reads the key as empty, and replaces it when it writes.
     Lenient,
 }
-
-/// A collection with more members than this is freed in pieces of this size.
-const LARGE: usize = 128;
 
 struct Entry {
     key: Key,
@@ -34,16 +33,20 @@ pub struct Keyspace {
     entries: Slab<Entry>,
     index: Index,
     expiry: Expiry,
-    /// Large collections whose keys have expired: freeing all members of one at once would hold up the event loop.
-    remains: Vec<Value>,
     policy: Policy,
     /// The name of the command that runs, for the warning about a key of another type.
     pub command: &'static str,
     /// The commands that have met a key of another type under the lenient policy: each is told of once.
     mismatched: HashSet<&'static str>,
     untold: Vec<&'static str>,
+    /// What the clock showed that a test has put in place of the system's, in milliseconds since the epoch.
+    faked: Option<u64>,
     /// The time of this turn once it was asked for: a MULTI or a script sees time stand still, as in Redis.
     now: Option<u64>,
+    /// The same in microseconds, for TIME.
+    precise: Option<u64>,
+    /// What TIME has told last.
+    told: u64,
 }
 
 impl Keyspace {
@@ -52,28 +55,50 @@ impl Keyspace {
             entries: Slab::new(),
             index: Index::default(),
             expiry: Expiry::default(),
-            remains: Vec::new(),
             policy,
             command: "",
             mismatched: HashSet::new(),
             untold: Vec::new(),
+            faked: None,
             now: None,
+            precise: None,
+            told: 0,
         }
     }
 
     /// Lets time go on. Called whenever the store has been locked.
     pub fn begin_turn(&mut self) {
         self.now = None;
+        self.precise = None;
+    }
+
+    /// Puts a clock in place of the system's that shows this many milliseconds since the epoch, or puts the system's back. What has
+    /// expired by it is gone at once: a test that advances its clock does not wait for the sweeper.
+    pub fn set_clock(&mut self, faked: Option<u64>) {
+        self.faked = faked;
+        if faked.is_some() {
+            self.sweep(Duration::MAX);
+        }
     }
 
     /// Milliseconds since the epoch.
     pub fn now(&mut self) -> u64 {
-        *self.now.get_or_insert_with(|| {
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or(Duration::ZERO)
-                .as_millis() as u64
-        })
+        let clock = || self.faked.unwrap_or_else(|| since_epoch().as_millis() as u64);
+        *self.now.get_or_insert_with(clock)
+    }
+
+    /// Microseconds since the epoch, in each turn others than before: scripts make members of sets of them.
+    pub fn precise_now(&mut self) -> u64 {
+        if let Some(precise) = self.precise {
+            return precise;
+        }
+        let clock = self.faked.map(|faked| faked.saturating_mul(1000));
+        let clock = clock.unwrap_or_else(|| since_epoch().as_micros() as u64);
+        // A clock that was set back, to long ago perhaps, is followed.
+        let is_just_before = clock <= self.told && self.told - clock < 10_000;
+        self.told = if is_just_before { self.told + 1 } else { clock };
+        self.precise = Some(self.told);
+        self.told
     }
 
     /// The commands that have met a key of another type for the first time under the lenient policy.
@@ -89,6 +114,13 @@ impl Keyspace {
     pub fn value(&mut self, key: &[u8]) -> Option<&Value> {
         let slot = self.find(key)?;
         self.entries.get(slot).map(|entry| &entry.value)
+    }
+
+    /// The values of keys, of which one may come many times: none of them is copied.
+    pub fn values(&mut self, keys: &[&[u8]]) -> Vec<Option<&Value>> {
+        let slots: Vec<_> = keys.iter().map(|key| self.find(key)).collect();
+        let value = |slot| self.entries.get(slot).map(|entry| &entry.value);
+        slots.into_iter().map(|slot| value(slot?)).collect()
     }
 
     /// The value of a key, if it is there and of this type.
@@ -173,7 +205,7 @@ impl Keyspace {
 
     /// Puts a new text in place of a string's, in the same memory where it fits, and leaves its deadline.
     pub fn overwrite(&mut self, key: &[u8], text: &[u8]) -> Result<()> {
-        let string = self.entry::<Bytes>(key)?;
+        let string = self.entry::<Text>(key)?;
         if string.len() == text.len() {
             string.copy_from_slice(text);
         } else {
@@ -182,9 +214,16 @@ impl Keyspace {
         Ok(())
     }
 
-    pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
+    /// False if it was not there.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let slot = self.find(key);
+        slot.is_some_and(|slot| self.remove_slot(slot))
+    }
+
+    /// Removes a key, and gives its value.
+    pub fn take(&mut self, key: &[u8]) -> Option<Value> {
         let slot = self.find(key)?;
-        self.remove_slot(slot)
+        self.take_slot(slot)
     }
 
     pub fn contains(&mut self, key: &[u8]) -> bool {
@@ -250,26 +289,14 @@ impl Keyspace {
         let now = self.now();
         let started = Instant::now();
         let mut removed = 0;
-        loop {
-            if let Some(value) = self.remains.last_mut() {
-                if value.shed(LARGE) == 0 {
-                    self.remains.pop();
-                }
-                removed += BETWEEN_LOOKS;
-            } else if let Some(slot) = self.expiry.due(now) {
-                let large = self.remove_slot(slot).filter(|value| value.members() > LARGE);
-                self.remains.extend(large);
-                removed += 1;
-            } else {
-                return false;
-            }
-            if removed >= BETWEEN_LOOKS {
-                removed = 0;
-                if started.elapsed() >= budget {
-                    return !self.remains.is_empty() || self.expiry.due(now).is_some();
-                }
+        while let Some(slot) = self.expiry.due(now) {
+            self.remove_slot(slot);
+            removed += 1;
+            if removed % BETWEEN_LOOKS == 0 && started.elapsed() >= budget {
+                return self.expiry.due(now).is_some();
             }
         }
+        false
     }
 
     fn find(&mut self, key: &[u8]) -> Option<SlotId> {
@@ -295,12 +322,16 @@ impl Keyspace {
 
     fn replace_slot(&mut self, slot: SlotId, value: Value, deadline: Option<u64>) {
         if let Some(entry) = self.entries.get_mut(slot) {
-            entry.value = value;
+            remains::discard(std::mem::replace(&mut entry.value, value));
         }
         self.schedule(slot, deadline);
     }
 
-    fn remove_slot(&mut self, slot: SlotId) -> Option<Value> {
+    fn remove_slot(&mut self, slot: SlotId) -> bool {
+        self.take_slot(slot).map(remains::discard).is_some()
+    }
+
+    fn take_slot(&mut self, slot: SlotId) -> Option<Value> {
         self.schedule(slot, None);
         let entry = self.entries.remove(slot)?;
         self.index.remove(&entry.key, slot);
@@ -341,6 +372,43 @@ impl Keyspace {
     }
 }
 
+fn since_epoch() -> Duration {
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
+}
+
+impl Drop for Keyspace {
+    fn drop(&mut self) {
+        remains::bury(Contents {
+            entries: std::mem::take(&mut self.entries),
+            index: std::mem::take(&mut self.index),
+            expiry: std::mem::take(&mut self.expiry),
+        });
+    }
+}
+
+/// What a store held that has gone.
+struct Contents {
+    entries: Slab<Entry>,
+    index: Index,
+    expiry: Expiry,
+}
+
+impl Shed for Contents {
+    fn left(&self) -> usize {
+        self.entries.len() + self.expiry.len() + self.index.parts()
+    }
+
+    fn shed(&mut self) -> usize {
+        self.index.shed();
+        self.expiry.shed();
+        for entry in self.entries.shed() {
+            remains::discard(entry.value);
+        }
+        self.left()
+    }
+}
+
 impl Keyed for Entry {
     fn key(&self) -> &[u8] {
         &self.key
@@ -356,34 +424,113 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::remains::LARGE;
     use crate::store::{Hash, List, Set, SortedSet};
 
-    #[test]
-    fn a_large_collection_that_expired_is_freed_in_pieces() {
-        // Once sixteen sorted sets that expired together stopped the event loop for 150 ms.
+    const KEYS: [&[u8]; 4] = [b"hash", b"set", b"list", b"sorted set"];
+
+    fn filled() -> Keyspace {
         let mut keyspace = Keyspace::new(Policy::Strict);
         for number in 0..1000_u32 {
             let member = number.to_string().into_bytes();
             keyspace.entry::<Hash>(b"hash").unwrap().insert(&member, b"value");
             keyspace.entry::<Set>(b"set").unwrap().insert(&member);
             keyspace.entry::<List>(b"list").unwrap().push_back(&member);
-            keyspace
-                .entry::<SortedSet>(b"sorted set")
-                .unwrap()
-                .insert(&member, f64::from(number));
+            let sorted_set = keyspace.entry::<SortedSet>(b"sorted set").unwrap();
+            sorted_set.insert(&member, f64::from(number));
         }
+        keyspace
+    }
+
+    fn turns_to_free() -> usize {
+        let mut turns = 1;
+        while remains::free(Duration::ZERO) {
+            turns += 1;
+        }
+        turns
+    }
+
+    /// Once sixteen sorted sets that expired together stopped the event loop for 150 ms, and DEL of one with a million members for 32
+    /// to 120 ms.
+    #[test]
+    fn large_collections_are_freed_in_pieces_whatever_removes_them() {
+        type Removal = fn(&mut Keyspace);
+        let removals: [(&str, Removal); 5] = [
+            ("DEL", |keyspace| {
+                for key in KEYS {
+                    assert!(keyspace.remove(key));
+                }
+            }),
+            ("SET", |keyspace| {
+                for key in KEYS {
+                    keyspace.set_string(key, b"text");
+                }
+            }),
+            ("expiry, and access", |keyspace| {
+                expire(keyspace);
+                for key in KEYS {
+                    assert!(!keyspace.contains(key));
+                }
+            }),
+            ("expiry, and sweeping", |keyspace| {
+                expire(keyspace);
+                while keyspace.sweep(Duration::ZERO) {}
+                assert_eq!(keyspace.size(), 0);
+            }),
+            ("the end of the store", |keyspace| {
+                *keyspace = Keyspace::new(Policy::Strict)
+            }),
+        ];
+        for (name, remove) in removals {
+            let mut keyspace = filled();
+            remove(&mut keyspace);
+            let turns = turns_to_free();
+            assert!(turns > 3 * 1000 / LARGE, "{name}: {turns} turns");
+        }
+    }
+
+    fn expire(keyspace: &mut Keyspace) {
         let soon = keyspace.now() + 1;
-        for key in [&b"hash"[..], b"set", b"list", b"sorted set"] {
+        for key in KEYS {
             assert!(keyspace.set_deadline(key, Some(soon)));
         }
         while keyspace.now() < soon {
             keyspace.begin_turn();
         }
-        let mut turns = 1;
-        while keyspace.sweep(Duration::ZERO) {
-            turns += 1;
+    }
+
+    #[test]
+    fn a_store_that_has_gone_is_freed_in_pieces() {
+        let mut keyspace = Keyspace::new(Policy::Strict);
+        for number in 0..10_000_u32 {
+            let deadline = keyspace.now() + 1_000_000;
+            keyspace.set(
+                &number.to_le_bytes(),
+                Value::String(b"text"[..].into()),
+                Some(deadline),
+            );
         }
-        assert!(turns > 3 * 1000 / LARGE, "{turns} turns");
-        assert_eq!((keyspace.size(), keyspace.remains.len()), (0, 0));
+        drop(keyspace);
+        let turns = turns_to_free();
+        assert!(turns >= 10, "{turns} turns");
+    }
+
+    /// A loop that never lets the event loop turn must not fill the memory with what it has removed.
+    #[test]
+    fn what_waits_to_be_freed_is_bounded() {
+        struct Large(usize);
+        impl Shed for Large {
+            fn left(&self) -> usize {
+                self.0
+            }
+            fn shed(&mut self) -> usize {
+                self.0 -= 1_000_000;
+                self.0
+            }
+        }
+        for _ in 0..20 {
+            remains::bury(Large(5_000_000));
+        }
+        assert!(turns_to_free() <= 8);
     }
 }

@@ -1,12 +1,14 @@
 //! Values in a row, reached from both ends.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::ops::Range;
 
 use either::Either;
 
 use super::pack::Pack;
-use super::value::Bytes;
+use super::remains;
+use super::value::{Bytes, Value};
 
 #[derive(Debug)]
 pub enum List {
@@ -75,6 +77,16 @@ impl List {
                 (0..places.start).for_each(|_| drop(self.pop_front()));
             }
             List::Deque(deque) => {
+                let dropped = deque.len() - places.len();
+                if dropped > places.len() {
+                    // All but few: these few move, and the rest is freed in pieces.
+                    let kept = deque.range_mut(places).map(mem::take).collect();
+                    remains::discard(Value::List(List::Deque(mem::replace(deque, Box::new(kept)))));
+                    return;
+                }
+                let ends = (places.end..deque.len()).chain(0..places.start);
+                let ends = ends.map(|place| mem::take(&mut deque[place])).collect();
+                remains::discard(Value::List(List::Deque(Box::new(ends))));
                 deque.truncate(places.end);
                 deque.drain(..places.start);
                 if deque.capacity() > 4 * deque.len() {

@@ -9,9 +9,11 @@ mod key;
 mod keyspace;
 mod list;
 mod pack;
+pub mod remains;
 mod set;
 mod slab;
 mod sorted_set;
+mod text;
 mod value;
 
 pub use channels::{Channels, Inbox};
@@ -20,4 +22,5 @@ pub use keyspace::{Keyspace, Policy};
 pub use list::List;
 pub use set::Set;
 pub use sorted_set::{Bound, SortedSet};
-pub use value::{Bytes, Value};
+pub use text::Text;
+pub use value::Value;

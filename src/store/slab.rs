@@ -41,6 +41,12 @@ pub struct Slab<T> {
     live: usize,
 }
 
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Slab<T> {
     pub fn new() -> Self {
         Self {
@@ -131,6 +137,17 @@ impl<T> Slab<T> {
             *self = Self::new();
         }
         Some(item)
+    }
+
+    /// Takes out some items, of a slab that is not used any more.
+    pub fn shed(&mut self) -> impl Iterator<Item = T> + use<T> {
+        let chunk = self.chunks.pop();
+        self.live -= chunk.as_ref().map_or(0, |chunk| chunk.live.into());
+        let slots = chunk.into_iter().flat_map(|chunk| chunk.slots);
+        slots.filter_map(|slot| match slot {
+            Slot::Used(item) => Some(item),
+            Slot::Free { .. } => None,
+        })
     }
 
     /// The live items from slot `from` on, with their slots.

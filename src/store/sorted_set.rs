@@ -1,11 +1,15 @@
 //! Members with scores, in the order of score, then bytes of the member.
 
 use std::cmp::Ordering;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+
+use super::remains;
+use super::value::Value;
 
 /// The hash and the order hold the same allocation.
 pub type Member = Arc<[u8]>;
@@ -120,6 +124,10 @@ impl SortedSet {
 
     /// Removes the members with these ranks, and gives how many they were.
     pub fn remove_range(&mut self, ranks: Range<usize>) -> usize {
+        let ranks = ranks.start.min(self.len())..ranks.end.min(self.len());
+        if ranks.len() > self.len() / 2 {
+            return self.keep_ends(ranks);
+        }
         let members: Vec<Member> = {
             let items = self.range(ranks);
             items.map(|(member, _)| Member::from(member)).collect()
@@ -128,6 +136,19 @@ impl SortedSet {
             .iter()
             .filter(|member| self.remove(member).is_some())
             .count()
+    }
+
+    /// Moves what is outside of these ranks to a set of its own, so that the rest is freed in pieces.
+    fn keep_ends(&mut self, ranks: Range<usize>) -> usize {
+        let mut kept = Self::default();
+        for (member, score) in self
+            .range(0..ranks.start)
+            .chain(self.range(ranks.end..self.len()))
+        {
+            kept.insert(member, score);
+        }
+        remains::discard(Value::SortedSet(Box::new(mem::replace(self, kept))));
+        ranks.len()
     }
 
     /// Drops the last chunk.

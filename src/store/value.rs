@@ -4,13 +4,14 @@ use super::hash::Hash;
 use super::list::List;
 use super::set::Set;
 use super::sorted_set::SortedSet;
+use super::text::Text;
 
 pub type Bytes = Box<[u8]>;
 
 /// As large as a string's pointer with its length and capacity: what does not fit is boxed.
 #[derive(Debug)]
 pub enum Value {
-    String(Bytes),
+    String(Text),
     Hash(Hash),
     Set(Set),
     List(List),
@@ -41,7 +42,7 @@ impl Value {
     }
 
     /// Drops some of the members of a collection of which nothing else is wanted, and gives how many are left.
-    pub fn shed(&mut self, about: usize) -> usize {
+    pub fn shed_about(&mut self, about: usize) -> usize {
         let left = self.members().saturating_sub(about);
         match self {
             Value::Hash(Hash::Table(table)) => table.truncate(left),
@@ -107,7 +108,7 @@ collection!(Set, Set);
 collection!(List, List);
 collection!(SortedSet, SortedSet);
 
-impl Kind for Bytes {
+impl Kind for Text {
     fn read(value: &Value) -> Option<&Self> {
         if let Value::String(inner) = value {
             Some(inner)
@@ -123,7 +124,7 @@ impl Kind for Bytes {
         }
     }
     fn empty() -> Value {
-        Value::String(Bytes::default())
+        Value::String(Text::default())
     }
     fn vanishes(&self) -> bool {
         false

@@ -34,7 +34,7 @@ interface Crossing<S> {
  */
 export function directMethod<S extends Target>(given: Omit<Crossing<S>, "reply">): Method<S> {
   const crossing = { ...given, reply: conversionOf(given.command) };
-  const [first, second, third, ...more] = plainParameters(crossing.command);
+  const [first, second, third, ...more] = plainParameters(crossing.command) ?? [];
   if (first === undefined || more.length > 0) return anyCall(crossing);
   if (second === undefined) return plainCallOfOne(crossing, first);
   if (third === undefined) return plainCallOfTwo(crossing, first, second);

@@ -1,18 +1,21 @@
 import type { KVTransaction, MessageCallback, ScopedSubscription } from "../adapter.js";
-import { checkBoolean, reading, text } from "../arguments.js";
+import { checkBoolean, checkNoMore, reading, text } from "../arguments.js";
+import { isFaked } from "../clock.js";
 import { type Command, defineMethods } from "../commands.js";
 import { isTraced, tellGap, traced } from "../diagnostics.js";
 import { closed, decode, warnOfWrongType } from "../errors.js";
 import type { Gap, KVStatus } from "../events.js";
-import { commandIndex, MemoryStore, type NativeMemoryStore, type Run } from "../native.js";
+import { commandIndex, MemoryStore, type Messages, type NativeMemoryStore, type Run } from "../native.js";
 import { known } from "../options.js";
 import type { Kind } from "../pubsub.js";
 import { redisForm } from "../redis-form.js";
 import { Store } from "../store.js";
 import { type Ready, Transaction } from "../transaction.js";
+import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
 import { collect } from "./collect.js";
 import { directMethod } from "./direct.js";
 import { startSweeping, stopSweeping } from "./sweeper.js";
+import { Waiters } from "./waiters.js";
 
 /** What a memory store may be told beside its prefix. */
 export interface MemoryKVOptions {
@@ -34,6 +37,9 @@ const indexes = new Map<Command, number>();
  */
 const subscribed = new Map<string, Set<MemoryKVStore>>();
 
+/** What runs a store's commands at this moment. */
+let runOf: (store: MemoryKVStore) => Run;
+
 /** A store in this process, which needs no server. Usable before `connect`; empty after `disconnect`. */
 export class MemoryKVStore extends Store {
   readonly #strict: boolean;
@@ -47,27 +53,45 @@ export class MemoryKVStore extends Store {
     this.#open();
     return this.#run(command, ...args);
   };
+  /** Runs a command by the clock of a test. */
+  readonly #runOnClock: Run = (command, ...args) => {
+    // A shared store is other threads' too, which know nothing of this one's clock.
+    if (this.#shared !== undefined) return this.#run(command, ...args);
+    return this.#open().runnerOnClock()(Date.now(), command, ...args);
+  };
   /** Runs a command that may publish. */
   readonly #publish: Run = (command, ...args) => {
     try {
-      return this.#run(command, ...args);
+      return runOf(this)(command, ...args);
     } finally {
-      for (const store of this.#neighbours()) store.#deliver();
+      for (const store of this.#neighbours()) {
+        const delivered = store.#deliverOwn();
+        if (delivered !== undefined) this.#undelivered.push(delivered);
+      }
     }
   };
+  /** What the command that has just run published, where more came before than there was time for. */
+  #undelivered: Promise<void>[] = [];
+  readonly #waiters = new Waiters();
   /** How many names the native store has subscriptions for. */
   #names = 0;
   #delivering = false;
-  /** When the messages up to then had all been taken, in ms since the epoch. */
-  #takenAt = 0;
+  /** Something was published in this thread while it was delivering. */
+  #again = false;
 
   static {
-    const runOf = (store: MemoryKVStore) => store.#run;
+    runOf = (store) => (isFaked() ? store.#runOnClock : store.#run);
     const publishOf = (store: MemoryKVStore) => store.#publish;
     defineMethods(this.prototype, (command) => {
       const index = commandIndex(command.name);
       indexes.set(command, index);
-      return directMethod({ command, index, runnerOf: command.publishes ? publishOf : runOf });
+      if (!command.publishes) return directMethod({ command, index, runnerOf: runOf });
+      const publish = directMethod({ command, index, runnerOf: publishOf });
+      return function (this: MemoryKVStore, ...args: unknown[]) {
+        const published = publish.call(this, ...args);
+        if (this.#undelivered.length === 0) return published;
+        return Promise.all([published, ...this.#undelivered.splice(0)]).then(([result]) => result);
+      };
     });
   }
 
@@ -88,7 +112,8 @@ export class MemoryKVStore extends Store {
   }
 
   /** @internal */
-  async connect(): Promise<void> {
+  async connect(...more: never[]): Promise<void> {
+    checkNoMore("connect", 0, more);
     if (this.#status === "closed") this.#status = "connecting";
     this.#open();
   }
@@ -101,6 +126,7 @@ export class MemoryKVStore extends Store {
       throw closed();
     };
     this.dropCallbacks();
+    this.#waiters.none();
     this.#names = 0;
     this.#leaveNeighbours();
     if (this.#native !== undefined) {
@@ -112,7 +138,8 @@ export class MemoryKVStore extends Store {
   }
 
   /** @internal */
-  multi(): KVTransaction {
+  multi(...more: never[]): KVTransaction {
+    checkNoMore("multi", 0, more);
     const runAll = (commands: readonly Ready[]) => {
       if (!isTraced()) return this.#runAll(commands);
       const message = { command: "EXEC", backend: "memory", prefix: this.prefix } as const;
@@ -125,7 +152,9 @@ export class MemoryKVStore extends Store {
   override async subscribeScoped(
     channels: readonly string[],
     callback: MessageCallback,
+    ...more: never[]
   ): Promise<ScopedSubscription> {
+    checkNoMore("subscribeScoped", 2, more);
     return this.scoped("subscribeScoped", channels, callback);
   }
 
@@ -165,7 +194,7 @@ export class MemoryKVStore extends Store {
     this.#native = native;
     this.#run = native.runner();
     this.#status = "ready";
-    this.#takenAt = Date.now();
+    this.takenAt = Date.now();
     startSweeping();
     this.emit("ready", { connection: "commands" });
     return native;
@@ -176,7 +205,7 @@ export class MemoryKVStore extends Store {
     const self = new WeakRef(this);
     const deliver = () => {
       const store = self.deref();
-      if (store !== undefined) store.#deliver();
+      if (store !== undefined) inTurn(store.#deliver);
     };
     const options = {
       strict: this.#strict,
@@ -193,8 +222,10 @@ export class MemoryKVStore extends Store {
 
   #runAll(commands: readonly Ready[]): unknown[] {
     try {
+      const clock = isFaked() && this.#shared === undefined ? Date.now() : undefined;
       return this.#open().exec(
         commands.map(({ command, argv }) => [indexes.get(command) as number, ...argv]),
+        clock,
       );
     } catch (error) {
       throw decode(error, "EXEC");
@@ -213,30 +244,38 @@ export class MemoryKVStore extends Store {
     if (stores?.delete(this) && stores.size === 0) subscribed.delete(this.#shared);
   }
 
+  /** Delivers what was published in this thread. What it resolves is that all is, if there is more than time for. */
+  #deliverOwn(): Promise<void> | undefined {
+    if (this.#delivering) {
+      this.#again = true;
+      return undefined;
+    }
+    return atOnce(this.#deliver) ? this.#waiters.until(this.#native?.waiting() ?? 0) : undefined;
+  }
+
   /**
-   * Takes the messages and calls the callbacks. What these publish is taken by the delivery that is going on,
-   * after what was published before it: every callback sees the order of the channel.
+   * Takes messages and calls the callbacks. What these publish is taken by the delivery that is going on, after what was
+   * published before it: every callback sees the order of the channel.
    */
-  #deliver(): void {
-    if (this.#delivering) return;
+  readonly #deliver = (): boolean => {
+    if (this.#delivering) return false;
     this.#delivering = true;
     try {
-      while (this.#deliverInbox());
+      while (this.#deliverSome()) if (isSpent()) return true;
+      return false;
     } finally {
       this.#delivering = false;
     }
-  }
+  };
 
-  /** False if there was nothing. */
-  #deliverInbox(): boolean {
-    if (this.#native === undefined) return false;
-    const messages = this.#native.takeMessages();
-    this.beginDelivery();
-    const from = this.#takenAt;
-    this.#takenAt = Date.now();
-    this.deliverAll(messages);
-    if (messages[0] > 0) this.missed({ from, to: this.#takenAt, reason: "overflow" });
-    return messages.length > 1;
+  /** True if there may be more. */
+  #deliverSome(): boolean {
+    this.#again = false;
+    const messages: Messages = this.#native?.takeMessages(AT_ONCE) ?? [0];
+    this.deliverTaken(messages);
+    const isMore = messages[0] === null;
+    this.#waiters.delivered((messages.length - 1) / 3, !isMore);
+    return isMore || this.#again;
   }
 }
 

@@ -208,7 +208,7 @@ function tlsConfigOf(tls: object, path: string, others: readonly string[] = []):
   const pem = (value: unknown): unknown => {
     if (value == null) return undefined;
     if (Array.isArray(value)) return value.map(pem).join("\n");
-    return value instanceof Uint8Array ? Buffer.from(value).toString() : value;
+    return ArrayBuffer.isView(value) ? Buffer.from(value as Uint8Array).toString() : value;
   };
   return defined({ ...rest, ca: pem(ca), cert: pem(cert), key: pem(key) }) as RedisTlsConfig;
 }
@@ -234,7 +234,9 @@ function checkFamily(family: unknown, host: unknown, path: string): void {
 }
 
 function prefixOf(keyPrefix: unknown): string {
-  const prefix = keyPrefix instanceof Uint8Array ? Buffer.from(keyPrefix).toString() : (keyPrefix ?? "");
+  const prefix = ArrayBuffer.isView(keyPrefix)
+    ? Buffer.from(keyPrefix as Uint8Array).toString()
+    : (keyPrefix ?? "");
   if (prefix === "") return "";
   if (typeof prefix === "string" && prefix.endsWith(":")) return prefix.slice(0, -1);
   const message =

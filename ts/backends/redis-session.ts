@@ -1,5 +1,5 @@
 import type { Command } from "../commands.js";
-import { decode } from "../errors.js";
+import { decode, isError } from "../errors.js";
 import {
   commandIndex,
   type Messages,
@@ -12,8 +12,10 @@ import {
   type RedisServer,
   type Reply,
 } from "../native.js";
-import { argvOf, conversionOf, isPlain } from "../redis-form.js";
+import { argvOf, isPlain, resultOf } from "../redis-form.js";
+import { monotonic, nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";
+import { AT_ONCE, inTurn, isSpent, Pace } from "../turn.js";
 import { collect } from "./collect.js";
 import { Ring } from "./ring.js";
 
@@ -83,6 +85,10 @@ export class Session {
   /** How many wait for an answer. */
   #unanswered = 0;
   #listening = false;
+  readonly #pace = new Pace();
+  /** How many were settled of what was taken last; and since when, if they are more than a few. */
+  #settled = 0;
+  #settling = 0;
 
   /** Opens nothing yet. Throws `CONFIG` for an address or a certificate that is wrong. */
   constructor(options: RedisOptions, prefix: string, listener: Listener) {
@@ -192,7 +198,7 @@ export class Session {
     const id = this.#wait(waiting);
     if (this.#batch.length > 0) return;
     this.#first = id;
-    process.nextTick(flush, this);
+    nextTick(flush, this);
   }
 
   /** Ends an entry. A batch that has become too large leaves at once. */
@@ -218,7 +224,7 @@ export class Session {
   static {
     flush = (session) => session.#flush();
     take = (session) => {
-      if (session !== undefined) session.#take();
+      if (session !== undefined) inTurn(session.#take);
     };
   }
 
@@ -241,18 +247,28 @@ export class Session {
     }
   }
 
-  /** Takes what has come in. Called by the native side, from the event loop. */
-  #take(): void {
-    const more = this.#native.take(this.#settle);
+  /** Takes what has come in. */
+  readonly #take = (): boolean => {
+    this.#settled = 0;
+    this.#settling = 0;
+    const left = this.#native.take(this.#settle, this.#pace.count);
+    if (this.#settling > 0) this.#pace.measure(this.#settled, this.#settling);
     if (this.#unanswered === 0) this.#hold();
-    if (!more) return;
-    const [messages, events] = [this.#native.messages(), this.#native.events()];
+    const isMore = left >= 2;
+    if (left % 2 === 0) return isMore;
+    let messages: Messages;
+    do {
+      messages = this.#native.messages(AT_ONCE);
+      this.#listener.heard(messages);
+    } while (messages[0] === null && !isSpent());
     // A gap is told last: whoever then reads the state again is behind no message.
-    this.#listener.heard(messages);
-    for (const event of events) this.#listener.happened(event);
-  }
+    for (const event of this.#native.events()) this.#listener.happened(event);
+    return isMore || messages[0] === null;
+  };
 
   readonly #settle = (first: number, ...replies: (Reply | Error)[]): void => {
+    if (this.#settling === 0 && replies.length >= AT_ONCE) this.#settling = monotonic();
+    this.#settled += replies.length;
     for (let i = 0; i < replies.length; i++) {
       const waiting = this.#waiting.take(first + i);
       if (waiting === undefined) continue;
@@ -268,14 +284,13 @@ export class Session {
   }
 
   #answer(waiting: Waiting, reply: Reply | Error): void {
-    if (typeof reply === "object" && reply instanceof Error) {
+    if (isError(reply)) {
       this.#refuse(waiting, reply);
       return;
     }
     const { command, resolve, reject } = waiting;
     try {
-      const convert = command === undefined ? undefined : conversionOf(command);
-      resolve(convert === undefined ? reply : convert(reply, this.#prefix));
+      resolve(command === undefined ? reply : resultOf(command, reply, this.#prefix));
     } catch (error) {
       reject(error);
     }

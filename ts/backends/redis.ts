@@ -1,15 +1,17 @@
 import type { KVTransaction, MessageCallback } from "../adapter.js";
-import { reading, text } from "../arguments.js";
+import { checkNoMore, reading, text } from "../arguments.js";
 import { defineMethods } from "../commands.js";
 import type { RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
 import { isFrameworkChannel } from "../fanout/ear.js";
-import type { Messages, NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
+import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { redisForm } from "../redis-form.js";
+import { misshapen } from "../shapes.js";
 import { Store } from "../store.js";
+import { setTimeout } from "../timers.js";
 import { type RunAll, Transaction } from "../transaction.js";
 import { isUnanswered, noteChannel, noteCommand, type Tell } from "../unawaited.js";
 import { configOf, isClient, type RedisClientLike } from "./redis-client.js";
@@ -32,8 +34,6 @@ export class RedisKVStore extends Store {
   #closing: Promise<void> | undefined;
   /** The names that are subscribed, each with the attempt that is to subscribe it: an earlier one may yet fail. */
   readonly #names = new Map<string, object>();
-  /** When messages up to then had all been taken, in ms since the epoch. */
-  #takenAt = 0;
   /** How often each of the framework's channels was left: what waits to be asked for again may have been left meanwhile. */
   readonly #leavings = new Map<string, number>();
   readonly #tell: Tell = (error) => this.emit("error", error);
@@ -72,7 +72,8 @@ export class RedisKVStore extends Store {
   }
 
   /** @internal */
-  async connect(): Promise<void> {
+  async connect(...more: never[]): Promise<void> {
+    checkNoMore("connect", 0, more);
     // One life after the other: its end is told before the next one begins.
     if (this.#session === undefined) await this.#closing;
     if (this.#session === undefined) {
@@ -100,11 +101,11 @@ export class RedisKVStore extends Store {
   /**
    * @internal The framework's channels are asked for until they are live: it asks once for all its streams, and awaits nothing.
    */
-  override async subscribe(channel: string, callback: MessageCallback): Promise<void> {
+  override async subscribe(channel: string, callback: MessageCallback, ...more: never[]): Promise<void> {
     const [session, leavings] = [this.#session, this.#leavings.get(channel)];
     for (;;) {
       try {
-        return await super.subscribe(channel, callback);
+        return await super.subscribe(channel, callback, ...more);
       } catch (error) {
         if (!isFrameworkChannel(channel) || !isUnanswered(error)) throw error;
       }
@@ -115,13 +116,14 @@ export class RedisKVStore extends Store {
   }
 
   /** @internal */
-  override async unsubscribe(channel: string): Promise<void> {
+  override async unsubscribe(channel: string, ...more: never[]): Promise<void> {
     if (isFrameworkChannel(channel)) this.#leavings.set(channel, (this.#leavings.get(channel) ?? 0) + 1);
-    await super.unsubscribe(channel);
+    await super.unsubscribe(channel, ...more);
   }
 
   /** @internal */
-  multi(): KVTransaction {
+  multi(...more: never[]): KVTransaction {
+    checkNoMore("multi", 0, more);
     return new Transaction(this.prefix, (...given) => this.#runAll(...given), redisForm);
   }
 
@@ -129,7 +131,7 @@ export class RedisKVStore extends Store {
   protected async register(kind: Kind, name: string): Promise<void> {
     const session = this.#open();
     const [key, attempt] = [keyOf(kind, name), {}];
-    if (this.#names.size === 0) this.#takenAt = Date.now();
+    if (this.#names.size === 0) this.takenAt = Date.now();
     this.#names.set(key, attempt);
     session.listen(true);
     try {
@@ -190,7 +192,7 @@ export class RedisKVStore extends Store {
         if (session === this.#session) this.#happened(event);
       },
       heard: (messages) => {
-        if (session === this.#session) this.#heard(messages);
+        if (session === this.#session) this.deliverTaken(messages);
       },
       failed: (error, command, first) => noteCommand(error, command, first, this.#tell),
     });
@@ -207,7 +209,10 @@ export class RedisKVStore extends Store {
     const run = () => this.#open().runAll(commands);
     const message = { command: "EXEC", backend: "redis", prefix: this.prefix } as const;
     const [replies, refused] = await (isTraced() ? traced(message, run) : run());
-    if (refused === undefined) return replies as unknown[];
+    if (refused === undefined) {
+      if ((replies as unknown[]).length !== commands.length) throw misshapen("EXEC", replies);
+      return replies as unknown[];
+    }
     const { code, message: text } = decode(replies) as KVError;
     const command = commands[refused]?.command.name;
     throw new KVError(code, text, { command, index: positionOf(refused) });
@@ -236,14 +241,6 @@ export class RedisKVStore extends Store {
       case "gap":
         this.missed({ from: event.from, to: event.to, reason: "connection" });
     }
-  }
-
-  #heard(messages: Messages): void {
-    this.beginDelivery();
-    const from = this.#takenAt;
-    this.#takenAt = Date.now();
-    this.deliverAll(messages);
-    if (messages[0] > 0) this.missed({ from, to: this.#takenAt, reason: "overflow" });
   }
 }
 

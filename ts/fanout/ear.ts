@@ -1,6 +1,7 @@
 import type { KVAdapter, Subscription } from "../adapter.js";
 import { KVError, warn } from "../errors.js";
 import type { Gap } from "../events.js";
+import { clearTimeout, now, setTimeout } from "../timers.js";
 
 /** `events` has what is for handlers, `aggregate` what is for watchers. */
 export type Channel = "events" | "aggregate";
@@ -14,11 +15,6 @@ export function isFrameworkChannel(name: string): boolean {
 
 /** How long until a subscription that failed is tried again. */
 export const RETRY_MS = 1_000;
-
-/** A timer that does not keep the process alive. */
-export function unref(timer: unknown): void {
-  (timer as { unref?(): void }).unref?.();
-}
 
 /** Whom an ear tells. */
 export interface Listener {
@@ -69,7 +65,7 @@ export class Ear {
   settled: Promise<void> = Promise.resolve();
   #subscription: Pick<Subscription, "close"> | undefined;
   #failedAt: number | undefined;
-  #retry: unknown;
+  #retry: NodeJS.Timeout | undefined;
   /** How many changes are under way, or wait for one that is. */
   #pending = 0;
 
@@ -92,7 +88,7 @@ export class Ear {
 
   /** Subscribes or leaves, one after the other. A private memory store is subscribed before this returns. */
   #follow(): void {
-    clearTimeout(this.#retry as never);
+    clearTimeout(this.#retry);
     this.#pending += 1;
     const change =
       this.#pending === 1 ? this.#change() : this.settled.catch(() => {}).then(() => this.#change());
@@ -108,7 +104,7 @@ export class Ear {
       this.live = true;
       const from = this.#failedAt;
       this.#failedAt = undefined;
-      if (from !== undefined) this.#listener.missed({ from, to: Date.now(), reason: "connection" });
+      if (from !== undefined) this.#listener.missed({ from, to: now(), reason: "connection" });
     } else if (!this.wanted && this.#subscription !== undefined) {
       const subscription = this.#subscription;
       this.#subscription = undefined;
@@ -123,9 +119,8 @@ export class Ear {
   #failed(error: unknown): void {
     if (!this.wanted || (error instanceof KVError && error.code === "CLOSED")) return;
     if (this.#failedAt === undefined) warn(`The fan-out could not subscribe ${this.#name}`, error);
-    this.#failedAt ??= Date.now();
-    clearTimeout(this.#retry as never);
-    this.#retry = setTimeout(() => this.#follow(), RETRY_MS);
-    unref(this.#retry);
+    this.#failedAt ??= now();
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#follow(), RETRY_MS).unref();
   }
 }

@@ -34,8 +34,8 @@ export interface Engine {
   /** False if there is no such handler. */
   track(handler: string, subscription: string): boolean;
   untrack(subscription: string): void;
-  /** True if the handler is in this process, and has got the event. */
-  publish(subscription: string, event: string): boolean;
+  /** True if the handler is in this process; resolves once it has got the event, if it is behind more than there is time for. */
+  publish(subscription: string, event: string): boolean | Promise<boolean>;
   /** Publishes a message with an event. Resolves to whether it has reached anyone elsewhere. */
   send(message: string): Promise<boolean>;
   /** Gives what ends it. */

@@ -1,12 +1,15 @@
 import type { KVAdapter } from "../adapter.js";
 import { collect } from "../backends/collect.js";
 import { Ring } from "../backends/ring.js";
+import { Waiters } from "../backends/waiters.js";
 import { tellGap, tellReconnecting } from "../diagnostics.js";
 import { calling } from "../emitter.js";
 import { KVError, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { FanoutThread, type NativeFanoutThread } from "../native.js";
-import { CHANNEL_OF, CHANNELS, type Channel, RETRY_MS, unref } from "./ear.js";
+import { clearTimeout, now, setTimeout } from "../timers.js";
+import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
+import { CHANNEL_OF, CHANNELS, type Channel, RETRY_MS } from "./ear.js";
 import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "./engine.js";
 import { reportHandler, reportWatcher } from "./reports.js";
 import { type Source, sourceOf } from "./sources.js";
@@ -37,8 +40,9 @@ class Fanout implements Engine {
   #delivering = false;
   /** Something has come in for this thread while it was delivering. */
   #again = false;
-  /** When items were last taken, in ms since the epoch. */
-  #takenAt = Date.now();
+  readonly #waiters = new Waiters();
+  /** When nothing waited, in ms since the epoch. */
+  #takenAt = now();
   /** Subscriptions that ended while this thread delivers what it has taken: that is for nobody. */
   readonly #untracked = new Set<string>();
   /** Handlers that were replaced meanwhile, and by which. */
@@ -49,7 +53,7 @@ class Fanout implements Engine {
   #hold: Promise<void> | undefined;
 
   /** Asks again for what was refused. */
-  #retry: unknown;
+  #retry: NodeJS.Timeout | undefined;
 
   /** `initializeEventSubscription` was called. */
   #started = false;
@@ -62,7 +66,7 @@ class Fanout implements Engine {
   readonly #known = new WeakSet<KVAdapter>();
 
   get #native(): NativeFanoutThread {
-    this.#nativeOnce ??= new FanoutThread(() => this.#deliver(), collect as never);
+    this.#nativeOnce ??= new FanoutThread(() => inTurn(this.#deliver), collect as never);
     return this.#nativeOnce;
   }
 
@@ -109,9 +113,9 @@ class Fanout implements Engine {
     this.#native.untrack(subscription);
   }
 
-  publish(subscription: string, event: string): boolean {
+  publish(subscription: string, event: string): boolean | Promise<boolean> {
     const reached = this.#native.publish(subscription, event);
-    if (reached === 2) this.#deliver({ all: true });
+    if (reached === 2) return this.#deliverOwn()?.then(() => true) ?? true;
     return reached !== 0;
   }
 
@@ -182,13 +186,13 @@ class Fanout implements Engine {
    */
   async #aboutToHear(channel: Channel): Promise<void> {
     if (!this.#isAboutToHear(channel)) return;
-    let timer: unknown;
+    let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, SHORTLY_MS);
     });
     const confirmed = this.#source?.confirm(channel).catch(() => {});
     await Promise.race([confirmed, late]);
-    clearTimeout(timer as never);
+    clearTimeout(timer);
   }
 
   watcherCount(resource: string | undefined): number {
@@ -226,14 +230,14 @@ class Fanout implements Engine {
         this.#settle();
         question(this.#questions.add({ resolve, reject }));
       });
-    this.#source = sourceOf(kv, this.#native, ask, () => this.#deliver());
+    this.#source = sourceOf(kv, this.#native, ask, () => this.#deliverOwn());
     this.#settle();
     if (this.#deafSince !== undefined) this.#hearAgain(this.#source);
   }
 
   #detach(): void {
     if (this.#source === undefined) return;
-    if (this.#handlers.size > 0 || this.#watchers.size > 0) this.#deafSince ??= Date.now();
+    if (this.#handlers.size > 0 || this.#watchers.size > 0) this.#deafSince ??= now();
     this.#source.close();
     this.#source = undefined;
   }
@@ -246,11 +250,11 @@ class Fanout implements Engine {
         const from = this.#deafSince;
         if (source !== this.#source || from === undefined) return;
         this.#deafSince = undefined;
-        this.#native.missed(from, Date.now());
+        this.#native.missed(from, now());
         return;
       } catch {
         // It is tried again for as long as it takes: the store tells why.
-        await new Promise((resolve) => unref(setTimeout(resolve, RETRY_MS)));
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
       }
     }
   }
@@ -269,31 +273,38 @@ class Fanout implements Engine {
     this.#source?.settle(wants, this.#unanswered > 0);
   }
 
-  /** Delivers what has come in: a batch of it, as the event loop is to turn in between, or `all`. */
-  #deliver({ all = false } = {}): void {
+  /** Delivers what was published or heard in this thread. Resolves once that is done, if more was there than time for. */
+  #deliverOwn(): Promise<void> | undefined {
     if (this.#delivering) {
       this.#again = true;
-      return;
+      return undefined;
     }
+    return atOnce(this.#deliver) ? this.#waiters.until(this.#native.waiting()) : undefined;
+  }
+
+  /** Delivers what has come in. */
+  readonly #deliver = (): boolean => {
+    if (this.#delivering) return false;
     this.#delivering = true;
-    let more: boolean;
+    let isMore: boolean;
     try {
       do {
         this.#again = false;
         this.#untracked.clear();
         this.#replaced.clear();
-        more = this.#deliverItems();
-      } while (this.#again || (all && more));
+        isMore = this.#deliverItems() || this.#again;
+      } while (isMore && !isSpent());
     } finally {
       this.#delivering = false;
     }
     for (const notice of this.#native.notices()) this.#noticed(notice);
-    this.#takenAt = Date.now();
-  }
+    if (!isMore) this.#takenAt = now();
+    return isMore;
+  };
 
-  /** False if there was nothing. */
+  /** True if there may be more. */
   #deliverItems(): boolean {
-    const items = this.#native.take();
+    const items = this.#native.take(AT_ONCE);
     for (let i = 0; i < items.length; i += 3) {
       const token = items[i] as number;
       const subscription = items[i + 1] as string | null;
@@ -306,7 +317,9 @@ class Fanout implements Engine {
           calling(() => deliver(items[i + 2] as string, subscription), reportHandler);
       }
     }
-    return items.length > 0;
+    const isMore = items.length === 3 * AT_ONCE;
+    this.#waiters.delivered(items.length / 3, !isMore);
+    return isMore;
   }
 
   /** The token of whichever handler has taken the place of one. */
@@ -339,8 +352,7 @@ class Fanout implements Engine {
         this.#retry ??= setTimeout(() => {
           this.#retry = undefined;
           this.#native.retry();
-        }, RETRY_MS);
-        unref(this.#retry);
+        }, RETRY_MS).unref();
         break;
       case "reconnecting": {
         const { attempt, delay, code, message } = notice;
@@ -352,7 +364,7 @@ class Fanout implements Engine {
         tellGap("fanout", { from: notice.from, to: notice.to, reason: "connection" });
         break;
       case "overflow":
-        tellGap("fanout", { from: this.#takenAt, to: Date.now(), reason: "overflow" });
+        tellGap("fanout", { from: this.#takenAt, to: now(), reason: "overflow" });
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { KVAdapter, Subscription } from "../adapter.js";
 import { warn } from "../errors.js";
 import { CHANNEL_OF, type Channel, listenTo, RETRY_MS } from "../fanout/ear.js";
+import { now, setTimeout } from "../timers.js";
 
 /** Whom an ear tells. */
 export interface Hearer {
@@ -42,7 +43,7 @@ export class Ear {
   /** Never rejects. */
   async open(): Promise<void> {
     while (this.isOpening) {
-      this.triedAt = Date.now();
+      this.triedAt = now();
       try {
         this.#subscription = await this.#listen();
         this.error = undefined;

@@ -6,6 +6,7 @@ import { CHANNEL_OF } from "../fanout/ear.js";
 import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "../fanout/engine.js";
 import { reportHandler, reportWatcher } from "../fanout/reports.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
+import { now, setTimeout } from "../timers.js";
 import { Ear, type Hearer } from "./ear.js";
 import { readAggregate, readEvent } from "./message.js";
 
@@ -201,17 +202,17 @@ class Fanout implements Engine {
   /** Looks again and again, as a Promise of another request must not be awaited. */
   async #allLive(): Promise<void> {
     const kv = currentKV();
-    const now = Date.now();
-    const deadline = now + PATIENCE;
+    const start = now();
+    const deadline = start + PATIENCE;
     // What belongs to a request that has ended will never be live.
-    const isAlive = (ear: Ear) => ear.kv === kv && now - ear.triedAt < PATIENCE;
+    const isAlive = (ear: Ear) => ear.kv === kv && start - ear.triedAt < PATIENCE;
     const ears = [...this.#ears.values()].filter(isAlive);
     for (;;) {
       const opening = ears.filter((ear) => ear.isOpening);
       if (opening.length === 0) return;
       const failed = opening.find((ear) => ear.error !== undefined);
       if (failed !== undefined) throw failed.error;
-      if (Date.now() > deadline) throw new KVError("TIMEOUT", "The fan-out could not subscribe in time");
+      if (now() > deadline) throw new KVError("TIMEOUT", "The fan-out could not subscribe in time");
       await new Promise((resolve) => setTimeout(resolve, LOOK_AFTER));
     }
   }

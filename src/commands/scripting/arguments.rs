@@ -47,10 +47,27 @@ impl Arguments<'_> {
         }
     }
 
+    /// As a C `int`, which drops the higher bits.
+    pub fn int(&self, index: usize) -> Result<i64> {
+        self.integer(index).map(|number| i64::from(number as i32))
+    }
+
+    pub fn optional_int(&self, index: usize, default: i64) -> Result<i64> {
+        self.optional_integer(index, default)
+            .map(|number| i64::from(number as i32))
+    }
+
     pub fn table(&self, index: usize) -> Result<&Table> {
         match self.get(index) {
             Some(Value::Table(table)) => Ok(table),
             _ => Err(self.wrong(index, "table")),
+        }
+    }
+
+    pub fn function(&self, index: usize) -> Result<&Function> {
+        match self.get(index) {
+            Some(Value::Function(function)) => Ok(function),
+            _ => Err(self.wrong(index, "function")),
         }
     }
 

@@ -8,7 +8,7 @@ use mlua::{Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Ta
 use sha1::{Digest, Sha1};
 
 use super::limits::{self, Meter, Turn};
-use super::{call, cjson, numbers, raise, reply, strings};
+use super::{call, cjson, numbers, raise, reply, strings, tables};
 use crate::commands::{Args, Database};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
@@ -20,6 +20,11 @@ pub struct Machine {
     scripts: HashMap<Vec<u8>, Script, RandomState>,
     /// The bytes of all keys of `scripts`.
     script_bytes: usize,
+}
+
+/// A limit makes mlua guard each call of Lua's, which for the arguments, that the caller holds anyway, is not worth it.
+fn unlimited(lua: &Lua) -> mlua::Result<()> {
+    lua.set_memory_limit(0).map(drop)
 }
 
 struct Script {
@@ -42,6 +47,7 @@ impl Machine {
         let native = lua.create_table()?;
         raise::install(&lua, &native)?;
         strings::install(&lua, &native)?;
+        tables::install(&lua, &native)?;
         numbers::install(&lua, &native)?;
         native.set("cjson", cjson::library(&lua)?)?;
         let run = lua
@@ -77,30 +83,36 @@ impl Machine {
         self.lua.set_app_data(turn);
         let lua = self.lua.clone();
         let run = self.run.clone();
-        let script = self.compiled(script)?;
-        let outcome = lua.scope(|scope| {
-            let call = scope.create_function_mut(|lua, words: MultiValue| call::call(db, lua, &words))?;
-            let arguments = (&script.chunk, words(&lua, keys)?, words(&lua, argv)?, call);
-            lua.set_memory_limit(memory_limit)?;
-            run.call::<(bool, Value, Option<LuaString>)>(arguments)
+        let script = self.compiled(script, memory_limit)?;
+        let outcome = unlimited(&lua).and_then(|()| {
+            lua.scope(|scope| {
+                let call = scope.create_function_mut(|lua, words: MultiValue| call::call(db, lua, &words))?;
+                let arguments = (&script.chunk, words(&lua, keys)?, words(&lua, argv)?, call);
+                lua.set_memory_limit(memory_limit)?;
+                run.call::<(bool, Value, Option<LuaString>)>(arguments)
+            })
         });
-        let unlimited = lua.set_memory_limit(0);
-        let (ok, value, position) = match unlimited.and(outcome) {
+        let (ok, value, position) = match outcome {
             Ok(outcome) => outcome,
             Err(error) => return Err(script.failure(&format!("ERR {}", raise::message(&error)), None)),
         };
+        let mut meter = Meter::new(&lua);
         if !ok {
-            let text = value.as_string().map(LuaString::to_string_lossy);
+            let text = value
+                .as_string()
+                .map(|text| reply::text(text, &mut meter))
+                .transpose();
+            let text = text.map_err(|error| raise::error(&error))?;
             return Err(script.failure(&text.unwrap_or_default(), position));
         }
-        match reply::from_lua(value, &mut Meter::new(&lua)) {
+        match reply::from_lua(value, &mut meter) {
             Ok(Reply::Error(error)) => Err(error),
             Ok(reply) => Ok(reply),
             Err(error) => Err(raise::error(&error)),
         }
     }
 
-    fn compiled(&mut self, text: &[u8]) -> Result<&Script> {
+    fn compiled(&mut self, text: &[u8], memory_limit: usize) -> Result<&Script> {
         const MOST: usize = 1000;
         const MOST_BYTES: usize = 4 << 20;
         if self.scripts.len() >= MOST || self.script_bytes >= MOST_BYTES {
@@ -110,6 +122,8 @@ impl Machine {
         match self.scripts.entry_ref(text) {
             EntryRef::Occupied(entry) => Ok(entry.into_mut()),
             EntryRef::Vacant(entry) => {
+                let limited = self.lua.set_memory_limit(memory_limit);
+                limited.map_err(|error| raise::error(&error))?;
                 let script = Script::compile(&self.lua, text)?;
                 self.script_bytes += text.len();
                 Ok(entry.insert(script))

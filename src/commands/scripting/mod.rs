@@ -4,7 +4,7 @@
 //! - [`limits`]: how long a script may run, and how much memory it may use.
 //! - [`call`], [`reply`]: Redis's conversions, into Lua and back.
 //! - [`raise`], [`arguments`]: the errors of functions written in Rust, as Lua's and Redis's own.
-//! - [`cjson`], [`strings`] over [`patterns`], [`numbers`] with [`decimal`]: the libraries that are not Lua's own.
+//! - [`cjson`], [`strings`] over [`patterns`], [`tables`], [`numbers`] with [`decimal`]: the libraries that are not Lua's own.
 
 mod arguments;
 mod call;
@@ -17,6 +17,7 @@ mod patterns;
 mod raise;
 mod reply;
 mod strings;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -36,10 +37,18 @@ fn eval<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let (keys, argv) = split(args[1], &args[2..])?;
     // Away while it runs: a script cannot run another.
     let mut scripting = db.scripting.take().unwrap_or_default();
-    let reply = scripting.run(db, args[0], keys, argv);
+    let reply = stacker::maybe_grow(DEEPEST, DEEPEST, || scripting.run(db, args[0], keys, argv));
     db.scripting = Some(scripting);
     reply
 }
+
+/// In bytes: twice the stack that a script can use in 200 calls through C, which is Lua's limit. JavaScript may have left less, in a
+/// worker thread above all: then the script runs on a stack of its own.
+const DEEPEST: usize = if cfg!(debug_assertions) {
+    4 << 20
+} else {
+    896 << 10
+};
 
 fn split<'a>(count: &[u8], words: Args<'a>) -> Result<(Args<'a>, Args<'a>)> {
     let count = integer(count)?;

@@ -8,7 +8,7 @@ use mlua::{Lua, MultiValue, Result, Table, Value};
 use sha1::{Digest, Sha1};
 
 use super::arguments::{Arguments, function};
-use super::limits::Turn;
+use super::limits::{Meter, Turn};
 use super::raise;
 
 pub fn install(lua: &Lua, native: &Table) -> Result<()> {
@@ -113,16 +113,21 @@ fn random(lua: &Lua, args: &Arguments) -> Result<f64> {
     Ok((fraction * (highest - lowest + 1.0)).floor() + lowest)
 }
 
-fn sha1hex(_: &Lua, args: &Arguments) -> Result<String> {
+fn sha1hex(lua: &Lua, args: &Arguments) -> Result<String> {
+    const PIECE: usize = 64 << 10;
     if args.count() != 1 {
         return Err(raise::refuse("ERR wrong number of arguments"));
     }
+    let mut sha = Sha1::new();
     // What is not a text is an empty one.
-    let digest = match args.string(1) {
-        Ok(text) => Sha1::digest(text.as_bytes()),
-        Err(_) => Sha1::digest(b""),
-    };
-    Ok(hexadecimal(&digest))
+    if let Ok(text) = args.string(1) {
+        let mut meter = Meter::new(lua);
+        for piece in text.as_bytes().chunks(PIECE) {
+            sha.update(piece);
+            meter.work(piece.len())?;
+        }
+    }
+    Ok(hexadecimal(&sha.finalize()))
 }
 
 pub fn hexadecimal(bytes: &[u8]) -> String {

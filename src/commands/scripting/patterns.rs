@@ -131,6 +131,7 @@ impl<'a> Matcher<'a> {
                     }
                     let end = self.item_end(set)?;
                     let before = at.checked_sub(1).map_or(0, |before| self.byte(before));
+                    self.meter.work(end - set)?;
                     if self.in_set(before, set, end) || !self.in_set(self.byte(at), set, end) {
                         return Ok(None);
                     }
@@ -144,7 +145,7 @@ impl<'a> Matcher<'a> {
                 }
                 _ => {
                     let end = self.item_end(item)?;
-                    let fits = self.fits(at, item, end);
+                    let fits = self.fits(at, item, end)?;
                     match self.item(end) {
                         b'*' => return self.most(at, item, end),
                         b'+' if fits => return self.most(at + 1, item, end),
@@ -217,7 +218,7 @@ impl<'a> Matcher<'a> {
     }
 
     /// `%1`
-    fn repeated(&self, at: usize, digit: u8) -> Result<Option<usize>> {
+    fn repeated(&mut self, at: usize, digit: u8) -> Result<Option<usize>> {
         let index = usize::from(digit).wrapping_sub(usize::from(b'1'));
         let Some(Capture {
             start,
@@ -231,13 +232,13 @@ impl<'a> Matcher<'a> {
             return Ok(None);
         };
         let text = &self.subject[*start..start + length];
+        self.meter.pass(length)?;
         Ok(self.subject[at..].starts_with(text).then_some(at + length))
     }
 
     fn most(&mut self, at: usize, item: usize, end: usize) -> Result<Option<usize>> {
         let mut last = at;
-        while self.fits(last, item, end) {
-            self.meter.step()?;
+        while self.fits(last, item, end)? {
             last += 1;
         }
         for at in (at..=last).rev() {
@@ -253,7 +254,7 @@ impl<'a> Matcher<'a> {
             if let Some(end) = self.matches(at, end + 1)? {
                 return Ok(Some(end));
             }
-            if !self.fits(at, item, end) {
+            if !self.fits(at, item, end)? {
                 return Ok(None);
             }
             at += 1;
@@ -261,11 +262,15 @@ impl<'a> Matcher<'a> {
     }
 
     /// Where the item that stands for one byte ends.
-    fn item_end(&self, item: usize) -> Result<usize> {
+    fn item_end(&mut self, item: usize) -> Result<usize> {
         match self.item(item) {
             ESCAPE if self.item(item + 1) == 0 => Err(self.fault("malformed pattern (ends with '%')")),
             ESCAPE => Ok(item + 2),
-            b'[' => self.set_end(item),
+            b'[' => {
+                let end = self.set_end(item)?;
+                self.meter.work(end - item)?;
+                Ok(end)
+            }
             _ => Ok(item + 1),
         }
     }
@@ -288,16 +293,18 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    fn fits(&self, at: usize, item: usize, end: usize) -> bool {
+    fn fits(&mut self, at: usize, item: usize, end: usize) -> Result<bool> {
+        // A set may be as long as the script likes.
+        self.meter.work(end - item)?;
         let Some(&byte) = self.subject.get(at) else {
-            return false;
+            return Ok(false);
         };
-        match self.item(item) {
+        Ok(match self.item(item) {
             b'.' => true,
             ESCAPE => in_class(byte, self.item(item + 1)),
             b'[' => self.in_set(byte, item, end),
             other => other == byte,
-        }
+        })
     }
 
     fn in_set(&self, byte: u8, set: usize, end: usize) -> bool {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use mlua::debug::Debug;
-use mlua::{Lua, Result, Table, Value};
+use mlua::{Function, Lua, MultiValue, Result, Table, Value};
 
 use crate::error::Error;
 
@@ -83,6 +83,28 @@ pub fn line(text: &str) -> String {
 /// To Redis a text of these is a string of C, which a NUL ends.
 fn until_nul(text: &str) -> &str {
     text.split('\0').next().unwrap_or_default()
+}
+
+/// Calls into the script that leave what is raised there as it is, which mlua's own calls do not.
+pub struct Guard {
+    pcall: Function,
+}
+
+impl Guard {
+    pub fn new(lua: &Lua) -> Result<Self> {
+        Ok(Self {
+            pcall: lua.globals().get("pcall")?,
+        })
+    }
+
+    /// Calls the first of the values with the others.
+    pub fn call(&self, values: MultiValue) -> Result<Value> {
+        match self.pcall.call(values)? {
+            (true, value) => Ok(value),
+            (false, Value::Error(error)) => Err(*error),
+            (false, value) => Err(Raised::Value(value).into()),
+        }
+    }
 }
 
 pub fn install(lua: &Lua, native: &Table) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What a script returns, as a reply.
 
-use mlua::{Result, Table, Value};
+use mlua::{LuaString, Result, Table, Value};
 
 use super::limits::Meter;
 use super::raise::{line, refuse, reply_error};
@@ -16,7 +16,7 @@ pub fn from_lua(value: Value, meter: &mut Meter) -> Result<Reply<'static>> {
         // None if it is a table whose items follow.
         let mut whole = match value {
             Value::Table(table) => {
-                let single = single(&table)?;
+                let single = single(&table, meter)?;
                 if single.is_none() {
                     open.push((table, Vec::new()));
                 }
@@ -44,14 +44,22 @@ pub fn from_lua(value: Value, meter: &mut Meter) -> Result<Reply<'static>> {
 }
 
 /// Of `{err = …}` and `{ok = …}`.
-fn single(table: &Table) -> Result<Option<Reply<'static>>> {
-    if let Value::String(text) = table.raw_get("err")? {
-        return Ok(Some(Reply::Error(reply_error(&text.to_string_lossy()))));
+fn single(table: &Table, meter: &mut Meter) -> Result<Option<Reply<'static>>> {
+    if let Value::String(error) = table.raw_get("err")? {
+        return Ok(Some(Reply::Error(reply_error(&text(&error, meter)?))));
     }
-    if let Value::String(text) = table.raw_get("ok")? {
-        return Ok(Some(Reply::Status(line(&text.to_string_lossy()).into())));
+    if let Value::String(status) = table.raw_get("ok")? {
+        return Ok(Some(Reply::Status(line(&text(&status, meter)?).into())));
     }
     Ok(None)
+}
+
+/// A text that becomes a line of a reply.
+pub fn text(text: &LuaString, meter: &mut Meter) -> Result<String> {
+    // It is copied when its bytes are made UTF-8, when they are made a line, and into the reply.
+    const COPIES: usize = 3;
+    meter.allocate(text.as_bytes().len().saturating_mul(COPIES))?;
+    Ok(text.to_string_lossy())
 }
 
 fn simple_reply(value: &Value, meter: &mut Meter) -> Result<Reply<'static>> {

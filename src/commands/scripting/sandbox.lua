@@ -99,13 +99,17 @@ getmetatable('').__metatable = false
 string.dump = nil
 string.find, string.match, string.gsub, string.rep = find, match, native.gsub, native.rep
 
-function string.gmatch(...)
-  for i = 1, 2 do
-    local kind = select('#', ...) < i and 'no value' or type((select(i, ...)))
-    if kind ~= 'string' and kind ~= 'number' then
-      error("bad argument #" .. i .. " to 'gmatch' (string expected, got " .. kind .. ')', 2)
-    end
+-- What is passed as the `i`th, as `luaL_check…` checks it.
+local function check(name, i, expected, ...)
+  local kind = select('#', ...) < i and 'no value' or type((select(i, ...)))
+  if kind ~= expected and not (expected == 'string' and kind == 'number') then
+    error('bad argument #' .. i .. " to '" .. name .. "' (" .. expected .. ' expected, got ' .. kind .. ')', 3)
   end
+end
+
+function string.gmatch(...)
+  check('gmatch', 1, 'string', ...)
+  check('gmatch', 2, 'string', ...)
   local text, pattern = ...
   local at = 1
   local function move(next, ...)
@@ -118,6 +122,59 @@ function string.gmatch(...)
 end
 
 string.gfind = string.gmatch
+
+table.concat, table.sort = native.concat, native.sort
+
+-- What is added or taken at the end needs no loop. The functions written in Rust cost several times as much.
+local insert, remove = native.insert, native.remove
+
+-- A function that is called last is no longer called from here: its errors would not know the place in the script.
+local function same(...)
+  return ...
+end
+
+function table.insert(...)
+  local list, value = ...
+  if select('#', ...) == 2 and type(list) == 'table' then
+    rawset(list, #list + 1, value)
+  else
+    insert(...)
+  end
+end
+
+function table.remove(...)
+  local list = ...
+  if select('#', ...) > 1 or type(list) ~= 'table' then
+    return same(remove(...))
+  end
+  local length = #list
+  if length == 0 then return end
+  local value = rawget(list, length)
+  rawset(list, length, nil)
+  return value
+end
+
+-- Loops of Lua's, which can be stopped.
+function table.foreach(...)
+  check('foreach', 1, 'table', ...)
+  check('foreach', 2, 'function', ...)
+  local list, visit = ...
+  for key, value in next, list do
+    local result = visit(key, value)
+    if result ~= nil then return result end
+  end
+end
+
+function table.foreachi(...)
+  check('foreachi', 1, 'table', ...)
+  check('foreachi', 2, 'function', ...)
+  local list, visit = ...
+  for i = 1, #list do
+    local result = visit(i, rawget(list, i))
+    if result ~= nil then return result end
+  end
+end
+
 math.random, math.randomseed = native.random, native.randomseed
 
 local libraries = {

@@ -4,19 +4,26 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
 use mlua::{Function, Lua, LuaString, MultiValue, Result, Table, Value};
 
 use super::arguments::{Arguments, function, type_name};
 use super::limits::{Meter, Text};
 use super::patterns::{Captured, Matcher};
-use super::raise::{self, Raised};
+use super::raise::{self, Guard};
 
 pub fn install(lua: &Lua, native: &Table) -> Result<()> {
     let guard = Guard::new(lua)?;
+    // Reads a table, by its metatable if it has one.
+    let index = lua.load("local table, key = ... return table[key]");
+    let index = index.set_name("=sandbox").into_function()?;
     native.set("find", function(lua, |lua, args| find(lua, args, true))?)?;
     native.set("match", function(lua, |lua, args| find(lua, args, false))?)?;
     native.set("next_match", function(lua, next_match)?)?;
-    native.set("gsub", function(lua, move |lua, args| gsub(lua, args, &guard))?)?;
+    native.set(
+        "gsub",
+        function(lua, move |lua, args| gsub(lua, args, &guard, &index))?,
+    )?;
     native.set("rep", function(lua, rep)?)
 }
 
@@ -61,11 +68,11 @@ fn next_match(lua: &Lua, args: &Arguments) -> Result<MultiValue> {
     Ok(values)
 }
 
-fn gsub(lua: &Lua, args: &Arguments, guard: &Guard) -> Result<(LuaString, usize)> {
+fn gsub(lua: &Lua, args: &Arguments, guard: &Guard, index: &Function) -> Result<(LuaString, usize)> {
     let (text, pattern) = (args.string(1)?, args.string(2)?);
     let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
     let most = args.optional_integer(4, i64::MAX)?;
-    let replacement = Replacement::new(args)?;
+    let replacement = Replacement::new(args, index)?;
     let anchored = pattern.first() == Some(&b'^');
     let mut matcher = Matcher::new(lua, &text, &pattern);
     let mut result = Text::new(lua);
@@ -96,54 +103,28 @@ fn rep(lua: &Lua, args: &Arguments) -> Result<LuaString> {
     let (text, count) = (args.string(1)?, args.integer(2)?);
     let text = text.as_bytes();
     let count = usize::try_from(count).unwrap_or(0);
-    Meter::new(lua).allocate(text.len().saturating_mul(count))?;
+    let mut meter = Meter::new(lua);
+    meter.allocate(text.len().saturating_mul(count))?;
     lua.create_string(text.repeat(count))
 }
 
 /// What each match is replaced by.
 enum Replacement<'a> {
     Template(LuaString),
-    Table(&'a Table),
+    /// With what reads it.
+    Table(&'a Table, &'a Function),
     Function(&'a Function),
 }
 
 impl<'a> Replacement<'a> {
-    fn new(args: &'a Arguments) -> Result<Self> {
+    fn new(args: &'a Arguments, index: &'a Function) -> Result<Self> {
         match args.get(3) {
-            Some(Value::Table(table)) => Ok(Replacement::Table(table)),
+            Some(Value::Table(table)) => Ok(Replacement::Table(table, index)),
             Some(Value::Function(function)) => Ok(Replacement::Function(function)),
             Some(Value::String(_) | Value::Integer(_) | Value::Number(_)) => {
                 args.string(3).map(Replacement::Template)
             }
             _ => Err(args.refuse(3, "string/function/table expected")),
-        }
-    }
-}
-
-/// Calls into the script that leave what is raised there as it is, which mlua's own calls do not.
-struct Guard {
-    pcall: Function,
-    /// Reads a table, by its metatable if it has one.
-    index: Function,
-}
-
-impl Guard {
-    fn new(lua: &Lua) -> Result<Self> {
-        Ok(Self {
-            pcall: lua.globals().get("pcall")?,
-            index: lua
-                .load("local table, key = ... return table[key]")
-                .set_name("=sandbox")
-                .into_function()?,
-        })
-    }
-
-    /// Calls the first of the values with the others.
-    fn call(&self, values: MultiValue) -> Result<Value> {
-        match self.pcall.call(values)? {
-            (true, value) => Ok(value),
-            (false, Value::Error(error)) => Err(*error),
-            (false, value) => Err(Raised::Value(value).into()),
         }
     }
 }
@@ -173,8 +154,13 @@ impl<'a> Match<'a> {
     }
 
     fn push_captures(&self, values: &mut MultiValue, at_least: usize) -> Result<()> {
+        let mut meter = Meter::new(self.lua);
         for index in 0..self.matcher.captures().max(at_least) {
-            values.push_back(self.capture(index)?);
+            let value = self.capture(index)?;
+            if let Value::String(text) = &value {
+                meter.pass(text.as_bytes().len())?;
+            }
+            values.push_back(value);
         }
         Ok(())
     }
@@ -182,8 +168,8 @@ impl<'a> Match<'a> {
     fn replace(&self, replacement: &Replacement, guard: &Guard, result: &mut Text) -> Result<()> {
         let value = match replacement {
             Replacement::Template(template) => return self.expand(&template.as_bytes(), result),
-            Replacement::Table(table) => {
-                let index = Value::Function(guard.index.clone());
+            Replacement::Table(table, index) => {
+                let index = Value::Function((*index).clone());
                 let table = Value::Table((*table).clone());
                 guard.call(MultiValue::from_iter([index, table, self.capture(0)?]))?
             }
@@ -248,17 +234,8 @@ fn is_plain(pattern: &[u8]) -> bool {
 }
 
 fn find_plain(lua: &Lua, text: &[u8], wanted: &[u8]) -> Result<Option<usize>> {
-    let Some(first) = wanted.first() else {
-        return Ok(Some(0));
-    };
-    let mut meter = Meter::new(lua);
-    for (at, byte) in text.iter().enumerate() {
-        meter.step()?;
-        if byte == first && text[at..].starts_with(wanted) {
-            return Ok(Some(at));
-        }
-    }
-    Ok(None)
+    Meter::new(lua).pass(text.len())?;
+    Ok(memmem::find(text, wanted))
 }
 
 fn integer(number: usize) -> Value {

@@ -8,7 +8,7 @@ use crate::redis::pipeline::Role;
 use crate::redis::request::Shape;
 
 #[test]
-fn long_answers_are_taken_a_part_at_a_time_and_what_else_there_is_comes_last() {
+fn long_answers_are_taken_a_part_at_a_time() {
     let wakes = Arc::new(AtomicU32::new(0));
     let woken = wakes.clone();
     let mailbox = Mailbox::new(move || {
@@ -23,16 +23,20 @@ fn long_answers_are_taken_a_part_at_a_time_and_what_else_there_is_comes_last() {
     mail.events.push(Event::Ready(Role::Commands));
     mailbox.put(mail);
 
-    let ids = |mail: &Mail| mail.answers.iter().map(|answer| answer.id).collect::<Vec<_>>();
-    let first = mailbox.take();
-    assert_eq!((ids(&first), first.events.len()), (vec![0, 1], 0));
-    assert_eq!(wakes.load(Ordering::Relaxed), 2);
-    // What comes meanwhile needs no wake-up of its own.
+    let take = || {
+        let (answers, left) = mailbox.take_answers(9);
+        let ids: Vec<_> = answers.iter().map(|answer| answer.id).collect();
+        (ids, left.answers, left.news)
+    };
+    assert_eq!(take(), (vec![0, 1], true, true));
+    // Whoever takes comes again: it needs no wake-up.
     mailbox.done(3);
-    assert_eq!(wakes.load(Ordering::Relaxed), 2);
-    let rest = mailbox.take();
-    assert_eq!((ids(&rest), rest.events.len()), (vec![2, 3], 1));
-    assert!(mailbox.take().is_empty());
+    assert_eq!(take(), (vec![2, 3], false, true));
+    assert_eq!(wakes.load(Ordering::Relaxed), 1);
     mailbox.done(4);
+    assert_eq!(mailbox.take_messages(9).2.events.len(), 1);
+    assert_eq!(wakes.load(Ordering::Relaxed), 2);
+    assert_eq!(take(), (vec![4], false, false));
+    mailbox.done(5);
     assert_eq!(wakes.load(Ordering::Relaxed), 3);
 }

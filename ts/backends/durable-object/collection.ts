@@ -70,7 +70,7 @@ export class Collection {
     const present = await this.present(members);
     if (present.size === 0) return 0;
     const count = await this.count();
-    await this.#db.entries.delete(...[...present].map((member) => this.prefix + member));
+    await this.#db.entries.delete([...present].map((member) => this.prefix + member));
     if (present.size === count) await this.vanish();
     else await this.save({ count: count - present.size });
     return present.size;
@@ -84,12 +84,12 @@ export class Collection {
     this.#db.entries.check(all);
     if (this.#replaced !== undefined) await this.#db.remove(this.key, this.#replaced);
     this.#replaced = undefined;
-    await this.#db.entries.put(...all);
+    await this.#db.entries.put(all);
   }
 
   /** The last member is gone: so is the key. */
   async vanish(): Promise<void> {
     await this.#db.schedule(this.key, this.meta.exp, undefined);
-    await this.#db.entries.delete(metaName(this.key));
+    await this.#db.entries.delete([metaName(this.key)]);
   }
 }

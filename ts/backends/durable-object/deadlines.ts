@@ -72,7 +72,7 @@ export class Deadlines {
     if (await db.entries.get(DEADLINES_KNOWN)) {
       db.earliest = await firstDeadline(db);
     } else if ((await db.entries.list({ prefix: "", limit: 1 })).length === 0) {
-      await db.entries.put([DEADLINES_KNOWN, 1]);
+      await db.entries.put([[DEADLINES_KNOWN, 1]]);
     } else {
       // Data from before there was an index: the alarm makes it.
       db.earliest = db.now;
@@ -87,7 +87,7 @@ export class Deadlines {
         start = await this.#turn((db) => indexPage(db, area, from));
       }
     }
-    await this.#turn((db) => db.entries.put([DEADLINES_KNOWN, 1]));
+    await this.#turn((db) => db.entries.put([[DEADLINES_KNOWN, 1]]));
   }
 }
 
@@ -97,7 +97,7 @@ async function indexPage(db: Keyspace, area: string, start: string): Promise<str
   const deadlines = page.flatMap(([name, { exp }]): Entry[] =>
     exp === undefined ? [] : [[deadlineName(exp, name.slice(area.length)), 1]],
   );
-  await db.entries.put(...deadlines);
+  await db.entries.put(deadlines);
   const last = page.at(-1);
   return last === undefined || page.length < PAGE ? undefined : `${last[0]}\0`;
 }
@@ -108,7 +108,7 @@ async function sweepPage(db: Keyspace): Promise<boolean> {
   const page = await db.entries.list(span);
   // To find a key that has expired removes it.
   for (const [name] of page) await db.find(readDeadlineName(name).key);
-  await db.entries.delete(...page.map(([name]) => name));
+  await db.entries.delete(page.map(([name]) => name));
   return page.length === PAGE;
 }
 

@@ -1,5 +1,12 @@
 import type { KVAdapter } from "../../adapter.js";
-import { argumentsOf, type Command, type CommandMethod, commandOf, defineMethods } from "../../commands.js";
+import {
+  type ArgumentsOf,
+  argumentsOf,
+  type Command,
+  type CommandMethod,
+  commandOf,
+  defineMethods,
+} from "../../commands.js";
 import { KVError } from "../../errors.js";
 import { Deadlines, hasAlarms } from "./deadlines.js";
 import { Entries, limitsOf, type Storage } from "./entries.js";
@@ -13,9 +20,16 @@ import { strings } from "./strings.js";
 import type { DurableObjectStorageLike } from "./types.js";
 import { noScripts } from "./wire.js";
 
+/** What may be given any number of times comes as one array: an engine has no room for 100,000 arguments. */
+type Gathered<A> = A extends [infer First, ...infer Others]
+  ? [First, ...Gathered<Others>]
+  : A extends []
+    ? []
+    : [A];
+
 type Run<M extends CommandMethod> = (
   db: Keyspace,
-  ...args: Parameters<KVAdapter[M]>
+  ...args: Gathered<ArgumentsOf<M>>
 ) => Promise<M extends "set" ? "OK" | null : Awaited<ReturnType<KVAdapter[M]>>>;
 
 /** What each command does. TypeScript refuses to compile while one is missing. */
@@ -175,5 +189,7 @@ async function perform(db: Keyspace, command: Command, args: readonly unknown[])
     db: Keyspace,
     ...args: unknown[]
   ) => Promise<unknown>;
-  return run(db, ...read);
+  const { parameters, rest, pairs } = command;
+  if (rest === undefined && pairs === undefined) return run(db, ...read);
+  return run(db, ...read.slice(0, parameters.length), read.slice(parameters.length));
 }

@@ -55,17 +55,17 @@ export class Entries {
   }
 
   /** All, or none: what is too large is refused before the first is put. */
-  async put(...entries: Entry[]): Promise<void> {
+  async put(entries: readonly Entry[]): Promise<void> {
     this.check(entries);
     await Promise.all(entries.map(([name, value]) => this.#storage.put(name, value)));
   }
 
-  async delete(...names: string[]): Promise<void> {
+  async delete(names: readonly string[]): Promise<void> {
     await Promise.all(names.map((name) => this.#storage.delete(name)));
   }
 
   async deleteAll(prefix: string): Promise<void> {
-    for await (const page of this.pages({ prefix })) await this.delete(...page.map(([name]) => name));
+    for await (const page of this.pages({ prefix })) await this.delete(page.map(([name]) => name));
   }
 
   async list<T>(span: Span): Promise<Entry<T>[]> {

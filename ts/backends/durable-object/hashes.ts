@@ -5,8 +5,10 @@ export const hashes = {
     return (await (await db.read(key, "hash"))?.get<string>(field)) ?? null;
   },
 
-  async hset(db, key, field, value) {
-    return (await db.open(key, "hash")).putMembers(new Map([[field, value]]));
+  async hset(db, key, field, value, pairs) {
+    const members = new Map([[field, value]]);
+    for (let i = 0; i < pairs.length; i += 2) members.set(pairs[i] as string, pairs[i + 1] as string);
+    return (await db.open(key, "hash")).putMembers(members);
   },
 
   async hmset(db, key, data) {
@@ -19,7 +21,7 @@ export const hashes = {
     return Object.fromEntries((await hash?.all<string>()) ?? []);
   },
 
-  async hdel(db, key, ...fields) {
+  async hdel(db, key, fields) {
     return (await (await db.read(key, "hash"))?.deleteMembers(fields)) ?? 0;
   },
 

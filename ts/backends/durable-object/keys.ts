@@ -15,7 +15,7 @@ export const keysAndExpiry = {
     return "PONG";
   },
 
-  async del(db, ...keys) {
+  async del(db, keys) {
     let count = 0;
     for (const key of keys) {
       const found = await db.find(key);
@@ -26,7 +26,7 @@ export const keysAndExpiry = {
     return count;
   },
 
-  async exists(db, ...keys) {
+  async exists(db, keys) {
     let count = 0;
     for (const key of keys) if ((await db.find(key)) !== undefined) count += 1;
     return count;

@@ -81,17 +81,17 @@ export class Keyspace {
     const entry: Entry = [stringName(key), exp === undefined ? { v: value } : { v: value, exp }];
     this.#check(key, entry, exp);
     if (found !== undefined && found.type !== "string") await this.remove(key, found);
-    await this.entries.put(entry);
+    await this.entries.put([entry]);
     await this.schedule(key, found?.entry.exp, exp);
   }
 
   /** Removes what was found at a key, with all its members. */
   async remove(key: string, { type, entry }: Found): Promise<void> {
     await this.schedule(key, entry.exp, undefined);
-    if (type === "string") return this.entries.delete(stringName(key));
+    if (type === "string") return this.entries.delete([stringName(key)]);
     await this.entries.deleteAll(membersOf(type, key));
     if (type === "zset") await this.entries.deleteAll(indexOf(key));
-    return this.entries.delete(metaName(key));
+    return this.entries.delete([metaName(key)]);
   }
 
   /** Gives what was found at a key a deadline. One that has passed removes it. */
@@ -100,16 +100,16 @@ export class Keyspace {
     const name = found.type === "string" ? stringName(key) : metaName(key);
     const entry: Entry = [name, { ...found.entry, exp }];
     this.#check(key, entry, exp);
-    await this.entries.put(entry);
+    await this.entries.put([entry]);
     await this.schedule(key, found.entry.exp, exp);
   }
 
   /** Keeps the index of deadlines. */
   async schedule(key: string, old: Deadline | undefined, exp: Deadline | undefined): Promise<void> {
     if (!this.#keepsDeadlines || old === exp) return;
-    if (old !== undefined) await this.entries.delete(deadlineName(old, key));
+    if (old !== undefined) await this.entries.delete([deadlineName(old, key)]);
     if (exp === undefined) return;
-    await this.entries.put([deadlineName(exp, key), 1]);
+    await this.entries.put([[deadlineName(exp, key), 1]]);
     this.earliest = Math.min(this.earliest, Number(exp));
   }
 

@@ -2,6 +2,7 @@
 import type { ConnectionHealth } from "../../events.js";
 import type { Messages } from "../../native.js";
 import type { Kind } from "../../pubsub.js";
+import { clearTimeout, setTimeout } from "../../timers.js";
 import { globOf } from "./glob.js";
 import { REPLACED } from "./sockets.js";
 import type { DurableObjectStubLike, WebSocketLike } from "./types.js";

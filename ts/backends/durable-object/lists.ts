@@ -11,7 +11,7 @@ function ends({ meta: { head = 0, tail = 0 } }: Collection) {
 }
 
 export const lists = {
-  async lpush(db, key, ...values) {
+  async lpush(db, key, values) {
     const list = await db.open(key, "list");
     const { head, length } = ends(list);
     const entries = values.map((value, i): Entry => [list.prefix + position(head - 1 - i), value]);
@@ -19,7 +19,7 @@ export const lists = {
     return length + values.length;
   },
 
-  async rpush(db, key, ...values) {
+  async rpush(db, key, values) {
     const list = await db.open(key, "list");
     const { tail, length } = ends(list);
     const entries = values.map((value, i): Entry => [list.prefix + position(tail + i), value]);
@@ -80,7 +80,7 @@ async function keep(
     if (index === head + from) index = head + to;
     if (index < tail) names.push(list.prefix + position(index));
   }
-  await db.entries.delete(...names);
+  await db.entries.delete(names);
   if (from === to) await list.vanish();
   else await list.save({ head: head + from, tail: head + to });
 }

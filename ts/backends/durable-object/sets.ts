@@ -1,11 +1,11 @@
 import type { Table } from "./engine.js";
 
 export const sets = {
-  async sadd(db, key, ...members) {
+  async sadd(db, key, members) {
     return (await db.open(key, "set")).putMembers(new Map(members.map((member) => [member, 1])));
   },
 
-  async srem(db, key, ...members) {
+  async srem(db, key, members) {
     return (await (await db.read(key, "set"))?.deleteMembers(members)) ?? 0;
   },
 

@@ -2,12 +2,27 @@ import type { Collection } from "./collection.js";
 import type { Table } from "./engine.js";
 import type { Entry, Span } from "./entries.js";
 import type { Keyspace } from "./keyspace.js";
-import { indexOf, PLACE_DIGITS, readScore, type StoredScore, scorePlace, storeScore } from "./layout.js";
+import {
+  indexOf,
+  membersOf,
+  PLACE_DIGITS,
+  readScore,
+  type StoredScore,
+  scorePlace,
+  storeScore,
+} from "./layout.js";
 import { type Bound, bound, range, refuse } from "./numbers.js";
 
 export const sortedSets = {
-  async zadd(db, key, score, member) {
-    return (await move(db, key, member, () => score)).isNew ? 1 : 0;
+  async zadd(db, key, score, member, pairs) {
+    const all = [score, member, ...pairs];
+    const moves: [member: string, score: number][] = [];
+    for (let i = 0; i < all.length; i += 2) moves.push([all[i + 1] as string, all[i] as number]);
+    // Each is put by itself: one that is too large is to stop them all.
+    db.entries.check(moves.flatMap(([member, score]) => entriesOf(key, member, score)));
+    let added = 0;
+    for (const [member, score] of moves) if ((await move(db, key, member, () => score)).isNew) added += 1;
+    return added;
   },
 
   async zincrby(db, key, n, member) {
@@ -15,7 +30,7 @@ export const sortedSets = {
     return score;
   },
 
-  async zrem(db, key, ...members) {
+  async zrem(db, key, members) {
     const zset = await readIndexed(db, key);
     if (zset === undefined) return 0;
     const distinct = [...new Set(members)];
@@ -24,7 +39,7 @@ export const sortedSets = {
       const score = scores[i];
       return score === undefined ? [] : [placeName(key, readScore(score), member)];
     });
-    await db.entries.delete(...places);
+    await db.entries.delete(places);
     return zset.deleteMembers(distinct);
   },
 
@@ -85,10 +100,8 @@ async function move(
   const isNew = old === undefined;
   if (score === old) return { isNew, score };
   await index(db, zset);
-  const entry: Entry = [zset.prefix + member, storeScore(score)];
-  const place: Entry = [placeName(key, score, member), storeScore(score)];
-  await zset.save(isNew ? { count: (await zset.count()) + 1 } : {}, [entry, place]);
-  if (!isNew) await db.entries.delete(placeName(key, old, member));
+  await zset.save(isNew ? { count: (await zset.count()) + 1 } : {}, entriesOf(key, member, score));
+  if (!isNew) await db.entries.delete([placeName(key, old, member)]);
   return { isNew, score };
 }
 
@@ -107,11 +120,17 @@ async function index(db: Keyspace, zset: Collection): Promise<void> {
       const score = readScore(stored);
       return [placeName(zset.key, score, name.slice(zset.prefix.length)), storeScore(score)];
     });
-    await db.entries.put(...places);
+    await db.entries.put(places);
     count += page.length;
   }
   await zset.save({ count, indexed: true });
 }
+
+/** A member, and its place by score. */
+const entriesOf = (key: string, member: string, score: number): Entry[] => [
+  [membersOf("zset", key) + member, storeScore(score)],
+  [placeName(key, score, member), storeScore(score)],
+];
 
 const placeName = (key: string, score: number, member: string) => indexOf(key) + scorePlace(score) + member;
 

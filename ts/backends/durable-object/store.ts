@@ -5,8 +5,9 @@ import type {
   ScopedSubscription,
   Subscription,
 } from "../../adapter.js";
-import { checkBoolean, checkFunction, invalid, reading, text } from "../../arguments.js";
+import { checkBoolean, checkFunction, checkNoMore, invalid, reading, text } from "../../arguments.js";
 import { type Command, defineMethods } from "../../commands.js";
+import { asyncDispose } from "../../dispose.js";
 import { calling } from "../../emitter.js";
 import { closed, KVError, warnOfWrongType } from "../../errors.js";
 import type { ConnectionHealth, Gap, KVStatus } from "../../events.js";
@@ -19,6 +20,7 @@ import { type Init, Line, topic, within } from "./line.js";
 import type { DurableObjectKVOptions, DurableObjectNamespaceLike, DurableObjectStubLike } from "./types.js";
 import {
   type Batch,
+  callOf,
   encode,
   errorOf,
   JSON_HEADERS,
@@ -111,7 +113,8 @@ export class DurableObjectKVStore extends Store {
   }
 
   /** @internal There is nothing to connect: every request finds the object by itself. */
-  async connect(): Promise<void> {
+  async connect(...more: never[]): Promise<void> {
+    checkNoMore("connect", 0, more);
     // One life after the other: its end is told before the next one begins.
     if (this.#status === "closed") await this.#closing;
     if (this.#status === "closed") this.#status = "connecting";
@@ -129,7 +132,8 @@ export class DurableObjectKVStore extends Store {
   }
 
   /** @internal */
-  multi(): KVTransaction {
+  multi(...more: never[]): KVTransaction {
+    checkNoMore("multi", 0, more);
     return new Transaction(this.prefix, (calls) => this.#runAll(calls), wireForm);
   }
 
@@ -137,7 +141,9 @@ export class DurableObjectKVStore extends Store {
   override async subscribeScoped(
     channels: readonly string[],
     callback: MessageCallback,
+    ...more: never[]
   ): Promise<ScopedSubscription> {
+    checkNoMore("subscribeScoped", 2, more);
     return this.scoped("subscribeScoped", channels, callback);
   }
 
@@ -173,7 +179,7 @@ export class DurableObjectKVStore extends Store {
       this.#lines.delete(line);
       throw error;
     }
-    return { close, [Symbol.asyncDispose]: close };
+    return { close, [asyncDispose]: close };
   }
 
   /** @internal */
@@ -228,7 +234,7 @@ export class DurableObjectKVStore extends Store {
       if (batch.length === 0) {
         this.#before = this.#sent;
         // Unless a transaction has had it sent.
-        queueMicrotask(() => batch === this.#batch && this.#flush());
+        afterThis(() => batch === this.#batch && this.#flush());
       }
       batch.push({ command, argv, resolve, reject });
     });
@@ -261,7 +267,7 @@ export class DurableObjectKVStore extends Store {
       const answers = await this.#request(batch);
       for (const [i, { resolve, reject }] of batch.entries()) {
         const answer = answers[i];
-        if (answer instanceof Error) reject(answer);
+        if (answer instanceof KVError) reject(answer);
         else resolve(answer);
       }
     } catch (error) {
@@ -275,7 +281,7 @@ export class DurableObjectKVStore extends Store {
     const run = before === undefined ? this.#request(calls) : before.then(() => this.#request(calls));
     const sent = run.catch(() => {});
     this.#sent = sent;
-    queueMicrotask(() => {
+    afterThis(() => {
       if (this.#sent === sent) this.#sent = undefined;
     });
     return this.#tracked(run);
@@ -284,7 +290,7 @@ export class DurableObjectKVStore extends Store {
   /** The value of each call, or its error. */
   async #request(calls: readonly Call[]): Promise<unknown[]> {
     const body: Batch = {
-      commands: calls.map(({ command, argv }) => ({ op: command.method, args: argv })),
+      commands: calls.map(({ command, argv }) => callOf(command, argv)),
       stopOnError: false,
       strict: this.#strict || undefined,
     };
@@ -375,5 +381,8 @@ function readOptions(options: DurableObjectKVOptions, method: string) {
     reconnectDelay: reconnectDelay as (attempt: number) => number,
   };
 }
+
+/** As `queueMicrotask`, which fake timers replace. */
+const afterThis = (task: () => unknown) => void Promise.resolve().then(task);
 
 const defaultDelay = (attempt: number) => Math.min(250 * 2 ** (attempt - 1), 5_000);

@@ -9,7 +9,7 @@ export const strings = {
     return (await db.readString(key))?.v ?? null;
   },
 
-  async mget(db, ...keys) {
+  async mget(db, keys) {
     const values: (string | null)[] = [];
     for (const key of keys) {
       const found = await db.find(key);

@@ -30,14 +30,24 @@ export function encode(message: unknown): string {
   return JSON.stringify(message, (_, value) => (typeof value === "number" ? storeScore(value) : value));
 }
 
+/** An addition, behind the op of a call with several pairs. Older objects refuse it; of `hset` they would store the first. */
+const PAIRS = "Pairs";
+
+export function callOf({ method, parameters, pairs }: Command, args: readonly unknown[]): Call {
+  return { op: pairs && args.length > parameters.length ? method + PAIRS : method, args };
+}
+
 /** The call that was encoded. */
-export function decodeCall({ op, args }: Call): Call {
-  const given = [...args];
+export function decodeCall({ op: given, args: encoded }: Call): Call {
+  const op = given.endsWith(PAIRS) ? given.slice(0, -PAIRS.length) : given;
+  const args = [...encoded];
   // What was left out became null on the way: stores of today send their options always.
-  while (given.at(-1) === null) given.pop();
-  const score = given[1];
-  if (takesScore.has(op) && (score === "inf" || score === "-inf")) given[1] = readScore(score);
-  return { op, args: given };
+  while (args.at(-1) === null) args.pop();
+  for (let i = 1; i < args.length && takesScore.has(op); i += 2) {
+    const score = args[i];
+    if (score === "inf" || score === "-inf") args[i] = readScore(score);
+  }
+  return { op, args };
 }
 
 export function resultOf(outcome: Outcome): Result {
@@ -50,7 +60,7 @@ export function errorOf({ error, code }: Result & { ok: false }, command: string
   return new KVError(code ?? /^[A-Z]+(?= )/.exec(error)?.[0] ?? "ERR", error, { command });
 }
 
-/** As their second argument. */
+/** As their second argument, and every other from there. */
 const takesScore = new Set(["zadd", "zincrby"]);
 const isScore = new Set(["zscore", "zincrby"]);
 const isNothing = new Set(["hmset", "ltrim"]);
@@ -62,15 +72,19 @@ export const wireForm: Form<unknown[]> = {
     return prefix === "" ? read : read?.map((arg, i) => (isKey(command, i) ? `${prefix}:${arg}` : arg));
   },
 
-  resultOf({ method }, value, prefix) {
-    if (value instanceof Error) return value;
+  resultOf({ method, name }, value, prefix) {
+    if (value instanceof KVError) return value;
     if (isScore.has(method) && value !== null) return readScore(value as StoredScore);
     if (isNothing.has(method)) return undefined;
+    if (method !== "keys" && method !== "scan") return value;
     const withoutPrefix = (key: string) => (prefix === "" ? key : key.slice(prefix.length + 1));
-    if (method === "keys") return (value as string[]).map(withoutPrefix);
-    if (method !== "scan") return value;
-    const { cursor, keys } = value as { cursor: string; keys: string[] };
-    return { cursor, keys: keys.map(withoutPrefix) };
+    try {
+      if (method === "keys") return (value as string[]).map(withoutPrefix);
+      const { cursor, keys } = value as { cursor: string; keys: string[] };
+      return { cursor, keys: keys.map(withoutPrefix) };
+    } catch (cause) {
+      throw unreachable(`gave no result of ${name}`, cause);
+    }
   },
 };
 
@@ -84,7 +98,9 @@ export async function resultsIn(response: Response, count: number): Promise<Resu
   const { results } = (await response.json().catch((cause) => {
     throw unreachable("broke off its answer", cause);
   })) as { results: Result[] };
-  if (results?.length !== count) throw unreachable("did not answer each command");
+  if (!Array.isArray(results) || results.length !== count || results.includes(null as never)) {
+    throw unreachable("did not answer each command");
+  }
   return results;
 }
 

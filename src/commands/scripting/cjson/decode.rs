@@ -1,9 +1,10 @@
 //! From JSON to Lua's values: as lenient as lua-cjson, and with its errors.
 
-use mlua::{Lua, Result, Table, Value};
+use memchr::memchr3;
+use mlua::{Lua, LuaString, Result, Table, Value};
 
 use super::super::arguments::Arguments;
-use super::super::limits::Meter;
+use super::super::limits::{Meter, Text};
 use super::super::raise;
 use super::{DEEPEST, only};
 
@@ -41,7 +42,7 @@ enum Token {
     ArrayEnd,
     Colon,
     Comma,
-    String(Vec<u8>),
+    String(LuaString),
     Number(f64),
     Boolean(bool),
     Null,
@@ -123,7 +124,7 @@ impl Decoder<'_> {
 
     fn simple(&self, token: &Placed) -> Result<Option<Value>> {
         Ok(Some(match &token.1 {
-            Token::String(text) => Value::String(self.lua.create_string(text)?),
+            Token::String(text) => Value::String(text.clone()),
             Token::Number(number) => Value::Number(*number),
             Token::Boolean(yes) => Value::Boolean(*yes),
             Token::Null => Value::NULL,
@@ -156,7 +157,7 @@ impl Decoder<'_> {
         let Token::String(text) = &token.1 else {
             return Err(self.unexpected("object key string", &token));
         };
-        *key = Value::String(self.lua.create_string(text)?);
+        *key = Value::String(text.clone());
         let colon = self.next()?;
         if !matches!(colon.1, Token::Colon) {
             return Err(self.unexpected("colon", &colon));
@@ -189,19 +190,24 @@ impl Decoder<'_> {
     fn next(&mut self) -> Result<Placed> {
         self.meter.step()?;
         while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
+            self.meter.step()?;
             self.at += 1;
         }
         let start = self.at;
         let single = match self.peek() {
             0 => return Ok((start, Token::End)),
-            b'"' => return Ok(self.string()),
+            b'"' => return self.string(),
             b'{' => Token::ObjectBegin,
             b'}' => Token::ObjectEnd,
             b'[' => Token::ArrayBegin,
             b']' => Token::ArrayEnd,
             b':' => Token::Colon,
             b',' => Token::Comma,
-            _ => return Ok((start, self.word())),
+            _ => {
+                let word = self.word();
+                self.meter.work(self.at - start)?;
+                return Ok((start, word));
+            }
         };
         self.at += 1;
         Ok((start, single))
@@ -229,46 +235,44 @@ impl Decoder<'_> {
         }
     }
 
-    fn string(&mut self) -> Placed {
+    fn string(&mut self) -> Result<Placed> {
         let start = self.at;
-        let mut text = Vec::new();
+        let mut text = Text::new(self.lua);
         self.at += 1;
         loop {
+            let rest = &self.json[self.at..];
+            let plain = memchr3(b'"', b'\\', 0, rest).unwrap_or(rest.len());
+            text.push(&rest[..plain])?;
+            self.at += plain;
             match self.peek() {
                 b'"' => break,
-                0 => return (self.at, Token::Invalid("unexpected end of string")),
-                b'\\' => match self.escape(&mut text) {
-                    Ok(length) => self.at += length,
-                    Err(problem) => return (self.at, Token::Invalid(problem)),
+                0 => return Ok((self.at, Token::Invalid("unexpected end of string"))),
+                _ => match self.escape() {
+                    Ok((character, length)) => {
+                        text.push(character.encode_utf8(&mut [0; 4]).as_bytes())?;
+                        self.at += length;
+                    }
+                    Err(problem) => return Ok((self.at, Token::Invalid(problem))),
                 },
-                byte => {
-                    text.push(byte);
-                    self.at += 1;
-                }
             }
         }
         self.at += 1;
-        (start, Token::String(text))
+        Ok((start, Token::String(text.into_lua()?)))
     }
 
-    /// Adds what the escape here stands for. Comes back with its length.
-    fn escape(&self, text: &mut Vec<u8>) -> std::result::Result<usize, &'static str> {
-        let byte = match self.json.get(self.at + 1) {
-            Some(byte @ (b'"' | b'\\' | b'/')) => *byte,
-            Some(b'b') => 0x08,
-            Some(b'f') => 0x0c,
-            Some(b'n') => b'\n',
-            Some(b'r') => b'\r',
-            Some(b't') => b'\t',
-            Some(b'u') => {
-                let (character, length) = self.character().ok_or("invalid unicode escape code")?;
-                text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-                return Ok(length);
-            }
+    /// What the escape here stands for, with its length.
+    fn escape(&self) -> std::result::Result<(char, usize), &'static str> {
+        let character = match self.json.get(self.at + 1) {
+            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(*byte),
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return self.character().ok_or("invalid unicode escape code"),
             _ => return Err("invalid escape code"),
         };
-        text.push(byte);
-        Ok(2)
+        Ok((character, 2))
     }
 
     /// What `\uXXXX`, or a pair of them, stands for.

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Scripting, database, eval, failure, show};
 use crate::commands::Database;
@@ -59,6 +59,211 @@ fn no_script_outlives_its_time() {
         let error = eval(&mut db, script).expect_err(script);
         assert_eq!(error.code, "TIMEOUT", "{script}: {}", error.message);
         goes_on(&mut db);
+    }
+}
+
+/// Scripts outlived their 5 s with the event loop stopped: the first of these took 30 s, the sets 14 s, `cjson.decode` of 64 MB 7 to 15 s.
+/// What loops in C, or over all of a long text, is counted too. The bound is far above what any of them takes.
+#[test]
+fn no_function_of_a_library_outlives_the_time() {
+    const BORDER_FAR_AWAY: &str =
+        "local t = {} for k = 0, 29 do t[2^k] = 1 end while #t < 2^28 do t[#t + 1] = 1 end ";
+    const LONG: &str = "local s = ('x'):rep(3e6) ";
+    const LARGE: &str = "local t = {} for i = 1, 1e5 do t[i] = i % 1000 end ";
+    let mut db = limited(Duration::from_millis(50), 256 << 20);
+    for script in [
+        "table.insert({}, -2147483648, 1)",
+        &format!("{BORDER_FAR_AWAY} while true do table.insert(t, 1, 1) end"),
+        &format!("{LARGE} while true do table.insert(t, 1, 1) end"),
+        &format!("{LARGE} while true do table.remove(t, 1) end"),
+        &format!("{LARGE} while true do table.sort(t) end"),
+        &format!("{LARGE} while true do table.sort(t, rawequal) end"),
+        &format!("{LARGE} while true do table.concat(t, ',') end"),
+        &format!("{LARGE} while true do table.foreach(t, rawequal) end"),
+        &format!("{LARGE} while true do table.foreachi(t, rawequal) end"),
+        &format!("{LARGE} while true do table.maxn(t) end"),
+        &format!("{LARGE} for i = 1, #t do t[i] = nil end while true do next(t) end"),
+        "local set = '[' .. ('a'):rep(1e6) .. ']' while true do ('b'):rep(1e6):find(set) end",
+        "local set = '[' .. ('a'):rep(1e6) .. ']*c' while true do ('b'):rep(1e6):find(set) end",
+        "local set = '%f[' .. ('a'):rep(1e6) .. ']c' while true do ('b'):rep(1e6):find(set) end",
+        "local s = ('x'):rep(1e6) while true do s:find('(.*)%1%1%1y') end",
+        "local s, half = ('a'):rep(1e6), ('a'):rep(5e5) .. 'b' while true do s:find(half, 1, true) end",
+        &format!("{LONG} while true do s:match('((((((((((.*))))))))))') end"),
+        &format!("{LONG} while true do s:gsub('.', type) end"),
+        &format!("{LONG} while true do s:upper() end"),
+        &format!("{LONG} while true do s:reverse() end"),
+        &format!("{LONG} while true do ('%q'):format(s) end"),
+        &format!("{LONG} while true do redis.sha1hex(s) end"),
+        &format!("{LONG} local other = s .. 'y' while true do local _ = s < other end"),
+        &format!("{LONG} while true do local _ = s .. 'y' end"),
+        "local s = ('1'):rep(3e6) while true do local _ = s + 1 end",
+        "local s = ('1'):rep(3e6) while true do tonumber(s, 2) end",
+        "local s = 'x' while true do s = 'x' for _ = 1, 22 do s = s .. s end s:upper() s:lower() s:reverse() end",
+        "local s = (' '):rep(5e6) while true do pcall(cjson.decode, s) end",
+        "local s = '\"' .. ('x'):rep(5e6) .. '\"' while true do cjson.decode(s) end",
+        "local s = ('1'):rep(5e6) while true do cjson.decode(s) end",
+        &format!("{LONG} while true do cjson.encode(s) end"),
+    ] {
+        limit_time(&mut db, Duration::from_millis(50));
+        let started = Instant::now();
+        let error = eval(&mut db, script).expect_err(script);
+        assert_eq!(error.code, "TIMEOUT", "{script}: {}", error.message);
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(10), "{script} took {took:?}");
+        goes_on(&mut db);
+    }
+}
+
+/// A `gsub` that grows held 738 MB under a limit of 256: each counted what itself had built, and none what the others had.
+#[test]
+fn functions_within_functions_share_the_memory() {
+    let mut db = limited(Duration::from_secs(60), 64 << 20);
+    let grow = "
+        local function grow(left, s)
+          return (s:gsub('^x', function() return left > 0 and grow(left - 1, s .. s:sub(1, 1e6)) or nil end))
+        end
+        return #grow(80, ('x'):rep(1e6))";
+    let error = eval(&mut db, grow).unwrap_err();
+    assert!(
+        error.message.starts_with("ERR not enough memory"),
+        "{}",
+        error.message
+    );
+    goes_on(&mut db);
+    // What was held is free again.
+    let script = "for i = 1, 100 do ('x'):rep(1e6):gsub('x+', '%0%0') pcall(string.gsub, ('x'):rep(1e6), 'x', error) end return 1";
+    assert_eq!(show(&eval(&mut db, script).unwrap()), "1");
+}
+
+/// MGET once made a copy of each value: with one key 7,000 times a script held 7 GB.
+#[test]
+fn one_large_value_asked_for_many_times_is_not_copied_each_time() {
+    let mut db = limited(Duration::from_secs(60), 8 << 20);
+    let script = "
+        redis.call('SET', 'k', ('x'):rep(1e6))
+        local keys = {}
+        for i = 1, 7000 do keys[i] = 'k' end
+        return redis.call('MGET', unpack(keys))";
+    let error = eval(&mut db, script).unwrap_err();
+    assert!(
+        error.message.starts_with("ERR not enough memory"),
+        "{}",
+        error.message
+    );
+}
+
+#[test]
+fn what_a_script_does_with_tables_is_what_lua_does() {
+    for (script, shown) in [
+        (
+            "local t = {} table.insert(t, 'a') table.insert(t, 1, 'b') table.insert(t, 2, 'c') return t",
+            "['b' 'c' 'a']",
+        ),
+        (
+            "local t = {1} table.insert(t, 5, 'x') return {#t, t[5]}",
+            "[1 'x']",
+        ),
+        (
+            "local t = {1, 2} table.insert(t, 0, 'x') return {t[0], t[1] == nil and 'nil', t[2], t[3]}",
+            "['x' 'nil' 1 2]",
+        ),
+        (
+            "local t = {} for i = 1, 9000 do t[i] = i end table.insert(t, 1, 0) return {#t, t[1], t[2], t[9001]}",
+            "[9001 0 1 9000]",
+        ),
+        (
+            "local t = {} for i = 1, 9000 do t[i] = i end return {table.remove(t, 2), #t, t[2], t[8999]}",
+            "[2 8999 3 9000]",
+        ),
+        (
+            "local t = {1, 2, 3} return {table.remove(t), table.remove(t, 1), table.remove(t, 7) or 'none', #t}",
+            "[3 1 'none' 1]",
+        ),
+        (
+            "return {table.remove({}) or 'none', select('#', table.remove({}))}",
+            "['none' 0]",
+        ),
+        (
+            "local t = {} for i = 1, 9000 do t[i] = i end return #table.concat(t, ', ')",
+            "52891",
+        ),
+        (
+            "return {table.concat({}, ','), table.concat({1, 'a', 2.5}, '-'), table.concat({1, 2, 3, 4}, ',', 2, 3)}",
+            "['' '1-a-2.5' '2,3']",
+        ),
+        ("local t = {3, 1, 2} table.sort(t) return t", "[1 2 3]"),
+        (
+            "local t = {3, 1, 2} table.sort(t, function(a, b) return a > b end) return t",
+            "[3 2 1]",
+        ),
+        (
+            "local keys = {} table.foreach({a = 1}, function(key) keys[1] = key end) return keys",
+            "['a']",
+        ),
+        (
+            "return table.foreachi({5, 6, 7}, function(i, value) if i == 2 then return value end end)",
+            "6",
+        ),
+    ] {
+        assert_eq!(failure(script), shown, "{script}");
+    }
+    for (script, text) in [
+        (
+            "table.insert({}, 1, 2, 3)",
+            "user_script:1: wrong number of arguments to 'insert'",
+        ),
+        (
+            "table.insert(nil, 1)",
+            "user_script:1: bad argument #1 to 'insert' (table expected, got nil)",
+        ),
+        (
+            "table.insert()",
+            "user_script:1: bad argument #1 to 'insert' (table expected, got no value)",
+        ),
+        (
+            "table.insert({}, 'x', 1)",
+            "user_script:1: bad argument #2 to 'insert' (number expected, got string)",
+        ),
+        (
+            "table.remove(1)",
+            "user_script:1: bad argument #1 to 'remove' (table expected, got number)",
+        ),
+        (
+            "table.concat({1, {}})",
+            "user_script:1: invalid value (table) at index 2 in table for 'concat'",
+        ),
+        (
+            "table.concat({}, {})",
+            "user_script:1: bad argument #2 to 'concat' (string expected, got table)",
+        ),
+        ("table.sort({1, 'x'})", "attempt to compare string with number"),
+        (
+            "table.sort({1, 2}, 1)",
+            "user_script:1: bad argument #2 to 'sort' (function expected, got number)",
+        ),
+        (
+            "table.sort({1, 2, 3, 4, 5}, function() return true end)",
+            "user_script:1: invalid order function for sorting",
+        ),
+        (
+            "table.sort({1, 2}, function() error('mine') end)",
+            "user_script:1: mine",
+        ),
+        ("table.sort({1, 2}, function() error({err = 'MINE'}) end)", "MINE"),
+        (
+            "table.foreach({}, 1)",
+            "user_script:1: bad argument #2 to 'foreach' (function expected, got number)",
+        ),
+        (
+            "table.foreachi()",
+            "user_script:1: bad argument #1 to 'foreachi' (table expected, got no value)",
+        ),
+    ] {
+        let shown = failure(script);
+        let shown = shown
+            .strip_prefix('-')
+            .map(|shown| shown.strip_prefix("ERR ").unwrap_or(shown));
+        assert_eq!(shown, Some(text), "{script}");
     }
 }
 

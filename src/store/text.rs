@@ -1,0 +1,108 @@
+//! A string, as an entry keeps it.
+
+use std::ops::{Deref, DerefMut};
+
+use super::value::Bytes;
+
+/// Most strings are written whole, and take just the memory that they need. One that is appended to has room for more.
+#[derive(Debug)]
+pub enum Text {
+    Exact(Bytes),
+    Growing(Box<Vec<u8>>),
+}
+
+impl Text {
+    /// Adds bytes at the end. Their cost does not depend on how long the text is, on average.
+    pub fn append(&mut self, bytes: &[u8]) {
+        // A shorter one is copied: what is appended to once or twice, and small, keeps no room.
+        const LONG: usize = 1024;
+        match self {
+            Text::Growing(text) => text.extend_from_slice(bytes),
+            Text::Exact(text) if text.len() + bytes.len() < LONG => {
+                *text = [&**text, bytes].concat().into_boxed_slice();
+            }
+            Text::Exact(text) => {
+                let mut text = std::mem::take(text).into_vec();
+                text.extend_from_slice(bytes);
+                *self = Text::Growing(Box::new(text));
+            }
+        }
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Text::Exact(Bytes::default())
+    }
+}
+
+impl From<&[u8]> for Text {
+    fn from(bytes: &[u8]) -> Self {
+        Text::Exact(bytes.into())
+    }
+}
+
+impl From<Text> for Vec<u8> {
+    fn from(text: Text) -> Self {
+        match text {
+            Text::Exact(text) => text.into_vec(),
+            Text::Growing(text) => *text,
+        }
+    }
+}
+
+impl Deref for Text {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Text::Exact(text) => text,
+            Text::Growing(text) => text,
+        }
+    }
+}
+
+impl DerefMut for Text {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Text::Exact(text) => text,
+            Text::Growing(text) => text,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each APPEND once copied the whole text: 10,000 of 1 KB took 1.5 to 3.6 s, and Redis 20 ms.
+    #[test]
+    fn appending_seldom_moves_a_text() {
+        let mut text = Text::default();
+        let mut moves = 0;
+        for number in 0..10_000_usize {
+            let before = text.as_ptr();
+            text.append(&[number as u8; 1000]);
+            moves += usize::from(text.as_ptr() != before);
+            assert_eq!(text.len(), (number + 1) * 1000);
+        }
+        assert!(moves < 40, "{moves} times");
+        let whole: Vec<u8> = (0..10_000_usize)
+            .flat_map(|number| [number as u8; 1000])
+            .collect();
+        assert!(Vec::from(text) == whole);
+    }
+
+    #[test]
+    fn a_short_text_takes_just_its_bytes() {
+        let mut text = Text::from(&b"some"[..]);
+        text.append(b" text");
+        assert!(matches!(&text, Text::Exact(text) if **text == *b"some text"));
+    }
+}

@@ -1,0 +1,5 @@
+/** Workers have no `node:util`. */
+const encoder = new TextEncoder();
+
+/** The bytes of a text in UTF-8. */
+export const utf8 = (text: string): Uint8Array => encoder.encode(text);
