@@ -1,5 +1,5 @@
 import { sweepExpired } from "../native.js";
-import { clearTimeout, setTimeout } from "../timers.js";
+import { setTimeout } from "../timers.js";
 
 /** How often the thread looks for expired keys, and for what was removed and is not freed yet, in ms. */
 const EVERY = 100;
