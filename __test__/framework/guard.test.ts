@@ -33,7 +33,21 @@ interface Outcome {
 }
 
 const directory = application({
-  "fake-timers.cjs": `require("node:test").mock.timers.enable({ apis: ["setTimeout"] });`,
+  // The package takes the timers as they are when it is loaded.
+  "minutes.cjs": `
+    const timers = require("node:timers");
+    const { setTimeout } = timers;
+    let waiting = [];
+    timers.setTimeout = (task, delay, ...args) => {
+      if (delay !== 60_000) return setTimeout(task, delay, ...args);
+      waiting.push(task);
+      return { unref() {} };
+    };
+    globalThis.passMinute = () => {
+      const due = waiting;
+      waiting = [];
+      for (const task of due) task();
+    };`,
 });
 
 /** What a program does, with the flags of Node.js. */
@@ -171,11 +185,8 @@ test("it knows the calls whose loss harms nothing, and no others", async () => {
 
 test("it tells the store's error event, or warns once a minute with the count, and a diagnostics channel", async () => {
   const program = `
-    const { mock } = require("node:test");
     const warnings = [];
-    process.emitWarning = (text, { code }) => {
-      if (code !== undefined) warnings.push(\`\${code} \${text}\`.replace(/: .*/, ""));
-    };
+    process.emitWarning = (text, { code }) => warnings.push(\`\${code} \${text}\`.replace(/: .*/, ""));
     const told = [];
     require("node:diagnostics_channel").subscribe("covara-kv:unhandled", ({ backend, error }) => told.push(backend, error));
     guardUnhandledRejections();
@@ -184,7 +195,7 @@ test("it tells the store's error event, or warns once a minute with the count, a
       for (let i = 0; i < 5; i++) await lose();
       const minutes = [warnings.length];
       for (let i = 0; i < 3; i++) {
-        mock.timers.tick(60_000);
+        passMinute();
         minutes.push(warnings.length);
       }
       await lose();
@@ -199,8 +210,7 @@ test("it tells the store's error event, or warns once a minute with the count, a
       }));
       process.exit();
     })();`;
-  // The package takes the timers as they are when it is loaded.
-  const { output, errors } = await run(program, ["--require", "./fake-timers.cjs"]);
+  const { output, errors } = await run(program, ["--require", "./minutes.cjs"]);
   const warned = (calls: string) =>
     `COVARA_KV_UNHANDLED ${calls} that the framework does not wait for failed`;
   assert.deepEqual(
@@ -268,20 +278,28 @@ test("what is undone is undone, once for each call, and nothing of it shows", as
   assert.deepEqual(JSON.parse(output || "null"), [true, true, true, true, true, "heard", true, 2], errors);
 });
 
-test("it knows the errors of another copy of the package, and is known in another realm", async () => {
-  const program = `
-    const { readFileSync } = require("node:fs");
-    const { createRequire } = require("node:module");
-    const vm = require("node:vm");
-    const file = require.resolve("covara-kv");
-    const inRealm = { exports: {} };
-    const context = vm.createContext({ process, Buffer, TextEncoder, setTimeout, clearTimeout });
-    const source = "(function (exports, require, module, __filename, __dirname) {" + readFileSync(file, "utf8") + "})";
-    const directory = require("node:path").dirname(file);
-    vm.runInContext(source, context)(inRealm.exports, createRequire(file), inRealm, file, directory);
-    if (inRealm.exports.KVError === KVError) throw new Error("it is to be another copy");
-    inRealm.exports.guardUnhandledRejections();
-    unhandled(() => kv.incr("covara:changelog:seq")).then(() => { console.log("alive"); process.exit(); });`;
-  const { output, errors } = await run(program);
-  assert.equal(output, "alive\n", errors);
-});
+for (const [guard, store] of [
+  ["another", "this"],
+  ["this", "another"],
+]) {
+  test(`the guard of ${guard} copy and realm knows the errors of ${store} one`, async () => {
+    const program = `
+      const { readFileSync } = require("node:fs");
+      const { createRequire } = require("node:module");
+      const vm = require("node:vm");
+      const file = require.resolve("covara-kv");
+      const other = { exports: {} };
+      const context = vm.createContext({ process, Buffer, TextEncoder, setTimeout, clearTimeout, queueMicrotask });
+      const source = "(function (exports, require, module, __filename, __dirname) {" + readFileSync(file, "utf8") + "})";
+      const directory = require("node:path").dirname(file);
+      vm.runInContext(source, context)(other.exports, createRequire(file), other, file, directory);
+      const copies = { this: require("covara-kv"), another: other.exports };
+      if (copies.this.createRedisKV === copies.another.createRedisKV) throw new Error("it is to be another copy");
+      copies.${guard}.guardUnhandledRejections();
+      const theirs = copies.${store}.createRedisKV({ host: "127.0.0.1", port: 1, maxQueue: 1, queueTimeout: Infinity });
+      theirs.ping().catch(() => {});
+      unhandled(() => theirs.incr("covara:changelog:seq")).then(() => { console.log("alive"); process.exit(); });`;
+    const { output, errors } = await run(program);
+    assert.equal(output, "alive\n", errors);
+  });
+}
