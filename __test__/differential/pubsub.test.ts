@@ -112,6 +112,7 @@ class Subscriber {
   }
 
   change(kind: Exclude<Step[0], "publish">, name: string): Promise<void> {
+    if (kind === "unsubscribe" || kind === "punsubscribe") return this.kv[kind](name);
     return this.kv[kind](name, this.#callback(kind, name));
   }
 
