@@ -896,6 +896,11 @@ export interface DiagnosticsMessages {
   "covara-kv:gap": {
     backend: DiagnosticsBackend;
   } & Gap;
+  /** A call failed that the framework does not wait for: see `guardUnhandledRejections`. */
+  "covara-kv:unhandled": {
+    readonly backend: DiagnosticsBackend;
+    readonly error: KVError;
+  };
 }
 
 /** Takes an event, as JSON, of a subscription. */
@@ -1018,5 +1023,21 @@ export declare function hasGlobalKV(): boolean;
 
 /** Forgets the store of the process, without disconnecting it. */
 export declare function clearGlobalKV(): void;
+
+/**
+ * Has an outage end no process that can go on. Node.js ends a process for a rejected Promise that nobody handles, and the framework
+ * leaves some of its calls unhandled whose loss harms nothing further: the changelog (`covara:changelog:*`), OIDC clients
+ * (`oidc:clients:*`), and `subscribe` and `unsubscribe` of `covara:events` and `covara:aggregate`. From now on such a call that rejects with
+ * `CONNECTION`, `TIMEOUT` or `QUEUE_FULL` goes to its store's `error` event, or if that has no listener to a process warning
+ * (`COVARA_KV_UNHANDLED`, one a minute, with the count), and to the channel `covara-kv:unhandled` of `node:diagnostics_channel`. Every other
+ * rejection, and every mode of `--unhandled-rejections`, stays Node's. `covara-kv/register` calls it. Each thread has a guard of its own.
+ *
+ * Returns what undoes this call. In a Worker, which no rejection ends, nothing is done.
+ *
+ * @example
+ * setGlobalKV(await createKV({ type: "redis", redis: { url } })); // the framework's
+ * guardUnhandledRejections();
+ */
+export declare function guardUnhandledRejections(): () => void;
 
 export {};

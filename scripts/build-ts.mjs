@@ -17,6 +17,7 @@ const inWorker = {
   "ts/backends/memory.ts": "ts/worker/stores.ts",
   "ts/backends/redis.ts": "ts/worker/stores.ts",
   "ts/fanout/thread.ts": "ts/worker/fanout.ts",
+  "ts/guard.ts": "ts/worker/guard.ts",
   "ts/timers.ts": "ts/worker/timers.ts",
   "ts/utf8.ts": "ts/worker/utf8.ts",
   "ts/warning.ts": "ts/worker/warning.ts",

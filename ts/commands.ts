@@ -182,6 +182,11 @@ export function argumentsOf(
   return undefined;
 }
 
+/** Whether its first argument is a key, and no other argument is one. */
+export function isOfOneKey({ parameters }: Command): boolean {
+  return parameters[0] === key;
+}
+
 type Method = (this: never, ...args: never[]) => unknown;
 
 const byMethod = new Map<string, Command>(commands.map((command) => [command.method, command]));

@@ -1,5 +1,5 @@
 import { channel } from "node:diagnostics_channel";
-import { decode } from "./errors.js";
+import { decode, type KVError } from "./errors.js";
 import type { Gap, KVEvents } from "./events.js";
 
 /** The backend that something happened to; `fanout` is that of the whole process. */
@@ -28,6 +28,8 @@ export interface DiagnosticsMessages {
   "covara-kv:reconnecting": { backend: DiagnosticsBackend } & KVEvents["reconnecting"][0];
   /** Messages may have been missed. */
   "covara-kv:gap": { backend: DiagnosticsBackend } & Gap;
+  /** A call failed that the framework does not wait for: see `guardUnhandledRejections`. */
+  "covara-kv:unhandled": { readonly backend: DiagnosticsBackend; readonly error: KVError };
 }
 
 const start = channel("covara-kv:command:start");
@@ -35,6 +37,7 @@ const failed = channel("covara-kv:command:error");
 const end = channel("covara-kv:command:end");
 const reconnecting = channel("covara-kv:reconnecting");
 const gap = channel("covara-kv:gap");
+const unhandled = channel("covara-kv:unhandled");
 
 /** Whether anybody listens to commands: nothing is done for nobody. */
 export function isTraced(): boolean {
@@ -61,4 +64,8 @@ export function tellReconnecting(message: DiagnosticsMessages["covara-kv:reconne
 
 export function tellGap(backend: DiagnosticsBackend, missed: Gap): void {
   if (gap.hasSubscribers) gap.publish({ backend, ...missed });
+}
+
+export function tellUnhandled(message: DiagnosticsMessages["covara-kv:unhandled"]): void {
+  unhandled.publish(message);
 }

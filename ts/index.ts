@@ -63,3 +63,4 @@ export {
   untrackSubscription,
 } from "./fanout/index.js";
 export { clearGlobalKV, getGlobalKV, hasGlobalKV, setGlobalKV } from "./global.js";
+export { guardUnhandledRejections } from "./guard.js";

@@ -1,9 +1,11 @@
-// Has `covara/kv`, and the framework's own imports of its key-value module, get this package:
+// Has `covara/kv`, and the framework's own imports of its key-value module, get this package, and an outage of its store end no process
+// that can go on:
 //   node --import covara-kv/register app.js       (or --require)
 import module from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { KVError } from "./errors.js";
+import { guardUnhandledRejections } from "./guard.js";
 import { isReplaced, refusalOf, SPECIFIER } from "./redirect.js";
 
 const forRequire = join(__dirname, "index.js");
@@ -82,4 +84,5 @@ if (!holder[REGISTERED]) {
   } else {
     throw new KVError("UNSUPPORTED", "covara-kv/register needs Node.js 18.19, 20.6 or newer");
   }
+  guardUnhandledRejections();
 }

@@ -63,27 +63,14 @@ class FakeWebSocketPair {
   }
 }
 
-/** Node's Response refuses 101. */
-class UpgradableResponse extends Response {
-  readonly webSocket: WebSocketLike | undefined;
-
-  constructor(
-    body?: ConstructorParameters<typeof Response>[0],
-    init: ResponseInit & { webSocket?: WebSocketLike } = {},
-  ) {
-    super(body, init.status === 101 ? {} : init);
-    if (init.status !== 101) return;
-    Object.defineProperty(this, "status", { value: 101 });
-    this.webSocket = init.webSocket;
-  }
-}
-
-Object.assign(globalThis, { WebSocketPair: FakeWebSocketPair, Response: UpgradableResponse });
+/** Nothing else is stubbed: Node's Response refuses 101. */
+Object.assign(globalThis, { WebSocketPair: FakeWebSocketPair });
 
 /** One object, its storage and its sockets, which outlive it. */
 export class FakeObject implements DurableObjectStateLike {
   readonly storage: DurableObjectStorageLike;
-  readonly #sockets = new Set<FakeWebSocket>();
+  /** Each with its tags. */
+  readonly #sockets = new Map<FakeWebSocket, readonly string[]>();
   #object: CovaraKVDurableObject;
 
   constructor(storage: DurableObjectStorageLike) {
@@ -91,17 +78,21 @@ export class FakeObject implements DurableObjectStateLike {
     this.#object = new CovaraKVDurableObject(this);
   }
 
-  acceptWebSocket(ws: WebSocketLike): void {
+  /** Cloudflare takes ten tags of 256 bytes. */
+  acceptWebSocket(ws: WebSocketLike, tags: readonly string[] = []): void {
+    if (tags.length > 10 || tags.some((tag) => Buffer.byteLength(tag) > 256))
+      throw new Error("too many tags, or too long");
     const socket = ws as FakeWebSocket;
-    this.#sockets.add(socket);
+    this.#sockets.set(socket, tags);
     socket.onClose = () => {
       this.#sockets.delete(socket);
       void this.#object.webSocketClose(socket);
     };
   }
 
-  getWebSockets(): FakeWebSocket[] {
-    return [...this.#sockets].filter((socket) => !socket.isClosed);
+  getWebSockets(tag?: string): FakeWebSocket[] {
+    const open = [...this.#sockets].filter(([socket]) => !socket.isClosed);
+    return open.filter(([, tags]) => tag === undefined || tags.includes(tag)).map(([socket]) => socket);
   }
 
   fetch(request: Request): Promise<Response> {
@@ -119,7 +110,7 @@ export class FakeObject implements DurableObjectStateLike {
 
   /** Every socket breaks. */
   breakSockets(): void {
-    for (const socket of this.#sockets) {
+    for (const socket of [...this.#sockets.keys()]) {
       this.#sockets.delete(socket);
       socket.isClosed = true;
       socket.other?.emit("close", { code: 1006 });

@@ -30,6 +30,24 @@ test("a store has one socket, whatever is subscribed at once", async () => {
   assert.equal(object.getWebSockets().length, 0);
 });
 
+// An application that tests its object asks the runtime for the sockets of a channel.
+test("a socket's tags are its channels, as far as there may be", async () => {
+  const { object, kv } = open();
+  const channels = Array.from({ length: 12 }, (_, index) => `c${index}`);
+  await kv.listen(["ä".repeat(129), ...channels, "c0"], () => {}, { patterns: ["p*"] });
+  const tagged = [...channels, "p*"].map((channel) => object.getWebSockets(channel).length);
+  assert.deepEqual(tagged, [...Array(10).fill(1), 0, 0, 0]);
+  await kv.disconnect();
+});
+
+test("Node's own Response refuses 101: the answer is an object with the status and the socket", async () => {
+  const { object } = open();
+  const headers = { Upgrade: "websocket" };
+  const answer = await object.fetch(new Request("https://covara-kv/subscribe?channels=a", { headers }));
+  assert.deepEqual([answer.status, Object.keys(answer)], [101, ["status", "webSocket"]]);
+  assert.equal(object.getWebSockets("a").length, 1);
+});
+
 test("no message is lost or doubled while the socket is replaced, and their order stays", async () => {
   const { kv, publisher } = open();
   const received: string[] = [];

@@ -1,31 +1,10 @@
 // The three ways in which the framework meets this package, with a stand-in of the framework's shape.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { after, describe, test } from "node:test";
-
-const root = join(__dirname, "../..");
-const made: string[] = [];
-after(() => {
-  for (const directory of made) rmSync(directory, { recursive: true, force: true });
-});
-
-type Files = Record<string, string>;
-
-/** An application's folder, with this package installed. */
-function application(files: Files): string {
-  const directory = mkdtempSync(join(tmpdir(), "covara-kv-app-"));
-  made.push(directory);
-  mkdirSync(join(directory, "node_modules"));
-  symlinkSync(root, join(directory, "node_modules/covara-kv"), "dir");
-  for (const [name, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(directory, name)), { recursive: true });
-    writeFileSync(join(directory, name), text);
-  }
-  return directory;
-}
+import { symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { application, type Files, root } from "./application.js";
 
 /** The framework: its own modules import its key-value module by relative paths. */
 function framework(kind: "module" | "commonjs", kv: Files, exports: object = kvExports): Files {

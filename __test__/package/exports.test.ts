@@ -26,6 +26,7 @@ const names = [
   "getAggregateWatcherCount",
   "getFanoutStats",
   "getGlobalKV",
+  "guardUnhandledRejections",
   "hasGlobalKV",
   "initializeEventSubscription",
   "initializeKV",

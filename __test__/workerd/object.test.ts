@@ -58,6 +58,23 @@ describe("an object in workerd", { skip: cannotRun, concurrency: true }, () => {
     await eventually(async () => !(await object.entries()).some((name) => name.startsWith("w\0")));
   });
 
+  test("sockets are found by their channels, as far as there may be tags", async () => {
+    const object = new RemoteObject(worker);
+    const channels = Array.from({ length: 12 }, (_, index) => `channel ${index}`);
+    const [long, tooLong] = ["ä".repeat(128), "ä".repeat(129)];
+    const listeners = [
+      await object.listen([tooLong, "", "a", "a", long]),
+      await object.listen(channels, ["p*"]),
+    ];
+    const tagged = await Promise.all(
+      ["a", long, tooLong, ...channels, "p*"].map((tag) => object.tagged(tag)),
+    );
+    assert.deepEqual(tagged, [1, 1, 0, ...Array(10).fill(1), 0, 0, 0]);
+    for (const channel of [tooLong, "", long, "channel 11"])
+      assert.equal(await object.publish(channel, "m"), 1);
+    for (const listener of listeners) await listener.leave();
+  });
+
   test("keys that have expired go by themselves", async () => {
     const object = new RemoteObject(worker);
     await object.call(["set", "stays", "v"]);

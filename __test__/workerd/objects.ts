@@ -49,6 +49,11 @@ export class RemoteObject {
     return this.#json("entries");
   }
 
+  /** How many sockets have a tag. */
+  tagged(tag: string): Promise<number> {
+    return this.#json(`tagged?tag=${encodeURIComponent(tag)}`);
+  }
+
   async #json<T>(path: string, body?: unknown): Promise<T> {
     const init = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
     const response = await this.#fetch(path, init);

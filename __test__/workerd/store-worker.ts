@@ -28,11 +28,14 @@ export class CovaraKVDurableObject extends DurableObject {
   }
 
   override async fetch(request: Request): Promise<Response> {
-    switch (new URL(request.url).pathname) {
+    const { pathname, searchParams } = new URL(request.url);
+    switch (pathname) {
       case "/life":
         return Response.json(this.#life);
       case "/entries":
         return Response.json([...(await this.#state.storage.list()).keys()]);
+      case "/tagged":
+        return Response.json(this.#state.getWebSockets(searchParams.get("tag") ?? undefined).length);
       default:
         return super.fetch(request);
     }

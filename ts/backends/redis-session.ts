@@ -30,12 +30,16 @@ export interface Listener {
   happened(event: RedisEvent): void;
   /** Messages came in. */
   heard(messages: Messages): void;
+  /** A command failed whose first argument was `first`. */
+  failed(error: unknown, command: Command, first: unknown): void;
 }
 
 /** Somebody who waits for an answer. */
 interface Waiting {
   /** Absent for what is no command. */
   readonly command: Command | undefined;
+  /** The first argument of the command. The others are not kept: values may be long. */
+  readonly first?: unknown;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -116,7 +120,7 @@ export class Session {
     const argv = isPlain(command, args) ? args : argvOf(command, args, this.#prefix);
     if (argv === undefined) return Promise.resolve(command.none?.());
     return new Promise((resolve, reject) => {
-      this.#begin({ command, resolve, reject });
+      this.#begin({ command, first: args[0], resolve, reject });
       const batch = this.#batch;
       if (argv.length <= MOST_VALUES) {
         batch.push(argv.length, indexOf(command));
@@ -237,7 +241,7 @@ export class Session {
         const waiting = this.#waiting.take(id);
         if (waiting === undefined) break;
         this.#unanswered -= 1;
-        waiting.reject(decode(error, waiting.command?.name));
+        this.#refuse(waiting, error);
       }
       this.#hold();
     }
@@ -273,11 +277,18 @@ export class Session {
     }
   };
 
-  #answer({ command, resolve, reject }: Waiting, reply: Reply | Error): void {
+  #refuse({ command, first, reject }: Waiting, reason: unknown): void {
+    const error = decode(reason, command?.name);
+    if (command !== undefined) this.#listener.failed(error, command, first);
+    reject(error);
+  }
+
+  #answer(waiting: Waiting, reply: Reply | Error): void {
     if (isError(reply)) {
-      reject(decode(reply, command?.name));
+      this.#refuse(waiting, reply);
       return;
     }
+    const { command, resolve, reject } = waiting;
     try {
       resolve(command === undefined ? reply : resultOf(command, reply, this.#prefix));
     } catch (error) {

@@ -1,21 +1,27 @@
-import type { KVTransaction } from "../adapter.js";
+import type { KVTransaction, MessageCallback } from "../adapter.js";
 import { checkNoMore, reading, text } from "../arguments.js";
 import { defineMethods } from "../commands.js";
 import type { RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
+import { isFrameworkChannel } from "../fanout/ear.js";
 import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { redisForm } from "../redis-form.js";
 import { misshapen } from "../shapes.js";
 import { Store } from "../store.js";
+import { setTimeout } from "../timers.js";
 import { type RunAll, Transaction } from "../transaction.js";
+import { isUnanswered, noteChannel, noteCommand, type Tell } from "../unawaited.js";
 import { configOf, isClient, type RedisClientLike } from "./redis-client.js";
 import { optionsOf } from "./redis-config.js";
 import { Session } from "./redis-session.js";
 
 export type { RedisClientLike } from "./redis-client.js";
+
+/** How long until a channel of the framework is asked for again, in ms. */
+const ASK_AGAIN_MS = 250;
 
 /**
  * A store on a Redis server: one connection for commands, and a second one once something is subscribed. It
@@ -28,6 +34,9 @@ export class RedisKVStore extends Store {
   #closing: Promise<void> | undefined;
   /** The names that are subscribed, each with the attempt that is to subscribe it: an earlier one may yet fail. */
   readonly #names = new Map<string, object>();
+  /** How often each of the framework's channels was left: what waits to be asked for again may have been left meanwhile. */
+  readonly #leavings = new Map<string, number>();
+  readonly #tell: Tell = (error) => this.emit("error", error);
 
   static {
     defineMethods(this.prototype, (command) => {
@@ -89,6 +98,29 @@ export class RedisKVStore extends Store {
     await this.#closing;
   }
 
+  /**
+   * @internal The framework's channels are asked for until they are live: it asks once for all its streams, and awaits nothing.
+   */
+  override async subscribe(channel: string, callback: MessageCallback, ...more: never[]): Promise<void> {
+    const [session, leavings] = [this.#session, this.#leavings.get(channel)];
+    for (;;) {
+      try {
+        return await super.subscribe(channel, callback, ...more);
+      } catch (error) {
+        if (!isFrameworkChannel(channel) || !isUnanswered(error)) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+      if (this.#session !== session) throw closed();
+      if (this.#leavings.get(channel) !== leavings) return;
+    }
+  }
+
+  /** @internal */
+  override async unsubscribe(channel: string, ...more: never[]): Promise<void> {
+    if (isFrameworkChannel(channel)) this.#leavings.set(channel, (this.#leavings.get(channel) ?? 0) + 1);
+    await super.unsubscribe(channel, ...more);
+  }
+
   /** @internal */
   multi(...more: never[]): KVTransaction {
     checkNoMore("multi", 0, more);
@@ -114,7 +146,12 @@ export class RedisKVStore extends Store {
   protected async unregister(kind: Kind, name: string): Promise<void> {
     const session = this.#open();
     this.#leave(kind, name);
-    await session.unsubscribe(kind === "pattern", name);
+    try {
+      await session.unsubscribe(kind === "pattern", name);
+    } catch (error) {
+      if (kind === "channel") noteChannel(error, name, this.#tell);
+      throw error;
+    }
   }
 
   /** @internal */
@@ -157,6 +194,7 @@ export class RedisKVStore extends Store {
       heard: (messages) => {
         if (session === this.#session) this.deliverTaken(messages);
       },
+      failed: (error, command, first) => noteCommand(error, command, first, this.#tell),
     });
     return session;
   }

@@ -80,7 +80,7 @@ export class CovaraKVDurableObject {
     };
     const { 0: client, 1: server } = new WebSocketPair();
     await this.#sockets.accept(server, id ?? newSocketId(), names, query.get("replaces")?.[0]);
-    return new Response(null, { status: 101, webSocket: client } as ResponseInit);
+    return upgraded(client);
   }
 
   /** What a socket is for: what the query says, or what was announced. */
@@ -106,6 +106,16 @@ export class CovaraKVDurableObject {
     await this.#sockets.leave(id);
     return empty(204);
   }
+}
+
+/** Node's Response refuses 101, and others do not take a socket: then the answer is a plain object, for tests. */
+function upgraded(webSocket: WebSocketLike): Response {
+  const init = { status: 101, webSocket };
+  try {
+    const response = new Response(null, init);
+    if ("webSocket" in response) return response;
+  } catch {}
+  return init as unknown as Response;
 }
 
 /** The status says all. */

@@ -1,4 +1,6 @@
 // The object's side of pub/sub.
+
+import { utf8 } from "../../utf8.js";
 import { globOf } from "./glob.js";
 import { SOCKETS } from "./layout.js";
 import type { DurableObjectStateLike, WebSocketLike } from "./types.js";
@@ -31,6 +33,10 @@ const ANNOUNCED_MS = 60_000;
 
 /** Cloudflare takes 2,048 bytes of attachment, and V8 two for each character of some names. */
 const MAX_ATTACHED = 900;
+
+/** What Cloudflare takes of tags: so many, of so many bytes. */
+const MAX_TAGS = 10;
+const MAX_TAG = 256;
 
 /** The close code of a socket whose names another one has taken over, after all messages up to then. */
 export const REPLACED = 4000;
@@ -66,7 +72,7 @@ export class Sockets {
     const isLong = JSON.stringify(attachment).length > MAX_ATTACHED;
     await this.#wake();
     if (isLong) await this.#keep(id, names);
-    this.#state.acceptWebSocket(socket);
+    this.#state.acceptWebSocket(socket, tagsOf(names.channels));
     socket.serializeAttachment?.(isLong ? { id } : attachment);
     this.#subscriptions.set(socket, subscriptionOf(id, names));
     if (replaced !== undefined) this.#closeWith(replaced, REPLACED);
@@ -153,6 +159,11 @@ export class Sockets {
     }
     return next;
   }
+}
+
+/** The channels, as far as the runtime takes them: by these `getWebSockets(channel)` finds a socket. */
+function tagsOf(channels: readonly string[]): string[] {
+  return [...new Set(channels)].filter((channel) => utf8(channel).length <= MAX_TAG).slice(0, MAX_TAGS);
 }
 
 function attachmentOf(socket: WebSocketLike): Attachment {

@@ -1,0 +1,114 @@
+import { types } from "node:util";
+import { tellUnhandled } from "./diagnostics.js";
+import type { KVError } from "./errors.js";
+import { setTimeout } from "./timers.js";
+import { tellOf } from "./unawaited.js";
+import { emitWarning } from "./warning.js";
+
+/** A process warning is given so often at most, in ms. */
+const WARN_EVERY = 60_000;
+
+/** How many calls of `guardUnhandledRejections` have not been undone. */
+let guards = 0;
+/** Takes the interception away; nothing while there is none. */
+let remove: (() => void) | undefined;
+
+/**
+ * Has an outage end no process that can go on. Node.js ends a process for a rejected Promise that nobody handles, and the framework
+ * leaves some of its calls unhandled whose loss harms nothing further: the changelog (`covara:changelog:*`), OIDC clients
+ * (`oidc:clients:*`), and `subscribe` and `unsubscribe` of `covara:events` and `covara:aggregate`. From now on such a call that rejects with
+ * `CONNECTION`, `TIMEOUT` or `QUEUE_FULL` goes to its store's `error` event, or if that has no listener to a process warning
+ * (`COVARA_KV_UNHANDLED`, one a minute, with the count), and to the channel `covara-kv:unhandled` of `node:diagnostics_channel`. Every other
+ * rejection, and every mode of `--unhandled-rejections`, stays Node's. `covara-kv/register` calls it. Each thread has a guard of its own.
+ *
+ * Returns what undoes this call. In a Worker, which no rejection ends, nothing is done.
+ *
+ * @example
+ * setGlobalKV(await createKV({ type: "redis", redis: { url } })); // the framework's
+ * guardUnhandledRejections();
+ */
+export function guardUnhandledRejections(): () => void {
+  guards += 1;
+  remove ??= intercept();
+  let isUndone = false;
+  return () => {
+    if (isUndone) return;
+    isUndone = true;
+    guards -= 1;
+    if (guards === 0) remove?.();
+  };
+}
+
+/**
+ * Stands before `process.emit`. A listener of `unhandledRejection` would do for our errors, and change what Node does with all others:
+ * in most modes it only looks whether there is one.
+ */
+function intercept(): () => void {
+  const own = Object.getOwnPropertyDescriptor(process, "emit");
+  const next = process.emit;
+  const emit = function (this: unknown, ...args: unknown[]): unknown {
+    return guards > 0 && isTaken(args) ? true : Reflect.apply(next, this, args);
+  };
+  Object.defineProperty(process, "emit", {
+    ...(own ?? { writable: true, configurable: true, enumerable: false }),
+    value: emit,
+  });
+  return () => {
+    // Whoever stands before it still calls it: it stays, and takes nothing.
+    if (process.emit !== (emit as unknown)) return;
+    remove = undefined;
+    if (own === undefined) delete (process as Partial<typeof process>).emit;
+    else Object.defineProperty(process, "emit", own);
+  };
+}
+
+/** Promises that nobody was told of: nor is anybody when one is handled after all. */
+const taken = new WeakSet<object>();
+
+/** Whether an event of the process is about an error that may be left unhandled. */
+function isTaken([event, subject, origin]: unknown[]): boolean {
+  switch (event) {
+    case "unhandledRejection": {
+      const tell = tellFor(subject);
+      if (tell === undefined) return false;
+      taken.add(origin as object);
+      report(subject as KVError, tell);
+      return true;
+    }
+    case "rejectionHandled":
+      return taken.has(subject as object);
+    // With --unhandled-rejections=strict these come before.
+    case "uncaughtExceptionMonitor":
+    case "uncaughtException":
+      return origin === "unhandledRejection" && tellFor(subject) !== undefined;
+    default:
+      return false;
+  }
+}
+
+const tellFor = (reason: unknown) => (types.isNativeError(reason) ? tellOf(reason) : undefined);
+
+function report(error: KVError, tell: ReturnType<typeof tellFor> & object): void {
+  tellUnhandled({ backend: "redis", error });
+  if (!tell(error)) countForWarning(error);
+}
+
+let untold = 0;
+let last: KVError;
+let pause: NodeJS.Timeout | undefined;
+
+function countForWarning(error: KVError): void {
+  untold += 1;
+  last = error;
+  if (pause === undefined) warn();
+}
+
+function warn(): void {
+  pause = undefined;
+  if (untold === 0) return;
+  const calls = untold === 1 ? "A call" : `${untold} calls`;
+  untold = 0;
+  emitWarning(`${calls} that the framework does not wait for failed: ${last.message}`, "COVARA_KV_UNHANDLED");
+  pause = setTimeout(warn, WARN_EVERY);
+  pause.unref();
+}

@@ -1,0 +1,2 @@
+// No rejection ends a Worker.
+export const guardUnhandledRejections = () => () => {};
