@@ -404,6 +404,8 @@ impl RedisClient {
         let mut waiting = self.handle.news.borrow_mut();
         waiting.events.extend(news.events);
         waiting.gap = news.gap.or(waiting.gap.take());
+        // A wake-up for the socket alone has been left out while messages waited.
+        self.handle.keep_looking(scope);
         Ok(scope.export(guarded(scope, || messages(&replies, &taken, dropped))))
     }
 
