@@ -166,7 +166,7 @@ export interface KVAdapter {
   connect(): Promise<void>;
   /**
    * Ends all subscriptions and closes the store: what follows rejects with `CLOSED`, until `connect`. Empties
-   * a memory store.
+   * a memory store, which goes on at the next call unless it is strict.
    */
   disconnect(): Promise<void>;
   /** Whether the store is connected at this moment. */
@@ -672,15 +672,18 @@ export declare function createDurableObjectKV(
 /** What a memory store may be told beside its prefix. */
 export interface MemoryKVOptions {
   /**
-   * Refuse a key of another type, as Redis does. False by default: then it counts as empty, and one warning
-   * is given.
+   * Refuse a key of another type, and calls between `disconnect` and `connect`, as Redis does. False by default: then such a key counts as
+   * empty, and one warning is given, and the store goes on, empty.
    */
   strict?: boolean;
   /** One store of this name for all worker threads of the process. By default each store is its own. */
   shared?: string;
 }
 
-/** A store in this process, which needs no server. Usable before `connect`; empty after `disconnect`. */
+/**
+ * A store in this process, which needs no server. Usable before `connect`; after `disconnect` too, and empty then, unless it is strict: then it
+ * refuses with `CLOSED` until `connect`, as one on Redis does.
+ */
 export declare class MemoryKVStore extends Store {
   #private;
   /** Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type. Opens nothing yet. */
@@ -700,7 +703,10 @@ export interface KVConfig {
   redis?: RedisConfig;
   /** Where the Durable Object is; required for `type: "durable-object"`. */
   durableObject?: DurableObjectConfig;
-  /** Memory and Durable Object: refuse a key of another type, as Redis does. False by default. */
+  /**
+   * Memory and Durable Object: refuse a key of another type, as Redis does. Memory: refuse calls between `disconnect` and `connect` too. False
+   * by default.
+   */
   strict?: boolean;
   /**
    * Memory: one store of this name for all worker threads of the process. By default each store is its own.
@@ -1012,7 +1018,10 @@ export declare function getAggregateWatcherCount(resource?: string): number;
 /** What the fan-out of this process, in all its threads, has and has done. */
 export declare function getFanoutStats(): FanoutStats;
 
-/** Makes `kv` the store of the process. Throws `INVALID_ARGUMENT` if it is no store. */
+/**
+ * Makes `kv` the store of the process: any object, also one of a test that has only what the test calls. Throws `INVALID_ARGUMENT` if it is
+ * none.
+ */
 export declare function setGlobalKV(kv: KVAdapter): void;
 
 /** The store of the process. Throws while there is none. */

@@ -89,7 +89,7 @@ export interface KVAdapter {
   connect(): Promise<void>;
   /**
    * Ends all subscriptions and closes the store: what follows rejects with `CLOSED`, until `connect`. Empties
-   * a memory store.
+   * a memory store, which goes on at the next call unless it is strict.
    */
   disconnect(): Promise<void>;
   /** Whether the store is connected at this moment. */

@@ -10,7 +10,10 @@ export interface KVConfig {
   redis?: RedisConfig;
   /** Where the Durable Object is; required for `type: "durable-object"`. */
   durableObject?: DurableObjectConfig;
-  /** Memory and Durable Object: refuse a key of another type, as Redis does. False by default. */
+  /**
+   * Memory and Durable Object: refuse a key of another type, as Redis does. Memory: refuse calls between `disconnect` and `connect` too. False
+   * by default.
+   */
   strict?: boolean;
   /**
    * Memory: one store of this name for all worker threads of the process. By default each store is its own.

@@ -7,7 +7,7 @@ export type Kind = "channel" | "pattern";
 
 /**
  * What a backend does for PubSub. Its effects come in the order of the calls; a Promise tells that the one
- * called is there.
+ * called is there. Without one it is there at once, and then nothing here waits: a test's next poll may come first.
  */
 export interface Source {
   /** Have what is published to a name delivered. Called once for each name, however many callbacks it has. */
@@ -28,12 +28,12 @@ export class PubSub {
   }
 
   /** Resolves once live. A callback that is there already stays there once. */
-  subscribe(kind: Kind, name: string, callback: MessageCallback): Promise<void> {
+  subscribe(kind: Kind, name: string, callback: MessageCallback): void | Promise<void> {
     return this.#topics[kind].add(name, callback, callback);
   }
 
   /** Takes every callback away. */
-  unsubscribe(kind: Kind, name: string): Promise<void> {
+  unsubscribe(kind: Kind, name: string): void | Promise<void> {
     return this.#topics[kind].remove(name);
   }
 
@@ -41,33 +41,38 @@ export class PubSub {
    * Resolves, once live, to a handle that takes this callback away, and leaves the same one subscribed
    * elsewhere.
    */
-  async listen(
+  listen(
     channels: readonly string[],
     patterns: readonly string[],
     callback: MessageCallback,
     onGap: ((gap: Gap) => unknown) | undefined,
-  ): Promise<Subscription> {
+  ): Subscription | Promise<Subscription> {
     const { channel, pattern } = this.#topics;
     const owner = { call: onGap ?? (() => {}) };
     const close = async () => {
       this.#onGap.delete(owner);
-      await Promise.all([
+      const left = allOf([
         ...channels.map((name) => channel.remove(name, owner)),
         ...patterns.map((name) => pattern.remove(name, owner)),
       ]);
+      if (left !== undefined) await left;
     };
-    this.#onGap.add(owner);
-    try {
-      await Promise.all([
-        ...channels.map((name) => channel.add(name, owner, callback)),
-        ...patterns.map((name) => pattern.add(name, owner, callback)),
-      ]);
-    } catch (error) {
+    const failed = (error: unknown): never => {
       // What led to it says more than how leaving the others went.
       close().catch(() => {});
       throw error;
+    };
+    this.#onGap.add(owner);
+    const subscription = { close, [asyncDispose]: close };
+    try {
+      const live = allOf([
+        ...channels.map((name) => channel.add(name, owner, callback)),
+        ...patterns.map((name) => pattern.add(name, owner, callback)),
+      ]);
+      return live === undefined ? subscription : live.then(() => subscription, failed);
+    } catch (error) {
+      return failed(error);
     }
-    return { close, [asyncDispose]: close };
   }
 
   /** Messages have come in, and will be delivered: they are for those who are there by now. */
@@ -107,6 +112,12 @@ export class PubSub {
   }
 }
 
+/** Resolves once all are there; nothing if they are. */
+function allOf(changes: (void | Promise<void>)[]): Promise<unknown> | undefined {
+  const pending = changes.filter((change) => change !== undefined);
+  return pending.length === 0 ? undefined : Promise.all(pending);
+}
+
 /** One callback on one name. */
 interface Slot {
   readonly callback: MessageCallback;
@@ -118,7 +129,7 @@ interface Topic {
   /** By owner: the callback itself, or the handle that it came with. */
   readonly slots: Map<unknown, Slot>;
   /** Settles when the source has registered the name. */
-  readonly live: void | Promise<void>;
+  readonly live: Promise<void> | undefined;
   /** The number of the delivery that had begun last when it was registered. */
   readonly since: number;
   /** The slots as a delivery sees them; made anew after a change, so that a delivery never meets one. */
@@ -136,29 +147,28 @@ class Topics {
     readonly source: Source,
   ) {}
 
-  async add(name: string, owner: unknown, callback: MessageCallback): Promise<void> {
+  /** Resolves once the source has the name. */
+  add(name: string, owner: unknown, callback: MessageCallback): void | Promise<void> {
     const topic = this.#topics.get(name) ?? this.#register(name);
     if (!topic.slots.has(owner)) {
       topic.slots.set(owner, { callback, taken: false });
       topic.snapshot = undefined;
     }
-    try {
-      await topic.live;
-    } catch (error) {
+    return topic.live?.catch((error) => {
       if (this.#topics.get(name) === topic) this.#topics.delete(name);
       throw error;
-    }
+    });
   }
 
   #register(name: string): Topic {
-    const live = this.source.register(this.kind, name);
+    const live = this.source.register(this.kind, name) ?? undefined;
     const topic = { slots: new Map(), live, since: this.delivery, snapshot: undefined };
     this.#topics.set(name, topic);
     return topic;
   }
 
   /** Takes away the callback of an owner, or those of all. The name leaves the source with its last one. */
-  async remove(name: string, owner?: unknown): Promise<void> {
+  remove(name: string, owner?: unknown): void | Promise<void> {
     const topic = this.#topics.get(name);
     if (topic === undefined) return;
     for (const leaving of owner === undefined ? [...topic.slots.keys()] : [owner]) {
@@ -169,7 +179,7 @@ class Topics {
     topic.snapshot = undefined;
     if (topic.slots.size > 0) return;
     this.#topics.delete(name);
-    await this.source.unregister(this.kind, name);
+    return this.source.unregister(this.kind, name);
   }
 
   slots(name: string): readonly Slot[] {

@@ -70,25 +70,29 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   /** @internal */
   async subscribe(channel: string, callback: MessageCallback, ...more: never[]): Promise<void> {
     checkNoMore("subscribe", 2, more);
-    await this.#subscribe("subscribe", "channel", channel, callback);
+    const live = this.#subscribe("subscribe", "channel", channel, callback);
+    if (live !== undefined) await live;
   }
 
   /** @internal */
   async psubscribe(pattern: string, callback: MessageCallback, ...more: never[]): Promise<void> {
     checkNoMore("psubscribe", 2, more);
-    await this.#subscribe("psubscribe", "pattern", pattern, callback);
+    const live = this.#subscribe("psubscribe", "pattern", pattern, callback);
+    if (live !== undefined) await live;
   }
 
   /** @internal */
   async unsubscribe(channel: string, ...more: never[]): Promise<void> {
     checkNoMore("unsubscribe", 1, more);
-    await this.#unsubscribe("unsubscribe", "channel", channel);
+    const left = this.#unsubscribe("unsubscribe", "channel", channel);
+    if (left !== undefined) await left;
   }
 
   /** @internal */
   async punsubscribe(pattern: string, ...more: never[]): Promise<void> {
     checkNoMore("punsubscribe", 1, more);
-    await this.#unsubscribe("punsubscribe", "pattern", pattern);
+    const left = this.#unsubscribe("punsubscribe", "pattern", pattern);
+    if (left !== undefined) await left;
   }
 
   /** @internal */
@@ -103,12 +107,12 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   }
 
   /** @internal What `listen` does, for a method of any name. */
-  protected async scoped(
+  protected scoped(
     method: string,
     channels: readonly string[],
     callback: MessageCallback,
     options: ListenOptions = {},
-  ): Promise<Subscription> {
+  ): Subscription | Promise<Subscription> {
     const { names, globs, onGap } = reading(method, () => {
       const { patterns = [], onGap } = known(options, ["patterns", "onGap"], "options", { method });
       checkFunction(callback, "callback", method);
@@ -119,7 +123,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
         onGap: onGap as ListenOptions["onGap"],
       };
     });
-    this.#checkOpen();
+    this.checkOpen();
     return this.hear(names, globs, callback, onGap);
   }
 
@@ -129,7 +133,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     patterns: readonly string[],
     callback: MessageCallback,
     onGap: ListenOptions["onGap"],
-  ): Promise<Subscription> {
+  ): Subscription | Promise<Subscription> {
     return this.#pubsub.listen(channels, patterns, callback, onGap);
   }
 
@@ -186,20 +190,21 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
     else this.emit("error", isError(error) ? error : new Error(what, { cause: error }));
   }
 
-  async #subscribe(method: string, kind: Kind, name: string, callback: MessageCallback): Promise<void> {
+  #subscribe(method: string, kind: Kind, name: string, callback: MessageCallback): void | Promise<void> {
     text(kind).check(name, method);
     checkFunction(callback, "callback", method);
-    this.#checkOpen();
-    await this.#pubsub.subscribe(kind, name, callback);
+    this.checkOpen();
+    return this.#pubsub.subscribe(kind, name, callback);
   }
 
-  async #unsubscribe(method: string, kind: Kind, name: string): Promise<void> {
+  #unsubscribe(method: string, kind: Kind, name: string): void | Promise<void> {
     text(kind).check(name, method);
-    this.#checkOpen();
-    await this.#pubsub.unsubscribe(kind, name);
+    this.checkOpen();
+    return this.#pubsub.unsubscribe(kind, name);
   }
 
-  #checkOpen(): void {
+  /** @internal Throws CLOSED for a store that has to be connected again. */
+  protected checkOpen(): void {
     if (this.status === "closed") throw closed();
   }
 }

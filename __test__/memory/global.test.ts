@@ -7,6 +7,7 @@ import {
   DurableObjectKVStore,
   getGlobalKV,
   hasGlobalKV,
+  initializeEventSubscription,
   initializeKV,
   type KVConfig,
   MemoryKVStore,
@@ -44,14 +45,31 @@ test("createKV sets no global store", async () => {
   assert.equal(hasGlobalKV(), false);
 });
 
-test("a stand-in of a test's own may be set, a Map may not", () => {
-  const standIn = { get() {}, set() {}, del() {}, hgetall() {} } as never;
-  setGlobalKV(standIn);
-  assert.equal(getGlobalKV(), standIn);
-  for (const other of [undefined, null, {}, new Map(), "memory"] as never[]) {
+// A test's stand-in with the one method that it needs was refused.
+test("any object may be set, and nothing else", async () => {
+  setGlobalKV(createMemoryKV());
+  await initializeEventSubscription();
+  class Own {
+    async get() {
+      return "own";
+    }
+  }
+  for (const kv of [
+    { get: async () => "one" },
+    new Own(),
+    {},
+    new Map(),
+    Object.create(null),
+    { on: true, status: 1 },
+  ] as never[]) {
+    assert.equal(setGlobalKV(kv), undefined);
+    assert.equal(getGlobalKV(), kv);
+  }
+  const last = getGlobalKV();
+  for (const other of [undefined, null, "memory", 5, true] as never[]) {
     assert.throws(() => setGlobalKV(other), { name: "KVError", code: "INVALID_ARGUMENT" });
   }
-  assert.equal(getGlobalKV(), standIn);
+  assert.equal(getGlobalKV(), last);
 });
 
 test("a configuration that cannot be is refused before anything is opened", async () => {

@@ -3,7 +3,7 @@ import { checkBoolean, checkNoMore, reading, text } from "../arguments.js";
 import { isFaked } from "../clock.js";
 import { type Command, defineMethods } from "../commands.js";
 import { isTraced, tellGap, traced } from "../diagnostics.js";
-import { closed, decode, warnOfWrongType } from "../errors.js";
+import { decode, warnOfWrongType } from "../errors.js";
 import type { Gap, KVStatus } from "../events.js";
 import { commandIndex, MemoryStore, type Messages, type NativeMemoryStore, type Run } from "../native.js";
 import { known } from "../options.js";
@@ -20,8 +20,8 @@ import { Waiters } from "./waiters.js";
 /** What a memory store may be told beside its prefix. */
 export interface MemoryKVOptions {
   /**
-   * Refuse a key of another type, as Redis does. False by default: then it counts as empty, and one warning
-   * is given.
+   * Refuse a key of another type, and calls between `disconnect` and `connect`, as Redis does. False by default: then such a key counts as
+   * empty, and one warning is given, and the store goes on, empty.
    */
   strict?: boolean;
   /** One store of this name for all worker threads of the process. By default each store is its own. */
@@ -40,19 +40,22 @@ const subscribed = new Map<string, Set<MemoryKVStore>>();
 /** What runs a store's commands at this moment. */
 let runOf: (store: MemoryKVStore) => Run;
 
-/** A store in this process, which needs no server. Usable before `connect`; empty after `disconnect`. */
+/**
+ * A store in this process, which needs no server. Usable before `connect`; after `disconnect` too, and empty then, unless it is strict: then it
+ * refuses with `CLOSED` until `connect`, as one on Redis does.
+ */
 export class MemoryKVStore extends Store {
   readonly #strict: boolean;
   readonly #shared: string | undefined;
   #status: KVStatus = "connecting";
   #native: NativeMemoryStore | undefined;
-  /**
-   * Runs a command. Opening and closing the store replace it, so that a command need not look at the state.
-   */
-  #run: Run = (command, ...args) => {
+  /** Opens the store, and runs a command. */
+  readonly #openAndRun: Run = (command, ...args) => {
     this.#open();
     return this.#run(command, ...args);
   };
+  /** Runs a command. Opening and closing the store replace it, so that a command need not look at the state. */
+  #run = this.#openAndRun;
   /** Runs a command by the clock of a test. */
   readonly #runOnClock: Run = (command, ...args) => {
     // A shared store is other threads' too, which know nothing of this one's clock.
@@ -122,9 +125,7 @@ export class MemoryKVStore extends Store {
   async disconnect(): Promise<void> {
     if (this.#status === "closed") return;
     this.#status = "closed";
-    this.#run = () => {
-      throw closed();
-    };
+    this.#run = this.#openAndRun;
     this.dropCallbacks();
     this.#waiters.none();
     this.#names = 0;
@@ -187,8 +188,14 @@ export class MemoryKVStore extends Store {
     super.missed(gap);
   }
 
+  /** @internal */
+  protected override checkOpen(): void {
+    // Tests and hot reloads disconnect a store, and go on with it.
+    if (this.#strict) super.checkOpen();
+  }
+
   #open(): NativeMemoryStore {
-    if (this.#status === "closed") throw closed();
+    this.checkOpen();
     if (this.#native !== undefined) return this.#native;
     const native = this.#openNative();
     this.#native = native;

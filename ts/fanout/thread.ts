@@ -213,13 +213,14 @@ class Fanout implements Engine {
   }
 
   #attach(kv: KVAdapter): void {
-    if (!this.#known.has(kv)) {
+    // A store of an application's own may have no events.
+    if (typeof kv.on === "function" && !this.#known.has(kv)) {
       this.#known.add(kv);
       // A store that is closed is heard no more; one that is opened again is.
-      kv.on?.("end", () => {
+      kv.on("end", () => {
         if (kv === this.#kv) this.#detach();
       });
-      kv.on?.("ready", () => {
+      kv.on("ready", () => {
         if (kv === this.#kv && this.#source === undefined) this.#attach(kv);
       });
     }

@@ -166,10 +166,10 @@ class Fanout implements Engine {
   #begin(hearer: Hearer): void {
     const kv = this.#started ? currentKV() : undefined;
     if (kv === undefined || kv.status === "closed") return;
-    if (!this.#known.has(kv)) {
+    if (typeof kv.on === "function" && !this.#known.has(kv)) {
       this.#known.add(kv);
-      kv.on?.("end", () => this.#detach(kv));
-      kv.on?.("ready", () => this.#follow());
+      kv.on("end", () => this.#detach(kv));
+      kv.on("ready", () => this.#follow());
     }
     const ear = new Ear(kv, hearer);
     // It may open the store, and that is followed: it has to be known by then.
