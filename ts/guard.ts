@@ -21,7 +21,7 @@ let remove: (() => void) | undefined;
  * (`COVARA_KV_UNHANDLED`, one a minute, with the count), and to the channel `covara-kv:unhandled` of `node:diagnostics_channel`. Every other
  * rejection, and every mode of `--unhandled-rejections`, stays Node's. `covara-kv/register` calls it. Each thread has a guard of its own.
  *
- * Returns what undoes this call. In a Worker, which no rejection ends, nothing is done.
+ * Returns what undoes this call. In a Worker, which no rejection ends, nothing is done, and Bun and Deno do not ask what this stands before.
  *
  * @example
  * setGlobalKV(await createKV({ type: "redis", redis: { url } })); // the framework's

@@ -1,6 +1,6 @@
 // What goes over the wire: requests as today's stores make them, and answers that they understand.
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, mock, test } from "node:test";
 import { createDurableObjectKV, DurableObjectKVStore, type DurableObjectStubLike } from "covara-kv";
 import { eventually } from "../backends.js";
 import { errorOf } from "../replies.js";
@@ -310,4 +310,21 @@ describe("the store", () => {
     assert.equal((await errorOf(kv.multi().set("a", "new").set("b", "new").exec())).code, "CONNECTION");
     assert.deepEqual(await kv.mget("a", "b"), ["old", null]);
   });
+});
+
+// Vitest's fake timers put a Date of their own in place; what a Durable Object stores for a while is gone when they are advanced.
+test("expiry follows a test's fake clock", async () => {
+  const kv = createDurableObjectKV(namespace, { name: "clock" });
+  const start = Date.now();
+  let passed = 0;
+  mock.method(Date, "now", () => start + passed);
+  try {
+    await kv.set("k", "v", { ex: 10 });
+    passed = 9_000;
+    assert.deepEqual([await kv.get("k"), await kv.ttl("k")], ["v", 1]);
+    passed = 11_000;
+    assert.deepEqual([await kv.get("k"), await kv.ttl("k"), await kv.keys("*")], [null, -2, []]);
+  } finally {
+    mock.restoreAll();
+  }
 });
