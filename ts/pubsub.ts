@@ -69,7 +69,7 @@ export class PubSub {
         ...channels.map((name) => channel.add(name, owner, callback)),
         ...patterns.map((name) => pattern.add(name, owner, callback)),
       ]);
-      return live === undefined ? subscription : live.then(() => subscription, failed);
+      return live?.then(() => subscription, failed) ?? subscription;
     } catch (error) {
       return failed(error);
     }

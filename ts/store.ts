@@ -68,31 +68,23 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
   }
 
   /** @internal */
-  async subscribe(channel: string, callback: MessageCallback, ...more: never[]): Promise<void> {
-    checkNoMore("subscribe", 2, more);
-    const live = this.#subscribe("subscribe", "channel", channel, callback);
-    if (live !== undefined) await live;
+  subscribe(channel: string, callback: MessageCallback, ...more: never[]): Promise<void> {
+    return this.#join("subscribe", "channel", channel, callback, more);
   }
 
   /** @internal */
-  async psubscribe(pattern: string, callback: MessageCallback, ...more: never[]): Promise<void> {
-    checkNoMore("psubscribe", 2, more);
-    const live = this.#subscribe("psubscribe", "pattern", pattern, callback);
-    if (live !== undefined) await live;
+  psubscribe(pattern: string, callback: MessageCallback, ...more: never[]): Promise<void> {
+    return this.#join("psubscribe", "pattern", pattern, callback, more);
   }
 
   /** @internal */
-  async unsubscribe(channel: string, ...more: never[]): Promise<void> {
-    checkNoMore("unsubscribe", 1, more);
-    const left = this.#unsubscribe("unsubscribe", "channel", channel);
-    if (left !== undefined) await left;
+  unsubscribe(channel: string, ...more: never[]): Promise<void> {
+    return this.#leave("unsubscribe", "channel", channel, more);
   }
 
   /** @internal */
-  async punsubscribe(pattern: string, ...more: never[]): Promise<void> {
-    checkNoMore("punsubscribe", 1, more);
-    const left = this.#unsubscribe("punsubscribe", "pattern", pattern);
-    if (left !== undefined) await left;
+  punsubscribe(pattern: string, ...more: never[]): Promise<void> {
+    return this.#leave("punsubscribe", "pattern", pattern, more);
   }
 
   /** @internal */
@@ -190,17 +182,27 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     else this.emit("error", isError(error) ? error : new Error(what, { cause: error }));
   }
 
-  #subscribe(method: string, kind: Kind, name: string, callback: MessageCallback): void | Promise<void> {
+  async #join(
+    method: string,
+    kind: Kind,
+    name: string,
+    callback: MessageCallback,
+    more: never[],
+  ): Promise<void> {
+    checkNoMore(method, 2, more);
     text(kind).check(name, method);
     checkFunction(callback, "callback", method);
     this.checkOpen();
-    return this.#pubsub.subscribe(kind, name, callback);
+    const live = this.#pubsub.subscribe(kind, name, callback);
+    if (live !== undefined) await live;
   }
 
-  #unsubscribe(method: string, kind: Kind, name: string): void | Promise<void> {
+  async #leave(method: string, kind: Kind, name: string, more: never[]): Promise<void> {
+    checkNoMore(method, 1, more);
     text(kind).check(name, method);
     this.checkOpen();
-    return this.#pubsub.unsubscribe(kind, name);
+    const left = this.#pubsub.unsubscribe(kind, name);
+    if (left !== undefined) await left;
   }
 
   /** @internal Throws CLOSED for a store that has to be connected again. */
