@@ -42,5 +42,7 @@ if (isMainThread) {
   dive();
   const outcomes = await Promise.allSettled(calls);
   await kv.set("k", "still here");
-  parentPort.postMessage(outcomes.filter(({ reason }) => !(reason instanceof RangeError)).length);
+  parentPort.postMessage(
+    outcomes.filter((outcome) => !("reason" in outcome && outcome.reason instanceof RangeError)).length,
+  );
 }
