@@ -75,7 +75,7 @@ export interface KVEvents {
 /** A listener of an event of {@link KVEvents}. */
 export type KVListener<E extends keyof KVEvents> = (...args: KVEvents[E]) => unknown;
 
-/** When {@link KVAdapter.set} sets, and for how long. */
+/** When {@link KVStore.set} sets, and for how long. */
 export interface SetOptions {
   /** Expire after this many seconds: a positive integer. Not with `px`. */
   ex?: number;
@@ -87,10 +87,10 @@ export interface SetOptions {
   xx?: boolean;
 }
 
-/** How long what {@link KVAdapter.setnx} sets lasts; without end by default. */
+/** How long what {@link KVStore.setnx} sets lasts; without end by default. */
 export type ExpiryOptions = Pick<SetOptions, "ex" | "px">;
 
-/** What {@link KVAdapter.zrangebyscore} resolves to. */
+/** What {@link KVStore.zrangebyscore} resolves to. */
 export interface ZRangeOptions {
   /** Skip `offset` members, then take `count`; all that follow if `count` is negative. */
   limit?: {
@@ -101,7 +101,7 @@ export interface ZRangeOptions {
   withScores?: boolean;
 }
 
-/** Which keys {@link KVAdapter.scan} looks at. */
+/** Which keys {@link KVStore.scan} looks at. */
 export interface ScanOptions {
   /** Only keys that match this glob. */
   match?: string;
@@ -109,7 +109,7 @@ export interface ScanOptions {
   count?: number;
 }
 
-/** A page of {@link KVAdapter.scan}. */
+/** A page of {@link KVStore.scan}. */
 export interface ScanResult {
   /** What to give to the next call; `"0"` after the last page. */
   cursor: string;
@@ -125,7 +125,7 @@ type OneOrMany = string | readonly string[];
  */
 export type MessageCallback = (message: string, channel: string) => void;
 
-/** What {@link KVAdapter.listen} takes beside channels and a callback. */
+/** What {@link KVStore.listen} takes beside channels and a callback. */
 export interface ListenOptions {
   /** Globs of channels to listen to as well. */
   patterns?: readonly string[];
@@ -158,7 +158,7 @@ export interface Subscription extends ScopedSubscription {
  * Keys, fields, members and values are strings of at most 512 MB of UTF-8. A store with a prefix puts it, and
  * a colon, before every key.
  */
-export interface KVAdapter {
+export interface KVStore {
   /**
    * Connects. Resolves once the store is usable; at once if it is. Commands connect by themselves too.
    * Errors: `CONNECTION`, `CONFIG`.
@@ -206,7 +206,7 @@ export interface KVAdapter {
   mget(...keys: OneOrMany[]): Promise<(string | null)[]>;
   /**
    * Sets `key` to a string, whatever it held, and takes away its expiry unless `options` give one. Whether
-   * `nx` and `xx` let it happen is not told: see {@link KVAdapter.setnx}. Errors: `ERR` for an expiry that is
+   * `nx` and `xx` let it happen is not told: see {@link KVStore.setnx}. Errors: `ERR` for an expiry that is
    * not positive. {@link https://redis.io/commands/set}
    */
   set(key: string, value: string, options?: SetOptions): Promise<void>;
@@ -255,7 +255,7 @@ export interface KVAdapter {
    */
   type(key: string): Promise<string>;
   /**
-   * The keys that match a glob, in no order. Looks at every key: see {@link KVAdapter.scan}.
+   * The keys that match a glob, in no order. Looks at every key: see {@link KVStore.scan}.
    * {@link https://redis.io/commands/keys}
    */
   keys(pattern: string): Promise<string[]>;
@@ -341,7 +341,7 @@ export interface KVAdapter {
    */
   zrange(key: string, start: number, stop: number): Promise<string[]>;
   /**
-   * The members with a score from `min` to `max`, in the order of {@link KVAdapter.zrange}. A bound is a
+   * The members with a score from `min` to `max`, in the order of {@link KVStore.zrange}. A bound is a
    * number or a string: `"-inf"`, `"+inf"`, `"5"`, or `"(5"`, which leaves 5 out. Errors: `ERR` for a string
    * that is no bound. {@link https://redis.io/commands/zrangebyscore}
    */
@@ -369,7 +369,7 @@ export interface KVAdapter {
    */
   subscribe(channel: string, callback: MessageCallback): Promise<void>;
   /**
-   * Takes away every callback of a channel, whoever it belongs to: see {@link KVAdapter.listen}.
+   * Takes away every callback of a channel, whoever it belongs to: see {@link KVStore.listen}.
    * {@link https://redis.io/commands/unsubscribe}
    */
   unsubscribe(channel: string): Promise<void>;
@@ -379,12 +379,12 @@ export interface KVAdapter {
    */
   psubscribe(pattern: string, callback: MessageCallback): Promise<void>;
   /**
-   * Takes away every callback of a pattern, whoever it belongs to: see {@link KVAdapter.listen}.
+   * Takes away every callback of a pattern, whoever it belongs to: see {@link KVStore.listen}.
    * {@link https://redis.io/commands/punsubscribe}
    */
   punsubscribe(pattern: string): Promise<void>;
   /**
-   * Like {@link KVAdapter.listen}, where a callback for each stream costs little: absent on Redis.
+   * Like {@link KVStore.listen}, where a callback for each stream costs little: absent on Redis.
    * {@link https://redis.io/commands/subscribe}
    */
   subscribeScoped?(channels: readonly string[], callback: MessageCallback): Promise<ScopedSubscription>;
@@ -402,7 +402,7 @@ export interface KVAdapter {
    * Starts a transaction: commands that are queued, then run with nothing in between.
    * {@link https://redis.io/commands/multi}
    */
-  multi(): KVTransaction;
+  multi(): KVStoreTransaction;
   /**
    * Runs a Lua script, which gets `keys` (under the store's prefix) as KEYS and `args` as ARGV. Its result,
    * by Redis's conversions. Errors: what the script raises; `TIMEOUT` after 5 s.
@@ -411,47 +411,69 @@ export interface KVAdapter {
   eval(script: string, keys: readonly string[], args: readonly string[]): Promise<unknown>;
 }
 
+type Added =
+  | (
+      | "status"
+      | "health"
+      | typeof Symbol.asyncDispose
+      | "ping"
+      | "mget"
+      | "setnx"
+      | "getdel"
+      | "type"
+      | "listen"
+    )
+  | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
+
 /**
- * Commands that run as one. Each method queues the command of {@link KVAdapter} that has its name, and
- * returns the transaction. A wrong argument shows in `exec`.
+ * A {@link KVStore} as far as the framework knows it: what this package adds is optional, so that a class of an application's own, and a test's
+ * stand-in, need not have it.
  */
-export interface KVTransaction {
+export interface KVAdapter extends Omit<KVStore, Added | "multi">, Partial<Pick<KVStore, Added>> {
+  /**
+   * Starts a transaction: commands that are queued, then run with nothing in between.
+   * {@link https://redis.io/commands/multi}
+   */
+  multi(): KVTransaction;
+}
+
+interface Queue<Self> {
   /** Queues GET. Its result: string or null. {@link https://redis.io/commands/get} */
-  get(key: string): KVTransaction;
+  get(key: string): Self;
   /**
    * Queues SET. Its result: `"OK"`, or null if `nx` or `xx` did not let it happen.
    * {@link https://redis.io/commands/set}
    */
-  set(key: string, value: string, options?: SetOptions): KVTransaction;
+  set(key: string, value: string, options?: SetOptions): Self;
   /** Queues SET with NX. Its result: true if it was set. {@link https://redis.io/commands/set} */
-  setnx(key: string, value: string, options?: ExpiryOptions): KVTransaction;
+  setnx(key: string, value: string, options?: ExpiryOptions): Self;
   /** Queues GETDEL. Its result: string or null. {@link https://redis.io/commands/getdel} */
-  getdel(key: string): KVTransaction;
+  getdel(key: string): Self;
   /** Queues DEL. Its result: how many keys there were. {@link https://redis.io/commands/del} */
-  del(...keys: OneOrMany[]): KVTransaction;
+  del(...keys: OneOrMany[]): Self;
   /** Queues INCR. Its result: the sum. {@link https://redis.io/commands/incr} */
-  incr(key: string): KVTransaction;
+  incr(key: string): Self;
   /** Queues HSET. Its result: how many fields are new. {@link https://redis.io/commands/hset} */
-  hset(key: string, field: string, value: string, ...pairs: string[]): KVTransaction;
+  hset(key: string, field: string, value: string, ...pairs: string[]): Self;
   /** Queues HDEL. Its result: how many fields there were. {@link https://redis.io/commands/hdel} */
-  hdel(key: string, ...fields: OneOrMany[]): KVTransaction;
+  hdel(key: string, ...fields: OneOrMany[]): Self;
   /** Queues SADD. Its result: how many members are new. {@link https://redis.io/commands/sadd} */
-  sadd(key: string, ...members: OneOrMany[]): KVTransaction;
+  sadd(key: string, ...members: OneOrMany[]): Self;
   /** Queues SREM. Its result: how many members there were. {@link https://redis.io/commands/srem} */
-  srem(key: string, ...members: OneOrMany[]): KVTransaction;
+  srem(key: string, ...members: OneOrMany[]): Self;
   /** Queues LPUSH. Its result: the length of the list. {@link https://redis.io/commands/lpush} */
-  lpush(key: string, ...values: OneOrMany[]): KVTransaction;
+  lpush(key: string, ...values: OneOrMany[]): Self;
   /** Queues RPUSH. Its result: the length of the list. {@link https://redis.io/commands/rpush} */
-  rpush(key: string, ...values: OneOrMany[]): KVTransaction;
+  rpush(key: string, ...values: OneOrMany[]): Self;
   /** Queues ZADD. Its result: how many members are new. {@link https://redis.io/commands/zadd} */
-  zadd(key: string, score: number, member: string, ...pairs: (number | string)[]): KVTransaction;
+  zadd(key: string, score: number, member: string, ...pairs: (number | string)[]): Self;
   /** Queues ZREM. Its result: how many members there were. {@link https://redis.io/commands/zrem} */
-  zrem(key: string, ...members: OneOrMany[]): KVTransaction;
+  zrem(key: string, ...members: OneOrMany[]): Self;
   /**
    * Queues EXPIRE, in seconds. Its result: false if there is no such key.
    * {@link https://redis.io/commands/expire}
    */
-  expire(key: string, seconds: number): KVTransaction;
+  expire(key: string, seconds: number): Self;
   /**
    * Runs what was queued, and empties the queue. The results, in order; `[]` for an empty queue. If a command
    * fails the others run all the same, and it rejects with the first failure, which has `index` and
@@ -462,6 +484,14 @@ export interface KVTransaction {
   /** Empties the queue. {@link https://redis.io/commands/discard} */
   discard(): void;
 }
+
+/** A transaction of a {@link KVStore}. */
+export interface KVStoreTransaction extends Queue<KVStoreTransaction> {}
+
+/** A transaction of a {@link KVAdapter}: what this package adds is optional. */
+export interface KVTransaction
+  extends Omit<Queue<KVTransaction>, "setnx" | "getdel">,
+    Partial<Pick<Queue<KVTransaction>, "setnx" | "getdel">> {}
 
 /** What a {@link KVError} carries beside its code and message: see there. */
 export interface KVErrorDetails {
@@ -505,7 +535,7 @@ type Otherwise =
   | ("subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "subscribeScoped" | "listen")
   | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
 
-type CommandMethod = Exclude<Extract<keyof KVAdapter, string>, Otherwise>;
+type CommandMethod = Exclude<Extract<keyof KVStore, string>, Otherwise>;
 
 /** A Durable Object namespace of Cloudflare Workers, such as `env.COVARA_KV`. */
 export interface DurableObjectNamespaceLike {
@@ -586,7 +616,7 @@ export interface WebSocketLike {
 type Publish = (channel: string, message: string) => Promise<number>;
 
 /** The commands that an engine has as methods, which resolve to what the store's do. */
-export interface DurableKVEngine extends Pick<KVAdapter, CommandMethod> {}
+export interface DurableKVEngine extends Pick<KVStore, CommandMethod> {}
 
 /** Redis's commands on the storage of a Durable Object. Calls that come at once run one after the other. */
 export declare class DurableKVEngine {
@@ -636,9 +666,9 @@ declare class Emitter<E extends Events<E>> {
   listenerCount(event: keyof E): number;
 }
 
-interface Store extends KVAdapter {}
+interface Store extends KVStore {}
 
-declare abstract class Store extends Emitter<KVEvents> implements KVAdapter {
+declare abstract class Store extends Emitter<KVEvents> implements KVStore {
   #private;
   /** What the store puts, with a colon, before every key; empty for nothing. */
   readonly prefix: string;
@@ -864,13 +894,13 @@ export declare function createRedisKVFromConfig(config: RedisConfig, prefix?: st
  * Only an object's own fields count. One that is unknown, or that the type does not hear, changes nothing, and a process
  * warning (`COVARA_KV_CONFIG`) names it.
  */
-export declare function createKV(config: KVConfig): Promise<KVAdapter>;
+export declare function createKV(config: KVConfig): Promise<KVStore>;
 
 /**
  * {@link createKV}, then {@link setGlobalKV}; for every type but `memory` also
  * {@link initializeEventSubscription}.
  */
-export declare function initializeKV(config: KVConfig): Promise<KVAdapter>;
+export declare function initializeKV(config: KVConfig): Promise<KVStore>;
 
 /** The backend that something happened to; `fanout` is that of the whole process. */
 export type DiagnosticsBackend = "memory" | "redis" | "fanout";
@@ -1024,8 +1054,10 @@ export declare function getFanoutStats(): FanoutStats;
  */
 export declare function setGlobalKV(kv: KVAdapter): void;
 
-/** The store of the process. Throws while there is none. */
-export declare function getGlobalKV(): KVAdapter;
+/**
+ * The store of the process. Throws while there is none. Its type is that of this package's stores: one of an application's own may have less.
+ */
+export declare function getGlobalKV(): KVStore;
 
 /** Whether the process has a store. */
 export declare function hasGlobalKV(): boolean;

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { after, before, describe, test as nodeTest } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
-import { createKV, type KVAdapter } from "covara-kv";
+import { createKV, type KVStore } from "covara-kv";
 import { FakeNamespace } from "./durable-object/fake-namespace.js";
 import { FakeSqlStorage, FakeStorage } from "./durable-object/fake-storage.js";
 import { type RedisServer, startRedis } from "./redis-server.js";
@@ -20,7 +20,7 @@ export interface Backend {
   /** What the backend needs, for as long as the tests of a file run. Gives what ends it. */
   readonly start?: () => Promise<() => Promise<void>>;
   /** Opens a connected store. */
-  open(options?: OpenOptions): Promise<KVAdapter>;
+  open(options?: OpenOptions): Promise<KVStore>;
   /** What this backend does otherwise: the test, as `family: name`, or a whole family, and why. */
   readonly skip: readonly { readonly test: string; readonly reason: string }[];
 }
@@ -138,9 +138,9 @@ export const backends = all.filter(({ name }) => TEST_BACKENDS?.split("; ").incl
 /** What a test is given. */
 export interface World {
   /** A fresh store, whose prefix no other test has. */
-  readonly kv: KVAdapter;
+  readonly kv: KVStore;
   /** Opens one more store on the same backend, with the prefix of `kv` unless told otherwise. It is closed after the test. */
-  open(options?: OpenOptions): Promise<KVAdapter>;
+  open(options?: OpenOptions): Promise<KVStore>;
   /** A name that no other test has: for channels, which have no prefix, and for prefixes. */
   unique(name: string): string;
 }
@@ -172,7 +172,7 @@ export function onEveryBackend(family: string, define: (test: Test) => void): vo
 
 async function inNewWorld(backend: Backend, body: (world: World) => Promise<void>): Promise<void> {
   const id = randomUUID();
-  const stores: KVAdapter[] = [];
+  const stores: KVStore[] = [];
   const open = async (options: OpenOptions = {}) => {
     const store = await backend.open({ prefix: `test-${id}`, ...options });
     stores.push(store);

@@ -1,4 +1,4 @@
-import type { KVTransaction } from "covara-kv";
+import type { KVStoreTransaction } from "covara-kv";
 import type { Method } from "./replies.js";
 
 /** Every method, with arguments that are good. TypeScript refuses to compile while one is missing. */
@@ -59,7 +59,7 @@ export const goodArguments: Record<Method, readonly unknown[]> = {
 };
 
 /** The methods of a transaction that queue a command. */
-export const queued: Exclude<keyof KVTransaction, "exec" | "discard">[] = [
+export const queued: Exclude<keyof KVStoreTransaction, "exec" | "discard">[] = [
   "get",
   "set",
   "setnx",

@@ -1,20 +1,20 @@
 // Calls in the manner of redis-cli: what is sent, and what must come back.
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
-import { type KVAdapter, KVError } from "covara-kv";
+import { KVError, type KVStore } from "covara-kv";
 
-/** The methods of KVAdapter that resolve to something, and may reject. */
+/** The methods of KVStore that resolve to something, and may reject. */
 export type Method = Exclude<
   {
-    [M in keyof KVAdapter]-?: NonNullable<KVAdapter[M]> extends (...args: never[]) => Promise<unknown>
+    [M in keyof KVStore]-?: NonNullable<KVStore[M]> extends (...args: never[]) => Promise<unknown>
       ? M
       : never;
-  }[keyof KVAdapter & string],
+  }[keyof KVStore & string],
   "health"
 >;
 
 /** A method and its arguments. */
-type Call = { [M in Method]: readonly [M, ...Parameters<NonNullable<KVAdapter[M]>>] }[Method];
+type Call = { [M in Method]: readonly [M, ...Parameters<NonNullable<KVStore[M]>>] }[Method];
 
 /** A call, and its result: a value, a Refusal, or a list in any order. */
 export type Step = readonly [call: Call, result: unknown];
@@ -70,7 +70,7 @@ export async function expectRefusal(promise: Promise<unknown>, expected: Refusal
 }
 
 /** Makes the calls one after the other. Each must have just its result. */
-export async function expectReplies(kv: KVAdapter, steps: readonly Step[]): Promise<void> {
+export async function expectReplies(kv: KVStore, steps: readonly Step[]): Promise<void> {
   for (const [call, expected] of steps) {
     const shown = inspect(call, { breakLength: Number.POSITIVE_INFINITY, maxStringLength: 100 });
     const reply = send(kv, call);
@@ -87,18 +87,18 @@ export async function expectReplies(kv: KVAdapter, steps: readonly Step[]): Prom
 }
 
 /** Makes a call, whatever its arguments are. */
-export function send(kv: KVAdapter, [method, ...args]: readonly [Method, ...unknown[]]): Promise<unknown> {
+export function send(kv: KVStore, [method, ...args]: readonly [Method, ...unknown[]]): Promise<unknown> {
   return (kv[method] as (...args: unknown[]) => Promise<unknown>).apply(kv, args);
 }
 
 /** Everything that a store holds. */
-export async function contents(kv: KVAdapter): Promise<Record<string, unknown>> {
+export async function contents(kv: KVStore): Promise<Record<string, unknown>> {
   const keys = (await kv.keys("*")).sort();
   const entries = keys.map(async (key) => [key, await kv.ttl(key), await value(kv, key)]);
   return { entries: await Promise.all(entries) };
 }
 
-async function value(kv: KVAdapter, key: string): Promise<unknown> {
+async function value(kv: KVStore, key: string): Promise<unknown> {
   switch (await kv.type(key)) {
     case "string":
       return kv.get(key);

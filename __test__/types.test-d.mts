@@ -1,15 +1,15 @@
 // The types, as a user of ES modules meets them.
-import { createKV, type KVAdapter, KVError, MemoryKVStore } from "covara-kv";
+import { createKV, KVError, type KVStore, MemoryKVStore } from "covara-kv";
 import type { createDurableObjectKV } from "covara-kv/durable-object";
 import { getGlobalKV, type SetOptions } from "covara-kv/kv";
 import { expectTypeOf } from "expect-type";
 
 const kv = await createKV({ type: "memory" });
-expectTypeOf(kv).toEqualTypeOf<KVAdapter>();
-expectTypeOf(getGlobalKV).returns.toEqualTypeOf<KVAdapter>();
-expectTypeOf(new MemoryKVStore()).toExtend<KVAdapter>();
+expectTypeOf(kv).toEqualTypeOf<KVStore>();
+expectTypeOf(getGlobalKV).returns.toEqualTypeOf<KVStore>();
+expectTypeOf(new MemoryKVStore()).toExtend<KVStore>();
 expectTypeOf(new KVError("ERR", "ERR text").code).toBeString();
 expectTypeOf<SetOptions>().toEqualTypeOf<{ ex?: number; px?: number; nx?: boolean; xx?: boolean }>();
-expectTypeOf<ReturnType<typeof createDurableObjectKV>>().toExtend<KVAdapter>();
+expectTypeOf<ReturnType<typeof createDurableObjectKV>>().toExtend<KVStore>();
 // @ts-expect-error the native side is nobody's to import
 export type Native = typeof import("covara-kv/dist/index.js");

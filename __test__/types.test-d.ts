@@ -29,6 +29,8 @@ import {
   type KVError,
   type KVHealth,
   type KVStatus,
+  type KVStore,
+  type KVStoreTransaction,
   type KVTransaction,
   MemoryKVStore,
   notifyAggregateWatchers,
@@ -55,9 +57,9 @@ import { expectTypeOf } from "expect-type";
 expectTypeOf<typeof other>().toEqualTypeOf<typeof import("covara-kv")>();
 
 // Functions
-expectTypeOf(createKV).toEqualTypeOf<(config: KVConfig) => Promise<KVAdapter>>();
-expectTypeOf(initializeKV).toEqualTypeOf<(config: KVConfig) => Promise<KVAdapter>>();
-expectTypeOf(getGlobalKV).toEqualTypeOf<() => KVAdapter>();
+expectTypeOf(createKV).toEqualTypeOf<(config: KVConfig) => Promise<KVStore>>();
+expectTypeOf(initializeKV).toEqualTypeOf<(config: KVConfig) => Promise<KVStore>>();
+expectTypeOf(getGlobalKV).toEqualTypeOf<() => KVStore>();
 expectTypeOf(setGlobalKV).toEqualTypeOf<(kv: KVAdapter) => void>();
 expectTypeOf(hasGlobalKV).toEqualTypeOf<() => boolean>();
 expectTypeOf(initializeEventSubscription).toEqualTypeOf<() => Promise<void>>();
@@ -65,13 +67,13 @@ expectTypeOf(createMemoryKV).toBeCallableWith();
 expectTypeOf(createMemoryKV).toBeCallableWith("prefix", { strict: true, shared: "name" });
 expectTypeOf(createMemoryKV).returns.toEqualTypeOf<MemoryKVStore>();
 expectTypeOf(MemoryKVStore).toBeConstructibleWith("prefix");
-expectTypeOf<MemoryKVStore>().toExtend<KVAdapter>();
+expectTypeOf<MemoryKVStore>().toExtend<KVStore>();
 expectTypeOf(createRedisKV).toBeCallableWith(
   { options: { host: "h", port: 1, username: null, tls: {} } },
   "prefix",
 );
 expectTypeOf(createRedisKV).toBeCallableWith({ url: "redis://h" });
-expectTypeOf(createRedisKVFromConfig).returns.toExtend<KVAdapter>();
+expectTypeOf(createRedisKVFromConfig).returns.toExtend<KVStore>();
 expectTypeOf(RedisKVStore).toBeConstructibleWith({ host: "h" }, "prefix");
 
 // Fan-out
@@ -98,7 +100,7 @@ expectTypeOf(getAggregateWatcherCount).toEqualTypeOf<(resource?: string) => numb
 expectTypeOf(getFanoutStats).toEqualTypeOf<() => FanoutStats>();
 
 // Methods, each with its parameters and what it resolves to
-type M = Required<KVAdapter>;
+type M = Required<KVStore>;
 type F<A extends unknown[], R> = (...args: A) => Promise<R>;
 type OneOrMany = string | readonly string[];
 // What was added is optional for a class of an application's own: these were its methods before.
@@ -170,7 +172,7 @@ expectTypeOf<M["psubscribe"]>().toEqualTypeOf<F<[pattern: string, callback: Call
 expectTypeOf<Pick<M, "unsubscribe" | "punsubscribe">>().toEqualTypeOf<
   Record<"unsubscribe" | "punsubscribe", F<[name: string], void>>
 >();
-expectTypeOf<KVAdapter["subscribeScoped"]>().extract<undefined>().toEqualTypeOf<undefined>();
+expectTypeOf<KVStore["subscribeScoped"]>().extract<undefined>().toEqualTypeOf<undefined>();
 expectTypeOf<M["subscribeScoped"]>().returns.resolves.toEqualTypeOf<ScopedSubscription>();
 expectTypeOf<M["subscribeScoped"]>().toBeCallableWith(["a"], () => {});
 expectTypeOf<M["listen"]>().returns.resolves.toEqualTypeOf<Subscription>();
@@ -178,23 +180,23 @@ expectTypeOf<M["listen"]>().toBeCallableWith(["a"] as const, async () => {}, {
   patterns: ["p*"],
   onGap: (gap) => expectTypeOf(gap).toEqualTypeOf<Gap>(),
 });
-expectTypeOf<M["multi"]>().toEqualTypeOf<() => KVTransaction>();
+expectTypeOf<M["multi"]>().toEqualTypeOf<() => KVStoreTransaction>();
 expectTypeOf<M["eval"]>().returns.resolves.toBeUnknown();
 expectTypeOf<M["eval"]>().toBeCallableWith("return 1", ["k"], ["a"]);
 
 // Transactions
-type Queued = Exclude<keyof KVTransaction, "exec" | "discard">;
+type Queued = Exclude<keyof KVStoreTransaction, "exec" | "discard">;
 expectTypeOf<Queued>().toEqualTypeOf<
   | ("get" | "set" | "setnx" | "getdel" | "del" | "incr" | "expire" | "hset" | "hdel")
   | ("sadd" | "srem" | "lpush" | "rpush" | "zadd" | "zrem")
 >();
-type QueuedLike = { [Q in Queued]: (...args: Parameters<KVAdapter[Q]>) => KVTransaction };
-expectTypeOf<Pick<KVTransaction, Queued>>().toEqualTypeOf<QueuedLike>();
-expectTypeOf<KVTransaction["exec"]>().toEqualTypeOf<() => Promise<unknown[]>>();
-expectTypeOf<KVTransaction["discard"]>().toEqualTypeOf<() => void>();
+type QueuedLike = { [Q in Queued]: (...args: Parameters<KVStore[Q]>) => KVStoreTransaction };
+expectTypeOf<Pick<KVStoreTransaction, Queued>>().toEqualTypeOf<QueuedLike>();
+expectTypeOf<KVStoreTransaction["exec"]>().toEqualTypeOf<() => Promise<unknown[]>>();
+expectTypeOf<KVStoreTransaction["discard"]>().toEqualTypeOf<() => void>();
 
 // Events and errors
-declare const kv: KVAdapter;
+declare const kv: KVStore;
 kv.on("ready", () => {}).once("reconnecting", ({ attempt, delay, cause }) => {
   expectTypeOf([attempt, delay]).toEqualTypeOf<number[]>();
   expectTypeOf(cause).toEqualTypeOf<Error>();
@@ -266,21 +268,237 @@ expectTypeOf<DurableObjectStorageLike["list"]>().toBeCallableWith({ prefix: "s" 
 expectTypeOf<ReturnType<DurableObjectStateLike["getWebSockets"]>>().toEqualTypeOf<WebSocketLike[]>();
 
 /** A user's own store, such as a test's stand-in, need only give what the interface says. */
-export class Wrapped implements Pick<KVAdapter, "get" | "set" | "multi"> {
-  constructor(private readonly inner: KVAdapter) {}
+export class Wrapped implements Pick<KVStore, "get" | "set" | "multi"> {
+  constructor(private readonly inner: KVStore) {}
   get(key: string) {
     return this.inner.get(key);
   }
   async set(key: string, value: string, { ex }: SetOptions = {}) {
     await this.inner.set(key, value, ex === undefined ? {} : { ex });
   }
-  multi(): KVTransaction {
+  multi(): KVStoreTransaction {
     return this.inner.multi().get("k").set("k", "v", { nx: true }).expire("k", 1);
   }
 }
-export abstract class Whole extends MemoryKVStore implements KVAdapter {}
+export abstract class Whole extends MemoryKVStore implements KVStore {}
+
+// What this package adds is optional for those who implement KVAdapter, and there on what its functions return.
+expectTypeOf<KVStore>().toExtend<KVAdapter>();
+expectTypeOf<KVStoreTransaction>().toExtend<KVTransaction>();
+expectTypeOf<Exclude<keyof KVAdapter, keyof KVStore>>().toBeNever();
+type Added = Exclude<RequiredKeys<KVStore>, RequiredKeys<KVAdapter>>;
+type RequiredKeys<T> = { [K in keyof T]-?: object extends Pick<T, K> ? never : K }[keyof T];
+expectTypeOf<Added>().toEqualTypeOf<
+  | (
+      | "status"
+      | "health"
+      | typeof Symbol.asyncDispose
+      | "ping"
+      | "mget"
+      | "setnx"
+      | "getdel"
+      | "type"
+      | "listen"
+    )
+  | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount")
+>();
+
+type Callbacks = Map<string, (message: string, channel: string) => void>;
+
+/** An application's own, written when the interface had no more than this. */
+export class OwnTransaction implements KVTransaction {
+  get(_key: string): KVTransaction {
+    return this;
+  }
+  set(_key: string, _value: string, _options?: SetOptions): KVTransaction {
+    return this;
+  }
+  del(..._keys: string[]): KVTransaction {
+    return this;
+  }
+  incr(_key: string): this {
+    return this;
+  }
+  hset(_key: string, _field: string, _value: string): this {
+    return this;
+  }
+  hdel(_key: string, ..._fields: string[]): this {
+    return this;
+  }
+  sadd(_key: string, ..._members: string[]): this {
+    return this;
+  }
+  srem(_key: string, ..._members: string[]): this {
+    return this;
+  }
+  lpush(_key: string, ..._values: string[]): this {
+    return this;
+  }
+  rpush(_key: string, ..._values: string[]): this {
+    return this;
+  }
+  zadd(_key: string, _score: number, _member: string): this {
+    return this;
+  }
+  zrem(_key: string, ..._members: string[]): this {
+    return this;
+  }
+  expire(_key: string, _seconds: number): this {
+    return this;
+  }
+  async exec(): Promise<unknown[]> {
+    return [];
+  }
+  discard(): void {}
+}
+
+/** As well. */
+export class Own implements KVAdapter {
+  readonly #strings = new Map<string, string>();
+  readonly #callbacks: Callbacks = new Map();
+  async connect(): Promise<void> {}
+  async disconnect(): Promise<void> {}
+  isConnected(): boolean {
+    return true;
+  }
+  async get(key: string): Promise<string | null> {
+    return this.#strings.get(key) ?? null;
+  }
+  async set(key: string, value: string, _options?: SetOptions): Promise<void> {
+    this.#strings.set(key, value);
+  }
+  async del(...keys: string[]): Promise<number> {
+    return keys.filter((key) => this.#strings.delete(key)).length;
+  }
+  async exists(..._keys: string[]): Promise<number> {
+    return 0;
+  }
+  async incr(_key: string): Promise<number> {
+    return 1;
+  }
+  async incrBy(_key: string, n: number): Promise<number> {
+    return n;
+  }
+  async decr(_key: string): Promise<number> {
+    return -1;
+  }
+  async expire(_key: string, _seconds: number): Promise<boolean> {
+    return false;
+  }
+  async ttl(_key: string): Promise<number> {
+    return -2;
+  }
+  async hget(_key: string, _field: string): Promise<string | null> {
+    return null;
+  }
+  async hset(_key: string, _field: string, _value: string): Promise<number> {
+    return 1;
+  }
+  async hmset(_key: string, _data: Record<string, string>): Promise<void> {}
+  async hgetall(_key: string): Promise<Record<string, string>> {
+    return {};
+  }
+  async hdel(_key: string, ..._fields: string[]): Promise<number> {
+    return 0;
+  }
+  async hexists(_key: string, _field: string): Promise<boolean> {
+    return false;
+  }
+  async hkeys(_key: string): Promise<string[]> {
+    return [];
+  }
+  async hlen(_key: string): Promise<number> {
+    return 0;
+  }
+  async sadd(_key: string, ..._members: string[]): Promise<number> {
+    return 0;
+  }
+  async srem(_key: string, ..._members: string[]): Promise<number> {
+    return 0;
+  }
+  async smembers(_key: string): Promise<string[]> {
+    return [];
+  }
+  async sismember(_key: string, _member: string): Promise<boolean> {
+    return false;
+  }
+  async scard(_key: string): Promise<number> {
+    return 0;
+  }
+  async lpush(_key: string, ..._values: string[]): Promise<number> {
+    return 0;
+  }
+  async rpush(_key: string, ..._values: string[]): Promise<number> {
+    return 0;
+  }
+  async lpop(_key: string): Promise<string | null> {
+    return null;
+  }
+  async rpop(_key: string): Promise<string | null> {
+    return null;
+  }
+  async lrange(_key: string, _start: number, _stop: number): Promise<string[]> {
+    return [];
+  }
+  async llen(_key: string): Promise<number> {
+    return 0;
+  }
+  async ltrim(_key: string, _start: number, _stop: number): Promise<void> {}
+  async zadd(_key: string, _score: number, _member: string): Promise<number> {
+    return 1;
+  }
+  async zrem(_key: string, ..._members: string[]): Promise<number> {
+    return 0;
+  }
+  async zscore(_key: string, _member: string): Promise<number | null> {
+    return null;
+  }
+  async zrange(_key: string, _start: number, _stop: number): Promise<string[]> {
+    return [];
+  }
+  async zrangebyscore(
+    _key: string,
+    _min: number | string,
+    _max: number | string,
+    _options?: ZRangeOptions,
+  ): Promise<string[]> {
+    return [];
+  }
+  async zcard(_key: string): Promise<number> {
+    return 0;
+  }
+  async zincrby(_key: string, n: number, _member: string): Promise<number> {
+    return n;
+  }
+  async keys(_pattern: string): Promise<string[]> {
+    return [];
+  }
+  async scan(_cursor: string, _options?: ScanOptions): Promise<ScanResult> {
+    return { cursor: "0", keys: [] };
+  }
+  async publish(channel: string, message: string): Promise<number> {
+    this.#callbacks.get(channel)?.(message, channel);
+    return 1;
+  }
+  async subscribe(channel: string, callback: (message: string, channel: string) => void): Promise<void> {
+    this.#callbacks.set(channel, callback);
+  }
+  async psubscribe(_pattern: string, _callback: (message: string, channel: string) => void): Promise<void> {}
+  async unsubscribe(channel: string): Promise<void> {
+    this.#callbacks.delete(channel);
+  }
+  async punsubscribe(_pattern: string): Promise<void> {}
+  multi(): KVTransaction {
+    return new OwnTransaction();
+  }
+  async eval(_script: string, _keys: string[], _args: string[]): Promise<unknown> {
+    return null;
+  }
+}
+setGlobalKV(new Own());
+setGlobalKV(createMemoryKV());
 export async function disposed() {
-  await using store: KVAdapter = await createKV({ type: "memory" });
+  await using store: KVStore = await createKV({ type: "memory" });
   await using subscription = await store.listen(["c"], () => {});
   return subscription;
 }

@@ -1,4 +1,4 @@
-// The naive peer: a store as it is commonly written in JavaScript, with the methods of KVAdapter that are benchmarked. Each is
+// The naive peer: a store as it is commonly written in JavaScript, with the methods of KVStore that are benchmarked. Each is
 // the straightforward way to do it, no slower than that on purpose: `npm run bench:memory` says what better ways bring.
 
 /** How often the whole store is walked for expired keys, in ms. */

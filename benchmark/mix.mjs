@@ -8,7 +8,7 @@ const script = "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('INCR', KE
 
 /**
  * The operations on a store, and how many messages have come of them.
- * @param {import("covara-kv").KVAdapter} kv
+ * @param {import("covara-kv").KVStore} kv
  */
 export async function mixOf(kv) {
   let received = 0;

@@ -1,4 +1,4 @@
-import type { KVAdapter, KVTransaction } from "./adapter.js";
+import type { KVStore, KVStoreTransaction } from "./adapter.js";
 import {
   bound,
   checkNoMore,
@@ -16,20 +16,20 @@ import {
 import type { Argument } from "./native.js";
 import { pattern, rangeOptions, scanOptions, setnxOptions, setOptions } from "./options.js";
 
-/** The methods of KVAdapter that are no Redis command of their own, or none with one reply. */
+/** The methods of KVStore that are no Redis command of their own, or none with one reply. */
 type Otherwise =
   | ("connect" | "disconnect" | "isConnected" | "status" | "health" | "multi")
   | ("subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "subscribeScoped" | "listen")
   | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
 
-/** The methods of KVAdapter that are one Redis command each. */
-export type CommandMethod = Exclude<Extract<keyof KVAdapter, string>, Otherwise>;
+/** The methods of KVStore that are one Redis command each. */
+export type CommandMethod = Exclude<Extract<keyof KVStore, string>, Otherwise>;
 
-/** The methods of KVTransaction that queue a command. */
-type QueuedMethod = Exclude<keyof KVTransaction, "exec" | "discard">;
+/** The methods of KVStoreTransaction that queue a command. */
+type QueuedMethod = Exclude<keyof KVStoreTransaction, "exec" | "discard">;
 
 /** The arguments of a method, those of a rest parameter one by one. */
-type Given<M extends CommandMethod> = Spread<Parameters<KVAdapter[M]>>;
+type Given<M extends CommandMethod> = Spread<Parameters<KVStore[M]>>;
 type Spread<A extends unknown[]> = number extends A["length"]
   ? A extends [infer First, ...infer Others]
     ? [First, ...Spread<Others>]
@@ -56,7 +56,7 @@ type ParametersOf<A> = A extends [infer First, ...infer Others]
   : [];
 
 type Rows = {
-  [M in CommandMethod]: Row<M, Given<M>, Awaited<ReturnType<KVAdapter[M]>>>;
+  [M in CommandMethod]: Row<M, Given<M>, Awaited<ReturnType<KVStore[M]>>>;
 };
 
 const zero = () => 0;
@@ -118,7 +118,7 @@ const rows: Rows = {
 
 /** A method that is one Redis command. What Redis is told of a call, and answers, is in redis-form.ts. */
 export interface Command {
-  /** The method's name, in KVAdapter and KVTransaction. */
+  /** The method's name, in KVStore and KVStoreTransaction. */
   readonly method: CommandMethod;
   /** The Redis command: the method's name unless the row says otherwise. */
   readonly name: string;

@@ -1,4 +1,4 @@
-import type { KVAdapter } from "./adapter.js";
+import type { KVStore } from "./adapter.js";
 import { reading } from "./arguments.js";
 import { createDurableObjectKV } from "./backends/durable-object/index.js";
 import { createMemoryKV } from "./backends/memory.js";
@@ -38,7 +38,7 @@ const HEARD: Record<KVConfig["type"], readonly (keyof KVConfig)[]> = {
  * Only an object's own fields count. One that is unknown, or that the type does not hear, changes nothing, and a process
  * warning (`COVARA_KV_CONFIG`) names it.
  */
-export async function createKV(config: KVConfig): Promise<KVAdapter> {
+export async function createKV(config: KVConfig): Promise<KVStore> {
   const kv = reading("createKV", () => build(config));
   try {
     await kv.connect();
@@ -50,7 +50,7 @@ export async function createKV(config: KVConfig): Promise<KVAdapter> {
   return kv;
 }
 
-function build(config: KVConfig): KVAdapter {
+function build(config: KVConfig): KVStore {
   const fields = fieldsIn<KVConfig>(config, { fields: FIELDS });
   const { type, prefix, redis, strict, shared } = fields;
   if (typeof type !== "string" || !Object.hasOwn(HEARD, type)) {
@@ -93,7 +93,7 @@ function fieldsIn<T extends object>(value: unknown, options: FieldsOptions<T>): 
  * {@link createKV}, then {@link setGlobalKV}; for every type but `memory` also
  * {@link initializeEventSubscription}.
  */
-export async function initializeKV(config: KVConfig): Promise<KVAdapter> {
+export async function initializeKV(config: KVConfig): Promise<KVStore> {
   const kv = await createKV(config);
   const before = currentKV();
   setGlobalKV(kv);

@@ -1,4 +1,4 @@
-import type { KVAdapter } from "./adapter.js";
+import type { KVAdapter, KVStore } from "./adapter.js";
 import { KVError } from "./errors.js";
 
 /**
@@ -20,13 +20,15 @@ export function setGlobalKV(kv: KVAdapter): void {
   change(kv);
 }
 
-/** The store of the process. Throws while there is none. */
-export function getGlobalKV(): KVAdapter {
+/**
+ * The store of the process. Throws while there is none. Its type is that of this package's stores: one of an application's own may have less.
+ */
+export function getGlobalKV(): KVStore {
   const kv = currentKV();
   if (kv === undefined) {
     throw new KVError("CONFIG", "KV store not initialized: call initializeKV() or setGlobalKV() first");
   }
-  return kv;
+  return kv as KVStore;
 }
 
 /** Whether the process has a store. */

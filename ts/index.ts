@@ -1,6 +1,8 @@
 export type {
   ExpiryOptions,
   KVAdapter,
+  KVStore,
+  KVStoreTransaction,
   KVTransaction,
   ListenOptions,
   MessageCallback,

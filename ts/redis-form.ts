@@ -1,5 +1,5 @@
 // What Redis is told of a call, and what its answer stands for: the form of commands for the memory store and for Redis.
-import type { ExpiryOptions, KVAdapter } from "./adapter.js";
+import type { ExpiryOptions, KVStore } from "./adapter.js";
 import type { Parameter, Scalar } from "./arguments.js";
 import { type ArgumentsOf, argumentsOf, type Command, type CommandMethod, commands } from "./commands.js";
 import { decode, isError } from "./errors.js";
@@ -56,7 +56,7 @@ function pushExpiry(argv: Argument[], { ex, px }: { [K in keyof ExpiryOptions]: 
 /** What a reply stands for. */
 export type Convert<Result> = (reply: Reply, prefix: string) => Result;
 
-type Result<M extends CommandMethod> = Awaited<ReturnType<KVAdapter[M]>>;
+type Result<M extends CommandMethod> = Awaited<ReturnType<KVStore[M]>>;
 
 /** The methods whose result is never the reply as it is. */
 type Converted = {

@@ -1,4 +1,4 @@
-import type { KVAdapter, KVTransaction, ListenOptions, MessageCallback, Subscription } from "./adapter.js";
+import type { KVStore, KVStoreTransaction, ListenOptions, MessageCallback, Subscription } from "./adapter.js";
 import { checkFunction, checkNoMore, reading, strings, text } from "./arguments.js";
 import { asyncDispose } from "./dispose.js";
 import { Emitter } from "./emitter.js";
@@ -8,14 +8,14 @@ import type { Messages } from "./native.js";
 import { known } from "./options.js";
 import { type Kind, PubSub } from "./pubsub.js";
 
-export interface Store extends KVAdapter {}
+export interface Store extends KVStore {}
 
 /**
- * What all backends have in common: events and subscriptions. The methods are documented in KVAdapter, and internal here
+ * What all backends have in common: events and subscriptions. The methods are documented in KVStore, and internal here
  * so that the public types show them once.
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: made from the command table
-export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
+export abstract class Store extends Emitter<KVEvents> implements KVStore {
   /** What the store puts, with a colon, before every key; empty for nothing. */
   readonly prefix: string;
   /** @internal When messages up to then had all been taken, in ms since the epoch. */
@@ -41,7 +41,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVAdapter {
   /** @internal */
   abstract get status(): KVStatus;
   /** @internal */
-  abstract multi(): KVTransaction;
+  abstract multi(): KVStoreTransaction;
   /** @internal */
   protected abstract register(kind: Kind, name: string): void | Promise<void>;
   /** @internal */

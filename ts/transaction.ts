@@ -1,4 +1,4 @@
-import type { KVTransaction } from "./adapter.js";
+import type { KVStoreTransaction } from "./adapter.js";
 import { checkNoMore } from "./arguments.js";
 import { type Command, defineMethods } from "./commands.js";
 import { isError, KVError } from "./errors.js";
@@ -32,7 +32,7 @@ export interface Form<Argv> {
 }
 
 // biome-ignore lint/correctness/noUnusedVariables: both declarations of the class have its parameters
-export interface Transaction<Argv> extends KVTransaction {}
+export interface Transaction<Argv> extends KVStoreTransaction {}
 
 /** The same on every backend, which gives only `runAll`. */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: made from the command table

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
-import type { KVTransaction } from "covara-kv";
+import type { KVStoreTransaction } from "covara-kv";
 import { onEveryBackend } from "../backends.js";
 import { goodArguments, queued } from "../methods.js";
 import {
@@ -137,7 +137,7 @@ onEveryBackend("arguments", (test) => {
       const given = args.get(method);
       if (given === undefined) continue;
       const multi = kv.multi().set("k", "v");
-      (multi[method] as (...args: unknown[]) => KVTransaction).apply(multi, given);
+      (multi[method] as (...args: unknown[]) => KVStoreTransaction).apply(multi, given);
       const error = await errorOf(multi.exec(), method);
       assert.deepEqual([error.code, error.index], ["INVALID_ARGUMENT", 1], method);
     }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { KVAdapter } from "covara-kv";
+import type { KVStore } from "covara-kv";
 import { eventually, onEveryBackend } from "../backends.js";
 import { expectReplies, type Step } from "../replies.js";
 
@@ -225,7 +225,7 @@ onEveryBackend("keys and expiry", (test) => {
 });
 
 /** Gives each key a value of the type that its name starts with, and one second. When that is over, in ms since the epoch. */
-async function withDeadline(kv: KVAdapter, keys: string[]): Promise<number> {
+async function withDeadline(kv: KVStore, keys: string[]): Promise<number> {
   const make: Record<string, (key: string) => Promise<unknown>> = {
     s: (key) => kv.set(key, "7"),
     h: (key) => kv.hset(key, "f", "v"),

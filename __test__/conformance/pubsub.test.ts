@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { KVAdapter, Subscription } from "covara-kv";
+import type { KVStore, Subscription } from "covara-kv";
 import { eventually, onEveryBackend } from "../backends.js";
 import { expectReplies, invalidArgument } from "../replies.js";
 import { warningsOf } from "../warnings.js";
@@ -325,7 +325,7 @@ onEveryBackend("pubsub", (test) => {
   test("disconnect ends every subscription", async ({ kv, open, unique }) => {
     const { calls, callback } = recorder();
     const name = unique("news");
-    const store: KVAdapter = await open();
+    const store: KVStore = await open();
     await store.subscribe(name, callback("a"));
     const handle = await store.listen([name], callback("b"), { patterns: [`${name}*`] });
     await store.disconnect();

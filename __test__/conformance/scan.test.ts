@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { KVAdapter, ScanOptions } from "covara-kv";
+import type { KVStore, ScanOptions } from "covara-kv";
 import { onEveryBackend } from "../backends.js";
 import { expectReplies, inAnyOrder, refusal, syntaxError } from "../replies.js";
 
@@ -171,7 +171,7 @@ onEveryBackend("scan", (test) => {
 });
 
 /** All that a scan gives, page by page. */
-async function allKeys(kv: KVAdapter, options?: ScanOptions): Promise<string[]> {
+async function allKeys(kv: KVStore, options?: ScanOptions): Promise<string[]> {
   const keys: string[] = [];
   let cursor = "0";
   do {
@@ -184,7 +184,7 @@ async function allKeys(kv: KVAdapter, options?: ScanOptions): Promise<string[]> 
 
 /** A scan during which as many keys come as go between pages: the store changes, and does not grow. How many pages it took. */
 async function churningScan(
-  kv: KVAdapter,
+  kv: KVStore,
   onPage: (page: number, keys: string[]) => Promise<unknown>[],
 ): Promise<number> {
   const names = (page: number) => Array.from({ length: 15 }, (_, index) => `comes ${page}-${index}`);

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import type { KVTransaction } from "covara-kv";
+import type { KVStoreTransaction } from "covara-kv";
 import { onEveryBackend } from "../backends.js";
 import { contents, errorOf, expectRefusal, notAnInteger, refusal } from "../replies.js";
 
 /** Commands in turn, each with its result. */
-const queued: [queue: (multi: KVTransaction) => KVTransaction, result: unknown][] = [
+const queued: [queue: (multi: KVStoreTransaction) => KVStoreTransaction, result: unknown][] = [
   [(multi) => multi.get("s"), null],
   [(multi) => multi.set("s", "1"), "OK"],
   [(multi) => multi.set("s", "2", { nx: true }), null],
@@ -110,7 +110,7 @@ onEveryBackend("transactions", (test) => {
   });
 
   test("a wrong argument shows in exec, and nothing is run", async ({ kv }) => {
-    const wrong: ((multi: KVTransaction) => KVTransaction)[] = [
+    const wrong: ((multi: KVStoreTransaction) => KVStoreTransaction)[] = [
       (multi) => multi.set("k", 1 as never),
       (multi) => multi.get(undefined as never),
       (multi) => multi.del("a", Symbol("b") as never),

@@ -1,5 +1,5 @@
 // The methods that are one command, as data: what random calls of them look like, and how to say the same to Redis.
-import type { ExpiryOptions, KVAdapter, SetOptions, ZRangeOptions } from "covara-kv";
+import type { ExpiryOptions, KVStore, SetOptions, ZRangeOptions } from "covara-kv";
 import fc from "fast-check";
 import * as pool from "./pools.js";
 import * as to from "./replies.js";
@@ -220,13 +220,13 @@ export const sortedSets = {
   }),
 };
 
-/** The rest of KVAdapter: no command, or one with a test of its own beside this file. */
+/** The rest of KVStore: no command, or one with a test of its own beside this file. */
 type Otherwise =
   | ("connect" | "disconnect" | "isConnected" | "status" | "health" | "multi" | "eval" | "scan")
   | ("subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "subscribeScoped" | "listen")
   | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
 
-export type Method = Exclude<Extract<keyof KVAdapter, string>, Otherwise>;
+export type Method = Exclude<Extract<keyof KVStore, string>, Otherwise>;
 
 export const commands: Record<Method, Command> = {
   ...strings,

@@ -1,7 +1,7 @@
 // Random sequences on a lenient store: as long as no key of another type is met it is Redis; and then it warns and goes on.
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import type { KVAdapter } from "covara-kv";
+import type { KVStore } from "covara-kv";
 import { localStores } from "./local.js";
 import { equal, type Outcome } from "./outcome.js";
 import { check, runs } from "./property.js";
@@ -32,7 +32,7 @@ function wrongTypeWarnings(t: TestContext): string[] {
   return texts;
 }
 
-async function compare(kv: KVAdapter, steps: Step[], warnings: string[]): Promise<void> {
+async function compare(kv: KVStore, steps: Step[], warnings: string[]): Promise<void> {
   const { outcomes } = await runOnRedis(redis.client, steps);
   warnings.length = 0;
   let collided = false;

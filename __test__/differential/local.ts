@@ -1,5 +1,5 @@
 // The stores that are no server's: each opens empty, with a prefix.
-import { createDurableObjectKV, createMemoryKV, type KVAdapter } from "covara-kv";
+import { createDurableObjectKV, createMemoryKV, type KVStore } from "covara-kv";
 import { FakeNamespace } from "../durable-object/fake-namespace.js";
 import { FakeSqlStorage, type FakeStorage } from "../durable-object/fake-storage.js";
 
@@ -10,10 +10,10 @@ export interface LocalOptions {
 /** A store on an object of its own. */
 export const onDurableObject =
   (newStorage: () => FakeStorage) =>
-  (prefix: string, options: LocalOptions = {}): KVAdapter =>
+  (prefix: string, options: LocalOptions = {}): KVStore =>
     createDurableObjectKV(new FakeNamespace(newStorage), { prefix, ...options });
 
-export const localStores: Record<string, (prefix: string, options?: LocalOptions) => KVAdapter> = {
+export const localStores: Record<string, (prefix: string, options?: LocalOptions) => KVStore> = {
   memory: createMemoryKV,
   "the Durable Object": onDurableObject(() => new FakeSqlStorage()),
 };

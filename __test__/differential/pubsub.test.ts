@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { createDurableObjectKV, createMemoryKV, type KVAdapter, type MessageCallback } from "covara-kv";
+import { createDurableObjectKV, createMemoryKV, type KVStore, type MessageCallback } from "covara-kv";
 import fc from "fast-check";
 import type { Redis } from "ioredis";
 import { FakeNamespace } from "../durable-object/fake-namespace.js";
@@ -50,7 +50,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
 const namespace = new FakeNamespace();
 
 /** Stores that share what has this name. */
-const sharing: Record<string, (name: string) => KVAdapter> = {
+const sharing: Record<string, (name: string) => KVStore> = {
   memory: (shared) => createMemoryKV("", { shared }),
   "the Durable Object": (name) => createDurableObjectKV(namespace, { name }),
 };
@@ -59,7 +59,7 @@ for (const [name, open] of Object.entries(sharing)) {
   test(`messages of ${name} reach whom they reach in Redis, and are counted alike`, () => compare(open));
 }
 
-async function compare(open: (name: string) => KVAdapter): Promise<void> {
+async function compare(open: (name: string) => KVStore): Promise<void> {
   const connections = inboxes.map(connect);
   let runsSoFar = 0;
   let received = 0;
@@ -103,11 +103,11 @@ async function publish(stores: Subscriber[], channel: string, message: string): 
 
 /** A store that others share, with an inbox. */
 class Subscriber {
-  readonly kv: KVAdapter;
+  readonly kv: KVStore;
   readonly inbox: Inbox = [];
   readonly #callbacks = new Map<string, MessageCallback>();
 
-  constructor(kv: KVAdapter) {
+  constructor(kv: KVStore) {
     this.kv = kv;
   }
 

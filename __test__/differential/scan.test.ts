@@ -1,7 +1,7 @@
 // SCAN from start to end: the same keys as from Redis, and its promise while keys come and go between the pages.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { KVAdapter, ScanOptions, ScanResult } from "covara-kv";
+import type { KVStore, ScanOptions, ScanResult } from "covara-kv";
 import fc from "fast-check";
 import { localStores } from "./local.js";
 import { failureOf, outcomeOf } from "./outcome.js";
@@ -113,7 +113,7 @@ function interleaved(one: string[], other: string[]): string[] {
   return turns.flat().filter((key) => key !== undefined);
 }
 
-async function apply(kv: KVAdapter, kind: Write[0], key: string): Promise<void> {
+async function apply(kv: KVStore, kind: Write[0], key: string): Promise<void> {
   if (kind === "del") await kv.del(key);
   if (kind === "set") await kv.set(key, "");
   if (kind === "expire") await kv.expire(key, 0);

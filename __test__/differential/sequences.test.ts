@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
-import { createMemoryKV, createRedisKV, type KVAdapter } from "covara-kv";
+import { createMemoryKV, createRedisKV, type KVStore } from "covara-kv";
 import fc from "fast-check";
 import { FakeSqlStorage, FakeStorage } from "../durable-object/fake-storage.js";
 import { onDurableObject } from "./local.js";
@@ -20,7 +20,7 @@ const RUNS = 100;
 const redis = useRedis(EXACT);
 
 /** A store for one sequence: empty, and with this prefix. */
-type Open = (prefix: string) => Promise<KVAdapter>;
+type Open = (prefix: string) => Promise<KVStore>;
 
 /** A store on a Redis of its own. */
 function onRedis(config: Record<string, string> = {}): Open {
@@ -31,7 +31,7 @@ function onRedis(config: Record<string, string> = {}): Open {
   };
 }
 
-function strictly(open: (prefix: string, options: { strict: true }) => KVAdapter): Open {
+function strictly(open: (prefix: string, options: { strict: true }) => KVStore): Open {
   return async (prefix) => open(prefix, { strict: true });
 }
 

@@ -1,5 +1,5 @@
 // All that a store holds, in a form that can be compared.
-import type { KVAdapter } from "covara-kv";
+import type { KVStore } from "covara-kv";
 import { hash, pairs, type Reply, scored, sorted, texts } from "./replies.js";
 
 export interface Entry {
@@ -47,7 +47,7 @@ const READ: Record<string, (reply: Reply) => unknown> = {
 };
 
 /** The state of a store, with the order of a hash's fields where `like` has it. */
-export async function readState(kv: KVAdapter, like: State): Promise<State> {
+export async function readState(kv: KVStore, like: State): Promise<State> {
   const read = async (key: string): Promise<[string, Entry]> => {
     const type = await kv.type(key);
     const expires = (await kv.ttl(key)) !== -1;
@@ -57,7 +57,7 @@ export async function readState(kv: KVAdapter, like: State): Promise<State> {
   return Object.fromEntries(await Promise.all((await kv.keys("*")).map(read)));
 }
 
-async function readValue(kv: KVAdapter, type: string, key: string): Promise<unknown> {
+async function readValue(kv: KVStore, type: string, key: string): Promise<unknown> {
   switch (type) {
     case "string":
       return kv.get(key);

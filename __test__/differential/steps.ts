@@ -1,5 +1,5 @@
 // What a property runs: a sequence of calls and transactions, as data that shrinks, and prints as the script that it is.
-import type { KVTransaction } from "covara-kv";
+import type { KVStoreTransaction } from "covara-kv";
 import fc from "fast-check";
 import { commands, hashes, keyspace, lists, type Method, sets, sortedSets, strings } from "./commands.js";
 import { largeSteps } from "./large.js";
@@ -15,7 +15,7 @@ export interface Transaction {
 
 export type Step = Call | Transaction;
 
-type Queued = Exclude<keyof KVTransaction, "exec" | "discard">;
+type Queued = Exclude<keyof KVStoreTransaction, "exec" | "discard">;
 
 const QUEUED: Record<Queued, true> = {
   get: true,

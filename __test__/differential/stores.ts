@@ -1,5 +1,5 @@
 // The two stores: each runs the same steps, and tells what came of them.
-import type { KVAdapter, KVTransaction } from "covara-kv";
+import type { KVStore, KVStoreTransaction } from "covara-kv";
 import type { Redis } from "ioredis";
 import { commands } from "./commands.js";
 import { failureOf, type Outcome, outcomeOf } from "./outcome.js";
@@ -67,11 +67,11 @@ function expectedOfOne({ method, args }: Call, reply: Reply | undefined): Outcom
 
 type Methods = Record<string, (...args: unknown[]) => unknown>;
 
-export function runStep(kv: KVAdapter, step: Step): Promise<Outcome> {
+export function runStep(kv: KVStore, step: Step): Promise<Outcome> {
   if (!("queue" in step)) {
     return outcomeOf((kv as unknown as Methods)[step.method]?.(...step.args) as Promise<unknown>);
   }
-  const transaction: KVTransaction = kv.multi();
+  const transaction: KVStoreTransaction = kv.multi();
   for (const { method, args } of step.queue) (transaction as unknown as Methods)[method]?.(...args);
   return outcomeOf(transaction.exec());
 }

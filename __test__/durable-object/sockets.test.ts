@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { createDurableObjectKV, type Gap, type KVAdapter, type MessageCallback } from "covara-kv";
+import { createDurableObjectKV, type Gap, type KVStore, type MessageCallback } from "covara-kv";
 import { eventually } from "../backends.js";
 import { FakeNamespace } from "./fake-namespace.js";
 import { FakeSqlStorage } from "./fake-storage.js";
@@ -15,7 +15,7 @@ function open(reconnectDelay?: (attempt: number) => number) {
   return { namespace, object: namespace.object(), kv, publisher: createDurableObjectKV(namespace) };
 }
 
-async function scope(kv: KVAdapter, channels: string[], callback: MessageCallback) {
+async function scope(kv: KVStore, channels: string[], callback: MessageCallback) {
   return (await kv.subscribeScoped?.(channels, callback)) ?? assert.fail("it has no subscribeScoped");
 }
 

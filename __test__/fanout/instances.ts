@@ -10,7 +10,7 @@ import {
   type FanoutStats,
   getFanoutStats,
   initializeKV,
-  type KVAdapter,
+  type KVStore,
   type RedisConfig,
   registerAggregateWatcher,
   registerHandler,
@@ -139,7 +139,7 @@ export class Instance {
 /** What a test is given. All that it opens is closed after it. */
 export interface World {
   /** Initializes this thread with a Redis: the one that the tests share, unless told otherwise. */
-  start(redis?: RedisConfig, prefix?: string): Promise<KVAdapter>;
+  start(redis?: RedisConfig, prefix?: string): Promise<KVStore>;
   /** An instance on the Redis that the tests share, unless told otherwise. */
   instance(redis?: RedisConfig): Promise<Instance>;
   thread(redis?: RedisConfig): Promise<Instance>;
@@ -209,7 +209,7 @@ export function test(name: string, body: (world: World) => Promise<void>): void 
 }
 
 /** Makes a memory store of its own the one of this thread. */
-export function useMemory(world: World): KVAdapter {
+export function useMemory(world: World): KVStore {
   const kv = createMemoryKV();
   world.defer(() => {
     clearGlobalKV();

@@ -1,7 +1,7 @@
 // Runs in a network namespace of its own. Drops the packets of all servers while commands are called, and tells what came of it.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { createKV, type KVAdapter } from "covara-kv";
+import { createKV, type KVStore } from "covara-kv";
 import { eventually } from "../backends.js";
 import { startRedis } from "../redis-server.js";
 import { Calls, emissions, underLoad } from "./faults.js";
@@ -28,7 +28,7 @@ async function main(): Promise<void> {
   });
   const ports = [server.port, TLS_PORT];
   const patience = { commandTimeout: 1_000, queueTimeout: 1_000, connectTimeout: 500 };
-  const stores: Record<string, KVAdapter> = {
+  const stores: Record<string, KVStore> = {
     plain: await createKV({ type: "redis", redis: { port: server.port, ...patience } }),
     tls: await createKV({
       type: "redis",

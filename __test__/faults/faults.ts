@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test as nodeTest } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { inspect } from "node:util";
-import { createKV, type KVAdapter, type KVConfig, KVError, type KVEvents } from "covara-kv";
+import { createKV, type KVConfig, KVError, type KVEvents, type KVStore } from "covara-kv";
 import { Redis } from "ioredis";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { type FakeOptions, type FakeServer, startFake } from "./fake-server.js";
@@ -25,7 +25,7 @@ interface Address {
 export interface World {
   redis(config?: Record<string, string>): Promise<RedisServer>;
   fake(options: FakeOptions): Promise<FakeServer>;
-  open(server: Address, config?: RedisConfig, prefix?: string): Promise<KVAdapter>;
+  open(server: Address, config?: RedisConfig, prefix?: string): Promise<KVStore>;
   /** An independent client. */
   client(server: Address): Redis;
   /** Called after the test, the last one first. */
@@ -136,7 +136,7 @@ export async function timeOf(promise: Promise<unknown>): Promise<number> {
 }
 
 /** The arguments of every emission of an event from now on. */
-export function emissions<E extends keyof KVEvents>(kv: KVAdapter, event: E): KVEvents[E][0][] {
+export function emissions<E extends keyof KVEvents>(kv: KVStore, event: E): KVEvents[E][0][] {
   const seen: KVEvents[E][0][] = [];
   kv.on(event, ((argument: KVEvents[E][0]) => void seen.push(argument)) as never);
   return seen;

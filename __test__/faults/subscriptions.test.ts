@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
-import type { KVAdapter } from "covara-kv";
+import type { KVStore } from "covara-kv";
 import {
   clearGlobalKV,
   type DiagnosticsMessages,
@@ -31,7 +31,7 @@ async function restricted({ redis, client, open }: World) {
 }
 
 /** Resolves once a message that is published arrives. */
-async function expectHeard(publisher: KVAdapter, channel: string, heard: readonly string[]): Promise<void> {
+async function expectHeard(publisher: KVStore, channel: string, heard: readonly string[]): Promise<void> {
   const text = `sent ${heard.length}`;
   await publisher.publish(channel, text);
   await eventually(() => heard.includes(text));

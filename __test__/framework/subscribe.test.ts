@@ -1,6 +1,6 @@
 // The framework subscribes its channels once, for the first stream of a process, and awaits nothing.
 import assert from "node:assert/strict";
-import { createRedisKV, type KVAdapter } from "covara-kv";
+import { createRedisKV, type KVStore } from "covara-kv";
 import { eventually } from "../backends.js";
 import { test, type World } from "../faults/faults.js";
 import type { RedisServer } from "../redis-server.js";
@@ -15,7 +15,7 @@ const CONFIGS = {
   QUEUE_FULL: { maxQueue: 1, retryDelay: 20 },
 };
 
-function opened(world: World, { host, port }: RedisServer, config: object = CONFIGS.TIMEOUT): KVAdapter {
+function opened(world: World, { host, port }: RedisServer, config: object = CONFIGS.TIMEOUT): KVStore {
   const kv = createRedisKV({ host, port, ...config });
   world.defer(() => kv.disconnect());
   return kv;

@@ -38,9 +38,9 @@ export const cjs = `const { createKV, KVError } = require("covara-kv/kv");\n${wo
 /** The package's types need no others, not even those of Node itself. */
 export const typescript = `
 declare const process: { readonly pid: number; readonly argv: string[]; exitCode?: number };
-import { createKV, type KVAdapter, KVError } from "covara-kv";
+import { createKV, type KVStore, KVError } from "covara-kv";
 import { getGlobalKV } from "covara-kv/kv";
-export const global: () => KVAdapter = getGlobalKV;
+export const global: () => KVStore = getGlobalKV;
 ${work}`;
 
 /** The ways in which TypeScript finds a package, with a module system for each in which the output runs. */

@@ -172,11 +172,11 @@ describe("wrangler", { skip: cannotRun }, () => {
 const typescript = `
   import { env } from "cloudflare:workers";
   import { createDurableObjectKV, initializeKV, registerHandler } from "covara-kv";
-  import { DurableObjectKVStore, type KVAdapter } from "covara-kv/durable-object";
+  import { DurableObjectKVStore, type KVStore } from "covara-kv/durable-object";
   import { getGlobalKV, setGlobalKV } from "covara-kv/kv";
   export { CovaraKVDurableObject } from "covara-kv";
 
-  const kv: KVAdapter = createDurableObjectKV(env.COVARA_KV, { prefix: "app" });
+  const kv: KVStore = createDurableObjectKV(env.COVARA_KV, { prefix: "app" });
   setGlobalKV(kv);
   const other = new DurableObjectKVStore(() => env.COVARA_KV.getByName("other"));
 

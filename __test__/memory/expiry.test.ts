@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createMemoryKV, type KVAdapter } from "covara-kv";
+import { createMemoryKV, type KVStore } from "covara-kv";
 import { eventually } from "../backends.js";
 
 /** How many keys the store holds, with those that have expired and were not yet swept. */
-const size = (kv: KVAdapter) => kv.eval("return redis.call('dbsize')", [], []);
+const size = (kv: KVStore) => kv.eval("return redis.call('dbsize')", [], []);
 
 test("expired keys of every type go although nobody reads them", async () => {
   const kv = createMemoryKV("p");

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 import { type Clock, install } from "@sinonjs/fake-timers";
-import { createMemoryKV, type KVAdapter } from "covara-kv";
+import { createMemoryKV, type KVStore } from "covara-kv";
 
 let clock: Clock | undefined;
 afterEach(() => {
@@ -15,11 +15,11 @@ afterEach(() => {
 const fakeTimers = (now = Date.now()): Clock =>
   install({ toFake: ["Date", "setTimeout", "clearTimeout", "setInterval", "clearInterval"], now });
 
-const call = (kv: KVAdapter, ...words: string[]) =>
+const call = (kv: KVStore, ...words: string[]) =>
   kv.eval("return redis.call(unpack(ARGV))", [], words.map(String));
 
 /** What can be known of a key `k` that may have expired. */
-async function seen(kv: KVAdapter) {
+async function seen(kv: KVStore) {
   return {
     get: await kv.get("k"),
     ttl: await kv.ttl("k"),

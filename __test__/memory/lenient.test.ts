@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createKV, createMemoryKV, type KVAdapter } from "covara-kv";
+import { createKV, createMemoryKV, type KVStore } from "covara-kv";
 import { expectReplies, type Method, send } from "../replies.js";
 import { warningsOf } from "../warnings.js";
 
-const makers: Record<string, (kv: KVAdapter) => Promise<unknown>> = {
+const makers: Record<string, (kv: KVStore) => Promise<unknown>> = {
   string: (kv) => kv.set("k", "7"),
   hash: (kv) => kv.hset("k", "f", "v"),
   set: (kv) => kv.sadd("k", "m"),

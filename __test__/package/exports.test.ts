@@ -79,9 +79,9 @@ test("nothing but the entries can be imported", () => {
   assert.equal(require("covara-kv/package.json").name, "covara-kv");
 });
 
-test("every member of KVAdapter and KVTransaction has its docs and its page of Redis", () => {
+test("every member of KVStore and KVStoreTransaction has its docs and its page of Redis", () => {
   const types = readFileSync(join(root, "index.d.ts"), "utf8");
-  const adapter = types.slice(types.indexOf("export interface KVAdapter"));
+  const adapter = types.slice(types.indexOf("export interface KVStore"));
   const members = adapter.slice(0, adapter.indexOf("\n}")).split("\n");
   const methods = members.filter((line) => /^ {2}\w+\??\(/.test(line));
   assert.ok(methods.length > 55, `${methods.length} methods`);

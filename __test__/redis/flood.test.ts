@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import type { KVAdapter } from "covara-kv";
+import type { KVStore } from "covara-kv";
 import { eventually } from "../backends.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { Authority } from "./certificates.js";
@@ -42,7 +42,7 @@ class Heard {
   /** What is done with each message, in µs. */
   readonly #work: number;
 
-  constructor(kv: KVAdapter, work: number) {
+  constructor(kv: KVStore, work: number) {
     this.#work = work;
     kv.on?.("gap", ({ reason }) => {
       this.gaps.push({ at: this.count, reason: `${reason}` });
@@ -78,7 +78,7 @@ async function mostInATurn(count: () => number, turns: number): Promise<number> 
   return most;
 }
 
-const ways: Record<string, (kv: KVAdapter, hear: (message: string) => void) => Promise<unknown>> = {
+const ways: Record<string, (kv: KVStore, hear: (message: string) => void) => Promise<unknown>> = {
   subscribe: (kv, hear) => kv.subscribe("flood", hear),
   psubscribe: (kv, hear) => kv.psubscribe("floo*", hear),
   listen: (kv, hear) => kv.listen(["flood"], hear),

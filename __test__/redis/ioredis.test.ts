@@ -8,8 +8,8 @@ import {
   createKV,
   createRedisKV,
   createRedisKVFromConfig,
-  type KVAdapter,
   type KVError,
+  type KVStore,
   RedisKVStore,
 } from "covara-kv";
 import { Cluster as Cluster5, type RedisOptions as Options5, Redis as Redis5 } from "ioredis";
@@ -69,7 +69,7 @@ const { ca } = authority;
 for (const [version, { make, cluster }] of Object.entries(versions)) {
   describe(`of a client of ${version}`, () => {
     /** Gives what CLIENT LIST says of a store on this client. */
-    const connectionOf = async (client: Redis5, use?: (kv: KVAdapter) => Promise<void>) => {
+    const connectionOf = async (client: Redis5, use?: (kv: KVStore) => Promise<void>) => {
       const before = client.status;
       await using kv = createRedisKV(client);
       await kv.connect();

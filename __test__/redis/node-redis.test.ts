@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { createKV, createRedisKV, type KVAdapter, type KVError, type RedisClientLike } from "covara-kv";
+import { createKV, createRedisKV, type KVError, type KVStore, type RedisClientLike } from "covara-kv";
 import * as redis6 from "redis";
 import * as redis4 from "redis4";
 import * as redis5 from "redis5";
@@ -68,7 +68,7 @@ const { ca } = authority;
 for (const [version, { make, others }] of Object.entries(versions)) {
   describe(`of a client of ${version}`, () => {
     /** Gives what CLIENT LIST says of a store on this client. */
-    const connectionOf = async (options: object, use?: (kv: KVAdapter) => Promise<void>) => {
+    const connectionOf = async (options: object, use?: (kv: KVStore) => Promise<void>) => {
       const warnings = await warningsOf(async () => {
         const kv = createRedisKV(make({ name, ...options }));
         try {

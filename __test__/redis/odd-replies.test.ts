@@ -1,14 +1,14 @@
 // Replies that no Redis gives, but a proxy, a module, or a server that is none may.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { type KVAdapter, KVError } from "covara-kv";
+import { KVError, type KVStore } from "covara-kv";
 import { goodArguments } from "../methods.js";
 import { errorOf, expectRefusal, type Method, refusal, send } from "../replies.js";
 import { type Fake, fakeRedis } from "./fake.js";
 import { HOST, open } from "./servers.js";
 
 let server: Fake;
-let kv: KVAdapter;
+let kv: KVStore;
 /** What the server answers to everything. */
 let reply: string;
 

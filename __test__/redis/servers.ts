@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type ListenOptions, type Socket } from "node:net";
 import { after, before } from "node:test";
 import { inspect } from "node:util";
-import { createKV, type KVAdapter, KVError, type RedisConfig } from "covara-kv";
+import { createKV, KVError, type KVStore, type RedisConfig } from "covara-kv";
 import { Redis } from "ioredis";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { errorOf } from "../replies.js";
@@ -13,7 +13,7 @@ export const HOST = "127.0.0.1";
 /** Nobody may ever read this in an error. */
 export const SECRET = "p@ss:w/ord%-hunter2";
 
-export const open = (redis: RedisConfig, prefix?: string): Promise<KVAdapter> =>
+export const open = (redis: RedisConfig, prefix?: string): Promise<KVStore> =>
   createKV({ type: "redis", redis, ...(prefix !== undefined && { prefix }) });
 
 /** What createKV rejects with. It must not hold the password anywhere. */

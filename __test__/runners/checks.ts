@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe } from "node:test";
 import realTimers from "node:timers";
 import * as kvModule from "covara-kv";
-import { createKV, createMemoryKV, type KVAdapter, KVError, RedisKVStore, registerHandler } from "covara-kv";
+import { createKV, createMemoryKV, KVError, type KVStore, RedisKVStore, registerHandler } from "covara-kv";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { errorOf, expectRefusal, refusal, wrongType } from "../replies.js";
 import { test as define, loadCopy, timers } from "./environment.js";
@@ -34,7 +34,7 @@ async function withFakeTimers(work: () => Promise<void>): Promise<void> {
   }
 }
 
-const stores: [name: string, open: () => Promise<KVAdapter>][] = [
+const stores: [name: string, open: () => Promise<KVStore>][] = [
   ["memory", () => createKV({ type: "memory", strict: true })],
   ["memory, shared", () => createKV({ type: "memory", strict: true, shared: "checks" })],
   ["Redis", () => createKV({ type: "redis", redis, prefix: `checks-${Math.random()}` })],
@@ -57,7 +57,7 @@ test("what is wrong with an address or a certificate is CONFIG", async () => {
 
 for (const [name, open] of stores) {
   describe(`realm, ${name}`, () => {
-    let kv: KVAdapter;
+    let kv: KVStore;
     before(async () => {
       kv = await open();
     });

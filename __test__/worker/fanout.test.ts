@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import { createDurableObjectKV, type KVAdapter } from "covara-kv";
+import { createDurableObjectKV, type KVStore } from "covara-kv";
 import { eventually } from "../backends.js";
 import { FakeNamespace, type FakeObject } from "../durable-object/fake-namespace.js";
 
@@ -15,9 +15,9 @@ const GAP = '{"type":"invalidate","reason":"fanout-gap"}';
 let worker: Worker;
 let namespace: FakeNamespace;
 let object: FakeObject;
-let store: KVAdapter;
+let store: KVStore;
 /** What another isolate publishes with. */
-let elsewhere: KVAdapter;
+let elsewhere: KVStore;
 
 beforeEach(async () => {
   worker = (await import("covara-kv/durable-object")) as Worker;

@@ -5,7 +5,7 @@ import {
   type DurableObjectKVStore,
   type DurableObjectNamespaceLike,
   type DurableObjectStateLike,
-  type KVTransaction,
+  type KVStoreTransaction,
   type Subscription,
 } from "covara-kv";
 
@@ -69,7 +69,7 @@ const routes: Record<string, Route | undefined> = {
   async "/multi"(kv, request) {
     const multi = kv.multi();
     for (const [method, ...args] of await callsIn(request)) {
-      (multi[method as "get"] as (...args: unknown[]) => KVTransaction).apply(multi, args);
+      (multi[method as "get"] as (...args: unknown[]) => KVStoreTransaction).apply(multi, args);
     }
     return answer(await multi.exec());
   },

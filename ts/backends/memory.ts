@@ -1,4 +1,4 @@
-import type { KVTransaction, MessageCallback, ScopedSubscription } from "../adapter.js";
+import type { KVStoreTransaction, MessageCallback, ScopedSubscription } from "../adapter.js";
 import { checkBoolean, checkNoMore, reading, text } from "../arguments.js";
 import { isFaked } from "../clock.js";
 import { type Command, defineMethods } from "../commands.js";
@@ -139,7 +139,7 @@ export class MemoryKVStore extends Store {
   }
 
   /** @internal */
-  multi(...more: never[]): KVTransaction {
+  multi(...more: never[]): KVStoreTransaction {
     checkNoMore("multi", 0, more);
     const runAll = (commands: readonly Ready[]) => {
       if (!isTraced()) return this.#runAll(commands);

@@ -1,4 +1,4 @@
-import type { KVTransaction, MessageCallback } from "../adapter.js";
+import type { KVStoreTransaction, MessageCallback } from "../adapter.js";
 import { checkNoMore, reading, text } from "../arguments.js";
 import { defineMethods } from "../commands.js";
 import type { RedisConfig } from "../config.js";
@@ -122,7 +122,7 @@ export class RedisKVStore extends Store {
   }
 
   /** @internal */
-  multi(...more: never[]): KVTransaction {
+  multi(...more: never[]): KVStoreTransaction {
     checkNoMore("multi", 0, more);
     return new Transaction(this.prefix, (...given) => this.#runAll(...given), redisForm);
   }

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { KVAdapter } from "../index.js";
+import type { KVStore } from "../index.js";
 import { type Options, storeOf, type Target, using } from "./store.js";
 import { milliseconds, percentile, print, printJson, progress, styled, table } from "./terminal.js";
 
@@ -15,7 +15,7 @@ interface Row {
   p99Ms: number;
 }
 
-type Call = (kv: KVAdapter, key: string) => Promise<unknown>;
+type Call = (kv: KVStore, key: string) => Promise<unknown>;
 
 const CALLS: Record<string, Call> = {
   SET: (kv, key) => kv.set(key, VALUE, { ex: 60 }),
@@ -54,7 +54,7 @@ export async function bench(target: Target, options: Options): Promise<number> {
   return 0;
 }
 
-async function measureAll(kv: KVAdapter): Promise<Row[]> {
+async function measureAll(kv: KVStore): Promise<Row[]> {
   const rows: Row[] = [];
   const plan = Object.entries(CALLS).flatMap(([command, call]) =>
     [1, 256].map((callers) => ({ command, call, callers })),
@@ -67,7 +67,7 @@ async function measureAll(kv: KVAdapter): Promise<Row[]> {
   return rows;
 }
 
-async function measure(kv: KVAdapter, call: Call, callers: number) {
+async function measure(kv: KVStore, call: Call, callers: number) {
   const times: number[] = [];
   const started = performance.now();
   const end = started + SECONDS * 1_000;

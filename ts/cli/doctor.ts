@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
 import { basename } from "node:path";
-import { type ConnectionHealth, type KVAdapter, KVError, RedisKVStore } from "../index.js";
+import { type ConnectionHealth, KVError, type KVStore, RedisKVStore } from "../index.js";
 import { libc, platformName } from "../loader.js";
 import { explain } from "./explain.js";
 import { type Options, type Place, refusedPlaceOf, storeOf, type Target, using } from "./store.js";
@@ -39,7 +39,7 @@ interface Health {
 /** Reports what is installed, and how a store does. 1 if something is wrong. */
 export async function doctor(target: Target, options: Options): Promise<number> {
   const installation = describeInstallation(options.version);
-  let store: KVAdapter | undefined;
+  let store: KVStore | undefined;
   let place = refusedPlaceOf(target);
   let refusal: unknown;
   try {
@@ -81,7 +81,7 @@ function describeInstallation(version: string): Installation {
   };
 }
 
-async function examine(store: KVAdapter, { url = "" }: Place, options: Options): Promise<Health> {
+async function examine(store: KVStore, { url = "" }: Place, options: Options): Promise<Health> {
   const started = performance.now();
   return using(store, async (kv) => {
     const connectMs = performance.now() - started;
@@ -118,7 +118,7 @@ async function timed(calls: number, call: () => Promise<unknown>): Promise<Healt
 }
 
 /** From publish to the callback; and how the connections do while there is a subscription. */
-async function pubsub(kv: KVAdapter): Promise<Pick<Health, "pubsubMs" | "connections">> {
+async function pubsub(kv: KVStore): Promise<Pick<Health, "pubsubMs" | "connections">> {
   const channel = `covara-kv-doctor:${randomUUID()}`;
   let heard = () => {};
   const subscription = await kv.listen([channel], () => heard());

@@ -1,10 +1,10 @@
 import { once } from "node:events";
-import type { KVAdapter } from "../index.js";
+import type { KVStore } from "../index.js";
 import { type Options, storeOf, type Target, using } from "./store.js";
 import { fail, print, printJson, WrongCall } from "./terminal.js";
 
 /** Does something with the server. */
-function look(target: Target, options: Options, work: (kv: KVAdapter) => Promise<number>): Promise<number> {
+function look(target: Target, options: Options, work: (kv: KVStore) => Promise<number>): Promise<number> {
   return using(storeOf(target, options)[0], work);
 }
 

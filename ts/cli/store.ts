@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { createMemoryKV, type KVAdapter, RedisKVStore, type RedisTlsConfig } from "../index.js";
+import { createMemoryKV, type KVStore, RedisKVStore, type RedisTlsConfig } from "../index.js";
 import { WrongCall } from "./terminal.js";
 
 /** The options of the command line. */
@@ -27,7 +27,7 @@ export interface Place extends Target {
 }
 
 /** A store that is not connected yet, and where it is. */
-export function storeOf(target: Target, { prefix = "", ca, insecure }: Options): [KVAdapter, Place] {
+export function storeOf(target: Target, { prefix = "", ca, insecure }: Options): [KVStore, Place] {
   const withTls = ca !== undefined || insecure === true;
   if (target.url === undefined) {
     if (withTls) throw new WrongCall("--ca and --insecure are for a server, and this is the memory store");
@@ -56,7 +56,7 @@ function placeOf(target: Target): Place {
 }
 
 /** Uses a connected store, and disconnects it. */
-export async function using<T>(store: KVAdapter, use: (store: KVAdapter) => Promise<T>): Promise<T> {
+export async function using<T>(store: KVStore, use: (store: KVStore) => Promise<T>): Promise<T> {
   try {
     await store.connect();
     return await use(store);

@@ -1,4 +1,4 @@
-import type { KVAdapter } from "../../adapter.js";
+import type { KVStore } from "../../adapter.js";
 import {
   type ArgumentsOf,
   argumentsOf,
@@ -30,7 +30,7 @@ type Gathered<A> = A extends [infer First, ...infer Others]
 type Run<M extends CommandMethod> = (
   db: Keyspace,
   ...args: Gathered<ArgumentsOf<M>>
-) => Promise<M extends "set" ? "OK" | null : Awaited<ReturnType<KVAdapter[M]>>>;
+) => Promise<M extends "set" ? "OK" | null : Awaited<ReturnType<KVStore[M]>>>;
 
 /** What each command does. TypeScript refuses to compile while one is missing. */
 export type Table = { [M in CommandMethod]: Run<M> };
@@ -68,7 +68,7 @@ export interface RunOptions {
 type Publish = (channel: string, message: string) => Promise<number>;
 
 /** The commands that an engine has as methods, which resolve to what the store's do. */
-export interface DurableKVEngine extends Pick<KVAdapter, CommandMethod> {}
+export interface DurableKVEngine extends Pick<KVStore, CommandMethod> {}
 
 /** Redis's commands on the storage of a Durable Object. Calls that come at once run one after the other. */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: made from the command table

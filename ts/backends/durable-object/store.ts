@@ -1,5 +1,5 @@
 import type {
-  KVTransaction,
+  KVStoreTransaction,
   ListenOptions,
   MessageCallback,
   ScopedSubscription,
@@ -132,7 +132,7 @@ export class DurableObjectKVStore extends Store {
   }
 
   /** @internal */
-  multi(...more: never[]): KVTransaction {
+  multi(...more: never[]): KVStoreTransaction {
     checkNoMore("multi", 0, more);
     return new Transaction(this.prefix, (calls) => this.#runAll(calls), wireForm);
   }

@@ -1,4 +1,4 @@
-// What stores and objects say to each other. Arguments and results are those of KVAdapter's methods, keys with their
+// What stores and objects say to each other. Arguments and results are those of KVStore's methods, keys with their
 // prefix, as objects that run today have them.
 import { key } from "../../arguments.js";
 import { argumentsOf, type Command } from "../../commands.js";
