@@ -19,11 +19,7 @@ async function serverOf({ redis }: World) {
   const tlsPort = await closedPort();
   const path = join(tmpdir(), `covara-kv-${process.pid}-${tlsPort}.sock`);
   const { port } = await redis({
-    "tls-port": `${tlsPort}`,
-    "tls-cert-file": identity.certFile,
-    "tls-key-file": identity.keyFile,
-    "tls-ca-cert-file": authority.self.certFile,
-    "tls-auth-clients": "no",
+    ...authority.redisConfig(tlsPort, identity),
     unixsocket: path,
   });
   const ways: Record<string, RedisConfig> = {

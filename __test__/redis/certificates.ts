@@ -46,6 +46,17 @@ export class Authority {
     return new Identity(cert, key);
   }
 
+  /** What redis.conf needs for TLS on a port, with one of those that were signed here. */
+  redisConfig(port: number, { certFile, keyFile }: Identity, clients = "no"): Record<string, string> {
+    return {
+      "tls-port": `${port}`,
+      "tls-cert-file": certFile,
+      "tls-key-file": keyFile,
+      "tls-ca-cert-file": this.self.certFile,
+      "tls-auth-clients": clients,
+    };
+  }
+
   remove(): void {
     rmSync(this.#directory, { recursive: true, force: true });
   }

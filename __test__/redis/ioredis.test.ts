@@ -33,11 +33,7 @@ const server = new SharedRedis(
     tlsPort = await closedPort();
     return {
       unixsocket: socket,
-      "tls-port": `${tlsPort}`,
-      "tls-cert-file": identity.certFile,
-      "tls-key-file": identity.keyFile,
-      "tls-ca-cert-file": authority.self.certFile,
-      "tls-auth-clients": "optional",
+      ...authority.redisConfig(tlsPort, identity, "optional"),
     };
   },
   (admin) => admin.call("ACL", "SETUSER", "alice", "on", `>${SECRET}`, "~*", "&*", "+@all"),

@@ -25,11 +25,7 @@ const server = new SharedRedis(
     tlsPort = await closedPort();
     return {
       unixsocket: path,
-      "tls-port": `${tlsPort}`,
-      "tls-cert-file": identity.certFile,
-      "tls-key-file": identity.keyFile,
-      "tls-ca-cert-file": authority.self.certFile,
-      "tls-auth-clients": "no",
+      ...authority.redisConfig(tlsPort, identity),
     };
   },
   (admin) => admin.call("ACL", "SETUSER", "alice", "on", `>${SECRET}`, "~*", "&*", "+@all"),

@@ -28,13 +28,7 @@ class TlsRedis {
     let stop: (() => Promise<void>) | undefined;
     before(async () => {
       this.port = await closedPort();
-      const started = await startRedis({
-        "tls-port": `${this.port}`,
-        "tls-cert-file": server.certFile,
-        "tls-key-file": server.keyFile,
-        "tls-ca-cert-file": authority.self.certFile,
-        "tls-auth-clients": clients,
-      });
+      const started = await startRedis(authority.redisConfig(this.port, server, clients));
       this.plainPort = started.port;
       stop = () => started.stop();
     });

@@ -15,6 +15,7 @@ mod waker;
 
 use std::time::Duration;
 
+#[cfg(not(feature = "sanitize"))]
 use mimalloc::MiMalloc;
 use napi_derive::napi;
 
@@ -22,6 +23,7 @@ use crate::commands;
 use crate::error::Error;
 
 /// A million small keys take a third less memory than with glibc's, and it goes back to the system when they do.
+#[cfg(not(feature = "sanitize"))]
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -42,6 +44,13 @@ pub fn command_index(name: String) -> napi::Result<u32> {
 #[napi]
 pub fn sweep_expired() -> bool {
     stores::sweep(SWEEP)
+}
+
+/// Reads memory that was freed: `npm run check:sanitize` proves with it that such an error is found.
+#[cfg(feature = "sanitize")]
+#[napi]
+pub fn read_after_free() -> u8 {
+    raw::seeded::read_after_free()
 }
 
 fn to_napi(error: Error) -> napi::Error<String> {

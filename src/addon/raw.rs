@@ -5,6 +5,8 @@
 mod external;
 #[cfg(unix)]
 pub mod poll;
+#[cfg(feature = "sanitize")]
+pub mod seeded;
 mod text;
 #[cfg(not(unix))]
 mod external {

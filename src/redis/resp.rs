@@ -208,7 +208,7 @@ impl<'a> Parser<'a> {
                 };
                 let end = self.at.checked_add(size).ok_or_else(broken)?;
                 let body = self.take(self.at..end)?;
-                self.at += 2;
+                self.take(end..end + 2)?;
                 match kind {
                     b'!' => error(body),
                     // "txt:" comes before the text.
@@ -380,6 +380,19 @@ mod tests {
         let deep = "*1\r\n".repeat(1_000_000) + ":1\r\n";
         assert_eq!(Scanner::default().end(deep.as_bytes()), Ok(Some(deep.len())));
         assert!(parse(deep.as_bytes()).is_err());
+    }
+
+    /// Found by `npm run fuzz`: a text without its CRLF let the parser look past the end, which was a panic.
+    #[test]
+    fn what_is_cut_off_is_an_error() {
+        for cut in [
+            "$2\r\nx\r\n",
+            "*2\r\n$2\r\nx\r\n",
+            ">2\r\n$1\r\nxy",
+            "|1\r\n+k\r\n$1\r\nv",
+        ] {
+            assert!(parse_all(cut.as_bytes()).is_err(), "{cut:?}");
+        }
     }
 
     fn reply() -> impl Strategy<Value = String> {
