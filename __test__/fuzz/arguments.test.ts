@@ -130,7 +130,7 @@ test("the native side answers or throws, whatever it is given", async () => {
         // That it can be caught is all.
       }
     }
-    store.takeMessages();
+    store.takeMessages(1_000);
     store.close();
     assert.throws(() => run(commandIndex("GET"), "k"), { code: "CLOSED" });
   });
