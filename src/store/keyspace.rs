@@ -387,7 +387,7 @@ impl Drop for Keyspace {
         if contents.entries.len() > remains::LARGE {
             return remains::bury(contents);
         }
-        // A thousand small stores of a megabyte each waited for the sweeper, and held 700 MB.
+        // Few keys may hold long texts, which the sweeper would free too late.
         while contents.shed() > 0 {}
     }
 }
