@@ -8,6 +8,8 @@ export class MapStore {
   #prefix;
   /** By name, the prefix included: `{ type, value, expiresAt }`, with `expiresAt` in ms since the epoch. */
   #entries = new Map();
+  /** By channel. */
+  #callbacks = new Map();
 
   constructor(prefix = "") {
     this.#prefix = prefix;
@@ -45,6 +47,10 @@ export class MapStore {
     return this.#read(key, "hash")?.get(field) ?? null;
   }
 
+  async hgetall(key) {
+    return Object.fromEntries(this.#read(key, "hash") ?? []);
+  }
+
   async hset(key, field, value) {
     const fields = this.#open(key, "hash", () => new Map()).value;
     const isNew = !fields.has(field);
@@ -57,6 +63,10 @@ export class MapStore {
     const before = members.size;
     for (const member of added) members.add(member);
     return members.size - before;
+  }
+
+  async sismember(key, member) {
+    return this.#read(key, "set")?.has(member) ?? false;
   }
 
   async srem(key, ...removed) {
@@ -124,6 +134,25 @@ export class MapStore {
     const high = max === "+inf" ? Infinity : Number(max);
     const elements = this.#read(key, "zset") ?? [];
     return elements.filter(({ score }) => score >= low && score <= high).map(({ member }) => member);
+  }
+
+  async subscribe(channel, callback) {
+    const callbacks = this.#callbacks.get(channel) ?? [];
+    this.#callbacks.set(channel, callbacks);
+    callbacks.push(callback);
+  }
+
+  async publish(channel, message) {
+    const callbacks = this.#callbacks.get(channel);
+    if (callbacks === undefined) return 0;
+    for (const callback of callbacks) {
+      try {
+        callback(message, channel);
+      } catch (error) {
+        console.error(error);
+      }
+    }
+    return callbacks.length;
   }
 
   async keys(pattern) {

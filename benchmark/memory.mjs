@@ -6,29 +6,29 @@ import { rows } from "./rows.mjs";
 const { json, strict, names } = commandLine();
 const rounds = setting("BENCH_ROUNDS", 5);
 
-/** Rounds of both stores in turn, so that what else the machine does meets both. */
-async function measure({ name, bar = undefined }) {
+/** Rounds of the row and of what it is compared with in turn, so that what else the machine does meets both. */
+async function measure({ name, bar = undefined, peer = undefined }) {
   const native = [];
-  const map = [];
+  const other = [];
   for (let round = 0; round < rounds; round += 1) {
     native.push(await child("run-one.mjs", "native", name));
-    map.push(await child("run-one.mjs", "map", name));
+    other.push(await child("run-one.mjs", ...(peer === undefined ? ["map", name] : ["native", peer])));
   }
-  const ratio = median(native) / median(map);
-  const ratios = native.map((operations, round) => operations / map[round]);
-  const result = { name, native: median(native), map: median(map), ratio, ratios };
+  const ratio = median(native) / median(other);
+  const ratios = native.map((operations, round) => operations / other[round]);
+  const result = { name, peer, native: median(native), other: median(other), ratio, ratios };
   return bar === undefined ? result : { ...result, bar, met: ratio >= bar };
 }
 
-function line({ name, native, map, ratio, ratios, bar, met }) {
+function line({ name, peer, native, other, ratio, ratios, bar, met }) {
   const range = `${digits(Math.min(...ratios))} – ${digits(Math.max(...ratios))}`;
   return [
-    name,
+    peer === undefined ? name : `${name} / ${peer}`,
     digits(native),
-    digits(map),
+    digits(other),
     digits(ratio),
     range,
-    bar === undefined ? "" : `≥ ${bar}`,
+    bar === undefined ? "" : `≥ ${digits(bar)}`,
     mark(met),
   ];
 }
@@ -50,7 +50,7 @@ if (json) console.log(JSON.stringify({ machine: machine(), rounds, rows: results
 else {
   console.log(`${machine()}; medians of ${rounds} interleaved rounds\n`);
   console.log(
-    table([["row", "native ops/s", "map ops/s", "ratio", "rounds", "bar", ""], ...results.map(line)]),
+    table([["row", "native ops/s", "other ops/s", "ratio", "rounds", "bar", ""], ...results.map(line)]),
   );
 }
 finish(

@@ -2,6 +2,7 @@
 //
 //   name        what the row is called, here and on the command line
 //   bar         how many times the Map store's operations a second the native store must reach; none: for information
+//   peer        the row of the native store that it is compared with in place of the Map store
 //   operations  how many operations one `run` does
 //   prepare     fills the store
 //   run         what is timed: operations awaited one by one
@@ -10,8 +11,13 @@
 const SIMPLE = 1.5;
 const ALGORITHM = 50;
 const RECIPE = 20;
+/** No crossing beats a Map on a hot key. */
+const HELD = 0.9;
 
 const KEYS = 100_000;
+/** Keys that stay in the processor's cache, where a Map is at its best. */
+const HOT = 1_000;
+const CALLBACKS = 100;
 const MEMBERS = 10_000;
 /** Operations between two restorations where an operation of the Map store takes long. */
 const FEW = 100;
@@ -32,7 +38,11 @@ const members = Array.from({ length: MEMBERS }, (_, i) => `member:${i}`);
 const newMembers = Array.from({ length: FEW }, (_, i) => `new member:${i}`);
 
 const perKey = { bar: SIMPLE, operations: KEYS };
+const perHotKey = { operations: HOT };
 const perMember = { bar: ALGORITHM, operations: FEW, prepare: fillSortedSet };
+
+/** What the callbacks of `publish-100` count. */
+const heard = { count: 0 };
 
 /** Sums up the lengths of the texts, as a caller looks at what it gets, and as a check. */
 function expectTexts(length, count) {
@@ -202,6 +212,107 @@ export const rows = [
     },
     async run(kv) {
       for (let i = 0; i < FEW; i += 1) await append(kv);
+    },
+  },
+  {
+    name: "hot-get",
+    ...perHotKey,
+    prepare: fillStrings,
+    async run(kv) {
+      let length = 0;
+      for (let i = 0; i < HOT; i += 1) length += (await kv.get(inOrder[i])).length;
+      expectTexts(length, HOT);
+    },
+  },
+  {
+    name: "hot-set",
+    ...perHotKey,
+    prepare: fillStrings,
+    async run(kv) {
+      for (let i = 0; i < HOT; i += 1) await kv.set(inOrder[i], values[i]);
+    },
+  },
+  {
+    name: "hot-set-ex",
+    ...perHotKey,
+    bar: 1 / 1.3,
+    peer: "hot-set",
+    prepare: fillStrings,
+    async run(kv) {
+      for (let i = 0; i < HOT; i += 1) await kv.set(inOrder[i], values[i], { ex: 3_600 });
+    },
+  },
+  {
+    name: "hot-hset",
+    ...perHotKey,
+    bar: HELD,
+    prepare: fillHashes,
+    async run(kv) {
+      for (let i = 0; i < HOT; i += 1) await kv.hset(inOrder[i], "name", values[i]);
+    },
+  },
+  {
+    name: "hot-hget",
+    ...perHotKey,
+    bar: HELD,
+    prepare: fillHashes,
+    async run(kv) {
+      let length = 0;
+      for (let i = 0; i < HOT; i += 1) length += (await kv.hget(inOrder[i], "name")).length;
+      expectTexts(length, HOT);
+    },
+  },
+  {
+    name: "hot-hgetall",
+    ...perHotKey,
+    bar: HELD,
+    async prepare(kv) {
+      for (let i = 0; i < HOT; i += 1) await kv.hset(inOrder[i], "name", values[i]);
+    },
+    async run(kv) {
+      let length = 0;
+      for (let i = 0; i < HOT; i += 1) length += (await kv.hgetall(inOrder[i])).name.length;
+      expectTexts(length, HOT);
+    },
+  },
+  {
+    name: "hot-sismember",
+    ...perHotKey,
+    bar: HELD,
+    async prepare(kv) {
+      for (let i = 0; i < HOT; i += 1) await kv.sadd(inOrder[i], friends[i], friends[i + 1]);
+    },
+    async run(kv) {
+      let found = 0;
+      for (let i = 0; i < HOT; i += 1) found += Number(await kv.sismember(inOrder[i], friends[i]));
+      if (found !== HOT) throw new Error("A set lacked a member.");
+    },
+  },
+  {
+    name: "hot-lpush-rpop",
+    ...perHotKey,
+    bar: 0.8,
+    async prepare() {},
+    async run(kv) {
+      let length = 0;
+      for (let i = 0; i < HOT; i += 1) {
+        await kv.lpush(inOrder[i], values[i]);
+        length += (await kv.rpop(inOrder[i])).length;
+      }
+      expectTexts(length, HOT);
+    },
+  },
+  {
+    name: "publish-100",
+    ...perHotKey,
+    bar: 1,
+    async prepare(kv) {
+      for (let i = 0; i < CALLBACKS; i += 1) await kv.subscribe("news", () => heard.count++);
+    },
+    async run(kv) {
+      heard.count = 0;
+      for (let i = 0; i < HOT; i += 1) await kv.publish("news", values[i]);
+      if (heard.count !== HOT * CALLBACKS) throw new Error("A callback missed a message.");
     },
   },
   rateLimit(100),

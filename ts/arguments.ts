@@ -43,7 +43,7 @@ const isWellFormed: (this: string) => boolean =
  * A string that every backend can keep: one with a UTF-8 form (at most three bytes a code unit) that is not
  * too long.
  */
-function isText(value: unknown): value is string {
+export function isText(value: unknown): value is string {
   return (
     typeof value === "string" &&
     isWellFormed.call(value) &&

@@ -86,9 +86,13 @@ export class Emitter<E extends Events<E>> {
 /** Calls what a user has given. What it throws, or its Promise rejects with, goes to `report`. */
 export function calling(call: () => unknown, report: (error: unknown) => void): void {
   try {
-    const result = call();
-    if (result !== undefined) Promise.resolve(result).catch(report);
+    settling(call(), report);
   } catch (error) {
     report(error);
   }
+}
+
+/** Looks after what a user's function gave back. What that rejects with, if it is a Promise, goes to `report`. */
+export function settling(result: unknown, report: (error: unknown) => void): void {
+  if (typeof result === "object" && result !== null) Promise.resolve(result).catch(report);
 }

@@ -1,6 +1,6 @@
 import type { MessageCallback, Subscription } from "./adapter.js";
 import { asyncDispose } from "./dispose.js";
-import { calling } from "./emitter.js";
+import { calling, settling } from "./emitter.js";
 import type { Gap } from "./events.js";
 
 export type Kind = "channel" | "pattern";
@@ -81,14 +81,14 @@ export class PubSub {
     this.#topics.pattern.delivery += 1;
   }
 
-  /** Calls the callbacks of a channel, or of the pattern that the channel matched. */
-  deliver(pattern: string | null, channel: string, message: string): void {
-    const slots =
-      pattern === null ? this.#topics.channel.slots(channel) : this.#topics.pattern.slots(pattern);
-    for (const slot of slots) {
-      if (slot.taken) continue;
-      calling(() => slot.callback(message, channel), this.#report);
-    }
+  /** Calls the callbacks of a channel, or of the pattern that the channel matched. False if there are none. */
+  deliver(pattern: string | null, channel: string, message: string): boolean {
+    const { channel: channels, pattern: patterns } = this.#topics;
+    const topic = pattern === null ? channels.heard(channel) : patterns.heard(pattern);
+    if (topic === undefined) return false;
+    topic.snapshot ??= snapshotOf(topic.slots);
+    callEach(topic, topic.snapshot, channel, message, this.#report);
+    return true;
   }
 
   /** Tells whoever asked to know that messages may have been missed. */
@@ -132,8 +132,41 @@ interface Topic {
   readonly live: Promise<void> | undefined;
   /** The number of the delivery that had begun last when it was registered. */
   readonly since: number;
-  /** The slots as a delivery sees them; made anew after a change, so that a delivery never meets one. */
-  snapshot: readonly Slot[] | undefined;
+  /** As a delivery sees it; made anew after a change, so that a delivery never meets one. */
+  snapshot: Snapshot | undefined;
+}
+
+interface Snapshot {
+  readonly slots: readonly Slot[];
+  /** Of each slot. */
+  readonly callbacks: readonly MessageCallback[];
+}
+
+/** Like `calling` for each, without a closure. A function of its own, by index: V8 makes a third more calls of it than within a method. */
+function callEach(
+  topic: Topic,
+  snapshot: Snapshot,
+  channel: string,
+  message: string,
+  report: (error: unknown) => void,
+): void {
+  const { callbacks, slots } = snapshot;
+  for (let i = 0; i < callbacks.length; i++) {
+    // While the snapshot is the topic's nothing was taken away.
+    if (topic.snapshot !== snapshot && slots[i]?.taken) continue;
+    try {
+      const callback = callbacks[i] as MessageCallback;
+      const result: unknown = callback(message, channel);
+      if (typeof result === "object") settling(result, report);
+    } catch (error) {
+      report(error);
+    }
+  }
+}
+
+function snapshotOf(bySlot: Topic["slots"]): Snapshot {
+  const slots = [...bySlot.values()];
+  return { slots, callbacks: slots.map(({ callback }) => callback) };
 }
 
 /** Channels, or patterns, and the callbacks of each. */
@@ -162,7 +195,7 @@ class Topics {
 
   #register(name: string): Topic {
     const live = this.source.register(this.kind, name) ?? undefined;
-    const topic = { slots: new Map(), live, since: this.delivery, snapshot: undefined };
+    const topic: Topic = { slots: new Map(), live, since: this.delivery, snapshot: undefined };
     this.#topics.set(name, topic);
     return topic;
   }
@@ -182,11 +215,10 @@ class Topics {
     return this.source.unregister(this.kind, name);
   }
 
-  slots(name: string): readonly Slot[] {
+  /** The topic of a name, if it is to hear of what is delivered. */
+  heard(name: string): Topic | undefined {
     const topic = this.#topics.get(name);
-    if (topic === undefined || topic.since === this.delivery) return [];
-    topic.snapshot ??= [...topic.slots.values()];
-    return topic.snapshot;
+    return topic?.since === this.delivery ? undefined : topic;
   }
 
   drop(name: string): boolean {
@@ -202,6 +234,7 @@ class Topics {
 
   #forget(name: string, topic: Topic): void {
     for (const slot of topic.slots.values()) slot.taken = true;
+    topic.snapshot = undefined;
     this.#topics.delete(name);
   }
 }

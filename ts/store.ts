@@ -145,6 +145,12 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     if (dropped !== null && dropped > 0) this.missed({ from, to: at, reason: "overflow" });
   }
 
+  /** @internal Hands a message over at once. False if the channel has no callbacks. */
+  protected deliverOne(channel: string, message: string): boolean {
+    this.beginDelivery();
+    return this.#pubsub.deliver(null, channel, message);
+  }
+
   /** @internal Hands each message to the callbacks of its channel, or to those of the pattern that it matched. */
   protected deliverAll(messages: Messages): void {
     for (let i = 1; i < messages.length; i += 3) {

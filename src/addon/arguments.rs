@@ -1,6 +1,5 @@
 //! JavaScript's values → a command's words.
 
-use std::io::Write;
 use std::ops::Range;
 
 use smallvec::SmallVec;
@@ -111,8 +110,7 @@ pub fn push_number(into: &mut Buffer, scope: Scope, value: Value) -> Result<()> 
         )
     })?;
     if number.fract() == 0.0 && number.abs() <= EXACT_INTEGERS {
-        // Writing to memory cannot fail.
-        let _ = write!(into, "{}", number as i64);
+        into.extend_from_slice(itoa::Buffer::new().format(number as i64).as_bytes());
     } else {
         into.extend_from_slice(format_double(number).as_bytes());
     }

@@ -1,6 +1,7 @@
 //! Replies → JavaScript's values.
 
 use napi::bindgen_prelude::FunctionRef;
+use smallvec::SmallVec;
 
 use super::raw::{Scope, Value};
 use crate::error::{Error, Result};
@@ -12,6 +13,9 @@ pub type Collect = FunctionRef<(), ()>;
 
 /// How many items go into one call of `Collect`: all are arguments on the stack.
 const AT_ONCE: usize = 256;
+
+/// A call with no more than this costs no allocation.
+const FEW: usize = 16;
 
 /// Shorter ones are left to V8, which keeps account of each string outside of its heap.
 const LONG: usize = 4 << 10;
@@ -56,7 +60,7 @@ impl<'scope> Replies<'scope, '_> {
             .map_err(|_| Error::reply("ERR the environment is ending"))?;
         let collect = self.scope.import(&collect);
         let mut array = self.scope.undefined()?;
-        let mut arguments = Vec::with_capacity(items.size_hint().0.min(AT_ONCE) + 1);
+        let mut arguments = SmallVec::<[_; FEW]>::with_capacity(items.size_hint().0.min(AT_ONCE) + 1);
         loop {
             arguments.push(array);
             for item in items.by_ref().take(AT_ONCE) {

@@ -68,7 +68,7 @@ struct SetOptions {
 fn set<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let keyspace = &mut db.keyspace;
     if args.len() == 2 {
-        keyspace.set_string(args[0], args[1]);
+        keyspace.set_string(args[0], args[1], None);
         return Ok(Reply::OK);
     }
     let options = set_options(keyspace, &args[2..])?;
@@ -87,7 +87,7 @@ fn set<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
         None
     };
     let deadline = options.deadline.or(kept);
-    keyspace.set(args[0], Value::String(args[1].into()), deadline);
+    keyspace.set_string(args[0], args[1], deadline);
     if deadline.is_some_and(|deadline| deadline <= keyspace.now()) {
         keyspace.remove(args[0]);
     }
@@ -158,8 +158,7 @@ fn set_deadline(
 
 fn set_for<'a>(db: &'a mut Database, args: Args, unit: u64, name: &str) -> Result<Reply<'a>> {
     let deadline = set_deadline(&mut db.keyspace, args[1], unit, true, name)?;
-    db.keyspace
-        .set(args[0], Value::String(args[2].into()), Some(deadline));
+    db.keyspace.set_string(args[0], args[2], Some(deadline));
     Ok(Reply::OK)
 }
 

@@ -4,39 +4,136 @@ use std::collections::BTreeSet;
 
 use super::slab::SlotId;
 
-/// Exactly one element for each key that has a deadline: a session that is refreshed a million times takes one place, which a
-/// heap with stale entries would not give. Deadlines are in milliseconds since the epoch.
+/// One element at most for each slot: a session that is refreshed a million times takes one place, which a heap with stale entries
+/// would not give.
+///
+/// An element stays where it is when its deadline moves on, as a session's does with each request. When it comes up, whoever sweeps
+/// looks at the deadline, and postpones it.
 #[derive(Default)]
 pub struct Expiry {
-    deadlines: BTreeSet<(u64, SlotId)>,
+    looks: BTreeSet<(Second, SlotId)>,
+    /// The second of each slot's element.
+    seconds: Vec<Second>,
 }
 
+/// So many of 1,024 ms since the epoch, until 2109; from then on all are the last.
+type Second = u32;
+
+/// The first second all of which is past a deadline.
+fn past(deadline: u64) -> Second {
+    Second::try_from((deadline >> 10) + 1).unwrap_or(Second::MAX)
+}
+
+/// Of a slot without an element.
+const NONE: Second = 0;
+
 impl Expiry {
-    pub fn add(&mut self, deadline: u64, slot: SlotId) {
-        self.deadlines.insert((deadline, slot));
+    /// Takes note of a slot's new deadline, in milliseconds since the epoch.
+    pub fn schedule(&mut self, slot: SlotId, deadline: Option<u64>) {
+        let second = deadline.map_or(NONE, past);
+        let before = self.second(slot);
+        if before == second || (before != NONE && second > before) {
+            return;
+        }
+        self.postpone(slot, second);
     }
 
-    pub fn remove(&mut self, deadline: u64, slot: SlotId) {
-        self.deadlines.remove(&(deadline, slot));
+    /// Moves a slot's element to where its deadline is.
+    pub fn postpone_to(&mut self, slot: SlotId, deadline: u64) {
+        self.postpone(slot, past(deadline));
+    }
+
+    fn postpone(&mut self, slot: SlotId, second: Second) {
+        let before = self.second(slot);
+        if before != NONE {
+            self.looks.remove(&(before, slot));
+        }
+        if second != NONE {
+            self.looks.insert((second, slot));
+        }
+        if self.seconds.len() <= slot as usize {
+            self.seconds.resize(slot as usize + 1, NONE);
+        }
+        self.seconds[slot as usize] = second;
+    }
+
+    fn second(&self, slot: SlotId) -> Second {
+        self.seconds.get(slot as usize).copied().unwrap_or(NONE)
     }
 
     pub fn len(&self) -> usize {
-        self.deadlines.len()
+        self.looks.len()
     }
 
     /// Drops some of it.
     pub fn shed(&mut self) {
         const AT_ONCE: usize = 1024;
         for _ in 0..AT_ONCE {
-            self.deadlines.pop_last();
+            self.looks.pop_last();
         }
     }
 
-    /// The slot that is due first, if one is due at `now`.
+    /// The slot that is to be looked at first, if one is at `now`. Its deadline may have moved on.
     pub fn due(&self, now: u64) -> Option<SlotId> {
-        self.deadlines
-            .first()
-            .filter(|(deadline, _)| *deadline <= now)
-            .map(|&(_, slot)| slot)
+        let &(second, slot) = self.looks.first()?;
+        (u64::from(second) <= now >> 10).then_some(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a sweeper would remove at `now`.
+    fn sweep(expiry: &mut Expiry, deadlines: &mut BTreeMap<SlotId, u64>, now: u64) -> Vec<SlotId> {
+        let mut removed = Vec::new();
+        while let Some(slot) = expiry.due(now) {
+            match deadlines.get(&slot).copied() {
+                Some(deadline) if deadline > now => expiry.postpone_to(slot, deadline),
+                _ => {
+                    deadlines.remove(&slot);
+                    expiry.schedule(slot, None);
+                    removed.push(slot);
+                }
+            }
+        }
+        removed
+    }
+
+    proptest! {
+        #[test]
+        fn a_slot_comes_up_within_a_second_of_its_last_deadline_and_not_before(
+            steps in prop::collection::vec((0..8u32, prop::option::of(0..20_000u64), 0..2_000u64), 1..200),
+        ) {
+            let (mut expiry, mut deadlines, mut now) = (Expiry::default(), BTreeMap::new(), 0);
+            for (slot, after, passing) in steps {
+                match after {
+                    Some(after) => drop(deadlines.insert(slot, now + after)),
+                    None => drop(deadlines.remove(&slot)),
+                }
+                expiry.schedule(slot, deadlines.get(&slot).copied());
+                prop_assert!(expiry.len() <= 8);
+                now += passing;
+                let before = deadlines.clone();
+                for slot in sweep(&mut expiry, &mut deadlines, now) {
+                    prop_assert!(before[&slot] <= now, "a key was removed before its deadline");
+                }
+                prop_assert!(deadlines.values().all(|deadline| deadline + 1_024 > now));
+            }
+        }
+    }
+
+    #[test]
+    fn deadlines_past_what_a_second_can_hold_come_last() {
+        let mut expiry = Expiry::default();
+        expiry.schedule(1, Some(u64::MAX));
+        expiry.schedule(2, Some(5_000));
+        assert_eq!(expiry.due(10_000), Some(2));
+        expiry.schedule(2, None);
+        assert_eq!(expiry.due(10_000), None);
     }
 }

@@ -188,19 +188,17 @@ impl Keyspace {
         }
     }
 
-    /// Puts a text that never expires in place of what is there, in the same memory where it fits.
-    pub fn set_string(&mut self, key: &[u8], text: &[u8]) {
-        let slot = self.find(key);
-        match slot.and_then(|slot| self.entries.get_mut(slot)) {
-            Some(Entry {
-                value: Value::String(string),
-                deadline: None,
-                ..
-            }) if string.len() == text.len() => {
-                string.copy_from_slice(text);
-            }
-            _ => self.set(key, Value::String(text.into()), None),
+    /// Puts a text in place of what is there, in the same memory where it fits. `deadline` is in milliseconds since the epoch.
+    pub fn set_string(&mut self, key: &[u8], text: &[u8], deadline: Option<u64>) {
+        let Some(slot) = self.find(key) else {
+            self.insert(key, Value::String(text.into()), deadline);
+            return;
+        };
+        match self.entries.get_mut(slot).map(|entry| &mut entry.value) {
+            Some(Value::String(string)) if string.len() == text.len() => string.copy_from_slice(text),
+            _ => return self.replace_slot(slot, Value::String(text.into()), deadline),
         }
+        self.schedule(slot, deadline);
     }
 
     /// Puts a new text in place of a string's, in the same memory where it fits, and leaves its deadline.
@@ -288,11 +286,14 @@ impl Keyspace {
         self.begin_turn();
         let now = self.now();
         let started = Instant::now();
-        let mut removed = 0;
+        let mut looked_at = 0;
         while let Some(slot) = self.expiry.due(now) {
-            self.remove_slot(slot);
-            removed += 1;
-            if removed % BETWEEN_LOOKS == 0 && started.elapsed() >= budget {
+            match self.entries.get(slot).and_then(|entry| entry.deadline) {
+                Some(deadline) if deadline.get() > now => self.expiry.postpone_to(slot, deadline.get()),
+                _ => drop(self.remove_slot(slot)),
+            }
+            looked_at += 1;
+            if looked_at % BETWEEN_LOOKS == 0 && started.elapsed() >= budget {
                 return self.expiry.due(now).is_some();
             }
         }
@@ -346,13 +347,8 @@ impl Keyspace {
         if entry.deadline == deadline {
             return;
         }
-        if let Some(old) = entry.deadline {
-            self.expiry.remove(old.get(), slot);
-        }
-        if let Some(new) = deadline {
-            self.expiry.add(new.get(), slot);
-        }
         entry.deadline = deadline;
+        self.expiry.schedule(slot, deadline.map(NonZeroU64::get));
     }
 
     fn is<T: Kind>(&self, slot: SlotId) -> bool {
@@ -468,7 +464,7 @@ mod tests {
             }),
             ("SET", |keyspace| {
                 for key in KEYS {
-                    keyspace.set_string(key, b"text");
+                    keyspace.set_string(key, b"text", None);
                 }
             }),
             ("expiry, and access", |keyspace| {
@@ -479,7 +475,8 @@ mod tests {
             }),
             ("expiry, and sweeping", |keyspace| {
                 expire(keyspace);
-                while keyspace.sweep(Duration::ZERO) {}
+                let later = keyspace.now() + 2_000;
+                keyspace.set_clock(Some(later));
                 assert_eq!(keyspace.size(), 0);
             }),
             ("the end of the store", |keyspace| {

@@ -63,22 +63,51 @@ impl Pack {
     }
 
     pub fn push_back(&mut self, item: &[u8]) {
+        if self.len() == 0 {
+            return self.push_only(item);
+        }
         self.count(1);
         self.change(item.len() + FRAME, |bytes| bytes.extend(framed(item)));
     }
 
     pub fn push_front(&mut self, item: &[u8]) {
+        if self.len() == 0 {
+            return self.push_only(item);
+        }
         self.count(1);
         self.change(item.len() + FRAME, |bytes| drop(bytes.splice(1..1, framed(item))));
     }
 
+    fn push_only(&mut self, item: &[u8]) {
+        let length = item.len() as u8;
+        let mut bytes = Vec::with_capacity(1 + item.len() + FRAME);
+        bytes.extend_from_slice(&[1, length]);
+        bytes.extend_from_slice(item);
+        bytes.push(length);
+        self.0 = bytes.into_boxed_slice();
+    }
+
     pub fn pop_front(&mut self) -> Option<Vec<u8>> {
+        if self.len() == 1 {
+            return Some(self.pop_only());
+        }
         let item = self.iter().next()?.to_vec();
         self.remove(At(1), 1);
         Some(item)
     }
 
+    /// The only item, in the pack's own memory.
+    fn pop_only(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.0).into_vec();
+        bytes.pop();
+        bytes.drain(..FRAME);
+        bytes
+    }
+
     pub fn pop_back(&mut self) -> Option<Vec<u8>> {
+        if self.len() == 1 {
+            return Some(self.pop_only());
+        }
         let item = self.iter().next_back()?.to_vec();
         self.count(-1);
         self.change(0, |bytes| bytes.truncate(bytes.len() - item.len() - FRAME));

@@ -16,7 +16,7 @@ enum Slot<T> {
 }
 
 struct Chunk<T> {
-    /// Without an allocation while nothing lives here.
+    /// Without an allocation while nothing lives here, but for the spare chunk.
     slots: Vec<Slot<T>>,
     /// The first slot of the chain of slots that were used once and are free again.
     free: u16,
@@ -38,6 +38,8 @@ pub struct Slab<T> {
     chunks: Vec<Chunk<T>>,
     /// The numbers of the chunks with room.
     open: Vec<u32>,
+    /// The chunk that was the last to become empty, and keeps its memory: an item that comes and goes must not cost a chunk each time.
+    spare: Option<u32>,
     live: usize,
 }
 
@@ -52,6 +54,7 @@ impl<T> Slab<T> {
         Self {
             chunks: Vec::new(),
             open: Vec::new(),
+            spare: None,
             live: 0,
         }
     }
@@ -128,15 +131,23 @@ impl<T> Slab<T> {
             self.open.push(number as u32);
         }
         if chunk.live == 0 {
-            *chunk = Chunk {
-                open: true,
-                ..Chunk::EMPTY
-            };
+            chunk.slots.clear();
+            chunk.free = NO_SLOT;
+            self.keep_as_spare(number as u32);
         }
-        if self.live == 0 {
+        if self.live == 0 && self.chunks.len() > 1 {
             *self = Self::new();
         }
         Some(item)
+    }
+
+    fn keep_as_spare(&mut self, number: u32) {
+        let before = self.spare.replace(number).filter(|before| *before != number);
+        if let Some(chunk) = before.and_then(|before| self.chunks.get_mut(before as usize))
+            && chunk.live == 0
+        {
+            chunk.slots = Vec::new();
+        }
     }
 
     /// Takes out some items, of a slab that is not used any more.
@@ -233,15 +244,27 @@ mod tests {
     fn gives_memory_back_when_a_chunk_is_empty() {
         let mut slab = Slab::new();
         let ids: Vec<_> = (0..3 * CHUNK).map(|number| slab.insert(number)).collect();
-        for &id in &ids[..CHUNK] {
+        for &id in &ids[..2 * CHUNK] {
             slab.remove(id);
         }
         assert_eq!(slab.chunks[0].slots.capacity(), 0);
-        assert_eq!(slab.run_from(0), Some((CHUNK as SlotId, 2 * CHUNK as SlotId)));
-        for &id in &ids[CHUNK..] {
+        assert_eq!(slab.chunks[1].slots.capacity(), CHUNK, "one is kept");
+        assert_eq!(slab.run_from(0), Some((2 * CHUNK as SlotId, 3 * CHUNK as SlotId)));
+        for &id in &ids[2 * CHUNK..] {
             slab.remove(id);
         }
         assert_eq!(slab.run_from(0), None);
         assert!(slab.chunks.is_empty());
+    }
+
+    /// A list of one value that was pushed and popped again and again took a chunk's allocation each time: 100 ns of 390.
+    #[test]
+    fn one_item_that_comes_and_goes_costs_no_chunk() {
+        let mut slab = Slab::new();
+        let id = slab.insert(1);
+        let memory = slab.chunks[0].slots.as_ptr();
+        slab.remove(id);
+        assert_eq!(slab.insert(2), id);
+        assert_eq!(slab.chunks[0].slots.as_ptr(), memory);
     }
 }

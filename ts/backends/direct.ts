@@ -1,4 +1,5 @@
-import type { Scalar } from "../arguments.js";
+import type { SetOptions } from "../adapter.js";
+import { isText, type Scalar } from "../arguments.js";
 import type { Command } from "../commands.js";
 import { isTraced, traced } from "../diagnostics.js";
 import { decode } from "../errors.js";
@@ -77,6 +78,51 @@ function plainCallOfTwo<S extends Target>(
       throw decode(error, name);
     }
   };
+}
+
+/**
+ * SET's method. Sessions and caches call it with a lifetime and nothing else: that crosses as SETEX or PSETEX, whose
+ * arguments are plain.
+ */
+export function setMethod<S extends Target>(
+  given: Omit<Crossing<S>, "reply">,
+  setex: number,
+  psetex: number,
+): Method<S> {
+  const crossing = { ...given, reply: conversionOf(given.command) };
+  const { index, runnerOf } = crossing;
+  return async function (...args) {
+    try {
+      const [key, value, options] = args;
+      const isPlain = args.length <= 3 && isText(key) && isText(value) && !isTraced();
+      if (isPlain && args.length === 2) return void runnerOf(this)(index, key, value);
+      const ex = isPlain ? lifetime("ex", options) : undefined;
+      if (ex !== undefined) return void runnerOf(this)(setex, key as string, ex, value as string);
+      const px = isPlain ? lifetime("px", options) : undefined;
+      if (px !== undefined) return void runnerOf(this)(psetex, key as string, px, value as string);
+      return (isTraced() ? tracedCall : call)(crossing, this, args);
+    } catch (error) {
+      throw decode(error, crossing.command.name);
+    }
+  };
+}
+
+/** What options say under a name, if they say nothing else, and it is a lifetime that any store takes. */
+function lifetime(name: "ex" | "px", options: unknown): number | undefined {
+  const TOO_LONG = 1e12;
+  try {
+    for (const other in options as object) if (other !== name) return undefined;
+    if (!Object.hasOwn(options as object, name)) return undefined;
+    const { ex, px, nx, xx } = options as SetOptions;
+    const count = name === "ex" ? ex : px;
+    if ((name === "ex" ? px : ex) !== undefined || nx !== undefined || xx !== undefined) return undefined;
+    return Number.isSafeInteger(count) && (count as number) > 0 && (count as number) < TOO_LONG
+      ? count
+      : undefined;
+  } catch {
+    // A getter that throws, or no object: the general way says so.
+    return undefined;
+  }
 }
 
 function plainCallOfThree<S extends Target>(

@@ -1,5 +1,5 @@
 import type { KVStoreTransaction, MessageCallback, ScopedSubscription } from "../adapter.js";
-import { checkBoolean, checkNoMore, reading, text } from "../arguments.js";
+import { checkBoolean, checkNoMore, isText, reading, text } from "../arguments.js";
 import { isFaked } from "../clock.js";
 import { type Command, defineMethods } from "../commands.js";
 import { isTraced, tellGap, traced } from "../diagnostics.js";
@@ -13,7 +13,7 @@ import { Store } from "../store.js";
 import { type Ready, Transaction } from "../transaction.js";
 import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
 import { collect } from "./collect.js";
-import { directMethod } from "./direct.js";
+import { directMethod, setMethod } from "./direct.js";
 import { startSweeping, stopSweeping } from "./sweeper.js";
 import { Waiters } from "./waiters.js";
 
@@ -64,6 +64,7 @@ export class MemoryKVStore extends Store {
   };
   /** Runs a command that may publish. */
   readonly #publish: Run = (command, ...args) => {
+    if (!this.#isBehind && !this.#delivering) this.takenAt = Date.now();
     try {
       return runOf(this)(command, ...args);
     } finally {
@@ -76,9 +77,12 @@ export class MemoryKVStore extends Store {
   /** What the command that has just run published, where more came before than there was time for. */
   #undelivered: Promise<void>[] = [];
   readonly #waiters = new Waiters();
-  /** How many names the native store has subscriptions for. */
+  /** How many names the native store has subscriptions for, and how many of these are patterns. */
   #names = 0;
+  #patterns = 0;
   #delivering = false;
+  /** Some of what was published waits until the event loop has turned. */
+  #isBehind = false;
   /** Something was published in this thread while it was delivering. */
   #again = false;
 
@@ -88,10 +92,16 @@ export class MemoryKVStore extends Store {
     defineMethods(this.prototype, (command) => {
       const index = commandIndex(command.name);
       indexes.set(command, index);
-      if (!command.publishes) return directMethod({ command, index, runnerOf: runOf });
+      const crossing = { command, index, runnerOf: runOf };
+      if (command.method === "set") return setMethod(crossing, commandIndex("SETEX"), commandIndex("PSETEX"));
+      if (!command.publishes) return directMethod(crossing);
       const publish = directMethod({ command, index, runnerOf: publishOf });
+      const isPublish = command.method === "publish";
       return function (this: MemoryKVStore, ...args: unknown[]) {
-        const published = publish.call(this, ...args);
+        const published =
+          isPublish && this.#isForOwnChannels(args)
+            ? Promise.resolve(this.#publishHere(args[0], args[1]))
+            : publish.call(this, ...args);
         if (this.#undelivered.length === 0) return published;
         return Promise.all([published, ...this.#undelivered.splice(0)]).then(([result]) => result);
       };
@@ -129,6 +139,8 @@ export class MemoryKVStore extends Store {
     this.dropCallbacks();
     this.#waiters.none();
     this.#names = 0;
+    this.#patterns = 0;
+    this.#isBehind = false;
     this.#leaveNeighbours();
     if (this.#native !== undefined) {
       this.#native.close();
@@ -169,6 +181,7 @@ export class MemoryKVStore extends Store {
       throw decode(error);
     }
     this.#names += 1;
+    if (kind === "pattern") this.#patterns += 1;
     if (this.#shared === undefined) return;
     const stores = subscribed.get(this.#shared) ?? new Set();
     subscribed.set(this.#shared, stores.add(this));
@@ -179,6 +192,7 @@ export class MemoryKVStore extends Store {
     if (kind === "channel") this.#native?.unsubscribe(name);
     else this.#native?.punsubscribe(name);
     this.#names -= 1;
+    if (kind === "pattern") this.#patterns -= 1;
     if (this.#names === 0) this.#leaveNeighbours();
   }
 
@@ -251,6 +265,26 @@ export class MemoryKVStore extends Store {
     if (stores?.delete(this) && stores.size === 0) subscribed.delete(this.#shared);
   }
 
+  /** Whether a message goes to this store's own channels alone, and nothing that was published before it still waits. */
+  #isForOwnChannels(args: unknown[]): args is [channel: string, message: string] {
+    const isAlone = this.#native !== undefined && this.#shared === undefined && this.#patterns === 0;
+    const isInTurn = !this.#delivering && !this.#isBehind && !isTraced();
+    return isAlone && isInTurn && args.length === 2 && isText(args[0]) && isText(args[1]);
+  }
+
+  /** Publishes without a word to the native store, which would only hand the message back: with many callbacks 5 times as fast. */
+  #publishHere(channel: string, message: string): number {
+    this.#delivering = true;
+    this.#again = false;
+    try {
+      return this.deliverOne(channel, message) ? 1 : 0;
+    } finally {
+      this.#delivering = false;
+      const delivered = this.#again ? this.#deliverOwn() : undefined;
+      if (delivered !== undefined) this.#undelivered.push(delivered);
+    }
+  }
+
   /** Delivers what was published in this thread. What it resolves is that all is, if there is more than time for. */
   #deliverOwn(): Promise<void> | undefined {
     if (this.#delivering) {
@@ -267,8 +301,10 @@ export class MemoryKVStore extends Store {
   readonly #deliver = (): boolean => {
     if (this.#delivering) return false;
     this.#delivering = true;
+    this.#isBehind = true;
     try {
       while (this.#deliverSome()) if (isSpent()) return true;
+      this.#isBehind = false;
       return false;
     } finally {
       this.#delivering = false;
