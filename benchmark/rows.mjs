@@ -49,6 +49,10 @@ function expectTexts(length, count) {
   if (length !== count * text(0).length) throw new Error("The store gave other texts than it was given.");
 }
 
+/**
+ * @typedef {(kv: any) => Promise<void>} Step
+ * @type {{ name: string, bar?: number, peer?: string, operations: number, prepare: Step, run: Step, restore?: Step }[]}
+ */
 export const rows = [
   {
     name: "get",

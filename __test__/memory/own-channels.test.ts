@@ -46,15 +46,7 @@ test("a callback may take away others, itself, or the store, in the middle of a 
   await kv.subscribe("a", () => heard.push("after disconnect"));
   await kv.unsubscribe("b");
   await kv.publish("a", "4");
-  assert.deepEqual(heard, [
-    "first 1",
-    "third 1",
-    "first 2",
-    "third 2",
-    "third 3",
-    "third 3",
-    "third 4",
-  ]);
+  assert.deepEqual(heard, ["first 1", "third 1", "first 2", "third 2", "third 3", "third 3", "third 4"]);
 });
 
 test("a callback that throws or rejects harms neither the others nor the publisher", async () => {
