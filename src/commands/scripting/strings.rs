@@ -27,8 +27,14 @@ pub fn install(lua: &Lua, native: &Table) -> Result<()> {
     native.set("rep", function(lua, rep)?)?;
     let upper = |piece: &mut [u8]| piece.make_ascii_uppercase();
     let lower = |piece: &mut [u8]| piece.make_ascii_lowercase();
-    native.set("upper", function(lua, move |lua, args| changed(lua, args, upper))?)?;
-    native.set("lower", function(lua, move |lua, args| changed(lua, args, lower))?)?;
+    native.set(
+        "upper",
+        function(lua, move |lua, args| changed(lua, args, upper))?,
+    )?;
+    native.set(
+        "lower",
+        function(lua, move |lua, args| changed(lua, args, lower))?,
+    )?;
     native.set("reverse", function(lua, reverse)?)
 }
 
