@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::fanout::AGGREGATE;
 use crate::fanout::echoes::Echoes;
 use crate::fanout::outbox::{Item, Notice, Outbox, Reason};
-use crate::fanout::registry::{Counters, REGISTRY, Reached, count};
+use crate::fanout::registry::{Counters, REGISTRY, Reached, Tracked, count};
 use crate::fanout::source::{Channel, Source};
 use crate::redis::mailbox::Gap;
 
@@ -102,10 +102,14 @@ impl FanoutThread {
         REGISTRY.unregister(&handler, token, &self.outbox)
     }
 
-    /// False if this process has no such handler.
+    /// 0 if this process has no such handler, 2 if another handler has lost it by that and nobody in this process was told so yet, else 1.
     #[napi]
-    pub fn track(&self, handler: String, subscription: String) -> bool {
-        REGISTRY.track(&handler, &subscription)
+    pub fn track(&self, handler: String, subscription: String) -> u32 {
+        match REGISTRY.track(&handler, &subscription) {
+            Tracked::Nowhere => 0,
+            Tracked::Here => 1,
+            Tracked::TakenOver => 2,
+        }
     }
 
     #[napi]
@@ -365,13 +369,13 @@ fn notice(notice: Notice) -> FanoutNotice {
         },
         Notice::Answer(id, error) => FanoutNotice {
             id: Some(id),
-            code: error.as_ref().map(|error| error.code.to_string()),
+            code: error.as_ref().map(|error| error.tag().into_owned()),
             message: error.map(|error| error.message.to_string()),
             ..named("answer")
         },
         Notice::Failed { error, first } => FanoutNotice {
             first: Some(first),
-            code: Some(error.code.to_string()),
+            code: Some(error.tag().into_owned()),
             message: Some(error.message.to_string()),
             ..named("failed")
         },
@@ -382,7 +386,7 @@ fn notice(notice: Notice) -> FanoutNotice {
         } => FanoutNotice {
             attempt: Some(attempt),
             delay: Some(delay.as_millis() as f64),
-            code: Some(cause.code.to_string()),
+            code: Some(cause.tag().into_owned()),
             message: Some(cause.message.to_string()),
             ..named("reconnecting")
         },

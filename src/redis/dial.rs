@@ -15,8 +15,9 @@ use super::config::{Address, Config};
 use super::connection::{Greeted, Server, ServerRole};
 use super::plain::Registered;
 use super::resp::{self, Scanner};
+use super::tls;
 use super::transport::Transport;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::reply::Reply;
 
 /// A peer that vanished without a word is noticed by the kernel even while nothing is asked of it.
@@ -49,15 +50,14 @@ pub async fn open(config: &Config) -> Result<Opened, Failure> {
     };
     let late = |_| {
         let timeout = config.connect_timeout.as_millis();
-        Err(temporary(format!(
-            "{} did not answer{} within {timeout} ms",
-            config.place(),
-            if in_tls.load(Ordering::Relaxed) {
-                " as a server with TLS does"
-            } else {
-                ""
-            }
-        )))
+        let in_tls = in_tls.load(Ordering::Relaxed);
+        let reason = if in_tls { Reason::Tls } else { Reason::NoAnswer };
+        let how = if in_tls { " as a server with TLS does" } else { "" };
+        let place = config.place();
+        Err(temporary(
+            reason,
+            format!("{place} did not answer{how} within {timeout} ms"),
+        ))
     };
     tokio::time::timeout(config.connect_timeout, opened)
         .await
@@ -77,32 +77,41 @@ async fn connect(config: &Config, in_tls: &AtomicBool) -> Result<Transport, Fail
                 .map(Transport::tls)
                 .map_err(|error| Failure {
                     refused: error.kind() == io::ErrorKind::InvalidData,
-                    error: Error::ours("CONNECTION", format!("TLS with {}: {error}", config.place())),
+                    error: Error::because(
+                        tls::reason_of(&error),
+                        format!("TLS with {}: {error}", config.place()),
+                    ),
                 })
         }
         #[cfg(unix)]
         Address::Unix(path) => {
             let stream = tokio::net::UnixStream::connect(path).await;
-            let stream = stream.map_err(|error| temporary(format!("{}: {error}", path.display())))?;
+            let stream = stream
+                .map_err(|error| temporary(not_reached([&error]), format!("{}: {error}", path.display())))?;
             plain(Registered::Unix(stream))
         }
         #[cfg(not(unix))]
         Address::Unix(_) => Err(Failure {
-            error: Error::ours("UNSUPPORTED", "this system has no unix sockets"),
+            error: Error::because(Reason::UnixSocket, "this system has no unix sockets"),
             refused: true,
         }),
     }
 }
 
 fn plain(stream: Registered) -> Result<Transport, Failure> {
-    Transport::plain(stream).map_err(|error| temporary(error.to_string()))
+    Transport::plain(stream).map_err(|error| temporary(Reason::Internal, error.to_string()))
 }
 
 /// Tries all addresses of a host at once, and takes the one that answers first.
 async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, Failure> {
     let addresses = lookup_host((host, port)).await;
-    let addresses =
-        addresses.map_err(|error| temporary(format!("no address of {host} was found: {error}")))?;
+    let unknown = |error| {
+        temporary(
+            Reason::UnknownHost,
+            format!("no address of {host} was found: {error}"),
+        )
+    };
+    let addresses = addresses.map_err(unknown)?;
     let mut attempts = JoinSet::new();
     for address in addresses {
         attempts.spawn(async move { (address, TcpStream::connect(address).await) });
@@ -112,15 +121,31 @@ async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, Failure> {
         match attempt {
             Ok((_, Ok(stream))) => return tuned(stream),
             Ok((address, Err(error))) => failures.push((address, error)),
-            Err(error) => return Err(temporary(error.to_string())),
+            Err(error) => return Err(temporary(Reason::Internal, error.to_string())),
         }
     }
     failures.sort_by_key(|(address, _)| *address);
+    let reason = not_reached(failures.iter().map(|(_, error)| error));
     let failures: Vec<_> = failures
         .iter()
         .map(|(address, error)| format!("{address}: {error}"))
         .collect();
-    Err(temporary(failures.join("; ")))
+    Err(temporary(reason, failures.join("; ")))
+}
+
+/// Why a connection was not opened, from what each attempt met: nobody listens there, or it cannot be reached.
+fn not_reached<'a>(failures: impl IntoIterator<Item = &'a io::Error>) -> Reason {
+    let is_refusal = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+        )
+    };
+    if failures.into_iter().all(is_refusal) {
+        Reason::Refused
+    } else {
+        Reason::Unreachable
+    }
 }
 
 fn tuned(stream: TcpStream) -> Result<TcpStream, Failure> {
@@ -130,7 +155,7 @@ fn tuned(stream: TcpStream) -> Result<TcpStream, Failure> {
         .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keep_alive));
     tuned
         .map(|()| stream)
-        .map_err(|error| temporary(error.to_string()))
+        .map_err(|error| temporary(Reason::Unreachable, error.to_string()))
 }
 
 /// Speaks RESP 3 with the server, RESP 2 with one that knows no other. What it is, and how long it took to answer.
@@ -215,7 +240,7 @@ async fn ask(
     transport: &mut Transport,
     questions: &[Question],
 ) -> Result<Vec<Bytes>, Failure> {
-    let lost = |error: io::Error| temporary(format!("{}: {error}", config.place()));
+    let lost = |error: io::Error| temporary(Reason::ClosedAtOnce, format!("{}: {error}", config.place()));
     let mut left: Bytes = questions
         .iter()
         .flat_map(|(_, command)| command.get_packed_command())
@@ -238,10 +263,10 @@ async fn ask(
         } else {
             transport.buffer.reserve(4 << 10);
             if transport.read().await.map_err(lost)? == 0 {
-                return Err(temporary(format!(
-                    "{} closed the connection at once",
-                    config.place()
-                )));
+                return Err(temporary(
+                    Reason::ClosedAtOnce,
+                    format!("{} closed the connection at once", config.place()),
+                ));
             }
         }
     }
@@ -252,8 +277,8 @@ async fn ask(
 fn no_redis(config: &Config, answer: &[u8]) -> Error {
     let start = String::from_utf8_lossy(&answer[..answer.len().min(40)]);
     let (place, start) = (config.place(), start.escape_debug());
-    Error::ours(
-        "CONNECTION",
+    Error::because(
+        Reason::NotRedis,
         format!("{place} is no Redis server: it sent \"{start}\""),
     )
 }
@@ -275,8 +300,8 @@ fn check(config: &Config, command: &str, reply: &Reply) -> Result<(), Failure> {
         _ if command != "PING" => return Ok(()),
         _ => {
             return Err(Failure {
-                error: Error::ours(
-                    "CONNECTION",
+                error: Error::because(
+                    Reason::NotRedis,
                     format!("{} is no Redis server: it does not answer PING", config.place()),
                 ),
                 refused: true,
@@ -299,9 +324,40 @@ fn check(config: &Config, command: &str, reply: &Reply) -> Result<(), Failure> {
 fn without_secrets(config: &Config, error: &Error) -> Error {
     let text = error.message.split(", with args").next().unwrap_or_default();
     match &config.password {
-        Some(password) if text.contains(password.as_str()) => Error::reply(text.replace(password, "***")),
-        _ => Error::reply(text.to_owned()),
+        Some(password) => Error::reply(masked(text, password)),
+        None => Error::reply(text.to_owned()),
     }
+}
+
+/// What Redis says of passwords without showing any.
+const KNOWN: [&str; 4] = [
+    "WRONGPASS invalid username-password pair or user is disabled.",
+    "NOAUTH HELLO must be called with the client already authenticated",
+    "ERR AUTH <password> called without any password configured",
+    "ERR Client sent AUTH, but no password is set",
+];
+
+/// Without the password. A short one that is a part of a longer word was not sent by us.
+fn masked(text: &str, password: &str) -> String {
+    const LONG: usize = 8;
+    if password.is_empty() || KNOWN.iter().any(|known| text.starts_with(known)) {
+        return text.to_owned();
+    }
+    let is_of_word = |at: Option<char>| at.is_some_and(char::is_alphanumeric);
+    let (first, last) = (password.chars().next(), password.chars().last());
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(password) {
+        let (before, after) = (&rest[..at], &rest[at + password.len()..]);
+        let begins_within = is_of_word(first) && is_of_word(before.chars().last().or(masked.chars().last()));
+        let ends_within = is_of_word(last) && is_of_word(after.chars().next());
+        let is_ours = password.len() >= LONG || !(begins_within || ends_within);
+        masked.push_str(before);
+        masked.push_str(if is_ours { "***" } else { password });
+        rest = after;
+    }
+    masked.push_str(rest);
+    masked
 }
 
 /// HELLO's reply has fields and values in turn.
@@ -342,9 +398,33 @@ fn role_of(reply: &Reply) -> ServerRole {
     }
 }
 
-fn temporary(message: String) -> Failure {
+fn temporary(reason: Reason, message: String) -> Failure {
     Failure {
-        error: Error::ours("CONNECTION", message),
+        error: Error::because(reason, message),
         refused: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::masked;
+
+    /// "invalid username-pass*** pair" was shown to whoever had the password `word`.
+    #[test]
+    fn a_password_is_masked_as_a_word_and_not_within_one() {
+        let known = "WRONGPASS invalid username-password pair or user is disabled.";
+        for password in ["word", "password", "pair", "user", "a", "WRONGPASS"] {
+            assert_eq!(masked(known, password), known);
+        }
+        let shown =
+            "ERR unknown command 'AUTH' with 'hunter2' for user:hunter2@host, not hunter22 or ahunter2";
+        assert_eq!(
+            masked(shown, "hunter2"),
+            "ERR unknown command 'AUTH' with '***' for user:***@host, not hunter22 or ahunter2"
+        );
+        assert_eq!(masked("ERR \\x00long-secret0", "long-secret"), "ERR \\x00***0");
+        assert_eq!(masked("ERR -é!-é!a", "-é!"), "ERR ******a");
+        assert_eq!(masked("ERR aaaa a", "a"), "ERR aaaa ***");
+        assert_eq!(masked("ERR text", ""), "ERR text");
     }
 }

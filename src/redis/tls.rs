@@ -13,8 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName,
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::config::invalid;
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 
 /// As JavaScript gives it: certificates and keys in PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -153,6 +152,33 @@ fn identity(cert: &str, key: &str) -> Result<(Vec<CertificateDer<'static>>, Priv
 fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes())
         .map_err(|_| invalid("redis.tls.key: it holds no unencrypted private key in PEM"))
+}
+
+/// Why a handshake failed.
+pub fn reason_of(error: &std::io::Error) -> Reason {
+    use rustls::CertificateError as Certificate;
+    let error = error
+        .get_ref()
+        .and_then(|error| error.downcast_ref::<rustls::Error>());
+    match error {
+        Some(rustls::Error::InvalidCertificate(certificate)) => match certificate {
+            Certificate::UnknownIssuer => Reason::UnknownAuthority,
+            Certificate::Expired
+            | Certificate::ExpiredContext { .. }
+            | Certificate::NotValidYet
+            | Certificate::NotValidYetContext { .. } => Reason::CertificateDate,
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+                Reason::CertificateName
+            }
+            _ => Reason::Tls,
+        },
+        Some(rustls::Error::InvalidMessage(_)) => Reason::PlainText,
+        _ => Reason::Tls,
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::because(Reason::Certificate, message.into())
 }
 
 /// Takes any certificate, but still wants the server to have its key.

@@ -1,5 +1,5 @@
 import type { Command } from "../commands.js";
-import { decode, isError } from "../errors.js";
+import { decode, isError, KVError } from "../errors.js";
 import {
   commandIndex,
   type Messages,
@@ -55,6 +55,8 @@ function indexOf(command: Command): number {
   }
   return index;
 }
+
+const soon = Promise.resolve();
 
 /** Not a closure, which would be made anew for each batch. */
 let flush: (session: Session) => void;
@@ -277,10 +279,18 @@ export class Session {
     }
   };
 
-  #refuse({ command, first, reject }: Waiting, reason: unknown): void {
-    const error = decode(reason, command?.name);
-    if (command !== undefined) this.#listener.failed(error, command, first);
-    reject(error);
+  /**
+   * The error's stack shows the async functions that wait for it. V8 looks for them from the Promise whose handler is running: so the error is
+   * made in a handler, once the caller's Promise depends on that one's, which takes two steps. What succeeds pays nothing for it.
+   */
+  #refuse({ command, first, resolve }: Waiting, reason: unknown): void {
+    const fail = () => {
+      const error = decode(reason, command?.name);
+      if (error instanceof KVError) Error.captureStackTrace(error, fail);
+      if (command !== undefined) this.#listener.failed(error, command, first);
+      throw error;
+    };
+    resolve(soon.then(() => {}).then(fail));
   }
 
   #answer(waiting: Waiting, reply: Reply | Error): void {

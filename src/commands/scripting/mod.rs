@@ -1,6 +1,7 @@
 //! <https://redis.io/docs/latest/develop/programmability/eval-intro/>
 //!
 //! - [`machine`]: a Lua state with its compiled scripts; `sandbox.lua` is what a script sees of it.
+//! - [`shebang`]: the flags of its first line.
 //! - [`limits`]: how long a script may run, and how much memory it may use.
 //! - [`call`], [`reply`]: Redis's conversions, into Lua and back.
 //! - [`raise`], [`arguments`]: the errors of functions written in Rust, as Lua's and Redis's own.
@@ -16,6 +17,7 @@ mod numbers;
 mod patterns;
 mod raise;
 mod reply;
+mod shebang;
 mod strings;
 mod tables;
 #[cfg(test)]
@@ -28,7 +30,7 @@ use machine::Machine;
 
 use super::numbers::integer;
 use super::{Args, Command, Database, Keys, WRITES, command};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::reply::Reply;
 
 pub const COMMANDS: &[Command] = &[command("EVAL", -3, WRITES, Keys::Counted, eval)];
@@ -99,8 +101,8 @@ impl Scripting {
 
     fn timeout(&self) -> Error {
         let seconds = self.time_limit.as_secs_f64();
-        Error::ours(
-            "TIMEOUT",
+        Error::because(
+            Reason::Script,
             format!("The script ran for longer than {seconds} s and was stopped. What it had written stays."),
         )
     }

@@ -14,7 +14,7 @@ fn replies_become_values_of_lua() {
         return kinds";
     assert_eq!(
         shown(kinds),
-        "['OK' 'string v' 'boolean false' 'number 1' 'v false' 'number 1' 'string 0.1' 'string']"
+        "['OK' 'string v' 'boolean false' 'number 1' 'v false' 'number 1' 'string 0.10000000000000001' 'string']"
     );
 }
 

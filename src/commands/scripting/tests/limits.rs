@@ -54,6 +54,10 @@ fn no_script_outlives_its_time() {
         "local t = {} for i = 1, 60 do t = {t, t} end return t",
         "local t = {} for i = 1, 60 do t = {t, t} end return cjson.encode(t)",
         "while true do pcall(cjson.decode, 'x') end",
+        "local s = string.rep('a', 4e7) while true do string.upper(s) end",
+        "local s = string.rep('A', 4e7) while true do string.lower(s) end",
+        "local s = string.rep('a', 4e7) while true do string.reverse(s) end",
+        "local s = string.rep('a', 2e7) while true do string.rep(s, 2) end",
     ] {
         limit_time(&mut db, Duration::from_millis(50));
         let error = eval(&mut db, script).expect_err(script);
@@ -318,7 +322,11 @@ fn a_machine_that_has_grown_is_thrown_away() {
     };
     eval(&mut db, "return 1").unwrap();
     assert!(has_machine(&db));
-    eval(&mut db, "return #('x'):rep(2000000)").unwrap();
+    eval(
+        &mut db,
+        "local t = {} for i = 1, 4 do t[i] = ('x'):rep(1000000) end return #t",
+    )
+    .unwrap();
     assert!(!has_machine(&db));
     goes_on(&mut db);
 }

@@ -90,9 +90,17 @@ fn time_stands_still_in_a_script() {
 }
 
 #[test]
-fn the_flags_of_redis_7_are_passed_over() {
+fn the_flags_of_redis_7_are_read() {
     assert_eq!(super::shown("#!lua flags=no-writes,allow-stale\nreturn 1"), "1");
-    assert_eq!(super::shown("#!lua name=x"), "nil");
+    assert_eq!(super::shown("#!lua name=x"), "-ERR Invalid script shebang");
+    assert_eq!(
+        super::shown("#!lua name=x\n"),
+        "-ERR Unknown lua shebang option: name=x"
+    );
+    assert_eq!(
+        super::failure("#!lua flags=no-writes\nreturn redis.call('SET', 'k', 'v')"),
+        "-ERR Write commands are not allowed from read-only scripts."
+    );
     assert_eq!(super::failure("#!lua\nerror('x')"), "-ERR user_script:2: x");
 }
 
