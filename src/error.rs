@@ -11,6 +11,8 @@ pub struct Error(Box<Failure>);
 pub struct Failure {
     pub code: Cow<'static, str>,
     pub message: Cow<'static, str>,
+    /// What led to it.
+    pub cause: Option<Error>,
 }
 
 impl Deref for Error {
@@ -31,7 +33,11 @@ impl Error {
             Cow::Borrowed(text) => Cow::Borrowed(first_word(text)),
             Cow::Owned(text) => Cow::Owned(first_word(text).to_owned()),
         };
-        Self(Box::new(Failure { code, message }))
+        Self(Box::new(Failure {
+            code,
+            message,
+            cause: None,
+        }))
     }
 
     /// An error of ours, for which Redis has no reply.
@@ -39,7 +45,13 @@ impl Error {
         Self(Box::new(Failure {
             code: Cow::Borrowed(code),
             message: message.into(),
+            cause: None,
         }))
+    }
+
+    pub fn caused_by(mut self, cause: Self) -> Self {
+        self.0.cause = Some(cause);
+        self
     }
 
     pub fn wrong_type() -> Self {

@@ -47,6 +47,8 @@ export const greet: Answer = ([name]) => {
       return OK;
     case "PING":
       return "+PONG\r\n";
+    case "INFO":
+      return bulk("");
     default:
       return undefined;
   }
@@ -61,7 +63,7 @@ export interface FakeOptions {
   accepted?: (peer: Peer) => void;
 }
 
-const GREETING = new Set(["HELLO", "CLIENT", "SELECT", "ROLE", "PING"]);
+const GREETING = new Set(["HELLO", "AUTH", "CLIENT", "SELECT", "ROLE", "INFO", "PING"]);
 
 export async function startFake({ answer, greeting = greet, accepted }: FakeOptions): Promise<FakeServer> {
   const peers: Peer[] = [];

@@ -142,6 +142,7 @@ impl Harness {
             shape: Shape::AsIs,
             subject: Subject::Command,
             called: self.now,
+            suspected: false,
         }
     }
 
