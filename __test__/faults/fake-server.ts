@@ -42,9 +42,12 @@ export const greet: Answer = ([name]) => {
   switch (name) {
     case "HELLO":
       return `%2\r\n${bulk("proto")}:3\r\n${bulk("role")}${bulk("master")}`;
+    case "AUTH":
     case "CLIENT":
     case "SELECT":
       return OK;
+    case "ROLE":
+      return `*1\r\n${bulk("master")}`;
     case "PING":
       return "+PONG\r\n";
     case "INFO":

@@ -253,8 +253,8 @@ impl Dialing<'_> {
             Some("cluster") => {
                 let questions = [("CLUSTER", cmd("CLUSTER").arg("INFO").take())];
                 let replies = self.ask(transport, &questions).await?;
-                let is_whole =
-                    matches!(parse(&replies[0])?, Reply::Bulk(info) if has_line(&info, "cluster_size:1"));
+                let has_all = ["cluster_size:1", "cluster_slots_assigned:16384"];
+                let is_whole = matches!(parse(&replies[0])?, Reply::Bulk(info) if has_all.iter().all(|line| has_line(&info, line)));
                 let is_master = server.role == ServerRole::Master;
                 let (what, instead) = match is_whole {
                     true if is_master => return Ok(()),

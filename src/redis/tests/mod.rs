@@ -4,6 +4,7 @@ mod config;
 mod hub;
 mod mailbox;
 mod pipeline;
+mod repeating;
 mod subscriptions;
 
 use std::sync::Arc;
