@@ -85,16 +85,6 @@ describe("the address", () => {
   });
 });
 
-// A name with many addresses opened a connection to each at every attempt, and dropped all but one. See src/redis/addresses.rs for the others' turn.
-test("one connection is opened to a name whose addresses all answer", async (t) => {
-  const addresses = await lookup("localhost", { all: true });
-  if (addresses.length < 2) return t.skip("localhost has one address on this machine");
-  await using first = await forward(server.address, { host: addresses[0]?.address });
-  await using second = await forward(server.address, { host: addresses[1]?.address, port: first.port });
-  for (let round = 0; round < 10; round++) await works({ host: "localhost", port: first.port });
-  assert.deepEqual([first.connections, second.connections], [10, 0]);
-});
-
 describe("what is given beside the url wins over it", () => {
   const wrong = `redis://nobody:wrong@nonexistent.invalid:1/9`;
   const given = () => ({ ...server.address, username: "al/ice:@", password: SECRET, db: 2 });

@@ -17,8 +17,8 @@ pub async fn connect(
     timeout: Duration,
 ) -> Result<TcpStream, Vec<(SocketAddr, io::Error)>> {
     let mut addresses = interleaved(addresses).into_iter();
-    // All are tried within half of the time, however many there are.
-    let stagger = STAGGER.min(timeout / (2 * addresses.len().max(1) as u32));
+    // All are tried while there is time for the last, however many there are.
+    let stagger = STAGGER.min(timeout / (addresses.len() as u32 + 1));
     let mut attempts = JoinSet::new();
     let mut failures = Vec::new();
     let mut begins_next = true;
