@@ -81,7 +81,9 @@ export function isError(value: unknown): value is Error {
 export function decode(error: unknown, command?: string): unknown {
   if (error instanceof KVError || !isError(error)) return error;
   const { code, cause } = error as Error & { code?: unknown };
-  return typeof code === "string" ? new KVError(code, error.message, { command, cause: decode(cause) }) : error;
+  return typeof code === "string"
+    ? new KVError(code, error.message, { command, cause: decode(cause) })
+    : error;
 }
 
 /** Why a store that was disconnected refuses what it is asked. */

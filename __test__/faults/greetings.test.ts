@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createKV, KVError, type RedisConfig, type RedisKVStore } from "covara-kv";
+import { createKV, KVError, type RedisConfig } from "covara-kv";
 import { eventually } from "../backends.js";
 import { errorOf } from "../replies.js";
 import { type Answer, bulk, type FakeServer, greet, OK, type Peer } from "./fake-server.js";
@@ -29,7 +29,7 @@ const namesOf = (peer: Peer | undefined) => (peer?.commands ?? []).map(([name]) 
 
 /** The store works, and how it was greeted last. */
 async function works(server: FakeServer, redis?: RedisConfig): Promise<(string | undefined)[]> {
-  await using kv = (await creating(server, redis)) as RedisKVStore;
+  await using kv = await creating(server, redis);
   assert.equal(await kv.get("k"), "v");
   return namesOf(server.peers.at(-1));
 }
@@ -146,9 +146,9 @@ test("protocol: 2 says no HELLO, and protocol: 3 wants nothing less", async ({ f
   assert.equal(old.count("ROLE"), 0);
   const real = await redis();
   for (const protocol of [2, 3] as const) {
-    await using kv = (await creating(real, { protocol })) as RedisKVStore;
-    assert.equal(kv.server?.resp, protocol);
-    assert.equal(kv.server?.role, "master");
+    await using kv = await creating(real, { protocol });
+    const { server } = kv as unknown as { server: { resp: number; role: string } };
+    assert.deepEqual([server.resp, server.role], [protocol, "master"]);
     await kv.zadd("z", 1.5, "m");
     assert.equal(await kv.zscore("z", "m"), 1.5);
     const heard: string[] = [];
@@ -194,10 +194,8 @@ test("what a server says before it closes a connection is the reason of the loss
   const reconnecting = emissions(kv, "reconnecting");
   server.peers[0]?.socket.end("-ERR the proxy is going down\r\n");
   await eventually(() => reconnecting.length > 0);
-  assert.deepEqual(
-    [reconnecting[0]?.cause.code, reconnecting[0]?.cause.message],
-    ["ERR", "ERR the proxy is going down"],
-  );
+  const cause = reconnecting[0]?.cause as KVError | undefined;
+  assert.deepEqual([cause?.code, cause?.message], ["ERR", "ERR the proxy is going down"]);
 });
 
 test("a server that answers with an error and then nothing is told by its own words", async ({ fake }) => {

@@ -41,7 +41,7 @@ describe("a password that is a function", () => {
       await kv.subscribe(user, (message) => void heard.push(message));
       assert.equal(asked.length, 2);
       for (let round = 2; round <= 4; round++) {
-        const before = asked.length;
+        const before: number = asked.length;
         token = `${SECRET}-${round}`;
         await rotate(user, token);
         assert.equal(await kv.get(user), null);
@@ -93,7 +93,7 @@ describe("a password that is a function", () => {
       retryDelay: 5,
     });
     const causes: KVError[] = [];
-    kv.on("reconnecting", ({ cause }) => void causes.push(cause));
+    kv.on("reconnecting", ({ cause }) => void causes.push(cause as KVError));
     await rotate("late", `${SECRET}-new`);
     const value = kv.get("k");
     await eventually(() => causes.some(({ code }) => code === "WRONGPASS"));
@@ -159,7 +159,7 @@ describe("a function that fails is as a server that refuses: told, and tried aga
       const redis = { ...server.address, username: user, password, connectTimeout: 100, retryDelay: 5 };
       const kv = new RedisKVStore(redis);
       const told: KVError[] = [];
-      kv.on("reconnecting", ({ cause }) => void told.push(cause));
+      kv.on("reconnecting", ({ cause }) => void told.push(cause as KVError));
       const [value, subscribed] = [kv.get("k"), kv.subscribe("c", () => {})];
       await eventually(() => told.length >= 2);
       fails = false;

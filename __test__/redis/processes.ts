@@ -39,9 +39,9 @@ export function run(
     const redis = ${JSON.stringify(redis)};
     ${program}`;
   const options = {
-    ...{ cwd: join(__dirname, "../.."), timeout: 60_000, killSignal: "SIGKILL" },
+    ...({ cwd: join(__dirname, "../.."), timeout: 60_000, killSignal: "SIGKILL" } as const),
     env: { ...process.env, ...env },
-  } as const;
+  };
   return new Promise((resolve) => {
     const args = [...flags, "--input-type=module", "--eval", source];
     const child = execFile(process.execPath, args, options, (error, stdout, stderr) => {

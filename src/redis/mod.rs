@@ -4,7 +4,7 @@
 //! - [`pipeline`] (with [`connection`], [`queue`], [`receiving`] and [`deadlines`]): requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
 //! - [`hub`]: the subscribing connection, which all stores of the process share; [`subscriptions`]: what it is to hear, and the gap after a loss.
 //! - [`supervisor`]: connects, loses, connects again.
-//! - [`dial`] (with [`addresses`], [`credentials`], [`tls`], [`trust`] and [`handshake`]): opens a socket and greets the server. [`transport`] (with [`plain`]): carries the bytes of one connection; [`share`]: for how long before the others have
+//! - [`dial`] (with [`greeting`], [`addresses`], [`credentials`], [`tls`], [`trust`] and [`handshake`]): opens a socket and greets the server. [`transport`] (with [`plain`]): carries the bytes of one connection; [`share`]: for how long before the others have
 //!   their turn.
 //! - [`resp`], [`outgoing`], [`request`], [`mailbox`]: the protocol; what is to be sent; a command on its way; what came back.
 //! - [`config`]: where the server is.
@@ -15,6 +15,7 @@ pub mod connection;
 pub mod credentials;
 mod deadlines;
 mod dial;
+mod greeting;
 mod handshake;
 pub mod hub;
 pub mod link;

@@ -23,7 +23,7 @@ function causeOf({ code, message }: KVError): string {
   if (/refused/i.test(message))
     return "Nothing listens there: is the server running, and are host and port right?";
   if (/no address/.test(message)) return "The host's name is not known: is it spelled right?";
-  if (/UnknownIssuer|unknown issuer/i.test(message))
+  if (/of an authority that is not known here/.test(message))
     return "The certificate is from an authority that is not known here: name it with --ca <file>.";
   if (/TLS/.test(message))
     return "Does the server speak TLS on this port (rediss://), and is its certificate for this host?";
