@@ -493,8 +493,64 @@ export interface KVTransaction
   extends Omit<Queue<KVTransaction>, "setnx" | "getdel">,
     Partial<Pick<Queue<KVTransaction>, "setnx" | "getdel">> {}
 
+/**
+ * Which of the causes of a {@link KVError.code} an error has, where that has several. Each has one code:
+ * <https://github.com/covara-dev/covara-kv/blob/main/docs/errors.md>
+ */
+export type KVErrorReason =
+  | "refused"
+  | "unreachable"
+  | "unknown-host"
+  | "no-answer"
+  | "closed-at-once"
+  | "tls"
+  | "unknown-authority"
+  | "certificate-date"
+  | "certificate-name"
+  | "plain-text"
+  | "needs-tls"
+  | "not-redis"
+  | "not-ready"
+  | "credentials"
+  | "lost"
+  | "lost-twice"
+  | "ended"
+  | "silent"
+  | "replaced"
+  | "protocol"
+  | "reply-too-large"
+  | "internal"
+  | "durable-object"
+  | "command-timeout"
+  | "queue-timeout"
+  | "behind"
+  | "script"
+  | "fan-out"
+  | "no-message"
+  | "disconnected"
+  | "unanswered"
+  | "address"
+  | "certificate"
+  | "field"
+  | "client"
+  | "sentinel"
+  | "cluster"
+  | "other-strict"
+  | "no-store"
+  | "framework"
+  | "platform"
+  | "binary-missing"
+  | "binary-unusable"
+  | "topology"
+  | "scripts"
+  | "in-worker"
+  | "node-version"
+  | "unix-socket";
+
 /** What a {@link KVError} carries beside its code and message: see there. */
 export interface KVErrorDetails {
+  /** Which of the causes of its code it has. */
+  reason?: KVErrorReason | undefined;
   /** The Redis command. */
   command?: string | undefined;
   /** What led to the error. */
@@ -511,6 +567,9 @@ export interface KVErrorDetails {
  * What the server, or the memory store in its place, answers has Redis's text as its message, the same on
  * every backend. Messages of covara-kv's own name the method and the argument, and never hold a key or a
  * value. `instanceof` knows the errors of every copy of the package, and of every realm.
+ *
+ * Each code and reason, whether the command may have been run, and what to do:
+ * <https://github.com/covara-dev/covara-kv/blob/main/docs/errors.md>
  */
 export declare class KVError extends Error {
   /**
@@ -518,6 +577,10 @@ export declare class KVError extends Error {
    * `TIMEOUT`, `CLOSED` (after `disconnect`), `QUEUE_FULL`, `CONFIG`, `INVALID_ARGUMENT`, `UNSUPPORTED`.
    */
   readonly code: string;
+  /** Which of the causes of its code it has, where that has several. */
+  readonly reason?: KVErrorReason;
+  /** What to do about it, where that can be told; not in a Worker. Its text may change: decide by `code` and `reason`. */
+  readonly hint?: string;
   /** The Redis command that failed, where it was one. */
   readonly command?: string;
   /** What led to the error, where something did. */

@@ -27,6 +27,7 @@ import {
   type KVAdapter,
   type KVConfig,
   type KVError,
+  type KVErrorReason,
   type KVHealth,
   type KVStatus,
   type KVStore,
@@ -206,6 +207,10 @@ kv.on("error", (error) => expectTypeOf(error).toEqualTypeOf<Error>()).off("gap",
 kv.on("closed", () => {});
 expectTypeOf<KVError>().toExtend<Error>();
 expectTypeOf<KVError>().toHaveProperty("code").toEqualTypeOf<string>();
+expectTypeOf<KVError["reason"]>().toEqualTypeOf<KVErrorReason | undefined>();
+expectTypeOf<"refused" | "command-timeout">().toExtend<KVErrorReason>();
+expectTypeOf<"nonsense">().not.toExtend<KVErrorReason>();
+expectTypeOf<KVError["hint"]>().toEqualTypeOf<string | undefined>();
 expectTypeOf<Pick<KVError, "command" | "index" | "results">>().toEqualTypeOf<{
   readonly command?: string;
   readonly index?: number;

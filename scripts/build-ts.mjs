@@ -18,6 +18,7 @@ const inWorker = {
   "ts/backends/redis.ts": "ts/worker/stores.ts",
   "ts/fanout/thread.ts": "ts/worker/fanout.ts",
   "ts/guard.ts": "ts/worker/guard.ts",
+  "ts/hints.ts": "ts/worker/hints.ts",
   "ts/timers.ts": "ts/worker/timers.ts",
   "ts/utf8.ts": "ts/worker/utf8.ts",
   "ts/warning.ts": "ts/worker/warning.ts",

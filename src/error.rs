@@ -10,9 +10,92 @@ pub struct Error(Box<Failure>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub code: Cow<'static, str>,
+    /// Which of the causes that its code has.
+    pub reason: Option<Reason>,
     pub message: Cow<'static, str>,
     /// What led to it.
     pub cause: Option<Error>,
+}
+
+/// One of the causes of a code of ours that has several: docs/errors.md tells what each means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    Refused,
+    Unreachable,
+    UnknownHost,
+    NoAnswer,
+    ClosedAtOnce,
+    Tls,
+    UnknownAuthority,
+    CertificateDate,
+    CertificateName,
+    PlainText,
+    NeedsTls,
+    NotRedis,
+    NotReady,
+    Credentials,
+    Lost,
+    LostTwice,
+    Ended,
+    Silent,
+    Replaced,
+    Protocol,
+    ReplyTooLarge,
+    Internal,
+    CommandTimeout,
+    QueueTimeout,
+    Behind,
+    Script,
+    Disconnected,
+    Unanswered,
+    Address,
+    Certificate,
+    Sentinel,
+    Cluster,
+    OtherStrict,
+    UnixSocket,
+}
+
+impl Reason {
+    /// Its code, and its own name.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Refused => ("CONNECTION", "refused"),
+            Self::Unreachable => ("CONNECTION", "unreachable"),
+            Self::UnknownHost => ("CONNECTION", "unknown-host"),
+            Self::NoAnswer => ("CONNECTION", "no-answer"),
+            Self::ClosedAtOnce => ("CONNECTION", "closed-at-once"),
+            Self::Tls => ("CONNECTION", "tls"),
+            Self::UnknownAuthority => ("CONNECTION", "unknown-authority"),
+            Self::CertificateDate => ("CONNECTION", "certificate-date"),
+            Self::CertificateName => ("CONNECTION", "certificate-name"),
+            Self::PlainText => ("CONNECTION", "plain-text"),
+            Self::NeedsTls => ("CONNECTION", "needs-tls"),
+            Self::NotRedis => ("CONNECTION", "not-redis"),
+            Self::NotReady => ("CONNECTION", "not-ready"),
+            Self::Credentials => ("CONNECTION", "credentials"),
+            Self::Lost => ("CONNECTION", "lost"),
+            Self::LostTwice => ("CONNECTION", "lost-twice"),
+            Self::Ended => ("CONNECTION", "ended"),
+            Self::Silent => ("CONNECTION", "silent"),
+            Self::Replaced => ("CONNECTION", "replaced"),
+            Self::Protocol => ("CONNECTION", "protocol"),
+            Self::ReplyTooLarge => ("CONNECTION", "reply-too-large"),
+            Self::Internal => ("CONNECTION", "internal"),
+            Self::CommandTimeout => ("TIMEOUT", "command-timeout"),
+            Self::QueueTimeout => ("TIMEOUT", "queue-timeout"),
+            Self::Behind => ("TIMEOUT", "behind"),
+            Self::Script => ("TIMEOUT", "script"),
+            Self::Disconnected => ("CLOSED", "disconnected"),
+            Self::Unanswered => ("CLOSED", "unanswered"),
+            Self::Address => ("CONFIG", "address"),
+            Self::Certificate => ("CONFIG", "certificate"),
+            Self::Sentinel => ("CONFIG", "sentinel"),
+            Self::Cluster => ("CONFIG", "cluster"),
+            Self::OtherStrict => ("CONFIG", "other-strict"),
+            Self::UnixSocket => ("UNSUPPORTED", "unix-socket"),
+        }
+    }
 }
 
 impl Deref for Error {
@@ -35,15 +118,27 @@ impl Error {
         };
         Self(Box::new(Failure {
             code,
+            reason: None,
             message,
             cause: None,
         }))
     }
 
-    /// An error of ours, for which Redis has no reply.
+    /// An error of ours, for which Redis has no reply, with a code that has one cause.
     pub fn ours(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Failure {
             code: Cow::Borrowed(code),
+            reason: None,
+            message: message.into(),
+            cause: None,
+        }))
+    }
+
+    /// An error of ours with a code that has several causes: the reason says which, and which code.
+    pub fn because(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Failure {
+            code: Cow::Borrowed(reason.names().0),
+            reason: Some(reason),
             message: message.into(),
             cause: None,
         }))
@@ -52,6 +147,14 @@ impl Error {
     pub fn caused_by(mut self, cause: Self) -> Self {
         self.0.cause = Some(cause);
         self
+    }
+
+    /// The code, and behind a space the reason where there is one: what JavaScript is told. No code has a space.
+    pub fn tag(&self) -> Cow<'_, str> {
+        match self.reason.map(Reason::names) {
+            Some((code, reason)) => Cow::Owned(format!("{code} {reason}")),
+            None => Cow::Borrowed(&self.code),
+        }
     }
 
     pub fn wrong_type() -> Self {

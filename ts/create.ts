@@ -54,7 +54,9 @@ function build(config: KVConfig): KVStore {
   const fields = fieldsIn<KVConfig>(config, { fields: FIELDS });
   const { type, prefix, redis, strict, shared } = fields;
   if (typeof type !== "string" || !Object.hasOwn(HEARD, type)) {
-    throw new KVError("CONFIG", 'Unknown KV type: it must be "memory", "redis" or "durable-object"');
+    throw new KVError("CONFIG", 'Unknown KV type: it must be "memory", "redis" or "durable-object"', {
+      reason: "field",
+    });
   }
   for (const name of Object.keys(FIELDS) as (keyof KVConfig)[]) {
     if (fields[name] == null || HEARD[type].includes(name)) continue;
@@ -67,13 +69,16 @@ function build(config: KVConfig): KVStore {
         ...(shared !== undefined && { shared }),
       });
     case "redis":
-      if (redis == null) throw new KVError("CONFIG", 'Redis configuration required for type "redis"');
+      if (redis == null)
+        throw new KVError("CONFIG", 'Redis configuration required for type "redis"', { reason: "field" });
       return createRedisKVFromConfig(redis, prefix);
     case "durable-object": {
       const where = { fields: DURABLE_OBJECT_FIELDS, path: "durableObject" };
       const { namespace, name } = fieldsIn<DurableObjectConfig>(fields.durableObject, where);
       if (namespace == null) {
-        throw new KVError("CONFIG", 'Durable Object namespace required for type "durable-object"');
+        throw new KVError("CONFIG", 'Durable Object namespace required for type "durable-object"', {
+          reason: "field",
+        });
       }
       return createDurableObjectKV(namespace, {
         ...(name !== undefined && { name }),

@@ -1,7 +1,69 @@
+import { hintFor } from "./hints.js";
 import { emitWarning } from "./warning.js";
+
+/**
+ * Which of the causes of a {@link KVError.code} an error has, where that has several. Each has one code:
+ * <https://github.com/covara-dev/covara-kv/blob/main/docs/errors.md>
+ */
+export type KVErrorReason =
+  // CONNECTION
+  | "refused"
+  | "unreachable"
+  | "unknown-host"
+  | "no-answer"
+  | "closed-at-once"
+  | "tls"
+  | "unknown-authority"
+  | "certificate-date"
+  | "certificate-name"
+  | "plain-text"
+  | "needs-tls"
+  | "not-redis"
+  | "not-ready"
+  | "credentials"
+  | "lost"
+  | "lost-twice"
+  | "ended"
+  | "silent"
+  | "replaced"
+  | "protocol"
+  | "reply-too-large"
+  | "internal"
+  | "durable-object"
+  // TIMEOUT
+  | "command-timeout"
+  | "queue-timeout"
+  | "behind"
+  | "script"
+  | "fan-out"
+  | "no-message"
+  // CLOSED
+  | "disconnected"
+  | "unanswered"
+  // CONFIG
+  | "address"
+  | "certificate"
+  | "field"
+  | "client"
+  | "sentinel"
+  | "cluster"
+  | "other-strict"
+  | "no-store"
+  | "framework"
+  // UNSUPPORTED
+  | "platform"
+  | "binary-missing"
+  | "binary-unusable"
+  | "topology"
+  | "scripts"
+  | "in-worker"
+  | "node-version"
+  | "unix-socket";
 
 /** What a {@link KVError} carries beside its code and message: see there. */
 export interface KVErrorDetails {
+  /** Which of the causes of its code it has. */
+  reason?: KVErrorReason | undefined;
   /** The Redis command. */
   command?: string | undefined;
   /** What led to the error. */
@@ -18,6 +80,9 @@ export interface KVErrorDetails {
  * What the server, or the memory store in its place, answers has Redis's text as its message, the same on
  * every backend. Messages of covara-kv's own name the method and the argument, and never hold a key or a
  * value. `instanceof` knows the errors of every copy of the package, and of every realm.
+ *
+ * Each code and reason, whether the command may have been run, and what to do:
+ * <https://github.com/covara-dev/covara-kv/blob/main/docs/errors.md>
  */
 export class KVError extends Error {
   // By `this`, here and elsewhere: esbuild renames a class that says its own name.
@@ -30,6 +95,10 @@ export class KVError extends Error {
    * `TIMEOUT`, `CLOSED` (after `disconnect`), `QUEUE_FULL`, `CONFIG`, `INVALID_ARGUMENT`, `UNSUPPORTED`.
    */
   readonly code: string;
+  /** Which of the causes of its code it has, where that has several. */
+  declare readonly reason?: KVErrorReason;
+  /** What to do about it, where that can be told; not in a Worker. Its text may change: decide by `code` and `reason`. */
+  declare readonly hint?: string;
   /** The Redis command that failed, where it was one. */
   declare readonly command?: string;
   /** What led to the error, where something did. */
@@ -41,9 +110,12 @@ export class KVError extends Error {
 
   /** An error with a code; for stores of your own. */
   constructor(code: string, message: string, details: KVErrorDetails = {}) {
-    const { command, cause, index, results } = details;
+    const { reason, command, cause, index, results } = details;
     super(message, cause === undefined ? {} : { cause });
     this.code = code;
+    if (reason !== undefined) this.reason = reason;
+    const hint = hintFor(code, reason);
+    if (hint !== undefined) this.hint = hint;
     if (command !== undefined) this.command = command;
     if (index !== undefined) this.index = index;
     if (results !== undefined) this.results = results;
@@ -74,21 +146,25 @@ export function isError(value: unknown): value is Error {
   }
 }
 
+/** The error that native code tells of: its tag is a code and, behind a space, a reason where the code has several. */
+export function tagged(tag: string, message: string, details?: KVErrorDetails): KVError {
+  const [code = "", reason] = tag.split(" ");
+  return new KVError(code, message, { ...details, reason: reason as KVErrorReason | undefined });
+}
+
 /**
- * The one place where native errors become {@link KVError}. The native side marks its errors with a string
+ * The one place where native errors become {@link KVError}. The native side marks its errors with a tag as
  * `code`; whatever has none is a defect, not an answer, and stays what it is.
  */
 export function decode(error: unknown, command?: string): unknown {
   if (error instanceof KVError || !isError(error)) return error;
   const { code, cause } = error as Error & { code?: unknown };
-  return typeof code === "string"
-    ? new KVError(code, error.message, { command, cause: decode(cause) })
-    : error;
+  return typeof code === "string" ? tagged(code, error.message, { command, cause: decode(cause) }) : error;
 }
 
 /** Why a store that was disconnected refuses what it is asked. */
 export function closed(): KVError {
-  return new KVError("CLOSED", "The store is closed: connect() opens it again");
+  return new KVError("CLOSED", "The store is closed: connect() opens it again", { reason: "disconnected" });
 }
 
 /** Reports what nobody can be told through a Promise: the failure of a function that the user handed in. */

@@ -32,7 +32,11 @@ export function fieldsOf<T extends object>(
     warnOfField(`${nameOf(field)} is no field of a configuration and changes nothing${question}`);
   }
   const read = own(given, names, (field) => {
-    return new KVError("CONFIG", `${nameOf(field)} must not be inherited: only an object's own fields count`);
+    return new KVError(
+      "CONFIG",
+      `${nameOf(field)} must not be inherited: only an object's own fields count`,
+      { reason: "field" },
+    );
   });
   return read as Given<T>;
 }

@@ -26,7 +26,9 @@ export function setGlobalKV(kv: KVAdapter): void {
 export function getGlobalKV(): KVStore {
   const kv = currentKV();
   if (kv === undefined) {
-    throw new KVError("CONFIG", "KV store not initialized: call initializeKV() or setGlobalKV() first");
+    throw new KVError("CONFIG", "KV store not initialized: call initializeKV() or setGlobalKV() first", {
+      reason: "no-store",
+    });
   }
   return kv as KVStore;
 }

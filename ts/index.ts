@@ -34,7 +34,7 @@ export { createRedisKV, createRedisKVFromConfig, RedisKVStore } from "./backends
 export type { DurableObjectConfig, KVConfig, RedisConfig, RedisNode, RedisTlsConfig } from "./config.js";
 export { createKV, initializeKV } from "./create.js";
 export type { CommandMessage, DiagnosticsBackend, DiagnosticsMessages } from "./diagnostics.js";
-export { KVError, type KVErrorDetails } from "./errors.js";
+export { KVError, type KVErrorDetails, type KVErrorReason } from "./errors.js";
 export type {
   ConnectionHealth,
   ConnectionRole,

@@ -76,7 +76,9 @@ export function loadBinary(): unknown {
   const binary = binaries[name];
   if (binary === undefined) {
     const known = Object.keys(binaries).join(", ");
-    throw new KVError("UNSUPPORTED", `covara-kv has no binary for ${name}. It has for: ${known}`);
+    throw new KVError("UNSUPPORTED", `covara-kv has no binary for ${name}. It has for: ${known}`, {
+      reason: "platform",
+    });
   }
   try {
     return binary.local();
@@ -103,14 +105,14 @@ function missing(name: string, cause: unknown): KVError {
       "or by a bug of its own when package-lock.json was made on another one (https://github.com/npm/cli/issues/4828): then remove",
       `node_modules and package-lock.json and install again, or add it by itself: npm install covara-kv-${name}`,
     ].join(" "),
-    { cause },
+    { reason: "binary-missing", cause },
   );
 }
 
 function unusable(name: string, cause: unknown): KVError {
   const reason = isError(cause) ? cause.message : String(cause);
   const text = `covara-kv's binary for ${name} cannot be loaded here (${where()}): ${reason}`;
-  return new KVError("UNSUPPORTED", text, { cause });
+  return new KVError("UNSUPPORTED", text, { reason: "binary-unusable", cause });
 }
 
 function where(): string {

@@ -74,5 +74,5 @@ function firstString(target: unknown): string | undefined {
 
 function withoutKV(what: string, cause?: unknown): KVError {
   const text = `covara-kv/register: ${what} has no "./kv" that could be replaced. Use setGlobalKV(await createKV(…)) in its place.`;
-  return new KVError("CONFIG", text, { cause });
+  return new KVError("CONFIG", text, { reason: "framework", cause });
 }

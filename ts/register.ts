@@ -82,7 +82,9 @@ if (!holder[REGISTERED]) {
     hookRequire();
     node.register("./register-import.mjs", pathToFileURL(__filename).href);
   } else {
-    throw new KVError("UNSUPPORTED", "covara-kv/register needs Node.js 18.19, 20.6 or newer");
+    throw new KVError("UNSUPPORTED", "covara-kv/register needs Node.js 18.19, 20.6 or newer", {
+      reason: "node-version",
+    });
   }
   guardUnhandledRejections();
 }

@@ -73,7 +73,10 @@ export const shapes: Record<CommandMethod, Shape> = {
 export function misshapen(command: string, reply: unknown): unknown {
   const error = errorIn(reply);
   if (error !== undefined) return decode(error, command);
-  return new KVError("CONNECTION", "The server's reply is none that the command has", { command });
+  return new KVError("CONNECTION", "The server's reply is none that the command has", {
+    reason: "protocol",
+    command,
+  });
 }
 
 function errorIn(reply: unknown): unknown {

@@ -76,8 +76,8 @@ export class Transaction<Argv = Argument[]> {
     );
     const index = results.findIndex(isError);
     if (index === -1) return results;
-    const { code, message, command } = results[index] as KVError;
-    throw new KVError(code, message, { command, index, results });
+    const { code, reason, message, command } = results[index] as KVError;
+    throw new KVError(code, message, { reason, command, index, results });
   }
 
   discard(): void {
@@ -90,8 +90,9 @@ export class Transaction<Argv = Argument[]> {
     try {
       this.#queue.push({ command, argv: this.#form.argvOf(command, args, this.#prefix) });
     } catch (error) {
-      const { code, message, cause } = error as KVError;
-      this.#refusal = new KVError(code, message, { command: command.name, cause, index: this.#queue.length });
+      const { code, reason, message, cause } = error as KVError;
+      const index = this.#queue.length;
+      this.#refusal = new KVError(code, message, { reason, command: command.name, cause, index });
     }
     return this;
   }

@@ -365,13 +365,13 @@ fn notice(notice: Notice) -> FanoutNotice {
         },
         Notice::Answer(id, error) => FanoutNotice {
             id: Some(id),
-            code: error.as_ref().map(|error| error.code.to_string()),
+            code: error.as_ref().map(|error| error.tag().into_owned()),
             message: error.map(|error| error.message.to_string()),
             ..named("answer")
         },
         Notice::Failed { error, first } => FanoutNotice {
             first: Some(first),
-            code: Some(error.code.to_string()),
+            code: Some(error.tag().into_owned()),
             message: Some(error.message.to_string()),
             ..named("failed")
         },
@@ -382,7 +382,7 @@ fn notice(notice: Notice) -> FanoutNotice {
         } => FanoutNotice {
             attempt: Some(attempt),
             delay: Some(delay.as_millis() as f64),
-            code: Some(cause.code.to_string()),
+            code: Some(cause.tag().into_owned()),
             message: Some(cause.message.to_string()),
             ..named("reconnecting")
         },

@@ -18,7 +18,7 @@ use super::reply::{Collect, Replies};
 use super::stores::Store;
 use super::{from_status, to_napi};
 use crate::commands::{Command, Database};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::store::{Channels, Inbox, Policy};
 
 #[napi(object)]
@@ -77,7 +77,7 @@ impl Handle {
         let store = self.store.borrow();
         let store = store
             .as_ref()
-            .ok_or_else(|| Error::ours("CLOSED", "this store was disconnected"))?;
+            .ok_or_else(|| Error::because(Reason::Disconnected, "this store was disconnected"))?;
         store.with(|database| {
             database.keyspace.begin_turn();
             (work(database), database.keyspace.take_mismatches())

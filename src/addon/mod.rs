@@ -62,7 +62,7 @@ pub fn read_after_free() -> u8 {
 }
 
 fn to_napi(error: Error) -> napi::Error<String> {
-    napi::Error::new(error.code.to_string(), &*error.message)
+    napi::Error::new(error.tag().into_owned(), &*error.message)
 }
 
 fn from_status(error: napi::Error) -> napi::Error<String> {

@@ -200,10 +200,10 @@ impl<'scope> Scope<'scope> {
         }
     }
 
-    /// A JavaScript `Error` with a `code`, and a `cause` where there is one.
+    /// A JavaScript `Error` whose `code` is the tag, with a `cause` where there is one.
     pub fn error(self, error: &Error) -> Result<Value<'scope>> {
         let (code, message) = (
-            self.string(error.code.as_bytes())?,
+            self.string(error.tag().as_bytes())?,
             self.string(error.message.as_bytes())?,
         );
         // SAFETY: both values are strings of this scope; the result goes to a local.

@@ -20,7 +20,7 @@ use super::redis_options::RedisOptions;
 use super::reply::{Collect, Replies};
 use super::waker::Waker;
 use super::{from_status, to_napi};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::redis::config::Config;
 use crate::redis::connection::ServerRole;
 use crate::redis::credentials::{Credentials, Source};
@@ -224,7 +224,7 @@ fn transaction(mut replies: Vec<Reply>) -> Result<Reply> {
                 _ => Err(aborted),
             }
         }
-        _ => Err(Error::ours("CONNECTION", "the reply to EXEC is none")),
+        _ => Err(Error::because(Reason::Protocol, "the reply to EXEC is none")),
     }
 }
 
@@ -327,7 +327,9 @@ impl RedisClient {
         failure: Option<String>,
     ) {
         let credentials = Credentials { username, password };
-        let answer = failure.map_or(Ok(credentials), |why| Err(Error::ours("CONNECTION", why)));
+        let answer = failure.map_or(Ok(credentials), |why| {
+            Err(Error::because(Reason::Credentials, why))
+        });
         if let Some(asking) = &self.handle.asking {
             asking.answer(number, answer);
         }
@@ -480,7 +482,7 @@ fn topic(is_pattern: bool, name: String) -> Topic {
 
 fn event(event: Event) -> Option<RedisEvent> {
     let failure = |name, error: Error| RedisEvent {
-        code: Some(error.code.to_string()),
+        code: Some(error.tag().into_owned()),
         message: Some(error.message.to_string()),
         ..named(name)
     };
@@ -519,7 +521,7 @@ fn health(health: Health) -> RedisHealth {
         in_flight: health.in_flight as u32,
         waiting: health.waiting as u32,
         attempt: health.attempt,
-        code: health.cause.as_ref().map(|cause| cause.code.to_string()),
+        code: health.cause.as_ref().map(|cause| cause.tag().into_owned()),
         message: health.cause.map(|cause| cause.message.to_string()),
     }
 }

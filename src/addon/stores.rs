@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 
 use crate::commands::Database;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::store::{Policy, remains};
 
 /// What a handle holds of a store.
@@ -89,8 +89,8 @@ impl SharedHandle {
         });
         let (store, handles) = entry.value_mut();
         if store.policy != policy {
-            return Err(Error::ours(
-                "CONFIG",
+            return Err(Error::because(
+                Reason::OtherStrict,
                 "this shared store is already open with another `strict`: use the same for all",
             ));
         }

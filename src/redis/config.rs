@@ -8,7 +8,7 @@ use redis::{ConnectionAddr, IntoConnectionInfo};
 use super::credentials::Asked;
 use super::pipeline::Limits;
 use super::tls::{Tls, TlsOptions};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 
 /// As JavaScript gives it, each field of its right type. What is given beside the URL wins.
 pub struct Options {
@@ -199,5 +199,5 @@ fn wrong_url(what: &str) -> Error {
 }
 
 pub fn invalid(message: impl Into<String>) -> Error {
-    Error::ours("CONFIG", message.into())
+    Error::because(Reason::Address, message.into())
 }

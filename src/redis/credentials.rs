@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
@@ -47,7 +47,7 @@ pub async fn of(config: &Config) -> Result<Credentials> {
     let (answer, answered) = oneshot::channel();
     asked.source.ask(answer);
     let given = timeout(config.connect_timeout, answered).await;
-    let none = |why: String| Error::ours("CONNECTION", format!("{} {why}", asked.names()));
+    let none = |why: String| Error::because(Reason::Credentials, format!("{} {why}", asked.names()));
     let given = given
         .map_err(|_| {
             let timeout = config.connect_timeout.as_millis();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::pipeline::{Limits, Pipeline};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 
 /// After so long without a word an idle connection is asked whether it is alive.
 const IDLE: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ impl Pipeline {
             } else if owed {
                 let silent = silent.as_millis();
                 let message = format!("{} has not answered anything for {silent} ms", self.place);
-                return Err(Error::ours("CONNECTION", message));
+                return Err(Error::because(Reason::Silent, message));
             } else {
                 let ping = self.request(None, &[b"PING"], now);
                 self.send([ping], now);
@@ -47,7 +47,6 @@ impl Pipeline {
 
     fn expire(&mut self, now: Instant) {
         let (place, timeout) = (&self.place, self.limits.timeout.as_millis());
-        let timed_out = |message: String| Error::ours("TIMEOUT", message);
         let mut missed = Vec::new();
         let sent = self
             .connection
@@ -60,22 +59,22 @@ impl Pipeline {
                 ": the command may have been run or not"
             };
             let message = format!("{place} did not reply within {timeout} ms (commandTimeout){doubt}");
-            missed.push((request, timed_out(message)));
+            missed.push((request, Error::because(Reason::CommandTimeout, message)));
         }
         while let Some(request) = self.waiting.pop_due(now) {
-            let message = match &self.connection {
-                Some(connection) if !connection.retiring => format!(
-                    "{place} did not answer what was called before within {timeout} ms (commandTimeout), so that the command was not sent"
+            let error = match &self.connection {
+                Some(connection) if !connection.retiring => Error::because(
+                    Reason::Behind,
+                    format!(
+                        "{place} did not answer what was called before within {timeout} ms (commandTimeout), so that the command was not sent"
+                    ),
                 ),
                 _ => self.not_sent("No connection to", self.cause.as_ref()),
             };
-            missed.push((request, timed_out(message)));
+            missed.push((request, error));
         }
         while let Some(request) = self.waiting_for_master.pop_due(now) {
-            missed.push((
-                request,
-                timed_out(self.not_sent("No master at", Some(&self.at_replica()))),
-            ));
+            missed.push((request, self.not_sent("No master at", Some(&self.at_replica()))));
         }
         for (request, error) in missed {
             self.fail(&request, error);
@@ -83,14 +82,15 @@ impl Pipeline {
     }
 
     /// What a request is told that has waited for too long.
-    fn not_sent(&self, what: &str, cause: Option<&Error>) -> String {
+    fn not_sent(&self, what: &str, cause: Option<&Error>) -> Error {
         let milliseconds = self.limits.queue_timeout.as_millis();
         let cause = cause
             .map(|cause| format!(": {}", cause.message))
             .unwrap_or_default();
-        format!(
+        let message = format!(
             "{what} {} within {milliseconds} ms (queueTimeout), so that the command was not run{cause}",
             self.place
-        )
+        );
+        Error::because(Reason::QueueTimeout, message)
     }
 }

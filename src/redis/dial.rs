@@ -15,7 +15,7 @@ use super::credentials::{self, Credentials};
 use super::handshake;
 use super::plain::Registered;
 use super::transport::Transport;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 
 /// A peer that vanished without a word is noticed by the kernel even while nothing is asked of it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -118,17 +118,19 @@ impl Dialing<'_> {
     /// The time is up.
     fn late(&self) -> Failure {
         let (place, timeout) = (self.config.place(), self.config.connect_timeout.as_millis());
+        let in_tls = self.in_tls.load(Ordering::Relaxed);
+        let reason = if in_tls { Reason::Tls } else { Reason::NoAnswer };
         let message = match &*self.said.lock() {
             Some(error) => format!(
                 "{place} did not answer within {timeout} ms, but for \"{}\"",
                 error.message
             ),
-            None if self.in_tls.load(Ordering::Relaxed) => format!(
+            None if in_tls => format!(
                 "{place} did not answer as a server with TLS does within {timeout} ms: if its port has none, the url begins with redis://"
             ),
             None => format!("{place} did not answer within {timeout} ms"),
         };
-        temporary(message)
+        temporary(reason, message)
     }
 
     async fn connect(&self) -> Result<Transport, Failure> {
@@ -150,12 +152,14 @@ impl Dialing<'_> {
             #[cfg(unix)]
             Address::Unix(path) => {
                 let stream = tokio::net::UnixStream::connect(path).await;
-                let stream = stream.map_err(|error| temporary(format!("{}: {error}", path.display())))?;
+                let stream = stream.map_err(|error| {
+                    temporary(not_reached([&error]), format!("{}: {error}", path.display()))
+                })?;
                 plain(Registered::Unix(stream))
             }
             #[cfg(not(unix))]
-            Address::Unix(_) => Err(refused(Error::ours(
-                "UNSUPPORTED",
+            Address::Unix(_) => Err(refused(Error::because(
+                Reason::UnixSocket,
                 "this system has no unix sockets",
             ))),
         }
@@ -164,33 +168,56 @@ impl Dialing<'_> {
     /// What a connection ends with before the server has greeted it.
     pub(super) fn broken(&self, error: &io::Error) -> Failure {
         let place = self.config.place();
-        if let Some(words) = handshake::words(error) {
-            return refused(Error::ours("CONNECTION", format!("TLS with {place}: {words}")));
+        if let Some((reason, words)) = handshake::words(error) {
+            return refused(Error::because(reason, format!("TLS with {place}: {words}")));
         }
+        let in_tls = self.in_tls.load(Ordering::Relaxed);
+        let reason = if in_tls { Reason::Tls } else { Reason::ClosedAtOnce };
         Failure {
             closed: is_closed(error),
-            ..temporary(format!("{place}: {error}"))
+            ..temporary(reason, format!("{place}: {error}"))
         }
     }
 }
 
 fn plain(stream: Registered) -> Result<Transport, Failure> {
-    Transport::plain(stream).map_err(|error| temporary(error.to_string()))
+    Transport::plain(stream).map_err(|error| temporary(Reason::Internal, error.to_string()))
 }
 
 async fn connect_tcp(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Failure> {
     let found = lookup_host((host, port)).await;
-    let found = found.map_err(|error| temporary(format!("no address of {host} was found: {error}")))?;
+    let found = found.map_err(|error| {
+        temporary(
+            Reason::UnknownHost,
+            format!("no address of {host} was found: {error}"),
+        )
+    })?;
     let mut failures = match addresses::connect(found, timeout).await {
         Ok(stream) => return tuned(stream),
         Err(failures) => failures,
     };
     failures.sort_by_key(|(address, _)| *address);
+    let reason = not_reached(failures.iter().map(|(_, error)| error));
     let failures: Vec<_> = failures
         .iter()
         .map(|(address, error)| format!("{address}: {error}"))
         .collect();
-    Err(temporary(failures.join("; ")))
+    Err(temporary(reason, failures.join("; ")))
+}
+
+/// Why a connection was not opened, from what each attempt met: nobody listens there, or it cannot be reached.
+fn not_reached<'a>(failures: impl IntoIterator<Item = &'a io::Error>) -> Reason {
+    let is_refusal = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+        )
+    };
+    if failures.into_iter().all(is_refusal) {
+        Reason::Refused
+    } else {
+        Reason::Unreachable
+    }
 }
 
 fn tuned(stream: TcpStream) -> Result<TcpStream, Failure> {
@@ -200,7 +227,7 @@ fn tuned(stream: TcpStream) -> Result<TcpStream, Failure> {
         .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keep_alive));
     tuned
         .map(|()| stream)
-        .map_err(|error| temporary(error.to_string()))
+        .map_err(|error| temporary(Reason::Unreachable, error.to_string()))
 }
 
 pub(super) fn is_closed(error: &io::Error) -> bool {
@@ -211,9 +238,9 @@ pub(super) fn is_closed(error: &io::Error) -> bool {
     )
 }
 
-pub(super) fn temporary(message: String) -> Failure {
+pub(super) fn temporary(reason: Reason, message: String) -> Failure {
     Failure {
-        error: Error::ours("CONNECTION", message),
+        error: Error::because(reason, message),
         refused: false,
         closed: false,
     }

@@ -11,7 +11,7 @@ use super::credentials::Credentials;
 use super::dial::{Dialing, Failure, Form, is_closed, refused, temporary};
 use super::resp::{self, Scanner};
 use super::transport::Transport;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::reply::Reply;
 
 /// No server has more to say when it is greeted.
@@ -55,8 +55,8 @@ impl Dialing<'_> {
     async fn check_kind(&self, server: &Server, transport: &mut Transport) -> Result<(), Failure> {
         let place = self.config.place();
         match server.mode.as_deref() {
-            Some("sentinel") => Err(refused(Error::ours(
-                "CONFIG",
+            Some("sentinel") => Err(refused(Error::because(
+                Reason::Sentinel,
                 format!(
                     "{place} is a Sentinel, which has no keys: give the address of the master that it watches (SENTINEL MASTERS tells it)"
                 ),
@@ -81,8 +81,8 @@ impl Dialing<'_> {
                 Err(Failure {
                     // A replica may become the master, and its name lead to another server.
                     refused: !is_whole,
-                    ..refused(Error::ours(
-                        "CONFIG",
+                    ..refused(Error::because(
+                        Reason::Cluster,
                         format!("{place} is {what}: give {instead}"),
                     ))
                 })
@@ -196,7 +196,10 @@ impl Dialing<'_> {
             };
             return Failure {
                 closed: true,
-                ..temporary(format!("{place} closed the connection at once{hint}"))
+                ..temporary(
+                    Reason::ClosedAtOnce,
+                    format!("{place} closed the connection at once{hint}"),
+                )
             };
         };
         Failure {
@@ -228,8 +231,8 @@ impl Dialing<'_> {
             Reply::Status(status) if command == "PING" && status == "PONG" => return Ok(()),
             _ if command != "PING" => return Ok(()),
             _ => {
-                return Err(refused(Error::ours(
-                    "CONNECTION",
+                return Err(refused(Error::because(
+                    Reason::NotRedis,
                     format!(
                         "{} is no Redis server: it does not answer PING",
                         self.config.place()
@@ -272,12 +275,12 @@ fn no_redis(config: &Config, answer: &[u8]) -> Error {
     // An alert of TLS.
     if answer.starts_with(&[0x15, 0x03]) && config.tls.is_none() {
         let message = format!("{place} has TLS: the url begins with rediss://, or give tls");
-        return Error::ours("CONNECTION", message);
+        return Error::because(Reason::NeedsTls, message);
     }
     let start = String::from_utf8_lossy(&answer[..answer.len().min(40)]);
     let start = start.escape_debug();
-    Error::ours(
-        "CONNECTION",
+    Error::because(
+        Reason::NotRedis,
         format!("{place} is no Redis server: it sent \"{start}\""),
     )
 }

@@ -6,10 +6,34 @@ use std::time::Duration;
 use tokio_rustls::rustls::pki_types::UnixTime;
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, InvalidMessage, OtherError};
 
+use crate::error::Reason;
+
 /// What an error of TLS means for whoever has to do something about it. Nothing if it is another one.
-pub fn words(error: &io::Error) -> Option<String> {
+pub fn words(error: &io::Error) -> Option<(Reason, String)> {
     let cause = error.get_ref()?.downcast_ref::<Error>()?;
-    Some(match cause {
+    Some((reason(cause), what(cause)))
+}
+
+fn reason(error: &Error) -> Reason {
+    use CertificateError as Wrong;
+    match error {
+        Error::InvalidCertificate(Wrong::UnknownIssuer) => Reason::UnknownAuthority,
+        Error::InvalidCertificate(
+            Wrong::Expired
+            | Wrong::ExpiredContext { .. }
+            | Wrong::NotValidYet
+            | Wrong::NotValidYetContext { .. },
+        ) => Reason::CertificateDate,
+        Error::InvalidCertificate(Wrong::NotValidForName | Wrong::NotValidForNameContext { .. }) => {
+            Reason::CertificateName
+        }
+        Error::InvalidMessage(_) => Reason::PlainText,
+        _ => Reason::Tls,
+    }
+}
+
+fn what(error: &Error) -> String {
+    match error {
         Error::InvalidCertificate(error) => certificate(error),
         Error::NoCertificatesPresented => "the server has no certificate".to_owned(),
         Error::AlertReceived(alert) => received(*alert),
@@ -27,7 +51,7 @@ pub fn words(error: &io::Error) -> Option<String> {
             "the server sent what does not belong to a handshake of TLS".to_owned()
         }
         other => other.to_string(),
-    })
+    }
 }
 
 fn certificate(error: &CertificateError) -> String {

@@ -15,7 +15,7 @@ use super::mailbox::{Answer, Event, Mail, Mailbox};
 use super::pipeline::{Health, Pipeline, Role};
 use super::request::{Id, Kind, Topic};
 use crate::backlog::Backlog;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 
 /// The hubs with members. Locked before any pipeline.
 static HUBS: Mutex<Vec<Arc<Hub>>> = Mutex::new(Vec::new());
@@ -256,7 +256,10 @@ impl Routes {
         for asked in self.asked.values_mut() {
             for waiter in asked.waiters.extract_if(.., |waiter| waiter.number == number) {
                 let mut mail = Mail::default();
-                mail.failed(waiter.id, Error::ours("CLOSED", "The store was disconnected"));
+                mail.failed(
+                    waiter.id,
+                    Error::because(Reason::Unanswered, "The store was disconnected"),
+                );
                 waiter.member.put(mail);
             }
         }

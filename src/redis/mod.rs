@@ -41,7 +41,7 @@ use std::sync::LazyLock;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 
 /// One for the process, with one thread: a second made nothing faster.
 static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
@@ -52,8 +52,8 @@ static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
 
 fn runtime() -> Result<&'static Runtime> {
     let unable = |error| {
-        Error::ours(
-            "CONNECTION",
+        Error::because(
+            Reason::Internal,
             format!("no thread could be started for it: {error}"),
         )
     };

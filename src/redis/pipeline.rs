@@ -12,7 +12,7 @@ use super::queue::{Queue, Waiting};
 use super::request::{Asker, Id, Request, Shape, Subject, Subscription, Topic};
 use super::resp;
 use super::subscriptions::Subscriptions;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -126,7 +126,7 @@ impl Pipeline {
             ..
         } = self.limits;
         if self.ended {
-            return self.fail(&request, closed());
+            return self.fail(&request, closed(Reason::Disconnected));
         }
         let until = request.called + queue_timeout;
         let queue = match &mut self.connection {
@@ -178,7 +178,7 @@ impl Pipeline {
     /// Answered once there is a connection, or when there will be none.
     pub fn connect(&mut self, id: Id) {
         match &self.connection {
-            _ if self.ended => self.mail.failed(id, closed()),
+            _ if self.ended => self.mail.failed(id, closed(Reason::Disconnected)),
             Some(_) => self.mail.done(id),
             None => self.connecting.push((id, 0)),
         }
@@ -378,7 +378,8 @@ impl Pipeline {
             "No connection to {} after {attempts}: {}",
             self.place, cause.message
         );
-        Error::ours("CONNECTION", message).caused_by(cause.clone())
+        let reason = cause.reason.filter(|_| cause.code == "CONNECTION");
+        Error::because(reason.unwrap_or(Reason::NotReady), message).caused_by(cause.clone())
     }
 
     /// The connection is gone. What was not sent, or may be sent again, waits for the next one.
@@ -410,7 +411,7 @@ impl Pipeline {
                 );
                 self.fail(
                     &request,
-                    Error::ours("CONNECTION", message).caused_by(cause.clone()),
+                    Error::because(Reason::Lost, message).caused_by(cause.clone()),
                 );
             } else if request.suspected {
                 let message = format!(
@@ -419,7 +420,7 @@ impl Pipeline {
                 );
                 self.fail(
                     &request,
-                    Error::ours("CONNECTION", message).caused_by(cause.clone()),
+                    Error::because(Reason::LostTwice, message).caused_by(cause.clone()),
                 );
             } else {
                 // The server answers in order.
@@ -453,14 +454,15 @@ impl Pipeline {
         self.ended = true;
         let sent = self.connection.take().map(|connection| connection.sent);
         let sent = sent.into_iter().flatten().filter(Sent::is_awaited);
-        let sent = sent.map(|sent| sent.request);
+        let sent = sent.map(|sent| (sent.request, Reason::Unanswered));
         let unsent = [&mut self.waiting, &mut self.waiting_for_master];
         let unsent = unsent.map(|queue| queue.take_if(|_| true)).into_iter().flatten();
-        for request in sent.chain(unsent).collect::<Vec<_>>() {
-            self.fail(&request, closed());
+        let unsent = unsent.map(|request| (request, Reason::Disconnected));
+        for (request, reason) in sent.chain(unsent).collect::<Vec<_>>() {
+            self.fail(&request, closed(reason));
         }
         for (id, _) in mem::take(&mut self.connecting) {
-            self.mail.failed(id, closed());
+            self.mail.failed(id, closed(Reason::Disconnected));
         }
         if let Some(id) = self.closing.take() {
             self.mail.done(id);
@@ -547,6 +549,6 @@ fn is_left(subscriptions: &Subscriptions, request: &Request) -> bool {
     }
 }
 
-fn closed() -> Error {
-    Error::ours("CLOSED", "The connection was closed before there was an answer")
+fn closed(reason: Reason) -> Error {
+    Error::because(reason, "The connection was closed before there was an answer")
 }

@@ -26,7 +26,7 @@ use super::link::Link;
 use super::pipeline::Pipeline;
 use super::share::{self, Share};
 use super::transport::{closed, is_quiet, lost, quiet};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 
 /// A reply of which so much has come in goes on to be read where it is.
 const LONG: usize = 64 << 10;
@@ -285,8 +285,8 @@ impl Plain {
 }
 
 fn defect() -> Error {
-    Error::ours(
-        "CONNECTION",
+    Error::because(
+        Reason::Internal,
         "internal error in covara-kv: please report it with the output above",
     )
 }

@@ -10,7 +10,7 @@ use super::pipeline::{Pipeline, Role};
 use super::request::{Request, Shape, Subject};
 use super::resp::{self, MAX_LINE, Unreadable};
 use super::subscriptions::Heard;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::reply::Reply;
 
 impl Pipeline {
@@ -24,8 +24,8 @@ impl Pipeline {
         }
         self.send_waiting(now);
         match &self.connection {
-            Some(connection) if connection.retiring && connection.sent.is_empty() => Err(Error::ours(
-                "CONNECTION",
+            Some(connection) if connection.retiring && connection.sent.is_empty() => Err(Error::because(
+                Reason::Replaced,
                 "another connection has taken its place",
             )),
             _ => Ok(()),
@@ -67,7 +67,7 @@ impl Pipeline {
                 }
                 None if is_reply => {
                     let message = format!("{} sent a reply to no command", self.place);
-                    return Err(Error::ours("CONNECTION", message));
+                    return Err(Error::because(Reason::Protocol, message));
                 }
                 None => false,
             };
@@ -94,14 +94,14 @@ impl Pipeline {
                 self.limits.max_reply
             ),
         };
-        let error = Error::ours("CONNECTION", message);
+        let error = Error::because(Reason::ReplyTooLarge, message);
         let connection = self.connection.as_mut().filter(|_| self.role == Role::Commands);
         if let Some(Sent {
             request, late: false, ..
         }) = connection.and_then(Connection::pop)
         {
             let message = format!("{}: the connection was closed", error.message);
-            self.fail(&request, Error::ours("CONNECTION", message));
+            self.fail(&request, Error::because(Reason::ReplyTooLarge, message));
         }
         error
     }
@@ -206,7 +206,10 @@ fn reserve(buffer: &mut BytesMut, missing: usize) {
 
 /// Without what it sent, which may be somebody's data.
 fn lost_sync(place: &str) -> Error {
-    Error::ours("CONNECTION", format!("{place} sent what is not Redis's protocol"))
+    Error::because(
+        Reason::Protocol,
+        format!("{place} sent what is not Redis's protocol"),
+    )
 }
 
 /// How much of a request a replica has refused.

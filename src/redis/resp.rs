@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::reply::{Reply, format_double};
 
 /// A line that goes on past this is none.
@@ -264,7 +264,7 @@ fn double(text: &[u8]) -> Option<f64> {
 }
 
 fn broken() -> Error {
-    Error::ours("CONNECTION", "the server's reply breaks Redis's protocol")
+    Error::because(Reason::Protocol, "the server's reply breaks Redis's protocol")
 }
 
 /// Begins a command of so many words.

@@ -12,7 +12,7 @@ use super::connection::ServerRole;
 use super::dial::{self, Failure, Opened};
 use super::link::Link;
 use super::transport::Transport;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 
 /// The wait before the first attempt to connect again; it doubles with each that fails.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
@@ -87,7 +87,7 @@ async fn carry(link: &Link, transport: &mut Transport, next: &mut Option<Opened>
     if link.with(|pipeline| pipeline.retire()) {
         return carried.await;
     }
-    Error::ours("CONNECTION", "a master has taken its place")
+    Error::because(Reason::Replaced, "a master has taken its place")
 }
 
 /// Looks for a master whenever the connection leads to a replica that is to be none. Until there is one, reads go on.

@@ -12,9 +12,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::config::invalid;
 use super::trust::Trust;
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 
 /// As JavaScript gives it: certificates and keys in PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -131,4 +130,8 @@ fn identity(cert: &str, key: &str) -> Result<(Vec<CertificateDer<'static>>, Priv
 fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes())
         .map_err(|_| invalid("redis.tls.key: it holds no unencrypted private key in PEM"))
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::because(Reason::Certificate, message.into())
 }

@@ -21,7 +21,7 @@ use super::link::Link;
 use super::pipeline::Pipeline;
 use super::plain::{Plain, Registered};
 use super::share::{self, Share};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 
 /// How long a server may take to see that we are leaving.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -227,9 +227,9 @@ pub async fn quiet(is_quiet: impl Fn() -> bool, read: impl Fn()) {
 }
 
 pub fn closed() -> Error {
-    Error::ours("CONNECTION", "the server closed it")
+    Error::because(Reason::Ended, "the server closed it")
 }
 
 pub fn lost(error: &io::Error) -> Error {
-    Error::ours("CONNECTION", error.to_string())
+    Error::because(Reason::Ended, error.to_string())
 }

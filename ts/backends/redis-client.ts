@@ -241,7 +241,7 @@ function prefixOf(keyPrefix: unknown): string {
   if (typeof prefix === "string" && prefix.endsWith(":")) return prefix.slice(0, -1);
   const message =
     "The client's keyPrefix must end with a colon, as every prefix here does: give it as `prefix`";
-  throw new KVError("CONFIG", message);
+  throw new KVError("CONFIG", message, { reason: "client" });
 }
 
 /** Whether it has a property by itself or by its class. */
@@ -253,14 +253,14 @@ function refused(name: string): KVError {
   const instead =
     INSTEAD[name.slice(name.lastIndexOf(".") + 1)] ?? "give a configuration in place of the client";
   const why = "may change which server is meant or who is trusted, and cannot be taken over";
-  return new KVError("CONFIG", `client.options.${name} ${why}: ${instead}`);
+  return new KVError("CONFIG", `client.options.${name} ${why}: ${instead}`, { reason: "client" });
 }
 
 function inherited(name: string): KVError {
-  return new KVError("CONFIG", `client.options: ${name} must not be inherited`);
+  return new KVError("CONFIG", `client.options: ${name} must not be inherited`, { reason: "client" });
 }
 
 function neither(): KVError {
   const what = "a configuration (url, host, …) nor a client of ioredis or node-redis with its options";
-  return new KVError("CONFIG", `${METHOD}: this is neither ${what}`);
+  return new KVError("CONFIG", `${METHOD}: this is neither ${what}`, { reason: "client" });
 }

@@ -100,7 +100,7 @@ function checkWhere(config: RedisConfig, given: Given<RedisConfig>): void {
   );
   if (unset === undefined) return;
   const hint = "is an environment variable not set? Leave the field out for the default";
-  throw new KVError("CONFIG", `redis.${unset} is given, but undefined: ${hint}`);
+  throw new KVError("CONFIG", `redis.${unset} is given, but undefined: ${hint}`, { reason: "address" });
 }
 
 /** Has the authorities count that Node.js trusts, where the system's are asked: before the first connection with TLS. */
@@ -180,6 +180,7 @@ export function unsupported(field: string): KVError {
   return new KVError(
     "UNSUPPORTED",
     `redis.${field} is not part of covara-kv yet: give the address of a server`,
+    { reason: "topology" },
   );
 }
 

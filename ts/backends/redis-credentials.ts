@@ -38,5 +38,5 @@ async function ask(field: Field, source: RedisConfig[Field]): Promise<string | u
 }
 
 function failed(field: Field, what: string): KVError {
-  return new KVError("CONNECTION", `redis.${field}() ${what}`);
+  return new KVError("CONNECTION", `redis.${field}() ${what}`, { reason: "credentials" });
 }

@@ -3,7 +3,7 @@ import { checkNoMore, reading, text } from "../arguments.js";
 import { defineMethods } from "../commands.js";
 import type { RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
-import { closed, decode, KVError } from "../errors.js";
+import { closed, decode, KVError, tagged } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
 import { isFrameworkChannel } from "../fanout/ear.js";
 import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
@@ -164,7 +164,7 @@ export class RedisKVStore extends Store {
       connection: index === 0 ? "commands" : "subscriptions",
       state: isReady ? "ready" : rest.lastHeard === undefined ? "connecting" : "reconnecting",
       ...rest,
-      ...(code !== undefined && { cause: new KVError(code, message) }),
+      ...(code !== undefined && { cause: tagged(code, message) }),
     }));
   }
 
@@ -217,9 +217,9 @@ export class RedisKVStore extends Store {
       if ((replies as unknown[]).length !== commands.length) throw misshapen("EXEC", replies);
       return replies as unknown[];
     }
-    const { code, message: text } = decode(replies) as KVError;
+    const { code, reason, message: text } = decode(replies) as KVError;
     const command = commands[refused]?.command.name;
-    throw new KVError(code, text, { command, index: positionOf(refused) });
+    throw new KVError(code, text, { reason, command, index: positionOf(refused) });
   }
 
   #happened(event: RedisEvent): void {
@@ -231,7 +231,7 @@ export class RedisKVStore extends Store {
       case "reconnecting": {
         if (this.#status === "ready" && !event.subscribes) this.#status = "reconnecting";
         const { attempt, delay, code, message } = event;
-        const told = { connection: roleOf(event), attempt, delay, cause: new KVError(code, message) };
+        const told = { connection: roleOf(event), attempt, delay, cause: tagged(code, message) };
         tellReconnecting({ backend: "redis", ...told });
         this.emit("reconnecting", told);
         break;
@@ -239,7 +239,7 @@ export class RedisKVStore extends Store {
       case "unsubscribed": {
         const kind = event.isPattern ? "pattern" : "channel";
         if (this.dropTopic(kind, event.topic)) this.#leave(kind, event.topic);
-        this.emit("error", new KVError(event.code, event.message));
+        this.emit("error", tagged(event.code, event.message));
         break;
       }
       case "gap":

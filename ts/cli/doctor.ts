@@ -126,7 +126,10 @@ async function pubsub(kv: KVStore): Promise<Pick<Health, "pubsubMs" | "connectio
     const pubsubMs = await timed(MESSAGES, async () => {
       const message = new Promise<void>((resolve, reject) => {
         const late = setTimeout(
-          () => reject(new KVError("TIMEOUT", "A message did not arrive within 2,000 ms")),
+          () =>
+            reject(
+              new KVError("TIMEOUT", "A message did not arrive within 2,000 ms", { reason: "no-message" }),
+            ),
           PATIENCE,
         );
         heard = () => {

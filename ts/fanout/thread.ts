@@ -4,7 +4,7 @@ import { Ring } from "../backends/ring.js";
 import { Waiters } from "../backends/waiters.js";
 import { tellGap, tellReconnecting } from "../diagnostics.js";
 import { calling } from "../emitter.js";
-import { KVError, warn } from "../errors.js";
+import { tagged, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { FanoutThread, type NativeFanoutThread } from "../native.js";
 import { clearTimeout, now, setTimeout } from "../timers.js";
@@ -343,12 +343,12 @@ class Fanout implements Engine {
         this.#unanswered -= 1;
         this.#settle();
         if (code === undefined) question?.resolve();
-        else question?.reject(new KVError(code, message));
+        else question?.reject(tagged(code, message));
         break;
       }
       case "failed":
         if (notice.first) {
-          warn("The fan-out could not subscribe", new KVError(notice.code, notice.message));
+          warn("The fan-out could not subscribe", tagged(notice.code, notice.message));
         }
         this.#retry ??= setTimeout(() => {
           this.#retry = undefined;
@@ -357,7 +357,7 @@ class Fanout implements Engine {
         break;
       case "reconnecting": {
         const { attempt, delay, code, message } = notice;
-        const cause = new KVError(code, message);
+        const cause = tagged(code, message);
         tellReconnecting({ backend: "fanout", connection: "subscriptions", attempt, delay, cause });
         break;
       }

@@ -212,7 +212,8 @@ class Fanout implements Engine {
       if (opening.length === 0) return;
       const failed = opening.find((ear) => ear.error !== undefined);
       if (failed !== undefined) throw failed.error;
-      if (now() > deadline) throw new KVError("TIMEOUT", "The fan-out could not subscribe in time");
+      if (now() > deadline)
+        throw new KVError("TIMEOUT", "The fan-out could not subscribe in time", { reason: "fan-out" });
       await new Promise((resolve) => setTimeout(resolve, LOOK_AFTER));
     }
   }

@@ -3,7 +3,9 @@ import { KVError } from "../errors.js";
 
 function refuse(what: string): never {
   const instead = 'use { type: "durable-object", durableObject: { namespace: env.<its binding> } }';
-  throw new KVError("UNSUPPORTED", `${what} needs native code, which no Worker runs: ${instead}`);
+  throw new KVError("UNSUPPORTED", `${what} needs native code, which no Worker runs: ${instead}`, {
+    reason: "in-worker",
+  });
 }
 
 export class MemoryKVStore {

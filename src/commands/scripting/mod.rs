@@ -28,7 +28,7 @@ use machine::Machine;
 
 use super::numbers::integer;
 use super::{Args, Command, Database, Keys, WRITES, command};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::reply::Reply;
 
 pub const COMMANDS: &[Command] = &[command("EVAL", -3, WRITES, Keys::Counted, eval)];
@@ -99,8 +99,8 @@ impl Scripting {
 
     fn timeout(&self) -> Error {
         let seconds = self.time_limit.as_secs_f64();
-        Error::ours(
-            "TIMEOUT",
+        Error::because(
+            Reason::Script,
             format!("The script ran for longer than {seconds} s and was stopped. What it had written stays."),
         )
     }

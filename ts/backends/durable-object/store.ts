@@ -359,7 +359,7 @@ export function createDurableObjectKV(
 ): DurableObjectKVStore {
   const method = "createDurableObjectKV";
   if (typeof namespace?.idFromName !== "function" || typeof namespace.get !== "function") {
-    throw new KVError("CONFIG", "Durable Object namespace required: env.<its binding>");
+    throw new KVError("CONFIG", "Durable Object namespace required: env.<its binding>", { reason: "field" });
   }
   const name = reading(method, () => {
     const { name = DEFAULT_NAME } = known(options, OPTIONS, "options", { method });

@@ -106,13 +106,13 @@ export async function resultsIn(response: Response, count: number): Promise<Resu
 
 /** What went wrong between a store and its object. */
 export function unreachable(what: string, cause?: unknown): KVError {
-  return new KVError("CONNECTION", `The Durable Object ${what}`, { cause });
+  return new KVError("CONNECTION", `The Durable Object ${what}`, { reason: "durable-object", cause });
 }
 
 /** Why `eval` is refused, by the store and by the object. */
 export function noScripts(): KVError {
   const message = "eval: a Durable Object runs no scripts: use multi(), setnx() or getdel()";
-  return new KVError("UNSUPPORTED", message, { command: "EVAL" });
+  return new KVError("UNSUPPORTED", message, { reason: "scripts", command: "EVAL" });
 }
 
 /** Workers and Node 18 have no random numbers of one kind in common but these. Nobody gains by guessing one. */

@@ -1,0 +1,2 @@
+// A Worker's bundle is small: docs/errors.md has them.
+export const hintFor = (): string | undefined => undefined;
