@@ -47,7 +47,7 @@ export class Authority {
   }
 
   /** Signs as `sign` does, for a time of its own, as `openssl ca` writes it: `20200101000000Z`. */
-  signFor(subject: string, extension: string, from: string, until: string): Identity {
+  signFor(subject: string, extension: string, from: string, until: string, signsItself = false): Identity {
     const [cert, key] = this.#files(subject);
     const [request, config, index] = [`${cert}.csr`, `${cert}.cnf`, `${cert}.index`];
     const section = ["[ca]", "default_ca=own", "[own]", `database=${index}`, "policy=any", "rand_serial=yes"];
@@ -59,9 +59,10 @@ export class Authority {
     writeFileSync(config, lines.join("\n"));
     writeFileSync(index, "");
     this.#openssl("req", "-new", ...this.#newKey(key), "-subj", `/CN=${subject}`, "-out", request);
-    const by = ["-cert", this.self.certFile, "-keyfile", this.self.keyFile, "-extensions", "extensions"];
-    const time = ["-startdate", from, "-enddate", until, "-batch", "-notext"];
-    this.#openssl("ca", "-config", config, "-in", request, "-out", cert, ...by, ...time);
+    const authority = ["-cert", this.self.certFile, "-keyfile", this.self.keyFile];
+    const signer = signsItself ? ["-selfsign", "-keyfile", key] : authority;
+    const time = ["-startdate", from, "-enddate", until, "-batch", "-notext", "-extensions", "extensions"];
+    this.#openssl("ca", "-config", config, "-in", request, "-out", cert, ...signer, ...time);
     return new Identity(cert, key);
   }
 

@@ -259,6 +259,10 @@ async function gets(config: RedisConfig): Promise<void> {
   assert.equal(await kv.get("k"), "v");
 }
 
+/** As openssl writes a time. */
+const ago = (days: number) =>
+  `${new Date(Date.now() - days * 86_400_000).toISOString().replace(/[-:T]/g, "").slice(0, 14)}Z`;
+
 const VERSIONS = ["TLSv1.2", "TLSv1.3"] as const;
 
 // OpenSSL, and so every other client, takes it: here it was `Other(OtherError(CaUsedAsEndEntity))`.
@@ -278,6 +282,14 @@ describe("a certificate that signed itself, given as ca", () => {
     await using fake = await tlsFake(self);
     const error = await refusalOf({ port: fake.port, tls: { ca: self.cert, servername: "example.org" } });
     assert.match(error.message, /is not for example\.org: it is for localhost, 127\.0\.0\.1\. /);
+  });
+
+  test("must be in time all the same", async () => {
+    const extensions = "subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:TRUE";
+    const old = authority.signFor("old-self", extensions, ago(30), ago(2.5), true);
+    await using fake = await tlsFake(old);
+    const error = await refusalOf({ port: fake.port, tls: { ca: old.cert } });
+    assert.match(error.message, /certificate expired 2 days ago$/);
   });
 
   test("must be the very same", async () => {
@@ -309,8 +321,6 @@ describe("a certificate of X.509's version 1", () => {
 // Errors were shown as the library that made them prints them, with a link to its documentation.
 describe("what is wrong with a certificate is said in words", () => {
   const names = "subjectAltName=IP:127.0.0.1";
-  const ago = (days: number) =>
-    `${new Date(Date.now() - days * 86_400_000).toISOString().replace(/[-:T]/g, "").slice(0, 14)}Z`;
   const wrong: Record<string, [() => Identity, RegExp]> = {
     "that it expired": [
       () => authority.signFor("expired", names, ago(30), ago(2.5)),
