@@ -1092,8 +1092,9 @@ export declare function registerHandler(
 export declare function unregisterHandler(handlerId: string): void;
 
 /**
- * Has the events of a subscription delivered to a handler of this process. Throws `INVALID_ARGUMENT` if there
- * is no such handler.
+ * Has the events of a subscription delivered to a handler of this process. A subscription belongs to one handler: one that another had is its no
+ * longer, and the first time that this happens in a process a warning (`COVARA_KV_SUBSCRIPTION`) tells. Throws `INVALID_ARGUMENT` if there is no
+ * such handler.
  */
 export declare function trackSubscription(handlerId: string, subscriptionId: string): void;
 

@@ -11,6 +11,8 @@ pub enum Reply<'a> {
     Status(Cow<'a, str>),
     Integer(i64),
     Double(f64),
+    /// A score beside its member, which is a text: how it is printed, whoever gets it decides.
+    Score(f64),
     Bulk(Cow<'a, [u8]>),
     Array(Vec<Reply<'a>>),
     /// Inside an array only: what one command of a MULTI, or one entry of a script's table, failed with.

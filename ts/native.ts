@@ -154,8 +154,8 @@ export interface NativeFanoutThread {
   register(handler: string, token: number): number | null;
   /** With a token: only if it is the handler's. */
   unregister(handler: string, token?: number): number | null;
-  /** False if this process has no such handler. */
-  track(handler: string, subscription: string): boolean;
+  /** 0 if this process has no such handler, 2 if another one has lost it by that and nobody was told so yet, else 1. */
+  track(handler: string, subscription: string): 0 | 1 | 2;
   untrack(subscription: string): void;
   /** 0 if nobody in this process was reached, 1 for another thread; 2 for this one: there is something to take. */
   publish(subscription: string, event: string): 0 | 1 | 2;

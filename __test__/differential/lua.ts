@@ -285,6 +285,65 @@ const table: fc.Arbitrary<string> = fc.letrec<{ value: string; table: string }>(
     .map((items) => `{${items.join(", ")}}`),
 })).table;
 
+const SETTINGS: Record<string, fc.Arbitrary<string>[]> = {
+  encode_sparse_array: [
+    fc.constantFrom("true", "false", "nil", "'on'", "'off'", "'yes'", "1"),
+    fc.constantFrom("0", "1", "2", "3.9", "nil", "-1", "'3'"),
+    fc.constantFrom("0", "1", "5", "nil", "2^31", "2^32 + 1"),
+  ],
+  encode_max_depth: [fc.constantFrom("0", "1", "2", "3", "3000", "'2'", "nil", "2^31 - 1", "{}")],
+  decode_max_depth: [fc.constantFrom("0", "1", "2", "3", "3000", "'2'", "nil", "2^31 - 1", "{}")],
+  encode_number_precision: [fc.constantFrom("0", "1", "3", "14", "15", "nil", "'5'")],
+  encode_keep_buffer: [fc.constantFrom("true", "false", "nil", "'on'", "'off'", "'x'")],
+  encode_invalid_numbers: [
+    fc.constantFrom("true", "false", "nil", "'on'", "'off'", "'null'", "'x'", "1", "{}"),
+  ],
+  decode_invalid_numbers: [fc.constantFrom("true", "false", "nil", "'on'", "'off'", "'null'")],
+};
+const setting = fc.oneof(
+  ...Object.entries(SETTINGS).map(([name, parameters]) => call(`cjson.${name}`, ...parameters)),
+);
+const odd = fc.oneof(
+  { weight: 2, arbitrary: table },
+  fc.constantFrom(
+    "1 / 0",
+    "-1 / 0",
+    "{0 / 0, 1 / 3}",
+    "{[1 / 0] = 1}",
+    "{[12] = 1}",
+    "{[3] = 1, [6] = 2}",
+    "{{{}}}",
+    "{a = {b = {}}}",
+  ),
+);
+const oddJson = fc.oneof(
+  { weight: 2, arbitrary: json },
+  fc
+    .constantFrom(
+      "inf",
+      "-Infinity",
+      "[nan]",
+      "[-nan]",
+      "01",
+      "-01",
+
+      "+1",
+      "[[[1]]]",
+      '{"a":{"b":{}}}',
+      "Nope",
+      "info",
+      "-i",
+    )
+    .map(quoted),
+);
+/** With settings of a library of its own: those of the library of all scripts Redis keeps for the scripts after it. */
+const withSettings = fc
+  .tuple(fc.array(setting, { minLength: 1, maxLength: 3 }), odd, oddJson)
+  .map(
+    ([settings, value, text]) =>
+      `(function() local cjson = cjson.new() ${settings.map((call) => `pcall(function() ${call} end)`).join(" ")} return ${settings[0]?.replace(/\(.*$/, "()")}, select(2, pcall(cjson.encode, ${value})), select(2, pcall(cjson.decode, ${text})) end)()`,
+  );
+
 const strings = fc
   .array(fc.oneof(string, fc.constantFrom("1", "2", "10", "0.5")), { maxLength: 5 })
   .map((items) => `{${items.join(", ")}}`);
@@ -367,5 +426,12 @@ export const expressions: Record<string, fc.Arbitrary<string>> = {
     call("cjson.encode", fc.oneof(table, simple, strings)),
     json.map((text) => `cjson.decode(${text})`),
     json.map((text) => `cjson.encode(cjson.decode(${text}))`),
+  ),
+  "settings of cjson": fc.oneof(
+    {
+      weight: 1,
+      arbitrary: setting.map((call) => `(function() local cjson = cjson.new() return ${call} end)()`),
+    },
+    { weight: 3, arbitrary: withSettings },
   ),
 };

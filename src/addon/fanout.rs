@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::fanout::AGGREGATE;
 use crate::fanout::echoes::Echoes;
 use crate::fanout::outbox::{Item, Notice, Outbox, Reason};
-use crate::fanout::registry::{Counters, REGISTRY, Reached, count};
+use crate::fanout::registry::{Counters, REGISTRY, Reached, Tracked, count};
 use crate::fanout::source::{Channel, Source};
 use crate::redis::mailbox::Gap;
 
@@ -102,10 +102,14 @@ impl FanoutThread {
         REGISTRY.unregister(&handler, token, &self.outbox)
     }
 
-    /// False if this process has no such handler.
+    /// 0 if this process has no such handler, 2 if another handler has lost it by that and nobody in this process was told so yet, else 1.
     #[napi]
-    pub fn track(&self, handler: String, subscription: String) -> bool {
-        REGISTRY.track(&handler, &subscription)
+    pub fn track(&self, handler: String, subscription: String) -> u32 {
+        match REGISTRY.track(&handler, &subscription) {
+            Tracked::Nowhere => 0,
+            Tracked::Here => 1,
+            Tracked::TakenOver => 2,
+        }
     }
 
     #[napi]

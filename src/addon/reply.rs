@@ -4,7 +4,7 @@ use napi::bindgen_prelude::FunctionRef;
 
 use super::raw::{Scope, Value};
 use crate::error::{Error, Result};
-use crate::reply::Reply;
+use crate::reply::{Reply, format_double};
 
 /// `(array | undefined, ...items) => array`, in JavaScript: setting elements one by one through Node-API takes three
 /// times as long.
@@ -33,6 +33,7 @@ impl<'scope> Replies<'scope, '_> {
             // Past 2^53 the nearest double.
             Reply::Integer(number) => self.scope.double(*number as f64),
             Reply::Double(number) => self.scope.double(*number),
+            Reply::Score(number) => self.scope.latin1(format_double(*number).as_bytes()),
             Reply::Bulk(bytes) => self.text(bytes),
             Reply::Array(items) => self.array(items.iter().map(|item| self.value(item))),
             Reply::Error(error) => self.scope.error(error),

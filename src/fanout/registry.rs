@@ -1,7 +1,7 @@
 //! Who in this process is to hear of what.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use dashmap::DashMap;
@@ -24,6 +24,8 @@ pub struct Registry {
     subscriptions: DashMap<Arc<str>, Owner>,
     watchers: DashMap<String, Vec<Watcher>>,
     pub counters: Counters,
+    /// Whether it has been told that a subscription went from one handler to another.
+    told_taken_over: AtomicBool,
 }
 
 /// Since the process began.
@@ -65,6 +67,16 @@ pub enum Reached {
     Nobody,
     OtherThread,
     ThisThread,
+}
+
+/// What came of tracking a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracked {
+    /// This process has no such handler.
+    Nowhere,
+    Here,
+    /// The first of this process that another handler has lost by it: whoever shares them is to be told once.
+    TakenOver,
 }
 
 pub fn count(counter: &AtomicU64) {
@@ -134,23 +146,26 @@ impl Registry {
         }
     }
 
-    /// False if there is no such handler in this process.
-    pub fn track(&self, handler: &str, subscription: &str) -> bool {
+    pub fn track(&self, handler: &str, subscription: &str) -> Tracked {
         let _changes = self.changes.lock();
         let subscription: Arc<str> = subscription.into();
         let Some(mut entry) = self.handlers.get_mut(handler) else {
-            return false;
+            return Tracked::Nowhere;
         };
         entry.subscriptions.insert(subscription.clone());
         let owner = owner(entry.key(), entry.token, &entry.outbox);
         drop(entry);
-        let before = self.hand_over(&subscription, owner);
-        if let Some(before) = before
-            && let Some(mut other) = self.handlers.get_mut(&before.handler)
-        {
+        let Some(before) = self.hand_over(&subscription, owner) else {
+            return Tracked::Here;
+        };
+        if let Some(mut other) = self.handlers.get_mut(&before.handler) {
             other.subscriptions.remove(&subscription);
         }
-        true
+        if self.told_taken_over.swap(true, Ordering::Relaxed) {
+            Tracked::Here
+        } else {
+            Tracked::TakenOver
+        }
     }
 
     /// Gives a subscription to a handler, and the handler that had it before, if it was another. What waited for that one is not for

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::outbox::{Item, Notice, Outbox, Token};
-use super::registry::{Counters, Reached, Registry};
+use super::registry::{Counters, Reached, Registry, Tracked};
 use super::source::Channel;
 use crate::redis::mailbox::Gap;
 
@@ -29,8 +29,9 @@ fn an_event_goes_to_the_thread_that_has_the_handler() {
     let (registry, a, b) = (Registry::default(), thread(), thread());
     registry.register("h1", 1, &a);
     registry.register("h2", 2, &b);
-    assert!(registry.track("h1", "s1") && registry.track("h2", "s2"));
-    assert!(!registry.track("h3", "s3"));
+    assert_eq!(registry.track("h1", "s1"), Tracked::Here);
+    assert_eq!(registry.track("h2", "s2"), Tracked::Here);
+    assert_eq!(registry.track("h3", "s3"), Tracked::Nowhere);
     assert_eq!(registry.publish("s1", "{}", &a), Reached::ThisThread);
     assert_eq!(registry.publish("s2", "{}", &a), Reached::OtherThread);
     assert_eq!(registry.publish("s3", "{}", &a), Reached::Nobody);

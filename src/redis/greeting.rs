@@ -10,6 +10,7 @@ use super::connection::{Server, ServerRole};
 use super::credentials::Credentials;
 use super::dial::{Dialing, Failure, Form, is_closed, refused, temporary};
 use super::resp::{self, Scanner};
+use super::secrets::without_secrets;
 use super::transport::Transport;
 use crate::error::{Error, Reason};
 use crate::reply::Reply;
@@ -287,15 +288,6 @@ fn no_redis(config: &Config, answer: &[u8]) -> Error {
 
 fn parse(reply: &Bytes) -> Result<Reply<'_>, Failure> {
     resp::parse(reply).map_err(refused)
-}
-
-/// Servers, and proxies before them, may show the arguments of a command that they do not know.
-fn without_secrets(credentials: &Credentials, error: &Error) -> Error {
-    let text = error.message.split(", with args").next().unwrap_or_default();
-    match &credentials.password {
-        Some(password) if text.contains(password.as_str()) => Error::reply(text.replace(password, "***")),
-        _ => Error::reply(text.to_owned()),
-    }
 }
 
 /// HELLO's reply has fields and values in turn.

@@ -31,11 +31,17 @@ export interface MemoryKVOptions {
 /** The number of each command in the native table. */
 const indexes = new Map<Command, number>();
 
+/** Hands over what was published in this thread. Resolves once that is done, if more was there than time for. */
+type Deliver = () => Promise<void> | undefined;
+
+const SUBSCRIBED = Symbol.for("covara-kv.subscribed");
+const realm = globalThis as { [SUBSCRIBED]?: Map<string, Set<Deliver>> };
+if (realm[SUBSCRIBED] === undefined) Object.defineProperty(realm, SUBSCRIBED, { value: new Map() });
 /**
- * This thread's stores with subscriptions, by the name that they share. What is published on one is delivered
- * to all before `publish` resolves; and a subscribed store stays alive, although nothing else may hold it.
+ * The stores of this thread with subscriptions, by the name that they share. What is published on one is delivered
+ * to all before `publish` resolves. One for all copies of the package: Jest's `resetModules` makes a second one.
  */
-const subscribed = new Map<string, Set<MemoryKVStore>>();
+const subscribed = realm[SUBSCRIBED] as Map<string, Set<Deliver>>;
 
 /** What runs a store's commands at this moment. */
 let runOf: (store: MemoryKVStore) => Run;
@@ -67,8 +73,8 @@ export class MemoryKVStore extends Store {
     try {
       return runOf(this)(command, ...args);
     } finally {
-      for (const store of this.#neighbours()) {
-        const delivered = store.#deliverOwn();
+      for (const deliver of this.#neighbours()) {
+        const delivered = deliver();
         if (delivered !== undefined) this.#undelivered.push(delivered);
       }
     }
@@ -171,7 +177,7 @@ export class MemoryKVStore extends Store {
     this.#names += 1;
     if (this.#shared === undefined) return;
     const stores = subscribed.get(this.#shared) ?? new Set();
-    subscribed.set(this.#shared, stores.add(this));
+    subscribed.set(this.#shared, stores.add(this.#deliverOwn));
   }
 
   /** @internal */
@@ -240,25 +246,25 @@ export class MemoryKVStore extends Store {
   }
 
   /** The stores of this thread that a message published here may be for. */
-  #neighbours(): Iterable<MemoryKVStore> {
+  #neighbours(): Iterable<Deliver> {
     if (this.#shared !== undefined) return subscribed.get(this.#shared) ?? [];
-    return this.#names > 0 ? [this] : [];
+    return this.#names > 0 ? [this.#deliverOwn] : [];
   }
 
   #leaveNeighbours(): void {
     if (this.#shared === undefined) return;
     const stores = subscribed.get(this.#shared);
-    if (stores?.delete(this) && stores.size === 0) subscribed.delete(this.#shared);
+    if (stores?.delete(this.#deliverOwn) && stores.size === 0) subscribed.delete(this.#shared);
   }
 
   /** Delivers what was published in this thread. What it resolves is that all is, if there is more than time for. */
-  #deliverOwn(): Promise<void> | undefined {
+  readonly #deliverOwn: Deliver = () => {
     if (this.#delivering) {
       this.#again = true;
       return undefined;
     }
     return atOnce(this.#deliver) ? this.#waiters.until(this.#native?.waiting() ?? 0) : undefined;
-  }
+  };
 
   /**
    * Takes messages and calls the callbacks. What these publish is taken by the delivery that is going on, after what was

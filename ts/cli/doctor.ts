@@ -5,7 +5,7 @@ import { type ConnectionHealth, KVError, type KVStore, RedisKVStore } from "../i
 import { libc, platformName } from "../loader.js";
 import { explain } from "./explain.js";
 import { type Options, type Place, refusedPlaceOf, storeOf, type Target, using } from "./store.js";
-import { milliseconds, percentile, print, printJson, styled, WrongCall } from "./terminal.js";
+import { clean, milliseconds, percentile, print, printJson, styled, WrongCall } from "./terminal.js";
 
 /** How many calls are timed, and for how long at most, in milliseconds. */
 const CALLS = 1_000;
@@ -61,7 +61,7 @@ export async function doctor(target: Target, options: Options): Promise<number> 
     if (options.json) {
       printJson({ ok: false, ...installation, ...told, code, message, cause });
     } else {
-      print(`\n${styled("red", "✗")} ${styled("bold", name)}\n  ${message}`);
+      print(`\n${styled("red", "✗")} ${styled("bold", name)}\n  ${clean(message)}`);
       if (cause !== "") print(`  ${cause}`);
     }
     return 1;
@@ -170,5 +170,5 @@ function printHealth(place: string, { connectMs, server, latencyMs, pubsubMs, co
 }
 
 function line(name: string, text: string): void {
-  print(`  ${styled("dim", name.padEnd(13))} ${text}`);
+  print(`  ${styled("dim", name.padEnd(13))} ${clean(text)}`);
 }

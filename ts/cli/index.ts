@@ -112,7 +112,7 @@ async function main(argv: string[]): Promise<number> {
     const { code, message, cause } = explain(error);
     const { from } = target;
     if (json) printJson({ ok: false, ...(from !== undefined && { from }), code, message, cause });
-    else fail([message, cause, from && `The URL is from ${from}.`].filter(Boolean).join("\n"));
+    else fail(...[message, cause, from ? `The URL is from ${from}.` : ""].filter((line) => line !== ""));
     return 1;
   }
 }

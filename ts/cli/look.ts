@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { KVStore } from "../index.js";
 import { type Options, storeOf, type Target, using } from "./store.js";
-import { fail, print, printJson, WrongCall } from "./terminal.js";
+import { fail, print, printJson, shown, WrongCall } from "./terminal.js";
 
 /** Does something with the server. */
 function look(target: Target, options: Options, work: (kv: KVStore) => Promise<number>): Promise<number> {
@@ -13,7 +13,7 @@ export function get(target: Target, options: Options, [key = ""]: string[]): Pro
     const value = await kv.get(key);
     if (options.json) printJson({ key, value });
     else if (value === null) fail(`There is no key ${JSON.stringify(key)}`);
-    else print(value);
+    else print(shown(value));
     return value === null ? 1 : 0;
   });
 }
@@ -56,7 +56,7 @@ export function scan(target: Target, options: Options, [match = "*"]: string[]):
 
 function printKey({ json }: Options, key: string): void {
   if (json) printJson({ key });
-  else print(key);
+  else print(shown(key));
 }
 
 export function monitor(target: Target, options: Options, [channel = ""]: string[]): Promise<number> {
@@ -64,7 +64,7 @@ export function monitor(target: Target, options: Options, [channel = ""]: string
     const isPattern = /[*?[]/.test(channel);
     const hear = (message: string, from: string) => {
       if (options.json) printJson({ channel: from, message });
-      else print(isPattern ? `${from}: ${message}` : message);
+      else print(isPattern ? `${shown(from)}: ${shown(message)}` : shown(message));
     };
     const tell = (what: object, text: string) => {
       if (options.json) printJson(what);

@@ -20,12 +20,39 @@ export function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
+/**
+ * A value that somebody else has written. Where a person looks, one with control characters is quoted, as by redis-cli, so that none
+ * reaches the terminal; so is one that would look as if it were. Elsewhere it stays as it is.
+ */
+export function shown(text: string): string {
+  if (!process.stdout.isTTY || !(UNPRINTABLE.test(text) || text.startsWith('"'))) return text;
+  return `"${escaped(text.replace(/["\\]/g, "\\$&"))}"`;
+}
+
+/** A line in which a server may have its words, for a terminal. */
+export function clean(line: string, stream: NodeJS.WriteStream = process.stdout): string {
+  return stream.isTTY ? escaped(line) : line;
+}
+
+/** What is no letter, mark, number, punctuation, symbol or space of any language. */
+const UNPRINTABLE = /[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/u;
+const ALL_UNPRINTABLE = new RegExp(UNPRINTABLE, "gu");
+const NAMED: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\x07": "\\a", "\b": "\\b" };
+
+function escaped(text: string): string {
+  return text.replace(ALL_UNPRINTABLE, (character) => {
+    const bytes = [...Buffer.from(character)];
+    return NAMED[character] ?? bytes.map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
+  });
+}
+
 export function printJson(value: unknown): void {
   print(JSON.stringify(value));
 }
 
-export function fail(message: string): void {
-  process.stderr.write(`${styled("red", "covara-kv:", process.stderr)} ${message}\n`);
+export function fail(...lines: string[]): void {
+  const text = lines.map((line) => clean(line, process.stderr)).join("\n");
+  process.stderr.write(`${styled("red", "covara-kv:", process.stderr)} ${text}\n`);
 }
 
 /** Columns as wide as they need: the first to the left, the others to the right. */

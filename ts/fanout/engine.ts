@@ -31,8 +31,8 @@ export interface Engine {
   start(): Promise<void>;
   register(id: string, deliver: DeliverEvent, signal: AbortSignal | undefined): void;
   unregister(id: string): void;
-  /** False if there is no such handler. */
-  track(handler: string, subscription: string): boolean;
+  /** 0 if there is no such handler, 2 for the first subscription that another handler has lost by that, else 1. */
+  track(handler: string, subscription: string): 0 | 1 | 2;
   untrack(subscription: string): void;
   /** True if the handler is in this process; resolves once it has got the event, if it is behind more than there is time for. */
   publish(subscription: string, event: string): boolean | Promise<boolean>;

@@ -1,6 +1,7 @@
 import { checkFunction, invalid, object, reading, text } from "../arguments.js";
 import { getGlobalKV } from "../global.js";
 import { known } from "../options.js";
+import { emitWarning } from "../warning.js";
 import type { AggregateWatcher, DeliverEvent, FanoutStats } from "./engine.js";
 import { fanout } from "./thread.js";
 
@@ -81,15 +82,22 @@ export function unregisterHandler(handlerId: string): void {
 }
 
 /**
- * Has the events of a subscription delivered to a handler of this process. Throws `INVALID_ARGUMENT` if there
- * is no such handler.
+ * Has the events of a subscription delivered to a handler of this process. A subscription belongs to one handler: one that another had is its no
+ * longer, and the first time that this happens in a process a warning (`COVARA_KV_SUBSCRIPTION`) tells. Throws `INVALID_ARGUMENT` if there is no
+ * such handler.
  */
 export function trackSubscription(handlerId: string, subscriptionId: string): void {
   const method = "trackSubscription";
   name(handlerId, "handlerId", method);
   name(subscriptionId, "subscriptionId", method);
-  if (!fanout().track(handlerId, subscriptionId)) {
-    throw invalid(`${method}: this process has no handler of this id: registerHandler comes first`);
+  switch (fanout().track(handlerId, subscriptionId)) {
+    case 0:
+      throw invalid(`${method}: this process has no handler of this id: registerHandler comes first`);
+    case 2:
+      emitWarning(
+        `${method}: a subscriptionId belongs to one handler, and another one had it, which gets its events no more: give each stream ids of its own`,
+        "COVARA_KV_SUBSCRIPTION",
+      );
   }
 }
 

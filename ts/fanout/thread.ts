@@ -104,7 +104,7 @@ class Fanout implements Engine {
     this.#settle();
   }
 
-  track(handler: string, subscription: string): boolean {
+  track(handler: string, subscription: string): 0 | 1 | 2 {
     return this.#native.track(handler, subscription);
   }
 

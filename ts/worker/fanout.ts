@@ -36,6 +36,7 @@ class Fanout implements Engine {
   readonly #ears = new Map<Hearer, Ear>();
   /** Stores whose opening and closing is followed. */
   readonly #known = new WeakSet<KVAdapter>();
+  #toldTakenOver = false;
   readonly #counts = { seen: 0, delivered: 0, notLocal: 0, malformed: 0, overflowed: 0, gaps: 0 };
   #started = false;
 
@@ -70,13 +71,16 @@ class Fanout implements Engine {
     if (handler !== undefined) this.#leave(handler);
   }
 
-  track(id: string, subscription: string): boolean {
+  track(id: string, subscription: string): 0 | 1 | 2 {
     const handler = this.#handlers.get(id);
-    if (handler === undefined) return false;
+    if (handler === undefined) return 0;
+    const isTakenOver = (this.#owners.get(subscription) ?? handler) !== handler;
+    const isNews = isTakenOver && !this.#toldTakenOver;
+    this.#toldTakenOver ||= isTakenOver;
     this.untrack(subscription);
     this.#owners.set(subscription, handler);
     handler.subscriptions.add(subscription);
-    return true;
+    return isNews ? 2 : 1;
   }
 
   untrack(subscription: string): void {

@@ -71,6 +71,11 @@ impl Arguments<'_> {
         }
     }
 
+    /// A text to give back.
+    pub fn text(&self, text: &str) -> Result<Value> {
+        self.lua.create_string(text).map(Value::String)
+    }
+
     pub fn flag(&self, index: usize) -> bool {
         !matches!(self.get(index), None | Some(Value::Nil | Value::Boolean(false)))
     }

@@ -7,9 +7,10 @@ use super::decimal::general;
 use super::limits::check_deadline;
 use super::raise::{Raised, refuse};
 use crate::commands::{COMMANDS, Database, index_of};
-use crate::reply::{Reply, format_double};
+use crate::reply::Reply;
 
-pub fn call(db: &mut Database, lua: &Lua, values: &MultiValue) -> Result<Value> {
+/// `writes`: whether the script may change anything.
+pub fn call(db: &mut Database, lua: &Lua, values: &MultiValue, writes: bool) -> Result<Value> {
     // A script that spends its time in commands comes by few hooks.
     check_deadline(lua)?;
     let words = values.iter().map(Word::new);
@@ -33,6 +34,11 @@ pub fn call(db: &mut Database, lua: &Lua, values: &MultiValue) -> Result<Value> 
     }
     if command.name == "EVAL" {
         return Err(refuse("ERR This Redis command is not allowed from script"));
+    }
+    if !writes && command.writes {
+        return Err(refuse(
+            "ERR Write commands are not allowed from read-only scripts.",
+        ));
     }
     let reply = db.execute(command, args).map_err(Raised::Reply)?;
     Answer(reply).into_lua(lua)
@@ -74,7 +80,10 @@ impl IntoLua for Answer<'_> {
             Reply::Nil => Ok(Value::Boolean(false)),
             Reply::Integer(number) => Ok(Value::Number(number as f64)),
             Reply::Bulk(bytes) => lua.create_string(bytes).map(Value::String),
-            Reply::Double(number) => lua.create_string(format_double(number)).map(Value::String),
+            // As Redis 7.0 prints it, and numbers that are given to it.
+            Reply::Double(number) | Reply::Score(number) => {
+                lua.create_string(general(number, 17)).map(Value::String)
+            }
             Reply::Array(items) => lua
                 .create_sequence_from(items.into_iter().map(Answer))
                 .map(Value::Table),

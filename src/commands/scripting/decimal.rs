@@ -9,7 +9,8 @@ pub fn general(number: f64, digits: usize) -> String {
         return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
     // Most are small integers: these take no rounding.
-    if number.fract() == 0.0 && (1.0..1e14).contains(&number) {
+    let most = 10_f64.powi(digits.min(14) as i32);
+    if number.fract() == 0.0 && (1.0..most).contains(&number) {
         return (number as i64).to_string();
     }
     let scientific = format!("{number:.*e}", digits - 1);

@@ -176,6 +176,14 @@ impl<'a> Text<'a> {
         Ok(())
     }
 
+    /// Adds a piece as it is after a change.
+    pub fn push_changed(&mut self, piece: &[u8], change: fn(&mut [u8])) -> Result<()> {
+        let start = self.bytes.len();
+        self.push(piece)?;
+        change(&mut self.bytes[start..]);
+        Ok(())
+    }
+
     fn grow(&mut self, length: usize) -> Result<()> {
         let old = self.bytes.capacity();
         let new = length.max(2 * old);

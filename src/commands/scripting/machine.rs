@@ -7,8 +7,10 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
 use sha1::{Digest, Sha1};
 
+use super::cjson::Cjson;
 use super::limits::{self, Meter, Turn};
-use super::{call, cjson, numbers, raise, reply, strings, tables};
+use super::shebang::{self, Shebang};
+use super::{call, numbers, raise, reply, strings, tables};
 use crate::commands::{Args, Database};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
@@ -17,6 +19,7 @@ pub struct Machine {
     lua: Lua,
     /// Of `sandbox.lua`: runs a chunk in an environment of its own.
     run: Function,
+    cjson: Cjson,
     scripts: HashMap<Vec<u8>, Script, RandomState>,
     /// The bytes of all keys of `scripts`.
     script_bytes: usize,
@@ -31,6 +34,8 @@ struct Script {
     chunk: Function,
     /// Of its text, in hexadecimal, as error texts name it.
     sha: String,
+    /// False with the flag `no-writes`.
+    writes: bool,
 }
 
 impl Machine {
@@ -49,7 +54,8 @@ impl Machine {
         strings::install(&lua, &native)?;
         tables::install(&lua, &native)?;
         numbers::install(&lua, &native)?;
-        native.set("cjson", cjson::library(&lua)?)?;
+        let cjson = Cjson::new(&lua)?;
+        native.set("cjson", &cjson.library)?;
         let run = lua
             .load(include_str!("sandbox.lua"))
             .set_name("=sandbox")
@@ -57,6 +63,7 @@ impl Machine {
         Ok(Self {
             lua,
             run,
+            cjson,
             scripts: HashMap::default(),
             script_bytes: 0,
         })
@@ -80,13 +87,16 @@ impl Machine {
         turn: Turn,
     ) -> Result<Reply<'static>> {
         let memory_limit = turn.memory_limit;
+        self.cjson.reset();
         self.lua.set_app_data(turn);
         let lua = self.lua.clone();
         let run = self.run.clone();
         let script = self.compiled(script, memory_limit)?;
         let outcome = unlimited(&lua).and_then(|()| {
             lua.scope(|scope| {
-                let call = scope.create_function_mut(|lua, words: MultiValue| call::call(db, lua, &words))?;
+                let call = scope.create_function_mut(|lua, words: MultiValue| {
+                    call::call(db, lua, &words, script.writes)
+                })?;
                 let arguments = (&script.chunk, words(&lua, keys)?, words(&lua, argv)?, call);
                 lua.set_memory_limit(memory_limit)?;
                 run.call::<(bool, Value, Option<LuaString>)>(arguments)
@@ -134,8 +144,9 @@ impl Machine {
 
 impl Script {
     fn compile(lua: &Lua, text: &[u8]) -> Result<Self> {
+        let Shebang { body, writes } = shebang::read(text)?;
         let chunk = lua
-            .load(without_flags(text))
+            .load(body)
             .set_name("@user_script")
             // Bytecode is not checked by Lua, and may do anything.
             .set_mode(ChunkMode::Text)
@@ -145,7 +156,7 @@ impl Script {
                 Error::reply(format!("ERR Error compiling script (new function): {message}"))
             })?;
         let sha = numbers::hexadecimal(&Sha1::digest(text));
-        Ok(Self { chunk, sha })
+        Ok(Self { chunk, sha, writes })
     }
 
     fn failure(&self, text: &str, position: Option<LuaString>) -> Error {
@@ -155,15 +166,6 @@ impl Script {
             None => format!("{text} script: {sha}"),
         })
     }
-}
-
-/// The first line may name flags, as in `#!lua flags=no-writes`. They are for a server: nothing here goes by them.
-fn without_flags(text: &[u8]) -> &[u8] {
-    if !text.starts_with(b"#!lua") {
-        return text;
-    }
-    let line = text.iter().position(|&byte| byte == b'\n');
-    &text[line.unwrap_or(text.len())..]
 }
 
 struct Word<'a>(&'a [u8]);

@@ -1,6 +1,7 @@
 //! <https://redis.io/docs/latest/develop/programmability/eval-intro/>
 //!
 //! - [`machine`]: a Lua state with its compiled scripts; `sandbox.lua` is what a script sees of it.
+//! - [`shebang`]: the flags of its first line.
 //! - [`limits`]: how long a script may run, and how much memory it may use.
 //! - [`call`], [`reply`]: Redis's conversions, into Lua and back.
 //! - [`raise`], [`arguments`]: the errors of functions written in Rust, as Lua's and Redis's own.
@@ -16,6 +17,7 @@ mod numbers;
 mod patterns;
 mod raise;
 mod reply;
+mod shebang;
 mod strings;
 mod tables;
 #[cfg(test)]

@@ -98,6 +98,7 @@ end
 getmetatable('').__metatable = false
 string.dump = nil
 string.find, string.match, string.gsub, string.rep = find, match, native.gsub, native.rep
+string.upper, string.lower, string.reverse = native.upper, native.lower, native.reverse
 
 -- What is passed as the `i`th, as `luaL_check…` checks it.
 local function check(name, i, expected, ...)

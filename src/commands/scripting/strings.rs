@@ -24,7 +24,12 @@ pub fn install(lua: &Lua, native: &Table) -> Result<()> {
         "gsub",
         function(lua, move |lua, args| gsub(lua, args, &guard, &index))?,
     )?;
-    native.set("rep", function(lua, rep)?)
+    native.set("rep", function(lua, rep)?)?;
+    let upper = |piece: &mut [u8]| piece.make_ascii_uppercase();
+    let lower = |piece: &mut [u8]| piece.make_ascii_lowercase();
+    native.set("upper", function(lua, move |lua, args| changed(lua, args, upper))?)?;
+    native.set("lower", function(lua, move |lua, args| changed(lua, args, lower))?)?;
+    native.set("reverse", function(lua, reverse)?)
 }
 
 fn find(lua: &Lua, args: &Arguments, positions: bool) -> Result<MultiValue> {
@@ -106,6 +111,28 @@ fn rep(lua: &Lua, args: &Arguments) -> Result<LuaString> {
     let mut meter = Meter::new(lua);
     meter.allocate(text.len().saturating_mul(count))?;
     lua.create_string(text.repeat(count))
+}
+
+/// So many bytes are changed between two looks at the clock.
+const PIECE: usize = 64 << 10;
+
+/// A copy of a text of which each piece is changed.
+fn changed(lua: &Lua, args: &Arguments, change: fn(&mut [u8])) -> Result<LuaString> {
+    let text = args.string(1)?;
+    let mut copy = Text::new(lua);
+    for piece in text.as_bytes().chunks(PIECE) {
+        copy.push_changed(piece, change)?;
+    }
+    copy.into_lua()
+}
+
+fn reverse(lua: &Lua, args: &Arguments) -> Result<LuaString> {
+    let text = args.string(1)?;
+    let mut copy = Text::new(lua);
+    for piece in text.as_bytes().rchunks(PIECE) {
+        copy.push_changed(piece, <[u8]>::reverse)?;
+    }
+    copy.into_lua()
 }
 
 /// What each match is replaced by.

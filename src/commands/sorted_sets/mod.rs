@@ -110,7 +110,7 @@ fn pop<'a>(db: &'a mut Database, args: Args, highest: bool) -> Result<Reply<'a>>
     let items = popped.unwrap_or_default().into_iter();
     Ok(Reply::Array(
         items
-            .flat_map(|(member, score)| [Reply::owned(member), range::score(score)])
+            .flat_map(|(member, score)| [Reply::owned(member), Reply::Score(score)])
             .collect(),
     ))
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::commands::numbers::{integer, is, parse_bound, range};
 use crate::commands::{Args, Database};
 use crate::error::{Error, Result};
-use crate::reply::{Reply, format_double};
+use crate::reply::Reply;
 use crate::store::{Bound, SortedSet};
 
 /// What follows the two ends of a range.
@@ -92,11 +92,6 @@ pub fn zremrangebyrank<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>
     Ok(Reply::count(removed.unwrap_or(0)))
 }
 
-/// A score among members, where Redis shows it as text.
-pub fn score(score: f64) -> Reply<'static> {
-    Reply::owned(format_double(score))
-}
-
 fn select<'a>(db: &'a mut Database, args: Args, options: Options) -> Result<Reply<'a>> {
     if options.by_score {
         return by_score(db, args, &options);
@@ -172,7 +167,7 @@ fn listed<'a>(items: impl Iterator<Item = (&'a [u8], f64)>, options: &Options) -
     for (member, member_score) in items {
         replies.push(Reply::bulk(member));
         if options.with_scores {
-            replies.push(score(member_score));
+            replies.push(Reply::Score(member_score));
         }
     }
     Reply::Array(replies)

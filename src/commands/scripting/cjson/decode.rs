@@ -6,9 +6,10 @@ use mlua::{Lua, LuaString, Result, Table, Value};
 use super::super::arguments::Arguments;
 use super::super::limits::{Meter, Text};
 use super::super::raise;
+use super::settings::Settings;
 use super::{DEEPEST, only};
 
-pub fn decode(lua: &Lua, args: &Arguments) -> Result<Value> {
+pub fn decode(lua: &Lua, args: &Arguments, settings: &Settings) -> Result<Value> {
     only(args)?;
     let json = args.string(1)?;
     let json = json.as_bytes();
@@ -17,6 +18,7 @@ pub fn decode(lua: &Lua, args: &Arguments) -> Result<Value> {
     }
     let mut decoder = Decoder {
         lua,
+        settings,
         meter: Meter::new(lua),
         json: &json,
         at: 0,
@@ -30,6 +32,7 @@ pub fn decode(lua: &Lua, args: &Arguments) -> Result<Value> {
 
 struct Decoder<'a> {
     lua: &'a Lua,
+    settings: &'a Settings,
     meter: Meter<'a>,
     json: &'a [u8],
     at: usize,
@@ -166,7 +169,7 @@ impl Decoder<'_> {
     }
 
     fn check_depth(&self, depth: usize) -> Result<()> {
-        if depth <= DEEPEST {
+        if depth <= DEEPEST.min(self.settings.decode_max_depth as usize) {
             return Ok(());
         }
         let at = self.at;
@@ -224,6 +227,12 @@ impl Decoder<'_> {
                 self.at += name.len();
                 return token;
             }
+        }
+        if !self.settings.decode_invalid_numbers && is_invalid_number(rest) {
+            return Token::Invalid(match rest[0] {
+                b'-' | b'0'..=b'9' => "invalid number",
+                _ => "invalid token",
+            });
         }
         match number(rest) {
             Some((number, length)) => {
@@ -291,6 +300,20 @@ impl Decoder<'_> {
         let character = char::decode_utf16(pair).next()?.ok()?;
         Some((character, 12))
     }
+}
+
+/// Whether it begins as a number does that JSON has not: `+1`, `01`, `0x1`, `inf`, `nan`.
+fn is_invalid_number(text: &[u8]) -> bool {
+    let digits = match text {
+        [b'+', ..] => return true,
+        [b'-', digits @ ..] => digits,
+        _ => text,
+    };
+    if let [b'0', next, ..] = digits {
+        return next.is_ascii_digit() || next.eq_ignore_ascii_case(&b'x');
+    }
+    let word = digits.get(..3).unwrap_or_default();
+    word.eq_ignore_ascii_case(b"inf") || word.eq_ignore_ascii_case(b"nan")
 }
 
 /// The longest number at the start, and its length.

@@ -6,12 +6,14 @@ use super::super::arguments::{Arguments, type_name};
 use super::super::decimal::general;
 use super::super::limits::Text;
 use super::super::raise;
+use super::settings::{Invalid, Settings};
 use super::{DEEPEST, only};
 
 /// `next` is Lua's own.
-pub fn encode(lua: &Lua, args: &Arguments, next: &Function) -> Result<LuaString> {
+pub fn encode(lua: &Lua, args: &Arguments, settings: &Settings, next: &Function) -> Result<LuaString> {
     let mut encoder = Encoder {
         lua,
+        settings,
         next,
         json: Text::new(lua),
     };
@@ -21,6 +23,7 @@ pub fn encode(lua: &Lua, args: &Arguments, next: &Function) -> Result<LuaString>
 
 struct Encoder<'a> {
     lua: &'a Lua,
+    settings: &'a Settings,
     next: &'a Function,
     json: Text<'a>,
 }
@@ -36,15 +39,10 @@ enum Open {
 impl Encoder<'_> {
     /// Without recursion: tables may lie in one another deeper than a thread's stack.
     fn document(&mut self, value: &Value) -> Result<()> {
-        let mut open: Vec<Open> = self.value(value)?.into_iter().collect();
+        let mut open: Vec<Open> = self.value(value, 1)?.into_iter().collect();
         while let Some(table) = open.last_mut() {
             if let Some(value) = self.item(table)? {
-                open.extend(self.value(&value)?);
-                if open.len() > DEEPEST {
-                    let depth = open.len();
-                    let message = format_args!("Cannot serialise, excessive nesting ({depth})");
-                    return Err(raise::text(self.lua, message));
-                }
+                open.extend(self.value(&value, open.len() + 1)?);
             } else {
                 open.pop();
             }
@@ -52,8 +50,8 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// Writes a value, or the beginning of a table.
-    fn value(&mut self, value: &Value) -> Result<Option<Open>> {
+    /// Writes a value, or the beginning of a table at this depth.
+    fn value(&mut self, value: &Value, depth: usize) -> Result<Option<Open>> {
         match value {
             Value::String(text) => self.string(&text.as_bytes())?,
             Value::Integer(number) => self.number(*number as f64)?,
@@ -61,6 +59,10 @@ impl Encoder<'_> {
             Value::Boolean(yes) => self.json.push(if *yes { b"true" } else { b"false" })?,
             Value::Nil | Value::LightUserData(_) => self.json.push(b"null")?,
             Value::Table(table) => {
+                if depth > DEEPEST.min(self.settings.encode_max_depth as usize) {
+                    let message = format_args!("Cannot serialise, excessive nesting ({depth})");
+                    return Err(raise::text(self.lua, message));
+                }
                 let table = table.clone();
                 return Ok(Some(match self.array_length(&table)? {
                     Some(length) => {
@@ -111,8 +113,11 @@ impl Encoder<'_> {
     fn key(&mut self, key: &Value) -> Result<()> {
         match key {
             Value::String(text) => self.string(&text.as_bytes())?,
-            Value::Integer(number) => self.string(general(*number as f64, 14).as_bytes())?,
-            Value::Number(number) => self.string(general(*number, 14).as_bytes())?,
+            Value::Integer(_) | Value::Number(_) => {
+                self.json.push(b"\"")?;
+                self.value(key, 0)?;
+                self.json.push(b"\"")?;
+            }
             other => return Err(self.refuse(type_name(other), "table key must be a number or string")),
         }
         self.json.push(b":")
@@ -120,8 +125,12 @@ impl Encoder<'_> {
 
     /// How long a table is that has only positive integers for keys, and none if it has others or nothing at all.
     fn array_length(&mut self, table: &Table) -> Result<Option<usize>> {
-        const ALWAYS_DENSE: usize = 10;
-        const SPARSEST: usize = 2;
+        let Settings {
+            encode_sparse_ratio: ratio,
+            encode_sparse_safe: always_dense,
+            encode_sparse_convert: becomes_object,
+            ..
+        } = *self.settings;
         let (mut highest, mut items) = (0, 0);
         for pair in table.pairs::<Value, Value>() {
             self.json.meter.step()?;
@@ -131,17 +140,31 @@ impl Encoder<'_> {
             highest = highest.max(key as usize);
             items += 1;
         }
-        if highest > ALWAYS_DENSE && highest > items * SPARSEST {
-            return Err(self.refuse("table", "excessively sparse array"));
+        let is_sparse = highest > always_dense as usize && highest > items * ratio as usize;
+        if ratio > 0 && is_sparse {
+            return if becomes_object {
+                Ok(None)
+            } else {
+                Err(self.refuse("table", "excessively sparse array"))
+            };
         }
         Ok((highest > 0).then_some(highest))
     }
 
     fn number(&mut self, number: f64) -> Result<()> {
-        if !number.is_finite() {
-            return Err(self.refuse("number", "must not be NaN or Inf"));
+        if number.is_finite() {
+            let digits = self.settings.encode_number_precision as usize;
+            return self.json.push(general(number, digits).as_bytes());
         }
-        self.json.push(general(number, 14).as_bytes())
+        match self.settings.encode_invalid_numbers {
+            Invalid::Refused => Err(self.refuse("number", "must not be NaN or Inf")),
+            Invalid::Null => self.json.push(b"null"),
+            Invalid::Words => self.json.push(match number {
+                f64::INFINITY => b"inf",
+                f64::NEG_INFINITY => b"-inf",
+                _ => b"nan",
+            }),
+        }
     }
 
     fn string(&mut self, text: &[u8]) -> Result<()> {

@@ -2,20 +2,56 @@
 
 mod decode;
 mod encode;
+mod settings;
+
+use std::sync::Arc;
 
 use mlua::{Function, Lua, Result, Table, Value};
 
 use super::arguments::{Arguments, function};
+use settings::{Settings, Shared};
 
-/// How deep values may lie in one another, both ways.
-const DEEPEST: usize = 1000;
+/// How deep values may lie in one another, whatever the settings allow. Lua's stack ends lua-cjson at 4,000 objects, or 8,000 arrays.
+const DEEPEST: usize = 2600;
 
-pub fn library(lua: &Lua) -> Result<Table> {
+/// The library of all scripts, each of which finds it as it is by itself: what one changes is not the next one's.
+pub struct Cjson {
+    pub library: Table,
+    settings: Shared,
+}
+
+impl Cjson {
+    pub fn new(lua: &Lua) -> Result<Self> {
+        let settings = Shared::default();
+        let next = Arc::new(lua.globals().get("next")?);
+        Ok(Self {
+            library: library(lua, &settings, &next)?,
+            settings,
+        })
+    }
+
+    pub fn reset(&self) {
+        *self.settings.lock() = Settings::default();
+    }
+}
+
+/// `next` is Lua's own. Shared: a reference from Rust takes one of few places in the Lua state.
+fn library(lua: &Lua, settings: &Shared, next: &Arc<Function>) -> Result<Table> {
     let cjson = lua.create_table()?;
-    let next: Function = lua.globals().get("next")?;
-    let encode = function(lua, move |lua, args| encode::encode(lua, args, &next))?;
+    settings::install(lua, &cjson, settings)?;
+    let (own, own_next) = (settings.clone(), next.clone());
+    let encode = function(lua, move |lua, args| {
+        encode::encode(lua, args, &own.lock().clone(), &own_next)
+    })?;
     cjson.set("encode", encode)?;
-    cjson.set("decode", function(lua, decode::decode)?)?;
+    let own = settings.clone();
+    let decode = function(lua, move |lua, args| {
+        decode::decode(lua, args, &own.lock().clone())
+    })?;
+    cjson.set("decode", decode)?;
+    let next = next.clone();
+    let new = function(lua, move |lua, _| library(lua, &Shared::default(), &next))?;
+    cjson.set("new", new)?;
     cjson.set("null", Value::NULL)?;
     cjson.set("_NAME", "cjson")?;
     cjson.set("_VERSION", "2.1.0")?;

@@ -54,6 +54,10 @@ fn no_script_outlives_its_time() {
         "local t = {} for i = 1, 60 do t = {t, t} end return t",
         "local t = {} for i = 1, 60 do t = {t, t} end return cjson.encode(t)",
         "while true do pcall(cjson.decode, 'x') end",
+        "local s = string.rep('a', 4e7) while true do string.upper(s) end",
+        "local s = string.rep('A', 4e7) while true do string.lower(s) end",
+        "local s = string.rep('a', 4e7) while true do string.reverse(s) end",
+        "local s = string.rep('a', 2e7) while true do string.rep(s, 2) end",
     ] {
         limit_time(&mut db, Duration::from_millis(50));
         let error = eval(&mut db, script).expect_err(script);

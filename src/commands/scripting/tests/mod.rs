@@ -42,7 +42,7 @@ fn show(reply: &Reply) -> String {
         Reply::Nil => "nil".to_owned(),
         Reply::Status(text) => format!("+{text}"),
         Reply::Integer(number) => number.to_string(),
-        Reply::Double(number) => format!("{number:?}"),
+        Reply::Double(number) | Reply::Score(number) => format!("{number:?}"),
         Reply::Bulk(bytes) => format!("'{}'", bytes.escape_ascii()),
         Reply::Array(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(" ")),
         Reply::Error(error) => format!("-{}", error.message),

@@ -1,0 +1,3 @@
+// Makes a process think that a person looks.
+process.stdout.isTTY = true;
+process.stderr.isTTY = true;

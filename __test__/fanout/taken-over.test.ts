@@ -1,0 +1,58 @@
+// Two streams that tracked one subscriptionId: the first one got nothing any more, and nothing said why. A subscription belongs to one
+// handler, and a process warns the first time that another takes it over.
+import assert from "node:assert/strict";
+import { after, beforeEach, test } from "node:test";
+import {
+  clearGlobalKV,
+  createMemoryKV,
+  publishEvent,
+  registerHandler,
+  setGlobalKV,
+  trackSubscription,
+  unregisterHandler,
+} from "covara-kv";
+import { warningsOf } from "../warnings.js";
+
+const heard: string[] = [];
+const handlers = ["first", "second", "third"];
+
+setGlobalKV(createMemoryKV());
+after(() => clearGlobalKV());
+
+beforeEach(() => {
+  heard.length = 0;
+  for (const id of handlers)
+    registerHandler(id, (event, subscription) => heard.push(`${id} ${subscription} ${event}`));
+});
+after(() => handlers.forEach(unregisterHandler));
+
+// The order counts: a process warns once.
+test("nothing is said while each handler has subscriptions of its own", async () => {
+  const warnings = await warningsOf(() => {
+    for (const id of handlers) trackSubscription(id, `of ${id}`);
+    trackSubscription("first", "of first");
+    // A handler of the same id takes the place of the one before.
+    registerHandler("first", () => {});
+    unregisterHandler("second");
+    trackSubscription("third", "of second");
+  });
+  assert.deepEqual(warnings, []);
+});
+
+test("a second handler takes a subscription over, and the process warns once", async () => {
+  const warnings = await warningsOf(async () => {
+    trackSubscription("first", "a");
+    trackSubscription("second", "a");
+    trackSubscription("third", "a");
+    trackSubscription("first", "b");
+    trackSubscription("second", "b");
+    await publishEvent({ type: "changed", subscriptionId: "a", event: 1 });
+    await publishEvent({ type: "changed", subscriptionId: "b", event: 2 });
+  });
+  assert.deepEqual(heard, ["third a 1", "second b 2"]);
+  assert.deepEqual(
+    warnings.map(({ code }) => code),
+    ["COVARA_KV_SUBSCRIPTION"],
+  );
+  assert.match(warnings[0]?.message ?? "", /^trackSubscription: a subscriptionId belongs to one handler/);
+});
