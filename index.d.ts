@@ -508,9 +508,12 @@ export type KVErrorReason =
   | "certificate-date"
   | "certificate-name"
   | "plain-text"
+  | "needs-tls"
   | "not-redis"
   | "not-ready"
+  | "credentials"
   | "lost"
+  | "lost-twice"
   | "ended"
   | "silent"
   | "replaced"
@@ -530,6 +533,8 @@ export type KVErrorReason =
   | "certificate"
   | "field"
   | "client"
+  | "sentinel"
+  | "cluster"
   | "other-strict"
   | "no-store"
   | "framework"
@@ -818,13 +823,28 @@ export interface RedisConfig {
   port?: number;
   /** A Unix socket in place of host and port. */
   path?: string;
-  /** The user of the ACL. Without a password it is `CONFIG`: the server would take us for `default`. */
-  username?: string;
-  /** The password. */
-  password?: string;
+  /**
+   * The user of the ACL, or a function that gives it, as with `password`. Without a password it is `CONFIG`: the server would take us
+   * for `default`.
+   */
+  username?: string | (() => string | Promise<string>);
+  /**
+   * The password, or a function that gives it: it is asked before each connection, the subscribing one too, and each time one is
+   * opened again. An attempt whose function throws, rejects, gives no string, or none within `connectTimeout`, has failed with
+   * `CONNECTION`, and there will be another; so it is when the server refuses what it gave.
+   *
+   * @example
+   * redis: { url: "rediss://cache.internal", username: "app", password: () => token.get() }
+   */
+  password?: string | (() => string | Promise<string>);
   /** The number of the database; 0 by default. */
   db?: number;
-  /** TLS, with the system's certificates or those given (PEM). False by default. */
+  /**
+   * The version of RESP: 2 does without HELLO, with 3 a server that refuses HELLO is refused too. By default 3, and 2 with a
+   * server or proxy that knows no other.
+   */
+  protocol?: 2 | 3;
+  /** TLS, with the system's authorities or those given (PEM). False by default. */
   tls?: boolean | RedisTlsConfig;
   /** The connection's name in CLIENT LIST. */
   clientName?: string;
@@ -869,7 +889,10 @@ export interface RedisConfig {
 
 /** Certificates and checks of a TLS connection. */
 export interface RedisTlsConfig {
-  /** The authority that the server's certificate is checked against, in PEM; the system's by default. */
+  /**
+   * The authority that the server's certificate is checked against, in PEM, or that certificate itself. By default the system's
+   * authorities and those in `NODE_EXTRA_CA_CERTS` count, and Node.js's own where the system has none.
+   */
   ca?: string;
   /** The client's certificate, in PEM. */
   cert?: string;

@@ -26,12 +26,15 @@ const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 /** A port that was free a moment ago may be taken by now. */
 const ATTEMPTS = 5;
 
-/** Resolves once the server answers PING. Fails if there is no `redis-server`: a test that needs it must not pass without. */
-export async function startRedis(config: Record<string, string> = {}): Promise<RedisServer> {
+/** Resolves once the server answers PING. `args` come behind the configuration on the command line, such as `--sentinel`. Fails if there is no `redis-server`: a test that needs it must not pass without. */
+export async function startRedis(
+  config: Record<string, string> = {},
+  ...args: string[]
+): Promise<RedisServer> {
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     const directory = mkdtempSync(join(tmpdir(), "covara-kv-redis-"));
-    const server = new Process(port, directory, config);
+    const server = new Process(port, directory, config, args);
     try {
       await server.ready();
       return {
@@ -54,12 +57,14 @@ class Process {
   readonly #port: number;
   readonly #directory: string;
   readonly #file: string;
+  readonly #args: readonly string[];
   #child: ChildProcess;
   /** Resolves, never rejects, once the process is gone or could not be started. */
   #gone: Promise<Error>;
   output = "";
 
-  constructor(port: number, directory: string, config: Record<string, string>) {
+  constructor(port: number, directory: string, config: Record<string, string>, args: readonly string[]) {
+    this.#args = args;
     this.#port = port;
     this.#directory = directory;
     const options = { port, bind: HOST, dir: directory, save: '""', appendonly: "no", ...config };
@@ -76,7 +81,7 @@ class Process {
   }
 
   #start(): [ChildProcess, Promise<Error>] {
-    const child = spawn("redis-server", [this.#file], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn("redis-server", [this.#file, ...this.#args], { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (chunk) => {
         this.output += chunk;

@@ -231,6 +231,7 @@ const configs: KVConfig[] = [
     redis: { url: "rediss://user@host/2", username: "u", clientName: "app", maxQueue: 10 },
   },
   { type: "redis", redis: { path: "/run/redis.sock", commandTimeout: 1_000, connectTimeout: 1_000 } },
+  { type: "redis", redis: { username: () => "u", password: async () => "p", protocol: 2 } },
   {
     type: "redis",
     redis: { tls: { ca: "…", cert: "…", key: "…", servername: "h", rejectUnauthorized: false } },

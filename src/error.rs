@@ -13,6 +13,8 @@ pub struct Failure {
     /// Which of the causes that its code has.
     pub reason: Option<Reason>,
     pub message: Cow<'static, str>,
+    /// What led to it.
+    pub cause: Option<Error>,
 }
 
 /// One of the causes of a code of ours that has several: docs/errors.md tells what each means.
@@ -28,9 +30,12 @@ pub enum Reason {
     CertificateDate,
     CertificateName,
     PlainText,
+    NeedsTls,
     NotRedis,
     NotReady,
+    Credentials,
     Lost,
+    LostTwice,
     Ended,
     Silent,
     Replaced,
@@ -45,6 +50,8 @@ pub enum Reason {
     Unanswered,
     Address,
     Certificate,
+    Sentinel,
+    Cluster,
     OtherStrict,
     UnixSocket,
 }
@@ -63,9 +70,12 @@ impl Reason {
             Self::CertificateDate => ("CONNECTION", "certificate-date"),
             Self::CertificateName => ("CONNECTION", "certificate-name"),
             Self::PlainText => ("CONNECTION", "plain-text"),
+            Self::NeedsTls => ("CONNECTION", "needs-tls"),
             Self::NotRedis => ("CONNECTION", "not-redis"),
             Self::NotReady => ("CONNECTION", "not-ready"),
+            Self::Credentials => ("CONNECTION", "credentials"),
             Self::Lost => ("CONNECTION", "lost"),
+            Self::LostTwice => ("CONNECTION", "lost-twice"),
             Self::Ended => ("CONNECTION", "ended"),
             Self::Silent => ("CONNECTION", "silent"),
             Self::Replaced => ("CONNECTION", "replaced"),
@@ -80,6 +90,8 @@ impl Reason {
             Self::Unanswered => ("CLOSED", "unanswered"),
             Self::Address => ("CONFIG", "address"),
             Self::Certificate => ("CONFIG", "certificate"),
+            Self::Sentinel => ("CONFIG", "sentinel"),
+            Self::Cluster => ("CONFIG", "cluster"),
             Self::OtherStrict => ("CONFIG", "other-strict"),
             Self::UnixSocket => ("UNSUPPORTED", "unix-socket"),
         }
@@ -104,11 +116,11 @@ impl Error {
             Cow::Borrowed(text) => Cow::Borrowed(first_word(text)),
             Cow::Owned(text) => Cow::Owned(first_word(text).to_owned()),
         };
-        let reason = None;
         Self(Box::new(Failure {
             code,
-            reason,
+            reason: None,
             message,
+            cause: None,
         }))
     }
 
@@ -118,6 +130,7 @@ impl Error {
             code: Cow::Borrowed(code),
             reason: None,
             message: message.into(),
+            cause: None,
         }))
     }
 
@@ -127,7 +140,13 @@ impl Error {
             code: Cow::Borrowed(reason.names().0),
             reason: Some(reason),
             message: message.into(),
+            cause: None,
         }))
+    }
+
+    pub fn caused_by(mut self, cause: Self) -> Self {
+        self.0.cause = Some(cause);
+        self
     }
 
     /// The code, and behind a space the reason where there is one: what JavaScript is told. No code has a space.

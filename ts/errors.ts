@@ -17,9 +17,12 @@ export type KVErrorReason =
   | "certificate-date"
   | "certificate-name"
   | "plain-text"
+  | "needs-tls"
   | "not-redis"
   | "not-ready"
+  | "credentials"
   | "lost"
+  | "lost-twice"
   | "ended"
   | "silent"
   | "replaced"
@@ -42,6 +45,8 @@ export type KVErrorReason =
   | "certificate"
   | "field"
   | "client"
+  | "sentinel"
+  | "cluster"
   | "other-strict"
   | "no-store"
   | "framework"
@@ -154,7 +159,7 @@ export function tagged(tag: string, message: string, details?: KVErrorDetails): 
 export function decode(error: unknown, command?: string): unknown {
   if (error instanceof KVError || !isError(error)) return error;
   const { code, cause } = error as Error & { code?: unknown };
-  return typeof code === "string" ? tagged(code, error.message, { command, cause }) : error;
+  return typeof code === "string" ? tagged(code, error.message, { command, cause: decode(cause) }) : error;
 }
 
 /** Why a store that was disconnected refuses what it is asked. */

@@ -18,9 +18,13 @@ const BY_REASON: Readonly<Record<KVErrorReason, string>> = {
   "certificate-name": "Give the name that the certificate is for as host, or as tls.servername.",
   "plain-text":
     "What answers speaks no TLS on this port: use redis:// in place of rediss://, or the server's port for TLS.",
+  "needs-tls": "The port has TLS: use rediss:// in place of redis://, or give tls.",
   "not-redis": "Something else listens on this port: is the port right?",
   "not-ready": "The server is there and cannot serve yet: wait for it, or see its log.",
+  credentials: "What the function does is in the message: it is asked again at the next attempt.",
   lost: `${PERHAPS_RUN}. Why the connection was lost, the server's log may tell.`,
+  "lost-twice":
+    "Ask for less at once (SCAN, ranges), or raise the server's client-output-buffer-limit for normal clients.",
   ended: "The server, or something on the way, ended the connection: the server's log may tell why.",
   silent:
     "The server has frozen, or the network drops what it sends: is the process stopped, or a command very slow?",
@@ -43,6 +47,8 @@ const BY_REASON: Readonly<Record<KVErrorReason, string>> = {
   // CONFIG
   address: "Is the environment variable set, and does it hold what is meant? Nothing was opened.",
   certificate: "It takes the text of PEM files, not their paths. Nothing was opened.",
+  sentinel: "Ask the Sentinel for its master (SENTINEL MASTERS), and give that address.",
+  cluster: "Give the address of a server that has all keys, or of a proxy before the cluster.",
   field: "The message names the field: KVConfig and RedisConfig say what it takes.",
   client: "Give a configuration (url, host, …) in place of the client.",
   "other-strict": "Open all stores of one shared name with the same `strict`.",

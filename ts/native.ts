@@ -44,7 +44,12 @@ export interface RedisOptions {
   path?: string;
   username?: string;
   password?: string;
+  /** Whether it is asked for before each connection. */
+  asksUsername: boolean;
+  asksPassword: boolean;
   db?: number;
+  /** The version of RESP. */
+  protocol?: number;
   useTls?: boolean;
   tls?: { ca?: string; cert?: string; key?: string; servername?: string; rejectUnauthorized?: boolean };
   clientName?: string;
@@ -108,6 +113,13 @@ export interface NativeRedisClient {
   /** Of the connection for commands, and of the subscribing one once there is one. */
   health(): RedisHealth[];
   connect(id: number): void;
+  /** Answers a question for credentials: those that were asked for, or why there are none. */
+  credentials(
+    number: number,
+    username: string | undefined,
+    password: string | undefined,
+    failure: string | undefined,
+  ): void;
   subscribe(id: number, isPattern: boolean, name: string): void;
   unsubscribe(id: number, isPattern: boolean, name: string): void;
   listen(listening: boolean): void;
@@ -191,6 +203,8 @@ interface Native {
   commandIndex(name: string): number;
   /** Deletes keys that are due, of every store, within a budget of time. True if more are due. */
   sweepExpired(): boolean;
+  /** Has the authorities count that Node.js trusts: its own, in PEM, and those of a file. Only the first call does. */
+  trustAsNode(own: string, extra: string | undefined): void;
   MemoryStore: new (
     options: { prefix: string | undefined; strict: boolean; shared: string | undefined },
     /** A lenient store met a key of another type; once for each store and command. */
@@ -206,6 +220,8 @@ interface Native {
     onMail: () => void,
     /** Makes an array of items, or adds them to one. */
     collect: (array: Reply[] | undefined, ...items: Reply[]) => Reply[],
+    /** `credentials` is to be called with this number, before a connection is opened. Given where credentials are asked for. */
+    onQuestion: ((number: number) => void) | undefined,
   ) => NativeRedisClient;
   FanoutThread: new (
     /** `take` or `notices` has something. */
@@ -215,4 +231,5 @@ interface Native {
   ) => NativeFanoutThread;
 }
 
-export const { commandIndex, sweepExpired, MemoryStore, RedisClient, FanoutThread } = loadBinary() as Native;
+export const { commandIndex, sweepExpired, trustAsNode, MemoryStore, RedisClient, FanoutThread } =
+  loadBinary() as Native;

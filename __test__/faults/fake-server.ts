@@ -42,11 +42,16 @@ export const greet: Answer = ([name]) => {
   switch (name) {
     case "HELLO":
       return `%2\r\n${bulk("proto")}:3\r\n${bulk("role")}${bulk("master")}`;
+    case "AUTH":
     case "CLIENT":
     case "SELECT":
       return OK;
+    case "ROLE":
+      return `*1\r\n${bulk("master")}`;
     case "PING":
       return "+PONG\r\n";
+    case "INFO":
+      return bulk("");
     default:
       return undefined;
   }
@@ -61,7 +66,7 @@ export interface FakeOptions {
   accepted?: (peer: Peer) => void;
 }
 
-const GREETING = new Set(["HELLO", "CLIENT", "SELECT", "ROLE", "PING"]);
+const GREETING = new Set(["HELLO", "AUTH", "CLIENT", "SELECT", "ROLE", "INFO", "PING"]);
 
 export async function startFake({ answer, greeting = greet, accepted }: FakeOptions): Promise<FakeServer> {
   const peers: Peer[] = [];

@@ -23,7 +23,7 @@ interface Address {
 
 /** What a test is given. All that it opens is closed after it. */
 export interface World {
-  redis(config?: Record<string, string>): Promise<RedisServer>;
+  redis(config?: Record<string, string>, ...args: string[]): Promise<RedisServer>;
   fake(options: FakeOptions): Promise<FakeServer>;
   open(server: Address, config?: RedisConfig, prefix?: string): Promise<KVStore>;
   /** An independent client. */
@@ -39,8 +39,8 @@ export function test(name: string, body: (world: World) => Promise<void>): void 
     try {
       await body({
         defer,
-        async redis(config) {
-          const server = await startRedis(config);
+        async redis(config, ...args) {
+          const server = await startRedis(config, ...args);
           defer(() => server.stop());
           return server;
         },

@@ -1,6 +1,9 @@
-// A network that loses all packets and says nothing: no end, no reset. In a namespace of its own, by iptables.
+// Networks that cannot be had otherwise, in namespaces of their own: one that loses all packets and says nothing, by iptables; one with a name of
+// many addresses, by a file of hosts.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { promisify } from "node:util";
@@ -24,5 +27,31 @@ test("a network that drops packets is noticed, and used again once it does not",
     assert.match(outcome[way].subscriptions, /has not answered anything for \d+ ms/);
     assert.ok(outcome[way].failed > 0 && outcome[way].slowest < 3_500, JSON.stringify(outcome));
     assert.deepEqual(outcome[way].after, ["OK", "heard", 1]);
+  }
+});
+
+// At each attempt a connection was opened to each address, and all but one were dropped: 8 clients where there was one.
+test("one connection is opened to a name with eight addresses, the next one after 250 ms or when one refuses", {
+  skip: process.platform !== "linux" && "has no network namespaces",
+  timeout: 60_000,
+}, async () => {
+  const directory = mkdtempSync(join(tmpdir(), "covara-kv-hosts-"));
+  const hosts = join(directory, "hosts");
+  writeFileSync(hosts, [1, 2, 3, 4, 5, 6, 7, 8].map((last) => `127.0.0.${last} eight.test\n`).join(""));
+  try {
+    const inside = 'mount --bind "$0" /etc/hosts && exec "$@"';
+    const node = [process.execPath, "--import", "tsx", join(__dirname, "many-addresses.ts")];
+    const arguments_ = ["--map-root-user", "--net", "--mount", "sh", "-c", inside, hosts, ...node];
+    const { stdout } = await promisify(execFile)("unshare", arguments_);
+    const { addresses, all, twoSilent, threeRefuse } = JSON.parse(stdout);
+    assert.equal(addresses, 8);
+    assert.deepEqual([all.connections, twoSilent.connections, threeRefuse.connections], [1, 1, 1], stdout);
+    assert.ok(all.time < 250, stdout);
+    for (const { time } of [twoSilent, threeRefuse]) {
+      // Two wait for 250 ms; none that refuses does, which would be five of them.
+      assert.ok(time >= 500 && time < 1_000, stdout);
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
   }
 });

@@ -46,6 +46,34 @@ export class Authority {
     return new Identity(cert, key);
   }
 
+  /** Signs as `sign` does, for a time of its own, as `openssl ca` writes it: `20200101000000Z`. */
+  signFor(subject: string, extension: string, from: string, until: string, signsItself = false): Identity {
+    const [cert, key] = this.#files(subject);
+    const [request, config, index] = [`${cert}.csr`, `${cert}.cnf`, `${cert}.index`];
+    const section = ["[ca]", "default_ca=own", "[own]", `database=${index}`, "policy=any", "rand_serial=yes"];
+    const lines = [
+      ...section,
+      ...["default_md=sha256", `new_certs_dir=${this.#directory}`],
+      ...["[any]", "commonName=supplied", "[extensions]", extension],
+    ];
+    writeFileSync(config, lines.join("\n"));
+    writeFileSync(index, "");
+    this.#openssl("req", "-new", ...this.#newKey(key), "-subj", `/CN=${subject}`, "-out", request);
+    const authority = ["-cert", this.self.certFile, "-keyfile", this.self.keyFile];
+    const signer = signsItself ? ["-selfsign", "-keyfile", key] : authority;
+    const time = ["-startdate", from, "-enddate", until, "-batch", "-notext", "-extensions", "extensions"];
+    this.#openssl("ca", "-config", config, "-in", request, "-out", cert, ...signer, ...time);
+    return new Identity(cert, key);
+  }
+
+  /** Signed by itself: by default openssl makes it that of an authority. */
+  selfSigned(subject: string, extension: string): Identity {
+    const [cert, key] = this.#files(subject);
+    const what = ["-subj", `/CN=${subject}`, "-addext", extension, "-days", "2"];
+    this.#openssl("req", "-x509", ...this.#newKey(key), ...what, "-out", cert);
+    return new Identity(cert, key);
+  }
+
   /** What redis.conf needs for TLS on a port, with one of those that were signed here. */
   redisConfig(port: number, { certFile, keyFile }: Identity, clients = "no"): Record<string, string> {
     return {

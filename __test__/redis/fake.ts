@@ -19,6 +19,7 @@ const greeting: Record<string, Answer> = {
   AUTH: () => "+OK\r\n",
   PING: () => "+PONG\r\n",
   ROLE: () => "*1\r\n$6\r\nmaster\r\n",
+  INFO: () => "$0\r\n\r\n",
 };
 
 /** `answer` gives the reply to a command, in RESP; nothing for none. `greets` does so while it greets, where it does otherwise. */

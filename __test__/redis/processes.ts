@@ -23,15 +23,25 @@ export function run(
   {
     flags = [],
     imports = 'import { createKV, createRedisKV, RedisKVStore } from "covara-kv";',
+    env = {},
     onOutput,
-  }: { flags?: string[]; imports?: string; onOutput?: (output: string) => void } = {},
+  }: {
+    flags?: string[];
+    imports?: string;
+    /** Beside this process's. */
+    env?: Record<string, string>;
+    onOutput?: (output: string) => void;
+  } = {},
 ): Promise<Outcome> {
   const source = `
     import { setImmediate as turn } from "node:timers/promises";
     ${imports}
     const redis = ${JSON.stringify(redis)};
     ${program}`;
-  const options = { cwd: join(__dirname, "../.."), timeout: 60_000, killSignal: "SIGKILL" } as const;
+  const options = {
+    ...({ cwd: join(__dirname, "../.."), timeout: 60_000, killSignal: "SIGKILL" } as const),
+    env: { ...process.env, ...env },
+  };
   return new Promise((resolve) => {
     const args = [...flags, "--input-type=module", "--eval", source];
     const child = execFile(process.execPath, args, options, (error, stdout, stderr) => {

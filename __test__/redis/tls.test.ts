@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
-
+import { once } from "node:events";
+import type { AddressInfo, Socket } from "node:net";
 import { after, before, describe, test } from "node:test";
+import { createServer as createTlsServer, type TlsOptions } from "node:tls";
 import { type RedisConfig, RedisKVStore, type RedisTlsConfig } from "covara-kv";
 import { eventually } from "../backends.js";
 import { startRedis } from "../redis-server.js";
-import { Authority } from "./certificates.js";
+import { Authority, type Identity } from "./certificates.js";
+import { commandsOf } from "./fake.js";
+import { run } from "./processes.js";
 import { closedPort, forward, HOST, listen, open, type Peer, refusalOf, SECRET } from "./servers.js";
 
 const authority = new Authority("covara-kv tests");
@@ -86,14 +90,17 @@ describe("createKV rejects at the first attempt", () => {
   const refused: Record<string, [RedisTlsConfig | boolean, RegExp]> = {
     "a server of an authority that the system does not know": [
       true,
-      /^TLS with 127\.0\.0\.1:\d+: .*UnknownIssuer/,
+      /^TLS with 127\.0\.0\.1:\d+: the server's certificate is of an authority that is not known here: give/,
     ],
-    "a server of another authority": [{ ca: stranger.ca }, /^TLS with 127\.0\.0\.1:\d+: .*UnknownIssuer/],
+    "a server of another authority": [{ ca: stranger.ca }, /an authority that is not known here/],
     "a server of another name": [
       { ca, servername: "other.example.org" },
-      /not valid for name "other\.example\.org"/,
+      /is not for other\.example\.org: it is for localhost, redis\.example\.org, 127\.0\.0\.1\. /,
     ],
-    "a server that does not have this address": [{ ca, servername: "127.0.0.2" }, /not valid for name/],
+    "a server that does not have this address": [
+      { ca, servername: "127.0.0.2" },
+      /is not for 127\.0\.0\.2: it is for/,
+    ],
   };
   for (const [what, [tls, message]] of Object.entries(refused)) {
     test(what, async () => {
@@ -111,14 +118,14 @@ describe("createKV rejects with CONNECTION, and says why", () => {
   test("no client's certificate where one is wanted", async () => {
     const error = await refusalOf({ port: mutual.port, tls: { ca }, password: SECRET, retryDelay: 0 });
     assert.equal(error.code, "CONNECTION");
-    assert.match(error.message, /certificate ?required/i);
+    assert.match(error.message, /wants a certificate from its clients: give tls\.cert and tls\.key$/);
   });
 
   test("a client's certificate of another authority", async () => {
     const tls = { ca, cert: impostor.cert, key: impostor.key };
     const error = await refusalOf({ port: mutual.port, tls, password: SECRET, retryDelay: 0 });
     assert.equal(error.code, "CONNECTION");
-    assert.match(error.message, /alert: ?UnknownCA/i);
+    assert.match(error.message, /does not know the authority of the certificate in tls\.cert$/);
   });
 
   test("TLS asked of a port that has none", async () => {
@@ -146,7 +153,10 @@ describe("createKV rejects with CONNECTION, and says why", () => {
     const config = { port: silent.port, tls: { ca }, retryDelay: 0, connectTimeout: 100 };
     const error = await refusalOf(config);
     assert.equal(error.code, "CONNECTION");
-    assert.match(error.message, /did not answer as a server with TLS does within 100 ms$/);
+    assert.match(
+      error.message,
+      /did not answer as a server with TLS does within 100 ms: if its port has none, the url begins with redis:/,
+    );
   });
 });
 
@@ -215,5 +225,182 @@ describe("over TLS", () => {
     const replies = Promise.all(Array.from({ length: 100 }, () => kv.incr("in flight")));
     await kv.disconnect();
     assert.equal((await replies)[99], 100);
+  });
+});
+
+/** A TLS server that greets as Redis does, with a certificate of any kind: redis-server refuses some. */
+async function tlsFake(
+  { cert, key }: Identity,
+  options: TlsOptions = {},
+): Promise<AsyncDisposable & { port: number }> {
+  const sockets = new Set<Socket>();
+  const replies: Record<string, string> = { PING: "+PONG\r\n", HELLO: "%0\r\n", GET: "$1\r\nv\r\n" };
+  const replyTo = ([name = ""]: readonly string[]) => replies[name] ?? "+OK\r\n";
+  const fake = createTlsServer({ cert, key, ...options }, (socket) => {
+    socket.on("data", (chunk) => void socket.write(commandsOf(chunk).map(replyTo).join("")));
+    socket.on("error", () => {});
+  });
+  fake.on("connection", (socket: Socket) => sockets.add(socket));
+  fake.on("tlsClientError", () => {});
+  fake.listen(0, HOST);
+  await once(fake, "listening");
+  return {
+    port: (fake.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      fake.close();
+      await once(fake, "close");
+    },
+  };
+}
+
+async function gets(config: RedisConfig): Promise<void> {
+  await using kv = await open(config);
+  assert.equal(await kv.get("k"), "v");
+}
+
+/** As openssl writes a time. */
+const ago = (days: number) =>
+  `${new Date(Date.now() - days * 86_400_000).toISOString().replace(/[-:T]/g, "").slice(0, 14)}Z`;
+
+const VERSIONS = ["TLSv1.2", "TLSv1.3"] as const;
+
+// OpenSSL, and so every other client, takes it: here it was `Other(OtherError(CaUsedAsEndEntity))`.
+describe("a certificate that signed itself, given as ca", () => {
+  const self = authority.selfSigned("self", "subjectAltName=DNS:localhost,IP:127.0.0.1");
+  const other = authority.selfSigned("other-self", "subjectAltName=DNS:localhost,IP:127.0.0.1");
+
+  for (const version of VERSIONS) {
+    test(`is taken from the server, over ${version}`, async () => {
+      await using fake = await tlsFake(self, { minVersion: version, maxVersion: version });
+      await gets({ port: fake.port, tls: { ca: self.cert } });
+      await gets({ port: fake.port, tls: { ca: other.cert + self.cert } });
+    });
+  }
+
+  test("must have the server's name all the same", async () => {
+    await using fake = await tlsFake(self);
+    const error = await refusalOf({ port: fake.port, tls: { ca: self.cert, servername: "example.org" } });
+    assert.match(error.message, /is not for example\.org: it is for localhost, 127\.0\.0\.1\. /);
+  });
+
+  test("must be in time all the same", async () => {
+    const extensions = "subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:TRUE";
+    const old = authority.signFor("old-self", extensions, ago(30), ago(2.5), true);
+    await using fake = await tlsFake(old);
+    const error = await refusalOf({ port: fake.port, tls: { ca: old.cert } });
+    assert.match(error.message, /certificate expired 2 days ago$/);
+  });
+
+  test("must be the very same", async () => {
+    await using fake = await tlsFake(self);
+    const error = await refusalOf({ port: fake.port, tls: { ca: other.cert } });
+    assert.match(error.message, /that of an authority, and not the one given as tls\.ca$/);
+  });
+});
+
+// It is documented as "takes any certificate": this one was refused as UnsupportedCertVersion.
+describe("a certificate of X.509's version 1", () => {
+  for (const version of VERSIONS) {
+    test(`is any certificate to rejectUnauthorized: false, over ${version}`, async () => {
+      await using fake = await tlsFake(ancient, { minVersion: version, maxVersion: version });
+      await gets({ port: fake.port, tls: { rejectUnauthorized: false } });
+    });
+  }
+
+  test("is refused in words by others", async () => {
+    await using fake = await tlsFake(ancient);
+    const error = await refusalOf({ port: fake.port, tls: { ca } });
+    assert.match(
+      error.message,
+      /is of X\.509's version 1, which has no names to check: it must be of version 3$/,
+    );
+  });
+});
+
+// Errors were shown as the library that made them prints them, with a link to its documentation.
+describe("what is wrong with a certificate is said in words", () => {
+  const names = "subjectAltName=IP:127.0.0.1";
+  const wrong: Record<string, [() => Identity, RegExp]> = {
+    "that it expired": [
+      () => authority.signFor("expired", names, ago(30), ago(2.5)),
+      /^TLS with 127\.0\.0\.1:\d+: the server's certificate expired 2 days ago$/,
+    ],
+    "that it is not valid yet": [
+      () => authority.signFor("early", names, ago(-3.5), ago(-30)),
+      /certificate is not valid for another 3 days: is the clock of this machine right\?$/,
+    ],
+    "that it has no name": [
+      () => authority.sign("nameless", "basicConstraints=CA:FALSE"),
+      /is not for 127\.0\.0\.1: it has no name \(subjectAltName\)\. /,
+    ],
+    "that it is for clients": [
+      () => authority.sign("for-clients", `${names}\nextendedKeyUsage=clientAuth`),
+      /is not for servers \(extendedKeyUsage\)$/,
+    ],
+  };
+  for (const [what, [identity, message]] of Object.entries(wrong)) {
+    test(what, async () => {
+      await using fake = await tlsFake(identity());
+      const error = await refusalOf({ port: fake.port, tls: { ca }, retryDelay: 60_000 });
+      assert.equal(error.code, "CONNECTION");
+      assert.match(error.message, message);
+      assert.doesNotMatch(error.message, /OtherError|https?:/);
+    });
+  }
+
+  test("that there is none: the server answers in plain text", async () => {
+    await using plain = await listen((socket) => {
+      socket.once("data", () => socket.write("-ERR unknown command\r\n"));
+    });
+    const error = await refusalOf({ port: plain.port, tls: { ca } });
+    assert.match(
+      error.message,
+      /answers in plain text: its port has no TLS, and the url begins with redis:\/\/$/,
+    );
+  });
+
+  test("that the server has TLS, and no TLS was asked for", async () => {
+    await using fake = await tlsFake(server);
+    for (const { port } of [redis, fake]) {
+      const error = await refusalOf({ port, retryDelay: 0, connectTimeout: 500 });
+      assert.equal(error.code, "CONNECTION");
+      assert.match(error.message, /TLS.*rediss:\/\//);
+    }
+  });
+});
+
+// Images such as node:slim have no certificates of the system, where Node.js brings its own.
+describe("authorities that Node.js trusts", () => {
+  /** What stores with TLS, and no authority given, get from the server. */
+  const get = async (port: number, env: Record<string, string>, before = "") => {
+    const program = `${before}
+      for (const tls of [true, {}]) {
+        await createKV({ type: "redis", redis: { ...redis, tls } }).then(
+          async (kv) => { console.log(await kv.get("k")); await kv.disconnect(); },
+          ({ message }) => console.log(message),
+        );
+      }`;
+    return (await run({ port, retryDelay: 60_000 }, program, { env })).stdout;
+  };
+
+  test("in NODE_EXTRA_CA_CERTS count", async () => {
+    await using fake = await tlsFake(server);
+    assert.equal(await get(fake.port, { NODE_EXTRA_CA_CERTS: authority.self.certFile }), "v\nv\n");
+    assert.match(await get(fake.port, {}), /of an authority that is not known here/);
+  });
+
+  test("of its own count where the system has none", async () => {
+    await using fake = await tlsFake(server);
+    // What Node.js brings cannot be replaced, but what is loaded for it can.
+    const before = `
+      const { default: Module } = await import("node:module");
+      const load = Module._load;
+      Module._load = (name, ...rest) => name === "node:tls" ? { rootCertificates: ${JSON.stringify([ca])} } : load(name, ...rest);`;
+    const system = (file: string) => ({ SSL_CERT_FILE: file, SSL_CERT_DIR: "/nonexistent" });
+    assert.equal(await get(fake.port, system("/nonexistent"), before), "v\nv\n");
+    // A system that has some has the last word.
+    assert.match(await get(fake.port, system(stranger.self.certFile), before), /of an authority that is not/);
+    assert.match(await get(fake.port, system("/nonexistent")), /of an authority that is not known here/);
   });
 });

@@ -95,6 +95,7 @@ impl<'a> Batch<'a> {
                 shape: draft.shape,
                 subject: draft.script.map_or(Subject::Command, Subject::Script),
                 called,
+                suspected: false,
             }
         });
         (requests, self.refused)

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod batch;
+mod credentials;
 mod fanout;
 mod looking;
 mod memory;
@@ -21,6 +22,7 @@ use napi_derive::napi;
 
 use crate::commands;
 use crate::error::Error;
+use crate::redis::trust;
 
 /// A million small keys take a third less memory than with glibc's, and it goes back to the system when they do.
 #[cfg(not(feature = "sanitize"))]
@@ -44,6 +46,12 @@ pub fn command_index(name: String) -> napi::Result<u32> {
 #[napi]
 pub fn sweep_expired() -> bool {
     stores::sweep(SWEEP)
+}
+
+/// Has the authorities count that Node.js trusts: its own (PEM), and those of the file that NODE_EXTRA_CA_CERTS names. Only the first call does.
+#[napi]
+pub fn trust_as_node(own: String, extra: Option<String>) {
+    trust::trust_as_node(own, extra);
 }
 
 /// Reads memory that was freed: `npm run check:sanitize` proves with it that such an error is found.

@@ -200,14 +200,21 @@ impl<'scope> Scope<'scope> {
         }
     }
 
-    /// A JavaScript `Error` whose `code` is the tag.
+    /// A JavaScript `Error` whose `code` is the tag, with a `cause` where there is one.
     pub fn error(self, error: &Error) -> Result<Value<'scope>> {
         let (code, message) = (
             self.string(error.tag().as_bytes())?,
             self.string(error.message.as_bytes())?,
         );
         // SAFETY: both values are strings of this scope; the result goes to a local.
-        self.made(|result| unsafe { sys::napi_create_error(self.env, code.raw, message.raw, result) })
+        let made =
+            self.made(|result| unsafe { sys::napi_create_error(self.env, code.raw, message.raw, result) })?;
+        if let Some(cause) = &error.cause {
+            let cause = self.error(cause)?;
+            // SAFETY: both values belong to this scope, and the name ends with NUL.
+            check(unsafe { sys::napi_set_named_property(self.env, made.raw, c"cause".as_ptr(), cause.raw) })?;
+        }
+        Ok(made)
     }
 
     fn throw(self, error: &Error) {

@@ -12,6 +12,7 @@ use napi::bindgen_prelude::{Function, FunctionRef, Unknown};
 use napi_derive::napi;
 
 use super::batch::Batch;
+use super::credentials::Asking;
 use super::looking::Looking;
 use super::messages::messages;
 use super::raw::{Callable, Scope, Value, guarded};
@@ -22,6 +23,7 @@ use super::{from_status, to_napi};
 use crate::error::{Error, Reason, Result};
 use crate::redis::config::Config;
 use crate::redis::connection::ServerRole;
+use crate::redis::credentials::{Credentials, Source};
 use crate::redis::hub::Membership;
 use crate::redis::link::Link;
 use crate::redis::mailbox::{Answer, Event, Mailbox, News};
@@ -76,6 +78,7 @@ struct Handle {
     commands: Arc<Link>,
     /// There once something was subscribed.
     membership: RefCell<Option<Membership>>,
+    asking: Option<Arc<Asking>>,
     prefix: Option<Vec<u8>>,
     mailbox: Arc<Mailbox>,
     /// What came with the messages that were taken, and has not been asked for yet.
@@ -258,16 +261,20 @@ pub struct RedisClient {
 
 #[napi]
 impl RedisClient {
-    /// Opens nothing yet. `on_mail` is called when there is something to `take`.
+    /// Opens nothing yet. `on_mail` is called when there is something to `take`; `on_question` before each connection for which
+    /// credentials are asked, with a number that `credentials` wants.
     #[napi(constructor)]
     pub fn new(
         options: RedisOptions,
         on_mail: Function<(), ()>,
         #[napi(ts_arg_type = "(array: unknown[] | undefined, ...items: unknown[]) => unknown[]")]
         collect: Function<(), ()>,
+        on_question: Option<Function<u32, ()>>,
     ) -> napi::Result<Self, String> {
         let (prefix, is_node) = (options.prefix.clone(), options.is_node);
-        let config = Arc::new(options.into_config().map_err(to_napi)?);
+        let asking = on_question.as_ref().map(Asking::new).transpose()?;
+        let source = asking.clone().map(|asking| asking as Arc<dyn Source>);
+        let config = Arc::new(options.into_config(source).map_err(to_napi)?);
         let waker = Waker::new(&on_mail)?;
         let on_mail = on_mail.create_ref().map_err(from_status)?;
         let collect = collect.create_ref().map_err(from_status)?;
@@ -278,6 +285,7 @@ impl RedisClient {
             commands,
             config,
             membership: RefCell::default(),
+            asking,
             prefix: prefix.map(String::into_bytes),
             mailbox,
             news: RefCell::default(),
@@ -307,6 +315,24 @@ impl RedisClient {
     #[napi]
     pub fn start(&self) {
         self.handle.commands.start();
+    }
+
+    /// Answers a question for credentials: those that were asked for, or why there are none.
+    #[napi]
+    pub fn credentials(
+        &self,
+        number: u32,
+        username: Option<String>,
+        password: Option<String>,
+        failure: Option<String>,
+    ) {
+        let credentials = Credentials { username, password };
+        let answer = failure.map_or(Ok(credentials), |why| {
+            Err(Error::because(Reason::Credentials, why))
+        });
+        if let Some(asking) = &self.handle.asking {
+            asking.answer(number, answer);
+        }
     }
 
     /// Answers `id` once there is a connection, or when attempts enough have failed.

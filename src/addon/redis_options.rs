@@ -1,11 +1,13 @@
 //! Where a Redis server is, as TypeScript says it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use napi_derive::napi;
 
 use crate::error::Result;
 use crate::redis::config::{Config, Options};
+use crate::redis::credentials::{Asked, Source};
 use crate::redis::pipeline::Limits;
 use crate::redis::tls::TlsOptions;
 
@@ -17,7 +19,12 @@ pub struct RedisOptions {
     pub path: Option<String>,
     pub username: Option<String>,
     pub password: Option<String>,
+    /// Whether it is asked for before each connection.
+    pub asks_username: bool,
+    pub asks_password: bool,
     pub db: Option<i64>,
+    /// The version of RESP.
+    pub protocol: Option<u32>,
     pub use_tls: Option<bool>,
     pub tls: Option<RedisTlsOptions>,
     pub client_name: Option<String>,
@@ -46,7 +53,8 @@ pub struct RedisTlsOptions {
 }
 
 impl RedisOptions {
-    pub fn into_config(self) -> Result<Config> {
+    /// `source` is who is asked for credentials.
+    pub fn into_config(self, source: Option<Arc<dyn Source>>) -> Result<Config> {
         Config::new(Options {
             url: self.url,
             host: self.host,
@@ -54,7 +62,13 @@ impl RedisOptions {
             path: self.path,
             username: self.username,
             password: self.password,
+            asked: source.map(|source| Asked {
+                username: self.asks_username,
+                password: self.asks_password,
+                source,
+            }),
             db: self.db,
+            protocol: self.protocol,
             use_tls: self.use_tls,
             tls: self.tls.map(|tls| TlsOptions {
                 ca: tls.ca,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
 
+use super::credentials::Asked;
 use super::pipeline::Limits;
 use super::tls::{Tls, TlsOptions};
 use crate::error::{Error, Reason, Result};
@@ -17,7 +18,11 @@ pub struct Options {
     pub path: Option<String>,
     pub username: Option<String>,
     pub password: Option<String>,
+    /// What is asked for in place of the two above.
+    pub asked: Option<Asked>,
     pub db: Option<i64>,
+    /// The version of RESP, where it is not for the server to say.
+    pub protocol: Option<u32>,
     pub tls: Option<TlsOptions>,
     /// TLS, or none, whatever the URL says.
     pub use_tls: Option<bool>,
@@ -33,7 +38,11 @@ pub struct Config {
     pub address: Address,
     pub username: Option<String>,
     pub password: Option<String>,
+    /// What is asked for in place of the two above.
+    pub asked: Option<Asked>,
     pub db: i64,
+    /// The version of RESP, where it is not for the server to say.
+    pub protocol: Option<u32>,
     pub client_name: Option<String>,
     pub tls: Option<Tls>,
     /// A fixed wait between attempts to connect.
@@ -95,7 +104,10 @@ impl Config {
             settings.and_then(redis::RedisConnectionInfo::password),
         );
         // AUTH takes both: without a password the server would take us for its default user.
-        if password.is_none() && username.as_ref().is_some_and(|name| name != "default") {
+        let asks = |field: fn(&Asked) -> bool| options.asked.as_ref().is_some_and(field);
+        let has_name = username.as_ref().is_some_and(|name| name != "default");
+        let has_password = password.is_some() || asks(|asked| asked.password);
+        if !has_password && (has_name || asks(|asked| asked.username)) {
             return Err(invalid(
                 "redis.username: a user needs a password (any, for a user with nopass)",
             ));
@@ -104,6 +116,8 @@ impl Config {
             address,
             username,
             password,
+            asked: options.asked,
+            protocol: options.protocol,
             db: options
                 .db
                 .unwrap_or(settings.map_or(0, redis::RedisConnectionInfo::db)),

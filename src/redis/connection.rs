@@ -239,9 +239,10 @@ impl Connection {
         self.most = self.window / self.reply_length.max(1);
     }
 
-    /// Whether another request may be sent: the server will not owe more than the window.
-    pub fn has_room(&self) -> bool {
-        self.sent.len() < self.most
+    /// Whether a request may be sent: the server will not owe more than the window. What may end the connection goes by itself.
+    pub fn has_room(&self, request: &Request) -> bool {
+        let is_alone = || self.sent.front().is_some_and(|first| first.request.suspected);
+        self.sent.is_empty() || self.sent.len() < self.most && !request.suspected && !is_alone()
     }
 
     /// Whether what waits for room is to be sent: some at a time, as a system call for each reply would cost more.

@@ -1,100 +1,182 @@
-//! From an address to a connection that the server has greeted.
+//! From an address to a connection: whom to ask for credentials, which socket to open, and in which form to greet.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use redis::{Cmd, cmd};
+use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::task::JoinSet;
 
+use super::addresses;
 use super::config::{Address, Config};
-use super::connection::{Greeted, Server, ServerRole};
+use super::connection::Greeted;
+use super::credentials::{self, Credentials};
+use super::handshake;
 use super::plain::Registered;
-use super::resp::{self, Scanner};
-use super::tls;
 use super::transport::Transport;
 use crate::error::{Error, Reason};
-use crate::reply::Reply;
 
 /// A peer that vanished without a word is noticed by the kernel even while nothing is asked of it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// No server has more to say when it is greeted.
-const LONGEST: usize = 64 << 10;
 
 /// Why there is no connection.
 pub struct Failure {
     pub error: Error,
     /// Whether trying again is of no use by itself: a password is wrong, the server is none of Redis's.
     pub refused: bool,
+    /// The server has closed the connection, maybe for how it was greeted.
+    pub(super) closed: bool,
 }
 
 /// A connection that the server has greeted.
 pub type Opened = (Transport, Greeted);
 
-pub async fn open(config: &Config) -> Result<Opened, Failure> {
-    let in_tls = AtomicBool::new(false);
-    let opened = async {
-        let mut transport = connect(config, &in_tls).await?;
-        let (server, round_trip) = greet(config, &mut transport).await?;
+/// How a server is greeted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// HELLO, with all that is worth knowing. RESP 2 on the same connection where the answer is an error.
+    Hello,
+    /// RESP 2 without HELLO.
+    Old,
+    /// AUTH, SELECT and PING: proxies close the connection for what they do not know.
+    Bare,
+}
+
+/// The form that a server took last, so that it is not greeted in vain again.
+#[derive(Default)]
+pub struct Manners(Mutex<Option<Form>>);
+
+pub async fn open(config: &Config, manners: &Manners) -> Result<Opened, Failure> {
+    let credentials = credentials::of(config).await.map_err(|error| Failure {
+        error,
+        refused: false,
+        closed: false,
+    })?;
+    let dialing = Dialing {
+        config,
+        credentials,
+        in_tls: AtomicBool::new(false),
+        said: Mutex::default(),
+    };
+    tokio::time::timeout(config.connect_timeout, dialing.open(manners))
+        .await
+        .unwrap_or_else(|_| Err(dialing.late()))
+}
+
+/// One attempt.
+pub(super) struct Dialing<'a> {
+    pub(super) config: &'a Config,
+    pub(super) credentials: Credentials,
+    /// The handshake of TLS is under way.
+    in_tls: AtomicBool,
+    /// The error that the server began with: the reason of what follows.
+    pub(super) said: Mutex<Option<Error>>,
+}
+
+impl Dialing<'_> {
+    async fn open(&self, manners: &Manners) -> Result<Opened, Failure> {
+        let known = *manners.0.lock();
+        let form = match self.config.protocol {
+            Some(2) if known.is_none() => Form::Old,
+            _ => known.unwrap_or(Form::Hello),
+        };
+        let opened = self.greeted(form).await;
+        match &opened {
+            Ok(_) => *manners.0.lock() = Some(form),
+            Err(failure) if !failure.closed || self.config.protocol == Some(3) => {}
+            Err(_) if known == Some(Form::Bare) => *manners.0.lock() = None,
+            Err(_) if known.is_none() => return self.open_bare(opened, manners).await,
+            Err(_) => {}
+        }
+        opened
+    }
+
+    /// A server that closes when it is greeted may be a proxy that knows but little.
+    async fn open_bare(&self, first: Result<Opened, Failure>, manners: &Manners) -> Result<Opened, Failure> {
+        match self.greeted(Form::Bare).await {
+            Ok(opened) => {
+                *manners.0.lock() = Some(Form::Bare);
+                Ok(opened)
+            }
+            Err(failure) if !failure.closed => Err(failure),
+            Err(_) => first,
+        }
+    }
+
+    async fn greeted(&self, form: Form) -> Result<Opened, Failure> {
+        let mut transport = self.connect().await?;
+        let (server, round_trip) = self.greet(form, &mut transport).await?;
         let greeted = Greeted {
             eager: transport.eager(),
             server,
             round_trip,
         };
         Ok((transport, greeted))
-    };
-    let late = |_| {
-        let timeout = config.connect_timeout.as_millis();
-        let in_tls = in_tls.load(Ordering::Relaxed);
-        let reason = if in_tls { Reason::Tls } else { Reason::NoAnswer };
-        let how = if in_tls { " as a server with TLS does" } else { "" };
-        let place = config.place();
-        Err(temporary(
-            reason,
-            format!("{place} did not answer{how} within {timeout} ms"),
-        ))
-    };
-    tokio::time::timeout(config.connect_timeout, opened)
-        .await
-        .unwrap_or_else(late)
-}
+    }
 
-async fn connect(config: &Config, in_tls: &AtomicBool) -> Result<Transport, Failure> {
-    match &config.address {
-        Address::Tcp { host, port } => {
-            let stream = connect_tcp(host, *port).await?;
-            let Some(tls) = &config.tls else {
-                return plain(Registered::Tcp(stream));
-            };
-            in_tls.store(true, Ordering::Relaxed);
-            tls.wrap(stream)
-                .await
-                .map(Transport::tls)
-                .map_err(|error| Failure {
-                    refused: error.kind() == io::ErrorKind::InvalidData,
-                    error: Error::because(
-                        tls::reason_of(&error),
-                        format!("TLS with {}: {error}", config.place()),
-                    ),
-                })
+    /// The time is up.
+    fn late(&self) -> Failure {
+        let (place, timeout) = (self.config.place(), self.config.connect_timeout.as_millis());
+        let in_tls = self.in_tls.load(Ordering::Relaxed);
+        let reason = if in_tls { Reason::Tls } else { Reason::NoAnswer };
+        let message = match &*self.said.lock() {
+            Some(error) => format!(
+                "{place} did not answer within {timeout} ms, but for \"{}\"",
+                error.message
+            ),
+            None if in_tls => format!(
+                "{place} did not answer as a server with TLS does within {timeout} ms: if its port has none, the url begins with redis://"
+            ),
+            None => format!("{place} did not answer within {timeout} ms"),
+        };
+        temporary(reason, message)
+    }
+
+    async fn connect(&self) -> Result<Transport, Failure> {
+        match &self.config.address {
+            Address::Tcp { host, port } => {
+                let stream = connect_tcp(host, *port, self.config.connect_timeout).await?;
+                let Some(tls) = &self.config.tls else {
+                    return plain(Registered::Tcp(stream));
+                };
+                self.in_tls.store(true, Ordering::Relaxed);
+                let stream = tls.wrap(stream).await.map_err(|error| Failure {
+                    // It has not been greeted yet.
+                    closed: false,
+                    ..self.broken(&error)
+                })?;
+                self.in_tls.store(false, Ordering::Relaxed);
+                Ok(Transport::tls(stream))
+            }
+            #[cfg(unix)]
+            Address::Unix(path) => {
+                let stream = tokio::net::UnixStream::connect(path).await;
+                let stream = stream.map_err(|error| {
+                    temporary(not_reached([&error]), format!("{}: {error}", path.display()))
+                })?;
+                plain(Registered::Unix(stream))
+            }
+            #[cfg(not(unix))]
+            Address::Unix(_) => Err(refused(Error::because(
+                Reason::UnixSocket,
+                "this system has no unix sockets",
+            ))),
         }
-        #[cfg(unix)]
-        Address::Unix(path) => {
-            let stream = tokio::net::UnixStream::connect(path).await;
-            let stream = stream
-                .map_err(|error| temporary(not_reached([&error]), format!("{}: {error}", path.display())))?;
-            plain(Registered::Unix(stream))
+    }
+
+    /// What a connection ends with before the server has greeted it.
+    pub(super) fn broken(&self, error: &io::Error) -> Failure {
+        let place = self.config.place();
+        if let Some((reason, words)) = handshake::words(error) {
+            return refused(Error::because(reason, format!("TLS with {place}: {words}")));
         }
-        #[cfg(not(unix))]
-        Address::Unix(_) => Err(Failure {
-            error: Error::because(Reason::UnixSocket, "this system has no unix sockets"),
-            refused: true,
-        }),
+        let in_tls = self.in_tls.load(Ordering::Relaxed);
+        let reason = if in_tls { Reason::Tls } else { Reason::ClosedAtOnce };
+        Failure {
+            closed: is_closed(error),
+            ..temporary(reason, format!("{place}: {error}"))
+        }
     }
 }
 
@@ -102,28 +184,18 @@ fn plain(stream: Registered) -> Result<Transport, Failure> {
     Transport::plain(stream).map_err(|error| temporary(Reason::Internal, error.to_string()))
 }
 
-/// Tries all addresses of a host at once, and takes the one that answers first.
-async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, Failure> {
-    let addresses = lookup_host((host, port)).await;
-    let unknown = |error| {
+async fn connect_tcp(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Failure> {
+    let found = lookup_host((host, port)).await;
+    let found = found.map_err(|error| {
         temporary(
             Reason::UnknownHost,
             format!("no address of {host} was found: {error}"),
         )
+    })?;
+    let mut failures = match addresses::connect(found, timeout).await {
+        Ok(stream) => return tuned(stream),
+        Err(failures) => failures,
     };
-    let addresses = addresses.map_err(unknown)?;
-    let mut attempts = JoinSet::new();
-    for address in addresses {
-        attempts.spawn(async move { (address, TcpStream::connect(address).await) });
-    }
-    let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
-    while let Some(attempt) = attempts.join_next().await {
-        match attempt {
-            Ok((_, Ok(stream))) => return tuned(stream),
-            Ok((address, Err(error))) => failures.push((address, error)),
-            Err(error) => return Err(temporary(Reason::Internal, error.to_string())),
-        }
-    }
     failures.sort_by_key(|(address, _)| *address);
     let reason = not_reached(failures.iter().map(|(_, error)| error));
     let failures: Vec<_> = failures
@@ -158,273 +230,26 @@ fn tuned(stream: TcpStream) -> Result<TcpStream, Failure> {
         .map_err(|error| temporary(Reason::Unreachable, error.to_string()))
 }
 
-/// Speaks RESP 3 with the server, RESP 2 with one that knows no other. What it is, and how long it took to answer.
-async fn greet(config: &Config, transport: &mut Transport) -> Result<(Server, Duration), Failure> {
-    let questions = greeting(config);
-    let asked = Instant::now();
-    let replies = ask(config, transport, &questions).await?;
-    let round_trip = asked.elapsed();
-    let hello = parse(&replies[0])?;
-    let knows_no_resp_3 = matches!(&hello, Reply::Error(error)
-        if error.code == "NOPROTO" || error.message.starts_with("ERR unknown command"));
-    if !knows_no_resp_3 {
-        check_all(config, &questions, &replies)?;
-        return Ok((described(&hello), round_trip));
-    }
-    let questions = old_greeting(config);
-    let replies = ask(config, transport, &questions).await?;
-    check_all(config, &questions, &replies)?;
-    let role = questions
-        .iter()
-        .zip(&replies)
-        .find(|((name, _), _)| *name == "ROLE");
-    let server = Server {
-        resp: 2,
-        role: role.map_or(Ok(ServerRole::Unknown), |(_, reply)| {
-            parse(reply).map(|reply| role_of(&reply))
-        })?,
-        ..Server::default()
-    };
-    Ok((server, round_trip))
-}
-
-/// A command's name, and the command.
-type Question = (&'static str, Cmd);
-
-fn greeting(config: &Config) -> Vec<Question> {
-    let mut hello = cmd("HELLO");
-    hello.arg(3);
-    if let Some(password) = &config.password {
-        let username = config.username.as_deref().unwrap_or("default");
-        hello.arg("AUTH").arg(username).arg(password);
-    }
-    if let Some(name) = &config.client_name {
-        hello.arg("SETNAME").arg(name);
-    }
-    let mut questions = vec![("HELLO", hello)];
-    for (attribute, value) in [
-        ("LIB-NAME", env!("CARGO_PKG_NAME")),
-        ("LIB-VER", env!("CARGO_PKG_VERSION")),
-    ] {
-        questions.push((
-            "CLIENT",
-            cmd("CLIENT").arg("SETINFO").arg(attribute).arg(value).take(),
-        ));
-    }
-    questions.extend(last_questions(config));
-    questions
-}
-
-fn old_greeting(config: &Config) -> Vec<Question> {
-    let mut questions = Vec::new();
-    if let Some(password) = &config.password {
-        questions.push(("AUTH", cmd("AUTH").arg(&config.username).arg(password).take()));
-    }
-    if let Some(name) = &config.client_name {
-        questions.push(("CLIENT", cmd("CLIENT").arg("SETNAME").arg(name).take()));
-    }
-    questions.push(("ROLE", cmd("ROLE")));
-    questions.extend(last_questions(config));
-    questions
-}
-
-fn last_questions(config: &Config) -> impl Iterator<Item = Question> {
-    let select = (config.db != 0).then(|| ("SELECT", cmd("SELECT").arg(config.db).take()));
-    // A server that is still loading answers to all the rest.
-    select.into_iter().chain([("PING", cmd("PING"))])
-}
-
-/// Asks all at once. The reply to each.
-async fn ask(
-    config: &Config,
-    transport: &mut Transport,
-    questions: &[Question],
-) -> Result<Vec<Bytes>, Failure> {
-    let lost = |error: io::Error| temporary(Reason::ClosedAtOnce, format!("{}: {error}", config.place()));
-    let mut left: Bytes = questions
-        .iter()
-        .flat_map(|(_, command)| command.get_packed_command())
-        .collect();
-    while !left.is_empty() {
-        let written = transport.write(&left).await.map_err(lost)?;
-        left.advance(written);
-    }
-    let mut scanner = Scanner::default();
-    let mut replies = Vec::with_capacity(questions.len());
-    while replies.len() < questions.len() {
-        let end = scanner.end(&transport.buffer);
-        let is_endless = end == Ok(None) && transport.buffer.len() > LONGEST;
-        let end = end.ok().filter(|_| !is_endless).ok_or_else(|| Failure {
-            error: no_redis(config, &transport.buffer),
-            refused: true,
-        })?;
-        if let Some(end) = end {
-            replies.push(transport.buffer.split_to(end).freeze());
-        } else {
-            transport.buffer.reserve(4 << 10);
-            if transport.read().await.map_err(lost)? == 0 {
-                return Err(temporary(
-                    Reason::ClosedAtOnce,
-                    format!("{} closed the connection at once", config.place()),
-                ));
-            }
-        }
-    }
-    Ok(replies)
-}
-
-/// With how it answers: the greeting asks for nothing that is secret.
-fn no_redis(config: &Config, answer: &[u8]) -> Error {
-    let start = String::from_utf8_lossy(&answer[..answer.len().min(40)]);
-    let (place, start) = (config.place(), start.escape_debug());
-    Error::because(
-        Reason::NotRedis,
-        format!("{place} is no Redis server: it sent \"{start}\""),
+pub(super) fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
     )
 }
 
-fn parse(reply: &Bytes) -> Result<Reply<'_>, Failure> {
-    resp::parse(reply).map_err(|error| Failure { error, refused: true })
-}
-
-fn check_all(config: &Config, questions: &[Question], replies: &[Bytes]) -> Result<(), Failure> {
-    let mut answered = questions.iter().zip(replies);
-    answered.try_for_each(|((command, _), reply)| check(config, command, &parse(reply)?))
-}
-
-/// Whether the connection can be used after this reply.
-fn check(config: &Config, command: &str, reply: &Reply) -> Result<(), Failure> {
-    let error = match reply {
-        Reply::Error(error) => error,
-        Reply::Status(status) if command == "PING" && status == "PONG" => return Ok(()),
-        _ if command != "PING" => return Ok(()),
-        _ => {
-            return Err(Failure {
-                error: Error::because(
-                    Reason::NotRedis,
-                    format!("{} is no Redis server: it does not answer PING", config.place()),
-                ),
-                refused: true,
-            });
-        }
-    };
-    let refused = match (command, &*error.code) {
-        (_, "NOAUTH" | "WRONGPASS")
-        | ("HELLO" | "AUTH" | "SELECT", "NOPERM")
-        | ("AUTH" | "SELECT", "ERR") => true,
-        ("HELLO" | "AUTH" | "SELECT", _) | (_, "LOADING" | "MASTERDOWN" | "BUSY") => false,
-        // Names are for CLIENT LIST only, and not every user may PING.
-        _ => return Ok(()),
-    };
-    let error = without_secrets(config, error);
-    Err(Failure { error, refused })
-}
-
-/// Servers, and proxies before them, may show the arguments of a command that they do not know.
-fn without_secrets(config: &Config, error: &Error) -> Error {
-    let text = error.message.split(", with args").next().unwrap_or_default();
-    match &config.password {
-        Some(password) => Error::reply(masked(text, password)),
-        None => Error::reply(text.to_owned()),
-    }
-}
-
-/// What Redis says of passwords without showing any.
-const KNOWN: [&str; 4] = [
-    "WRONGPASS invalid username-password pair or user is disabled.",
-    "NOAUTH HELLO must be called with the client already authenticated",
-    "ERR AUTH <password> called without any password configured",
-    "ERR Client sent AUTH, but no password is set",
-];
-
-/// Without the password. A short one that is a part of a longer word was not sent by us.
-fn masked(text: &str, password: &str) -> String {
-    const LONG: usize = 8;
-    if password.is_empty() || KNOWN.iter().any(|known| text.starts_with(known)) {
-        return text.to_owned();
-    }
-    let is_of_word = |at: Option<char>| at.is_some_and(char::is_alphanumeric);
-    let (first, last) = (password.chars().next(), password.chars().last());
-    let mut masked = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(password) {
-        let (before, after) = (&rest[..at], &rest[at + password.len()..]);
-        let begins_within = is_of_word(first) && is_of_word(before.chars().last().or(masked.chars().last()));
-        let ends_within = is_of_word(last) && is_of_word(after.chars().next());
-        let is_ours = password.len() >= LONG || !(begins_within || ends_within);
-        masked.push_str(before);
-        masked.push_str(if is_ours { "***" } else { password });
-        rest = after;
-    }
-    masked.push_str(rest);
-    masked
-}
-
-/// HELLO's reply has fields and values in turn.
-fn described(hello: &Reply) -> Server {
-    let items = match hello {
-        Reply::Array(items) => &items[..],
-        _ => &[],
-    };
-    let field = |name: &[u8]| {
-        let pair = items.chunks(2).find(|pair| pair[0] == Reply::bulk(name));
-        match pair.and_then(|pair| pair.get(1)) {
-            Some(Reply::Bulk(value)) => Some(String::from_utf8_lossy(value).into_owned()),
-            _ => None,
-        }
-    };
-    Server {
-        resp: 3,
-        version: field(b"version"),
-        mode: field(b"mode"),
-        role: match field(b"role").as_deref() {
-            Some("master") => ServerRole::Master,
-            Some("replica") => ServerRole::Replica,
-            _ => ServerRole::Unknown,
-        },
-    }
-}
-
-/// ROLE's reply begins with its name.
-fn role_of(reply: &Reply) -> ServerRole {
-    let name = match reply {
-        Reply::Array(items) => items.first(),
-        _ => None,
-    };
-    match name {
-        Some(Reply::Bulk(name)) if **name == *b"master" => ServerRole::Master,
-        Some(Reply::Bulk(name)) if **name == *b"slave" => ServerRole::Replica,
-        _ => ServerRole::Unknown,
-    }
-}
-
-fn temporary(reason: Reason, message: String) -> Failure {
+pub(super) fn temporary(reason: Reason, message: String) -> Failure {
     Failure {
         error: Error::because(reason, message),
         refused: false,
+        closed: false,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::masked;
-
-    /// "invalid username-pass*** pair" was shown to whoever had the password `word`.
-    #[test]
-    fn a_password_is_masked_as_a_word_and_not_within_one() {
-        let known = "WRONGPASS invalid username-password pair or user is disabled.";
-        for password in ["word", "password", "pair", "user", "a", "WRONGPASS"] {
-            assert_eq!(masked(known, password), known);
-        }
-        let shown =
-            "ERR unknown command 'AUTH' with 'hunter2' for user:hunter2@host, not hunter22 or ahunter2";
-        assert_eq!(
-            masked(shown, "hunter2"),
-            "ERR unknown command 'AUTH' with '***' for user:***@host, not hunter22 or ahunter2"
-        );
-        assert_eq!(masked("ERR \\x00long-secret0", "long-secret"), "ERR \\x00***0");
-        assert_eq!(masked("ERR -é!-é!a", "-é!"), "ERR ******a");
-        assert_eq!(masked("ERR aaaa a", "a"), "ERR aaaa ***");
-        assert_eq!(masked("ERR text", ""), "ERR text");
+pub(super) fn refused(error: Error) -> Failure {
+    Failure {
+        error,
+        refused: true,
+        closed: false,
     }
 }

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use super::config::Config;
+use super::dial::Manners;
 use super::mailbox::{Mail, Mailbox};
 use super::pipeline::{Pipeline, Role};
 use super::plain::{Look, Plain};
@@ -46,6 +47,7 @@ impl Drop for Offer<'_> {
 
 pub struct Link {
     pub config: Arc<Config>,
+    pub manners: Manners,
     runtime: &'static Runtime,
     pipeline: Mutex<Pipeline>,
     /// What is offered.
@@ -66,6 +68,7 @@ impl Link {
         let pipeline = Pipeline::new(role, config.limits.clone(), config.place());
         Ok(Arc::new(Self {
             config,
+            manners: Manners::default(),
             runtime: runtime()?,
             pipeline: Mutex::new(pipeline),
             plain: Mutex::default(),

@@ -4,15 +4,19 @@
 //! - [`pipeline`] (with [`connection`], [`queue`], [`receiving`] and [`deadlines`]): requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
 //! - [`hub`]: the subscribing connection, which all stores of the process share; [`subscriptions`]: what it is to hear, and the gap after a loss.
 //! - [`supervisor`]: connects, loses, connects again.
-//! - [`dial`] (with [`tls`]): opens a socket and greets the server. [`transport`] (with [`plain`]): carries the bytes of one connection; [`share`]: for how long before the others have
+//! - [`dial`] (with [`greeting`], [`secrets`], [`addresses`], [`credentials`], [`tls`], [`trust`] and [`handshake`]): opens a socket and greets the server. [`transport`] (with [`plain`]): carries the bytes of one connection; [`share`]: for how long before the others have
 //!   their turn.
 //! - [`resp`], [`outgoing`], [`request`], [`mailbox`]: the protocol; what is to be sent; a command on its way; what came back.
 //! - [`config`]: where the server is.
 
+mod addresses;
 pub mod config;
 pub mod connection;
+pub mod credentials;
 mod deadlines;
 mod dial;
+mod greeting;
+mod handshake;
 pub mod hub;
 pub mod link;
 pub mod mailbox;
@@ -23,6 +27,7 @@ mod queue;
 mod receiving;
 pub mod request;
 pub mod resp;
+mod secrets;
 mod share;
 mod subscriptions;
 mod supervisor;
@@ -30,6 +35,7 @@ mod supervisor;
 mod tests;
 pub mod tls;
 mod transport;
+pub mod trust;
 
 use std::io;
 use std::sync::LazyLock;

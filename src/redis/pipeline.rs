@@ -133,7 +133,7 @@ impl Pipeline {
             Some(connection) if connection.refuses(&request) => &mut self.waiting_for_master,
             Some(connection) if !connection.retiring => {
                 let deadline = request.called.max(connection.since) + timeout;
-                if self.waiting.is_empty() && connection.has_room() {
+                if self.waiting.is_empty() && connection.has_room(&request) {
                     connection.push(request, deadline, now);
                 } else {
                     self.waiting.push(request, deadline);
@@ -158,7 +158,8 @@ impl Pipeline {
             return;
         };
         if !connection.retiring && connection.has_much_room() {
-            while connection.has_room()
+            while let Some(first) = self.waiting.first()
+                && connection.has_room(first)
                 && let Some(Waiting {
                     request, deadline, ..
                 }) = self.waiting.pop()
@@ -378,7 +379,7 @@ impl Pipeline {
             self.place, cause.message
         );
         let reason = cause.reason.filter(|_| cause.code == "CONNECTION");
-        Error::because(reason.unwrap_or(Reason::NotReady), message)
+        Error::because(reason.unwrap_or(Reason::NotReady), message).caused_by(cause.clone())
     }
 
     /// The connection is gone. What was not sent, or may be sent again, waits for the next one.
@@ -391,21 +392,40 @@ impl Pipeline {
             .lost(SystemTime::now() - silent, &mut self.mail);
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;
-        for Sent {
-            request, position, ..
-        } in connection.sent.into_iter().filter(Sent::is_awaited)
-        {
+        let sent = connection.sent.into_iter().enumerate();
+        for (index, sent) in sent.filter(|(_, sent)| sent.is_awaited()) {
+            let Sent {
+                mut request,
+                position,
+                ..
+            } = sent;
+            let until = request.called + queue_timeout;
             if matches!(request.subject, Subject::Unsubscription) || is_left(&self.subscriptions, &request) {
                 self.settle(&request);
-            } else if request.repeatable || connection.outgoing.is_unsent(position) {
-                let until = request.called + queue_timeout;
+            } else if connection.outgoing.is_unsent(position) {
                 again.push(request, until);
-            } else {
+            } else if !request.repeatable {
                 let message = format!(
                     "The connection to {} was lost before the reply came, so that the command may have been run or not: {}",
                     self.place, cause.message
                 );
-                self.fail(&request, Error::because(Reason::Lost, message));
+                self.fail(
+                    &request,
+                    Error::because(Reason::Lost, message).caused_by(cause.clone()),
+                );
+            } else if request.suspected {
+                let message = format!(
+                    "The connection to {} was lost twice while this command, which only reads, was to be answered: is its reply longer than the server allows (client-output-buffer-limit)? It was sent twice: {}",
+                    self.place, cause.message
+                );
+                self.fail(
+                    &request,
+                    Error::because(Reason::LostTwice, message).caused_by(cause.clone()),
+                );
+            } else {
+                // The server answers in order.
+                request.suspected = index == 0 && self.role == Role::Commands;
+                again.push(request, until);
             }
         }
         for queue in [&mut self.waiting_for_master, &mut self.waiting] {
@@ -503,6 +523,7 @@ impl Pipeline {
             shape: Shape::AsIs,
             subject: Subject::Command,
             called: now,
+            suspected: false,
         }
     }
 

@@ -34,6 +34,10 @@ impl Queue {
         self.0.pop_front()
     }
 
+    pub fn first(&self) -> Option<&Request> {
+        self.0.front().map(|first| &first.request)
+    }
+
     /// The first request, if its deadline has passed.
     pub fn pop_due(&mut self, now: Instant) -> Option<Request> {
         let waiting = self.0.pop_front_if(|first| first.deadline <= now)?;

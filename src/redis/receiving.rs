@@ -58,6 +58,13 @@ impl Pipeline {
             let is_complete = match connection.sent.front() {
                 _ if self.role == Role::Subscriptions => true,
                 Some(front) => replies == front.request.replies,
+                // What a server says before it closes.
+                None if is_reply && buffer[length - end] == b'-' => {
+                    return Err(match resp::parse(&buffer[length - end..length])? {
+                        Reply::Error(error) => error,
+                        _ => lost_sync(&self.place),
+                    });
+                }
                 None if is_reply => {
                     let message = format!("{} sent a reply to no command", self.place);
                     return Err(Error::because(Reason::Protocol, message));

@@ -23,6 +23,8 @@ pub struct Request {
     pub shape: Shape,
     pub subject: Subject,
     pub called: Instant,
+    /// A connection was lost while the server answered it, maybe for how long its reply is: it goes out again by itself, and once.
+    pub suspected: bool,
 }
 
 impl Request {

@@ -42,10 +42,10 @@ async fn wait(link: &Link, attempt: u32, cause: Error) {
 
 /// One connection, or an attempt at it, and those that take its place. Why there is none any more; nothing if none is wanted.
 async fn connect(link: &Link, attempt: &mut u32) -> Option<Error> {
-    let opened = while_wanted(link, dial::open(&link.config)).await?;
+    let opened = while_wanted(link, dial::open(&link.config, &link.manners)).await?;
     let mut opened = match opened {
         Ok(Ok(opened)) => opened,
-        Ok(Err(Failure { error, refused })) => {
+        Ok(Err(Failure { error, refused, .. })) => {
             link.with(|pipeline| pipeline.not_connected(&error, refused));
             return Some(error);
         }
@@ -101,7 +101,7 @@ async fn find_master(link: &Link) -> Opened {
         };
         attempt += 1;
         wait(link, attempt, cause).await;
-        if let Ok(opened) = dial::open(&link.config).await
+        if let Ok(opened) = dial::open(&link.config, &link.manners).await
             && opened.1.server.role != ServerRole::Replica
         {
             return opened;

@@ -1,4 +1,4 @@
-//! TLS over rustls: whom to trust, and who we are.
+//! TLS over rustls: what the options come to, and who we are.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use super::trust::Trust;
 use crate::error::{Error, Reason, Result};
 
 /// As JavaScript gives it: certificates and keys in PEM.
@@ -40,12 +40,6 @@ impl PartialEq for Tls {
     }
 }
 
-enum Trust {
-    System,
-    Only(RootCertStore),
-    Anyone,
-}
-
 impl Tls {
     pub fn new(options: TlsOptions, host: &str) -> Result<Self> {
         let given = options.clone();
@@ -54,7 +48,7 @@ impl Tls {
             .map_err(|_| invalid("redis.tls.servername: it is neither a host's name nor an address"))?;
         let trust = match (options.reject_unauthorized, options.ca) {
             (Some(false), _) => Trust::Anyone,
-            (_, Some(pem)) => Trust::Only(roots(&pem)?),
+            (_, Some(pem)) => authorities(&pem)?,
             (_, None) => Trust::System,
         };
         let identity = match (options.cert, options.key) {
@@ -88,13 +82,8 @@ impl Tls {
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(unusable)?;
-        let builder = match &self.trust {
-            Trust::Anyone => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
-            Trust::Only(roots) => builder.with_root_certificates(roots.clone()),
-            Trust::System => builder.with_root_certificates(system_roots().await?),
-        };
+        let verifier = self.trust.verifier(&provider).await?;
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => builder
@@ -105,26 +94,15 @@ impl Tls {
     }
 }
 
-async fn system_roots() -> std::io::Result<RootCertStore> {
-    let read = || {
-        let mut roots = RootCertStore::empty();
-        // A certificate that cannot be read is one that is not trusted.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        roots
-    };
-    tokio::task::spawn_blocking(read)
-        .await
-        .map_err(std::io::Error::other)
-}
-
-fn roots(pem: &str) -> Result<RootCertStore> {
+fn authorities(pem: &str) -> Result<Trust> {
+    let given = certificates(pem, "redis.tls.ca")?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem, "redis.tls.ca")? {
+    for certificate in &given {
         roots
-            .add(certificate)
-            .map_err(|error| invalid(format!("redis.tls.ca: a certificate cannot be used: {error}")))?;
+            .add(certificate.clone())
+            .map_err(|_| invalid("redis.tls.ca: a certificate cannot be read"))?;
     }
-    Ok(roots)
+    Ok(Trust::Only { roots, given })
 }
 
 fn certificates(pem: &str, name: &str) -> Result<Vec<CertificateDer<'static>>> {
@@ -154,70 +132,6 @@ fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>> {
         .map_err(|_| invalid("redis.tls.key: it holds no unencrypted private key in PEM"))
 }
 
-/// Why a handshake failed.
-pub fn reason_of(error: &std::io::Error) -> Reason {
-    use rustls::CertificateError as Certificate;
-    let error = error
-        .get_ref()
-        .and_then(|error| error.downcast_ref::<rustls::Error>());
-    match error {
-        Some(rustls::Error::InvalidCertificate(certificate)) => match certificate {
-            Certificate::UnknownIssuer => Reason::UnknownAuthority,
-            Certificate::Expired
-            | Certificate::ExpiredContext { .. }
-            | Certificate::NotValidYet
-            | Certificate::NotValidYetContext { .. } => Reason::CertificateDate,
-            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-                Reason::CertificateName
-            }
-            _ => Reason::Tls,
-        },
-        Some(rustls::Error::InvalidMessage(_)) => Reason::PlainText,
-        _ => Reason::Tls,
-    }
-}
-
 fn invalid(message: impl Into<String>) -> Error {
     Error::because(Reason::Certificate, message.into())
-}
-
-/// Takes any certificate, but still wants the server to have its key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer,
-        _: &[CertificateDer],
-        _: &ServerName,
-        _: &[u8],
-        _: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -126,7 +126,7 @@ const SOCKET = {
 const INSTEAD: Readonly<Record<string, string>> = {
   checkServerIdentity: "give a configuration whose tls.servername is the name that the certificate has",
   secureContext: "give a configuration with tls.ca, tls.cert and tls.key",
-  credentialsProvider: "give a configuration with username and password",
+  credentialsProvider: "give a configuration whose username and password are functions",
   family: "give an address in place of the host's name",
 };
 

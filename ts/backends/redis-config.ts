@@ -2,7 +2,8 @@ import { checkBoolean, invalid, object, text } from "../arguments.js";
 import type { RedisConfig, RedisTlsConfig } from "../config.js";
 import { KVError } from "../errors.js";
 import { type Fields, fieldsOf, type Given } from "../fields.js";
-import type { RedisOptions } from "../native.js";
+import { type RedisOptions, trustAsNode } from "../native.js";
+import { type AskCredentials, askerOf } from "./redis-credentials.js";
 
 /** Who refuses a configuration, as messages name it. */
 export const METHOD = "RedisKVStore";
@@ -19,6 +20,7 @@ const FIELDS: Fields<RedisConfig> = {
   username: ["user", "login"],
   password: ["pass", "passwd", "auth", "authPass"],
   db: ["database", "dbIndex", "dbNumber"],
+  protocol: ["resp", "respVersion"],
   tls: ["ssl", "secure"],
   clientName: ["connectionName", "name"],
   maxRetries: ["maxRetriesPerRequest", "retries", "maxAttempts"],
@@ -46,8 +48,16 @@ const TLS_FIELDS: Fields<RedisTlsConfig> = {
   rejectUnauthorized: ["verify", "insecure", "skipVerify", "insecureSkipVerify"],
 };
 
-/** The options of a configuration, with its defaults. Throws INVALID_ARGUMENT for a field of a wrong type. */
-export function optionsOf(config: RedisConfig): RedisOptions {
+/** What a configuration comes to. */
+export interface ReadConfig {
+  /** With the defaults. */
+  readonly options: RedisOptions;
+  /** Absent if no credentials are to be asked for. */
+  readonly askCredentials: AskCredentials | undefined;
+}
+
+/** Throws INVALID_ARGUMENT for a field of a wrong type. */
+export function readConfig(config: RedisConfig): ReadConfig {
   const given = fieldsOf<RedisConfig>(object(config, "redis", METHOD), {
     fields: FIELDS,
     path: "redis",
@@ -56,14 +66,17 @@ export function optionsOf(config: RedisConfig): RedisOptions {
   checkWhere(config, given);
   if (given.sentinel !== undefined) throw unsupported("sentinel");
   if (given.cluster !== undefined) throw unsupported("cluster");
-  return defined({
+  const options = defined({
     url: optional(given.url, "url", nonEmpty),
     host: optional(given.host, "host", nonEmpty),
     port: optional(given.port, "port", integer(1, 65_535)),
     path: optional(given.path, "path", nonEmpty),
-    username: optional(given.username, "username", anyText) || undefined,
-    password: optional(given.password, "password", anyText) || undefined,
+    username: optional(given.username, "username", textOrFunction) || undefined,
+    password: optional(given.password, "password", textOrFunction) || undefined,
+    asksUsername: typeof given.username === "function",
+    asksPassword: typeof given.password === "function",
     db: optional(given.db, "db", integer(0, 2 ** 31 - 1)),
+    protocol: optional(given.protocol, "protocol", version),
     clientName: optional(given.clientName, "clientName", printable),
     ...tlsOf(given.tls),
     maxRetries: optional(given.maxRetries, "maxRetries", integer(0, 2 ** 32 - 1)),
@@ -75,6 +88,8 @@ export function optionsOf(config: RedisConfig): RedisOptions {
     maxQueue: optional(given.maxQueue, "maxQueue", integer(0, 2 ** 32 - 1)) ?? 100_000,
     maxReplySize: optional(given.maxReplySize, "maxReplySize", integer(1, 2 ** 32 - 1)) ?? 2 ** 30,
   });
+  trustAuthorities(options);
+  return { options, askCredentials: askerOf(given) };
 }
 
 /** An environment variable that is not set must not lead to another server than the one that is meant. */
@@ -86,6 +101,15 @@ function checkWhere(config: RedisConfig, given: Given<RedisConfig>): void {
   if (unset === undefined) return;
   const hint = "is an environment variable not set? Leave the field out for the default";
   throw new KVError("CONFIG", `redis.${unset} is given, but undefined: ${hint}`, { reason: "address" });
+}
+
+/** Has the authorities count that Node.js trusts, where the system's are asked: before the first connection with TLS. */
+function trustAuthorities({ url, useTls, tls }: Pick<RedisOptions, "url" | "useTls" | "tls">): void {
+  const isWanted = useTls ?? /^(rediss|valkeys):/i.test(url ?? "");
+  if (!isWanted || tls?.ca !== undefined || tls?.rejectUnauthorized === false) return;
+  // Only now: it takes a while, and a Node.js without OpenSSL has none.
+  const { rootCertificates } = require("node:tls") as typeof import("node:tls");
+  trustAsNode(rootCertificates.join("\n"), process.env.NODE_EXTRA_CA_CERTS);
 }
 
 function tlsOf(tls: RedisConfig["tls"]): Pick<RedisOptions, "useTls" | "tls"> {
@@ -118,6 +142,15 @@ function optional<T>(value: unknown, name: string, check: Check<T>): T | undefin
 }
 
 const anyText: Check<string> = (value, name) => text(name).check(value, METHOD);
+
+/** Nothing for a function: it is asked later. */
+const textOrFunction: Check<string | undefined> = (value, name) =>
+  typeof value === "function" ? undefined : anyText(value, name);
+
+const version: Check<number> = (value, name) => {
+  if (value === 2 || value === 3) return value;
+  throw invalid(`${METHOD}: ${name} must be 2 or 3`);
+};
 
 const nonEmpty: Check<string> = (value, name) => {
   const given = anyText(value, name);

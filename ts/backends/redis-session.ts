@@ -17,6 +17,7 @@ import { monotonic, nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";
 import { AT_ONCE, inTurn, isSpent, Pace } from "../turn.js";
 import { collect } from "./collect.js";
+import type { AskCredentials } from "./redis-credentials.js";
 import { Ring } from "./ring.js";
 
 /** A batch of more values than this is sent before the tick ends: they are arguments on the stack. */
@@ -32,6 +33,8 @@ export interface Listener {
   heard(messages: Messages): void;
   /** A command failed whose first argument was `first`. */
   failed(error: unknown, command: Command, first: unknown): void;
+  /** Asks for the credentials of a connection, where they are not in the options. */
+  readonly askCredentials: AskCredentials | undefined;
 }
 
 /** Somebody who waits for an answer. */
@@ -61,6 +64,7 @@ const soon = Promise.resolve();
 /** Not a closure, which would be made anew for each batch. */
 let flush: (session: Session) => void;
 let take: (session: Session | undefined) => void;
+let giveCredentials: (session: Session | undefined, number: number) => void;
 
 /**
  * The sessions that somebody waits for. The others live as long as their stores: the native side does not hold
@@ -98,7 +102,13 @@ export class Session {
     this.#listener = listener;
     const self = new WeakRef(this);
     try {
-      this.#native = new RedisClient(options, () => take(self.deref()), collect);
+      const onQuestion = (number: number) => giveCredentials(self.deref(), number);
+      this.#native = new RedisClient(
+        options,
+        () => take(self.deref()),
+        collect,
+        listener.askCredentials && onQuestion,
+      );
       this.#send = this.#native.sender();
     } catch (error) {
       throw decode(error);
@@ -186,6 +196,15 @@ export class Session {
     this.#native.abandon();
   }
 
+  async #giveCredentials(number: number): Promise<void> {
+    try {
+      const given = await this.#listener.askCredentials?.();
+      this.#native.credentials(number, given?.username, given?.password, undefined);
+    } catch (error) {
+      this.#native.credentials(number, undefined, undefined, (error as Error).message);
+    }
+  }
+
   /** An answer that no batch brings. */
   #ask(question: (id: number) => void): Promise<unknown> {
     return new Promise((resolve, reject) => {
@@ -227,6 +246,9 @@ export class Session {
     flush = (session) => session.#flush();
     take = (session) => {
       if (session !== undefined) inTurn(session.#take);
+    };
+    giveCredentials = (session, number) => {
+      if (session !== undefined) void session.#giveCredentials(number);
     };
   }
 

@@ -15,7 +15,8 @@ import { setTimeout } from "../timers.js";
 import { type RunAll, Transaction } from "../transaction.js";
 import { isUnanswered, noteChannel, noteCommand, type Tell } from "../unawaited.js";
 import { configOf, isClient, type RedisClientLike } from "./redis-client.js";
-import { optionsOf } from "./redis-config.js";
+import { readConfig } from "./redis-config.js";
+import type { AskCredentials } from "./redis-credentials.js";
 import { Session } from "./redis-session.js";
 
 export type { RedisClientLike } from "./redis-client.js";
@@ -29,6 +30,7 @@ const ASK_AGAIN_MS = 250;
  */
 export class RedisKVStore extends Store {
   readonly #options: RedisOptions;
+  readonly #askCredentials: AskCredentials | undefined;
   #status: KVStatus = "connecting";
   #session: Session | undefined;
   #closing: Promise<void> | undefined;
@@ -59,10 +61,11 @@ export class RedisKVStore extends Store {
    * nothing yet.
    */
   constructor(client: RedisClientLike | RedisConfig, prefix = "") {
-    const { options, fullPrefix } = reading("RedisKVStore", () => read(client, prefix));
+    const { options, askCredentials, fullPrefix } = reading("RedisKVStore", () => read(client, prefix));
     super(fullPrefix);
     if (fullPrefix !== "") options.prefix = fullPrefix;
     this.#options = options;
+    this.#askCredentials = askCredentials;
     this.#session = this.#newSession();
   }
 
@@ -195,6 +198,7 @@ export class RedisKVStore extends Store {
         if (session === this.#session) this.deliverTaken(messages);
       },
       failed: (error, command, first) => noteCommand(error, command, first, this.#tell),
+      askCredentials: this.#askCredentials,
     });
     return session;
   }
@@ -251,10 +255,10 @@ const keyOf = (kind: Kind, name: string) => `${kind} ${name}`;
 
 function read(client: RedisClientLike | RedisConfig, prefix: string) {
   const given = text("prefix").check(prefix, "RedisKVStore");
-  if (!isClient(client)) return { options: optionsOf(client), fullPrefix: given };
+  if (!isClient(client)) return { ...readConfig(client), fullPrefix: given };
   const { config, keyPrefix } = configOf(client);
   return {
-    options: optionsOf(config),
+    ...readConfig(config),
     fullPrefix: [keyPrefix, given].filter((part) => part !== "").join(":"),
   };
 }

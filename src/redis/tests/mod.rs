@@ -4,6 +4,7 @@ mod config;
 mod hub;
 mod mailbox;
 mod pipeline;
+mod repeating;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -142,6 +143,7 @@ impl Harness {
             shape: Shape::AsIs,
             subject: Subject::Command,
             called: self.now,
+            suspected: false,
         }
     }
 

@@ -209,7 +209,7 @@ fn whoever_connects_is_told_after_three_attempts() {
 #[test]
 fn what_is_to_be_sent_again_waits_as_long_as_what_was_not_sent() {
     let mut pipeline = Harness::connected(Role::Commands);
-    pipeline.send(&[pipeline.read(1, &["GET", "a"])]);
+    pipeline.send(&[pipeline.read(1, &["GET", "a"]), pipeline.read(2, &["GET", "b"])]);
     pipeline.lose();
     pipeline.pass(QUEUE_TIMEOUT - SECOND);
     pipeline.pipeline.tick(pipeline.now).unwrap();
@@ -217,9 +217,10 @@ fn what_is_to_be_sent_again_waits_as_long_as_what_was_not_sent() {
     assert_eq!(pipeline.written(), sent(&[&["GET", "a"]]));
     // However often the connection is lost, there is an end to it.
     pipeline.lose();
+    assert_eq!(pipeline.answers(), answers(&[(1, "CONNECTION")]));
     pipeline.pass(SECOND);
     pipeline.pipeline.tick(pipeline.now).unwrap();
-    assert_eq!(pipeline.answers(), answers(&[(1, "TIMEOUT")]));
+    assert_eq!(pipeline.answers(), answers(&[(2, "TIMEOUT")]));
 }
 
 #[test]

@@ -1,0 +1,358 @@
+//! Greets a server, and learns who it is.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use redis::{Cmd, cmd};
+
+use super::config::{Address, Config};
+use super::connection::{Server, ServerRole};
+use super::credentials::Credentials;
+use super::dial::{Dialing, Failure, Form, is_closed, refused, temporary};
+use super::resp::{self, Scanner};
+use super::secrets::without_secrets;
+use super::transport::Transport;
+use crate::error::{Error, Reason};
+use crate::reply::Reply;
+
+/// No server has more to say when it is greeted.
+const LONGEST: usize = 64 << 10;
+
+impl Dialing<'_> {
+    /// Speaks RESP 3 with the server, RESP 2 with one that knows no other. What it is, and how long it took to answer.
+    pub(super) async fn greet(
+        &self,
+        form: Form,
+        transport: &mut Transport,
+    ) -> Result<(Server, Duration), Failure> {
+        let asked = Instant::now();
+        if form == Form::Hello {
+            let questions = self.greeting();
+            let replies = self.ask(transport, &questions).await?;
+            let round_trip = asked.elapsed();
+            let hello = parse(&replies[0])?;
+            let knows_no_hello = matches!(&hello, Reply::Error(error) if self.is_of_hello(error));
+            if !knows_no_hello || self.config.protocol == Some(3) {
+                let server = described(&hello);
+                self.check_kind(&server, transport).await?;
+                self.check_all(&questions, &replies)?;
+                return Ok((server, round_trip));
+            }
+        }
+        let asked = Instant::now();
+        let questions = match form {
+            Form::Bare => self.bare_greeting(),
+            Form::Hello | Form::Old => self.old_greeting(),
+        };
+        let replies = self.ask(transport, &questions).await?;
+        let round_trip = asked.elapsed();
+        let server = described_by_old(&questions, &replies)?;
+        self.check_kind(&server, transport).await?;
+        self.check_all(&questions, &replies)?;
+        Ok((server, round_trip))
+    }
+
+    /// A store wants a server that has all keys.
+    async fn check_kind(&self, server: &Server, transport: &mut Transport) -> Result<(), Failure> {
+        let place = self.config.place();
+        match server.mode.as_deref() {
+            Some("sentinel") => Err(refused(Error::because(
+                Reason::Sentinel,
+                format!(
+                    "{place} is a Sentinel, which has no keys: give the address of the master that it watches (SENTINEL MASTERS tells it)"
+                ),
+            ))),
+            Some("cluster") => {
+                let questions = [("CLUSTER", cmd("CLUSTER").arg("INFO").take())];
+                let replies = self.ask(transport, &questions).await?;
+                let has_all = ["cluster_size:1", "cluster_slots_assigned:16384"];
+                let is_whole = matches!(parse(&replies[0])?, Reply::Bulk(info) if has_all.iter().all(|line| has_line(&info, line)));
+                let is_master = server.role == ServerRole::Master;
+                let (what, instead) = match is_whole {
+                    true if is_master => return Ok(()),
+                    true => (
+                        "a replica in a Redis Cluster of one shard",
+                        "the address of its master",
+                    ),
+                    false => (
+                        "a node of a Redis Cluster, which has a part of the keys",
+                        "the address of a server without cluster-enabled, or of a proxy before the cluster (a client of clusters is not part of covara-kv yet)",
+                    ),
+                };
+                Err(Failure {
+                    // A replica may become the master, and its name lead to another server.
+                    refused: !is_whole,
+                    ..refused(Error::because(
+                        Reason::Cluster,
+                        format!("{place} is {what}: give {instead}"),
+                    ))
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn greeting(&self) -> Vec<Question> {
+        let mut hello = cmd("HELLO");
+        hello.arg(3);
+        if let Some(password) = &self.credentials.password {
+            let username = self.credentials.username.as_deref().unwrap_or("default");
+            hello.arg("AUTH").arg(username).arg(password);
+        }
+        if let Some(name) = &self.config.client_name {
+            hello.arg("SETNAME").arg(name);
+        }
+        let mut questions = vec![("HELLO", hello)];
+        for (attribute, value) in [
+            ("LIB-NAME", env!("CARGO_PKG_NAME")),
+            ("LIB-VER", env!("CARGO_PKG_VERSION")),
+        ] {
+            questions.push((
+                "CLIENT",
+                cmd("CLIENT").arg("SETINFO").arg(attribute).arg(value).take(),
+            ));
+        }
+        questions.extend(self.last_questions());
+        questions
+    }
+
+    fn old_greeting(&self) -> Vec<Question> {
+        let mut questions = Vec::from_iter(self.auth());
+        if let Some(name) = &self.config.client_name {
+            questions.push(("CLIENT", cmd("CLIENT").arg("SETNAME").arg(name).take()));
+        }
+        questions.push(("ROLE", cmd("ROLE")));
+        questions.push(("INFO", cmd("INFO").arg("cluster").take()));
+        questions.extend(self.last_questions());
+        questions
+    }
+
+    fn bare_greeting(&self) -> Vec<Question> {
+        self.auth().into_iter().chain(self.last_questions()).collect()
+    }
+
+    fn auth(&self) -> Option<Question> {
+        let Credentials { username, password } = &self.credentials;
+        let auth = |password| ("AUTH", cmd("AUTH").arg(username).arg(password).take());
+        password.as_ref().map(auth)
+    }
+
+    fn last_questions(&self) -> impl Iterator<Item = Question> + use<> {
+        let db = self.config.db;
+        let select = (db != 0).then(|| ("SELECT", cmd("SELECT").arg(db).take()));
+        // A server that is still loading answers to all the rest.
+        select.into_iter().chain([("PING", cmd("PING"))])
+    }
+
+    /// Asks all at once. The reply to each.
+    async fn ask(&self, transport: &mut Transport, questions: &[Question]) -> Result<Vec<Bytes>, Failure> {
+        let mut left: Bytes = questions
+            .iter()
+            .flat_map(|(_, command)| command.get_packed_command())
+            .collect();
+        while !left.is_empty() {
+            // What the server said before it closed is read below, and so is what went wrong.
+            let Ok(written) = transport.write(&left).await else {
+                break;
+            };
+            left.advance(written);
+        }
+        let mut scanner = Scanner::default();
+        let mut replies = Vec::with_capacity(questions.len());
+        while replies.len() < questions.len() {
+            let end = scanner.end(&transport.buffer);
+            let is_endless = end == Ok(None) && transport.buffer.len() > LONGEST;
+            let end = end
+                .ok()
+                .filter(|_| !is_endless)
+                .ok_or_else(|| refused(no_redis(self.config, &transport.buffer)))?;
+            if let Some(end) = end {
+                let reply = transport.buffer.split_to(end).freeze();
+                if replies.is_empty()
+                    && let Reply::Error(error) = parse(&reply)?
+                {
+                    *self.said.lock() = Some(without_secrets(&self.credentials, &error));
+                }
+                replies.push(reply);
+            } else {
+                transport.buffer.reserve(4 << 10);
+                match transport.read().await {
+                    Ok(0) => return Err(self.closed()),
+                    Ok(_) => {}
+                    Err(error) if is_closed(&error) => return Err(self.closed()),
+                    Err(error) => return Err(self.broken(&error)),
+                }
+            }
+        }
+        Ok(replies)
+    }
+
+    /// The server has closed the connection in place of an answer, or after an error that says why.
+    fn closed(&self) -> Failure {
+        let place = self.config.place();
+        let Some(error) = self.said.lock().clone() else {
+            let hint = match (&self.config.tls, &self.config.address) {
+                (None, Address::Tcp { .. }) => ": if its port has TLS, the url begins with rediss://",
+                _ => "",
+            };
+            return Failure {
+                closed: true,
+                ..temporary(
+                    Reason::ClosedAtOnce,
+                    format!("{place} closed the connection at once{hint}"),
+                )
+            };
+        };
+        Failure {
+            refused: self.refusal("HELLO", &error).unwrap_or_default(),
+            closed: self.is_of_hello(&error),
+            error,
+        }
+    }
+
+    /// Whether an error is about HELLO, or how it was said, so that RESP 2 may do: not about who we are, or how the server does.
+    fn is_of_hello(&self, error: &Error) -> bool {
+        match &*error.code {
+            // Proxies want AUTH before HELLO.
+            "NOAUTH" => self.credentials.password.is_some(),
+            "WRONGPASS" | "DENIED" | "LOADING" | "MASTERDOWN" | "BUSY" => false,
+            _ => !error.message.starts_with("ERR max number of clients"),
+        }
+    }
+
+    fn check_all(&self, questions: &[Question], replies: &[Bytes]) -> Result<(), Failure> {
+        let mut answered = questions.iter().zip(replies);
+        answered.try_for_each(|((command, _), reply)| self.check(command, &parse(reply)?))
+    }
+
+    /// Whether the connection can be used after this reply.
+    fn check(&self, command: &str, reply: &Reply) -> Result<(), Failure> {
+        let error = match reply {
+            Reply::Error(error) => error,
+            Reply::Status(status) if command == "PING" && status == "PONG" => return Ok(()),
+            _ if command != "PING" => return Ok(()),
+            _ => {
+                return Err(refused(Error::because(
+                    Reason::NotRedis,
+                    format!(
+                        "{} is no Redis server: it does not answer PING",
+                        self.config.place()
+                    ),
+                )));
+            }
+        };
+        match self.refusal(command, error) {
+            None => Ok(()),
+            Some(refused) => Err(Failure {
+                error: without_secrets(&self.credentials, error),
+                refused,
+                closed: false,
+            }),
+        }
+    }
+
+    /// Nothing if the connection can be used all the same; whether the server will not answer otherwise by itself.
+    fn refusal(&self, command: &str, error: &Error) -> Option<bool> {
+        match (command, &*error.code) {
+            // Credentials that are asked for may be others the next time.
+            (_, "NOAUTH" | "WRONGPASS") => Some(self.config.asked.is_none()),
+            (_, "DENIED") | ("HELLO" | "AUTH" | "SELECT", "NOPERM") | ("AUTH" | "SELECT", "ERR") => {
+                Some(true)
+            }
+            ("HELLO", _) => Some(self.is_of_hello(error)),
+            ("AUTH" | "SELECT", _) | (_, "LOADING" | "MASTERDOWN" | "BUSY") => Some(false),
+            // Names are for CLIENT LIST only, and not every user may PING.
+            _ => None,
+        }
+    }
+}
+
+/// A command's name, and the command.
+type Question = (&'static str, Cmd);
+
+/// With how it answers: the greeting asks for nothing that is secret.
+fn no_redis(config: &Config, answer: &[u8]) -> Error {
+    let place = config.place();
+    // An alert of TLS.
+    if answer.starts_with(&[0x15, 0x03]) && config.tls.is_none() {
+        let message = format!("{place} has TLS: the url begins with rediss://, or give tls");
+        return Error::because(Reason::NeedsTls, message);
+    }
+    let start = String::from_utf8_lossy(&answer[..answer.len().min(40)]);
+    let start = start.escape_debug();
+    Error::because(
+        Reason::NotRedis,
+        format!("{place} is no Redis server: it sent \"{start}\""),
+    )
+}
+
+fn parse(reply: &Bytes) -> Result<Reply<'_>, Failure> {
+    resp::parse(reply).map_err(refused)
+}
+
+/// HELLO's reply has fields and values in turn.
+fn described(hello: &Reply) -> Server {
+    let items = match hello {
+        Reply::Array(items) => &items[..],
+        _ => &[],
+    };
+    let field = |name: &[u8]| {
+        let pair = items.chunks(2).find(|pair| pair[0] == Reply::bulk(name));
+        match pair.and_then(|pair| pair.get(1)) {
+            Some(Reply::Bulk(value)) => Some(String::from_utf8_lossy(value).into_owned()),
+            _ => None,
+        }
+    };
+    Server {
+        resp: 3,
+        version: field(b"version"),
+        mode: field(b"mode"),
+        role: match field(b"role").as_deref() {
+            Some("master") => ServerRole::Master,
+            Some("replica") => ServerRole::Replica,
+            _ => ServerRole::Unknown,
+        },
+    }
+}
+
+/// What a server says of itself without HELLO.
+fn described_by_old(questions: &[Question], replies: &[Bytes]) -> Result<Server, Failure> {
+    let mut server = Server {
+        resp: 2,
+        ..Server::default()
+    };
+    for ((name, _), reply) in questions.iter().zip(replies) {
+        match (*name, parse(reply)?) {
+            ("ROLE", reply) => {
+                server.role = role_of(&reply);
+                if begins_with(&reply, b"sentinel") {
+                    server.mode = Some("sentinel".to_owned());
+                }
+            }
+            ("INFO", Reply::Bulk(info)) if has_line(&info, "cluster_enabled:1") => {
+                server.mode = Some("cluster".to_owned());
+            }
+            _ => {}
+        }
+    }
+    Ok(server)
+}
+
+/// Whether INFO, or its like, has such a line.
+fn has_line(info: &[u8], line: &str) -> bool {
+    let mut lines = info.split(|byte| *byte == b'\n');
+    lines.any(|other| other.trim_ascii_end() == line.as_bytes())
+}
+
+fn begins_with(reply: &Reply, name: &[u8]) -> bool {
+    matches!(reply, Reply::Array(items) if items.first() == Some(&Reply::bulk(name)))
+}
+
+/// ROLE's reply begins with its name.
+fn role_of(reply: &Reply) -> ServerRole {
+    match reply {
+        reply if begins_with(reply, b"master") => ServerRole::Master,
+        reply if begins_with(reply, b"slave") => ServerRole::Replica,
+        _ => ServerRole::Unknown,
+    }
+}

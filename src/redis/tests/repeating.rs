@@ -1,0 +1,77 @@
+use super::*;
+
+// A GET of a value that is longer than the server's client-output-buffer-limit was sent again for as long as it waited: 8 connections ended, and
+// each took the writes with it that had been sent behind it.
+
+#[test]
+fn a_read_with_which_the_connection_was_lost_twice_fails() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[pipeline.read(1, &["GET", "huge"])]);
+    pipeline.lose();
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(pipeline.written(), sent(&[&["GET", "huge"]]));
+    pipeline.lose();
+    let error = pipeline.error();
+    assert!(error.message.contains("lost twice"), "{}", error.message);
+    assert!(
+        error.message.contains("client-output-buffer-limit"),
+        "{}",
+        error.message
+    );
+    assert_eq!(error.cause.clone().unwrap().message, "reset");
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(pipeline.written(), "");
+}
+
+#[test]
+fn what_was_sent_behind_it_is_lost_once() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[
+        pipeline.read(1, &["GET", "huge"]),
+        pipeline.write(2, &["INCR", "n"]),
+        pipeline.read(3, &["GET", "b"]),
+    ]);
+    pipeline.lose();
+    assert_eq!(pipeline.answers(), answers(&[(2, "CONNECTION")]));
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    pipeline.send(&[pipeline.write(4, &["INCR", "m"])]);
+    pipeline.written();
+    pipeline.lose();
+    assert_eq!(pipeline.answers(), answers(&[(1, "CONNECTION")]));
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(pipeline.written(), sent(&[&["GET", "b"], &["INCR", "m"]]));
+    pipeline.receive("$1\r\nB\r\n:1\r\n").unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(3, "$1\r\nB\r\n"), (4, ":1\r\n")]));
+}
+
+#[test]
+fn a_read_that_is_answered_at_last_lets_the_others_follow() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    let reads = [1, 2, 3].map(|id| pipeline.read(id, &["GET", "k"]));
+    pipeline.send(&reads);
+    pipeline.lose();
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(pipeline.written(), sent(&[&["GET", "k"]]));
+    pipeline.receive("$1\r\n1\r\n").unwrap();
+    assert_eq!(pipeline.written(), sent(&[&["GET", "k"], &["GET", "k"]]));
+    pipeline.receive("$1\r\n2\r\n$1\r\n3\r\n").unwrap();
+    assert_eq!(
+        pipeline.answers(),
+        answers(&[(1, "$1\r\n1\r\n"), (2, "$1\r\n2\r\n"), (3, "$1\r\n3\r\n")])
+    );
+}
+
+// It may have been called behind what was never sent.
+#[test]
+fn such_a_read_waits_until_nothing_is_owed() {
+    let mut pipeline = Harness::new(Role::Commands);
+    let first = pipeline.write(1, &["INCR", "n"]);
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    pipeline.send(&[pipeline.read(2, &["GET", "k"])]);
+    pipeline.lose();
+    pipeline.send(&[first]);
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(pipeline.written(), sent(&[&["INCR", "n"]]));
+    pipeline.receive(":1\r\n").unwrap();
+    assert_eq!(pipeline.written(), sent(&[&["GET", "k"]]));
+}
