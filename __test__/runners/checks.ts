@@ -191,6 +191,22 @@ test("a signal of this realm unregisters a handler", async () => {
 });
 
 if (loadCopy !== undefined) {
+  test("what a copy of the package publishes is heard by this one before publish resolves", async () => {
+    const copy = loadCopy?.() as typeof kvModule;
+    const [here, there] = [
+      createMemoryKV("", { shared: "copies" }),
+      copy.createMemoryKV("", { shared: "copies" }),
+    ];
+    const heard: string[] = [];
+    await here.subscribe("channel", (message) => heard.push(`here ${message}`));
+    await there.subscribe("channel", (message) => heard.push(`there ${message}`));
+    assert.equal(await there.publish("channel", "1"), 2);
+    assert.equal(await here.publish("channel", "2"), 2);
+    assert.deepEqual(heard.sort(), ["here 1", "here 2", "there 1", "there 2"]);
+    await here.disconnect();
+    await there.disconnect();
+  });
+
   test("a copy that is loaded while timers are faked works, and knows the errors of this one", async () => {
     await withFakeTimers(async () => {
       const copy = loadCopy?.() as typeof kvModule;

@@ -73,6 +73,13 @@ impl Expiry {
         }
     }
 
+    /// The slots that are to be looked at in the next second: only these may have been due at `now` for less than one.
+    pub fn soon(&self, now: u64) -> Vec<SlotId> {
+        let second = past(now);
+        let soon = self.looks.range((second, SlotId::MIN)..=(second, SlotId::MAX));
+        soon.map(|&(_, slot)| slot).collect()
+    }
+
     /// The slot that is to be looked at first, if one is at `now`. Its deadline may have moved on.
     pub fn due(&self, now: u64) -> Option<SlotId> {
         let &(second, slot) = self.looks.first()?;
@@ -123,6 +130,9 @@ mod tests {
                     prop_assert!(before[&slot] <= now, "a key was removed before its deadline");
                 }
                 prop_assert!(deadlines.values().all(|deadline| deadline + 1_024 > now));
+                let soon = expiry.soon(now);
+                let due = deadlines.iter().filter(|(_, deadline)| **deadline <= now);
+                prop_assert!(due.map(|(slot, _)| slot).all(|slot| soon.contains(slot)));
             }
         }
     }

@@ -75,9 +75,17 @@ impl Keyspace {
     /// Puts a clock in place of the system's that shows this many milliseconds since the epoch, or puts the system's back. What has
     /// expired by it is gone at once: a test that advances its clock does not wait for the sweeper.
     pub fn set_clock(&mut self, faked: Option<u64>) {
+        if self.faked == faked {
+            return;
+        }
         self.faked = faked;
-        if faked.is_some() {
+        if let Some(now) = faked {
             self.sweep(Duration::MAX);
+            for slot in self.expiry.soon(now) {
+                if self.entries.get(slot).is_some_and(|entry| entry.is_due(now)) {
+                    self.remove_slot(slot);
+                }
+            }
         }
     }
 
