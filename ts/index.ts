@@ -50,6 +50,7 @@ export type {
   FanoutEvent,
   FanoutStats,
   HandlerOptions,
+  StreamStats,
 } from "./fanout/index.js";
 export {
   getActiveHandlerCount,

@@ -5,6 +5,7 @@ import module from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { KVError } from "./errors.js";
+import { setDefaultFanout } from "./fanout/mode.js";
 import { guardUnhandledRejections } from "./guard.js";
 import { isReplaced, refusalOf, SPECIFIER } from "./redirect.js";
 
@@ -84,5 +85,6 @@ if (!holder[REGISTERED]) {
   } else {
     throw new KVError("UNSUPPORTED", "covara-kv/register needs Node.js 18.19, 20.6 or newer");
   }
+  setDefaultFanout(process.env.COVARA_KV_FANOUT);
   guardUnhandledRejections();
 }

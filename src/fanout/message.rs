@@ -26,6 +26,16 @@ pub fn event<T>(text: &[u8], find: impl FnOnce(&str) -> Option<T>) -> Result<Opt
     }
 }
 
+/// Whether an event may be for whom `has` knows: also if it does not say whom it is for.
+pub fn may_be_for(text: &[u8], has: impl Fn(&str) -> bool) -> bool {
+    let mut is_known = true;
+    read(text, "subscriptionId", &mut Found::default(), |id| {
+        is_known = has(id);
+        false
+    });
+    is_known
+}
+
 /// The resource that has changed.
 pub fn aggregate(text: &[u8]) -> Result<String, Malformed> {
     let mut resource = None;
@@ -122,6 +132,22 @@ mod tests {
             find(r#"{"type":"added","subscriptionId":"far" nonsense"#),
             Ok(None)
         );
+    }
+
+    #[test]
+    fn what_does_not_say_whom_it_is_for_may_be_for_anyone() {
+        for (text, expected) in [
+            (r#"{"type":"added","subscriptionId":"far","event":{}}"#, false),
+            (
+                r#"{"event":{"subscriptionId":"near"},"subscriptionId":"far" nonsense"#,
+                false,
+            ),
+            (r#"{"type":"added","subscriptionId":"near" nonsense"#, true),
+            (r#"{"subscriptionId":1}"#, true),
+            ("far", true),
+        ] {
+            assert_eq!(may_be_for(text.as_bytes(), |id| id == "near"), expected, "{text}");
+        }
     }
 
     #[test]

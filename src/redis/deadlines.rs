@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::pipeline::{Limits, Pipeline};
+use super::request::Fate;
 use crate::error::Error;
 
 /// After so long without a word an idle connection is asked whether it is alive.
@@ -60,7 +61,7 @@ impl Pipeline {
                 ": the command may have been run or not"
             };
             let message = format!("{place} did not reply within {timeout} ms (commandTimeout){doubt}");
-            missed.push((request, timed_out(message)));
+            missed.push((request, Fate::Unknown, timed_out(message)));
         }
         while let Some(request) = self.waiting.pop_due(now) {
             let message = match &self.connection {
@@ -69,16 +70,17 @@ impl Pipeline {
                 ),
                 _ => self.not_sent("No connection to", self.cause.as_ref()),
             };
-            missed.push((request, timed_out(message)));
+            missed.push((request, Fate::NotRun, timed_out(message)));
         }
         while let Some(request) = self.waiting_for_master.pop_due(now) {
             missed.push((
                 request,
+                Fate::NotRun,
                 timed_out(self.not_sent("No master at", Some(&self.at_replica()))),
             ));
         }
-        for (request, error) in missed {
-            self.fail(&request, error);
+        for (request, fate, error) in missed {
+            self.fail(&request, fate, error);
         }
     }
 

@@ -1,6 +1,8 @@
 //! A command on its way to the server.
 
 use std::cmp::Ordering;
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -53,6 +55,24 @@ pub enum Subject {
     Script(Box<Script>),
     Subscription(Box<Subscription>),
     Unsubscription,
+    /// Somebody beside the caller is told its outcome.
+    Observed(Arc<dyn Observer>),
+}
+
+/// Told the outcome of a request, while its pipeline is locked.
+pub trait Observer: Debug + Send + Sync {
+    /// All its replies, as they came in.
+    fn replied(&self, replies: &Bytes);
+
+    /// There is no reply.
+    fn unanswered(&self, fate: Fate);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    NotRun,
+    /// It was sent.
+    Unknown,
 }
 
 #[derive(Debug, Clone)]
