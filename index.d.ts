@@ -623,7 +623,8 @@ export interface RedisConfig {
   };
 }
 
-type FanoutMode = "targeted" | "filtered" | "all";
+/** See {@link RedisConfig}'s `fanout`. */
+export type FanoutMode = "targeted" | "filtered" | "all";
 
 /** Certificates and checks of a TLS connection. */
 export interface RedisTlsConfig {

@@ -329,3 +329,7 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/records.rs"]
+mod tests;

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::{Equivalent, HashMap, HashSet};
 use parking_lot::Mutex;
 
 use super::config::Config;
 use super::link::{Link, Outlet};
 use super::mailbox::{Answer, Event, Mail, Mailbox};
 use super::pipeline::{Health, Pipeline, Role};
-use super::request::{Id, Kind, Topic};
+use super::request::{Id, Topic, TopicName};
 use super::subscriptions::Turn;
 use crate::backlog::Backlog;
 use crate::error::{Error, Result};
@@ -354,24 +354,24 @@ impl Routes {
 
     fn route(&self, backlog: Backlog, deliveries: &mut Deliveries) {
         let (messages, dropped) = backlog.into_parts();
+        // Messages in a row mostly have one topic.
+        let mut last: Option<(&Topic, &Route)> = None;
         for message in messages {
-            let topic = match &message.pattern {
-                None => Topic {
-                    kind: Kind::Channel,
-                    name: message.channel.clone(),
-                },
-                Some(pattern) => Topic {
-                    kind: Kind::Pattern,
-                    name: pattern.clone(),
-                },
-            };
-            let Some(route) = self.topics.get(&topic) else {
+            let name = TopicName::of(&message.pattern, &message.channel);
+            last = last
+                .filter(|(topic, _)| name.equivalent(topic))
+                .or_else(|| self.topics.get_key_value(&name));
+            let listeners = last.map(|(_, route)| &route.listeners[..]).unwrap_or_default();
+            let Some((latest, others)) = listeners.split_last() else {
                 continue;
             };
-            for Listener { number, .. } in &route.listeners {
+            for Listener { number, .. } in others {
                 if let Some(member) = self.members.get(number) {
                     deliveries.to(*number, member).backlog.push(message.clone());
                 }
+            }
+            if let Some(member) = self.members.get(&latest.number) {
+                deliveries.to(latest.number, member).backlog.push(message);
             }
         }
         if dropped > 0 {

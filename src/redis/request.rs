@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use hashbrown::Equivalent;
 
 /// Names a request to whoever made it.
 pub type Id = u32;
@@ -104,6 +105,30 @@ pub struct Script {
 pub struct Topic {
     pub kind: Kind,
     pub name: Bytes,
+}
+
+/// A topic that is looked up: its hash is that of the topic.
+#[derive(Hash)]
+pub struct TopicName<'a> {
+    kind: Kind,
+    name: &'a [u8],
+}
+
+impl<'a> TopicName<'a> {
+    /// Where a message comes from.
+    pub fn of(pattern: &'a Option<Bytes>, channel: &'a Bytes) -> Self {
+        let (kind, name) = match pattern {
+            None => (Kind::Channel, channel),
+            Some(pattern) => (Kind::Pattern, pattern),
+        };
+        Self { kind, name }
+    }
+}
+
+impl Equivalent<Topic> for TopicName<'_> {
+    fn equivalent(&self, topic: &Topic) -> bool {
+        self.kind == topic.kind && *self.name == topic.name
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

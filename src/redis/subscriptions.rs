@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 
 use super::mailbox::{Event, Gap, Mail};
-use super::request::{Asker, Id, Kind, Subscription, Topic};
+use super::request::{Asker, Id, Subscription, Topic, TopicName};
 use super::resp;
 use crate::backlog::Message;
 use crate::error::Error;
@@ -249,17 +249,7 @@ impl Subscriptions {
     }
 
     fn message(&self, pattern: Option<Bytes>, channel: Bytes, payload: Bytes, mail: &mut Mail) -> Heard {
-        let topic = match &pattern {
-            None => Topic {
-                kind: Kind::Channel,
-                name: channel.clone(),
-            },
-            Some(pattern) => Topic {
-                kind: Kind::Pattern,
-                name: pattern.clone(),
-            },
-        };
-        if self.topics.get(&topic) == Some(&State::Live) {
+        if self.topics.get(&TopicName::of(&pattern, &channel)) == Some(&State::Live) {
             mail.backlog.push(Message {
                 pattern,
                 channel,
