@@ -9,7 +9,8 @@ import { create, namesOf } from "./stream-world.mjs";
 
 const rounds = setting("BENCH_ROUNDS", 3);
 const seconds = setting("BENCH_STREAM_SECONDS", 4);
-const WARM_UP_MS = 1_000;
+/** As few events are its own, V8 compiles for a while what they run. */
+const WARM_UP_MS = 4_000;
 /** Of an instance's events, one in so many is its own. */
 const INSTANCES = 100;
 /** CPU time of the whole process for each event, over that with `fanout: "all"`. */

@@ -351,7 +351,7 @@ fn stream_stats(streams: &Streams) -> NativeStreamStats {
             Some(Decision::Unreadable) => "unreadable-record",
             None => "all",
         },
-        records: state.len() as u32,
+        records: state.count() as u32,
         channels: if streams.is_targeted() {
             state.created().len() as u32
         } else {

@@ -46,7 +46,7 @@ fn a_record_counts_from_its_call_and_stays_if_it_may_be_there() {
     let (created, foreign) = (write(&records, "created", true), write(&records, "foreign", true));
     let (unknown, not_run) = (write(&records, "unknown", true), write(&records, "not run", true));
     let refused = write(&records, "refused", true);
-    assert_eq!(records.look().len(), 5);
+    assert_eq!(records.look().count(), 5);
     assert_eq!(records.look().decision(), Decision::NoRecord);
     replied(&foreign, ":0\r\n");
     unknown.unanswered(Fate::Unknown);
@@ -93,7 +93,7 @@ fn while_a_record_is_not_understood_nothing_is_kept_back() {
         hashes: vec![HASH.into()],
     };
     replied(&records.call(vec![(None, all)]), ":1\r\n");
-    assert_eq!(records.look().len(), 0);
+    assert_eq!(records.look().count(), 0);
     assert_eq!(records.look().decision(), Decision::Filters);
     let _ = records.call(vec![(None, Change::Other)]);
     assert_eq!(records.look().decision(), Decision::Unreadable);
