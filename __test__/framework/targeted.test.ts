@@ -191,8 +191,8 @@ for (const [how, server] of [
         );
       }
     await targeted(client, ids);
-    const byFleet = fleet.length / heard.length;
-    assert.ok(byFleet > 0 && byFleet < 0.9, `${byFleet} went to the fleet`);
+    // How many come before the server has confirmed the channel is up to the machine: none to a few in a hundred.
+    assert.ok(fleet.length < 0.9 * heard.length, `${fleet.length} of ${heard.length} went to the fleet`);
   });
 }
 
