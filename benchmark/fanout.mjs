@@ -1,16 +1,19 @@
-// npm run bench:fanout [-- --json] [-- --strict-bars]
+// npm run bench:fanout [-- --json] [-- --strict-bars] [handlers] [filter] [fleets]
 // What it costs an instance to hear the events of a whole fleet, of which a hundredth is for its own open streams: see README.md.
-import { execFileSync, fork } from "node:child_process";
-import { once } from "node:events";
+import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { handlerName, handlerOf, SUBSCRIPTIONS, subscriptionNames } from "./fanout-world.mjs";
+import { Program } from "./program.mjs";
 import { startRedis } from "./redis-server.mjs";
 import { commandLine, digits, finish, machine, mark, median, setting, table } from "./report.mjs";
+import { benchFilter, benchFleets, showFilter, showFleets } from "./streams.mjs";
 
-const { json, strict } = commandLine();
+const { json, strict, names } = commandLine();
+/** Whether a part of the benchmark was asked for: all are by default. */
+const asks = (part) => names.length === 0 || names.includes(part);
 const rounds = setting("BENCH_ROUNDS", 3);
 const seconds = setting("BENCH_SECONDS", 8);
 /** Messages a second of the whole fleet. */
@@ -22,36 +25,6 @@ const OURS = "covara-kv";
 const FRAMEWORK = "JSON.parse, store";
 const MAP = "JSON.parse, Map";
 const here = fileURLToPath(new URL(".", import.meta.url));
-
-/** A script of this folder in a process of its own, that answers when asked. */
-class Program {
-  #script;
-  #child;
-  #ended = new AbortController();
-
-  constructor(script, ...args) {
-    this.#script = script;
-    this.#child = fork(`${here}${script}`, args, { execArgv: ["--expose-gc"] });
-    this.#child.once("exit", () => this.#ended.abort());
-  }
-
-  async answer() {
-    try {
-      return (await once(this.#child, "message", { signal: this.#ended.signal }))[0];
-    } catch (cause) {
-      throw new Error(`${this.#script} ended before it had answered`, { cause });
-    }
-  }
-
-  ask(question) {
-    this.#child.send(question);
-    return this.answer();
-  }
-
-  kill() {
-    this.#child.kill("SIGKILL");
-  }
-}
 
 /** Puts into Redis whose each subscription is, of this instance and of the others, where the framework looks it up. */
 async function seed(port) {
@@ -138,46 +111,76 @@ function ratios(ours, other) {
   return { inAll, each };
 }
 
-const { port, stop } = await startRedis();
-try {
-  await seed(port);
-  if (!json) console.log(`${machine()}, medians of ${rounds} rounds of ${seconds} s\n`);
-  const ways = [OURS, FRAMEWORK, MAP];
-  const measured = Object.fromEntries(ways.map((way) => [way, []]));
-  for (let round = 0; round < rounds; round += 1)
-    for (const way of ways) measured[way].push(await measure(port, way));
+async function benchHandlers() {
+  const { port, stop } = await startRedis();
+  try {
+    await seed(port);
+    if (!json) console.log(`${machine()}, medians of ${rounds} rounds of ${seconds} s\n`);
+    const ways = [OURS, FRAMEWORK, MAP];
+    const measured = Object.fromEntries(ways.map((way) => [way, []]));
+    for (let round = 0; round < rounds; round += 1)
+      for (const way of ways) measured[way].push(await measure(port, way));
 
-  /** @type {any} */
-  const results = Object.fromEntries(ways.map((way) => [way, summary(measured[way])]));
-  const ours = results[OURS];
-  const over = { [FRAMEWORK]: ratios(ours, results[FRAMEWORK]), [MAP]: ratios(ours, results[MAP]) };
-  const met = over[FRAMEWORK].inAll <= BAR && over[FRAMEWORK].each <= BAR;
-  if (json) {
-    console.log(JSON.stringify({ machine: machine(), rounds, seconds, results, ratios: over, met }, null, 2));
-  } else {
-    show(results);
-    console.log();
-    for (const [way, { inAll, each }] of Object.entries(over)) {
-      const bar = way === FRAMEWORK ? ` (bar ≤ ${BAR})` : "";
-      const figures = `JS thread ${inAll.toFixed(3)} of "${way}" in the same time, ${each.toFixed(3)} for each message`;
-      console.log(`  ${bar ? mark(met) : " "} ${figures}${bar}`);
+    /** @type {any} */
+    const results = Object.fromEntries(ways.map((way) => [way, summary(measured[way])]));
+    const ours = results[OURS];
+    const over = { [FRAMEWORK]: ratios(ours, results[FRAMEWORK]), [MAP]: ratios(ours, results[MAP]) };
+    const met = over[FRAMEWORK].inAll <= BAR && over[FRAMEWORK].each <= BAR;
+    if (!json) {
+      show(results);
+      console.log();
+      for (const [way, { inAll, each }] of Object.entries(over)) {
+        const bar = way === FRAMEWORK ? ` (bar ≤ ${BAR})` : "";
+        const figures = `JS thread ${inAll.toFixed(3)} of "${way}" in the same time, ${each.toFixed(3)} for each message`;
+        console.log(`  ${bar ? mark(met) : " "} ${figures}${bar}`);
+      }
+      for (const way of ways.filter((way) => results[way].handled < 0.99 * results[way].published)) {
+        const { handled, published, backlog, cutOff } = results[way];
+        const share = `it handled ${((100 * handled) / published).toFixed(0)} % of the messages`;
+        const left = `${Math.round(backlog).toLocaleString("en")} were waiting or lost at the end of the window`;
+        console.log(
+          `    "${way}" did not keep up: ${share}, ${left}; Redis cut it off ${cutOff} times in all`,
+        );
+      }
     }
-    for (const way of ways.filter((way) => results[way].handled < 0.99 * results[way].published)) {
-      const { handled, published, backlog, cutOff } = results[way];
-      const share = `it handled ${((100 * handled) / published).toFixed(0)} % of the messages`;
-      const left = `${Math.round(backlog).toLocaleString("en")} were waiting or lost at the end of the window`;
-      console.log(`    "${way}" did not keep up: ${share}, ${left}; Redis cut it off ${cutOff} times in all`);
+    finish(strict, met);
+
+    // Speed is nothing without these: whatever was asked for, the run fails.
+    const wrong = ways.filter((way) => results[way].wrong > 0);
+    const lost = ours.due - ours.inTime;
+    if (wrong.length > 0 || lost !== 0) {
+      console.error(`Wrong events: ${wrong.join(", ") || "none"}; of ${OURS}'s, ${lost} are missing`);
+      process.exitCode = 1;
     }
+    return { rounds, seconds, results, ratios: over, met };
+  } finally {
+    stop();
   }
-  finish(strict, met);
+}
 
-  // Speed is nothing without these: whatever was asked for, the run fails.
-  const wrong = ways.filter((way) => results[way].wrong > 0);
-  const lost = ours.due - ours.inTime;
-  if (wrong.length > 0 || lost !== 0) {
-    console.error(`Wrong events: ${wrong.join(", ") || "none"}; of ${OURS}'s, ${lost} are missing`);
+/** @type {any} */
+const report = { machine: machine() };
+if (asks("handlers")) Object.assign(report, await benchHandlers());
+if (asks("filter")) {
+  report.filter = await benchFilter();
+  if (!json) {
+    console.log("\nThe framework's own subscription, 10 streams of its own, 1 % of the events\n");
+    showFilter(report.filter);
+  }
+  finish(
+    strict,
+    report.filter.every(({ ratio, bar }) => ratio <= bar),
+  );
+  if (!report.filter.every(({ isComplete }) => isComplete)) {
+    console.error("Events of its own streams are missing, or out of order");
     process.exitCode = 1;
   }
-} finally {
-  stop();
 }
+if (asks("fleets")) {
+  report.fleets = await benchFleets();
+  if (!json) {
+    console.log("\nFleets, in which each event is for one instance\n");
+    showFleets(report.fleets);
+  }
+}
+if (json) console.log(JSON.stringify(report, null, 2));

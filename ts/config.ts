@@ -88,11 +88,21 @@ export interface RedisConfig {
    * How many bytes a reply may have: a larger one ends the connection, and the command rejects with `CONNECTION`. 1 GiB by default.
    */
   maxReplySize?: number;
+  /**
+   * What a callback hears that was given to `subscribe` on `covara:events`, as the framework does. `"targeted"`, the default: events of
+   * subscriptions whose records this process wrote, each by a channel of its own, where publishers go first. `"filtered"`: the same
+   * events, all by the one channel. `"all"`: every event of the fleet. With `covara-kv/register` the variable `COVARA_KV_FANOUT`
+   * gives the default.
+   */
+  fanout?: FanoutMode;
   /** Sentinels that know where the master called `name` is. */
   sentinel?: { name: string; nodes: RedisNode[]; username?: string; password?: string };
   /** Some nodes of a cluster; the others are found through them. */
   cluster?: { nodes: RedisNode[] };
 }
+
+/** See {@link RedisConfig}'s `fanout`. */
+export type FanoutMode = "targeted" | "filtered" | "all";
 
 /** Certificates and checks of a TLS connection. */
 export interface RedisTlsConfig {

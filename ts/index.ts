@@ -31,7 +31,14 @@ export type { MemoryKVOptions } from "./backends/memory.js";
 export { createMemoryKV, MemoryKVStore } from "./backends/memory.js";
 export type { RedisClientLike } from "./backends/redis.js";
 export { createRedisKV, createRedisKVFromConfig, RedisKVStore } from "./backends/redis.js";
-export type { DurableObjectConfig, KVConfig, RedisConfig, RedisNode, RedisTlsConfig } from "./config.js";
+export type {
+  DurableObjectConfig,
+  FanoutMode,
+  KVConfig,
+  RedisConfig,
+  RedisNode,
+  RedisTlsConfig,
+} from "./config.js";
 export { createKV, initializeKV } from "./create.js";
 export type { CommandMessage, DiagnosticsBackend, DiagnosticsMessages } from "./diagnostics.js";
 export { KVError, type KVErrorDetails, type KVErrorReason } from "./errors.js";
@@ -50,6 +57,7 @@ export type {
   FanoutEvent,
   FanoutStats,
   HandlerOptions,
+  StreamStats,
 } from "./fanout/index.js";
 export {
   getActiveHandlerCount,

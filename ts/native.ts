@@ -1,3 +1,5 @@
+import type { FanoutMode } from "./config.js";
+import type { StreamStats } from "./fanout/engine.js";
 import { loadBinary } from "./loader.js";
 
 /** A reply, in the shapes of RESP. Doubles arrive as numbers, infinite ones too. */
@@ -63,6 +65,9 @@ export interface RedisOptions {
   maxReplySize: number;
   /** Whether this is Node.js itself, and no runtime that only has its functions. */
   isNode: boolean;
+  fanout: FanoutMode;
+  /** It subscribes for the framework's callbacks, and does nothing else. */
+  forStreams: boolean;
 }
 
 /** What happened to a connection. Times are in milliseconds, those of a gap since the Unix epoch. */
@@ -123,6 +128,10 @@ export interface NativeRedisClient {
   subscribe(id: number, isPattern: boolean, name: string): void;
   unsubscribe(id: number, isPattern: boolean, name: string): void;
   listen(listening: boolean): void;
+  /** Whether events are for callbacks here: then this process's streams are served. */
+  hearStreams(hearing: boolean): void;
+  /** What is to be read again after a gap. */
+  streams(): { subscriptions: string[]; resources: string[] };
   /**
    * Calls `settle` for at most so much of what was answered. Odd if `messages`, and then `events`, are to be called; 2 or
    * more if it is to be called again.
@@ -189,6 +198,8 @@ export interface NativeFanoutThread {
   /** How many items wait. */
   waiting(): number;
   notices(): FanoutNotice[];
+  /** Of each store with callbacks on the channel of events. */
+  streams(): StreamStats[];
   handlerCount(): number;
   watcherCount(resource?: string): number;
   stats(): Record<

@@ -3,7 +3,8 @@ import { asyncDispose } from "./dispose.js";
 import { calling, settling } from "./emitter.js";
 import type { Gap } from "./events.js";
 
-export type Kind = "channel" | "pattern";
+/** `streams` are channels of the fan-out, where the callbacks of `subscribe` may hear less than others. */
+export type Kind = "channel" | "pattern" | "streams";
 
 /**
  * What a backend does for PubSub. Its effects come in the order of the calls; a Promise tells that the one
@@ -24,7 +25,11 @@ export class PubSub {
   /** What a callback throws goes to `report`: it hurts neither the publisher nor other callbacks. */
   constructor(source: Source, report: (error: unknown) => void) {
     this.#report = report;
-    this.#topics = { channel: new Topics("channel", source), pattern: new Topics("pattern", source) };
+    this.#topics = {
+      channel: new Topics("channel", source),
+      pattern: new Topics("pattern", source),
+      streams: new Topics("streams", source),
+    };
   }
 
   /** Resolves once live. A callback that is there already stays there once. */
@@ -77,14 +82,18 @@ export class PubSub {
 
   /** Messages have come in, and will be delivered: they are for those who are there by now. */
   beginDelivery(): void {
-    this.#topics.channel.delivery += 1;
-    this.#topics.pattern.delivery += 1;
+    for (const topics of Object.values(this.#topics)) topics.delivery += 1;
   }
 
   /** Calls the callbacks of a channel, or of the pattern that the channel matched. False if there are none. */
   deliver(pattern: string | null, channel: string, message: string): boolean {
-    const { channel: channels, pattern: patterns } = this.#topics;
-    const topic = pattern === null ? channels.heard(channel) : patterns.heard(pattern);
+    if (pattern === null) return this.deliverTo("channel", channel, channel, message);
+    return this.deliverTo("pattern", pattern, channel, message);
+  }
+
+  /** Calls the callbacks of a name. False if there are none. */
+  deliverTo(kind: Kind, name: string, channel: string, message: string): boolean {
+    const topic = this.#topics[kind].heard(name);
     if (topic === undefined) return false;
     topic.snapshot ??= snapshotOf(topic.slots);
     callEach(topic, topic.snapshot, channel, message, this.#report);
@@ -106,8 +115,7 @@ export class PubSub {
 
   /** Forgets everything, without a word to the source. */
   clear(): void {
-    this.#topics.channel.clear();
-    this.#topics.pattern.clear();
+    for (const topics of Object.values(this.#topics)) topics.clear();
     this.#onGap.clear();
   }
 }

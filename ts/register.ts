@@ -5,6 +5,7 @@ import module from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { KVError } from "./errors.js";
+import { setDefaultFanout } from "./fanout/mode.js";
 import { guardUnhandledRejections } from "./guard.js";
 import { isReplaced, refusalOf, SPECIFIER } from "./redirect.js";
 
@@ -86,5 +87,6 @@ if (!holder[REGISTERED]) {
       reason: "node-version",
     });
   }
+  setDefaultFanout(process.env.COVARA_KV_FANOUT);
   guardUnhandledRejections();
 }

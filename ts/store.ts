@@ -69,7 +69,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
 
   /** @internal */
   subscribe(channel: string, callback: MessageCallback, ...more: never[]): Promise<void> {
-    return this.#join("subscribe", "channel", channel, callback, more);
+    return this.#join("subscribe", this.kindOf(channel), channel, callback, more);
   }
 
   /** @internal */
@@ -79,12 +79,17 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
 
   /** @internal */
   unsubscribe(channel: string, ...more: never[]): Promise<void> {
-    return this.#leave("unsubscribe", "channel", channel, more);
+    return this.#leave("unsubscribe", this.kindOf(channel), channel, more);
   }
 
   /** @internal */
   punsubscribe(pattern: string, ...more: never[]): Promise<void> {
     return this.#leave("punsubscribe", "pattern", pattern, more);
+  }
+
+  /** @internal What `subscribe` of a channel hears. */
+  protected kindOf(_channel: string): Kind {
+    return "channel";
   }
 
   /** @internal */
@@ -135,11 +140,11 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
   }
 
   /** @internal Hands over what was taken a moment ago, and tells of what did not fit. */
-  protected deliverTaken(messages: Messages): void {
+  protected deliverTaken(messages: Messages, kind?: "streams"): void {
     const [dropped] = messages;
     const at = dropped === null ? this.takenAt : Date.now();
     this.beginDelivery();
-    this.deliverAll(messages);
+    this.deliverAll(messages, kind);
     const from = this.takenAt;
     this.takenAt = at;
     if (dropped !== null && dropped > 0) this.missed({ from, to: at, reason: "overflow" });
@@ -152,14 +157,18 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
   }
 
   /** @internal Hands each message to the callbacks of its channel, or to those of the pattern that it matched. */
-  protected deliverAll(messages: Messages): void {
+  protected deliverAll(messages: Messages, kind?: "streams"): void {
     for (let i = 1; i < messages.length; i += 3) {
-      this.#pubsub.deliver(
-        messages[i] as string | null,
-        messages[i + 1] as string,
-        messages[i + 2] as string,
-      );
+      const [channel, message] = [messages[i + 1] as string, messages[i + 2] as string];
+      if (kind === undefined) this.#pubsub.deliver(messages[i] as string | null, channel, message);
+      else this.#pubsub.deliverTo(kind, channel, channel, message);
     }
+  }
+
+  /** @internal Hands a message that nobody has published to the callbacks of `subscribe`. */
+  protected deliverToStreams(channel: string, message: string): void {
+    this.beginDelivery();
+    this.#pubsub.deliverTo("streams", channel, channel, message);
   }
 
   /** @internal */
@@ -196,7 +205,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     more: never[],
   ): Promise<void> {
     checkNoMore(method, 2, more);
-    text(kind).check(name, method);
+    text(kind === "pattern" ? kind : "channel").check(name, method);
     checkFunction(callback, "callback", method);
     this.checkOpen();
     const live = this.#pubsub.subscribe(kind, name, callback);
@@ -205,10 +214,13 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
 
   async #leave(method: string, kind: Kind, name: string, more: never[]): Promise<void> {
     checkNoMore(method, 1, more);
-    text(kind).check(name, method);
+    text(kind === "pattern" ? kind : "channel").check(name, method);
     this.checkOpen();
-    const left = this.#pubsub.unsubscribe(kind, name);
-    if (left !== undefined) await left;
+    const left = [this.#pubsub.unsubscribe(kind, name)];
+    // It takes those of `listen` away too.
+    if (kind === "streams") left.push(this.#pubsub.unsubscribe("channel", name));
+    const pending = left.filter((each) => each !== undefined);
+    if (pending.length > 0) await Promise.all(pending);
   }
 
   /** @internal Throws CLOSED for a store that has to be connected again. */

@@ -32,8 +32,8 @@ export interface World {
   defer(close: () => unknown): void;
 }
 
-export function test(name: string, body: (world: World) => Promise<void>): void {
-  nodeTest(name, { timeout: 60_000 }, async () => {
+export function test(name: string, body: (world: World) => Promise<void>, timeout = 60_000): void {
+  nodeTest(name, { timeout }, async () => {
     const closing: (() => unknown)[] = [];
     const defer = (close: () => unknown) => void closing.push(close);
     try {

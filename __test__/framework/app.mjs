@@ -1,7 +1,7 @@
 // An application on the framework's stand-in. `APP` says, as JSON, how it gets its store and what it does.
 import process from "node:process";
 
-const { way, redis, workers, prefix, listens, survives } = JSON.parse(process.env.APP ?? "{}");
+const { way, redis, workers, prefix, listens, survives, ioredis } = JSON.parse(process.env.APP ?? "{}");
 
 async function main() {
   const config = { type: /** @type {const} */ ("redis"), redis, prefix };
@@ -12,6 +12,10 @@ async function main() {
     // @ts-expect-error it is installed where this runs
     const { initializeKV } = await import("covara/kv");
     kv = await initializeKV(config);
+  } else if (way === "plain") {
+    const { Redis } = await import(ioredis);
+    kv = covara.createPlainKV(Redis, redis);
+    covara.setGlobalKV(kv);
   } else {
     const { createKV, guardUnhandledRejections } = await import("covara-kv");
     if (way === "setGlobalKV") guardUnhandledRejections();

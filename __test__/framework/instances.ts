@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { get as httpGet } from "node:http";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { RedisConfig } from "covara-kv";
@@ -13,8 +14,8 @@ import { application, type Files } from "../package/application.js";
 
 export type Kind = "module" | "commonjs";
 
-/** How the application gets its store; `bare` is setGlobalKV without the guard. */
-export type Way = "register" | "setGlobalKV" | "bare";
+/** How the application gets its store; `bare` is setGlobalKV without the guard, `plain` the framework's own over ioredis. */
+export type Way = "register" | "setGlobalKV" | "bare" | "plain";
 
 export interface AppOptions {
   readonly kind: Kind;
@@ -27,14 +28,20 @@ export interface AppOptions {
   readonly listens?: boolean;
   /** It listens to `unhandledRejection`, and prints what that tells. */
   readonly survives?: boolean;
+  /** Variables of its environment. */
+  readonly env?: Record<string, string>;
 }
 
 /** Events of a stream, in the order in which they came. */
 export interface Stream {
   readonly handlerId: string;
-  readonly events: { type: string; seq?: number; object?: unknown }[];
+  /** The instance that it is open on. */
+  readonly owner: Instance;
+  readonly events: { type: string; seq?: number; object?: unknown; at: number }[];
   close(): void;
 }
+
+const IOREDIS = createRequire(__filename).resolve("ioredis");
 
 const standIn = join(__dirname, "stand-in");
 
@@ -83,7 +90,7 @@ export class Instance {
     const flags = options.way === "register" ? [load, "covara-kv/register"] : [];
     this.#child = spawn(process.execPath, [...flags, app], {
       cwd: directoryOf(options.kind),
-      env: { ...process.env, APP: JSON.stringify(options) },
+      env: { ...process.env, ...options.env, APP: JSON.stringify({ ...options, ioredis: IOREDIS }) },
     });
     const lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream });
     lines.on("line", (line) => this.lines.push(JSON.parse(line)));
@@ -130,8 +137,8 @@ export class Instance {
         lines.on("line", (line) => {
           if (line === "") return;
           const { handlerId, ...event } = JSON.parse(line.slice("data: ".length));
-          if (handlerId === undefined) events.push(event);
-          else resolve({ handlerId, events, close: () => request.destroy() });
+          if (handlerId === undefined) events.push({ ...event, at: performance.now() });
+          else resolve({ handlerId, owner: this, events, close: () => request.destroy() });
         });
       });
       request.on("error", reject);

@@ -69,6 +69,7 @@ const wrong: Record<string, unknown[]> = {
   connectTimeout: [...noInteger, 0, 2 ** 31],
   maxQueue: [...noInteger, 2 ** 32],
   maxReplySize: [...noInteger, 0, 2 ** 32],
+  fanout: [...notText, "", "Targeted", "none"],
 };
 
 describe("a field of a wrong type or out of range is INVALID_ARGUMENT, and named", () => {

@@ -1,6 +1,8 @@
 //! The commands of one tick, from JavaScript's values to requests.
 
+use std::mem;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,18 +11,26 @@ use smallvec::SmallVec;
 
 use super::arguments::{self, Words, push_number, push_prefix};
 use super::raw::{Attempt, Buffer, Scope, Value};
-use crate::commands::Command;
+use crate::commands::{Command, Keys};
 use crate::error::{Error, Result};
+use crate::fanout::change::{self, Change};
+use crate::fanout::records::Records;
 use crate::redis::request::{Id, Request, Script, Shape, Subject};
 use crate::redis::resp;
 
 pub struct Batch<'a> {
     prefix: Option<&'a [u8]>,
+    records: &'a Arc<Records>,
     /// The commands, one after the other, as they will be sent.
     bytes: Vec<u8>,
     drafts: Vec<Draft>,
     refused: Vec<(Id, Error)>,
+    /// What the entry that is being read changes of the framework's records.
+    changes: Changes,
 }
+
+/// Each with the position of its command in a transaction, if it is of one.
+type Changes = Vec<(Option<usize>, Change)>;
 
 struct Draft {
     id: Id,
@@ -30,16 +40,19 @@ struct Draft {
     repeatable: bool,
     shape: Shape,
     script: Option<Box<Script>>,
+    changes: Changes,
 }
 
 impl<'a> Batch<'a> {
     /// With room for so many bytes.
-    pub fn new(prefix: Option<&'a [u8]>, room: usize) -> Self {
+    pub fn new(prefix: Option<&'a [u8]>, records: &'a Arc<Records>, room: usize) -> Self {
         Self {
             prefix,
+            records,
             bytes: Vec::with_capacity(room),
             drafts: Vec::new(),
             refused: Vec::new(),
+            changes: Vec::new(),
         }
     }
 
@@ -68,6 +81,7 @@ impl<'a> Batch<'a> {
             if let Err(error) = read {
                 self.bytes
                     .truncate(self.drafts.last().map_or(0, |draft| draft.end));
+                self.changes.clear();
                 self.refused.push((id, error));
             }
             count += 1;
@@ -83,6 +97,7 @@ impl<'a> Batch<'a> {
     /// What is to be sent, and what cannot be.
     pub fn finish(self, called: Instant) -> (impl Iterator<Item = Request>, Vec<(Id, Error)>) {
         let bytes = Bytes::from(self.bytes);
+        let records = self.records;
         let mut start = 0;
         let requests = self.drafts.into_iter().map(move |draft| {
             let range = start..draft.end;
@@ -93,7 +108,7 @@ impl<'a> Batch<'a> {
                 replies: draft.replies,
                 repeatable: draft.repeatable,
                 shape: draft.shape,
-                subject: draft.script.map_or(Subject::Command, Subject::Script),
+                subject: subject(draft.script, draft.changes, records),
                 called,
                 suspected: false,
             }
@@ -110,9 +125,9 @@ impl<'a> Batch<'a> {
         }
         let mut replies = 2;
         self.bytes.extend_from_slice(&resp::command(&[b"MULTI"]));
-        for item in items {
+        for (position, item) in items.enumerate() {
             let words = scope.elements(item?).ok_or_else(malformed)?;
-            self.words(scope, words)?;
+            self.words(scope, words, Some(position))?;
             replies += 1;
         }
         self.bytes.extend_from_slice(&resp::command(&[b"EXEC"]));
@@ -126,7 +141,7 @@ impl<'a> Batch<'a> {
         id: Id,
         values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
     ) -> Result<()> {
-        let (command, shape, script) = self.words(scope, values)?;
+        let (command, shape, script) = self.words(scope, values, None)?;
         self.push(id, 1, !command.writes, shape, script);
         Ok(())
     }
@@ -140,14 +155,16 @@ impl<'a> Batch<'a> {
             repeatable,
             shape,
             script,
+            changes: mem::take(&mut self.changes),
         });
     }
 
-    /// Appends one command, of its number and its words.
+    /// Appends one command, of its number and its words; `position` is that in a transaction.
     fn words<'scope>(
         &mut self,
         scope: Scope<'scope>,
         mut values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
+        position: Option<usize>,
     ) -> Result<(&'static Command, Shape, Option<Box<Script>>)> {
         let command = arguments::command(scope, values.next().transpose()?.as_ref())?;
         let count = values.len() + 1;
@@ -159,6 +176,12 @@ impl<'a> Batch<'a> {
             places: SmallVec::new(),
         };
         arguments::read(&mut words, scope, command, self.prefix, values)?;
+        let prefix = self.prefix.map_or(0, |prefix| prefix.len() + 1);
+        if command.writes
+            && let Some(change) = words.change(command, prefix)
+        {
+            self.changes.push((position, change));
+        }
         let script = words.places.first().filter(|_| command.name == "EVAL");
         let script = script.map(|place| {
             let tail = place.end + resp::END.len() - start;
@@ -176,6 +199,24 @@ struct Encoded<'a> {
     bytes: &'a mut Vec<u8>,
     /// Where each word is.
     places: SmallVec<[Range<usize>; 8]>,
+}
+
+impl Encoded<'_> {
+    /// What a command changes of the framework's records. Nearly none does: its keys are looked at first.
+    fn change(&self, command: &Command, prefix: usize) -> Option<Change> {
+        let keys = match command.keys {
+            Keys::None => return None,
+            Keys::First | Keys::FirstTwo | Keys::Alternate => self.places.get(..1)?,
+            Keys::All => &self.places,
+            Keys::Counted => self.places.get(2..)?,
+        };
+        let word = |place: &Range<usize>| &self.bytes[place.clone()];
+        if !keys.iter().any(|place| change::is_hash(word(place), prefix)) {
+            return None;
+        }
+        let words: Vec<_> = self.places.iter().map(word).collect();
+        Change::of(command.name, prefix, &words)
+    }
 }
 
 impl Words for Encoded<'_> {
@@ -205,6 +246,16 @@ impl Words for Encoded<'_> {
 
     fn last(&self) -> &[u8] {
         self.places.last().map_or(&[], |place| &self.bytes[place.clone()])
+    }
+}
+
+fn subject(script: Option<Box<Script>>, changes: Changes, records: &Arc<Records>) -> Subject {
+    let observer = (!changes.is_empty()).then(|| records.call(changes));
+    match (script, observer) {
+        // Whatever it does to records, its outcome says nothing of it.
+        (Some(script), _) => Subject::Script(script),
+        (None, Some(observer)) => Subject::Observed(observer),
+        (None, None) => Subject::Command,
     }
 }
 

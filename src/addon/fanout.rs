@@ -17,8 +17,10 @@ use crate::error::Result;
 use crate::fanout::AGGREGATE;
 use crate::fanout::echoes::Echoes;
 use crate::fanout::outbox::{Item, Notice, Outbox, Reason};
+use crate::fanout::records::{Decision, Records};
 use crate::fanout::registry::{Counters, REGISTRY, Reached, Tracked, count};
 use crate::fanout::source::{Channel, Source};
+use crate::fanout::streams::{Fanout, Streams};
 use crate::redis::mailbox::Gap;
 
 const GAP: &[u8] = br#"{"type":"invalidate","reason":"fanout-gap"}"#;
@@ -54,6 +56,21 @@ pub struct NativeFanoutStats {
     pub malformed: f64,
     pub overflowed: f64,
     pub gaps: f64,
+}
+
+/// What the callbacks of a store hear by its `subscribe`.
+#[napi(object, object_from_js = false)]
+pub struct NativeStreamStats {
+    pub server: String,
+    #[napi(ts_type = "\"targeted\" | \"filtered\" | \"all\"")]
+    pub fanout: &'static str,
+    #[napi(ts_type = "\"own\" | \"all\" | \"no-record\" | \"unreadable-record\"")]
+    pub delivers: &'static str,
+    pub records: u32,
+    pub channels: u32,
+    pub refused: bool,
+    pub delivered: f64,
+    pub not_local: f64,
 }
 
 #[napi(object, object_from_js = false)]
@@ -270,6 +287,14 @@ impl FanoutThread {
     }
 
     #[napi]
+    pub fn streams(&self) -> Vec<NativeStreamStats> {
+        Records::hearing()
+            .iter()
+            .map(|streams| stream_stats(streams))
+            .collect()
+    }
+
+    #[napi]
     pub fn handler_count(&self) -> u32 {
         REGISTRY.handler_count() as u32
     }
@@ -310,6 +335,35 @@ impl Drop for FanoutThread {
         self.waker.end();
         REGISTRY.remove_thread(&self.outbox);
         Source::detach(&self.outbox);
+    }
+}
+
+fn stream_stats(streams: &Streams) -> NativeStreamStats {
+    let decision = streams.decision();
+    let state = streams.records.look();
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+    NativeStreamStats {
+        server: streams.place.clone(),
+        fanout: match streams.fanout {
+            Fanout::Targeted => "targeted",
+            Fanout::Filtered => "filtered",
+            Fanout::All => "all",
+        },
+        delivers: match decision {
+            Some(Decision::Filters) => "own",
+            Some(Decision::NoRecord) => "no-record",
+            Some(Decision::Unreadable) => "unreadable-record",
+            None => "all",
+        },
+        records: state.count() as u32,
+        channels: if streams.is_targeted() {
+            state.created().len() as u32
+        } else {
+            0
+        },
+        refused: streams.refused.load(Ordering::Relaxed),
+        delivered: read(&streams.passed),
+        not_local: read(&streams.dropped),
     }
 }
 

@@ -21,10 +21,12 @@ use super::reply::{Collect, Replies};
 use super::waker::Waker;
 use super::{from_status, to_napi};
 use crate::error::{Error, Reason, Result};
+use crate::fanout::records::Records;
+use crate::fanout::streams::Streams;
 use crate::redis::config::Config;
 use crate::redis::connection::ServerRole;
 use crate::redis::credentials::{Credentials, Source};
-use crate::redis::hub::Membership;
+use crate::redis::hub::{Member, Membership};
 use crate::redis::link::Link;
 use crate::redis::mailbox::{Answer, Event, Mailbox, News};
 use crate::redis::pipeline::{Health, Role};
@@ -73,11 +75,20 @@ pub struct RedisEvent {
     pub to: Option<f64>,
 }
 
+#[napi(object, object_from_js = false)]
+pub struct StreamNames {
+    pub subscriptions: Vec<String>,
+    pub resources: Vec<String>,
+}
+
 struct Handle {
     config: Arc<Config>,
     commands: Arc<Link>,
     /// There once something was subscribed.
-    membership: RefCell<Option<Membership>>,
+    membership: RefCell<Option<Arc<Membership>>>,
+    /// What it hears, if it does so for the framework's callbacks.
+    streams: Option<Arc<Streams>>,
+    records: Arc<Records>,
     asking: Option<Arc<Asking>>,
     prefix: Option<Vec<u8>>,
     mailbox: Arc<Mailbox>,
@@ -198,7 +209,27 @@ impl Handle {
         }
         self.waker.end();
         self.commands.abandon();
+        self.deafen();
         self.membership.take();
+    }
+
+    fn membership(&self) -> Result<Arc<Membership>> {
+        if let Some(membership) = &*self.membership.borrow() {
+            return Ok(membership.clone());
+        }
+        let member: Arc<dyn Member> = match &self.streams {
+            Some(streams) => streams.clone(),
+            None => self.mailbox.clone(),
+        };
+        let membership = Arc::new(Membership::join(&self.config, member)?);
+        Ok(self.membership.borrow_mut().insert(membership).clone())
+    }
+
+    /// Events are for nobody here any more.
+    fn deafen(&self) {
+        if let Some(streams) = &self.streams {
+            self.records.leave(streams);
+        }
     }
 }
 
@@ -231,7 +262,7 @@ fn transaction(mut replies: Vec<Reply>) -> Result<Reply> {
 impl Callable for Handle {
     /// Sends a batch: see `Batch::read`.
     fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
-        let mut batch = Batch::new(self.prefix.as_deref(), self.room.get());
+        let mut batch = Batch::new(self.prefix.as_deref(), &self.records, self.room.get());
         let count = batch.read(scope, values)?;
         self.room.set(batch.size().min(MOST_ROOM));
         self.await_more(&scope.env(), count);
@@ -272,6 +303,7 @@ impl RedisClient {
         on_question: Option<Function<u32, ()>>,
     ) -> napi::Result<Self, String> {
         let (prefix, is_node) = (options.prefix.clone(), options.is_node);
+        let (fanout, for_streams) = (options.fanout(), options.for_streams);
         let asking = on_question.as_ref().map(Asking::new).transpose()?;
         let source = asking.clone().map(|asking| asking as Arc<dyn Source>);
         let config = Arc::new(options.into_config(source).map_err(to_napi)?);
@@ -281,8 +313,11 @@ impl RedisClient {
         let to_wake = waker.clone();
         let mailbox = Arc::new(Mailbox::new(move || to_wake.wake()));
         let commands = Link::new(Role::Commands, config.clone(), mailbox.clone()).map_err(to_napi)?;
+        let streams = for_streams.then(|| Arc::new(Streams::new(fanout, &config, mailbox.clone())));
         let handle = |this: &Weak<Handle>| Handle {
             commands,
+            streams,
+            records: Records::at(&config),
             config,
             membership: RefCell::default(),
             asking,
@@ -364,19 +399,14 @@ impl RedisClient {
     pub fn health(&self) -> Vec<RedisHealth> {
         let membership = self.handle.membership.borrow();
         let commands = self.handle.commands.with(|pipeline| pipeline.health());
-        let subscriptions = membership.as_ref().map(Membership::health);
+        let subscriptions = membership.as_ref().map(|membership| membership.health());
         [commands].into_iter().chain(subscriptions).map(health).collect()
     }
 
     /// Answers `id` once messages come.
     #[napi]
     pub fn subscribe(&self, env: &Env, id: u32, is_pattern: bool, name: String) -> napi::Result<(), String> {
-        let mut membership = self.handle.membership.borrow_mut();
-        let membership = match &mut *membership {
-            Some(membership) => membership,
-            none => none
-                .insert(Membership::join(&self.handle.config, self.handle.mailbox.clone()).map_err(to_napi)?),
-        };
+        let membership = self.handle.membership().map_err(to_napi)?;
         self.handle.await_more(env, 1);
         membership.subscribe(id, &topic(is_pattern, name));
         Ok(())
@@ -393,6 +423,26 @@ impl RedisClient {
                 membership.unsubscribe(Some(id), &topic, || handle.mailbox.forget(&topic));
             }
             None => handle.mailbox.done(id),
+        }
+    }
+
+    /// Whether there are callbacks on the channel of events, so that streams of this process are served here.
+    #[napi]
+    pub fn hear_streams(&self, hearing: bool) {
+        let handle = &self.handle;
+        match (&handle.streams, &*handle.membership.borrow()) {
+            (Some(streams), Some(membership)) if hearing => handle.records.join(streams, membership),
+            _ => handle.deafen(),
+        }
+    }
+
+    /// What is to be read again after a gap: subscriptions of this process, and resources whose changes were told.
+    #[napi]
+    pub fn streams(&self) -> StreamNames {
+        let streams = self.handle.streams.as_ref();
+        StreamNames {
+            subscriptions: self.handle.records.look().subscriptions(),
+            resources: streams.map(|streams| streams.resources()).unwrap_or_default(),
         }
     }
 
@@ -454,6 +504,7 @@ impl RedisClient {
     pub fn close(&self, env: &Env, id: u32, subscriptions_id: u32) {
         self.handle.await_more(env, 2);
         self.handle.commands.close(id);
+        self.handle.deafen();
         match self.handle.membership.take() {
             Some(membership) => membership.leave(subscriptions_id),
             None => self.handle.mailbox.done(subscriptions_id),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use napi_derive::napi;
 
 use crate::error::Result;
+use crate::fanout::streams::Fanout;
 use crate::redis::config::{Config, Options};
 use crate::redis::credentials::{Asked, Source};
 use crate::redis::pipeline::Limits;
@@ -41,6 +42,10 @@ pub struct RedisOptions {
     pub max_reply_size: u32,
     /// Node itself, and no runtime that has its functions too.
     pub is_node: bool,
+    #[napi(ts_type = "\"targeted\" | \"filtered\" | \"all\"")]
+    pub fanout: String,
+    /// It subscribes for the framework's callbacks, and does nothing else.
+    pub for_streams: bool,
 }
 
 #[napi(object)]
@@ -53,6 +58,14 @@ pub struct RedisTlsOptions {
 }
 
 impl RedisOptions {
+    pub fn fanout(&self) -> Fanout {
+        match &*self.fanout {
+            "all" => Fanout::All,
+            "filtered" => Fanout::Filtered,
+            _ => Fanout::Targeted,
+        }
+    }
+
     /// `source` is who is asked for credentials.
     pub fn into_config(self, source: Option<Arc<dyn Source>>) -> Result<Config> {
         Config::new(Options {

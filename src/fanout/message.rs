@@ -26,6 +26,29 @@ pub fn event<T>(text: &[u8], find: impl FnOnce(&str) -> Option<T>) -> Result<Opt
     }
 }
 
+/// Whether an event may be for whom `has` knows: also if it does not say whom it is for.
+pub fn may_be_for(text: &[u8], has: impl Fn(&str) -> bool) -> bool {
+    if let Some(subscription) = plain_subscription(text) {
+        return has(subscription);
+    }
+    let mut is_known = true;
+    read(text, "subscriptionId", &mut Found::default(), |id| {
+        is_known = has(id);
+        false
+    });
+    is_known
+}
+
+/// Whom an event is for that is written as the framework does it. That serde stops early takes it longer than all that it reads.
+fn plain_subscription(text: &[u8]) -> Option<&str> {
+    let rest = text.strip_prefix(br#"{"type":""#)?;
+    let kind = rest.iter().position(|byte| !byte.is_ascii_lowercase())?;
+    let rest = rest[kind..].strip_prefix(br#"","subscriptionId":""#)?;
+    let subscription = &rest[..memchr::memchr2(b'"', b'\\', rest)?];
+    let is_whole = rest[subscription.len()] == b'"' && !subscription.iter().any(u8::is_ascii_control);
+    std::str::from_utf8(subscription).ok().filter(|_| is_whole)
+}
+
 /// The resource that has changed.
 pub fn aggregate(text: &[u8]) -> Result<String, Malformed> {
     let mut resource = None;
@@ -122,6 +145,28 @@ mod tests {
             find(r#"{"type":"added","subscriptionId":"far" nonsense"#),
             Ok(None)
         );
+    }
+
+    #[test]
+    fn what_does_not_say_whom_it_is_for_may_be_for_anyone() {
+        for (text, expected) in [
+            (r#"{"type":"added","subscriptionId":"far","event":{}}"#, false),
+            (
+                r#"{"event":{"subscriptionId":"near"},"subscriptionId":"far" nonsense"#,
+                false,
+            ),
+            (r#"{"type":"added","subscriptionId":"near" nonsense"#, true),
+            (
+                r#"{"type":"added","subscriptionId":"ne\u0061r","event":{}}"#,
+                true,
+            ),
+            (r#"{"type":"added", "subscriptionId":"far","event":{}}"#, false),
+            (r#"{"type":"added","subscriptionId":"far"#, true),
+            (r#"{"subscriptionId":1}"#, true),
+            ("far", true),
+        ] {
+            assert_eq!(may_be_for(text.as_bytes(), |id| id == "near"), expected, "{text}");
+        }
     }
 
     #[test]

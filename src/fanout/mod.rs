@@ -4,14 +4,18 @@
 //! - [`registry`]: which thread of this process has which handlers, their subscriptions, and watchers.
 //! - [`source`]: what threads hear by way of a Redis server, over one subscription for all of them.
 //! - [`message`]: what is on the wire, read no further than needed.
+//! - [`streams`]: what the framework's own callbacks hear; [`records`]: whose it is, by the records that this process wrote ([`change`]).
 //! - [`outbox`]: what waits for a thread to take it, within bounds.
 //! - [`echoes`]: this process's own messages, which come back to it.
 
+pub mod change;
 pub mod echoes;
 pub mod message;
 pub mod outbox;
+pub mod records;
 pub mod registry;
 pub mod source;
+pub mod streams;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::pipeline::{Limits, Pipeline};
+use super::request::Fate;
 use crate::error::{Error, Reason};
 
 /// After so long without a word an idle connection is asked whether it is alive.
@@ -59,7 +60,11 @@ impl Pipeline {
                 ": the command may have been run or not"
             };
             let message = format!("{place} did not reply within {timeout} ms (commandTimeout){doubt}");
-            missed.push((request, Error::because(Reason::CommandTimeout, message)));
+            missed.push((
+                request,
+                Fate::Unknown,
+                Error::because(Reason::CommandTimeout, message),
+            ));
         }
         while let Some(request) = self.waiting.pop_due(now) {
             let error = match &self.connection {
@@ -71,13 +76,14 @@ impl Pipeline {
                 ),
                 _ => self.not_sent("No connection to", self.cause.as_ref()),
             };
-            missed.push((request, error));
+            missed.push((request, Fate::NotRun, error));
         }
         while let Some(request) = self.waiting_for_master.pop_due(now) {
-            missed.push((request, self.not_sent("No master at", Some(&self.at_replica()))));
+            let error = self.not_sent("No master at", Some(&self.at_replica()));
+            missed.push((request, Fate::NotRun, error));
         }
-        for (request, error) in missed {
-            self.fail(&request, error);
+        for (request, fate, error) in missed {
+            self.fail(&request, fate, error);
         }
     }
 

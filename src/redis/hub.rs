@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::{Equivalent, HashMap, HashSet};
 use parking_lot::Mutex;
 
 use super::config::Config;
 use super::link::{Link, Outlet};
 use super::mailbox::{Answer, Event, Mail, Mailbox};
 use super::pipeline::{Health, Pipeline, Role};
-use super::request::{Id, Kind, Topic};
+use super::request::{Id, Topic, TopicName};
+use super::subscriptions::Turn;
 use crate::backlog::Backlog;
 use crate::error::{Error, Reason, Result};
 
@@ -79,7 +80,16 @@ impl Membership {
     /// Has a topic subscribed for as long as it takes: only a server that refuses ends that, with an event.
     pub fn keep(&self, topic: &Topic) {
         self.hub
-            .with(|routes, pipeline| routes.keep(self.number, topic, pipeline));
+            .with(|routes, pipeline| routes.keep(self.number, topic, Turn::First, pipeline));
+    }
+
+    /// The same for topics of which there may be thousands: after a loss they are subscribed again behind the others, a batch at a time.
+    pub fn keep_in_turn(&self, topics: &[Topic]) {
+        self.hub.with(|routes, pipeline| {
+            for topic in topics {
+                routes.keep(self.number, topic, Turn::Later, pipeline);
+            }
+        });
     }
 
     /// Answers `id`, if there is one, once no messages come any more for want of another listener. `left` is done within: what has
@@ -97,7 +107,7 @@ impl Membership {
     }
 
     /// Answers `id` once nothing that it subscribed alone is any more. The last one to leave closes the connection.
-    pub fn leave(self, id: Id) {
+    pub fn leave(&self, id: Id) {
         let mut hubs = HUBS.lock();
         let Some(asked) = self
             .hub
@@ -202,13 +212,13 @@ impl Routes {
         pipeline.subscribe(asked, topic.clone(), Instant::now());
     }
 
-    pub(super) fn keep(&mut self, number: usize, topic: &Topic, pipeline: &mut Pipeline) {
+    pub(super) fn keep(&mut self, number: usize, topic: &Topic, turn: Turn, pipeline: &mut Pipeline) {
         let route = self.topics.entry(topic.clone()).or_default();
         route.listener(number).kept = true;
         if pipeline.is_live(topic) {
             self.subscribed(topic);
         } else {
-            pipeline.keep(topic, Instant::now());
+            pipeline.keep(topic, turn, Instant::now());
         }
     }
 
@@ -289,7 +299,10 @@ impl Routes {
                 }
             }
         }
-        for (member, mail) in deliveries.0.into_values() {
+        // In the order in which they joined: a store's callbacks of all kinds are told of a gap behind its messages.
+        let mut deliveries: Vec<_> = deliveries.0.into_iter().collect();
+        deliveries.sort_unstable_by_key(|(number, _)| *number);
+        for (_, (member, mail)) in deliveries {
             member.put(mail);
         }
     }
@@ -344,24 +357,24 @@ impl Routes {
 
     fn route(&self, backlog: Backlog, deliveries: &mut Deliveries) {
         let (messages, dropped) = backlog.into_parts();
+        // Messages in a row mostly have one topic.
+        let mut last: Option<(&Topic, &Route)> = None;
         for message in messages {
-            let topic = match &message.pattern {
-                None => Topic {
-                    kind: Kind::Channel,
-                    name: message.channel.clone(),
-                },
-                Some(pattern) => Topic {
-                    kind: Kind::Pattern,
-                    name: pattern.clone(),
-                },
-            };
-            let Some(route) = self.topics.get(&topic) else {
+            let name = TopicName::of(&message.pattern, &message.channel);
+            last = last
+                .filter(|(topic, _)| name.equivalent(topic))
+                .or_else(|| self.topics.get_key_value(&name));
+            let listeners = last.map(|(_, route)| &route.listeners[..]).unwrap_or_default();
+            let Some((latest, others)) = listeners.split_last() else {
                 continue;
             };
-            for Listener { number, .. } in &route.listeners {
+            for Listener { number, .. } in others {
                 if let Some(member) = self.members.get(number) {
                     deliveries.to(*number, member).backlog.push(message.clone());
                 }
+            }
+            if let Some(member) = self.members.get(&latest.number) {
+                deliveries.to(latest.number, member).backlog.push(message);
             }
         }
         if dropped > 0 {
@@ -413,7 +426,7 @@ impl Routes {
                 pipeline.unsubscribe(None, topic, Instant::now());
             }
         } else if !is_live && route.listeners.iter().any(|listener| listener.kept) {
-            pipeline.keep(topic, Instant::now());
+            pipeline.keep(topic, Turn::First, Instant::now());
         }
     }
 
@@ -427,15 +440,14 @@ impl Routes {
         if was_last {
             self.topics.remove(topic);
         }
-        if self.topics_of(number).is_empty() {
+        if !self.topics.values().any(|route| route.has(number)) {
             self.missing.remove(&number);
         }
         was_last
     }
 
     fn topics_of(&self, number: usize) -> Vec<Topic> {
-        let listens = |route: &Route| route.listeners.iter().any(|listener| listener.number == number);
-        let topics = self.topics.iter().filter(|(_, route)| listens(route));
+        let topics = self.topics.iter().filter(|(_, route)| route.has(number));
         topics.map(|(topic, _)| topic.clone()).collect()
     }
 
@@ -453,6 +465,10 @@ impl Routes {
 }
 
 impl Route {
+    fn has(&self, number: usize) -> bool {
+        self.listeners.iter().any(|listener| listener.number == number)
+    }
+
     fn listener(&mut self, number: usize) -> &mut Listener {
         let index = self
             .listeners

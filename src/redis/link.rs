@@ -55,6 +55,8 @@ pub struct Link {
     outlet: Arc<dyn Outlet>,
     /// There are bytes that the transport must write.
     pub unsent: Notify,
+    /// Topics wait for their turn to be subscribed.
+    pub turns: Notify,
     /// The server has refused to write: a master is to be found.
     pub refused: Notify,
     /// It is closing, or was abandoned: the supervisor looks what there is to do.
@@ -74,6 +76,7 @@ impl Link {
             plain: Mutex::default(),
             outlet,
             unsent: Notify::new(),
+            turns: Notify::new(),
             refused: Notify::new(),
             ending: Notify::new(),
             abandoned: AtomicBool::new(false),
@@ -98,6 +101,9 @@ impl Link {
         }
         if pipeline.has_unsent() {
             self.unsent.notify_one();
+        }
+        if pipeline.has_turns() {
+            self.turns.notify_one();
         }
         if pipeline.misses_master() {
             self.refused.notify_one();

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use super::connection::{Connection, Greeted, Sent, Server, ServerRole};
 use super::mailbox::{Event, Mail};
 use super::queue::{Queue, Waiting};
-use super::request::{Asker, Id, Request, Shape, Subject, Subscription, Topic};
+use super::request::{Asker, Fate, Id, Request, Shape, Subject, Subscription, Topic};
 use super::resp;
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{Subscriptions, Turn};
 use crate::error::{Error, Reason};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl Pipeline {
             ..
         } = self.limits;
         if self.ended {
-            return self.fail(&request, closed(Reason::Disconnected));
+            return self.fail(&request, Fate::NotRun, closed(Reason::Disconnected));
         }
         let until = request.called + queue_timeout;
         let queue = match &mut self.connection {
@@ -149,7 +149,7 @@ impl Pipeline {
             "There is no connection to {}, and {max_queue} commands wait for one already (maxQueue)",
             self.place
         );
-        self.fail(&request, Error::ours("QUEUE_FULL", message));
+        self.fail(&request, Fate::NotRun, Error::ours("QUEUE_FULL", message));
     }
 
     /// Sends what waited until the server owes less.
@@ -195,10 +195,28 @@ impl Pipeline {
     }
 
     /// Has a topic subscribed, on whichever connection there is. Only a server that refuses ends that, with an event.
-    pub fn keep(&mut self, topic: &Topic, now: Instant) {
-        if self.subscriptions.keep(topic) && self.connection.is_some() {
-            let due = self.subscribe_due(now);
-            self.send(due, now);
+    pub fn keep(&mut self, topic: &Topic, turn: Turn, now: Instant) {
+        if self.subscriptions.keep(topic, turn) && self.connection.is_some() {
+            let due = self.subscriptions.due_now(topic);
+            let request = due.map(|subscription| self.subscription(subscription, now));
+            self.send(request, now);
+        }
+    }
+
+    /// Whether topics wait for their turn to be subscribed.
+    pub fn has_turns(&self) -> bool {
+        self.connection.is_some() && self.subscriptions.has_turns()
+    }
+
+    /// Subscribes those that have their turn.
+    pub fn take_turn(&mut self, now: Instant) {
+        if self.connection.is_some() {
+            let batch = self.subscriptions.next_batch(&mut self.mail);
+            let requests: Vec<_> = batch
+                .into_iter()
+                .map(|subscription| self.subscription(subscription, now))
+                .collect();
+            self.send(requests, now);
         }
     }
 
@@ -359,7 +377,11 @@ impl Pipeline {
             gives_up
         });
         for (request, attempts) in given_up.iter().zip(attempts) {
-            self.fail(request, self.no_connection(cause, refused, attempts));
+            self.fail(
+                request,
+                Fate::NotRun,
+                self.no_connection(cause, refused, attempts),
+            );
         }
         self.subscriptions.lost(SystemTime::now(), &mut self.mail);
         self.cause = Some(cause.clone());
@@ -409,19 +431,15 @@ impl Pipeline {
                     "The connection to {} was lost before the reply came, so that the command may have been run or not: {}",
                     self.place, cause.message
                 );
-                self.fail(
-                    &request,
-                    Error::because(Reason::Lost, message).caused_by(cause.clone()),
-                );
+                let error = Error::because(Reason::Lost, message).caused_by(cause.clone());
+                self.fail(&request, Fate::Unknown, error);
             } else if request.suspected {
                 let message = format!(
                     "The connection to {} was lost twice while this command, which only reads, was to be answered: is its reply longer than the server allows (client-output-buffer-limit)? It was sent twice: {}",
                     self.place, cause.message
                 );
-                self.fail(
-                    &request,
-                    Error::because(Reason::LostTwice, message).caused_by(cause.clone()),
-                );
+                let error = Error::because(Reason::LostTwice, message).caused_by(cause.clone());
+                self.fail(&request, Fate::Unknown, error);
             } else {
                 // The server answers in order.
                 request.suspected = index == 0 && self.role == Role::Commands;
@@ -454,12 +472,12 @@ impl Pipeline {
         self.ended = true;
         let sent = self.connection.take().map(|connection| connection.sent);
         let sent = sent.into_iter().flatten().filter(Sent::is_awaited);
-        let sent = sent.map(|sent| (sent.request, Reason::Unanswered));
+        let sent = sent.map(|sent| (sent.request, Fate::Unknown, Reason::Unanswered));
         let unsent = [&mut self.waiting, &mut self.waiting_for_master];
         let unsent = unsent.map(|queue| queue.take_if(|_| true)).into_iter().flatten();
-        let unsent = unsent.map(|request| (request, Reason::Disconnected));
-        for (request, reason) in sent.chain(unsent).collect::<Vec<_>>() {
-            self.fail(&request, closed(reason));
+        let unsent = unsent.map(|request| (request, Fate::NotRun, Reason::Disconnected));
+        for (request, fate, reason) in sent.chain(unsent).collect::<Vec<_>>() {
+            self.fail(&request, fate, closed(reason));
         }
         for (id, _) in mem::take(&mut self.connecting) {
             self.mail.failed(id, closed(Reason::Disconnected));
@@ -505,9 +523,11 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn fail(&mut self, request: &Request, error: Error) {
-        if let Subject::Subscription(subscription) = &request.subject {
-            self.subscriptions.failed(subscription);
+    pub(super) fn fail(&mut self, request: &Request, fate: Fate, error: Error) {
+        match &request.subject {
+            Subject::Subscription(subscription) => self.subscriptions.failed(subscription),
+            Subject::Observed(observer) => observer.unanswered(fate),
+            _ => {}
         }
         if let Some(id) = request.id {
             self.mail.failed(id, error);

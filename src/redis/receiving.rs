@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::connection::{Connection, Sent};
 use super::mailbox::Event;
 use super::pipeline::{Pipeline, Role};
-use super::request::{Request, Shape, Subject};
+use super::request::{Fate, Request, Shape, Subject};
 use super::resp::{self, MAX_LINE, Unreadable};
 use super::subscriptions::Heard;
 use crate::error::{Error, Reason};
@@ -101,7 +101,11 @@ impl Pipeline {
         }) = connection.and_then(Connection::pop)
         {
             let message = format!("{}: the connection was closed", error.message);
-            self.fail(&request, Error::because(Reason::ReplyTooLarge, message));
+            self.fail(
+                &request,
+                Fate::Unknown,
+                Error::because(Reason::ReplyTooLarge, message),
+            );
         }
         error
     }
@@ -148,6 +152,9 @@ impl Pipeline {
             }
             return;
         }
+        if let Subject::Observed(observer) = &request.subject {
+            observer.replied(&frame);
+        }
         self.mail.answer(id, request.shape, Ok(frame));
     }
 
@@ -184,7 +191,7 @@ impl Pipeline {
                     self.mail.events.push(Event::Unsubscribed { topic, error });
                 }
                 if !late {
-                    self.fail(&request, error);
+                    self.fail(&request, Fate::Unknown, error);
                 }
             }
         }

@@ -1,9 +1,12 @@
 //! A command on its way to the server.
 
 use std::cmp::Ordering;
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use hashbrown::Equivalent;
 
 /// Names a request to whoever made it.
 pub type Id = u32;
@@ -55,6 +58,24 @@ pub enum Subject {
     Script(Box<Script>),
     Subscription(Box<Subscription>),
     Unsubscription,
+    /// Somebody beside the caller is told its outcome.
+    Observed(Arc<dyn Observer>),
+}
+
+/// Told the outcome of a request, while its pipeline is locked.
+pub trait Observer: Debug + Send + Sync {
+    /// All its replies, as they came in.
+    fn replied(&self, replies: &Bytes);
+
+    /// There is no reply.
+    fn unanswered(&self, fate: Fate);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    NotRun,
+    /// It was sent.
+    Unknown,
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +107,30 @@ pub struct Script {
 pub struct Topic {
     pub kind: Kind,
     pub name: Bytes,
+}
+
+/// A topic that is looked up: its hash is that of the topic.
+#[derive(Hash)]
+pub struct TopicName<'a> {
+    kind: Kind,
+    name: &'a [u8],
+}
+
+impl<'a> TopicName<'a> {
+    /// Where a message comes from.
+    pub fn of(pattern: &'a Option<Bytes>, channel: &'a Bytes) -> Self {
+        let (kind, name) = match pattern {
+            None => (Kind::Channel, channel),
+            Some(pattern) => (Kind::Pattern, pattern),
+        };
+        Self { kind, name }
+    }
+}
+
+impl Equivalent<Topic> for TopicName<'_> {
+    fn equivalent(&self, topic: &Topic) -> bool {
+        self.kind == topic.kind && *self.name == topic.name
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

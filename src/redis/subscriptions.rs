@@ -1,13 +1,14 @@
 //! What the subscribing connection is to hear, and what it may have missed.
 
+use std::collections::VecDeque;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::mailbox::{Event, Gap, Mail};
-use super::request::{Asker, Id, Kind, Subscription, Topic};
+use super::request::{Asker, Id, Subscription, Topic, TopicName};
 use super::resp;
 use crate::backlog::Message;
 use crate::error::Error;
@@ -32,9 +33,24 @@ impl From<Asker> for State {
     }
 }
 
+/// When a topic is subscribed on a new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    First,
+    /// A batch at a time, as there may be thousands, and many instances that lost the same server.
+    Later,
+}
+
+/// How many topics are subscribed at a time.
+pub const BATCH: usize = 500;
+
 #[derive(Default)]
 pub struct Subscriptions {
     topics: HashMap<Topic, State, RandomState>,
+    /// Those of the topics that are subscribed later.
+    patient: HashSet<Topic, RandomState>,
+    /// Those that are due, and some that are not any more.
+    in_turn: VecDeque<Topic>,
     /// How many requests for what is due have been made.
     requests: u32,
     /// How many of them are unanswered.
@@ -67,10 +83,13 @@ impl Subscriptions {
     }
 
     /// A topic is to be subscribed whenever there is a connection. False if it is already, or somebody has asked for it.
-    pub fn keep(&mut self, topic: &Topic) -> bool {
+    pub fn keep(&mut self, topic: &Topic, turn: Turn) -> bool {
         let is_new = !self.topics.contains_key(topic);
         if is_new {
             self.topics.insert(topic.clone(), State::Due(0));
+            if turn == Turn::Later {
+                self.patient.insert(topic.clone());
+            }
         }
         is_new
     }
@@ -85,6 +104,7 @@ impl Subscriptions {
 
     pub fn remove(&mut self, topic: &Topic) {
         self.topics.remove(topic);
+        self.patient.remove(topic);
     }
 
     /// The server has confirmed a request. False if nobody wants the topic any more.
@@ -117,13 +137,14 @@ impl Subscriptions {
     /// A request has failed. A later one for the same topic may still be under way.
     pub fn failed(&mut self, subscription: &Subscription) {
         if self.is_wanted(subscription) {
-            self.topics.remove(&subscription.topic);
+            self.remove(&subscription.topic);
         }
     }
 
     /// The connection is gone, or there was none; it was last heard at `heard`. Messages of topics that are due may be missed.
     pub fn lost(&mut self, heard: SystemTime, mail: &mut Mail) {
         self.unanswered = 0;
+        self.in_turn.clear();
         let mut is_missing = false;
         for state in self.topics.values_mut() {
             if matches!(state, State::Live | State::Due(_)) {
@@ -137,30 +158,67 @@ impl Subscriptions {
         }
     }
 
-    /// What is to be subscribed on the connection that there is: `answered` is called for each as it is answered.
+    /// What is to be subscribed first on a new connection: `answered` is called for each as it is answered. The others have their turn.
     pub fn due(&mut self) -> Vec<Subscription> {
-        let mut due = Vec::new();
-        for (topic, state) in &mut self.topics {
-            if *state == State::Due(0) {
-                self.requests = self.requests.wrapping_add(1).max(1);
-                *state = State::Due(self.requests);
-                due.push(Subscription {
-                    topic: topic.clone(),
-                    asker: Asker::Pipeline(self.requests),
-                });
-            }
-        }
-        self.unanswered += due.len();
-        if self.unanswered == 0 {
+        let is_due = |(topic, state): (&Topic, &State)| (*state == State::Due(0)).then(|| topic.clone());
+        let due: Vec<_> = self.topics.iter().filter_map(is_due).collect();
+        let (later, first): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|topic| self.patient.contains(topic));
+        self.in_turn = later.into();
+        let due = first.iter().filter_map(|topic| self.ask(topic)).collect();
+        if self.unanswered == 0 && self.in_turn.is_empty() {
             // Whoever could have missed something has left in the meantime.
             self.missing_since = None;
         }
         due
     }
 
+    /// What is to be subscribed for one that is kept from now on: nothing if it has to wait for its turn.
+    pub fn due_now(&mut self, topic: &Topic) -> Option<Subscription> {
+        if self.patient.contains(topic) && (!self.in_turn.is_empty() || self.unanswered >= BATCH) {
+            self.in_turn.push_back(topic.clone());
+            return None;
+        }
+        self.ask(topic)
+    }
+
+    /// The next of those that have their turn.
+    pub fn next_batch(&mut self, mail: &mut Mail) -> Vec<Subscription> {
+        let mut batch = Vec::new();
+        while batch.len() < BATCH
+            && let Some(topic) = self.in_turn.pop_front()
+        {
+            batch.extend(self.ask(&topic));
+        }
+        self.tell_gap(mail);
+        batch
+    }
+
+    pub fn has_turns(&self) -> bool {
+        !self.in_turn.is_empty()
+    }
+
+    fn ask(&mut self, topic: &Topic) -> Option<Subscription> {
+        let state = self
+            .topics
+            .get_mut(topic)
+            .filter(|state| **state == State::Due(0))?;
+        self.requests = self.requests.wrapping_add(1).max(1);
+        *state = State::Due(self.requests);
+        self.unanswered += 1;
+        Some(Subscription {
+            topic: topic.clone(),
+            asker: Asker::Pipeline(self.requests),
+        })
+    }
+
     pub fn answered(&mut self, mail: &mut Mail) {
         self.unanswered = self.unanswered.saturating_sub(1);
-        if self.unanswered > 0 {
+        self.tell_gap(mail);
+    }
+
+    fn tell_gap(&mut self, mail: &mut Mail) {
+        if self.unanswered > 0 || !self.in_turn.is_empty() {
             return;
         }
         if let Some(from) = self.missing_since.take() {
@@ -191,17 +249,7 @@ impl Subscriptions {
     }
 
     fn message(&self, pattern: Option<Bytes>, channel: Bytes, payload: Bytes, mail: &mut Mail) -> Heard {
-        let topic = match &pattern {
-            None => Topic {
-                kind: Kind::Channel,
-                name: channel.clone(),
-            },
-            Some(pattern) => Topic {
-                kind: Kind::Pattern,
-                name: pattern.clone(),
-            },
-        };
-        if self.topics.get(&topic) == Some(&State::Live) {
+        if self.topics.get(&TopicName::of(&pattern, &channel)) == Some(&State::Live) {
             mail.backlog.push(Message {
                 pattern,
                 channel,

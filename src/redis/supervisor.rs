@@ -1,5 +1,6 @@
 //! Opens a connection, carries it, and opens the next one when it is lost, for as long as it is wanted.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::error::{Error, Reason};
 /// The wait before the first attempt to connect again; it doubles with each that fails.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
+/// Before a batch of topics is subscribed.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that held for less counts as an attempt that failed, as far as waiting goes.
 const HELD: Duration = Duration::from_secs(1);
 
@@ -82,12 +85,25 @@ async fn carry(link: &Link, transport: &mut Transport, next: &mut Option<Opened>
     let found = tokio::select! {
         cause = &mut carried => return cause,
         found = find_master(link) => found,
+        never = subscribe_in_turn(link) => match never {},
     };
     *next = Some(found);
     if link.with(|pipeline| pipeline.retire()) {
         return carried.await;
     }
     Error::because(Reason::Replaced, "a master has taken its place")
+}
+
+/// Subscribes what waits for its turn, a batch at a time and not with other instances.
+async fn subscribe_in_turn(link: &Link) -> Infallible {
+    loop {
+        if link.with(|pipeline| pipeline.has_turns()) {
+            sleep(LONGEST_PAUSE.mul_f64(jitter())).await;
+            link.with(|pipeline| pipeline.take_turn(Instant::now()));
+        } else {
+            link.turns.notified().await;
+        }
+    }
 }
 
 /// Looks for a master whenever the connection leads to a replica that is to be none. Until there is one, reads go on.

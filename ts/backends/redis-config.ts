@@ -1,6 +1,7 @@
 import { checkBoolean, invalid, object, text } from "../arguments.js";
 import type { RedisConfig, RedisTlsConfig } from "../config.js";
 import { KVError } from "../errors.js";
+import { defaultFanout, fanoutMode } from "../fanout/mode.js";
 import { type Fields, fieldsOf, type Given } from "../fields.js";
 import { type RedisOptions, trustAsNode } from "../native.js";
 import { type AskCredentials, askerOf } from "./redis-credentials.js";
@@ -30,6 +31,7 @@ const FIELDS: Fields<RedisConfig> = {
   connectTimeout: ["connectionTimeout"],
   maxQueue: ["commandsQueueMaxLength", "queueSize", "offlineQueueSize"],
   maxReplySize: [],
+  fanout: [],
   sentinel: ["sentinels"],
   cluster: ["clusters", "rootNodes"],
 };
@@ -87,6 +89,10 @@ export function readConfig(config: RedisConfig): ReadConfig {
     isNode,
     maxQueue: optional(given.maxQueue, "maxQueue", integer(0, 2 ** 32 - 1)) ?? 100_000,
     maxReplySize: optional(given.maxReplySize, "maxReplySize", integer(1, 2 ** 32 - 1)) ?? 2 ** 30,
+    fanout:
+      optional(given.fanout, "fanout", (value, name) => fanoutMode(value, `${METHOD}: ${name}`)) ??
+      defaultFanout(),
+    forStreams: false,
   });
   trustAuthorities(options);
   return { options, askCredentials: askerOf(given) };

@@ -50,6 +50,8 @@ interface Waiting {
 /** The number of each command in the native table. */
 const indexes = new Map<Command, number>();
 
+const EVAL = commandIndex("EVAL");
+
 function indexOf(command: Command): number {
   let index = indexes.get(command);
   if (index === undefined) {
@@ -154,6 +156,26 @@ export class Session {
       this.#batch.push(commands.map(({ command, argv }) => [indexOf(command), ...argv]));
       this.#end(commands.flatMap(({ argv }) => argv));
     });
+  }
+
+  /** Resolves to the number that a script without keys answers. Whoever is told of a failure is told of `command`. */
+  script(command: Command, script: string, args: readonly string[]): Promise<unknown> {
+    const argv = [script, 0, ...args];
+    return new Promise((resolve, reject) => {
+      this.#begin({ command, first: args[0], resolve, reject });
+      this.#batch.push(argv.length, EVAL, ...argv);
+      this.#end(argv);
+    });
+  }
+
+  /** Whether there are callbacks on the channel of events: then this process's streams are served. */
+  hearStreams(hearing: boolean): void {
+    this.#native.hearStreams(hearing);
+  }
+
+  /** What is to be read again after a gap. */
+  streams(): { subscriptions: string[]; resources: string[] } {
+    return this.#native.streams();
   }
 
   /** Resolves once messages come. */

@@ -1,11 +1,11 @@
 import type { KVStoreTransaction, MessageCallback } from "../adapter.js";
 import { checkNoMore, reading, text } from "../arguments.js";
-import { defineMethods } from "../commands.js";
-import type { RedisConfig } from "../config.js";
+import { type Command, commandOf, defineMethods } from "../commands.js";
+import type { FanoutMode, RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError, tagged } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
-import { isFrameworkChannel } from "../fanout/ear.js";
+import { CHANNEL_OF, isFrameworkChannel } from "../fanout/ear.js";
 import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { redisForm } from "../redis-form.js";
@@ -17,9 +17,13 @@ import { isUnanswered, noteChannel, noteCommand, type Tell } from "../unawaited.
 import { configOf, isClient, type RedisClientLike } from "./redis-client.js";
 import { readConfig } from "./redis-config.js";
 import type { AskCredentials } from "./redis-credentials.js";
+import { type Published, Publisher, subscriptionOf, type Way } from "./redis-publisher.js";
 import { Session } from "./redis-session.js";
+import { Streams } from "./redis-streams.js";
 
 export type { RedisClientLike } from "./redis-client.js";
+
+const PUBLISH = commandOf("publish") as Command;
 
 /** How long until a channel of the framework is asked for again, in ms. */
 const ASK_AGAIN_MS = 250;
@@ -33,6 +37,16 @@ export class RedisKVStore extends Store {
   readonly #askCredentials: AskCredentials | undefined;
   #status: KVStatus = "connecting";
   #session: Session | undefined;
+  /** There once `subscribe` was called for a channel of the framework's. */
+  #streams: Streams | undefined;
+  /** Something else is subscribed, or was: that connection's events come by the session. */
+  #subscribes = false;
+  /** The gap that was told last: it may come by the session and by the streams. */
+  #gap: { from: number; to: number } | undefined;
+  readonly #publisher = new Publisher({
+    publish: (channel, message) => this.#open().run(PUBLISH, [channel, message]) as Promise<number>,
+    script: (script, args) => this.#open().script(PUBLISH, script, args) as Promise<number>,
+  });
   #closing: Promise<void> | undefined;
   /** The names that are subscribed, each with the attempt that is to subscribe it: an earlier one may yet fail. */
   readonly #names = new Map<string, object>();
@@ -44,9 +58,9 @@ export class RedisKVStore extends Store {
     defineMethods(this.prototype, (command) => {
       return function (this: RedisKVStore, ...args: unknown[]) {
         try {
-          if (!isTraced()) return this.#open().run(command, args);
+          if (!isTraced()) return this.#run(command, args);
           const message = { command: command.name, backend: "redis", prefix: this.prefix } as const;
-          return traced(message, () => this.#open().run(command, args));
+          return traced(message, () => this.#run(command, args));
         } catch (error) {
           return Promise.reject(decode(error, command.name));
         }
@@ -90,11 +104,13 @@ export class RedisKVStore extends Store {
   async disconnect(): Promise<void> {
     const session = this.#session;
     if (session !== undefined) {
-      this.#session = undefined;
+      const streams = this.#streams;
+      this.#session = this.#streams = undefined;
+      this.#subscribes = false;
       this.#status = "closed";
       this.dropCallbacks();
       this.#names.clear();
-      this.#closing = session.close().then(() => {
+      this.#closing = Promise.all([session.close(), streams?.close()]).then(() => {
         this.emit("end");
       });
     }
@@ -119,6 +135,11 @@ export class RedisKVStore extends Store {
   }
 
   /** @internal */
+  protected override kindOf(channel: string): Kind {
+    return isFrameworkChannel(channel) ? "streams" : "channel";
+  }
+
+  /** @internal */
   override async unsubscribe(channel: string, ...more: never[]): Promise<void> {
     if (isFrameworkChannel(channel)) this.#leavings.set(channel, (this.#leavings.get(channel) ?? 0) + 1);
     await super.unsubscribe(channel, ...more);
@@ -138,7 +159,13 @@ export class RedisKVStore extends Store {
     this.#names.set(key, attempt);
     session.listen(true);
     try {
-      await session.subscribe(kind === "pattern", name);
+      if (kind === "streams") {
+        this.#streams ??= this.#newStreams();
+        await this.#streams.subscribe(name, () => this.#names.get(key) === attempt);
+      } else {
+        this.#subscribes = true;
+        await session.subscribe(kind === "pattern", name);
+      }
     } catch (error) {
       if (this.#names.get(key) === attempt) this.#leave(kind, name);
       throw error;
@@ -150,9 +177,10 @@ export class RedisKVStore extends Store {
     const session = this.#open();
     this.#leave(kind, name);
     try {
-      await session.unsubscribe(kind === "pattern", name);
+      if (kind === "streams") await this.#streams?.unsubscribe(name);
+      else await session.unsubscribe(kind === "pattern", name);
     } catch (error) {
-      if (kind === "channel") noteChannel(error, name, this.#tell);
+      if (kind !== "pattern") noteChannel(error, name, this.#tell);
       throw error;
     }
   }
@@ -160,6 +188,7 @@ export class RedisKVStore extends Store {
   /** @internal */
   protected override connections(): ConnectionHealth[] {
     const health = this.#session?.health() ?? [];
+    if (!this.#subscribes) health.push(...(this.#streams?.session.health().slice(1) ?? []));
     return health.map(({ isReady, code, message = "", ...rest }, index) => ({
       connection: index === 0 ? "commands" : "subscriptions",
       state: isReady ? "ready" : rest.lastHeard === undefined ? "connecting" : "reconnecting",
@@ -178,10 +207,44 @@ export class RedisKVStore extends Store {
     this.#open().attachFanout(fanout);
   }
 
+  /** @internal Publishes an event, and resolves to how many got it, and by which channel. */
+  async publishEvent(message: string): Promise<Published> {
+    const publish = () => this.#target(message) ?? this.#toFleet(message);
+    if (!isTraced()) return publish();
+    return traced({ command: "PUBLISH", backend: "redis", prefix: this.prefix }, publish);
+  }
+
+  /** @internal What events are heard here, and how they are published. */
+  get fanout(): { mode: FanoutMode; publishes: Way } {
+    const mode = this.#options.fanout;
+    return { mode, publishes: mode === "targeted" ? this.#publisher.way : "fleet" };
+  }
+
   /** @internal */
   protected override missed(gap: Gap): void {
     tellGap("redis", gap);
     super.missed(gap);
+  }
+
+  #run(command: Command, args: readonly unknown[]): Promise<unknown> {
+    if (command === PUBLISH && args[0] === CHANNEL_OF.events && args.length === 2) {
+      const published = this.#target(args[1]);
+      if (published !== undefined) return published.then(({ receivers }) => receivers);
+    }
+    return this.#open().run(command, args);
+  }
+
+  /** Publishes what is an event to the channel of its subscription first; nothing if it is not to be. */
+  #target(message: unknown): Promise<Published> | undefined {
+    if (this.#options.fanout !== "targeted") return undefined;
+    const subscription = subscriptionOf(message);
+    if (subscription === undefined) return undefined;
+    return this.#publisher.publish(subscription, message as string);
+  }
+
+  async #toFleet(message: string): Promise<Published> {
+    const receivers = await this.#open().run(PUBLISH, [CHANNEL_OF.events, message]);
+    return { receivers: receivers as number, isTargeted: false };
   }
 
   #leave(kind: Kind, name: string): void {
@@ -201,6 +264,22 @@ export class RedisKVStore extends Store {
       askCredentials: this.#askCredentials,
     });
     return session;
+  }
+
+  #newStreams(): Streams {
+    const streams: Streams = new Streams(this.#options, this.prefix, {
+      happened: (event) => {
+        if (streams === this.#streams) this.#happenedToStreams(streams, event);
+      },
+      heard: (messages) => {
+        if (streams !== this.#streams) return;
+        this.deliverTaken(messages, "streams");
+        if (messages[0] !== null && messages[0] > 0) streams.missed();
+      },
+      deliver: (channel, message) => this.deliverToStreams(channel, message),
+      askCredentials: this.#askCredentials,
+    });
+    return streams;
   }
 
   #open(): Session {
@@ -236,15 +315,40 @@ export class RedisKVStore extends Store {
         this.emit("reconnecting", told);
         break;
       }
-      case "unsubscribed": {
-        const kind = event.isPattern ? "pattern" : "channel";
-        if (this.dropTopic(kind, event.topic)) this.#leave(kind, event.topic);
-        this.emit("error", tagged(event.code, event.message));
+      case "unsubscribed":
+        this.#unsubscribed(event.isPattern ? "pattern" : "channel", event);
         break;
-      }
       case "gap":
-        this.missed({ from: event.from, to: event.to, reason: "connection" });
+        this.#missed(event);
     }
+  }
+
+  #happenedToStreams(streams: Streams, event: RedisEvent): void {
+    switch (event.name) {
+      case "unsubscribed":
+        if (this.#unsubscribed("streams", event)) streams.left(event.topic);
+        break;
+      case "gap":
+        this.#missed(event);
+        streams.missed();
+        break;
+      default:
+        if (!this.#subscribes) this.#happened(event);
+    }
+  }
+
+  /** The server has refused to subscribe a name again. False if it was asked for anew. */
+  #unsubscribed(kind: Kind, { topic, code, message }: RedisEvent & { name: "unsubscribed" }): boolean {
+    const isGone = this.dropTopic(kind, topic);
+    if (isGone) this.#leave(kind, topic);
+    this.emit("error", tagged(code, message));
+    return isGone;
+  }
+
+  #missed({ from, to }: { from: number; to: number }): void {
+    if (this.#gap?.from === from && this.#gap.to === to) return;
+    this.#gap = { from, to };
+    this.missed({ from, to, reason: "connection" });
   }
 }
 

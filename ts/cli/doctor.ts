@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
 import { basename } from "node:path";
-import { type ConnectionHealth, KVError, type KVStore, RedisKVStore } from "../index.js";
+import { type ConnectionHealth, type FanoutMode, KVError, type KVStore, RedisKVStore } from "../index.js";
 import { libc, platformName } from "../loader.js";
 import { explain } from "./explain.js";
 import { type Options, type Place, refusedPlaceOf, storeOf, type Target, using } from "./store.js";
@@ -34,6 +34,17 @@ interface Health {
   latencyMs: { p50: number; p99: number; calls: number };
   pubsubMs: { p50: number; p99: number; calls: number };
   connections: readonly ConnectionHealth[];
+  fanout?: Fanout;
+}
+
+/** How events of the framework's streams travel with this user on this server. */
+interface Fanout {
+  /** What `redis.fanout` says. */
+  mode: FanoutMode;
+  /** Whether a subscription may have a channel of its own. */
+  channels: boolean;
+  /** By a script, by two commands where scripts are refused, or to the fleet's channel alone. */
+  publishes: "script" | "commands" | "fleet";
 }
 
 /** Reports what is installed, and how a store does. 1 if something is wrong. */
@@ -100,8 +111,37 @@ async function examine(store: KVStore, { url = "" }: Place, options: Options): P
       }),
       latencyMs,
       ...(await pubsub(kv)),
+      ...(kv instanceof RedisKVStore && { fanout: await fanoutOf(kv) }),
     };
   });
+}
+
+/** Tries it, with a subscription that there is not. */
+async function fanoutOf(kv: RedisKVStore): Promise<Fanout> {
+  const { mode } = kv.fanout;
+  const none: Fanout = { mode, channels: false, publishes: "fleet" };
+  if (mode !== "targeted") return none;
+  const subscriptionId = `${randomUUID()}:covara-kv-doctor`;
+  try {
+    const subscription = await kv.listen([`covara:events:${subscriptionId}`], () => {});
+    try {
+      await kv.publishEvent(`{"type":"invalidate","subscriptionId":"${subscriptionId}","event":{}}`);
+      return { mode, channels: true, publishes: kv.fanout.publishes };
+    } finally {
+      await subscription.close();
+    }
+  } catch (error) {
+    if (error instanceof KVError && error.code === "NOPERM") return none;
+    throw error;
+  }
+}
+
+function fanoutText({ mode, channels, publishes }: Fanout): string {
+  if (mode !== "targeted") return `${mode}, by the channel of the fleet`;
+  if (!channels || publishes === "fleet")
+    return `${mode}, but by the channel of the fleet: this user may not use covara:events:*`;
+  const how = publishes === "script" ? "by a script" : "by two commands, as EVAL or PUBSUB is refused";
+  return `${mode}: a channel for each subscription, ${how}`;
 }
 
 /** Calls one after the other. */
@@ -152,7 +192,8 @@ function printInstallation({ version, platform, libc, binary, binaryBytes, node,
   line("Node.js", `${node}, Node-API ${napi}`);
 }
 
-function printHealth(place: string, { connectMs, server, latencyMs, pubsubMs, connections }: Health): void {
+function printHealth(place: string, health: Health): void {
+  const { connectMs, server, latencyMs, pubsubMs, connections, fanout } = health;
   print(`\n${styled("green", "✓")} ${styled("bold", place)}`);
   line("connected", `in ${milliseconds(connectMs)}`);
   if (server !== undefined) {
@@ -164,6 +205,7 @@ function printHealth(place: string, { connectMs, server, latencyMs, pubsubMs, co
     `p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}, of ${calls}`;
   line("latency", times(latencyMs));
   line("pub/sub", times(pubsubMs));
+  if (fanout !== undefined) line("fan-out", fanoutText(fanout));
   for (const { connection, state, inFlight, waiting } of connections) {
     line(connection, `${state}, ${inFlight} in flight, ${waiting} waiting`);
   }

@@ -1,5 +1,11 @@
 import { readFileSync } from "node:fs";
-import { createMemoryKV, type KVStore, RedisKVStore, type RedisTlsConfig } from "../index.js";
+import {
+  createMemoryKV,
+  type FanoutMode,
+  type KVStore,
+  RedisKVStore,
+  type RedisTlsConfig,
+} from "../index.js";
 import { WrongCall } from "./terminal.js";
 
 /** The options of the command line. */
@@ -37,9 +43,17 @@ export function storeOf(target: Target, { prefix = "", ca, insecure }: Options):
     ...(ca !== undefined && { ca: readFileSync(ca, "utf8") }),
     ...(insecure && { rejectUnauthorized: false }),
   };
+  // As covara-kv/register takes it.
+  const { COVARA_KV_FANOUT: fanout = "" } = process.env;
   // Whoever waits in front of a terminal wants to know at once.
   const store = new RedisKVStore(
-    { url: target.url, maxRetries: 1, clientName: "covara-kv-cli", ...(withTls && { tls }) },
+    {
+      url: target.url,
+      maxRetries: 1,
+      clientName: "covara-kv-cli",
+      ...(withTls && { tls }),
+      ...(fanout !== "" && { fanout: fanout as FanoutMode }),
+    },
     prefix,
   );
   return [store, placeOf({ ...target, url: shown(target.url) })];

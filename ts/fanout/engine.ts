@@ -1,8 +1,34 @@
+import type { FanoutMode } from "../config.js";
+
 /** Takes an event, as JSON, of a subscription. */
 export type DeliverEvent = (event: string, subscriptionId: string) => unknown;
 
 /** Takes the rows that have changed, where they are known. */
 export type AggregateWatcher = (changed?: unknown[]) => unknown;
+
+/** What the callbacks of a Redis store hear that were given to `subscribe` on `covara:events`, as the framework does. */
+export interface StreamStats {
+  /** Where the server is. */
+  server: string;
+  /** What `redis.fanout` says. */
+  fanout: FanoutMode;
+  /**
+   * What is delivered, and why: `"own"`, events for streams of this process; everything because `redis.fanout` is `"all"`,
+   * because this process has created no record of a subscription yet (`"no-record"`), or because it has written one that was not
+   * understood (`"unreadable-record"`).
+   */
+  delivers: "own" | "all" | "no-record" | "unreadable-record";
+  /** Subscriptions whose records this process wrote to the server. */
+  records: number;
+  /** Those of them that have a channel of their own. */
+  channels: number;
+  /** Whether the server refused such channels (`NOPERM`), so that events come by the fleet's. */
+  refused: boolean;
+  /** Messages that were handed to the callbacks. */
+  delivered: number;
+  /** Messages that were for no stream here, which ended off the JavaScript thread. */
+  notLocal: number;
+}
 
 /** Counts of a process: what it has, and what has happened since it began. */
 export interface FanoutStats {
@@ -24,6 +50,8 @@ export interface FanoutStats {
   overflowed: number;
   /** Times in which messages may have been missed. */
   gaps: number;
+  /** Stores whose `subscribe` was called for `covara:events`. */
+  streams: StreamStats[];
 }
 
 /** What the functions of the fan-out do, once their arguments are checked. */

@@ -5,7 +5,7 @@ import { emitWarning } from "../warning.js";
 import type { AggregateWatcher, DeliverEvent, FanoutStats } from "./engine.js";
 import { fanout } from "./thread.js";
 
-export type { AggregateWatcher, DeliverEvent, FanoutStats } from "./engine.js";
+export type { AggregateWatcher, DeliverEvent, FanoutStats, StreamStats } from "./engine.js";
 
 /** An event for a subscription, wherever its stream is open. */
 export interface FanoutEvent {

@@ -1,5 +1,6 @@
 import type { KVAdapter } from "../adapter.js";
 import { collect } from "../backends/collect.js";
+import { RedisKVStore } from "../backends/redis.js";
 import { Ring } from "../backends/ring.js";
 import { Waiters } from "../backends/waiters.js";
 import { tellGap, tellReconnecting } from "../diagnostics.js";
@@ -133,7 +134,12 @@ class Fanout implements Engine {
       this.#held -= 1;
       if (this.#held === 0) this.#hold = undefined;
     }
-    const receivers = await kv.publish(CHANNEL_OF.events, message);
+    const { receivers, isTargeted } =
+      kv instanceof RedisKVStore
+        ? await kv.publishEvent(message)
+        : { receivers: await kv.publish(CHANNEL_OF.events, message), isTargeted: false };
+    // Whoever has subscribed a subscription's own channel has its stream.
+    if (isTargeted) return receivers > 0;
     // After an outage the subscription may have been there before the message, and not have said so yet.
     if (wasAway) await this.#aboutToHear("events");
     return receivers > (this.#source?.counts("events") ? 1 : 0);
@@ -200,7 +206,7 @@ class Fanout implements Engine {
   }
 
   stats(): FanoutStats {
-    return this.#native.stats();
+    return { ...this.#native.stats(), streams: this.#native.streams() };
   }
 
   /** Hears by way of the process's store, whichever that is now. */

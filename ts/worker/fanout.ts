@@ -135,6 +135,7 @@ class Fanout implements Engine {
       subscriptions: subscriptions.size,
       watchers: watchers.size,
       ...this.#counts,
+      streams: [],
     };
   }
 

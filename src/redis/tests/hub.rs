@@ -2,6 +2,7 @@ use super::*;
 use crate::redis::hub::{Member, Routes};
 use crate::redis::mailbox::{Event, Mail};
 use crate::redis::request::{Kind, Topic};
+use crate::redis::subscriptions::Turn;
 
 /// Writes down what it is told.
 #[derive(Default)]
@@ -179,7 +180,10 @@ fn what_is_kept_outlives_requests_and_connections() {
     let mut hub = Hub::new();
     hub.with(|routes, pipeline| routes.subscribe(0, 1, &news(), pipeline));
     // The request that is under way will do.
-    assert_eq!(hub.with(|routes, pipeline| routes.keep(1, &news(), pipeline)), "");
+    assert_eq!(
+        hub.with(|routes, pipeline| routes.keep(1, &news(), Turn::First, pipeline)),
+        ""
+    );
     hub.harness.receive("-LOADING not yet\r\n").unwrap();
     hub.pass_on();
     assert_eq!(hub.harness.written(), sent(&[&["SUBSCRIBE", "news"]]));
@@ -195,7 +199,7 @@ fn what_is_kept_outlives_requests_and_connections() {
 fn what_is_kept_and_was_never_subscribed_is_missed_too_once_an_attempt_has_failed() {
     let mut hub = Hub::new();
     hub.lose();
-    hub.with(|routes, pipeline| routes.keep(0, &news(), pipeline));
+    hub.with(|routes, pipeline| routes.keep(0, &news(), Turn::First, pipeline));
     hub.harness
         .pipeline
         .not_connected(&Error::ours("CONNECTION", "refused"), false);
@@ -209,9 +213,9 @@ fn what_is_kept_and_was_never_subscribed_is_missed_too_once_an_attempt_has_faile
 #[test]
 fn each_confirmation_is_that_of_its_own_request() {
     let mut hub = Hub::new();
-    hub.with(|routes, pipeline| routes.keep(0, &news(), pipeline));
+    hub.with(|routes, pipeline| routes.keep(0, &news(), Turn::First, pipeline));
     hub.with(|routes, pipeline| routes.unsubscribe(0, None, &news(), pipeline));
-    hub.with(|routes, pipeline| routes.keep(0, &news(), pipeline));
+    hub.with(|routes, pipeline| routes.keep(0, &news(), Turn::First, pipeline));
     hub.receive(&["subscribe", "news", "1"]);
     hub.receive(&["unsubscribe", "news", "0"]);
     assert_eq!(hub.heard(), heard([&[], &[], &[]]));
@@ -222,7 +226,7 @@ fn each_confirmation_is_that_of_its_own_request() {
 #[test]
 fn a_refusal_ends_it_for_all() {
     let mut hub = Hub::new();
-    hub.with(|routes, pipeline| routes.keep(0, &news(), pipeline));
+    hub.with(|routes, pipeline| routes.keep(0, &news(), Turn::First, pipeline));
     hub.with(|routes, pipeline| routes.subscribe(1, 1, &news(), pipeline));
     for _ in 0..2 {
         hub.harness.receive("-NOPERM no\r\n").unwrap();

@@ -1,5 +1,6 @@
 use super::*;
 use crate::redis::request::{Kind, Topic};
+use crate::redis::subscriptions::{BATCH, Turn};
 
 fn topic(kind: Kind, name: &'static str) -> Topic {
     Topic {
@@ -216,4 +217,73 @@ fn a_gap_begins_when_something_was_heard_last() {
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
     let gap = harness.pipeline.mail.gap.unwrap();
     assert!(gap.to.duration_since(gap.from).unwrap() >= TIMEOUT);
+}
+
+/// A thousand SUBSCRIBE at once from each of many instances held up a server that had just come back.
+#[test]
+fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_is_told() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(0, "fleet");
+    harness.receive(&push(&["subscribe", "fleet", "1"])).unwrap();
+    let names: Vec<String> = (0..2 * BATCH + 10).map(|index| format!("own:{index}")).collect();
+    let own = |name: &str| Topic {
+        kind: Kind::Channel,
+        name: name.to_owned().into(),
+    };
+    let confirm = |harness: &mut Harness| {
+        let written = harness.written();
+        let subscribed = written.split("*2\r\n$9\r\nSUBSCRIBE\r\n").skip(1);
+        let asked: Vec<_> = subscribed
+            .map(|rest| rest.split("\r\n").nth(1).unwrap())
+            .collect();
+        for name in &asked {
+            harness.receive(&push(&["subscribe", name, "1"])).unwrap();
+        }
+        asked.len()
+    };
+    for name in &names {
+        harness.pipeline.keep(&own(name), Turn::Later, harness.now);
+        confirm(&mut harness);
+    }
+    assert!(names.iter().all(|name| harness.pipeline.is_live(&own(name))));
+
+    harness.lose();
+    harness.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(confirm(&mut harness), 1);
+    assert_eq!(harness.pipeline.mail.gap, None);
+    // One that has come meanwhile waits behind them, and one that has left is passed over.
+    harness.pipeline.keep(&own("new"), Turn::Later, harness.now);
+    harness.pipeline.unsubscribe(None, &own("own:0"), harness.now);
+    harness.written();
+    harness.receive(&push(&["unsubscribe", "own:0", "1"])).unwrap();
+    for expected in [BATCH, BATCH, 10] {
+        assert!(harness.pipeline.has_turns());
+        harness.pipeline.take_turn(harness.now);
+        assert_eq!(harness.pipeline.mail.gap, None);
+        assert_eq!(confirm(&mut harness), expected);
+    }
+    assert!(!harness.pipeline.has_turns());
+    assert!(harness.pipeline.mail.gap.is_some());
+    assert!(harness.pipeline.is_live(&own("new")) && !harness.pipeline.is_subscribed(&own("own:0")));
+}
+
+#[test]
+fn when_all_that_waited_have_left_the_gap_is_told() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(0, "fleet");
+    harness.receive(&push(&["subscribe", "fleet", "1"])).unwrap();
+    harness
+        .pipeline
+        .keep(&topic(Kind::Channel, "own"), Turn::Later, harness.now);
+    harness.receive(&push(&["subscribe", "own", "1"])).unwrap();
+    harness.lose();
+    harness.connect(usize::MAX, ServerRole::Master);
+    harness.receive(&push(&["subscribe", "fleet", "1"])).unwrap();
+    harness
+        .pipeline
+        .unsubscribe(None, &topic(Kind::Channel, "own"), harness.now);
+    harness.receive(&push(&["unsubscribe", "own", "1"])).unwrap();
+    assert_eq!(harness.pipeline.mail.gap, None);
+    harness.pipeline.take_turn(harness.now);
+    assert!(harness.pipeline.mail.gap.is_some());
 }

@@ -209,7 +209,10 @@ export interface Topic {
   readonly name: string;
 }
 
-export const topic = (kind: Kind, name: string): Topic => ({ kind: `${kind}s`, name });
+export const topic = (kind: Kind, name: string): Topic => ({
+  kind: kind === "pattern" ? "patterns" : "channels",
+  name,
+});
 
 /** One socket, which hears the same from its beginning to its end. */
 class Socket {

@@ -1,0 +1,89 @@
+import { CHANNEL_OF } from "../fanout/ear.js";
+import type { Messages, RedisEvent, RedisOptions } from "../native.js";
+import { clearTimeout, setTimeout } from "../timers.js";
+import type { AskCredentials } from "./redis-credentials.js";
+import { Session } from "./redis-session.js";
+
+/** Thousands of messages after a gap are delivered over a second: their clients all read again. */
+const STEPS = 50;
+const STEP_MS = 20;
+const LEAST_A_STEP = 100;
+
+/** What streams tell their store. */
+export interface Listener {
+  happened(event: RedisEvent): void;
+  heard(messages: Messages): void;
+  /** A message that nobody has published. */
+  deliver(channel: string, message: string): void;
+  /** Asks for the credentials of a connection, where they are not in the options. */
+  readonly askCredentials: AskCredentials | undefined;
+}
+
+/**
+ * The callbacks that a Redis store was given to `subscribe` on the channels of the fan-out, as the framework does. They hear what is for
+ * streams of this process; which that is, the native side knows by the records that the process wrote.
+ */
+export class Streams {
+  readonly session: Session;
+  readonly #deliver: Listener["deliver"];
+  /** Messages that are due after a gap. */
+  readonly #due = new Map<string, string>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: RedisOptions, prefix: string, listener: Listener) {
+    const { happened, heard, deliver, askCredentials } = listener;
+    this.#deliver = deliver;
+    this.session = new Session({ ...options, forStreams: true }, prefix, {
+      happened,
+      heard,
+      failed: () => {},
+      askCredentials,
+    });
+  }
+
+  /** Resolves once messages come. `isWanted` tells whether they still are by then. */
+  async subscribe(channel: string, isWanted: () => boolean): Promise<void> {
+    await this.session.subscribe(false, channel);
+    if (channel === CHANNEL_OF.events && isWanted()) this.session.hearStreams(true);
+  }
+
+  async unsubscribe(channel: string): Promise<void> {
+    this.left(channel);
+    await this.session.unsubscribe(false, channel);
+  }
+
+  /** Nobody hears a channel any more. */
+  left(channel: string): void {
+    if (channel === CHANNEL_OF.events) this.session.hearStreams(false);
+    for (const [message, of] of this.#due) if (of === channel) this.#due.delete(message);
+  }
+
+  /** Messages may have been missed: has each stream's client read again, in the framework's own words. */
+  missed(): void {
+    const { subscriptions, resources } = this.session.streams();
+    for (const subscriptionId of subscriptions) {
+      const event = { type: "invalidate", reason: "fanout-gap" };
+      this.#due.set(JSON.stringify({ type: "invalidate", subscriptionId, event }), CHANNEL_OF.events);
+    }
+    for (const resource of resources) this.#due.set(JSON.stringify({ resource }), CHANNEL_OF.aggregate);
+    clearTimeout(this.#timer);
+    this.#step(Math.max(LEAST_A_STEP, Math.ceil(this.#due.size / STEPS)));
+  }
+
+  #step(count: number): void {
+    let left = count;
+    for (const [message, channel] of this.#due) {
+      if (left === 0) break;
+      left -= 1;
+      this.#due.delete(message);
+      this.#deliver(channel, message);
+    }
+    this.#timer = this.#due.size === 0 ? undefined : setTimeout(() => this.#step(count), STEP_MS);
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#due.clear();
+    await this.session.close();
+  }
+}
