@@ -1,0 +1,52 @@
+// Builds and tries the binary of a platform, on Debian 12 for x64 or on the platform itself. docs/releasing.md has what came out.
+//   node scripts/platform.mjs linux-x64-musl          builds it, runs its tests, and writes both into docs/platforms.json
+//   node scripts/platform.mjs linux-x64-musl build    one of these alone: build, lint, run
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { build, lint } from "./platform/build.mjs";
+import { run } from "./platform/run.mjs";
+import { here, platforms } from "./platform/table.mjs";
+import { dependencies, typescript } from "./setup.mjs";
+import { Failure, main, step } from "./steps.mjs";
+
+const results = "docs/platforms.json";
+
+/** Adds to what is known of a platform. */
+function record(platform, found) {
+  const known = JSON.parse(readFileSync(results, "utf8"));
+  known[platform] = { ...known[platform], ...found };
+  const rows = Object.keys(platforms).map((name) => [name, known[name]]);
+  const text = JSON.stringify(Object.fromEntries(rows), undefined, 2);
+  writeFileSync(results, `${text}\n`);
+}
+
+const today = () => new Date().toISOString().slice(0, 10);
+
+const work = {
+  async build(platform, binary) {
+    await step(`${platform}: build`, (run) => build(run, platform));
+    await step(`${platform}: binary`, (run) => run("node", "scripts/check-binary.mjs", binary));
+    record(platform, { built: today(), bytes: statSync(binary).size });
+  },
+
+  async lint(platform) {
+    await step(`${platform}: clippy`, (run) => lint(run, platform));
+  },
+
+  async run(platform, binary) {
+    if (!existsSync(binary)) throw new Failure(`${binary} is missing: build it first.`);
+    await typescript();
+    record(platform, { ran: { date: today(), ...(await run(platform, binary)) } });
+  },
+};
+
+await main(import.meta.url, async () => {
+  const [platform, only] = process.argv.slice(2);
+  if (!(platform in platforms) || (only !== undefined && !(only in work)))
+    throw new Failure(
+      `platform.mjs takes one of ${Object.keys(platforms).join(", ")}, then build, lint or run.`,
+    );
+  await dependencies();
+  const canRun = platform === here() || "node" in platforms[platform];
+  for (const name of only ? [only] : ["build", "lint", ...(canRun ? ["run"] : [])])
+    await work[name](platform, `covara-kv.${platform}.node`);
+});
