@@ -1,8 +1,9 @@
 // Whether a binary can be released: it is for the platform of its name, asks for no newer C library than promised, and is small.
 //   node scripts/check-binary.mjs covara-kv.linux-x64-gnu.node …
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
+import { platforms } from "./platform/table.mjs";
 import { Failure, main } from "./steps.mjs";
 
 /** The glibc of Debian 10, RHEL 8 and the binaries of Node.js 18 to 24. */
@@ -51,7 +52,7 @@ export function wrongLibc(abi, printed) {
 
 function check(file) {
   const [, platform] = /^covara-kv\.([\w-]+)\.node$/.exec(basename(file)) ?? [];
-  if (!readdirSync("npm").includes(platform)) throw new Failure(`${file} is not named after a platform.`);
+  if (!(platform in platforms)) throw new Failure(`${file} is not named after a platform.`);
   const [os, cpu, abi] = platform.split("-");
   const fail = (what) => {
     throw new Failure(`${file} ${what}.`);

@@ -1,6 +1,6 @@
 // How Node.js is started on a platform: by itself on its own, else by QEMU, musl's loader or Wine.
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { bin, cache, fetchMingw, fetchNode, host, libraries, rootOf, wrap } from "./fetch.mjs";
 import { platforms, systemOf } from "./table.mjs";
@@ -40,12 +40,15 @@ async function underWine(run, node) {
   // Debian's is a script that looks in /usr/lib.
   rmSync(`${wine}/wineserver`);
   symlinkSync("wineserver64", `${wine}/wineserver`);
-  await stubRandom(run, dirname(node));
+  const stubs = `${cache}/win32`;
+  await stubRandom(run, stubs);
   const env = {
     LD_LIBRARY_PATH: libraries,
     WINEPREFIX: `${cache}/wine`,
     WINEDEBUG: "-all",
-    WINEPATH: `Z:${host}/usr/x86_64-w64-mingw32/lib`.replaceAll("/", "\\"),
+    WINEPATH: [`${host}/usr/x86_64-w64-mingw32/lib`, stubs]
+      .map((path) => `Z:${path.replaceAll("/", "\\")}`)
+      .join(";"),
     // Wine 8 says it is Windows 7.
     NODE_SKIP_PLATFORM_CHECK: "1",
   };
@@ -55,9 +58,10 @@ async function underWine(run, node) {
   return { name: "Wine 8.0", command, env: {}, close };
 }
 
-/** Rust's standard library asks bcryptprimitives.dll for random bytes, which Wine 8 lacks. Node.js finds it beside itself. */
+/** Rust's standard library asks bcryptprimitives.dll for random bytes, which Wine 8 lacks. */
 async function stubRandom(run, directory) {
-  const source = `${cache}/win32/bcryptprimitives.c`;
+  mkdirSync(directory, { recursive: true });
+  const source = `${directory}/bcryptprimitives.c`;
   writeFileSync(
     source,
     `#include <windows.h>
