@@ -16,7 +16,7 @@ async function check() {
   await step("clippy", (run) => run("cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"));
   await step("rustdoc", (run) => {
     process.env.RUSTDOCFLAGS = "-D warnings";
-    return run("cargo", "doc", "--locked", "--no-deps");
+    return run("cargo", "doc", "--locked", "--no-deps", "--document-private-items");
   });
   await dependenciesAreAllowed();
   await step("biome", (run) => run("biome", "ci", "--colors=off", "."));

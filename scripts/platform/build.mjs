@@ -21,7 +21,7 @@ export async function prepare(run, platform) {
   const set = (name, value) => {
     process.env[`CARGO_TARGET_${target.toUpperCase().replaceAll("-", "_")}_${name}`] = value;
   };
-  if (system === "darwin") prepareDarwin(set);
+  if (system === "darwin") prepareDarwin(set, target);
   if (system === "win32") await prepareWindows(run, platform, set);
 }
 
@@ -29,6 +29,8 @@ export async function prepare(run, platform) {
 export async function build(run, platform) {
   const { target } = platforms[platform];
   const native = ["run", "build:native", "--", "--target", target];
+  // The oldest macOS that there is for arm64, and that Node.js 18 runs on.
+  process.env.MACOSX_DEPLOYMENT_TARGET = platform === "darwin-arm64" ? "11.0" : "10.15";
   if (systemOf(platform) === process.platform && process.platform !== "linux") {
     await run("rustup", "target", "add", target);
     return run("npm", ...native);
@@ -45,7 +47,7 @@ export async function lint(run, platform) {
 }
 
 /** zig has the system's C library, and none of the rest that a Mac has. Node's own symbols are looked up when the binary is loaded. */
-function prepareDarwin(set) {
+function prepareDarwin(set, target) {
   const sdk = `${cache}/darwin`;
   const library = (path, name) =>
     write(
@@ -61,15 +63,14 @@ function prepareDarwin(set) {
   // What mimalloc asks for.
   write(
     `${sdk}/include/CommonCrypto/CommonCryptoError.h`,
-    "#include <stdint.h>\ntypedef int32_t CCCryptorStatus;\ntypedef CCCryptorStatus CCRNGStatus;\nenum { kCCSuccess = 0 };\n",
+    "#pragma once\n#include <stdint.h>\ntypedef int32_t CCCryptorStatus;\ntypedef CCCryptorStatus CCRNGStatus;\nenum { kCCSuccess = 0 };\n",
   );
   write(
     `${sdk}/include/CommonCrypto/CommonRandom.h`,
     "#include <stddef.h>\n#include <CommonCrypto/CommonCryptoError.h>\nCCRNGStatus CCRandomGenerateBytes(void *bytes, size_t count);\n",
   );
-  process.env.CFLAGS = `-I${sdk}/include`;
-  // The oldest macOS that Node.js 18 runs on.
-  process.env.MACOSX_DEPLOYMENT_TARGET = "10.15";
+  // For the platform alone: build scripts are of this machine.
+  process.env[`CFLAGS_${target.replaceAll("-", "_")}`] = `-I${sdk}/include`;
   set("RUSTFLAGS", `-Clink-arg=-F${sdk} -Clink-arg=-L${sdk}/lib`);
 }
 
