@@ -1,23 +1,13 @@
 // Builds and tries the binary of a platform, on Debian 12 for x64 or on the platform itself. docs/releasing.md has what came out.
 //   node scripts/platform.mjs linux-x64-musl          builds it, runs its tests, and writes both into docs/platforms.json
 //   node scripts/platform.mjs linux-x64-musl build    one of these alone: build, lint, run
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { build, lint } from "./platform/build.mjs";
+import { record } from "./platform/results.mjs";
 import { run } from "./platform/run.mjs";
 import { here, platforms } from "./platform/table.mjs";
 import { dependencies, typescript } from "./setup.mjs";
 import { Failure, main, step } from "./steps.mjs";
-
-const results = "docs/platforms.json";
-
-/** Adds to what is known of a platform. */
-function record(platform, found) {
-  const known = JSON.parse(readFileSync(results, "utf8"));
-  known[platform] = { ...known[platform], ...found };
-  const rows = Object.keys(platforms).map((name) => [name, known[name]]);
-  const text = JSON.stringify(Object.fromEntries(rows), undefined, 2);
-  writeFileSync(results, `${text}\n`);
-}
 
 const today = () => new Date().toISOString().slice(0, 10);
 

@@ -35,6 +35,29 @@ test("the scripts build it for the same", () => {
     assert.match(table, new RegExp(`"${platform}": \\{\\s*target: "${target}"`));
 });
 
+// Nine platforms were promised when one was tested.
+test("README.md says of each platform what was built and run, as docs/platforms.json has it", async () => {
+  const { tableOf } = await import("../../scripts/platform/results.mjs");
+  const table = tableOf(readFileSync(join(root, "docs/platforms.json"), "utf8"));
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  assert.ok(readme.includes(table), `README.md is to have this table:\n${table}`);
+});
+
+test("CHANGELOG.md has an entry for the version", () => {
+  const changelog = readFileSync(join(root, "CHANGELOG.md"), "utf8");
+  const entries = [...changelog.matchAll(/^## \[(\d+\.\d+\.\d+)\] – (unreleased|\d{4}-\d\d-\d\d)$/gm)];
+  assert.equal(entries.length, changelog.match(/^## /gm)?.length, "each is a version and its day");
+  assert.equal(entries[0]?.[1], main.version);
+  const unreleased = entries.slice(1).filter(([, , day]) => day === "unreleased");
+  assert.deepEqual(unreleased, []);
+});
+
+test("the compiler that builds here is the oldest that is promised", () => {
+  const promised = /^rust-version = "(.*)"$/m.exec(readFileSync(join(root, "Cargo.toml"), "utf8"))?.[1];
+  const used = /^channel = "(.*)"$/m.exec(readFileSync(join(root, "rust-toolchain.toml"), "utf8"))?.[1];
+  assert.equal(used, `${promised}.0`);
+});
+
 test("the crate is of the package's version", () => {
   const crate = readFileSync(join(root, "Cargo.toml"), "utf8");
   assert.equal(/^version = "(.*)"$/m.exec(crate)?.[1], main.version);

@@ -26,9 +26,16 @@ const suites = {
 };
 
 /** What of them Windows cannot run: its tests have no openssl, its runtime no unix sockets, its Node.js no text outside of V8's heap. */
-const notOnWindows = ["config", "connecting", "flood", "ioredis", "long-values", "node-redis", "refusals", "tls"].map(
-  (name) => `__test__/redis/${name}.test.ts`,
-);
+const notOnWindows = [
+  "config",
+  "connecting",
+  "flood",
+  "ioredis",
+  "long-values",
+  "node-redis",
+  "refusals",
+  "tls",
+].map((name) => `__test__/redis/${name}.test.ts`);
 
 /** Runs all suites. Gives how many tests passed in each, and what ran them. */
 export async function run(platform, binary) {
