@@ -4,7 +4,6 @@
 import { existsSync, statSync } from "node:fs";
 import { build, lint } from "./platform/build.mjs";
 import { record } from "./platform/results.mjs";
-import { run } from "./platform/run.mjs";
 import { here, platforms } from "./platform/table.mjs";
 import { dependencies, typescript } from "./setup.mjs";
 import { Failure, main, step } from "./steps.mjs";
@@ -25,6 +24,8 @@ const work = {
   async run(platform, binary) {
     if (!existsSync(binary)) throw new Failure(`${binary} is missing: build it first.`);
     await typescript();
+    // It loads what is not there in a fresh clone.
+    const { run } = await import("./platform/run.mjs");
     record(platform, { ran: { date: today(), ...(await run(platform, binary)) } });
   },
 };

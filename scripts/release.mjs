@@ -6,10 +6,9 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { missing, pack, target } from "./package.mjs";
-import { rehearse } from "./platform/installed.mjs";
 import { redisServer } from "./redis-server.mjs";
 import { dependencies, typescript } from "./setup.mjs";
-import { Failure, main, step } from "./steps.mjs";
+import { Failure, files, main, step } from "./steps.mjs";
 import { tools } from "./tools.mjs";
 
 const { version } = JSON.parse(readFileSync("package.json", "utf8"));
@@ -34,7 +33,18 @@ async function rehearsal(option) {
   await redisServer();
   await pack();
   await tools();
+  // What is not there in a fresh clone is loaded when it is.
+  const { rehearse } = await import("./platform/installed.mjs");
   await rehearse();
+  await step("package managers, bundlers and runtimes", (run) =>
+    run(
+      "node",
+      "--import",
+      "tsx",
+      "--test",
+      ...files("__test__/installed").filter((file) => file.endsWith(".test.ts")),
+    ),
+  );
 }
 
 /** The main package last: whoever installs it finds the others. */
