@@ -39,6 +39,8 @@ async function install(run) {
       "iptables",
       "iproute2",
     );
+  } else if (versionOf("apk")) {
+    await run("apk", "add", "redis", "openssl", "iptables", "iproute2-ss");
   } else if (versionOf("brew")) {
     await run("brew", "install", "redis", "openssl");
   }

@@ -49,9 +49,9 @@ async function rehearsal(option) {
 
 /** The main package last: whoever installs it finds the others. */
 function publish() {
-  const tarballs = readdirSync(target).filter((name) => name.endsWith(`-${version}.tgz`));
   const main = `covara-kv-${version}.tgz`;
   if (!existsSync(`${target}/${main}`)) throw new Failure(`${target}/${main} is missing.`);
+  const tarballs = readdirSync(target).filter((name) => name.endsWith(`-${version}.tgz`));
   for (const tarball of [...tarballs.filter((name) => name !== main).sort(), main]) {
     const name = tarball.slice(0, -`-${version}.tgz`.length);
     const view = spawnSync("npm", ["view", `${name}@${version}`, "version"], { encoding: "utf8" });

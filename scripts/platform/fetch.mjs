@@ -32,7 +32,7 @@ const apt = [
 /** Debian's compiler is newer than our minimum, and comes with the source of its standard library. */
 const compiler = [
   ...["rustc-web", "libstd-rust-web-1.96", "libstd-rust-web-dev", "rust-web-src", "libllvm22"],
-  ...["cargo-web", "rust-web-clippy"],
+  ...["cargo-web", "rust-web-clippy", "llvm-22"],
 ].map((name) => `${name}/bookworm-security`);
 /** What cargo is linked with, and a machine may lack. */
 const ofCargo = [
@@ -86,6 +86,8 @@ export async function fetchCompiler(run, platform) {
   await unpack(run, host, [...compiler, ...ofCargo]);
   for (const name of ["rustc", "cargo", "cargo-clippy", "clippy-driver"])
     wrap(name, [`${host}/usr/bin/${name}`]);
+  // It strips binaries for macOS.
+  wrap("rust-objcopy", [`${host}/usr/lib/llvm-22/bin/llvm-objcopy`]);
   if (systemOf(platform) === "win32") return fetchMingw(run);
   const python = `${cache}/python`;
   if (existsSync(`${python}/bin/cargo-zigbuild`)) return;
