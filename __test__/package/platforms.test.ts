@@ -37,7 +37,7 @@ test("the scripts build it for the same", () => {
 
 // Nine platforms were promised when one was tested.
 test("README.md says of each platform what was built and run, as docs/platforms.json has it", async () => {
-  const { tableOf } = await import("../../scripts/platform/results.mjs");
+  const { tableOf } = await import(join(root, "scripts/platform/results.mjs"));
   const table = tableOf(readFileSync(join(root, "docs/platforms.json"), "utf8"));
   const readme = readFileSync(join(root, "README.md"), "utf8");
   assert.ok(readme.includes(table), `README.md is to have this table:\n${table}`);
