@@ -4,7 +4,7 @@
 import { existsSync, statSync } from "node:fs";
 import { build, lint } from "./platform/build.mjs";
 import { record } from "./platform/results.mjs";
-import { here, platforms } from "./platform/table.mjs";
+import { here, platforms, systemOf } from "./platform/table.mjs";
 import { dependencies, typescript } from "./setup.mjs";
 import { Failure, main, step } from "./steps.mjs";
 
@@ -13,7 +13,10 @@ const today = () => new Date().toISOString().slice(0, 10);
 const work = {
   async build(platform, binary) {
     await step(`${platform}: build`, (run) => build(run, platform));
-    await step(`${platform}: binary`, (run) => run("node", "scripts/check-binary.mjs", binary));
+    // What Apple's and Microsoft's linkers leave out, zig's and mingw's do not. Theirs is what is published.
+    const isPublished = ["linux", process.platform].includes(systemOf(platform));
+    const check = ["scripts/check-binary.mjs", ...(isPublished ? [] : ["--any-size"]), binary];
+    await step(`${platform}: binary`, (run) => run("node", ...check));
     record(platform, { built: today(), bytes: statSync(binary).size });
   },
 
