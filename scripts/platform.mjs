@@ -1,9 +1,10 @@
 // Builds and tries the binary of a platform, on Debian 12 for x64 or on the platform itself. docs/releasing.md has what came out.
 //   node scripts/platform.mjs linux-x64-musl          builds it, runs its tests, and writes both into docs/platforms.json
 //   node scripts/platform.mjs linux-x64-musl build    one of these alone: build, lint, run
+//   node scripts/platform.mjs linux-x64-musl run "conformance, Redis"    one suite, and the others as they were on this day
 import { existsSync, statSync } from "node:fs";
 import { build, lint } from "./platform/build.mjs";
-import { record } from "./platform/results.mjs";
+import { record, withEarlier } from "./platform/results.mjs";
 import { here, platforms, systemOf } from "./platform/table.mjs";
 import { dependencies, typescript } from "./setup.mjs";
 import { Failure, main, step } from "./steps.mjs";
@@ -24,17 +25,18 @@ const work = {
     await step(`${platform}: clippy`, (run) => lint(run, platform));
   },
 
-  async run(platform, binary) {
+  async run(platform, binary, suite) {
     if (!existsSync(binary)) throw new Failure(`${binary} is missing: build it first.`);
     await typescript();
     // It loads what is not there in a fresh clone.
     const { run } = await import("./platform/run.mjs");
-    record(platform, { ran: { date: today(), ...(await run(platform, binary)) } });
+    const ran = { date: today(), ...(await run(platform, binary, suite)) };
+    record(platform, suite ? { ran: withEarlier(platform, ran) } : { ran });
   },
 };
 
 await main(import.meta.url, async () => {
-  const [platform, only] = process.argv.slice(2);
+  const [platform, only, suite] = process.argv.slice(2);
   if (!(platform in platforms) || (only !== undefined && !(only in work)))
     throw new Failure(
       `platform.mjs takes one of ${Object.keys(platforms).join(", ")}, then build, lint or run.`,
@@ -42,5 +44,5 @@ await main(import.meta.url, async () => {
   await dependencies();
   const canRun = platform === here() || "node" in platforms[platform];
   for (const name of only ? [only] : ["build", "lint", ...(canRun ? ["run"] : [])])
-    await work[name](platform, `covara-kv.${platform}.node`);
+    await work[name](platform, `covara-kv.${platform}.node`, suite);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createKV } from "covara-kv";
-import { eventually } from "../backends.js";
+import { eventually, patience } from "../backends.js";
 import { run, Thread } from "./processes.js";
 import { listen, open, SharedRedis } from "./servers.js";
 
@@ -21,7 +21,7 @@ for (const job of ["useAndLeave", "use"]) {
   });
 }
 
-describe("threads that are terminated leave no connection", { timeout: 300_000 }, () => {
+describe("threads that are terminated leave no connection", { timeout: 60_000 * patience }, () => {
   for (const job of jobs) {
     test(`while they are at it: ${job}`, async () => {
       for (let round = 0; round < 5; round++) {
@@ -122,7 +122,9 @@ test("the binary stays loaded after the only thread that has used it", async () 
   assert.deepEqual(outcome, { code: 0, stdout: "0 1\n", stderr: "" });
 });
 
-test("opens and closes in a row leave as many connections as there were", { timeout: 300_000 }, async () => {
+test("opens and closes in a row leave as many connections as there were", {
+  timeout: 300_000 * patience,
+}, async () => {
   const rounds = process.env.REDIS_LONG === "1" ? 2_000 : 200;
   for (let round = 0; round < rounds; round++) {
     const kv = await createKV({ type: "redis", redis: server.address });

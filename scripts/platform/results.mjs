@@ -12,6 +12,13 @@ export function record(platform, found) {
   writeFileSync(path, `${JSON.stringify(Object.fromEntries(rows), undefined, 2)}\n`);
 }
 
+/** What a run found, and what one of the same day by the same means had found of other suites. */
+export function withEarlier(platform, ran) {
+  const before = JSON.parse(readFileSync(path, "utf8"))[platform]?.ran;
+  const isLike = before?.date === ran.date && before.on === ran.on && before.node === ran.node;
+  return isLike ? { ...ran, passed: { ...before.passed, ...ran.passed } } : ran;
+}
+
 /** Why nothing here builds or runs some of them. */
 const elsewhere = {
   built: { win32: "no: it takes Microsoft's linker" },

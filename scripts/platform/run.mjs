@@ -13,6 +13,9 @@ import { here, systemOf } from "./table.mjs";
 /** How long one test file may take, in milliseconds: QEMU is 20 times as slow. */
 const PATIENCE = 15 * 60_000;
 
+/** How many times as long as on a machine of their own the tests may take: one may be emulated, and others run beside. */
+const patience = "5";
+
 const inMemory = "memory; memory, strict; memory, shared";
 const onRedis = "Redis; Redis, RESP 2";
 const threads = ["__test__/memory/terminated.test.ts", "__test__/redis/threads.test.ts"];
@@ -38,8 +41,10 @@ const notOnWindows = [
   "tls",
 ].map((name) => `__test__/redis/${name}.test.ts`);
 
-/** Runs all suites. Gives how many tests passed in each, and what ran them. */
-export async function run(platform, binary) {
+/** Runs the suite of that name, or all. Gives how many tests passed in each, and what ran them. */
+export async function run(platform, binary, only) {
+  if (only !== undefined && !(only in suites))
+    throw new Failure(`There is no suite ${only}: there are ${Object.keys(suites).join("; ")}.`);
   const directory = await stage(platform, binary);
   const load = createRequire(`${directory}/`);
   let runtime = native;
@@ -63,7 +68,7 @@ export async function run(platform, binary) {
     await step(`${platform}: doctor`, (_, log) => doctor(place, hasRedis && startRedis, log));
     const passed = {};
     for (const [name, suite] of Object.entries(suites)) {
-      if (name.endsWith("Redis") && !hasRedis) continue;
+      if ((name.endsWith("Redis") && !hasRedis) || (only ?? name) !== name) continue;
       await step(`${platform}: ${name}`, async (_, log) => {
         passed[name] = await runSuite(place, suite, log);
         return `${passed[name]} passed`;
@@ -104,7 +109,7 @@ function node({ directory, runtime, redis }, args, env, log) {
   const output = openSync(log, "a");
   const child = spawn(runtime.command, args, {
     cwd: directory,
-    env: { ...process.env, COVARA_KV_REDIS: redis, ...runtime.env, ...env },
+    env: { ...process.env, COVARA_KV_REDIS: redis, TEST_PATIENCE: patience, ...runtime.env, ...env },
     stdio: ["ignore", output, output],
     timeout: PATIENCE,
     killSignal: "SIGKILL",
