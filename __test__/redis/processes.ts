@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach } from "node:test";
 import { Worker } from "node:worker_threads";
 import type { RedisConfig } from "covara-kv";
-import { eventually } from "../backends.js";
+import { eventually, patience } from "../backends.js";
 
 export interface Outcome {
   code: unknown;
@@ -31,7 +31,11 @@ export function run(
     ${imports}
     const redis = ${JSON.stringify(redis)};
     ${program}`;
-  const options = { cwd: join(__dirname, "../.."), timeout: 60_000, killSignal: "SIGKILL" } as const;
+  const options = {
+    cwd: join(__dirname, "../.."),
+    timeout: 60_000 * patience,
+    killSignal: "SIGKILL",
+  } as const;
   return new Promise((resolve) => {
     const args = [...flags, "--input-type=module", "--eval", source];
     const child = execFile(process.execPath, args, options, (error, stdout, stderr) => {
