@@ -1,6 +1,7 @@
 // The whole check, the same here and in CI: `npm test`. `npm test -- lists scan` runs only the Node tests with such a name.
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { dependenciesAreAllowed } from "./dependencies.mjs";
 import { pack } from "./package.mjs";
 import { redisServer } from "./redis-server.mjs";
 import { setup } from "./setup.mjs";
@@ -13,6 +14,11 @@ process.env.PROPTEST_RNG_SEED ??= "1";
 async function check() {
   await step("rustfmt", (run) => run("cargo", "fmt", "--check"));
   await step("clippy", (run) => run("cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"));
+  await step("rustdoc", (run) => {
+    process.env.RUSTDOCFLAGS = "-D warnings";
+    return run("cargo", "doc", "--locked", "--no-deps", "--document-private-items");
+  });
+  await dependenciesAreAllowed();
   await step("biome", (run) => run("biome", "ci", "--colors=off", "."));
   await step("types", async (run) => {
     await run("tsc", "-p", "tsconfig.test.json");

@@ -5,7 +5,7 @@ export const redisServer = () =>
   step("redis-server", async (run) => {
     const missing =
       "redis-server is missing: install Redis 7 so that it is on PATH, https://redis.io/downloads";
-    if (commands.some((command) => !versionOf(command))) {
+    if (commands.some(([command, ...words]) => !versionOf(command, ...words))) {
       await install(run).catch((error) => {
         throw new Failure(`${missing}\n${error.message}`);
       });
@@ -19,8 +19,8 @@ export const redisServer = () =>
  * openssl makes the certificates of the tests with TLS; a test of a network that loses packets needs iptables, and ip, which comes with ss
  * and cannot say its version.
  */
-const commands = ["redis-server", "openssl"];
-if (process.platform === "linux") commands.push("iptables", "ss");
+const commands = [["redis-server"], ["openssl", "version"]];
+if (process.platform === "linux") commands.push(["iptables"], ["ss"]);
 
 async function install(run) {
   if (versionOf("apt-get")) {
@@ -39,6 +39,8 @@ async function install(run) {
       "iptables",
       "iproute2",
     );
+  } else if (versionOf("apk")) {
+    await run("apk", "add", "redis", "openssl", "iptables", "iproute2-ss");
   } else if (versionOf("brew")) {
     await run("brew", "install", "redis", "openssl");
   }

@@ -1,14 +1,15 @@
 // What a fresh clone lacks: dependencies, the native binary, the compiled TypeScript. `npm run setup`
 import { existsSync, readFileSync } from "node:fs";
+import { here } from "./platform/table.mjs";
 import { Failure, main, step, unlessBuilt, versionOf } from "./steps.mjs";
 
 export async function setup() {
-  await step("dependencies", (run) => (installed() ? "up to date" : run("npm", "ci")));
+  await dependencies();
   await step("native build", (run) =>
     unlessBuilt(
       `native-${process.platform}-${process.arch}`,
       ["Cargo.toml", "Cargo.lock", "build.rs", "rust-toolchain.toml", ".cargo", "src", "package-lock.json"],
-      [/^covara-kv\..*\.node$/],
+      [`covara-kv.${here()}.node`],
       () => {
         if (!versionOf("cargo"))
           throw new Failure("Rust is missing: get it from https://rustup.rs, then run this again.");
@@ -16,7 +17,14 @@ export async function setup() {
       },
     ),
   );
-  await step("TypeScript build", (run) =>
+  await typescript();
+}
+
+export const dependencies = () =>
+  step("dependencies", (run) => (installed() ? "up to date" : run("npm", "ci")));
+
+export const typescript = () =>
+  step("TypeScript build", (run) =>
     unlessBuilt(
       "typescript",
       ["ts", "tsconfig.json", "scripts/build-ts.mjs", "package-lock.json"],
@@ -24,7 +32,6 @@ export async function setup() {
       () => run("node", "scripts/build-ts.mjs"),
     ),
   );
-}
 
 /** Whether node_modules is what package-lock.json says; what only other platforms need may be absent. */
 export function installed(directory = ".") {

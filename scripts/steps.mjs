@@ -85,8 +85,8 @@ function tail(log) {
 }
 
 /** The version a command prints of itself, or nothing if there is no such command. */
-export function versionOf(command) {
-  const { status, stdout } = spawnSync(command, ["--version"], { encoding: "utf8" });
+export function versionOf(command, word = "--version") {
+  const { status, stdout } = spawnSync(command, [word], { encoding: "utf8" });
   return status === 0 ? (stdout.match(/\d+(\.\d+)+/)?.[0] ?? "unknown version") : undefined;
 }
 

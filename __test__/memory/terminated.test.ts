@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMemoryKV } from "covara-kv";
-import { eventually } from "../backends.js";
+import { eventually, patience } from "../backends.js";
 import { Thread } from "./threads.js";
 
 const jobs = ["commands", "publishing", "subscribed", "scripts"];
 
 // A thread may be ended while it holds the store's lock, or while another is waking it.
-test("threads that are terminated in mid-call leave a store that works", { timeout: 120_000 }, async () => {
+test("threads that are terminated in mid-call leave a store that works", {
+  timeout: 120_000 * patience,
+}, async () => {
   const shared = "terminated";
   const kv = createMemoryKV("", { shared });
   let received = 0;
@@ -34,7 +36,7 @@ test("threads that are terminated in mid-call leave a store that works", { timeo
 // A command of a MULTI was run when its reply was made, and none can be made in a thread that is being terminated: in half
 // of the tries the keys written were some thousands of 20,000.
 test("a transaction of a thread that is terminated is there as a whole or not at all", {
-  timeout: 120_000,
+  timeout: 120_000 * patience,
 }, async () => {
   const keys = 20_000;
   for (let round = 0; round < 10; round++) {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createKV } from "covara-kv";
+import { patience } from "../backends.js";
 import { run, Thread } from "./processes.js";
 import { SharedRedis } from "./servers.js";
 
@@ -12,7 +13,9 @@ const SIZE = 20_000;
 const KEYS = 50;
 const CALLERS = 2_000;
 
-test("long values that many await are what they were, and stay so", { timeout: 60_000 }, async () => {
+test("long values that many await are what they were, and stay so", {
+  timeout: 60_000 * patience,
+}, async () => {
   const program = `
     const kv = await createKV({ type: "redis", redis: { ...redis, commandTimeout: 60_000 } });
     const inside = process.memoryUsage().external;
@@ -44,7 +47,7 @@ test("long values that many await are what they were, and stay so", { timeout: 6
   assert.deepEqual(JSON.parse(stdout), { wrong: 0, outside: true, bounded: true, left: false });
 });
 
-test("threads with long values are terminated at any moment", { timeout: 60_000 }, async () => {
+test("threads with long values are terminated at any moment", { timeout: 60_000 * patience }, async () => {
   for (let round = 0; round < 3; round++) {
     const threads = Array.from({ length: 3 }, () => new Thread("longValues", server.address));
     await Promise.all(threads.map((thread) => thread.hasRaised(1 + 1_000 * round)));
@@ -54,7 +57,7 @@ test("threads with long values are terminated at any moment", { timeout: 60_000 
 });
 
 // The server had a reply for each of them in its memory, and took four times as long for each.
-test("a server does not get to hold all long replies at once", { timeout: 60_000 }, async () => {
+test("a server does not get to hold all long replies at once", { timeout: 60_000 * patience }, async () => {
   const kv = await createKV({ type: "redis", redis: server.address });
   const value = "x".repeat(50_000);
   await kv.set("long", value);

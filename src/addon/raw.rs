@@ -1,5 +1,6 @@
 //! Node-API for the hot path, where `#[napi]` costs twice as much (docs/architecture.md has the figures). All `unsafe` of the
 //! crate is in this module; what is exported is safe to use within the call that it was given to.
+#![allow(unsafe_code, reason = "Node-API is C")]
 
 #[cfg(unix)]
 mod external;

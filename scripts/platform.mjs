@@ -1,0 +1,48 @@
+// Builds and tries the binary of a platform, on Debian 12 for x64 or on the platform itself. docs/releasing.md has what came out.
+//   node scripts/platform.mjs linux-x64-musl          builds it, runs its tests, and writes both into docs/platforms.json
+//   node scripts/platform.mjs linux-x64-musl build    one of these alone: build, lint, run
+//   node scripts/platform.mjs linux-x64-musl run "conformance, Redis"    one suite, and the others as they were on this day
+import { existsSync, statSync } from "node:fs";
+import { build, lint } from "./platform/build.mjs";
+import { record, withEarlier } from "./platform/results.mjs";
+import { here, platforms, systemOf } from "./platform/table.mjs";
+import { dependencies, typescript } from "./setup.mjs";
+import { Failure, main, step } from "./steps.mjs";
+
+const today = () => new Date().toISOString().slice(0, 10);
+
+const work = {
+  async build(platform, binary) {
+    await step(`${platform}: build`, (run) => build(run, platform));
+    // What Apple's and Microsoft's linkers leave out, zig's and mingw's do not. Theirs is what is published.
+    const isPublished = ["linux", process.platform].includes(systemOf(platform));
+    const check = ["scripts/check-binary.mjs", ...(isPublished ? [] : ["--any-size"]), binary];
+    await step(`${platform}: binary`, (run) => run("node", ...check));
+    record(platform, { built: today(), bytes: statSync(binary).size });
+  },
+
+  async lint(platform) {
+    await step(`${platform}: clippy`, (run) => lint(run, platform));
+  },
+
+  async run(platform, binary, suite) {
+    if (!existsSync(binary)) throw new Failure(`${binary} is missing: build it first.`);
+    await typescript();
+    // It loads what is not there in a fresh clone.
+    const { run } = await import("./platform/run.mjs");
+    const ran = { date: today(), ...(await run(platform, binary, suite)) };
+    record(platform, suite ? { ran: withEarlier(platform, ran) } : { ran });
+  },
+};
+
+await main(import.meta.url, async () => {
+  const [platform, only, suite] = process.argv.slice(2);
+  if (!(platform in platforms) || (only !== undefined && !(only in work)))
+    throw new Failure(
+      `platform.mjs takes one of ${Object.keys(platforms).join(", ")}, then build, lint or run.`,
+    );
+  await dependencies();
+  const canRun = platform === here() || "node" in platforms[platform];
+  for (const name of only ? [only] : ["build", "lint", ...(canRun ? ["run"] : [])])
+    await work[name](platform, `covara-kv.${platform}.node`, suite);
+});

@@ -1,0 +1,45 @@
+// What docs/platforms.json knows of each platform, as the table of README.md.
+import { readFileSync, writeFileSync } from "node:fs";
+import { platforms, systemOf } from "./table.mjs";
+
+const path = "docs/platforms.json";
+
+/** Adds to what is known of a platform. */
+export function record(platform, found) {
+  const known = JSON.parse(readFileSync(path, "utf8"));
+  known[platform] = { ...known[platform], ...found };
+  const rows = Object.keys(platforms).map((name) => [name, known[name]]);
+  writeFileSync(path, `${JSON.stringify(Object.fromEntries(rows), undefined, 2)}\n`);
+}
+
+/** What a run found, and what one of the same day by the same means had found of other suites. */
+export function withEarlier(platform, ran) {
+  const before = JSON.parse(readFileSync(path, "utf8"))[platform]?.ran;
+  const isLike = before?.date === ran.date && before.on === ran.on && before.node === ran.node;
+  return isLike ? { ...ran, passed: { ...before.passed, ...ran.passed } } : ran;
+}
+
+/** Why nothing here builds or runs some of them. */
+const elsewhere = {
+  built: { win32: "no: it takes Microsoft's linker" },
+  ran: { darwin: "no: it takes a Mac", win32: "no" },
+};
+
+/** @param {string} json what docs/platforms.json holds */
+export function tableOf(json) {
+  const known = JSON.parse(json);
+  const names = ["conformance, memory", "conformance, Redis", "threads terminated", "memory", "Redis"];
+  const heads = ["platform", "built", "run by", ...names.slice(0, 3), "other tests: memory", "Redis"];
+  const rows = Object.keys(platforms).map((platform) => {
+    const { built, bytes, ran } = known[platform] ?? {};
+    const system = systemOf(platform);
+    const passed = names.map((name) => ran?.passed[name] ?? "");
+    return [
+      `\`${platform}\``,
+      built ? `${built}, ${(bytes / 1e6).toFixed(2)} MB` : (elsewhere.built[system] ?? "not yet"),
+      ran ? `${ran.on}, Node.js ${ran.node}, ${ran.date}` : (elsewhere.ran[system] ?? "not yet"),
+      ...passed,
+    ];
+  });
+  return [heads, heads.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
+}

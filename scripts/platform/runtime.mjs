@@ -1,0 +1,75 @@
+// How Node.js is started on a platform: by itself on its own, else by QEMU, musl's loader or Wine.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { bin, cache, fetchMingw, fetchNode, host, libraries, rootOf, wrap } from "./fetch.mjs";
+import { platforms, systemOf } from "./table.mjs";
+
+/** The machine's own Node.js. */
+export const native = { name: "natively", command: process.execPath, env: {}, close() {} };
+
+/** `command` starts Node.js, with `env`; `name` tells what runs it; `close` ends what it left running. */
+export async function fetchRuntime(run, platform) {
+  const node = await fetchNode(run, platform);
+  if (systemOf(platform) === "win32") return underWine(run, node);
+  const { emulator } = platforms[platform];
+  const words = emulator ? [`${host}/usr/bin/${emulator}`, "-L", rootOf(platform)] : [];
+  const isMusl = platform.endsWith("-musl");
+  if (isMusl) words.push(...muslLoader(platform, node));
+  const command = wrap(`node-${platform}`, [...words, node], {});
+  const env = {
+    // Its children are to be started as it is.
+    NODE_OPTIONS: `--require=${resolve("scripts/platform/exec-path.cjs")}`,
+    COVARA_KV_NODE: command,
+  };
+  const name = [emulator && "QEMU 7.2", isMusl && "musl 1.2.5"].filter(Boolean).join(", ");
+  return { name, command, env, close() {} };
+}
+
+/** musl's C library is its loader, which PyPI's Node.js asks for by an absolute path. */
+function muslLoader(platform, node) {
+  const cpu = { x64: "x86_64", arm64: "aarch64" }[platform.split("-")[1]];
+  const wheel = resolve(dirname(node), "../..");
+  const libraries = readdirSync(wheel).find((name) => name.endsWith(".libs"));
+  return [`${rootOf(platform)}/usr/lib/${cpu}-linux-musl/libc.so`, "--library-path", `${wheel}/${libraries}`];
+}
+
+/** Wine is not installed where it was built for: it is told where its parts are. */
+async function underWine(run, node) {
+  const wine = `${host}/usr/lib/wine`;
+  // Debian's is a script that looks in /usr/lib.
+  rmSync(`${wine}/wineserver`);
+  symlinkSync("wineserver64", `${wine}/wineserver`);
+  const stubs = `${cache}/win32`;
+  await stubRandom(run, stubs);
+  const env = {
+    LD_LIBRARY_PATH: libraries,
+    WINEPREFIX: `${cache}/wine`,
+    WINEDEBUG: "-all",
+    WINEPATH: [`${host}/usr/x86_64-w64-mingw32/lib`, stubs]
+      .map((path) => `Z:${path.replaceAll("/", "\\")}`)
+      .join(";"),
+    // Wine 8 says it is Windows 7.
+    NODE_SKIP_PLATFORM_CHECK: "1",
+  };
+  const command = wrap("node-win32", [`${wine}/wine64`, node], env);
+  if (!existsSync(env.WINEPREFIX)) await run(wrap("wineboot", [`${wine}/wine64`, "wineboot", "--init"], env));
+  const close = () => spawnSync(`${wine}/wineserver`, ["--kill"], { env: { ...process.env, ...env } });
+  return { name: "Wine 8.0", command, env: {}, close };
+}
+
+/** Rust's standard library asks bcryptprimitives.dll for random bytes, which Wine 8 lacks. */
+async function stubRandom(run, directory) {
+  mkdirSync(directory, { recursive: true });
+  const source = `${directory}/bcryptprimitives.c`;
+  writeFileSync(
+    source,
+    `#include <windows.h>
+#include <ntsecapi.h>
+__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE bytes, SIZE_T length) { return RtlGenRandom(bytes, length); }
+`,
+  );
+  const output = `${directory}/bcryptprimitives.dll`;
+  await fetchMingw(run);
+  await run(`${bin}/x86_64-w64-mingw32-gcc`, "-shared", "-static-libgcc", "-o", output, source, "-ladvapi32");
+}

@@ -1,0 +1,69 @@
+// The parts of a release, for .github/workflows/release.yml and for a rehearsal at home: docs/releasing.md.
+//   node scripts/release.mjs version v1.2.3    the tag is the version, and CHANGELOG.md has its dated entry
+//   node scripts/release.mjs rehearse          packs what is built, publishes it to a registry on the loopback interface, installs and runs it
+//   node scripts/release.mjs rehearse --all    the same, and fails unless there is a binary for every platform
+//   node scripts/release.mjs publish           publishes what lies in .cache/package; started again, it goes on with what is not there yet
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { missing, pack, target } from "./package.mjs";
+import { redisServer } from "./redis-server.mjs";
+import { dependencies, typescript } from "./setup.mjs";
+import { Failure, files, main, step } from "./steps.mjs";
+import { tools } from "./tools.mjs";
+
+const { version } = JSON.parse(readFileSync("package.json", "utf8"));
+
+function checkVersion(tag) {
+  if (tag !== `v${version}`) throw new Failure(`${tag} is not the version of package.json, ${version}.`);
+  const heading = `## [${version}] – `;
+  const entry = readFileSync("CHANGELOG.md", "utf8")
+    .split("\n")
+    .find((line) => line.startsWith(heading));
+  if (!/ \d{4}-\d\d-\d\d$/.test(entry ?? ""))
+    throw new Failure(`CHANGELOG.md is to have an entry "${heading}" with the day of the release.`);
+}
+
+async function rehearsal(option) {
+  const absent = missing();
+  if (option === "--all" && absent.length > 0)
+    throw new Failure(`There is no binary of ${absent.join(", ")}.`);
+  await dependencies();
+  await typescript();
+  await step("index.d.ts", (run) => run("node", "scripts/build-ts.mjs", "--check"));
+  await redisServer();
+  await pack();
+  await tools();
+  // What is not there in a fresh clone is loaded when it is.
+  const { rehearse } = await import("./platform/installed.mjs");
+  await rehearse();
+  await step("package managers, bundlers and runtimes", (run) =>
+    run(
+      "node",
+      "--import",
+      "tsx",
+      "--test",
+      ...files("__test__/installed").filter((file) => file.endsWith(".test.ts")),
+    ),
+  );
+}
+
+/** The main package last: whoever installs it finds the others. */
+function publish() {
+  const main = `covara-kv-${version}.tgz`;
+  if (!existsSync(`${target}/${main}`)) throw new Failure(`${target}/${main} is missing.`);
+  const tarballs = readdirSync(target).filter((name) => name.endsWith(`-${version}.tgz`));
+  for (const tarball of [...tarballs.filter((name) => name !== main).sort(), main]) {
+    const name = tarball.slice(0, -`-${version}.tgz`.length);
+    const view = spawnSync("npm", ["view", `${name}@${version}`, "version"], { encoding: "utf8" });
+    if (view.status === 0 && view.stdout.trim() === version) continue;
+    const { status } = spawnSync("npm", ["publish", `./${target}/${tarball}`], { stdio: "inherit" });
+    if (status !== 0) throw new Failure(`${tarball} was not published.`);
+  }
+}
+
+await main(import.meta.url, async () => {
+  const [what, argument] = process.argv.slice(2);
+  const parts = { version: checkVersion, rehearse: rehearsal, publish };
+  if (!(what in parts)) throw new Failure("release.mjs takes version, rehearse or publish.");
+  await parts[what](argument);
+});
