@@ -295,7 +295,14 @@ describe("a certificate that signed itself, given as ca", () => {
   test("must be the very same", async () => {
     await using fake = await tlsFake(self);
     const error = await refusalOf({ port: fake.port, tls: { ca: other.cert } });
-    assert.match(error.message, /that of an authority, and not the one given as tls\.ca$/);
+    assert.match(error.message, /an authority's own, and not known here: give it as tls\.ca$/);
+  });
+
+  test("and not given, has its reason", async () => {
+    await using fake = await tlsFake(self);
+    const error = await refusalOf({ port: fake.port, tls: true });
+    assert.equal(error.reason, "unknown-authority");
+    assert.match(error.message, /an authority's own, and not known here: give it as tls\.ca$/);
   });
 });
 

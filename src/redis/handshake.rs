@@ -18,6 +18,7 @@ fn reason(error: &Error) -> Reason {
     use CertificateError as Wrong;
     match error {
         Error::InvalidCertificate(Wrong::UnknownIssuer) => Reason::UnknownAuthority,
+        Error::InvalidCertificate(Wrong::Other(error)) if is_authority(error) => Reason::UnknownAuthority,
         Error::InvalidCertificate(
             Wrong::Expired
             | Wrong::ExpiredContext { .. }
@@ -92,10 +93,15 @@ fn certificate(error: &CertificateError) -> String {
     }
 }
 
+/// Whether the certificate is one that may sign others: as a rule it signed itself.
+pub fn is_authority(OtherError(error): &OtherError) -> bool {
+    matches!(error.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
 fn other(OtherError(error): &OtherError) -> String {
     match error.downcast_ref() {
         Some(webpki::Error::CaUsedAsEndEntity) => {
-            "the server's certificate is that of an authority, and not the one given as tls.ca"
+            "the server's certificate is an authority's own, and not known here: give it as tls.ca"
         }
         Some(webpki::Error::UnsupportedCertVersion) => {
             "the server's certificate is of X.509's version 1, which has no names to check: it must be of version 3"

@@ -12,9 +12,10 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
-    CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, RootCertStore,
-    SignatureScheme, client,
+    CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, RootCertStore, SignatureScheme, client,
 };
+
+use super::handshake::is_authority;
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -99,11 +100,10 @@ struct Authorities {
 impl Authorities {
     /// Whether webpki refuses a certificate for nothing but that it may sign others, and it was given as it is. Its time was looked at before.
     fn is_given(&self, certificate: &CertificateDer, error: &Error) -> bool {
-        let Error::InvalidCertificate(CertificateError::Other(OtherError(error))) = error else {
+        let Error::InvalidCertificate(CertificateError::Other(error)) = error else {
             return false;
         };
-        let is_authority = matches!(error.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity));
-        is_authority && self.given.contains(certificate)
+        is_authority(error) && self.given.contains(certificate)
     }
 }
 
