@@ -4,6 +4,7 @@
 import module from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { variable } from "./environment.js";
 import { KVError } from "./errors.js";
 import { setDefaultFanout } from "./fanout/mode.js";
 import { guardUnhandledRejections } from "./guard.js";
@@ -87,6 +88,6 @@ if (!holder[REGISTERED]) {
       reason: "node-version",
     });
   }
-  setDefaultFanout(process.env.COVARA_KV_FANOUT);
+  setDefaultFanout(variable("COVARA_KV_FANOUT"));
   guardUnhandledRejections();
 }

@@ -132,7 +132,7 @@ test("the native side answers or throws, whatever it is given", async () => {
     }
     store.takeMessages(1_000);
     store.close();
-    assert.throws(() => run(commandIndex("GET"), "k"), { code: "CLOSED" });
+    assert.throws(() => run(commandIndex("GET"), "k"), { code: "CLOSED disconnected" });
   });
   fc.assert(property, { numRuns: NUMBER_OF_STORES, ...SEED });
 });

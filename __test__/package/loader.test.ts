@@ -75,5 +75,8 @@ test("what the process's reports hold stays as it was", () => {
 test("the command line says it too, without a stack", () => {
   const { status, stderr } = run("node_modules/covara-kv/dist/cli.js", "doctor");
   assert.equal(status, 1);
-  assert.match(stderr, /^covara-kv: UNSUPPORTED: The package covara-kv-[\w-]+ is not installed[^\n]*\n$/);
+  assert.match(
+    stderr,
+    /^covara-kv: UNSUPPORTED: The package covara-kv-[\w-]+ is not installed[^\n]*\n[^\n]+\n$/,
+  );
 });

@@ -1,5 +1,6 @@
 import { checkBoolean, invalid, object, text } from "../arguments.js";
 import type { RedisConfig, RedisTlsConfig } from "../config.js";
+import { variable } from "../environment.js";
 import { KVError } from "../errors.js";
 import { defaultFanout, fanoutMode } from "../fanout/mode.js";
 import { type Fields, fieldsOf, type Given } from "../fields.js";
@@ -115,7 +116,7 @@ function trustAuthorities({ url, useTls, tls }: Pick<RedisOptions, "url" | "useT
   if (!isWanted || tls?.ca !== undefined || tls?.rejectUnauthorized === false) return;
   // Only now: it takes a while, and a Node.js without OpenSSL has none.
   const { rootCertificates } = require("node:tls") as typeof import("node:tls");
-  trustAsNode(rootCertificates.join("\n"), process.env.NODE_EXTRA_CA_CERTS);
+  trustAsNode(rootCertificates.join("\n"), variable("NODE_EXTRA_CA_CERTS"));
 }
 
 function tlsOf(tls: RedisConfig["tls"]): Pick<RedisOptions, "useTls" | "tls"> {
