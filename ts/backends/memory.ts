@@ -70,7 +70,8 @@ export class MemoryKVStore extends Store {
   };
   /** Runs a command that may publish. */
   readonly #publish: Run = (command, ...args) => {
-    if (!this.#isBehind && !this.#delivering) this.takenAt = Date.now();
+    // Of a shared store another thread's messages may wait unseen.
+    if (this.#shared === undefined && !this.#isBehind && !this.#delivering) this.takenAt = Date.now();
     try {
       return runOf(this)(command, ...args);
     } finally {
