@@ -24,17 +24,19 @@ async function failure(work: () => unknown): Promise<KVError> {
   throw new Error("it did not fail");
 }
 
-/** What a command of a store fails with, which is disconnected at the end. */
+/** What a store fails with, or a command of it, which is disconnected at the end. */
 async function failing(
   config: RedisConfig,
   work: (kv: RedisKVStore) => Promise<unknown> = (kv) => kv.connect(),
 ): Promise<KVError> {
-  const kv = new RedisKVStore({ maxRetries: 1, ...config });
-  try {
-    return await failure(() => work(kv));
-  } finally {
-    await kv.disconnect();
-  }
+  return await failure(async () => {
+    const kv = new RedisKVStore({ maxRetries: 1, ...config });
+    try {
+      await work(kv);
+    } finally {
+      await kv.disconnect();
+    }
+  });
 }
 
 /** Does something with a server that answers as the options say. */
@@ -55,14 +57,24 @@ interface Case {
   fail(): Promise<KVError>;
 }
 
+/** Windows has no unix sockets at all. */
+const noSocket: Pick<Case, "code" | "reason"> =
+  process.platform === "win32"
+    ? { code: "UNSUPPORTED", reason: "unix-socket" }
+    : { code: "CONNECTION", reason: "refused" };
+
 const cases: Record<string, Case> = {
   "a closed port": {
     ...{ code: "CONNECTION", reason: "refused" },
     fail: async () => failing({ host: HOST, port: await closedPort() }),
   },
   "a socket that is not there": {
-    ...{ code: "CONNECTION", reason: "refused" },
+    ...noSocket,
     fail: () => failing({ path: "/nowhere/redis.sock" }),
+  },
+  "the URL of a socket that is not there": {
+    ...noSocket,
+    fail: () => failing({ url: "unix:///nowhere/redis.sock" }),
   },
   "a name without an address": {
     ...{ code: "CONNECTION", reason: "unknown-host" },
@@ -160,6 +172,7 @@ describe("the reason", () => {
       assert.deepEqual([error.code, error.reason], [code, reason], error.message);
       assert.ok(error.hint, "a hint");
       assert.ok(!error.message.includes(error.hint), "not in the message");
+      assert.doesNotMatch(error.message, /\.\./, "no doubled full stop");
     });
   }
 

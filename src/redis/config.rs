@@ -68,11 +68,11 @@ impl Config {
             None => (tcp(DEFAULT_HOST, DEFAULT_PORT), false),
             Some(ConnectionAddr::Tcp(host, port)) => (tcp(host, *port), false),
             Some(ConnectionAddr::TcpTls { host, port, .. }) => (tcp(host, *port), true),
-            Some(ConnectionAddr::Unix(path)) => (Address::Unix(path.clone()), false),
+            Some(ConnectionAddr::Unix(path)) => (unix(path.clone())?, false),
             Some(_) => return Err(invalid("redis.url: this kind of address is not supported")),
         };
         if let Some(path) = options.path {
-            address = Address::Unix(path.into());
+            address = unix(path.into())?;
         } else if options.host.is_some() || options.port.is_some() {
             let (host, port) = match address {
                 Address::Tcp { host, port } => (host, port),
@@ -144,6 +144,18 @@ fn tcp(host: &str, port: u16) -> Address {
     Address::Tcp { host, port }
 }
 
+fn unix(path: PathBuf) -> Result<Address> {
+    if cfg!(unix) {
+        Ok(Address::Unix(path))
+    } else {
+        Err(no_unix_sockets())
+    }
+}
+
+pub fn no_unix_sockets() -> Error {
+    Error::because(Reason::UnixSocket, "this system has no unix sockets")
+}
+
 /// What redis-rs says of a URL that is wrong names the part, and none of its text.
 fn parse(text: &str) -> Result<redis::ConnectionInfo> {
     let Some(url) = redis::parse_redis_url(text) else {
@@ -165,6 +177,9 @@ fn parse(text: &str) -> Result<redis::ConnectionInfo> {
             "user" | "pass" if is_unix => {}
             _ => return Err(unknown_parameter(&name, url.query())),
         }
+    }
+    if is_unix && cfg!(not(unix)) {
+        return Err(no_unix_sockets());
     }
     let info = url
         .clone()

@@ -158,10 +158,7 @@ impl Dialing<'_> {
                 plain(Registered::Unix(stream))
             }
             #[cfg(not(unix))]
-            Address::Unix(_) => Err(refused(Error::because(
-                Reason::UnixSocket,
-                "this system has no unix sockets",
-            ))),
+            Address::Unix(_) => Err(refused(super::config::no_unix_sockets())),
         }
     }
 

@@ -65,9 +65,35 @@ fn urls_say_where_and_who() {
         assert_eq!(config.password.as_deref(), password, "{url}");
         assert_eq!((config.db, config.tls.is_some()), (db, tls), "{url}");
     }
-    let unix = by_url("unix:///tmp/redis.sock?db=3&user=u&pass=p");
-    assert_eq!(unix.address, Address::Unix("/tmp/redis.sock".into()));
-    assert_eq!((unix.db, unix.password.as_deref()), (3, Some("p")));
+}
+
+// A URL was refused in redis-rs's words, with a full stop before ours, and a path only when the store connected.
+#[test]
+fn a_unix_socket_is_taken_where_the_system_has_them() {
+    let by_url = Options {
+        url: Some("unix:///tmp/redis.sock?db=3&user=u&pass=p".to_owned()),
+        ..options()
+    };
+    let by_path = Options {
+        path: Some("/tmp/redis.sock".to_owned()),
+        ..options()
+    };
+    for options in [by_url, by_path] {
+        let db = options.url.as_ref().map_or(0, |_| 3);
+        match Config::new(options) {
+            Ok(config) if cfg!(unix) => {
+                assert_eq!(config.address, Address::Unix("/tmp/redis.sock".into()));
+                assert_eq!(config.db, db);
+                assert_eq!(config.password.is_some(), db == 3);
+            }
+            Err(error) if cfg!(not(unix)) => {
+                assert_eq!(error.tag(), "UNSUPPORTED unix-socket");
+                assert_eq!(error.message, "this system has no unix sockets");
+            }
+            Ok(_) => panic!("it was taken"),
+            Err(error) => panic!("{}", error.message),
+        }
+    }
 }
 
 #[test]
