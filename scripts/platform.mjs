@@ -1,6 +1,6 @@
 // Builds and tries the binary of a platform, on Debian 12 for x64 or on the platform itself. docs/releasing.md has what came out.
 //   node scripts/platform.mjs linux-x64-musl          builds it, runs its tests, and writes both into docs/platforms.json
-//   node scripts/platform.mjs linux-x64-musl build    one of these alone: build, lint, run
+//   node scripts/platform.mjs linux-x64-musl build    one of these alone: build, lint, rust (the Rust tests), run
 //   node scripts/platform.mjs linux-x64-musl run "conformance, Redis"    one suite, and the others as they were on this day
 import { existsSync, statSync } from "node:fs";
 import { build, lint } from "./platform/build.mjs";
@@ -25,6 +25,15 @@ const work = {
     await step(`${platform}: clippy`, (run) => lint(run, platform));
   },
 
+  async rust(platform) {
+    const { runRustTests } = await import("./platform/rust.mjs");
+    await step(`${platform}: Rust tests`, async (run, log) => {
+      const { passed, on } = await runRustTests(run, platform, log);
+      record(platform, { rust: { date: today(), on, passed } });
+      return `${passed} passed`;
+    });
+  },
+
   async run(platform, binary, suite) {
     if (!existsSync(binary)) throw new Failure(`${binary} is missing: build it first.`);
     await typescript();
@@ -39,10 +48,10 @@ await main(import.meta.url, async () => {
   const [platform, only, suite] = process.argv.slice(2);
   if (!(platform in platforms) || (only !== undefined && !(only in work)))
     throw new Failure(
-      `platform.mjs takes one of ${Object.keys(platforms).join(", ")}, then build, lint or run.`,
+      `platform.mjs takes one of ${Object.keys(platforms).join(", ")}, then build, lint, rust or run.`,
     );
   await dependencies();
   const canRun = platform === here() || "node" in platforms[platform];
-  for (const name of only ? [only] : ["build", "lint", ...(canRun ? ["run"] : [])])
+  for (const name of only ? [only] : ["build", "lint", ...(canRun ? ["rust", "run"] : [])])
     await work[name](platform, `covara-kv.${platform}.node`, suite);
 });

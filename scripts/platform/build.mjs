@@ -6,8 +6,13 @@ import { delimiter } from "node:path";
 import { bin, cache, fetchCompiler, fetchNode } from "./fetch.mjs";
 import { platforms, systemOf } from "./table.mjs";
 
-/** The standard library is built with the binary: Debian has none for most of the platforms. */
-const cargoFlags = ["--locked", "-Zbuild-std=std,panic_unwind"];
+/** The standard library is built with the binary, with these of its crates too: Debian has none for most of the platforms. */
+export const cargoFlags = (...crates) => ["--locked", `-Zbuild-std=${["std", "panic_unwind", ...crates]}`];
+
+/** Sets what cargo reads from the environment about a target: LINKER, RUNNER, RUSTFLAGS. */
+export function setForCargo(target, name, value) {
+  process.env[`CARGO_TARGET_${target.toUpperCase().replaceAll("-", "_")}_${name}`] = value;
+}
 
 /** What a build of the platform sets for cargo. `napi build` passes it on. */
 export async function prepare(run, platform) {
@@ -18,11 +23,8 @@ export async function prepare(run, platform) {
   process.env.RUSTC_BOOTSTRAP = "1";
   // Beside the other compiler's results its own would be taken for stale ones, and the other way round.
   process.env.CARGO_TARGET_DIR = `${cache}/target`;
-  const set = (name, value) => {
-    process.env[`CARGO_TARGET_${target.toUpperCase().replaceAll("-", "_")}_${name}`] = value;
-  };
-  if (system === "darwin") prepareDarwin(set, target);
-  if (system === "win32") await prepareWindows(run, platform, set);
+  if (system === "darwin") prepareDarwin(target);
+  if (system === "win32") await prepareWindows(run, platform, target);
 }
 
 /** Builds covara-kv.<platform>.node. */
@@ -37,17 +39,18 @@ export async function build(run, platform) {
   }
   await prepare(run, platform);
   const zig = systemOf(platform) === "win32" ? [] : ["--cross-compile"];
-  await run("npm", ...native, ...zig, "--", ...cargoFlags);
+  await run("npm", ...native, ...zig, "--", ...cargoFlags());
 }
 
 /** Clippy for the platform. */
 export async function lint(run, platform) {
   await prepare(run, platform);
-  await run("cargo", "clippy", "--target", platforms[platform].target, ...cargoFlags, "--", "-D", "warnings");
+  const flags = ["--target", platforms[platform].target, ...cargoFlags()];
+  await run("cargo", "clippy", ...flags, "--", "-D", "warnings");
 }
 
 /** zig has the system's C library, and none of the rest that a Mac has. Node's own symbols are looked up when the binary is loaded. */
-function prepareDarwin(set, target) {
+function prepareDarwin(target) {
   const sdk = `${cache}/darwin`;
   const library = (path, name) =>
     write(
@@ -71,11 +74,11 @@ function prepareDarwin(set, target) {
   );
   // For the platform alone: build scripts are of this machine.
   process.env[`CFLAGS_${target.replaceAll("-", "_")}`] = `-I${sdk}/include`;
-  set("RUSTFLAGS", `-Clink-arg=-F${sdk} -Clink-arg=-L${sdk}/lib`);
+  setForCargo(target, "RUSTFLAGS", `-Clink-arg=-F${sdk} -Clink-arg=-L${sdk}/lib`);
 }
 
 /** An import library of what Node.js exports to addons, and mingw's own libraries linked in. */
-async function prepareWindows(run, platform, set) {
+async function prepareWindows(run, platform, target) {
   const node = await fetchNode(run, platform);
   const objdump = spawnSync(`${bin}/x86_64-w64-mingw32-objdump`, ["-p", node], {
     encoding: "utf8",
@@ -89,8 +92,8 @@ async function prepareWindows(run, platform, set) {
   const library = ["-d", `${directory}/node.def`, "-l", `${directory}/libnode.dll.a`];
   await run("x86_64-w64-mingw32-dlltool", ...library);
   process.env.LIBNODE_PATH = directory;
-  set("LINKER", "x86_64-w64-mingw32-gcc");
-  set("RUSTFLAGS", "-Clink-arg=-static-libgcc");
+  setForCargo(target, "LINKER", "x86_64-w64-mingw32-gcc");
+  setForCargo(target, "RUSTFLAGS", "-Clink-arg=-static-libgcc");
 }
 
 function write(path, text) {

@@ -105,12 +105,17 @@ export async function fetchMingw(run) {
 
 export const rootOf = (platform) => `${cache}/root/${platform}`;
 
-/** Unpacks the platform's Node.js and libraries. Gives the path of its program. */
-export async function fetchNode(run, platform) {
-  const { node, root, emulator } = platforms[platform];
+/** What runs a program of the platform: QEMU or Wine, and its libraries. */
+export async function fetchEmulator(run, platform) {
+  const { root, emulator } = platforms[platform];
   if (emulator) await unpack(run, host, ["qemu-user-static/bookworm"]);
   if (systemOf(platform) === "win32") await unpack(run, host, wine);
   if (root.length > 0) await unpack(run, rootOf(platform), root);
+}
+
+/** Unpacks the platform's Node.js. Gives the path of its program. */
+export async function fetchNode(run, platform) {
+  const { node } = platforms[platform];
 
   const directory = `${cache}/node/${platform}/${(node.npm ?? node.wheel).replaceAll(/[^\w.-]/g, "-")}`;
   const program = node.npm

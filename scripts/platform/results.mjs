@@ -29,9 +29,9 @@ const elsewhere = {
 export function tableOf(json) {
   const known = JSON.parse(json);
   const names = ["conformance, memory", "conformance, Redis", "threads terminated", "memory", "Redis"];
-  const heads = ["platform", "built", "run by", ...names.slice(0, 3), "other tests: memory", "Redis"];
+  const heads = ["platform", "built", "run by", ...names.slice(0, 3), "other tests: memory", "Redis", "Rust"];
   const rows = Object.keys(platforms).map((platform) => {
-    const { built, bytes, ran } = known[platform] ?? {};
+    const { built, bytes, rust, ran } = known[platform] ?? {};
     const system = systemOf(platform);
     const passed = names.map((name) => ran?.passed[name] ?? "");
     return [
@@ -39,6 +39,7 @@ export function tableOf(json) {
       built ? `${built}, ${(bytes / 1e6).toFixed(2)} MB` : (elsewhere.built[system] ?? "not yet"),
       ran ? `${ran.on}, Node.js ${ran.node}, ${ran.date}` : (elsewhere.ran[system] ?? "not yet"),
       ...passed,
+      rust?.passed ?? "",
     ];
   });
   return [heads, heads.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");

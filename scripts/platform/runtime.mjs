@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { bin, cache, fetchMingw, fetchNode, host, libraries, rootOf, wrap } from "./fetch.mjs";
+import { bin, cache, fetchEmulator, fetchMingw, fetchNode, host, libraries, rootOf, wrap } from "./fetch.mjs";
 import { platforms, systemOf } from "./table.mjs";
 
 /** The machine's own Node.js. */
@@ -11,19 +11,28 @@ export const native = { name: "natively", command: process.execPath, env: {}, cl
 /** `command` starts Node.js, with `env`; `name` tells what runs it; `close` ends what it left running. */
 export async function fetchRuntime(run, platform) {
   const node = await fetchNode(run, platform);
-  if (systemOf(platform) === "win32") return underWine(run, node);
-  const { emulator } = platforms[platform];
-  const words = emulator ? [`${host}/usr/bin/${emulator}`, "-L", rootOf(platform)] : [];
+  const { name, words, close, env: ofRunner } = await fetchRunner(run, platform);
+  // It starts its children as it was by itself.
+  if (systemOf(platform) === "win32")
+    return { name, command: wrap("node-win32", [...words, node], ofRunner), env: {}, close };
   const isMusl = platform.endsWith("-musl");
   if (isMusl) words.push(...muslLoader(platform, node));
-  const command = wrap(`node-${platform}`, [...words, node], {});
+  const command = wrap(`node-${platform}`, [...words, node], ofRunner);
   const env = {
-    // Its children are to be started as it is.
     NODE_OPTIONS: `--require=${resolve("scripts/platform/exec-path.cjs")}`,
     COVARA_KV_NODE: command,
   };
-  const name = [emulator && "QEMU 7.2", isMusl && "musl 1.2.5"].filter(Boolean).join(", ");
-  return { name, command, env, close() {} };
+  return { name: [name, isMusl && "musl 1.2.5"].filter(Boolean).join(", "), command, env, close };
+}
+
+/** `words`, with `env`, before a program of the platform run it here: none where this machine does by itself. */
+export async function fetchRunner(run, platform) {
+  if (systemOf(platform) === "win32") return fetchWine(run);
+  const { emulator } = platforms[platform];
+  if (!emulator) return { name: "", words: [], env: {}, close() {} };
+  await fetchEmulator(run, platform);
+  const words = [`${host}/usr/bin/${emulator}`, "-L", rootOf(platform)];
+  return { name: "QEMU 7.2", words, env: {}, close() {} };
 }
 
 /** musl's C library is its loader, which PyPI's Node.js asks for by an absolute path. */
@@ -35,7 +44,8 @@ function muslLoader(platform, node) {
 }
 
 /** Wine is not installed where it was built for: it is told where its parts are. */
-async function underWine(run, node) {
+async function fetchWine(run) {
+  await fetchEmulator(run, "win32-x64-gnu");
   const wine = `${host}/usr/lib/wine`;
   // Debian's is a script that looks in /usr/lib.
   rmSync(`${wine}/wineserver`);
@@ -52,10 +62,9 @@ async function underWine(run, node) {
     // Wine 8 says it is Windows 7.
     NODE_SKIP_PLATFORM_CHECK: "1",
   };
-  const command = wrap("node-win32", [`${wine}/wine64`, node], env);
   if (!existsSync(env.WINEPREFIX)) await run(wrap("wineboot", [`${wine}/wine64`, "wineboot", "--init"], env));
   const close = () => spawnSync(`${wine}/wineserver`, ["--kill"], { env: { ...process.env, ...env } });
-  return { name: "Wine 8.0", command, env: {}, close };
+  return { name: "Wine 8.0", words: [`${wine}/wine64`], env, close };
 }
 
 /** Rust's standard library asks bcryptprimitives.dll for random bytes, which Wine 8 lacks. */
