@@ -33,7 +33,7 @@ async function stackOf(kv: KVStore, call: Call): Promise<string> {
 }
 
 function showsTheCallers(stack: string): void {
-  assert.match(stack, /^KVError: .*\n(.*\n)*.*\bwhoCalled\b.*stacks\.test\.ts.*\n.*\bwhoCalledThat\b/);
+  assert.match(stack, /^KVError: .*\n(.*\n)*.*\bwhoCalled\b.*stacks\.test\.[jt]s.*\n.*\bwhoCalledThat\b/);
 }
 
 const stores: Record<string, () => KVStore> = {
