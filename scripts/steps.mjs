@@ -67,8 +67,9 @@ export async function visibly(command, ...args) {
 
 function finished(command, args, stdio) {
   return new Promise((resolve) => {
-    // npm and the tools in node_modules are .cmd files on Windows, which only a shell runs. The timeout ends a test that hangs.
-    const child = spawn(command, args, { stdio, shell: process.platform === "win32", timeout: 30 * 60_000 });
+    // npm and the tools in node_modules are .cmd files on Windows, which only a shell runs.
+    // The timeout ends a test that hangs; a build for another platform takes 25 minutes on a busy machine.
+    const child = spawn(command, args, { stdio, shell: process.platform === "win32", timeout: 60 * 60_000 });
     child.on("error", (error) => resolve(error.message));
     child.on("close", (code, signal) => resolve(code ?? signal));
   });
