@@ -135,7 +135,8 @@ async function runFile(place, file, env, log) {
   const path = `${place.directory}/${results}`;
   rmSync(path, { force: true });
   const reporter = ["--test-reporter=tap", `--test-reporter-destination=${results}`];
-  const status = await node(place, [...reporter, file.replace(/\.ts$/, ".js")], env, log);
+  const args = [...place.runtime.args, ...reporter];
+  const status = await node(place, [...args, file.replace(/\.ts$/, ".js")], env, log);
   const tap = readFileSync(path, "utf8");
   const count = (outcome) => Number(tap.match(RegExp(`^# ${outcome} (\\d+)`, "m"))?.[1] ?? 0);
   if (status !== 0 || count("fail") + count("cancelled") > 0 || count("pass") === 0)

@@ -6,15 +6,24 @@ import { bin, cache, fetchEmulator, fetchMingw, fetchNode, host, libraries, root
 import { platforms, systemOf } from "./table.mjs";
 
 /** The machine's own Node.js. */
-export const native = { name: "natively", command: process.execPath, env: {}, close() {} };
+export const native = { name: "natively", command: process.execPath, env: {}, args: [], close() {} };
 
-/** `command` starts Node.js, with `env`; `name` tells what runs it; `close` ends what it left running. */
+/**
+ * `command` starts Node.js, with `env`, `args` before the tests' own; `name` tells what runs it; `close` ends what it left
+ * running.
+ */
 export async function fetchRuntime(run, platform) {
   const node = await fetchNode(run, platform);
   const { name, words, close, env: ofRunner } = await fetchRunner(run, platform);
   // It starts its children as it was by itself.
   if (systemOf(platform) === "win32")
-    return { name, command: wrap("node-win32", [...words, node], ofRunner), env: {}, close };
+    return {
+      name,
+      command: wrap("node-win32", [...words, node], ofRunner),
+      env: {},
+      args: notUnderWine,
+      close,
+    };
   const isMusl = platform.endsWith("-musl");
   if (isMusl) words.push(...muslLoader(platform, node));
   const command = wrap(`node-${platform}`, [...words, node], ofRunner);
@@ -22,8 +31,11 @@ export async function fetchRuntime(run, platform) {
     NODE_OPTIONS: `--require=${resolve("scripts/platform/exec-path.cjs")}`,
     COVARA_KV_NODE: command,
   };
-  return { name: [name, isMusl && "musl 1.2.5"].filter(Boolean).join(", "), command, env, close };
+  return { name: [name, isMusl && "musl 1.2.5"].filter(Boolean).join(", "), command, env, args: [], close };
 }
+
+/** wineserver keeps a socket of a process that has ended while it connected: the tests that follow find it at the server. */
+const notUnderWine = ["--test-name-pattern=/^(?!process.exit ends a process)/"];
 
 /** `words`, with `env`, before a program of the platform run it here: none where this machine does by itself. */
 export async function fetchRunner(run, platform) {
