@@ -15,8 +15,8 @@ use crate::commands::{Command, Keys};
 use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
 use crate::fanout::records::Records;
+use crate::redis::protocol::encode;
 use crate::redis::request::{Id, Request, Script, Shape, Subject};
-use crate::redis::resp;
 
 pub struct Batch<'a> {
     prefix: Option<&'a [u8]>,
@@ -124,13 +124,13 @@ impl<'a> Batch<'a> {
             return self.command(scope, id, items);
         }
         let mut replies = 2;
-        self.bytes.extend_from_slice(&resp::command(&[b"MULTI"]));
+        self.bytes.extend_from_slice(&encode::command(&[b"MULTI"]));
         for (position, item) in items.enumerate() {
             let words = scope.elements(item?).ok_or_else(malformed)?;
             self.words(scope, words, Some(position))?;
             replies += 1;
         }
-        self.bytes.extend_from_slice(&resp::command(&[b"EXEC"]));
+        self.bytes.extend_from_slice(&encode::command(&[b"EXEC"]));
         self.push(id, replies, false, Shape::Transaction, None);
         Ok(())
     }
@@ -169,8 +169,8 @@ impl<'a> Batch<'a> {
         let command = arguments::command(scope, values.next().transpose()?.as_ref())?;
         let count = values.len() + 1;
         let start = self.bytes.len();
-        resp::begin(&mut self.bytes, count);
-        resp::word(&mut self.bytes, command.name.as_bytes());
+        encode::begin(&mut self.bytes, count);
+        encode::word(&mut self.bytes, command.name.as_bytes());
         let mut words = Encoded {
             bytes: &mut self.bytes,
             places: SmallVec::new(),
@@ -184,7 +184,7 @@ impl<'a> Batch<'a> {
         }
         let script = words.places.first().filter(|_| command.name == "EVAL");
         let script = script.map(|place| {
-            let tail = place.end + resp::END.len() - start;
+            let tail = place.end + encode::END.len() - start;
             Box::new(evalsha(&words.bytes[place.clone()], count, tail))
         });
         let has_scores = |place: &Range<usize>| &words.bytes[place.clone()] == b"WITHSCORES";
@@ -233,14 +233,14 @@ impl Words for Encoded<'_> {
                 None
             }
         };
-        resp::begin_word(self.bytes, short.len() + long.map_or(0, |length| length.utf8));
+        encode::begin_word(self.bytes, short.len() + long.map_or(0, |length| length.utf8));
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&short);
         if let Some(length) = long {
             scope.append_long(value, length, self.bytes)?;
         }
         self.places.push(start..self.bytes.len());
-        self.bytes.extend_from_slice(resp::END);
+        self.bytes.extend_from_slice(encode::END);
         Ok(())
     }
 
@@ -263,9 +263,9 @@ fn evalsha(script: &[u8], words: usize, tail: usize) -> Script {
     let sha1: [u8; 20] = Sha1::digest(script).into();
     let hex: String = sha1.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut head = Vec::new();
-    resp::begin(&mut head, words);
-    resp::word(&mut head, b"EVALSHA");
-    resp::word(&mut head, hex.as_bytes());
+    encode::begin(&mut head, words);
+    encode::word(&mut head, b"EVALSHA");
+    encode::word(&mut head, hex.as_bytes());
     Script {
         sha1,
         head: head.into(),

@@ -21,7 +21,7 @@ use crate::fanout::records::{Decision, Records};
 use crate::fanout::registry::{Counters, REGISTRY, Reached, Tracked, count};
 use crate::fanout::source::{Channel, Source};
 use crate::fanout::streams::{Fanout, Streams};
-use crate::redis::mailbox::Gap;
+use crate::redis::completions::Gap;
 
 const GAP: &[u8] = br#"{"type":"invalidate","reason":"fanout-gap"}"#;
 const OVERFLOW: &[u8] = br#"{"type":"invalidate","reason":"overflow"}"#;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::raw::Scope;
 use super::raw::poll::Poll;
-use crate::redis::link::Link;
-use crate::redis::plain::{Look, Plain};
+use crate::redis::connection::shared::Link;
+use crate::redis::connection::socket::{Look, Plain};
 
 /// When more than this has come in at once, the I/O thread reads.
 const MOST: usize = 512 << 10;

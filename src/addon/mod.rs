@@ -22,7 +22,7 @@ use napi_derive::napi;
 
 use crate::commands;
 use crate::error::Error;
-use crate::redis::trust;
+use crate::redis::tls::trust;
 
 /// A million small keys take a third less memory than with glibc's, and it goes back to the system when they do.
 #[cfg(not(feature = "sanitize"))]

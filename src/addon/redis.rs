@@ -23,15 +23,15 @@ use super::{from_status, to_napi};
 use crate::error::{Error, Reason, Result};
 use crate::fanout::records::Records;
 use crate::fanout::streams::Streams;
+use crate::redis::completions::{Answer, Event, Mailbox, News};
 use crate::redis::config::Config;
-use crate::redis::connection::ServerRole;
+use crate::redis::connection::shared::Link;
 use crate::redis::credentials::{Credentials, Source};
 use crate::redis::hub::{Member, Membership};
-use crate::redis::link::Link;
-use crate::redis::mailbox::{Answer, Event, Mailbox, News};
+use crate::redis::pipeline::in_flight::ServerRole;
 use crate::redis::pipeline::{Health, Role};
+use crate::redis::protocol::decode;
 use crate::redis::request::{Kind, Shape, Topic};
-use crate::redis::resp;
 use crate::reply::Reply;
 
 /// What the server has said of itself.
@@ -237,9 +237,9 @@ impl Handle {
 fn value<'scope>(replies: &Replies<'scope, '_>, answer: &Answer) -> Result<Value<'scope>> {
     let bytes = answer.outcome.as_ref().map_err(Clone::clone)?;
     match answer.shape {
-        Shape::AsIs => replies.value(&resp::parse_reply(bytes)?),
-        Shape::Scores => replies.value(&resp::with_scores(resp::parse_reply(bytes)?)),
-        Shape::Transaction => replies.value(&transaction(resp::parse_all(bytes)?)?),
+        Shape::AsIs => replies.value(&decode::parse_reply(bytes)?),
+        Shape::Scores => replies.value(&decode::with_scores(decode::parse_reply(bytes)?)),
+        Shape::Transaction => replies.value(&transaction(decode::parse_all(bytes)?)?),
     }
 }
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::source::Source;
 use crate::backlog::{MAX_BYTES, MAX_MESSAGES};
 use crate::error::Error;
-use crate::redis::mailbox::Gap;
+use crate::redis::completions::Gap;
 
 /// Names a handler or a watcher of a thread to that thread.
 pub type Token = u32;

@@ -13,8 +13,8 @@ use super::message;
 use super::streams::Streams;
 use crate::redis::config::{Address, Config};
 use crate::redis::hub::Membership;
+use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Observer};
-use crate::redis::resp;
 use crate::reply::Reply;
 
 /// Kept while there are records, as streams outlive the store that they were opened with.
@@ -193,7 +193,7 @@ impl std::fmt::Debug for Records {
 
 impl Observer for Called {
     fn replied(&self, replies: &Bytes) {
-        let replies = resp::parse_all(replies).unwrap_or_default();
+        let replies = decode::parse_all(replies).unwrap_or_default();
         self.records.settle(&self.changes, |position| {
             let reply = match (position, replies.last()) {
                 (Some(position), Some(Reply::Array(results))) => results.get(position),

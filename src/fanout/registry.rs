@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::message::{self, Malformed};
 use super::outbox::{Notice, Outbox, Token};
 use super::source::Channel;
-use crate::redis::mailbox::Gap;
+use crate::redis::completions::Gap;
 
 pub static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
 

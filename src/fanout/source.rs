@@ -11,9 +11,9 @@ use super::outbox::{Notice, Outbox};
 use super::registry::{REGISTRY, count};
 use super::{AGGREGATE, EVENTS};
 use crate::error::{Error, Result};
+use crate::redis::completions::{Event, Gap, Mail};
 use crate::redis::config::Config;
 use crate::redis::hub::{Member, Membership};
-use crate::redis::mailbox::{Event, Gap, Mail};
 use crate::redis::request::{Id, Kind, Topic};
 
 /// Locked before anything else here.

@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use super::records::{Decision, Records};
 use super::registry::count;
 use super::{AGGREGATE, EVENTS, message};
+use crate::redis::completions::{Event, Mail, Mailbox};
 use crate::redis::config::Config;
 use crate::redis::hub::{Member, Membership};
-use crate::redis::mailbox::{Event, Mail, Mailbox};
 use crate::redis::request::{Kind, Topic};
 
 /// What a callback on the channel of events hears: `redis.fanout`.

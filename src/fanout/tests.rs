@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::outbox::{Item, Notice, Outbox, Token};
 use super::registry::{Counters, Reached, Registry, Tracked};
 use super::source::Channel;
-use crate::redis::mailbox::Gap;
+use crate::redis::completions::Gap;
 
 fn thread() -> Arc<Outbox> {
     Outbox::new(|| true)

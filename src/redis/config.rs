@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
 
-use super::credentials::Asked;
-use super::pipeline::Limits;
-use super::tls::{Tls, TlsOptions};
 use crate::error::{Error, Reason, Result};
+use crate::redis::credentials::Asked;
+use crate::redis::pipeline::Limits;
+use crate::redis::tls::{Tls, TlsOptions};
 
 /// As JavaScript gives it, each field of its right type. What is given beside the URL wins.
 pub struct Options {

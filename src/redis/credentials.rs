@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::config::Config;
 use crate::error::{Error, Reason, Result};
+use crate::redis::config::Config;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Credentials {

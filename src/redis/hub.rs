@@ -9,14 +9,14 @@ use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap, HashSet};
 use parking_lot::Mutex;
 
-use super::config::Config;
-use super::link::{Link, Outlet};
-use super::mailbox::{Answer, Event, Mail, Mailbox};
-use super::pipeline::{Health, Pipeline, Role};
-use super::request::{Id, Topic, TopicName};
-use super::subscriptions::Turn;
 use crate::backlog::Backlog;
 use crate::error::{Error, Reason, Result};
+use crate::redis::completions::{Answer, Event, Mail, Mailbox};
+use crate::redis::config::Config;
+use crate::redis::connection::shared::{Link, Outlet};
+use crate::redis::pipeline::{Health, Pipeline, Role};
+use crate::redis::request::{Id, Topic, TopicName};
+use crate::redis::subscriptions::Turn;
 
 /// The hubs with members. Locked before any pipeline.
 static HUBS: Mutex<Vec<Arc<Hub>>> = Mutex::new(Vec::new());

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 
-use super::mailbox::{Event, Gap, Mail};
-use super::request::{Asker, Id, Subscription, Topic, TopicName};
-use super::resp;
 use crate::backlog::Message;
 use crate::error::Error;
+use crate::redis::completions::{Event, Gap, Mail};
+use crate::redis::protocol::decode;
+use crate::redis::request::{Asker, Id, Subscription, Topic, TopicName};
 use crate::reply::Reply;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,7 +228,7 @@ impl Subscriptions {
     }
 
     pub fn hear(&self, frame: &Bytes, mail: &mut Mail) -> Heard {
-        let items = match resp::parse(frame) {
+        let items = match decode::parse(frame) {
             Ok(Reply::Array(items)) => items,
             Ok(Reply::Error(error)) | Err(error) => return Heard::Answer(Err(error)),
             Ok(_) => return Heard::Answer(Ok(())),

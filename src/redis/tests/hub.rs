@@ -1,6 +1,6 @@
 use super::*;
+use crate::redis::completions::{Event, Mail};
 use crate::redis::hub::{Member, Routes};
-use crate::redis::mailbox::{Event, Mail};
 use crate::redis::request::{Kind, Topic};
 use crate::redis::subscriptions::Turn;
 

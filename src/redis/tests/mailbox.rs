@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
-use crate::redis::mailbox::{AT_ONCE, Event, Mail, Mailbox};
+use crate::redis::completions::{AT_ONCE, Event, Mail, Mailbox};
 use crate::redis::pipeline::Role;
 use crate::redis::request::Shape;
 

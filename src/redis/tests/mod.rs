@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
-use super::connection::{Eager, Greeted, Server, ServerRole};
-use super::pipeline::{Limits, Pipeline, Role};
-use super::request::{Id, Request, Shape, Subject};
-use super::resp;
 use crate::error::Error;
+use crate::redis::pipeline::in_flight::{Eager, Greeted, Server, ServerRole};
+use crate::redis::pipeline::{Limits, Pipeline, Role};
+use crate::redis::protocol::encode;
+use crate::redis::request::{Id, Request, Shape, Subject};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -137,7 +137,7 @@ impl Harness {
         let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
         Request {
             id: Some(id),
-            bytes: resp::command(&words).into(),
+            bytes: encode::command(&words).into(),
             replies: 1,
             repeatable: true,
             shape: Shape::AsIs,
@@ -173,7 +173,7 @@ fn answers(expected: &[(Id, &str)]) -> Vec<(Id, String)> {
 fn sent(commands: &[&[&str]]) -> String {
     let command = |words: &&[&str]| {
         let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
-        String::from_utf8(resp::command(&words)).unwrap()
+        String::from_utf8(encode::command(&words)).unwrap()
     };
     commands.iter().map(command).collect()
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::redis::protocol::decode;
 use crate::redis::request::Script;
 use crate::reply::Reply;
 
@@ -47,8 +48,8 @@ fn a_push_answers_nobody() {
     pipeline.receive(">1\r\n+x\r\n+PONG\r\n").unwrap();
     assert_eq!(pipeline.answers(), answers(&[(1, "+PONG\r\n")]));
     let pong = Reply::Status("PONG".into());
-    assert_eq!(resp::parse_reply(b">1\r\n+x\r\n+PONG\r\n").unwrap(), pong);
-    assert_eq!(resp::parse_all(b">1\r\n+x\r\n+PONG\r\n").unwrap(), [pong]);
+    assert_eq!(decode::parse_reply(b">1\r\n+x\r\n+PONG\r\n").unwrap(), pong);
+    assert_eq!(decode::parse_all(b">1\r\n+x\r\n+PONG\r\n").unwrap(), [pong]);
 }
 
 #[test]

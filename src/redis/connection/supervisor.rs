@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until};
 
-use super::connection::ServerRole;
-use super::dial::{self, Failure, Opened};
-use super::link::Link;
-use super::transport::Transport;
 use crate::error::{Error, Reason};
+use crate::redis::connection::connect::{self, Failure, Opened};
+use crate::redis::connection::shared::Link;
+use crate::redis::connection::transport::Transport;
+use crate::redis::pipeline::in_flight::ServerRole;
 
 /// The wait before the first attempt to connect again; it doubles with each that fails.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
@@ -27,7 +27,7 @@ pub async fn supervise(link: Arc<Link>) {
     // Whatever ends this, a defect of ours too: nobody is left waiting.
     let _guard = Ended(&link);
     let mut attempt = 0;
-    while let Some(cause) = connect(&link, &mut attempt).await {
+    while let Some(cause) = open(&link, &mut attempt).await {
         attempt += 1;
         let waited = wait(&link, attempt, cause);
         if while_wanted(&link, waited).await.is_none() {
@@ -44,8 +44,8 @@ async fn wait(link: &Link, attempt: u32, cause: Error) {
 }
 
 /// One connection, or an attempt at it, and those that take its place. Why there is none any more; nothing if none is wanted.
-async fn connect(link: &Link, attempt: &mut u32) -> Option<Error> {
-    let opened = while_wanted(link, dial::open(&link.config, &link.manners)).await?;
+async fn open(link: &Link, attempt: &mut u32) -> Option<Error> {
+    let opened = while_wanted(link, connect::open(&link.config, &link.manners)).await?;
     let mut opened = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(Failure { error, refused, .. })) => {
@@ -117,7 +117,7 @@ async fn find_master(link: &Link) -> Opened {
         };
         attempt += 1;
         wait(link, attempt, cause).await;
-        if let Ok(opened) = dial::open(&link.config, &link.manners).await
+        if let Ok(opened) = connect::open(&link.config, &link.manners).await
             && opened.1.server.role != ServerRole::Replica
         {
             return opened;

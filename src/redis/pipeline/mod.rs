@@ -1,18 +1,24 @@
 //! Requests from their call to their answer, whatever becomes of the connection. Does no I/O and is told the time (but for the bounds of
 //! gaps): what carries the bytes tells it what happened, and takes what is to be sent.
 
+mod deadlines;
+pub mod in_flight;
+mod queue;
+mod read;
+mod write_buffer;
+
 use std::mem;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::connection::{Connection, Greeted, Sent, Server, ServerRole};
-use super::mailbox::{Event, Mail};
-use super::queue::{Queue, Waiting};
-use super::request::{Asker, Fate, Id, Request, Shape, Subject, Subscription, Topic};
-use super::resp;
-use super::subscriptions::{Subscriptions, Turn};
 use crate::error::{Error, Reason};
+use crate::redis::completions::{Event, Mail};
+use crate::redis::pipeline::in_flight::{Connection, Greeted, Sent, Server, ServerRole};
+use crate::redis::pipeline::queue::{Queue, Waiting};
+use crate::redis::protocol::encode;
+use crate::redis::request::{Asker, Fate, Id, Request, Shape, Subject, Subscription, Topic};
+use crate::redis::subscriptions::{Subscriptions, Turn};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -537,7 +543,7 @@ impl Pipeline {
     pub(super) fn request(&self, id: Option<Id>, words: &[&[u8]], now: Instant) -> Request {
         Request {
             id,
-            bytes: resp::command(words).into(),
+            bytes: encode::command(words).into(),
             replies: 1,
             repeatable: true,
             shape: Shape::AsIs,

@@ -1,5 +1,8 @@
 //! TLS over rustls: what the options come to, and who we are.
 
+pub mod errors;
+pub mod trust;
+
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -12,8 +15,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::trust::Trust;
 use crate::error::{Error, Reason, Result};
+use crate::redis::tls::trust::Trust;
 
 /// As JavaScript gives it: certificates and keys in PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,131 +1,13 @@
-//! RESP 2 and 3: where a reply ends, and what it says.
-//!
-//! redis-rs has a parser too. This one copies nothing, so that the I/O thread only looks for the ends of replies, and JavaScript's
-//! strings are made straight from what came in.
+//! Decodes replies, whose strings borrow from the bytes that came in. redis-rs has a decoder too, which copies them.
 
 use std::ops::Range;
 
-use memchr::memchr;
-
+use super::scan::{header, number};
 use crate::error::{Error, Reason, Result};
 use crate::reply::{Reply, format_double};
 
-/// A line that goes on past this is none.
-pub const MAX_LINE: usize = 64 << 10;
-/// Redis has no longer string (`proto-max-bulk-len`), and neither has JavaScript.
-const MAX_STRING: usize = 512 << 20;
 /// Deeper than any reply of Redis's own; scripts can nest theirs at will.
 const MAX_DEPTH: usize = 1_100;
-
-/// Why no reply will come of what came in.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Unreadable {
-    /// It is not RESP.
-    Malformed,
-    LongLine,
-    HugeString,
-    /// It is longer than whoever reads it allows.
-    TooLarge,
-}
-
-/// Finds where a reply ends, in bytes that come in piece by piece. An element that is complete is looked at once.
-#[derive(Debug, Default)]
-pub struct Scanner {
-    /// Where the first element that has not been seen complete begins.
-    at: usize,
-    /// How many elements are yet to come; 0 before the reply's first.
-    elements: usize,
-    /// How long the bytes must be for the scan to get on.
-    needed: usize,
-}
-
-impl Scanner {
-    /// The end of the reply that `bytes` begin with, once it is complete. Then the scanner is ready for the next, which must
-    /// begin `bytes`. Until then `bytes` may only grow.
-    pub fn end(&mut self, bytes: &[u8]) -> std::result::Result<Option<usize>, Unreadable> {
-        self.elements = self.elements.max(1);
-        while self.elements > 0 {
-            let Some((next, more)) = self.element(bytes)? else {
-                return Ok(None);
-            };
-            self.at = next;
-            self.elements = (self.elements - 1)
-                .checked_add(more)
-                .ok_or(Unreadable::Malformed)?;
-        }
-        Ok(Some(std::mem::take(self).at))
-    }
-
-    /// Whether the reply is known to have more bytes than there are.
-    pub fn is_halfway(&self) -> bool {
-        self.needed > 0
-    }
-
-    /// How many bytes must follow those that were scanned last.
-    pub fn missing(&self, bytes: &[u8]) -> usize {
-        self.needed.saturating_sub(bytes.len()).max(1)
-    }
-
-    /// Where the element at `at` ends, and how many elements belong to it. None if it is not complete.
-    fn element(&mut self, bytes: &[u8]) -> std::result::Result<Option<(usize, usize)>, Unreadable> {
-        let rest = &bytes[self.at..];
-        let Some((kind, line, length)) = header(rest) else {
-            let known = rest.first().is_none_or(|kind| b"+-:_,#($=!*~>%|".contains(kind));
-            return match known {
-                true if rest.len() <= MAX_LINE => Ok(None),
-                true => Err(Unreadable::LongLine),
-                false => Err(Unreadable::Malformed),
-            };
-        };
-        if line.len() > MAX_LINE {
-            return Err(Unreadable::LongLine);
-        }
-        let end = self.at + length;
-        let counted = || number(line).ok_or(Unreadable::Malformed);
-        match kind {
-            b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => Ok(Some((end, 0))),
-            b'$' | b'=' | b'!' => {
-                let size = counted()?;
-                let Ok(size) = usize::try_from(size) else {
-                    return Ok(Some((end, 0)));
-                };
-                if size > MAX_STRING {
-                    return Err(Unreadable::HugeString);
-                }
-                let after = end + size + 2;
-                self.needed = after;
-                match bytes.get(after - 2..after) {
-                    None => Ok(None),
-                    Some(b"\r\n") => Ok(Some((after, 0))),
-                    Some(_) => Err(Unreadable::Malformed),
-                }
-            }
-            b'*' | b'~' | b'>' | b'%' | b'|' => {
-                let count = usize::try_from(counted()?).unwrap_or(0);
-                let elements = match kind {
-                    b'%' => count.checked_mul(2),
-                    // What the attribute belongs to follows it.
-                    b'|' => count.checked_mul(2).and_then(|count| count.checked_add(1)),
-                    _ => Some(count),
-                };
-                Ok(Some((end, elements.ok_or(Unreadable::Malformed)?)))
-            }
-            _ => Err(Unreadable::Malformed),
-        }
-    }
-}
-
-/// An element's kind, the rest of its first line, and the length of all that.
-fn header(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
-    let (kind, rest) = bytes.split_first()?;
-    let end = memchr(b'\n', rest)?;
-    let line = rest[..end].strip_suffix(b"\r")?;
-    Some((*kind, line, end + 2))
-}
-
-fn number(line: &[u8]) -> Option<i64> {
-    std::str::from_utf8(line).ok()?.parse().ok()
-}
 
 /// Whether the reply is an error whose text begins with `text`.
 pub fn is_error(reply: &[u8], text: &str) -> bool {
@@ -267,44 +149,11 @@ fn broken() -> Error {
     Error::because(Reason::Protocol, "the server's reply breaks Redis's protocol")
 }
 
-/// Begins a command of so many words.
-pub fn begin(into: &mut Vec<u8>, words: usize) {
-    head(into, b'*', words);
-}
-
-/// What ends every line, and every word.
-pub const END: &[u8] = b"\r\n";
-
-/// The word follows, and then `END`.
-pub fn begin_word(into: &mut Vec<u8>, length: usize) {
-    head(into, b'$', length);
-}
-
-pub fn word(into: &mut Vec<u8>, word: &[u8]) {
-    begin_word(into, word.len());
-    into.extend_from_slice(word);
-    into.extend_from_slice(END);
-}
-
-fn head(into: &mut Vec<u8>, kind: u8, number: usize) {
-    into.push(kind);
-    into.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    into.extend_from_slice(END);
-}
-
-pub fn command(words: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    begin(&mut bytes, words.len());
-    for each in words {
-        word(&mut bytes, each);
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::scan::Scanner;
     use super::*;
 
     fn strings(items: &[&str]) -> Reply<'static> {
@@ -354,24 +203,6 @@ mod tests {
             "*2\r\n*2\r\n$1\r\na\r\n,1.5\r\n*2\r\n$1\r\nb\r\n,inf\r\n",
         ] {
             assert_eq!(parse(text.as_bytes()).map(with_scores), expected);
-        }
-    }
-
-    #[test]
-    fn what_is_no_resp_is_said_so_at_once() {
-        for text in [
-            "HTTP/1.1 400 Bad Request\r\n",
-            "SSH-2.0-OpenSSH\r\n",
-            "$x\r\n",
-            "*2x\r\n",
-            "$1\r\nabc",
-            "$1\r\nabcdef",
-            "*99999999999999999999\r\n",
-            "\0\0",
-        ] {
-            let Err(Unreadable::Malformed) = Scanner::default().end(text.as_bytes()) else {
-                panic!("{text:?} was taken");
-            };
         }
     }
 

@@ -8,14 +8,14 @@ use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
 
-use super::addresses;
-use super::config::{Address, Config};
-use super::connection::Greeted;
-use super::credentials::{self, Credentials};
-use super::handshake;
-use super::plain::Registered;
-use super::transport::Transport;
 use crate::error::{Error, Reason};
+use crate::redis::config::{Address, Config};
+use crate::redis::connection::addresses;
+use crate::redis::connection::socket::Registered;
+use crate::redis::connection::transport::Transport;
+use crate::redis::credentials::{self, Credentials};
+use crate::redis::pipeline::in_flight::Greeted;
+use crate::redis::tls::errors;
 
 /// A peer that vanished without a word is noticed by the kernel even while nothing is asked of it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -168,7 +168,7 @@ impl Dialing<'_> {
     /// What a connection ends with before the server has greeted it.
     pub(super) fn broken(&self, error: &io::Error) -> Failure {
         let place = self.config.place();
-        if let Some((reason, words)) = handshake::words(error) {
+        if let Some((reason, words)) = errors::words(error) {
             return refused(Error::because(reason, format!("TLS with {place}: {words}")));
         }
         let in_tls = self.in_tls.load(Ordering::Relaxed);

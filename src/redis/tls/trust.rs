@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{
     CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, RootCertStore, SignatureScheme, client,
 };
 
-use super::handshake::is_authority;
+use crate::redis::tls::errors::is_authority;
 
 type Result<T> = std::result::Result<T, Error>;
 

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use redis::{Cmd, cmd};
 
-use super::config::{Address, Config};
-use super::connection::{Server, ServerRole};
-use super::credentials::Credentials;
-use super::dial::{Dialing, Failure, Form, is_closed, refused, temporary};
-use super::resp::{self, Scanner};
-use super::secrets::without_secrets;
-use super::transport::Transport;
 use crate::error::{Error, Reason};
+use crate::redis::config::{Address, Config};
+use crate::redis::connection::connect::{Dialing, Failure, Form, is_closed, refused, temporary};
+use crate::redis::connection::secrets::without_secrets;
+use crate::redis::connection::transport::Transport;
+use crate::redis::credentials::Credentials;
+use crate::redis::pipeline::in_flight::{Server, ServerRole};
+use crate::redis::protocol::decode;
+use crate::redis::protocol::scan::Scanner;
 use crate::reply::Reply;
 
 /// No server has more to say when it is greeted.
@@ -287,7 +288,7 @@ fn no_redis(config: &Config, answer: &[u8]) -> Error {
 }
 
 fn parse(reply: &Bytes) -> Result<Reply<'_>, Failure> {
-    resp::parse(reply).map_err(refused)
+    decode::parse(reply).map_err(refused)
 }
 
 /// HELLO's reply has fields and values in turn.

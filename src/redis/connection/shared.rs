@@ -8,14 +8,15 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
-use super::config::Config;
-use super::dial::Manners;
-use super::mailbox::{Mail, Mailbox};
-use super::pipeline::{Pipeline, Role};
-use super::plain::{Look, Plain};
-use super::request::Id;
-use super::{runtime, supervisor};
 use crate::error::Result;
+use crate::redis::completions::{Mail, Mailbox};
+use crate::redis::config::Config;
+use crate::redis::connection::connect::Manners;
+use crate::redis::connection::socket::{Look, Plain};
+use crate::redis::connection::supervisor;
+use crate::redis::pipeline::{Pipeline, Role};
+use crate::redis::request::Id;
+use crate::redis::runtime;
 
 /// Who gets what has come of a pipeline.
 pub trait Outlet: Send + Sync {

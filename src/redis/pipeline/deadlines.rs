@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
-use super::pipeline::{Limits, Pipeline};
-use super::request::Fate;
 use crate::error::{Error, Reason};
+use crate::redis::pipeline::in_flight::Connection;
+use crate::redis::pipeline::{Limits, Pipeline};
+use crate::redis::request::Fate;
 
 /// After so long without a word an idle connection is asked whether it is alive.
 const IDLE: Duration = Duration::from_secs(10);

@@ -21,12 +21,12 @@ use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::connection::Eager;
-use super::link::Link;
-use super::pipeline::Pipeline;
-use super::share::{self, Share};
-use super::transport::{closed, is_quiet, lost, quiet};
 use crate::error::{Error, Reason};
+use crate::redis::connection::fairness::{self, Share};
+use crate::redis::connection::shared::Link;
+use crate::redis::connection::transport::{closed, is_quiet, lost, quiet};
+use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::in_flight::Eager;
 
 /// A reply of which so much has come in goes on to be read where it is.
 const LONG: usize = 64 << 10;
@@ -365,7 +365,7 @@ impl Registered {
     }
 
     fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        let mut room = buffer.limit(share::AT_ONCE);
+        let mut room = buffer.limit(fairness::AT_ONCE);
         match self {
             Self::Tcp(stream) => stream.try_read_buf(&mut room),
             #[cfg(unix)]

@@ -16,12 +16,12 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio_rustls::client::TlsStream;
 
-use super::connection::Eager;
-use super::link::Link;
-use super::pipeline::Pipeline;
-use super::plain::{Plain, Registered};
-use super::share::{self, Share};
 use crate::error::{Error, Reason};
+use crate::redis::connection::fairness::{self, Share};
+use crate::redis::connection::shared::Link;
+use crate::redis::connection::socket::{Plain, Registered};
+use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::in_flight::Eager;
 
 /// How long a server may take to see that we are leaving.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -170,7 +170,7 @@ async fn read_tls(
         let now = Instant::now();
         link.with(|pipeline| pipeline.received(buffer, now))?;
         share.spend(read, now).await;
-        let mut room = buffer.limit(share::AT_ONCE);
+        let mut room = buffer.limit(fairness::AT_ONCE);
         read = reader.read_buf(&mut room).await.map_err(|error| lost(&error))?;
         if read == 0 {
             return Err(closed());

@@ -1,7 +1,7 @@
 //! What a server says, without the password.
 
-use super::credentials::Credentials;
 use crate::error::Error;
+use crate::redis::credentials::Credentials;
 
 /// Servers, and proxies before them, may show the arguments of a command that they do not know.
 pub fn without_secrets(credentials: &Credentials, error: &Error) -> Error {

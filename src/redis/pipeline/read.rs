@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::connection::{Connection, Sent};
-use super::mailbox::Event;
-use super::pipeline::{Pipeline, Role};
-use super::request::{Fate, Request, Shape, Subject};
-use super::resp::{self, MAX_LINE, Unreadable};
-use super::subscriptions::Heard;
 use crate::error::{Error, Reason};
+use crate::redis::completions::Event;
+use crate::redis::pipeline::in_flight::{Connection, Sent};
+use crate::redis::pipeline::{Pipeline, Role};
+use crate::redis::protocol::decode;
+use crate::redis::protocol::scan::{MAX_LINE, Unreadable};
+use crate::redis::request::{Fate, Request, Shape, Subject};
+use crate::redis::subscriptions::Heard;
 use crate::reply::Reply;
 
 impl Pipeline {
@@ -60,7 +61,7 @@ impl Pipeline {
                 Some(front) => replies == front.request.replies,
                 // What a server says before it closes.
                 None if is_reply && buffer[length - end] == b'-' => {
-                    return Err(match resp::parse(&buffer[length - end..length])? {
+                    return Err(match decode::parse(&buffer[length - end..length])? {
                         Reply::Error(error) => error,
                         _ => lost_sync(&self.place),
                     });
@@ -140,7 +141,7 @@ impl Pipeline {
         };
         if let Subject::Script(script) = &request.subject
             && by_hash
-            && resp::is_error(&frame, "NOSCRIPT No matching script")
+            && decode::is_error(&frame, "NOSCRIPT No matching script")
         {
             // The server has forgotten it, and so has not run it.
             connection.scripts.remove(&script.sha1);
@@ -237,12 +238,12 @@ fn refusal(frame: &[u8], request: &Request) -> Option<Refused> {
             Subject::Script(_) => "READONLY You can't write against a read only replica",
             _ => "READONLY ",
         };
-        let refused = !request.repeatable && resp::is_error(frame, text);
+        let refused = !request.repeatable && decode::is_error(frame, text);
         return refused.then_some(Refused::Whole);
     }
     // Looked for first, as it is rare, and parsing is not for this thread.
     memchr::memmem::find(frame, b"READONLY ")?;
-    let replies = resp::parse_all(frame).ok()?;
+    let replies = decode::parse_all(frame).ok()?;
     let (executed, queued) = replies.split_last()?;
     match executed {
         Reply::Error(aborted) => {

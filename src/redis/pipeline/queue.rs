@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::request::Request;
+use crate::redis::request::Request;
 
 pub struct Waiting {
     pub request: Request,

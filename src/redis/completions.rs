@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::pipeline::Role;
-use super::request::{Id, Kind, Shape, Topic};
 use crate::backlog::{Backlog, Message};
 use crate::error::{Error, Result};
+use crate::redis::pipeline::Role;
+use crate::redis::request::{Id, Kind, Shape, Topic};
 
 /// What came of a request.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
-use super::outgoing::Outgoing;
-use super::request::{Request, Sha1, Subject};
-use super::resp::Scanner;
+use crate::redis::pipeline::write_buffer::Outgoing;
+use crate::redis::protocol::scan::Scanner;
+use crate::redis::request::{Request, Sha1, Subject};
 
 /// So many requests whose replies are owed are few: whoever calls waits for each, and no thread's time is short.
 const FEW: usize = 64;

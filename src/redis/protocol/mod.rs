@@ -1,0 +1,7 @@
+//! RESP 2 and 3.
+//!
+//! - [`scan`]: where a reply ends. [`decode`]: what it says. [`encode`]: commands.
+
+pub mod decode;
+pub mod encode;
+pub mod scan;
