@@ -343,7 +343,7 @@ fn stream_stats(streams: &Streams) -> NativeStreamStats {
     let state = streams.records.look();
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
     NativeStreamStats {
-        server: streams.place.clone(),
+        server: streams.server.clone(),
         fanout: match streams.fanout {
             Fanout::Targeted => "targeted",
             Fanout::Filtered => "filtered",

@@ -1,15 +1,11 @@
 //! The boundary to Node.
 
 mod arguments;
-mod batch;
-mod credentials;
 mod fanout;
-mod looking;
 mod memory;
 mod messages;
 mod raw;
 mod redis;
-mod redis_options;
 mod reply;
 mod stores;
 mod waker;

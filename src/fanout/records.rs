@@ -11,7 +11,8 @@ use parking_lot::{Mutex, MutexGuard};
 use super::change::{Change, Written};
 use super::message;
 use super::streams::Streams;
-use crate::redis::config::{Address, Config};
+use crate::redis::config::Config;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::hub::Membership;
 use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Observer};
@@ -21,7 +22,7 @@ use crate::reply::Reply;
 static SERVERS: Mutex<Vec<Arc<Records>>> = Mutex::new(Vec::new());
 
 pub struct Records {
-    address: Address,
+    endpoint: Endpoint,
     /// Locked while records come and go, so that each one's channel follows, and before the pipeline of a subscribing connection.
     hearers: Mutex<Vec<Hearer>>,
     /// Locked by what comes in too, within a pipeline.
@@ -89,11 +90,11 @@ impl Records {
     pub fn at(config: &Config) -> Arc<Self> {
         let mut servers = SERVERS.lock();
         servers.retain(|records| Arc::strong_count(records) > 1 || !records.state.lock().records.is_empty());
-        if let Some(records) = servers.iter().find(|records| records.address == config.address) {
+        if let Some(records) = servers.iter().find(|records| records.endpoint == config.endpoint) {
             return records.clone();
         }
         let records = Arc::new(Self {
-            address: config.address.clone(),
+            endpoint: config.endpoint.clone(),
             hearers: Mutex::default(),
             state: Mutex::default(),
         });

@@ -11,7 +11,7 @@ use super::outbox::{Notice, Outbox};
 use super::registry::{REGISTRY, count};
 use super::{AGGREGATE, EVENTS};
 use crate::error::{Error, Result};
-use crate::redis::completions::{Event, Gap, Mail};
+use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::config::Config;
 use crate::redis::hub::{Member, Membership};
 use crate::redis::request::{Id, Kind, Topic};
@@ -262,7 +262,7 @@ impl Source {
         outbox.source().is_some_and(|source| Arc::ptr_eq(&source, self))
     }
 
-    fn hear(&self, mail: Mail) {
+    fn hear(&self, mail: CompletionBatch) {
         let is_for = |outbox: &Arc<Outbox>| {
             let source = outbox.source();
             source.is_some_and(|source| std::ptr::eq(&*source, self))
@@ -310,7 +310,7 @@ impl Source {
 }
 
 impl Member for Source {
-    fn put(&self, mut mail: Mail) {
+    fn put(&self, mut mail: CompletionBatch) {
         for event in std::mem::take(&mut mail.events) {
             self.happened(event);
         }

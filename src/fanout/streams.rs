@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::records::{Decision, Records};
 use super::registry::count;
 use super::{AGGREGATE, EVENTS, message};
-use crate::redis::completions::{Event, Mail, Mailbox};
+use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
 use crate::redis::config::Config;
 use crate::redis::hub::{Member, Membership};
 use crate::redis::request::{Kind, Topic};
@@ -32,9 +32,9 @@ const MAX_RESOURCES: usize = 10_000;
 pub struct Streams {
     pub fanout: Fanout,
     /// The server.
-    pub place: String,
+    pub server: String,
     pub records: Arc<Records>,
-    mailbox: Arc<Mailbox>,
+    completions: Arc<CompletionQueue>,
     /// The resources that changes were told of.
     resources: Mutex<HashSet<String>>,
     /// The server lets this user have no channel of a subscription.
@@ -45,12 +45,12 @@ pub struct Streams {
 }
 
 impl Streams {
-    pub fn new(fanout: Fanout, config: &Config, mailbox: Arc<Mailbox>) -> Self {
+    pub fn new(fanout: Fanout, config: &Config, completions: Arc<CompletionQueue>) -> Self {
         Self {
             fanout,
-            place: config.place(),
+            server: config.endpoint.to_string(),
             records: Records::at(config),
-            mailbox,
+            completions,
             resources: Mutex::default(),
             refused: AtomicBool::new(false),
             passed: AtomicU64::new(0),
@@ -76,7 +76,7 @@ impl Streams {
     pub fn draw(&self, membership: &Membership, subscriptions: &[Arc<str>]) {
         if self.is_targeted() {
             let topics: Vec<_> = subscriptions.iter().map(|name| topic(name)).collect();
-            membership.keep_in_turn(&topics);
+            membership.keep_batched(&topics);
         }
     }
 
@@ -89,7 +89,7 @@ impl Streams {
     }
 
     /// Hands over what may be for a stream here, as if it had all come by the fleet's channel.
-    fn hear(&self, mail: &mut Mail) {
+    fn hear(&self, mail: &mut CompletionBatch) {
         let (messages, dropped) = mem::take(&mut mail.backlog).into_parts();
         let state = self.records.look();
         let filters = self.fanout != Fanout::All && state.decision() == Decision::Filters;
@@ -120,7 +120,7 @@ impl Streams {
 }
 
 impl Member for Streams {
-    fn put(&self, mut mail: Mail) {
+    fn put(&self, mut mail: CompletionBatch) {
         let is_refusal = |event: &mut Event| match event {
             Event::Unsubscribed { topic, .. } => topic.name != EVENTS && topic.name != AGGREGATE,
             _ => false,
@@ -134,7 +134,7 @@ impl Member for Streams {
         }
         if !mail.is_empty() {
             mail.backlog.detach();
-            self.mailbox.put(mail);
+            self.completions.put(mail);
         }
     }
 

@@ -1,16 +1,17 @@
-//! What comes back from the server, for the JavaScript thread to take.
+//! The completion queue: what comes back from the server, until the JavaScript thread takes it.
 
 use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use hashbrown::Equivalent;
 use parking_lot::Mutex;
 
 use crate::backlog::{Backlog, Message};
 use crate::error::{Error, Result};
-use crate::redis::pipeline::Role;
-use crate::redis::request::{Id, Kind, Shape, Topic};
+use crate::redis::request::{Id, Role, Shape, Topic, TopicName};
+use crate::wake::WakeOnce;
 
 /// What came of a request.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub enum Event {
     Subscribed {
         topic: Topic,
     },
-    /// From then on messages may be missed, until `Mail::gap` tells that they come again.
+    /// From then on messages may be missed, until `CompletionBatch::gap` tells that they come again.
     Missing,
     /// What was subscribed could not be subscribed again.
     Unsubscribed {
@@ -54,139 +55,146 @@ pub enum Event {
 
 /// All that has come in since the last time.
 #[derive(Default)]
-pub struct Mail {
+pub struct CompletionBatch {
     pub events: Vec<Event>,
     pub answers: Vec<Answer>,
     pub backlog: Backlog,
-    /// To be told after the messages: whoever then reads the state again is behind none of them.
+    /// Told after the messages: who reads the state again then is behind none of them.
     pub gap: Option<Gap>,
 }
 
-/// What has not been taken.
+/// What was left when a part was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {
     pub answers: bool,
     /// Messages or events.
-    pub news: bool,
+    pub messages: bool,
 }
 
-/// What else there is to tell.
+/// Events of a connection, with the gap that follows them.
 #[derive(Default)]
-pub struct News {
+pub struct Events {
     pub events: Vec<Event>,
-    /// To be told after the messages: whoever then reads the state again is behind none of them.
+    /// Told after the messages: who reads the state again then is behind none of them.
     pub gap: Option<Gap>,
 }
 
-#[derive(Default)]
-struct State {
-    mail: Mail,
-    /// Whether a wake-up is under way: one is enough until the mail is taken.
-    woken: bool,
-}
-
-type Wake = Box<dyn Fn() -> bool + Send + Sync>;
-
-impl State {
-    fn wake(&mut self, wake: &Wake) {
-        if !self.woken {
-            self.woken = wake();
-        }
+impl Events {
+    pub fn append(&mut self, later: Events) {
+        self.events.extend(later.events);
+        self.gap = later.gap.or(self.gap.take());
     }
 }
 
-pub struct Mailbox {
-    state: Mutex<State>,
-    /// True if the JavaScript thread will take the mail.
-    wake: Wake,
+struct Waiting {
+    batch: CompletionBatch,
+    wake: WakeOnce,
 }
 
-impl Mailbox {
-    pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self {
-            state: Mutex::default(),
-            wake: Box::new(wake),
-        }
-    }
-
-    /// At most so many answers, and so many bytes of them: what becomes of them is to be over before there are more, or the values of all
-    /// would be alive at once. And what is left: while anything is, whoever takes is to come again, and is not woken.
-    pub fn take_answers(&self, count: usize) -> (Vec<Answer>, Left) {
-        let mut state = self.state.lock();
-        let some = state.mail.some_answers(count);
-        let answers = if some == state.mail.answers.len() {
-            mem::take(&mut state.mail.answers)
-        } else {
-            state.mail.answers.drain(..some).collect()
-        };
+impl Waiting {
+    fn taken(&mut self) -> Left {
         let left = Left {
-            answers: !state.mail.answers.is_empty(),
-            news: state.mail.has_news(),
+            answers: !self.batch.answers.is_empty(),
+            messages: self.batch.has_messages(),
         };
-        state.woken = left.answers || left.news;
+        self.wake.taken(left.answers || left.messages);
+        left
+    }
+}
+
+pub struct CompletionQueue(Mutex<Waiting>);
+
+impl CompletionQueue {
+    pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Mutex::new(Waiting {
+            batch: CompletionBatch::default(),
+            wake: WakeOnce::new(wake),
+        }))
+    }
+
+    /// Takes at most `count` answers, of a bounded size: the values of all would be alive at once. The thread comes again by itself while
+    /// anything is left.
+    pub fn take_answers(&self, count: usize) -> (Vec<Answer>, Left) {
+        let mut waiting = self.0.lock();
+        let some = waiting.batch.some_answers(count);
+        let answers = if some == waiting.batch.answers.len() {
+            mem::take(&mut waiting.batch.answers)
+        } else {
+            waiting.batch.answers.drain(..some).collect()
+        };
+        let left = waiting.taken();
         (answers, left)
     }
 
-    /// At most so many messages, and how many were dropped once none are left; events, but for those that must come after the last message
-    /// until then. Until then whoever takes is to come again, and is not woken.
-    pub fn take_messages(&self, count: usize) -> (VecDeque<Message>, Option<usize>, News) {
-        let mut state = self.state.lock();
-        let (messages, dropped) = state.mail.backlog.take(count);
-        let mut news = News {
-            events: mem::take(&mut state.mail.events),
+    /// Takes at most `count` messages, how many were dropped once none are left, and events, but for those that must come after the
+    /// last message. The thread comes again by itself while messages are left.
+    pub fn take_messages(&self, count: usize) -> (VecDeque<Message>, Option<usize>, Events) {
+        let Waiting { batch, wake } = &mut *self.0.lock();
+        let (messages, dropped) = batch.backlog.take(count);
+        let mut events = Events {
+            events: mem::take(&mut batch.events),
             gap: None,
         };
         if dropped.is_none() {
             let waits = |event: &mut Event| matches!(event, Event::Unsubscribed { .. });
-            state.mail.events = news.events.extract_if(.., waits).collect();
+            batch.events = events.events.extract_if(.., waits).collect();
         } else {
-            news.gap = state.mail.gap.take();
+            events.gap = batch.gap.take();
+            wake.taken(false);
             // They have come in since answers were taken, or were left then.
-            state.woken = !state.mail.answers.is_empty() && (self.wake)();
+            if !batch.answers.is_empty() {
+                wake.wake();
+            }
         }
-        (messages, dropped, news)
+        (messages, dropped, events)
     }
 
-    /// Adds to what is there, and wakes the JavaScript thread.
-    pub fn put(&self, mail: Mail) {
-        let mut state = self.state.lock();
-        state.mail.append(mail);
-        state.wake(&self.wake);
+    /// Adds to what waits, and wakes the JavaScript thread.
+    pub fn put(&self, later: CompletionBatch) {
+        let mut waiting = self.0.lock();
+        waiting.batch.append(later);
+        waiting.wake.wake();
     }
 
-    /// Has the JavaScript thread look, though there may be nothing to take.
+    /// Wakes the JavaScript thread, though there may be nothing to take.
     pub fn wake(&self) {
-        self.state.lock().wake(&self.wake);
+        self.0.lock().wake.wake();
     }
 
     /// The JavaScript thread is about to take what comes: it needs no wake-up.
     pub fn expect(&self) {
-        self.state.lock().woken = true;
+        self.0.lock().wake.taken(true);
     }
 
-    /// Whether anything has come. If not, the thread is to be woken again for what does.
+    /// Whether anything has come. If not, the thread is woken for what does.
     pub fn has_come(&self) -> bool {
-        let mut state = self.state.lock();
-        state.woken = !state.mail.is_empty();
-        state.woken
+        let left = self.0.lock().taken();
+        left.answers || left.messages
     }
 
-    /// Answers what needs no connection.
+    /// Answers a request that needs no connection.
     pub fn done(&self, id: Id) {
-        let mut mail = Mail::default();
-        mail.done(id);
-        self.put(mail);
+        let mut batch = CompletionBatch::default();
+        batch.done(id);
+        self.put(batch);
+    }
+
+    /// Answers a request that cannot be sent.
+    pub fn fail(&self, id: Id, error: Error) {
+        let mut batch = CompletionBatch::default();
+        batch.failed(id, error);
+        self.put(batch);
     }
 
     /// Drops what came for a subscription that has ended: a later one of the same name must not get it.
     pub fn forget(&self, topic: &Topic) {
-        let mail = &mut self.state.lock().mail;
-        mail.events
+        let batch = &mut self.0.lock().batch;
+        batch
+            .events
             .retain(|event| !matches!(event, Event::Unsubscribed { topic: other, .. } if other == topic));
-        mail.backlog.forget(|message| match topic.kind {
-            Kind::Channel => message.pattern.is_none() && message.channel == topic.name,
-            Kind::Pattern => message.pattern.as_ref() == Some(&topic.name),
-        });
+        batch
+            .backlog
+            .forget(|message| TopicName::of(&message.pattern, &message.channel).equivalent(topic));
     }
 }
 
@@ -199,7 +207,7 @@ const HUGE: usize = 256 << 10;
 /// The reply to what has no result.
 const NOTHING: Bytes = Bytes::from_static(b"_\r\n");
 
-impl Mail {
+impl CompletionBatch {
     pub fn answer(&mut self, id: Id, shape: Shape, outcome: Result<Bytes>) {
         // To look at what was read a moment ago takes a third of what it would on another core, and JavaScript's thread has the most to do. What is
         // huge would hold up whoever waits for the pipeline.
@@ -242,14 +250,14 @@ impl Mail {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.answers.is_empty() && !self.has_news()
+        self.answers.is_empty() && !self.has_messages()
     }
 
-    fn has_news(&self) -> bool {
+    fn has_messages(&self) -> bool {
         !self.events.is_empty() || !self.backlog.is_empty() || self.gap.is_some()
     }
 
-    fn append(&mut self, mut later: Mail) {
+    fn append(&mut self, mut later: CompletionBatch) {
         self.events.append(&mut later.events);
         if self.answers.is_empty() {
             self.answers = later.answers;

@@ -11,19 +11,21 @@ use parking_lot::Mutex;
 
 use crate::backlog::Backlog;
 use crate::error::{Error, Reason, Result};
-use crate::redis::completions::{Answer, Event, Mail, Mailbox};
+use crate::redis::completions::{Answer, CompletionBatch, CompletionQueue, Event};
 use crate::redis::config::Config;
-use crate::redis::connection::shared::{Link, Outlet};
-use crate::redis::pipeline::{Health, Pipeline, Role};
+use crate::redis::connection::Connection;
+use crate::redis::connection::shared::Sink;
+use crate::redis::pipeline::{Health, Pipeline};
+use crate::redis::request::Role;
 use crate::redis::request::{Id, Topic, TopicName};
-use crate::redis::subscriptions::Turn;
+use crate::redis::subscriptions::Priority;
 
 /// The hubs with members. Locked before any pipeline.
 static HUBS: Mutex<Vec<Arc<Hub>>> = Mutex::new(Vec::new());
 
 /// What a member is told. Called while the pipeline is locked.
 pub trait Member: Send + Sync {
-    fn put(&self, mail: Mail);
+    fn put(&self, mail: CompletionBatch);
 
     /// Messages of a topic that is kept come from now on; those in the mail that follows are the first.
     fn subscribed(&self, _topic: &Topic) {}
@@ -32,15 +34,15 @@ pub trait Member: Send + Sync {
     fn missing(&self) {}
 }
 
-impl Member for Mailbox {
-    fn put(&self, mut mail: Mail) {
+impl Member for CompletionQueue {
+    fn put(&self, mut mail: CompletionBatch) {
         mail.backlog.detach();
         self.put(mail);
     }
 }
 
 struct Hub {
-    link: Arc<Link>,
+    connection: Connection,
     router: Arc<Router>,
 }
 
@@ -56,13 +58,15 @@ impl Membership {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut hubs = HUBS.lock();
-        let hub = match hubs.iter().find(|hub| hub.link.config == *config) {
+        let hub = match hubs.iter().find(|hub| hub.connection.config() == config) {
             Some(hub) => hub.clone(),
             None => {
                 let router = Arc::<Router>::default();
-                let link = Link::new(Role::Subscriptions, config.clone(), router.clone())?;
-                link.start();
-                let hub = Arc::new(Hub { link, router });
+                let endpoint = config.endpoint.clone();
+                let connection =
+                    Connection::new(Role::Subscriptions, config.clone(), endpoint, router.clone())?;
+                connection.start();
+                let hub = Arc::new(Hub { connection, router });
                 hubs.push(hub.clone());
                 hub
             }
@@ -80,14 +84,14 @@ impl Membership {
     /// Has a topic subscribed for as long as it takes: only a server that refuses ends that, with an event.
     pub fn keep(&self, topic: &Topic) {
         self.hub
-            .with(|routes, pipeline| routes.keep(self.number, topic, Turn::First, pipeline));
+            .with(|routes, pipeline| routes.keep(self.number, topic, Priority::First, pipeline));
     }
 
     /// The same for topics of which there may be thousands: after a loss they are subscribed again behind the others, a batch at a time.
-    pub fn keep_in_turn(&self, topics: &[Topic]) {
+    pub fn keep_batched(&self, topics: &[Topic]) {
         self.hub.with(|routes, pipeline| {
             for topic in topics {
-                routes.keep(self.number, topic, Turn::Later, pipeline);
+                routes.keep(self.number, topic, Priority::Batched, pipeline);
             }
         });
     }
@@ -116,7 +120,7 @@ impl Membership {
             return;
         };
         hubs.retain(|hub| !Arc::ptr_eq(hub, &self.hub));
-        self.hub.link.close(asked);
+        self.hub.connection.close(asked);
     }
 }
 
@@ -129,14 +133,14 @@ impl Drop for Membership {
         });
         if was_last {
             hubs.retain(|hub| !Arc::ptr_eq(hub, &self.hub));
-            self.hub.link.abandon();
+            self.hub.connection.abandon();
         }
     }
 }
 
 impl Hub {
     fn with<R>(&self, work: impl FnOnce(&mut Routes, &mut Pipeline) -> R) -> R {
-        self.link
+        self.connection
             .with(|pipeline| work(&mut self.router.routes.lock(), pipeline))
     }
 }
@@ -147,8 +151,8 @@ struct Router {
     routes: Mutex<Routes>,
 }
 
-impl Outlet for Router {
-    fn put(&self, mail: Mail, pipeline: &mut Pipeline) {
+impl Sink for Router {
+    fn put(&self, mail: CompletionBatch, pipeline: &mut Pipeline) {
         self.routes.lock().put(mail, pipeline);
     }
 }
@@ -212,13 +216,13 @@ impl Routes {
         pipeline.subscribe(asked, topic.clone(), Instant::now());
     }
 
-    pub(super) fn keep(&mut self, number: usize, topic: &Topic, turn: Turn, pipeline: &mut Pipeline) {
+    pub(super) fn keep(&mut self, number: usize, topic: &Topic, priority: Priority, pipeline: &mut Pipeline) {
         let route = self.topics.entry(topic.clone()).or_default();
         route.listener(number).kept = true;
         if pipeline.is_live(topic) {
             self.subscribed(topic);
         } else {
-            pipeline.keep(topic, turn, Instant::now());
+            pipeline.keep(topic, priority, Instant::now());
         }
     }
 
@@ -265,7 +269,7 @@ impl Routes {
     fn fail_waiting(&mut self, number: usize) {
         for asked in self.asked.values_mut() {
             for waiter in asked.waiters.extract_if(.., |waiter| waiter.number == number) {
-                let mut mail = Mail::default();
+                let mut mail = CompletionBatch::default();
                 mail.failed(
                     waiter.id,
                     Error::because(Reason::Unanswered, "The store was disconnected"),
@@ -283,7 +287,7 @@ impl Routes {
         self.members.remove(&number).is_some()
     }
 
-    pub(super) fn put(&mut self, mail: Mail, pipeline: &mut Pipeline) {
+    pub(super) fn put(&mut self, mail: CompletionBatch, pipeline: &mut Pipeline) {
         let mut deliveries = Deliveries::default();
         for event in mail.events {
             self.happened(event, &mut deliveries);
@@ -426,7 +430,7 @@ impl Routes {
                 pipeline.unsubscribe(None, topic, Instant::now());
             }
         } else if !is_live && route.listeners.iter().any(|listener| listener.kept) {
-            pipeline.keep(topic, Turn::First, Instant::now());
+            pipeline.keep(topic, Priority::First, Instant::now());
         }
     }
 
@@ -488,7 +492,7 @@ impl Route {
 
 impl Waiter {
     fn done(self) {
-        let mut mail = Mail::default();
+        let mut mail = CompletionBatch::default();
         mail.done(self.id);
         self.member.put(mail);
     }
@@ -496,11 +500,13 @@ impl Waiter {
 
 /// What each member gets.
 #[derive(Default)]
-struct Deliveries(HashMap<usize, (Arc<dyn Member>, Mail), RandomState>);
+struct Deliveries(HashMap<usize, (Arc<dyn Member>, CompletionBatch), RandomState>);
 
 impl Deliveries {
-    fn to(&mut self, number: usize, member: &Arc<dyn Member>) -> &mut Mail {
+    fn to(&mut self, number: usize, member: &Arc<dyn Member>) -> &mut CompletionBatch {
         let entry = self.0.entry(number);
-        &mut entry.or_insert_with(|| (member.clone(), Mail::default())).1
+        &mut entry
+            .or_insert_with(|| (member.clone(), CompletionBatch::default()))
+            .1
     }
 }

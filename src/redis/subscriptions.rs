@@ -9,7 +9,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::backlog::Message;
 use crate::error::Error;
-use crate::redis::completions::{Event, Gap, Mail};
+use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::protocol::decode;
 use crate::redis::request::{Asker, Id, Subscription, Topic, TopicName};
 use crate::reply::Reply;
@@ -35,10 +35,10 @@ impl From<Asker> for State {
 
 /// When a topic is subscribed on a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum Priority {
     First,
     /// A batch at a time, as there may be thousands, and many instances that lost the same server.
-    Later,
+    Batched,
 }
 
 /// How many topics are subscribed at a time.
@@ -48,9 +48,9 @@ pub const BATCH: usize = 500;
 pub struct Subscriptions {
     topics: HashMap<Topic, State, RandomState>,
     /// Those of the topics that are subscribed later.
-    patient: HashSet<Topic, RandomState>,
+    batched: HashSet<Topic, RandomState>,
     /// Those that are due, and some that are not any more.
-    in_turn: VecDeque<Topic>,
+    queued: VecDeque<Topic>,
     /// How many requests for what is due have been made.
     requests: u32,
     /// How many of them are unanswered.
@@ -83,12 +83,12 @@ impl Subscriptions {
     }
 
     /// A topic is to be subscribed whenever there is a connection. False if it is already, or somebody has asked for it.
-    pub fn keep(&mut self, topic: &Topic, turn: Turn) -> bool {
+    pub fn keep(&mut self, topic: &Topic, priority: Priority) -> bool {
         let is_new = !self.topics.contains_key(topic);
         if is_new {
             self.topics.insert(topic.clone(), State::Due(0));
-            if turn == Turn::Later {
-                self.patient.insert(topic.clone());
+            if priority == Priority::Batched {
+                self.batched.insert(topic.clone());
             }
         }
         is_new
@@ -104,11 +104,15 @@ impl Subscriptions {
 
     pub fn remove(&mut self, topic: &Topic) {
         self.topics.remove(topic);
-        self.patient.remove(topic);
+        self.batched.remove(topic);
     }
 
     /// The server has confirmed a request. False if nobody wants the topic any more.
-    pub fn confirmed(&mut self, Subscription { topic, asker }: &Subscription, mail: &mut Mail) -> bool {
+    pub fn confirmed(
+        &mut self,
+        Subscription { topic, asker }: &Subscription,
+        mail: &mut CompletionBatch,
+    ) -> bool {
         let Some(state) = self.topics.get_mut(topic) else {
             return false;
         };
@@ -142,9 +146,9 @@ impl Subscriptions {
     }
 
     /// The connection is gone, or there was none; it was last heard at `heard`. Messages of topics that are due may be missed.
-    pub fn lost(&mut self, heard: SystemTime, mail: &mut Mail) {
+    pub fn lost(&mut self, heard: SystemTime, mail: &mut CompletionBatch) {
         self.unanswered = 0;
-        self.in_turn.clear();
+        self.queued.clear();
         let mut is_missing = false;
         for state in self.topics.values_mut() {
             if matches!(state, State::Live | State::Due(_)) {
@@ -163,10 +167,10 @@ impl Subscriptions {
         let is_due = |(topic, state): (&Topic, &State)| (*state == State::Due(0)).then(|| topic.clone());
         let due: Vec<_> = self.topics.iter().filter_map(is_due).collect();
         let (later, first): (Vec<_>, Vec<_>) =
-            due.into_iter().partition(|topic| self.patient.contains(topic));
-        self.in_turn = later.into();
+            due.into_iter().partition(|topic| self.batched.contains(topic));
+        self.queued = later.into();
         let due = first.iter().filter_map(|topic| self.ask(topic)).collect();
-        if self.unanswered == 0 && self.in_turn.is_empty() {
+        if self.unanswered == 0 && self.queued.is_empty() {
             // Whoever could have missed something has left in the meantime.
             self.missing_since = None;
         }
@@ -175,18 +179,18 @@ impl Subscriptions {
 
     /// What is to be subscribed for one that is kept from now on: nothing if it has to wait for its turn.
     pub fn due_now(&mut self, topic: &Topic) -> Option<Subscription> {
-        if self.patient.contains(topic) && (!self.in_turn.is_empty() || self.unanswered >= BATCH) {
-            self.in_turn.push_back(topic.clone());
+        if self.batched.contains(topic) && (!self.queued.is_empty() || self.unanswered >= BATCH) {
+            self.queued.push_back(topic.clone());
             return None;
         }
         self.ask(topic)
     }
 
     /// The next of those that have their turn.
-    pub fn next_batch(&mut self, mail: &mut Mail) -> Vec<Subscription> {
+    pub fn next_batch(&mut self, mail: &mut CompletionBatch) -> Vec<Subscription> {
         let mut batch = Vec::new();
         while batch.len() < BATCH
-            && let Some(topic) = self.in_turn.pop_front()
+            && let Some(topic) = self.queued.pop_front()
         {
             batch.extend(self.ask(&topic));
         }
@@ -194,8 +198,8 @@ impl Subscriptions {
         batch
     }
 
-    pub fn has_turns(&self) -> bool {
-        !self.in_turn.is_empty()
+    pub fn has_batches(&self) -> bool {
+        !self.queued.is_empty()
     }
 
     fn ask(&mut self, topic: &Topic) -> Option<Subscription> {
@@ -212,13 +216,13 @@ impl Subscriptions {
         })
     }
 
-    pub fn answered(&mut self, mail: &mut Mail) {
+    pub fn answered(&mut self, mail: &mut CompletionBatch) {
         self.unanswered = self.unanswered.saturating_sub(1);
         self.tell_gap(mail);
     }
 
-    fn tell_gap(&mut self, mail: &mut Mail) {
-        if self.unanswered > 0 || !self.in_turn.is_empty() {
+    fn tell_gap(&mut self, mail: &mut CompletionBatch) {
+        if self.unanswered > 0 || !self.queued.is_empty() {
             return;
         }
         if let Some(from) = self.missing_since.take() {
@@ -227,7 +231,7 @@ impl Subscriptions {
         }
     }
 
-    pub fn hear(&self, frame: &Bytes, mail: &mut Mail) -> Heard {
+    pub fn hear(&self, frame: &Bytes, mail: &mut CompletionBatch) -> Heard {
         let items = match decode::parse(frame) {
             Ok(Reply::Array(items)) => items,
             Ok(Reply::Error(error)) | Err(error) => return Heard::Answer(Err(error)),
@@ -248,7 +252,13 @@ impl Subscriptions {
         }
     }
 
-    fn message(&self, pattern: Option<Bytes>, channel: Bytes, payload: Bytes, mail: &mut Mail) -> Heard {
+    fn message(
+        &self,
+        pattern: Option<Bytes>,
+        channel: Bytes,
+        payload: Bytes,
+        mail: &mut CompletionBatch,
+    ) -> Heard {
         if self.topics.get(&TopicName::of(&pattern, &channel)) == Some(&State::Live) {
             mail.backlog.push(Message {
                 pattern,

@@ -4,7 +4,7 @@ const HASH: &[u8] = b"covara:subs:byres:posts";
 
 fn records() -> Arc<Records> {
     Arc::new(Records {
-        address: Address::Unix("/nowhere".into()),
+        endpoint: Endpoint::Unix("/nowhere".into()),
         hearers: Mutex::default(),
         state: Mutex::default(),
     })

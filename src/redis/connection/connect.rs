@@ -1,6 +1,7 @@
-//! From an address to a connection: whom to ask for credentials, which socket to open, and in which form to greet.
+//! Opens a connection to an endpoint: asks for credentials, opens a socket, and has the server answer the handshake.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -8,95 +9,88 @@ use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
 
-use crate::error::{Error, Reason};
-use crate::redis::config::{Address, Config};
+#[cfg(not(unix))]
+use crate::error::Error;
+use crate::error::Reason;
+use crate::redis::config::Config;
 use crate::redis::connection::addresses;
-use crate::redis::connection::socket::Registered;
+use crate::redis::connection::failure::Failure;
+use crate::redis::connection::handshake::{Form, Handshake};
+use crate::redis::connection::stream::Registered;
 use crate::redis::connection::transport::Transport;
-use crate::redis::credentials::{self, Credentials};
-use crate::redis::pipeline::in_flight::Greeted;
-use crate::redis::tls::errors;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::in_flight::Established;
 
-/// A peer that vanished without a word is noticed by the kernel even while nothing is asked of it.
+/// The kernel notices a peer that vanished without a word, even while no reply is awaited.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Why there is no connection.
-pub struct Failure {
-    pub error: Error,
-    /// Whether trying again is of no use by itself: a password is wrong, the server is none of Redis's.
-    pub refused: bool,
-    /// The server has closed the connection, maybe for how it was greeted.
-    pub(super) closed: bool,
+pub type Opened = (Transport, Established);
+
+pub struct Connector {
+    config: Arc<Config>,
+    endpoint: Endpoint,
+    /// The form of the handshake that the server took last: others are not tried in vain again.
+    form: Mutex<Option<Form>>,
 }
 
-/// A connection that the server has greeted.
-pub type Opened = (Transport, Greeted);
+impl Connector {
+    pub fn new(config: Arc<Config>, endpoint: Endpoint) -> Self {
+        Self {
+            config,
+            endpoint,
+            form: Mutex::default(),
+        }
+    }
 
-/// How a server is greeted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// HELLO, with all that is worth knowing. RESP 2 on the same connection where the answer is an error.
-    Hello,
-    /// RESP 2 without HELLO.
-    Old,
-    /// AUTH, SELECT and PING: proxies close the connection for what they do not know.
-    Bare,
+    pub async fn open(&self) -> Result<Opened, Failure> {
+        let credentials = self.config.credentials().await;
+        let credentials = credentials.map_err(|error| Failure {
+            error,
+            refused: false,
+            closed: false,
+        })?;
+        let attempt = Attempt {
+            handshake: Handshake::new(&self.config, &self.endpoint, credentials),
+            connector: self,
+            in_tls: AtomicBool::new(false),
+        };
+        tokio::time::timeout(self.config.settings.connect_timeout, attempt.open())
+            .await
+            .unwrap_or_else(|_| Err(attempt.timed_out()))
+    }
 }
 
-/// The form that a server took last, so that it is not greeted in vain again.
-#[derive(Default)]
-pub struct Manners(Mutex<Option<Form>>);
-
-pub async fn open(config: &Config, manners: &Manners) -> Result<Opened, Failure> {
-    let credentials = credentials::of(config).await.map_err(|error| Failure {
-        error,
-        refused: false,
-        closed: false,
-    })?;
-    let dialing = Dialing {
-        config,
-        credentials,
-        in_tls: AtomicBool::new(false),
-        said: Mutex::default(),
-    };
-    tokio::time::timeout(config.connect_timeout, dialing.open(manners))
-        .await
-        .unwrap_or_else(|_| Err(dialing.late()))
-}
-
-/// One attempt.
-pub(super) struct Dialing<'a> {
-    pub(super) config: &'a Config,
-    pub(super) credentials: Credentials,
+struct Attempt<'a> {
+    connector: &'a Connector,
+    handshake: Handshake<'a>,
     /// The handshake of TLS is under way.
     in_tls: AtomicBool,
-    /// The error that the server began with: the reason of what follows.
-    pub(super) said: Mutex<Option<Error>>,
 }
 
-impl Dialing<'_> {
-    async fn open(&self, manners: &Manners) -> Result<Opened, Failure> {
-        let known = *manners.0.lock();
-        let form = match self.config.protocol {
+impl Attempt<'_> {
+    async fn open(&self) -> Result<Opened, Failure> {
+        let protocol = self.connector.config.settings.protocol;
+        let known = *self.connector.form.lock();
+        let form = match protocol {
             Some(2) if known.is_none() => Form::Old,
             _ => known.unwrap_or(Form::Hello),
         };
-        let opened = self.greeted(form).await;
+        let opened = self.establish(form).await;
         match &opened {
-            Ok(_) => *manners.0.lock() = Some(form),
-            Err(failure) if !failure.closed || self.config.protocol == Some(3) => {}
-            Err(_) if known == Some(Form::Bare) => *manners.0.lock() = None,
-            Err(_) if known.is_none() => return self.open_bare(opened, manners).await,
+            Ok(_) => *self.connector.form.lock() = Some(form),
+            Err(failure) if !failure.closed || protocol == Some(3) => {}
+            Err(_) if known == Some(Form::Bare) => *self.connector.form.lock() = None,
+            Err(_) if known.is_none() => return self.open_bare(opened).await,
             Err(_) => {}
         }
         opened
     }
 
-    /// A server that closes when it is greeted may be a proxy that knows but little.
-    async fn open_bare(&self, first: Result<Opened, Failure>, manners: &Manners) -> Result<Opened, Failure> {
-        match self.greeted(Form::Bare).await {
+    /// A server that closes the connection during the handshake may be a proxy that knows few commands.
+    async fn open_bare(&self, first: Result<Opened, Failure>) -> Result<Opened, Failure> {
+        match self.establish(Form::Bare).await {
             Ok(opened) => {
-                *manners.0.lock() = Some(Form::Bare);
+                *self.connector.form.lock() = Some(Form::Bare);
                 Ok(opened)
             }
             Err(failure) if !failure.closed => Err(failure),
@@ -104,90 +98,77 @@ impl Dialing<'_> {
         }
     }
 
-    async fn greeted(&self, form: Form) -> Result<Opened, Failure> {
+    async fn establish(&self, form: Form) -> Result<Opened, Failure> {
         let mut transport = self.connect().await?;
-        let (server, round_trip) = self.greet(form, &mut transport).await?;
-        let greeted = Greeted {
-            eager: transport.eager(),
+        let (server, round_trip) = self.handshake.perform(form, &mut transport).await?;
+        let established = Established {
+            inline_write: transport.inline_write(),
             server,
             round_trip,
         };
-        Ok((transport, greeted))
+        Ok((transport, established))
     }
 
-    /// The time is up.
-    fn late(&self) -> Failure {
-        let (place, timeout) = (self.config.place(), self.config.connect_timeout.as_millis());
+    fn timed_out(&self) -> Failure {
+        let Connector { config, endpoint, .. } = self.connector;
+        let timeout = config.settings.connect_timeout.as_millis();
         let in_tls = self.in_tls.load(Ordering::Relaxed);
         let reason = if in_tls { Reason::Tls } else { Reason::NoAnswer };
-        let message = match &*self.said.lock() {
+        let message = match self.handshake.first_error() {
             Some(error) => format!(
-                "{place} did not answer within {timeout} ms, but for \"{}\"",
+                "{endpoint} did not answer within {timeout} ms, but for \"{}\"",
                 error.message
             ),
             None if in_tls => format!(
-                "{place} did not answer as a server with TLS does within {timeout} ms: if its port has none, the url begins with redis://"
+                "{endpoint} did not answer as a server with TLS does within {timeout} ms: if its port has none, the url begins with redis://"
             ),
-            None => format!("{place} did not answer within {timeout} ms"),
+            None => format!("{endpoint} did not answer within {timeout} ms"),
         };
-        temporary(reason, message)
+        Failure::temporary(reason, message)
     }
 
     async fn connect(&self) -> Result<Transport, Failure> {
-        match &self.config.address {
-            Address::Tcp { host, port } => {
-                let stream = connect_tcp(host, *port, self.config.connect_timeout).await?;
-                let Some(tls) = &self.config.tls else {
+        let Connector { config, endpoint, .. } = self.connector;
+        match endpoint {
+            Endpoint::Tcp { host, port } => {
+                let stream = connect_tcp(host, *port, config.settings.connect_timeout).await?;
+                let Some(tls) = &config.tls else {
                     return plain(Registered::Tcp(stream));
                 };
                 self.in_tls.store(true, Ordering::Relaxed);
                 let stream = tls.wrap(stream).await.map_err(|error| Failure {
-                    // It has not been greeted yet.
+                    // The server has seen nothing of the handshake yet.
                     closed: false,
-                    ..self.broken(&error)
+                    ..Failure::broken(endpoint, &error, true)
                 })?;
                 self.in_tls.store(false, Ordering::Relaxed);
                 Ok(Transport::tls(stream))
             }
             #[cfg(unix)]
-            Address::Unix(path) => {
+            Endpoint::Unix(path) => {
                 let stream = tokio::net::UnixStream::connect(path).await;
                 let stream = stream.map_err(|error| {
-                    temporary(not_reached([&error]), format!("{}: {error}", path.display()))
+                    Failure::temporary(not_reached([&error]), format!("{endpoint}: {error}"))
                 })?;
                 plain(Registered::Unix(stream))
             }
             #[cfg(not(unix))]
-            Address::Unix(_) => Err(refused(Error::because(
+            Endpoint::Unix(_) => Err(Failure::refused(Error::because(
                 Reason::UnixSocket,
                 "this system has no unix sockets",
             ))),
         }
     }
-
-    /// What a connection ends with before the server has greeted it.
-    pub(super) fn broken(&self, error: &io::Error) -> Failure {
-        let place = self.config.place();
-        if let Some((reason, words)) = errors::words(error) {
-            return refused(Error::because(reason, format!("TLS with {place}: {words}")));
-        }
-        let in_tls = self.in_tls.load(Ordering::Relaxed);
-        let reason = if in_tls { Reason::Tls } else { Reason::ClosedAtOnce };
-        Failure {
-            closed: is_closed(error),
-            ..temporary(reason, format!("{place}: {error}"))
-        }
-    }
 }
 
 fn plain(stream: Registered) -> Result<Transport, Failure> {
-    Transport::plain(stream).map_err(|error| temporary(Reason::Internal, error.to_string()))
+    Transport::plain(stream).map_err(|error| Failure::temporary(Reason::Internal, error.to_string()))
 }
 
 async fn connect_tcp(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Failure> {
     let found = lookup_host((host, port)).await;
     let found = found.map_err(|error| {
-        temporary(
+        Failure::temporary(
             Reason::UnknownHost,
             format!("no address of {host} was found: {error}"),
         )
@@ -202,10 +183,10 @@ async fn connect_tcp(host: &str, port: u16, timeout: Duration) -> Result<TcpStre
         .iter()
         .map(|(address, error)| format!("{address}: {error}"))
         .collect();
-    Err(temporary(reason, failures.join("; ")))
+    Err(Failure::temporary(reason, failures.join("; ")))
 }
 
-/// Why a connection was not opened, from what each attempt met: nobody listens there, or it cannot be reached.
+/// The reason for the errors of all addresses: either nothing listens at any of them, or one at least cannot be reached.
 fn not_reached<'a>(failures: impl IntoIterator<Item = &'a io::Error>) -> Reason {
     let is_refusal = |error: &io::Error| {
         matches!(
@@ -227,29 +208,5 @@ fn tuned(stream: TcpStream) -> Result<TcpStream, Failure> {
         .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keep_alive));
     tuned
         .map(|()| stream)
-        .map_err(|error| temporary(Reason::Unreachable, error.to_string()))
-}
-
-pub(super) fn is_closed(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(
-        error.kind(),
-        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
-    )
-}
-
-pub(super) fn temporary(reason: Reason, message: String) -> Failure {
-    Failure {
-        error: Error::because(reason, message),
-        refused: false,
-        closed: false,
-    }
-}
-
-pub(super) fn refused(error: Error) -> Failure {
-    Failure {
-        error,
-        refused: true,
-        closed: false,
-    }
+        .map_err(|error| Failure::temporary(Reason::Unreachable, error.to_string()))
 }

@@ -1,40 +1,76 @@
-//! Greets a server, and learns who it is.
+//! The handshake: tells the server who we are, and learns what it is.
 
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
 use redis::{Cmd, cmd};
 
 use crate::error::{Error, Reason};
-use crate::redis::config::{Address, Config};
-use crate::redis::connection::connect::{Dialing, Failure, Form, is_closed, refused, temporary};
+use crate::redis::config::Config;
+use crate::redis::connection::failure::{Failure, is_closed};
 use crate::redis::connection::secrets::without_secrets;
+use crate::redis::connection::server_info;
 use crate::redis::connection::transport::Transport;
 use crate::redis::credentials::Credentials;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::in_flight::{Server, ServerRole};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::scan::Scanner;
 use crate::reply::Reply;
 
-/// No server has more to say when it is greeted.
+/// The most bytes of replies to a handshake.
 const LONGEST: usize = 64 << 10;
 
-impl Dialing<'_> {
+/// Which commands a handshake consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// HELLO 3 and all that is of use. RESP 2 on the same connection if the server answers with an error.
+    Hello,
+    /// RESP 2 without HELLO.
+    Old,
+    /// AUTH, SELECT and PING: proxies close the connection for a command that they do not know.
+    Bare,
+}
+
+/// One attempt's handshake.
+pub struct Handshake<'a> {
+    config: &'a Config,
+    endpoint: &'a Endpoint,
+    credentials: Credentials,
+    /// The error that the server answered first: the reason of what follows.
+    first_error: Mutex<Option<Error>>,
+}
+
+impl<'a> Handshake<'a> {
+    pub fn new(config: &'a Config, endpoint: &'a Endpoint, credentials: Credentials) -> Self {
+        Self {
+            config,
+            endpoint,
+            credentials,
+            first_error: Mutex::default(),
+        }
+    }
+
+    pub fn first_error(&self) -> Option<Error> {
+        self.first_error.lock().clone()
+    }
+
     /// Speaks RESP 3 with the server, RESP 2 with one that knows no other. What it is, and how long it took to answer.
-    pub(super) async fn greet(
+    pub async fn perform(
         &self,
         form: Form,
         transport: &mut Transport,
     ) -> Result<(Server, Duration), Failure> {
         let asked = Instant::now();
         if form == Form::Hello {
-            let questions = self.greeting();
+            let questions = self.hello_questions();
             let replies = self.ask(transport, &questions).await?;
             let round_trip = asked.elapsed();
             let hello = parse(&replies[0])?;
             let knows_no_hello = matches!(&hello, Reply::Error(error) if self.is_of_hello(error));
-            if !knows_no_hello || self.config.protocol == Some(3) {
-                let server = described(&hello);
+            if !knows_no_hello || self.config.settings.protocol == Some(3) {
+                let server = server_info::from_hello(&hello);
                 self.check_kind(&server, transport).await?;
                 self.check_all(&questions, &replies)?;
                 return Ok((server, round_trip));
@@ -42,65 +78,73 @@ impl Dialing<'_> {
         }
         let asked = Instant::now();
         let questions = match form {
-            Form::Bare => self.bare_greeting(),
-            Form::Hello | Form::Old => self.old_greeting(),
+            Form::Bare => self.bare_questions(),
+            Form::Hello | Form::Old => self.old_questions(),
         };
         let replies = self.ask(transport, &questions).await?;
         let round_trip = asked.elapsed();
-        let server = described_by_old(&questions, &replies)?;
+        let answers = questions.iter().zip(&replies);
+        let answers = answers.map(|((name, _), reply)| Ok((*name, parse(reply)?)));
+        let server = server_info::from_commands(answers.collect::<Result<_, Failure>>()?);
         self.check_kind(&server, transport).await?;
         self.check_all(&questions, &replies)?;
         Ok((server, round_trip))
     }
 
-    /// A store wants a server that has all keys.
+    /// A store needs a server that has all keys.
     async fn check_kind(&self, server: &Server, transport: &mut Transport) -> Result<(), Failure> {
-        let place = self.config.place();
         match server.mode.as_deref() {
-            Some("sentinel") => Err(refused(Error::because(
+            Some("sentinel") => Err(Failure::refused(Error::because(
                 Reason::Sentinel,
                 format!(
-                    "{place} is a Sentinel, which has no keys: give the address of the master that it watches (SENTINEL MASTERS tells it)"
+                    "{} is a Sentinel, which has no keys: give the address of the master that it watches (SENTINEL MASTERS tells it)",
+                    self.endpoint
                 ),
             ))),
-            Some("cluster") => {
-                let questions = [("CLUSTER", cmd("CLUSTER").arg("INFO").take())];
-                let replies = self.ask(transport, &questions).await?;
-                let has_all = ["cluster_size:1", "cluster_slots_assigned:16384"];
-                let is_whole = matches!(parse(&replies[0])?, Reply::Bulk(info) if has_all.iter().all(|line| has_line(&info, line)));
-                let is_master = server.role == ServerRole::Master;
-                let (what, instead) = match is_whole {
-                    true if is_master => return Ok(()),
-                    true => (
-                        "a replica in a Redis Cluster of one shard",
-                        "the address of its master",
-                    ),
-                    false => (
-                        "a node of a Redis Cluster, which has a part of the keys",
-                        "the address of a server without cluster-enabled, or of a proxy before the cluster (a client of clusters is not part of covara-kv yet)",
-                    ),
-                };
-                Err(Failure {
-                    // A replica may become the master, and its name lead to another server.
-                    refused: !is_whole,
-                    ..refused(Error::because(
-                        Reason::Cluster,
-                        format!("{place} is {what}: give {instead}"),
-                    ))
-                })
-            }
+            Some("cluster") => self.check_cluster(server, transport).await,
             _ => Ok(()),
         }
     }
 
-    fn greeting(&self) -> Vec<Question> {
+    /// The master of a cluster of one shard has all keys.
+    async fn check_cluster(&self, server: &Server, transport: &mut Transport) -> Result<(), Failure> {
+        let questions = [("CLUSTER", cmd("CLUSTER").arg("INFO").take())];
+        let replies = self.ask(transport, &questions).await?;
+        let is_whole = match parse(&replies[0])? {
+            Reply::Bulk(info) => ["cluster_size:1", "cluster_slots_assigned:16384"]
+                .iter()
+                .all(|line| server_info::has_line(&info, line)),
+            _ => false,
+        };
+        let (what, instead) = match is_whole {
+            true if server.role == ServerRole::Master => return Ok(()),
+            true => (
+                "a replica in a Redis Cluster of one shard",
+                "the address of its master",
+            ),
+            false => (
+                "a node of a Redis Cluster, which has a part of the keys",
+                "the address of a server without cluster-enabled, or of a proxy before the cluster (a client of clusters is not part of covara-kv yet)",
+            ),
+        };
+        Err(Failure {
+            // A replica may become the master, and its name lead to another server.
+            refused: !is_whole,
+            ..Failure::refused(Error::because(
+                Reason::Cluster,
+                format!("{} is {what}: give {instead}", self.endpoint),
+            ))
+        })
+    }
+
+    fn hello_questions(&self) -> Vec<Question> {
         let mut hello = cmd("HELLO");
         hello.arg(3);
         if let Some(password) = &self.credentials.password {
             let username = self.credentials.username.as_deref().unwrap_or("default");
             hello.arg("AUTH").arg(username).arg(password);
         }
-        if let Some(name) = &self.config.client_name {
+        if let Some(name) = &self.config.settings.client_name {
             hello.arg("SETNAME").arg(name);
         }
         let mut questions = vec![("HELLO", hello)];
@@ -117,9 +161,9 @@ impl Dialing<'_> {
         questions
     }
 
-    fn old_greeting(&self) -> Vec<Question> {
+    fn old_questions(&self) -> Vec<Question> {
         let mut questions = Vec::from_iter(self.auth());
-        if let Some(name) = &self.config.client_name {
+        if let Some(name) = &self.config.settings.client_name {
             questions.push(("CLIENT", cmd("CLIENT").arg("SETNAME").arg(name).take()));
         }
         questions.push(("ROLE", cmd("ROLE")));
@@ -128,7 +172,7 @@ impl Dialing<'_> {
         questions
     }
 
-    fn bare_greeting(&self) -> Vec<Question> {
+    fn bare_questions(&self) -> Vec<Question> {
         self.auth().into_iter().chain(self.last_questions()).collect()
     }
 
@@ -166,13 +210,13 @@ impl Dialing<'_> {
             let end = end
                 .ok()
                 .filter(|_| !is_endless)
-                .ok_or_else(|| refused(no_redis(self.config, &transport.buffer)))?;
+                .ok_or_else(|| Failure::refused(self.not_redis(&transport.buffer)))?;
             if let Some(end) = end {
                 let reply = transport.buffer.split_to(end).freeze();
                 if replies.is_empty()
                     && let Reply::Error(error) = parse(&reply)?
                 {
-                    *self.said.lock() = Some(without_secrets(&self.credentials, &error));
+                    *self.first_error.lock() = Some(without_secrets(&self.credentials, &error));
                 }
                 replies.push(reply);
             } else {
@@ -181,26 +225,42 @@ impl Dialing<'_> {
                     Ok(0) => return Err(self.closed()),
                     Ok(_) => {}
                     Err(error) if is_closed(&error) => return Err(self.closed()),
-                    Err(error) => return Err(self.broken(&error)),
+                    Err(error) => return Err(Failure::broken(self.endpoint, &error, false)),
                 }
             }
         }
         Ok(replies)
     }
 
+    /// The error shows how the answer begins: the handshake asks for nothing that is secret.
+    fn not_redis(&self, answer: &[u8]) -> Error {
+        let endpoint = self.endpoint;
+        // An alert of TLS.
+        if answer.starts_with(&[0x15, 0x03]) && self.config.tls.is_none() {
+            let message = format!("{endpoint} has TLS: the url begins with rediss://, or give tls");
+            return Error::because(Reason::NeedsTls, message);
+        }
+        let start = String::from_utf8_lossy(&answer[..answer.len().min(40)]);
+        let start = start.escape_debug();
+        Error::because(
+            Reason::NotRedis,
+            format!("{endpoint} is no Redis server: it sent \"{start}\""),
+        )
+    }
+
     /// The server has closed the connection in place of an answer, or after an error that says why.
     fn closed(&self) -> Failure {
-        let place = self.config.place();
-        let Some(error) = self.said.lock().clone() else {
-            let hint = match (&self.config.tls, &self.config.address) {
-                (None, Address::Tcp { .. }) => ": if its port has TLS, the url begins with rediss://",
+        let endpoint = self.endpoint;
+        let Some(error) = self.first_error.lock().clone() else {
+            let hint = match (&self.config.tls, self.endpoint) {
+                (None, Endpoint::Tcp { .. }) => ": if its port has TLS, the url begins with rediss://",
                 _ => "",
             };
             return Failure {
                 closed: true,
-                ..temporary(
+                ..Failure::temporary(
                     Reason::ClosedAtOnce,
-                    format!("{place} closed the connection at once{hint}"),
+                    format!("{endpoint} closed the connection at once{hint}"),
                 )
             };
         };
@@ -233,12 +293,9 @@ impl Dialing<'_> {
             Reply::Status(status) if command == "PING" && status == "PONG" => return Ok(()),
             _ if command != "PING" => return Ok(()),
             _ => {
-                return Err(refused(Error::because(
+                return Err(Failure::refused(Error::because(
                     Reason::NotRedis,
-                    format!(
-                        "{} is no Redis server: it does not answer PING",
-                        self.config.place()
-                    ),
+                    format!("{} is no Redis server: it does not answer PING", self.endpoint),
                 )));
             }
         };
@@ -256,7 +313,7 @@ impl Dialing<'_> {
     fn refusal(&self, command: &str, error: &Error) -> Option<bool> {
         match (command, &*error.code) {
             // Credentials that are asked for may be others the next time.
-            (_, "NOAUTH" | "WRONGPASS") => Some(self.config.asked.is_none()),
+            (_, "NOAUTH" | "WRONGPASS") => Some(self.config.settings.provided.is_none()),
             (_, "DENIED") | ("HELLO" | "AUTH" | "SELECT", "NOPERM") | ("AUTH" | "SELECT", "ERR") => {
                 Some(true)
             }
@@ -271,89 +328,6 @@ impl Dialing<'_> {
 /// A command's name, and the command.
 type Question = (&'static str, Cmd);
 
-/// With how it answers: the greeting asks for nothing that is secret.
-fn no_redis(config: &Config, answer: &[u8]) -> Error {
-    let place = config.place();
-    // An alert of TLS.
-    if answer.starts_with(&[0x15, 0x03]) && config.tls.is_none() {
-        let message = format!("{place} has TLS: the url begins with rediss://, or give tls");
-        return Error::because(Reason::NeedsTls, message);
-    }
-    let start = String::from_utf8_lossy(&answer[..answer.len().min(40)]);
-    let start = start.escape_debug();
-    Error::because(
-        Reason::NotRedis,
-        format!("{place} is no Redis server: it sent \"{start}\""),
-    )
-}
-
 fn parse(reply: &Bytes) -> Result<Reply<'_>, Failure> {
-    decode::parse(reply).map_err(refused)
-}
-
-/// HELLO's reply has fields and values in turn.
-fn described(hello: &Reply) -> Server {
-    let items = match hello {
-        Reply::Array(items) => &items[..],
-        _ => &[],
-    };
-    let field = |name: &[u8]| {
-        let pair = items.chunks(2).find(|pair| pair[0] == Reply::bulk(name));
-        match pair.and_then(|pair| pair.get(1)) {
-            Some(Reply::Bulk(value)) => Some(String::from_utf8_lossy(value).into_owned()),
-            _ => None,
-        }
-    };
-    Server {
-        resp: 3,
-        version: field(b"version"),
-        mode: field(b"mode"),
-        role: match field(b"role").as_deref() {
-            Some("master") => ServerRole::Master,
-            Some("replica") => ServerRole::Replica,
-            _ => ServerRole::Unknown,
-        },
-    }
-}
-
-/// What a server says of itself without HELLO.
-fn described_by_old(questions: &[Question], replies: &[Bytes]) -> Result<Server, Failure> {
-    let mut server = Server {
-        resp: 2,
-        ..Server::default()
-    };
-    for ((name, _), reply) in questions.iter().zip(replies) {
-        match (*name, parse(reply)?) {
-            ("ROLE", reply) => {
-                server.role = role_of(&reply);
-                if begins_with(&reply, b"sentinel") {
-                    server.mode = Some("sentinel".to_owned());
-                }
-            }
-            ("INFO", Reply::Bulk(info)) if has_line(&info, "cluster_enabled:1") => {
-                server.mode = Some("cluster".to_owned());
-            }
-            _ => {}
-        }
-    }
-    Ok(server)
-}
-
-/// Whether INFO, or its like, has such a line.
-fn has_line(info: &[u8], line: &str) -> bool {
-    let mut lines = info.split(|byte| *byte == b'\n');
-    lines.any(|other| other.trim_ascii_end() == line.as_bytes())
-}
-
-fn begins_with(reply: &Reply, name: &[u8]) -> bool {
-    matches!(reply, Reply::Array(items) if items.first() == Some(&Reply::bulk(name)))
-}
-
-/// ROLE's reply begins with its name.
-fn role_of(reply: &Reply) -> ServerRole {
-    match reply {
-        reply if begins_with(reply, b"master") => ServerRole::Master,
-        reply if begins_with(reply, b"slave") => ServerRole::Replica,
-        _ => ServerRole::Unknown,
-    }
+    decode::parse(reply).map_err(Failure::refused)
 }

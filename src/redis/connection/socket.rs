@@ -1,265 +1,249 @@
-//! A socket without TLS. Where it can, JavaScript's thread looks after it: a reply that another thread reads first costs two wake-ups of
-//! an idle core. What is much the I/O thread reads meanwhile, as it does all that nobody else looks after.
+//! A socket without TLS, which two threads share. JavaScript's thread reads it where it can: a reply that another thread reads first
+//! costs two wake-ups of an idle core. The I/O thread reads when there is much, and whenever nothing polls the socket.
 
 use std::convert::Infallible;
-use std::io::{self, IoSlice, Read, Write};
+use std::io;
 use std::mem;
 use std::net::Shutdown;
 #[cfg(unix)]
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use smallvec::SmallVec;
-use socket2::SockRef;
-use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::error::{Error, Reason};
-use crate::redis::connection::fairness::{self, Share};
-use crate::redis::connection::shared::Link;
-use crate::redis::connection::transport::{closed, is_quiet, lost, quiet};
+use crate::error::Error;
+use crate::redis::connection::shared::Shared;
+use crate::redis::connection::stream::{Registered, Stream, drain};
+use crate::redis::connection::time_slice::TimeSlice;
+use crate::redis::error::{closed, defect, lost};
 use crate::redis::pipeline::Pipeline;
-use crate::redis::pipeline::in_flight::Eager;
+use crate::redis::pipeline::in_flight::InlineWrite;
 
-/// A reply of which so much has come in goes on to be read where it is.
+/// A reply of which this much has come in is read to its end by the same thread.
 const LONG: usize = 64 << 10;
 
-/// With so little at a time, waking JavaScript's thread for it takes longer than reading it.
-const LITTLE: usize = 256;
+/// To wake JavaScript's thread for fewer bytes takes longer than reading them.
+const FEW_BYTES: usize = 256;
 
-/// After which time what could not be waited for is tried again.
+/// How long to wait before registering the socket is tried again.
 const RETRY: Duration = Duration::from_millis(5);
 
-pub enum Socket {
-    Tcp(std::net::TcpStream),
-    #[cfg(unix)]
-    Unix(std::os::unix::net::UnixStream),
-}
-
-/// A socket as tokio knows it, for as long as somebody waits for it there: tokio's thread wakes up for all that comes in.
-pub enum Registered {
-    Tcp(tokio::net::TcpStream),
-    #[cfg(unix)]
-    Unix(tokio::net::UnixStream),
-}
-
-/// Who reads next.
-enum Turn {
-    /// Whoever comes, with what was read and belongs to replies that are not complete.
-    Anyone(BytesMut),
-    /// The I/O thread, which is about to.
-    Handed(BytesMut),
-    /// The I/O thread, which does.
-    Taken,
-    /// Nobody: it has failed, of which the I/O thread is to hear.
+/// Which thread may read. The owner holds the bytes of the replies that are not complete, so that no byte is read twice or out of order.
+enum ReadOwner {
+    /// Any thread may read next.
+    Free(BytesMut),
+    /// JavaScript's thread has passed it on, and the I/O thread has not taken it yet.
+    Yielded(BytesMut),
+    IoThread,
+    /// Reading has failed: the I/O thread is to hear of it.
     Failed(Error),
-    Over,
+    Closed,
 }
 
-/// What came of looking.
+/// Outcome of one read attempt by JavaScript's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// All was read, or nearly.
-    Done,
-    /// There is much: more than there was room for, or a reply that is longer.
+pub enum ReadAttempt {
+    /// Little was read: JavaScript's thread goes on.
+    Little,
+    /// The room was filled, or a reply is longer than the room.
     Much,
-    /// The I/O thread reads.
-    NotNow,
-    Over,
+    /// The I/O thread owns the reads.
+    NotOwner,
+    Closed,
 }
 
-pub struct Plain {
-    socket: Socket,
+pub struct SharedSocket {
+    stream: Stream,
     registered: Mutex<Weak<Registered>>,
-    turn: Mutex<Turn>,
-    /// Wakes the I/O thread: it may have something to do here.
-    ours: Notify,
-    /// Somebody else looks after the socket while there is little to read.
-    is_looked_after: AtomicBool,
+    owner: Mutex<ReadOwner>,
+    /// Wakes the I/O thread: reads may be its own, or polling has begun.
+    io_thread: Notify,
+    /// JavaScript's thread polls the socket, and reads while there is little.
+    is_polled: AtomicBool,
 }
 
-impl Plain {
+impl SharedSocket {
     pub fn new(registered: Registered) -> io::Result<Self> {
         Ok(Self {
-            socket: registered.into_socket()?,
+            stream: registered.into_stream()?,
             registered: Mutex::default(),
-            turn: Mutex::new(Turn::Taken),
-            ours: Notify::new(),
-            is_looked_after: AtomicBool::new(false),
+            owner: Mutex::new(ReadOwner::IoThread),
+            io_thread: Notify::new(),
+            is_polled: AtomicBool::new(false),
         })
     }
 
+    /// Registers the socket with tokio, for as long as the result is held.
     pub fn registered(&self) -> io::Result<Arc<Registered>> {
         let mut cached = self.registered.lock();
         if let Some(registered) = cached.upgrade() {
             return Ok(registered);
         }
-        let registered = Arc::new(self.socket.register()?);
+        let registered = Arc::new(self.stream.register()?);
         *cached = Arc::downgrade(&registered);
         Ok(registered)
     }
 
     #[cfg(unix)]
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
-        match &self.socket {
-            Socket::Tcp(stream) => stream.as_fd().try_clone_to_owned(),
-            Socket::Unix(stream) => stream.as_fd().try_clone_to_owned(),
-        }
+        self.stream.duplicate()
     }
 
-    /// From now on somebody looks whenever there is something to read.
-    pub fn look_after(&self) {
-        self.is_looked_after.store(true, Ordering::Relaxed);
-        self.ours.notify_one();
+    /// JavaScript's thread polls the socket from this call on.
+    pub fn begin_polling(&self) {
+        self.is_polled.store(true, Ordering::Relaxed);
+        self.io_thread.notify_one();
     }
 
-    /// Whether it is of use to look: to read, or to learn that all is over.
-    pub fn may_look(&self) -> bool {
-        matches!(*self.turn.lock(), Turn::Anyone(_) | Turn::Over)
+    /// Whether a read attempt would read, or learn that the connection has ended.
+    pub fn may_read(&self) -> bool {
+        matches!(*self.owner.lock(), ReadOwner::Free(_) | ReadOwner::Closed)
     }
 
-    /// Reads what is there, as far as there is `room` for it, and passes it on.
-    pub fn look(&self, link: &Link, room: &mut [u8]) -> Look {
-        let mut turn = self.turn.lock();
-        let buffer = match &mut *turn {
-            Turn::Anyone(buffer) => buffer,
-            Turn::Handed(_) | Turn::Taken => return Look::NotNow,
-            Turn::Failed(_) | Turn::Over => return Look::Over,
+    /// Reads what is there, as far as there is `room` for it, and passes it to the pipeline.
+    pub fn try_read(&self, shared: &Shared, room: &mut [u8]) -> ReadAttempt {
+        let mut owner = self.owner.lock();
+        let buffer = match &mut *owner {
+            ReadOwner::Free(buffer) => buffer,
+            ReadOwner::Yielded(_) | ReadOwner::IoThread => return ReadAttempt::NotOwner,
+            ReadOwner::Failed(_) | ReadOwner::Closed => return ReadAttempt::Closed,
         };
-        let received = match self.socket.read(room) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Look::Done,
+        let received = match self.stream.read(room) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadAttempt::Little,
             Err(error) => Err(lost(&error)),
             Ok(0) => Err(closed()),
             Ok(count) => {
                 buffer.extend_from_slice(&room[..count]);
-                // A defect must end the connection, with an error for all that is asked of it, and not the looking.
-                let receive = || link.with(|pipeline| pipeline.received(buffer, Instant::now()));
+                // A defect must end the connection, with an error for each request, and not the polling.
+                let receive = || shared.with(|pipeline| pipeline.received(buffer, Instant::now()));
                 let received = catch_unwind(AssertUnwindSafe(receive)).unwrap_or_else(|_| Err(defect()));
                 received.map(|()| count.max(buffer.len()) >= room.len())
             }
         };
         match received {
-            Ok(true) => Look::Much,
-            Ok(false) => Look::Done,
+            Ok(true) => ReadAttempt::Much,
+            Ok(false) => ReadAttempt::Little,
             Err(error) => {
-                *turn = Turn::Failed(error);
-                self.ours.notify_one();
-                Look::Over
+                *owner = ReadOwner::Failed(error);
+                self.io_thread.notify_one();
+                ReadAttempt::Closed
             }
         }
     }
 
-    /// Has the I/O thread read, until little is under way.
-    pub fn hand_over(&self) {
-        let mut turn = self.turn.lock();
-        *turn = match mem::replace(&mut *turn, Turn::Over) {
-            Turn::Anyone(buffer) => {
-                self.ours.notify_one();
-                Turn::Handed(buffer)
+    /// Has the I/O thread read, until the connection is idle.
+    pub fn yield_read(&self) {
+        let mut owner = self.owner.lock();
+        *owner = match mem::replace(&mut *owner, ReadOwner::Closed) {
+            ReadOwner::Free(buffer) => {
+                self.io_thread.notify_one();
+                ReadOwner::Yielded(buffer)
             }
             other => other,
         };
     }
 
-    /// Reads on the I/O thread whatever is not read elsewhere, until the connection ends.
-    pub async fn read(&self, link: &Link, mut buffer: BytesMut) -> Result<Infallible, Error> {
-        // What came in with the greeting.
-        link.with(|pipeline| pipeline.received(&mut buffer, Instant::now()))?;
+    /// The I/O thread's reads, until the connection ends.
+    pub async fn read(&self, shared: &Shared, mut buffer: BytesMut) -> Result<Infallible, Error> {
+        // What came in with the handshake.
+        shared.with(|pipeline| pipeline.received(&mut buffer, Instant::now()))?;
         loop {
             match self.registered() {
-                Ok(registered) => self.read_much(link, &registered, &mut buffer).await?,
-                // Whoever looks goes on: it needs no other file, and there may be no more of them.
-                Err(_) if self.is_looked_after.load(Ordering::Relaxed) => {}
+                Ok(registered) => self.read_while_busy(shared, &registered, &mut buffer).await?,
+                // JavaScript's thread goes on: it needs no other file, and the process may have no more of them.
+                Err(_) if self.is_polled.load(Ordering::Relaxed) => {}
                 Err(error) => return Err(lost(&error)),
             }
-            *self.turn.lock() = Turn::Anyone(buffer);
-            link.look();
-            buffer = self.handed().await?;
+            *self.owner.lock() = ReadOwner::Free(buffer);
+            shared.poll_socket();
+            buffer = self.take_over().await?;
         }
     }
 
-    /// Reads until little is under way, and somebody else may.
-    async fn read_much(
+    /// Reads until the connection is idle and JavaScript's thread may read.
+    async fn read_while_busy(
         &self,
-        link: &Link,
+        shared: &Shared,
         registered: &Registered,
         buffer: &mut BytesMut,
     ) -> Result<(), Error> {
-        let mut share = Share::default();
-        let is_little =
-            |buffer: &BytesMut| buffer.len() < LONG && link.with(|pipeline| pipeline.is_calm(Instant::now()));
-        while !self.is_looked_after.load(Ordering::Relaxed) || !is_little(buffer) {
+        let mut slice = TimeSlice::default();
+        let is_idle = |buffer: &BytesMut| {
+            buffer.len() < LONG && shared.with(|pipeline| pipeline.is_idle(Instant::now()))
+        };
+        while !self.is_polled.load(Ordering::Relaxed) || !is_idle(buffer) {
             let read = tokio::select! {
                 read = registered.read(buffer) => read.map_err(|error| lost(&error))?,
-                () = self.ours.notified() => continue,
+                () = self.io_thread.notified() => continue,
             };
             if read == 0 {
                 return Err(closed());
             }
-            if read < LITTLE && link.with(|pipeline| pipeline.is_crowded()) {
-                // Where cores are short the server has answered more by then, and all is handed over at once. What goes wrong is met again.
+            if read < FEW_BYTES && shared.with(|pipeline| pipeline.is_busy()) {
+                // Where cores are short the server has answered more by then, and one wake-up serves it all. The next read meets an error again.
                 yield_now();
                 let _ = registered.try_read(buffer);
             }
             let now = Instant::now();
-            link.with(|pipeline| pipeline.received(buffer, now))?;
-            share.spend(read, now).await;
+            shared.with(|pipeline| pipeline.received(buffer, now))?;
+            slice.spend(read, now).await;
         }
         Ok(())
     }
 
-    async fn handed(&self) -> Result<BytesMut, Error> {
+    /// Waits until the I/O thread owns the reads.
+    async fn take_over(&self) -> Result<BytesMut, Error> {
         loop {
-            self.ours.notified().await;
-            let mut turn = self.turn.lock();
-            *turn = match mem::replace(&mut *turn, Turn::Taken) {
-                Turn::Handed(buffer) => return Ok(buffer),
-                Turn::Failed(error) => return Err(error),
+            self.io_thread.notified().await;
+            let mut owner = self.owner.lock();
+            *owner = match mem::replace(&mut *owner, ReadOwner::IoThread) {
+                ReadOwner::Yielded(buffer) => return Ok(buffer),
+                ReadOwner::Failed(error) => return Err(error),
                 other => other,
             };
         }
     }
 
-    /// Writes on the I/O thread whatever is not written elsewhere, until the connection ends.
-    pub async fn write(&self, link: &Link) -> Result<Infallible, Error> {
-        let mut share = Share::default();
+    /// The I/O thread's writes, until the connection ends: all that is not written inline.
+    pub async fn write(&self, shared: &Shared) -> Result<Infallible, Error> {
+        let mut slice = TimeSlice::default();
         loop {
-            if link.with(Pipeline::must_look_first) {
-                quiet(|| self.is_quiet(), || self.hand_over()).await;
+            if shared.with(Pipeline::must_drain_first) {
+                drain(|| self.is_drained(), || self.yield_read()).await;
             }
-            let pieces = link.with(Pipeline::unsent);
+            let pieces = shared.with(Pipeline::unsent);
             if pieces.is_empty() {
-                link.unsent.notified().await;
+                shared.unsent.notified().await;
                 continue;
             }
-            // This thread is awake now, and so reads as well.
-            self.hand_over();
+            // This thread is awake for the write, and so reads as well.
+            self.yield_read();
             let written = self.write_some(&pieces).await;
             let written = written.map_err(|error| lost(&error))?;
             let now = Instant::now();
             if written > 0 {
-                link.with(|pipeline| pipeline.taken(written));
+                shared.with(|pipeline| pipeline.taken(written));
             }
-            share.spend(written, now).await;
+            slice.spend(written, now).await;
         }
     }
 
-    /// Writes some of the pieces, of which there is one at least.
+    /// Writes a part of the pieces, of which there is at least one.
     pub async fn write_some(&self, pieces: &[Bytes]) -> io::Result<usize> {
-        match self.socket.write(pieces) {
+        match self.stream.write(pieces) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             written => return written,
         }
         match self.registered() {
-            Ok(registered) => registered.write(|| self.socket.write(pieces)).await,
-            // There may be no more files: that ends no connection that there is.
+            Ok(registered) => registered.write(|| self.stream.write(pieces)).await,
+            // The process may have no more files: that ends no connection that is open.
             Err(_) => {
                 sleep(RETRY).await;
                 Ok(0)
@@ -267,129 +251,57 @@ impl Plain {
         }
     }
 
-    /// Whoever still holds the socket keeps the connection no longer.
+    /// Ends the connection for each thread that still holds the socket.
     pub fn close(&self) {
-        // One that the server has closed is closed.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.end_reading();
+        // The server may have closed it before.
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// Says that no more is sent.
-    pub fn farewell(&self) -> io::Result<()> {
-        self.socket.shutdown(Shutdown::Write)
+    /// Begins a graceful shutdown: no more is sent, and only what is left to read keeps the connection open.
+    pub fn shut_down(&self) -> io::Result<()> {
+        self.end_reading();
+        self.stream.shutdown(Shutdown::Write)
     }
 
-    /// Nobody else looks any more.
-    pub fn end(&self) {
-        *self.turn.lock() = Turn::Over;
+    /// JavaScript's thread reads no more.
+    fn end_reading(&self) {
+        *self.owner.lock() = ReadOwner::Closed;
     }
 }
 
-fn defect() -> Error {
-    Error::because(
-        Reason::Internal,
-        "internal error in covara-kv: please report it with the output above",
-    )
-}
-
-impl Eager for Plain {
+impl InlineWrite for SharedSocket {
     fn try_write(&self, pieces: &[Bytes]) -> usize {
-        // What goes wrong, whoever reads or writes on the I/O thread meets as well.
-        self.socket.write(pieces).unwrap_or(0)
+        // The I/O thread meets an error too, when it reads or writes.
+        self.stream.write(pieces).unwrap_or(0)
     }
 
-    fn is_quiet(&self) -> bool {
-        match &self.socket {
-            Socket::Tcp(stream) => is_quiet(&SockRef::from(stream)),
-            #[cfg(unix)]
-            Socket::Unix(stream) => is_quiet(&SockRef::from(stream)),
-        }
+    fn is_drained(&self) -> bool {
+        self.stream.is_drained()
     }
 }
 
-impl Socket {
-    fn register(&self) -> io::Result<Registered> {
-        match self {
-            Self::Tcp(stream) => tokio::net::TcpStream::from_std(stream.try_clone()?).map(Registered::Tcp),
-            #[cfg(unix)]
-            Self::Unix(stream) => tokio::net::UnixStream::from_std(stream.try_clone()?).map(Registered::Unix),
-        }
+/// The socket of the connection that is open, for JavaScript's thread to poll.
+#[derive(Default)]
+pub struct SocketSlot(Mutex<Option<Arc<SharedSocket>>>);
+
+/// Empties the slot when it is dropped.
+pub struct SlotGuard<'a>(&'a SocketSlot);
+
+impl SocketSlot {
+    pub fn get(&self) -> Option<Arc<SharedSocket>> {
+        self.0.lock().clone()
     }
 
-    fn read(&self, room: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => { stream }.read(room),
-            #[cfg(unix)]
-            Self::Unix(stream) => { stream }.read(room),
-        }
-    }
-
-    fn write(&self, pieces: &[Bytes]) -> io::Result<usize> {
-        let slices: SmallVec<[IoSlice; 16]> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-        match self {
-            Self::Tcp(stream) => { stream }.write_vectored(&slices),
-            #[cfg(unix)]
-            Self::Unix(stream) => { stream }.write_vectored(&slices),
-        }
-    }
-
-    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.shutdown(how),
-            #[cfg(unix)]
-            Self::Unix(stream) => stream.shutdown(how),
-        }
+    /// Fills the slot for as long as the guard is held.
+    pub fn fill(&self, socket: &Arc<SharedSocket>) -> SlotGuard<'_> {
+        *self.0.lock() = Some(socket.clone());
+        SlotGuard(self)
     }
 }
 
-impl Registered {
-    fn into_socket(self) -> io::Result<Socket> {
-        match self {
-            Self::Tcp(stream) => stream.into_std().map(Socket::Tcp),
-            #[cfg(unix)]
-            Self::Unix(stream) => stream.into_std().map(Socket::Unix),
-        }
-    }
-
-    pub async fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        loop {
-            match self {
-                Self::Tcp(stream) => stream.readable().await?,
-                #[cfg(unix)]
-                Self::Unix(stream) => stream.readable().await?,
-            }
-            match self.try_read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return read,
-            }
-        }
-    }
-
-    fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        let mut room = buffer.limit(fairness::AT_ONCE);
-        match self {
-            Self::Tcp(stream) => stream.try_read_buf(&mut room),
-            #[cfg(unix)]
-            Self::Unix(stream) => stream.try_read_buf(&mut room),
-        }
-    }
-
-    async fn write(&self, mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-        loop {
-            let written = match self {
-                Self::Tcp(stream) => {
-                    stream.writable().await?;
-                    stream.try_io(Interest::WRITABLE, &mut write)
-                }
-                #[cfg(unix)]
-                Self::Unix(stream) => {
-                    stream.writable().await?;
-                    stream.try_io(Interest::WRITABLE, &mut write)
-                }
-            };
-            match written {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return written,
-            }
-        }
+impl Drop for SlotGuard<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().take();
     }
 }

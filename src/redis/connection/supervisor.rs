@@ -10,144 +10,186 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until};
 
 use crate::error::{Error, Reason};
-use crate::redis::connection::connect::{self, Failure, Opened};
-use crate::redis::connection::shared::Link;
+use crate::redis::config::Config;
+use crate::redis::connection::connect::{Connector, Opened};
+use crate::redis::connection::shared::Shared;
+use crate::redis::connection::socket::{ReadAttempt, SocketSlot};
+use crate::redis::connection::time_slice::LONGEST_READ;
 use crate::redis::connection::transport::Transport;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::in_flight::ServerRole;
 
-/// The wait before the first attempt to connect again; it doubles with each that fails.
+/// The backoff before the first attempt to connect again; it doubles with each that fails.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
-/// Before a batch of topics is subscribed.
+/// The longest pause before a batch of topics is subscribed.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// A connection that held for less counts as an attempt that failed, as far as waiting goes.
-const HELD: Duration = Duration::from_secs(1);
+/// A connection that was open for less counts as a failed attempt, as far as the backoff goes.
+const STABLE: Duration = Duration::from_secs(1);
 
-pub async fn supervise(link: Arc<Link>) {
-    // Whatever ends this, a defect of ours too: nobody is left waiting.
-    let _guard = Ended(&link);
-    let mut attempt = 0;
-    while let Some(cause) = open(&link, &mut attempt).await {
-        attempt += 1;
-        let waited = wait(&link, attempt, cause);
-        if while_wanted(&link, waited).await.is_none() {
-            return;
+pub struct Supervisor {
+    config: Arc<Config>,
+    connector: Connector,
+    shared: Arc<Shared>,
+    slot: Arc<SocketSlot>,
+}
+
+impl Supervisor {
+    pub fn new(config: Arc<Config>, endpoint: Endpoint, shared: Arc<Shared>, slot: Arc<SocketSlot>) -> Self {
+        Self {
+            connector: Connector::new(config.clone(), endpoint),
+            config,
+            shared,
+            slot,
         }
     }
-}
 
-/// Tells that there will be another attempt, and waits until it is time for it.
-async fn wait(link: &Link, attempt: u32, cause: Error) {
-    let delay = link.config.retry_delay.unwrap_or_else(|| backoff(attempt));
-    link.with(|pipeline| pipeline.reconnecting(attempt, delay, cause));
-    sleep(delay).await;
-}
-
-/// One connection, or an attempt at it, and those that take its place. Why there is none any more; nothing if none is wanted.
-async fn open(link: &Link, attempt: &mut u32) -> Option<Error> {
-    let opened = while_wanted(link, connect::open(&link.config, &link.manners)).await?;
-    let mut opened = match opened {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(Failure { error, refused, .. })) => {
-            link.with(|pipeline| pipeline.not_connected(&error, refused));
-            return Some(error);
-        }
-        Err(error) => return Some(error),
-    };
-    loop {
-        let (mut transport, greeted) = opened;
-        let since = Instant::now();
-        link.with(|pipeline| pipeline.connected(greeted, since));
-        let mut next = None;
-        let carried = while_wanted(link, carry(link, &mut transport, &mut next)).await;
-        let Some(Ok(cause) | Err(cause)) = carried else {
-            if !link.is_abandoned() {
-                transport.close().await;
+    pub async fn run(self) {
+        // Whatever ends this, a panic too: no request is left without an answer.
+        let _guard = EndGuard(&self.shared);
+        let mut attempt = 0;
+        while let Some(cause) = self.connect(&mut attempt).await {
+            attempt += 1;
+            let waited = self.back_off(attempt, cause);
+            if self.while_wanted(waited).await.is_none() {
+                return;
             }
-            return None;
+        }
+    }
+
+    /// Tells that there will be another attempt, and waits until it is time for it.
+    async fn back_off(&self, attempt: u32, cause: Error) {
+        let delay = self
+            .config
+            .settings
+            .retry_delay
+            .unwrap_or_else(|| backoff(attempt));
+        self.shared
+            .with(|pipeline| pipeline.reconnecting(attempt, delay, cause));
+        sleep(delay).await;
+    }
+
+    /// Opens and carries a connection, and those that replace it. Gives why there is none any more; nothing if none is wanted.
+    async fn connect(&self, attempt: &mut u32) -> Option<Error> {
+        let mut opened = match self.while_wanted(self.connector.open()).await? {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(failure)) => {
+                self.shared
+                    .with(|pipeline| pipeline.not_connected(&failure.error, failure.refused));
+                return Some(failure.error);
+            }
+            Err(error) => return Some(error),
         };
-        link.with(|pipeline| pipeline.lost(cause.clone(), Instant::now()));
-        match next {
-            Some(next) => opened = next,
-            None => {
-                if since.elapsed() >= HELD {
-                    *attempt = 0;
+        loop {
+            let (mut transport, established) = opened;
+            let since = Instant::now();
+            self.shared
+                .with(|pipeline| pipeline.connected(established, since));
+            let mut next = None;
+            let carried = self.while_wanted(self.carry(&mut transport, &mut next)).await;
+            let Some(Ok(cause) | Err(cause)) = carried else {
+                if !self.shared.is_abandoned() {
+                    transport.close().await;
                 }
-                return Some(cause);
+                return None;
+            };
+            self.shared
+                .with(|pipeline| pipeline.lost(cause.clone(), Instant::now()));
+            match next {
+                Some(next) => opened = next,
+                None => {
+                    if since.elapsed() >= STABLE {
+                        *attempt = 0;
+                    }
+                    return Some(cause);
+                }
             }
         }
     }
-}
 
-/// Carries a connection until it ends, also because there is a `next` one by then. Why it has ended.
-async fn carry(link: &Link, transport: &mut Transport, next: &mut Option<Opened>) -> Error {
-    let mut carried = pin!(transport.carry(link));
-    let found = tokio::select! {
-        cause = &mut carried => return cause,
-        found = find_master(link) => found,
-        never = subscribe_in_turn(link) => match never {},
-    };
-    *next = Some(found);
-    if link.with(|pipeline| pipeline.retire()) {
-        return carried.await;
-    }
-    Error::because(Reason::Replaced, "a master has taken its place")
-}
-
-/// Subscribes what waits for its turn, a batch at a time and not with other instances.
-async fn subscribe_in_turn(link: &Link) -> Infallible {
-    loop {
-        if link.with(|pipeline| pipeline.has_turns()) {
-            sleep(LONGEST_PAUSE.mul_f64(jitter())).await;
-            link.with(|pipeline| pipeline.take_turn(Instant::now()));
-        } else {
-            link.turns.notified().await;
-        }
-    }
-}
-
-/// Looks for a master whenever the connection leads to a replica that is to be none. Until there is one, reads go on.
-async fn find_master(link: &Link) -> Opened {
-    let mut attempt = 0;
-    loop {
-        let missing = link.with(|pipeline| pipeline.misses_master().then(|| pipeline.at_replica()));
-        let Some(cause) = missing else {
-            link.refused.notified().await;
-            continue;
+    /// Carries a connection until it ends, also because there is a `next` one by then. Gives why it has ended.
+    async fn carry(&self, transport: &mut Transport, next: &mut Option<Opened>) -> Error {
+        let mut carried = pin!(transport.carry(&self.shared, &self.slot));
+        let found = tokio::select! {
+            cause = &mut carried => return cause,
+            found = self.find_master() => found,
+            never = self.subscribe_batches() => match never {},
         };
-        attempt += 1;
-        wait(link, attempt, cause).await;
-        if let Ok(opened) = connect::open(&link.config, &link.manners).await
-            && opened.1.server.role != ServerRole::Replica
-        {
-            return opened;
+        *next = Some(found);
+        if self.shared.with(|pipeline| pipeline.retire()) {
+            return carried.await;
+        }
+        Error::because(Reason::Replaced, "a master has taken its place")
+    }
+
+    /// Subscribes waiting topics a batch at a time, at random moments: other instances have lost the same server.
+    async fn subscribe_batches(&self) -> Infallible {
+        loop {
+            if self.shared.with(|pipeline| pipeline.has_batches()) {
+                sleep(LONGEST_PAUSE.mul_f64(jitter())).await;
+                self.shared
+                    .with(|pipeline| pipeline.subscribe_batch(Instant::now()));
+            } else {
+                self.shared.batches.notified().await;
+            }
         }
     }
-}
 
-/// Does what is to be done while deadlines are kept: an error if the server misses too many. Nothing if the link is not wanted any more.
-async fn while_wanted<T>(link: &Link, work: impl Future<Output = T>) -> Option<Result<T, Error>> {
-    let unwanted = async {
-        while !link.is_abandoned() && !link.with(|pipeline| pipeline.is_done()) {
-            link.ending.notified().await;
+    /// Looks for a master whenever the connection leads to a replica that will not do. Until there is one, reads go on.
+    async fn find_master(&self) -> Opened {
+        let mut attempt = 0;
+        loop {
+            let missing = self
+                .shared
+                .with(|pipeline| pipeline.misses_master().then(|| pipeline.at_replica()));
+            let Some(cause) = missing else {
+                self.shared.refused.notified().await;
+                continue;
+            };
+            attempt += 1;
+            self.back_off(attempt, cause).await;
+            if let Ok(opened) = self.connector.open().await
+                && opened.1.server.role != ServerRole::Replica
+            {
+                return opened;
+            }
         }
-    };
-    tokio::select! {
-        result = work => Some(Ok(result)),
-        () = unwanted => None,
-        frozen = keep_deadlines(link) => Some(Err(frozen)),
     }
-}
 
-/// Returns once the connection must be given up.
-async fn keep_deadlines(link: &Link) -> Error {
-    loop {
-        while !link.catch_up() {
-            yield_now().await;
+    /// Does the work and keeps deadlines meanwhile: an error if the server misses too many. Nothing once the connection is not wanted.
+    async fn while_wanted<T>(&self, work: impl Future<Output = T>) -> Option<Result<T, Error>> {
+        let unwanted = async {
+            while !self.shared.is_abandoned() && !self.shared.with(|pipeline| pipeline.is_done()) {
+                self.shared.ending.notified().await;
+            }
+        };
+        tokio::select! {
+            result = work => Some(Ok(result)),
+            () = unwanted => None,
+            frozen = self.keep_deadlines() => Some(Err(frozen)),
         }
-        match link.with(|pipeline| pipeline.tick(Instant::now())) {
-            Ok(next) => sleep_until(next.into()).await,
-            Err(cause) => return cause,
+    }
+
+    /// Returns once the connection must be given up.
+    async fn keep_deadlines(&self) -> Error {
+        loop {
+            while !self.catch_up() {
+                yield_now().await;
+            }
+            match self.shared.with(|pipeline| pipeline.tick(Instant::now())) {
+                Ok(next) => sleep_until(next.into()).await,
+                Err(cause) => return cause,
+            }
+        }
+    }
+
+    /// Reads what lies in the socket, as JavaScript's thread may be busy for long. False if there may be more.
+    fn catch_up(&self) -> bool {
+        match self.slot.get() {
+            Some(socket) if socket.may_read() => {
+                socket.try_read(&self.shared, &mut vec![0; LONGEST_READ]) != ReadAttempt::Much
+            }
+            _ => true,
         }
     }
 }
@@ -166,9 +208,9 @@ fn jitter() -> f64 {
     RandomState::new().hash_one(Instant::now()) as f64 / u64::MAX as f64
 }
 
-struct Ended<'a>(&'a Link);
+struct EndGuard<'a>(&'a Shared);
 
-impl Drop for Ended<'_> {
+impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         self.0.with(|pipeline| pipeline.end());
     }

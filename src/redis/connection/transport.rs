@@ -1,11 +1,10 @@
-//! What carries the bytes of one connection.
+//! Carries the bytes of one connection.
 //!
-//! Everything else (requests, deadlines, connecting again) neither knows nor asks how bytes travel: another transport gives the
-//! pipeline what it received, writes what is unsent, and offers an `Eager` if it can.
+//! Requests, deadlines and connecting again do not depend on how bytes travel. Another transport passes what it received to the pipeline,
+//! writes what is unsent, and offers an `InlineWrite` if it can.
 
 use std::convert::Infallible;
 use std::io;
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,88 +12,88 @@ use bytes::{BufMut, Bytes, BytesMut};
 use socket2::{SockRef, Socket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::task::yield_now;
 use tokio_rustls::client::TlsStream;
 
-use crate::error::{Error, Reason};
-use crate::redis::connection::fairness::{self, Share};
-use crate::redis::connection::shared::Link;
-use crate::redis::connection::socket::{Plain, Registered};
+use crate::error::Error;
+use crate::redis::connection::shared::Shared;
+use crate::redis::connection::socket::{SharedSocket, SocketSlot};
+use crate::redis::connection::stream::{Registered, drain, is_drained};
+use crate::redis::connection::time_slice::{LONGEST_READ, TimeSlice};
+use crate::redis::error::{closed, lost};
 use crate::redis::pipeline::Pipeline;
-use crate::redis::pipeline::in_flight::Eager;
+use crate::redis::pipeline::in_flight::InlineWrite;
 
-/// How long a server may take to see that we are leaving.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// How long what lies in the socket may hold up what is to be written.
-const LOOK: Duration = Duration::from_millis(100);
+/// How long a graceful shutdown waits for the server to close too.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub struct Transport {
-    stream: Stream,
-    /// What was read and belongs to replies that are not complete.
+    channel: Channel,
+    /// What was read of replies that are not complete.
     pub buffer: BytesMut,
 }
 
-enum Stream {
-    /// Registered while it is waited for here.
-    Plain(Arc<Plain>, Option<Arc<Registered>>),
-    /// There bytes are encrypted in one place, so that it is the I/O thread's alone.
+enum Channel {
+    /// Registered with tokio while the handshake waits for it.
+    Plain(Arc<SharedSocket>, Option<Arc<Registered>>),
+    /// The I/O thread's alone, as one thread encrypts.
     Tls {
         reader: ReadHalf<TlsStream<TcpStream>>,
         writer: WriteHalf<TlsStream<TcpStream>>,
-        /// The socket below, to look into. None if the process can open no more files.
+        /// The socket below, to peek into. None if the process can open no more files.
         socket: Option<Socket>,
     },
 }
 
 impl Transport {
     pub fn plain(registered: Registered) -> io::Result<Self> {
-        Ok(Self::new(Stream::Plain(Arc::new(Plain::new(registered)?), None)))
+        let socket = SharedSocket::new(registered)?;
+        Ok(Self::new(Channel::Plain(Arc::new(socket), None)))
     }
 
     pub fn tls(stream: TlsStream<TcpStream>) -> Self {
         let socket = SockRef::from(stream.get_ref().0).try_clone().ok();
         let (reader, writer) = tokio::io::split(stream);
-        Self::new(Stream::Tls {
+        Self::new(Channel::Tls {
             reader,
             writer,
             socket,
         })
     }
 
-    fn new(stream: Stream) -> Self {
+    fn new(channel: Channel) -> Self {
         Self {
-            stream,
+            channel,
             buffer: BytesMut::with_capacity(64 << 10),
         }
     }
 
     /// How other threads may write.
-    pub fn eager(&self) -> Option<Arc<dyn Eager>> {
-        match &self.stream {
-            Stream::Plain(plain, _) => Some(plain.clone()),
-            Stream::Tls { .. } => None,
+    pub fn inline_write(&self) -> Option<Arc<dyn InlineWrite>> {
+        match &self.channel {
+            Channel::Plain(socket, _) => Some(socket.clone()),
+            Channel::Tls { .. } => None,
         }
     }
 
-    /// Reads into the buffer. 0 at the end.
+    /// Reads into the buffer. 0 at the end of the stream.
     pub async fn read(&mut self) -> io::Result<usize> {
-        match &mut self.stream {
-            Stream::Plain(plain, registered) => {
+        match &mut self.channel {
+            Channel::Plain(socket, registered) => {
                 let registered = match registered {
                     Some(registered) => registered,
-                    none => none.insert(plain.registered()?),
+                    none => none.insert(socket.registered()?),
                 };
                 registered.read(&mut self.buffer).await
             }
-            Stream::Tls { reader, .. } => reader.read_buf(&mut self.buffer).await,
+            Channel::Tls { reader, .. } => reader.read_buf(&mut self.buffer).await,
         }
     }
 
-    /// Writes some of it.
+    /// Writes a part of the bytes.
     pub async fn write(&mut self, bytes: &Bytes) -> io::Result<usize> {
-        match &mut self.stream {
-            Stream::Plain(plain, _) => plain.write_some(std::slice::from_ref(bytes)).await,
-            Stream::Tls { writer, .. } => {
+        match &mut self.channel {
+            Channel::Plain(socket, _) => socket.write_some(std::slice::from_ref(bytes)).await,
+            Channel::Tls { writer, .. } => {
                 let written = writer.write(bytes).await?;
                 // TLS may hold back what it has taken.
                 writer.flush().await.map(|()| written)
@@ -102,26 +101,27 @@ impl Transport {
         }
     }
 
-    /// Carries bytes until the connection ends, and gives the reason; it never ends by itself.
-    pub async fn carry(&mut self, link: &Link) -> Error {
+    /// Carries bytes until the connection ends, and gives the reason. It never ends by itself.
+    pub async fn carry(&mut self, shared: &Shared, slot: &SocketSlot) -> Error {
         let buffer = &mut self.buffer;
-        let ended = match &mut self.stream {
-            Stream::Plain(plain, registered) => {
+        let ended = match &mut self.channel {
+            Channel::Plain(socket, registered) => {
                 registered.take();
                 let buffer = std::mem::take(buffer);
-                let _offer = link.offer(plain);
+                let _filled = slot.fill(socket);
+                shared.poll_socket();
                 tokio::select! {
-                    ended = plain.read(link, buffer) => ended,
-                    ended = plain.write(link) => ended,
+                    ended = socket.read(shared, buffer) => ended,
+                    ended = socket.write(shared) => ended,
                 }
             }
-            Stream::Tls {
+            Channel::Tls {
                 reader,
                 writer,
                 socket,
             } => tokio::select! {
-                ended = read_tls(link, reader, buffer) => ended,
-                ended = write_tls(link, writer, socket.as_ref()) => ended,
+                ended = read_tls(shared, reader, buffer) => ended,
+                ended = write_tls(shared, writer, socket.as_ref()) => ended,
             },
         };
         match ended {
@@ -129,48 +129,44 @@ impl Transport {
         }
     }
 
-    /// Says farewell and waits until the server has closed too: then it has forgotten the connection and its subscriptions.
+    /// Shuts down gracefully: waits until the server has closed too, and so has forgotten the connection and its subscriptions.
     pub async fn close(mut self) {
-        let farewell = async {
-            match &mut self.stream {
-                Stream::Plain(plain, _) => {
-                    plain.end();
-                    plain.farewell()?;
-                }
-                Stream::Tls { writer, .. } => writer.shutdown().await?,
+        let shutdown = async {
+            match &mut self.channel {
+                Channel::Plain(socket, _) => socket.shut_down()?,
+                Channel::Tls { writer, .. } => writer.shutdown().await?,
             }
             while self.read().await? > 0 {
                 self.buffer.clear();
             }
             io::Result::Ok(())
         };
-        // A server that does not answer is left all the same.
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        // A server that does not close in time is left all the same.
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, shutdown).await;
     }
 }
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        if let Stream::Plain(plain, _) = &self.stream {
-            plain.end();
-            plain.close();
+        if let Channel::Plain(socket, _) = &self.channel {
+            socket.close();
         }
     }
 }
 
 async fn read_tls(
-    link: &Link,
+    shared: &Shared,
     reader: &mut ReadHalf<TlsStream<TcpStream>>,
     buffer: &mut BytesMut,
 ) -> Result<Infallible, Error> {
-    let mut share = Share::default();
-    // First what came in with the greeting.
+    let mut slice = TimeSlice::default();
+    // First what came in with the handshake.
     let mut read = buffer.len();
     loop {
         let now = Instant::now();
-        link.with(|pipeline| pipeline.received(buffer, now))?;
-        share.spend(read, now).await;
-        let mut room = buffer.limit(fairness::AT_ONCE);
+        shared.with(|pipeline| pipeline.received(buffer, now))?;
+        slice.spend(read, now).await;
+        let mut room = buffer.limit(LONGEST_READ);
         read = reader.read_buf(&mut room).await.map_err(|error| lost(&error))?;
         if read == 0 {
             return Err(closed());
@@ -178,58 +174,32 @@ async fn read_tls(
     }
 }
 
-/// One piece after the other: TLS makes records of its own size.
+/// Writes one piece after the other: TLS makes records of its own size.
 async fn write_tls(
-    link: &Link,
+    shared: &Shared,
     writer: &mut WriteHalf<TlsStream<TcpStream>>,
     socket: Option<&Socket>,
 ) -> Result<Infallible, Error> {
-    let mut share = Share::default();
+    let mut slice = TimeSlice::default();
     loop {
-        if link.with(Pipeline::must_look_first) {
-            let is_quiet = || socket.is_none_or(is_quiet);
-            quiet(is_quiet, || {}).await;
+        if shared.with(Pipeline::must_drain_first) {
+            let is_drained = || socket.is_none_or(is_drained);
+            drain(is_drained, || {}).await;
         }
-        let pieces = link.with(Pipeline::unsent);
+        let pieces = shared.with(Pipeline::unsent);
         let Some(piece) = pieces.first() else {
-            link.unsent.notified().await;
+            shared.unsent.notified().await;
             continue;
         };
         let written = writer.write(piece).await.map_err(|error| {
             // Some of it may have gone out before it failed.
-            link.with(|pipeline| pipeline.taken(piece.len()));
+            shared.with(|pipeline| pipeline.taken(piece.len()));
             lost(&error)
         })?;
-        // Before what may wait: bytes that are not counted would be sent again after a loss.
+        // Counted before the flush, which may wait: bytes that are not counted would be sent again after a loss.
         let now = Instant::now();
-        link.with(|pipeline| pipeline.taken(written));
+        shared.with(|pipeline| pipeline.taken(written));
         writer.flush().await.map_err(|error| lost(&error))?;
-        share.spend(written, now).await;
+        slice.spend(written, now).await;
     }
-}
-
-/// Whether nothing lies in a socket that was not read: neither bytes nor the end.
-pub fn is_quiet(socket: &Socket) -> bool {
-    let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
-    matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-}
-
-/// Has what lies in the socket read before anything is written: if that is the server's farewell, nothing that follows it was run.
-pub async fn quiet(is_quiet: impl Fn() -> bool, read: impl Fn()) {
-    let read_all = async {
-        while !is_quiet() {
-            read();
-            yield_now().await;
-        }
-    };
-    // A server that goes on sending is alive.
-    let _ = tokio::time::timeout(LOOK, read_all).await;
-}
-
-pub fn closed() -> Error {
-    Error::because(Reason::Ended, "the server closed it")
-}
-
-pub fn lost(error: &io::Error) -> Error {
-    Error::because(Reason::Ended, error.to_string())
 }

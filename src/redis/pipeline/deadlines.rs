@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Reason};
-use crate::redis::pipeline::in_flight::Connection;
-use crate::redis::pipeline::{Limits, Pipeline};
+use crate::redis::config::Limits;
+use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::in_flight::InFlight;
 use crate::redis::request::Fate;
 
 /// After so long without a word an idle connection is asked whether it is alive.
@@ -26,12 +27,12 @@ impl Pipeline {
         if let Some(connection) = &mut self.connection {
             let silent = now.saturating_duration_since(connection.heard);
             let owed = !connection.sent.is_empty();
-            let patience = if owed { timeout.max(FROZEN) } else { IDLE };
-            if silent < patience {
-                next = next.min(connection.heard + patience);
+            let limit = if owed { timeout.max(FROZEN) } else { IDLE };
+            if silent < limit {
+                next = next.min(connection.heard + limit);
             } else if owed {
                 let silent = silent.as_millis();
-                let message = format!("{} has not answered anything for {silent} ms", self.place);
+                let message = format!("{} has not answered anything for {silent} ms", self.endpoint);
                 return Err(Error::because(Reason::Silent, message));
             } else {
                 let ping = self.request(None, &[b"PING"], now);
@@ -39,7 +40,7 @@ impl Pipeline {
             }
         }
         let deadlines = [
-            self.connection.as_ref().and_then(Connection::next_deadline),
+            self.connection.as_ref().and_then(InFlight::next_deadline),
             self.waiting.next_deadline(),
             self.waiting_for_master.next_deadline(),
         ];
@@ -47,7 +48,7 @@ impl Pipeline {
     }
 
     fn expire(&mut self, now: Instant) {
-        let (place, timeout) = (&self.place, self.limits.timeout.as_millis());
+        let (endpoint, timeout) = (&self.endpoint, self.limits.timeout.as_millis());
         let mut missed = Vec::new();
         let sent = self
             .connection
@@ -59,7 +60,7 @@ impl Pipeline {
             } else {
                 ": the command may have been run or not"
             };
-            let message = format!("{place} did not reply within {timeout} ms (commandTimeout){doubt}");
+            let message = format!("{endpoint} did not reply within {timeout} ms (commandTimeout){doubt}");
             missed.push((
                 request,
                 Fate::Unknown,
@@ -71,7 +72,7 @@ impl Pipeline {
                 Some(connection) if !connection.retiring => Error::because(
                     Reason::Behind,
                     format!(
-                        "{place} did not answer what was called before within {timeout} ms (commandTimeout), so that the command was not sent"
+                        "{endpoint} did not answer what was called before within {timeout} ms (commandTimeout), so that the command was not sent"
                     ),
                 ),
                 _ => self.not_sent("No connection to", self.cause.as_ref()),
@@ -95,7 +96,7 @@ impl Pipeline {
             .unwrap_or_default();
         let message = format!(
             "{what} {} within {milliseconds} ms (queueTimeout), so that the command was not run{cause}",
-            self.place
+            self.endpoint
         );
         Error::because(Reason::QueueTimeout, message)
     }

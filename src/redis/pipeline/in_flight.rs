@@ -8,36 +8,36 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
-use crate::redis::pipeline::write_buffer::Outgoing;
+use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::protocol::scan::Scanner;
 use crate::redis::request::{Request, Sha1, Subject};
 
 /// So many requests whose replies are owed are few: whoever calls waits for each, and no thread's time is short.
-const FEW: usize = 64;
+const LOW_WATERMARK: usize = 64;
 /// For so long few must have been owed. Callers in step with each other are all answered at once, again and again.
-const CALM: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_millis(100);
 /// More than this is left to the transport: copying it into the socket would hold up whoever called.
-const EAGER: usize = 32 << 10;
+const LONGEST_INLINE: usize = 32 << 10;
 /// The same while few are owed: to have another thread do it takes longer.
-const EAGER_FOR_FEW: usize = 512 << 10;
+const LONGEST_INLINE_WHEN_IDLE: usize = 512 << 10;
 
 /// A server that said nothing for so long may have closed the connection meanwhile. To look takes a microsecond.
-const QUIET: Duration = Duration::from_millis(1);
+const UNVERIFIED_AFTER: Duration = Duration::from_millis(1);
 
 /// So many bytes of replies may be owed, or as many as 8 Gbit/s carry in a round trip; what is called beyond that waits. A server that owes more
 /// has it all in memory, and takes four times as long for each (docs/architecture.md, "Long values").
 const WINDOW: usize = 2 << 20;
 const LARGEST_WINDOW: usize = 32 << 20;
 /// So many requests may be sent, however long the replies are.
-const FEWEST: usize = 4;
+const MIN_REQUESTS: usize = 4;
 
 /// Writes to the socket without waiting, from whichever thread calls it.
-pub trait Eager: Send + Sync {
+pub trait InlineWrite: Send + Sync {
     /// How many bytes the socket took; 0 if it takes none now.
     fn try_write(&self, pieces: &[Bytes]) -> usize;
 
     /// Whether nothing lies in the socket that was not read: neither bytes nor the server's farewell.
-    fn is_quiet(&self) -> bool;
+    fn is_drained(&self) -> bool;
 }
 
 /// Whether a server takes writes.
@@ -63,17 +63,17 @@ pub struct Server {
 }
 
 /// A connection that the server has greeted.
-pub struct Greeted {
+pub struct Established {
     /// None where bytes cannot go straight to the socket.
-    pub eager: Option<Arc<dyn Eager>>,
+    pub inline_write: Option<Arc<dyn InlineWrite>>,
     pub server: Server,
     /// How long it took to answer.
     pub round_trip: Duration,
 }
 
 /// One connection, as far as a pipeline sees it.
-pub struct Connection {
-    pub outgoing: Outgoing,
+pub struct InFlight {
+    pub write_buffer: WriteBuffer,
     /// In the order in which the server answers.
     pub sent: VecDeque<Sent>,
     /// How many bytes of replies may be owed.
@@ -97,18 +97,18 @@ pub struct Connection {
     pub heard: Instant,
     /// When anything was last received: what was published later may be lost with the connection.
     pub received: Instant,
-    pub eager: Option<Arc<dyn Eager>>,
+    pub inline_write: Option<Arc<dyn InlineWrite>>,
     /// The transport is writing what came first: nobody else may write until all is taken.
     pub writing: bool,
     /// When more than a few replies were owed last.
-    crowded: Option<Instant>,
+    busy: Option<Instant>,
     pub server: Server,
     /// The server is a replica, and the store was at a master: writes wait for another connection.
     pub refuses_writes: bool,
     /// Another connection takes its place: no more is sent, and it ends once all is answered.
     pub retiring: bool,
     /// The server may have closed it while it was idle: the socket is looked at before the first byte is written.
-    pub unchecked: bool,
+    pub unverified: bool,
 }
 
 /// A request that the server owes a reply to.
@@ -130,10 +130,10 @@ impl Sent {
     }
 }
 
-impl Connection {
-    pub fn new(greeted: Greeted, now: Instant) -> Self {
+impl InFlight {
+    pub fn new(greeted: Established, now: Instant) -> Self {
         Self {
-            outgoing: Outgoing::default(),
+            write_buffer: WriteBuffer::default(),
             sent: VecDeque::new(),
             window: (greeted.round_trip.as_nanos() as usize).clamp(WINDOW, LARGEST_WINDOW),
             reply_length: 0,
@@ -146,33 +146,33 @@ impl Connection {
             since: now,
             heard: now,
             received: now,
-            eager: greeted.eager,
+            inline_write: greeted.inline_write,
             writing: false,
-            crowded: None,
+            busy: None,
             server: greeted.server,
             refuses_writes: false,
             retiring: false,
-            unchecked: false,
+            unverified: false,
         }
     }
 
     pub fn push(&mut self, request: Request, deadline: Instant, now: Instant) {
         if self.sent.is_empty() {
-            self.unchecked |= now.saturating_duration_since(self.received) >= QUIET;
+            self.unverified |= now.saturating_duration_since(self.received) >= UNVERIFIED_AFTER;
             self.heard = now;
         }
-        if self.sent.len() >= self.few() {
-            self.crowded = Some(now);
+        if self.sent.len() >= self.low_watermark() {
+            self.busy = Some(now);
         }
-        let position = self.outgoing.position();
+        let position = self.write_buffer.position();
         let mut by_hash = false;
         match &request.subject {
             Subject::Script(script) if !self.scripts.insert(script.sha1) => {
                 by_hash = true;
-                self.outgoing.push(&script.head);
-                self.outgoing.push(&request.bytes.slice(script.tail..));
+                self.write_buffer.push(&script.head);
+                self.write_buffer.push(&request.bytes.slice(script.tail..));
             }
-            _ => self.outgoing.push(&request.bytes),
+            _ => self.write_buffer.push(&request.bytes),
         }
         // A script that is sent again comes behind what was called after it.
         let last = self.sent.back().map(|sent| sent.deadline);
@@ -191,9 +191,9 @@ impl Connection {
         self.refuses_writes && !request.repeatable
     }
 
-    pub fn is_calm(&self, now: Instant) -> bool {
-        let has_been = |crowded: Instant| now.saturating_duration_since(crowded) >= CALM;
-        self.outgoing.is_empty() && !self.is_crowded() && self.crowded.is_none_or(has_been)
+    pub fn is_idle(&self, now: Instant) -> bool {
+        let has_been = |busy: Instant| now.saturating_duration_since(busy) >= IDLE;
+        self.write_buffer.is_empty() && !self.is_busy() && self.busy.is_none_or(has_been)
     }
 
     /// Marks what has missed its deadline, and gives it.
@@ -235,7 +235,7 @@ impl Connection {
 
     /// A reply of this length came in. One that is huge says little of the next.
     pub fn measure(&mut self, length: usize) {
-        self.reply_length = (7 * self.reply_length + length.min(self.window / FEWEST)) / 8;
+        self.reply_length = (7 * self.reply_length + length.min(self.window / MIN_REQUESTS)) / 8;
         self.most = self.window / self.reply_length.max(1);
     }
 
@@ -251,36 +251,38 @@ impl Connection {
     }
 
     /// Whether more than a few replies are owed.
-    pub fn is_crowded(&self) -> bool {
-        self.sent.len() > self.few()
+    pub fn is_busy(&self) -> bool {
+        self.sent.len() > self.low_watermark()
     }
 
     /// So many requests are few, by their number and by how long their replies are.
-    fn few(&self) -> usize {
-        FEW.min(self.most / 2)
+    fn low_watermark(&self) -> usize {
+        LOW_WATERMARK.min(self.most / 2)
     }
 
     /// Gives the socket what it takes without waiting.
     pub fn write(&mut self) {
-        let Some(eager) = self.eager.as_ref() else { return };
-        let most = match self.is_crowded() {
-            false => EAGER_FOR_FEW,
+        let Some(inline_write) = self.inline_write.as_ref() else {
+            return;
+        };
+        let most = match self.is_busy() {
+            false => LONGEST_INLINE_WHEN_IDLE,
             // Whoever reads is about to go on.
             true if self.scanner.is_halfway() => 0,
-            true => EAGER,
+            true => LONGEST_INLINE,
         };
-        if self.writing || self.outgoing.len() > most {
+        if self.writing || self.write_buffer.len() > most {
             return;
         }
         // What lies in the socket the I/O thread reads first.
-        if self.unchecked && !self.outgoing.is_empty() && !eager.is_quiet() {
+        if self.unverified && !self.write_buffer.is_empty() && !inline_write.is_drained() {
             return;
         }
-        self.unchecked = false;
-        while !self.outgoing.is_empty() {
-            let pieces = self.outgoing.next();
-            let taken = eager.try_write(&pieces);
-            self.outgoing.advance(taken);
+        self.unverified = false;
+        while !self.write_buffer.is_empty() {
+            let pieces = self.write_buffer.next();
+            let taken = inline_write.try_write(&pieces);
+            self.write_buffer.advance(taken);
             if taken < pieces.iter().map(Bytes::len).sum() {
                 break;
             }

@@ -13,26 +13,13 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use crate::error::{Error, Reason};
-use crate::redis::completions::{Event, Mail};
-use crate::redis::pipeline::in_flight::{Connection, Greeted, Sent, Server, ServerRole};
+use crate::redis::completions::{CompletionBatch, Event};
+use crate::redis::config::Limits;
+use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, Server, ServerRole};
 use crate::redis::pipeline::queue::{Queue, Waiting};
 use crate::redis::protocol::encode;
-use crate::redis::request::{Asker, Fate, Id, Request, Shape, Subject, Subscription, Topic};
-use crate::redis::subscriptions::{Subscriptions, Turn};
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// From when there is a connection for a command to its answer.
-    pub timeout: Duration,
-    /// How long a request may wait for a connection.
-    pub queue_timeout: Duration,
-    /// How many requests may wait for a connection.
-    pub max_queue: usize,
-    /// How many failed attempts to connect a waiting request outlives: any number, within its time, if none is given.
-    pub max_retries: Option<u32>,
-    /// How many bytes a reply may have.
-    pub max_reply: usize,
-}
+use crate::redis::request::{Asker, Fate, Id, Request, Role, Shape, Subject, Subscription, Topic};
+use crate::redis::subscriptions::{Priority, Subscriptions};
 
 /// How a connection does.
 pub struct Health {
@@ -54,18 +41,11 @@ pub struct Health {
 /// After so many failed attempts whoever waits for nothing but the connection is told.
 const ATTEMPTS: u32 = 3;
 
-/// What a connection is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    Commands,
-    Subscriptions,
-}
-
 pub struct Pipeline {
     pub(super) role: Role,
     pub(super) limits: Limits,
     /// Where the server is, as errors name it.
-    pub(super) place: String,
+    pub(super) endpoint: String,
     /// Requests that wait for a connection, or until the one that there is owes less.
     pub(super) waiting: Queue,
     /// Writes that wait for a master while the connection leads to a replica.
@@ -74,7 +54,7 @@ pub struct Pipeline {
     pub(super) wants_master: bool,
     /// Those who wait for nothing but a connection, and how many attempts they have seen fail.
     connecting: Vec<(Id, u32)>,
-    pub(super) connection: Option<Connection>,
+    pub(super) connection: Option<InFlight>,
     pub(super) subscriptions: Subscriptions,
     /// Why there is no connection.
     pub(super) cause: Option<Error>,
@@ -89,15 +69,15 @@ pub struct Pipeline {
     /// There will be no connection any more.
     ended: bool,
     /// What has come of it all, for whoever called to take away.
-    pub mail: Mail,
+    pub completed: CompletionBatch,
 }
 
 impl Pipeline {
-    pub fn new(role: Role, limits: Limits, place: String) -> Self {
+    pub fn new(role: Role, limits: Limits, endpoint: String) -> Self {
         Self {
             role,
             limits,
-            place,
+            endpoint,
             waiting: Queue::default(),
             waiting_for_master: Queue::default(),
             wants_master: false,
@@ -110,7 +90,7 @@ impl Pipeline {
             heard: None,
             closing: None,
             ended: false,
-            mail: Mail::default(),
+            completed: CompletionBatch::default(),
         }
     }
 
@@ -153,7 +133,7 @@ impl Pipeline {
         }
         let message = format!(
             "There is no connection to {}, and {max_queue} commands wait for one already (maxQueue)",
-            self.place
+            self.endpoint
         );
         self.fail(&request, Fate::NotRun, Error::ours("QUEUE_FULL", message));
     }
@@ -184,8 +164,8 @@ impl Pipeline {
     /// Answered once there is a connection, or when there will be none.
     pub fn connect(&mut self, id: Id) {
         match &self.connection {
-            _ if self.ended => self.mail.failed(id, closed(Reason::Disconnected)),
-            Some(_) => self.mail.done(id),
+            _ if self.ended => self.completed.failed(id, closed(Reason::Disconnected)),
+            Some(_) => self.completed.done(id),
             None => self.connecting.push((id, 0)),
         }
     }
@@ -193,7 +173,7 @@ impl Pipeline {
     /// Answered once messages come.
     pub fn subscribe(&mut self, id: Id, topic: Topic, now: Instant) {
         if !self.subscriptions.want(&topic, id) {
-            return self.mail.done(id);
+            return self.completed.done(id);
         }
         let asker = Asker::Caller(id);
         let request = self.subscription(Subscription { topic, asker }, now);
@@ -201,8 +181,8 @@ impl Pipeline {
     }
 
     /// Has a topic subscribed, on whichever connection there is. Only a server that refuses ends that, with an event.
-    pub fn keep(&mut self, topic: &Topic, turn: Turn, now: Instant) {
-        if self.subscriptions.keep(topic, turn) && self.connection.is_some() {
+    pub fn keep(&mut self, topic: &Topic, priority: Priority, now: Instant) {
+        if self.subscriptions.keep(topic, priority) && self.connection.is_some() {
             let due = self.subscriptions.due_now(topic);
             let request = due.map(|subscription| self.subscription(subscription, now));
             self.send(request, now);
@@ -210,14 +190,14 @@ impl Pipeline {
     }
 
     /// Whether topics wait for their turn to be subscribed.
-    pub fn has_turns(&self) -> bool {
-        self.connection.is_some() && self.subscriptions.has_turns()
+    pub fn has_batches(&self) -> bool {
+        self.connection.is_some() && self.subscriptions.has_batches()
     }
 
     /// Subscribes those that have their turn.
-    pub fn take_turn(&mut self, now: Instant) {
+    pub fn subscribe_batch(&mut self, now: Instant) {
         if self.connection.is_some() {
-            let batch = self.subscriptions.next_batch(&mut self.mail);
+            let batch = self.subscriptions.next_batch(&mut self.completed);
             let requests: Vec<_> = batch
                 .into_iter()
                 .map(|subscription| self.subscription(subscription, now))
@@ -239,14 +219,14 @@ impl Pipeline {
     }
 
     /// Whether little is under way, and has been for a while.
-    pub fn is_calm(&self, now: Instant) -> bool {
+    pub fn is_idle(&self, now: Instant) -> bool {
         let connection = self.connection.as_ref();
-        connection.is_none_or(|connection| connection.is_calm(now))
+        connection.is_none_or(|connection| connection.is_idle(now))
     }
 
     /// Whether more than a few replies are owed.
-    pub fn is_crowded(&self) -> bool {
-        self.connection.as_ref().is_some_and(Connection::is_crowded)
+    pub fn is_busy(&self) -> bool {
+        self.connection.as_ref().is_some_and(InFlight::is_busy)
     }
 
     pub fn is_connected(&self) -> bool {
@@ -302,7 +282,7 @@ impl Pipeline {
     /// Nothing more will be asked for; `id` is answered once all is answered. What was not sent waits no longer than for a reply.
     pub fn close(&mut self, id: Id, now: Instant) {
         if self.ended {
-            return self.mail.done(id);
+            return self.completed.done(id);
         }
         self.closing = Some(id);
         for queue in [&mut self.waiting, &mut self.waiting_for_master] {
@@ -321,8 +301,8 @@ impl Pipeline {
                 .is_none_or(|connection| !connection.sent.iter().any(Sent::is_awaited))
     }
 
-    pub fn connected(&mut self, greeted: Greeted, now: Instant) {
-        let mut connection = Connection::new(greeted, now);
+    pub fn connected(&mut self, greeted: Established, now: Instant) {
+        let mut connection = InFlight::new(greeted, now);
         let role = connection.server.role;
         if self.role == Role::Commands {
             self.wants_master |= role == ServerRole::Master;
@@ -331,7 +311,7 @@ impl Pipeline {
         self.connection = Some(connection);
         // A subscribing connection is told of once it was missed.
         if self.cause.take().is_some() || self.role == Role::Commands {
-            self.mail.events.push(Event::Ready(self.role));
+            self.completed.events.push(Event::Ready(self.role));
         }
         (self.since, self.attempt) = (now, 0);
         for (id, _) in mem::take(&mut self.connecting) {
@@ -351,7 +331,7 @@ impl Pipeline {
 
     /// Why a master is looked for.
     pub fn at_replica(&self) -> Error {
-        Error::reply(format!("READONLY {} has become a replica", self.place))
+        Error::reply(format!("READONLY {} has become a replica", self.endpoint))
     }
 
     /// Another connection is to take the place of the one that there is, once all is answered. False if nothing is owed.
@@ -370,7 +350,8 @@ impl Pipeline {
         for (id, mut failures) in mem::take(&mut self.connecting) {
             failures += 1;
             if refused || failures >= max_retries.unwrap_or(ATTEMPTS).max(1) {
-                self.mail.failed(id, self.no_connection(cause, refused, failures));
+                self.completed
+                    .failed(id, self.no_connection(cause, refused, failures));
             } else {
                 self.connecting.push((id, failures));
             }
@@ -389,7 +370,7 @@ impl Pipeline {
                 self.no_connection(cause, refused, attempts),
             );
         }
-        self.subscriptions.lost(SystemTime::now(), &mut self.mail);
+        self.subscriptions.lost(SystemTime::now(), &mut self.completed);
         self.cause = Some(cause.clone());
     }
 
@@ -404,7 +385,7 @@ impl Pipeline {
         };
         let message = format!(
             "No connection to {} after {attempts}: {}",
-            self.place, cause.message
+            self.endpoint, cause.message
         );
         let reason = cause.reason.filter(|_| cause.code == "CONNECTION");
         Error::because(reason.unwrap_or(Reason::NotReady), message).caused_by(cause.clone())
@@ -417,7 +398,7 @@ impl Pipeline {
         };
         let silent = now.saturating_duration_since(connection.received);
         self.subscriptions
-            .lost(SystemTime::now() - silent, &mut self.mail);
+            .lost(SystemTime::now() - silent, &mut self.completed);
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;
         let sent = connection.sent.into_iter().enumerate();
@@ -430,19 +411,19 @@ impl Pipeline {
             let until = request.called + queue_timeout;
             if matches!(request.subject, Subject::Unsubscription) || is_left(&self.subscriptions, &request) {
                 self.settle(&request);
-            } else if connection.outgoing.is_unsent(position) {
+            } else if connection.write_buffer.is_unsent(position) {
                 again.push(request, until);
             } else if !request.repeatable {
                 let message = format!(
                     "The connection to {} was lost before the reply came, so that the command may have been run or not: {}",
-                    self.place, cause.message
+                    self.endpoint, cause.message
                 );
                 let error = Error::because(Reason::Lost, message).caused_by(cause.clone());
                 self.fail(&request, Fate::Unknown, error);
             } else if request.suspected {
                 let message = format!(
                     "The connection to {} was lost twice while this command, which only reads, was to be answered: is its reply longer than the server allows (client-output-buffer-limit)? It was sent twice: {}",
-                    self.place, cause.message
+                    self.endpoint, cause.message
                 );
                 let error = Error::because(Reason::LostTwice, message).caused_by(cause.clone());
                 self.fail(&request, Fate::Unknown, error);
@@ -465,7 +446,7 @@ impl Pipeline {
 
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {
         self.attempt = attempt;
-        self.mail.events.push(Event::Reconnecting {
+        self.completed.events.push(Event::Reconnecting {
             role: self.role,
             attempt,
             delay,
@@ -486,23 +467,23 @@ impl Pipeline {
             self.fail(&request, fate, closed(reason));
         }
         for (id, _) in mem::take(&mut self.connecting) {
-            self.mail.failed(id, closed(Reason::Disconnected));
+            self.completed.failed(id, closed(Reason::Disconnected));
         }
         if let Some(id) = self.closing.take() {
-            self.mail.done(id);
+            self.completed.done(id);
         }
     }
 
     /// Whether bytes are left that the transport must write, and does not yet.
     pub fn has_unsent(&self) -> bool {
         let connection = self.connection.as_ref();
-        connection.is_some_and(|connection| !connection.writing && !connection.outgoing.is_empty())
+        connection.is_some_and(|connection| !connection.writing && !connection.write_buffer.is_empty())
     }
 
     /// Whether the transport is to look into the socket before it writes. It says so once.
-    pub fn must_look_first(&mut self) -> bool {
+    pub fn must_drain_first(&mut self) -> bool {
         let connection = self.connection.as_mut();
-        connection.is_some_and(|connection| mem::take(&mut connection.unchecked))
+        connection.is_some_and(|connection| mem::take(&mut connection.unverified))
     }
 
     /// What the transport is to write next, in pieces.
@@ -510,7 +491,7 @@ impl Pipeline {
         let Some(connection) = &mut self.connection else {
             return Vec::new();
         };
-        let next = connection.outgoing.next();
+        let next = connection.write_buffer.next();
         connection.writing = !next.is_empty();
         next
     }
@@ -518,14 +499,14 @@ impl Pipeline {
     /// The transport wrote so many of them.
     pub fn taken(&mut self, count: usize) {
         if let Some(connection) = &mut self.connection {
-            connection.outgoing.advance(count);
+            connection.write_buffer.advance(count);
         }
     }
 
     /// Tells whoever asked for something of no result that it is done.
     pub(super) fn settle(&mut self, request: &Request) {
         if let Some(id) = request.id {
-            self.mail.done(id);
+            self.completed.done(id);
         }
     }
 
@@ -536,7 +517,7 @@ impl Pipeline {
             _ => {}
         }
         if let Some(id) = request.id {
-            self.mail.failed(id, error);
+            self.completed.failed(id, error);
         }
     }
 

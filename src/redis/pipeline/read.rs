@@ -6,10 +6,11 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::error::{Error, Reason};
 use crate::redis::completions::Event;
-use crate::redis::pipeline::in_flight::{Connection, Sent};
-use crate::redis::pipeline::{Pipeline, Role};
+use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::in_flight::{InFlight, Sent};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::scan::{MAX_LINE, Unreadable};
+use crate::redis::request::Role;
 use crate::redis::request::{Fate, Request, Shape, Subject};
 use crate::redis::subscriptions::Heard;
 use crate::reply::Reply;
@@ -49,7 +50,7 @@ impl Pipeline {
                     return Ok(None);
                 }
                 Ok(None) => return Err(self.too_large(Unreadable::TooLarge)),
-                Err(Unreadable::Malformed) => return Err(lost_sync(&self.place)),
+                Err(Unreadable::Malformed) => return Err(lost_sync(&self.endpoint)),
                 Err(unreadable) => return Err(self.too_large(unreadable)),
             };
             let length = length + end;
@@ -63,11 +64,11 @@ impl Pipeline {
                 None if is_reply && buffer[length - end] == b'-' => {
                     return Err(match decode::parse(&buffer[length - end..length])? {
                         Reply::Error(error) => error,
-                        _ => lost_sync(&self.place),
+                        _ => lost_sync(&self.endpoint),
                     });
                 }
                 None if is_reply => {
-                    let message = format!("{} sent a reply to no command", self.place);
+                    let message = format!("{} sent a reply to no command", self.endpoint);
                     return Err(Error::because(Reason::Protocol, message));
                 }
                 None => false,
@@ -86,12 +87,12 @@ impl Pipeline {
 
     /// The reply will never be complete. Whoever waits for it is told, and it is not asked for again.
     fn too_large(&mut self, what: Unreadable) -> Error {
-        let place = &self.place;
+        let endpoint = &self.endpoint;
         let message = match what {
-            Unreadable::LongLine => format!("{place} sent a line of more than {MAX_LINE} bytes"),
-            Unreadable::HugeString => format!("{place} announced a string of more than 512 MB"),
+            Unreadable::LongLine => format!("{endpoint} sent a line of more than {MAX_LINE} bytes"),
+            Unreadable::HugeString => format!("{endpoint} announced a string of more than 512 MB"),
             _ => format!(
-                "{place} sent a reply of more than {} bytes (maxReplySize)",
+                "{endpoint} sent a reply of more than {} bytes (maxReplySize)",
                 self.limits.max_reply
             ),
         };
@@ -99,7 +100,7 @@ impl Pipeline {
         let connection = self.connection.as_mut().filter(|_| self.role == Role::Commands);
         if let Some(Sent {
             request, late: false, ..
-        }) = connection.and_then(Connection::pop)
+        }) = connection.and_then(InFlight::pop)
         {
             let message = format!("{}: the connection was closed", error.message);
             self.fail(
@@ -156,14 +157,14 @@ impl Pipeline {
         if let Subject::Observed(observer) = &request.subject {
             observer.replied(&frame);
         }
-        self.mail.answer(id, request.shape, Ok(frame));
+        self.completed.answer(id, request.shape, Ok(frame));
     }
 
     fn hear(&mut self, frame: &Bytes, now: Instant) {
-        let Heard::Answer(outcome) = self.subscriptions.hear(frame, &mut self.mail) else {
+        let Heard::Answer(outcome) = self.subscriptions.hear(frame, &mut self.completed) else {
             return;
         };
-        let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(Connection::pop) else {
+        let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(InFlight::pop) else {
             return;
         };
         let subscription = match &request.subject {
@@ -174,7 +175,7 @@ impl Pipeline {
             Ok(()) => {
                 let subscriptions = &mut self.subscriptions;
                 let wanted = subscription
-                    .is_none_or(|subscription| subscriptions.confirmed(subscription, &mut self.mail));
+                    .is_none_or(|subscription| subscriptions.confirmed(subscription, &mut self.completed));
                 if !late {
                     self.settle(&request);
                 }
@@ -189,7 +190,7 @@ impl Pipeline {
                     && self.subscriptions.is_wanted(subscription)
                 {
                     let (topic, error) = (subscription.topic.clone(), error.clone());
-                    self.mail.events.push(Event::Unsubscribed { topic, error });
+                    self.completed.events.push(Event::Unsubscribed { topic, error });
                 }
                 if !late {
                     self.fail(&request, Fate::Unknown, error);
@@ -197,7 +198,7 @@ impl Pipeline {
             }
         }
         if subscription.is_some() && request.id.is_none() {
-            self.subscriptions.answered(&mut self.mail);
+            self.subscriptions.answered(&mut self.completed);
         }
     }
 }
@@ -213,10 +214,10 @@ fn reserve(buffer: &mut BytesMut, missing: usize) {
 }
 
 /// Without what it sent, which may be somebody's data.
-fn lost_sync(place: &str) -> Error {
+fn lost_sync(endpoint: &str) -> Error {
     Error::because(
         Reason::Protocol,
-        format!("{place} sent what is not Redis's protocol"),
+        format!("{endpoint} sent what is not Redis's protocol"),
     )
 }
 

@@ -12,7 +12,7 @@ const PIECE: usize = 64 << 10;
 const AT_ONCE: usize = 16;
 
 #[derive(Default)]
-pub struct Outgoing {
+pub struct WriteBuffer {
     pieces: VecDeque<Bytes>,
     /// Comes after the pieces.
     tail: BytesMut,
@@ -22,7 +22,7 @@ pub struct Outgoing {
     taken: u64,
 }
 
-impl Outgoing {
+impl WriteBuffer {
     pub fn push(&mut self, bytes: &Bytes) {
         self.total += bytes.len() as u64;
         if bytes.len() >= LARGE {

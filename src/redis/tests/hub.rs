@@ -1,8 +1,8 @@
 use super::*;
-use crate::redis::completions::{Event, Mail};
+use crate::redis::completions::{CompletionBatch, Event};
 use crate::redis::hub::{Member, Routes};
 use crate::redis::request::{Kind, Topic};
-use crate::redis::subscriptions::Turn;
+use crate::redis::subscriptions::Priority;
 
 /// Writes down what it is told.
 #[derive(Default)]
@@ -19,7 +19,7 @@ impl Ear {
 }
 
 impl Member for Ear {
-    fn put(&self, mail: Mail) {
+    fn put(&self, mail: CompletionBatch) {
         for event in mail.events {
             if let Event::Unsubscribed { error, .. } = event {
                 self.said(format!("unsubscribed {}", error.code));
@@ -77,8 +77,8 @@ impl Hub {
 
     fn pass_on(&mut self) {
         let pipeline = &mut self.harness.pipeline;
-        while !pipeline.mail.is_empty() {
-            let mail = std::mem::take(&mut pipeline.mail);
+        while !pipeline.completed.is_empty() {
+            let mail = std::mem::take(&mut pipeline.completed);
             self.routes.put(mail, pipeline);
         }
     }
@@ -181,7 +181,7 @@ fn what_is_kept_outlives_requests_and_connections() {
     hub.with(|routes, pipeline| routes.subscribe(0, 1, &news(), pipeline));
     // The request that is under way will do.
     assert_eq!(
-        hub.with(|routes, pipeline| routes.keep(1, &news(), Turn::First, pipeline)),
+        hub.with(|routes, pipeline| routes.keep(1, &news(), Priority::First, pipeline)),
         ""
     );
     hub.harness.receive("-LOADING not yet\r\n").unwrap();
@@ -199,7 +199,7 @@ fn what_is_kept_outlives_requests_and_connections() {
 fn what_is_kept_and_was_never_subscribed_is_missed_too_once_an_attempt_has_failed() {
     let mut hub = Hub::new();
     hub.lose();
-    hub.with(|routes, pipeline| routes.keep(0, &news(), Turn::First, pipeline));
+    hub.with(|routes, pipeline| routes.keep(0, &news(), Priority::First, pipeline));
     hub.harness
         .pipeline
         .not_connected(&Error::ours("CONNECTION", "refused"), false);
@@ -213,9 +213,9 @@ fn what_is_kept_and_was_never_subscribed_is_missed_too_once_an_attempt_has_faile
 #[test]
 fn each_confirmation_is_that_of_its_own_request() {
     let mut hub = Hub::new();
-    hub.with(|routes, pipeline| routes.keep(0, &news(), Turn::First, pipeline));
+    hub.with(|routes, pipeline| routes.keep(0, &news(), Priority::First, pipeline));
     hub.with(|routes, pipeline| routes.unsubscribe(0, None, &news(), pipeline));
-    hub.with(|routes, pipeline| routes.keep(0, &news(), Turn::First, pipeline));
+    hub.with(|routes, pipeline| routes.keep(0, &news(), Priority::First, pipeline));
     hub.receive(&["subscribe", "news", "1"]);
     hub.receive(&["unsubscribe", "news", "0"]);
     assert_eq!(hub.heard(), heard([&[], &[], &[]]));
@@ -226,7 +226,7 @@ fn each_confirmation_is_that_of_its_own_request() {
 #[test]
 fn a_refusal_ends_it_for_all() {
     let mut hub = Hub::new();
-    hub.with(|routes, pipeline| routes.keep(0, &news(), Turn::First, pipeline));
+    hub.with(|routes, pipeline| routes.keep(0, &news(), Priority::First, pipeline));
     hub.with(|routes, pipeline| routes.subscribe(1, 1, &news(), pipeline));
     for _ in 0..2 {
         hub.harness.receive("-NOPERM no\r\n").unwrap();

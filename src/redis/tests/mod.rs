@@ -1,8 +1,8 @@
 //! The parts that do no I/O, by themselves: what they do over real connections is in `__test__/faults` and `__test__/redis`.
 
+mod completions;
 mod config;
 mod hub;
-mod mailbox;
 mod pipeline;
 mod repeating;
 mod subscriptions;
@@ -15,9 +15,11 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use crate::error::Error;
-use crate::redis::pipeline::in_flight::{Eager, Greeted, Server, ServerRole};
-use crate::redis::pipeline::{Limits, Pipeline, Role};
+use crate::redis::config::Limits;
+use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::in_flight::{Established, InlineWrite, Server, ServerRole};
 use crate::redis::protocol::encode;
+use crate::redis::request::Role;
 use crate::redis::request::{Id, Request, Shape, Subject};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,7 +33,7 @@ struct Socket {
     farewell: AtomicBool,
 }
 
-impl Eager for Socket {
+impl InlineWrite for Socket {
     fn try_write(&self, pieces: &[Bytes]) -> usize {
         let bytes = pieces.concat();
         let mut taken = self.taken.lock();
@@ -40,7 +42,7 @@ impl Eager for Socket {
         count
     }
 
-    fn is_quiet(&self) -> bool {
+    fn is_drained(&self) -> bool {
         !self.farewell.load(Ordering::Relaxed)
     }
 }
@@ -81,8 +83,8 @@ impl Harness {
     fn connect(&mut self, room: usize, role: ServerRole) {
         self.socket = socket(room);
         self.buffer.clear();
-        let greeted = Greeted {
-            eager: Some(self.socket.clone()),
+        let greeted = Established {
+            inline_write: Some(self.socket.clone()),
             server: Server {
                 role,
                 ..Server::default()
@@ -116,7 +118,7 @@ impl Harness {
 
     /// What has been answered since the last time: the reply's bytes, or the error's code.
     fn answers(&mut self) -> Vec<(Id, String)> {
-        let answers = std::mem::take(&mut self.pipeline.mail.answers);
+        let answers = std::mem::take(&mut self.pipeline.completed.answers);
         let text = |outcome: Result<Bytes, Error>| match outcome {
             Ok(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             Err(error) => error.code.to_string(),
@@ -129,7 +131,7 @@ impl Harness {
 
     /// The first of what was answered since the last time, which is a failure.
     fn error(&mut self) -> Error {
-        let answers = std::mem::take(&mut self.pipeline.mail.answers);
+        let answers = std::mem::take(&mut self.pipeline.completed.answers);
         answers.into_iter().next().unwrap().outcome.unwrap_err()
     }
 

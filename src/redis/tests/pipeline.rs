@@ -304,7 +304,7 @@ fn a_connection_that_was_idle_is_looked_at_before_it_is_written_to() {
     pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
     assert_eq!(pipeline.written(), "");
     assert!(pipeline.pipeline.has_unsent());
-    assert!(pipeline.pipeline.must_look_first());
+    assert!(pipeline.pipeline.must_drain_first());
     pipeline.lose();
     pipeline.connect(usize::MAX, ServerRole::Master);
     assert_eq!(pipeline.written(), sent(&[&["INCR", "a"]]));
@@ -586,7 +586,7 @@ fn what_waited_for_too_long_is_not_sent() {
     pipeline.pass(TIMEOUT / 2);
     pipeline.receive("$").unwrap();
     pipeline.pipeline.tick(pipeline.now).unwrap();
-    let failed = std::mem::take(&mut pipeline.pipeline.mail.answers);
+    let failed = std::mem::take(&mut pipeline.pipeline.completed.answers);
     assert_eq!(failed.len(), 1_000);
     for answer in failed {
         let message = &answer.outcome.unwrap_err().message;

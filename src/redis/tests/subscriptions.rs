@@ -1,6 +1,6 @@
 use super::*;
 use crate::redis::request::{Kind, Topic};
-use crate::redis::subscriptions::{BATCH, Turn};
+use crate::redis::subscriptions::{BATCH, Priority};
 
 fn topic(kind: Kind, name: &'static str) -> Topic {
     Topic {
@@ -19,7 +19,7 @@ impl Harness {
     }
 
     fn heard(&mut self) -> Vec<String> {
-        let (messages, _) = std::mem::take(&mut self.pipeline.mail.backlog).into_parts();
+        let (messages, _) = std::mem::take(&mut self.pipeline.completed.backlog).into_parts();
         let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
         messages
             .into_iter()
@@ -81,13 +81,13 @@ fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
     );
     assert_eq!(last.as_deref(), Some("SUBSCRIBE\r\n$1\r\nc\r\n"));
     harness.receive(&push(&["subscribe", "b", "1"])).unwrap();
-    assert_eq!(harness.pipeline.mail.gap, None);
+    assert_eq!(harness.pipeline.completed.gap, None);
     harness.lose();
     harness.connect(usize::MAX, ServerRole::Master);
     for name in ["a", "b", "c"] {
         harness.receive(&push(&["subscribe", name, "1"])).unwrap();
     }
-    let gap = harness.pipeline.mail.gap.unwrap();
+    let gap = harness.pipeline.completed.gap.unwrap();
     assert!(gap.from <= gap.to);
     assert_eq!(
         harness.answers(),
@@ -108,7 +108,7 @@ fn a_first_connection_and_one_without_subscriptions_tell_no_gap() {
     harness.lose();
     harness.connect(usize::MAX, ServerRole::Master);
     assert_eq!(harness.written(), "");
-    assert_eq!(harness.pipeline.mail.gap, None);
+    assert_eq!(harness.pipeline.completed.gap, None);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_gap_begins_when_something_was_heard_last() {
     harness.lose();
     harness.connect(usize::MAX, ServerRole::Master);
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
-    let gap = harness.pipeline.mail.gap.unwrap();
+    let gap = harness.pipeline.completed.gap.unwrap();
     assert!(gap.to.duration_since(gap.from).unwrap() >= TIMEOUT);
 }
 
@@ -242,7 +242,7 @@ fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_
         asked.len()
     };
     for name in &names {
-        harness.pipeline.keep(&own(name), Turn::Later, harness.now);
+        harness.pipeline.keep(&own(name), Priority::Batched, harness.now);
         confirm(&mut harness);
     }
     assert!(names.iter().all(|name| harness.pipeline.is_live(&own(name))));
@@ -250,20 +250,20 @@ fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_
     harness.lose();
     harness.connect(usize::MAX, ServerRole::Master);
     assert_eq!(confirm(&mut harness), 1);
-    assert_eq!(harness.pipeline.mail.gap, None);
+    assert_eq!(harness.pipeline.completed.gap, None);
     // One that has come meanwhile waits behind them, and one that has left is passed over.
-    harness.pipeline.keep(&own("new"), Turn::Later, harness.now);
+    harness.pipeline.keep(&own("new"), Priority::Batched, harness.now);
     harness.pipeline.unsubscribe(None, &own("own:0"), harness.now);
     harness.written();
     harness.receive(&push(&["unsubscribe", "own:0", "1"])).unwrap();
     for expected in [BATCH, BATCH, 10] {
-        assert!(harness.pipeline.has_turns());
-        harness.pipeline.take_turn(harness.now);
-        assert_eq!(harness.pipeline.mail.gap, None);
+        assert!(harness.pipeline.has_batches());
+        harness.pipeline.subscribe_batch(harness.now);
+        assert_eq!(harness.pipeline.completed.gap, None);
         assert_eq!(confirm(&mut harness), expected);
     }
-    assert!(!harness.pipeline.has_turns());
-    assert!(harness.pipeline.mail.gap.is_some());
+    assert!(!harness.pipeline.has_batches());
+    assert!(harness.pipeline.completed.gap.is_some());
     assert!(harness.pipeline.is_live(&own("new")) && !harness.pipeline.is_subscribed(&own("own:0")));
 }
 
@@ -274,7 +274,7 @@ fn when_all_that_waited_have_left_the_gap_is_told() {
     harness.receive(&push(&["subscribe", "fleet", "1"])).unwrap();
     harness
         .pipeline
-        .keep(&topic(Kind::Channel, "own"), Turn::Later, harness.now);
+        .keep(&topic(Kind::Channel, "own"), Priority::Batched, harness.now);
     harness.receive(&push(&["subscribe", "own", "1"])).unwrap();
     harness.lose();
     harness.connect(usize::MAX, ServerRole::Master);
@@ -283,7 +283,7 @@ fn when_all_that_waited_have_left_the_gap_is_told() {
         .pipeline
         .unsubscribe(None, &topic(Kind::Channel, "own"), harness.now);
     harness.receive(&push(&["unsubscribe", "own", "1"])).unwrap();
-    assert_eq!(harness.pipeline.mail.gap, None);
-    harness.pipeline.take_turn(harness.now);
-    assert!(harness.pipeline.mail.gap.is_some());
+    assert_eq!(harness.pipeline.completed.gap, None);
+    harness.pipeline.subscribe_batch(harness.now);
+    assert!(harness.pipeline.completed.gap.is_some());
 }

@@ -9,9 +9,9 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::from_status;
+use crate::addon::from_status;
 use crate::error::Result;
-use crate::redis::credentials::{Credentials, Source};
+use crate::redis::credentials::{Credentials, CredentialsProvider};
 
 /// It does not keep the process alive, and holds nothing that refers to the store.
 type Call = ThreadsafeFunction<u32, (), u32, Status, false, true>;
@@ -50,7 +50,7 @@ impl Asking {
     }
 }
 
-impl Source for Asking {
+impl CredentialsProvider for Asking {
     fn ask(&self, answer: oneshot::Sender<Result<Credentials>>) {
         let number = {
             let mut asked = self.asked.lock();

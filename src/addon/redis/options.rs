@@ -7,9 +7,8 @@ use napi_derive::napi;
 
 use crate::error::Result;
 use crate::fanout::streams::Fanout;
-use crate::redis::config::{Config, Options};
-use crate::redis::credentials::{Asked, Source};
-use crate::redis::pipeline::Limits;
+use crate::redis::config::{Config, Limits, Options, Settings};
+use crate::redis::credentials::{CredentialsProvider, Provided};
 use crate::redis::tls::TlsOptions;
 
 #[napi(object)]
@@ -66,30 +65,16 @@ impl RedisOptions {
         }
     }
 
-    /// `source` is who is asked for credentials.
-    pub fn into_config(self, source: Option<Arc<dyn Source>>) -> Result<Config> {
-        Config::new(Options {
-            url: self.url,
-            host: self.host,
-            port: self.port,
-            path: self.path,
-            username: self.username,
-            password: self.password,
-            asked: source.map(|source| Asked {
-                username: self.asks_username,
-                password: self.asks_password,
-                source,
-            }),
-            db: self.db,
+    /// `provider` gives the credentials that are asked for.
+    pub fn into_config(self, provider: Option<Arc<dyn CredentialsProvider>>) -> Result<Config> {
+        let provided = provider.map(|provider| Provided {
+            username: self.asks_username,
+            password: self.asks_password,
+            provider,
+        });
+        let settings = Settings {
+            provided,
             protocol: self.protocol,
-            use_tls: self.use_tls,
-            tls: self.tls.map(|tls| TlsOptions {
-                ca: tls.ca,
-                cert: tls.cert,
-                key: tls.key,
-                servername: tls.servername,
-                reject_unauthorized: tls.reject_unauthorized,
-            }),
             client_name: self.client_name,
             retry_delay: self.retry_delay.map(milliseconds),
             connect_timeout: milliseconds(self.connect_timeout),
@@ -102,6 +87,24 @@ impl RedisOptions {
                 max_retries: self.max_retries,
                 max_reply: self.max_reply_size as usize,
             },
+        };
+        Config::new(Options {
+            url: self.url,
+            host: self.host,
+            port: self.port,
+            path: self.path,
+            username: self.username,
+            password: self.password,
+            db: self.db,
+            use_tls: self.use_tls,
+            tls: self.tls.map(|tls| TlsOptions {
+                ca: tls.ca,
+                cert: tls.cert,
+                key: tls.key,
+                servername: tls.servername,
+                reject_unauthorized: tls.reject_unauthorized,
+            }),
+            settings,
         })
     }
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
 
-use super::arguments::{self, Words, push_number, push_prefix};
-use super::raw::{Attempt, Buffer, Scope, Value};
+use crate::addon::arguments::{self, Words, push_number, push_prefix};
+use crate::addon::raw::{Attempt, Buffer, Scope, Value};
 use crate::commands::{Command, Keys};
 use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
