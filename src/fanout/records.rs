@@ -13,9 +13,9 @@ use super::message;
 use super::streams::Streams;
 use crate::redis::config::Config;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::hub::Membership;
 use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Observer};
+use crate::redis::subscriber::SubscriberHandle;
 use crate::reply::Reply;
 
 /// Kept while there are records, as streams outlive the store that they were opened with.
@@ -32,7 +32,7 @@ pub struct Records {
 /// A store with callbacks on the channel of events.
 struct Hearer {
     streams: Arc<Streams>,
-    membership: Arc<Membership>,
+    subscriber: Arc<SubscriberHandle>,
 }
 
 #[derive(Default)]
@@ -117,16 +117,16 @@ impl Records {
     }
 
     /// A store hears the channel of events from now on.
-    pub fn join(&self, streams: &Arc<Streams>, membership: &Arc<Membership>) {
+    pub fn join(&self, streams: &Arc<Streams>, subscriber: &Arc<SubscriberHandle>) {
         let mut hearers = self.hearers.lock();
         if hearers.iter().any(|hearer| Arc::ptr_eq(&hearer.streams, streams)) {
             return;
         }
         let created = self.state.lock().created();
-        streams.draw(membership, &created);
+        streams.draw(subscriber, &created);
         hearers.push(Hearer {
             streams: streams.clone(),
-            membership: membership.clone(),
+            subscriber: subscriber.clone(),
         });
     }
 
@@ -135,7 +135,7 @@ impl Records {
         let leaves = |hearer: &mut Hearer| Arc::ptr_eq(&hearer.streams, streams);
         for leaving in hearers.extract_if(.., leaves) {
             let created = self.state.lock().created();
-            streams.let_go(&leaving.membership, &created);
+            streams.let_go(&leaving.subscriber, &created);
         }
     }
 
@@ -179,9 +179,9 @@ impl Records {
             }
         }
         drop(state);
-        for Hearer { streams, membership } in &*hearers {
-            streams.draw(membership, &came);
-            streams.let_go(membership, &went);
+        for Hearer { streams, subscriber } in &*hearers {
+            streams.draw(subscriber, &came);
+            streams.let_go(subscriber, &went);
         }
     }
 }

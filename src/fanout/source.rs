@@ -13,8 +13,9 @@ use super::{AGGREGATE, EVENTS};
 use crate::error::{Error, Result};
 use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::config::Config;
-use crate::redis::hub::{Member, Membership};
 use crate::redis::request::{Id, Kind, Topic};
+use crate::redis::subscriber::SubscriberHandle;
+use crate::redis::subscriber::listener::Listener;
 
 /// Locked before anything else here.
 static SOURCES: Mutex<Vec<Arc<Source>>> = Mutex::new(Vec::new());
@@ -47,7 +48,7 @@ impl Channel {
 pub struct Source {
     config: Arc<Config>,
     /// There once something was subscribed. Locked while that changes, and never by what comes in.
-    membership: Mutex<Option<Membership>>,
+    subscriber: Mutex<Option<SubscriberHandle>>,
     state: Mutex<State>,
 }
 
@@ -85,7 +86,7 @@ impl Source {
         let source = source.unwrap_or_else(|| {
             let source = Arc::new(Self {
                 config: config.clone(),
-                membership: Mutex::default(),
+                subscriber: Mutex::default(),
                 state: Mutex::default(),
             });
             sources.push(source.clone());
@@ -113,13 +114,13 @@ impl Source {
         drop(sources);
         source.settle();
         if was_last {
-            source.membership.lock().take();
+            source.subscriber.lock().take();
         }
     }
 
     /// Subscribes what the threads need, and no more.
     pub fn settle(self: &Arc<Self>) {
-        let mut membership = self.membership.lock();
+        let mut subscriber = self.subscriber.lock();
         for channel in Channel::ALL {
             let mut state = self.state.lock();
             let wanted = state.threads.iter().any(|outbox| {
@@ -146,7 +147,7 @@ impl Source {
                 state.echoes.clear();
             }
             drop(state);
-            if let Err(error) = self.subscribe(&mut membership, channel, wanted) {
+            if let Err(error) = self.subscribe(&mut subscriber, channel, wanted) {
                 self.failed(channel, &error);
             }
         }
@@ -154,16 +155,16 @@ impl Source {
 
     fn subscribe(
         self: &Arc<Self>,
-        membership: &mut Option<Membership>,
+        subscriber: &mut Option<SubscriberHandle>,
         channel: Channel,
         wanted: bool,
     ) -> Result<()> {
-        match (membership.as_ref(), wanted) {
-            (Some(membership), true) => membership.keep(channel.topic()),
-            (None, true) => membership
-                .insert(Membership::join(&self.config, self.clone())?)
+        match (subscriber.as_ref(), wanted) {
+            (Some(subscriber), true) => subscriber.keep(channel.topic()),
+            (None, true) => subscriber
+                .insert(SubscriberHandle::join(&self.config, self.clone())?)
                 .keep(channel.topic()),
-            (Some(membership), false) => membership.unsubscribe(None, channel.topic(), || {}),
+            (Some(subscriber), false) => subscriber.unsubscribe(None, channel.topic(), || {}),
             (None, false) => {}
         }
         Ok(())
@@ -224,7 +225,7 @@ impl Source {
 
     /// Answers a thread once a channel is heard that is to be; an error if it is not in time, or was refused.
     pub fn confirm(&self, channel: Channel, outbox: &Arc<Outbox>, id: u32) {
-        let membership = self.membership.lock();
+        let subscriber = self.subscriber.lock();
         let mut state = self.state.lock();
         let Subscribed {
             wanted,
@@ -232,13 +233,13 @@ impl Source {
             refusal,
             ..
         } = state.channels[channel as usize].clone();
-        match &*membership {
-            Some(membership) if wanted && !live && refusal.is_none() => {
+        match &*subscriber {
+            Some(subscriber) if wanted && !live && refusal.is_none() => {
                 state.next = state.next.wrapping_add(1);
                 let asked = state.next;
                 state.asked.insert(asked, (outbox.clone(), id));
                 drop(state);
-                membership.subscribe(asked, channel.topic());
+                subscriber.subscribe(asked, channel.topic());
             }
             _ => outbox.notice(Notice::Answer(id, refusal.filter(|_| wanted))),
         }
@@ -309,7 +310,7 @@ impl Source {
     }
 }
 
-impl Member for Source {
+impl Listener for Source {
     fn put(&self, mut mail: CompletionBatch) {
         for event in std::mem::take(&mut mail.events) {
             self.happened(event);

@@ -13,8 +13,9 @@ use super::registry::count;
 use super::{AGGREGATE, EVENTS, message};
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
 use crate::redis::config::Config;
-use crate::redis::hub::{Member, Membership};
 use crate::redis::request::{Kind, Topic};
+use crate::redis::subscriber::SubscriberHandle;
+use crate::redis::subscriber::listener::Listener;
 
 /// What a callback on the channel of events hears: `redis.fanout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,17 +74,17 @@ impl Streams {
     }
 
     /// Subscribes the channels of subscriptions. Until the server has done so their events come by the fleet's.
-    pub fn draw(&self, membership: &Membership, subscriptions: &[Arc<str>]) {
+    pub fn draw(&self, subscriber: &SubscriberHandle, subscriptions: &[Arc<str>]) {
         if self.is_targeted() {
             let topics: Vec<_> = subscriptions.iter().map(|name| topic(name)).collect();
-            membership.keep_batched(&topics);
+            subscriber.keep_batched(&topics);
         }
     }
 
-    pub fn let_go(&self, membership: &Membership, subscriptions: &[Arc<str>]) {
+    pub fn let_go(&self, subscriber: &SubscriberHandle, subscriptions: &[Arc<str>]) {
         if self.fanout == Fanout::Targeted {
             for subscription in subscriptions {
-                membership.unsubscribe(None, &topic(subscription), || {});
+                subscriber.unsubscribe(None, &topic(subscription), || {});
             }
         }
     }
@@ -119,7 +120,7 @@ impl Streams {
     }
 }
 
-impl Member for Streams {
+impl Listener for Streams {
     fn put(&self, mut mail: CompletionBatch) {
         let is_refusal = |event: &mut Event| match event {
             Event::Unsubscribed { topic, .. } => topic.name != EVENTS && topic.name != AGGREGATE,

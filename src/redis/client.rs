@@ -8,18 +8,19 @@ use crate::error::{Error, Result};
 use crate::redis::completions::CompletionQueue;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
-use crate::redis::hub::{Member, Membership};
 use crate::redis::pipeline::Health;
 use crate::redis::request::{Id, Request, Topic};
 use crate::redis::router::Router;
+use crate::redis::subscriber::SubscriberHandle;
+use crate::redis::subscriber::listener::Listener;
 
 pub struct Client {
     config: Arc<Config>,
     router: Router,
     completions: Arc<CompletionQueue>,
-    listener: Arc<dyn Member>,
+    listener: Arc<dyn Listener>,
     /// Present once the store has subscribed.
-    subscriber: RefCell<Option<Arc<Membership>>>,
+    subscriber: RefCell<Option<Arc<SubscriberHandle>>>,
 }
 
 impl Client {
@@ -27,7 +28,7 @@ impl Client {
     pub fn new(
         config: Arc<Config>,
         completions: Arc<CompletionQueue>,
-        listener: Arc<dyn Member>,
+        listener: Arc<dyn Listener>,
     ) -> Result<Self> {
         Ok(Self {
             router: Router::new(config.clone(), completions.clone())?,
@@ -68,7 +69,7 @@ impl Client {
     }
 
     /// The store's part of the shared subscriber, once it has one.
-    pub fn subscriber(&self) -> Option<Arc<Membership>> {
+    pub fn subscriber(&self) -> Option<Arc<SubscriberHandle>> {
         self.subscriber.borrow().clone()
     }
 
@@ -77,7 +78,7 @@ impl Client {
         let subscriber = match self.subscriber() {
             Some(subscriber) => subscriber,
             None => {
-                let joined = Arc::new(Membership::join(&self.config, self.listener.clone())?);
+                let joined = Arc::new(SubscriberHandle::join(&self.config, self.listener.clone())?);
                 self.subscriber.borrow_mut().insert(joined).clone()
             }
         };

@@ -3,7 +3,7 @@
 //! From the top down; each knows those below it only.
 //!
 //! - [`client`]: what a store holds. [`router`]: which connection takes a request.
-//! - [`hub`]: the subscribing connection, which all stores of the process share; [`subscriptions`]: what it is to hear, and the gap after a loss.
+//! - [`subscriber`]: the subscribing connection, which all stores of the process share.
 //! - [`connection`]: opens a connection, carries its bytes, and opens the next one when it is lost.
 //! - [`pipeline`]: requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
 //! - [`completions`]: what came back, until JavaScript's thread takes it. [`request`]: a command on its way.
@@ -18,13 +18,12 @@ pub mod connection;
 pub mod credentials;
 pub mod endpoint;
 pub mod error;
-pub mod hub;
 pub mod pipeline;
 pub mod protocol;
 pub mod request;
 mod router;
 mod runtime;
-mod subscriptions;
+pub mod subscriber;
 #[cfg(test)]
 mod tests;
 pub mod tls;

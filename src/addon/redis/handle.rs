@@ -22,7 +22,7 @@ use crate::fanout::streams::Streams;
 use crate::redis::client::Client;
 use crate::redis::completions::{CompletionQueue, Events};
 use crate::redis::credentials::CredentialsProvider;
-use crate::redis::hub::Member;
+use crate::redis::subscriber::listener::Listener;
 
 pub struct Handle {
     pub client: Client,
@@ -71,7 +71,7 @@ impl Handle {
         let to_wake = waker.clone();
         let completions = Arc::new(CompletionQueue::new(move || to_wake.wake()));
         let streams = for_streams.then(|| Arc::new(Streams::new(fanout, &config, completions.clone())));
-        let listener: Arc<dyn Member> = match &streams {
+        let listener: Arc<dyn Listener> = match &streams {
             Some(streams) => streams.clone(),
             None => completions.clone(),
         };

@@ -5,14 +5,12 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::error::{Error, Reason};
-use crate::redis::completions::Event;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::in_flight::{InFlight, Sent};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::scan::{MAX_LINE, Unreadable};
 use crate::redis::request::Role;
 use crate::redis::request::{Fate, Request, Shape, Subject};
-use crate::redis::subscriptions::Heard;
 use crate::reply::Reply;
 
 impl Pipeline {
@@ -158,48 +156,6 @@ impl Pipeline {
             observer.replied(&frame);
         }
         self.completed.answer(id, request.shape, Ok(frame));
-    }
-
-    fn hear(&mut self, frame: &Bytes, now: Instant) {
-        let Heard::Answer(outcome) = self.subscriptions.hear(frame, &mut self.completed) else {
-            return;
-        };
-        let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(InFlight::pop) else {
-            return;
-        };
-        let subscription = match &request.subject {
-            Subject::Subscription(subscription) => Some(subscription),
-            _ => None,
-        };
-        match outcome {
-            Ok(()) => {
-                let subscriptions = &mut self.subscriptions;
-                let wanted = subscription
-                    .is_none_or(|subscription| subscriptions.confirmed(subscription, &mut self.completed));
-                if !late {
-                    self.settle(&request);
-                }
-                // What came too late for whoever asked for it is taken back.
-                if let (Some(subscription), true, false) = (subscription, late, wanted) {
-                    self.unsubscribe(None, &subscription.topic, now);
-                }
-            }
-            Err(error) => {
-                if let Some(subscription) = subscription
-                    && request.id.is_none()
-                    && self.subscriptions.is_wanted(subscription)
-                {
-                    let (topic, error) = (subscription.topic.clone(), error.clone());
-                    self.completed.events.push(Event::Unsubscribed { topic, error });
-                }
-                if !late {
-                    self.fail(&request, Fate::Unknown, error);
-                }
-            }
-        }
-        if subscription.is_some() && request.id.is_none() {
-            self.subscriptions.answered(&mut self.completed);
-        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 mod completions;
 mod config;
-mod hub;
 mod pipeline;
 mod repeating;
-mod subscriptions;
+mod subscriber;
+mod topics;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

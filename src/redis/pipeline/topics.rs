@@ -11,7 +11,7 @@ use crate::backlog::Message;
 use crate::error::Error;
 use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::protocol::decode;
-use crate::redis::request::{Asker, Id, Subscription, Topic, TopicName};
+use crate::redis::request::{Asker, Id, Request, Subject, Subscription, Topic, TopicName};
 use crate::reply::Reply;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub enum Priority {
 pub const BATCH: usize = 500;
 
 #[derive(Default)]
-pub struct Subscriptions {
+pub struct Topics {
     topics: HashMap<Topic, State, RandomState>,
     /// Those of the topics that are subscribed later.
     batched: HashSet<Topic, RandomState>,
@@ -68,7 +68,7 @@ pub enum Heard {
     Other,
 }
 
-impl Subscriptions {
+impl Topics {
     /// Somebody asks for a topic. False if it is live already.
     pub fn want(&mut self, topic: &Topic, id: Id) -> bool {
         match self.topics.get(topic) {
@@ -129,8 +129,12 @@ impl Subscriptions {
         self.topics.get(topic) == Some(&State::from(*asker))
     }
 
-    /// Whether nobody wants the topic any more, or somebody has asked for it anew.
-    pub fn is_left(&self, Subscription { topic, asker }: &Subscription) -> bool {
+    /// Whether a request subscribes a topic that is not wanted any more, or that was asked for anew.
+    pub fn is_left(&self, request: &Request) -> bool {
+        let Subject::Subscription(subscription) = &request.subject else {
+            return false;
+        };
+        let Subscription { topic, asker } = &**subscription;
         match self.topics.get(topic) {
             None => true,
             Some(State::Wanted(id)) => *asker != Asker::Caller(*id),

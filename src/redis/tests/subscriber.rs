@@ -1,8 +1,9 @@
 use super::*;
 use crate::redis::completions::{CompletionBatch, Event};
-use crate::redis::hub::{Member, Routes};
+use crate::redis::pipeline::topics::Priority;
 use crate::redis::request::{Kind, Topic};
-use crate::redis::subscriptions::Priority;
+use crate::redis::subscriber::listener::Listener;
+use crate::redis::subscriber::routing::RoutingTable;
 
 /// Writes down what it is told.
 #[derive(Default)]
@@ -18,7 +19,7 @@ impl Ear {
     }
 }
 
-impl Member for Ear {
+impl Listener for Ear {
     fn put(&self, mail: CompletionBatch) {
         for event in mail.events {
             if let Event::Unsubscribed { error, .. } = event {
@@ -51,7 +52,7 @@ impl Member for Ear {
 /// A hub with members 0, 1 and 2.
 struct Hub {
     harness: Harness,
-    routes: Routes,
+    routes: RoutingTable,
     ears: [Arc<Ear>; 3],
 }
 
@@ -59,7 +60,7 @@ impl Hub {
     fn new() -> Self {
         let mut hub = Self {
             harness: Harness::connected(Role::Subscriptions),
-            routes: Routes::default(),
+            routes: RoutingTable::default(),
             ears: Default::default(),
         };
         for (number, ear) in hub.ears.iter().enumerate() {
@@ -69,7 +70,7 @@ impl Hub {
     }
 
     /// As a link does it.
-    fn with(&mut self, work: impl FnOnce(&mut Routes, &mut Pipeline)) -> String {
+    fn with(&mut self, work: impl FnOnce(&mut RoutingTable, &mut Pipeline)) -> String {
         work(&mut self.routes, &mut self.harness.pipeline);
         self.pass_on();
         self.harness.written()

@@ -1,6 +1,6 @@
 use super::*;
+use crate::redis::pipeline::topics::{BATCH, Priority};
 use crate::redis::request::{Kind, Topic};
-use crate::redis::subscriptions::{BATCH, Priority};
 
 fn topic(kind: Kind, name: &'static str) -> Topic {
     Topic {
