@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::records::{Decision, Records};
+use super::channel::{AGGREGATE, EVENTS};
+use super::message;
+use super::records::{Decision, Follower, Records};
 use super::registry::count;
-use super::{AGGREGATE, EVENTS, message};
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
 use crate::redis::config::Config;
 use crate::redis::request::{Kind, Topic};
@@ -30,12 +31,17 @@ pub enum Fanout {
 /// More resources than an application has.
 const MAX_RESOURCES: usize = 10_000;
 
+/// Those that hear.
+static HEARING: Mutex<Vec<Arc<Streams>>> = Mutex::new(Vec::new());
+
 pub struct Streams {
     pub fanout: Fanout,
     /// The server.
     pub server: String,
     pub records: Arc<Records>,
     completions: Arc<CompletionQueue>,
+    /// Present while it hears. Weak, as the subscriber holds its listeners.
+    subscriber: Mutex<Weak<SubscriberHandle>>,
     /// The resources that changes were told of.
     resources: Mutex<HashSet<String>>,
     /// The server lets this user have no channel of a subscription.
@@ -52,6 +58,7 @@ impl Streams {
             server: config.endpoint.to_string(),
             records: Records::at(config),
             completions,
+            subscriber: Mutex::default(),
             resources: Mutex::default(),
             refused: AtomicBool::new(false),
             passed: AtomicU64::new(0),
@@ -73,20 +80,25 @@ impl Streams {
         self.fanout == Fanout::Targeted && !self.refused.load(Ordering::Relaxed)
     }
 
-    /// Subscribes the channels of subscriptions. Until the server has done so their events come by the fleet's.
-    pub fn draw(&self, subscriber: &SubscriberHandle, subscriptions: &[Arc<str>]) {
-        if self.is_targeted() {
-            let topics: Vec<_> = subscriptions.iter().map(|name| topic(name)).collect();
-            subscriber.keep_batched(&topics);
+    /// The stores of this process that hear.
+    pub fn hearing() -> Vec<Arc<Self>> {
+        HEARING.lock().clone()
+    }
+
+    /// Hears the channel of events from this call on.
+    pub fn join(self: &Arc<Self>, subscriber: &Arc<SubscriberHandle>) {
+        *self.subscriber.lock() = Arc::downgrade(subscriber);
+        self.records.join(self.clone());
+        let mut hearing = HEARING.lock();
+        if !hearing.iter().any(|other| Arc::ptr_eq(other, self)) {
+            hearing.push(self.clone());
         }
     }
 
-    pub fn let_go(&self, subscriber: &SubscriberHandle, subscriptions: &[Arc<str>]) {
-        if self.fanout == Fanout::Targeted {
-            for subscription in subscriptions {
-                subscriber.unsubscribe(None, &topic(subscription), || {});
-            }
-        }
+    pub fn leave(self: &Arc<Self>) {
+        let follower: Arc<dyn Follower> = self.clone();
+        self.records.leave(&follower);
+        HEARING.lock().retain(|other| !Arc::ptr_eq(other, self));
     }
 
     /// Hands over what may be for a stream here, as if it had all come by the fleet's channel.
@@ -116,6 +128,30 @@ impl Streams {
         let mut resources = self.resources.lock();
         if resources.len() < MAX_RESOURCES {
             resources.insert(resource);
+        }
+    }
+}
+
+impl Follower for Streams {
+    /// Subscribes their channels. Until the server has done so their events come by the fleet's.
+    fn came(&self, subscriptions: &[Arc<str>]) {
+        let subscriber = self.subscriber.lock().upgrade();
+        if self.is_targeted()
+            && let Some(subscriber) = subscriber
+        {
+            let topics: Vec<_> = subscriptions.iter().map(|name| topic(name)).collect();
+            subscriber.keep_batched(&topics);
+        }
+    }
+
+    fn went(&self, subscriptions: &[Arc<str>]) {
+        let subscriber = self.subscriber.lock().upgrade();
+        if self.fanout == Fanout::Targeted
+            && let Some(subscriber) = subscriber
+        {
+            for subscription in subscriptions {
+                subscriber.unsubscribe(None, &topic(subscription), || {});
+            }
         }
     }
 }

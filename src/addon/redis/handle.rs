@@ -148,8 +148,8 @@ impl Handle {
     pub fn hear_streams(&self, hearing: bool) {
         let Some(streams) = &self.streams else { return };
         match self.client.subscriber() {
-            Some(subscriber) if hearing => self.records.join(streams, &subscriber),
-            _ => self.records.leave(streams),
+            Some(subscriber) if hearing => streams.join(&subscriber),
+            _ => streams.leave(),
         }
     }
 

@@ -5,7 +5,7 @@ const HASH: &[u8] = b"covara:subs:byres:posts";
 fn records() -> Arc<Records> {
     Arc::new(Records {
         endpoint: Endpoint::Unix("/nowhere".into()),
-        hearers: Mutex::default(),
+        followers: Mutex::default(),
         state: Mutex::default(),
     })
 }

@@ -2,10 +2,14 @@
 
 mod completions;
 mod config;
+mod history;
+mod master;
 mod pipeline;
 mod repeating;
+mod scripts;
 mod subscriber;
 mod topics;
+mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +24,9 @@ use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::in_flight::{Established, InlineWrite, Server, ServerRole};
 use crate::redis::protocol::encode;
 use crate::redis::request::Role;
-use crate::redis::request::{Id, Request, Shape, Subject};
+use crate::redis::request::{Id, Request, Script, Shape, Subject};
 
+const READONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
 const TIMEOUT: Duration = Duration::from_secs(5);
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -178,4 +183,16 @@ fn sent(commands: &[&[&str]]) -> String {
         String::from_utf8(encode::command(&words)).unwrap()
     };
     commands.iter().map(command).collect()
+}
+
+fn script(harness: &Harness, id: Id) -> Request {
+    let request = harness.write(id, &["EVAL", "return 1", "0"]);
+    Request {
+        subject: Subject::Script(Box::new(Script {
+            sha1: [7; 20],
+            head: "*3\r\n$7\r\nEVALSHA\r\n$1\r\nh\r\n".into(),
+            tail: request.bytes.len() - "$1\r\n0\r\n".len(),
+        })),
+        ..request
+    }
 }

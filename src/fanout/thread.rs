@@ -1,79 +1,34 @@
-//! What waits for a JavaScript thread to take it.
+//! A JavaScript thread, as the fan-out sees it: the queue of what waits for it, within bounds. It knows neither the registry nor where messages come from.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::source::Source;
+use super::item::{Item, Notice, Reason, Token};
 use crate::backlog::{MAX_BYTES, MAX_MESSAGES};
-use crate::error::Error;
-use crate::redis::completions::Gap;
+use crate::wake::WakeOnce;
 
-/// Names a handler or a watcher of a thread to that thread.
-pub type Token = u32;
+/// Where a thread's messages come from.
+pub trait Upstream: Send + Sync {
+    /// Handlers or watchers have come or gone: subscribes what is needed, and no more.
+    fn reconcile(self: Arc<Self>);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    Gap,
-    Overflow,
+    /// Whether events are being missed.
+    fn misses_events(&self) -> bool;
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub enum Item {
-    Event {
-        handler: Token,
-        subscription: Arc<str>,
-        /// JSON. A copy: the bytes that it came in are many times as many.
-        event: Box<str>,
-    },
-    /// Events of the subscription may have been missed.
-    Invalidate {
-        handler: Token,
-        subscription: Arc<str>,
-        reason: Reason,
-    },
-    /// The resource that the watcher watches has changed.
-    Changed { watcher: Token },
-}
-
-/// What a thread is to know beside its items.
-#[derive(Debug)]
-pub enum Notice {
-    /// Another thread has unregistered a handler, or has it now.
-    Gone(Token),
-    /// What was asked with this id.
-    Answer(u32, Option<Error>),
-    /// A channel could not be subscribed; `first` unless it could not before either.
-    Failed {
-        error: Error,
-        first: bool,
-    },
-    /// The connection that channels are heard by is away.
-    Reconnecting {
-        attempt: u32,
-        delay: Duration,
-        cause: Error,
-    },
-    Gap(Gap),
-    Overflow,
-}
-
-/// A thread, as the fan-out sees it.
-pub struct Outbox {
-    state: Mutex<State>,
-    /// True if the thread will look.
-    wake: Box<dyn Fn() -> bool + Send + Sync>,
+pub struct Thread {
+    queue: Mutex<Queue>,
     /// How many handlers and watchers the thread has: changed by the registry only.
     pub handlers: AtomicUsize,
     pub watchers: AtomicUsize,
-    source: Mutex<Option<Arc<Source>>>,
+    /// Weak, as the upstream holds its threads.
+    upstream: Mutex<Option<Weak<dyn Upstream>>>,
 }
 
-#[derive(Default)]
-struct State {
+struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     /// Subscriptions that an invalidation waits for: it stands for all that is dropped until it is taken.
@@ -82,8 +37,7 @@ struct State {
     changed: HashSet<Token>,
     overflow: Overflow,
     notices: Vec<Notice>,
-    /// Whether a wake-up is under way: one is enough for all that comes in until then.
-    woken: bool,
+    wake: WakeOnce,
 }
 
 /// Whether items are dropped for want of room. It is over, and may begin again, when all that waited is taken.
@@ -95,96 +49,104 @@ enum Overflow {
     Told,
 }
 
-impl Item {
-    /// What it takes in memory.
-    fn size(&self) -> usize {
-        size_of::<Item>() + self.text_length()
-    }
-
-    fn text_length(&self) -> usize {
-        match self {
-            Item::Event {
-                subscription, event, ..
-            } => subscription.len() + event.len(),
-            Item::Invalidate { subscription, .. } => subscription.len(),
-            Item::Changed { .. } => 0,
-        }
-    }
-}
-
-impl Outbox {
+impl Thread {
     pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
+        let queue = Queue {
+            items: VecDeque::new(),
+            bytes: 0,
+            invalid: HashSet::new(),
+            changed: HashSet::new(),
+            overflow: Overflow::No,
+            notices: Vec::new(),
+            wake: WakeOnce::new(wake),
+        };
         Arc::new(Self {
-            state: Mutex::default(),
-            wake: Box::new(wake),
+            queue: Mutex::new(queue),
             handlers: AtomicUsize::new(0),
             watchers: AtomicUsize::new(0),
-            source: Mutex::default(),
+            upstream: Mutex::default(),
         })
     }
 
-    pub fn source(&self) -> Option<Arc<Source>> {
-        self.source.lock().clone()
+    pub fn set_upstream(&self, upstream: Option<Weak<dyn Upstream>>) {
+        *self.upstream.lock() = upstream;
     }
 
-    pub fn set_source(&self, source: Option<Arc<Source>>) -> Option<Arc<Source>> {
-        std::mem::replace(&mut *self.source.lock(), source)
+    /// Whether the thread's messages come from this upstream.
+    pub fn is_fed_by<U: Upstream>(&self, upstream: &U) -> bool {
+        let own = self.upstream.lock();
+        own.as_ref()
+            .is_some_and(|own| std::ptr::addr_eq(own.as_ptr(), upstream))
+    }
+
+    /// Whether a thread has missed nothing that another one has heard.
+    pub fn hears_as(&self, other: &Thread) -> bool {
+        let upstream = self.upstream.lock().clone();
+        let same = match (&upstream, &*other.upstream.lock()) {
+            (None, None) => return true,
+            (Some(one), Some(other)) => one.ptr_eq(other),
+            _ => false,
+        };
+        same && upstream
+            .and_then(|upstream| upstream.upgrade())
+            .is_some_and(|upstream| !upstream.misses_events())
     }
 
     /// Handlers or watchers have come or gone: what is subscribed follows.
-    pub fn settle(&self) {
-        if let Some(source) = self.source() {
-            source.settle();
+    pub fn reconcile(&self) {
+        let upstream = self.upstream.lock().as_ref().and_then(Weak::upgrade);
+        if let Some(upstream) = upstream {
+            upstream.reconcile();
         }
     }
 
     /// False if there was no room. Then the subscription is invalidated instead.
     pub fn event(&self, handler: Token, subscription: &Arc<str>, event: &str, by_itself: bool) -> bool {
-        let mut state = self.state.lock();
+        let mut queue = self.queue.lock();
         let item = Item::Event {
             handler,
             subscription: subscription.clone(),
             event: event.into(),
         };
-        let fits = state.fits(&item);
+        let fits = queue.fits(&item);
         if fits {
-            state.push(item);
+            queue.push(item);
         } else {
-            if state.overflow == Overflow::No {
-                state.overflow = Overflow::Begun;
+            if queue.overflow == Overflow::No {
+                queue.overflow = Overflow::Begun;
             }
-            state.invalidate(handler, subscription, Reason::Overflow);
+            queue.invalidate(handler, subscription, Reason::Overflow);
         }
-        self.wake(state, by_itself);
+        queue.wake(by_itself);
         fits
     }
 
     pub fn changed(&self, watcher: Token) {
-        let mut state = self.state.lock();
+        let mut queue = self.queue.lock();
         let item = Item::Changed { watcher };
-        if state.fits(&item) || state.changed.insert(watcher) {
-            state.push(item);
+        if queue.fits(&item) || queue.changed.insert(watcher) {
+            queue.push(item);
         }
-        self.wake(state, false);
+        queue.wake(false);
     }
 
     pub fn invalidate(&self, subscriptions: &[(Token, Arc<str>)]) {
-        let mut state = self.state.lock();
+        let mut queue = self.queue.lock();
         for (handler, subscription) in subscriptions {
-            state.invalidate(*handler, subscription, Reason::Gap);
+            queue.invalidate(*handler, subscription, Reason::Gap);
         }
-        self.wake(state, false);
+        queue.wake(false);
     }
 
     pub fn notice(&self, notice: Notice) {
-        let mut state = self.state.lock();
-        state.notices.push(notice);
-        self.wake(state, false);
+        let mut queue = self.queue.lock();
+        queue.notices.push(notice);
+        queue.wake(false);
     }
 
     /// A handler has another name from now on: what waits for it is the other's.
     pub fn rename(&self, before: Token, after: Token) {
-        for item in &mut self.state.lock().items {
+        for item in &mut self.queue.lock().items {
             match item {
                 Item::Event { handler, .. } | Item::Invalidate { handler, .. } if *handler == before => {
                     *handler = after;
@@ -231,12 +193,12 @@ impl Outbox {
     }
 
     fn drop_items(&self, mut drops: impl FnMut(&Item) -> bool) {
-        let State {
+        let Queue {
             items,
             bytes,
             invalid,
             ..
-        } = &mut *self.state.lock();
+        } = &mut *self.queue.lock();
         items.retain(|item| {
             let dropped = drops(item);
             if dropped {
@@ -251,38 +213,39 @@ impl Outbox {
 
     /// At most so many items, in order. While any are left whoever takes is to come again, and is not woken.
     pub fn take(&self, count: usize) -> Vec<Item> {
-        let mut state = self.state.lock();
-        let count = count.min(state.items.len());
-        let taken: Vec<_> = state.items.drain(..count).collect();
+        let mut queue = self.queue.lock();
+        let count = count.min(queue.items.len());
+        let taken: Vec<_> = queue.items.drain(..count).collect();
         for item in &taken {
-            state.bytes -= item.size();
+            queue.bytes -= item.size();
             match item {
                 Item::Invalidate { subscription, .. } => {
-                    state.invalid.remove(subscription);
+                    queue.invalid.remove(subscription);
                 }
                 Item::Changed { watcher } => {
-                    state.changed.remove(watcher);
+                    queue.changed.remove(watcher);
                 }
                 Item::Event { .. } => {}
             }
         }
-        state.woken = !state.items.is_empty();
-        if !state.woken && state.overflow == Overflow::Told {
-            state.overflow = Overflow::No;
+        let left = !queue.items.is_empty();
+        queue.wake.taken(left);
+        if !left && queue.overflow == Overflow::Told {
+            queue.overflow = Overflow::No;
         }
         taken
     }
 
     /// How many items wait.
     pub fn waiting(&self) -> usize {
-        self.state.lock().items.len()
+        self.queue.lock().items.len()
     }
 
     pub fn take_notices(&self) -> Vec<Notice> {
-        let mut state = self.state.lock();
-        let mut notices = std::mem::take(&mut state.notices);
-        if state.overflow == Overflow::Begun {
-            state.overflow = if state.items.is_empty() {
+        let mut queue = self.queue.lock();
+        let mut notices = std::mem::take(&mut queue.notices);
+        if queue.overflow == Overflow::Begun {
+            queue.overflow = if queue.items.is_empty() {
                 Overflow::No
             } else {
                 Overflow::Told
@@ -292,20 +255,20 @@ impl Outbox {
         notices
     }
 
-    /// `by_itself` if it is the thread's own call, which looks before it returns.
-    fn wake(&self, mut state: parking_lot::MutexGuard<State>, by_itself: bool) {
-        if !state.woken && !by_itself {
-            state.woken = (self.wake)();
-        }
-    }
-
     pub fn demand(&self) -> (usize, usize) {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         (count(&self.handlers), count(&self.watchers))
     }
 }
 
-impl State {
+impl Queue {
+    /// `by_itself` in a call of the thread, which takes what there is before it returns.
+    fn wake(&mut self, by_itself: bool) {
+        if !by_itself {
+            self.wake.wake();
+        }
+    }
+
     fn fits(&self, item: &Item) -> bool {
         // One alone is taken whatever its size.
         self.items.is_empty() || (self.items.len() < MAX_MESSAGES && self.bytes + item.size() <= MAX_BYTES)
@@ -335,61 +298,61 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_becomes_one_invalidation_of_each_subscription() {
-        let outbox = Outbox::new(|| true);
+        let thread = Thread::new(|| true);
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         for _ in 0..MAX_MESSAGES {
-            assert!(outbox.event(1, &a, "{}", false));
+            assert!(thread.event(1, &a, "{}", false));
         }
         for _ in 0..3 {
-            assert!(!outbox.event(1, &a, "{}", false));
-            assert!(!outbox.event(2, &b, "{}", false));
-            outbox.changed(3);
+            assert!(!thread.event(1, &a, "{}", false));
+            assert!(!thread.event(2, &b, "{}", false));
+            thread.changed(3);
         }
-        assert!(matches!(outbox.take_notices()[..], [Notice::Overflow]));
-        assert_eq!(outbox.take(MAX_MESSAGES).len(), MAX_MESSAGES);
+        assert!(matches!(thread.take_notices()[..], [Notice::Overflow]));
+        assert_eq!(thread.take(MAX_MESSAGES).len(), MAX_MESSAGES);
         let invalidate = |handler, subscription: &Arc<str>| Item::Invalidate {
             handler,
             subscription: subscription.clone(),
             reason: Reason::Overflow,
         };
-        let rest = outbox.take(MAX_MESSAGES);
+        let rest = thread.take(MAX_MESSAGES);
         assert_eq!(
             rest,
             [invalidate(1, &a), invalidate(2, &b), Item::Changed { watcher: 3 }]
         );
-        assert!(outbox.event(1, &a, "{}", false));
-        assert!(outbox.take_notices().is_empty());
+        assert!(thread.event(1, &a, "{}", false));
+        assert!(thread.take_notices().is_empty());
     }
 
     #[test]
     fn a_batch_is_bounded_and_until_the_rest_is_taken_nothing_wakes() {
         let wakes = Arc::new(AtomicUsize::new(0));
         let counter = wakes.clone();
-        let outbox = Outbox::new(move || counter.fetch_add(1, Ordering::Relaxed) < usize::MAX);
+        let thread = Thread::new(move || counter.fetch_add(1, Ordering::Relaxed) < usize::MAX);
         let a: Arc<str> = "a".into();
         for _ in 0..5 {
-            outbox.event(1, &a, "{}", false);
+            thread.event(1, &a, "{}", false);
         }
         assert_eq!(wakes.load(Ordering::Relaxed), 1);
         // A wake-up by then would be met before the event loop turns, and the next one too: a flood stopped the loop for seconds.
-        assert_eq!(outbox.take(3).len(), 3);
-        outbox.event(1, &a, "{}", false);
+        assert_eq!(thread.take(3).len(), 3);
+        thread.event(1, &a, "{}", false);
         assert_eq!(wakes.load(Ordering::Relaxed), 1);
-        assert_eq!(outbox.take(3).len(), 3);
-        outbox.event(1, &a, "{}", false);
+        assert_eq!(thread.take(3).len(), 3);
+        thread.event(1, &a, "{}", false);
         assert_eq!(wakes.load(Ordering::Relaxed), 2);
     }
 
     #[test]
     fn a_subscription_that_has_ended_gets_nothing_of_what_waits() {
-        let outbox = Outbox::new(|| true);
+        let thread = Thread::new(|| true);
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        outbox.event(1, &a, "1", false);
-        outbox.event(1, &b, "2", false);
-        outbox.invalidate(&[(1, a.clone())]);
-        outbox.forget("a");
-        outbox.invalidate(&[(1, a.clone())]);
-        let taken = outbox.take(9);
+        thread.event(1, &a, "1", false);
+        thread.event(1, &b, "2", false);
+        thread.invalidate(&[(1, a.clone())]);
+        thread.forget("a");
+        thread.invalidate(&[(1, a.clone())]);
+        let taken = thread.take(9);
         assert!(
             matches!(&taken[..], [Item::Event { subscription, .. }, Item::Invalidate { .. }] if *subscription == b)
         );
