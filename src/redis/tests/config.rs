@@ -1,5 +1,6 @@
 use super::*;
-use crate::redis::config::{Address, Config, Options};
+use crate::redis::config::{Config, Options, Settings};
+use crate::redis::endpoint::Endpoint;
 use crate::redis::tls::TlsOptions;
 
 fn options() -> Options {
@@ -10,20 +11,22 @@ fn options() -> Options {
         path: None,
         username: None,
         password: None,
-        asked: None,
         db: None,
-        protocol: None,
         tls: None,
         use_tls: None,
-        client_name: None,
-        retry_delay: None,
-        connect_timeout: TIMEOUT,
-        limits: Limits {
-            timeout: TIMEOUT,
-            max_queue: 1,
-            queue_timeout: Duration::from_secs(10),
-            max_retries: None,
-            max_reply: 1 << 30,
+        settings: Settings {
+            provided: None,
+            protocol: None,
+            client_name: None,
+            retry_delay: None,
+            connect_timeout: TIMEOUT,
+            limits: Limits {
+                timeout: TIMEOUT,
+                max_queue: 1,
+                queue_timeout: Duration::from_secs(10),
+                max_retries: None,
+                max_reply: 1 << 30,
+            },
         },
     }
 }
@@ -60,9 +63,9 @@ fn urls_say_where_and_who() {
         ("redis://default@h", "h:6379", Some("default"), None, 0, false),
     ] {
         let config = by_url(url);
-        assert_eq!(config.place(), place, "{url}");
-        assert_eq!(config.username.as_deref(), username, "{url}");
-        assert_eq!(config.password.as_deref(), password, "{url}");
+        assert_eq!(config.endpoint.to_string(), place, "{url}");
+        assert_eq!(config.credentials.username.as_deref(), username, "{url}");
+        assert_eq!(config.credentials.password.as_deref(), password, "{url}");
         assert_eq!((config.db, config.tls.is_some()), (db, tls), "{url}");
     }
 }
@@ -82,9 +85,9 @@ fn a_unix_socket_is_taken_where_the_system_has_them() {
         let db = options.url.as_ref().map_or(0, |_| 3);
         match Config::new(options) {
             Ok(config) if cfg!(unix) => {
-                assert_eq!(config.address, Address::Unix("/tmp/redis.sock".into()));
+                assert_eq!(config.endpoint, Endpoint::Unix("/tmp/redis.sock".into()));
                 assert_eq!(config.db, db);
-                assert_eq!(config.password.is_some(), db == 3);
+                assert_eq!(config.credentials.password.is_some(), db == 3);
             }
             Err(error) if cfg!(not(unix)) => {
                 assert_eq!(error.tag(), "UNSUPPORTED unix-socket");
@@ -107,9 +110,12 @@ fn what_is_given_beside_a_url_wins() {
         ..options()
     });
     let config = config.unwrap_or_else(|error| panic!("{}", error.message));
-    assert_eq!((config.place().as_str(), config.db), ("h:7", 5));
+    assert_eq!((config.endpoint.to_string().as_str(), config.db), ("h:7", 5));
     assert_eq!(
-        (config.username.as_deref(), config.password.as_deref()),
+        (
+            config.credentials.username.as_deref(),
+            config.credentials.password.as_deref()
+        ),
         (Some("v"), Some("p"))
     );
     assert!(config.tls.is_none());
