@@ -18,6 +18,7 @@ const isValkey = ({ name }: Software) => name === "Valkey";
 const rows = {
   "A number in a script, and a score as text": isSince72,
   "A cursor of SCAN that is none": isSince72,
+  "A negative offset of LIMIT": isSince72,
   "A blank before a bound of scores, hexadecimal digits": isValkey,
   "An error in a script": (server: Software) => isBefore70(server) || isValkey(server),
   "What a script may change": isBefore70,
@@ -67,7 +68,9 @@ const limited: Partial<Record<Row, readonly string[]>> = {
     "scripting: there is no print",
     "scripting: no state leaks from script to script",
   ],
-  "The words of an expiry that is refused": ["strings: an expiry that is not positive is refused, and nothing changes"],
+  "The words of an expiry that is refused": [
+    "strings: an expiry that is not positive is refused, and nothing changes",
+  ],
   "A pattern of many stars": ["scan: a pattern of many stars takes linear time"],
 };
 

@@ -4,14 +4,31 @@ import { dirname, join } from "node:path";
 import { dependenciesAreAllowed } from "./dependencies.mjs";
 import { pack } from "./package.mjs";
 import { redisServer } from "./redis-server.mjs";
-import { setup } from "./setup.mjs";
-import { Failure, files, main, step, visibly } from "./steps.mjs";
+import { chosenServers, everyTime, system } from "./servers.mjs";
+import { dependencies, native, setup, typescript } from "./setup.mjs";
+import { Failure, files, main, step, together, visibly } from "./steps.mjs";
 import { tools } from "./tools.mjs";
 
 /** The same cases each time: a change is to fail for what it does. Longer runs with new cases: CONTRIBUTING.md. */
 process.env.PROPTEST_RNG_SEED ??= "1";
 
 async function check() {
+  // The linker and the network leave a processor idle, so these do not wait for each other.
+  await together(
+    async () => {
+      await dependencies();
+      await together(native, javascript, tools);
+    },
+    crate,
+    redisServer,
+  );
+  await pack();
+  await step("package's entries and types", packed);
+  await nodeTests();
+}
+
+/** What is seen of the Rust crate without optimizing it: cargo has other files for that than for the addon. */
+async function crate() {
   await step("rustfmt", (run) => run("cargo", "fmt", "--check"));
   await step("clippy", (run) => run("cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"));
   await step("rustdoc", (run) => {
@@ -19,6 +36,15 @@ async function check() {
     return run("cargo", "doc", "--locked", "--no-deps", "--document-private-items");
   });
   await dependenciesAreAllowed();
+  await step("Rust tests", async (run, log) => {
+    await run("cargo", "test", "--locked");
+    const passed = [...readFileSync(log, "utf8").matchAll(/^test result: ok\. (\d+) passed/gm)];
+    return `${passed.reduce((sum, [, count]) => sum + Number(count), 0)} passed`;
+  });
+}
+
+async function javascript() {
+  await typescript();
   await step("biome", (run) => run("biome", "ci", "--colors=off", "."));
   await step("types", async (run) => {
     await run("tsc", "-p", "tsconfig.test.json");
@@ -26,15 +52,6 @@ async function check() {
   });
   await step("index.d.ts", (run) => run("node", "scripts/build-ts.mjs", "--check"));
   await step("links in the docs", linksInDocs);
-  await pack();
-  await step("package's entries and types", packed);
-  await step("Rust tests", async (run, log) => {
-    await run("cargo", "test", "--locked");
-    const passed = [...readFileSync(log, "utf8").matchAll(/^test result: ok\. (\d+) passed/gm)];
-    return `${passed.reduce((sum, [, count]) => sum + Number(count), 0)} passed`;
-  });
-  await tools();
-  await nodeTests();
 }
 
 /** Every relative link in a Markdown file leads to a file. */
@@ -58,22 +75,63 @@ async function packed(run) {
   await run("attw", tarball, "--ignore-rules", "cjs-resolves-to-esm");
 }
 
+/** Tests that wait for no time of their own, and measure nothing: two files of them run at a time. */
+const inPairs = [
+  "cli",
+  "conformance",
+  "differential",
+  "durable-object",
+  "fuzz",
+  "package",
+  "worker",
+  "workerd",
+];
+
 /** The Node tests; the closing line counts them. */
 async function nodeTests() {
-  const results = ".cache/node-tests.tap";
+  const pairs = inPairs.map((folder) => `__test__/${folder}/`);
+  const isPaired = (file) => pairs.some((folder) => file.startsWith(folder));
+  const all = testFiles();
+  const counts = [
+    await nodeTest("two at a time", 2, all.filter(isPaired)),
+    await nodeTest(
+      "one at a time",
+      1,
+      all.filter((file) => !isPaired(file)),
+    ),
+  ];
+  for (const { name, env } of await chosenServers(everyTime)) {
+    if (name === system) continue;
+    Object.assign(process.env, env);
+    const folders = process.env.SERVERS === undefined ? ["conformance"] : ["conformance", "differential"];
+    counts.push(await nodeTest(name, 2, testFiles(folders.map((folder) => `__test__/${folder}/`))));
+  }
+  const [passed, skipped] = ["pass", "skipped"].map((outcome) => sum(counts, outcome));
+  console.log(`${passed} passed, 0 failed${skipped ? `, ${skipped} skipped` : ""}`);
+}
+
+const sum = (counts, outcome) => counts.reduce((sum, count) => sum + count(outcome), 0);
+
+/** Runs the files in a step, so many at a time. Gives how many tests had an outcome: `pass`, `fail`, `cancelled` or `skipped`. */
+async function nodeTest(name, concurrency, tests) {
+  const results = `.cache/node-tests-${name.replaceAll(/[^\w.]+/g, "-")}.tap`;
   rmSync(results, { force: true });
   const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout"];
   reporters.push("--test-reporter=tap", `--test-reporter-destination=${results}`);
-  const failure = await step("Node tests", (run) =>
-    run("node", "--import", "tsx", "--test", ...reporters, ...testFiles()),
-  ).catch((error) => error);
-
-  const tap = existsSync(results) ? readFileSync(results, "utf8") : "";
-  const count = (outcome) => Number(tap.match(RegExp(`^# ${outcome} (\\d+)$`, "m"))?.[1] ?? 0);
-  const skipped = count("skipped") ? `, ${count("skipped")} skipped` : "";
-  const closing = `${count("pass")} passed, ${count("fail") + count("cancelled")} failed${skipped}`;
-  if (failure) throw new Failure(`${failure.message}\n${closing}`);
-  console.log(closing);
+  const options = ["--import", "tsx", "--test", `--test-concurrency=${concurrency}`, ...reporters];
+  const count = (outcome) => {
+    const tap = existsSync(results) ? readFileSync(results, "utf8") : "";
+    return Number(tap.match(RegExp(`^# ${outcome} (\\d+)$`, "m"))?.[1] ?? 0);
+  };
+  await step(`Node tests, ${name}`, async (run) => {
+    await run("node", ...options, ...tests);
+    return `${count("pass")} passed`;
+  }).catch((error) => {
+    const skipped = count("skipped") ? `, ${count("skipped")} skipped` : "";
+    const closing = `${count("pass")} passed, ${count("fail") + count("cancelled")} failed${skipped}`;
+    throw new Failure(`${error.message}\n${closing}`);
+  });
+  return count;
 }
 
 /** The test files whose path holds one of the names, or all. */
@@ -87,14 +145,18 @@ function testFiles(names = [""]) {
 }
 
 await main(import.meta.url, async () => {
-  await setup();
-  await redisServer();
   const names = process.argv.slice(2);
   if (names.length === 0) return check();
+  await setup();
+  await redisServer();
   const tests = testFiles(names);
   const are = (...folders) => tests.some((file) => folders.includes(dirname(file)));
   if (are("__test__/installed")) await pack();
   if (are("__test__/installed", "__test__/workerd", "__test__/conformance", "__test__/runners"))
     await tools();
-  await visibly("node", "--import", "tsx", "--test", "--test-reporter=spec", ...tests);
+  for (const { name, env } of await chosenServers()) {
+    if (process.env.SERVERS) console.log(name);
+    Object.assign(process.env, env);
+    await visibly("node", "--import", "tsx", "--test", "--test-reporter=spec", ...tests);
+  }
 });

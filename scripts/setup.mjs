@@ -5,7 +5,15 @@ import { Failure, main, step, unlessBuilt, versionOf } from "./steps.mjs";
 
 export async function setup() {
   await dependencies();
-  await step("native build", (run) =>
+  await native();
+  await typescript();
+}
+
+export const dependencies = () =>
+  step("dependencies", (run) => (installed() ? "up to date" : run("npm", "ci")));
+
+export const native = () =>
+  step("native build", (run) =>
     unlessBuilt(
       `native-${process.platform}-${process.arch}`,
       ["Cargo.toml", "Cargo.lock", "build.rs", "rust-toolchain.toml", ".cargo", "src", "package-lock.json"],
@@ -17,11 +25,6 @@ export async function setup() {
       },
     ),
   );
-  await typescript();
-}
-
-export const dependencies = () =>
-  step("dependencies", (run) => (installed() ? "up to date" : run("npm", "ci")));
 
 export const typescript = () =>
   step("TypeScript build", (run) =>

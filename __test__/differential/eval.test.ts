@@ -28,15 +28,18 @@ const skip = unlike70("An error in a script");
 const skipCommands = skip || unlike70("A number in a script, and a score as text", "What came after 7.0");
 
 test("scripts are as in Redis", { skip: skipCommands }, () =>
-  check(sequence(scripts), runs(100), compare, scriptOf));
+  check(sequence(scripts), runs(100), compare, scriptOf),
+);
 
 test("commands that scripts call are as in Redis", { skip: skipCommands }, () =>
-  check(sequence(calls), runs(150), compare, scriptOf));
+  check(sequence(calls), runs(150), compare, scriptOf),
+);
 
 for (const [name, expression] of Object.entries(expressions)) {
   const evaluation = expression.map((expression) => ({ script: showing(expression), keys: [], args: [] }));
   test(`the ${name} of scripts are as in Redis`, { skip }, () =>
-    check(sequence(evaluation), runs(15), compare, scriptOf));
+    check(sequence(evaluation), runs(15), compare, scriptOf),
+  );
 }
 
 test("enough was compared", { skip: skipCommands }, () => {

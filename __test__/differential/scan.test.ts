@@ -126,19 +126,7 @@ async function apply(kv: KVStore, kind: Write[0], key: string): Promise<void> {
 
 for (const [store, open] of Object.entries(localStores))
   test(`cursors and counts that are none are refused by ${store} as by Redis`, async () => {
-    const cursors = [
-      "0",
-      "-0",
-      "+0",
-      "00",
-      "--1",
-      "0 ",
-      "0x0",
-      "0\0x",
-      "one",
-      "1.0",
-      "\u0661",
-    ];
+    const cursors = ["0", "-0", "+0", "00", "--1", "0 ", "0x0", "0\0x", "one", "1.0", "\u0661"];
     cursors.push(
       "18446744073709551615",
       "18446744073709551616",

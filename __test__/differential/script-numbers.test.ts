@@ -57,4 +57,5 @@ test("numbers in scripts are printed as by Redis 7.0", { skip }, () =>
     runs(60),
     (evaluations) => compareEvaluations(redis.client, evaluations),
     scriptOf,
-  ));
+  ),
+);

@@ -24,7 +24,11 @@ interface Difference {
 
 const evaluated = (script: string) => ["EVAL", script, "1", "z"];
 /** An error in a script before 7.0, by the error that it was. */
-const old = (error: string) => new RegExp(`^ERR Error running script \\(call to f_[0-9a-f]{40}\\): @\\w+:\\d+: ${error}`);
+const old = (error: string) =>
+  new RegExp(`^ERR Error running script \\(call to f_[0-9a-f]{40}\\): @\\w+:\\d+: ${error}`);
+
+/** Too long for the compact encoding of a sorted set. */
+const LONG = "m".repeat(65);
 
 const DIFFERENCES: readonly Difference[] = [
   {
@@ -45,19 +49,33 @@ const DIFFERENCES: readonly Difference[] = [
   },
   {
     row: "A cursor of SCAN that is none",
-    command: ["SCAN", " 0"],
+    command: ["SCAN", " 0", "TYPE", "string"],
     "Redis 6.2": /^ERR invalid cursor$/,
     "Redis 7.0": /^ERR invalid cursor$/,
-    "Redis 7.4": ["0", ["z"]],
-    "Valkey 9.1": ["0", ["z"]],
+    "Redis 7.4": ["0", []],
+    "Valkey 9.1": ["0", []],
   },
   {
     row: "A cursor of SCAN that is none",
-    command: ["SCAN", ""],
-    "Redis 6.2": ["0", ["z"]],
-    "Redis 7.0": ["0", ["z"]],
+    command: ["SCAN", "", "TYPE", "string"],
+    "Redis 6.2": ["0", []],
+    "Redis 7.0": ["0", []],
     "Redis 7.4": /^ERR invalid cursor$/,
     "Valkey 9.1": /^ERR invalid cursor$/,
+  },
+  {
+    row: "A negative offset of LIMIT",
+    command: ["ZRANGEBYSCORE", "large", "-inf", "+inf", "LIMIT", "-2", "1"],
+    "Redis 6.2": [],
+    "Redis 7.0": [],
+    "Redis 7.4": [LONG],
+    "Valkey 9.1": [LONG],
+  },
+  {
+    row: "A negative offset of LIMIT",
+    command: ["ZRANGEBYSCORE", "z", "-inf", "+inf", "LIMIT", "-1", "1"],
+    "Redis 6.2": [],
+    "Redis 7.0": [],
   },
   {
     row: "A blank before a bound of scores, hexadecimal digits",
@@ -127,6 +145,9 @@ const DIFFERENCES: readonly Difference[] = [
   },
 ];
 
+/** What there is before a command. */
+const GIVEN = [["FLUSHALL"], ["ZADD", "z", "1", "m"], ["ZADD", "large", "1", "a", "2", LONG, "3", "n"]];
+
 const redis = useRedis();
 const { name, version } = software();
 
@@ -144,7 +165,7 @@ function expectedOf(difference: Difference): Answer {
 for (const difference of DIFFERENCES) {
   const { row, command } = difference;
   test(`${row}: ${JSON.stringify(command)}`, async () => {
-    const replies = await pipeline(redis.client, [["FLUSHALL"], ["ZADD", "z", "1", "m"], [...command]]);
+    const replies = await pipeline(redis.client, [...GIVEN, [...command]]);
     const reply = replies.at(-1);
     const expected = expectedOf(difference);
     if (expected instanceof RegExp) assert.match((reply as Error).message, expected);

@@ -70,4 +70,5 @@ test("the first line of a script is as in Redis", { skip: unlike70("An error in 
     runs(40),
     (evaluations) => compareEvaluations(redis.client, evaluations),
     scriptOf,
-  ));
+  ),
+);

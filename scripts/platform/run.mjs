@@ -63,7 +63,10 @@ export async function run(platform, binary, only) {
     ...(systemOf(platform) === "win32" ? notOnWindows : []),
     ...(hasRedis ? [] : files("__test__/redis")),
   ];
-  const ofRedis = { COVARA_KV_REDIS: redis.url, COVARA_KV_REDIS_SOFTWARE: JSON.stringify(hasRedis && software()) };
+  const ofRedis = {
+    COVARA_KV_REDIS: redis.url,
+    COVARA_KV_REDIS_SOFTWARE: JSON.stringify(hasRedis && software()),
+  };
   const place = { directory, runtime, ofRedis, left };
   try {
     await step(`${platform}: doctor`, (_, log) => doctor(place, hasRedis && startRedis, log));
