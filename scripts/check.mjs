@@ -5,7 +5,7 @@ import { dependenciesAreAllowed } from "./dependencies.mjs";
 import { pack } from "./package.mjs";
 import { redisServer } from "./redis-server.mjs";
 import { chosenServers, everyTime, system } from "./servers.mjs";
-import { dependencies, native, setup, typescript } from "./setup.mjs";
+import { compiler, dependencies, native, setup, typescript } from "./setup.mjs";
 import { Failure, files, main, step, together, visibly } from "./steps.mjs";
 import { tools } from "./tools.mjs";
 
@@ -13,6 +13,7 @@ import { tools } from "./tools.mjs";
 process.env.PROPTEST_RNG_SEED ??= "1";
 
 async function check() {
+  await compiler();
   // The linker and the network leave a processor idle, so these do not wait for each other.
   await together(
     async () => {

@@ -12,6 +12,16 @@ export async function setup() {
 export const dependencies = () =>
   step("dependencies", (run) => (installed() ? "up to date" : run("npm", "ci")));
 
+/** Also has rustup fetch it, which must not be asked to twice at a time. */
+export const compiler = () =>
+  step("Rust", () => {
+    const version = versionOf("cargo");
+    if (!version) throw new Failure(noRust);
+    return version;
+  });
+
+const noRust = "Rust is missing: get it from https://rustup.rs, then run this again.";
+
 export const native = () =>
   step("native build", (run) =>
     unlessBuilt(
@@ -19,8 +29,7 @@ export const native = () =>
       ["Cargo.toml", "Cargo.lock", "build.rs", "rust-toolchain.toml", ".cargo", "src", "package-lock.json"],
       [`covara-kv.${here()}.node`],
       () => {
-        if (!versionOf("cargo"))
-          throw new Failure("Rust is missing: get it from https://rustup.rs, then run this again.");
+        if (!versionOf("cargo")) throw new Failure(noRust);
         return run("npm", "run", "build:native");
       },
     ),
