@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::records::{Decision, Records};
+use super::records::{Decision, Records, State};
 use super::registry::count;
 use super::{AGGREGATE, EVENTS, message};
 use crate::redis::config::Config;
 use crate::redis::hub::{Member, Membership};
 use crate::redis::mailbox::{Event, Mail, Mailbox};
 use crate::redis::request::{Kind, Topic};
+use crate::redis::resp::{self, Skipped};
 
 /// What a callback on the channel of events hears: `redis.fanout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,11 +93,10 @@ impl Streams {
     fn hear(&self, mail: &mut Mail) {
         let (messages, dropped) = mem::take(&mut mail.backlog).into_parts();
         let state = self.records.look();
-        let filters = self.fanout != Fanout::All && state.decision() == Decision::Filters;
         for mut message in messages {
             if message.channel == AGGREGATE {
                 self.note_resource(&message.payload);
-            } else if filters && !state.wants(&message.payload) {
+            } else if self.filters(&state, &message.channel) && !state.wants(&message.payload) {
                 count(&self.dropped);
                 continue;
             } else if message.channel != EVENTS {
@@ -106,6 +106,12 @@ impl Streams {
             mail.backlog.push(message);
         }
         mail.backlog.drop_more(dropped);
+    }
+
+    /// Whether what comes by a channel is only for the subscriptions that it names.
+    fn filters(&self, state: &State, channel: &[u8]) -> bool {
+        let is_events = channel != AGGREGATE.as_bytes();
+        is_events && self.fanout != Fanout::All && state.decision() == Decision::Filters
     }
 
     fn note_resource(&self, payload: &[u8]) {
@@ -136,6 +142,18 @@ impl Member for Streams {
             mail.backlog.detach();
             self.mailbox.put(mail);
         }
+    }
+
+    fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
+        let state = self.records.look();
+        if !self.filters(&state, channel) {
+            return Skipped::default();
+        }
+        let skipped = resp::skip(received, |message| {
+            message.channel == channel && !state.wants(message.payload)
+        });
+        self.dropped.fetch_add(skipped.messages as u64, Ordering::Relaxed);
+        skipped
     }
 
     fn missing(&self) {

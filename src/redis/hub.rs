@@ -14,6 +14,7 @@ use super::link::{Link, Outlet};
 use super::mailbox::{Answer, Event, Mail, Mailbox};
 use super::pipeline::{Health, Pipeline, Role};
 use super::request::{Id, Topic, TopicName};
+use super::resp::{self, Skipped};
 use super::subscriptions::Turn;
 use crate::backlog::Backlog;
 use crate::error::{Error, Reason, Result};
@@ -24,6 +25,11 @@ static HUBS: Mutex<Vec<Arc<Hub>>> = Mutex::new(Vec::new());
 /// What a member is told. Called while the pipeline is locked.
 pub trait Member: Send + Sync {
     fn put(&self, mail: Mail);
+
+    /// Messages of a channel at the front of what was received that it has no use for, if it alone listens there: they are not put.
+    fn skip(&self, _channel: &[u8], _received: &[u8]) -> Skipped {
+        Skipped::default()
+    }
 
     /// Messages of a topic that is kept come from now on; those in the mail that follows are the first.
     fn subscribed(&self, _topic: &Topic) {}
@@ -150,6 +156,10 @@ struct Router {
 impl Outlet for Router {
     fn put(&self, mail: Mail, pipeline: &mut Pipeline) {
         self.routes.lock().put(mail, pipeline);
+    }
+
+    fn skip(&self, received: &[u8]) -> Skipped {
+        self.routes.lock().skip(received)
     }
 }
 
@@ -305,6 +315,21 @@ impl Routes {
         for (_, (member, mail)) in deliveries {
             member.put(mail);
         }
+    }
+
+    /// Where several listen, each gets all and is asked for itself.
+    pub(super) fn skip(&self, received: &[u8]) -> Skipped {
+        let member_of = |channel| {
+            let route = self.topics.get(&TopicName::of_channel(channel))?;
+            let [listener] = &route.listeners[..] else {
+                return None;
+            };
+            self.members.get(&listener.number)
+        };
+        let first = resp::published(received);
+        first
+            .and_then(|message| Some(member_of(message.channel)?.skip(message.channel, received)))
+            .unwrap_or_default()
     }
 
     fn happened(&mut self, event: Event, deliveries: &mut Deliveries) {

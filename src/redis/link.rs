@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -14,6 +15,7 @@ use super::mailbox::{Mail, Mailbox};
 use super::pipeline::{Pipeline, Role};
 use super::plain::{Look, Plain};
 use super::request::Id;
+use super::resp::Skipped;
 use super::{runtime, supervisor};
 use crate::error::Result;
 
@@ -21,6 +23,11 @@ use crate::error::Result;
 pub trait Outlet: Send + Sync {
     /// Called while the pipeline is locked: it may be asked for more, but must not be waited for.
     fn put(&self, mail: Mail, pipeline: &mut Pipeline);
+
+    /// Messages at the front of what was received that nobody has a use for. Called while the pipeline is locked.
+    fn skip(&self, _received: &[u8]) -> Skipped {
+        Skipped::default()
+    }
 
     /// It may be of use to look after the socket again.
     fn look(&self) {}
@@ -112,6 +119,11 @@ impl Link {
             self.ending.notify_one();
         }
         result
+    }
+
+    /// Takes complete replies off the front of what came in, and gives how many messages nobody wanted. An error ends the connection.
+    pub fn received(&self, buffer: &mut BytesMut, now: Instant) -> Result<usize> {
+        self.with(|pipeline| pipeline.received(buffer, now, |received| self.outlet.skip(received)))
     }
 
     /// There is a new connection, which has this socket, for as long as what this gives is kept.

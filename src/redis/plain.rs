@@ -24,7 +24,7 @@ use tokio::time::sleep;
 use super::connection::Eager;
 use super::link::Link;
 use super::pipeline::Pipeline;
-use super::share::{self, Share};
+use super::share::{self, Pace, Share};
 use super::transport::{closed, is_quiet, lost, quiet};
 use crate::error::{Error, Reason};
 
@@ -140,9 +140,9 @@ impl Plain {
             Ok(count) => {
                 buffer.extend_from_slice(&room[..count]);
                 // A defect must end the connection, with an error for all that is asked of it, and not the looking.
-                let receive = || link.with(|pipeline| pipeline.received(buffer, Instant::now()));
+                let receive = || link.received(buffer, Instant::now());
                 let received = catch_unwind(AssertUnwindSafe(receive)).unwrap_or_else(|_| Err(defect()));
-                received.map(|()| count.max(buffer.len()) >= room.len())
+                received.map(|_| count.max(buffer.len()) >= room.len())
             }
         };
         match received {
@@ -171,10 +171,18 @@ impl Plain {
     /// Reads on the I/O thread whatever is not read elsewhere, until the connection ends.
     pub async fn read(&self, link: &Link, mut buffer: BytesMut) -> Result<Infallible, Error> {
         // What came in with the greeting.
-        link.with(|pipeline| pipeline.received(&mut buffer, Instant::now()))?;
+        link.received(&mut buffer, Instant::now())?;
         loop {
             match self.registered() {
-                Ok(registered) => self.read_much(link, &registered, &mut buffer).await?,
+                Ok(registered) => {
+                    let pauses = self.read_much(link, &registered, &mut buffer).await?;
+                    // Or this thread would wake up for all that comes in meanwhile.
+                    drop(registered);
+                    if pauses {
+                        share::pause().await;
+                        continue;
+                    }
+                }
                 // Whoever looks goes on: it needs no other file, and there may be no more of them.
                 Err(_) if self.is_looked_after.load(Ordering::Relaxed) => {}
                 Err(error) => return Err(lost(&error)),
@@ -185,14 +193,14 @@ impl Plain {
         }
     }
 
-    /// Reads until little is under way, and somebody else may.
+    /// Reads until little is under way, and somebody else may. True if it is to go on here after a pause.
     async fn read_much(
         &self,
         link: &Link,
         registered: &Registered,
         buffer: &mut BytesMut,
-    ) -> Result<(), Error> {
-        let mut share = Share::default();
+    ) -> Result<bool, Error> {
+        let (mut share, mut pace) = (Share::default(), Pace::default());
         let is_little =
             |buffer: &BytesMut| buffer.len() < LONG && link.with(|pipeline| pipeline.is_calm(Instant::now()));
         while !self.is_looked_after.load(Ordering::Relaxed) || !is_little(buffer) {
@@ -209,10 +217,14 @@ impl Plain {
                 let _ = registered.try_read(buffer);
             }
             let now = Instant::now();
-            link.with(|pipeline| pipeline.received(buffer, now))?;
+            let is_all = buffer.len() < buffer.capacity();
+            let unwanted = link.received(buffer, now)?;
             share.spend(read, now).await;
+            if pace.pauses(unwanted, is_all, now) {
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(false)
     }
 
     async fn handed(&self) -> Result<BytesMut, Error> {

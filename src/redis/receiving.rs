@@ -8,15 +8,26 @@ use super::connection::{Connection, Sent};
 use super::mailbox::Event;
 use super::pipeline::{Pipeline, Role};
 use super::request::{Fate, Request, Shape, Subject};
-use super::resp::{self, MAX_LINE, Unreadable};
+use super::resp::{self, MAX_LINE, Scanner, Skipped, Unreadable};
 use super::subscriptions::Heard;
 use crate::error::{Error, Reason};
 use crate::reply::Reply;
 
 impl Pipeline {
-    /// Takes complete replies off the front of what came in. An error ends the connection.
-    pub fn received(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<(), Error> {
-        while let Some(frame) = self.next_frame(buffer, now)? {
+    /// Takes complete replies off the front of what came in. Those who subscribe may `skip` messages at its front that none of
+    /// them wants: gives how many. An error ends the connection.
+    pub fn received(
+        &mut self,
+        buffer: &mut BytesMut,
+        now: Instant,
+        skip: impl Fn(&[u8]) -> Skipped,
+    ) -> Result<usize, Error> {
+        let mut skipped = 0;
+        loop {
+            skipped += self.skip(buffer, now, &skip);
+            let Some(frame) = self.next_frame(buffer, now)? else {
+                break;
+            };
             match self.role {
                 Role::Commands => self.replied(frame, now),
                 Role::Subscriptions => self.hear(&frame, now),
@@ -28,8 +39,24 @@ impl Pipeline {
                 Reason::Replaced,
                 "another connection has taken its place",
             )),
-            _ => Ok(()),
+            _ => Ok(skipped),
         }
+    }
+
+    /// Most of what a fleet publishes is for other instances: it is dropped where it was received.
+    fn skip(&mut self, buffer: &mut BytesMut, now: Instant, skip: impl Fn(&[u8]) -> Skipped) -> usize {
+        let is_subscriber = self.role == Role::Subscriptions;
+        let connection = self.connection.as_mut().filter(|_| is_subscriber);
+        let Some(connection) = connection.filter(|connection| connection.scanner.is_at_start()) else {
+            return 0;
+        };
+        let Skipped { messages, length } = skip(buffer);
+        if messages > 0 {
+            (connection.heard, connection.received) = (now, now);
+            connection.scanner = Scanner::default();
+            buffer.advance(length);
+        }
+        messages
     }
 
     /// All replies to the request that was sent first, or what a subscriber is told, once it is complete.

@@ -20,7 +20,7 @@ use super::connection::Eager;
 use super::link::Link;
 use super::pipeline::Pipeline;
 use super::plain::{Plain, Registered};
-use super::share::{self, Share};
+use super::share::{self, Pace, Share};
 use crate::error::{Error, Reason};
 
 /// How long a server may take to see that we are leaving.
@@ -163,13 +163,17 @@ async fn read_tls(
     reader: &mut ReadHalf<TlsStream<TcpStream>>,
     buffer: &mut BytesMut,
 ) -> Result<Infallible, Error> {
-    let mut share = Share::default();
+    let (mut share, mut pace) = (Share::default(), Pace::default());
     // First what came in with the greeting.
     let mut read = buffer.len();
     loop {
         let now = Instant::now();
-        link.with(|pipeline| pipeline.received(buffer, now))?;
+        let is_all = buffer.len() < buffer.capacity();
+        let unwanted = link.received(buffer, now)?;
         share.spend(read, now).await;
+        if pace.pauses(unwanted, is_all, now) {
+            share::pause().await;
+        }
         let mut room = buffer.limit(share::AT_ONCE);
         read = reader.read_buf(&mut room).await.map_err(|error| lost(&error))?;
         if read == 0 {

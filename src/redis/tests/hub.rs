@@ -2,6 +2,7 @@ use super::*;
 use crate::redis::hub::{Member, Routes};
 use crate::redis::mailbox::{Event, Mail};
 use crate::redis::request::{Kind, Topic};
+use crate::redis::resp::Skipped;
 use crate::redis::subscriptions::Turn;
 
 /// Writes down what it is told.
@@ -37,6 +38,12 @@ impl Member for Ear {
         if mail.gap.is_some() {
             self.said("gap");
         }
+    }
+
+    fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
+        resp::skip(received, |message| {
+            message.channel == channel && message.payload == b"-"
+        })
     }
 
     fn subscribed(&self, _: &Topic) {
@@ -155,6 +162,31 @@ fn one_subscription_serves_all_members() {
     );
     hub.receive(&["unsubscribe", "news", "0"]);
     assert_eq!(hub.heard(), heard([&[], &[], &["9 done"]]));
+}
+
+#[test]
+fn what_the_only_listener_does_not_want_is_skipped() {
+    let mut hub = Hub::new();
+    hub.with(|routes, pipeline| routes.subscribe(0, 7, &news(), pipeline));
+    let message = |channel, text| sent(&[&["message", channel, text]]).replacen('*', ">", 1);
+    let received = [
+        message("news", "-"),
+        message("news", "-"),
+        message("news", "a"),
+        message("news", "-"),
+    ];
+    let received = received.concat();
+    let skipped = Skipped {
+        messages: 2,
+        length: 2 * message("news", "-").len(),
+    };
+    assert_eq!(hub.routes.skip(received.as_bytes()), skipped);
+    assert_eq!(
+        hub.routes.skip(message("other", "-").as_bytes()),
+        Skipped::default()
+    );
+    hub.with(|routes, pipeline| routes.subscribe(1, 8, &news(), pipeline));
+    assert_eq!(hub.routes.skip(received.as_bytes()), Skipped::default());
 }
 
 #[test]

@@ -102,7 +102,8 @@ impl Harness {
 
     fn receive(&mut self, text: &str) -> Result<(), Error> {
         self.buffer.extend_from_slice(text.as_bytes());
-        self.pipeline.received(&mut self.buffer, self.now)
+        let skip = |received: &[u8]| resp::skip(received, |message| message.payload == b"unwanted");
+        self.pipeline.received(&mut self.buffer, self.now, skip).map(drop)
     }
 
     fn pass(&mut self, time: Duration) {
