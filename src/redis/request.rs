@@ -13,6 +13,13 @@ pub type Id = u32;
 
 pub type Sha1 = [u8; 20];
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Commands,
+    Subscriptions,
+}
+
 #[derive(Debug, Clone)]
 pub struct Request {
     /// None for what a connection asks on its own account: nobody waits for it.
