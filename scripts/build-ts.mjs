@@ -69,21 +69,20 @@ const asFunction = {
 
 /** The entries in front of the core: they run it, and name what it exports. */
 async function entries(names, inputs, node) {
-  const imports = Object.values(inputs).flatMap(({ imports }) => imports);
-  const builtin = [
-    ...new Set(imports.map(({ path }) => path).filter((path) => path.startsWith("node:"))),
-  ].sort();
+  const paths = Object.values(inputs).flatMap(({ imports }) => imports.map(({ path }) => path));
+  const builtin = [...new Set(paths)].filter((path) => path.startsWith("node:")).sort();
   const list = names.map((name) => `  ${name},\n`).join("");
   const write = (resolveDir, contents, output, options) =>
     bundle({ stdin: { contents, resolveDir } }, output, { ...node, ...options });
   await Promise.all([
     write(
       "ts",
-      `const modules = {
-        ${JSON.stringify(binaries)}: () => require("./binaries.ts"),
+      `const { requiring } = require("./requiring.ts");
+      const modules = {
+        "${binaries}": () => require("./binaries.ts"),
         ${builtin.map((name) => `"${name}": () => require("${name}"),`).join("\n")}
       };
-      module.exports = require("./core.js")((name) => modules[name](), { exports: {} });`,
+      module.exports = require("./core.js")((name) => requiring(modules[name]), { exports: {} });`,
       "index.js",
       // Names for `import`, which does not run CommonJS to learn them.
       {

@@ -93,8 +93,8 @@ await main(import.meta.url, async () => {
   if (names.length === 0) return check();
   const tests = testFiles(names);
   const are = (...folders) => tests.some((file) => folders.includes(dirname(file)));
-  if (are("__test__/installed")) await pack();
-  if (are("__test__/installed", "__test__/workerd", "__test__/conformance", "__test__/runners"))
-    await tools();
+  const asPublished = ["__test__/installed", "__test__/bundlers"];
+  if (are(...asPublished)) await pack();
+  if (are(...asPublished, "__test__/workerd", "__test__/conformance", "__test__/runners")) await tools();
   await visibly("node", "--import", "tsx", "--test", "--test-reporter=spec", ...tests);
 });

@@ -1,5 +1,6 @@
 // What the package needs of Node.js where a bundler has taken it in: built-in modules, and the binary, which is looked for when the
 // bundle runs. A bundler that is to copy the binary gets ./binaries.ts instead, by the condition `node-addons`.
+import { existsSync } from "node:fs";
 import module from "node:module";
 import { dirname, isAbsolute } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,12 +21,12 @@ function nameOfCommonJs(): string | undefined {
 
 /**
  * Files that this may be: these names are the bundle's, or what a bundler has put in their place, such as the path that the module
- * had in the build. Last the program's own.
+ * had in the build. Last comes the program's own.
  */
 const files = [nameOfCommonJs(), import.meta.url, process.argv[1]]
   .filter((file) => file !== undefined)
   .map((file) => (file.startsWith("file:") ? fileURLToPath(file) : file))
-  .filter((file) => isAbsolute(file));
+  .filter((file) => isAbsolute(file) && existsSync(file));
 
 const requires = files.map((file) => createRequire(file));
 
