@@ -1,12 +1,13 @@
 // Production builds of Next.js, by both of its bundlers: `npm run check:bundlers`. Next.js takes minutes, so `npm test` leaves it out.
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { promisify } from "node:util";
 import { eventually } from "../backends.js";
 import { Machine, root } from "../installed/run.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
@@ -68,13 +69,11 @@ class Server {
       stream?.on("data", (data) => {
         this.#log += data;
       });
-    await eventually(
-      () =>
-        fetch(this.#url).then(
-          ({ ok }) => ok,
-          () => false,
-        ),
-      60_000,
+    await eventually(() =>
+      fetch(this.#url).then(
+        ({ ok }) => ok,
+        () => false,
+      ),
     );
   }
 
@@ -132,7 +131,8 @@ if (all)
       }
       await install(machine, project);
       Object.assign(machine.env, { NEXT_TELEMETRY_DISABLED: "1", APP_ROOT: dirname(project) }, settings);
-      await machine.run(project, "node", next, "build", ...options);
+      const env = machine.env as unknown as NodeJS.ProcessEnv;
+      await promisify(execFile)(process.execPath, [next, "build", ...options], { cwd: project, env });
       for (const setting of Object.keys(settings)) delete machine.env[setting];
       rmSync(join(project, "app"), { recursive: true });
       rmSync(join(project, "node_modules/covara-kv"), { recursive: true });
