@@ -26,7 +26,7 @@ function nameOfCommonJs(): string | undefined {
 const files = [nameOfCommonJs(), import.meta.url, process.argv[1]]
   .filter((file) => file !== undefined)
   .map((file) => (file.startsWith("file:") ? fileURLToPath(file) : file))
-  .filter((file) => isAbsolute(file) && existsSync(file));
+  .filter((file) => isAbsolute(file));
 
 const requires = files.map((file) => createRequire(file));
 
@@ -56,7 +56,7 @@ export function remedy(platform: Platform, here: string): string {
   const file = `covara-kv.${platform}.node`;
   return [
     `This bundle has no covara-kv binary for this platform (${here}): there is neither ${file} in`,
-    `${dirname(files[0] ?? process.execPath)} nor the package covara-kv-${platform} in a node_modules above it.`,
+    `${dirname(files.find((file) => existsSync(file)) ?? process.execPath)} nor the package covara-kv-${platform} in a node_modules above it.`,
     `Copy that file there from node_modules/covara-kv-${platform}, or run npm install covara-kv-${platform} there.`,
     "How each bundler does it: https://github.com/covara-dev/covara-kv/blob/main/docs/bundlers.md",
   ].join(" ");
