@@ -1,4 +1,4 @@
-//! Who in this process is to hear of what.
+//! Which thread of this process has which handlers, subscriptions and watchers.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,22 +9,23 @@ use dashmap::mapref::entry::Entry;
 use dashmap::mapref::one::Ref;
 use parking_lot::Mutex;
 
+use super::channel::Channel;
+use super::item::{Notice, Token};
 use super::message::{self, Malformed};
-use super::outbox::{Notice, Outbox, Token};
-use super::source::Channel;
-use crate::redis::mailbox::Gap;
+use super::thread::Thread;
+use crate::redis::completions::Gap;
 
 pub static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
 
 #[derive(Default)]
 pub struct Registry {
-    /// One change at a time, so that the maps agree. Whoever only looks needs no more than a shard.
+    /// Locked for each change, so that the maps agree. A lookup locks one shard.
     changes: Mutex<()>,
     handlers: DashMap<Arc<str>, Handler>,
     subscriptions: DashMap<Arc<str>, Owner>,
     watchers: DashMap<String, Vec<Watcher>>,
     pub counters: Counters,
-    /// Whether it has been told that a subscription went from one handler to another.
+    /// Whether a warning of a subscription that changed its handler was given.
     told_taken_over: AtomicBool,
 }
 
@@ -33,32 +34,32 @@ pub struct Registry {
 pub struct Counters {
     /// Messages that came in.
     pub seen: AtomicU64,
-    /// Events for handlers of this process, also those that were never published.
+    /// Events for handlers of this process, unpublished ones included.
     pub delivered: AtomicU64,
     /// Events for handlers of other processes.
     pub not_local: AtomicU64,
     pub malformed: AtomicU64,
-    /// Events that were dropped for want of room.
+    /// Events that were dropped because a queue was full.
     pub overflowed: AtomicU64,
     pub gaps: AtomicU64,
 }
 
 struct Handler {
     token: Token,
-    outbox: Arc<Outbox>,
+    thread: Arc<Thread>,
     subscriptions: HashSet<Arc<str>>,
 }
 
-/// Whose a subscription is.
+/// The handler that has a subscription.
 struct Owner {
     handler: Arc<str>,
     token: Token,
-    outbox: Arc<Outbox>,
+    thread: Arc<Thread>,
 }
 
 struct Watcher {
     token: Token,
-    outbox: Arc<Outbox>,
+    thread: Arc<Thread>,
 }
 
 /// Where an event went.
@@ -69,13 +70,13 @@ pub enum Reached {
     ThisThread,
 }
 
-/// What came of tracking a subscription.
+/// The outcome of tracking a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tracked {
     /// This process has no such handler.
     Nowhere,
     Here,
-    /// The first of this process that another handler has lost by it: whoever shares them is to be told once.
+    /// Another handler has lost it: the first time in this process, for a warning.
     TakenOver,
 }
 
@@ -84,63 +85,63 @@ pub fn count(counter: &AtomicU64) {
 }
 
 impl Registry {
-    /// Adds a handler. One of the same id that is there already makes room for it, and leaves it its subscriptions and what waits for
-    /// it: gives its token, if it was this thread's.
-    pub fn register(&self, id: &str, token: Token, outbox: &Arc<Outbox>) -> Option<Token> {
+    /// Adds a handler. It replaces one of the same id, whose subscriptions and queued items it gets. Gives the token of the replaced one,
+    /// if that was this thread's.
+    pub fn register(&self, id: &str, token: Token, thread: &Arc<Thread>) -> Option<Token> {
         let changes = self.changes.lock();
         let before = self.handlers.remove(id).map(|(_, handler)| handler);
-        outbox.handlers.fetch_add(1, Ordering::Relaxed);
+        thread.handlers.fetch_add(1, Ordering::Relaxed);
         let id: Arc<str> = id.into();
         let subscriptions = before.as_ref().map(|handler| handler.subscriptions.clone());
         let subscriptions = subscriptions.unwrap_or_default();
         for subscription in &subscriptions {
-            let owner = owner(&id, token, outbox);
+            let owner = owner(&id, token, thread);
             self.subscriptions.insert(subscription.clone(), owner);
         }
-        // From here on nothing more comes for the one before: events are handed over while their subscription's shard is locked.
+        // The replaced handler gets no more events from here on: each is queued while the subscription's shard is locked.
         if let Some(before) = &before {
-            before.outbox.handlers.fetch_sub(1, Ordering::Relaxed);
-            if Arc::ptr_eq(&before.outbox, outbox) {
-                outbox.rename(before.token, token);
+            before.thread.handlers.fetch_sub(1, Ordering::Relaxed);
+            if Arc::ptr_eq(&before.thread, thread) {
+                thread.rename(before.token, token);
             } else {
-                // The other thread may be taking some of it just now, or may not have heard some of it.
-                let waiting = before.outbox.leave(before.token);
-                let missing = if hears_the_same(&before.outbox, outbox) {
+                // The other thread may be taking items at this moment, or may have missed some.
+                let waiting = before.thread.leave(before.token);
+                let missing = if before.thread.hears_as(thread) {
                     waiting
                 } else {
                     subscriptions.clone()
                 };
                 let missing: Vec<_> = missing.into_iter().map(|name| (token, name)).collect();
-                outbox.invalidate(&missing);
+                thread.invalidate(&missing);
             }
         }
         let handler = Handler {
             token,
-            outbox: outbox.clone(),
+            thread: thread.clone(),
             subscriptions,
         };
         self.handlers.insert(id, handler);
         drop(changes);
-        outbox.settle();
-        before.and_then(|before| leave(&before, outbox))
+        thread.reconcile();
+        before.and_then(|before| leave(&before, thread))
     }
 
-    /// Takes a handler away, with its subscriptions; `only` the one of a token of this thread, if that is given. Gives its token, if
-    /// it was this thread's.
-    pub fn unregister(&self, id: &str, only: Option<Token>, by: &Arc<Outbox>) -> Option<Token> {
+    /// Removes a handler with its subscriptions; `only` if it has this token of this thread, where one is given. Gives its token, if it
+    /// was this thread's.
+    pub fn unregister(&self, id: &str, only: Option<Token>, by: &Arc<Thread>) -> Option<Token> {
         let changes = self.changes.lock();
         let is_meant = |handler: &Handler| {
-            only.is_none_or(|token| handler.token == token && Arc::ptr_eq(&handler.outbox, by))
+            only.is_none_or(|token| handler.token == token && Arc::ptr_eq(&handler.thread, by))
         };
         let (_, handler) = self.handlers.remove_if(id, |_, handler| is_meant(handler))?;
         self.forget(&handler);
-        handler.outbox.leave(handler.token);
+        handler.thread.leave(handler.token);
         drop(changes);
         leave(&handler, by)
     }
 
     fn forget(&self, handler: &Handler) {
-        handler.outbox.handlers.fetch_sub(1, Ordering::Relaxed);
+        handler.thread.handlers.fetch_sub(1, Ordering::Relaxed);
         for subscription in &handler.subscriptions {
             self.subscriptions.remove(subscription);
         }
@@ -153,9 +154,9 @@ impl Registry {
             return Tracked::Nowhere;
         };
         entry.subscriptions.insert(subscription.clone());
-        let owner = owner(entry.key(), entry.token, &entry.outbox);
+        let owner = owner(entry.key(), entry.token, &entry.thread);
         drop(entry);
-        let Some(before) = self.hand_over(&subscription, owner) else {
+        let Some(before) = self.assign(&subscription, owner) else {
             return Tracked::Here;
         };
         if let Some(mut other) = self.handlers.get_mut(&before.handler) {
@@ -168,9 +169,9 @@ impl Registry {
         }
     }
 
-    /// Gives a subscription to a handler, and the handler that had it before, if it was another. What waited for that one is not for
-    /// the new one as it is, so that the new one reads it again.
-    fn hand_over(&self, subscription: &Arc<str>, owner: Owner) -> Option<Owner> {
+    /// Gives a subscription to a handler, and returns the other one that had it before. Items queued for that one are dropped, and the
+    /// subscription is invalidated.
+    fn assign(&self, subscription: &Arc<str>, owner: Owner) -> Option<Owner> {
         let mut slot = match self.subscriptions.entry(subscription.clone()) {
             Entry::Vacant(slot) => {
                 slot.insert(owner);
@@ -182,8 +183,8 @@ impl Registry {
             slot.insert(owner);
             return None;
         }
-        if slot.get().outbox.forget(subscription) {
-            owner.outbox.invalidate(&[(owner.token, subscription.clone())]);
+        if slot.get().thread.forget(subscription) {
+            owner.thread.invalidate(&[(owner.token, subscription.clone())]);
         }
         Some(slot.insert(owner))
     }
@@ -196,44 +197,44 @@ impl Registry {
         if let Some(mut handler) = self.handlers.get_mut(&owner.handler) {
             handler.subscriptions.remove(subscription);
         }
-        owner.outbox.forget(subscription);
+        owner.thread.forget(subscription);
     }
 
-    pub fn watch(&self, resource: &str, token: Token, outbox: &Arc<Outbox>) {
+    pub fn watch(&self, resource: &str, token: Token, thread: &Arc<Thread>) {
         let changes = self.changes.lock();
-        outbox.watchers.fetch_add(1, Ordering::Relaxed);
+        thread.watchers.fetch_add(1, Ordering::Relaxed);
         let mut watchers = self.watchers.entry(resource.to_owned()).or_default();
         watchers.push(Watcher {
             token,
-            outbox: outbox.clone(),
+            thread: thread.clone(),
         });
         drop(watchers);
         drop(changes);
-        outbox.settle();
+        thread.reconcile();
     }
 
-    pub fn unwatch(&self, resource: &str, token: Token, outbox: &Arc<Outbox>) {
+    pub fn unwatch(&self, resource: &str, token: Token, thread: &Arc<Thread>) {
         let changes = self.changes.lock();
-        let is_it = |watcher: &Watcher| watcher.token == token && Arc::ptr_eq(&watcher.outbox, outbox);
+        let is_it = |watcher: &Watcher| watcher.token == token && Arc::ptr_eq(&watcher.thread, thread);
         self.retain_watchers(resource, |watcher| !is_it(watcher));
         drop(changes);
-        outbox.settle();
+        thread.reconcile();
     }
 
     fn retain_watchers(&self, resource: &str, stays: impl Fn(&Watcher) -> bool) {
         self.watchers.remove_if_mut(resource, |_, watchers| {
             for leaving in watchers.extract_if(.., |watcher| !stays(watcher)) {
-                leaving.outbox.watchers.fetch_sub(1, Ordering::Relaxed);
+                leaving.thread.watchers.fetch_sub(1, Ordering::Relaxed);
             }
             watchers.is_empty()
         });
     }
 
-    /// A thread has ended: all that it had goes with it.
-    pub fn remove_thread(&self, outbox: &Arc<Outbox>) {
+    /// A thread has ended: removes all that it had.
+    pub fn remove_thread(&self, thread: &Arc<Thread>) {
         let changes = self.changes.lock();
         self.handlers.retain(|_, handler| {
-            let stays = !Arc::ptr_eq(&handler.outbox, outbox);
+            let stays = !Arc::ptr_eq(&handler.thread, thread);
             if !stays {
                 self.forget(handler);
             }
@@ -241,17 +242,17 @@ impl Registry {
         });
         let resources: Vec<_> = self.watchers.iter().map(|entry| entry.key().clone()).collect();
         for resource in resources {
-            self.retain_watchers(&resource, |watcher| !Arc::ptr_eq(&watcher.outbox, outbox));
+            self.retain_watchers(&resource, |watcher| !Arc::ptr_eq(&watcher.thread, thread));
         }
         drop(changes);
     }
 
-    /// Hands an event to its handler, if that is in this process.
-    pub fn publish(&self, subscription: &str, event: &str, by: &Arc<Outbox>) -> Reached {
+    /// Queues an event for its handler, if that is in this process.
+    pub fn publish(&self, subscription: &str, event: &str, by: &Arc<Thread>) -> Reached {
         let Some(owner) = self.subscriptions.get(subscription) else {
             return Reached::Nobody;
         };
-        let is_own = Arc::ptr_eq(&owner.outbox, by);
+        let is_own = Arc::ptr_eq(&owner.thread, by);
         self.deliver(&owner, event, is_own);
         if is_own {
             Reached::ThisThread
@@ -260,12 +261,12 @@ impl Registry {
         }
     }
 
-    /// A message on the channel of events has come in, for the threads that it `is_for`.
-    pub fn event(&self, text: &[u8], is_for: impl Fn(&Arc<Outbox>) -> bool) {
+    /// A message on the channel of events has come in, for the threads of `is_for`.
+    pub fn event(&self, text: &[u8], is_for: impl Fn(&Arc<Thread>) -> bool) {
         count(&self.counters.seen);
         let found = message::event(text, |subscription| {
             let owner = self.subscriptions.get(subscription)?;
-            is_for(&owner.outbox).then_some(owner)
+            is_for(&owner.thread).then_some(owner)
         });
         match found {
             Ok(Some((owner, event))) => self.deliver(&owner, event, false),
@@ -274,9 +275,9 @@ impl Registry {
         }
     }
 
-    /// The shard stays locked until the event is in the outbox: a handler that is replaced finds there all that came for it.
+    /// The shard stays locked until the event is queued: a handler that replaces another finds all its events there.
     fn deliver(&self, owner: &Ref<Arc<str>, Owner>, event: &str, by_itself: bool) {
-        let fits = owner.outbox.event(owner.token, owner.key(), event, by_itself);
+        let fits = owner.thread.event(owner.token, owner.key(), event, by_itself);
         count(if fits {
             &self.counters.delivered
         } else {
@@ -284,12 +285,12 @@ impl Registry {
         });
     }
 
-    /// A message on the channel of changes has come in. `is_echo` tells whether this process has told its watchers already.
+    /// A message on the channel of changes has come in. `is_echo` tells whether this process published it itself.
     pub fn aggregate(
         &self,
         text: &[u8],
         is_echo: impl FnOnce(&str) -> bool,
-        is_for: impl Fn(&Arc<Outbox>) -> bool,
+        is_for: impl Fn(&Arc<Thread>) -> bool,
     ) {
         count(&self.counters.seen);
         match message::aggregate(text) {
@@ -299,47 +300,47 @@ impl Registry {
         }
     }
 
-    /// Tells the watchers of a resource, in the threads that it `is_for`.
-    pub fn notify(&self, resource: &str, is_for: impl Fn(&Arc<Outbox>) -> bool) {
+    /// Tells the watchers of a resource, in the threads of `is_for`.
+    pub fn notify(&self, resource: &str, is_for: impl Fn(&Arc<Thread>) -> bool) {
         if let Some(watchers) = self.watchers.get(resource) {
-            for watcher in watchers.iter().filter(|watcher| is_for(&watcher.outbox)) {
-                watcher.outbox.changed(watcher.token);
+            for watcher in watchers.iter().filter(|watcher| is_for(&watcher.thread)) {
+                watcher.thread.changed(watcher.token);
             }
         }
     }
 
-    /// Has the owners of what threads have read it again, as messages of these channels may have been missed. All in one change: a
-    /// handler that is being replaced, or moves from one thread to another, is told once or twice, never not at all.
-    pub fn missed(&self, channels: &[Channel], gap: Gap, threads: &[Arc<Outbox>]) {
+    /// Invalidates all that threads have, as messages of these channels may have been missed. One change: a handler that moves meanwhile is
+    /// told once or twice, never not at all.
+    pub fn missed(&self, channels: &[Channel], gap: Gap, threads: &[Arc<Thread>]) {
         let _changes = self.changes.lock();
-        for outbox in threads.iter().filter(|outbox| outbox.demand() != (0, 0)) {
+        for thread in threads.iter().filter(|thread| thread.demand() != (0, 0)) {
             if channels.contains(&Channel::Events) {
-                outbox.invalidate(&self.subscriptions_of(outbox));
+                thread.invalidate(&self.subscriptions_of(thread));
             }
             if channels.contains(&Channel::Aggregate) {
-                self.tell_watchers_of(outbox);
+                self.tell_watchers_of(thread);
             }
-            outbox.notice(Notice::Gap(gap));
+            thread.notice(Notice::Gap(gap));
         }
     }
 
-    fn tell_watchers_of(&self, outbox: &Arc<Outbox>) {
+    fn tell_watchers_of(&self, thread: &Arc<Thread>) {
         for watchers in &self.watchers {
             for watcher in watchers
                 .iter()
-                .filter(|watcher| Arc::ptr_eq(&watcher.outbox, outbox))
+                .filter(|watcher| Arc::ptr_eq(&watcher.thread, thread))
             {
-                outbox.changed(watcher.token);
+                thread.changed(watcher.token);
             }
         }
     }
 
-    fn subscriptions_of(&self, outbox: &Arc<Outbox>) -> Vec<(Token, Arc<str>)> {
+    fn subscriptions_of(&self, thread: &Arc<Thread>) -> Vec<(Token, Arc<str>)> {
         let mut found = Vec::new();
         for handler in self
             .handlers
             .iter()
-            .filter(|handler| Arc::ptr_eq(&handler.outbox, outbox))
+            .filter(|handler| Arc::ptr_eq(&handler.thread, thread))
         {
             let token = handler.token;
             found.extend(handler.subscriptions.iter().map(|name| (token, name.clone())));
@@ -364,29 +365,20 @@ impl Registry {
     }
 }
 
-fn owner(handler: &Arc<str>, token: Token, outbox: &Arc<Outbox>) -> Owner {
+fn owner(handler: &Arc<str>, token: Token, thread: &Arc<Thread>) -> Owner {
     Owner {
         handler: handler.clone(),
         token,
-        outbox: outbox.clone(),
+        thread: thread.clone(),
     }
 }
 
-/// Whether one thread has missed nothing that the other has heard.
-fn hears_the_same(before: &Outbox, after: &Outbox) -> bool {
-    match (before.source(), after.source()) {
-        (Some(before), Some(after)) => Arc::ptr_eq(&before, &after) && !before.misses(Channel::Events),
-        (None, None) => true,
-        _ => false,
-    }
-}
-
-/// A thread has lost a handler: gives the token if it is the one that calls, and tells it if it is another.
-fn leave(handler: &Handler, by: &Arc<Outbox>) -> Option<Token> {
-    handler.outbox.settle();
-    if Arc::ptr_eq(&handler.outbox, by) {
+/// A thread has lost a handler: gives the token if that is the calling thread, and tells another thread.
+fn leave(handler: &Handler, by: &Arc<Thread>) -> Option<Token> {
+    handler.thread.reconcile();
+    if Arc::ptr_eq(&handler.thread, by) {
         return Some(handler.token);
     }
-    handler.outbox.notice(Notice::Gone(handler.token));
+    handler.thread.notice(Notice::Gone(handler.token));
     None
 }

@@ -1,0 +1,73 @@
+//! What a JavaScript thread takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::redis::completions::Gap;
+
+/// A thread's own name for one of its handlers or watchers.
+pub type Token = u32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    Gap,
+    Overflow,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Item {
+    Event {
+        handler: Token,
+        subscription: Arc<str>,
+        /// JSON. A copy: a slice would keep the whole receive buffer alive.
+        event: Box<str>,
+    },
+    /// Events of the subscription may have been missed.
+    Invalidate {
+        handler: Token,
+        subscription: Arc<str>,
+        reason: Reason,
+    },
+    /// The watcher's resource has changed.
+    Changed { watcher: Token },
+}
+
+/// Told beside the items, and before them.
+#[derive(Debug)]
+pub enum Notice {
+    /// Another thread has unregistered the handler, or has registered it itself.
+    Gone(Token),
+    /// The answer to the question of this id.
+    Answer(u32, Option<Error>),
+    /// A channel could not be subscribed; `first` unless the attempt before failed too.
+    Failed {
+        error: Error,
+        first: bool,
+    },
+    /// The subscribing connection is lost.
+    Reconnecting {
+        attempt: u32,
+        delay: Duration,
+        cause: Error,
+    },
+    Gap(Gap),
+    Overflow,
+}
+
+impl Item {
+    /// Its size in memory.
+    pub fn size(&self) -> usize {
+        size_of::<Item>() + self.text_length()
+    }
+
+    fn text_length(&self) -> usize {
+        match self {
+            Item::Event {
+                subscription, event, ..
+            } => subscription.len() + event.len(),
+            Item::Invalidate { subscription, .. } => subscription.len(),
+            Item::Changed { .. } => 0,
+        }
+    }
+}
