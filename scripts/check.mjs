@@ -152,9 +152,9 @@ await main(import.meta.url, async () => {
   await redisServer();
   const tests = testFiles(names);
   const are = (...folders) => tests.some((file) => folders.includes(dirname(file)));
-  if (are("__test__/installed")) await pack();
-  if (are("__test__/installed", "__test__/workerd", "__test__/conformance", "__test__/runners"))
-    await tools();
+  const asPublished = ["__test__/installed", "__test__/bundlers"];
+  if (are(...asPublished)) await pack();
+  if (are(...asPublished, "__test__/workerd", "__test__/conformance", "__test__/runners")) await tools();
   for (const { name, env } of await chosenServers()) {
     if (process.env.SERVERS) console.log(name);
     Object.assign(process.env, env);
