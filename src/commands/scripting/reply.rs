@@ -69,7 +69,7 @@ fn simple_reply(value: &Value, meter: &mut Meter) -> Result<Reply<'static>> {
             meter.allocate(bytes.len())?;
             Reply::owned(&*bytes)
         }
-        Value::Integer(number) => Reply::Integer(*number),
+        Value::Integer(number) => Reply::Integer(truncated(*number as f64)),
         Value::Number(number) => Reply::Integer(truncated(*number)),
         Value::Boolean(true) => Reply::Integer(1),
         _ => Reply::Nil,

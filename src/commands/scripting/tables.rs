@@ -3,7 +3,7 @@
 //!
 //! <https://www.lua.org/manual/5.1/manual.html#5.5>
 
-use mlua::{FromLua, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Result, Table, Value};
+use mlua::{FromLua, Function, Integer, IntoLuaMulti, Lua, LuaString, MultiValue, Result, Table, Value};
 
 use super::arguments::{Arguments, function};
 use super::limits::Text;
@@ -45,7 +45,8 @@ fn insert(lua: &Lua, args: &Arguments, shift: &Function) -> Result<()> {
     };
     let length = table.raw_len() as i64;
     if place >= 1 && place <= length && length - place < AT_ONCE {
-        return table.raw_insert(place, value(3));
+        // Lua's integers are as wide as a pointer, and so is the length.
+        return table.raw_insert(place as Integer, value(3));
     }
     if place <= length {
         shift.call::<()>((table, length, place, 1))?;

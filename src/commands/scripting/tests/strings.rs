@@ -57,7 +57,13 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 fn patterns_match_as_in_lua() {
     let (lua, own, ours) = both();
     let string = |bytes: Vec<u8>| Value::String(lua.create_string(bytes).unwrap());
-    let calls = (text(), pattern(), pattern(), -5i64..20, 0i64..5);
+    let calls = (
+        text(),
+        pattern(),
+        pattern(),
+        -5..20 as mlua::Integer,
+        0..5 as mlua::Integer,
+    );
     TestRunner::new(ProptestConfig::with_cases(20_000))
         .run(&calls, |(text, pattern, template, init, most)| {
             let (text, pattern, template) = (string(text), string(pattern), string(template));
