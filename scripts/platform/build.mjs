@@ -46,8 +46,11 @@ export async function build(run, platform) {
 export async function lint(run, platform) {
   await prepare(run, platform);
   const flags = ["--target", platforms[platform].target, ...cargoFlags()];
-  await run("cargo", "clippy", ...flags, "--", "-D", "warnings");
+  await run(cargoOf(platform), "clippy", ...flags, "--", "-D", "warnings");
 }
+
+/** Build scripts compile C for the platform too: with mingw, else with zig. */
+export const cargoOf = (platform) => (systemOf(platform) === "win32" ? "cargo" : "cargo-zigbuild");
 
 /** zig has the system's C library, and none of the rest that a Mac has. Node's own symbols are looked up when the binary is loaded. */
 function prepareDarwin(target) {

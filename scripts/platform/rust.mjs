@@ -1,9 +1,9 @@
 // The Rust tests on a platform: built as its binary is, but without optimization across crates, and run by what runs its programs here.
 import { readFileSync } from "node:fs";
-import { cargoFlags, prepare, setForCargo } from "./build.mjs";
+import { cargoFlags, cargoOf, prepare, setForCargo } from "./build.mjs";
 import { wrap } from "./fetch.mjs";
 import { fetchRunner } from "./runtime.mjs";
-import { platforms, systemOf } from "./table.mjs";
+import { platforms } from "./table.mjs";
 
 /** Gives how many passed, and what ran them. */
 export async function runRustTests(run, platform, log) {
@@ -11,9 +11,8 @@ export async function runRustTests(run, platform, log) {
   await prepare(run, platform);
   const { name, words, env, close } = await fetchRunner(run, platform);
   if (words.length > 0) setForCargo(target, "RUNNER", wrap(`runner-${platform}`, words, env));
-  const cargo = systemOf(platform) === "win32" ? "cargo" : "cargo-zigbuild";
   try {
-    await run(cargo, "test", "--lib", "--target", target, ...cargoFlags("test"));
+    await run(cargoOf(platform), "test", "--lib", "--target", target, ...cargoFlags("test"));
   } finally {
     close();
   }
