@@ -12,7 +12,7 @@ import {
   type RedisServer,
   type Reply,
 } from "../native.js";
-import { argvOf, isPlain, resultOf } from "../redis-form.js";
+import { argvOf, isPlain, resultOf } from "../redis-codec.js";
 import { monotonic, nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";
 import { AT_ONCE, inTurn, isSpent, Pace } from "../turn.js";

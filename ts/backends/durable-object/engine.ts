@@ -6,6 +6,7 @@ import {
   type CommandMethod,
   commandOf,
   defineMethods,
+  type Value,
 } from "../../commands.js";
 import { KVError } from "../../errors.js";
 import { Deadlines, hasAlarms } from "./deadlines.js";
@@ -27,10 +28,7 @@ type Gathered<A> = A extends [infer First, ...infer Others]
     ? []
     : [A];
 
-type Run<M extends CommandMethod> = (
-  db: Keyspace,
-  ...args: Gathered<ArgumentsOf<M>>
-) => Promise<M extends "set" ? "OK" | null : Awaited<ReturnType<KVStore[M]>>>;
+type Run<M extends CommandMethod> = (db: Keyspace, ...args: Gathered<ArgumentsOf<M>>) => Promise<Value<M>>;
 
 /** What each command does. TypeScript refuses to compile while one is missing. */
 export type Table = { [M in CommandMethod]: Run<M> };
@@ -81,11 +79,11 @@ export class DurableKVEngine {
   #turns: Promise<unknown> = Promise.resolve();
 
   static {
-    defineMethods(this.prototype, ({ method }) => {
+    defineMethods(this.prototype, ({ method, returns }) => {
       return async function (this: DurableKVEngine, ...args: unknown[]) {
         const [outcome] = (await this.run([{ op: method, args }])) as [Outcome];
         if ("error" in outcome) throw outcome.error;
-        return method === "set" ? undefined : outcome.value;
+        return returns.ofValue === undefined ? outcome.value : returns.ofValue(outcome.value, "");
       };
     });
   }
@@ -122,7 +120,7 @@ export class DurableKVEngine {
     const published = [...outcomes];
     for (const [i, outcome] of outcomes.entries()) {
       const { op, args } = calls[i] as Call;
-      if (op !== "publish" || "error" in outcome) continue;
+      if (commandOf(op)?.publishes !== "message" || "error" in outcome) continue;
       const [channel, message] = args as [string, string];
       published[i] = { ...outcome, value: await this.#publish(channel, message) };
     }

@@ -29,7 +29,7 @@ import {
   type Result,
   resultsIn,
   unreachable,
-  wireForm,
+  wireCodec,
 } from "./wire.js";
 
 const DEFAULT_NAME = "covara-kv";
@@ -134,7 +134,7 @@ export class DurableObjectKVStore extends Store {
   /** @internal */
   multi(...more: never[]): KVStoreTransaction {
     checkNoMore("multi", 0, more);
-    return new Transaction(this.prefix, (calls) => this.#runAll(calls), wireForm);
+    return new Transaction(this.prefix, (calls) => this.#runAll(calls), wireCodec);
   }
 
   /** @internal */
@@ -226,9 +226,9 @@ export class DurableObjectKVStore extends Store {
 
   async #call(command: Command, args: readonly unknown[]): Promise<unknown> {
     this.#open();
-    const argv = wireForm.argvOf(command, args, this.prefix);
+    const argv = wireCodec.encode(command, args, this.prefix);
     if (argv === undefined) return command.none?.();
-    if (command.method === "eval") throw noScripts();
+    if (command.runsScript) throw noScripts();
     const value = await new Promise((resolve, reject) => {
       const batch = this.#batch;
       if (batch.length === 0) {
@@ -238,7 +238,7 @@ export class DurableObjectKVStore extends Store {
       }
       batch.push({ command, argv, resolve, reject });
     });
-    return command.method === "set" ? undefined : wireForm.resultOf(command, value, this.prefix);
+    return wireCodec.decode(command, value, this.prefix);
   }
 
   /** Sends what was called in this tick. Never rejects. */

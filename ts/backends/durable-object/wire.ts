@@ -1,11 +1,11 @@
 // What stores and objects say to each other. Arguments and results are those of KVStore's methods, keys with their
 // prefix, as objects that run today have them.
-import { key } from "../../arguments.js";
-import { argumentsOf, type Command } from "../../commands.js";
+import { argumentsOf, type Command, commandOf, parameterAt } from "../../commands.js";
 import { KVError } from "../../errors.js";
-import type { Form } from "../../transaction.js";
+import { score } from "../../results.js";
+import type { Codec } from "../../transaction.js";
 import type { Call, Outcome } from "./engine.js";
-import { readScore, type StoredScore, storeScore } from "./layout.js";
+import { storeScore } from "./layout.js";
 
 export const ORIGIN = "https://covara-kv";
 export const JSON_HEADERS = { "content-type": "application/json" };
@@ -43,11 +43,13 @@ export function decodeCall({ op: given, args: encoded }: Call): Call {
   const args = [...encoded];
   // What was left out became null on the way: stores of today send their options always.
   while (args.at(-1) === null) args.pop();
-  for (let i = 1; i < args.length && takesScore.has(op); i += 2) {
-    const score = args[i];
-    if (score === "inf" || score === "-inf") args[i] = readScore(score);
-  }
-  return { op, args };
+  const command = commandOf(op);
+  if (command === undefined) return { op, args };
+  const read = (arg: unknown, index: number) => {
+    const isInfinite = arg === "inf" || arg === "-inf";
+    return isInfinite && parameterAt(command, index)?.isScore ? score(arg) : arg;
+  };
+  return { op, args: args.map(read) };
 }
 
 export function resultOf(outcome: Outcome): Result {
@@ -60,37 +62,23 @@ export function errorOf({ error, code }: Result & { ok: false }, command: string
   return new KVError(code ?? /^[A-Z]+(?= )/.exec(error)?.[0] ?? "ERR", error, { command });
 }
 
-/** As their second argument, and every other from there. */
-const takesScore = new Set(["zadd", "zincrby"]);
-const isScore = new Set(["zscore", "zincrby"]);
-const isNothing = new Set(["hmset", "ltrim"]);
-
 /** The arguments of a method, and its result. */
-export const wireForm: Form<unknown[]> = {
-  argvOf(command, args, prefix) {
+export const wireCodec: Codec<unknown[]> = {
+  encode(command, args, prefix) {
     const read = argumentsOf(command, args, prefix);
-    return prefix === "" ? read : read?.map((arg, i) => (isKey(command, i) ? `${prefix}:${arg}` : arg));
+    if (prefix === "") return read;
+    return read?.map((arg, i) => (parameterAt(command, i)?.isKey ? `${prefix}:${arg}` : arg));
   },
 
-  resultOf({ method, name }, value, prefix) {
-    if (value instanceof KVError) return value;
-    if (isScore.has(method) && value !== null) return readScore(value as StoredScore);
-    if (isNothing.has(method)) return undefined;
-    if (method !== "keys" && method !== "scan") return value;
-    const withoutPrefix = (key: string) => (prefix === "" ? key : key.slice(prefix.length + 1));
+  decode({ name, returns }, value, prefix) {
+    if (value instanceof KVError || returns.ofValue === undefined) return value;
     try {
-      if (method === "keys") return (value as string[]).map(withoutPrefix);
-      const { cursor, keys } = value as { cursor: string; keys: string[] };
-      return { cursor, keys: keys.map(withoutPrefix) };
+      return returns.ofValue(value, prefix);
     } catch (cause) {
       throw unreachable(`gave no result of ${name}`, cause);
     }
   },
 };
-
-function isKey({ parameters, rest }: Command, index: number): boolean {
-  return (index < parameters.length ? parameters[index] : rest) === key;
-}
 
 /** The results of as many commands. */
 export async function resultsIn(response: Response, count: number): Promise<Result[]> {
