@@ -19,7 +19,7 @@ import { sets } from "./sets.js";
 import { sortedSets } from "./sorted-sets.js";
 import { strings } from "./strings.js";
 import type { DurableObjectStorageLike } from "./types.js";
-import { noScripts } from "./wire.js";
+import { noScripts, type Outcome, type WireCall } from "./wire.js";
 
 /** What may be given any number of times comes as one array: an engine has no room for 100,000 arguments. */
 type Gathered<A> = A extends [infer First, ...infer Others]
@@ -46,15 +46,6 @@ const table: Table = {
     throw noScripts();
   },
 };
-
-/** A call of an adapter's method, keys with their prefix. */
-export interface Call {
-  op: string;
-  args: readonly unknown[];
-}
-
-/** What came of a call. */
-export type Outcome = { readonly value: unknown; readonly mismatched: boolean } | { readonly error: KVError };
 
 export interface RunOptions {
   /** Refuse a key of another type. False by default. */
@@ -100,7 +91,7 @@ export class DurableKVEngine {
 
   /** @internal Runs calls with nothing in between. An outcome for each that was run. */
   async run(
-    calls: readonly Call[],
+    calls: readonly WireCall[],
     { strict = false, stopOnError = false }: RunOptions = {},
   ): Promise<Outcome[]> {
     await this.#deadlines?.start();
@@ -116,10 +107,10 @@ export class DurableKVEngine {
     return this.#turn(strict, work, (outcomes) => this.#publishAll(calls, outcomes));
   }
 
-  async #publishAll(calls: readonly Call[], outcomes: readonly Outcome[]): Promise<Outcome[]> {
+  async #publishAll(calls: readonly WireCall[], outcomes: readonly Outcome[]): Promise<Outcome[]> {
     const published = [...outcomes];
     for (const [i, outcome] of outcomes.entries()) {
-      const { op, args } = calls[i] as Call;
+      const { op, args } = calls[i] as WireCall;
       if (commandOf(op)?.publishes !== "message" || "error" in outcome) continue;
       const [channel, message] = args as [string, string];
       published[i] = { ...outcome, value: await this.#publish(channel, message) };
@@ -166,7 +157,7 @@ export class DurableKVEngine {
 /** Runs `work` on all keys, with nothing in between. */
 export type Turn = <T>(work: (db: Keyspace) => Promise<T>) => Promise<T>;
 
-async function runOne(db: Keyspace, { op, args }: Call): Promise<Outcome> {
+async function runOne(db: Keyspace, { op, args }: WireCall): Promise<Outcome> {
   const command = commandOf(op);
   try {
     if (command === undefined) throw new KVError("ERR", "ERR unknown command");

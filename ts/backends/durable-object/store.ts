@@ -16,19 +16,15 @@ import { known } from "../../options.js";
 import type { Kind } from "../../pubsub.js";
 import { Store } from "../../store.js";
 import { type Ready, Transaction } from "../../transaction.js";
-import { type Init, Line, topic, within } from "./line.js";
+import { SubscriberSocket, topic, within } from "./subscriber-socket.js";
 import type { DurableObjectKVOptions, DurableObjectNamespaceLike, DurableObjectStubLike } from "./types.js";
 import {
-  type Batch,
-  callOf,
-  encode,
-  errorOf,
-  JSON_HEADERS,
+  batchRequest,
   noScripts,
-  ORIGIN,
-  type Result,
-  resultsIn,
+  type Outcome,
+  readBatchResponse,
   unreachable,
+  type WireRequest,
   wireCodec,
 } from "./wire.js";
 
@@ -43,7 +39,7 @@ const MAX_BATCH = 1_000;
 const MAX_DELAY = 2 ** 31 - 1;
 
 /** How long `disconnect` waits for the next answer, in ms. */
-const PATIENCE = 5_000;
+const TIMEOUT = 5_000;
 
 type Call = Ready<unknown[]>;
 
@@ -73,10 +69,10 @@ export class DurableObjectKVStore extends Store {
   #answered = 0;
   /** The commands that have met a key of another type: each is warned of once. */
   readonly #mismatched = new Set<string>();
-  /** What is subscribed, but for what has a handle. */
-  #line = this.#newSharedLine();
-  /** The lines of what has one, each with a socket of its own. */
-  readonly #lines = new Set<Line>();
+  /** The socket of `subscribe` and `psubscribe`. */
+  #subscriber = this.#newSharedSubscriber();
+  /** The sockets of `listen`: each handle has its own. */
+  readonly #scoped = new Set<SubscriberSocket>();
   #closing: Promise<void> | undefined;
 
   static {
@@ -156,27 +152,27 @@ export class DurableObjectKVStore extends Store {
   ): Promise<Subscription> {
     this.#open();
     const call = (run: () => unknown) => {
-      if (this.#lines.has(line)) calling(run, (error) => this.report(error));
+      if (this.#scoped.has(subscriber)) calling(run, (error) => this.report(error));
     };
-    const heard = ([, ...messages]: Messages) => {
+    const onMessages = ([, ...messages]: Messages) => {
       for (let i = 0; i < messages.length; i += 3) {
         call(() => callback(messages[i + 2] as string, messages[i + 1] as string));
       }
     };
-    const line: Line = this.#newLine(heard, (gap) => {
+    const subscriber: SubscriberSocket = this.#newSubscriber(onMessages, (gap) => {
       call(() => onGap?.(gap));
       this.emit("gap", gap);
     });
-    this.#lines.add(line);
+    this.#scoped.add(subscriber);
     const close = async () => {
-      if (this.#lines.delete(line)) await line.close();
+      if (this.#scoped.delete(subscriber)) await subscriber.close();
     };
     const topics = (kind: Kind, names: readonly string[]) => names.map((name) => topic(kind, name));
     try {
-      await line.add(...topics("channel", channels), ...topics("pattern", patterns));
-      if (!this.#lines.has(line)) throw closed();
+      await subscriber.add(...topics("channel", channels), ...topics("pattern", patterns));
+      if (!this.#scoped.has(subscriber)) throw closed();
     } catch (error) {
-      this.#lines.delete(line);
+      this.#scoped.delete(subscriber);
       throw error;
     }
     return { close, [asyncDispose]: close };
@@ -185,17 +181,17 @@ export class DurableObjectKVStore extends Store {
   /** @internal */
   protected async register(kind: Kind, name: string): Promise<void> {
     this.#open();
-    await this.#line.add(topic(kind, name));
+    await this.#subscriber.add(topic(kind, name));
   }
 
   /** @internal */
   protected async unregister(kind: Kind, name: string): Promise<void> {
-    await this.#line.remove(topic(kind, name));
+    await this.#subscriber.remove(topic(kind, name));
   }
 
   /** @internal */
   protected override connections(): ConnectionHealth[] {
-    return [this.#line, ...this.#lines].flatMap((line) => line.health() ?? []);
+    return [this.#subscriber, ...this.#scoped].flatMap((subscriber) => subscriber.health() ?? []);
   }
 
   #open(): void {
@@ -207,11 +203,11 @@ export class DurableObjectKVStore extends Store {
 
   /** What was called before has its effect. */
   async #close(): Promise<void> {
-    const lines = [this.#line, ...this.#lines];
-    this.#line = this.#newSharedLine();
-    this.#lines.clear();
+    const subscribers = [this.#subscriber, ...this.#scoped];
+    this.#subscriber = this.#newSharedSubscriber();
+    this.#scoped.clear();
     void this.#flush();
-    await Promise.all([this.#allAnswered(), ...lines.map((line) => line.close())]);
+    await Promise.all([this.#allAnswered(), ...subscribers.map((subscriber) => subscriber.close())]);
     this.emit("end");
   }
 
@@ -220,7 +216,7 @@ export class DurableObjectKVStore extends Store {
     let before: number;
     do {
       before = this.#answered;
-      await within(PATIENCE, Promise.all(this.#requests));
+      await within(TIMEOUT, Promise.all(this.#requests));
     } while (this.#requests.size > 0 && this.#answered > before);
   }
 
@@ -289,29 +285,25 @@ export class DurableObjectKVStore extends Store {
 
   /** The value of each call, or its error. */
   async #request(calls: readonly Call[]): Promise<unknown[]> {
-    const body: Batch = {
-      commands: calls.map(({ command, argv }) => callOf(command, argv)),
-      stopOnError: false,
-      strict: this.#strict || undefined,
-    };
-    const init = { method: "POST", headers: JSON_HEADERS, body: encode(body) };
-    const results = await resultsIn(await this.#fetch("/batch", init), calls.length);
+    const commands = calls.map(({ command }) => command);
+    const response = await this.#fetch(batchRequest(calls, this.#strict));
+    const outcomes = await readBatchResponse(response, commands);
     this.#answered += 1;
-    return results.map((result, i) => this.#answerOf(result, (calls[i] as Call).command.name));
+    return outcomes.map((outcome, i) => this.#answerOf(outcome, (commands[i] as Command).name));
   }
 
-  #answerOf(result: Result, command: string): unknown {
-    if (!result.ok) return errorOf(result, command);
-    if (result.mismatched && !this.#mismatched.has(command)) {
+  #answerOf(outcome: Outcome, command: string): unknown {
+    if ("error" in outcome) return outcome.error;
+    if (outcome.mismatched && !this.#mismatched.has(command)) {
       this.#mismatched.add(command);
       warnOfWrongType(command);
     }
-    return result.value ?? null;
+    return outcome.value;
   }
 
-  async #fetch(path: string, init: Init): Promise<Response> {
+  async #fetch({ url, init }: WireRequest): Promise<Response> {
     try {
-      return await this.#stub().fetch(`${ORIGIN}${path}`, init);
+      return await this.#stub().fetch(url, init);
     } catch (cause) {
       throw unreachable("could not be reached", cause);
     }
@@ -328,23 +320,23 @@ export class DurableObjectKVStore extends Store {
     return defaultDelay(attempt);
   }
 
-  /** The line of all callbacks that share one. */
-  #newSharedLine(): Line {
-    const heard = (messages: Messages) => {
+  /** The subscriber socket of all callbacks without a handle. */
+  #newSharedSubscriber(): SubscriberSocket {
+    const onMessages = (messages: Messages) => {
       this.beginDelivery();
       this.deliverAll(messages);
     };
-    return this.#newLine(heard, (gap) => this.missed(gap));
+    return this.#newSubscriber(onMessages, (gap) => this.missed(gap));
   }
 
-  #newLine(heard: (messages: Messages) => void, missed: (gap: Gap) => void): Line {
-    return new Line({
-      request: (query, init) => this.#fetch(`/subscribe${query}`, init),
+  #newSubscriber(onMessages: (messages: Messages) => void, onGap: (gap: Gap) => void): SubscriberSocket {
+    return new SubscriberSocket({
+      request: (request) => this.#fetch(request),
       reconnectDelay: (attempt) => this.#delayBefore(attempt),
-      heard,
-      reconnecting: (attempt, delay, cause) =>
+      onMessages,
+      onReconnecting: (attempt, delay, cause) =>
         this.emit("reconnecting", { connection: "subscriptions", attempt, delay, cause }),
-      missed: (from, to) => missed({ from, to, reason: "connection" }),
+      onGap: (from, to) => onGap({ from, to, reason: "connection" }),
     });
   }
 }
