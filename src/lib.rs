@@ -7,7 +7,7 @@
 //! - [`store`]: the memory engine: keys with their values, deadlines and channels.
 //! - [`fanout`]: events of the fleet, to the streams that are open in this process.
 //! - [`redis`]: the Redis backend: commands over a connection that comes back when it is lost.
-//! - [`reply`], [`error`]: what a command answers. [`backlog`]: messages that wait for their subscriber.
+//! - [`reply`], [`error`]: what a command answers. [`backlog`], [`wake`]: messages that wait for a JavaScript thread, and what wakes it.
 
 // Its functions are Node's, which no other program has.
 #[cfg(not(any(test, fuzzing)))]
@@ -19,3 +19,4 @@ pub mod fanout;
 pub mod redis;
 pub mod reply;
 pub mod store;
+mod wake;

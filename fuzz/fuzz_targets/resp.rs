@@ -1,7 +1,8 @@
 //! Where replies end, and what they say. However the bytes are cut, the ends are the same.
 #![no_main]
 
-use covara_kv::redis::resp::{self, Scanner};
+use covara_kv::redis::protocol::decode;
+use covara_kv::redis::protocol::scan::Scanner;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8])| {
@@ -20,8 +21,8 @@ fuzz_target!(|input: (u8, &[u8])| {
         assert_eq!(whole, pieces);
     }
     if let Ok(Some(end)) = whole {
-        let _ = resp::parse(&bytes[..end]);
-        let _ = resp::parse_reply(&bytes[..end]);
+        let _ = decode::parse(&bytes[..end]);
+        let _ = decode::parse_reply(&bytes[..end]);
     }
-    let _ = resp::parse_all(bytes);
+    let _ = decode::parse_all(bytes);
 });

@@ -1,15 +1,11 @@
 //! The boundary to Node.
 
 mod arguments;
-mod batch;
-mod credentials;
 mod fanout;
-mod looking;
 mod memory;
 mod messages;
 mod raw;
 mod redis;
-mod redis_options;
 mod reply;
 mod stores;
 mod waker;
@@ -22,7 +18,7 @@ use napi_derive::napi;
 
 use crate::commands;
 use crate::error::Error;
-use crate::redis::trust;
+use crate::redis::tls::trust;
 
 /// A million small keys take a third less memory than with glibc's, and it goes back to the system when they do.
 #[cfg(not(feature = "sanitize"))]

@@ -5,21 +5,18 @@
 //! - [`source`]: what threads hear by way of a Redis server, over one subscription for all of them.
 //! - [`message`]: what is on the wire, read no further than needed.
 //! - [`streams`]: what the framework's own callbacks hear; [`records`]: whose it is, by the records that this process wrote ([`change`]).
-//! - [`outbox`]: what waits for a thread to take it, within bounds.
+//! - [`thread`]: a thread, and what waits for it to take ([`item`]). [`channel`]: the channels.
 //! - [`echoes`]: this process's own messages, which come back to it.
 
 pub mod change;
+pub mod channel;
 pub mod echoes;
+pub mod item;
 pub mod message;
-pub mod outbox;
 pub mod records;
 pub mod registry;
 pub mod source;
 pub mod streams;
 #[cfg(test)]
 mod tests;
-
-/// Where events are published. No prefix is put before it.
-pub const EVENTS: &str = "covara:events";
-/// Where it is published that a resource has changed.
-pub const AGGREGATE: &str = "covara:aggregate";
+pub mod thread;

@@ -10,28 +10,28 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::change::{Change, Written};
 use super::message;
-use super::streams::Streams;
-use crate::redis::config::{Address, Config};
-use crate::redis::hub::Membership;
+use crate::redis::config::Config;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Observer};
-use crate::redis::resp;
 use crate::reply::Reply;
 
 /// Kept while there are records, as streams outlive the store that they were opened with.
 static SERVERS: Mutex<Vec<Arc<Records>>> = Mutex::new(Vec::new());
 
 pub struct Records {
-    address: Address,
+    endpoint: Endpoint,
     /// Locked while records come and go, so that each one's channel follows, and before the pipeline of a subscribing connection.
-    hearers: Mutex<Vec<Hearer>>,
+    followers: Mutex<Vec<Arc<dyn Follower>>>,
     /// Locked by what comes in too, within a pipeline.
     state: Mutex<State>,
 }
 
-/// A store with callbacks on the channel of events.
-struct Hearer {
-    streams: Arc<Streams>,
-    membership: Arc<Membership>,
+/// Is told which subscriptions have streams here, each of which may have a channel of its own.
+pub trait Follower: Send + Sync {
+    fn came(&self, subscriptions: &[Arc<str>]);
+
+    fn went(&self, subscriptions: &[Arc<str>]);
 }
 
 #[derive(Default)]
@@ -89,52 +89,38 @@ impl Records {
     pub fn at(config: &Config) -> Arc<Self> {
         let mut servers = SERVERS.lock();
         servers.retain(|records| Arc::strong_count(records) > 1 || !records.state.lock().records.is_empty());
-        if let Some(records) = servers.iter().find(|records| records.address == config.address) {
+        if let Some(records) = servers.iter().find(|records| records.endpoint == config.endpoint) {
             return records.clone();
         }
         let records = Arc::new(Self {
-            address: config.address.clone(),
-            hearers: Mutex::default(),
+            endpoint: config.endpoint.clone(),
+            followers: Mutex::default(),
             state: Mutex::default(),
         });
         servers.push(records.clone());
         records
     }
 
-    /// Stores of this process that hear.
-    pub fn hearing() -> Vec<Arc<Streams>> {
-        let servers = SERVERS.lock();
-        let of = |records: &Arc<Records>| -> Vec<_> {
-            let hearers = records.hearers.lock();
-            hearers.iter().map(|hearer| hearer.streams.clone()).collect()
-        };
-        servers.iter().flat_map(of).collect()
-    }
-
     pub fn look(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
-    /// A store hears the channel of events from now on.
-    pub fn join(&self, streams: &Arc<Streams>, membership: &Arc<Membership>) {
-        let mut hearers = self.hearers.lock();
-        if hearers.iter().any(|hearer| Arc::ptr_eq(&hearer.streams, streams)) {
+    /// Tells a follower of all subscriptions that have streams here, and of what becomes of them.
+    pub fn join(&self, follower: Arc<dyn Follower>) {
+        let mut followers = self.followers.lock();
+        if followers.iter().any(|other| Arc::ptr_eq(other, &follower)) {
             return;
         }
         let created = self.state.lock().created();
-        streams.draw(membership, &created);
-        hearers.push(Hearer {
-            streams: streams.clone(),
-            membership: membership.clone(),
-        });
+        follower.came(&created);
+        followers.push(follower);
     }
 
-    pub fn leave(&self, streams: &Arc<Streams>) {
-        let mut hearers = self.hearers.lock();
-        let leaves = |hearer: &mut Hearer| Arc::ptr_eq(&hearer.streams, streams);
-        for leaving in hearers.extract_if(.., leaves) {
+    pub fn leave(&self, follower: &Arc<dyn Follower>) {
+        let mut followers = self.followers.lock();
+        for leaving in followers.extract_if(.., |other| Arc::ptr_eq(other, follower)) {
             let created = self.state.lock().created();
-            streams.let_go(&leaving.membership, &created);
+            leaving.went(&created);
         }
     }
 
@@ -155,8 +141,8 @@ impl Records {
         })
     }
 
-    fn settle(&self, changes: &[(Option<usize>, u64, Change)], outcome: impl Fn(Option<usize>) -> Outcome) {
-        let hearers = self.hearers.lock();
+    fn apply(&self, changes: &[(Option<usize>, u64, Change)], outcome: impl Fn(Option<usize>) -> Outcome) {
+        let followers = self.followers.lock();
         let mut state = self.state.lock();
         let (mut came, mut went) = (Vec::new(), Vec::new());
         for (position, call, change) in changes {
@@ -178,9 +164,9 @@ impl Records {
             }
         }
         drop(state);
-        for Hearer { streams, membership } in &*hearers {
-            streams.draw(membership, &came);
-            streams.let_go(membership, &went);
+        for follower in &*followers {
+            follower.came(&came);
+            follower.went(&went);
         }
     }
 }
@@ -193,8 +179,8 @@ impl std::fmt::Debug for Records {
 
 impl Observer for Called {
     fn replied(&self, replies: &Bytes) {
-        let replies = resp::parse_all(replies).unwrap_or_default();
-        self.records.settle(&self.changes, |position| {
+        let replies = decode::parse_all(replies).unwrap_or_default();
+        self.records.apply(&self.changes, |position| {
             let reply = match (position, replies.last()) {
                 (Some(position), Some(Reply::Array(results))) => results.get(position),
                 (None, reply) => reply,
@@ -208,7 +194,7 @@ impl Observer for Called {
     }
 
     fn unanswered(&self, fate: Fate) {
-        self.records.settle(&self.changes, |_| match fate {
+        self.records.apply(&self.changes, |_| match fate {
             Fate::NotRun => Outcome::Failed,
             Fate::Unknown => Outcome::Unknown,
         });

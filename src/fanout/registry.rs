@@ -9,10 +9,11 @@ use dashmap::mapref::entry::Entry;
 use dashmap::mapref::one::Ref;
 use parking_lot::Mutex;
 
+use super::channel::Channel;
+use super::item::{Notice, Token};
 use super::message::{self, Malformed};
-use super::outbox::{Notice, Outbox, Token};
-use super::source::Channel;
-use crate::redis::mailbox::Gap;
+use super::thread::Thread;
+use crate::redis::completions::Gap;
 
 pub static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
 
@@ -45,7 +46,7 @@ pub struct Counters {
 
 struct Handler {
     token: Token,
-    outbox: Arc<Outbox>,
+    thread: Arc<Thread>,
     subscriptions: HashSet<Arc<str>>,
 }
 
@@ -53,12 +54,12 @@ struct Handler {
 struct Owner {
     handler: Arc<str>,
     token: Token,
-    outbox: Arc<Outbox>,
+    thread: Arc<Thread>,
 }
 
 struct Watcher {
     token: Token,
-    outbox: Arc<Outbox>,
+    thread: Arc<Thread>,
 }
 
 /// Where an event went.
@@ -86,61 +87,61 @@ pub fn count(counter: &AtomicU64) {
 impl Registry {
     /// Adds a handler. One of the same id that is there already makes room for it, and leaves it its subscriptions and what waits for
     /// it: gives its token, if it was this thread's.
-    pub fn register(&self, id: &str, token: Token, outbox: &Arc<Outbox>) -> Option<Token> {
+    pub fn register(&self, id: &str, token: Token, thread: &Arc<Thread>) -> Option<Token> {
         let changes = self.changes.lock();
         let before = self.handlers.remove(id).map(|(_, handler)| handler);
-        outbox.handlers.fetch_add(1, Ordering::Relaxed);
+        thread.handlers.fetch_add(1, Ordering::Relaxed);
         let id: Arc<str> = id.into();
         let subscriptions = before.as_ref().map(|handler| handler.subscriptions.clone());
         let subscriptions = subscriptions.unwrap_or_default();
         for subscription in &subscriptions {
-            let owner = owner(&id, token, outbox);
+            let owner = owner(&id, token, thread);
             self.subscriptions.insert(subscription.clone(), owner);
         }
         // From here on nothing more comes for the one before: events are handed over while their subscription's shard is locked.
         if let Some(before) = &before {
-            before.outbox.handlers.fetch_sub(1, Ordering::Relaxed);
-            if Arc::ptr_eq(&before.outbox, outbox) {
-                outbox.rename(before.token, token);
+            before.thread.handlers.fetch_sub(1, Ordering::Relaxed);
+            if Arc::ptr_eq(&before.thread, thread) {
+                thread.rename(before.token, token);
             } else {
                 // The other thread may be taking some of it just now, or may not have heard some of it.
-                let waiting = before.outbox.leave(before.token);
-                let missing = if hears_the_same(&before.outbox, outbox) {
+                let waiting = before.thread.leave(before.token);
+                let missing = if before.thread.hears_as(thread) {
                     waiting
                 } else {
                     subscriptions.clone()
                 };
                 let missing: Vec<_> = missing.into_iter().map(|name| (token, name)).collect();
-                outbox.invalidate(&missing);
+                thread.invalidate(&missing);
             }
         }
         let handler = Handler {
             token,
-            outbox: outbox.clone(),
+            thread: thread.clone(),
             subscriptions,
         };
         self.handlers.insert(id, handler);
         drop(changes);
-        outbox.settle();
-        before.and_then(|before| leave(&before, outbox))
+        thread.reconcile();
+        before.and_then(|before| leave(&before, thread))
     }
 
     /// Takes a handler away, with its subscriptions; `only` the one of a token of this thread, if that is given. Gives its token, if
     /// it was this thread's.
-    pub fn unregister(&self, id: &str, only: Option<Token>, by: &Arc<Outbox>) -> Option<Token> {
+    pub fn unregister(&self, id: &str, only: Option<Token>, by: &Arc<Thread>) -> Option<Token> {
         let changes = self.changes.lock();
         let is_meant = |handler: &Handler| {
-            only.is_none_or(|token| handler.token == token && Arc::ptr_eq(&handler.outbox, by))
+            only.is_none_or(|token| handler.token == token && Arc::ptr_eq(&handler.thread, by))
         };
         let (_, handler) = self.handlers.remove_if(id, |_, handler| is_meant(handler))?;
         self.forget(&handler);
-        handler.outbox.leave(handler.token);
+        handler.thread.leave(handler.token);
         drop(changes);
         leave(&handler, by)
     }
 
     fn forget(&self, handler: &Handler) {
-        handler.outbox.handlers.fetch_sub(1, Ordering::Relaxed);
+        handler.thread.handlers.fetch_sub(1, Ordering::Relaxed);
         for subscription in &handler.subscriptions {
             self.subscriptions.remove(subscription);
         }
@@ -153,7 +154,7 @@ impl Registry {
             return Tracked::Nowhere;
         };
         entry.subscriptions.insert(subscription.clone());
-        let owner = owner(entry.key(), entry.token, &entry.outbox);
+        let owner = owner(entry.key(), entry.token, &entry.thread);
         drop(entry);
         let Some(before) = self.hand_over(&subscription, owner) else {
             return Tracked::Here;
@@ -182,8 +183,8 @@ impl Registry {
             slot.insert(owner);
             return None;
         }
-        if slot.get().outbox.forget(subscription) {
-            owner.outbox.invalidate(&[(owner.token, subscription.clone())]);
+        if slot.get().thread.forget(subscription) {
+            owner.thread.invalidate(&[(owner.token, subscription.clone())]);
         }
         Some(slot.insert(owner))
     }
@@ -196,44 +197,44 @@ impl Registry {
         if let Some(mut handler) = self.handlers.get_mut(&owner.handler) {
             handler.subscriptions.remove(subscription);
         }
-        owner.outbox.forget(subscription);
+        owner.thread.forget(subscription);
     }
 
-    pub fn watch(&self, resource: &str, token: Token, outbox: &Arc<Outbox>) {
+    pub fn watch(&self, resource: &str, token: Token, thread: &Arc<Thread>) {
         let changes = self.changes.lock();
-        outbox.watchers.fetch_add(1, Ordering::Relaxed);
+        thread.watchers.fetch_add(1, Ordering::Relaxed);
         let mut watchers = self.watchers.entry(resource.to_owned()).or_default();
         watchers.push(Watcher {
             token,
-            outbox: outbox.clone(),
+            thread: thread.clone(),
         });
         drop(watchers);
         drop(changes);
-        outbox.settle();
+        thread.reconcile();
     }
 
-    pub fn unwatch(&self, resource: &str, token: Token, outbox: &Arc<Outbox>) {
+    pub fn unwatch(&self, resource: &str, token: Token, thread: &Arc<Thread>) {
         let changes = self.changes.lock();
-        let is_it = |watcher: &Watcher| watcher.token == token && Arc::ptr_eq(&watcher.outbox, outbox);
+        let is_it = |watcher: &Watcher| watcher.token == token && Arc::ptr_eq(&watcher.thread, thread);
         self.retain_watchers(resource, |watcher| !is_it(watcher));
         drop(changes);
-        outbox.settle();
+        thread.reconcile();
     }
 
     fn retain_watchers(&self, resource: &str, stays: impl Fn(&Watcher) -> bool) {
         self.watchers.remove_if_mut(resource, |_, watchers| {
             for leaving in watchers.extract_if(.., |watcher| !stays(watcher)) {
-                leaving.outbox.watchers.fetch_sub(1, Ordering::Relaxed);
+                leaving.thread.watchers.fetch_sub(1, Ordering::Relaxed);
             }
             watchers.is_empty()
         });
     }
 
     /// A thread has ended: all that it had goes with it.
-    pub fn remove_thread(&self, outbox: &Arc<Outbox>) {
+    pub fn remove_thread(&self, thread: &Arc<Thread>) {
         let changes = self.changes.lock();
         self.handlers.retain(|_, handler| {
-            let stays = !Arc::ptr_eq(&handler.outbox, outbox);
+            let stays = !Arc::ptr_eq(&handler.thread, thread);
             if !stays {
                 self.forget(handler);
             }
@@ -241,17 +242,17 @@ impl Registry {
         });
         let resources: Vec<_> = self.watchers.iter().map(|entry| entry.key().clone()).collect();
         for resource in resources {
-            self.retain_watchers(&resource, |watcher| !Arc::ptr_eq(&watcher.outbox, outbox));
+            self.retain_watchers(&resource, |watcher| !Arc::ptr_eq(&watcher.thread, thread));
         }
         drop(changes);
     }
 
     /// Hands an event to its handler, if that is in this process.
-    pub fn publish(&self, subscription: &str, event: &str, by: &Arc<Outbox>) -> Reached {
+    pub fn publish(&self, subscription: &str, event: &str, by: &Arc<Thread>) -> Reached {
         let Some(owner) = self.subscriptions.get(subscription) else {
             return Reached::Nobody;
         };
-        let is_own = Arc::ptr_eq(&owner.outbox, by);
+        let is_own = Arc::ptr_eq(&owner.thread, by);
         self.deliver(&owner, event, is_own);
         if is_own {
             Reached::ThisThread
@@ -261,11 +262,11 @@ impl Registry {
     }
 
     /// A message on the channel of events has come in, for the threads that it `is_for`.
-    pub fn event(&self, text: &[u8], is_for: impl Fn(&Arc<Outbox>) -> bool) {
+    pub fn event(&self, text: &[u8], is_for: impl Fn(&Arc<Thread>) -> bool) {
         count(&self.counters.seen);
         let found = message::event(text, |subscription| {
             let owner = self.subscriptions.get(subscription)?;
-            is_for(&owner.outbox).then_some(owner)
+            is_for(&owner.thread).then_some(owner)
         });
         match found {
             Ok(Some((owner, event))) => self.deliver(&owner, event, false),
@@ -274,9 +275,9 @@ impl Registry {
         }
     }
 
-    /// The shard stays locked until the event is in the outbox: a handler that is replaced finds there all that came for it.
+    /// The shard stays locked until the event is in the thread: a handler that is replaced finds there all that came for it.
     fn deliver(&self, owner: &Ref<Arc<str>, Owner>, event: &str, by_itself: bool) {
-        let fits = owner.outbox.event(owner.token, owner.key(), event, by_itself);
+        let fits = owner.thread.event(owner.token, owner.key(), event, by_itself);
         count(if fits {
             &self.counters.delivered
         } else {
@@ -289,7 +290,7 @@ impl Registry {
         &self,
         text: &[u8],
         is_echo: impl FnOnce(&str) -> bool,
-        is_for: impl Fn(&Arc<Outbox>) -> bool,
+        is_for: impl Fn(&Arc<Thread>) -> bool,
     ) {
         count(&self.counters.seen);
         match message::aggregate(text) {
@@ -300,46 +301,46 @@ impl Registry {
     }
 
     /// Tells the watchers of a resource, in the threads that it `is_for`.
-    pub fn notify(&self, resource: &str, is_for: impl Fn(&Arc<Outbox>) -> bool) {
+    pub fn notify(&self, resource: &str, is_for: impl Fn(&Arc<Thread>) -> bool) {
         if let Some(watchers) = self.watchers.get(resource) {
-            for watcher in watchers.iter().filter(|watcher| is_for(&watcher.outbox)) {
-                watcher.outbox.changed(watcher.token);
+            for watcher in watchers.iter().filter(|watcher| is_for(&watcher.thread)) {
+                watcher.thread.changed(watcher.token);
             }
         }
     }
 
     /// Has the owners of what threads have read it again, as messages of these channels may have been missed. All in one change: a
     /// handler that is being replaced, or moves from one thread to another, is told once or twice, never not at all.
-    pub fn missed(&self, channels: &[Channel], gap: Gap, threads: &[Arc<Outbox>]) {
+    pub fn missed(&self, channels: &[Channel], gap: Gap, threads: &[Arc<Thread>]) {
         let _changes = self.changes.lock();
-        for outbox in threads.iter().filter(|outbox| outbox.demand() != (0, 0)) {
+        for thread in threads.iter().filter(|thread| thread.demand() != (0, 0)) {
             if channels.contains(&Channel::Events) {
-                outbox.invalidate(&self.subscriptions_of(outbox));
+                thread.invalidate(&self.subscriptions_of(thread));
             }
             if channels.contains(&Channel::Aggregate) {
-                self.tell_watchers_of(outbox);
+                self.tell_watchers_of(thread);
             }
-            outbox.notice(Notice::Gap(gap));
+            thread.notice(Notice::Gap(gap));
         }
     }
 
-    fn tell_watchers_of(&self, outbox: &Arc<Outbox>) {
+    fn tell_watchers_of(&self, thread: &Arc<Thread>) {
         for watchers in &self.watchers {
             for watcher in watchers
                 .iter()
-                .filter(|watcher| Arc::ptr_eq(&watcher.outbox, outbox))
+                .filter(|watcher| Arc::ptr_eq(&watcher.thread, thread))
             {
-                outbox.changed(watcher.token);
+                thread.changed(watcher.token);
             }
         }
     }
 
-    fn subscriptions_of(&self, outbox: &Arc<Outbox>) -> Vec<(Token, Arc<str>)> {
+    fn subscriptions_of(&self, thread: &Arc<Thread>) -> Vec<(Token, Arc<str>)> {
         let mut found = Vec::new();
         for handler in self
             .handlers
             .iter()
-            .filter(|handler| Arc::ptr_eq(&handler.outbox, outbox))
+            .filter(|handler| Arc::ptr_eq(&handler.thread, thread))
         {
             let token = handler.token;
             found.extend(handler.subscriptions.iter().map(|name| (token, name.clone())));
@@ -364,29 +365,20 @@ impl Registry {
     }
 }
 
-fn owner(handler: &Arc<str>, token: Token, outbox: &Arc<Outbox>) -> Owner {
+fn owner(handler: &Arc<str>, token: Token, thread: &Arc<Thread>) -> Owner {
     Owner {
         handler: handler.clone(),
         token,
-        outbox: outbox.clone(),
-    }
-}
-
-/// Whether one thread has missed nothing that the other has heard.
-fn hears_the_same(before: &Outbox, after: &Outbox) -> bool {
-    match (before.source(), after.source()) {
-        (Some(before), Some(after)) => Arc::ptr_eq(&before, &after) && !before.misses(Channel::Events),
-        (None, None) => true,
-        _ => false,
+        thread: thread.clone(),
     }
 }
 
 /// A thread has lost a handler: gives the token if it is the one that calls, and tells it if it is another.
-fn leave(handler: &Handler, by: &Arc<Outbox>) -> Option<Token> {
-    handler.outbox.settle();
-    if Arc::ptr_eq(&handler.outbox, by) {
+fn leave(handler: &Handler, by: &Arc<Thread>) -> Option<Token> {
+    handler.thread.reconcile();
+    if Arc::ptr_eq(&handler.thread, by) {
         return Some(handler.token);
     }
-    handler.outbox.notice(Notice::Gone(handler.token));
+    handler.thread.notice(Notice::Gone(handler.token));
     None
 }

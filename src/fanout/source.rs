@@ -1,63 +1,40 @@
 //! What comes by way of one Redis server, for all threads of the process whose stores are on it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
+use super::channel::{AGGREGATE, Channel};
 use super::echoes::Echoes;
-use super::outbox::{Notice, Outbox};
+use super::item::Notice;
 use super::registry::{REGISTRY, count};
-use super::{AGGREGATE, EVENTS};
+use super::thread::{Thread, Upstream};
 use crate::error::{Error, Result};
+use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::config::Config;
-use crate::redis::hub::{Member, Membership};
-use crate::redis::mailbox::{Event, Gap, Mail};
-use crate::redis::request::{Id, Kind, Topic};
+use crate::redis::request::{Id, Topic};
+use crate::redis::subscriber::SubscriberHandle;
+use crate::redis::subscriber::listener::Listener;
 
 /// Locked before anything else here.
 static SOURCES: Mutex<Vec<Arc<Source>>> = Mutex::new(Vec::new());
 
-static TOPICS: LazyLock<[Topic; 2]> = LazyLock::new(|| {
-    [EVENTS, AGGREGATE].map(|name| Topic {
-        kind: Kind::Channel,
-        name: name.into(),
-    })
-});
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Channel {
-    Events,
-    Aggregate,
-}
-
-impl Channel {
-    const ALL: [Self; 2] = [Channel::Events, Channel::Aggregate];
-
-    fn topic(self) -> &'static Topic {
-        &TOPICS[self as usize]
-    }
-
-    fn of(topic: &Topic) -> Option<Self> {
-        Self::ALL.into_iter().find(|channel| channel.topic() == topic)
-    }
-}
-
 pub struct Source {
     config: Arc<Config>,
     /// There once something was subscribed. Locked while that changes, and never by what comes in.
-    membership: Mutex<Option<Membership>>,
+    subscriber: Mutex<Option<SubscriberHandle>>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    threads: Vec<Arc<Outbox>>,
+    threads: Vec<Arc<Thread>>,
     channels: [Subscribed; 2],
     echoes: Echoes,
     /// Who asked, by the ids that the answers have.
-    asked: HashMap<Id, (Arc<Outbox>, u32)>,
+    asked: HashMap<Id, (Arc<Thread>, u32)>,
     next: Id,
 }
 
@@ -77,93 +54,57 @@ struct Subscribed {
 }
 
 impl Source {
-    /// Has a thread hear what comes by way of this server, and no other.
-    pub fn attach(config: &Arc<Config>, outbox: &Arc<Outbox>) {
-        Self::detach(outbox);
+    /// Has a thread hear what comes from this server, and no other. Ends when it is detached.
+    pub fn attach(config: &Arc<Config>, thread: &Arc<Thread>) -> Arc<Self> {
         let mut sources = SOURCES.lock();
         let source = sources.iter().find(|source| source.config == *config).cloned();
         let source = source.unwrap_or_else(|| {
             let source = Arc::new(Self {
                 config: config.clone(),
-                membership: Mutex::default(),
+                subscriber: Mutex::default(),
                 state: Mutex::default(),
             });
             sources.push(source.clone());
             source
         });
-        source.state.lock().threads.push(outbox.clone());
-        outbox.set_source(Some(source.clone()));
+        source.state.lock().threads.push(thread.clone());
+        let upstream: Weak<Self> = Arc::downgrade(&source);
+        thread.set_upstream(Some(upstream));
         drop(sources);
-        source.settle();
+        source.clone().reconcile();
+        source
     }
 
     /// The connection goes with the last thread.
-    pub fn detach(outbox: &Arc<Outbox>) {
+    pub fn detach(self: &Arc<Self>, thread: &Arc<Thread>) {
         let mut sources = SOURCES.lock();
-        let Some(source) = outbox.set_source(None) else {
-            return;
-        };
-        let mut state = source.state.lock();
-        state.threads.retain(|other| !Arc::ptr_eq(other, outbox));
+        thread.set_upstream(None);
+        let mut state = self.state.lock();
+        state.threads.retain(|other| !Arc::ptr_eq(other, thread));
         let was_last = state.threads.is_empty();
         drop(state);
         if was_last {
-            sources.retain(|other| !Arc::ptr_eq(other, &source));
+            sources.retain(|other| !Arc::ptr_eq(other, self));
         }
         drop(sources);
-        source.settle();
+        self.clone().reconcile();
         if was_last {
-            source.membership.lock().take();
-        }
-    }
-
-    /// Subscribes what the threads need, and no more.
-    pub fn settle(self: &Arc<Self>) {
-        let mut membership = self.membership.lock();
-        for channel in Channel::ALL {
-            let mut state = self.state.lock();
-            let wanted = state.threads.iter().any(|outbox| {
-                let (handlers, watchers) = outbox.demand();
-                match channel {
-                    Channel::Events => handlers > 0,
-                    Channel::Aggregate => watchers > 0,
-                }
-            });
-            let subscribed = &mut state.channels[channel as usize];
-            let kept = subscribed.kept;
-            if wanted == subscribed.wanted && wanted == kept {
-                continue;
-            }
-            *subscribed = Subscribed {
-                wanted,
-                kept: wanted,
-                live: false,
-                lost: false,
-                deaf_since: subscribed.deaf_since.filter(|_| wanted),
-                refusal: None,
-            };
-            if channel == Channel::Aggregate {
-                state.echoes.clear();
-            }
-            drop(state);
-            if let Err(error) = self.subscribe(&mut membership, channel, wanted) {
-                self.failed(channel, &error);
-            }
+            self.subscriber.lock().take();
         }
     }
 
     fn subscribe(
         self: &Arc<Self>,
-        membership: &mut Option<Membership>,
+        subscriber: &mut Option<SubscriberHandle>,
         channel: Channel,
         wanted: bool,
     ) -> Result<()> {
-        match (membership.as_ref(), wanted) {
-            (Some(membership), true) => membership.keep(channel.topic()),
-            (None, true) => membership
-                .insert(Membership::join(&self.config, self.clone())?)
+        match (subscriber.as_ref(), wanted) {
+            (Some(subscriber), true) => subscriber.keep(channel.topic()),
+            (None, true) => subscriber
+                .insert(SubscriberHandle::join(&self.config, self.clone())?)
                 .keep(channel.topic()),
-            (Some(membership), false) => membership.unsubscribe(None, channel.topic(), || {}),
+            (Some(subscriber), false) => subscriber.unsubscribe(None, channel.topic(), || {}),
             (None, false) => {}
         }
         Ok(())
@@ -182,9 +123,9 @@ impl Source {
                 cause,
                 ..
             } => {
-                for outbox in &self.state.lock().threads {
+                for thread in &self.state.lock().threads {
                     let cause = cause.clone();
-                    outbox.notice(Notice::Reconnecting {
+                    thread.notice(Notice::Reconnecting {
                         attempt,
                         delay,
                         cause,
@@ -204,9 +145,9 @@ impl Source {
         (subscribed.kept, subscribed.live) = (false, false);
         subscribed.deaf_since.get_or_insert_with(SystemTime::now);
         subscribed.refusal = Some(error.clone());
-        for outbox in &state.threads {
+        for thread in &state.threads {
             let error = error.clone();
-            outbox.notice(Notice::Failed { error, first });
+            thread.notice(Notice::Failed { error, first });
         }
     }
 
@@ -216,15 +157,9 @@ impl Source {
         (wanted, live)
     }
 
-    /// Whether messages are being missed.
-    pub fn misses(&self, channel: Channel) -> bool {
-        let subscribed = &self.state.lock().channels[channel as usize];
-        subscribed.lost || subscribed.deaf_since.is_some()
-    }
-
     /// Answers a thread once a channel is heard that is to be; an error if it is not in time, or was refused.
-    pub fn confirm(&self, channel: Channel, outbox: &Arc<Outbox>, id: u32) {
-        let membership = self.membership.lock();
+    pub fn confirm(&self, channel: Channel, thread: &Arc<Thread>, id: u32) {
+        let subscriber = self.subscriber.lock();
         let mut state = self.state.lock();
         let Subscribed {
             wanted,
@@ -232,15 +167,15 @@ impl Source {
             refusal,
             ..
         } = state.channels[channel as usize].clone();
-        match &*membership {
-            Some(membership) if wanted && !live && refusal.is_none() => {
+        match &*subscriber {
+            Some(subscriber) if wanted && !live && refusal.is_none() => {
                 state.next = state.next.wrapping_add(1);
                 let asked = state.next;
-                state.asked.insert(asked, (outbox.clone(), id));
+                state.asked.insert(asked, (thread.clone(), id));
                 drop(state);
-                membership.subscribe(asked, channel.topic());
+                subscriber.subscribe(asked, channel.topic());
             }
-            _ => outbox.notice(Notice::Answer(id, refusal.filter(|_| wanted))),
+            _ => thread.notice(Notice::Answer(id, refusal.filter(|_| wanted))),
         }
     }
 
@@ -253,20 +188,12 @@ impl Source {
 
     pub fn take_back(self: &Arc<Self>, resource: &str, connection: u32) {
         if self.state.lock().echoes.take_back(resource, connection) {
-            REGISTRY.notify(resource, |outbox| self.has(outbox));
+            REGISTRY.notify(resource, |thread| thread.is_fed_by(&**self));
         }
     }
 
-    /// Whether a thread hears what comes by this way.
-    pub fn has(self: &Arc<Self>, outbox: &Outbox) -> bool {
-        outbox.source().is_some_and(|source| Arc::ptr_eq(&source, self))
-    }
-
-    fn hear(&self, mail: Mail) {
-        let is_for = |outbox: &Arc<Outbox>| {
-            let source = outbox.source();
-            source.is_some_and(|source| std::ptr::eq(&*source, self))
-        };
+    fn hear(&self, mail: CompletionBatch) {
+        let is_for = |thread: &Arc<Thread>| thread.is_fed_by(self);
         let (messages, dropped) = mail.backlog.into_parts();
         for message in messages {
             if message.channel == AGGREGATE.as_bytes() {
@@ -309,15 +236,56 @@ impl Source {
     }
 }
 
-impl Member for Source {
-    fn put(&self, mut mail: Mail) {
+impl Upstream for Source {
+    fn reconcile(self: Arc<Self>) {
+        let mut subscriber = self.subscriber.lock();
+        for channel in Channel::ALL {
+            let mut state = self.state.lock();
+            let wanted = state.threads.iter().any(|thread| {
+                let (handlers, watchers) = thread.demand();
+                match channel {
+                    Channel::Events => handlers > 0,
+                    Channel::Aggregate => watchers > 0,
+                }
+            });
+            let subscribed = &mut state.channels[channel as usize];
+            let kept = subscribed.kept;
+            if wanted == subscribed.wanted && wanted == kept {
+                continue;
+            }
+            *subscribed = Subscribed {
+                wanted,
+                kept: wanted,
+                live: false,
+                lost: false,
+                deaf_since: subscribed.deaf_since.filter(|_| wanted),
+                refusal: None,
+            };
+            if channel == Channel::Aggregate {
+                state.echoes.clear();
+            }
+            drop(state);
+            if let Err(error) = self.subscribe(&mut subscriber, channel, wanted) {
+                self.failed(channel, &error);
+            }
+        }
+    }
+
+    fn misses_events(&self) -> bool {
+        let subscribed = &self.state.lock().channels[Channel::Events as usize];
+        subscribed.lost || subscribed.deaf_since.is_some()
+    }
+}
+
+impl Listener for Source {
+    fn put(&self, mut mail: CompletionBatch) {
         for event in std::mem::take(&mut mail.events) {
             self.happened(event);
         }
         for answer in std::mem::take(&mut mail.answers) {
             let asked = self.state.lock().asked.remove(&answer.id);
-            if let Some((outbox, id)) = asked {
-                outbox.notice(Notice::Answer(id, answer.outcome.err()));
+            if let Some((thread, id)) = asked {
+                thread.notice(Notice::Answer(id, answer.outcome.err()));
             }
         }
         self.hear(mail);

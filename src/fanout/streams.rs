@@ -2,19 +2,22 @@
 
 use std::collections::HashSet;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::records::{Decision, Records};
+use super::channel::{AGGREGATE, EVENTS};
+use super::message;
+use super::records::{Decision, Follower, Records, State};
 use super::registry::count;
-use super::{AGGREGATE, EVENTS, message};
+use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
 use crate::redis::config::Config;
-use crate::redis::hub::{Member, Membership};
-use crate::redis::mailbox::{Event, Mail, Mailbox};
+use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Kind, Topic};
+use crate::redis::subscriber::SubscriberHandle;
+use crate::redis::subscriber::listener::Listener;
 
 /// What a callback on the channel of events hears: `redis.fanout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +32,17 @@ pub enum Fanout {
 /// More resources than an application has.
 const MAX_RESOURCES: usize = 10_000;
 
+/// Those that hear.
+static HEARING: Mutex<Vec<Arc<Streams>>> = Mutex::new(Vec::new());
+
 pub struct Streams {
     pub fanout: Fanout,
     /// The server.
-    pub place: String,
+    pub server: String,
     pub records: Arc<Records>,
-    mailbox: Arc<Mailbox>,
+    completions: Arc<CompletionQueue>,
+    /// Present while it hears. Weak, as the subscriber holds its listeners.
+    subscriber: Mutex<Weak<SubscriberHandle>>,
     /// The resources that changes were told of.
     resources: Mutex<HashSet<String>>,
     /// The server lets this user have no channel of a subscription.
@@ -45,12 +53,13 @@ pub struct Streams {
 }
 
 impl Streams {
-    pub fn new(fanout: Fanout, config: &Config, mailbox: Arc<Mailbox>) -> Self {
+    pub fn new(fanout: Fanout, config: &Config, completions: Arc<CompletionQueue>) -> Self {
         Self {
             fanout,
-            place: config.place(),
+            server: config.endpoint.to_string(),
             records: Records::at(config),
-            mailbox,
+            completions,
+            subscriber: Mutex::default(),
             resources: Mutex::default(),
             refused: AtomicBool::new(false),
             passed: AtomicU64::new(0),
@@ -72,31 +81,35 @@ impl Streams {
         self.fanout == Fanout::Targeted && !self.refused.load(Ordering::Relaxed)
     }
 
-    /// Subscribes the channels of subscriptions. Until the server has done so their events come by the fleet's.
-    pub fn draw(&self, membership: &Membership, subscriptions: &[Arc<str>]) {
-        if self.is_targeted() {
-            let topics: Vec<_> = subscriptions.iter().map(|name| topic(name)).collect();
-            membership.keep_in_turn(&topics);
+    /// The stores of this process that hear.
+    pub fn hearing() -> Vec<Arc<Self>> {
+        HEARING.lock().clone()
+    }
+
+    /// Hears the channel of events from this call on.
+    pub fn join(self: &Arc<Self>, subscriber: &Arc<SubscriberHandle>) {
+        *self.subscriber.lock() = Arc::downgrade(subscriber);
+        self.records.join(self.clone());
+        let mut hearing = HEARING.lock();
+        if !hearing.iter().any(|other| Arc::ptr_eq(other, self)) {
+            hearing.push(self.clone());
         }
     }
 
-    pub fn let_go(&self, membership: &Membership, subscriptions: &[Arc<str>]) {
-        if self.fanout == Fanout::Targeted {
-            for subscription in subscriptions {
-                membership.unsubscribe(None, &topic(subscription), || {});
-            }
-        }
+    pub fn leave(self: &Arc<Self>) {
+        let follower: Arc<dyn Follower> = self.clone();
+        self.records.leave(&follower);
+        HEARING.lock().retain(|other| !Arc::ptr_eq(other, self));
     }
 
     /// Hands over what may be for a stream here, as if it had all come by the fleet's channel.
-    fn hear(&self, mail: &mut Mail) {
+    fn hear(&self, mail: &mut CompletionBatch) {
         let (messages, dropped) = mem::take(&mut mail.backlog).into_parts();
         let state = self.records.look();
-        let filters = self.fanout != Fanout::All && state.decision() == Decision::Filters;
         for mut message in messages {
             if message.channel == AGGREGATE {
                 self.note_resource(&message.payload);
-            } else if filters && !state.wants(&message.payload) {
+            } else if self.filters(&state, &message.channel) && !state.wants(&message.payload) {
                 count(&self.dropped);
                 continue;
             } else if message.channel != EVENTS {
@@ -106,6 +119,12 @@ impl Streams {
             mail.backlog.push(message);
         }
         mail.backlog.drop_more(dropped);
+    }
+
+    /// Whether what comes by a channel is only for the subscriptions that it names.
+    fn filters(&self, state: &State, channel: &[u8]) -> bool {
+        let is_events = channel != AGGREGATE.as_bytes();
+        is_events && self.fanout != Fanout::All && state.decision() == Decision::Filters
     }
 
     fn note_resource(&self, payload: &[u8]) {
@@ -119,8 +138,32 @@ impl Streams {
     }
 }
 
-impl Member for Streams {
-    fn put(&self, mut mail: Mail) {
+impl Follower for Streams {
+    /// Subscribes their channels. Until the server has done so their events come by the fleet's.
+    fn came(&self, subscriptions: &[Arc<str>]) {
+        let subscriber = self.subscriber.lock().upgrade();
+        if self.is_targeted()
+            && let Some(subscriber) = subscriber
+        {
+            let topics: Vec<_> = subscriptions.iter().map(|name| topic(name)).collect();
+            subscriber.keep_batched(&topics);
+        }
+    }
+
+    fn went(&self, subscriptions: &[Arc<str>]) {
+        let subscriber = self.subscriber.lock().upgrade();
+        if self.fanout == Fanout::Targeted
+            && let Some(subscriber) = subscriber
+        {
+            for subscription in subscriptions {
+                subscriber.unsubscribe(None, &topic(subscription), || {});
+            }
+        }
+    }
+}
+
+impl Listener for Streams {
+    fn put(&self, mut mail: CompletionBatch) {
         let is_refusal = |event: &mut Event| match event {
             Event::Unsubscribed { topic, .. } => topic.name != EVENTS && topic.name != AGGREGATE,
             _ => false,
@@ -134,8 +177,20 @@ impl Member for Streams {
         }
         if !mail.is_empty() {
             mail.backlog.detach();
-            self.mailbox.put(mail);
+            self.completions.put(mail);
         }
+    }
+
+    fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
+        let state = self.records.look();
+        if !self.filters(&state, channel) {
+            return Skipped::default();
+        }
+        let skipped = skip(received, |message| {
+            message.channel == channel && !state.wants(message.payload)
+        });
+        self.dropped.fetch_add(skipped.messages as u64, Ordering::Relaxed);
+        skipped
     }
 
     fn missing(&self) {

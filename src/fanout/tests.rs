@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::outbox::{Item, Notice, Outbox, Token};
+use super::channel::Channel;
+use super::item::{Item, Notice, Token};
 use super::registry::{Counters, Reached, Registry, Tracked};
-use super::source::Channel;
-use crate::redis::mailbox::Gap;
+use super::thread::Thread;
+use crate::redis::completions::Gap;
 
-fn thread() -> Arc<Outbox> {
-    Outbox::new(|| true)
+fn new_thread() -> Arc<Thread> {
+    Thread::new(|| true)
 }
 
-fn events(outbox: &Outbox) -> Vec<(Token, String, String)> {
+fn events(thread: &Thread) -> Vec<(Token, String, String)> {
     let item = |item| match item {
         Item::Event {
             handler,
@@ -21,12 +22,12 @@ fn events(outbox: &Outbox) -> Vec<(Token, String, String)> {
         } => (handler, subscription.to_string(), event.to_string()),
         other => panic!("{other:?}"),
     };
-    outbox.take(usize::MAX).into_iter().map(item).collect()
+    thread.take(usize::MAX).into_iter().map(item).collect()
 }
 
 #[test]
 fn an_event_goes_to_the_thread_that_has_the_handler() {
-    let (registry, a, b) = (Registry::default(), thread(), thread());
+    let (registry, a, b) = (Registry::default(), new_thread(), new_thread());
     registry.register("h1", 1, &a);
     registry.register("h2", 2, &b);
     assert_eq!(registry.track("h1", "s1"), Tracked::Here);
@@ -41,7 +42,7 @@ fn an_event_goes_to_the_thread_that_has_the_handler() {
 
 #[test]
 fn a_handler_that_is_registered_again_keeps_its_subscriptions() {
-    let (registry, a, b) = (Registry::default(), thread(), thread());
+    let (registry, a, b) = (Registry::default(), new_thread(), new_thread());
     registry.register("h", 1, &a);
     registry.track("h", "s");
     assert_eq!(registry.register("h", 2, &a), Some(1));
@@ -58,7 +59,7 @@ fn a_handler_that_is_registered_again_keeps_its_subscriptions() {
 /// What waited for a handler was lost when it was registered again.
 #[test]
 fn what_waits_for_a_handler_that_is_replaced_is_the_new_ones() {
-    let (registry, a, b) = (Registry::default(), thread(), thread());
+    let (registry, a, b) = (Registry::default(), new_thread(), new_thread());
     registry.register("h", 1, &a);
     registry.track("h", "s");
     registry.publish("s", "1", &b);
@@ -75,7 +76,7 @@ fn what_waits_for_a_handler_that_is_replaced_is_the_new_ones() {
 /// A stream that was aborted took away the one that a client had opened in its place.
 #[test]
 fn a_handler_is_unregistered_by_its_token_only_where_it_is_still_the_one() {
-    let (registry, a, b) = (Registry::default(), thread(), thread());
+    let (registry, a, b) = (Registry::default(), new_thread(), new_thread());
     registry.register("h", 1, &a);
     registry.register("h", 1, &b);
     assert_eq!(registry.unregister("h", Some(1), &a), None);
@@ -86,7 +87,7 @@ fn a_handler_is_unregistered_by_its_token_only_where_it_is_still_the_one() {
 /// What was dropped for want of room was told to the handler that had the subscription before.
 #[test]
 fn a_subscription_that_moves_takes_along_that_something_waited() {
-    let (registry, a) = (Registry::default(), thread());
+    let (registry, a) = (Registry::default(), new_thread());
     registry.register("h1", 1, &a);
     registry.register("h2", 2, &a);
     registry.track("h1", "s");
@@ -106,7 +107,7 @@ fn a_subscription_that_moves_takes_along_that_something_waited() {
 
 #[test]
 fn a_subscription_has_one_owner() {
-    let (registry, a) = (Registry::default(), thread());
+    let (registry, a) = (Registry::default(), new_thread());
     registry.register("h1", 1, &a);
     registry.register("h2", 2, &a);
     registry.track("h1", "s");
@@ -121,7 +122,7 @@ fn a_subscription_has_one_owner() {
 
 #[test]
 fn a_thread_takes_all_it_has_with_it() {
-    let (registry, a, b) = (Registry::default(), thread(), thread());
+    let (registry, a, b) = (Registry::default(), new_thread(), new_thread());
     registry.register("h1", 1, &a);
     registry.register("h2", 2, &b);
     registry.track("h1", "s1");
@@ -141,12 +142,12 @@ fn a_thread_takes_all_it_has_with_it() {
 
 #[test]
 fn messages_are_counted_and_go_to_those_they_are_for() {
-    let (registry, a, b) = (Registry::default(), thread(), thread());
+    let (registry, a, b) = (Registry::default(), new_thread(), new_thread());
     registry.register("h", 1, &a);
     registry.track("h", "s");
     let message = br#"{"type":"added","subscriptionId":"s","event":{"n":1}}"#;
-    registry.event(message, |outbox| Arc::ptr_eq(outbox, &b));
-    registry.event(message, |outbox| Arc::ptr_eq(outbox, &a));
+    registry.event(message, |thread| Arc::ptr_eq(thread, &b));
+    registry.event(message, |thread| Arc::ptr_eq(thread, &a));
     registry.event(b"{", |_| true);
     assert_eq!(events(&a), [(1, "s".into(), r#"{"n":1}"#.into())]);
     let Counters {
@@ -166,7 +167,7 @@ fn messages_are_counted_and_go_to_those_they_are_for() {
 
 #[test]
 fn a_gap_invalidates_each_subscription_and_calls_each_watcher() {
-    let (registry, a, b) = (Registry::default(), thread(), thread());
+    let (registry, a, b) = (Registry::default(), new_thread(), new_thread());
     registry.register("h", 1, &a);
     registry.track("h", "s1");
     registry.track("h", "s2");

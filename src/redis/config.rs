@@ -1,14 +1,14 @@
-//! Where the server is, and how patient to be with it.
+//! Where the server is, and how long to wait for it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
 
-use super::credentials::Asked;
-use super::pipeline::Limits;
-use super::tls::{Tls, TlsOptions};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Result};
+use crate::redis::credentials::{Credentials, Provided};
+use crate::redis::endpoint::Endpoint;
+use crate::redis::error::invalid;
+use crate::redis::tls::{Tls, TlsOptions};
 
 /// As JavaScript gives it, each field of its right type. What is given beside the URL wins.
 pub struct Options {
@@ -18,15 +18,22 @@ pub struct Options {
     pub path: Option<String>,
     pub username: Option<String>,
     pub password: Option<String>,
-    /// What is asked for in place of the two above.
-    pub asked: Option<Asked>,
     pub db: Option<i64>,
-    /// The version of RESP, where it is not for the server to say.
-    pub protocol: Option<u32>,
     pub tls: Option<TlsOptions>,
     /// TLS, or none, whatever the URL says.
     pub use_tls: Option<bool>,
+    pub settings: Settings,
+}
+
+/// What a URL does not say.
+#[derive(Clone, PartialEq)]
+pub struct Settings {
+    /// Replaces the configured credentials.
+    pub provided: Option<Provided>,
+    /// The version of RESP, where the server is not to choose it.
+    pub protocol: Option<u32>,
     pub client_name: Option<String>,
+    /// A fixed wait between attempts to connect.
     pub retry_delay: Option<Duration>,
     pub connect_timeout: Duration,
     pub limits: Limits,
@@ -35,26 +42,25 @@ pub struct Options {
 /// Stores whose configurations are equal share their subscribing connection.
 #[derive(PartialEq)]
 pub struct Config {
-    pub address: Address,
-    pub username: Option<String>,
-    pub password: Option<String>,
-    /// What is asked for in place of the two above.
-    pub asked: Option<Asked>,
+    pub endpoint: Endpoint,
+    pub credentials: Credentials,
     pub db: i64,
-    /// The version of RESP, where it is not for the server to say.
-    pub protocol: Option<u32>,
-    pub client_name: Option<String>,
     pub tls: Option<Tls>,
-    /// A fixed wait between attempts to connect.
-    pub retry_delay: Option<Duration>,
-    pub connect_timeout: Duration,
-    pub limits: Limits,
+    pub settings: Settings,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    Tcp { host: String, port: u16 },
-    Unix(PathBuf),
+pub struct Limits {
+    /// From when there is a connection for a command to its answer.
+    pub timeout: Duration,
+    /// How long a request may wait for a connection.
+    pub queue_timeout: Duration,
+    /// How many requests may wait for a connection.
+    pub max_queue: usize,
+    /// How many failed attempts to connect a waiting request outlives: any number, within its time, if none is given.
+    pub max_retries: Option<u32>,
+    /// How many bytes a reply may have.
+    pub max_reply: usize,
 }
 
 const DEFAULT_HOST: &str = "127.0.0.1";
@@ -63,85 +69,93 @@ const DEFAULT_PORT: u16 = 6379;
 impl Config {
     pub fn new(options: Options) -> Result<Self> {
         let url = options.url.as_deref().map(parse).transpose()?;
-        let settings = url.as_ref().map(redis::ConnectionInfo::redis_settings);
-        let (mut address, tls_by_url) = match url.as_ref().map(redis::ConnectionInfo::addr) {
-            None => (tcp(DEFAULT_HOST, DEFAULT_PORT), false),
-            Some(ConnectionAddr::Tcp(host, port)) => (tcp(host, *port), false),
-            Some(ConnectionAddr::TcpTls { host, port, .. }) => (tcp(host, *port), true),
-            Some(ConnectionAddr::Unix(path)) => (Address::Unix(path.clone()), false),
-            Some(_) => return Err(invalid("redis.url: this kind of address is not supported")),
-        };
-        if let Some(path) = options.path {
-            address = Address::Unix(path.into());
-        } else if options.host.is_some() || options.port.is_some() {
-            let (host, port) = match address {
-                Address::Tcp { host, port } => (host, port),
-                Address::Unix(_) => (DEFAULT_HOST.to_owned(), DEFAULT_PORT),
-            };
-            address = tcp(
-                options.host.as_deref().unwrap_or(&host),
-                options.port.unwrap_or(port),
-            );
-        }
-        let use_tls = options.use_tls.unwrap_or(options.tls.is_some() || tls_by_url);
-        let tls = match &address {
-            Address::Tcp { host, .. } if use_tls => Some(Tls::new(options.tls.unwrap_or_default(), host)?),
-            Address::Unix(_) if use_tls => {
-                return Err(invalid("redis.tls: a unix socket has no TLS"));
-            }
-            _ => None,
-        };
+        let by_url = url.as_ref().map(redis::ConnectionInfo::redis_settings);
+        let (endpoint, tls_by_url) = endpoint(&options, url.as_ref())?;
         let text = |given: Option<String>, by_url: Option<&str>| {
             let by_url = by_url.filter(|text| !text.is_empty());
             given.or_else(|| by_url.map(str::to_owned))
         };
         let username = text(
             options.username,
-            settings.and_then(redis::RedisConnectionInfo::username),
+            by_url.and_then(redis::RedisConnectionInfo::username),
         );
         let password = text(
             options.password,
-            settings.and_then(redis::RedisConnectionInfo::password),
+            by_url.and_then(redis::RedisConnectionInfo::password),
         );
-        // AUTH takes both: without a password the server would take us for its default user.
-        let asks = |field: fn(&Asked) -> bool| options.asked.as_ref().is_some_and(field);
-        let has_name = username.as_ref().is_some_and(|name| name != "default");
-        let has_password = password.is_some() || asks(|asked| asked.password);
-        if !has_password && (has_name || asks(|asked| asked.username)) {
-            return Err(invalid(
-                "redis.username: a user needs a password (any, for a user with nopass)",
-            ));
-        }
+        let credentials = Credentials { username, password };
+        check_username(&credentials, options.settings.provided.as_ref())?;
+        let use_tls = options.use_tls.unwrap_or(options.tls.is_some() || tls_by_url);
+        let tls = match &endpoint {
+            Endpoint::Tcp { host, .. } if use_tls => Some(Tls::new(options.tls.unwrap_or_default(), host)?),
+            Endpoint::Unix(_) if use_tls => {
+                return Err(invalid("redis.tls: a unix socket has no TLS"));
+            }
+            _ => None,
+        };
         Ok(Self {
-            address,
-            username,
-            password,
-            asked: options.asked,
-            protocol: options.protocol,
+            endpoint,
+            credentials,
             db: options
                 .db
-                .unwrap_or(settings.map_or(0, redis::RedisConnectionInfo::db)),
-            client_name: options.client_name,
+                .unwrap_or(by_url.map_or(0, redis::RedisConnectionInfo::db)),
             tls,
-            retry_delay: options.retry_delay,
-            connect_timeout: options.connect_timeout,
-            limits: options.limits,
+            settings: options.settings,
         })
     }
 
-    /// The server, as errors name it.
-    pub fn place(&self) -> String {
-        match &self.address {
-            Address::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Address::Tcp { host, port } => format!("{host}:{port}"),
-            Address::Unix(path) => path.display().to_string(),
+    /// The credentials for the next connection.
+    pub async fn credentials(&self) -> Result<Credentials> {
+        let configured = self.credentials.clone();
+        match &self.settings.provided {
+            Some(provided) => provided.ask(configured, self.settings.connect_timeout).await,
+            None => Ok(configured),
         }
     }
 }
 
-fn tcp(host: &str, port: u16) -> Address {
+/// The endpoint, and whether the URL asks for TLS.
+fn endpoint(options: &Options, url: Option<&redis::ConnectionInfo>) -> Result<(Endpoint, bool)> {
+    let (endpoint, tls) = match url.map(redis::ConnectionInfo::addr) {
+        None => (tcp(DEFAULT_HOST, DEFAULT_PORT), false),
+        Some(ConnectionAddr::Tcp(host, port)) => (tcp(host, *port), false),
+        Some(ConnectionAddr::TcpTls { host, port, .. }) => (tcp(host, *port), true),
+        Some(ConnectionAddr::Unix(path)) => (Endpoint::Unix(path.clone()), false),
+        Some(_) => return Err(invalid("redis.url: this kind of address is not supported")),
+    };
+    if let Some(path) = &options.path {
+        return Ok((Endpoint::Unix(path.into()), tls));
+    }
+    if options.host.is_none() && options.port.is_none() {
+        return Ok((endpoint, tls));
+    }
+    let (host, port) = match endpoint {
+        Endpoint::Tcp { host, port } => (host, port),
+        Endpoint::Unix(_) => (DEFAULT_HOST.to_owned(), DEFAULT_PORT),
+    };
+    let host = options.host.as_deref().unwrap_or(&host);
+    Ok((tcp(host, options.port.unwrap_or(port)), tls))
+}
+
+/// AUTH takes both: without a password the server would take us for its default user.
+fn check_username(credentials: &Credentials, provided: Option<&Provided>) -> Result<()> {
+    let provides = |field: fn(&Provided) -> bool| provided.is_some_and(field);
+    let has_name = credentials
+        .username
+        .as_ref()
+        .is_some_and(|name| name != "default");
+    let has_password = credentials.password.is_some() || provides(|provided| provided.password);
+    if !has_password && (has_name || provides(|provided| provided.username)) {
+        return Err(invalid(
+            "redis.username: a user needs a password (any, for a user with nopass)",
+        ));
+    }
+    Ok(())
+}
+
+fn tcp(host: &str, port: u16) -> Endpoint {
     let host = host.to_owned();
-    Address::Tcp { host, port }
+    Endpoint::Tcp { host, port }
 }
 
 /// What redis-rs says of a URL that is wrong names the part, and none of its text.
@@ -196,8 +210,4 @@ fn unknown_parameter(name: &str, query: Option<&str>) -> Error {
 fn wrong_url(what: &str) -> Error {
     let form = "redis://user:password@host:6379/0, rediss://… with TLS, or unix:///path?db=0";
     invalid(format!("redis.url: {what}. It must be like {form}"))
-}
-
-pub fn invalid(message: impl Into<String>) -> Error {
-    Error::because(Reason::Address, message.into())
 }

@@ -1,11 +1,11 @@
-//! Who we are to the server: as the configuration says, or as is asked for before each connection.
+//! Who we are to the server: as the configuration says, or as JavaScript is asked before each connection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::config::Config;
 use crate::error::{Error, Reason, Result};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,56 +14,54 @@ pub struct Credentials {
     pub password: Option<String>,
 }
 
-/// Whoever knows credentials that change.
-pub trait Source: Send + Sync {
-    /// Has the credentials sent, or why there are none. Dropped if nobody is there to say.
+/// Knows credentials that change.
+pub trait CredentialsProvider: Send + Sync {
+    /// Has the credentials sent, or why there are none. The sender is dropped if no answer will come.
     fn ask(&self, answer: oneshot::Sender<Result<Credentials>>);
 }
 
-/// Which of the credentials are asked for, and of whom.
+/// Which credentials a provider gives.
 #[derive(Clone)]
-pub struct Asked {
+pub struct Provided {
     pub username: bool,
     pub password: bool,
-    pub source: Arc<dyn Source>,
+    pub provider: Arc<dyn CredentialsProvider>,
 }
 
-/// The same source, and not an equal one: functions cannot be compared.
-impl PartialEq for Asked {
+/// Equal only if the provider is the same one: functions cannot be compared.
+impl PartialEq for Provided {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.source, &other.source)
+        Arc::ptr_eq(&self.provider, &other.provider)
     }
 }
 
-/// The credentials for a connection that is about to be opened. Waits for as long as for a connection.
-pub async fn of(config: &Config) -> Result<Credentials> {
-    let mut credentials = Credentials {
-        username: config.username.clone(),
-        password: config.password.clone(),
-    };
-    let Some(asked) = &config.asked else {
-        return Ok(credentials);
-    };
-    let (answer, answered) = oneshot::channel();
-    asked.source.ask(answer);
-    let given = timeout(config.connect_timeout, answered).await;
-    let none = |why: String| Error::because(Reason::Credentials, format!("{} {why}", asked.names()));
-    let given = given
-        .map_err(|_| {
-            let timeout = config.connect_timeout.as_millis();
-            none(format!("gave nothing within {timeout} ms (connectTimeout)"))
-        })?
-        .map_err(|_| none("cannot be asked any more: its thread has ended".to_owned()))??;
-    if asked.username {
-        credentials.username = given.username;
+impl Provided {
+    /// The credentials for the next connection, in place of those that are configured. An error if they do not come in time.
+    pub async fn ask(&self, configured: Credentials, longest: Duration) -> Result<Credentials> {
+        let (answer, answered) = oneshot::channel();
+        self.provider.ask(answer);
+        let given = timeout(longest, answered).await;
+        let none = |why: String| Error::because(Reason::Credentials, format!("{} {why}", self.names()));
+        let given = given
+            .map_err(|_| {
+                let longest = longest.as_millis();
+                none(format!("gave nothing within {longest} ms (connectTimeout)"))
+            })?
+            .map_err(|_| none("cannot be asked any more: its thread has ended".to_owned()))??;
+        Ok(Credentials {
+            username: if self.username {
+                given.username
+            } else {
+                configured.username
+            },
+            password: if self.password {
+                given.password
+            } else {
+                configured.password
+            },
+        })
     }
-    if asked.password {
-        credentials.password = given.password;
-    }
-    Ok(credentials)
-}
 
-impl Asked {
     fn names(&self) -> &'static str {
         match (self.username, self.password) {
             (true, true) => "redis.username() or redis.password()",

@@ -13,6 +13,13 @@ pub type Id = u32;
 
 pub type Sha1 = [u8; 20];
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Commands,
+    Subscriptions,
+}
+
 #[derive(Debug, Clone)]
 pub struct Request {
     /// None for what a connection asks on its own account: nobody waits for it.
@@ -117,13 +124,20 @@ pub struct TopicName<'a> {
 }
 
 impl<'a> TopicName<'a> {
+    pub fn of_channel(name: &'a [u8]) -> Self {
+        let kind = Kind::Channel;
+        Self { kind, name }
+    }
+
     /// Where a message comes from.
     pub fn of(pattern: &'a Option<Bytes>, channel: &'a Bytes) -> Self {
-        let (kind, name) = match pattern {
-            None => (Kind::Channel, channel),
-            Some(pattern) => (Kind::Pattern, pattern),
-        };
-        Self { kind, name }
+        match pattern {
+            None => Self::of_channel(channel),
+            Some(name) => Self {
+                kind: Kind::Pattern,
+                name,
+            },
+        }
     }
 }
 

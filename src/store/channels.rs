@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::glob;
 use crate::backlog::{Backlog, Message};
+use crate::wake::WakeOnce;
 
 /// The messages of one subscriber that it has not yet taken, in the order of their publication.
 pub struct Inbox {
@@ -18,15 +19,12 @@ pub struct Inbox {
     /// Set by an owner that went away without the lock that unsubscribing takes: a garbage collector's callback must not wait.
     closed: AtomicBool,
     queue: Mutex<Queue>,
-    /// Called on the publisher's thread when a message has come in. True if the subscriber will be woken.
-    wake: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
-#[derive(Default)]
 struct Queue {
     backlog: Backlog,
-    /// Whether a wake-up is under way: one is enough for all that comes in until the messages are taken.
-    woken: bool,
+    /// Called on the publisher's thread.
+    wake: WakeOnce,
 }
 
 impl Inbox {
@@ -36,8 +34,10 @@ impl Inbox {
         Arc::new(Self {
             id,
             closed: AtomicBool::new(false),
-            queue: Mutex::default(),
-            wake: Box::new(wake),
+            queue: Mutex::new(Queue {
+                backlog: Backlog::default(),
+                wake: WakeOnce::new(wake),
+            }),
         })
     }
 
@@ -46,7 +46,7 @@ impl Inbox {
     pub fn take(&self, count: usize) -> (VecDeque<Message>, Option<usize>) {
         let mut queue = self.queue.lock();
         let (messages, dropped) = queue.backlog.take(count);
-        queue.woken = dropped.is_none();
+        queue.wake.taken(dropped.is_none());
         (messages, dropped)
     }
 
@@ -57,7 +57,9 @@ impl Inbox {
 
     /// Drops what has come in.
     pub fn clear(&self) {
-        *self.queue.lock() = Queue::default();
+        let mut queue = self.queue.lock();
+        queue.backlog = Backlog::default();
+        queue.wake.taken(false);
     }
 
     /// From now on nothing is delivered; `Channels::remove` takes the subscriptions away.
@@ -73,9 +75,7 @@ impl Inbox {
     fn push(&self, message: Message) {
         let mut queue = self.queue.lock();
         queue.backlog.push(message);
-        if !queue.woken {
-            queue.woken = (self.wake)();
-        }
+        queue.wake.wake();
     }
 }
 

@@ -84,7 +84,7 @@ export class Session {
   readonly #native: NativeRedisClient;
   readonly #send: (first: number, ...entries: unknown[]) => void;
   readonly #waiting = new Ring<Waiting>();
-  /** Entries as src/addon/batch.rs reads them. Their ids follow one another. */
+  /** Entries as src/addon/redis/batch.rs reads them. Their ids follow one another. */
   #batch: unknown[] = [];
   /** The id of the batch's first entry. */
   #first = 0;

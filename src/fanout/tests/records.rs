@@ -4,8 +4,8 @@ const HASH: &[u8] = b"covara:subs:byres:posts";
 
 fn records() -> Arc<Records> {
     Arc::new(Records {
-        address: Address::Unix("/nowhere".into()),
-        hearers: Mutex::default(),
+        endpoint: Endpoint::Unix("/nowhere".into()),
+        followers: Mutex::default(),
         state: Mutex::default(),
     })
 }

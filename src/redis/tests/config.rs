@@ -1,5 +1,6 @@
 use super::*;
-use crate::redis::config::{Address, Config, Options};
+use crate::redis::config::{Config, Options, Settings};
+use crate::redis::endpoint::Endpoint;
 use crate::redis::tls::TlsOptions;
 
 fn options() -> Options {
@@ -10,20 +11,22 @@ fn options() -> Options {
         path: None,
         username: None,
         password: None,
-        asked: None,
         db: None,
-        protocol: None,
         tls: None,
         use_tls: None,
-        client_name: None,
-        retry_delay: None,
-        connect_timeout: TIMEOUT,
-        limits: Limits {
-            timeout: TIMEOUT,
-            max_queue: 1,
-            queue_timeout: Duration::from_secs(10),
-            max_retries: None,
-            max_reply: 1 << 30,
+        settings: Settings {
+            provided: None,
+            protocol: None,
+            client_name: None,
+            retry_delay: None,
+            connect_timeout: TIMEOUT,
+            limits: Limits {
+                timeout: TIMEOUT,
+                max_queue: 1,
+                queue_timeout: Duration::from_secs(10),
+                max_retries: None,
+                max_reply: 1 << 30,
+            },
         },
     }
 }
@@ -60,14 +63,14 @@ fn urls_say_where_and_who() {
         ("redis://default@h", "h:6379", Some("default"), None, 0, false),
     ] {
         let config = by_url(url);
-        assert_eq!(config.place(), place, "{url}");
-        assert_eq!(config.username.as_deref(), username, "{url}");
-        assert_eq!(config.password.as_deref(), password, "{url}");
+        assert_eq!(config.endpoint.to_string(), place, "{url}");
+        assert_eq!(config.credentials.username.as_deref(), username, "{url}");
+        assert_eq!(config.credentials.password.as_deref(), password, "{url}");
         assert_eq!((config.db, config.tls.is_some()), (db, tls), "{url}");
     }
     let unix = by_url("unix:///tmp/redis.sock?db=3&user=u&pass=p");
-    assert_eq!(unix.address, Address::Unix("/tmp/redis.sock".into()));
-    assert_eq!((unix.db, unix.password.as_deref()), (3, Some("p")));
+    assert_eq!(unix.endpoint, Endpoint::Unix("/tmp/redis.sock".into()));
+    assert_eq!((unix.db, unix.credentials.password.as_deref()), (3, Some("p")));
 }
 
 #[test]
@@ -81,9 +84,12 @@ fn what_is_given_beside_a_url_wins() {
         ..options()
     });
     let config = config.unwrap_or_else(|error| panic!("{}", error.message));
-    assert_eq!((config.place().as_str(), config.db), ("h:7", 5));
+    assert_eq!((config.endpoint.to_string().as_str(), config.db), ("h:7", 5));
     assert_eq!(
-        (config.username.as_deref(), config.password.as_deref()),
+        (
+            config.credentials.username.as_deref(),
+            config.credentials.password.as_deref()
+        ),
         (Some("v"), Some("p"))
     );
     assert!(config.tls.is_none());

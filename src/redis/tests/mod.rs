@@ -1,11 +1,15 @@
 //! The parts that do no I/O, by themselves: what they do over real connections is in `__test__/faults` and `__test__/redis`.
 
+mod completions;
 mod config;
-mod hub;
-mod mailbox;
+mod history;
+mod master;
 mod pipeline;
 mod repeating;
-mod subscriptions;
+mod scripts;
+mod subscriber;
+mod topics;
+mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +18,16 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
-use super::connection::{Eager, Greeted, Server, ServerRole};
-use super::pipeline::{Limits, Pipeline, Role};
-use super::request::{Id, Request, Shape, Subject};
-use super::resp;
 use crate::error::Error;
+use crate::redis::config::Limits;
+use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::in_flight::{Established, InlineWrite, Server, ServerRole};
+use crate::redis::protocol::encode;
+use crate::redis::protocol::published::skip;
+use crate::redis::request::Role;
+use crate::redis::request::{Id, Request, Script, Shape, Subject};
 
+const READONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
 const TIMEOUT: Duration = Duration::from_secs(5);
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,7 +39,7 @@ struct Socket {
     farewell: AtomicBool,
 }
 
-impl Eager for Socket {
+impl InlineWrite for Socket {
     fn try_write(&self, pieces: &[Bytes]) -> usize {
         let bytes = pieces.concat();
         let mut taken = self.taken.lock();
@@ -40,7 +48,7 @@ impl Eager for Socket {
         count
     }
 
-    fn is_quiet(&self) -> bool {
+    fn is_drained(&self) -> bool {
         !self.farewell.load(Ordering::Relaxed)
     }
 }
@@ -81,8 +89,8 @@ impl Harness {
     fn connect(&mut self, room: usize, role: ServerRole) {
         self.socket = socket(room);
         self.buffer.clear();
-        let greeted = Greeted {
-            eager: Some(self.socket.clone()),
+        let greeted = Established {
+            inline_write: Some(self.socket.clone()),
             server: Server {
                 role,
                 ..Server::default()
@@ -102,7 +110,10 @@ impl Harness {
 
     fn receive(&mut self, text: &str) -> Result<(), Error> {
         self.buffer.extend_from_slice(text.as_bytes());
-        self.pipeline.received(&mut self.buffer, self.now)
+        let unwanted = |received: &[u8]| skip(received, |message| message.payload == b"unwanted");
+        self.pipeline
+            .received(&mut self.buffer, self.now, unwanted)
+            .map(drop)
     }
 
     fn pass(&mut self, time: Duration) {
@@ -116,7 +127,7 @@ impl Harness {
 
     /// What has been answered since the last time: the reply's bytes, or the error's code.
     fn answers(&mut self) -> Vec<(Id, String)> {
-        let answers = std::mem::take(&mut self.pipeline.mail.answers);
+        let answers = std::mem::take(&mut self.pipeline.completed.answers);
         let text = |outcome: Result<Bytes, Error>| match outcome {
             Ok(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             Err(error) => error.code.to_string(),
@@ -129,7 +140,7 @@ impl Harness {
 
     /// The first of what was answered since the last time, which is a failure.
     fn error(&mut self) -> Error {
-        let answers = std::mem::take(&mut self.pipeline.mail.answers);
+        let answers = std::mem::take(&mut self.pipeline.completed.answers);
         answers.into_iter().next().unwrap().outcome.unwrap_err()
     }
 
@@ -137,7 +148,7 @@ impl Harness {
         let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
         Request {
             id: Some(id),
-            bytes: resp::command(&words).into(),
+            bytes: encode::command(&words).into(),
             replies: 1,
             repeatable: true,
             shape: Shape::AsIs,
@@ -173,7 +184,19 @@ fn answers(expected: &[(Id, &str)]) -> Vec<(Id, String)> {
 fn sent(commands: &[&[&str]]) -> String {
     let command = |words: &&[&str]| {
         let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
-        String::from_utf8(resp::command(&words)).unwrap()
+        String::from_utf8(encode::command(&words)).unwrap()
     };
     commands.iter().map(command).collect()
+}
+
+fn script(harness: &Harness, id: Id) -> Request {
+    let request = harness.write(id, &["EVAL", "return 1", "0"]);
+    Request {
+        subject: Subject::Script(Box::new(Script {
+            sha1: [7; 20],
+            head: "*3\r\n$7\r\nEVALSHA\r\n$1\r\nh\r\n".into(),
+            tail: request.bytes.len() - "$1\r\n0\r\n".len(),
+        })),
+        ..request
+    }
 }

@@ -1,0 +1,38 @@
+//! Items of the fan-out as JavaScript's values.
+
+use crate::addon::raw::{Scope, Value};
+use crate::error::Result;
+use crate::fanout::item::{Item, Reason};
+
+const GAP: &[u8] = br#"{"type":"invalidate","reason":"fanout-gap"}"#;
+const OVERFLOW: &[u8] = br#"{"type":"invalidate","reason":"overflow"}"#;
+
+/// Handler's token, subscription and event; for a change the watcher's token and two nulls.
+pub fn triple<'scope>(scope: Scope<'scope>, item: &Item) -> [Result<Value<'scope>>; 3] {
+    let of = |handler: u32, subscription: &str, event: &[u8]| {
+        [
+            scope.double(f64::from(handler)),
+            scope.string(subscription.as_bytes()),
+            scope.string(event),
+        ]
+    };
+    match item {
+        Item::Event {
+            handler,
+            subscription,
+            event,
+        } => of(*handler, subscription, event.as_bytes()),
+        Item::Invalidate {
+            handler,
+            subscription,
+            reason,
+        } => {
+            let event = match reason {
+                Reason::Gap => GAP,
+                Reason::Overflow => OVERFLOW,
+            };
+            of(*handler, subscription, event)
+        }
+        Item::Changed { watcher } => [scope.double(f64::from(*watcher)), scope.null(), scope.null()],
+    }
+}

@@ -1,0 +1,281 @@
+//! The commands of one tick, from JavaScript's values to requests.
+
+use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use sha1::{Digest, Sha1};
+use smallvec::SmallVec;
+
+use crate::addon::arguments::{self, Words, push_number, push_prefix};
+use crate::addon::raw::{Attempt, Buffer, Scope, Value};
+use crate::commands::{self, Command, Effect, Keys};
+use crate::error::{Error, Result};
+use crate::fanout::change::{self, Change};
+use crate::fanout::records::Records;
+use crate::redis::protocol::encode;
+use crate::redis::request::{Id, Request, Script, Shape, Subject};
+
+pub struct Batch<'a> {
+    prefix: Option<&'a [u8]>,
+    records: &'a Arc<Records>,
+    /// The commands, one after the other, as they will be sent.
+    bytes: Vec<u8>,
+    drafts: Vec<Draft>,
+    refused: Vec<(Id, Error)>,
+    /// What the entry that is being read changes of the framework's records.
+    changes: Changes,
+}
+
+/// Each with the position of its command in a transaction, if it is of one.
+type Changes = Vec<(Option<usize>, Change)>;
+
+struct Draft {
+    id: Id,
+    /// Where its bytes end; they begin where the one before ends.
+    end: usize,
+    replies: usize,
+    repeatable: bool,
+    shape: Shape,
+    script: Option<Box<Script>>,
+    changes: Changes,
+}
+
+impl<'a> Batch<'a> {
+    /// With room for so many bytes.
+    pub fn new(prefix: Option<&'a [u8]>, records: &'a Arc<Records>, room: usize) -> Self {
+        Self {
+            prefix,
+            records,
+            bytes: Vec::with_capacity(room),
+            drafts: Vec::new(),
+            refused: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// Reads `(id of the first, ...entries)`, and gives the number of entries, whose ids follow one another. An entry is
+    /// - `number of words, command's number, ...words`,
+    /// - `[command's number, ...words]`, for a list that would overflow JavaScript's stack, or
+    /// - `[[command's number, ...words], …]`, to be run with nothing in between.
+    pub fn read<'scope>(&mut self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<usize> {
+        let malformed = || Error::ours("INVALID_ARGUMENT", "this is no batch of commands");
+        let (first, mut values) = values.split_first().ok_or_else(malformed)?;
+        let first = scope.number(*first).ok_or_else(malformed)? as Id;
+        let mut count: u32 = 0;
+        while let Some((head, rest)) = values.split_first() {
+            let id = first.wrapping_add(count);
+            let read = match scope.number(*head) {
+                Some(words) => {
+                    let (entry, after) = rest.split_at_checked(words as usize + 1).ok_or_else(malformed)?;
+                    values = after;
+                    self.command(scope, id, entry.iter().copied().map(Ok))
+                }
+                None => {
+                    values = rest;
+                    self.list(scope, id, *head)
+                }
+            };
+            if let Err(error) = read {
+                self.bytes
+                    .truncate(self.drafts.last().map_or(0, |draft| draft.end));
+                self.changes.clear();
+                self.refused.push((id, error));
+            }
+            count += 1;
+        }
+        Ok(count as usize)
+    }
+
+    /// How many bytes there are.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What is to be sent, and what cannot be.
+    pub fn finish(self, called: Instant) -> (impl Iterator<Item = Request>, Vec<(Id, Error)>) {
+        let bytes = Bytes::from(self.bytes);
+        let records = self.records;
+        let mut start = 0;
+        let requests = self.drafts.into_iter().map(move |draft| {
+            let range = start..draft.end;
+            start = draft.end;
+            Request {
+                id: Some(draft.id),
+                bytes: bytes.slice(range),
+                replies: draft.replies,
+                repeatable: draft.repeatable,
+                shape: draft.shape,
+                subject: subject(draft.script, draft.changes, records),
+                called,
+                suspected: false,
+            }
+        });
+        (requests, self.refused)
+    }
+
+    fn list<'scope>(&mut self, scope: Scope<'scope>, id: Id, list: Value<'scope>) -> Result<()> {
+        let malformed = || Error::ours("INVALID_ARGUMENT", "this is no batch of commands");
+        let mut items = scope.elements(list).ok_or_else(malformed)?.peekable();
+        let is_command = matches!(items.peek(), Some(Ok(first)) if scope.number(*first).is_some());
+        if is_command {
+            return self.command(scope, id, items);
+        }
+        let mut replies = 2;
+        self.bytes.extend_from_slice(&encode::command(&[b"MULTI"]));
+        for (position, item) in items.enumerate() {
+            let words = scope.elements(item?).ok_or_else(malformed)?;
+            self.words(scope, words, Some(position))?;
+            replies += 1;
+        }
+        self.bytes.extend_from_slice(&encode::command(&[b"EXEC"]));
+        self.push(id, replies, false, Shape::Transaction, None);
+        Ok(())
+    }
+
+    fn command<'scope>(
+        &mut self,
+        scope: Scope<'scope>,
+        id: Id,
+        values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
+    ) -> Result<()> {
+        let (command, shape, script) = self.words(scope, values, None)?;
+        self.push(id, 1, !command.writes, shape, script);
+        Ok(())
+    }
+
+    fn push(&mut self, id: Id, replies: usize, repeatable: bool, shape: Shape, script: Option<Box<Script>>) {
+        let end = self.bytes.len();
+        self.drafts.push(Draft {
+            id,
+            end,
+            replies,
+            repeatable,
+            shape,
+            script,
+            changes: mem::take(&mut self.changes),
+        });
+    }
+
+    /// Appends one command, of its number and its words; `position` is that in a transaction.
+    fn words<'scope>(
+        &mut self,
+        scope: Scope<'scope>,
+        mut values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
+        position: Option<usize>,
+    ) -> Result<(&'static Command, Shape, Option<Box<Script>>)> {
+        let command = arguments::command(scope, values.next().transpose()?.as_ref())?;
+        let count = values.len() + 1;
+        let start = self.bytes.len();
+        encode::begin(&mut self.bytes, count);
+        encode::word(&mut self.bytes, command.name.as_bytes());
+        let mut words = Encoded {
+            bytes: &mut self.bytes,
+            places: SmallVec::new(),
+        };
+        arguments::read(&mut words, scope, command, self.prefix, values)?;
+        let prefix = self.prefix.map_or(0, |prefix| prefix.len() + 1);
+        if command.writes
+            && let Some(change) = words.change(command, prefix)
+        {
+            self.changes.push((position, change));
+        }
+        let is_script = command.shape == commands::Shape::Script;
+        let script = words.places.first().filter(|_| is_script);
+        let script = script.map(|place| {
+            let tail = place.end + encode::END.len() - start;
+            Box::new(evalsha(&words.bytes[place.clone()], count, tail))
+        });
+        let has_scores = |place: &Range<usize>| &words.bytes[place.clone()] == b"WITHSCORES";
+        let scores = command.shape == commands::Shape::Scores && words.places.iter().skip(3).any(has_scores);
+        let shape = if scores { Shape::Scores } else { Shape::AsIs };
+        Ok((command, shape, script))
+    }
+}
+
+/// Words as they are sent. A long one is written where it will lie.
+struct Encoded<'a> {
+    bytes: &'a mut Vec<u8>,
+    /// Where each word is.
+    places: SmallVec<[Range<usize>; 8]>,
+}
+
+impl Encoded<'_> {
+    /// What a command changes of the framework's records. Nearly none does: its keys are looked at first.
+    fn change(&self, command: &Command, prefix: usize) -> Option<Change> {
+        let keys = match command.keys {
+            Keys::None => return None,
+            Keys::First | Keys::FirstTwo | Keys::Alternate => self.places.get(..1)?,
+            Keys::All => &self.places,
+            Keys::Counted => self.places.get(2..)?,
+        };
+        let word = |place: &Range<usize>| &self.bytes[place.clone()];
+        if !keys.iter().any(|place| change::is_hash(word(place), prefix)) {
+            return None;
+        }
+        let words: Vec<_> = self.places.iter().map(word).collect();
+        match command.effect {
+            Effect::SetsFields => Change::write(prefix, &words),
+            Effect::RemovesFields => Change::remove(&words),
+            Effect::RemovesKeys => Some(Change::remove_all(prefix, &words)),
+            Effect::KeepsFields => None,
+            Effect::Any => Some(Change::Other),
+        }
+    }
+}
+
+impl Words for Encoded<'_> {
+    #[inline]
+    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: Value) -> Result<()> {
+        let mut short = Buffer::new();
+        push_prefix(&mut short, prefix);
+        let attempt = scope.try_utf8(value, &mut short)?;
+        let long = match attempt {
+            Attempt::Written => None,
+            Attempt::TooLong => Some(scope.text_length(value)?),
+            Attempt::NoString => {
+                push_number(&mut short, scope, value)?;
+                None
+            }
+        };
+        encode::begin_word(self.bytes, short.len() + long.map_or(0, |length| length.utf8));
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&short);
+        if let Some(length) = long {
+            scope.append_long(value, length, self.bytes)?;
+        }
+        self.places.push(start..self.bytes.len());
+        self.bytes.extend_from_slice(encode::END);
+        Ok(())
+    }
+
+    fn last(&self) -> &[u8] {
+        self.places.last().map_or(&[], |place| &self.bytes[place.clone()])
+    }
+}
+
+fn subject(script: Option<Box<Script>>, changes: Changes, records: &Arc<Records>) -> Subject {
+    let observer = (!changes.is_empty()).then(|| records.call(changes));
+    match (script, observer) {
+        // Whatever it does to records, its outcome says nothing of it.
+        (Some(script), _) => Subject::Script(script),
+        (None, Some(observer)) => Subject::Observed(observer),
+        (None, None) => Subject::Command,
+    }
+}
+
+fn evalsha(script: &[u8], words: usize, tail: usize) -> Script {
+    let sha1: [u8; 20] = Sha1::digest(script).into();
+    let hex: String = sha1.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut head = Vec::new();
+    encode::begin(&mut head, words);
+    encode::word(&mut head, b"EVALSHA");
+    encode::word(&mut head, hex.as_bytes());
+    Script {
+        sha1,
+        head: head.into(),
+        tail,
+    }
+}

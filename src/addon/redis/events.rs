@@ -1,0 +1,140 @@
+//! What JavaScript is told of a connection.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use napi_derive::napi;
+
+use crate::error::Error;
+use crate::redis::completions::{Event, Gap};
+use crate::redis::pipeline::Health;
+use crate::redis::pipeline::in_flight::{Server, ServerRole};
+use crate::redis::request::Kind;
+use crate::redis::request::Role;
+
+/// What the server has said of itself.
+#[napi(object, object_from_js = false)]
+pub struct RedisServer {
+    pub resp: u32,
+    pub version: Option<String>,
+    pub mode: Option<String>,
+    #[napi(ts_type = "\"master\" | \"replica\"")]
+    pub role: Option<&'static str>,
+}
+
+/// How a connection does. Times are in ms since the epoch.
+#[napi(object, object_from_js = false)]
+pub struct RedisHealth {
+    pub is_ready: bool,
+    pub since: f64,
+    pub last_heard: Option<f64>,
+    pub in_flight: u32,
+    pub waiting: u32,
+    pub attempt: u32,
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+/// What a listener of the store is to be told.
+#[napi(object, object_from_js = false)]
+pub struct RedisEvent {
+    #[napi(ts_type = "\"ready\" | \"reconnecting\" | \"unsubscribed\" | \"gap\"")]
+    pub name: &'static str,
+    /// Whether it happened to the subscribing connection.
+    pub subscribes: bool,
+    pub attempt: Option<u32>,
+    pub delay: Option<f64>,
+    pub code: Option<String>,
+    pub message: Option<String>,
+    pub is_pattern: Option<bool>,
+    pub topic: Option<String>,
+    /// In ms since the epoch.
+    pub from: Option<f64>,
+    pub to: Option<f64>,
+}
+
+pub fn server(server: &Server) -> RedisServer {
+    RedisServer {
+        resp: server.resp,
+        version: server.version.clone(),
+        mode: server.mode.clone(),
+        role: match server.role {
+            ServerRole::Master => Some("master"),
+            ServerRole::Replica => Some("replica"),
+            ServerRole::Unknown => None,
+        },
+    }
+}
+
+pub fn gap(gap: Gap) -> RedisEvent {
+    RedisEvent {
+        from: Some(since_epoch(gap.from)),
+        to: Some(since_epoch(gap.to)),
+        ..named("gap")
+    }
+}
+
+pub fn event(event: Event) -> Option<RedisEvent> {
+    let failure = |name, error: Error| RedisEvent {
+        code: Some(error.tag().into_owned()),
+        message: Some(error.message.to_string()),
+        ..named(name)
+    };
+    match event {
+        Event::Ready(role) => Some(RedisEvent {
+            subscribes: role == Role::Subscriptions,
+            ..named("ready")
+        }),
+        Event::Unsubscribed { topic, error } => Some(RedisEvent {
+            is_pattern: Some(topic.kind == Kind::Pattern),
+            topic: Some(String::from_utf8_lossy(&topic.name).into_owned()),
+            ..failure("unsubscribed", error)
+        }),
+        Event::Reconnecting {
+            role,
+            attempt,
+            delay,
+            cause,
+        } => Some(RedisEvent {
+            subscribes: role == Role::Subscriptions,
+            attempt: Some(attempt),
+            delay: Some(delay.as_millis() as f64),
+            ..failure("reconnecting", cause)
+        }),
+        // The gap tells enough.
+        Event::Subscribed { .. } | Event::Missing => None,
+    }
+}
+
+pub fn health(health: Health) -> RedisHealth {
+    let ago = |time: Instant| since_epoch(SystemTime::now() - time.elapsed());
+    RedisHealth {
+        is_ready: health.is_ready,
+        since: ago(health.since),
+        last_heard: health.heard.map(ago),
+        in_flight: health.in_flight as u32,
+        waiting: health.waiting as u32,
+        attempt: health.attempt,
+        code: health.cause.as_ref().map(|cause| cause.tag().into_owned()),
+        message: health.cause.map(|cause| cause.message.to_string()),
+    }
+}
+
+fn named(name: &'static str) -> RedisEvent {
+    RedisEvent {
+        name,
+        subscribes: false,
+        attempt: None,
+        delay: None,
+        code: None,
+        message: None,
+        is_pattern: None,
+        topic: None,
+        from: None,
+        to: None,
+    }
+}
+
+pub fn since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0.0, |elapsed| elapsed.as_millis() as f64)
+}

@@ -1,0 +1,185 @@
+//! What one `RedisClient` of JavaScript holds, and the callback that takes its batches of commands.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Instant;
+
+use napi::Env;
+use napi::bindgen_prelude::{Function, FunctionRef};
+
+use crate::addon::raw::{Callable, Scope, Value};
+use crate::addon::redis::batch::Batch;
+use crate::addon::redis::credentials::Asking;
+use crate::addon::redis::options::RedisOptions;
+use crate::addon::redis::socket_poller::SocketPoller;
+use crate::addon::reply::{Collect, Replies};
+use crate::addon::waker::Waker;
+use crate::addon::{from_status, to_napi};
+use crate::error::Result;
+use crate::fanout::records::Records;
+use crate::fanout::streams::Streams;
+use crate::redis::client::Client;
+use crate::redis::completions::{CompletionQueue, Events};
+use crate::redis::credentials::CredentialsProvider;
+use crate::redis::subscriber::listener::Listener;
+
+pub struct Handle {
+    pub client: Client,
+    /// What the framework's callbacks hear, for a handle that is theirs.
+    pub streams: Option<Arc<Streams>>,
+    pub records: Arc<Records>,
+    pub asking: Option<Arc<Asking>>,
+    prefix: Option<Vec<u8>>,
+    /// Events that came with messages that were taken, until JavaScript asks for them.
+    pub events: RefCell<Events>,
+    waker: Waker,
+    /// How many answers JavaScript awaits.
+    pub awaited: Cell<usize>,
+    /// Whether JavaScript listens to messages.
+    pub listening: Cell<bool>,
+    /// How many bytes the last batch had: the next is likely to have as many.
+    last_size: Cell<usize>,
+    collect: Collect,
+    on_mail: FunctionRef<(), ()>,
+    pub is_node: bool,
+    /// Absent where this thread cannot poll.
+    poller: Option<SocketPoller>,
+    this: Weak<Self>,
+}
+
+/// A huge batch says nothing of the next one.
+const MOST_ROOM: usize = 128 << 10;
+
+impl Handle {
+    pub fn new(
+        options: RedisOptions,
+        on_mail: Function<(), ()>,
+        collect: Function<(), ()>,
+        on_question: Option<Function<u32, ()>>,
+    ) -> napi::Result<Rc<Self>, String> {
+        let (prefix, is_node) = (options.prefix.clone(), options.is_node);
+        let (fanout, for_streams) = (options.fanout(), options.for_streams);
+        let asking = on_question.as_ref().map(Asking::new).transpose()?;
+        let provider = asking
+            .clone()
+            .map(|asking| asking as Arc<dyn CredentialsProvider>);
+        let config = Arc::new(options.into_config(provider).map_err(to_napi)?);
+        let waker = Waker::new(&on_mail)?;
+        let on_mail = on_mail.create_ref().map_err(from_status)?;
+        let collect = collect.create_ref().map_err(from_status)?;
+        let to_wake = waker.clone();
+        let completions = Arc::new(CompletionQueue::new(move || to_wake.wake()));
+        let streams = for_streams.then(|| Arc::new(Streams::new(fanout, &config, completions.clone())));
+        let listener: Arc<dyn Listener> = match &streams {
+            Some(streams) => streams.clone(),
+            None => completions.clone(),
+        };
+        let records = Records::at(&config);
+        let client = Client::new(config, completions, listener).map_err(to_napi)?;
+        Ok(Rc::new_cyclic(|this| Self {
+            client,
+            streams,
+            records,
+            asking,
+            prefix: prefix.map(String::into_bytes),
+            events: RefCell::default(),
+            waker,
+            awaited: Cell::new(0),
+            listening: Cell::new(false),
+            last_size: Cell::new(0),
+            collect,
+            on_mail,
+            is_node,
+            poller: is_node.then(SocketPoller::default),
+            this: this.clone(),
+        }))
+    }
+
+    /// The process stays alive while an answer or a message may come, and no longer.
+    pub fn keep_alive(&self, env: &Env) {
+        self.waker
+            .keep_alive(env, self.awaited.get() > 0 || self.listening.get());
+    }
+
+    pub fn await_more(&self, env: &Env, count: usize) {
+        self.awaited.set(self.awaited.get() + count);
+        self.keep_alive(env);
+    }
+
+    pub fn replies<'scope>(&self, scope: Scope<'scope>) -> Replies<'scope, '_> {
+        Replies {
+            scope,
+            collect: &self.collect,
+            is_ascii: false,
+            grow_old: false,
+        }
+    }
+
+    /// Polls the socket that the connection has by this call.
+    pub fn poll_socket(&self, scope: Scope) {
+        let Some(poller) = &self.poller else { return };
+        let this = self.this.clone();
+        let on_readable = move |scope: Scope| {
+            if let Some(handle) = this.upgrade() {
+                handle.read(scope);
+            }
+        };
+        poller.follow(scope, self.client.connection(), on_readable);
+    }
+
+    /// The socket is readable.
+    fn read(&self, scope: Scope) {
+        let Some(poller) = &self.poller else { return };
+        let completions = self.client.completions();
+        completions.expect();
+        poller.read(self.client.connection());
+        if completions.has_come() {
+            if let Ok(on_mail) = self.on_mail.borrow_back(&scope.env()) {
+                scope.call_from_loop(scope.import(&on_mail));
+            }
+        } else {
+            // The I/O thread may have freed the reads meanwhile.
+            self.poll_socket(scope);
+        }
+    }
+
+    /// The framework's callbacks hear events from this call on, or no longer.
+    pub fn hear_streams(&self, hearing: bool) {
+        let Some(streams) = &self.streams else { return };
+        match self.client.subscriber() {
+            Some(subscriber) if hearing => streams.join(&subscriber),
+            _ => streams.leave(),
+        }
+    }
+
+    pub fn abandon(&self) {
+        if let Some(poller) = &self.poller {
+            poller.end();
+        }
+        self.waker.end();
+        self.hear_streams(false);
+        self.client.abandon();
+    }
+}
+
+impl Callable for Handle {
+    /// Sends a batch: see `Batch::read`.
+    fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
+        let mut batch = Batch::new(self.prefix.as_deref(), &self.records, self.last_size.get());
+        let count = batch.read(scope, values)?;
+        self.last_size.set(batch.size().min(MOST_ROOM));
+        self.await_more(&scope.env(), count);
+        let now = Instant::now();
+        let (requests, refused) = batch.finish(now);
+        self.client.send(requests, refused, now);
+        scope.undefined()
+    }
+}
+
+impl Drop for Handle {
+    /// The thread was terminated, or the store was collected: nothing may be left on the server.
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}

@@ -1,0 +1,220 @@
+//! One handle to a Redis server: what a `RedisKVStore` of TypeScript holds. Commands go out a batch at a time, and what comes back is taken
+//! a batch at a time.
+
+mod batch;
+mod credentials;
+mod events;
+mod handle;
+mod options;
+mod settle;
+mod socket_poller;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use napi::Env;
+use napi::bindgen_prelude::{Function, Unknown};
+use napi_derive::napi;
+
+use crate::addon::messages::messages;
+use crate::addon::raw::{Scope, guarded};
+use crate::addon::redis::events::{RedisEvent, RedisHealth, RedisServer};
+use crate::addon::redis::handle::Handle;
+use crate::addon::redis::options::RedisOptions;
+use crate::addon::to_napi;
+use crate::error::{Error, Reason};
+use crate::redis::completions::Events;
+use crate::redis::config::Config;
+use crate::redis::credentials::Credentials;
+use crate::redis::request::{Kind, Topic};
+
+pub use crate::addon::redis::events::since_epoch;
+
+#[napi(object, object_from_js = false)]
+pub struct StreamNames {
+    pub subscriptions: Vec<String>,
+    pub resources: Vec<String>,
+}
+
+#[napi]
+pub struct RedisClient {
+    handle: Rc<Handle>,
+}
+
+#[napi]
+impl RedisClient {
+    /// Opens nothing yet. `on_mail` is called when there is something to `take`; `on_question` before each connection for which
+    /// credentials are asked, with a number that `credentials` wants.
+    #[napi(constructor)]
+    pub fn new(
+        options: RedisOptions,
+        on_mail: Function<(), ()>,
+        #[napi(ts_arg_type = "(array: unknown[] | undefined, ...items: unknown[]) => unknown[]")]
+        collect: Function<(), ()>,
+        on_question: Option<Function<u32, ()>>,
+    ) -> napi::Result<Self, String> {
+        Ok(Self {
+            handle: Handle::new(options, on_mail, collect, on_question)?,
+        })
+    }
+
+    /// The function that sends a batch of commands.
+    #[napi(ts_return_type = "(...batch: unknown[]) => undefined")]
+    pub fn sender<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
+        let scope = Scope::of(env);
+        Ok(scope.export(guarded(scope, || scope.function(self.handle.clone()))))
+    }
+
+    /// Has the connection opened, and opened again when it is lost, from now on.
+    #[napi]
+    pub fn start(&self) {
+        self.handle.client.connection().start();
+    }
+
+    /// Answers a question for credentials: those that were asked for, or why there are none.
+    #[napi]
+    pub fn credentials(
+        &self,
+        number: u32,
+        username: Option<String>,
+        password: Option<String>,
+        failure: Option<String>,
+    ) {
+        let credentials = Credentials { username, password };
+        let answer = failure.map_or(Ok(credentials), |why| {
+            Err(Error::because(Reason::Credentials, why))
+        });
+        if let Some(asking) = &self.handle.asking {
+            asking.answer(number, answer);
+        }
+    }
+
+    /// Answers `id` once there is a connection, or when attempts enough have failed.
+    #[napi]
+    pub fn connect(&self, env: &Env, id: u32) {
+        self.handle.await_more(env, 1);
+        let connection = self.handle.client.connection();
+        connection.with(|pipeline| pipeline.connect(id));
+    }
+
+    /// Who is at the other end, while there is a connection.
+    #[napi]
+    pub fn server(&self) -> Option<RedisServer> {
+        let connection = self.handle.client.connection();
+        connection.with(|pipeline| pipeline.server().map(events::server))
+    }
+
+    /// How the connection for commands does, and the subscribing one once there is one.
+    #[napi]
+    pub fn health(&self) -> Vec<RedisHealth> {
+        let health = self.handle.client.health();
+        health.into_iter().map(events::health).collect()
+    }
+
+    /// Answers `id` once messages come.
+    #[napi]
+    pub fn subscribe(&self, env: &Env, id: u32, is_pattern: bool, name: String) -> napi::Result<(), String> {
+        let topic = topic(is_pattern, name);
+        self.handle.client.subscribe(id, &topic).map_err(to_napi)?;
+        self.handle.await_more(env, 1);
+        Ok(())
+    }
+
+    /// Answers `id` once no messages come any more.
+    #[napi]
+    pub fn unsubscribe(&self, env: &Env, id: u32, is_pattern: bool, name: String) {
+        self.handle.await_more(env, 1);
+        self.handle.client.unsubscribe(id, &topic(is_pattern, name));
+    }
+
+    /// Whether there are callbacks on the channel of events, so that streams of this process are served here.
+    #[napi]
+    pub fn hear_streams(&self, hearing: bool) {
+        self.handle.hear_streams(hearing);
+    }
+
+    /// What is to be read again after a gap: subscriptions of this process, and resources whose changes were told.
+    #[napi]
+    pub fn streams(&self) -> StreamNames {
+        let streams = self.handle.streams.as_ref();
+        StreamNames {
+            subscriptions: self.handle.records.look().subscriptions(),
+            resources: streams.map(|streams| streams.resources()).unwrap_or_default(),
+        }
+    }
+
+    /// Whether messages are waited for: they keep the process alive.
+    #[napi]
+    pub fn listen(&self, env: &Env, listening: bool) {
+        self.handle.listening.set(listening);
+        self.handle.keep_alive(env);
+    }
+
+    /// Settles at most so much of what was answered, with `settle(first id, ...replies)`, an Error for a failure. What is left is 1
+    /// for messages and events, which `messages` gives, and 2 for answers, which this gives when it is called again: it must be.
+    #[napi]
+    pub fn take(&self, env: &Env, settle: Unknown, count: u32) -> u32 {
+        let handle = &self.handle;
+        let scope = Scope::of(env);
+        let (answers, left) = handle.client.completions().take_answers(count as usize);
+        let awaited = handle.awaited.get();
+        handle.awaited.set(awaited.saturating_sub(answers.len()));
+        guarded(scope, || {
+            let awaited = handle.is_node.then_some(awaited);
+            settle::settle(handle.replies(scope), scope.import(&settle), &answers, awaited)?;
+            scope.undefined()
+        });
+        handle.keep_alive(env);
+        handle.poll_socket(scope);
+        u32::from(left.messages) + 2 * u32::from(left.answers)
+    }
+
+    /// At most so many messages: as `takeMessages` of a memory store.
+    #[napi(ts_return_type = "(number | string | null)[]")]
+    pub fn messages<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
+        let scope = Scope::of(env);
+        let replies = self.handle.replies(scope);
+        let completions = self.handle.client.completions();
+        let (taken, dropped, events) = completions.take_messages(count as usize);
+        self.handle.events.borrow_mut().append(events);
+        // A wake-up for the socket alone has been left out while messages waited.
+        self.handle.poll_socket(scope);
+        Ok(scope.export(guarded(scope, || messages(&replies, &taken, dropped))))
+    }
+
+    /// The events that came with the messages.
+    #[napi]
+    pub fn events(&self) -> Vec<RedisEvent> {
+        let Events { events, gap } = self.handle.events.take();
+        let events = events.into_iter().filter_map(events::event);
+        events.chain(gap.map(events::gap)).collect()
+    }
+
+    /// Closes the connection once all that was asked for is answered, leaves the subscribing one, and answers `id` and
+    /// `subscriptions_id`.
+    #[napi]
+    pub fn close(&self, env: &Env, id: u32, subscriptions_id: u32) {
+        self.handle.await_more(env, 2);
+        self.handle.hear_streams(false);
+        self.handle.client.close(id, subscriptions_id);
+    }
+
+    /// The configuration, by which the fan-out subscribes at the same server.
+    pub fn config(&self) -> &Arc<Config> {
+        self.handle.client.config()
+    }
+
+    /// Lets go of everything. Nothing is answered any more.
+    #[napi]
+    pub fn abandon(&self) {
+        self.handle.abandon();
+    }
+}
+
+fn topic(is_pattern: bool, name: String) -> Topic {
+    let kind = if is_pattern { Kind::Pattern } else { Kind::Channel };
+    Topic {
+        kind,
+        name: name.into_bytes().into(),
+    }
+}

@@ -1,0 +1,78 @@
+//! Settles the Promises of what was answered.
+
+use bytes::Bytes;
+
+use crate::addon::raw::{Scope, Value};
+use crate::addon::reply::Replies;
+use crate::error::{Error, Reason, Result};
+use crate::redis::completions::Answer;
+use crate::redis::protocol::decode;
+use crate::redis::request::Shape;
+use crate::reply::Reply;
+
+/// The most replies of one call: all are arguments on the stack.
+const ARGUMENTS: usize = 256;
+
+/// Half of what V8 keeps for young values. When more than this is handed over between a call and its answer, the call's Promise is old by then, and
+/// what it is resolved with cannot be dropped young.
+const YOUNG: usize = 8 << 20;
+
+/// Calls `settle(first id, ...replies)` for answers whose ids follow one another. `awaited` is how many answers the store awaits, these
+/// included, where long text may lie outside of V8's heap.
+pub fn settle<'scope>(
+    mut replies: Replies<'scope, '_>,
+    settle: Value<'scope>,
+    answers: &[Answer],
+    awaited: Option<usize>,
+) -> Result<()> {
+    let scope: Scope = replies.scope;
+    let mut arguments = Vec::with_capacity(answers.len().min(ARGUMENTS) + 1);
+    let mut rest = answers;
+    while let Some(first) = rest.first() {
+        let follows = |(index, answer): (usize, &Answer)| answer.id == first.id.wrapping_add(index as u32);
+        let run = rest
+            .iter()
+            .take(ARGUMENTS)
+            .enumerate()
+            .take_while(|each| follows(*each))
+            .count();
+        arguments.clear();
+        arguments.push(scope.double(f64::from(first.id))?);
+        for answer in &rest[..run] {
+            let length = answer.outcome.as_ref().map_or(0, Bytes::len);
+            replies.is_ascii = answer.is_ascii;
+            replies.grow_old = awaited.is_some_and(|awaited| length.saturating_mul(awaited) > YOUNG);
+            let value = value(&replies, answer).or_else(|error| scope.error(&error))?;
+            arguments.push(value);
+        }
+        scope.call(settle, &arguments)?;
+        rest = &rest[run..];
+    }
+    Ok(())
+}
+
+/// The JavaScript value of an answer.
+fn value<'scope>(replies: &Replies<'scope, '_>, answer: &Answer) -> Result<Value<'scope>> {
+    let bytes = answer.outcome.as_ref().map_err(Clone::clone)?;
+    match answer.shape {
+        Shape::AsIs => replies.value(&decode::parse_reply(bytes)?),
+        Shape::Scores => replies.value(&decode::with_scores(decode::parse_reply(bytes)?)),
+        Shape::Transaction => replies.value(&transaction(decode::parse_all(bytes)?)?),
+    }
+}
+
+/// `[results]`; or `[error, index]` if a command was refused when it was queued, so that none was run.
+fn transaction(mut replies: Vec<Reply>) -> Result<Reply> {
+    match replies.pop() {
+        Some(Reply::Array(results)) => Ok(Reply::Array(vec![Reply::Array(results)])),
+        Some(Reply::Error(aborted)) => {
+            let refused = replies.iter().position(|reply| matches!(reply, Reply::Error(_)));
+            match refused.map(|index| (index, replies.swap_remove(index))) {
+                Some((index @ 1.., error)) => Ok(Reply::Array(vec![error, Reply::count(index - 1)])),
+                Some((_, Reply::Error(error))) => Err(error),
+                _ => Err(aborted),
+            }
+        }
+        _ => Err(Error::because(Reason::Protocol, "the reply to EXEC is none")),
+    }
+}

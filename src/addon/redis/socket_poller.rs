@@ -1,0 +1,88 @@
+//! Has JavaScript's thread poll the socket of a connection, where that is possible (docs/architecture.md, "Who reads").
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::addon::raw::Scope;
+use crate::addon::raw::poll::Poll;
+use crate::redis::connection::Connection;
+use crate::redis::connection::socket::{ReadAttempt, SharedSocket};
+
+/// When more than this has come in at once, the I/O thread reads.
+const LARGEST_READ: usize = 512 << 10;
+
+#[derive(Default)]
+pub struct SocketPoller(RefCell<Option<Polled>>);
+
+struct Polled {
+    socket: Arc<SharedSocket>,
+    /// The poll handle and the room to read into. None where the thread cannot poll, and for a socket that has ended.
+    poll: Option<(Poll, Box<[u8]>)>,
+}
+
+impl SocketPoller {
+    /// Polls the socket that the connection has by this call, unless the I/O thread reads it. `on_readable` is called when there is something to read.
+    pub fn follow(&self, scope: Scope, connection: &Connection, on_readable: impl Fn(Scope) + 'static) {
+        let mut polled = self.0.borrow_mut();
+        let Some(socket) = connection.socket() else {
+            polled.take();
+            return;
+        };
+        let polled = match &mut *polled {
+            Some(same) if Arc::ptr_eq(&same.socket, &socket) => same,
+            other => other.insert(Polled::new(scope, socket, on_readable)),
+        };
+        if let Some((poll, _)) = &polled.poll
+            && !poll.is_started()
+            && polled.socket.may_read()
+        {
+            poll.start();
+        }
+    }
+
+    /// Reads what is there.
+    pub fn read(&self, connection: &Connection) {
+        let mut polled = self.0.borrow_mut();
+        let Some(Polled { socket, poll }) = &mut *polled else {
+            return;
+        };
+        let Some((handle, room)) = poll else { return };
+        match connection.try_read(socket, room) {
+            ReadAttempt::Little => {}
+            ReadAttempt::NotOwner => handle.stop(),
+            ReadAttempt::Much => {
+                handle.stop();
+                socket.yield_read();
+            }
+            ReadAttempt::Closed => *poll = None,
+        }
+    }
+
+    pub fn end(&self) {
+        self.0.take();
+    }
+}
+
+impl Polled {
+    fn new(scope: Scope, socket: Arc<SharedSocket>, on_readable: impl Fn(Scope) + 'static) -> Self {
+        let poll = poll(scope, &socket, on_readable);
+        if poll.is_some() {
+            socket.begin_polling();
+        }
+        let with_room = |poll| (poll, vec![0; LARGEST_READ].into());
+        Self {
+            socket,
+            poll: poll.map(with_room),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn poll(scope: Scope, socket: &SharedSocket, on_readable: impl Fn(Scope) + 'static) -> Option<Poll> {
+    Poll::new(scope, socket.duplicate().ok()?, on_readable)
+}
+
+#[cfg(not(unix))]
+fn poll(_: Scope, _: &SharedSocket, _: impl Fn(Scope) + 'static) -> Option<Poll> {
+    None
+}

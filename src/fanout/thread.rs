@@ -1,0 +1,360 @@
+//! A JavaScript thread, as the fan-out sees it: the queue of what waits for it, within bounds. It knows neither the registry nor where messages come from.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::item::{Item, Notice, Reason, Token};
+use crate::backlog::{MAX_BYTES, MAX_MESSAGES};
+use crate::wake::WakeOnce;
+
+/// Where a thread's messages come from.
+pub trait Upstream: Send + Sync {
+    /// Handlers or watchers have come or gone: subscribes what is needed, and no more.
+    fn reconcile(self: Arc<Self>);
+
+    /// Whether events are being missed.
+    fn misses_events(&self) -> bool;
+}
+
+pub struct Thread {
+    queue: Mutex<Queue>,
+    /// How many handlers and watchers the thread has: changed by the registry only.
+    pub handlers: AtomicUsize,
+    pub watchers: AtomicUsize,
+    /// Weak, as the upstream holds its threads.
+    upstream: Mutex<Option<Weak<dyn Upstream>>>,
+}
+
+struct Queue {
+    items: VecDeque<Item>,
+    bytes: usize,
+    /// Subscriptions that an invalidation waits for: it stands for all that is dropped until it is taken.
+    invalid: HashSet<Arc<str>>,
+    /// Watchers that were told of a change although there was no room.
+    changed: HashSet<Token>,
+    overflow: Overflow,
+    notices: Vec<Notice>,
+    wake: WakeOnce,
+}
+
+/// Whether items are dropped for want of room. It is over, and may begin again, when all that waited is taken.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Overflow {
+    #[default]
+    No,
+    Begun,
+    Told,
+}
+
+impl Thread {
+    pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
+        let queue = Queue {
+            items: VecDeque::new(),
+            bytes: 0,
+            invalid: HashSet::new(),
+            changed: HashSet::new(),
+            overflow: Overflow::No,
+            notices: Vec::new(),
+            wake: WakeOnce::new(wake),
+        };
+        Arc::new(Self {
+            queue: Mutex::new(queue),
+            handlers: AtomicUsize::new(0),
+            watchers: AtomicUsize::new(0),
+            upstream: Mutex::default(),
+        })
+    }
+
+    pub fn set_upstream(&self, upstream: Option<Weak<dyn Upstream>>) {
+        *self.upstream.lock() = upstream;
+    }
+
+    /// Whether the thread's messages come from this upstream.
+    pub fn is_fed_by<U: Upstream>(&self, upstream: &U) -> bool {
+        let own = self.upstream.lock();
+        own.as_ref()
+            .is_some_and(|own| std::ptr::addr_eq(own.as_ptr(), upstream))
+    }
+
+    /// Whether a thread has missed nothing that another one has heard.
+    pub fn hears_as(&self, other: &Thread) -> bool {
+        let upstream = self.upstream.lock().clone();
+        let same = match (&upstream, &*other.upstream.lock()) {
+            (None, None) => return true,
+            (Some(one), Some(other)) => one.ptr_eq(other),
+            _ => false,
+        };
+        same && upstream
+            .and_then(|upstream| upstream.upgrade())
+            .is_some_and(|upstream| !upstream.misses_events())
+    }
+
+    /// Handlers or watchers have come or gone: what is subscribed follows.
+    pub fn reconcile(&self) {
+        let upstream = self.upstream.lock().as_ref().and_then(Weak::upgrade);
+        if let Some(upstream) = upstream {
+            upstream.reconcile();
+        }
+    }
+
+    /// False if there was no room. Then the subscription is invalidated instead.
+    pub fn event(&self, handler: Token, subscription: &Arc<str>, event: &str, by_itself: bool) -> bool {
+        let mut queue = self.queue.lock();
+        let item = Item::Event {
+            handler,
+            subscription: subscription.clone(),
+            event: event.into(),
+        };
+        let fits = queue.fits(&item);
+        if fits {
+            queue.push(item);
+        } else {
+            if queue.overflow == Overflow::No {
+                queue.overflow = Overflow::Begun;
+            }
+            queue.invalidate(handler, subscription, Reason::Overflow);
+        }
+        queue.wake(by_itself);
+        fits
+    }
+
+    pub fn changed(&self, watcher: Token) {
+        let mut queue = self.queue.lock();
+        let item = Item::Changed { watcher };
+        if queue.fits(&item) || queue.changed.insert(watcher) {
+            queue.push(item);
+        }
+        queue.wake(false);
+    }
+
+    pub fn invalidate(&self, subscriptions: &[(Token, Arc<str>)]) {
+        let mut queue = self.queue.lock();
+        for (handler, subscription) in subscriptions {
+            queue.invalidate(*handler, subscription, Reason::Gap);
+        }
+        queue.wake(false);
+    }
+
+    pub fn notice(&self, notice: Notice) {
+        let mut queue = self.queue.lock();
+        queue.notices.push(notice);
+        queue.wake(false);
+    }
+
+    /// A handler has another name from now on: what waits for it is the other's.
+    pub fn rename(&self, before: Token, after: Token) {
+        for item in &mut self.queue.lock().items {
+            match item {
+                Item::Event { handler, .. } | Item::Invalidate { handler, .. } if *handler == before => {
+                    *handler = after;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A handler has left. Gives the subscriptions that something waited for.
+    pub fn leave(&self, leaving: Token) -> HashSet<Arc<str>> {
+        let mut left = HashSet::new();
+        self.drop_items(|item| match item {
+            Item::Event {
+                handler,
+                subscription,
+                ..
+            }
+            | Item::Invalidate {
+                handler,
+                subscription,
+                ..
+            } if *handler == leaving => {
+                left.insert(subscription.clone());
+                true
+            }
+            _ => false,
+        });
+        left
+    }
+
+    /// The subscription has ended: what came for it is for nobody. Whether something had.
+    pub fn forget(&self, ended: &str) -> bool {
+        let mut forgot = false;
+        self.drop_items(|item| match item {
+            Item::Event { subscription, .. } | Item::Invalidate { subscription, .. } => {
+                let is_it = &**subscription == ended;
+                forgot |= is_it;
+                is_it
+            }
+            Item::Changed { .. } => false,
+        });
+        forgot
+    }
+
+    fn drop_items(&self, mut drops: impl FnMut(&Item) -> bool) {
+        let Queue {
+            items,
+            bytes,
+            invalid,
+            ..
+        } = &mut *self.queue.lock();
+        items.retain(|item| {
+            let dropped = drops(item);
+            if dropped {
+                *bytes -= item.size();
+                if let Item::Invalidate { subscription, .. } = item {
+                    invalid.remove(subscription);
+                }
+            }
+            !dropped
+        });
+    }
+
+    /// At most so many items, in order. While any are left whoever takes is to come again, and is not woken.
+    pub fn take(&self, count: usize) -> Vec<Item> {
+        let mut queue = self.queue.lock();
+        let count = count.min(queue.items.len());
+        let taken: Vec<_> = queue.items.drain(..count).collect();
+        for item in &taken {
+            queue.bytes -= item.size();
+            match item {
+                Item::Invalidate { subscription, .. } => {
+                    queue.invalid.remove(subscription);
+                }
+                Item::Changed { watcher } => {
+                    queue.changed.remove(watcher);
+                }
+                Item::Event { .. } => {}
+            }
+        }
+        let left = !queue.items.is_empty();
+        queue.wake.taken(left);
+        if !left && queue.overflow == Overflow::Told {
+            queue.overflow = Overflow::No;
+        }
+        taken
+    }
+
+    /// How many items wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.lock().items.len()
+    }
+
+    pub fn take_notices(&self) -> Vec<Notice> {
+        let mut queue = self.queue.lock();
+        let mut notices = std::mem::take(&mut queue.notices);
+        if queue.overflow == Overflow::Begun {
+            queue.overflow = if queue.items.is_empty() {
+                Overflow::No
+            } else {
+                Overflow::Told
+            };
+            notices.push(Notice::Overflow);
+        }
+        notices
+    }
+
+    pub fn demand(&self) -> (usize, usize) {
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        (count(&self.handlers), count(&self.watchers))
+    }
+}
+
+impl Queue {
+    /// `by_itself` in a call of the thread, which takes what there is before it returns.
+    fn wake(&mut self, by_itself: bool) {
+        if !by_itself {
+            self.wake.wake();
+        }
+    }
+
+    fn fits(&self, item: &Item) -> bool {
+        // One alone is taken whatever its size.
+        self.items.is_empty() || (self.items.len() < MAX_MESSAGES && self.bytes + item.size() <= MAX_BYTES)
+    }
+
+    fn push(&mut self, item: Item) {
+        self.bytes += item.size();
+        self.items.push_back(item);
+    }
+
+    /// There is always room for it: there are no more of them than subscriptions.
+    fn invalidate(&mut self, handler: Token, subscription: &Arc<str>, reason: Reason) {
+        if self.invalid.insert(subscription.clone()) {
+            let subscription = subscription.clone();
+            self.push(Item::Invalidate {
+                handler,
+                subscription,
+                reason,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_becomes_one_invalidation_of_each_subscription() {
+        let thread = Thread::new(|| true);
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        for _ in 0..MAX_MESSAGES {
+            assert!(thread.event(1, &a, "{}", false));
+        }
+        for _ in 0..3 {
+            assert!(!thread.event(1, &a, "{}", false));
+            assert!(!thread.event(2, &b, "{}", false));
+            thread.changed(3);
+        }
+        assert!(matches!(thread.take_notices()[..], [Notice::Overflow]));
+        assert_eq!(thread.take(MAX_MESSAGES).len(), MAX_MESSAGES);
+        let invalidate = |handler, subscription: &Arc<str>| Item::Invalidate {
+            handler,
+            subscription: subscription.clone(),
+            reason: Reason::Overflow,
+        };
+        let rest = thread.take(MAX_MESSAGES);
+        assert_eq!(
+            rest,
+            [invalidate(1, &a), invalidate(2, &b), Item::Changed { watcher: 3 }]
+        );
+        assert!(thread.event(1, &a, "{}", false));
+        assert!(thread.take_notices().is_empty());
+    }
+
+    #[test]
+    fn a_batch_is_bounded_and_until_the_rest_is_taken_nothing_wakes() {
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let counter = wakes.clone();
+        let thread = Thread::new(move || counter.fetch_add(1, Ordering::Relaxed) < usize::MAX);
+        let a: Arc<str> = "a".into();
+        for _ in 0..5 {
+            thread.event(1, &a, "{}", false);
+        }
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        // A wake-up by then would be met before the event loop turns, and the next one too: a flood stopped the loop for seconds.
+        assert_eq!(thread.take(3).len(), 3);
+        thread.event(1, &a, "{}", false);
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        assert_eq!(thread.take(3).len(), 3);
+        thread.event(1, &a, "{}", false);
+        assert_eq!(wakes.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_subscription_that_has_ended_gets_nothing_of_what_waits() {
+        let thread = Thread::new(|| true);
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        thread.event(1, &a, "1", false);
+        thread.event(1, &b, "2", false);
+        thread.invalidate(&[(1, a.clone())]);
+        thread.forget("a");
+        thread.invalidate(&[(1, a.clone())]);
+        let taken = thread.take(9);
+        assert!(
+            matches!(&taken[..], [Item::Event { subscription, .. }, Item::Invalidate { .. }] if *subscription == b)
+        );
+    }
+}

@@ -1,0 +1,272 @@
+//! The completion queue: what comes back from the server, until the JavaScript thread takes it.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use hashbrown::Equivalent;
+use parking_lot::Mutex;
+
+use crate::backlog::{Backlog, Message};
+use crate::error::{Error, Result};
+use crate::redis::request::{Id, Role, Shape, Topic, TopicName};
+use crate::wake::WakeOnce;
+
+/// What came of a request.
+#[derive(Debug)]
+pub struct Answer {
+    pub id: Id,
+    pub shape: Shape,
+    /// The replies as they came in.
+    pub outcome: Result<Bytes>,
+    /// They are known to be ASCII, so that their text needs no decoding.
+    pub is_ascii: bool,
+}
+
+/// When messages may have been missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    pub from: SystemTime,
+    pub to: SystemTime,
+}
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    Ready(Role),
+    Reconnecting {
+        role: Role,
+        attempt: u32,
+        delay: Duration,
+        cause: Error,
+    },
+    /// Messages come from now on.
+    Subscribed {
+        topic: Topic,
+    },
+    /// From then on messages may be missed, until `CompletionBatch::gap` tells that they come again.
+    Missing,
+    /// What was subscribed could not be subscribed again.
+    Unsubscribed {
+        topic: Topic,
+        error: Error,
+    },
+}
+
+/// All that has come in since the last time.
+#[derive(Default)]
+pub struct CompletionBatch {
+    pub events: Vec<Event>,
+    pub answers: Vec<Answer>,
+    pub backlog: Backlog,
+    /// Told after the messages: who reads the state again then is behind none of them.
+    pub gap: Option<Gap>,
+}
+
+/// What was left when a part was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    pub answers: bool,
+    /// Messages or events.
+    pub messages: bool,
+}
+
+/// Events of a connection, with the gap that follows them.
+#[derive(Default)]
+pub struct Events {
+    pub events: Vec<Event>,
+    /// Told after the messages: who reads the state again then is behind none of them.
+    pub gap: Option<Gap>,
+}
+
+impl Events {
+    pub fn append(&mut self, later: Events) {
+        self.events.extend(later.events);
+        self.gap = later.gap.or(self.gap.take());
+    }
+}
+
+struct Waiting {
+    batch: CompletionBatch,
+    wake: WakeOnce,
+}
+
+impl Waiting {
+    fn taken(&mut self) -> Left {
+        let left = Left {
+            answers: !self.batch.answers.is_empty(),
+            messages: self.batch.has_messages(),
+        };
+        self.wake.taken(left.answers || left.messages);
+        left
+    }
+}
+
+pub struct CompletionQueue(Mutex<Waiting>);
+
+impl CompletionQueue {
+    pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Mutex::new(Waiting {
+            batch: CompletionBatch::default(),
+            wake: WakeOnce::new(wake),
+        }))
+    }
+
+    /// Takes at most `count` answers, of a bounded size: the values of all would be alive at once. The thread comes again by itself while
+    /// anything is left.
+    pub fn take_answers(&self, count: usize) -> (Vec<Answer>, Left) {
+        let mut waiting = self.0.lock();
+        let some = waiting.batch.some_answers(count);
+        let answers = if some == waiting.batch.answers.len() {
+            mem::take(&mut waiting.batch.answers)
+        } else {
+            waiting.batch.answers.drain(..some).collect()
+        };
+        let left = waiting.taken();
+        (answers, left)
+    }
+
+    /// Takes at most `count` messages, how many were dropped once none are left, and events, but for those that must come after the
+    /// last message. The thread comes again by itself while messages are left.
+    pub fn take_messages(&self, count: usize) -> (VecDeque<Message>, Option<usize>, Events) {
+        let Waiting { batch, wake } = &mut *self.0.lock();
+        let (messages, dropped) = batch.backlog.take(count);
+        let mut events = Events {
+            events: mem::take(&mut batch.events),
+            gap: None,
+        };
+        if dropped.is_none() {
+            let waits = |event: &mut Event| matches!(event, Event::Unsubscribed { .. });
+            batch.events = events.events.extract_if(.., waits).collect();
+        } else {
+            events.gap = batch.gap.take();
+            wake.taken(false);
+            // They have come in since answers were taken, or were left then.
+            if !batch.answers.is_empty() {
+                wake.wake();
+            }
+        }
+        (messages, dropped, events)
+    }
+
+    /// Adds to what waits, and wakes the JavaScript thread.
+    pub fn put(&self, later: CompletionBatch) {
+        let mut waiting = self.0.lock();
+        waiting.batch.append(later);
+        waiting.wake.wake();
+    }
+
+    /// Wakes the JavaScript thread, though there may be nothing to take.
+    pub fn wake(&self) {
+        self.0.lock().wake.wake();
+    }
+
+    /// The JavaScript thread is about to take what comes: it needs no wake-up.
+    pub fn expect(&self) {
+        self.0.lock().wake.taken(true);
+    }
+
+    /// Whether anything has come. If not, the thread is woken for what does.
+    pub fn has_come(&self) -> bool {
+        let left = self.0.lock().taken();
+        left.answers || left.messages
+    }
+
+    /// Answers a request that needs no connection.
+    pub fn done(&self, id: Id) {
+        let mut batch = CompletionBatch::default();
+        batch.done(id);
+        self.put(batch);
+    }
+
+    /// Answers a request that cannot be sent.
+    pub fn fail(&self, id: Id, error: Error) {
+        let mut batch = CompletionBatch::default();
+        batch.failed(id, error);
+        self.put(batch);
+    }
+
+    /// Drops what came for a subscription that has ended: a later one of the same name must not get it.
+    pub fn forget(&self, topic: &Topic) {
+        let batch = &mut self.0.lock().batch;
+        batch
+            .events
+            .retain(|event| !matches!(event, Event::Unsubscribed { topic: other, .. } if other == topic));
+        batch
+            .backlog
+            .forget(|message| TopicName::of(&message.pattern, &message.channel).equivalent(topic));
+    }
+}
+
+/// So many bytes of answers are taken at once, and the one that they end in: a part of what V8 keeps for young values.
+pub(super) const AT_ONCE: usize = 1 << 20;
+
+/// Replies longer than this are looked at by the thread that needs them.
+const HUGE: usize = 256 << 10;
+
+/// The reply to what has no result.
+const NOTHING: Bytes = Bytes::from_static(b"_\r\n");
+
+impl CompletionBatch {
+    pub fn answer(&mut self, id: Id, shape: Shape, outcome: Result<Bytes>) {
+        // To look at what was read a moment ago takes a third of what it would on another core, and JavaScript's thread has the most to do. What is
+        // huge would hold up whoever waits for the pipeline.
+        let is_ascii = outcome
+            .as_ref()
+            .is_ok_and(|bytes| bytes.len() <= HUGE && bytes.is_ascii());
+        self.answers.push(Answer {
+            id,
+            shape,
+            outcome,
+            is_ascii,
+        });
+    }
+
+    pub fn done(&mut self, id: Id) {
+        self.answer(id, Shape::AsIs, Ok(NOTHING));
+    }
+
+    pub fn failed(&mut self, id: Id, error: Error) {
+        self.answer(id, Shape::AsIs, Err(error));
+    }
+
+    pub fn missed(&mut self, gap: Gap) {
+        let earlier = self.gap.unwrap_or(gap);
+        self.gap = Some(Gap {
+            from: gap.from.min(earlier.from),
+            to: gap.to.max(earlier.to),
+        });
+    }
+
+    /// How many answers are taken, of so many.
+    fn some_answers(&self, count: usize) -> usize {
+        let mut room = AT_ONCE;
+        let fits = |answer: &&Answer| {
+            let is_left = room > 0;
+            room = room.saturating_sub(answer.outcome.as_ref().map_or(0, Bytes::len));
+            is_left
+        };
+        self.answers.iter().take(count).take_while(fits).count()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.answers.is_empty() && !self.has_messages()
+    }
+
+    fn has_messages(&self) -> bool {
+        !self.events.is_empty() || !self.backlog.is_empty() || self.gap.is_some()
+    }
+
+    fn append(&mut self, mut later: CompletionBatch) {
+        self.events.append(&mut later.events);
+        if self.answers.is_empty() {
+            self.answers = later.answers;
+        } else {
+            self.answers.append(&mut later.answers);
+        }
+        self.backlog.append(later.backlog);
+        if let Some(gap) = later.gap {
+            self.missed(gap);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Opens a connection to an endpoint: asks for credentials, opens a socket, and has the server answer the handshake.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, lookup_host};
+
+#[cfg(not(unix))]
+use crate::error::Error;
+use crate::error::Reason;
+use crate::redis::config::Config;
+use crate::redis::connection::addresses;
+use crate::redis::connection::failure::Failure;
+use crate::redis::connection::handshake::{Form, Handshake};
+use crate::redis::connection::stream::Registered;
+use crate::redis::connection::transport::Transport;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::in_flight::Established;
+
+/// The kernel notices a peer that vanished without a word, even while no reply is awaited.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+pub type Opened = (Transport, Established);
+
+pub struct Connector {
+    config: Arc<Config>,
+    endpoint: Endpoint,
+    /// The form of the handshake that the server took last: others are not tried in vain again.
+    form: Mutex<Option<Form>>,
+}
+
+impl Connector {
+    pub fn new(config: Arc<Config>, endpoint: Endpoint) -> Self {
+        Self {
+            config,
+            endpoint,
+            form: Mutex::default(),
+        }
+    }
+
+    pub async fn open(&self) -> Result<Opened, Failure> {
+        let credentials = self.config.credentials().await;
+        let credentials = credentials.map_err(|error| Failure {
+            error,
+            refused: false,
+            closed: false,
+        })?;
+        let attempt = Attempt {
+            handshake: Handshake::new(&self.config, &self.endpoint, credentials),
+            connector: self,
+            in_tls: AtomicBool::new(false),
+        };
+        tokio::time::timeout(self.config.settings.connect_timeout, attempt.open())
+            .await
+            .unwrap_or_else(|_| Err(attempt.timed_out()))
+    }
+}
+
+struct Attempt<'a> {
+    connector: &'a Connector,
+    handshake: Handshake<'a>,
+    /// The handshake of TLS is under way.
+    in_tls: AtomicBool,
+}
+
+impl Attempt<'_> {
+    async fn open(&self) -> Result<Opened, Failure> {
+        let protocol = self.connector.config.settings.protocol;
+        let known = *self.connector.form.lock();
+        let form = match protocol {
+            Some(2) if known.is_none() => Form::Old,
+            _ => known.unwrap_or(Form::Hello),
+        };
+        let opened = self.establish(form).await;
+        match &opened {
+            Ok(_) => *self.connector.form.lock() = Some(form),
+            Err(failure) if !failure.closed || protocol == Some(3) => {}
+            Err(_) if known == Some(Form::Bare) => *self.connector.form.lock() = None,
+            Err(_) if known.is_none() => return self.open_bare(opened).await,
+            Err(_) => {}
+        }
+        opened
+    }
+
+    /// A server that closes the connection during the handshake may be a proxy that knows few commands.
+    async fn open_bare(&self, first: Result<Opened, Failure>) -> Result<Opened, Failure> {
+        match self.establish(Form::Bare).await {
+            Ok(opened) => {
+                *self.connector.form.lock() = Some(Form::Bare);
+                Ok(opened)
+            }
+            Err(failure) if !failure.closed => Err(failure),
+            Err(_) => first,
+        }
+    }
+
+    async fn establish(&self, form: Form) -> Result<Opened, Failure> {
+        let mut transport = self.connect().await?;
+        let (server, round_trip) = self.handshake.perform(form, &mut transport).await?;
+        let established = Established {
+            inline_write: transport.inline_write(),
+            server,
+            round_trip,
+        };
+        Ok((transport, established))
+    }
+
+    fn timed_out(&self) -> Failure {
+        let Connector { config, endpoint, .. } = self.connector;
+        let timeout = config.settings.connect_timeout.as_millis();
+        let in_tls = self.in_tls.load(Ordering::Relaxed);
+        let reason = if in_tls { Reason::Tls } else { Reason::NoAnswer };
+        let message = match self.handshake.first_error() {
+            Some(error) => format!(
+                "{endpoint} did not answer within {timeout} ms, but for \"{}\"",
+                error.message
+            ),
+            None if in_tls => format!(
+                "{endpoint} did not answer as a server with TLS does within {timeout} ms: if its port has none, the url begins with redis://"
+            ),
+            None => format!("{endpoint} did not answer within {timeout} ms"),
+        };
+        Failure::temporary(reason, message)
+    }
+
+    async fn connect(&self) -> Result<Transport, Failure> {
+        let Connector { config, endpoint, .. } = self.connector;
+        match endpoint {
+            Endpoint::Tcp { host, port } => {
+                let stream = connect_tcp(host, *port, config.settings.connect_timeout).await?;
+                let Some(tls) = &config.tls else {
+                    return plain(Registered::Tcp(stream));
+                };
+                self.in_tls.store(true, Ordering::Relaxed);
+                let stream = tls.wrap(stream).await.map_err(|error| Failure {
+                    // The server has seen nothing of the handshake yet.
+                    closed: false,
+                    ..Failure::broken(endpoint, &error, true)
+                })?;
+                self.in_tls.store(false, Ordering::Relaxed);
+                Ok(Transport::tls(stream))
+            }
+            #[cfg(unix)]
+            Endpoint::Unix(path) => {
+                let stream = tokio::net::UnixStream::connect(path).await;
+                let stream = stream.map_err(|error| {
+                    Failure::temporary(not_reached([&error]), format!("{endpoint}: {error}"))
+                })?;
+                plain(Registered::Unix(stream))
+            }
+            #[cfg(not(unix))]
+            Endpoint::Unix(_) => Err(Failure::refused(Error::because(
+                Reason::UnixSocket,
+                "this system has no unix sockets",
+            ))),
+        }
+    }
+}
+
+fn plain(stream: Registered) -> Result<Transport, Failure> {
+    Transport::plain(stream).map_err(|error| Failure::temporary(Reason::Internal, error.to_string()))
+}
+
+async fn connect_tcp(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Failure> {
+    let found = lookup_host((host, port)).await;
+    let found = found.map_err(|error| {
+        Failure::temporary(
+            Reason::UnknownHost,
+            format!("no address of {host} was found: {error}"),
+        )
+    })?;
+    let mut failures = match addresses::connect(found, timeout).await {
+        Ok(stream) => return tuned(stream),
+        Err(failures) => failures,
+    };
+    failures.sort_by_key(|(address, _)| *address);
+    let reason = not_reached(failures.iter().map(|(_, error)| error));
+    let failures: Vec<_> = failures
+        .iter()
+        .map(|(address, error)| format!("{address}: {error}"))
+        .collect();
+    Err(Failure::temporary(reason, failures.join("; ")))
+}
+
+/// The reason for the errors of all addresses: either nothing listens at any of them, or one at least cannot be reached.
+fn not_reached<'a>(failures: impl IntoIterator<Item = &'a io::Error>) -> Reason {
+    let is_refusal = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+        )
+    };
+    if failures.into_iter().all(is_refusal) {
+        Reason::Refused
+    } else {
+        Reason::Unreachable
+    }
+}
+
+fn tuned(stream: TcpStream) -> Result<TcpStream, Failure> {
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE);
+    let tuned = stream
+        .set_nodelay(true)
+        .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keep_alive));
+    tuned
+        .map(|()| stream)
+        .map_err(|error| Failure::temporary(Reason::Unreachable, error.to_string()))
+}

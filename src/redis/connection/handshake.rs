@@ -1,0 +1,333 @@
+//! The handshake: tells the server who we are, and learns what it is.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
+use redis::{Cmd, cmd};
+
+use crate::error::{Error, Reason};
+use crate::redis::config::Config;
+use crate::redis::connection::failure::{Failure, is_closed};
+use crate::redis::connection::secrets::without_secrets;
+use crate::redis::connection::server_info;
+use crate::redis::connection::transport::Transport;
+use crate::redis::credentials::Credentials;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::in_flight::{Server, ServerRole};
+use crate::redis::protocol::decode;
+use crate::redis::protocol::scan::Scanner;
+use crate::reply::Reply;
+
+/// The most bytes of replies to a handshake.
+const LONGEST: usize = 64 << 10;
+
+/// Which commands a handshake consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// HELLO 3 and all that is of use. RESP 2 on the same connection if the server answers with an error.
+    Hello,
+    /// RESP 2 without HELLO.
+    Old,
+    /// AUTH, SELECT and PING: proxies close the connection for a command that they do not know.
+    Bare,
+}
+
+/// One attempt's handshake.
+pub struct Handshake<'a> {
+    config: &'a Config,
+    endpoint: &'a Endpoint,
+    credentials: Credentials,
+    /// The error that the server answered first: the reason of what follows.
+    first_error: Mutex<Option<Error>>,
+}
+
+impl<'a> Handshake<'a> {
+    pub fn new(config: &'a Config, endpoint: &'a Endpoint, credentials: Credentials) -> Self {
+        Self {
+            config,
+            endpoint,
+            credentials,
+            first_error: Mutex::default(),
+        }
+    }
+
+    pub fn first_error(&self) -> Option<Error> {
+        self.first_error.lock().clone()
+    }
+
+    /// Speaks RESP 3 with the server, RESP 2 with one that knows no other. What it is, and how long it took to answer.
+    pub async fn perform(
+        &self,
+        form: Form,
+        transport: &mut Transport,
+    ) -> Result<(Server, Duration), Failure> {
+        let asked = Instant::now();
+        if form == Form::Hello {
+            let questions = self.hello_questions();
+            let replies = self.ask(transport, &questions).await?;
+            let round_trip = asked.elapsed();
+            let hello = parse(&replies[0])?;
+            let knows_no_hello = matches!(&hello, Reply::Error(error) if self.is_of_hello(error));
+            if !knows_no_hello || self.config.settings.protocol == Some(3) {
+                let server = server_info::from_hello(&hello);
+                self.check_kind(&server, transport).await?;
+                self.check_all(&questions, &replies)?;
+                return Ok((server, round_trip));
+            }
+        }
+        let asked = Instant::now();
+        let questions = match form {
+            Form::Bare => self.bare_questions(),
+            Form::Hello | Form::Old => self.old_questions(),
+        };
+        let replies = self.ask(transport, &questions).await?;
+        let round_trip = asked.elapsed();
+        let answers = questions.iter().zip(&replies);
+        let answers = answers.map(|((name, _), reply)| Ok((*name, parse(reply)?)));
+        let server = server_info::from_commands(answers.collect::<Result<_, Failure>>()?);
+        self.check_kind(&server, transport).await?;
+        self.check_all(&questions, &replies)?;
+        Ok((server, round_trip))
+    }
+
+    /// A store needs a server that has all keys.
+    async fn check_kind(&self, server: &Server, transport: &mut Transport) -> Result<(), Failure> {
+        match server.mode.as_deref() {
+            Some("sentinel") => Err(Failure::refused(Error::because(
+                Reason::Sentinel,
+                format!(
+                    "{} is a Sentinel, which has no keys: give the address of the master that it watches (SENTINEL MASTERS tells it)",
+                    self.endpoint
+                ),
+            ))),
+            Some("cluster") => self.check_cluster(server, transport).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The master of a cluster of one shard has all keys.
+    async fn check_cluster(&self, server: &Server, transport: &mut Transport) -> Result<(), Failure> {
+        let questions = [("CLUSTER", cmd("CLUSTER").arg("INFO").take())];
+        let replies = self.ask(transport, &questions).await?;
+        let is_whole = match parse(&replies[0])? {
+            Reply::Bulk(info) => ["cluster_size:1", "cluster_slots_assigned:16384"]
+                .iter()
+                .all(|line| server_info::has_line(&info, line)),
+            _ => false,
+        };
+        let (what, instead) = match is_whole {
+            true if server.role == ServerRole::Master => return Ok(()),
+            true => (
+                "a replica in a Redis Cluster of one shard",
+                "the address of its master",
+            ),
+            false => (
+                "a node of a Redis Cluster, which has a part of the keys",
+                "the address of a server without cluster-enabled, or of a proxy before the cluster (a client of clusters is not part of covara-kv yet)",
+            ),
+        };
+        Err(Failure {
+            // A replica may become the master, and its name lead to another server.
+            refused: !is_whole,
+            ..Failure::refused(Error::because(
+                Reason::Cluster,
+                format!("{} is {what}: give {instead}", self.endpoint),
+            ))
+        })
+    }
+
+    fn hello_questions(&self) -> Vec<Question> {
+        let mut hello = cmd("HELLO");
+        hello.arg(3);
+        if let Some(password) = &self.credentials.password {
+            let username = self.credentials.username.as_deref().unwrap_or("default");
+            hello.arg("AUTH").arg(username).arg(password);
+        }
+        if let Some(name) = &self.config.settings.client_name {
+            hello.arg("SETNAME").arg(name);
+        }
+        let mut questions = vec![("HELLO", hello)];
+        for (attribute, value) in [
+            ("LIB-NAME", env!("CARGO_PKG_NAME")),
+            ("LIB-VER", env!("CARGO_PKG_VERSION")),
+        ] {
+            questions.push((
+                "CLIENT",
+                cmd("CLIENT").arg("SETINFO").arg(attribute).arg(value).take(),
+            ));
+        }
+        questions.extend(self.last_questions());
+        questions
+    }
+
+    fn old_questions(&self) -> Vec<Question> {
+        let mut questions = Vec::from_iter(self.auth());
+        if let Some(name) = &self.config.settings.client_name {
+            questions.push(("CLIENT", cmd("CLIENT").arg("SETNAME").arg(name).take()));
+        }
+        questions.push(("ROLE", cmd("ROLE")));
+        questions.push(("INFO", cmd("INFO").arg("cluster").take()));
+        questions.extend(self.last_questions());
+        questions
+    }
+
+    fn bare_questions(&self) -> Vec<Question> {
+        self.auth().into_iter().chain(self.last_questions()).collect()
+    }
+
+    fn auth(&self) -> Option<Question> {
+        let Credentials { username, password } = &self.credentials;
+        let auth = |password| ("AUTH", cmd("AUTH").arg(username).arg(password).take());
+        password.as_ref().map(auth)
+    }
+
+    fn last_questions(&self) -> impl Iterator<Item = Question> + use<> {
+        let db = self.config.db;
+        let select = (db != 0).then(|| ("SELECT", cmd("SELECT").arg(db).take()));
+        // A server that is still loading answers to all the rest.
+        select.into_iter().chain([("PING", cmd("PING"))])
+    }
+
+    /// Asks all at once. The reply to each.
+    async fn ask(&self, transport: &mut Transport, questions: &[Question]) -> Result<Vec<Bytes>, Failure> {
+        let mut left: Bytes = questions
+            .iter()
+            .flat_map(|(_, command)| command.get_packed_command())
+            .collect();
+        while !left.is_empty() {
+            // What the server said before it closed is read below, and so is what went wrong.
+            let Ok(written) = transport.write(&left).await else {
+                break;
+            };
+            left.advance(written);
+        }
+        let mut scanner = Scanner::default();
+        let mut replies = Vec::with_capacity(questions.len());
+        while replies.len() < questions.len() {
+            let end = scanner.end(&transport.buffer);
+            let is_endless = end == Ok(None) && transport.buffer.len() > LONGEST;
+            let end = end
+                .ok()
+                .filter(|_| !is_endless)
+                .ok_or_else(|| Failure::refused(self.not_redis(&transport.buffer)))?;
+            if let Some(end) = end {
+                let reply = transport.buffer.split_to(end).freeze();
+                if replies.is_empty()
+                    && let Reply::Error(error) = parse(&reply)?
+                {
+                    *self.first_error.lock() = Some(without_secrets(&self.credentials, &error));
+                }
+                replies.push(reply);
+            } else {
+                transport.buffer.reserve(4 << 10);
+                match transport.read().await {
+                    Ok(0) => return Err(self.closed()),
+                    Ok(_) => {}
+                    Err(error) if is_closed(&error) => return Err(self.closed()),
+                    Err(error) => return Err(Failure::broken(self.endpoint, &error, false)),
+                }
+            }
+        }
+        Ok(replies)
+    }
+
+    /// The error shows how the answer begins: the handshake asks for nothing that is secret.
+    fn not_redis(&self, answer: &[u8]) -> Error {
+        let endpoint = self.endpoint;
+        // An alert of TLS.
+        if answer.starts_with(&[0x15, 0x03]) && self.config.tls.is_none() {
+            let message = format!("{endpoint} has TLS: the url begins with rediss://, or give tls");
+            return Error::because(Reason::NeedsTls, message);
+        }
+        let start = String::from_utf8_lossy(&answer[..answer.len().min(40)]);
+        let start = start.escape_debug();
+        Error::because(
+            Reason::NotRedis,
+            format!("{endpoint} is no Redis server: it sent \"{start}\""),
+        )
+    }
+
+    /// The server has closed the connection in place of an answer, or after an error that says why.
+    fn closed(&self) -> Failure {
+        let endpoint = self.endpoint;
+        let Some(error) = self.first_error.lock().clone() else {
+            let hint = match (&self.config.tls, self.endpoint) {
+                (None, Endpoint::Tcp { .. }) => ": if its port has TLS, the url begins with rediss://",
+                _ => "",
+            };
+            return Failure {
+                closed: true,
+                ..Failure::temporary(
+                    Reason::ClosedAtOnce,
+                    format!("{endpoint} closed the connection at once{hint}"),
+                )
+            };
+        };
+        Failure {
+            refused: self.refusal("HELLO", &error).unwrap_or_default(),
+            closed: self.is_of_hello(&error),
+            error,
+        }
+    }
+
+    /// Whether an error is about HELLO, or how it was said, so that RESP 2 may do: not about who we are, or how the server does.
+    fn is_of_hello(&self, error: &Error) -> bool {
+        match &*error.code {
+            // Proxies want AUTH before HELLO.
+            "NOAUTH" => self.credentials.password.is_some(),
+            "WRONGPASS" | "DENIED" | "LOADING" | "MASTERDOWN" | "BUSY" => false,
+            _ => !error.message.starts_with("ERR max number of clients"),
+        }
+    }
+
+    fn check_all(&self, questions: &[Question], replies: &[Bytes]) -> Result<(), Failure> {
+        let mut answered = questions.iter().zip(replies);
+        answered.try_for_each(|((command, _), reply)| self.check(command, &parse(reply)?))
+    }
+
+    /// Whether the connection can be used after this reply.
+    fn check(&self, command: &str, reply: &Reply) -> Result<(), Failure> {
+        let error = match reply {
+            Reply::Error(error) => error,
+            Reply::Status(status) if command == "PING" && status == "PONG" => return Ok(()),
+            _ if command != "PING" => return Ok(()),
+            _ => {
+                return Err(Failure::refused(Error::because(
+                    Reason::NotRedis,
+                    format!("{} is no Redis server: it does not answer PING", self.endpoint),
+                )));
+            }
+        };
+        match self.refusal(command, error) {
+            None => Ok(()),
+            Some(refused) => Err(Failure {
+                error: without_secrets(&self.credentials, error),
+                refused,
+                closed: false,
+            }),
+        }
+    }
+
+    /// Nothing if the connection can be used all the same; whether the server will not answer otherwise by itself.
+    fn refusal(&self, command: &str, error: &Error) -> Option<bool> {
+        match (command, &*error.code) {
+            // Credentials that are asked for may be others the next time.
+            (_, "NOAUTH" | "WRONGPASS") => Some(self.config.settings.provided.is_none()),
+            (_, "DENIED") | ("HELLO" | "AUTH" | "SELECT", "NOPERM") | ("AUTH" | "SELECT", "ERR") => {
+                Some(true)
+            }
+            ("HELLO", _) => Some(self.is_of_hello(error)),
+            ("AUTH" | "SELECT", _) | (_, "LOADING" | "MASTERDOWN" | "BUSY") => Some(false),
+            // Names are for CLIENT LIST only, and not every user may PING.
+            _ => None,
+        }
+    }
+}
+
+/// A command's name, and the command.
+type Question = (&'static str, Cmd);
+
+fn parse(reply: &Bytes) -> Result<Reply<'_>, Failure> {
+    decode::parse(reply).map_err(Failure::refused)
+}

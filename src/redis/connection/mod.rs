@@ -1,0 +1,109 @@
+//! A connection to one endpoint that is opened again for as long as it is wanted.
+//!
+//! From the top down: [`supervisor`] opens it again → [`connect`] (with [`addresses`]) opens a socket → [`handshake`] (with [`secrets`] and [`server_info`])
+//! → [`transport`] carries bytes → [`socket`] decides which thread reads → [`stream`] is the operating system's socket, and [`shared`]
+//! the pipeline with its signals. [`time_slice`]: for how long one connection may keep the I/O thread.
+
+mod addresses;
+mod connect;
+mod failure;
+mod handshake;
+mod pace;
+mod secrets;
+mod server_info;
+pub mod shared;
+pub mod socket;
+mod stream;
+mod supervisor;
+mod time_slice;
+mod transport;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tokio::runtime::Runtime;
+
+use crate::error::Result;
+use crate::redis::config::Config;
+use crate::redis::connection::shared::{Shared, Sink};
+use crate::redis::connection::socket::{ReadAttempt, SharedSocket, SocketSlot};
+use crate::redis::connection::supervisor::Supervisor;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::Pipeline;
+use crate::redis::request::{Id, Role};
+use crate::redis::runtime;
+
+pub struct Connection {
+    config: Arc<Config>,
+    endpoint: Endpoint,
+    runtime: &'static Runtime,
+    shared: Arc<Shared>,
+    socket: Arc<SocketSlot>,
+    started: AtomicBool,
+}
+
+impl Connection {
+    /// Opens nothing yet.
+    pub fn new(role: Role, config: Arc<Config>, endpoint: Endpoint, sink: Arc<dyn Sink>) -> Result<Self> {
+        let pipeline = Pipeline::new(role, config.settings.limits.clone(), endpoint.to_string());
+        Ok(Self {
+            config,
+            endpoint,
+            runtime: runtime::get()?,
+            shared: Arc::new(Shared::new(pipeline, sink)),
+            socket: Arc::default(),
+            started: AtomicBool::new(false),
+        })
+    }
+
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Has the connection opened, and opened again when it is lost, from this call on.
+    pub fn start(&self) {
+        if self.started.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let supervisor = Supervisor::new(
+            self.config.clone(),
+            self.endpoint.clone(),
+            self.shared.clone(),
+            self.socket.clone(),
+        );
+        self.runtime.spawn(supervisor.run());
+    }
+
+    /// Uses the pipeline, and gives the sink what it has completed.
+    pub fn with<R>(&self, work: impl FnOnce(&mut Pipeline) -> R) -> R {
+        self.shared.with(work)
+    }
+
+    /// The socket that JavaScript's thread may read, while there is one.
+    pub fn socket(&self) -> Option<Arc<SharedSocket>> {
+        self.socket.get()
+    }
+
+    /// Reads what is there, as far as there is `room` for it, and passes it to the pipeline.
+    pub fn try_read(&self, socket: &SharedSocket, room: &mut [u8]) -> ReadAttempt {
+        socket.try_read(&self.shared, room)
+    }
+
+    /// Answers `id` once all that was asked for is answered and the connection is closed.
+    pub fn close(&self, id: Id) {
+        let started = self.started.load(Ordering::Relaxed);
+        self.with(|pipeline| {
+            if started {
+                pipeline.close(id, Instant::now());
+            } else {
+                pipeline.completed.done(id);
+            }
+        });
+    }
+
+    /// Drops the connection: nobody is left who could be answered.
+    pub fn abandon(&self) {
+        self.shared.abandon();
+    }
+}

@@ -1,0 +1,108 @@
+//! What JavaScript's thread and the I/O thread share of a connection: its pipeline, and the signals between the threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::error::Result;
+use crate::redis::completions::{CompletionBatch, CompletionQueue};
+use crate::redis::pipeline::Pipeline;
+use crate::redis::protocol::published::Skipped;
+
+/// Gets what a pipeline has completed.
+pub trait Sink: Send + Sync {
+    /// Called while the pipeline is locked: the sink may change the pipeline, but must not wait for another lock of it.
+    fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline);
+
+    /// Messages at the front of what was received that nobody wants. Called while the pipeline is locked.
+    fn skip(&self, _received: &[u8]) -> Skipped {
+        Skipped::default()
+    }
+
+    /// JavaScript's thread may poll the socket again.
+    fn poll_socket(&self) {}
+}
+
+impl Sink for CompletionQueue {
+    fn put(&self, batch: CompletionBatch, _: &mut Pipeline) {
+        self.put(batch);
+    }
+
+    fn poll_socket(&self) {
+        self.wake();
+    }
+}
+
+pub struct Shared {
+    pipeline: Mutex<Pipeline>,
+    sink: Arc<dyn Sink>,
+    /// There are bytes that the transport must write.
+    pub unsent: Notify,
+    /// Topics wait for the next batch of subscriptions.
+    pub batches: Notify,
+    /// The server has refused a write: the supervisor looks for a master.
+    pub refused: Notify,
+    /// The connection is closing, or was abandoned: the supervisor checks which.
+    pub ending: Notify,
+    abandoned: AtomicBool,
+}
+
+impl Shared {
+    pub fn new(pipeline: Pipeline, sink: Arc<dyn Sink>) -> Self {
+        Self {
+            pipeline: Mutex::new(pipeline),
+            sink,
+            unsent: Notify::new(),
+            batches: Notify::new(),
+            refused: Notify::new(),
+            ending: Notify::new(),
+            abandoned: AtomicBool::new(false),
+        }
+    }
+
+    /// Uses the pipeline, and gives the sink what it has completed: in one order for all threads.
+    pub fn with<R>(&self, work: impl FnOnce(&mut Pipeline) -> R) -> R {
+        let mut pipeline = self.pipeline.lock();
+        let result = work(&mut pipeline);
+        while !pipeline.completed.is_empty() {
+            let batch = std::mem::take(&mut pipeline.completed);
+            self.sink.put(batch, &mut pipeline);
+        }
+        if pipeline.has_unsent() {
+            self.unsent.notify_one();
+        }
+        if pipeline.has_batches() {
+            self.batches.notify_one();
+        }
+        if pipeline.misses_master() {
+            self.refused.notify_one();
+        }
+        if pipeline.is_done() {
+            self.ending.notify_one();
+        }
+        result
+    }
+
+    /// Takes complete replies off the front of what was received, and gives how many messages nobody wanted. An error ends the connection.
+    pub fn received(&self, buffer: &mut BytesMut, now: Instant) -> Result<usize> {
+        self.with(|pipeline| pipeline.received(buffer, now, |received| self.sink.skip(received)))
+    }
+
+    pub fn poll_socket(&self) {
+        self.sink.poll_socket();
+    }
+
+    /// Nobody is left who could be answered: the supervisor drops the connection.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+        self.ending.notify_one();
+    }
+
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,103 @@
+//! What becomes of a pipeline's requests, and of its connection, as time passes.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Reason};
+use crate::redis::config::Limits;
+use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::in_flight::InFlight;
+use crate::redis::request::Fate;
+
+/// After so long without a word an idle connection is asked whether it is alive.
+const IDLE: Duration = Duration::from_secs(10);
+/// A server that owes a reply and says nothing for at least so long has frozen, however short the commands' timeout is.
+const FROZEN: Duration = Duration::from_secs(1);
+
+impl Pipeline {
+    /// Fails what is past its deadline, and looks after the connection. Gives when to be called next: never later than the timeout
+    /// from now, so that no request that is made in the meantime is missed; or why the connection must end.
+    pub fn tick(&mut self, now: Instant) -> Result<Instant, Error> {
+        self.expire(now);
+        let Limits {
+            timeout,
+            queue_timeout,
+            ..
+        } = self.limits;
+        let mut next = now + timeout.min(queue_timeout);
+        if let Some(connection) = &mut self.connection {
+            let silent = now.saturating_duration_since(connection.heard);
+            let owed = !connection.sent.is_empty();
+            let limit = if owed { timeout.max(FROZEN) } else { IDLE };
+            if silent < limit {
+                next = next.min(connection.heard + limit);
+            } else if owed {
+                let silent = silent.as_millis();
+                let message = format!("{} has not answered anything for {silent} ms", self.endpoint);
+                return Err(Error::because(Reason::Silent, message));
+            } else {
+                let ping = self.request(None, &[b"PING"], now);
+                self.send([ping], now);
+            }
+        }
+        let deadlines = [
+            self.connection.as_ref().and_then(InFlight::next_deadline),
+            self.waiting.next_deadline(),
+            self.waiting_for_master.next_deadline(),
+        ];
+        Ok(deadlines.into_iter().flatten().fold(next, Instant::min))
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let (endpoint, timeout) = (&self.endpoint, self.limits.timeout.as_millis());
+        let mut missed = Vec::new();
+        let sent = self
+            .connection
+            .as_mut()
+            .map(|connection| connection.miss_deadlines(now));
+        for request in sent.unwrap_or_default() {
+            let doubt = if request.repeatable {
+                ""
+            } else {
+                ": the command may have been run or not"
+            };
+            let message = format!("{endpoint} did not reply within {timeout} ms (commandTimeout){doubt}");
+            missed.push((
+                request,
+                Fate::Unknown,
+                Error::because(Reason::CommandTimeout, message),
+            ));
+        }
+        while let Some(request) = self.waiting.pop_due(now) {
+            let error = match &self.connection {
+                Some(connection) if !connection.retiring => Error::because(
+                    Reason::Behind,
+                    format!(
+                        "{endpoint} did not answer what was called before within {timeout} ms (commandTimeout), so that the command was not sent"
+                    ),
+                ),
+                _ => self.not_sent("No connection to", self.cause.as_ref()),
+            };
+            missed.push((request, Fate::NotRun, error));
+        }
+        while let Some(request) = self.waiting_for_master.pop_due(now) {
+            let error = self.not_sent("No master at", Some(&self.at_replica()));
+            missed.push((request, Fate::NotRun, error));
+        }
+        for (request, fate, error) in missed {
+            self.fail(&request, fate, error);
+        }
+    }
+
+    /// What a request is told that has waited for too long.
+    fn not_sent(&self, what: &str, cause: Option<&Error>) -> Error {
+        let milliseconds = self.limits.queue_timeout.as_millis();
+        let cause = cause
+            .map(|cause| format!(": {}", cause.message))
+            .unwrap_or_default();
+        let message = format!(
+            "{what} {} within {milliseconds} ms (queueTimeout), so that the command was not run{cause}",
+            self.endpoint
+        );
+        Error::because(Reason::QueueTimeout, message)
+    }
+}

@@ -1,0 +1,291 @@
+//! What a pipeline knows of the connection that it has.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
+
+use crate::redis::pipeline::write_buffer::WriteBuffer;
+use crate::redis::protocol::scan::Scanner;
+use crate::redis::request::{Request, Sha1, Subject};
+
+/// So many requests whose replies are owed are few: whoever calls waits for each, and no thread's time is short.
+const LOW_WATERMARK: usize = 64;
+/// For so long few must have been owed. Callers in step with each other are all answered at once, again and again.
+const IDLE: Duration = Duration::from_millis(100);
+/// More than this is left to the transport: copying it into the socket would hold up whoever called.
+const LONGEST_INLINE: usize = 32 << 10;
+/// The same while few are owed: to have another thread do it takes longer.
+const LONGEST_INLINE_WHEN_IDLE: usize = 512 << 10;
+
+/// A server that said nothing for so long may have closed the connection meanwhile. To look takes a microsecond.
+const UNVERIFIED_AFTER: Duration = Duration::from_millis(1);
+
+/// So many bytes of replies may be owed, or as many as 8 Gbit/s carry in a round trip; what is called beyond that waits. A server that owes more
+/// has it all in memory, and takes four times as long for each (docs/architecture.md, "Long values").
+const WINDOW: usize = 2 << 20;
+const LARGEST_WINDOW: usize = 32 << 20;
+/// So many requests may be sent, however long the replies are.
+const MIN_REQUESTS: usize = 4;
+
+/// Writes to the socket without waiting, from whichever thread calls it.
+pub trait InlineWrite: Send + Sync {
+    /// How many bytes the socket took; 0 if it takes none now.
+    fn try_write(&self, pieces: &[Bytes]) -> usize;
+
+    /// Whether nothing lies in the socket that was not read: neither bytes nor the server's farewell.
+    fn is_drained(&self) -> bool;
+}
+
+/// Whether a server takes writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ServerRole {
+    Master,
+    Replica,
+    /// It did not say.
+    #[default]
+    Unknown,
+}
+
+/// What a server has said of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Server {
+    /// The version of RESP that is spoken.
+    pub resp: u32,
+    /// Unknown of a server before Redis 6.
+    pub version: Option<String>,
+    /// `standalone`, `sentinel` or `cluster`.
+    pub mode: Option<String>,
+    pub role: ServerRole,
+}
+
+/// A connection that the server has greeted.
+pub struct Established {
+    /// None where bytes cannot go straight to the socket.
+    pub inline_write: Option<Arc<dyn InlineWrite>>,
+    pub server: Server,
+    /// How long it took to answer.
+    pub round_trip: Duration,
+}
+
+/// One connection, as far as a pipeline sees it.
+pub struct InFlight {
+    pub write_buffer: WriteBuffer,
+    /// In the order in which the server answers.
+    pub sent: VecDeque<Sent>,
+    /// How many bytes of replies may be owed.
+    window: usize,
+    /// How long replies are, on average of the last few.
+    reply_length: usize,
+    /// How many such replies the window holds.
+    most: usize,
+    /// How many at the front of `sent` need not be looked at for their deadlines again.
+    pub looked_at: usize,
+    /// Whether the deadlines of `sent` come in order, so that those in front are the first to be missed.
+    pub in_order: bool,
+    pub scanner: Scanner,
+    /// How many replies to the front of `sent` are complete, and how long they are.
+    pub complete: (usize, usize),
+    /// The scripts that the server has been sent.
+    pub scripts: HashSet<Sha1, RandomState>,
+    /// Since when it is there.
+    pub since: Instant,
+    /// When the server last sent anything, or began to owe a reply. What the kernel takes says nothing of the server.
+    pub heard: Instant,
+    /// When anything was last received: what was published later may be lost with the connection.
+    pub received: Instant,
+    pub inline_write: Option<Arc<dyn InlineWrite>>,
+    /// The transport is writing what came first: nobody else may write until all is taken.
+    pub writing: bool,
+    /// When more than a few replies were owed last.
+    busy: Option<Instant>,
+    pub server: Server,
+    /// The server is a replica, and the store was at a master: writes wait for another connection.
+    pub refuses_writes: bool,
+    /// Another connection takes its place: no more is sent, and it ends once all is answered.
+    pub retiring: bool,
+    /// The server may have closed it while it was idle: the socket is looked at before the first byte is written.
+    pub unverified: bool,
+}
+
+/// A request that the server owes a reply to.
+pub struct Sent {
+    pub request: Request,
+    pub deadline: Instant,
+    /// Where in the stream it begins.
+    pub position: u64,
+    /// It has missed its deadline: its reply is nobody's.
+    pub late: bool,
+    /// The server was sent a script's hash, and not its text.
+    pub by_hash: bool,
+}
+
+impl Sent {
+    /// Whether somebody waits for its answer.
+    pub fn is_awaited(&self) -> bool {
+        self.request.id.is_some() && !self.late
+    }
+}
+
+impl InFlight {
+    pub fn new(greeted: Established, now: Instant) -> Self {
+        Self {
+            write_buffer: WriteBuffer::default(),
+            sent: VecDeque::new(),
+            window: (greeted.round_trip.as_nanos() as usize).clamp(WINDOW, LARGEST_WINDOW),
+            reply_length: 0,
+            most: usize::MAX,
+            looked_at: 0,
+            in_order: true,
+            scanner: Scanner::default(),
+            complete: (0, 0),
+            scripts: HashSet::default(),
+            since: now,
+            heard: now,
+            received: now,
+            inline_write: greeted.inline_write,
+            writing: false,
+            busy: None,
+            server: greeted.server,
+            refuses_writes: false,
+            retiring: false,
+            unverified: false,
+        }
+    }
+
+    pub fn push(&mut self, request: Request, deadline: Instant, now: Instant) {
+        if self.sent.is_empty() {
+            self.unverified |= now.saturating_duration_since(self.received) >= UNVERIFIED_AFTER;
+            self.heard = now;
+        }
+        if self.sent.len() >= self.low_watermark() {
+            self.busy = Some(now);
+        }
+        let position = self.write_buffer.position();
+        let mut by_hash = false;
+        match &request.subject {
+            Subject::Script(script) if !self.scripts.insert(script.sha1) => {
+                by_hash = true;
+                self.write_buffer.push(&script.head);
+                self.write_buffer.push(&request.bytes.slice(script.tail..));
+            }
+            _ => self.write_buffer.push(&request.bytes),
+        }
+        // A script that is sent again comes behind what was called after it.
+        let last = self.sent.back().map(|sent| sent.deadline);
+        self.in_order &= last.is_none_or(|last| last <= deadline);
+        self.sent.push_back(Sent {
+            request,
+            deadline,
+            position,
+            late: false,
+            by_hash,
+        });
+    }
+
+    /// Whether a request is for a master alone, and the server is none.
+    pub fn refuses(&self, request: &Request) -> bool {
+        self.refuses_writes && !request.repeatable
+    }
+
+    pub fn is_idle(&self, now: Instant) -> bool {
+        let has_been = |busy: Instant| now.saturating_duration_since(busy) >= IDLE;
+        self.write_buffer.is_empty() && !self.is_busy() && self.busy.is_none_or(has_been)
+    }
+
+    /// Marks what has missed its deadline, and gives it.
+    pub fn miss_deadlines(&mut self, now: Instant) -> Vec<Request> {
+        let mut missed = Vec::new();
+        let start = if self.in_order { self.looked_at } else { 0 };
+        for sent in self.sent.range_mut(start..) {
+            let is_due = sent.deadline <= now;
+            if self.in_order && sent.is_awaited() && !is_due {
+                break;
+            }
+            if sent.is_awaited() && is_due {
+                sent.late = true;
+                missed.push(sent.request.clone());
+            }
+            self.looked_at += usize::from(self.in_order);
+        }
+        missed
+    }
+
+    /// When the next deadline will be missed.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let awaited = |sent: &&Sent| sent.is_awaited();
+        let deadline = |sent: &Sent| sent.deadline;
+        if self.in_order {
+            self.sent.get(self.looked_at).map(deadline)
+        } else {
+            self.sent.iter().filter(awaited).map(deadline).min()
+        }
+    }
+
+    /// The request that was sent first.
+    pub fn pop(&mut self) -> Option<Sent> {
+        self.looked_at = self.looked_at.saturating_sub(1);
+        let first = self.sent.pop_front();
+        self.in_order |= self.sent.is_empty();
+        first
+    }
+
+    /// A reply of this length came in. One that is huge says little of the next.
+    pub fn measure(&mut self, length: usize) {
+        self.reply_length = (7 * self.reply_length + length.min(self.window / MIN_REQUESTS)) / 8;
+        self.most = self.window / self.reply_length.max(1);
+    }
+
+    /// Whether a request may be sent: the server will not owe more than the window. What may end the connection goes by itself.
+    pub fn has_room(&self, request: &Request) -> bool {
+        let is_alone = || self.sent.front().is_some_and(|first| first.request.suspected);
+        self.sent.is_empty() || self.sent.len() < self.most && !request.suspected && !is_alone()
+    }
+
+    /// Whether what waits for room is to be sent: some at a time, as a system call for each reply would cost more.
+    pub fn has_much_room(&self) -> bool {
+        self.sent.len() <= self.most - self.most / 4
+    }
+
+    /// Whether more than a few replies are owed.
+    pub fn is_busy(&self) -> bool {
+        self.sent.len() > self.low_watermark()
+    }
+
+    /// So many requests are few, by their number and by how long their replies are.
+    fn low_watermark(&self) -> usize {
+        LOW_WATERMARK.min(self.most / 2)
+    }
+
+    /// Gives the socket what it takes without waiting.
+    pub fn write(&mut self) {
+        let Some(inline_write) = self.inline_write.as_ref() else {
+            return;
+        };
+        let most = match self.is_busy() {
+            false => LONGEST_INLINE_WHEN_IDLE,
+            // Whoever reads is about to go on.
+            true if self.scanner.is_halfway() => 0,
+            true => LONGEST_INLINE,
+        };
+        if self.writing || self.write_buffer.len() > most {
+            return;
+        }
+        // What lies in the socket the I/O thread reads first.
+        if self.unverified && !self.write_buffer.is_empty() && !inline_write.is_drained() {
+            return;
+        }
+        self.unverified = false;
+        while !self.write_buffer.is_empty() {
+            let pieces = self.write_buffer.next();
+            let taken = inline_write.try_write(&pieces);
+            self.write_buffer.advance(taken);
+            if taken < pieces.iter().map(Bytes::len).sum() {
+                break;
+            }
+        }
+    }
+}

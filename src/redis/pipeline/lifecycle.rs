@@ -1,0 +1,186 @@
+//! What becomes of requests as connections come and go.
+
+use std::mem;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::error::{Error, Reason};
+use crate::redis::completions::Event;
+use crate::redis::config::Limits;
+use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, ServerRole};
+use crate::redis::pipeline::queue::{Queue, Waiting};
+use crate::redis::pipeline::{ATTEMPTS, Pipeline, closed};
+use crate::redis::request::{Fate, Role, Subject};
+
+impl Pipeline {
+    pub fn connected(&mut self, greeted: Established, now: Instant) {
+        let mut connection = InFlight::new(greeted, now);
+        let role = connection.server.role;
+        if self.role == Role::Commands {
+            self.wants_master |= role == ServerRole::Master;
+            connection.refuses_writes = self.wants_master && role == ServerRole::Replica;
+        }
+        self.connection = Some(connection);
+        // A subscribing connection is told of once it was missed.
+        if self.cause.take().is_some() || self.role == Role::Commands {
+            self.completed.events.push(Event::Ready(self.role));
+        }
+        (self.since, self.attempt) = (now, 0);
+        for (id, _) in mem::take(&mut self.connecting) {
+            self.connect(id);
+        }
+        let due = self.subscribe_due(now);
+        let mut waiting = mem::take(&mut self.waiting);
+        let waiting = std::iter::from_fn(|| waiting.pop()).map(|waiting| waiting.request);
+        self.send(due.into_iter().chain(waiting), now);
+    }
+
+    /// Whether the connection leads to a replica, and another one to a master is to take its place.
+    pub fn misses_master(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| connection.refuses_writes && !connection.retiring)
+    }
+
+    /// Why a master is looked for.
+    pub fn at_replica(&self) -> Error {
+        Error::reply(format!("READONLY {} has become a replica", self.endpoint))
+    }
+
+    /// Another connection is to take the place of the one that there is, once all is answered. False if nothing is owed.
+    pub fn retire(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        connection.retiring = true;
+        !connection.sent.is_empty()
+    }
+
+    /// An attempt to connect failed; there will be another, but who has waited long enough is told. If the server `refused`, with an
+    /// answer that will not change by itself, all are.
+    pub fn not_connected(&mut self, cause: &Error, refused: bool) {
+        let max_retries = self.limits.max_retries;
+        for (id, mut failures) in mem::take(&mut self.connecting) {
+            failures += 1;
+            if refused || failures >= max_retries.unwrap_or(ATTEMPTS).max(1) {
+                self.completed
+                    .failed(id, self.no_connection(cause, refused, failures));
+            } else {
+                self.connecting.push((id, failures));
+            }
+        }
+        let mut attempts = Vec::new();
+        let given_up = self.waiting.take_if(|waiting| {
+            waiting.attempts += 1;
+            let gives_up = refused || max_retries.is_some_and(|most| waiting.attempts > most);
+            attempts.extend(gives_up.then_some(waiting.attempts));
+            gives_up
+        });
+        for (request, attempts) in given_up.iter().zip(attempts) {
+            self.fail(
+                request,
+                Fate::NotRun,
+                self.no_connection(cause, refused, attempts),
+            );
+        }
+        self.topics.lost(SystemTime::now(), &mut self.completed);
+        self.cause = Some(cause.clone());
+    }
+
+    fn no_connection(&self, cause: &Error, refused: bool, attempts: u32) -> Error {
+        if refused {
+            return cause.clone();
+        }
+        let attempts = if attempts == 1 {
+            "1 attempt".to_owned()
+        } else {
+            format!("{attempts} attempts")
+        };
+        let message = format!(
+            "No connection to {} after {attempts}: {}",
+            self.endpoint, cause.message
+        );
+        let reason = cause.reason.filter(|_| cause.code == "CONNECTION");
+        Error::because(reason.unwrap_or(Reason::NotReady), message).caused_by(cause.clone())
+    }
+
+    /// The connection is gone. What was not sent, or may be sent again, waits for the next one.
+    pub fn lost(&mut self, cause: Error, now: Instant) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        let silent = now.saturating_duration_since(connection.received);
+        self.topics.lost(SystemTime::now() - silent, &mut self.completed);
+        let mut again = Queue::default();
+        let Limits { queue_timeout, .. } = self.limits;
+        let sent = connection.sent.into_iter().enumerate();
+        for (index, sent) in sent.filter(|(_, sent)| sent.is_awaited()) {
+            let Sent {
+                mut request,
+                position,
+                ..
+            } = sent;
+            let until = request.called + queue_timeout;
+            if matches!(request.subject, Subject::Unsubscription) || self.topics.is_left(&request) {
+                self.done(&request);
+            } else if connection.write_buffer.is_unsent(position) {
+                again.push(request, until);
+            } else if !request.repeatable {
+                let message = format!(
+                    "The connection to {} was lost before the reply came, so that the command may have been run or not: {}",
+                    self.endpoint, cause.message
+                );
+                let error = Error::because(Reason::Lost, message).caused_by(cause.clone());
+                self.fail(&request, Fate::Unknown, error);
+            } else if request.suspected {
+                let message = format!(
+                    "The connection to {} was lost twice while this command, which only reads, was to be answered: is its reply longer than the server allows (client-output-buffer-limit)? It was sent twice: {}",
+                    self.endpoint, cause.message
+                );
+                let error = Error::because(Reason::LostTwice, message).caused_by(cause.clone());
+                self.fail(&request, Fate::Unknown, error);
+            } else {
+                // The server answers in order.
+                request.suspected = index == 0 && self.role == Role::Commands;
+                again.push(request, until);
+            }
+        }
+        for queue in [&mut self.waiting_for_master, &mut self.waiting] {
+            while let Some(Waiting { request, .. }) = queue.pop() {
+                let until = request.called + queue_timeout;
+                again.push(request, until);
+            }
+        }
+        self.waiting = again;
+        self.cause = Some(cause);
+        (self.since, self.heard) = (now, Some(connection.received));
+    }
+
+    pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {
+        self.attempt = attempt;
+        self.completed.events.push(Event::Reconnecting {
+            role: self.role,
+            attempt,
+            delay,
+            cause,
+        });
+    }
+
+    /// There will be no connection any more. Where it has closed as it should, nobody but who closed it waits to be told.
+    pub fn end(&mut self) {
+        self.ended = true;
+        let sent = self.connection.take().map(|connection| connection.sent);
+        let sent = sent.into_iter().flatten().filter(Sent::is_awaited);
+        let sent = sent.map(|sent| (sent.request, Fate::Unknown, Reason::Unanswered));
+        let unsent = [&mut self.waiting, &mut self.waiting_for_master];
+        let unsent = unsent.map(|queue| queue.take_if(|_| true)).into_iter().flatten();
+        let unsent = unsent.map(|request| (request, Fate::NotRun, Reason::Disconnected));
+        for (request, fate, reason) in sent.chain(unsent).collect::<Vec<_>>() {
+            self.fail(&request, fate, closed(reason));
+        }
+        for (id, _) in mem::take(&mut self.connecting) {
+            self.completed.failed(id, closed(Reason::Disconnected));
+        }
+        if let Some(id) = self.closing.take() {
+            self.completed.done(id);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Requests from their call to their answer, whatever becomes of the connection. Does no I/O and is told the time (but for the bounds of
+//! gaps): what carries the bytes tells it what happened, and takes what is to be sent.
+
+mod deadlines;
+pub mod in_flight;
+mod lifecycle;
+mod queue;
+mod read;
+mod subscribe;
+pub mod topics;
+mod write_buffer;
+
+use std::mem;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Reason};
+use crate::redis::completions::CompletionBatch;
+use crate::redis::config::Limits;
+use crate::redis::pipeline::in_flight::{InFlight, Sent, Server};
+use crate::redis::pipeline::queue::{Queue, Waiting};
+use crate::redis::pipeline::topics::Topics;
+use crate::redis::protocol::encode;
+use crate::redis::request::{Fate, Id, Request, Role, Shape, Subject};
+
+/// How a connection does.
+pub struct Health {
+    pub is_ready: bool,
+    /// Since when it is there, or not.
+    pub since: Instant,
+    /// When the server last sent anything.
+    pub heard: Option<Instant>,
+    /// Requests that the server owes a reply to.
+    pub in_flight: usize,
+    /// Requests that wait to be sent.
+    pub waiting: usize,
+    /// How many attempts have failed since.
+    pub attempt: u32,
+    /// Why it is not there.
+    pub cause: Option<Error>,
+}
+
+/// After so many failed attempts whoever waits for nothing but the connection is told.
+const ATTEMPTS: u32 = 3;
+
+pub struct Pipeline {
+    role: Role,
+    pub(super) limits: Limits,
+    /// Where the server is, as errors name it.
+    endpoint: String,
+    /// Requests that wait for a connection, or until the one that there is owes less.
+    waiting: Queue,
+    /// Writes that wait for a master while the connection leads to a replica.
+    waiting_for_master: Queue,
+    /// The store was at a master once: a replica will not do for its writes.
+    wants_master: bool,
+    /// Those who wait for nothing but a connection, and how many attempts they have seen fail.
+    connecting: Vec<(Id, u32)>,
+    connection: Option<InFlight>,
+    topics: Topics,
+    /// Why there is no connection.
+    cause: Option<Error>,
+    /// Since when there is one, or none.
+    since: Instant,
+    /// How many attempts to connect have failed since.
+    attempt: u32,
+    /// When a connection that is gone was last heard.
+    heard: Option<Instant>,
+    /// Who is to be told that nothing is left.
+    closing: Option<Id>,
+    /// There will be no connection any more.
+    ended: bool,
+    /// What has come of it all, for whoever called to take away.
+    pub completed: CompletionBatch,
+}
+
+impl Pipeline {
+    pub fn new(role: Role, limits: Limits, endpoint: String) -> Self {
+        Self {
+            role,
+            limits,
+            endpoint,
+            waiting: Queue::default(),
+            waiting_for_master: Queue::default(),
+            wants_master: false,
+            connecting: Vec::new(),
+            connection: None,
+            topics: Topics::default(),
+            cause: None,
+            since: Instant::now(),
+            attempt: 0,
+            heard: None,
+            closing: None,
+            ended: false,
+            completed: CompletionBatch::default(),
+        }
+    }
+
+    /// Sends requests, or has them wait.
+    pub fn send(&mut self, requests: impl IntoIterator<Item = Request>, now: Instant) {
+        for request in requests {
+            self.dispatch(request, now);
+        }
+        if let Some(connection) = &mut self.connection {
+            connection.write();
+        }
+    }
+
+    fn dispatch(&mut self, request: Request, now: Instant) {
+        let Limits {
+            timeout,
+            queue_timeout,
+            max_queue,
+            ..
+        } = self.limits;
+        if self.ended {
+            return self.fail(&request, Fate::NotRun, closed(Reason::Disconnected));
+        }
+        let until = request.called + queue_timeout;
+        let queue = match &mut self.connection {
+            Some(connection) if connection.refuses(&request) => &mut self.waiting_for_master,
+            Some(connection) if !connection.retiring => {
+                let deadline = request.called.max(connection.since) + timeout;
+                if self.waiting.is_empty() && connection.has_room(&request) {
+                    connection.push(request, deadline, now);
+                } else {
+                    self.waiting.push(request, deadline);
+                }
+                return;
+            }
+            _ => &mut self.waiting,
+        };
+        if queue.len() < max_queue {
+            return queue.push(request, until);
+        }
+        let message = format!(
+            "There is no connection to {}, and {max_queue} commands wait for one already (maxQueue)",
+            self.endpoint
+        );
+        self.fail(&request, Fate::NotRun, Error::ours("QUEUE_FULL", message));
+    }
+
+    /// Sends what waited until the server owes less.
+    fn send_waiting(&mut self, now: Instant) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        if !connection.retiring && connection.has_much_room() {
+            while let Some(first) = self.waiting.first()
+                && connection.has_room(first)
+                && let Some(Waiting {
+                    request, deadline, ..
+                }) = self.waiting.pop()
+            {
+                if connection.refuses(&request) {
+                    let until = request.called + self.limits.queue_timeout;
+                    self.waiting_for_master.push(request, until);
+                } else {
+                    connection.push(request, deadline, now);
+                }
+            }
+        }
+        connection.write();
+    }
+
+    /// Answered once there is a connection, or when there will be none.
+    pub fn connect(&mut self, id: Id) {
+        match &self.connection {
+            _ if self.ended => self.completed.failed(id, closed(Reason::Disconnected)),
+            Some(_) => self.completed.done(id),
+            None => self.connecting.push((id, 0)),
+        }
+    }
+
+    /// Who is at the other end, while there is a connection.
+    pub fn server(&self) -> Option<&Server> {
+        self.connection.as_ref().map(|connection| &connection.server)
+    }
+
+    /// Whether little is under way, and has been for a while.
+    pub fn is_idle(&self, now: Instant) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_none_or(|connection| connection.is_idle(now))
+    }
+
+    /// Whether more than a few replies are owed.
+    pub fn is_busy(&self) -> bool {
+        self.connection.as_ref().is_some_and(InFlight::is_busy)
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    pub fn health(&self) -> Health {
+        let connection = self.connection.as_ref();
+        let is_well = connection.is_some() && !self.misses_master();
+        Health {
+            is_ready: is_well,
+            since: self.since,
+            heard: connection.map(|connection| connection.received).or(self.heard),
+            in_flight: connection.map_or(0, |connection| connection.sent.len()),
+            waiting: self.waiting.len() + self.waiting_for_master.len() + self.connecting.len(),
+            attempt: self.attempt,
+            cause: if self.misses_master() {
+                Some(self.at_replica())
+            } else {
+                self.cause.clone()
+            },
+        }
+    }
+
+    /// Nothing more will be asked for; `id` is answered once all is answered. What was not sent waits no longer than for a reply.
+    pub fn close(&mut self, id: Id, now: Instant) {
+        if self.ended {
+            return self.completed.done(id);
+        }
+        self.closing = Some(id);
+        for queue in [&mut self.waiting, &mut self.waiting_for_master] {
+            queue.wait_until(now + self.limits.timeout);
+        }
+    }
+
+    /// Whether it is closing, and nobody waits for an answer.
+    pub fn is_done(&self) -> bool {
+        self.closing.is_some()
+            && self.waiting.is_empty()
+            && self.waiting_for_master.is_empty()
+            && self
+                .connection
+                .as_ref()
+                .is_none_or(|connection| !connection.sent.iter().any(Sent::is_awaited))
+    }
+
+    /// Whether bytes are left that the transport must write, and does not yet.
+    pub fn has_unsent(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| !connection.writing && !connection.write_buffer.is_empty())
+    }
+
+    /// Whether the transport is to look into the socket before it writes. It says so once.
+    pub fn must_drain_first(&mut self) -> bool {
+        let connection = self.connection.as_mut();
+        connection.is_some_and(|connection| mem::take(&mut connection.unverified))
+    }
+
+    /// What the transport is to write next, in pieces.
+    pub fn unsent(&mut self) -> Vec<Bytes> {
+        let Some(connection) = &mut self.connection else {
+            return Vec::new();
+        };
+        let next = connection.write_buffer.next();
+        connection.writing = !next.is_empty();
+        next
+    }
+
+    /// The transport wrote so many of them.
+    pub fn taken(&mut self, count: usize) {
+        if let Some(connection) = &mut self.connection {
+            connection.write_buffer.advance(count);
+        }
+    }
+
+    /// Tells whoever asked for something of no result that it is done.
+    fn done(&mut self, request: &Request) {
+        if let Some(id) = request.id {
+            self.completed.done(id);
+        }
+    }
+
+    fn fail(&mut self, request: &Request, fate: Fate, error: Error) {
+        match &request.subject {
+            Subject::Subscription(subscription) => self.topics.failed(subscription),
+            Subject::Observed(observer) => observer.unanswered(fate),
+            _ => {}
+        }
+        if let Some(id) = request.id {
+            self.completed.failed(id, error);
+        }
+    }
+
+    fn request(&self, id: Option<Id>, words: &[&[u8]], now: Instant) -> Request {
+        Request {
+            id,
+            bytes: encode::command(words).into(),
+            replies: 1,
+            repeatable: true,
+            shape: Shape::AsIs,
+            subject: Subject::Command,
+            called: now,
+            suspected: false,
+        }
+    }
+}
+
+fn closed(reason: Reason) -> Error {
+    Error::because(reason, "The connection was closed before there was an answer")
+}

@@ -1,0 +1,78 @@
+//! Requests that wait to be sent, in the order of their calls.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::redis::request::Request;
+
+pub struct Waiting {
+    pub request: Request,
+    pub deadline: Instant,
+    /// How many attempts to connect have failed while it waited.
+    pub attempts: u32,
+}
+
+/// In the order of their calls, which is that of their deadlines.
+#[derive(Default)]
+pub struct Queue(VecDeque<Waiting>);
+
+impl Queue {
+    /// Nearly always it is the last: only what a server has refused, or a lost connection leaves, was called before others.
+    pub fn push(&mut self, request: Request, deadline: Instant) {
+        let comes_later = |waiting: &&Waiting| request.is_before(&waiting.request);
+        let later = self.0.iter().rev().take_while(comes_later).count();
+        let place = self.0.len() - later;
+        let waiting = Waiting {
+            request,
+            deadline,
+            attempts: 0,
+        };
+        self.0.insert(place, waiting);
+    }
+
+    pub fn pop(&mut self) -> Option<Waiting> {
+        self.0.pop_front()
+    }
+
+    pub fn first(&self) -> Option<&Request> {
+        self.0.front().map(|first| &first.request)
+    }
+
+    /// The first request, if its deadline has passed.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Request> {
+        let waiting = self.0.pop_front_if(|first| first.deadline <= now)?;
+        Some(waiting.request)
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.0.front().map(|first| first.deadline)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes the requests that are not to wait any more.
+    pub fn take_if(&mut self, mut leaves: impl FnMut(&mut Waiting) -> bool) -> Vec<Request> {
+        let mut left = Vec::new();
+        for mut waiting in std::mem::take(&mut self.0) {
+            if leaves(&mut waiting) {
+                left.push(waiting.request);
+            } else {
+                self.0.push_back(waiting);
+            }
+        }
+        left
+    }
+
+    /// Nobody waits longer than until then.
+    pub fn wait_until(&mut self, latest: Instant) {
+        for waiting in &mut self.0 {
+            waiting.deadline = waiting.deadline.min(latest);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What a pipeline makes of what the server sends: replies go to their requests, messages to their subscribers.
+
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::error::{Error, Reason};
+use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::in_flight::{InFlight, Sent};
+use crate::redis::protocol::decode;
+use crate::redis::protocol::published::Skipped;
+use crate::redis::protocol::scan::{MAX_LINE, Scanner, Unreadable};
+use crate::redis::request::Role;
+use crate::redis::request::{Fate, Request, Shape, Subject};
+use crate::reply::Reply;
+
+impl Pipeline {
+    /// Takes complete replies off the front of what came in. Those who subscribe may `skip` messages at its front that none of
+    /// them wants: gives how many. An error ends the connection.
+    pub fn received(
+        &mut self,
+        buffer: &mut BytesMut,
+        now: Instant,
+        skip: impl Fn(&[u8]) -> Skipped,
+    ) -> Result<usize, Error> {
+        let mut skipped = 0;
+        loop {
+            skipped += self.skip(buffer, now, &skip);
+            let Some(frame) = self.next_frame(buffer, now)? else {
+                break;
+            };
+            match self.role {
+                Role::Commands => self.replied(frame, now),
+                Role::Subscriptions => self.hear(&frame, now),
+            }
+        }
+        self.send_waiting(now);
+        match &self.connection {
+            Some(connection) if connection.retiring && connection.sent.is_empty() => Err(Error::because(
+                Reason::Replaced,
+                "another connection has taken its place",
+            )),
+            _ => Ok(skipped),
+        }
+    }
+
+    /// Most of what a fleet publishes is for other instances: it is dropped where it was received.
+    fn skip(&mut self, buffer: &mut BytesMut, now: Instant, skip: impl Fn(&[u8]) -> Skipped) -> usize {
+        let is_subscriber = self.role == Role::Subscriptions;
+        let connection = self.connection.as_mut().filter(|_| is_subscriber);
+        let Some(connection) = connection.filter(|connection| connection.scanner.is_at_start()) else {
+            return 0;
+        };
+        let Skipped { messages, length } = skip(buffer);
+        if messages > 0 {
+            (connection.heard, connection.received) = (now, now);
+            connection.scanner = Scanner::default();
+            buffer.advance(length);
+        }
+        messages
+    }
+
+    /// All replies to the request that was sent first, or what a subscriber is told, once it is complete.
+    fn next_frame(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<Option<Bytes>, Error> {
+        loop {
+            let Some(connection) = &mut self.connection else {
+                return Ok(None);
+            };
+            (connection.heard, connection.received) = (now, now);
+            let (replies, length) = connection.complete;
+            let end = match connection.scanner.end(&buffer[length..]) {
+                Ok(Some(end)) => end,
+                Ok(None) if buffer.len() <= self.limits.max_reply => {
+                    let missing = connection.scanner.missing(&buffer[length..]);
+                    reserve(buffer, missing);
+                    return Ok(None);
+                }
+                Ok(None) => return Err(self.too_large(Unreadable::TooLarge)),
+                Err(Unreadable::Malformed) => return Err(lost_sync(&self.endpoint)),
+                Err(unreadable) => return Err(self.too_large(unreadable)),
+            };
+            let length = length + end;
+            // A push is no reply to anything.
+            let is_reply = self.role == Role::Subscriptions || buffer[length - end] != b'>';
+            let replies = replies + usize::from(is_reply);
+            let is_complete = match connection.sent.front() {
+                _ if self.role == Role::Subscriptions => true,
+                Some(front) => replies == front.request.replies,
+                // What a server says before it closes.
+                None if is_reply && buffer[length - end] == b'-' => {
+                    return Err(match decode::parse(&buffer[length - end..length])? {
+                        Reply::Error(error) => error,
+                        _ => lost_sync(&self.endpoint),
+                    });
+                }
+                None if is_reply => {
+                    let message = format!("{} sent a reply to no command", self.endpoint);
+                    return Err(Error::because(Reason::Protocol, message));
+                }
+                None => false,
+            };
+            if is_complete {
+                connection.complete = (0, 0);
+                return Ok(Some(buffer.split_to(length).freeze()));
+            }
+            connection.complete = (replies, length);
+            if replies == 0 {
+                connection.complete = (0, 0);
+                buffer.advance(length);
+            }
+        }
+    }
+
+    /// The reply will never be complete. Whoever waits for it is told, and it is not asked for again.
+    fn too_large(&mut self, what: Unreadable) -> Error {
+        let endpoint = &self.endpoint;
+        let message = match what {
+            Unreadable::LongLine => format!("{endpoint} sent a line of more than {MAX_LINE} bytes"),
+            Unreadable::HugeString => format!("{endpoint} announced a string of more than 512 MB"),
+            _ => format!(
+                "{endpoint} sent a reply of more than {} bytes (maxReplySize)",
+                self.limits.max_reply
+            ),
+        };
+        let error = Error::because(Reason::ReplyTooLarge, message);
+        let connection = self.connection.as_mut().filter(|_| self.role == Role::Commands);
+        if let Some(Sent {
+            request, late: false, ..
+        }) = connection.and_then(InFlight::pop)
+        {
+            let message = format!("{}: the connection was closed", error.message);
+            self.fail(
+                &request,
+                Fate::Unknown,
+                Error::because(Reason::ReplyTooLarge, message),
+            );
+        }
+        error
+    }
+
+    /// The reply to the request that was sent first.
+    fn replied(&mut self, frame: Bytes, now: Instant) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        connection.measure(frame.len());
+        let Some(Sent {
+            request,
+            deadline,
+            late,
+            by_hash,
+            ..
+        }) = connection.pop()
+        else {
+            return;
+        };
+        // A store that began at a replica stays there.
+        if self.wants_master
+            && let Some(refused) = refusal(&frame, &request)
+        {
+            connection.refuses_writes = true;
+            if refused == Refused::Whole && !late {
+                return self.dispatch(request, now);
+            }
+        }
+        let Some(id) = request.id.filter(|_| !late) else {
+            return;
+        };
+        if let Subject::Script(script) = &request.subject
+            && by_hash
+            && decode::is_error(&frame, "NOSCRIPT No matching script")
+        {
+            // The server has forgotten it, and so has not run it.
+            connection.scripts.remove(&script.sha1);
+            if connection.retiring || connection.refuses(&request) {
+                self.dispatch(request, now);
+            } else {
+                // Ahead of what waits, as it was called before.
+                connection.push(request, deadline, now);
+            }
+            return;
+        }
+        if let Subject::Observed(observer) = &request.subject {
+            observer.replied(&frame);
+        }
+        self.completed.answer(id, request.shape, Ok(frame));
+    }
+}
+
+/// Room for what is missing, but not at once for all that a server merely announces.
+fn reserve(buffer: &mut BytesMut, missing: usize) {
+    const AT_LEAST: usize = 4 << 10;
+    const NEW: usize = 64 << 10;
+    const AT_MOST: usize = 16 << 20;
+    if buffer.capacity() - buffer.len() < missing.clamp(AT_LEAST, AT_MOST) {
+        buffer.reserve(missing.clamp(NEW, AT_MOST));
+    }
+}
+
+/// Without what it sent, which may be somebody's data.
+fn lost_sync(endpoint: &str) -> Error {
+    Error::because(
+        Reason::Protocol,
+        format!("{endpoint} sent what is not Redis's protocol"),
+    )
+}
+
+/// How much of a request a replica has refused.
+#[derive(PartialEq, Eq)]
+enum Refused {
+    /// Nothing was run.
+    Whole,
+    /// Something may have been run beside it.
+    Part,
+}
+
+/// What the server refused because it is a replica.
+fn refusal(frame: &[u8], request: &Request) -> Option<Refused> {
+    let is_readonly = |reply: &Reply| matches!(reply, Reply::Error(error) if error.code == "READONLY");
+    if request.shape != Shape::Transaction {
+        let text = match request.subject {
+            // What a script raises by itself it may raise after it has written.
+            Subject::Script(_) => "READONLY You can't write against a read only replica",
+            _ => "READONLY ",
+        };
+        let refused = !request.repeatable && decode::is_error(frame, text);
+        return refused.then_some(Refused::Whole);
+    }
+    // Looked for first, as it is rare, and parsing is not for this thread.
+    memchr::memmem::find(frame, b"READONLY ")?;
+    let replies = decode::parse_all(frame).ok()?;
+    let (executed, queued) = replies.split_last()?;
+    match executed {
+        Reply::Error(aborted) => {
+            let refused = queued.iter().any(is_readonly) || aborted.message.contains(": READONLY ");
+            refused.then_some(Refused::Whole)
+        }
+        Reply::Array(results) => results.iter().any(is_readonly).then_some(Refused::Part),
+        _ => None,
+    }
+}

@@ -1,0 +1,33 @@
+//! Which connection takes a request. One server has one connection for commands.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::Result;
+use crate::redis::completions::CompletionQueue;
+use crate::redis::config::Config;
+use crate::redis::connection::Connection;
+use crate::redis::request::Request;
+use crate::redis::request::Role;
+
+pub struct Router {
+    connection: Connection,
+}
+
+impl Router {
+    pub fn new(config: Arc<Config>, completions: Arc<CompletionQueue>) -> Result<Self> {
+        let endpoint = config.endpoint.clone();
+        let connection = Connection::new(Role::Commands, config, endpoint, completions)?;
+        Ok(Self { connection })
+    }
+
+    /// Sends requests, in their order.
+    pub fn send(&self, requests: impl IntoIterator<Item = Request>, now: Instant) {
+        self.connection.with(|pipeline| pipeline.send(requests, now));
+    }
+
+    /// The connection that the server is known by.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}

@@ -1,0 +1,133 @@
+//! What a replica refuses.
+
+use super::*;
+
+/// The name led to the new master a second after the failover: 966 writes failed in 20 s, until a restart.
+#[test]
+fn a_write_that_a_replica_refused_is_run_by_the_next_master() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[pipeline.write(1, &["INCR", "a"]), pipeline.read(2, &["GET", "a"])]);
+    pipeline.written();
+    pipeline.receive(READONLY).unwrap();
+    assert!(pipeline.pipeline.misses_master());
+    pipeline.send(&[pipeline.write(3, &["INCR", "b"]), pipeline.read(4, &["GET", "b"])]);
+    assert_eq!(pipeline.written(), sent(&[&["GET", "b"]]));
+    pipeline.receive("$-1\r\n$-1\r\n").unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(2, "$-1\r\n"), (4, "$-1\r\n")]));
+    // The same server again: reads go on, writes wait.
+    pipeline.lose();
+    pipeline.connect(usize::MAX, ServerRole::Replica);
+    assert!(pipeline.pipeline.misses_master());
+    assert_eq!(pipeline.written(), "");
+    assert!(!pipeline.pipeline.retire());
+    pipeline.lose();
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(pipeline.written(), sent(&[&["INCR", "a"], &["INCR", "b"]]));
+    pipeline.receive(":1\r\n:1\r\n").unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(1, ":1\r\n"), (3, ":1\r\n")]));
+}
+
+#[test]
+fn a_write_that_a_replica_refused_waits_no_longer_than_for_a_connection() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
+    pipeline.receive(READONLY).unwrap();
+    pipeline.pass(QUEUE_TIMEOUT);
+    pipeline.receive(">1\r\n+alive\r\n").unwrap();
+    pipeline.pipeline.tick(pipeline.now).unwrap();
+    let error = pipeline.error();
+    assert!(
+        error.message.starts_with("No master at server:1 within 10000 ms"),
+        "{}",
+        error.message
+    );
+}
+
+#[test]
+fn a_connection_that_is_replaced_first_answers_what_it_owes() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    pipeline.send(&[pipeline.write(1, &["INCR", "a"]), pipeline.read(2, &["GET", "a"])]);
+    pipeline.receive(READONLY).unwrap();
+    assert!(pipeline.pipeline.retire());
+    pipeline.written();
+    pipeline.send(&[pipeline.read(3, &["GET", "b"])]);
+    assert_eq!(pipeline.written(), "");
+    assert!(pipeline.receive("$-1\r\n").is_err());
+    pipeline.lose();
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(pipeline.written(), sent(&[&["INCR", "a"], &["GET", "b"]]));
+}
+
+#[test]
+fn a_store_that_began_at_a_replica_stays_there() {
+    for role in [ServerRole::Replica, ServerRole::Unknown] {
+        let mut pipeline = Harness::new(Role::Commands);
+        pipeline.connect(usize::MAX, role);
+        pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
+        pipeline.receive(READONLY).unwrap();
+        assert_eq!(pipeline.answers(), answers(&[(1, READONLY)]));
+        assert!(!pipeline.pipeline.misses_master());
+    }
+}
+
+#[test]
+fn a_transaction_that_was_refused_as_a_whole_is_run_by_the_next_master() {
+    let refused = [
+        format!("+OK\r\n{READONLY}-EXECABORT Transaction discarded because of previous errors.\r\n"),
+        "+OK\r\n+QUEUED\r\n-EXECABORT Transaction discarded because of: READONLY You can't write\r\n"
+            .to_owned(),
+    ];
+    let answered = [
+        format!("+OK\r\n+QUEUED\r\n*1\r\n{READONLY}"),
+        "+OK\r\n-ERR READONLY\r\n-EXECABORT Transaction discarded because of previous errors.\r\n".to_owned(),
+    ];
+    for (reply, is_refused) in refused
+        .iter()
+        .map(|reply| (reply, true))
+        .chain(answered.iter().map(|reply| (reply, false)))
+    {
+        let mut pipeline = Harness::connected(Role::Commands);
+        let transaction = Request {
+            replies: 3,
+            shape: Shape::Transaction,
+            ..pipeline.write(1, &["MULTI", "…"])
+        };
+        pipeline.send(&[transaction]);
+        pipeline.receive(reply).unwrap();
+        let expected = if is_refused {
+            vec![]
+        } else {
+            answers(&[(1, reply)])
+        };
+        assert_eq!(pipeline.answers(), expected);
+        assert_eq!(pipeline.pipeline.misses_master(), !reply.contains("ERR"));
+    }
+}
+
+/// It may have written before it raised what looks like a replica's refusal.
+#[test]
+fn a_scripts_own_readonly_is_its_answer() {
+    let mut pipeline = Harness::connected(Role::Commands);
+    let reply = "-READONLY mine\r\n";
+    pipeline.send(&[script(&pipeline, 1)]);
+    pipeline.receive(reply).unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(1, reply)]));
+}
+
+/// A value that looked like the error made the store leave a healthy connection, each time it was read in a MULTI.
+#[test]
+fn a_value_in_a_transaction_is_no_error_of_the_servers() {
+    for (reply, fine) in [("$14\r\n\r\n-READONLY no\r\n", true), ("-READONLY no\r\n", false)] {
+        let mut pipeline = Harness::connected(Role::Commands);
+        let transaction = Request {
+            replies: 3,
+            shape: Shape::Transaction,
+            ..pipeline.write(1, &["MULTI", "…"])
+        };
+        pipeline.send(&[transaction]);
+        pipeline
+            .receive(&format!("+OK\r\n+QUEUED\r\n*1\r\n{reply}"))
+            .unwrap();
+        assert_eq!(pipeline.pipeline.misses_master(), !fine, "{reply:?}");
+    }
+}

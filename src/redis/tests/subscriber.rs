@@ -1,0 +1,294 @@
+use super::*;
+use crate::redis::completions::{CompletionBatch, Event};
+use crate::redis::pipeline::topics::Priority;
+use crate::redis::protocol::published::{Skipped, skip};
+use crate::redis::request::{Kind, Topic};
+use crate::redis::subscriber::listener::Listener;
+use crate::redis::subscriber::routing::RoutingTable;
+
+/// Writes down what it is told.
+#[derive(Default)]
+struct Ear(Mutex<Vec<String>>);
+
+impl Ear {
+    fn said(&self, text: impl Into<String>) {
+        self.0.lock().push(text.into());
+    }
+
+    fn heard(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+impl Listener for Ear {
+    fn put(&self, mail: CompletionBatch) {
+        for event in mail.events {
+            if let Event::Unsubscribed { error, .. } = event {
+                self.said(format!("unsubscribed {}", error.code));
+            }
+        }
+        for message in mail.backlog.into_parts().0 {
+            self.said(String::from_utf8_lossy(&message.payload));
+        }
+        for answer in mail.answers {
+            let outcome = answer
+                .outcome
+                .map_or_else(|error| error.code.to_string(), |_| "done".to_owned());
+            self.said(format!("{} {outcome}", answer.id));
+        }
+        if mail.gap.is_some() {
+            self.said("gap");
+        }
+    }
+
+    fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
+        skip(received, |message| {
+            message.channel == channel && message.payload == b"-"
+        })
+    }
+
+    fn subscribed(&self, _: &Topic) {
+        self.said("subscribed");
+    }
+
+    fn missing(&self) {
+        self.said("missing");
+    }
+}
+
+/// A hub with members 0, 1 and 2.
+struct Hub {
+    harness: Harness,
+    routes: RoutingTable,
+    ears: [Arc<Ear>; 3],
+}
+
+impl Hub {
+    fn new() -> Self {
+        let mut hub = Self {
+            harness: Harness::connected(Role::Subscriptions),
+            routes: RoutingTable::default(),
+            ears: Default::default(),
+        };
+        for (number, ear) in hub.ears.iter().enumerate() {
+            hub.routes.join(number, ear.clone());
+        }
+        hub
+    }
+
+    /// As a link does it.
+    fn with(&mut self, work: impl FnOnce(&mut RoutingTable, &mut Pipeline)) -> String {
+        work(&mut self.routes, &mut self.harness.pipeline);
+        self.pass_on();
+        self.harness.written()
+    }
+
+    fn pass_on(&mut self) {
+        let pipeline = &mut self.harness.pipeline;
+        while !pipeline.completed.is_empty() {
+            let mail = std::mem::take(&mut pipeline.completed);
+            self.routes.put(mail, pipeline);
+        }
+    }
+
+    fn receive(&mut self, words: &[&str]) {
+        let text = sent(&[words]).replacen('*', ">", 1);
+        self.harness.receive(&text).unwrap();
+        self.pass_on();
+    }
+
+    fn lose(&mut self) {
+        self.harness.lose();
+        self.pass_on();
+    }
+
+    fn connect(&mut self) -> String {
+        self.harness.connect(usize::MAX, ServerRole::Master);
+        self.pass_on();
+        self.harness.written()
+    }
+
+    fn heard(&self) -> [Vec<String>; 3] {
+        [0, 1, 2].map(|number: usize| self.ears[number].heard())
+    }
+}
+
+fn news() -> Topic {
+    Topic {
+        kind: Kind::Channel,
+        name: "news".into(),
+    }
+}
+
+fn heard(expected: [&[&str]; 3]) -> [Vec<String>; 3] {
+    expected.map(|words| words.iter().map(|word| (*word).to_owned()).collect())
+}
+
+#[test]
+fn one_subscription_serves_all_members() {
+    let mut hub = Hub::new();
+    let subscribe = sent(&[&["SUBSCRIBE", "news"]]);
+    assert_eq!(
+        hub.with(|routes, pipeline| routes.subscribe(0, 7, &news(), pipeline)),
+        subscribe
+    );
+    assert_eq!(
+        hub.with(|routes, pipeline| routes.subscribe(1, 7, &news(), pipeline)),
+        ""
+    );
+    assert_eq!(hub.heard(), heard([&[], &[], &[]]));
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(
+        hub.with(|routes, pipeline| routes.subscribe(2, 8, &news(), pipeline)),
+        ""
+    );
+    hub.receive(&["message", "news", "a"]);
+    assert_eq!(
+        hub.heard(),
+        heard([&["7 done", "a"], &["7 done", "a"], &["8 done", "a"]])
+    );
+
+    for number in [0, 1] {
+        assert_eq!(
+            hub.with(|routes, pipeline| routes.unsubscribe(number, Some(9), &news(), pipeline)),
+            ""
+        );
+    }
+    hub.receive(&["message", "news", "b"]);
+    assert_eq!(hub.heard(), heard([&["9 done"], &["9 done"], &["b"]]));
+    let unsubscribe = sent(&[&["UNSUBSCRIBE", "news"]]);
+    assert_eq!(
+        hub.with(|routes, pipeline| routes.unsubscribe(2, Some(9), &news(), pipeline)),
+        unsubscribe
+    );
+    hub.receive(&["unsubscribe", "news", "0"]);
+    assert_eq!(hub.heard(), heard([&[], &[], &["9 done"]]));
+}
+
+#[test]
+fn what_the_only_listener_does_not_want_is_skipped() {
+    let mut hub = Hub::new();
+    hub.with(|routes, pipeline| routes.subscribe(0, 7, &news(), pipeline));
+    let message = |channel, text| sent(&[&["message", channel, text]]).replacen('*', ">", 1);
+    let received = [
+        message("news", "-"),
+        message("news", "-"),
+        message("news", "a"),
+        message("news", "-"),
+    ];
+    let received = received.concat();
+    let skipped = Skipped {
+        messages: 2,
+        length: 2 * message("news", "-").len(),
+    };
+    assert_eq!(hub.routes.skip(received.as_bytes()), skipped);
+    assert_eq!(
+        hub.routes.skip(message("other", "-").as_bytes()),
+        Skipped::default()
+    );
+    hub.with(|routes, pipeline| routes.subscribe(1, 8, &news(), pipeline));
+    assert_eq!(hub.routes.skip(received.as_bytes()), Skipped::default());
+}
+
+#[test]
+fn a_gap_is_told_to_those_who_may_have_missed_something() {
+    let mut hub = Hub::new();
+    hub.with(|routes, pipeline| routes.subscribe(0, 1, &news(), pipeline));
+    hub.receive(&["subscribe", "news", "1"]);
+    hub.lose();
+    hub.with(|routes, pipeline| routes.subscribe(1, 1, &news(), pipeline));
+    assert_eq!(hub.heard(), heard([&["1 done", "missing"], &[], &[]]));
+    // What was lost, and what asks for it anew.
+    assert_eq!(
+        hub.connect(),
+        sent(&[&["SUBSCRIBE", "news"], &["SUBSCRIBE", "news"]])
+    );
+    hub.receive(&["subscribe", "news", "1"]);
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(hub.heard(), heard([&["gap"], &["1 done"], &[]]));
+}
+
+#[test]
+fn what_is_kept_outlives_requests_and_connections() {
+    let mut hub = Hub::new();
+    hub.with(|routes, pipeline| routes.subscribe(0, 1, &news(), pipeline));
+    // The request that is under way will do.
+    assert_eq!(
+        hub.with(|routes, pipeline| routes.keep(1, &news(), Priority::First, pipeline)),
+        ""
+    );
+    hub.harness.receive("-LOADING not yet\r\n").unwrap();
+    hub.pass_on();
+    assert_eq!(hub.harness.written(), sent(&[&["SUBSCRIBE", "news"]]));
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(hub.heard(), heard([&["1 LOADING"], &["subscribed"], &[]]));
+    hub.lose();
+    hub.connect();
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(hub.heard(), heard([&[], &["missing", "subscribed", "gap"], &[]]));
+}
+
+#[test]
+fn what_is_kept_and_was_never_subscribed_is_missed_too_once_an_attempt_has_failed() {
+    let mut hub = Hub::new();
+    hub.lose();
+    hub.with(|routes, pipeline| routes.keep(0, &news(), Priority::First, pipeline));
+    hub.harness
+        .pipeline
+        .not_connected(&Error::ours("CONNECTION", "refused"), false);
+    hub.pass_on();
+    hub.connect();
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(hub.heard(), heard([&["missing", "subscribed", "gap"], &[], &[]]));
+}
+
+/// What was asked for first was confirmed, and taken for the confirmation of what was asked for last.
+#[test]
+fn each_confirmation_is_that_of_its_own_request() {
+    let mut hub = Hub::new();
+    hub.with(|routes, pipeline| routes.keep(0, &news(), Priority::First, pipeline));
+    hub.with(|routes, pipeline| routes.unsubscribe(0, None, &news(), pipeline));
+    hub.with(|routes, pipeline| routes.keep(0, &news(), Priority::First, pipeline));
+    hub.receive(&["subscribe", "news", "1"]);
+    hub.receive(&["unsubscribe", "news", "0"]);
+    assert_eq!(hub.heard(), heard([&[], &[], &[]]));
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(hub.heard(), heard([&["subscribed"], &[], &[]]));
+}
+
+#[test]
+fn a_refusal_ends_it_for_all() {
+    let mut hub = Hub::new();
+    hub.with(|routes, pipeline| routes.keep(0, &news(), Priority::First, pipeline));
+    hub.with(|routes, pipeline| routes.subscribe(1, 1, &news(), pipeline));
+    for _ in 0..2 {
+        hub.harness.receive("-NOPERM no\r\n").unwrap();
+        hub.pass_on();
+    }
+    assert_eq!(hub.heard()[0], ["unsubscribed NOPERM"]);
+    hub.lose();
+    assert_eq!(hub.connect(), "");
+}
+
+#[test]
+fn a_member_that_leaves_takes_only_its_own_along() {
+    let mut hub = Hub::new();
+    let other = Topic {
+        kind: Kind::Channel,
+        name: "other".into(),
+    };
+    for (number, topic) in [(0, &news()), (1, &news()), (0, &other)] {
+        hub.with(|routes, pipeline| routes.subscribe(number, 1, topic, pipeline));
+        hub.receive(&["subscribe", std::str::from_utf8(&topic.name).unwrap(), "1"]);
+    }
+    hub.heard();
+    let written = hub.with(|routes, pipeline| assert_eq!(routes.leave(0, 5, pipeline), None));
+    assert_eq!(written, sent(&[&["UNSUBSCRIBE", "other"]]));
+    hub.receive(&["message", "news", "a"]);
+    hub.receive(&["unsubscribe", "other", "1"]);
+    let [left, stayed, _] = hub.heard();
+    assert_eq!(
+        (left.last().map(String::as_str), stayed),
+        (Some("5 done"), vec!["a".to_owned()])
+    );
+}

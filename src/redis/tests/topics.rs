@@ -1,0 +1,326 @@
+use super::*;
+use crate::redis::pipeline::topics::{BATCH, Priority};
+use crate::redis::request::{Kind, Topic};
+
+fn topic(kind: Kind, name: &'static str) -> Topic {
+    Topic {
+        kind,
+        name: name.into(),
+    }
+}
+
+fn push(words: &[&str]) -> String {
+    sent(&[words]).replacen('*', ">", 1)
+}
+
+impl Harness {
+    fn subscribe(&mut self, id: Id, name: &'static str) {
+        self.pipeline.subscribe(id, topic(Kind::Channel, name), self.now);
+    }
+
+    fn heard(&mut self) -> Vec<String> {
+        let (messages, _) = std::mem::take(&mut self.pipeline.completed.backlog).into_parts();
+        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+        messages
+            .into_iter()
+            .map(|message| {
+                let pattern = message
+                    .pattern
+                    .map(|pattern| text(pattern) + " ")
+                    .unwrap_or_default();
+                format!("{pattern}{} {}", text(message.channel), text(message.payload))
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn messages_come_between_confirmations_in_both_protocols() {
+    for form in [push, |words: &[&str]| sent(&[words])] {
+        let mut harness = Harness::connected(Role::Subscriptions);
+        harness.subscribe(1, "a");
+        harness
+            .pipeline
+            .subscribe(2, topic(Kind::Pattern, "b*"), harness.now);
+        assert_eq!(
+            harness.written(),
+            sent(&[&["SUBSCRIBE", "a"], &["PSUBSCRIBE", "b*"]])
+        );
+        let came = [
+            form(&["subscribe", "a", "1"]),
+            form(&["message", "a", "x"]),
+            form(&["psubscribe", "b*", "2"]),
+            form(&["pmessage", "b*", "b1", "y"]),
+        ];
+        harness.receive(&came.concat()).unwrap();
+        assert_eq!(harness.answers(), answers(&[(1, "_\r\n"), (2, "_\r\n")]));
+        assert_eq!(harness.heard(), ["a x", "b* b1 y"]);
+    }
+}
+
+/// Most of what a fleet publishes is for other instances, and is dropped before it is read whole.
+#[test]
+fn what_nobody_wants_is_skipped_wherever_what_was_received_ends() {
+    let came = [
+        push(&["message", "a", "unwanted"]),
+        push(&["subscribe", "a", "1"]),
+        push(&["psubscribe", "b*", "2"]),
+        push(&["message", "a", "unwanted"]),
+        push(&["message", "a", "unwanted"]),
+        push(&["message", "a", "x"]),
+        push(&["pmessage", "b*", "b1", "unwanted"]),
+        push(&["message", "a", "y"]),
+        push(&["message", "a", "unwanted"]),
+    ];
+    let came = came.concat();
+    for size in 1..=came.len() {
+        let mut harness = Harness::connected(Role::Subscriptions);
+        harness.subscribe(1, "a");
+        let pattern = topic(Kind::Pattern, "b*");
+        harness.pipeline.subscribe(2, pattern, harness.now);
+        for piece in came.as_bytes().chunks(size) {
+            harness.receive(std::str::from_utf8(piece).unwrap()).unwrap();
+        }
+        assert_eq!(
+            harness.answers(),
+            answers(&[(1, "_\r\n"), (2, "_\r\n")]),
+            "{size}"
+        );
+        let (unwanted, heard): (Vec<_>, _) =
+            harness.heard().into_iter().partition(|text| text == "a unwanted");
+        assert_eq!(heard, ["a x", "b* b1 unwanted", "a y"], "{size}");
+        // One of which a part was read is dropped where it is routed.
+        assert!(size < came.len() || unwanted.is_empty(), "{unwanted:?}");
+        assert!(harness.buffer.is_empty());
+    }
+}
+
+#[test]
+fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    for (id, name) in [(1, "a"), (2, "b")] {
+        harness.subscribe(id, name);
+        harness.receive(&push(&["subscribe", name, "1"])).unwrap();
+    }
+    harness.lose();
+    harness.subscribe(3, "c");
+    harness.connect(usize::MAX, ServerRole::Master);
+    let mut commands: Vec<_> = harness
+        .written()
+        .split("*2\r\n$9\r\n")
+        .map(str::to_owned)
+        .collect();
+    let last = commands.pop();
+    commands.sort();
+    assert_eq!(
+        commands,
+        ["", "SUBSCRIBE\r\n$1\r\na\r\n", "SUBSCRIBE\r\n$1\r\nb\r\n"]
+    );
+    assert_eq!(last.as_deref(), Some("SUBSCRIBE\r\n$1\r\nc\r\n"));
+    harness.receive(&push(&["subscribe", "b", "1"])).unwrap();
+    assert_eq!(harness.pipeline.completed.gap, None);
+    harness.lose();
+    harness.connect(usize::MAX, ServerRole::Master);
+    for name in ["a", "b", "c"] {
+        harness.receive(&push(&["subscribe", name, "1"])).unwrap();
+    }
+    let gap = harness.pipeline.completed.gap.unwrap();
+    assert!(gap.from <= gap.to);
+    assert_eq!(
+        harness.answers(),
+        answers(&[(1, "_\r\n"), (2, "_\r\n"), (3, "_\r\n")])
+    );
+}
+
+#[test]
+fn a_first_connection_and_one_without_subscriptions_tell_no_gap() {
+    let mut harness = Harness::new(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness.connect(usize::MAX, ServerRole::Master);
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    harness
+        .pipeline
+        .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
+    harness.receive(&push(&["unsubscribe", "a", "0"])).unwrap();
+    harness.lose();
+    harness.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(harness.written(), "");
+    assert_eq!(harness.pipeline.completed.gap, None);
+}
+
+#[test]
+fn a_refused_subscription_leaves_nothing_behind() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness.subscribe(2, "b");
+    harness
+        .receive(&("-NOPERM no\r\n".to_owned() + &push(&["subscribe", "b", "1"])))
+        .unwrap();
+    assert_eq!(harness.answers(), answers(&[(1, "NOPERM"), (2, "_\r\n")]));
+    harness.written();
+    harness.lose();
+    harness.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(harness.written(), sent(&[&["SUBSCRIBE", "b"]]));
+}
+
+#[test]
+fn a_subscription_that_nobody_waited_for_is_taken_back() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness.pass(TIMEOUT);
+    assert!(harness.pipeline.tick(harness.now).is_err());
+    assert_eq!(harness.answers(), answers(&[(1, "TIMEOUT")]));
+    harness.written();
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    assert_eq!(harness.written(), sent(&[&["UNSUBSCRIBE", "a"]]));
+    harness.receive(&push(&["message", "a", "x"])).unwrap();
+    assert_eq!(harness.heard(), [""; 0]);
+}
+
+#[test]
+fn leaving_needs_no_connection() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    harness
+        .pipeline
+        .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
+    harness.lose();
+    harness
+        .pipeline
+        .unsubscribe(Some(3), &topic(Kind::Channel, "a"), harness.now);
+    assert_eq!(
+        harness.answers(),
+        answers(&[(1, "_\r\n"), (2, "_\r\n"), (3, "_\r\n")])
+    );
+}
+
+/// Messages for a subscription that has ended went to a later one of the same name.
+#[test]
+fn what_comes_before_a_confirmation_is_for_nobody() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    harness
+        .pipeline
+        .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
+    harness.subscribe(3, "a");
+    let came = [
+        push(&["message", "a", "old"]),
+        push(&["unsubscribe", "a", "0"]),
+        push(&["subscribe", "a", "1"]),
+        push(&["message", "a", "new"]),
+    ];
+    harness.receive(&came.concat()).unwrap();
+    assert_eq!(harness.heard(), ["a new"]);
+}
+
+/// A subscription that was left and made anew while the first request was under way went with the first one's failure.
+#[test]
+fn a_failure_takes_nothing_from_a_later_request() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness
+        .pipeline
+        .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
+    harness.pass(TIMEOUT / 2);
+    harness.subscribe(3, "a");
+    harness.receive(">1\r\n+alive\r\n").unwrap();
+    harness.pass(TIMEOUT / 2);
+    harness.pipeline.tick(harness.now).unwrap();
+    assert_eq!(harness.answers(), answers(&[(1, "TIMEOUT"), (2, "TIMEOUT")]));
+    let came = [
+        push(&["subscribe", "a", "1"]),
+        push(&["unsubscribe", "a", "0"]),
+        push(&["subscribe", "a", "1"]),
+        push(&["message", "a", "x"]),
+    ];
+    harness.receive(&came.concat()).unwrap();
+    assert_eq!(harness.answers(), answers(&[(3, "_\r\n")]));
+    assert_eq!(harness.heard(), ["a x"]);
+}
+
+/// The PING of an idle connection, and any request, moved the beginning of the gap: what was published before that and lost was not in it.
+#[test]
+fn a_gap_begins_when_something_was_heard_last() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(1, "a");
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    harness.pass(TIMEOUT / 2);
+    harness.subscribe(2, "b");
+    harness.pass(TIMEOUT / 2);
+    harness.lose();
+    harness.connect(usize::MAX, ServerRole::Master);
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    let gap = harness.pipeline.completed.gap.unwrap();
+    assert!(gap.to.duration_since(gap.from).unwrap() >= TIMEOUT);
+}
+
+/// A thousand SUBSCRIBE at once from each of many instances held up a server that had just come back.
+#[test]
+fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_is_told() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(0, "fleet");
+    harness.receive(&push(&["subscribe", "fleet", "1"])).unwrap();
+    let names: Vec<String> = (0..2 * BATCH + 10).map(|index| format!("own:{index}")).collect();
+    let own = |name: &str| Topic {
+        kind: Kind::Channel,
+        name: name.to_owned().into(),
+    };
+    let confirm = |harness: &mut Harness| {
+        let written = harness.written();
+        let subscribed = written.split("*2\r\n$9\r\nSUBSCRIBE\r\n").skip(1);
+        let asked: Vec<_> = subscribed
+            .map(|rest| rest.split("\r\n").nth(1).unwrap())
+            .collect();
+        for name in &asked {
+            harness.receive(&push(&["subscribe", name, "1"])).unwrap();
+        }
+        asked.len()
+    };
+    for name in &names {
+        harness.pipeline.keep(&own(name), Priority::Batched, harness.now);
+        confirm(&mut harness);
+    }
+    assert!(names.iter().all(|name| harness.pipeline.is_live(&own(name))));
+
+    harness.lose();
+    harness.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(confirm(&mut harness), 1);
+    assert_eq!(harness.pipeline.completed.gap, None);
+    // One that has come meanwhile waits behind them, and one that has left is passed over.
+    harness.pipeline.keep(&own("new"), Priority::Batched, harness.now);
+    harness.pipeline.unsubscribe(None, &own("own:0"), harness.now);
+    harness.written();
+    harness.receive(&push(&["unsubscribe", "own:0", "1"])).unwrap();
+    for expected in [BATCH, BATCH, 10] {
+        assert!(harness.pipeline.has_batches());
+        harness.pipeline.subscribe_batch(harness.now);
+        assert_eq!(harness.pipeline.completed.gap, None);
+        assert_eq!(confirm(&mut harness), expected);
+    }
+    assert!(!harness.pipeline.has_batches());
+    assert!(harness.pipeline.completed.gap.is_some());
+    assert!(harness.pipeline.is_live(&own("new")) && !harness.pipeline.is_subscribed(&own("own:0")));
+}
+
+#[test]
+fn when_all_that_waited_have_left_the_gap_is_told() {
+    let mut harness = Harness::connected(Role::Subscriptions);
+    harness.subscribe(0, "fleet");
+    harness.receive(&push(&["subscribe", "fleet", "1"])).unwrap();
+    harness
+        .pipeline
+        .keep(&topic(Kind::Channel, "own"), Priority::Batched, harness.now);
+    harness.receive(&push(&["subscribe", "own", "1"])).unwrap();
+    harness.lose();
+    harness.connect(usize::MAX, ServerRole::Master);
+    harness.receive(&push(&["subscribe", "fleet", "1"])).unwrap();
+    harness
+        .pipeline
+        .unsubscribe(None, &topic(Kind::Channel, "own"), harness.now);
+    harness.receive(&push(&["unsubscribe", "own", "1"])).unwrap();
+    assert_eq!(harness.pipeline.completed.gap, None);
+    harness.pipeline.subscribe_batch(harness.now);
+    assert!(harness.pipeline.completed.gap.is_some());
+}

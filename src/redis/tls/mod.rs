@@ -1,0 +1,140 @@
+//! TLS over rustls: what the options come to, and who we are.
+
+pub mod errors;
+pub mod trust;
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::error::{Error, Reason, Result};
+use crate::redis::tls::trust::Trust;
+
+/// As JavaScript gives it: certificates and keys in PEM.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    pub ca: Option<String>,
+    pub cert: Option<String>,
+    pub key: Option<String>,
+    pub servername: Option<String>,
+    pub reject_unauthorized: Option<bool>,
+}
+
+pub struct Tls {
+    options: TlsOptions,
+    server_name: ServerName<'static>,
+    trust: Trust,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    /// Made at the first connection: reading the system's certificates takes a while.
+    config: OnceCell<Arc<ClientConfig>>,
+}
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        self.server_name == other.server_name && self.options == other.options
+    }
+}
+
+impl Tls {
+    pub fn new(options: TlsOptions, host: &str) -> Result<Self> {
+        let given = options.clone();
+        let name = options.servername.unwrap_or_else(|| host.to_owned());
+        let server_name = ServerName::try_from(name)
+            .map_err(|_| invalid("redis.tls.servername: it is neither a host's name nor an address"))?;
+        let trust = match (options.reject_unauthorized, options.ca) {
+            (Some(false), _) => Trust::Anyone,
+            (_, Some(pem)) => authorities(&pem)?,
+            (_, None) => Trust::System,
+        };
+        let identity = match (options.cert, options.key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(identity(&cert, &key)?),
+            _ => {
+                return Err(invalid(
+                    "redis.tls: cert and key belong together: give both or none",
+                ));
+            }
+        };
+        Ok(Self {
+            options: given,
+            server_name,
+            trust,
+            identity,
+            config: OnceCell::new(),
+        })
+    }
+
+    /// An error of kind `InvalidData` means that the server, or its certificate, will not do.
+    pub async fn wrap(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        let config = self.config.get_or_try_init(|| self.config()).await?;
+        let connector = TlsConnector::from(config.clone());
+        connector.connect(self.server_name.clone(), stream).await
+    }
+
+    async fn config(&self) -> std::io::Result<Arc<ClientConfig>> {
+        let unusable = |error| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?;
+        let verifier = self.trust.verifier(&provider).await?;
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        let config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => builder
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .map_err(unusable)?,
+        };
+        Ok(Arc::new(config))
+    }
+}
+
+fn authorities(pem: &str) -> Result<Trust> {
+    let given = certificates(pem, "redis.tls.ca")?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &given {
+        roots
+            .add(certificate.clone())
+            .map_err(|_| invalid("redis.tls.ca: a certificate cannot be read"))?;
+    }
+    Ok(Trust::Only { roots, given })
+}
+
+fn certificates(pem: &str, name: &str) -> Result<Vec<CertificateDer<'static>>> {
+    let read: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match read {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(invalid(format!(
+            "{name}: it holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
+        ))),
+    }
+}
+
+/// The server would refuse what does not belong together, without saying why.
+fn identity(cert: &str, key: &str) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let (chain, key) = (certificates(cert, "redis.tls.cert")?, private_key(key)?);
+    let checked = CertifiedKey::from_der(chain.clone(), key.clone_key(), &ring::default_provider());
+    match checked {
+        Ok(_) => Ok((chain, key)),
+        Err(error) => Err(invalid(format!(
+            "redis.tls: cert and key cannot be used: {error}"
+        ))),
+    }
+}
+
+fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_slice(pem.as_bytes())
+        .map_err(|_| invalid("redis.tls.key: it holds no unencrypted private key in PEM"))
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::because(Reason::Certificate, message.into())
+}
