@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Past these a subscriber that does not take its messages loses the newest, and is told how many.
+/// Beyond these bounds the newest messages are dropped and counted, until the subscriber takes what waits.
 pub const MAX_MESSAGES: usize = 100_000;
 pub const MAX_BYTES: usize = 64 << 20;
 
@@ -52,7 +52,7 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// What comes after a loss is lost too until all that waits is taken: so one gap, in its place, tells of it all.
+    /// After a drop all later messages are dropped too, until all that waits is taken: one gap, in its place, tells of them.
     pub fn push(&mut self, message: Message) {
         let size = message.size();
         let full = self.messages.len() == MAX_MESSAGES || self.bytes + size > MAX_BYTES;
@@ -65,7 +65,7 @@ impl Backlog {
         }
     }
 
-    /// So many messages did not get here for want of room.
+    /// Counts messages that were dropped before they got here.
     pub fn drop_more(&mut self, count: usize) {
         self.dropped += count;
     }
@@ -81,7 +81,7 @@ impl Backlog {
         self.dropped += later.dropped;
     }
 
-    /// Has it hold no more memory than it counts: a message of a byte that lies where it was received holds all that was received with it.
+    /// Copies the messages, so that the backlog holds no more memory than it counts: a slice keeps its whole receive buffer alive.
     pub fn detach(&mut self) {
         for message in &mut self.messages {
             *message = message.copied();

@@ -319,7 +319,7 @@ impl MemoryStore {
     }
 
     /// At most so many of the messages that came in: pattern or null, channel, message, and so on; first of all how many did not fit, or null if
-    /// more wait: then whoever takes them is to come again.
+    /// more wait: then the caller must come again.
     #[napi(ts_return_type = "(number | string | null)[]")]
     pub fn take_messages<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);

@@ -1,4 +1,4 @@
-//! Has a JavaScript thread look, from any thread.
+//! Wakes a JavaScript thread, from any thread.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl Waker {
         Ok(Self(Arc::new(Mutex::new(Some(call)))))
     }
 
-    /// True if the thread will look.
+    /// True if the thread will be called.
     pub fn wake(&self) -> bool {
         let call = |call: &Call| call.call((), ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok;
         self.0.lock().as_ref().is_some_and(call)

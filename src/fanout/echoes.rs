@@ -1,12 +1,12 @@
-//! A change of a resource is told to this process's watchers at once, and then published. What comes back of that is for nobody here.
+//! The echoes of this process's own messages. Its watchers are told of a change before it is published, and not again when it comes back.
 
 use std::collections::HashMap;
 
-/// Messages of a resource are all alike, so that it does not matter which of them is taken for the echo: they are counted.
+/// Counts expected echoes for each resource: its messages are all alike, so that any of them may be taken for the echo.
 #[derive(Default)]
 pub struct Echoes {
     expected: HashMap<String, usize>,
-    /// Which of the connections that messages came by. What was expected of one that is gone will not come.
+    /// The number of the connection. Echoes expected of an earlier one will not come.
     connection: u32,
 }
 
@@ -17,8 +17,7 @@ impl Echoes {
         self.connection
     }
 
-    /// The message was not published, or may not have been. True if another one has been taken for its echo: the watchers have yet
-    /// to be told of that.
+    /// The message may not have been published. True if another one was taken for its echo: the watchers must still be told of that one.
     pub fn take_back(&mut self, resource: &str, connection: u32) -> bool {
         connection == self.connection && !self.hear(resource)
     }
@@ -35,7 +34,7 @@ impl Echoes {
         true
     }
 
-    /// The connection is gone.
+    /// The connection was lost.
     pub fn clear(&mut self) {
         self.expected.clear();
         self.connection = self.connection.wrapping_add(1);

@@ -1,4 +1,4 @@
-//! What waits for a JavaScript thread.
+//! What a JavaScript thread takes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::redis::completions::Gap;
 
-/// Names a handler or a watcher of a thread to that thread.
+/// A thread's own name for one of its handlers or watchers.
 pub type Token = u32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Item {
     Event {
         handler: Token,
         subscription: Arc<str>,
-        /// JSON. A copy: the bytes that it came in are many times as many.
+        /// JSON. A copy: a slice would keep the whole receive buffer alive.
         event: Box<str>,
     },
     /// Events of the subscription may have been missed.
@@ -29,23 +29,23 @@ pub enum Item {
         subscription: Arc<str>,
         reason: Reason,
     },
-    /// The resource that the watcher watches has changed.
+    /// The watcher's resource has changed.
     Changed { watcher: Token },
 }
 
-/// What a thread is to know beside its items.
+/// Told beside the items, and before them.
 #[derive(Debug)]
 pub enum Notice {
-    /// Another thread has unregistered a handler, or has it now.
+    /// Another thread has unregistered the handler, or has registered it itself.
     Gone(Token),
-    /// What was asked with this id.
+    /// The answer to the question of this id.
     Answer(u32, Option<Error>),
-    /// A channel could not be subscribed; `first` unless it could not before either.
+    /// A channel could not be subscribed; `first` unless the attempt before failed too.
     Failed {
         error: Error,
         first: bool,
     },
-    /// The connection that channels are heard by is away.
+    /// The subscribing connection is lost.
     Reconnecting {
         attempt: u32,
         delay: Duration,
@@ -56,7 +56,7 @@ pub enum Notice {
 }
 
 impl Item {
-    /// What it takes in memory.
+    /// Its size in memory.
     pub fn size(&self) -> usize {
         size_of::<Item>() + self.text_length()
     }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// Finds who an event is for, and the event's own JSON. Reading ends at `subscriptionId` if that is nobody here.
+/// Finds the owner of an event, and the event's own JSON. Reading ends at `subscriptionId` if `find` does not know it.
 pub fn event<T>(text: &[u8], find: impl FnOnce(&str) -> Option<T>) -> Result<Option<(T, &str)>, Malformed> {
     let mut find = Some(find);
     let mut found = Found::default();
@@ -26,7 +26,7 @@ pub fn event<T>(text: &[u8], find: impl FnOnce(&str) -> Option<T>) -> Result<Opt
     }
 }
 
-/// Whether an event may be for whom `has` knows: also if it does not say whom it is for.
+/// Whether an event may be for a subscription that `has` knows. An event without a readable subscription may be.
 pub fn may_be_for(text: &[u8], has: impl Fn(&str) -> bool) -> bool {
     if let Some(subscription) = plain_subscription(text) {
         return has(subscription);

@@ -1,10 +1,11 @@
-//! Subscription fan-out: events of the fleet go to the streams that are open in this process, and all others end here, without waking
+//! Subscription fan-out: events of the fleet go to the streams that are open in this process. All others are dropped here, without waking
 //! JavaScript. It knows neither Node nor the memory store.
 //!
-//! - [`registry`]: which thread of this process has which handlers, their subscriptions, and watchers.
-//! - [`source`]: what threads hear by way of a Redis server, over one subscription for all of them.
-//! - [`message`]: what is on the wire, read no further than needed.
-//! - [`streams`]: what the framework's own callbacks hear; [`records`]: whose it is, by the records that this process wrote ([`change`]).
+//! - [`registry`]: which thread of this process has which handlers, subscriptions and watchers.
+//! - [`source`]: messages from a Redis server, over one subscription for all threads.
+//! - [`message`]: the messages, read no further than needed.
+//! - [`streams`]: messages for the framework's own callbacks. [`records`]: which of them have streams here, by the records that this process wrote
+//!   ([`change`]).
 //! - [`thread`]: a thread, and what waits for it to take ([`item`]). [`channel`]: the channels.
 //! - [`echoes`]: this process's own messages, which come back to it.
 

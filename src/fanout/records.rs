@@ -1,4 +1,4 @@
-//! The subscriptions whose records this process wrote to a server: those of the framework's streams here, and perhaps more.
+//! The subscriptions whose records this process wrote to a server: those of the framework's streams here, and possibly others.
 
 use std::mem;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Observer};
 use crate::reply::Reply;
 
-/// Kept while there are records, as streams outlive the store that they were opened with.
+/// Kept while it has records: streams outlive the store that they were opened with.
 static SERVERS: Mutex<Vec<Arc<Records>>> = Mutex::new(Vec::new());
 
 pub struct Records {
     endpoint: Endpoint,
-    /// Locked while records come and go, so that each one's channel follows, and before the pipeline of a subscribing connection.
+    /// Locked while records change, so that channels follow; before the pipeline of a subscribing connection.
     followers: Mutex<Vec<Arc<dyn Follower>>>,
-    /// Locked by what comes in too, within a pipeline.
+    /// Locked by incoming messages too, within a pipeline.
     state: Mutex<State>,
 }
 
@@ -59,7 +59,7 @@ struct Record {
     written: u64,
 }
 
-/// Why everything is delivered, or not.
+/// Whether messages are filtered, or why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     Filters,
@@ -75,10 +75,10 @@ struct Called {
     changes: Vec<(Option<usize>, u64, Change)>,
 }
 
-/// What a change came to.
+/// The outcome of a change.
 #[derive(Clone, Copy)]
 enum Outcome {
-    /// The number that the server answered.
+    /// The number in the server's reply.
     Count(i64),
     Failed,
     Unknown,
@@ -202,7 +202,7 @@ impl Observer for Called {
 }
 
 impl State {
-    /// Whether messages of others may be kept from the callbacks.
+    /// Whether messages for other processes may be dropped.
     pub fn decision(&self) -> Decision {
         if self.unreadable > 0 || self.is_strange {
             Decision::Unreadable
@@ -241,7 +241,7 @@ impl State {
         of_hash.map(|(subscription, _)| subscription.clone()).collect()
     }
 
-    /// Before a record is on the server nobody can publish for it: from its call on it counts.
+    /// A record counts from its call on: only once it is on the server can anything be published for it.
     fn call(&mut self, change: &Change, call: u64) {
         match change {
             Change::Write { hash, records } => {
@@ -284,7 +284,7 @@ impl State {
                 continue;
             };
             record.pending = record.pending.saturating_sub(1);
-            // Whoever writes what is not understood may have more of it.
+            // A process that writes unknown records may have written others before.
             record.is_own |= some || (!record.is_readable && !matches!(outcome, Outcome::Failed));
             if all && record.is_readable && !mem::replace(&mut record.is_created, true) {
                 self.is_known = true;

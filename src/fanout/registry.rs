@@ -1,4 +1,4 @@
-//! Who in this process is to hear of what.
+//! Which thread of this process has which handlers, subscriptions and watchers.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,13 +19,13 @@ pub static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
 
 #[derive(Default)]
 pub struct Registry {
-    /// One change at a time, so that the maps agree. Whoever only looks needs no more than a shard.
+    /// Locked for each change, so that the maps agree. A lookup locks one shard.
     changes: Mutex<()>,
     handlers: DashMap<Arc<str>, Handler>,
     subscriptions: DashMap<Arc<str>, Owner>,
     watchers: DashMap<String, Vec<Watcher>>,
     pub counters: Counters,
-    /// Whether it has been told that a subscription went from one handler to another.
+    /// Whether a warning of a subscription that changed its handler was given.
     told_taken_over: AtomicBool,
 }
 
@@ -34,12 +34,12 @@ pub struct Registry {
 pub struct Counters {
     /// Messages that came in.
     pub seen: AtomicU64,
-    /// Events for handlers of this process, also those that were never published.
+    /// Events for handlers of this process, unpublished ones included.
     pub delivered: AtomicU64,
     /// Events for handlers of other processes.
     pub not_local: AtomicU64,
     pub malformed: AtomicU64,
-    /// Events that were dropped for want of room.
+    /// Events that were dropped because a queue was full.
     pub overflowed: AtomicU64,
     pub gaps: AtomicU64,
 }
@@ -50,7 +50,7 @@ struct Handler {
     subscriptions: HashSet<Arc<str>>,
 }
 
-/// Whose a subscription is.
+/// The handler that has a subscription.
 struct Owner {
     handler: Arc<str>,
     token: Token,
@@ -70,13 +70,13 @@ pub enum Reached {
     ThisThread,
 }
 
-/// What came of tracking a subscription.
+/// The outcome of tracking a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tracked {
     /// This process has no such handler.
     Nowhere,
     Here,
-    /// The first of this process that another handler has lost by it: whoever shares them is to be told once.
+    /// Another handler has lost it: the first time in this process, for a warning.
     TakenOver,
 }
 
@@ -85,8 +85,8 @@ pub fn count(counter: &AtomicU64) {
 }
 
 impl Registry {
-    /// Adds a handler. One of the same id that is there already makes room for it, and leaves it its subscriptions and what waits for
-    /// it: gives its token, if it was this thread's.
+    /// Adds a handler. It replaces one of the same id, whose subscriptions and queued items it gets. Gives the token of the replaced one,
+    /// if that was this thread's.
     pub fn register(&self, id: &str, token: Token, thread: &Arc<Thread>) -> Option<Token> {
         let changes = self.changes.lock();
         let before = self.handlers.remove(id).map(|(_, handler)| handler);
@@ -98,13 +98,13 @@ impl Registry {
             let owner = owner(&id, token, thread);
             self.subscriptions.insert(subscription.clone(), owner);
         }
-        // From here on nothing more comes for the one before: events are handed over while their subscription's shard is locked.
+        // The replaced handler gets no more events from here on: each is queued while the subscription's shard is locked.
         if let Some(before) = &before {
             before.thread.handlers.fetch_sub(1, Ordering::Relaxed);
             if Arc::ptr_eq(&before.thread, thread) {
                 thread.rename(before.token, token);
             } else {
-                // The other thread may be taking some of it just now, or may not have heard some of it.
+                // The other thread may be taking items at this moment, or may have missed some.
                 let waiting = before.thread.leave(before.token);
                 let missing = if before.thread.hears_as(thread) {
                     waiting
@@ -126,8 +126,8 @@ impl Registry {
         before.and_then(|before| leave(&before, thread))
     }
 
-    /// Takes a handler away, with its subscriptions; `only` the one of a token of this thread, if that is given. Gives its token, if
-    /// it was this thread's.
+    /// Removes a handler with its subscriptions; `only` if it has this token of this thread, where one is given. Gives its token, if it
+    /// was this thread's.
     pub fn unregister(&self, id: &str, only: Option<Token>, by: &Arc<Thread>) -> Option<Token> {
         let changes = self.changes.lock();
         let is_meant = |handler: &Handler| {
@@ -156,7 +156,7 @@ impl Registry {
         entry.subscriptions.insert(subscription.clone());
         let owner = owner(entry.key(), entry.token, &entry.thread);
         drop(entry);
-        let Some(before) = self.hand_over(&subscription, owner) else {
+        let Some(before) = self.assign(&subscription, owner) else {
             return Tracked::Here;
         };
         if let Some(mut other) = self.handlers.get_mut(&before.handler) {
@@ -169,9 +169,9 @@ impl Registry {
         }
     }
 
-    /// Gives a subscription to a handler, and the handler that had it before, if it was another. What waited for that one is not for
-    /// the new one as it is, so that the new one reads it again.
-    fn hand_over(&self, subscription: &Arc<str>, owner: Owner) -> Option<Owner> {
+    /// Gives a subscription to a handler, and returns the other one that had it before. Items queued for that one are dropped, and the
+    /// subscription is invalidated.
+    fn assign(&self, subscription: &Arc<str>, owner: Owner) -> Option<Owner> {
         let mut slot = match self.subscriptions.entry(subscription.clone()) {
             Entry::Vacant(slot) => {
                 slot.insert(owner);
@@ -230,7 +230,7 @@ impl Registry {
         });
     }
 
-    /// A thread has ended: all that it had goes with it.
+    /// A thread has ended: removes all that it had.
     pub fn remove_thread(&self, thread: &Arc<Thread>) {
         let changes = self.changes.lock();
         self.handlers.retain(|_, handler| {
@@ -247,7 +247,7 @@ impl Registry {
         drop(changes);
     }
 
-    /// Hands an event to its handler, if that is in this process.
+    /// Queues an event for its handler, if that is in this process.
     pub fn publish(&self, subscription: &str, event: &str, by: &Arc<Thread>) -> Reached {
         let Some(owner) = self.subscriptions.get(subscription) else {
             return Reached::Nobody;
@@ -261,7 +261,7 @@ impl Registry {
         }
     }
 
-    /// A message on the channel of events has come in, for the threads that it `is_for`.
+    /// A message on the channel of events has come in, for the threads of `is_for`.
     pub fn event(&self, text: &[u8], is_for: impl Fn(&Arc<Thread>) -> bool) {
         count(&self.counters.seen);
         let found = message::event(text, |subscription| {
@@ -275,7 +275,7 @@ impl Registry {
         }
     }
 
-    /// The shard stays locked until the event is in the thread: a handler that is replaced finds there all that came for it.
+    /// The shard stays locked until the event is queued: a handler that replaces another finds all its events there.
     fn deliver(&self, owner: &Ref<Arc<str>, Owner>, event: &str, by_itself: bool) {
         let fits = owner.thread.event(owner.token, owner.key(), event, by_itself);
         count(if fits {
@@ -285,7 +285,7 @@ impl Registry {
         });
     }
 
-    /// A message on the channel of changes has come in. `is_echo` tells whether this process has told its watchers already.
+    /// A message on the channel of changes has come in. `is_echo` tells whether this process published it itself.
     pub fn aggregate(
         &self,
         text: &[u8],
@@ -300,7 +300,7 @@ impl Registry {
         }
     }
 
-    /// Tells the watchers of a resource, in the threads that it `is_for`.
+    /// Tells the watchers of a resource, in the threads of `is_for`.
     pub fn notify(&self, resource: &str, is_for: impl Fn(&Arc<Thread>) -> bool) {
         if let Some(watchers) = self.watchers.get(resource) {
             for watcher in watchers.iter().filter(|watcher| is_for(&watcher.thread)) {
@@ -309,8 +309,8 @@ impl Registry {
         }
     }
 
-    /// Has the owners of what threads have read it again, as messages of these channels may have been missed. All in one change: a
-    /// handler that is being replaced, or moves from one thread to another, is told once or twice, never not at all.
+    /// Invalidates all that threads have, as messages of these channels may have been missed. One change: a handler that moves meanwhile is
+    /// told once or twice, never not at all.
     pub fn missed(&self, channels: &[Channel], gap: Gap, threads: &[Arc<Thread>]) {
         let _changes = self.changes.lock();
         for thread in threads.iter().filter(|thread| thread.demand() != (0, 0)) {
@@ -373,7 +373,7 @@ fn owner(handler: &Arc<str>, token: Token, thread: &Arc<Thread>) -> Owner {
     }
 }
 
-/// A thread has lost a handler: gives the token if it is the one that calls, and tells it if it is another.
+/// A thread has lost a handler: gives the token if that is the calling thread, and tells another thread.
 fn leave(handler: &Handler, by: &Arc<Thread>) -> Option<Token> {
     handler.thread.reconcile();
     if Arc::ptr_eq(&handler.thread, by) {

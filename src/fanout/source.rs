@@ -1,4 +1,4 @@
-//! What comes by way of one Redis server, for all threads of the process whose stores are on it.
+//! Messages from one Redis server, for all threads of the process whose stores are on it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -23,7 +23,7 @@ static SOURCES: Mutex<Vec<Arc<Source>>> = Mutex::new(Vec::new());
 
 pub struct Source {
     config: Arc<Config>,
-    /// There once something was subscribed. Locked while that changes, and never by what comes in.
+    /// Present once a channel was subscribed. Locked for each change of subscriptions, and never by incoming messages.
     subscriber: Mutex<Option<SubscriberHandle>>,
     state: Mutex<State>,
 }
@@ -33,28 +33,28 @@ struct State {
     threads: Vec<Arc<Thread>>,
     channels: [Subscribed; 2],
     echoes: Echoes,
-    /// Who asked, by the ids that the answers have.
+    /// Threads that await an answer, by the ids of our requests.
     asked: HashMap<Id, (Arc<Thread>, u32)>,
     next: Id,
 }
 
 #[derive(Default, Clone)]
 struct Subscribed {
-    /// Threads have handlers, or watchers.
+    /// Threads have handlers or watchers.
     wanted: bool,
-    /// It was asked for, and not refused.
+    /// Requested, and not refused.
     kept: bool,
     live: bool,
-    /// It was lost with its connection, or has not been had for want of one.
+    /// Wanted, and not live for want of a connection.
     lost: bool,
-    /// Since when it is not heard because it was refused.
+    /// When messages were first missed because it was refused.
     deaf_since: Option<SystemTime>,
-    /// Why it is not kept although it is wanted.
+    /// The error of the refusal.
     refusal: Option<Error>,
 }
 
 impl Source {
-    /// Has a thread hear what comes from this server, and no other. Ends when it is detached.
+    /// Feeds a thread from this server, until it is detached.
     pub fn attach(config: &Arc<Config>, thread: &Arc<Thread>) -> Arc<Self> {
         let mut sources = SOURCES.lock();
         let source = sources.iter().find(|source| source.config == *config).cloned();
@@ -75,7 +75,7 @@ impl Source {
         source
     }
 
-    /// The connection goes with the last thread.
+    /// The last thread to leave closes the connection.
     pub fn detach(self: &Arc<Self>, thread: &Arc<Thread>) {
         let mut sources = SOURCES.lock();
         thread.set_upstream(None);
@@ -132,12 +132,12 @@ impl Source {
                     });
                 }
             }
-            // The gap tells enough.
+            // The gap tells the rest.
             Event::Ready(_) | Event::Subscribed { .. } | Event::Missing => {}
         }
     }
 
-    /// It is asked for again by `settle`, when a handler or a watcher comes or a thread tries again.
+    /// `reconcile` requests it again, when a handler or a watcher comes or a thread tries again.
     fn failed(&self, channel: Channel, error: &Error) {
         let mut state = self.state.lock();
         let subscribed = &mut state.channels[channel as usize];
@@ -151,13 +151,13 @@ impl Source {
         }
     }
 
-    /// Whether a channel is to be heard; and whether it is.
+    /// Whether a channel is wanted, and whether it is live.
     pub fn hears(&self, channel: Channel) -> (bool, bool) {
         let Subscribed { wanted, live, .. } = self.state.lock().channels[channel as usize].clone();
         (wanted, live)
     }
 
-    /// Answers a thread once a channel is heard that is to be; an error if it is not in time, or was refused.
+    /// Answers a thread once a wanted channel is live; an error if it is not in time, or was refused.
     pub fn confirm(&self, channel: Channel, thread: &Arc<Thread>, id: u32) {
         let subscriber = self.subscriber.lock();
         let mut state = self.state.lock();
@@ -179,7 +179,7 @@ impl Source {
         }
     }
 
-    /// As `Echoes::expect`; nothing if no echo will come.
+    /// As `Echoes::expect`; None if no echo will come.
     pub fn expect(&self, resource: &str) -> Option<u32> {
         let mut state = self.state.lock();
         let live = state.channels[Channel::Aggregate as usize].live;
@@ -214,7 +214,7 @@ impl Source {
         }
     }
 
-    /// Tells the threads what they may have missed; of a channel that was refused, as soon as it is heard.
+    /// Tells the threads of a gap. Those of a refused channel are told once it is live.
     fn missed(&self, gap: Gap) {
         count(&REGISTRY.counters.gaps);
         let mut state = self.state.lock();
@@ -310,7 +310,7 @@ impl Listener for Source {
 
     fn missing(&self) {
         let mut state = self.state.lock();
-        // Where nothing was heard no echo can have been lost.
+        // Without a live channel no echo was expected.
         if state.channels[Channel::Aggregate as usize].live {
             state.echoes.clear();
         }

@@ -1,4 +1,4 @@
-//! What the framework's own callbacks hear: those that a store was given to `subscribe` on the channels of the fan-out.
+//! Messages for the framework's own callbacks: those given to a store's `subscribe` on the channels of the fan-out.
 
 use std::collections::HashSet;
 use std::mem;
@@ -19,12 +19,12 @@ use crate::redis::request::{Kind, Topic};
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::listener::Listener;
 
-/// What a callback on the channel of events hears: `redis.fanout`.
+/// Which events a callback gets: the option `redis.fanout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fanout {
-    /// What is for streams here, each of which has a channel of its own.
+    /// Those for streams here, each of which has a channel of its own.
     Targeted,
-    /// What is for streams here.
+    /// Those for streams here.
     Filtered,
     All,
 }
@@ -43,11 +43,11 @@ pub struct Streams {
     completions: Arc<CompletionQueue>,
     /// Present while it hears. Weak, as the subscriber holds its listeners.
     subscriber: Mutex<Weak<SubscriberHandle>>,
-    /// The resources that changes were told of.
+    /// Resources with changes.
     resources: Mutex<HashSet<String>>,
-    /// The server lets this user have no channel of a subscription.
+    /// The server refuses this user the channels of subscriptions.
     pub refused: AtomicBool,
-    /// Messages that were handed over, and those that were for no stream here.
+    /// Messages that were passed on, and those that were for no stream here.
     pub passed: AtomicU64,
     pub dropped: AtomicU64,
 }
@@ -71,7 +71,7 @@ impl Streams {
         self.resources.lock().iter().cloned().collect()
     }
 
-    /// Why everything is handed over, or not; nothing if it is to be.
+    /// Whether messages are filtered, or why not; None for `All`.
     pub fn decision(&self) -> Option<Decision> {
         (self.fanout != Fanout::All).then(|| self.records.look().decision())
     }
@@ -102,7 +102,7 @@ impl Streams {
         HEARING.lock().retain(|other| !Arc::ptr_eq(other, self));
     }
 
-    /// Hands over what may be for a stream here, as if it had all come by the fleet's channel.
+    /// Passes on messages that may be for a stream here, as if all had come by the fleet's channel.
     fn hear(&self, mail: &mut CompletionBatch) {
         let (messages, dropped) = mem::take(&mut mail.backlog).into_parts();
         let state = self.records.look();
@@ -169,7 +169,7 @@ impl Listener for Streams {
             _ => false,
         };
         if mail.events.extract_if(.., is_refusal).count() > 0 {
-            // The fleet's channel has all of it.
+            // All events come by the fleet's channel too.
             self.refused.store(true, Ordering::Relaxed);
         }
         if !mail.backlog.is_empty() {
@@ -194,7 +194,7 @@ impl Listener for Streams {
     }
 
     fn missing(&self) {
-        // The next connection may be another user's, as its rules were changed.
+        // The server may allow them to the next connection.
         self.refused.store(false, Ordering::Relaxed);
     }
 }

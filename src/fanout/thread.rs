@@ -1,4 +1,4 @@
-//! A JavaScript thread, as the fan-out sees it: the queue of what waits for it, within bounds. It knows neither the registry nor where messages come from.
+//! A JavaScript thread, as the fan-out sees it: a bounded queue. It knows neither the registry nor where messages come from.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +12,10 @@ use crate::wake::WakeOnce;
 
 /// Where a thread's messages come from.
 pub trait Upstream: Send + Sync {
-    /// Handlers or watchers have come or gone: subscribes what is needed, and no more.
+    /// Handlers or watchers have come or gone: subscribes the channels that threads need, and no others.
     fn reconcile(self: Arc<Self>);
 
-    /// Whether events are being missed.
+    /// Whether events are being missed at this moment.
     fn misses_events(&self) -> bool;
 }
 
@@ -31,16 +31,16 @@ pub struct Thread {
 struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
-    /// Subscriptions that an invalidation waits for: it stands for all that is dropped until it is taken.
+    /// Subscriptions whose invalidation is queued: it stands for all that is dropped until it is taken.
     invalid: HashSet<Arc<str>>,
-    /// Watchers that were told of a change although there was no room.
+    /// Watchers whose change is queued beyond the bounds.
     changed: HashSet<Token>,
     overflow: Overflow,
     notices: Vec<Notice>,
     wake: WakeOnce,
 }
 
-/// Whether items are dropped for want of room. It is over, and may begin again, when all that waited is taken.
+/// Whether items are dropped because the queue is full. Ends when all items are taken.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
 enum Overflow {
     #[default]
@@ -79,7 +79,7 @@ impl Thread {
             .is_some_and(|own| std::ptr::addr_eq(own.as_ptr(), upstream))
     }
 
-    /// Whether a thread has missed nothing that another one has heard.
+    /// Whether the thread has missed nothing that another one has heard.
     pub fn hears_as(&self, other: &Thread) -> bool {
         let upstream = self.upstream.lock().clone();
         let same = match (&upstream, &*other.upstream.lock()) {
@@ -92,7 +92,7 @@ impl Thread {
             .is_some_and(|upstream| !upstream.misses_events())
     }
 
-    /// Handlers or watchers have come or gone: what is subscribed follows.
+    /// Handlers or watchers have come or gone: the upstream follows.
     pub fn reconcile(&self) {
         let upstream = self.upstream.lock().as_ref().and_then(Weak::upgrade);
         if let Some(upstream) = upstream {
@@ -100,7 +100,7 @@ impl Thread {
         }
     }
 
-    /// False if there was no room. Then the subscription is invalidated instead.
+    /// Queues an event. False if the queue is full: then the subscription is invalidated instead.
     pub fn event(&self, handler: Token, subscription: &Arc<str>, event: &str, by_itself: bool) -> bool {
         let mut queue = self.queue.lock();
         let item = Item::Event {
@@ -144,7 +144,7 @@ impl Thread {
         queue.wake(false);
     }
 
-    /// A handler has another name from now on: what waits for it is the other's.
+    /// Gives the items of one handler to another.
     pub fn rename(&self, before: Token, after: Token) {
         for item in &mut self.queue.lock().items {
             match item {
@@ -156,7 +156,7 @@ impl Thread {
         }
     }
 
-    /// A handler has left. Gives the subscriptions that something waited for.
+    /// Drops the items of a handler. Gives the subscriptions that had some.
     pub fn leave(&self, leaving: Token) -> HashSet<Arc<str>> {
         let mut left = HashSet::new();
         self.drop_items(|item| match item {
@@ -178,7 +178,7 @@ impl Thread {
         left
     }
 
-    /// The subscription has ended: what came for it is for nobody. Whether something had.
+    /// Drops the items of a subscription. Whether it had some.
     pub fn forget(&self, ended: &str) -> bool {
         let mut forgot = false;
         self.drop_items(|item| match item {
@@ -211,7 +211,7 @@ impl Thread {
         });
     }
 
-    /// At most so many items, in order. While any are left whoever takes is to come again, and is not woken.
+    /// Takes at most `count` items, in order. The thread comes again by itself while any are left.
     pub fn take(&self, count: usize) -> Vec<Item> {
         let mut queue = self.queue.lock();
         let count = count.min(queue.items.len());
@@ -262,7 +262,7 @@ impl Thread {
 }
 
 impl Queue {
-    /// `by_itself` in a call of the thread, which takes what there is before it returns.
+    /// `by_itself` in a call of the thread itself, which takes all items before it returns.
     fn wake(&mut self, by_itself: bool) {
         if !by_itself {
             self.wake.wake();
@@ -270,7 +270,7 @@ impl Queue {
     }
 
     fn fits(&self, item: &Item) -> bool {
-        // One alone is taken whatever its size.
+        // A single item fits whatever its size.
         self.items.is_empty() || (self.items.len() < MAX_MESSAGES && self.bytes + item.size() <= MAX_BYTES)
     }
 
@@ -279,7 +279,7 @@ impl Queue {
         self.items.push_back(item);
     }
 
-    /// There is always room for it: there are no more of them than subscriptions.
+    /// Always fits: there is at most one for each subscription.
     fn invalidate(&mut self, handler: Token, subscription: &Arc<str>, reason: Reason) {
         if self.invalid.insert(subscription.clone()) {
             let subscription = subscription.clone();

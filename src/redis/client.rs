@@ -103,7 +103,7 @@ impl Client {
         }
     }
 
-    /// Drops both connections: nobody is left who could be answered.
+    /// Drops both connections. Nothing is answered any more.
     pub fn abandon(&self) {
         self.connection().abandon();
         self.subscriber.take();

@@ -13,14 +13,14 @@ use crate::error::{Error, Result};
 use crate::redis::request::{Id, Role, Shape, Topic, TopicName};
 use crate::wake::WakeOnce;
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub struct Answer {
     pub id: Id,
     pub shape: Shape,
     /// The replies as they came in.
     pub outcome: Result<Bytes>,
-    /// They are known to be ASCII, so that their text needs no decoding.
+    /// Known to be ASCII: the text needs no decoding.
     pub is_ascii: bool,
 }
 
@@ -44,16 +44,16 @@ pub enum Event {
     Subscribed {
         topic: Topic,
     },
-    /// From then on messages may be missed, until `CompletionBatch::gap` tells that they come again.
+    /// Messages may be missed until `CompletionBatch::gap` tells the gap's end.
     Missing,
-    /// What was subscribed could not be subscribed again.
+    /// The server has refused to subscribe a topic again.
     Unsubscribed {
         topic: Topic,
         error: Error,
     },
 }
 
-/// All that has come in since the last time.
+/// What was completed since the last time.
 #[derive(Default)]
 pub struct CompletionBatch {
     pub events: Vec<Event>,
@@ -198,19 +198,18 @@ impl CompletionQueue {
     }
 }
 
-/// So many bytes of answers are taken at once, and the one that they end in: a part of what V8 keeps for young values.
+/// The most bytes of answers taken at once, but for the last one: a part of what V8 keeps for young values.
 pub(super) const AT_ONCE: usize = 1 << 20;
 
-/// Replies longer than this are looked at by the thread that needs them.
+/// Longer replies are checked for ASCII by JavaScript's thread.
 const HUGE: usize = 256 << 10;
 
-/// The reply to what has no result.
+/// The reply of a request without a result.
 const NOTHING: Bytes = Bytes::from_static(b"_\r\n");
 
 impl CompletionBatch {
     pub fn answer(&mut self, id: Id, shape: Shape, outcome: Result<Bytes>) {
-        // To look at what was read a moment ago takes a third of what it would on another core, and JavaScript's thread has the most to do. What is
-        // huge would hold up whoever waits for the pipeline.
+        // The check costs a third while the bytes are in this core's cache. A huge reply would keep the pipeline locked for long.
         let is_ascii = outcome
             .as_ref()
             .is_ok_and(|bytes| bytes.len() <= HUGE && bytes.is_ascii());
@@ -238,7 +237,7 @@ impl CompletionBatch {
         });
     }
 
-    /// How many answers are taken, of so many.
+    /// How many of the first `count` answers fit.
     fn some_answers(&self, count: usize) -> usize {
         let mut room = AT_ONCE;
         let fits = |answer: &&Answer| {

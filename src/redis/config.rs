@@ -51,15 +51,15 @@ pub struct Config {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// From when there is a connection for a command to its answer.
+    /// For a command's answer, from when there is a connection.
     pub timeout: Duration,
     /// How long a request may wait for a connection.
     pub queue_timeout: Duration,
     /// How many requests may wait for a connection.
     pub max_queue: usize,
-    /// How many failed attempts to connect a waiting request outlives: any number, within its time, if none is given.
+    /// How many failed attempts to connect a waiting request survives; None for any number within its time.
     pub max_retries: Option<u32>,
-    /// How many bytes a reply may have.
+    /// The most bytes of a reply.
     pub max_reply: usize,
 }
 
@@ -158,7 +158,7 @@ fn tcp(host: &str, port: u16) -> Endpoint {
     Endpoint::Tcp { host, port }
 }
 
-/// What redis-rs says of a URL that is wrong names the part, and none of its text.
+/// redis-rs's errors name the wrong part of a URL, and show none of its text.
 fn parse(text: &str) -> Result<redis::ConnectionInfo> {
     let Some(url) = redis::parse_redis_url(text) else {
         return Err(wrong_url("Redis URL did not parse"));
@@ -198,7 +198,7 @@ fn parse(text: &str) -> Result<redis::ConnectionInfo> {
     Ok(info.set_redis_settings(settings.set_db(db)))
 }
 
-/// A password that is not encoded may have come to stand in the query: then there is an @.
+/// An @ in the query may end a password that was not encoded: then the name is not shown.
 fn unknown_parameter(name: &str, query: Option<&str>) -> Error {
     let is_name = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
     if query.is_some_and(|query| query.contains('@')) || !name.chars().all(is_name) {

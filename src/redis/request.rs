@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hashbrown::Equivalent;
 
-/// Names a request to whoever made it.
+/// Names a request to its caller.
 pub type Id = u32;
 
 pub type Sha1 = [u8; 20];
@@ -22,23 +22,23 @@ pub enum Role {
 
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// None for what a connection asks on its own account: nobody waits for it.
+    /// None for a request of the connection itself, whose answer is not awaited.
     pub id: Option<Id>,
     /// As it is to be sent. For a script: with EVAL and its text.
     pub bytes: Bytes,
     /// How many replies the server gives to it.
     pub replies: usize,
-    /// Whether it may be sent again when its reply was lost: never true of what changes something.
+    /// Whether it may be sent again after its reply was lost: never true of a write.
     pub repeatable: bool,
     pub shape: Shape,
     pub subject: Subject,
     pub called: Instant,
-    /// A connection was lost while the server answered it, maybe for how long its reply is: it goes out again by itself, and once.
+    /// A connection was lost during its reply, maybe for the reply's length: it is sent again once, alone.
     pub suspected: bool,
 }
 
 impl Request {
-    /// Whether it was called before another one. Calls of one tick have one time; their ids count up, and wrap around at 2^30.
+    /// Whether it was called before another request. Calls of one tick have the same time, and ids that count up and wrap at 2^30.
     pub fn is_before(&self, other: &Request) -> bool {
         let id = |request: &Request| request.id.unwrap_or_default();
         match self.called.cmp(&other.called) {
@@ -48,7 +48,7 @@ impl Request {
     }
 }
 
-/// What becomes of a reply before JavaScript sees it.
+/// How a reply is converted for JavaScript.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     AsIs,
@@ -58,18 +58,18 @@ pub enum Shape {
     Transaction,
 }
 
-/// What a request is about, where that matters on its way. Boxed, as it does for few.
+/// What the pipeline must know of a request. Boxed, as few have any.
 #[derive(Debug, Clone)]
 pub enum Subject {
     Command,
     Script(Box<Script>),
     Subscription(Box<Subscription>),
     Unsubscription,
-    /// Somebody beside the caller is told its outcome.
+    /// An observer is told the outcome too.
     Observed(Arc<dyn Observer>),
 }
 
-/// Told the outcome of a request, while its pipeline is locked.
+/// Is told the outcome of a request, while the pipeline is locked.
 pub trait Observer: Debug + Send + Sync {
     /// All its replies, as they came in.
     fn replied(&self, replies: &Bytes);
@@ -81,7 +81,7 @@ pub trait Observer: Debug + Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     NotRun,
-    /// It was sent.
+    /// It was sent, and may have been run.
     Unknown,
 }
 
@@ -91,22 +91,22 @@ pub struct Subscription {
     pub asker: Asker,
 }
 
-/// Who asks for a topic: an answer to an earlier request is none to a later one.
+/// Who made the request for a topic. An answer to an earlier request does not count for a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
-    /// Whoever waits for the answer.
+    /// A caller, who awaits the answer.
     Caller(Id),
-    /// The pipeline, for what is due, and the number of the request.
+    /// The pipeline, by the number of its request for a due topic.
     Pipeline(u32),
 }
 
-/// How a script is named to a server that has it.
+/// The short form of a script for a server that has it.
 #[derive(Debug, Clone)]
 pub struct Script {
     pub sha1: Sha1,
     /// The request with EVALSHA, up to what follows the script's text.
     pub head: Bytes,
-    /// Where in the request's bytes that begins.
+    /// Where in the request's bytes the rest begins.
     pub tail: usize,
 }
 
@@ -116,7 +116,7 @@ pub struct Topic {
     pub name: Bytes,
 }
 
-/// A topic that is looked up: its hash is that of the topic.
+/// Looks up a topic without a copy: the hash is the topic's.
 #[derive(Hash)]
 pub struct TopicName<'a> {
     kind: Kind,
@@ -129,7 +129,7 @@ impl<'a> TopicName<'a> {
         Self { kind, name }
     }
 
-    /// Where a message comes from.
+    /// The topic of a message.
     pub fn of(pattern: &'a Option<Bytes>, channel: &'a Bytes) -> Self {
         match pattern {
             None => Self::of_channel(channel),

@@ -76,7 +76,7 @@ impl FanoutThread {
         REGISTRY.unregister(&handler, token, &self.thread)
     }
 
-    /// 0 if this process has no such handler, 2 if another handler has lost it by that and nobody in this process was told so yet, else 1.
+    /// 0 if this process has no such handler; 2 the first time that another handler of this process has lost a subscription; else 1.
     #[napi]
     pub fn track(&self, handler: String, subscription: String) -> u32 {
         match REGISTRY.track(&handler, &subscription) {
@@ -121,7 +121,7 @@ impl FanoutThread {
         }
     }
 
-    /// A change is about to be published: what comes back is for nobody here. Gives what `takeBack` needs, if anything comes back.
+    /// A change is about to be published, and its echo is to be dropped. Gives what `takeBack` needs; nothing if no echo will come.
     #[napi]
     pub fn expect(&mut self, resource: String) -> Option<u32> {
         match &self.source {
@@ -224,7 +224,7 @@ impl FanoutThread {
     }
 
     /// At most so many items: handler's token, subscription, event, and so on; for a change a watcher's token and two nulls. If there are as many,
-    /// whoever takes them is to come again.
+    /// the caller must come again.
     #[napi(ts_return_type = "(number | string | null)[]")]
     pub fn take<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);

@@ -24,7 +24,7 @@ pub struct Asking {
 
 #[derive(Default)]
 struct Questions {
-    /// Who waits for which answer. Of a thread that has ended none will come.
+    /// Who awaits which answer. A thread that has ended gives none.
     waiting: HashMap<u32, oneshot::Sender<Result<Credentials>>>,
     next: u32,
 }
@@ -44,7 +44,7 @@ impl Asking {
 
     pub fn answer(&self, number: u32, answer: Result<Credentials>) {
         if let Some(waiter) = self.asked.lock().waiting.remove(&number) {
-            // It may have waited for too long.
+            // The connection may have timed out meanwhile.
             let _ = waiter.send(answer);
         }
     }

@@ -100,7 +100,7 @@ pub fn event(event: Event) -> Option<RedisEvent> {
             delay: Some(delay.as_millis() as f64),
             ..failure("reconnecting", cause)
         }),
-        // The gap tells enough.
+        // The gap tells the rest.
         Event::Subscribed { .. } | Event::Missing => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Where a Redis server is, as TypeScript says it.
+//! The options of a Redis store, as TypeScript gives them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub struct RedisOptions {
     pub max_queue: u32,
     /// In bytes.
     pub max_reply_size: u32,
-    /// Node itself, and no runtime that has its functions too.
+    /// Node itself, and no other runtime with its functions.
     pub is_node: bool,
     #[napi(ts_type = "\"targeted\" | \"filtered\" | \"all\"")]
     pub fanout: String,

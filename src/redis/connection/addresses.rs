@@ -1,4 +1,4 @@
-//! To which of a name's addresses to connect: Happy Eyeballs, <https://www.rfc-editor.org/rfc/rfc8305>.
+//! Chooses among the addresses of a name: Happy Eyeballs, <https://www.rfc-editor.org/rfc/rfc8305>.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// For so long an attempt may leave the others waiting.
+/// How long an attempt may take before the next one begins beside it.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Connects to one of the addresses: the next is tried when the last has failed, or has not answered for a while. Why none will do, for each.
+/// Connects to one of the addresses. The next is tried when the last has failed, or is slow. An error for each if none will do.
 pub async fn connect(
     addresses: impl IntoIterator<Item = SocketAddr>,
     timeout: Duration,
@@ -41,7 +41,7 @@ pub async fn connect(
     }
 }
 
-/// The families in turn, as one of them may lead nowhere. Else in the order that the resolver prefers.
+/// Alternates the families, as one of them may be unreachable. Otherwise keeps the resolver's order.
 fn interleaved(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut seen = Vec::new();
     for address in addresses {
@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TIMEOUT: Duration = Duration::from_secs(10);
 
     fn at(last: u8, port: u16) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), port)
@@ -126,7 +126,7 @@ mod tests {
         run(async {
             let listeners = listeners().await;
             let addresses: Vec<_> = listeners.iter().map(|one| one.local_addr().unwrap()).collect();
-            let stream = connect(addresses.clone(), PATIENCE).await.unwrap();
+            let stream = connect(addresses.clone(), TIMEOUT).await.unwrap();
             assert_eq!(stream.peer_addr().unwrap(), addresses[0]);
             let (accepted, _) = listeners[0].accept().await.unwrap();
             assert_eq!(accepted.peer_addr().unwrap(), stream.local_addr().unwrap());
@@ -145,7 +145,7 @@ mod tests {
             let last = listeners.pop().unwrap();
             drop(listeners);
             let begun = Instant::now();
-            let stream = connect(addresses, PATIENCE).await.unwrap();
+            let stream = connect(addresses, TIMEOUT).await.unwrap();
             assert_eq!(stream.peer_addr().unwrap(), last.local_addr().unwrap());
             assert!(begun.elapsed() < STAGGER, "{:?}", begun.elapsed());
         });
@@ -156,7 +156,7 @@ mod tests {
         run(async {
             let (silent, listener) = (Silent::new(), TcpListener::bind(at(2, 0)).await.unwrap());
             let begun = Instant::now();
-            let stream = connect([silent.address(), listener.local_addr().unwrap()], PATIENCE).await;
+            let stream = connect([silent.address(), listener.local_addr().unwrap()], TIMEOUT).await;
             let stream = stream.unwrap();
             assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
             assert!(begun.elapsed() >= STAGGER, "{:?}", begun.elapsed());
@@ -184,7 +184,7 @@ mod tests {
             let closed = listeners().await;
             let addresses: Vec<_> = closed.iter().map(|one| one.local_addr().unwrap()).collect();
             drop(closed);
-            let failures = connect(addresses.clone(), PATIENCE).await.unwrap_err();
+            let failures = connect(addresses.clone(), TIMEOUT).await.unwrap_err();
             let mut failed: Vec<_> = failures.iter().map(|(address, _)| *address).collect();
             failed.sort();
             assert_eq!(failed, addresses);

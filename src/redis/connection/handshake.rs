@@ -56,7 +56,7 @@ impl<'a> Handshake<'a> {
         self.first_error.lock().clone()
     }
 
-    /// Speaks RESP 3 with the server, RESP 2 with one that knows no other. What it is, and how long it took to answer.
+    /// Agrees on RESP 3, or on RESP 2 with a server that knows no other. Gives what the server is, and the round trip.
     pub async fn perform(
         &self,
         form: Form,
@@ -128,7 +128,7 @@ impl<'a> Handshake<'a> {
             ),
         };
         Err(Failure {
-            // A replica may become the master, and its name lead to another server.
+            // A replica may become the master, and its name may lead to another server.
             refused: !is_whole,
             ..Failure::refused(Error::because(
                 Reason::Cluster,
@@ -189,14 +189,14 @@ impl<'a> Handshake<'a> {
         select.into_iter().chain([("PING", cmd("PING"))])
     }
 
-    /// Asks all at once. The reply to each.
+    /// Sends all commands at once, and gives the reply to each.
     async fn ask(&self, transport: &mut Transport, questions: &[Question]) -> Result<Vec<Bytes>, Failure> {
         let mut left: Bytes = questions
             .iter()
             .flat_map(|(_, command)| command.get_packed_command())
             .collect();
         while !left.is_empty() {
-            // What the server said before it closed is read below, and so is what went wrong.
+            // An error of the server, and of the connection, shows when reading.
             let Ok(written) = transport.write(&left).await else {
                 break;
             };
@@ -271,7 +271,7 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// Whether an error is about HELLO, or how it was said, so that RESP 2 may do: not about who we are, or how the server does.
+    /// Whether an error is about HELLO itself, so that RESP 2 may do, and not about credentials or the server's state.
     fn is_of_hello(&self, error: &Error) -> bool {
         match &*error.code {
             // Proxies want AUTH before HELLO.
@@ -309,7 +309,7 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// Nothing if the connection can be used all the same; whether the server will not answer otherwise by itself.
+    /// None if the connection can be used despite the error. True if another attempt would meet the same error.
     fn refusal(&self, command: &str, error: &Error) -> Option<bool> {
         match (command, &*error.code) {
             // Credentials that are asked for may be others the next time.

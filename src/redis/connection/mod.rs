@@ -102,7 +102,7 @@ impl Connection {
         });
     }
 
-    /// Drops the connection: nobody is left who could be answered.
+    /// Drops the connection. Nothing is answered any more.
     pub fn abandon(&self) {
         self.shared.abandon();
     }

@@ -1,9 +1,9 @@
-//! What a server says, without the password.
+//! Removes the password from errors of the server.
 
 use crate::error::Error;
 use crate::redis::credentials::Credentials;
 
-/// Servers, and proxies before them, may show the arguments of a command that they do not know.
+/// Servers and proxies may repeat the arguments of an unknown command.
 pub fn without_secrets(credentials: &Credentials, error: &Error) -> Error {
     let text = error.message.split(", with args").next().unwrap_or_default();
     match &credentials.password {
@@ -12,7 +12,7 @@ pub fn without_secrets(credentials: &Credentials, error: &Error) -> Error {
     }
 }
 
-/// What Redis says of passwords without showing any.
+/// Errors of Redis that mention passwords and show none.
 const KNOWN: [&str; 4] = [
     "WRONGPASS invalid username-password pair or user is disabled.",
     "NOAUTH HELLO must be called with the client already authenticated",
@@ -20,7 +20,7 @@ const KNOWN: [&str; 4] = [
     "ERR Client sent AUTH, but no password is set",
 ];
 
-/// Without the password. A short one that is a part of a longer word was not sent by us.
+/// Masks the password. A short one within a longer word is not ours.
 fn masked(text: &str, password: &str) -> String {
     const LONG: usize = 8;
     if password.is_empty() || KNOWN.iter().any(|known| text.starts_with(known)) {

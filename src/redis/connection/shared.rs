@@ -96,7 +96,7 @@ impl Shared {
         self.sink.poll_socket();
     }
 
-    /// Nobody is left who could be answered: the supervisor drops the connection.
+    /// Has the supervisor drop the connection. Nothing is answered any more.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
         self.ending.notify_one();

@@ -1,4 +1,4 @@
-//! What becomes of a pipeline's requests, and of its connection, as time passes.
+//! Deadlines of requests, and of a connection that is silent.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::in_flight::InFlight;
 use crate::redis::request::Fate;
 
-/// After so long without a word an idle connection is asked whether it is alive.
-const IDLE: Duration = Duration::from_secs(10);
-/// A server that owes a reply and says nothing for at least so long has frozen, however short the commands' timeout is.
+/// An idle connection gets a PING after this much silence.
+const PING_AFTER: Duration = Duration::from_secs(10);
+/// The shortest silence after which a server that owes a reply counts as frozen, however short the commands' timeout is.
 const FROZEN: Duration = Duration::from_secs(1);
 
 impl Pipeline {
-    /// Fails what is past its deadline, and looks after the connection. Gives when to be called next: never later than the timeout
-    /// from now, so that no request that is made in the meantime is missed; or why the connection must end.
+    /// Fails requests past their deadlines, and checks the connection. Gives when to call it next: within one timeout, so that no later
+    /// request is missed. An error says why the connection must end.
     pub fn tick(&mut self, now: Instant) -> Result<Instant, Error> {
         self.expire(now);
         let Limits {
@@ -27,7 +27,7 @@ impl Pipeline {
         if let Some(connection) = &mut self.connection {
             let silent = now.saturating_duration_since(connection.heard);
             let owed = !connection.sent.is_empty();
-            let limit = if owed { timeout.max(FROZEN) } else { IDLE };
+            let limit = if owed { timeout.max(FROZEN) } else { PING_AFTER };
             if silent < limit {
                 next = next.min(connection.heard + limit);
             } else if owed {
@@ -88,7 +88,7 @@ impl Pipeline {
         }
     }
 
-    /// What a request is told that has waited for too long.
+    /// The error of a request that has waited for too long.
     fn not_sent(&self, what: &str, cause: Option<&Error>) -> Error {
         let milliseconds = self.limits.queue_timeout.as_millis();
         let cause = cause

@@ -1,4 +1,4 @@
-//! What a pipeline knows of the connection that it has.
+//! The requests in flight on one connection.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,31 +12,31 @@ use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::protocol::scan::Scanner;
 use crate::redis::request::{Request, Sha1, Subject};
 
-/// So many requests whose replies are owed are few: whoever calls waits for each, and no thread's time is short.
+/// Up to this many requests in flight, optimise for latency rather than CPU.
 const LOW_WATERMARK: usize = 64;
-/// For so long few must have been owed. Callers in step with each other are all answered at once, again and again.
+/// How long the requests in flight must stay below the low watermark before the connection is idle. Callers in step are answered in bursts.
 const IDLE: Duration = Duration::from_millis(100);
-/// More than this is left to the transport: copying it into the socket would hold up whoever called.
+/// The longest inline write of a busy connection. To copy more into the socket would delay the caller.
 const LONGEST_INLINE: usize = 32 << 10;
-/// The same while few are owed: to have another thread do it takes longer.
+/// The longest inline write below the low watermark, where a hand-over to the I/O thread takes longer than the copy.
 const LONGEST_INLINE_WHEN_IDLE: usize = 512 << 10;
 
-/// A server that said nothing for so long may have closed the connection meanwhile. To look takes a microsecond.
+/// After this much silence the server may have closed the connection: the socket is peeked into, which takes a microsecond.
 const UNVERIFIED_AFTER: Duration = Duration::from_millis(1);
 
-/// So many bytes of replies may be owed, or as many as 8 Gbit/s carry in a round trip; what is called beyond that waits. A server that owes more
-/// has it all in memory, and takes four times as long for each (docs/architecture.md, "Long values").
+/// The window in bytes of replies, or what 8 Gbit/s carry in a round trip. Requests beyond it wait: a server that owes more keeps all of it in
+/// memory, and takes four times as long for each (docs/architecture.md, "Long values").
 const WINDOW: usize = 2 << 20;
 const LARGEST_WINDOW: usize = 32 << 20;
-/// So many requests may be sent, however long the replies are.
+/// The window has room for this many requests, however long their replies are.
 const MIN_REQUESTS: usize = 4;
 
-/// Writes to the socket without waiting, from whichever thread calls it.
+/// Writes to the socket on the caller's thread, without waiting.
 pub trait InlineWrite: Send + Sync {
-    /// How many bytes the socket took; 0 if it takes none now.
+    /// How many bytes the socket took; 0 if its buffer is full.
     fn try_write(&self, pieces: &[Bytes]) -> usize;
 
-    /// Whether nothing lies in the socket that was not read: neither bytes nor the server's farewell.
+    /// Whether the socket holds nothing unread: neither bytes nor the end of the stream.
     fn is_drained(&self) -> bool;
 }
 
@@ -62,69 +62,69 @@ pub struct Server {
     pub role: ServerRole,
 }
 
-/// A connection that the server has greeted.
+/// A connection whose handshake is complete.
 pub struct Established {
-    /// None where bytes cannot go straight to the socket.
+    /// None where only the transport can write.
     pub inline_write: Option<Arc<dyn InlineWrite>>,
     pub server: Server,
     /// How long it took to answer.
     pub round_trip: Duration,
 }
 
-/// One connection, as far as a pipeline sees it.
+/// One connection, as the pipeline sees it.
 pub struct InFlight {
     pub write_buffer: WriteBuffer,
     /// In the order in which the server answers.
     pub sent: VecDeque<Sent>,
-    /// How many bytes of replies may be owed.
+    /// How many bytes of replies may be in flight.
     window: usize,
-    /// How long replies are, on average of the last few.
+    /// The length of a reply, averaged over the last few.
     reply_length: usize,
     /// How many such replies the window holds.
     most: usize,
-    /// How many at the front of `sent` need not be looked at for their deadlines again.
+    /// How many at the front of `sent` have had their deadlines checked for good.
     pub looked_at: usize,
-    /// Whether the deadlines of `sent` come in order, so that those in front are the first to be missed.
+    /// Whether the deadlines of `sent` ascend, so that the front is missed first.
     pub in_order: bool,
     pub scanner: Scanner,
-    /// How many replies to the front of `sent` are complete, and how long they are.
+    /// How many replies to the front of `sent` are complete, and their length.
     pub complete: (usize, usize),
     /// The scripts that the server has been sent.
     pub scripts: HashSet<Sha1, RandomState>,
     /// Since when it is there.
     pub since: Instant,
-    /// When the server last sent anything, or began to owe a reply. What the kernel takes says nothing of the server.
+    /// When the server last sent anything, or began to owe a reply. Bytes that the kernel takes prove nothing of the server.
     pub heard: Instant,
-    /// When anything was last received: what was published later may be lost with the connection.
+    /// When anything was last received. Messages that were published later may be lost with the connection.
     pub received: Instant,
     pub inline_write: Option<Arc<dyn InlineWrite>>,
-    /// The transport is writing what came first: nobody else may write until all is taken.
+    /// The transport is writing: no inline write until all is taken.
     pub writing: bool,
-    /// When more than a few replies were owed last.
+    /// When the requests in flight were last above the low watermark.
     busy: Option<Instant>,
     pub server: Server,
-    /// The server is a replica, and the store was at a master: writes wait for another connection.
+    /// The server is a replica, and the store was at a master before: writes wait for another connection.
     pub refuses_writes: bool,
-    /// Another connection takes its place: no more is sent, and it ends once all is answered.
+    /// Another connection replaces it: no more is sent, and it ends once all is answered.
     pub retiring: bool,
-    /// The server may have closed it while it was idle: the socket is looked at before the first byte is written.
+    /// The server may have closed it during silence: the socket is peeked into before the next write.
     pub unverified: bool,
 }
 
-/// A request that the server owes a reply to.
+/// A request that was sent and has no reply yet.
 pub struct Sent {
     pub request: Request,
     pub deadline: Instant,
-    /// Where in the stream it begins.
+    /// Where in the stream of bytes it begins.
     pub position: u64,
-    /// It has missed its deadline: its reply is nobody's.
+    /// It has missed its deadline: its reply is dropped.
     pub late: bool,
     /// The server was sent a script's hash, and not its text.
     pub by_hash: bool,
 }
 
 impl Sent {
-    /// Whether somebody waits for its answer.
+    /// Whether a caller awaits its answer.
     pub fn is_awaited(&self) -> bool {
         self.request.id.is_some() && !self.late
     }
@@ -174,7 +174,7 @@ impl InFlight {
             }
             _ => self.write_buffer.push(&request.bytes),
         }
-        // A script that is sent again comes behind what was called after it.
+        // A script that is sent again comes behind later calls.
         let last = self.sent.back().map(|sent| sent.deadline);
         self.in_order &= last.is_none_or(|last| last <= deadline);
         self.sent.push_back(Sent {
@@ -186,7 +186,7 @@ impl InFlight {
         });
     }
 
-    /// Whether a request is for a master alone, and the server is none.
+    /// Whether the request is a write, and the server a replica that will not do.
     pub fn refuses(&self, request: &Request) -> bool {
         self.refuses_writes && !request.repeatable
     }
@@ -196,7 +196,7 @@ impl InFlight {
         self.write_buffer.is_empty() && !self.is_busy() && self.busy.is_none_or(has_been)
     }
 
-    /// Marks what has missed its deadline, and gives it.
+    /// Marks and returns the requests that have missed their deadlines.
     pub fn miss_deadlines(&mut self, now: Instant) -> Vec<Request> {
         let mut missed = Vec::new();
         let start = if self.in_order { self.looked_at } else { 0 };
@@ -225,7 +225,7 @@ impl InFlight {
         }
     }
 
-    /// The request that was sent first.
+    /// Removes the request that was sent first.
     pub fn pop(&mut self) -> Option<Sent> {
         self.looked_at = self.looked_at.saturating_sub(1);
         let first = self.sent.pop_front();
@@ -233,48 +233,48 @@ impl InFlight {
         first
     }
 
-    /// A reply of this length came in. One that is huge says little of the next.
+    /// Counts the length of a reply. A huge one says little of the next.
     pub fn measure(&mut self, length: usize) {
         self.reply_length = (7 * self.reply_length + length.min(self.window / MIN_REQUESTS)) / 8;
         self.most = self.window / self.reply_length.max(1);
     }
 
-    /// Whether a request may be sent: the server will not owe more than the window. What may end the connection goes by itself.
+    /// Whether the window has room for a request. A request that may end the connection goes alone.
     pub fn has_room(&self, request: &Request) -> bool {
         let is_alone = || self.sent.front().is_some_and(|first| first.request.suspected);
         self.sent.is_empty() || self.sent.len() < self.most && !request.suspected && !is_alone()
     }
 
-    /// Whether what waits for room is to be sent: some at a time, as a system call for each reply would cost more.
+    /// Whether a quarter of the window is free. A waiting request for each reply would cost a system call each.
     pub fn has_much_room(&self) -> bool {
         self.sent.len() <= self.most - self.most / 4
     }
 
-    /// Whether more than a few replies are owed.
+    /// Whether more requests are in flight than the low watermark.
     pub fn is_busy(&self) -> bool {
         self.sent.len() > self.low_watermark()
     }
 
-    /// So many requests are few, by their number and by how long their replies are.
+    /// By the number of requests and the length of their replies.
     fn low_watermark(&self) -> usize {
         LOW_WATERMARK.min(self.most / 2)
     }
 
-    /// Gives the socket what it takes without waiting.
+    /// Writes inline what the socket takes without waiting.
     pub fn write(&mut self) {
         let Some(inline_write) = self.inline_write.as_ref() else {
             return;
         };
         let most = match self.is_busy() {
             false => LONGEST_INLINE_WHEN_IDLE,
-            // Whoever reads is about to go on.
+            // The thread that reads writes next.
             true if self.scanner.is_halfway() => 0,
             true => LONGEST_INLINE,
         };
         if self.writing || self.write_buffer.len() > most {
             return;
         }
-        // What lies in the socket the I/O thread reads first.
+        // The I/O thread reads first what the socket holds.
         if self.unverified && !self.write_buffer.is_empty() && !inline_write.is_drained() {
             return;
         }

@@ -1,4 +1,4 @@
-//! What becomes of requests as connections come and go.
+//! Connected, lost, not connected, ended: what requests go through.
 
 use std::mem;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,7 +20,7 @@ impl Pipeline {
             connection.refuses_writes = self.wants_master && role == ServerRole::Replica;
         }
         self.connection = Some(connection);
-        // A subscribing connection is told of once it was missed.
+        // The first subscribing connection has no event.
         if self.cause.take().is_some() || self.role == Role::Commands {
             self.completed.events.push(Event::Ready(self.role));
         }
@@ -34,18 +34,18 @@ impl Pipeline {
         self.send(due.into_iter().chain(waiting), now);
     }
 
-    /// Whether the connection leads to a replica, and another one to a master is to take its place.
+    /// Whether a connection to a master is to replace this one, which leads to a replica.
     pub fn misses_master(&self) -> bool {
         let connection = self.connection.as_ref();
         connection.is_some_and(|connection| connection.refuses_writes && !connection.retiring)
     }
 
-    /// Why a master is looked for.
+    /// The reason for looking for a master.
     pub fn at_replica(&self) -> Error {
         Error::reply(format!("READONLY {} has become a replica", self.endpoint))
     }
 
-    /// Another connection is to take the place of the one that there is, once all is answered. False if nothing is owed.
+    /// Retires the connection: it ends once all is answered. False if nothing is in flight.
     pub fn retire(&mut self) -> bool {
         let Some(connection) = &mut self.connection else {
             return false;
@@ -54,8 +54,8 @@ impl Pipeline {
         !connection.sent.is_empty()
     }
 
-    /// An attempt to connect failed; there will be another, but who has waited long enough is told. If the server `refused`, with an
-    /// answer that will not change by itself, all are.
+    /// An attempt to connect has failed, and another follows. Requests that have seen enough attempts fail; all do if the server
+    /// `refused`.
     pub fn not_connected(&mut self, cause: &Error, refused: bool) {
         let max_retries = self.limits.max_retries;
         for (id, mut failures) in mem::take(&mut self.connecting) {
@@ -102,7 +102,7 @@ impl Pipeline {
         Error::because(reason.unwrap_or(Reason::NotReady), message).caused_by(cause.clone())
     }
 
-    /// The connection is gone. What was not sent, or may be sent again, waits for the next one.
+    /// The connection is lost. Requests that were not sent, or may be sent again, wait for the next one.
     pub fn lost(&mut self, cause: Error, now: Instant) {
         let Some(connection) = self.connection.take() else {
             return;
@@ -138,7 +138,7 @@ impl Pipeline {
                 let error = Error::because(Reason::LostTwice, message).caused_by(cause.clone());
                 self.fail(&request, Fate::Unknown, error);
             } else {
-                // The server answers in order.
+                // The server answers in order: the first one may be why it closed.
                 request.suspected = index == 0 && self.role == Role::Commands;
                 again.push(request, until);
             }
@@ -164,7 +164,7 @@ impl Pipeline {
         });
     }
 
-    /// There will be no connection any more. Where it has closed as it should, nobody but who closed it waits to be told.
+    /// There will be no other connection: fails all requests, and answers who closed it.
     pub fn end(&mut self) {
         self.ended = true;
         let sent = self.connection.take().map(|connection| connection.sent);

@@ -1,5 +1,7 @@
-//! Requests from their call to their answer, whatever becomes of the connection. Does no I/O and is told the time (but for the bounds of
-//! gaps): what carries the bytes tells it what happened, and takes what is to be sent.
+//! Requests from call to answer, over any number of connections. Does no I/O and is told the time, but for the bounds of gaps.
+//!
+//! [`queue`]: not sent yet. [`in_flight`]: sent, with the [`write_buffer`]. [`read`]: replies to requests. [`lifecycle`]: connections come
+//! and go. [`deadlines`]. [`topics`] and [`subscribe`]: the subscribing connection.
 
 mod deadlines;
 pub mod in_flight;
@@ -27,51 +29,51 @@ use crate::redis::request::{Fate, Id, Request, Role, Shape, Subject};
 /// How a connection does.
 pub struct Health {
     pub is_ready: bool,
-    /// Since when it is there, or not.
+    /// When it was connected or lost last.
     pub since: Instant,
     /// When the server last sent anything.
     pub heard: Option<Instant>,
-    /// Requests that the server owes a reply to.
+    /// Requests that were sent and have no reply yet.
     pub in_flight: usize,
     /// Requests that wait to be sent.
     pub waiting: usize,
-    /// How many attempts have failed since.
+    /// How many attempts have failed since then.
     pub attempt: u32,
-    /// Why it is not there.
+    /// Why there is no connection.
     pub cause: Option<Error>,
 }
 
-/// After so many failed attempts whoever waits for nothing but the connection is told.
+/// After this many failed attempts `connect` fails.
 const ATTEMPTS: u32 = 3;
 
 pub struct Pipeline {
     role: Role,
     pub(super) limits: Limits,
-    /// Where the server is, as errors name it.
+    /// As errors name it.
     endpoint: String,
-    /// Requests that wait for a connection, or until the one that there is owes less.
+    /// Requests that wait for a connection, or for room in the window.
     waiting: Queue,
     /// Writes that wait for a master while the connection leads to a replica.
     waiting_for_master: Queue,
-    /// The store was at a master once: a replica will not do for its writes.
+    /// The store was at a master before: a replica will not do for its writes.
     wants_master: bool,
-    /// Those who wait for nothing but a connection, and how many attempts they have seen fail.
+    /// Calls of `connect`, and how many attempts each has seen fail.
     connecting: Vec<(Id, u32)>,
     connection: Option<InFlight>,
     topics: Topics,
     /// Why there is no connection.
     cause: Option<Error>,
-    /// Since when there is one, or none.
+    /// When the connection was opened or lost last.
     since: Instant,
-    /// How many attempts to connect have failed since.
+    /// How many attempts to connect have failed since then.
     attempt: u32,
-    /// When a connection that is gone was last heard.
+    /// When the last connection was last heard.
     heard: Option<Instant>,
-    /// Who is to be told that nothing is left.
+    /// The request to close, which is answered last.
     closing: Option<Id>,
-    /// There will be no connection any more.
+    /// There will be no other connection.
     ended: bool,
-    /// What has come of it all, for whoever called to take away.
+    /// What has been completed and not passed on.
     pub completed: CompletionBatch,
 }
 
@@ -97,7 +99,7 @@ impl Pipeline {
         }
     }
 
-    /// Sends requests, or has them wait.
+    /// Sends requests, or queues them.
     pub fn send(&mut self, requests: impl IntoIterator<Item = Request>, now: Instant) {
         for request in requests {
             self.dispatch(request, now);
@@ -141,7 +143,7 @@ impl Pipeline {
         self.fail(&request, Fate::NotRun, Error::ours("QUEUE_FULL", message));
     }
 
-    /// Sends what waited until the server owes less.
+    /// Sends requests that waited for room in the window.
     fn send_waiting(&mut self, now: Instant) {
         let Some(connection) = &mut self.connection else {
             return;
@@ -178,13 +180,13 @@ impl Pipeline {
         self.connection.as_ref().map(|connection| &connection.server)
     }
 
-    /// Whether little is under way, and has been for a while.
+    /// Whether few requests are in flight, and have been for a while.
     pub fn is_idle(&self, now: Instant) -> bool {
         let connection = self.connection.as_ref();
         connection.is_none_or(|connection| connection.is_idle(now))
     }
 
-    /// Whether more than a few replies are owed.
+    /// Whether more requests are in flight than the low watermark.
     pub fn is_busy(&self) -> bool {
         self.connection.as_ref().is_some_and(InFlight::is_busy)
     }
@@ -211,7 +213,7 @@ impl Pipeline {
         }
     }
 
-    /// Nothing more will be asked for; `id` is answered once all is answered. What was not sent waits no longer than for a reply.
+    /// Answers `id` once all requests are answered. Requests that were not sent wait no longer than for a reply.
     pub fn close(&mut self, id: Id, now: Instant) {
         if self.ended {
             return self.completed.done(id);
@@ -222,7 +224,7 @@ impl Pipeline {
         }
     }
 
-    /// Whether it is closing, and nobody waits for an answer.
+    /// Whether it is closing, and no answer is awaited.
     pub fn is_done(&self) -> bool {
         self.closing.is_some()
             && self.waiting.is_empty()
@@ -233,19 +235,19 @@ impl Pipeline {
                 .is_none_or(|connection| !connection.sent.iter().any(Sent::is_awaited))
     }
 
-    /// Whether bytes are left that the transport must write, and does not yet.
+    /// Whether bytes are left for the transport, which is not writing yet.
     pub fn has_unsent(&self) -> bool {
         let connection = self.connection.as_ref();
         connection.is_some_and(|connection| !connection.writing && !connection.write_buffer.is_empty())
     }
 
-    /// Whether the transport is to look into the socket before it writes. It says so once.
+    /// Whether the transport must drain the socket before it writes. True once.
     pub fn must_drain_first(&mut self) -> bool {
         let connection = self.connection.as_mut();
         connection.is_some_and(|connection| mem::take(&mut connection.unverified))
     }
 
-    /// What the transport is to write next, in pieces.
+    /// The pieces for the transport to write next.
     pub fn unsent(&mut self) -> Vec<Bytes> {
         let Some(connection) = &mut self.connection else {
             return Vec::new();
@@ -255,14 +257,14 @@ impl Pipeline {
         next
     }
 
-    /// The transport wrote so many of them.
+    /// The transport has written this many bytes.
     pub fn taken(&mut self, count: usize) {
         if let Some(connection) = &mut self.connection {
             connection.write_buffer.advance(count);
         }
     }
 
-    /// Tells whoever asked for something of no result that it is done.
+    /// Answers a request that has no result.
     fn done(&mut self, request: &Request) {
         if let Some(id) = request.id {
             self.completed.done(id);

@@ -17,17 +17,17 @@ pub struct Waiting {
 pub struct Queue(VecDeque<Waiting>);
 
 impl Queue {
-    /// Nearly always it is the last: only what a server has refused, or a lost connection leaves, was called before others.
+    /// Nearly always goes last. Only requests that a server has refused, or a lost connection has left, were called before others.
     pub fn push(&mut self, request: Request, deadline: Instant) {
         let comes_later = |waiting: &&Waiting| request.is_before(&waiting.request);
         let later = self.0.iter().rev().take_while(comes_later).count();
-        let place = self.0.len() - later;
+        let index = self.0.len() - later;
         let waiting = Waiting {
             request,
             deadline,
             attempts: 0,
         };
-        self.0.insert(place, waiting);
+        self.0.insert(index, waiting);
     }
 
     pub fn pop(&mut self) -> Option<Waiting> {
@@ -56,7 +56,7 @@ impl Queue {
         self.0.is_empty()
     }
 
-    /// Takes the requests that are not to wait any more.
+    /// Removes the requests that `leaves` chooses.
     pub fn take_if(&mut self, mut leaves: impl FnMut(&mut Waiting) -> bool) -> Vec<Request> {
         let mut left = Vec::new();
         for mut waiting in std::mem::take(&mut self.0) {
@@ -69,7 +69,7 @@ impl Queue {
         left
     }
 
-    /// Nobody waits longer than until then.
+    /// Shortens the deadlines to `latest`.
     pub fn wait_until(&mut self, latest: Instant) {
         for waiting in &mut self.0 {
             waiting.deadline = waiting.deadline.min(latest);

@@ -1,4 +1,4 @@
-//! What a pipeline makes of what the server sends: replies go to their requests, messages to their subscribers.
+//! Matches what the server sends with the requests in flight.
 
 use std::time::Instant;
 
@@ -15,8 +15,8 @@ use crate::redis::request::{Fate, Request, Shape, Subject};
 use crate::reply::Reply;
 
 impl Pipeline {
-    /// Takes complete replies off the front of what came in. Those who subscribe may `skip` messages at its front that none of
-    /// them wants: gives how many. An error ends the connection.
+    /// Takes complete replies off the front of the buffer. `skip` finds messages there that no subscriber wants: gives how many.
+    /// An error ends the connection.
     pub fn received(
         &mut self,
         buffer: &mut BytesMut,
@@ -60,7 +60,7 @@ impl Pipeline {
         messages
     }
 
-    /// All replies to the request that was sent first, or what a subscriber is told, once it is complete.
+    /// All replies to the request that was sent first, or one push of a subscriber, once complete.
     fn next_frame(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<Option<Bytes>, Error> {
         loop {
             let Some(connection) = &mut self.connection else {
@@ -80,13 +80,13 @@ impl Pipeline {
                 Err(unreadable) => return Err(self.too_large(unreadable)),
             };
             let length = length + end;
-            // A push is no reply to anything.
+            // A push replies to no request.
             let is_reply = self.role == Role::Subscriptions || buffer[length - end] != b'>';
             let replies = replies + usize::from(is_reply);
             let is_complete = match connection.sent.front() {
                 _ if self.role == Role::Subscriptions => true,
                 Some(front) => replies == front.request.replies,
-                // What a server says before it closes.
+                // The server says why it closes.
                 None if is_reply && buffer[length - end] == b'-' => {
                     return Err(match decode::parse(&buffer[length - end..length])? {
                         Reply::Error(error) => error,
@@ -111,7 +111,7 @@ impl Pipeline {
         }
     }
 
-    /// The reply will never be complete. Whoever waits for it is told, and it is not asked for again.
+    /// The reply will never be complete: its request fails, and is not sent again.
     fn too_large(&mut self, what: Unreadable) -> Error {
         let endpoint = &self.endpoint;
         let message = match what {
@@ -170,12 +170,12 @@ impl Pipeline {
             && by_hash
             && decode::is_error(&frame, "NOSCRIPT No matching script")
         {
-            // The server has forgotten it, and so has not run it.
+            // The server has forgotten the script, and so has not run it.
             connection.scripts.remove(&script.sha1);
             if connection.retiring || connection.refuses(&request) {
                 self.dispatch(request, now);
             } else {
-                // Ahead of what waits, as it was called before.
+                // Ahead of waiting requests, which were called later.
                 connection.push(request, deadline, now);
             }
             return;
@@ -187,7 +187,7 @@ impl Pipeline {
     }
 }
 
-/// Room for what is missing, but not at once for all that a server merely announces.
+/// Makes room for what is missing, but never at once for all that a server announces.
 fn reserve(buffer: &mut BytesMut, missing: usize) {
     const AT_LEAST: usize = 4 << 10;
     const NEW: usize = 64 << 10;
@@ -197,7 +197,7 @@ fn reserve(buffer: &mut BytesMut, missing: usize) {
     }
 }
 
-/// Without what it sent, which may be somebody's data.
+/// Without the bytes, which may be data of users.
 fn lost_sync(endpoint: &str) -> Error {
     Error::because(
         Reason::Protocol,
@@ -205,12 +205,12 @@ fn lost_sync(endpoint: &str) -> Error {
     )
 }
 
-/// How much of a request a replica has refused.
+/// Which part of a request a replica has refused.
 #[derive(PartialEq, Eq)]
 enum Refused {
     /// Nothing was run.
     Whole,
-    /// Something may have been run beside it.
+    /// Other commands of the transaction may have been run.
     Part,
 }
 
@@ -219,14 +219,14 @@ fn refusal(frame: &[u8], request: &Request) -> Option<Refused> {
     let is_readonly = |reply: &Reply| matches!(reply, Reply::Error(error) if error.code == "READONLY");
     if request.shape != Shape::Transaction {
         let text = match request.subject {
-            // What a script raises by itself it may raise after it has written.
+            // An error that the script itself raises may follow a write.
             Subject::Script(_) => "READONLY You can't write against a read only replica",
             _ => "READONLY ",
         };
         let refused = !request.repeatable && decode::is_error(frame, text);
         return refused.then_some(Refused::Whole);
     }
-    // Looked for first, as it is rare, and parsing is not for this thread.
+    // Searched before parsing, which this thread should do rarely.
     memchr::memmem::find(frame, b"READONLY ")?;
     let replies = decode::parse_all(frame).ok()?;
     let (executed, queued) = replies.split_last()?;

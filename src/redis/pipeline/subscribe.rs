@@ -11,7 +11,7 @@ use crate::redis::pipeline::topics::{Heard, Priority};
 use crate::redis::request::{Asker, Fate, Id, Request, Subject, Subscription, Topic};
 
 impl Pipeline {
-    /// Answered once messages come.
+    /// Answers `id` once messages come.
     pub fn subscribe(&mut self, id: Id, topic: Topic, now: Instant) {
         if !self.topics.want(&topic, id) {
             return self.completed.done(id);
@@ -21,7 +21,7 @@ impl Pipeline {
         self.send([request], now);
     }
 
-    /// Has a topic subscribed, on whichever connection there is. Only a server that refuses ends that, with an event.
+    /// Keeps a topic subscribed over all connections. Only a refusal of the server ends that, with an event.
     pub fn keep(&mut self, topic: &Topic, priority: Priority, now: Instant) {
         if self.topics.keep(topic, priority) && self.connection.is_some() {
             let due = self.topics.due_now(topic);
@@ -30,12 +30,12 @@ impl Pipeline {
         }
     }
 
-    /// Whether topics wait for their turn to be subscribed.
+    /// Whether topics wait for the next batch.
     pub fn has_batches(&self) -> bool {
         self.connection.is_some() && self.topics.has_batches()
     }
 
-    /// Subscribes those that have their turn.
+    /// Subscribes the next batch of topics.
     pub fn subscribe_batch(&mut self, now: Instant) {
         if self.connection.is_some() {
             let batch = self.topics.next_batch(&mut self.completed);
@@ -54,12 +54,12 @@ impl Pipeline {
             .collect()
     }
 
-    /// Whether its messages come.
+    /// Whether the server has confirmed the topic.
     pub fn is_live(&self, topic: &Topic) -> bool {
         self.topics.is_live(topic)
     }
 
-    /// Whether its messages come, or are to.
+    /// Whether the topic is confirmed or desired.
     pub fn is_subscribed(&self, topic: &Topic) -> bool {
         self.topics.has(topic)
     }
@@ -73,7 +73,7 @@ impl Pipeline {
         if self.connection.is_some() {
             return self.send([request], now);
         }
-        // Nothing is subscribed without a connection, and what was to be is not wanted any more.
+        // Without a connection the server has no subscription, and waiting requests for the topic are obsolete.
         let left = self
             .waiting
             .take_if(|waiting| self.topics.is_left(&waiting.request));
@@ -114,7 +114,7 @@ impl Pipeline {
                 if !late {
                     self.done(&request);
                 }
-                // What came too late for whoever asked for it is taken back.
+                // The caller was told of a timeout: the subscription is undone.
                 if let (Some(subscription), true, false) = (subscription, late, wanted) {
                     self.unsubscribe(None, &subscription.topic, now);
                 }

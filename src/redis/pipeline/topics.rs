@@ -1,4 +1,4 @@
-//! What the subscribing connection is to hear, and what it may have missed.
+//! The state of each topic on the server: desired, requested, confirmed; and the gap in what was received.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
@@ -16,11 +16,11 @@ use crate::reply::Reply;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The request of this id is under way: what comes for the name until then is for a subscription that has ended.
+    /// The caller's request of this id is in flight. A message before its confirmation belongs to a subscription that has ended.
     Wanted(Id),
     Live,
-    /// To be subscribed as soon as there is a connection, as it was live on one that is gone, or is kept subscribed. The request of
-    /// this number is under way, if there is one.
+    /// Desired, and not confirmed on this connection: it was live on the last one, or is kept. The request of this number is in flight;
+    /// 0 for none.
     Due(u32),
 }
 
@@ -37,43 +37,43 @@ impl From<Asker> for State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
     First,
-    /// A batch at a time, as there may be thousands, and many instances that lost the same server.
+    /// In batches: there may be thousands of topics, and many instances that have lost the same server.
     Batched,
 }
 
-/// How many topics are subscribed at a time.
+/// The size of a batch.
 pub const BATCH: usize = 500;
 
 #[derive(Default)]
 pub struct Topics {
     topics: HashMap<Topic, State, RandomState>,
-    /// Those of the topics that are subscribed later.
+    /// Topics that are subscribed in batches.
     batched: HashSet<Topic, RandomState>,
-    /// Those that are due, and some that are not any more.
+    /// Topics that wait for a batch, and some that need none any more.
     queued: VecDeque<Topic>,
-    /// How many requests for what is due have been made.
+    /// The number of the last request for a due topic.
     requests: u32,
-    /// How many of them are unanswered.
+    /// How many of these requests are unanswered.
     unanswered: usize,
-    /// Since when messages may have been missed.
+    /// When the gap began, while one is open.
     missing_since: Option<SystemTime>,
 }
 
-/// What the server said on the subscribing connection.
+/// What a frame on the subscribing connection is.
 pub enum Heard {
     Message,
-    /// It answers the request that was sent first of those unanswered.
+    /// The answer to the request that was sent first.
     Answer(Result<(), Error>),
-    /// Something that nobody asked for.
+    /// A push of a kind that is not used.
     Other,
 }
 
 impl Topics {
-    /// Somebody asks for a topic. False if it is live already.
+    /// A caller desires a topic. False if it is live.
     pub fn want(&mut self, topic: &Topic, id: Id) -> bool {
         match self.topics.get(topic) {
             Some(State::Live) => return false,
-            // The gap that it is in must still be told.
+            // Its gap must still be told.
             Some(State::Due(_)) => {}
             Some(State::Wanted(_)) | None => {
                 self.topics.insert(topic.clone(), State::Wanted(id));
@@ -82,7 +82,7 @@ impl Topics {
         true
     }
 
-    /// A topic is to be subscribed whenever there is a connection. False if it is already, or somebody has asked for it.
+    /// Desires a topic on every connection. False if it is known already.
     pub fn keep(&mut self, topic: &Topic, priority: Priority) -> bool {
         let is_new = !self.topics.contains_key(topic);
         if is_new {
@@ -107,7 +107,7 @@ impl Topics {
         self.batched.remove(topic);
     }
 
-    /// The server has confirmed a request. False if nobody wants the topic any more.
+    /// The server has confirmed a request. False if the topic is not desired any more.
     pub fn confirmed(
         &mut self,
         Subscription { topic, asker }: &Subscription,
@@ -124,12 +124,12 @@ impl Topics {
         true
     }
 
-    /// Whether what a request asks for is still wanted by whoever made it.
+    /// Whether a request is the latest for its topic.
     pub fn is_wanted(&self, Subscription { topic, asker }: &Subscription) -> bool {
         self.topics.get(topic) == Some(&State::from(*asker))
     }
 
-    /// Whether a request subscribes a topic that is not wanted any more, or that was asked for anew.
+    /// Whether a request subscribes a topic that is not desired any more, or that has a later request.
     pub fn is_left(&self, request: &Request) -> bool {
         let Subject::Subscription(subscription) = &request.subject else {
             return false;
@@ -142,14 +142,14 @@ impl Topics {
         }
     }
 
-    /// A request has failed. A later one for the same topic may still be under way.
+    /// A request has failed. A later one for the same topic may be in flight.
     pub fn failed(&mut self, subscription: &Subscription) {
         if self.is_wanted(subscription) {
             self.remove(&subscription.topic);
         }
     }
 
-    /// The connection is gone, or there was none; it was last heard at `heard`. Messages of topics that are due may be missed.
+    /// The connection was lost, or an attempt has failed; it was last heard at `heard`. The gap begins there.
     pub fn lost(&mut self, heard: SystemTime, mail: &mut CompletionBatch) {
         self.unanswered = 0;
         self.queued.clear();
@@ -166,7 +166,7 @@ impl Topics {
         }
     }
 
-    /// What is to be subscribed first on a new connection: `answered` is called for each as it is answered. The others have their turn.
+    /// The topics to subscribe first on a new connection; `answered` counts their answers. The others wait for a batch.
     pub fn due(&mut self) -> Vec<Subscription> {
         let is_due = |(topic, state): (&Topic, &State)| (*state == State::Due(0)).then(|| topic.clone());
         let due: Vec<_> = self.topics.iter().filter_map(is_due).collect();
@@ -175,13 +175,13 @@ impl Topics {
         self.queued = later.into();
         let due = first.iter().filter_map(|topic| self.ask(topic)).collect();
         if self.unanswered == 0 && self.queued.is_empty() {
-            // Whoever could have missed something has left in the meantime.
+            // All topics that could have missed a message were unsubscribed meanwhile.
             self.missing_since = None;
         }
         due
     }
 
-    /// What is to be subscribed for one that is kept from now on: nothing if it has to wait for its turn.
+    /// The request for a topic that is newly kept; nothing if it waits for a batch.
     pub fn due_now(&mut self, topic: &Topic) -> Option<Subscription> {
         if self.batched.contains(topic) && (!self.queued.is_empty() || self.unanswered >= BATCH) {
             self.queued.push_back(topic.clone());
@@ -190,7 +190,7 @@ impl Topics {
         self.ask(topic)
     }
 
-    /// The next of those that have their turn.
+    /// The next batch of topics.
     pub fn next_batch(&mut self, mail: &mut CompletionBatch) -> Vec<Subscription> {
         let mut batch = Vec::new();
         while batch.len() < BATCH

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// From this size on bytes are sent from where they lie; smaller ones are put together.
+/// From this size on bytes are sent without a copy; smaller ones are joined.
 const LARGE: usize = 4 << 10;
-/// How much is put together: about what a socket takes at once.
+/// The size of a joined piece: about what a socket takes at once.
 const PIECE: usize = 64 << 10;
 /// How many pieces are written by one system call: each call costs as much as copying several KB.
 const AT_ONCE: usize = 16;
@@ -16,7 +16,7 @@ pub struct WriteBuffer {
     pieces: VecDeque<Bytes>,
     /// Comes after the pieces.
     tail: BytesMut,
-    /// How many bytes have ever been put in.
+    /// How many bytes were ever pushed.
     total: u64,
     /// How many of them the socket has taken.
     taken: u64,
@@ -36,7 +36,7 @@ impl WriteBuffer {
         }
     }
 
-    /// What is to be written next, in pieces; empty if that is nothing.
+    /// The next pieces to write; empty if there are none.
     pub fn next(&mut self) -> Vec<Bytes> {
         if self.pieces.len() < AT_ONCE {
             self.seal();
@@ -44,7 +44,7 @@ impl WriteBuffer {
         self.pieces.iter().take(AT_ONCE).cloned().collect()
     }
 
-    /// The socket took so many bytes of that.
+    /// The socket has taken this many bytes.
     pub fn advance(&mut self, mut count: usize) {
         self.taken += count as u64;
         while let Some(front) = self.pieces.front_mut() {
@@ -66,12 +66,12 @@ impl WriteBuffer {
         (self.total - self.taken) as usize
     }
 
-    /// Where in the stream the next byte that is put in will be.
+    /// The position of the next byte in the stream.
     pub fn position(&self) -> u64 {
         self.total
     }
 
-    /// Whether the socket took nothing from this position on.
+    /// Whether the socket has taken nothing from this position on.
     pub fn is_unsent(&self, position: u64) -> bool {
         self.taken <= position
     }

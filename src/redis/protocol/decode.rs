@@ -16,7 +16,7 @@ pub fn is_error(reply: &[u8], text: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(text.as_bytes()))
 }
 
-/// What comes first, in the shapes of RESP 2: maps, sets and pushes are arrays. An error is a `Reply::Error`.
+/// The first reply, in the shapes of RESP 2: maps, sets and pushes are arrays. An error is a `Reply::Error`.
 pub fn parse(bytes: &[u8]) -> Result<Reply<'_>> {
     Parser { bytes, at: 0 }.reply(0)
 }

@@ -2,30 +2,30 @@
 
 use memchr::memchr;
 
-/// A line that goes on past this is none.
+/// The longest line.
 pub const MAX_LINE: usize = 64 << 10;
-/// Redis has no longer string (`proto-max-bulk-len`), and neither has JavaScript.
+/// The longest string of Redis (`proto-max-bulk-len`), and of JavaScript.
 const MAX_STRING: usize = 512 << 20;
 
-/// Why no reply will come of what came in.
+/// Why bytes are not the beginning of a reply.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unreadable {
     /// It is not RESP.
     Malformed,
     LongLine,
     HugeString,
-    /// It is longer than whoever reads it allows.
+    /// It is longer than the caller allows.
     TooLarge,
 }
 
-/// Finds where a reply ends, in bytes that come in piece by piece. An element that is complete is looked at once.
+/// Finds where a reply ends, in bytes that come in piece by piece. Reads each complete element once.
 #[derive(Debug, Default)]
 pub struct Scanner {
     /// Where the first element that has not been seen complete begins.
     at: usize,
     /// How many elements are yet to come; 0 before the reply's first.
     elements: usize,
-    /// How long the bytes must be for the scan to get on.
+    /// How many bytes are needed to continue.
     needed: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What goes wrong with TLS, in words.
+//! Errors of TLS, in words.
 
 use std::io;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, InvalidMes
 
 use crate::error::Reason;
 
-/// What an error of TLS means for whoever has to do something about it. Nothing if it is another one.
+/// The reason and the remedy of a TLS error. None for other errors.
 pub fn words(error: &io::Error) -> Option<(Reason, String)> {
     let cause = error.get_ref()?.downcast_ref::<Error>()?;
     Some((reason(cause), what(cause)))
@@ -111,7 +111,7 @@ fn other(OtherError(error): &OtherError) -> String {
     .to_owned()
 }
 
-/// What the server says before it closes.
+/// The words for the server's alert.
 fn received(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::CertificateRequired => {

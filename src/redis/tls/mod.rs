@@ -1,4 +1,4 @@
-//! TLS over rustls: what the options come to, and who we are.
+//! TLS over rustls: options, and our own certificate.
 
 pub mod errors;
 pub mod trust;
@@ -72,7 +72,7 @@ impl Tls {
         })
     }
 
-    /// An error of kind `InvalidData` means that the server, or its certificate, will not do.
+    /// An error of kind `InvalidData` means that the server or its certificate is refused.
     pub async fn wrap(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         let config = self.config.get_or_try_init(|| self.config()).await?;
         let connector = TlsConnector::from(config.clone());
@@ -118,7 +118,7 @@ fn certificates(pem: &str, name: &str) -> Result<Vec<CertificateDer<'static>>> {
     }
 }
 
-/// The server would refuse what does not belong together, without saying why.
+/// Checks that both belong together: the server would refuse them without a reason.
 fn identity(cert: &str, key: &str) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
     let (chain, key) = (certificates(cert, "redis.tls.cert")?, private_key(key)?);
     let checked = CertifiedKey::from_der(chain.clone(), key.clone_key(), &ring::default_provider());

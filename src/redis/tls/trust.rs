@@ -38,7 +38,7 @@ struct NodeRoots {
 
 static NODE_ROOTS: OnceLock<NodeRoots> = OnceLock::new();
 
-/// Has the authorities count that Node.js trusts: the process's, as that of Node.js are.
+/// Trusts Node.js's authorities too, for the whole process.
 pub fn trust_as_node(own: String, extra: Option<String>) {
     let extra = extra.map(PathBuf::from);
     NODE_ROOTS.get_or_init(|| NodeRoots { own, extra });
@@ -67,7 +67,7 @@ impl Trust {
     }
 }
 
-/// What the system trusts, and NODE_EXTRA_CA_CERTS; what Node.js brings where the system has nothing, as images without certificates.
+/// The system's authorities and NODE_EXTRA_CA_CERTS. Node.js's own where the system has none, as in images without certificates.
 async fn system_roots() -> std::io::Result<RootCertStore> {
     let read = || {
         let mut roots = RootCertStore::empty();
@@ -90,7 +90,7 @@ async fn system_roots() -> std::io::Result<RootCertStore> {
         .map_err(std::io::Error::other)
 }
 
-/// Takes what an authority has signed, and a given certificate itself, as OpenSSL does.
+/// Accepts what an authority has signed, and a given certificate itself, as OpenSSL does.
 #[derive(Debug)]
 struct Authorities {
     by_roots: Arc<WebPkiServerVerifier>,
