@@ -3,7 +3,7 @@ import type { Argument } from "./native.js";
 import { utf8 } from "./utf8.js";
 
 /** The call that arguments are read for. */
-export interface Call {
+export interface CallContext {
   /** The method, as messages name it. */
   readonly method: string;
   /** The Redis command. */
@@ -23,7 +23,7 @@ export interface Parameter<T> {
   /**
    * What was given, or a copy of it that cannot change any more. Throws INVALID_ARGUMENT if that is wrong.
    */
-  read(value: unknown, call: Call): T;
+  read(value: unknown, call: CallContext): T;
 }
 
 /** A parameter that is one of Redis's words, just as it is given. */
@@ -79,7 +79,7 @@ function scalar<T extends Argument>(
   accepts: (value: unknown) => value is T,
 ): Scalar<T> {
   // Errors have ten lines of stack, and the caller's is to be among them: as few calls as can be.
-  const read = (value: unknown, { method }: Pick<Call, "method">) => {
+  const read = (value: unknown, { method }: Pick<CallContext, "method">) => {
     if (accepts(value)) return value;
     throw wrong(method, name, wanted, value);
   };

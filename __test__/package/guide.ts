@@ -49,7 +49,9 @@ export function copyWith(directory: string, hunks: readonly Hunk[]): void {
     changed.set(path, parts.join(after));
   }
   const copied = ["src", "ts", "__test__", "scripts", "docs"].flatMap((folder) => filesIn(folder));
-  copied.push(...readdirSync(root).filter((name) => /\.(json|toml|lock|rs|ts|mts)$|^\.gitignore$/.test(name)));
+  copied.push(
+    ...readdirSync(root).filter((name) => /\.(json|toml|lock|rs|ts|mts)$|^\.gitignore$/.test(name)),
+  );
   for (const path of copied) {
     const target = join(directory, path);
     const content = changed.get(path) ?? readFileSync(join(root, path));

@@ -13,7 +13,7 @@ import { Store } from "../store.js";
 import { type Ready, Transaction } from "../transaction.js";
 import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
 import { collect } from "./collect.js";
-import { directMethod, setMethod } from "./direct.js";
+import { directMethod, setMethod } from "./fast-path.js";
 import { startSweeping, stopSweeping } from "./sweeper.js";
 import { Waiters } from "./waiters.js";
 

@@ -5,7 +5,7 @@ import type { FanoutMode, RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError, tagged } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
-import { CHANNEL_OF, isFrameworkChannel } from "../fanout/ear.js";
+import { CHANNEL_OF, isFrameworkChannel } from "../fanout/channel-subscription.js";
 import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { redisCodec } from "../redis-codec.js";

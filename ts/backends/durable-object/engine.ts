@@ -67,7 +67,7 @@ export class DurableKVEngine {
   readonly #publish: Publish;
   readonly #deadlines: Deadlines | undefined;
   /** Settles when the turns that have begun are over. */
-  #turns: Promise<unknown> = Promise.resolve();
+  #last: Promise<unknown> = Promise.resolve();
 
   static {
     defineMethods(this.prototype, ({ method, returns }) => {
@@ -85,7 +85,7 @@ export class DurableKVEngine {
     this.#limits = limitsOf(storage);
     this.#publish = publish;
     if (hasAlarms(this.#storage)) {
-      this.#deadlines = new Deadlines(this.#storage, (work) => this.#turn(false, work));
+      this.#deadlines = new Deadlines(this.#storage, (work) => this.#exclusively(false, work));
     }
   }
 
@@ -104,7 +104,7 @@ export class DurableKVEngine {
       }
       return outcomes;
     };
-    return this.#turn(strict, work, (outcomes) => this.#publishAll(calls, outcomes));
+    return this.#exclusively(strict, work, (outcomes) => this.#publishAll(calls, outcomes));
   }
 
   async #publishAll(calls: readonly WireCall[], outcomes: readonly Outcome[]): Promise<Outcome[]> {
@@ -130,7 +130,7 @@ export class DurableKVEngine {
   }
 
   /** What `work` changes is there as a whole or not at all, where the storage has transactions. Then comes `after`. */
-  #turn<T>(
+  #exclusively<T>(
     isStrict: boolean,
     work: (db: Keyspace) => Promise<T>,
     after: (result: T) => T | Promise<T> = (result) => result,
@@ -143,19 +143,19 @@ export class DurableKVEngine {
       });
       return [await work(db), db.earliest] as const;
     };
-    const turn = this.#turns.then(async () => {
+    const turn = this.#last.then(async () => {
       const storage = this.#storage;
       const [result, earliest] = await (storage.transaction?.(inKeyspace) ?? inKeyspace(storage));
       await this.#deadlines?.wakeAt(earliest);
       return after(result);
     });
-    this.#turns = turn.catch(() => {});
+    this.#last = turn.catch(() => {});
     return turn;
   }
 }
 
 /** Runs `work` on all keys, with nothing in between. */
-export type Turn = <T>(work: (db: Keyspace) => Promise<T>) => Promise<T>;
+export type Exclusive = <T>(work: (db: Keyspace) => Promise<T>) => Promise<T>;
 
 async function runOne(db: Keyspace, { op, args }: WireCall): Promise<Outcome> {
   const command = commandOf(op);

@@ -41,10 +41,10 @@ const MAX_DELAY = 2 ** 31 - 1;
 /** How long `disconnect` waits for the next answer, in ms. */
 const TIMEOUT = 5_000;
 
-type Call = Ready<unknown[]>;
+type ReadyCall = Ready<unknown[]>;
 
 /** A call that waits for its request. */
-interface Waiting extends Call {
+interface Waiting extends ReadyCall {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -63,7 +63,7 @@ export class DurableObjectKVStore extends Store {
   #before: Promise<unknown> | undefined;
   /** A transaction that was sent in this tick, until the tick is over: what is called in it comes after. Never rejects. */
   #sent: Promise<unknown> | undefined;
-  /** Each settles once its requests have been answered. */
+  /** Requests without an answer so far. None rejects. */
   readonly #requests = new Set<Promise<unknown>>();
   /** How many there have been answers to. */
   #answered = 0;
@@ -246,19 +246,19 @@ export class DurableObjectKVStore extends Store {
   }
 
   #tracked<T>(request: Promise<T>): Promise<T> {
-    const settled: Promise<unknown> = request.catch(() => {}).then(() => this.#requests.delete(settled));
-    this.#requests.add(settled);
+    const tracked: Promise<unknown> = request.catch(() => {}).then(() => this.#requests.delete(tracked));
+    this.#requests.add(tracked);
     return request;
   }
 
   /** Requests with stubs of their own might overtake each other: the next one waits for the answer. */
   async #sendInOrder(batch: readonly Waiting[]): Promise<void> {
     for (let from = 0; from < batch.length; from += MAX_BATCH) {
-      await this.#settle(batch.slice(from, from + MAX_BATCH));
+      await this.#sendBatch(batch.slice(from, from + MAX_BATCH));
     }
   }
 
-  async #settle(batch: readonly Waiting[]): Promise<void> {
+  async #sendBatch(batch: readonly Waiting[]): Promise<void> {
     try {
       const answers = await this.#request(batch);
       for (const [i, { resolve, reject }] of batch.entries()) {
@@ -271,7 +271,7 @@ export class DurableObjectKVStore extends Store {
     }
   }
 
-  async #runAll(calls: readonly Call[]): Promise<unknown[]> {
+  async #runAll(calls: readonly ReadyCall[]): Promise<unknown[]> {
     this.#open();
     const before = this.#batch.length > 0 ? this.#flush() : this.#sent;
     const run = before === undefined ? this.#request(calls) : before.then(() => this.#request(calls));
@@ -284,7 +284,7 @@ export class DurableObjectKVStore extends Store {
   }
 
   /** The value of each call, or its error. */
-  async #request(calls: readonly Call[]): Promise<unknown[]> {
+  async #request(calls: readonly ReadyCall[]): Promise<unknown[]> {
     const commands = calls.map(({ command }) => command);
     const response = await this.#fetch(batchRequest(calls, this.#strict));
     const outcomes = await readBatchResponse(response, commands);
