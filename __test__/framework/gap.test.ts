@@ -1,11 +1,13 @@
 // After a lost subscribing connection nobody was told anything: streams stayed open, and stale.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { setTimeout as wait } from "node:timers/promises";
 import type { RedisConfig } from "covara-kv";
 import { eventually } from "../backends.js";
 import { emissions, PATIENT, test, type World } from "../faults/faults.js";
 import {
   AGGREGATE,
+  channelOf,
   close,
   EVENTS,
   eventsOf,
@@ -52,6 +54,35 @@ for (const fanout of ["targeted", "filtered", "all"] as const) {
     assert.deepEqual([told.length, gaps.length, listened.length], [3, 3, 3]);
   });
 }
+
+// A process that is busy for long holds 64 MB of messages for its callbacks, and loses what comes after them.
+test("what a busy process has no room for: its streams are told to read again, behind what it had room for", async (world) => {
+  const { server, kv, client } = await opened(world);
+  const heard = await hear(kv);
+  const told = emissions(kv, "gap");
+  const [id, other] = [await open(kv), await open(kv, newId("users"))];
+  await targeted(client, [id, other]);
+  await client.config("SET", "client-output-buffer-limit", "pubsub 0 0 0");
+  const redis = (...words: string[]) =>
+    execFileSync("redis-cli", ["-p", `${server.port}`, ...words], { encoding: "utf8" });
+  const [head, tail] = wire(id, "N").split('"N"') as [string, string];
+  const flood = `for n = 1, 100 do redis.call("PUBLISH", KEYS[1], ARGV[1] .. n .. string.rep(" ", 1000000) .. ARGV[2]) end`;
+  // Meanwhile nothing runs here.
+  redis("EVAL", flood, "1", channelOf(id), head, tail);
+  while (!/ omem=0 /.test(redis("CLIENT", "LIST", "TYPE", "pubsub")));
+  await eventually(() => invalidated(heard).length === 2);
+  const events = eventsOf(heard, id).filter((event) => typeof event === "number");
+  assert.deepEqual(
+    events,
+    events.map((_, index) => index + 1),
+  );
+  assert.ok(events.length >= 60 && events.length < 70, `${events.length} events`);
+  assert.deepEqual(idsOf(heard.slice(events.length)), sorted([id, other]));
+  assert.equal(told.length, 1);
+  await client.publish(channelOf(id), wire(id, 101));
+  await eventually(() => eventsOf(heard, id).includes(101));
+  assert.equal(invalidated(heard).length, 2);
+});
 
 test("no gap, no invalidate", async (world) => {
   const { kv, client } = await opened(world);

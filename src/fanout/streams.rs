@@ -10,10 +10,11 @@ use parking_lot::Mutex;
 
 use super::channel::{AGGREGATE, EVENTS};
 use super::message;
-use super::records::{Decision, Follower, Records};
+use super::records::{Decision, Follower, Records, State};
 use super::registry::count;
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
 use crate::redis::config::Config;
+use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Kind, Topic};
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::listener::Listener;
@@ -105,11 +106,10 @@ impl Streams {
     fn hear(&self, mail: &mut CompletionBatch) {
         let (messages, dropped) = mem::take(&mut mail.backlog).into_parts();
         let state = self.records.look();
-        let filters = self.fanout != Fanout::All && state.decision() == Decision::Filters;
         for mut message in messages {
             if message.channel == AGGREGATE {
                 self.note_resource(&message.payload);
-            } else if filters && !state.wants(&message.payload) {
+            } else if self.filters(&state, &message.channel) && !state.wants(&message.payload) {
                 count(&self.dropped);
                 continue;
             } else if message.channel != EVENTS {
@@ -119,6 +119,12 @@ impl Streams {
             mail.backlog.push(message);
         }
         mail.backlog.drop_more(dropped);
+    }
+
+    /// Whether what comes by a channel is only for the subscriptions that it names.
+    fn filters(&self, state: &State, channel: &[u8]) -> bool {
+        let is_events = channel != AGGREGATE.as_bytes();
+        is_events && self.fanout != Fanout::All && state.decision() == Decision::Filters
     }
 
     fn note_resource(&self, payload: &[u8]) {
@@ -173,6 +179,18 @@ impl Listener for Streams {
             mail.backlog.detach();
             self.completions.put(mail);
         }
+    }
+
+    fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
+        let state = self.records.look();
+        if !self.filters(&state, channel) {
+            return Skipped::default();
+        }
+        let skipped = skip(received, |message| {
+            message.channel == channel && !state.wants(message.payload)
+        });
+        self.dropped.fetch_add(skipped.messages as u64, Ordering::Relaxed);
+        skipped
     }
 
     fn missing(&self) {

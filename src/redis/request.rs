@@ -124,13 +124,20 @@ pub struct TopicName<'a> {
 }
 
 impl<'a> TopicName<'a> {
+    pub fn of_channel(name: &'a [u8]) -> Self {
+        let kind = Kind::Channel;
+        Self { kind, name }
+    }
+
     /// The topic of a message.
     pub fn of(pattern: &'a Option<Bytes>, channel: &'a Bytes) -> Self {
-        let (kind, name) = match pattern {
-            None => (Kind::Channel, channel),
-            Some(pattern) => (Kind::Pattern, pattern),
-        };
-        Self { kind, name }
+        match pattern {
+            None => Self::of_channel(channel),
+            Some(name) => Self {
+                kind: Kind::Pattern,
+                name,
+            },
+        }
     }
 }
 

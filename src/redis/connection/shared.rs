@@ -2,17 +2,26 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::error::Result;
 use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::pipeline::Pipeline;
+use crate::redis::protocol::published::Skipped;
 
 /// Gets what a pipeline has completed.
 pub trait Sink: Send + Sync {
     /// Called while the pipeline is locked: the sink may change the pipeline, but must not wait for another lock of it.
     fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline);
+
+    /// Finds unwanted messages at the front of what was received. Called while the pipeline is locked.
+    fn skip(&self, _received: &[u8]) -> Skipped {
+        Skipped::default()
+    }
 
     /// JavaScript's thread may poll the socket again.
     fn poll_socket(&self) {}
@@ -76,6 +85,11 @@ impl Shared {
             self.ending.notify_one();
         }
         result
+    }
+
+    /// Takes complete replies off the front of the buffer, and gives how many messages were unwanted. An error ends the connection.
+    pub fn received(&self, buffer: &mut BytesMut, now: Instant) -> Result<usize> {
+        self.with(|pipeline| pipeline.received(buffer, now, |received| self.sink.skip(received)))
     }
 
     pub fn poll_socket(&self) {

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::error::Error;
+use crate::redis::connection::pace::{self, Pace};
 use crate::redis::connection::shared::Shared;
 use crate::redis::connection::stream::{Registered, Stream, drain};
 use crate::redis::connection::time_slice::TimeSlice;
@@ -122,9 +123,9 @@ impl SharedSocket {
             Ok(count) => {
                 buffer.extend_from_slice(&room[..count]);
                 // A defect must end the connection, with an error for each request, and not the polling.
-                let receive = || shared.with(|pipeline| pipeline.received(buffer, Instant::now()));
+                let receive = || shared.received(buffer, Instant::now());
                 let received = catch_unwind(AssertUnwindSafe(receive)).unwrap_or_else(|_| Err(defect()));
-                received.map(|()| count.max(buffer.len()) >= room.len())
+                received.map(|_| count.max(buffer.len()) >= room.len())
             }
         };
         match received {
@@ -153,10 +154,18 @@ impl SharedSocket {
     /// The I/O thread's reads, until the connection ends.
     pub async fn read(&self, shared: &Shared, mut buffer: BytesMut) -> Result<Infallible, Error> {
         // What came in with the handshake.
-        shared.with(|pipeline| pipeline.received(&mut buffer, Instant::now()))?;
+        shared.received(&mut buffer, Instant::now())?;
         loop {
             match self.registered() {
-                Ok(registered) => self.read_while_busy(shared, &registered, &mut buffer).await?,
+                Ok(registered) => {
+                    let pauses = self.read_while_busy(shared, &registered, &mut buffer).await?;
+                    // Or this thread would wake up for all that comes in meanwhile.
+                    drop(registered);
+                    if pauses {
+                        pace::pause().await;
+                        continue;
+                    }
+                }
                 // JavaScript's thread goes on: it needs no other file, and the process may have no more of them.
                 Err(_) if self.is_polled.load(Ordering::Relaxed) => {}
                 Err(error) => return Err(lost(&error)),
@@ -167,14 +176,14 @@ impl SharedSocket {
         }
     }
 
-    /// Reads until the connection is idle and JavaScript's thread may read.
+    /// Reads until the connection is idle and JavaScript's thread may read. True if the I/O thread is to read on after a pause.
     async fn read_while_busy(
         &self,
         shared: &Shared,
         registered: &Registered,
         buffer: &mut BytesMut,
-    ) -> Result<(), Error> {
-        let mut slice = TimeSlice::default();
+    ) -> Result<bool, Error> {
+        let (mut slice, mut pace) = (TimeSlice::default(), Pace::default());
         let is_idle = |buffer: &BytesMut| {
             buffer.len() < LONG && shared.with(|pipeline| pipeline.is_idle(Instant::now()))
         };
@@ -192,10 +201,14 @@ impl SharedSocket {
                 let _ = registered.try_read(buffer);
             }
             let now = Instant::now();
-            shared.with(|pipeline| pipeline.received(buffer, now))?;
+            let is_all = buffer.len() < buffer.capacity();
+            let unwanted = shared.received(buffer, now)?;
             slice.spend(read, now).await;
+            if pace.pauses(unwanted, is_all, now) {
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Waits until the I/O thread owns the reads.

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::error::Error;
+use crate::redis::connection::pace::{self, Pace};
 use crate::redis::connection::shared::Shared;
 use crate::redis::connection::socket::{SharedSocket, SocketSlot};
 use crate::redis::connection::stream::{Registered, drain, is_drained};
@@ -159,13 +160,17 @@ async fn read_tls(
     reader: &mut ReadHalf<TlsStream<TcpStream>>,
     buffer: &mut BytesMut,
 ) -> Result<Infallible, Error> {
-    let mut slice = TimeSlice::default();
+    let (mut slice, mut pace) = (TimeSlice::default(), Pace::default());
     // First what came in with the handshake.
     let mut read = buffer.len();
     loop {
         let now = Instant::now();
-        shared.with(|pipeline| pipeline.received(buffer, now))?;
+        let is_all = buffer.len() < buffer.capacity();
+        let unwanted = shared.received(buffer, now)?;
         slice.spend(read, now).await;
+        if pace.pauses(unwanted, is_all, now) {
+            pace::pause().await;
+        }
         let mut room = buffer.limit(LONGEST_READ);
         read = reader.read_buf(&mut room).await.map_err(|error| lost(&error))?;
         if read == 0 {

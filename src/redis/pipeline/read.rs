@@ -8,15 +8,27 @@ use crate::error::{Error, Reason};
 use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::in_flight::{InFlight, Sent};
 use crate::redis::protocol::decode;
-use crate::redis::protocol::scan::{MAX_LINE, Unreadable};
+use crate::redis::protocol::published::Skipped;
+use crate::redis::protocol::scan::{MAX_LINE, Scanner, Unreadable};
 use crate::redis::request::Role;
 use crate::redis::request::{Fate, Request, Shape, Subject};
 use crate::reply::Reply;
 
 impl Pipeline {
-    /// Takes complete replies off the front of the buffer. An error ends the connection.
-    pub fn received(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<(), Error> {
-        while let Some(frame) = self.next_frame(buffer, now)? {
+    /// Takes complete replies off the front of the buffer. A subscriber may `skip` messages at the front that no listener wants: gives how
+    /// many. An error ends the connection.
+    pub fn received(
+        &mut self,
+        buffer: &mut BytesMut,
+        now: Instant,
+        skip: impl Fn(&[u8]) -> Skipped,
+    ) -> Result<usize, Error> {
+        let mut skipped = 0;
+        loop {
+            skipped += self.skip(buffer, now, &skip);
+            let Some(frame) = self.next_frame(buffer, now)? else {
+                break;
+            };
             match self.role {
                 Role::Commands => self.replied(frame, now),
                 Role::Subscriptions => self.hear(&frame, now),
@@ -28,8 +40,24 @@ impl Pipeline {
                 Reason::Replaced,
                 "another connection has taken its place",
             )),
-            _ => Ok(()),
+            _ => Ok(skipped),
         }
+    }
+
+    /// Drops messages for other instances in the receive buffer: they are most of what a fleet publishes.
+    fn skip(&mut self, buffer: &mut BytesMut, now: Instant, skip: impl Fn(&[u8]) -> Skipped) -> usize {
+        let is_subscriber = self.role == Role::Subscriptions;
+        let connection = self.connection.as_mut().filter(|_| is_subscriber);
+        let Some(connection) = connection.filter(|connection| connection.scanner.is_at_start()) else {
+            return 0;
+        };
+        let Skipped { messages, length } = skip(buffer);
+        if messages > 0 {
+            (connection.heard, connection.received) = (now, now);
+            connection.scanner = Scanner::default();
+            buffer.advance(length);
+        }
+        messages
     }
 
     /// All replies to the request that was sent first, or one push of a subscriber, once complete.

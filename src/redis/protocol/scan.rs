@@ -46,6 +46,11 @@ impl Scanner {
         Ok(Some(std::mem::take(self).at))
     }
 
+    /// Whether no element has been seen complete.
+    pub fn is_at_start(&self) -> bool {
+        self.at == 0
+    }
+
     /// Whether the reply is known to have more bytes than there are.
     pub fn is_halfway(&self) -> bool {
         self.needed > 0

@@ -1,11 +1,17 @@
 //! Who gets what is published.
 
 use crate::redis::completions::{CompletionBatch, CompletionQueue};
+use crate::redis::protocol::published::Skipped;
 use crate::redis::request::Topic;
 
 /// Is told what came for its topics, while the pipeline is locked.
 pub trait Listener: Send + Sync {
     fn put(&self, batch: CompletionBatch);
+
+    /// Messages of a channel at the front of what was received that it does not want. Asked only where no other listens.
+    fn skip(&self, _channel: &[u8], _received: &[u8]) -> Skipped {
+        Skipped::default()
+    }
 
     /// Messages of a kept topic come from this call on; those of the next batch are the first.
     fn subscribed(&self, _topic: &Topic) {}

@@ -17,6 +17,7 @@ use crate::redis::connection::Connection;
 use crate::redis::connection::shared::Sink;
 use crate::redis::pipeline::topics::Priority;
 use crate::redis::pipeline::{Health, Pipeline};
+use crate::redis::protocol::published::Skipped;
 use crate::redis::request::{Id, Role, Topic};
 use crate::redis::subscriber::listener::Listener;
 use crate::redis::subscriber::routing::RoutingTable;
@@ -137,5 +138,9 @@ struct Routing(Mutex<RoutingTable>);
 impl Sink for Routing {
     fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline) {
         self.0.lock().put(batch, pipeline);
+    }
+
+    fn skip(&self, received: &[u8]) -> Skipped {
+        self.0.lock().skip(received)
     }
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, Reason};
 use crate::redis::completions::{Answer, CompletionBatch, Event};
 use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::topics::Priority;
+use crate::redis::protocol::published::{Skipped, published};
 use crate::redis::request::{Id, Topic, TopicName};
 use crate::redis::subscriber::listener::Listener;
 
@@ -138,6 +139,21 @@ impl RoutingTable {
                 waiter.listener.put(batch);
             }
         }
+    }
+
+    /// Messages at the front of what was received that the only listener of their channel does not want. Where several listen, each gets all.
+    pub fn skip(&self, received: &[u8]) -> Skipped {
+        let listener_of = |channel| {
+            let route = self.routes.get(&TopicName::of_channel(channel))?;
+            let [registration] = &route.registrations[..] else {
+                return None;
+            };
+            self.listeners.get(&registration.listener)
+        };
+        let first = published(received);
+        first
+            .and_then(|message| Some(listener_of(message.channel)?.skip(message.channel, received)))
+            .unwrap_or_default()
     }
 
     pub fn put(&mut self, batch: CompletionBatch, pipeline: &mut Pipeline) {

@@ -23,6 +23,7 @@ use crate::redis::config::Limits;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::in_flight::{Established, InlineWrite, Server, ServerRole};
 use crate::redis::protocol::encode;
+use crate::redis::protocol::published::skip;
 use crate::redis::request::Role;
 use crate::redis::request::{Id, Request, Script, Shape, Subject};
 
@@ -109,7 +110,10 @@ impl Harness {
 
     fn receive(&mut self, text: &str) -> Result<(), Error> {
         self.buffer.extend_from_slice(text.as_bytes());
-        self.pipeline.received(&mut self.buffer, self.now)
+        let unwanted = |received: &[u8]| skip(received, |message| message.payload == b"unwanted");
+        self.pipeline
+            .received(&mut self.buffer, self.now, unwanted)
+            .map(drop)
     }
 
     fn pass(&mut self, time: Duration) {

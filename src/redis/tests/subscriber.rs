@@ -1,6 +1,7 @@
 use super::*;
 use crate::redis::completions::{CompletionBatch, Event};
 use crate::redis::pipeline::topics::Priority;
+use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Kind, Topic};
 use crate::redis::subscriber::listener::Listener;
 use crate::redis::subscriber::routing::RoutingTable;
@@ -38,6 +39,12 @@ impl Listener for Ear {
         if mail.gap.is_some() {
             self.said("gap");
         }
+    }
+
+    fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
+        skip(received, |message| {
+            message.channel == channel && message.payload == b"-"
+        })
     }
 
     fn subscribed(&self, _: &Topic) {
@@ -156,6 +163,31 @@ fn one_subscription_serves_all_members() {
     );
     hub.receive(&["unsubscribe", "news", "0"]);
     assert_eq!(hub.heard(), heard([&[], &[], &["9 done"]]));
+}
+
+#[test]
+fn what_the_only_listener_does_not_want_is_skipped() {
+    let mut hub = Hub::new();
+    hub.with(|routes, pipeline| routes.subscribe(0, 7, &news(), pipeline));
+    let message = |channel, text| sent(&[&["message", channel, text]]).replacen('*', ">", 1);
+    let received = [
+        message("news", "-"),
+        message("news", "-"),
+        message("news", "a"),
+        message("news", "-"),
+    ];
+    let received = received.concat();
+    let skipped = Skipped {
+        messages: 2,
+        length: 2 * message("news", "-").len(),
+    };
+    assert_eq!(hub.routes.skip(received.as_bytes()), skipped);
+    assert_eq!(
+        hub.routes.skip(message("other", "-").as_bytes()),
+        Skipped::default()
+    );
+    hub.with(|routes, pipeline| routes.subscribe(1, 8, &news(), pipeline));
+    assert_eq!(hub.routes.skip(received.as_bytes()), Skipped::default());
 }
 
 #[test]

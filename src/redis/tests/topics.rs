@@ -58,6 +58,43 @@ fn messages_come_between_confirmations_in_both_protocols() {
     }
 }
 
+/// Most of what a fleet publishes is for other instances, and is dropped before it is read whole.
+#[test]
+fn what_nobody_wants_is_skipped_wherever_what_was_received_ends() {
+    let came = [
+        push(&["message", "a", "unwanted"]),
+        push(&["subscribe", "a", "1"]),
+        push(&["psubscribe", "b*", "2"]),
+        push(&["message", "a", "unwanted"]),
+        push(&["message", "a", "unwanted"]),
+        push(&["message", "a", "x"]),
+        push(&["pmessage", "b*", "b1", "unwanted"]),
+        push(&["message", "a", "y"]),
+        push(&["message", "a", "unwanted"]),
+    ];
+    let came = came.concat();
+    for size in 1..=came.len() {
+        let mut harness = Harness::connected(Role::Subscriptions);
+        harness.subscribe(1, "a");
+        let pattern = topic(Kind::Pattern, "b*");
+        harness.pipeline.subscribe(2, pattern, harness.now);
+        for piece in came.as_bytes().chunks(size) {
+            harness.receive(std::str::from_utf8(piece).unwrap()).unwrap();
+        }
+        assert_eq!(
+            harness.answers(),
+            answers(&[(1, "_\r\n"), (2, "_\r\n")]),
+            "{size}"
+        );
+        let (unwanted, heard): (Vec<_>, _) =
+            harness.heard().into_iter().partition(|text| text == "a unwanted");
+        assert_eq!(heard, ["a x", "b* b1 unwanted", "a y"], "{size}");
+        // One of which a part was read is dropped where it is routed.
+        assert!(size < came.len() || unwanted.is_empty(), "{unwanted:?}");
+        assert!(harness.buffer.is_empty());
+    }
+}
+
 #[test]
 fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
     let mut harness = Harness::connected(Role::Subscriptions);
