@@ -9,7 +9,7 @@
 //! - [`completions`]: what came back, until JavaScript's thread takes it. [`request`]: a command on its way.
 //! - [`config`], [`credentials`], [`tls`]: how to reach the server, who we are to it, and whom to trust.
 //! - [`endpoint`]: where a connection leads. [`runtime`]: the I/O thread. [`error`]: the errors of more than one floor.
-//! - [`protocol`]: RESP.
+//! - [`protocol`] is RESP.
 
 pub mod client;
 pub mod completions;

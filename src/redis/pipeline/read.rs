@@ -15,8 +15,8 @@ use crate::redis::request::{Fate, Request, Shape, Subject};
 use crate::reply::Reply;
 
 impl Pipeline {
-    /// Takes complete replies off the front of the buffer. A subscriber may `skip` messages at the front that no listener wants: gives how
-    /// many. An error ends the connection.
+    /// Takes complete replies off the front of the buffer. `skip` finds messages there that no subscriber wants: gives how many.
+    /// An error ends the connection.
     pub fn received(
         &mut self,
         buffer: &mut BytesMut,
