@@ -29,6 +29,7 @@ const FLOORS = [
   "redis/error",
   "backlog",
   "wake",
+  "trace",
   "reply",
   "error",
 ];
