@@ -1,7 +1,9 @@
 // Replies that no Redis gives, but a proxy, a module, or a server that is none may.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { KVError, type KVStore } from "covara-kv";
+import { KVError, type KVStore, type ScanResult } from "covara-kv";
+import { commandOf } from "../../ts/commands.js";
+import { type Conversions, conversions, type ResultKind } from "../../ts/results.js";
 import { type Answer, type FakeServer, startFake } from "../fake-server.js";
 import { goodArguments } from "../methods.js";
 import { errorOf, expectRefusal, type Method, refusal, send } from "../replies.js";
@@ -53,24 +55,45 @@ const REPLIES = [
   ",1.5\r\n",
 ];
 
-/** What TypeScript says that each method resolves to. */
+type Check = (value: unknown) => boolean;
+
+const isText: Check = (value) => typeof value === "string";
+const isNumber: Check = (value) => typeof value === "number";
+const isBoolean: Check = (value) => typeof value === "boolean";
+const isNothing: Check = (value) => value === undefined;
+const orNull = (check: Check) => (value: unknown) => value === null || check(value);
+const listOf = (check: Check) => (value: unknown) => Array.isArray(value) && value.every(check);
+
+/** What TypeScript says that the methods of each kind of result resolve to. */
+const results: Record<ResultKind, Check> = {
+  text: isText,
+  textOrNull: orNull(isText),
+  texts: listOf(isText),
+  textsOrNulls: listOf(orNull(isText)),
+  number: isNumber,
+  score: isNumber,
+  scoreOrNull: orNull(isNumber),
+  scores: listOf(orNull(isNumber)),
+  flag: isBoolean,
+  done: isBoolean,
+  outcome: isNothing,
+  nothing: isNothing,
+  hash: (value) => Object.values(value as object).every(isText),
+  keys: listOf(isText),
+  page: (value) => isText((value as ScanResult).cursor) && listOf(isText)((value as ScanResult).keys),
+  any: () => true,
+};
+
+const kindOf = new Map(
+  Object.entries(conversions).map(([kind, conversion]): [Conversions, ResultKind] => [
+    conversion,
+    kind as ResultKind,
+  ]),
+);
+
 function isResult(method: Method, result: unknown): boolean {
-  const isText = (value: unknown) => typeof value === "string";
-  const isTextOrNull = (value: unknown) => value === null || isText(value);
-  const isNumber = (value: unknown) => typeof value === "number";
-  if (/^(set|hmset|ltrim)$/.test(method)) return result === undefined;
-  if (/^(setnx|expire|hexists|sismember)$/.test(method)) return typeof result === "boolean";
-  if (/^(get|getdel|hget|lpop|rpop)$/.test(method)) return isTextOrNull(result);
-  if (method === "type") return isText(result);
-  if (method === "zscore") return result === null || isNumber(result);
-  if (method === "mget") return Array.isArray(result) && result.every(isTextOrNull);
-  if (/^(keys|hkeys|smembers|lrange|zrange|zrangebyscore)$/.test(method)) {
-    return Array.isArray(result) && result.every(isText);
-  }
-  if (method === "hgetall") return Object.values(result as object).every(isText);
-  if (method !== "scan") return isNumber(result);
-  const { cursor, keys } = result as { cursor: unknown; keys: unknown[] };
-  return isText(cursor) && keys.every(isText);
+  const { returns } = commandOf(method) ?? assert.fail(`${method} is no command`);
+  return results[kindOf.get(returns) ?? assert.fail(`${method} has no kind`)](result);
 }
 
 // hgetall and scan rejected with a TypeError; others resolved to null, or to numbers where text was to be.
