@@ -598,20 +598,20 @@ export interface KVConfig {
   /** The backend. */
   type: "memory" | "redis" | "durable-object";
   /** Put, with a colon, before every key. None by default. */
-  prefix?: string;
+  prefix?: string | undefined;
   /** Where Redis is; required for `type: "redis"`. */
-  redis?: RedisConfig;
+  redis?: RedisConfig | undefined;
   /** Where the Durable Object is; required for `type: "durable-object"`. */
-  durableObject?: DurableObjectConfig;
+  durableObject?: DurableObjectConfig | undefined;
   /**
    * Memory and Durable Object: refuse a key of another type, as Redis does. Memory: refuse calls between `disconnect` and `connect` too. False
    * by default.
    */
-  strict?: boolean;
+  strict?: boolean | undefined;
   /**
    * Memory: one store of this name for all worker threads of the process. By default each store is its own.
    */
-  shared?: string;
+  shared?: string | undefined;
 }
 
 /**
@@ -623,18 +623,18 @@ export interface RedisConfig {
    * `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`, with user, password and database,
    * percent-encoded. Of its query `db` counts, and for `unix://` also `user` and `pass`; any other is `CONFIG`.
    */
-  url?: string;
+  url?: string | undefined;
   /** The host; `"127.0.0.1"` by default. */
-  host?: string;
+  host?: string | undefined;
   /** The port; 6379 by default. */
-  port?: number;
+  port?: number | undefined;
   /** A Unix socket in place of host and port. */
-  path?: string;
+  path?: string | undefined;
   /**
    * The user of the ACL, or a function that gives it, as with `password`. Without a password it is `CONFIG`: the server would take us
    * for `default`.
    */
-  username?: string | (() => string | Promise<string>);
+  username?: string | (() => string | Promise<string>) | undefined;
   /**
    * The password, or a function that gives it: it is asked before each connection, the subscribing one too, and each time one is
    * opened again. An attempt whose function throws, rejects, gives no string, or none within `connectTimeout`, has failed with
@@ -643,62 +643,66 @@ export interface RedisConfig {
    * @example
    * redis: { url: "rediss://cache.internal", username: "app", password: () => token.get() }
    */
-  password?: string | (() => string | Promise<string>);
+  password?: string | (() => string | Promise<string>) | undefined;
   /** The number of the database; 0 by default. */
-  db?: number;
+  db?: number | undefined;
   /**
    * The version of RESP: 2 does without HELLO, with 3 a server that refuses HELLO is refused too. By default 3, and 2 with a
    * server or proxy that knows no other.
    */
-  protocol?: 2 | 3;
+  protocol?: 2 | 3 | undefined;
   /** TLS, with the system's authorities or those given (PEM). False by default. */
-  tls?: boolean | RedisTlsConfig;
+  tls?: boolean | RedisTlsConfig | undefined;
   /** The connection's name in CLIENT LIST. */
-  clientName?: string;
+  clientName?: string | undefined;
   /**
    * How many failed attempts `connect` makes before it rejects; 3 by default. Given explicitly, also how many a command
    * outlives that waits for a connection.
    */
-  maxRetries?: number;
+  maxRetries?: number | undefined;
   /**
    * A fixed wait between attempts to connect, in milliseconds; by default 50 growing to 2,000, with jitter.
    */
-  retryDelay?: number;
+  retryDelay?: number | undefined;
   /**
    * From when there is a connection for a command to its reply, in milliseconds; 5,000 by default. Then it rejects with `TIMEOUT`.
    */
-  commandTimeout?: number;
+  commandTimeout?: number | undefined;
   /**
    * How long a command that was not sent waits for a connection, from its call on, in milliseconds; 10,000 by default. `Infinity`
    * is allowed: `maxQueue` bounds it. Then it rejects with `TIMEOUT`, and has not been run.
    */
-  queueTimeout?: number;
+  queueTimeout?: number | undefined;
   /** For one attempt to connect, in milliseconds; 3,000 by default. */
-  connectTimeout?: number;
+  connectTimeout?: number | undefined;
   /** How many commands may wait for a connection; 100,000 by default. */
-  maxQueue?: number;
+  maxQueue?: number | undefined;
   /**
    * How many bytes a reply may have: a larger one ends the connection, and the command rejects with `CONNECTION`. 1 GiB by default.
    */
-  maxReplySize?: number;
+  maxReplySize?: number | undefined;
   /**
    * What a callback hears that was given to `subscribe` on `covara:events`, as the framework does. `"targeted"`, the default: events of
    * subscriptions whose records this process wrote, each by a channel of its own, where publishers go first. `"filtered"`: the same
    * events, all by the one channel. `"all"`: every event of the fleet. With `covara-kv/register` the variable `COVARA_KV_FANOUT`
    * gives the default.
    */
-  fanout?: FanoutMode;
+  fanout?: FanoutMode | undefined;
   /** Sentinels that know where the master called `name` is. */
-  sentinel?: {
-    name: string;
-    nodes: RedisNode[];
-    username?: string;
-    password?: string;
-  };
+  sentinel?:
+    | {
+        name: string;
+        nodes: RedisNode[];
+        username?: string;
+        password?: string;
+      }
+    | undefined;
   /** Some nodes of a cluster; the others are found through them. */
-  cluster?: {
-    nodes: RedisNode[];
-  };
+  cluster?:
+    | {
+        nodes: RedisNode[];
+      }
+    | undefined;
 }
 
 /** See {@link RedisConfig}'s `fanout`. */
@@ -710,15 +714,15 @@ export interface RedisTlsConfig {
    * The authority that the server's certificate is checked against, in PEM, or that certificate itself. By default the system's
    * authorities and those in `NODE_EXTRA_CA_CERTS` count, and Node.js's own where the system has none.
    */
-  ca?: string;
+  ca?: string | undefined;
   /** The client's certificate, in PEM. */
-  cert?: string;
+  cert?: string | undefined;
   /** The client's private key, in PEM. */
-  key?: string;
+  key?: string | undefined;
   /** The name that the server's certificate must have; the host by default. */
-  servername?: string;
+  servername?: string | undefined;
   /** False takes any certificate. True by default. */
-  rejectUnauthorized?: boolean;
+  rejectUnauthorized?: boolean | undefined;
 }
 
 /** Where one server is. */
@@ -734,7 +738,7 @@ export interface DurableObjectConfig {
   /** The binding of the class, such as `env.COVARA_KV`. */
   namespace: DurableObjectNamespaceLike;
   /** The object's name; `"covara-kv"` by default. */
-  name?: string;
+  name?: string | undefined;
 }
 
 /** Takes an event, as JSON, of a subscription. */

@@ -1,5 +1,5 @@
 // A real Redis for a test: `redis-server` on a free port of the loopback interface, without anything on disk.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -22,9 +22,25 @@ export interface RedisServer {
 }
 
 const HOST = "127.0.0.1";
+/** The one on PATH, or another that scripts/servers.mjs has fetched. */
+const PROGRAM = process.env.REDIS_SERVER ?? "redis-server";
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 /** A port that was free a moment ago may be taken by now. */
 const ATTEMPTS = 5;
+
+/** Which server `startRedis` starts. Valkey counts by itself: its 7.2 was the first. */
+export interface Software {
+  readonly name: "Redis" | "Valkey";
+  readonly version: readonly [major: number, minor: number, patch: number];
+}
+
+export function software(): Software {
+  const { error, stdout } = spawnSync(PROGRAM, ["--version"], { encoding: "utf8" });
+  if (error) throw notStarted(error);
+  const [, name, ...version] = /^(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)/.exec(stdout) ?? [];
+  if (name !== "Redis" && name !== "Valkey") throw new Error(`${PROGRAM} --version: ${stdout}`);
+  return { name, version: version.map(Number) as [number, number, number] };
+}
 
 /** Resolves once the server answers PING. `args` come behind the configuration on the command line, such as `--sentinel`. Fails if there is no `redis-server`: a test that needs it must not pass without. */
 export async function startRedis(
@@ -81,7 +97,7 @@ class Process {
   }
 
   #start(): [ChildProcess, Promise<Error>] {
-    const child = spawn("redis-server", [this.#file, ...this.#args], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(PROGRAM, [this.#file, ...this.#args], { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (chunk) => {
         this.output += chunk;

@@ -80,10 +80,16 @@ export async function expectReplies(kv: KVStore, steps: readonly Step[]): Promis
       assert.deepEqual([...((await reply) as string[])].sort(), [...expected.items].sort(), shown);
     } else {
       // assert's own message shows the difference, so the call must be told apart from it.
-      const actual = await reply;
+      const actual = withoutElapsed(await reply, call, expected);
       assert.deepEqual({ call: shown, reply: actual }, { call: shown, reply: expected });
     }
   }
+}
+
+/** Seconds to live go on while a slow machine makes the calls: up to two of them count as none. */
+function withoutElapsed(reply: unknown, [method]: Call, expected: unknown): unknown {
+  const elapsed = method === "ttl" ? Number(expected) - Number(reply) : 0;
+  return elapsed > 0 && elapsed <= 2 && Number(reply) > 0 ? expected : reply;
 }
 
 /** Makes a call, whatever its arguments are. */

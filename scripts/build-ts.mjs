@@ -1,9 +1,9 @@
-// ts/ → dist/, one file for each way in: index.js (CommonJS), index.mjs in front of it for `import`, worker.mjs for Workers, the command
-// line and the module hooks.
+// ts/ → dist/: core.js, and a file for each way in: index.js (CommonJS), index.mjs in front of it for `import`, module.mjs for bundlers,
+// worker.mjs for Workers, the command line and the module hooks.
 //   --types   also writes index.d.ts, the public types in one file
 //   --check   fails if the committed index.d.ts is not what ts/ gives
 import { execFileSync } from "node:child_process";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { generateDtsBundle } from "dts-bundle-generator";
 import * as esbuild from "esbuild";
@@ -36,12 +36,12 @@ async function build() {
   // Smaller by a third. Names stay, and lines are short, for the stacks of errors and the line that Node.js shows above them.
   const minified = { minifyWhitespace: true, minifySyntax: true, lineLimit: 120 };
   const node = { platform: "node", target: "node18.18", format: "cjs", ...minified };
-  const external = ["../covara-kv.*.node", "covara-kv-*"];
-  await Promise.all([
-    bundle(entry, "index.js", { ...node, external }),
+  const core = { ...node, ...asFunction, plugins: [replacing({ "ts/binaries.ts": binaries })] };
+  const [metafile] = await Promise.all([
+    bundle(entry, "core.js", core),
     bundle("ts/cli/index.ts", "cli.js", {
       ...node,
-      external,
+      external: addons,
       plugins: [replacing({ [entry]: "./index.js" })],
     }),
     bundle("ts/register.ts", "register.js", node),
@@ -52,18 +52,79 @@ async function build() {
       banner: { js: "// covara-kv for Workers, bundled and minified from ts/ of its repository." },
     }),
   ]);
-
-  // One instance, however it is loaded.
-  const names = exportedValues(program).map((name) => `  ${name},\n`);
-  const head =
-    "// Re-exports the CommonJS build, so that the process-wide store is one for `import` and `require`.\n";
-  writeFileSync("dist/index.mjs", `${head}export {\n${names.join("")}} from "./index.js";\n`);
+  await entries(exportedValues(program), metafile.inputs, node);
 }
 
-async function bundle(file, output, options) {
-  const fixed = { entryPoints: [file], outfile: `dist/${output}`, bundle: true, charset: "utf8" };
+/** What the core has from outside beside Node.js's modules: each of its entries finds the binary in a way of its own. */
+const binaries = "./binaries.js";
+
+/** What ts/binaries.ts requires. */
+const addons = ["../covara-kv.*.node", "covara-kv-*"];
+
+/** The core is a function of `require`, so that a bundle of ES modules can give it Node.js's modules. */
+const asFunction = {
+  banner: { js: 'module.exports=(require,module)=>{"use strict";' },
+  footer: { js: "return module.exports};" },
+};
+
+/** The entries in front of the core: they run it, and name what it exports. */
+async function entries(names, inputs, node) {
+  const paths = Object.values(inputs).flatMap(({ imports }) => imports.map(({ path }) => path));
+  const builtin = [...new Set(paths)].filter((path) => path.startsWith("node:")).sort();
+  const list = names.map((name) => `  ${name},\n`).join("");
+  const write = (resolveDir, contents, output, options) =>
+    bundle({ stdin: { contents, resolveDir } }, output, { ...node, ...options });
+  await Promise.all([
+    write(
+      "ts",
+      `const { requiring } = require("./requiring.ts");
+      const modules = {
+        "${binaries}": () => require("./binaries.ts"),
+        ${builtin.map((name) => `"${name}": () => require("${name}"),`).join("\n")}
+      };
+      module.exports = require("./core.js")((name) => requiring(modules[name]), { exports: {} });`,
+      "index.js",
+      // Names for `import`, which does not run CommonJS to learn them.
+      {
+        external: ["./core.js", ...addons],
+        footer: { js: `0 && (module.exports = {\n${list}});` },
+      },
+    ),
+    write(
+      "ts",
+      `import core from "./core.js";
+      import { load } from "./bundle.mts";
+      export const {\n${list}} = core(load, { exports: {} });`,
+      "module.mjs",
+      { external: ["./core.js"], format: "esm" },
+    ),
+  ]);
+  // One instance, however it is loaded.
+  const head =
+    "// Re-exports the CommonJS build, so that the process-wide store is one for `import` and `require`.\n";
+  writeFileSync("dist/index.mjs", `${head}export {\n${list}} from "./index.js";\n`);
+}
+
+/** Where the limit of a line breaks a string: Rollup indents what it bundles, and puts the indentation into the string. */
+const brokenString = /(?<!\\)((?:\\\\)*)\\\n/g;
+
+/** Bundles a file, or `{ stdin }`. */
+async function bundle(source, output, options) {
+  const input = typeof source === "string" ? { entryPoints: [source] } : source;
+  const fixed = { outfile: `dist/${output}`, bundle: true, charset: "utf8", metafile: true, write: false };
   // Errors are thrown, and all of them are in the message.
-  await esbuild.build({ ...fixed, logLevel: "silent", ...options });
+  const { metafile, outputFiles } = await esbuild.build({
+    ...input,
+    ...fixed,
+    logLevel: "silent",
+    ...options,
+  });
+  mkdirSync("dist", { recursive: true });
+  for (const { path, text } of outputFiles) {
+    const mode = text.startsWith("#!") ? 0o755 : 0o644;
+    writeFileSync(path, text.replaceAll(brokenString, "$1"), { mode });
+  }
+  return metafile;
 }
 
 /** Has modules replaced: by others, or by what is not to be bundled. */

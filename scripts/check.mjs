@@ -4,14 +4,36 @@ import { dirname } from "node:path";
 import { dependenciesAreAllowed } from "./dependencies.mjs";
 import { pack } from "./package.mjs";
 import { redisServer } from "./redis-server.mjs";
-import { setup } from "./setup.mjs";
-import { Failure, files, main, step, visibly } from "./steps.mjs";
+import { chosenServers, everyTime, system } from "./servers.mjs";
+import { compiler, dependencies, native, setup, typescript } from "./setup.mjs";
+import { Failure, files, main, step, together, visibly } from "./steps.mjs";
 import { tools } from "./tools.mjs";
 
 /** The same cases each time: a change is to fail for what it does. Longer runs with new cases: CONTRIBUTING.md. */
 process.env.PROPTEST_RNG_SEED ??= "1";
 
 async function check() {
+  await compiler();
+  let servers = [];
+  // The linker and the network leave a processor idle, so these do not wait for each other.
+  await together(
+    async () => {
+      await dependencies();
+      await together(native, javascript, tools);
+    },
+    crate,
+    redisServer,
+    async () => {
+      servers = await chosenServers(everyTime);
+    },
+  );
+  await pack();
+  await step("package's entries and types", packed);
+  await nodeTests(servers);
+}
+
+/** What is seen of the Rust crate without optimizing it: cargo has other files for that than for the addon. */
+async function crate() {
   await step("rustfmt", (run) => run("cargo", "fmt", "--check"));
   await step("clippy", (run) => run("cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"));
   await step("rustdoc", (run) => {
@@ -19,21 +41,21 @@ async function check() {
     return run("cargo", "doc", "--locked", "--no-deps", "--document-private-items");
   });
   await dependenciesAreAllowed();
+  await step("Rust tests", async (run, log) => {
+    await run("cargo", "test", "--locked");
+    const passed = [...readFileSync(log, "utf8").matchAll(/^test result: ok\. (\d+) passed/gm)];
+    return `${passed.reduce((sum, [, count]) => sum + Number(count), 0)} passed`;
+  });
+}
+
+async function javascript() {
+  await typescript();
   await step("biome", (run) => run("biome", "ci", "--colors=off", "."));
   await step("types", async (run) => {
     await run("tsc", "-p", "tsconfig.test.json");
     await run("tsc", "-p", "tsconfig.scripts.json");
   });
   await step("index.d.ts", (run) => run("node", "scripts/build-ts.mjs", "--check"));
-  await pack();
-  await step("package's entries and types", packed);
-  await step("Rust tests", async (run, log) => {
-    await run("cargo", "test", "--locked");
-    const passed = [...readFileSync(log, "utf8").matchAll(/^test result: ok\. (\d+) passed/gm)];
-    return `${passed.reduce((sum, [, count]) => sum + Number(count), 0)} passed`;
-  });
-  await tools();
-  await nodeTests();
 }
 
 /** The package as it is published, read as each kind of consumer resolves it. */
@@ -45,23 +67,60 @@ async function packed(run) {
   await run("attw", tarball, "--ignore-rules", "cjs-resolves-to-esm");
 }
 
+/** Tests that wait for no time of their own, and measure nothing: two files of them run at a time. */
+const inPairs = [
+  "cli",
+  "conformance",
+  "differential",
+  "durable-object",
+  "fuzz",
+  "package",
+  "worker",
+  "workerd",
+];
+
+/** What of them runs on other servers too: on one it is to be cheap. */
+const onServers = process.env.SERVERS === undefined ? ["conformance"] : ["conformance", "differential"];
+
 /** The Node tests; the closing line counts them. */
-async function nodeTests() {
-  const results = ".cache/node-tests.tap";
+async function nodeTests(servers) {
+  const paired = testsIn(inPairs);
+  const alone = testFiles().filter((file) => !paired.includes(file));
+  const counts = [await nodeTest("two at a time", 2, paired), await nodeTest("one at a time", 1, alone)];
+  for (const { name, env } of servers) {
+    if (name === system) continue;
+    Object.assign(process.env, env);
+    counts.push(await nodeTest(name, 2, testsIn(onServers)));
+  }
+  const [passed, skipped] = ["pass", "skipped"].map((outcome) => sum(counts, outcome));
+  console.log(`${passed} passed, 0 failed${skipped ? `, ${skipped} skipped` : ""}`);
+}
+
+const sum = (counts, outcome) => counts.reduce((sum, count) => sum + count(outcome), 0);
+
+/** Runs the files in a step, so many at a time. Gives how many tests had an outcome: `pass`, `fail`, `cancelled` or `skipped`. */
+async function nodeTest(name, concurrency, tests) {
+  const results = `.cache/node-tests-${name.replaceAll(/[^\w.]+/g, "-")}.tap`;
   rmSync(results, { force: true });
   const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout"];
   reporters.push("--test-reporter=tap", `--test-reporter-destination=${results}`);
-  const failure = await step("Node tests", (run) =>
-    run("node", "--import", "tsx", "--test", ...reporters, ...testFiles()),
-  ).catch((error) => error);
-
-  const tap = existsSync(results) ? readFileSync(results, "utf8") : "";
-  const count = (outcome) => Number(tap.match(RegExp(`^# ${outcome} (\\d+)$`, "m"))?.[1] ?? 0);
-  const skipped = count("skipped") ? `, ${count("skipped")} skipped` : "";
-  const closing = `${count("pass")} passed, ${count("fail") + count("cancelled")} failed${skipped}`;
-  if (failure) throw new Failure(`${failure.message}\n${closing}`);
-  console.log(closing);
+  const options = ["--import", "tsx", "--test", `--test-concurrency=${concurrency}`, ...reporters];
+  const count = (outcome) => {
+    const tap = existsSync(results) ? readFileSync(results, "utf8") : "";
+    return Number(tap.match(RegExp(`^# ${outcome} (\\d+)$`, "m"))?.[1] ?? 0);
+  };
+  await step(`Node tests, ${name}`, async (run) => {
+    await run("node", ...options, ...tests);
+    return `${count("pass")} passed`;
+  }).catch((error) => {
+    const skipped = count("skipped") ? `, ${count("skipped")} skipped` : "";
+    const closing = `${count("pass")} passed, ${count("fail") + count("cancelled")} failed${skipped}`;
+    throw new Failure(`${error.message}\n${closing}`);
+  });
+  return count;
 }
+
+const testsIn = (folders) => testFiles(folders.map((folder) => `__test__/${folder}/`));
 
 /** The test files whose path holds one of the names, or all. */
 function testFiles(names = [""]) {
@@ -74,14 +133,18 @@ function testFiles(names = [""]) {
 }
 
 await main(import.meta.url, async () => {
-  await setup();
-  await redisServer();
   const names = process.argv.slice(2);
   if (names.length === 0) return check();
+  await setup();
+  await redisServer();
   const tests = testFiles(names);
   const are = (...folders) => tests.some((file) => folders.includes(dirname(file)));
-  if (are("__test__/installed")) await pack();
-  if (are("__test__/installed", "__test__/workerd", "__test__/conformance", "__test__/runners"))
-    await tools();
-  await visibly("node", "--import", "tsx", "--test", "--test-reporter=spec", ...tests);
+  const asPublished = ["__test__/installed", "__test__/bundlers"];
+  if (are(...asPublished)) await pack();
+  if (are(...asPublished, "__test__/workerd", "__test__/conformance", "__test__/runners")) await tools();
+  for (const { name, env } of await chosenServers()) {
+    if (process.env.SERVERS) console.log(name);
+    Object.assign(process.env, env);
+    await visibly("node", "--import", "tsx", "--test", "--test-reporter=spec", ...tests);
+  }
 });

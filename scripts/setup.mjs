@@ -5,23 +5,35 @@ import { Failure, main, step, unlessBuilt, versionOf } from "./steps.mjs";
 
 export async function setup() {
   await dependencies();
-  await step("native build", (run) =>
-    unlessBuilt(
-      `native-${process.platform}-${process.arch}`,
-      ["Cargo.toml", "Cargo.lock", "build.rs", "rust-toolchain.toml", ".cargo", "src", "package-lock.json"],
-      [`covara-kv.${here()}.node`],
-      () => {
-        if (!versionOf("cargo"))
-          throw new Failure("Rust is missing: get it from https://rustup.rs, then run this again.");
-        return run("npm", "run", "build:native");
-      },
-    ),
-  );
+  await native();
   await typescript();
 }
 
 export const dependencies = () =>
   step("dependencies", (run) => (installed() ? "up to date" : run("npm", "ci")));
+
+/** Also has rustup fetch it, which must not be asked to twice at a time. */
+export const compiler = () =>
+  step("Rust", () => {
+    const version = versionOf("cargo");
+    if (!version) throw new Failure(noRust);
+    return version;
+  });
+
+const noRust = "Rust is missing: get it from https://rustup.rs, then run this again.";
+
+export const native = () =>
+  step("native build", (run) =>
+    unlessBuilt(
+      `native-${process.platform}-${process.arch}`,
+      ["Cargo.toml", "Cargo.lock", "build.rs", "rust-toolchain.toml", ".cargo", "src", "package-lock.json"],
+      [`covara-kv.${here()}.node`],
+      () => {
+        if (!versionOf("cargo")) throw new Failure(noRust);
+        return run("npm", "run", "build:native");
+      },
+    ),
+  );
 
 export const typescript = () =>
   step("TypeScript build", (run) =>

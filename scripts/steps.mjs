@@ -23,6 +23,27 @@ process.env.PATH = join(root, "node_modules", ".bin") + delimiter + process.env.
 /** Something the developer has to know or do: the message says all, so no stack is shown. */
 export class Failure extends Error {}
 
+/** The steps that are at work, for the terminal. */
+const atWork = new Set();
+/** Ends the commands of all steps. */
+const stop = new AbortController();
+
+/**
+ * Does several things at a time, for what waits for the network or a linker leaves a processor idle. The first that fails stops the others.
+ * @param {...(() => Promise<unknown>)} works
+ */
+export async function together(...works) {
+  let failure;
+  const watched = works.map((work) =>
+    work().catch((error) => {
+      failure ??= error;
+      stop.abort();
+    }),
+  );
+  await Promise.all(watched);
+  if (failure) throw failure;
+}
+
 /**
  * Runs a step and prints its line: name, time, and what `work` returned as a remark. `work` gets `run`, which
  * appends a command's output to the step's log in `.cache/logs`, and the path of that log.
@@ -34,18 +55,25 @@ export async function step(name, work) {
   const log = `.cache/logs/${name.replaceAll(/[^\w.]+/g, "-")}.log`;
   writeFileSync(log, "");
   const started = performance.now();
-  if (process.stdout.isTTY) process.stdout.write(`· ${name} …`);
+  atWork.add(name);
+  showAtWork();
   const line = (mark, remark) => {
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const line = `${mark} ${name} (${seconds} s)${remark ? `: ${remark}` : ""}`;
     console.log(process.stdout.isTTY ? `\r\x1b[K${line}` : line);
+    atWork.delete(name);
+    showAtWork();
   };
   try {
     line("✓", await work((command, ...args) => run(log, command, args), log));
   } catch (error) {
-    line("✗");
+    if (!stop.signal.aborted) line("✗");
     throw error;
   }
+}
+
+function showAtWork() {
+  if (process.stdout.isTTY && atWork.size > 0) process.stdout.write(`\r\x1b[K· ${[...atWork].join(", ")} …`);
 }
 
 /** Runs a command with its output in `log`; a failure shows where the log ends. */
@@ -68,7 +96,8 @@ export async function visibly(command, ...args) {
 function finished(command, args, stdio) {
   return new Promise((resolve) => {
     // npm and the tools in node_modules are .cmd files on Windows, which only a shell runs. The timeout ends a test that hangs.
-    const child = spawn(command, args, { stdio, shell: process.platform === "win32", timeout: 30 * 60_000 });
+    const options = { stdio, signal: stop.signal, timeout: 30 * 60_000 };
+    const child = spawn(command, args, { ...options, shell: process.platform === "win32" });
     child.on("error", (error) => resolve(error.message));
     child.on("close", (code, signal) => resolve(code ?? signal));
   });

@@ -7,6 +7,7 @@
 //! - [`store`]: the memory engine: keys with their values, deadlines and channels.
 //! - [`fanout`]: events of the fleet, to the streams that are open in this process.
 //! - [`redis`]: the Redis backend: commands over a connection that comes back when it is lost.
+//! - [`trace`]: what connections and the fan-out do, for those who look for a fault.
 //! - [`reply`], [`error`]: what a command answers. [`backlog`], [`wake`]: messages that wait for a JavaScript thread, and what wakes it.
 
 // Its functions are Node's, which no other program has.
@@ -19,4 +20,5 @@ pub mod fanout;
 pub mod redis;
 pub mod reply;
 pub mod store;
+mod trace;
 mod wake;

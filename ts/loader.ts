@@ -1,47 +1,6 @@
+import { type Absent, findBinary, remedy } from "./binaries.js";
 import { isError, KVError } from "./errors.js";
-
-/**
- * The binary of each platform: beside the package in a clone, else a package of its own, of which npm installs the one that
- * fits. The names are literal, so that bundlers see what may be loaded; nothing is downloaded or compiled.
- */
-const binaries: Record<string, { readonly local: () => unknown; readonly installed: () => unknown }> = {
-  "linux-x64-gnu": {
-    local: () => require("../covara-kv.linux-x64-gnu.node"),
-    installed: () => require("covara-kv-linux-x64-gnu"),
-  },
-  "linux-x64-musl": {
-    local: () => require("../covara-kv.linux-x64-musl.node"),
-    installed: () => require("covara-kv-linux-x64-musl"),
-  },
-  "linux-arm64-gnu": {
-    local: () => require("../covara-kv.linux-arm64-gnu.node"),
-    installed: () => require("covara-kv-linux-arm64-gnu"),
-  },
-  "linux-arm64-musl": {
-    local: () => require("../covara-kv.linux-arm64-musl.node"),
-    installed: () => require("covara-kv-linux-arm64-musl"),
-  },
-  "linux-arm-gnueabihf": {
-    local: () => require("../covara-kv.linux-arm-gnueabihf.node"),
-    installed: () => require("covara-kv-linux-arm-gnueabihf"),
-  },
-  "darwin-x64": {
-    local: () => require("../covara-kv.darwin-x64.node"),
-    installed: () => require("covara-kv-darwin-x64"),
-  },
-  "darwin-arm64": {
-    local: () => require("../covara-kv.darwin-arm64.node"),
-    installed: () => require("covara-kv-darwin-arm64"),
-  },
-  "win32-x64-msvc": {
-    local: () => require("../covara-kv.win32-x64-msvc.node"),
-    installed: () => require("covara-kv-win32-x64-msvc"),
-  },
-  "win32-arm64-msvc": {
-    local: () => require("../covara-kv.win32-arm64-msvc.node"),
-    installed: () => require("covara-kv-win32-arm64-msvc"),
-  },
-};
+import { type Platform, platforms } from "./platforms.js";
 
 /** What this process runs on, as binaries are named. */
 export function platformName(): string {
@@ -73,40 +32,34 @@ export function libc(): string {
 /** Loads the binary of this platform. Throws UNSUPPORTED, with the cure, if it is not there. */
 export function loadBinary(): unknown {
   const name = platformName();
-  const binary = binaries[name];
-  if (binary === undefined) {
-    const known = Object.keys(binaries).join(", ");
-    throw new KVError("UNSUPPORTED", `covara-kv has no binary for ${name}. It has for: ${known}`, {
-      reason: "platform",
-    });
+  if (!isPlatform(name)) {
+    throw new KVError(
+      "UNSUPPORTED",
+      `covara-kv has no binary for ${name}. It has for: ${platforms.join(", ")}`,
+      {
+        reason: "platform",
+      },
+    );
   }
-  try {
-    return binary.local();
-  } catch (error) {
+  let cause: unknown;
+  const absent: Absent = (error) => {
     if (!isMissing(error)) throw unusable(name, error);
-  }
-  try {
-    return binary.installed();
-  } catch (error) {
-    throw isMissing(error) ? missing(name, error) : unusable(name, error);
-  }
+    cause = error;
+  };
+  const binary = findBinary(name, absent);
+  if (binary === undefined)
+    throw new KVError("UNSUPPORTED", remedy(name, where()), { reason: "binary-missing", cause });
+  return binary;
 }
 
+/** Bun's bundler has errors of its own for what was not there when it ran. */
 function isMissing(error: unknown): boolean {
-  return (error as { code?: unknown })?.code === "MODULE_NOT_FOUND";
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  return code === "MODULE_NOT_FOUND" || String(message).startsWith("Cannot require module ");
 }
 
-function missing(name: string, cause: unknown): KVError {
-  return new KVError(
-    "UNSUPPORTED",
-    [
-      `The package covara-kv-${name} is not installed: it holds covara-kv's binary for this platform (${where()}).`,
-      "npm leaves optional dependencies out if it was called with --omit=optional, if node_modules was copied from another platform,",
-      "or by a bug of its own when package-lock.json was made on another one (https://github.com/npm/cli/issues/4828): then remove",
-      `node_modules and package-lock.json and install again, or add it by itself: npm install covara-kv-${name}`,
-    ].join(" "),
-    { reason: "binary-missing", cause },
-  );
+function isPlatform(name: string): name is Platform {
+  return (platforms as readonly string[]).includes(name);
 }
 
 function unusable(name: string, cause: unknown): KVError {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { KVStoreTransaction } from "covara-kv";
 import { onEveryBackend } from "../backends.js";
-import { contents, errorOf, expectRefusal, notAnInteger, refusal } from "../replies.js";
+import { contents, errorOf, expectRefusal, expectReplies, notAnInteger, refusal } from "../replies.js";
 
 /** Commands in turn, each with its result. */
 const queued: [queue: (multi: KVStoreTransaction) => KVStoreTransaction, result: unknown][] = [
@@ -44,9 +44,16 @@ onEveryBackend("transactions", (test) => {
       await multi.exec(),
       queued.map(([, result]) => result),
     );
+    await expectReplies(kv, [
+      [["ttl", "l"], 100],
+      [
+        ["lrange", "l", 0, -1],
+        ["a", "b", "c"],
+      ],
+      [["del", "l"], 1],
+    ]);
     assert.deepEqual(await contents(kv), {
       entries: [
-        ["l", 100, ["a", "b", "c"]],
         ["m", -1, ["b"]],
         ["z", -1, ["m", "inf"]],
       ],
@@ -143,7 +150,7 @@ onEveryBackend("transactions", (test) => {
     const multi = kv.multi().set("k", "v", options);
     options.ex = 5;
     await multi.exec();
-    assert.equal(await kv.ttl("k"), 100);
+    await expectReplies(kv, [[["ttl", "k"], 100]]);
   });
 
   test("10,000 commands", async ({ kv }) => {

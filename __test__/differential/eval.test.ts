@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { unlike70 } from "../servers.js";
 import { CALL, compareEvaluations, type Evaluation, PCALL, scriptOf } from "./evaluations.js";
 import { expressions, showing } from "./lua.js";
 import { anyKey, value } from "./pools.js";
@@ -23,18 +24,25 @@ const scripts = fc.record({
 
 const calls = fc.record({ script: fc.constantFrom(CALL, PCALL), keys: fc.constant([]), args: commandWords });
 
-test("scripts are as in Redis", () => check(sequence(scripts), runs(100), compare, scriptOf));
+const skip = unlike70("An error in a script");
+const skipCommands = skip || unlike70("A number in a script, and a score as text", "What came after 7.0");
 
-test("commands that scripts call are as in Redis", () =>
-  check(sequence(calls), runs(150), compare, scriptOf));
+test("scripts are as in Redis", { skip: skipCommands }, () =>
+  check(sequence(scripts), runs(100), compare, scriptOf),
+);
+
+test("commands that scripts call are as in Redis", { skip: skipCommands }, () =>
+  check(sequence(calls), runs(150), compare, scriptOf),
+);
 
 for (const [name, expression] of Object.entries(expressions)) {
   const evaluation = expression.map((expression) => ({ script: showing(expression), keys: [], args: [] }));
-  test(`the ${name} of scripts are as in Redis`, () =>
-    check(sequence(evaluation), runs(15), compare, scriptOf));
+  test(`the ${name} of scripts are as in Redis`, { skip }, () =>
+    check(sequence(evaluation), runs(15), compare, scriptOf),
+  );
 }
 
-test("enough was compared", () => {
+test("enough was compared", { skip: skipCommands }, () => {
   console.log(`${compared.toLocaleString("en")} scripts compared with Redis`);
   assert.ok(compared >= ENOUGH, `only ${compared} scripts`);
 });

@@ -1,6 +1,7 @@
 // What came of a step, in a form that two stores can be compared by.
 import { isDeepStrictEqual } from "node:util";
 import { KVError } from "covara-kv";
+import { differsIn } from "../servers.js";
 import { commands } from "./commands.js";
 import type { Step } from "./steps.js";
 
@@ -16,7 +17,13 @@ export type Outcome = { readonly value: unknown } | { readonly failure: Failure 
 
 /** The failure that Redis's error is to become. */
 export function failureOf({ message }: Error): Failure {
-  return { code: message.split(" ", 1)[0] as string, message };
+  return { code: message.split(" ", 1)[0] as string, message: inWordsOf70(message) };
+}
+
+const hasOtherWords = differsIn("The words of an expiry that is refused");
+
+function inWordsOf70(message: string): string {
+  return hasOtherWords ? message.replace(/^(ERR invalid expire time in) (\w+)$/, "$1 '$2' command") : message;
 }
 
 /** What came of a method. Anything but a KVError is no answer, and goes on as the error it is. */
@@ -25,15 +32,15 @@ export async function outcomeOf(result: Promise<unknown>): Promise<Outcome> {
     return { value: await result };
   } catch (error) {
     if (!(error instanceof KVError)) throw error;
-    const { code, message, index, results } = error;
-    const failure = { code, message };
+    const { code, index, results } = error;
+    const failure = { code, message: inWordsOf70(error.message) };
     if (index === undefined) return { failure };
     return { failure: { ...failure, index, results: results?.map((result) => withFailure(result)) } };
   }
 }
 
 function withFailure(result: unknown): unknown {
-  return result instanceof KVError ? { code: result.code, message: result.message } : result;
+  return result instanceof KVError ? { code: result.code, message: inWordsOf70(result.message) } : result;
 }
 
 export function equal(step: Step, one: Outcome, other: Outcome): boolean {

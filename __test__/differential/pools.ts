@@ -1,5 +1,6 @@
 // The words of random calls: few enough to collide, nasty enough to tell.
 import fc from "fast-check";
+import { differsIn } from "../servers.js";
 
 export type Kind = "string" | "hash" | "set" | "list" | "zset";
 
@@ -107,8 +108,8 @@ export const score = fc.oneof(
   { weight: 2, arbitrary: fc.double({ noNaN: true }) },
 );
 
-/** Bounds as Redis's `strtod` reads them, and some that it refuses. */
-const BOUNDS = [
+/** Bounds as C's `strtod` reads them, and some that it refuses. */
+const BOUNDS_OF_STRTOD = [
   ["-inf", "+inf", "inf", "(inf", "(-inf", "Infinity", "-INFINITY", "INF", "infx", "in"],
   [
     "0",
@@ -148,6 +149,10 @@ const BOUNDS = [
   ],
   ["0x", "0xg", "1_000", "1d", "9007199254740993", "4.9e-324", "2e-324"],
 ].flat();
+
+const BOUNDS = differsIn("A blank before a bound of scores, hexadecimal digits")
+  ? BOUNDS_OF_STRTOD.filter((bound) => !/^\(?\s/.test(bound))
+  : BOUNDS_OF_STRTOD;
 
 export const bound = fc.oneof(
   { weight: 5, arbitrary: fc.constantFrom("-inf", "+inf", "(1", "1", "(0", "0", "-1", "2", "(2") },

@@ -4,7 +4,7 @@ import { Redis, type RedisOptions } from "ioredis";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import type { Reply } from "./replies.js";
 
-/** Up to how many fields a hash keeps the order of insertion: what the memory store promises. Redis's own default is 512. */
+/** As every server names it: since 7.0 that is `hash-max-listpack-entries`. Up to how many fields a hash keeps the order of insertion: what the memory store promises. Redis's own default is 512. */
 const ORDERED = 128;
 
 /** A server that runs while the tests of a file do. */
@@ -33,7 +33,7 @@ export function useRedis(options: RedisOptions = {}, config: Record<string, stri
   };
   before(async () => {
     server = await startRedis(config);
-    await connect().config("SET", "hash-max-listpack-entries", ORDERED);
+    await connect().config("SET", "hash-max-ziplist-entries", ORDERED);
   });
   after(async () => {
     for (const client of clients) client.disconnect();

@@ -32,7 +32,7 @@ export function stateOf(dump: Reply): State {
     dump as [key: string, type: string, ttl: string | number, encoding: string, value: Reply][]
   ).map(([key, type, ttl, encoding, value]): [string, Entry] => {
     const entry = { type, expires: Number(ttl) !== -1, value: READ[type]?.(value) };
-    const ordered = type === "hash" && encoding === "listpack";
+    const ordered = type === "hash" && ["listpack", "ziplist"].includes(encoding);
     return [key, ordered ? { ...entry, fields: pairs(texts(value)).map(([field]) => field) } : entry];
   });
   return Object.fromEntries(entries);

@@ -121,7 +121,7 @@ describe("TypeScript", () => {
   }
 });
 
-describe("bundlers, with the external that docs/drop-in.md gives", () => {
+describe("bundlers, with the external that docs/bundlers.md gives", () => {
   let directory: string;
   before(async () => {
     directory = await application("bundlers", { "app.mjs": esm, "app.cjs": cjs });

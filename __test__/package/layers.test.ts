@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { describe, it } from "node:test";
 
-const ROOT = join(import.meta.dirname, "../../src");
+const ROOT = join(__dirname, "../../src");
 
 /** From the top down. A folder is a floor; so is a file. */
 const FLOORS = [
@@ -29,6 +29,7 @@ const FLOORS = [
   "redis/error",
   "backlog",
   "wake",
+  "trace",
   "reply",
   "error",
 ];

@@ -1,4 +1,4 @@
-// What is written about a platform in ts/loader.ts, in package.json, in npm/ and in scripts/platform/table.mjs has to be the same.
+// What is written about a platform in ts/platforms.ts and ts/binaries.ts, in package.json, in npm/ and in scripts/platform/table.mjs has to be the same.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -23,8 +23,10 @@ const platforms: string[] = readdirSync(join(root, "npm"));
 test("there is a package for each platform that the package is built for, and the loader knows it", () => {
   assert.deepEqual(main.napi.targets, Object.keys(names));
   assert.deepEqual(Object.values(names).sort(), platforms);
-  const loader = readFileSync(join(root, "ts/loader.ts"), "utf8");
+  const loader = readFileSync(join(root, "ts/binaries.ts"), "utf8");
   const found = (pattern: RegExp) => [...loader.matchAll(pattern)].map(([, name]) => name).sort();
+  const known = readFileSync(join(root, "ts/platforms.ts"), "utf8");
+  assert.deepEqual([...known.matchAll(/^ {2}"([\w-]+)",$/gm)].map(([, name]) => name).sort(), platforms);
   assert.deepEqual(found(/require\("covara-kv-([\w-]+)"\)/g), platforms);
   assert.deepEqual(found(/require\("\.\.\/covara-kv\.([\w-]+)\.node"\)/g), platforms);
 });

@@ -22,3 +22,5 @@ exports.startRedis = async (config = {}) => {
   ]);
   return { ...address, ...Object.fromEntries(methods) };
 };
+
+exports.software = () => JSON.parse(process.env.COVARA_KV_REDIS_SOFTWARE);

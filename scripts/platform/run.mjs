@@ -55,7 +55,7 @@ export async function run(platform, binary, only) {
   // There is no Redis for Windows; Wine is served by the one of this machine.
   const hasRedis = process.platform !== "win32";
   if (hasRedis) await redisServer();
-  const { startRedis } = load("./__test__/redis-server.js");
+  const { startRedis, software } = load("./__test__/redis-server.js");
   const redis = await serveRedis(startRedis);
   if (systemOf(platform) === "win32" && runtime !== native)
     cpSync("scripts/platform/redis-client.cjs", `${directory}/__test__/redis-server.js`);
@@ -63,7 +63,11 @@ export async function run(platform, binary, only) {
     ...(systemOf(platform) === "win32" ? notOnWindows : []),
     ...(hasRedis ? [] : files("__test__/redis")),
   ];
-  const place = { directory, runtime, redis: redis.url, left };
+  const ofRedis = {
+    COVARA_KV_REDIS: redis.url,
+    COVARA_KV_REDIS_SOFTWARE: JSON.stringify(hasRedis && software()),
+  };
+  const place = { directory, runtime, ofRedis, left };
   try {
     await step(`${platform}: doctor`, (_, log) => doctor(place, hasRedis && startRedis, log));
     const passed = {};
@@ -105,11 +109,11 @@ async function stage(platform, binary) {
 }
 
 /** Runs Node.js in the stage, with its output in the log. Gives how it ended. */
-function node({ directory, runtime, redis }, args, env, log) {
+function node({ directory, runtime, ofRedis }, args, env, log) {
   const output = openSync(log, "a");
   const child = spawn(runtime.command, args, {
     cwd: directory,
-    env: { ...process.env, COVARA_KV_REDIS: redis, TEST_PATIENCE: patience, ...runtime.env, ...env },
+    env: { ...process.env, ...ofRedis, TEST_PATIENCE: patience, ...runtime.env, ...env },
     stdio: ["ignore", output, output],
     timeout: PATIENCE,
     killSignal: "SIGKILL",

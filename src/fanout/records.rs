@@ -15,6 +15,7 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Observer};
 use crate::reply::Reply;
+use crate::trace::{Area, trace};
 
 /// Kept while it has records: streams outlive the store that they were opened with.
 static SERVERS: Mutex<Vec<Arc<Records>>> = Mutex::new(Vec::new());
@@ -128,6 +129,7 @@ impl Records {
     /// outcome.
     pub fn call(self: &Arc<Self>, changes: Vec<(Option<usize>, Change)>) -> Arc<dyn Observer> {
         let mut state = self.state.lock();
+        let before = state.decision();
         let changes = changes.into_iter().map(|(position, change)| {
             state.calls += 1;
             let call = state.calls;
@@ -135,6 +137,7 @@ impl Records {
             (position, call, change)
         });
         let changes = changes.collect();
+        self.trace_decision(before, &state);
         Arc::new(Called {
             records: self.clone(),
             changes,
@@ -144,6 +147,7 @@ impl Records {
     fn apply(&self, changes: &[(Option<usize>, u64, Change)], outcome: impl Fn(Option<usize>) -> Outcome) {
         let followers = self.followers.lock();
         let mut state = self.state.lock();
+        let before = state.decision();
         let (mut came, mut went) = (Vec::new(), Vec::new());
         for (position, call, change) in changes {
             match (change, outcome(*position)) {
@@ -163,10 +167,18 @@ impl Records {
                 _ => {}
             }
         }
+        self.trace_decision(before, &state);
         drop(state);
         for follower in &*followers {
             follower.came(&came);
             follower.went(&went);
+        }
+    }
+
+    fn trace_decision(&self, before: Decision, state: &State) {
+        let after = state.decision();
+        if after != before {
+            trace(Area::Fanout, || format!("{}: filter: {after:?}", self.endpoint));
         }
     }
 }

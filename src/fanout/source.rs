@@ -17,6 +17,7 @@ use crate::redis::config::Config;
 use crate::redis::request::{Id, Topic};
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::listener::Listener;
+use crate::trace::{Area, trace};
 
 /// Locked before anything else here.
 static SOURCES: Mutex<Vec<Arc<Source>>> = Mutex::new(Vec::new());
@@ -139,6 +140,9 @@ impl Source {
 
     /// `reconcile` requests it again, when a handler or a watcher comes or a thread tries again.
     fn failed(&self, channel: Channel, error: &Error) {
+        trace(Area::Fanout, || {
+            format!("{}: refused: {}", self.name(channel), error.message)
+        });
         let mut state = self.state.lock();
         let subscribed = &mut state.channels[channel as usize];
         let first = subscribed.deaf_since.is_none();
@@ -155,6 +159,11 @@ impl Source {
     pub fn hears(&self, channel: Channel) -> (bool, bool) {
         let Subscribed { wanted, live, .. } = self.state.lock().channels[channel as usize].clone();
         (wanted, live)
+    }
+
+    /// Names a channel of this server in traces.
+    fn name(&self, channel: Channel) -> String {
+        format!("{}: {}", self.config.endpoint, channel.topic())
     }
 
     /// Answers a thread once a wanted channel is live; an error if it is not in time, or was refused.
@@ -217,6 +226,9 @@ impl Source {
     /// Tells the threads of a gap. Those of a refused channel are told once it is live.
     fn missed(&self, gap: Gap) {
         count(&REGISTRY.counters.gaps);
+        trace(Area::Fanout, || {
+            format!("{}: a gap is told", self.config.endpoint)
+        });
         let mut state = self.state.lock();
         let mut heard = Vec::new();
         for channel in Channel::ALL {
@@ -299,6 +311,7 @@ impl Listener for Source {
             return;
         }
         (subscribed.live, subscribed.lost) = (true, false);
+        trace(Area::Fanout, || format!("{}: live", self.name(channel)));
         if let Some(from) = subscribed.deaf_since.take() {
             let threads = state.threads.clone();
             drop(state);

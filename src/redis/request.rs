@@ -1,6 +1,7 @@
 //! A command on its way to the server.
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
@@ -114,6 +115,17 @@ pub struct Script {
 pub struct Topic {
     pub kind: Kind,
     pub name: Bytes,
+}
+
+/// Quoted, as a name may hold anything.
+impl fmt::Display for Topic {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Channel => "channel",
+            Kind::Pattern => "pattern",
+        };
+        write!(formatter, "{kind} \"{}\"", self.name.escape_ascii())
+    }
 }
 
 /// Looks up a topic without a copy: the hash is the topic's.

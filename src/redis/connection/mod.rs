@@ -47,11 +47,16 @@ impl Connection {
     /// Opens nothing yet.
     pub fn new(role: Role, config: Arc<Config>, endpoint: Endpoint, sink: Arc<dyn Sink>) -> Result<Self> {
         let pipeline = Pipeline::new(role, config.settings.limits.clone(), endpoint.to_string());
+        let use_of_it = match role {
+            Role::Commands => "commands",
+            Role::Subscriptions => "subscriptions",
+        };
+        let name = format!("{endpoint} ({use_of_it})");
         Ok(Self {
             config,
             endpoint,
             runtime: runtime::get()?,
-            shared: Arc::new(Shared::new(pipeline, sink)),
+            shared: Arc::new(Shared::new(name, pipeline, sink)),
             socket: Arc::default(),
             started: AtomicBool::new(false),
         })

@@ -1,5 +1,6 @@
 //! What JavaScript's thread and the I/O thread share of a connection: its pipeline, and the signals between the threads.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -9,9 +10,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::error::Result;
-use crate::redis::completions::{CompletionBatch, CompletionQueue};
+use crate::redis::completions::{CompletionBatch, CompletionQueue, Event, Gap};
 use crate::redis::pipeline::Pipeline;
 use crate::redis::protocol::published::Skipped;
+use crate::trace::{Area, is_on, trace};
 
 /// Gets what a pipeline has completed.
 pub trait Sink: Send + Sync {
@@ -38,6 +40,8 @@ impl Sink for CompletionQueue {
 }
 
 pub struct Shared {
+    /// Names the connection in traces.
+    name: String,
     pipeline: Mutex<Pipeline>,
     sink: Arc<dyn Sink>,
     /// There are bytes that the transport must write.
@@ -52,8 +56,9 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(pipeline: Pipeline, sink: Arc<dyn Sink>) -> Self {
+    pub fn new(name: String, pipeline: Pipeline, sink: Arc<dyn Sink>) -> Self {
         Self {
+            name,
             pipeline: Mutex::new(pipeline),
             sink,
             unsent: Notify::new(),
@@ -70,6 +75,9 @@ impl Shared {
         let result = work(&mut pipeline);
         while !pipeline.completed.is_empty() {
             let batch = std::mem::take(&mut pipeline.completed);
+            if is_on(Area::Redis) {
+                self.trace_events(&batch);
+            }
             self.sink.put(batch, &mut pipeline);
         }
         if pipeline.has_unsent() {
@@ -90,6 +98,37 @@ impl Shared {
     /// Takes complete replies off the front of what was received, and gives how many messages nobody wanted. An error ends the connection.
     pub fn received(&self, buffer: &mut BytesMut, now: Instant) -> Result<usize> {
         self.with(|pipeline| pipeline.received(buffer, now, |received| self.sink.skip(received)))
+    }
+
+    /// Prints a line of the trace.
+    pub fn trace<T: Display>(&self, text: impl FnOnce() -> T) {
+        trace(Area::Redis, || format!("{}: {}", self.name, text()));
+    }
+
+    fn trace_events(&self, batch: &CompletionBatch) {
+        for event in &batch.events {
+            match event {
+                Event::Reconnecting {
+                    attempt,
+                    delay,
+                    cause,
+                    ..
+                } => self.trace(|| {
+                    let delay = delay.as_millis();
+                    format!("attempt {attempt} follows in {delay} ms: {}", cause.message)
+                }),
+                Event::Subscribed { topic } => self.trace(|| format!("subscribed {topic}")),
+                Event::Unsubscribed { topic, error } => {
+                    self.trace(|| format!("refused {topic}: {}", error.message));
+                }
+                Event::Missing => self.trace(|| "a gap has begun"),
+                Event::Ready(_) => {}
+            }
+        }
+        if let Some(Gap { from, to }) = batch.gap {
+            let length = to.duration_since(from).unwrap_or_default();
+            self.trace(|| format!("a gap of {} ms has ended", length.as_millis()));
+        }
     }
 
     pub fn poll_socket(&self) {

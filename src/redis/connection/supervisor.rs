@@ -71,6 +71,7 @@ impl Supervisor {
 
     /// Opens and carries a connection, and those that replace it. Gives why there is none any more; nothing if none is wanted.
     async fn connect(&self, attempt: &mut u32) -> Option<Error> {
+        self.shared.trace(|| "connecting");
         let mut opened = match self.while_wanted(self.connector.open()).await? {
             Ok(Ok(opened)) => opened,
             Ok(Err(failure)) => {
@@ -83,6 +84,7 @@ impl Supervisor {
         loop {
             let (mut transport, established) = opened;
             let since = Instant::now();
+            self.shared.trace(|| format!("connected to {established}"));
             self.shared
                 .with(|pipeline| pipeline.connected(established, since));
             let mut next = None;
@@ -91,8 +93,10 @@ impl Supervisor {
                 if !self.shared.is_abandoned() {
                     transport.close().await;
                 }
+                self.shared.trace(|| "closed");
                 return None;
             };
+            self.shared.trace(|| format!("lost: {}", cause.message));
             self.shared
                 .with(|pipeline| pipeline.lost(cause.clone(), Instant::now()));
             match next {

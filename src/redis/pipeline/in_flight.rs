@@ -1,6 +1,7 @@
 //! The requests in flight on one connection.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,28 @@ pub struct Established {
     pub server: Server,
     /// How long it took to answer.
     pub round_trip: Duration,
+}
+
+impl fmt::Display for Established {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let Server {
+            resp,
+            version,
+            mode,
+            role,
+        } = &self.server;
+        let version = version.as_deref().unwrap_or("an unknown version");
+        let role = match role {
+            ServerRole::Master => "master",
+            ServerRole::Replica => "replica",
+            ServerRole::Unknown => "of unknown role",
+        };
+        write!(formatter, "{version}, {role}, RESP {resp}")?;
+        if let Some(mode) = mode {
+            write!(formatter, ", {mode}")?;
+        }
+        write!(formatter, ", round trip {} µs", self.round_trip.as_micros())
+    }
 }
 
 /// One connection, as the pipeline sees it.
