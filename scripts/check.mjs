@@ -75,7 +75,7 @@ const inPairs = [
   "durable-object",
   "fuzz",
   "package",
-  "worker",
+  "worker-build",
   "workerd",
 ];
 

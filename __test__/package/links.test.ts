@@ -38,7 +38,7 @@ const SOURCES = FILES.filter((path) =>
 );
 
 /** What is built, what an application has, and a name that looks like a file's. */
-const ELSEWHERE = /^(?:dist\/.*|(?:index|app)\.js|tests\.[cm]js|(?:Node|Next)\.js)$/;
+const ELSEWHERE = /^(?:dist\/.*|(?:app|core|index)\.c?js|module\.mjs|tests\.[cm]js|(?:Node|Next)\.js)$/;
 
 /** As GitHub makes an anchor of a heading. */
 function anchorOf(heading: string): string {
@@ -126,5 +126,15 @@ describe("links and names", () => {
         .map((name) => `${doc}: ${name}`),
     );
     assert.deepEqual(missing, []);
+  });
+
+  test("__test__/README.md has a row for each folder", () => {
+    const rows = [...read("__test__/README.md").matchAll(/^\| `([\w-]+)\/` \|/gm)].map(
+      ([, folder]) => folder,
+    );
+    const folders = readdirSync(join(root, "__test__"), { withFileTypes: true }).filter((entry) =>
+      entry.isDirectory(),
+    );
+    assert.deepEqual(rows.sort(), folders.map(({ name }) => name).sort());
   });
 });
