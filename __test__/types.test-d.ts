@@ -100,7 +100,9 @@ expectTypeOf(getActiveHandlerCount).toEqualTypeOf<() => number>();
 expectTypeOf(getAggregateWatcherCount).toEqualTypeOf<(resource?: string) => number>();
 expectTypeOf(getFanoutStats).toEqualTypeOf<() => FanoutStats>();
 expectTypeOf<FanoutStats["streams"][number]["fanout"]>().toEqualTypeOf<"targeted" | "filtered" | "all">();
-expectTypeOf<KVConfig["redis"]>().toExtend<{ fanout?: "targeted" | "filtered" | "all" | undefined } | undefined>();
+expectTypeOf<KVConfig["redis"]>().toExtend<
+  { fanout?: "targeted" | "filtered" | "all" | undefined } | undefined
+>();
 
 // Methods, each with its parameters and what it resolves to
 type M = Required<KVStore>;

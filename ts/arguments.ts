@@ -3,7 +3,7 @@ import type { Argument } from "./native.js";
 import { utf8 } from "./utf8.js";
 
 /** The call that arguments are read for. */
-export interface Call {
+export interface CallContext {
   /** The method, as messages name it. */
   readonly method: string;
   /** The Redis command. */
@@ -16,10 +16,14 @@ export interface Call {
 export interface Parameter<T> {
   /** It may be left out, and then no store is told anything of it. */
   readonly optional?: boolean;
+  /** It is a key, or a list of keys: the store puts its prefix before each. */
+  readonly isKey?: true;
+  /** It is a score, which may be infinite. */
+  readonly isScore?: true;
   /**
    * What was given, or a copy of it that cannot change any more. Throws INVALID_ARGUMENT if that is wrong.
    */
-  read(value: unknown, call: Call): T;
+  read(value: unknown, call: CallContext): T;
 }
 
 /** A parameter that is one of Redis's words, just as it is given. */
@@ -57,11 +61,17 @@ const isBound = (value: unknown): value is number | string => isScore(value) || 
 
 export const text = (name: string) => scalar(name, "a string", isText);
 export const integer = (name: string) => scalar(name, "a safe integer", isInteger);
-export const score = (name: string) => scalar(name, "a number", isScore);
+export const score = (name: string): Scalar<number> => ({
+  ...scalar(name, "a number", isScore),
+  isScore: true,
+});
 /** A bound of a range of scores: a number, or a string, which Redis reads. */
 export const bound = (name: string) => scalar(name, "a number or a string", isBound);
 
-export const key = text("key");
+/** A key of a method that takes several, each with a name of its own. */
+export const keyNamed = (name: string): Scalar<string> => ({ ...text(name), isKey: true });
+
+export const key = keyNamed("key");
 
 function scalar<T extends Argument>(
   name: string,
@@ -69,7 +79,7 @@ function scalar<T extends Argument>(
   accepts: (value: unknown) => value is T,
 ): Scalar<T> {
   // Errors have ten lines of stack, and the caller's is to be among them: as few calls as can be.
-  const read = (value: unknown, { method }: Pick<Call, "method">) => {
+  const read = (value: unknown, { method }: Pick<CallContext, "method">) => {
     if (accepts(value)) return value;
     throw wrong(method, name, wanted, value);
   };
@@ -84,6 +94,8 @@ function scalar<T extends Argument>(
 export const list = (name: string): Parameter<string[]> => ({
   read: (value, { method }) => strings(value, name, method),
 });
+
+export const keys = (name: string): Parameter<string[]> => ({ ...list(name), isKey: true });
 
 /** The own properties of an object, at least one. */
 export const record = (name: string): Parameter<Record<string, string>> => ({

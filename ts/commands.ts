@@ -1,9 +1,10 @@
-import type { KVStore, KVStoreTransaction } from "./adapter.js";
+import type { ExpiryOptions, KVStore, KVStoreTransaction } from "./adapter.js";
 import {
   bound,
   checkNoMore,
   integer,
   key,
+  keys,
   list,
   type Parameter,
   reading,
@@ -15,6 +16,7 @@ import {
 } from "./arguments.js";
 import type { Argument } from "./native.js";
 import { pattern, rangeOptions, scanOptions, setnxOptions, setOptions } from "./options.js";
+import { type Conversions, conversions, type KindOf, type ValueOf } from "./results.js";
 
 /** The methods of KVStore that are no Redis command of their own, or none with one reply. */
 type Otherwise =
@@ -39,17 +41,19 @@ type Spread<A extends unknown[]> = number extends A["length"]
 /** The arguments of a method, as its store gets them: all are there. */
 export type ArgumentsOf<M extends CommandMethod> = Required<Given<M>>;
 
-/** What `Command` says of each field, bound to the types of one method. */
+/** The fields of {@link Command}, bound to the types of one method. */
 type Row<Method extends CommandMethod, A extends unknown[], Result> = {
   name?: string;
   parameters: ParametersOf<Required<A>>;
-  publishes?: true;
-} & (number extends A["length"] ? Further<Method, A, Result> : object) &
+  returns: KindOf<Result>;
+  publishes?: Command["publishes"];
+  expiring?: Command["expiring"];
+  runsScript?: true;
+} & (number extends A["length"]
+  ? { pairs: true } | { rest: Scalar<A[number]>; none?: () => Result }
+  : object) &
+  (A[number] extends Argument ? object : { argv: (...args: Required<A>) => Argument[] }) &
   (Method extends QueuedMethod ? { queued: true } : object);
-
-type Further<Method, A extends unknown[], Result> = Method extends "hset" | "zadd"
-  ? { pairs: true }
-  : { rest: Scalar<A[number]>; none?: () => Result };
 
 type ParametersOf<A> = A extends [infer First, ...infer Others]
   ? [Parameter<First>, ...ParametersOf<Others>]
@@ -61,62 +65,121 @@ type Rows = {
 
 const zero = () => 0;
 
-const rows: Rows = {
-  ping: { parameters: [] },
+const rows = {
+  ping: { parameters: [], returns: "text" },
 
-  get: { parameters: [key], queued: true },
-  mget: { parameters: [], rest: key, none: () => [] },
-  set: { parameters: [key, text("value"), setOptions], queued: true },
-  setnx: { name: "SET", parameters: [key, text("value"), setnxOptions], queued: true },
-  getdel: { parameters: [key], queued: true },
-  incr: { parameters: [key], queued: true },
-  incrBy: { parameters: [key, integer("n")] },
-  decr: { parameters: [key] },
+  get: { parameters: [key], returns: "textOrNull", queued: true },
+  mget: { parameters: [], rest: key, none: () => [], returns: "textsOrNulls" },
+  set: {
+    parameters: [key, text("value"), setOptions],
+    argv(key, value, { ex, px, nx, xx }) {
+      const argv = [key, value, ...expiryWords({ ex, px })];
+      if (nx) argv.push("NX");
+      if (xx) argv.push("XX");
+      return argv;
+    },
+    returns: "outcome",
+    expiring: { ex: "SETEX", px: "PSETEX" },
+    queued: true,
+  },
+  setnx: {
+    name: "SET",
+    parameters: [key, text("value"), setnxOptions],
+    argv: (key, value, expiry) => [key, value, ...expiryWords(expiry), "NX"],
+    returns: "done",
+    queued: true,
+  },
+  getdel: { parameters: [key], returns: "textOrNull", queued: true },
+  incr: { parameters: [key], returns: "number", queued: true },
+  incrBy: { parameters: [key, integer("n")], returns: "number" },
+  decr: { parameters: [key], returns: "number" },
 
-  del: { parameters: [], rest: key, none: zero, queued: true },
-  exists: { parameters: [], rest: key, none: zero },
-  expire: { parameters: [key, integer("seconds")], queued: true },
-  ttl: { parameters: [key] },
-  type: { parameters: [key] },
-  keys: { parameters: [pattern("pattern")] },
-  scan: { parameters: [text("cursor"), scanOptions] },
+  del: { parameters: [], rest: key, none: zero, returns: "number", queued: true },
+  exists: { parameters: [], rest: key, none: zero, returns: "number" },
+  expire: { parameters: [key, integer("seconds")], returns: "flag", queued: true },
+  ttl: { parameters: [key], returns: "number" },
+  type: { parameters: [key], returns: "text" },
+  keys: { parameters: [pattern("pattern")], returns: "keys" },
+  scan: {
+    parameters: [text("cursor"), scanOptions],
+    argv(cursor, { match, count }) {
+      const argv: Argument[] = [cursor];
+      if (match !== undefined) argv.push("MATCH", match);
+      if (count !== undefined) argv.push("COUNT", count);
+      return argv;
+    },
+    returns: "page",
+  },
 
-  hget: { parameters: [key, text("field")] },
-  hset: { parameters: [key, text("field"), text("value")], pairs: true, queued: true },
-  hmset: { name: "HSET", parameters: [key, record("data")] },
-  hgetall: { parameters: [key] },
-  hdel: { parameters: [key], rest: text("field"), none: zero, queued: true },
-  hexists: { parameters: [key, text("field")] },
-  hkeys: { parameters: [key] },
-  hlen: { parameters: [key] },
+  hget: { parameters: [key, text("field")], returns: "textOrNull" },
+  hset: { parameters: [key, text("field"), text("value")], pairs: true, returns: "number", queued: true },
+  hmset: {
+    name: "HSET",
+    parameters: [key, record("data")],
+    argv: (key, data) => [key, ...Object.entries(data).flat()],
+    returns: "nothing",
+  },
+  hgetall: { parameters: [key], returns: "hash" },
+  hdel: { parameters: [key], rest: text("field"), none: zero, returns: "number", queued: true },
+  hexists: { parameters: [key, text("field")], returns: "flag" },
+  hkeys: { parameters: [key], returns: "texts" },
+  hlen: { parameters: [key], returns: "number" },
 
-  sadd: { parameters: [key], rest: text("member"), none: zero, queued: true },
-  srem: { parameters: [key], rest: text("member"), none: zero, queued: true },
-  smembers: { parameters: [key] },
-  sismember: { parameters: [key, text("member")] },
-  scard: { parameters: [key] },
+  sadd: { parameters: [key], rest: text("member"), none: zero, returns: "number", queued: true },
+  srem: { parameters: [key], rest: text("member"), none: zero, returns: "number", queued: true },
+  smembers: { parameters: [key], returns: "texts" },
+  sismember: { parameters: [key, text("member")], returns: "flag" },
+  scard: { parameters: [key], returns: "number" },
 
-  lpush: { parameters: [key], rest: text("value"), queued: true },
-  rpush: { parameters: [key], rest: text("value"), queued: true },
-  lpop: { parameters: [key] },
-  rpop: { parameters: [key] },
-  lrange: { parameters: [key, integer("start"), integer("stop")] },
-  llen: { parameters: [key] },
-  ltrim: { parameters: [key, integer("start"), integer("stop")] },
+  lpush: { parameters: [key], rest: text("value"), returns: "number", queued: true },
+  rpush: { parameters: [key], rest: text("value"), returns: "number", queued: true },
+  lpop: { parameters: [key], returns: "textOrNull" },
+  rpop: { parameters: [key], returns: "textOrNull" },
+  lrange: { parameters: [key, integer("start"), integer("stop")], returns: "texts" },
+  llen: { parameters: [key], returns: "number" },
+  ltrim: { parameters: [key, integer("start"), integer("stop")], returns: "nothing" },
 
-  zadd: { parameters: [key, score("score"), text("member")], pairs: true, queued: true },
-  zrem: { parameters: [key], rest: text("member"), none: zero, queued: true },
-  zscore: { parameters: [key, text("member")] },
-  zrange: { parameters: [key, integer("start"), integer("stop")] },
-  zrangebyscore: { parameters: [key, bound("min"), bound("max"), rangeOptions] },
-  zcard: { parameters: [key] },
-  zincrby: { parameters: [key, score("n"), text("member")] },
+  zadd: { parameters: [key, score("score"), text("member")], pairs: true, returns: "number", queued: true },
+  zrem: { parameters: [key], rest: text("member"), none: zero, returns: "number", queued: true },
+  zscore: { parameters: [key, text("member")], returns: "scoreOrNull" },
+  zrange: { parameters: [key, integer("start"), integer("stop")], returns: "texts" },
+  zrangebyscore: {
+    parameters: [key, bound("min"), bound("max"), rangeOptions],
+    argv(key, min, max, { limit, withScores }) {
+      const argv = [key, min, max];
+      if (withScores) argv.push("WITHSCORES");
+      if (limit !== undefined) argv.push("LIMIT", limit.offset, limit.count);
+      return argv;
+    },
+    returns: "texts",
+  },
+  zcard: { parameters: [key], returns: "number" },
+  zincrby: { parameters: [key, score("n"), text("member")], returns: "score" },
 
-  publish: { parameters: [text("channel"), text("message")], publishes: true },
-  eval: { parameters: [text("script"), list("keys"), list("args")], publishes: true },
-};
+  publish: { parameters: [text("channel"), text("message")], returns: "number", publishes: "message" },
+  eval: {
+    parameters: [text("script"), keys("keys"), list("args")],
+    argv: (script, keys, args) => [script, keys.length, ...keys, ...args],
+    returns: "any",
+    publishes: "any",
+    runsScript: true,
+  },
+} satisfies Rows;
 
-/** A method that is one Redis command. What Redis is told of a call, and answers, is in redis-form.ts. */
+function expiryWords({ ex, px }: { [K in keyof ExpiryOptions]: number | undefined }): Argument[] {
+  const words: Argument[] = [];
+  if (ex !== undefined) words.push("EX", ex);
+  if (px !== undefined) words.push("PX", px);
+  return words;
+}
+
+/** What a Durable Object's command gives for a method. */
+export type Value<M extends CommandMethod> = ValueOf<
+  (typeof rows)[M]["returns"],
+  Awaited<ReturnType<KVStore[M]>>
+>;
+
+/** A method that is one Redis command: all that its name does not say. */
 export interface Command {
   /** The method's name, in KVStore and KVStoreTransaction. */
   readonly method: CommandMethod;
@@ -132,16 +195,25 @@ export interface Command {
    * refuses it.
    */
   readonly none?: () => unknown;
+  /** What Redis is told after the command's name. Absent where it is the arguments as they are. */
+  readonly argv?: (...args: never[]) => Argument[];
+  /** The result, and how it is made of what a store answers. */
+  readonly returns: Conversions;
   /** It can be queued in a transaction. */
   readonly queued?: true;
-  /** It may have published messages. */
-  readonly publishes?: true;
+  /** It publishes the message that its second argument is, or any, as a script may. */
+  readonly publishes?: "message" | "any";
+  /** The Redis commands that take one of its options as the second of three arguments, and do the same. */
+  readonly expiring?: { readonly ex: string; readonly px: string };
+  /** It runs a script, for which a Durable Object has no engine. */
+  readonly runsScript?: true;
 }
 
 export const commands = Object.entries(rows).map(
-  ([method, row]): Command => ({
+  ([method, { returns, ...row }]): Command => ({
     name: method.toUpperCase(),
     ...row,
+    returns: conversions[returns],
     method: method as CommandMethod,
   }),
 );
@@ -182,9 +254,21 @@ export function argumentsOf(
   return undefined;
 }
 
+/** The parameter that an argument of a call is for: by its place, when lists have been taken apart. */
+export function parameterAt(
+  { parameters, rest, pairs }: Command,
+  index: number,
+): Parameter<unknown> | undefined {
+  const over = index - parameters.length;
+  if (over < 0) return parameters[index];
+  return pairs ? parameters[parameters.length - 2 + (over % 2)] : rest;
+}
+
 /** Whether its first argument is a key, and no other argument is one. */
-export function isOfOneKey({ parameters }: Command): boolean {
-  return parameters[0] === key;
+export function isOfOneKey({ parameters, rest, pairs }: Command): boolean {
+  const [first, ...others] = parameters;
+  const again = pairs ? parameters.slice(-2) : [rest];
+  return first?.isKey === true && ![...others, ...again].some((parameter) => parameter?.isKey);
 }
 
 type Method = (this: never, ...args: never[]) => unknown;

@@ -133,10 +133,10 @@ export interface NativeRedisClient {
   /** What is to be read again after a gap. */
   streams(): { subscriptions: string[]; resources: string[] };
   /**
-   * Calls `settle` for at most so much of what was answered. Odd if `messages`, and then `events`, are to be called; 2 or
+   * Calls `answer` for at most so many of the replies. Odd if `messages`, and then `events`, are to be called; 2 or
    * more if it is to be called again.
    */
-  take(settle: (first: number, ...replies: (Reply | Error)[]) => void, count: number): number;
+  take(answer: (first: number, ...replies: (Reply | Error)[]) => void, count: number): number;
   events(): RedisEvent[];
   /** At most so many, as `takeMessages` of a memory store. */
   messages(count: number): Messages;

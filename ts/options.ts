@@ -1,5 +1,13 @@
 import type { ExpiryOptions, ScanOptions, SetOptions, ZRangeOptions } from "./adapter.js";
-import { type Call, checkBoolean, integer, invalid, object, type Parameter, text } from "./arguments.js";
+import {
+  type CallContext,
+  checkBoolean,
+  integer,
+  invalid,
+  object,
+  type Parameter,
+  text,
+} from "./arguments.js";
 import { own } from "./own.js";
 
 type Options<T> = { readonly [K in keyof T]-?: Parameter<Exclude<T[K], undefined>> };
@@ -31,7 +39,7 @@ export function known(
   value: unknown,
   names: readonly string[],
   name: string,
-  { method }: Pick<Call, "method">,
+  { method }: Pick<CallContext, "method">,
 ): Record<string, unknown> {
   const given = object(value, name, method);
   for (const option of Object.keys(given)) {

@@ -24,11 +24,12 @@ export type RunAll<Argv = Argument[]> = (
   positionOf: (index: number) => number,
 ) => unknown[] | Promise<unknown[]>;
 
-/** In what form a store is told commands, and answers. */
-export interface Form<Argv> {
-  argvOf(command: Command, args: readonly unknown[], prefix: string): Argv | undefined;
-  /** The result of a queued command. */
-  resultOf(command: Command, answer: unknown, prefix: string): unknown;
+/** A store's own form of calls and of answers. */
+export interface Codec<Argv> {
+  /** None for a call that is answered without asking the store. Throws INVALID_ARGUMENT. */
+  encode(command: Command, args: readonly unknown[], prefix: string): Argv | undefined;
+  /** The result that an answer stands for, or the error. */
+  decode(command: Command, answer: unknown, prefix: string): unknown;
 }
 
 // biome-ignore lint/correctness/noUnusedVariables: both declarations of the class have its parameters
@@ -39,7 +40,7 @@ export interface Transaction<Argv> extends KVStoreTransaction {}
 export class Transaction<Argv = Argument[]> {
   readonly #prefix: string;
   readonly #runAll: RunAll<Argv>;
-  readonly #form: Form<Argv>;
+  readonly #codec: Codec<Argv>;
   #queue: Queued<Argv>[] = [];
   /** Why the transaction cannot run. Nothing that is queued after a wrong argument matters. */
   #refusal: KVError | undefined;
@@ -55,10 +56,10 @@ export class Transaction<Argv = Argument[]> {
     );
   }
 
-  constructor(prefix: string, runAll: RunAll<Argv>, form: Form<Argv>) {
+  constructor(prefix: string, runAll: RunAll<Argv>, codec: Codec<Argv>) {
     this.#prefix = prefix;
     this.#runAll = runAll;
-    this.#form = form;
+    this.#codec = codec;
   }
 
   async exec(...more: never[]): Promise<unknown[]> {
@@ -72,7 +73,7 @@ export class Transaction<Argv = Argument[]> {
     const replies = ready.length === 0 ? [] : await this.#runAll(ready, positionOf);
     let next = 0;
     const results = queue.map(({ command, argv }) =>
-      argv === undefined ? command.none?.() : this.#form.resultOf(command, replies[next++], this.#prefix),
+      argv === undefined ? command.none?.() : this.#resultOf(command, replies[next++]),
     );
     const index = results.findIndex(isError);
     if (index === -1) return results;
@@ -85,10 +86,15 @@ export class Transaction<Argv = Argument[]> {
     this.#refusal = undefined;
   }
 
+  #resultOf(command: Command, answer: unknown): unknown {
+    const result = this.#codec.decode(command, answer, this.#prefix);
+    return command.returns.execGivesAnswer && !isError(result) ? answer : result;
+  }
+
   #push(command: Command, args: unknown[]): this {
     if (this.#refusal !== undefined) return this;
     try {
-      this.#queue.push({ command, argv: this.#form.argvOf(command, args, this.#prefix) });
+      this.#queue.push({ command, argv: this.#codec.encode(command, args, this.#prefix) });
     } catch (error) {
       const { code, reason, message, cause } = error as KVError;
       const index = this.#queue.length;

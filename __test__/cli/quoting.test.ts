@@ -5,7 +5,7 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Redis } from "ioredis";
-import { bulk, type FakeServer, greet, startFake } from "../faults/fake-server.js";
+import { bulk, type FakeServer, greet, startFake } from "../fake-server.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
 
 const CLI = join(__dirname, "../../dist/cli.js");

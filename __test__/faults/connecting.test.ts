@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
 import { eventually } from "../backends.js";
+import { bulk, type FakeServer, greet, OK } from "../fake-server.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
-import { bulk, type FakeServer, greet, OK } from "./fake-server.js";
 import { emissions, SLACK, test, timeOf } from "./faults.js";
 
 const CONNECT = { connectTimeout: 200, maxRetries: 2, retryDelay: 20 };

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
 import { eventually } from "../backends.js";
+import { type Answer, bulk, OK } from "../fake-server.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
-import { type Answer, bulk, OK } from "./fake-server.js";
 import { PATIENT, test } from "./faults.js";
 
 /** Answers GET with its key, so that every reply says whose it is. */

@@ -1,8 +1,8 @@
 // Servers whose replies never end: the memory of the process was theirs, over 2 GB and growing long after the TIMEOUT.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
+import { type Answer, bulk, confirmation, greet, type Peer } from "../fake-server.js";
 import { errorOf } from "../replies.js";
-import { type Answer, bulk, confirmation, greet, type Peer } from "./fake-server.js";
 import { test } from "./faults.js";
 
 const MAX_REPLY_SIZE = 1_000_000;

@@ -5,8 +5,8 @@ import { setImmediate as turn } from "node:timers/promises";
 import { inspect } from "node:util";
 import { createKV, type KVConfig, KVError, type KVEvents, type KVStore } from "covara-kv";
 import { Redis } from "ioredis";
+import { type FakeOptions, type FakeServer, startFake } from "../fake-server.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
-import { type FakeOptions, type FakeServer, startFake } from "./fake-server.js";
 
 type RedisConfig = NonNullable<KVConfig["redis"]>;
 

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createKV, KVError, type RedisConfig } from "covara-kv";
 import type { Redis } from "ioredis";
 import { eventually } from "../backends.js";
+import { type Answer, bulk, type FakeServer, greet, OK, type Peer } from "../fake-server.js";
 import { errorOf } from "../replies.js";
-import { type Answer, bulk, type FakeServer, greet, OK, type Peer } from "./fake-server.js";
 import { emissions, test } from "./faults.js";
 
 const creating = ({ host, port }: { host: string; port: number }, redis: RedisConfig = {}) =>

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { eventually } from "../backends.js";
+import { type Answer, bulk, OK } from "../fake-server.js";
 import { expectRefusal, refusal } from "../replies.js";
-import { type Answer, bulk, OK } from "./fake-server.js";
 import { emissions, test } from "./faults.js";
 
 const TIMEOUT = 400;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
 import { eventually } from "../backends.js";
+import { type Answer, bulk, greet } from "../fake-server.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
-import { type Answer, bulk, greet } from "./fake-server.js";
 import { Calls, emissions, PATIENT, SLACK, test } from "./faults.js";
 
 const LOADING = "-LOADING Redis is loading the dataset in memory\r\n";

@@ -73,10 +73,11 @@ function named(text: string): string[] {
   return [...names].map(([name]) => name);
 }
 
-/** By its path, or by the end of it. */
+/** By its path, or by the end of it. TypeScript imports a `.ts` as `.js`. */
 function exists(name: string): boolean {
   const path = name.replace(/^(\.\.?\/)+/, "");
-  return FILES.some((file) => file === path || file.endsWith(`/${path}`));
+  const paths = [path, path.replace(/\.js$/, ".ts")];
+  return FILES.some((file) => paths.some((path) => file === path || file.endsWith(`/${path}`)));
 }
 
 describe("links and names", () => {

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { type RedisConfig, RedisKVStore } from "covara-kv";
 import type { Redis } from "ioredis";
+import { startFake } from "../fake-server.js";
 import { unlike70 } from "../servers.js";
-import { fakeRedis } from "./fake.js";
 import { closedPort, forward, HOST, open, SECRET, SharedRedis } from "./servers.js";
 
 const directory = mkdtempSync(join(tmpdir(), "covara-kv-socket-"));
@@ -183,9 +183,9 @@ describe("a connection", () => {
   });
 
   test("tells a server that wants to know what library it is", async () => {
-    await using fake = await fakeRedis(() => "+OK\r\n");
+    await using fake = await startFake({ answer: () => "+OK\r\n" });
     await using _ = await open({ port: fake.port, clientName: "n", db: 3 });
-    const told = fake.greetings.flat().filter(([name]) => name === "CLIENT");
+    const told = fake.commands.filter(([name]) => name === "CLIENT");
     const { version } = require("covara-kv/package.json");
     assert.deepEqual(told, [
       ["CLIENT", "SETINFO", "LIB-NAME", "covara-kv"],
@@ -203,12 +203,12 @@ describe("a connection", () => {
   });
 
   test("is not opened by the constructor", async () => {
-    await using fake = await fakeRedis(() => "+OK\r\n");
+    await using fake = await startFake({ answer: () => "+OK\r\n" });
     new RedisKVStore({ port: fake.port });
     const second = new RedisKVStore({ port: fake.port });
     await second.connect();
     await second.disconnect();
-    assert.equal(fake.connections, 1);
+    assert.equal(fake.peers.length, 1);
   });
 
   test("of a failed address that comes up later is made", async () => {

@@ -11,8 +11,8 @@ import {
   unregisterHandler,
 } from "covara-kv";
 import { eventually } from "../backends.js";
+import { startFake } from "../fake-server.js";
 import { errorOf } from "../replies.js";
-import { fakeRedis } from "./fake.js";
 import { run } from "./processes.js";
 import { forward, HOST, open, SharedRedis } from "./servers.js";
 
@@ -84,9 +84,9 @@ describe("a process stays alive", () => {
 
   test("until a command that is answered late is answered", async () => {
     let answer = () => {};
-    await using fake = await fakeRedis(() => undefined, {
-      GET: () => {
-        answer = () => fake.write("$4\r\nlate\r\n");
+    await using fake = await startFake({
+      answer: (_, peer) => {
+        answer = () => peer.send("$4\r\nlate\r\n");
         return undefined;
       },
     });

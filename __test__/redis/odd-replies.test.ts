@@ -2,30 +2,31 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { KVError, type KVStore } from "covara-kv";
+import { type Answer, type FakeServer, startFake } from "../fake-server.js";
 import { goodArguments } from "../methods.js";
 import { errorOf, expectRefusal, type Method, refusal, send } from "../replies.js";
-import { type Fake, fakeRedis } from "./fake.js";
 import { HOST, open } from "./servers.js";
 
-let server: Fake;
+let server: FakeServer;
 let kv: KVStore;
 /** What the server answers to everything. */
 let reply: string;
 
 beforeEach(async () => {
   let isQueued = false;
-  server = await fakeRedis(([name]) => {
+  const answer: Answer = ([name]) => {
     if (name === "MULTI") isQueued = true;
     if (name === "EXEC") isQueued = false;
     if (!isQueued) return reply;
     return name === "MULTI" ? "+OK\r\n" : "+QUEUED\r\n";
-  });
+  };
+  server = await startFake({ answer });
   kv = await open({ host: HOST, port: server.port });
 });
 
 afterEach(async () => {
   await kv.disconnect();
-  await server[Symbol.asyncDispose]();
+  await server.stop();
 });
 
 /** The methods that are one command each; a script's reply is whatever it is. */

@@ -11,7 +11,7 @@ import {
   type RedisConfig,
   RedisKVStore,
 } from "covara-kv";
-import { type Answer, bulk, type FakeOptions, greet, startFake } from "../faults/fake-server.js";
+import { type Answer, bulk, type FakeOptions, greet, startFake } from "../fake-server.js";
 import { closedPort, HOST } from "./servers.js";
 
 async function failure(work: () => unknown): Promise<KVError> {

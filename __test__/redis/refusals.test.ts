@@ -7,8 +7,8 @@ import { describe, test } from "node:test";
 import { type RedisConfig, RedisKVStore } from "covara-kv";
 import type { Redis } from "ioredis";
 import { eventually } from "../backends.js";
+import { greet, startFake } from "../fake-server.js";
 import { errorOf } from "../replies.js";
-import { fakeRedis } from "./fake.js";
 import { run } from "./processes.js";
 import {
   closedPort,
@@ -69,7 +69,10 @@ const unknownCommand = ([name, ...args]: readonly string[]) =>
 
 // Redis repeats the arguments of a command that it does not know, the password of AUTH among them.
 test("a server that knows neither HELLO nor AUTH is refused without a word of the password", async () => {
-  await using fake = await fakeRedis(() => undefined, { HELLO: unknownCommand, AUTH: unknownCommand });
+  await using fake = await startFake({
+    greeting: (command, peer) =>
+      ["HELLO", "AUTH"].includes(command[0] ?? "") ? unknownCommand(command) : greet(command, peer),
+  });
   const error = await refusalOf({ port: fake.port, username: "user", password: SECRET, maxRetries: 1 });
   assert.match(error.message, /AUTH/);
 });

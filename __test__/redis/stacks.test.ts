@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createMemoryKV, KVError, type KVStore, RedisKVStore } from "covara-kv";
-import { startFake } from "../faults/fake-server.js";
+import { startFake } from "../fake-server.js";
 import { closedPort, HOST, SharedRedis } from "./servers.js";
 
 const server = new SharedRedis();

@@ -5,9 +5,9 @@ import { after, before, describe, test } from "node:test";
 import { createServer as createTlsServer, type TlsOptions } from "node:tls";
 import { type RedisConfig, RedisKVStore, type RedisTlsConfig } from "covara-kv";
 import { eventually } from "../backends.js";
+import { commandsOf } from "../fake-server.js";
 import { startRedis } from "../redis-server.js";
 import { Authority, type Identity } from "./certificates.js";
-import { commandsOf } from "./fake.js";
 import { run } from "./processes.js";
 import { closedPort, forward, HOST, listen, open, type Peer, refusalOf, SECRET } from "./servers.js";
 
@@ -237,7 +237,7 @@ async function tlsFake(
   const replies: Record<string, string> = { PING: "+PONG\r\n", HELLO: "%0\r\n", GET: "$1\r\nv\r\n" };
   const replyTo = ([name = ""]: readonly string[]) => replies[name] ?? "+OK\r\n";
   const fake = createTlsServer({ cert, key, ...options }, (socket) => {
-    socket.on("data", (chunk) => void socket.write(commandsOf(chunk).map(replyTo).join("")));
+    socket.on("data", (chunk) => void socket.write(commandsOf(chunk).commands.map(replyTo).join("")));
     socket.on("error", () => {});
   });
   fake.on("connection", (socket: Socket) => sockets.add(socket));

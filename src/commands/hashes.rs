@@ -1,19 +1,19 @@
 //! <https://redis.io/docs/latest/commands/?group=hash>
 
 use super::numbers::{double, fixed, integer};
-use super::{Args, Command, Database, Keys, READS, WRITES, command};
+use super::{Args, Command, Database, Effect, Keys, READS, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::Hash;
 
 pub const COMMANDS: &[Command] = &[
     command("HGET", 3, READS, Keys::First, hget),
-    command("HSET", -4, WRITES, Keys::First, hset),
+    command("HSET", -4, WRITES, Keys::First, hset).effect(Effect::SetsFields),
     command("HMSET", -4, WRITES, Keys::First, hmset),
     command("HSETNX", 4, WRITES, Keys::First, hsetnx),
     command("HMGET", -3, READS, Keys::First, hmget),
     command("HGETALL", 2, READS, Keys::First, hgetall),
-    command("HDEL", -3, WRITES, Keys::First, hdel),
+    command("HDEL", -3, WRITES, Keys::First, hdel).effect(Effect::RemovesFields),
     command("HEXISTS", 3, READS, Keys::First, hexists),
     command("HKEYS", 2, READS, Keys::First, hkeys),
     command("HVALS", 2, READS, Keys::First, hvals),

@@ -1,19 +1,20 @@
 //! <https://redis.io/docs/latest/commands/?group=generic>
 
 use super::numbers::{integer, is};
-use super::{Args, Command, Database, Keys, READS, WRITES, command};
+use super::{Args, Command, Database, Effect, Keys, READS, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::glob;
 
 pub const COMMANDS: &[Command] = &[
-    command("DEL", -2, WRITES, Keys::All, del),
+    command("DEL", -2, WRITES, Keys::All, del).effect(Effect::RemovesKeys),
     command("UNLINK", -2, WRITES, Keys::All, del),
     command("EXISTS", -2, READS, Keys::All, exists),
     command("TYPE", 2, READS, Keys::First, type_),
     command("EXPIRE", -3, WRITES, Keys::First, |db, args| {
         expire(db, args, 1000, true)
-    }),
+    })
+    .effect(Effect::KeepsFields),
     command("PEXPIRE", -3, WRITES, Keys::First, |db, args| {
         expire(db, args, 1, true)
     }),

@@ -31,7 +31,31 @@ pub struct Command {
     /// Whether it may change what is stored: such a command is never sent twice.
     pub writes: bool,
     pub keys: Keys,
+    pub shape: Shape,
+    pub effect: Effect,
     pub run: for<'a> fn(&'a mut Database, Args) -> Result<Reply<'a>>,
+}
+
+/// What a server's reply to a command needs before it has the form of the memory store's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    AsIs,
+    /// With WITHSCORES RESP 3 has pairs of a member and a double, RESP 2 one list of strings, which is the memory store's form.
+    Scores,
+    /// A script: the server may have its text already. Its reply has any shape.
+    Script,
+}
+
+/// What a command that writes does to the hashes at its keys, for the records of the framework (`fanout::change`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Field, value, field, value, … are set.
+    SetsFields,
+    RemovesFields,
+    RemovesKeys,
+    /// The fields stay as they are.
+    KeepsFields,
+    Any,
 }
 
 /// Which arguments are keys, and so take the prefix.
@@ -74,6 +98,8 @@ const fn command(
         arity,
         writes,
         keys,
+        shape: Shape::AsIs,
+        effect: Effect::Any,
         run,
     }
 }
@@ -116,6 +142,14 @@ pub fn index_of(name: &[u8]) -> Option<usize> {
 }
 
 impl Command {
+    const fn shape(self, shape: Shape) -> Self {
+        Self { shape, ..self }
+    }
+
+    const fn effect(self, effect: Effect) -> Self {
+        Self { effect, ..self }
+    }
+
     pub fn check_arity(&self, arguments: usize) -> Result<()> {
         let words = arguments as i64 + 1;
         let arity = i64::from(self.arity);

@@ -37,31 +37,37 @@ pub fn is_hash(key: &[u8], prefix: usize) -> bool {
     key.get(prefix..).is_some_and(|key| key.starts_with(HASH))
 }
 
+/// The arguments of a command become a change of the hashes of records that it names. A prefix of so many bytes is before each key.
 impl Change {
-    /// What a command that writes to a hash of records changes. `words` follow its name.
-    pub fn of(command: &str, prefix: usize, words: &[&[u8]]) -> Option<Self> {
-        let (key, rest) = words.split_first()?;
-        match command {
-            "HSET" => Some(Change::Write {
-                hash: (*key).into(),
-                records: rest
-                    .chunks_exact(2)
-                    .map(|pair| Written::read(&key[prefix..], pair[0], pair[1]))
-                    .collect(),
-            }),
-            "HDEL" => Some(Change::Remove {
-                hash: (*key).into(),
-                subscriptions: rest.iter().map(|field| name(field)).collect(),
-            }),
-            "DEL" => Some(Change::RemoveAll {
-                hashes: words
-                    .iter()
-                    .filter(|key| is_hash(key, prefix))
-                    .map(|key| (*key).into())
-                    .collect(),
-            }),
-            "EXPIRE" => None,
-            _ => Some(Change::Other),
+    /// Of a hash, then fields and values in turn. None without a hash.
+    pub fn write(prefix: usize, args: &[&[u8]]) -> Option<Self> {
+        let (key, rest) = args.split_first()?;
+        let pairs = rest.chunks_exact(2);
+        Some(Change::Write {
+            hash: (*key).into(),
+            records: pairs
+                .map(|pair| Written::read(&key[prefix..], pair[0], pair[1]))
+                .collect(),
+        })
+    }
+
+    /// Of a hash, then fields. None without a hash.
+    pub fn remove(args: &[&[u8]]) -> Option<Self> {
+        let (key, fields) = args.split_first()?;
+        Some(Change::Remove {
+            hash: (*key).into(),
+            subscriptions: fields.iter().map(|field| name(field)).collect(),
+        })
+    }
+
+    /// Of keys, some of which may be hashes of records.
+    pub fn remove_all(prefix: usize, keys: &[&[u8]]) -> Self {
+        Change::RemoveAll {
+            hashes: keys
+                .iter()
+                .filter(|key| is_hash(key, prefix))
+                .map(|key| (*key).into())
+                .collect(),
         }
     }
 }
@@ -102,12 +108,8 @@ mod tests {
     const KEY: &[u8] = b"app:covara:subs:byres:posts";
     const PREFIX: usize = 4;
 
-    fn of(command: &str, words: &[&[u8]]) -> Option<Change> {
-        Change::of(command, PREFIX, words)
-    }
-
     fn is_readable(field: &str, json: &str) -> bool {
-        match of("HSET", &[KEY, field.as_bytes(), json.as_bytes()]) {
+        match Change::write(PREFIX, &[KEY, field.as_bytes(), json.as_bytes()]) {
             Some(Change::Write { records, .. }) => records[0].is_readable,
             _ => false,
         }
@@ -130,22 +132,20 @@ mod tests {
     }
 
     #[test]
-    fn what_the_framework_does_is_known_and_nothing_else_is() {
+    fn only_hashes_of_records_count() {
         assert!(is_hash(KEY, PREFIX) && !is_hash(KEY, 0) && !is_hash(b"app", PREFIX));
         assert_eq!(
-            of("HDEL", &[KEY, b"1:posts"]),
+            Change::remove(&[KEY, b"1:posts"]),
             Some(Change::Remove {
                 hash: KEY.into(),
                 subscriptions: vec!["1:posts".into()]
             })
         );
         assert_eq!(
-            of("DEL", &[b"app:other", KEY]),
-            Some(Change::RemoveAll {
+            Change::remove_all(PREFIX, &[b"app:other", KEY]),
+            Change::RemoveAll {
                 hashes: vec![KEY.into()]
-            })
+            }
         );
-        assert_eq!(of("EXPIRE", &[KEY, b"1"]), None);
-        assert_eq!(of("SET", &[KEY, b"x"]), Some(Change::Other));
     }
 }

@@ -32,26 +32,37 @@ pub struct Source {
 #[derive(Default)]
 struct State {
     threads: Vec<Arc<Thread>>,
-    channels: [Subscribed; 2],
+    channels: [Subscription; 2],
     echoes: Echoes,
     /// Threads that await an answer, by the ids of our requests.
     asked: HashMap<Id, (Arc<Thread>, u32)>,
     next: Id,
 }
 
-#[derive(Default, Clone)]
-struct Subscribed {
-    /// Threads have handlers or watchers.
-    wanted: bool,
-    /// Requested, and not refused.
-    kept: bool,
-    live: bool,
-    /// Wanted, and not live for want of a connection.
-    lost: bool,
-    /// When messages were first missed because it was refused.
+#[derive(Default)]
+struct Subscription {
+    status: Status,
+    /// When messages were first missed because of a refusal, until the channel is live again.
     deaf_since: Option<SystemTime>,
-    /// The error of the refusal.
-    refusal: Option<Error>,
+}
+
+/// A channel, as far as this source is concerned. What the server has confirmed is the shared subscriber's.
+#[derive(Default, PartialEq)]
+enum Status {
+    /// No thread has handlers, or watchers.
+    #[default]
+    Unwanted,
+    Requested,
+    /// Requested, and missed for want of a connection.
+    Lost,
+    Live,
+    Refused(Error),
+}
+
+impl Status {
+    fn is_wanted(&self) -> bool {
+        *self != Status::Unwanted
+    }
 }
 
 impl Source {
@@ -144,11 +155,12 @@ impl Source {
             format!("{}: refused: {}", self.name(channel), error.message)
         });
         let mut state = self.state.lock();
-        let subscribed = &mut state.channels[channel as usize];
-        let first = subscribed.deaf_since.is_none();
-        (subscribed.kept, subscribed.live) = (false, false);
-        subscribed.deaf_since.get_or_insert_with(SystemTime::now);
-        subscribed.refusal = Some(error.clone());
+        let subscription = &mut state.channels[channel as usize];
+        let first = subscription.deaf_since.is_none();
+        subscription.deaf_since.get_or_insert_with(SystemTime::now);
+        if subscription.status.is_wanted() {
+            subscription.status = Status::Refused(error.clone());
+        }
         for thread in &state.threads {
             let error = error.clone();
             thread.notice(Notice::Failed { error, first });
@@ -157,8 +169,8 @@ impl Source {
 
     /// Whether a channel is wanted, and whether it is live.
     pub fn hears(&self, channel: Channel) -> (bool, bool) {
-        let Subscribed { wanted, live, .. } = self.state.lock().channels[channel as usize].clone();
-        (wanted, live)
+        let status = &self.state.lock().channels[channel as usize].status;
+        (status.is_wanted(), *status == Status::Live)
     }
 
     /// Names a channel of this server in traces.
@@ -170,29 +182,28 @@ impl Source {
     pub fn confirm(&self, channel: Channel, thread: &Arc<Thread>, id: u32) {
         let subscriber = self.subscriber.lock();
         let mut state = self.state.lock();
-        let Subscribed {
-            wanted,
-            live,
-            refusal,
-            ..
-        } = state.channels[channel as usize].clone();
-        match &*subscriber {
-            Some(subscriber) if wanted && !live && refusal.is_none() => {
-                state.next = state.next.wrapping_add(1);
-                let asked = state.next;
-                state.asked.insert(asked, (thread.clone(), id));
-                drop(state);
-                subscriber.subscribe(asked, channel.topic());
+        let error = match &state.channels[channel as usize].status {
+            Status::Requested | Status::Lost => {
+                if let Some(subscriber) = &*subscriber {
+                    state.next = state.next.wrapping_add(1);
+                    let asked = state.next;
+                    state.asked.insert(asked, (thread.clone(), id));
+                    drop(state);
+                    return subscriber.subscribe(asked, channel.topic());
+                }
+                None
             }
-            _ => thread.notice(Notice::Answer(id, refusal.filter(|_| wanted))),
-        }
+            Status::Refused(error) => Some(error.clone()),
+            Status::Unwanted | Status::Live => None,
+        };
+        thread.notice(Notice::Answer(id, error));
     }
 
     /// As `Echoes::expect`; None if no echo will come.
     pub fn expect(&self, resource: &str) -> Option<u32> {
         let mut state = self.state.lock();
-        let live = state.channels[Channel::Aggregate as usize].live;
-        live.then(|| state.echoes.expect(resource))
+        let is_live = state.channels[Channel::Aggregate as usize].status == Status::Live;
+        is_live.then(|| state.echoes.expect(resource))
     }
 
     pub fn take_back(self: &Arc<Self>, resource: &str, connection: u32) {
@@ -201,9 +212,9 @@ impl Source {
         }
     }
 
-    fn hear(&self, mail: CompletionBatch) {
+    fn hear(&self, batch: CompletionBatch) {
         let is_for = |thread: &Arc<Thread>| thread.is_fed_by(self);
-        let (messages, dropped) = mail.backlog.into_parts();
+        let (messages, dropped) = batch.backlog.into_parts();
         for message in messages {
             if message.channel == AGGREGATE.as_bytes() {
                 let is_echo = |resource: &str| self.state.lock().echoes.hear(resource);
@@ -218,7 +229,7 @@ impl Source {
             // An echo may be among them.
             self.state.lock().echoes.clear();
         }
-        if let Some(gap) = mail.gap.or(overflow) {
+        if let Some(gap) = batch.gap.or(overflow) {
             self.missed(gap);
         }
     }
@@ -232,12 +243,12 @@ impl Source {
         let mut state = self.state.lock();
         let mut heard = Vec::new();
         for channel in Channel::ALL {
-            let subscribed = &mut state.channels[channel as usize];
-            if subscribed.live {
+            let Subscription { status, deaf_since } = &mut state.channels[channel as usize];
+            if *status == Status::Live {
                 heard.push(channel);
-            } else if subscribed.wanted {
-                let since = subscribed.deaf_since.unwrap_or(gap.from);
-                subscribed.deaf_since = Some(since.min(gap.from));
+            } else if status.is_wanted() {
+                let since = deaf_since.unwrap_or(gap.from);
+                *deaf_since = Some(since.min(gap.from));
             }
         }
         let threads = state.threads.clone();
@@ -260,18 +271,18 @@ impl Upstream for Source {
                     Channel::Aggregate => watchers > 0,
                 }
             });
-            let subscribed = &mut state.channels[channel as usize];
-            let kept = subscribed.kept;
-            if wanted == subscribed.wanted && wanted == kept {
+            let subscription = &mut state.channels[channel as usize];
+            let is_refused = matches!(subscription.status, Status::Refused(_));
+            if wanted == subscription.status.is_wanted() && !is_refused {
                 continue;
             }
-            *subscribed = Subscribed {
-                wanted,
-                kept: wanted,
-                live: false,
-                lost: false,
-                deaf_since: subscribed.deaf_since.filter(|_| wanted),
-                refusal: None,
+            *subscription = Subscription {
+                status: if wanted {
+                    Status::Requested
+                } else {
+                    Status::Unwanted
+                },
+                deaf_since: subscription.deaf_since.filter(|_| wanted),
             };
             if channel == Channel::Aggregate {
                 state.echoes.clear();
@@ -284,35 +295,35 @@ impl Upstream for Source {
     }
 
     fn misses_events(&self) -> bool {
-        let subscribed = &self.state.lock().channels[Channel::Events as usize];
-        subscribed.lost || subscribed.deaf_since.is_some()
+        let subscription = &self.state.lock().channels[Channel::Events as usize];
+        subscription.status == Status::Lost || subscription.deaf_since.is_some()
     }
 }
 
 impl Listener for Source {
-    fn put(&self, mut mail: CompletionBatch) {
-        for event in std::mem::take(&mut mail.events) {
+    fn put(&self, mut batch: CompletionBatch) {
+        for event in std::mem::take(&mut batch.events) {
             self.happened(event);
         }
-        for answer in std::mem::take(&mut mail.answers) {
+        for answer in std::mem::take(&mut batch.answers) {
             let asked = self.state.lock().asked.remove(&answer.id);
             if let Some((thread, id)) = asked {
                 thread.notice(Notice::Answer(id, answer.outcome.err()));
             }
         }
-        self.hear(mail);
+        self.hear(batch);
     }
 
     fn subscribed(&self, topic: &Topic) {
         let Some(channel) = Channel::of(topic) else { return };
         let mut state = self.state.lock();
-        let subscribed = &mut state.channels[channel as usize];
-        if !subscribed.kept {
+        let Subscription { status, deaf_since } = &mut state.channels[channel as usize];
+        if !matches!(status, Status::Requested | Status::Lost | Status::Live) {
             return;
         }
-        (subscribed.live, subscribed.lost) = (true, false);
+        *status = Status::Live;
         trace(Area::Fanout, || format!("{}: live", self.name(channel)));
-        if let Some(from) = subscribed.deaf_since.take() {
+        if let Some(from) = deaf_since.take() {
             let threads = state.threads.clone();
             drop(state);
             let to = SystemTime::now();
@@ -324,11 +335,13 @@ impl Listener for Source {
     fn missing(&self) {
         let mut state = self.state.lock();
         // Without a live channel no echo was expected.
-        if state.channels[Channel::Aggregate as usize].live {
+        if state.channels[Channel::Aggregate as usize].status == Status::Live {
             state.echoes.clear();
         }
-        for subscribed in &mut state.channels {
-            (subscribed.live, subscribed.lost) = (false, subscribed.wanted);
+        for Subscription { status, .. } in &mut state.channels {
+            if matches!(status, Status::Requested | Status::Live) {
+                *status = Status::Lost;
+            }
         }
     }
 }

@@ -103,8 +103,8 @@ impl Streams {
     }
 
     /// Passes on messages that may be for a stream here, as if all had come by the fleet's channel.
-    fn hear(&self, mail: &mut CompletionBatch) {
-        let (messages, dropped) = mem::take(&mut mail.backlog).into_parts();
+    fn hear(&self, batch: &mut CompletionBatch) {
+        let (messages, dropped) = mem::take(&mut batch.backlog).into_parts();
         let state = self.records.look();
         for mut message in messages {
             if message.channel == AGGREGATE {
@@ -116,9 +116,9 @@ impl Streams {
                 message.channel = Bytes::from_static(EVENTS.as_bytes());
             }
             count(&self.passed);
-            mail.backlog.push(message);
+            batch.backlog.push(message);
         }
-        mail.backlog.drop_more(dropped);
+        batch.backlog.drop_more(dropped);
     }
 
     /// Whether what comes by a channel is only for the subscriptions that it names.
@@ -163,21 +163,21 @@ impl Follower for Streams {
 }
 
 impl Listener for Streams {
-    fn put(&self, mut mail: CompletionBatch) {
+    fn put(&self, mut batch: CompletionBatch) {
         let is_refusal = |event: &mut Event| match event {
             Event::Unsubscribed { topic, .. } => topic.name != EVENTS && topic.name != AGGREGATE,
             _ => false,
         };
-        if mail.events.extract_if(.., is_refusal).count() > 0 {
+        if batch.events.extract_if(.., is_refusal).count() > 0 {
             // All events come by the fleet's channel too.
             self.refused.store(true, Ordering::Relaxed);
         }
-        if !mail.backlog.is_empty() {
-            self.hear(&mut mail);
+        if !batch.backlog.is_empty() {
+            self.hear(&mut batch);
         }
-        if !mail.is_empty() {
-            mail.backlog.detach();
-            self.completions.put(mail);
+        if !batch.is_empty() {
+            batch.backlog.detach();
+            self.completions.put(batch);
         }
     }
 

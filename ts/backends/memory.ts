@@ -8,12 +8,12 @@ import type { Gap, KVStatus } from "../events.js";
 import { commandIndex, MemoryStore, type Messages, type NativeMemoryStore, type Run } from "../native.js";
 import { known } from "../options.js";
 import type { Kind } from "../pubsub.js";
-import { redisForm } from "../redis-form.js";
+import { redisCodec } from "../redis-codec.js";
 import { Store } from "../store.js";
 import { type Ready, Transaction } from "../transaction.js";
 import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
 import { collect } from "./collect.js";
-import { directMethod, setMethod } from "./direct.js";
+import { directMethod, setMethod } from "./fast-path.js";
 import { startSweeping, stopSweeping } from "./sweeper.js";
 import { Waiters } from "./waiters.js";
 
@@ -100,10 +100,13 @@ export class MemoryKVStore extends Store {
       const index = commandIndex(command.name);
       indexes.set(command, index);
       const crossing = { command, index, runnerOf: runOf };
-      if (command.method === "set") return setMethod(crossing, commandIndex("SETEX"), commandIndex("PSETEX"));
+      if (command.expiring !== undefined) {
+        const { ex, px } = command.expiring;
+        return setMethod(crossing, { ex: commandIndex(ex), px: commandIndex(px) });
+      }
       if (!command.publishes) return directMethod(crossing);
       const publish = directMethod({ command, index, runnerOf: publishOf });
-      const isPublish = command.method === "publish";
+      const isPublish = command.publishes === "message";
       return function (this: MemoryKVStore, ...args: unknown[]) {
         const published =
           isPublish && this.#isForOwnChannels(args)
@@ -165,7 +168,7 @@ export class MemoryKVStore extends Store {
       const message = { command: "EXEC", backend: "memory", prefix: this.prefix } as const;
       return traced(message, () => this.#runAll(commands));
     };
-    return new Transaction(this.prefix, runAll, redisForm);
+    return new Transaction(this.prefix, runAll, redisCodec);
   }
 
   /** @internal */

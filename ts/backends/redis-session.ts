@@ -12,7 +12,7 @@ import {
   type RedisServer,
   type Reply,
 } from "../native.js";
-import { argvOf, isPlain, resultOf } from "../redis-form.js";
+import { argvOf, isPlain, resultOf } from "../redis-codec.js";
 import { monotonic, nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";
 import { AT_ONCE, inTurn, isSpent, Pace } from "../turn.js";
@@ -94,9 +94,9 @@ export class Session {
   #unanswered = 0;
   #listening = false;
   readonly #pace = new Pace();
-  /** How many were settled of what was taken last; and since when, if they are more than a few. */
-  #settled = 0;
-  #settling = 0;
+  /** How many requests of the last batch were answered; and since when, if they are many. */
+  #answeredNow = 0;
+  #answeringSince = 0;
 
   /** Opens nothing yet. Throws `CONFIG` for an address or a certificate that is wrong. */
   constructor(options: RedisOptions, prefix: string, listener: Listener) {
@@ -295,10 +295,10 @@ export class Session {
 
   /** Takes what has come in. */
   readonly #take = (): boolean => {
-    this.#settled = 0;
-    this.#settling = 0;
-    const left = this.#native.take(this.#settle, this.#pace.count);
-    if (this.#settling > 0) this.#pace.measure(this.#settled, this.#settling);
+    this.#answeredNow = 0;
+    this.#answeringSince = 0;
+    const left = this.#native.take(this.#answerAll, this.#pace.count);
+    if (this.#answeringSince > 0) this.#pace.measure(this.#answeredNow, this.#answeringSince);
     if (this.#unanswered === 0) this.#hold();
     const isMore = left >= 2;
     if (left % 2 === 0) return isMore;
@@ -312,9 +312,9 @@ export class Session {
     return isMore || messages[0] === null;
   };
 
-  readonly #settle = (first: number, ...replies: (Reply | Error)[]): void => {
-    if (this.#settling === 0 && replies.length >= AT_ONCE) this.#settling = monotonic();
-    this.#settled += replies.length;
+  readonly #answerAll = (first: number, ...replies: (Reply | Error)[]): void => {
+    if (this.#answeringSince === 0 && replies.length >= AT_ONCE) this.#answeringSince = monotonic();
+    this.#answeredNow += replies.length;
     for (let i = 0; i < replies.length; i++) {
       const waiting = this.#waiting.take(first + i);
       if (waiting === undefined) continue;

@@ -1,4 +1,4 @@
-import { CHANNEL_OF } from "../fanout/ear.js";
+import { CHANNEL_OF } from "../fanout/channel-subscription.js";
 import type { Messages, RedisEvent, RedisOptions } from "../native.js";
 import { clearTimeout, setTimeout } from "../timers.js";
 import type { AskCredentials } from "./redis-credentials.js";

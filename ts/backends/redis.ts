@@ -5,11 +5,11 @@ import type { FanoutMode, RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError, tagged } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
-import { CHANNEL_OF, isFrameworkChannel } from "../fanout/ear.js";
+import { CHANNEL_OF, isFrameworkChannel } from "../fanout/channel-subscription.js";
 import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
-import { redisForm } from "../redis-form.js";
-import { misshapen } from "../shapes.js";
+import { redisCodec } from "../redis-codec.js";
+import { misshapen } from "../results.js";
 import { Store } from "../store.js";
 import { setTimeout } from "../timers.js";
 import { type RunAll, Transaction } from "../transaction.js";
@@ -148,7 +148,7 @@ export class RedisKVStore extends Store {
   /** @internal */
   multi(...more: never[]): KVStoreTransaction {
     checkNoMore("multi", 0, more);
-    return new Transaction(this.prefix, (...given) => this.#runAll(...given), redisForm);
+    return new Transaction(this.prefix, (...given) => this.#runAll(...given), redisCodec);
   }
 
   /** @internal */
@@ -211,7 +211,7 @@ export class RedisKVStore extends Store {
   async publishEvent(message: string): Promise<Published> {
     const publish = () => this.#target(message) ?? this.#toFleet(message);
     if (!isTraced()) return publish();
-    return traced({ command: "PUBLISH", backend: "redis", prefix: this.prefix }, publish);
+    return traced({ command: PUBLISH.name, backend: "redis", prefix: this.prefix }, publish);
   }
 
   /** @internal What events are heard here, and how they are published. */
@@ -227,7 +227,7 @@ export class RedisKVStore extends Store {
   }
 
   #run(command: Command, args: readonly unknown[]): Promise<unknown> {
-    if (command === PUBLISH && args[0] === CHANNEL_OF.events && args.length === 2) {
+    if (command.publishes === "message" && args[0] === CHANNEL_OF.events && args.length === 2) {
       const published = this.#target(args[1]);
       if (published !== undefined) return published.then(({ receivers }) => receivers);
     }

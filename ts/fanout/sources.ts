@@ -1,7 +1,7 @@
 import type { KVAdapter } from "../adapter.js";
 import { RedisKVStore } from "../backends/redis.js";
 import type { NativeFanoutThread } from "../native.js";
-import { CHANNEL_OF, CHANNELS, type Channel, Ear } from "./ear.js";
+import { CHANNEL_OF, CHANNELS, type Channel, ChannelSubscription } from "./channel-subscription.js";
 
 /** By what way messages of other instances come to this thread. */
 export interface Source {
@@ -12,7 +12,7 @@ export interface Source {
   /** Resolves once a channel is heard that is to be. */
   confirm(channel: Channel): Promise<void>;
   /** This thread's handlers or watchers have come or gone, or it has begun or ceased to wait for an answer. */
-  settle(wants: Record<Channel, boolean>, isWaiting: boolean): void;
+  update(wants: Record<Channel, boolean>, isWaiting: boolean): void;
   close(): void;
 }
 
@@ -43,7 +43,7 @@ export class RedisSource implements Source {
     return this.#answered((id) => this.#native.confirm(id, channel === "aggregate"));
   }
 
-  settle({ events, aggregate }: Record<Channel, boolean>, isWaiting: boolean): void {
+  update({ events, aggregate }: Record<Channel, boolean>, isWaiting: boolean): void {
     this.#native.listen(events || aggregate || isWaiting);
   }
 
@@ -58,19 +58,19 @@ export class ListeningSource implements Source {
   readonly #native: NativeFanoutThread;
   readonly #kv: KVAdapter;
   readonly #heard: () => void;
-  readonly #ears: Record<Channel, Ear>;
+  readonly #channels: Record<Channel, ChannelSubscription>;
 
   /** `heard` is called after each message. */
   constructor(native: NativeFanoutThread, kv: KVAdapter, heard: () => void) {
     this.#native = native;
     this.#kv = kv;
     this.#heard = heard;
-    this.#ears = { events: this.#ear("events"), aggregate: this.#ear("aggregate") };
+    this.#channels = { events: this.#subscriptionOf("events"), aggregate: this.#subscriptionOf("aggregate") };
   }
 
-  #ear(channel: Channel): Ear {
+  #subscriptionOf(channel: Channel): ChannelSubscription {
     const name = CHANNEL_OF[channel];
-    return new Ear(this.#kv, name, {
+    return new ChannelSubscription(this.#kv, name, {
       heard: (message) => {
         this.#native.hear(name, message);
         this.#heard();
@@ -80,27 +80,27 @@ export class ListeningSource implements Source {
   }
 
   hears(channel: Channel): { wanted: boolean; live: boolean } {
-    const { wanted, live } = this.#ears[channel];
+    const { wanted, live } = this.#channels[channel];
     return { wanted, live };
   }
 
   counts(channel: Channel): boolean {
-    const { wanted, live, leaving, failing } = this.#ears[channel];
+    const { wanted, live, leaving, failing } = this.#channels[channel];
     // A memory store has it before it says so.
     return live || leaving || (wanted && !failing);
   }
 
   async confirm(channel: Channel): Promise<void> {
-    await this.#ears[channel].settled;
+    await this.#channels[channel].changed;
   }
 
-  settle(wants: Record<Channel, boolean>): void {
+  update(wants: Record<Channel, boolean>): void {
     if (!wants.aggregate) this.#native.clearEchoes();
-    for (const channel of CHANNELS) this.#ears[channel].want(wants[channel]);
+    for (const channel of CHANNELS) this.#channels[channel].want(wants[channel]);
   }
 
   close(): void {
-    this.settle({ events: false, aggregate: false });
+    this.update({ events: false, aggregate: false });
     this.#native.detach();
   }
 }

@@ -10,10 +10,10 @@ import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { FanoutThread, type NativeFanoutThread } from "../native.js";
 import { clearTimeout, now, setTimeout } from "../timers.js";
 import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
-import { CHANNEL_OF, CHANNELS, type Channel, RETRY_MS } from "./ear.js";
+import { CHANNEL_OF, CHANNELS, type Channel, RETRY_MS } from "./channel-subscription.js";
 import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "./engine.js";
-import { reportHandler, reportWatcher } from "./reports.js";
 import { type Source, sourceOf } from "./sources.js";
+import { warnOfHandler, warnOfWatcher } from "./warnings.js";
 
 interface Handler {
   readonly deliver: DeliverEvent;
@@ -102,7 +102,7 @@ class Fanout implements Engine {
       this.#handlers.get(token)?.release();
       this.#handlers.delete(token);
     }
-    this.#settle();
+    this.#updateSource();
   }
 
   track(handler: string, subscription: string): 0 | 1 | 2 {
@@ -151,13 +151,13 @@ class Fanout implements Engine {
     this.#watchersOf.set(resource, tokens.add(token));
     this.#watchers.set(token, watcher);
     this.#native.watch(resource, token);
-    this.#settle();
+    this.#updateSource();
     return () => {
       if (!this.#watchers.delete(token)) return;
       tokens.delete(token);
       if (tokens.size === 0) this.#watchersOf.delete(resource);
       this.#native.unwatch(resource, token);
-      this.#settle();
+      this.#updateSource();
     };
   }
 
@@ -165,7 +165,7 @@ class Fanout implements Engine {
     for (const token of [...(this.#watchersOf.get(resource) ?? [])]) {
       const watcher = this.#watchers.get(token);
       if (watcher === undefined) continue;
-      calling(() => (changed === undefined ? watcher() : watcher(changed)), reportWatcher);
+      calling(() => (changed === undefined ? watcher() : watcher(changed)), warnOfWatcher);
     }
     this.#native.notify(resource);
     const kv = getGlobalKV();
@@ -234,11 +234,11 @@ class Fanout implements Engine {
     const ask = (question: (id: number) => void) =>
       new Promise<void>((resolve, reject) => {
         this.#unanswered += 1;
-        this.#settle();
+        this.#updateSource();
         question(this.#questions.add({ resolve, reject }));
       });
     this.#source = sourceOf(kv, this.#native, ask, () => this.#deliverOwn());
-    this.#settle();
+    this.#updateSource();
     if (this.#deafSince !== undefined) this.#hearAgain(this.#source);
   }
 
@@ -273,11 +273,11 @@ class Fanout implements Engine {
     await Promise.all(wanted.map((channel) => source.confirm(channel)));
   }
 
-  #settle(): void {
+  #updateSource(): void {
     // Who has missed something has left.
     if (this.#handlers.size === 0 && this.#watchers.size === 0) this.#deafSince = undefined;
     const wants = { events: this.#handlers.size > 0, aggregate: this.#watchers.size > 0 };
-    this.#source?.settle(wants, this.#unanswered > 0);
+    this.#source?.update(wants, this.#unanswered > 0);
   }
 
   /** Delivers what was published or heard in this thread. Resolves once that is done, if more was there than time for. */
@@ -317,11 +317,11 @@ class Fanout implements Engine {
       const subscription = items[i + 1] as string | null;
       if (subscription === null) {
         const watcher = this.#watchers.get(token);
-        if (watcher !== undefined) calling(() => watcher(), reportWatcher);
+        if (watcher !== undefined) calling(() => watcher(), warnOfWatcher);
       } else if (!this.#untracked.has(subscription)) {
         const deliver = this.#handlers.get(this.#current(token))?.deliver;
         if (deliver !== undefined)
-          calling(() => deliver(items[i + 2] as string, subscription), reportHandler);
+          calling(() => deliver(items[i + 2] as string, subscription), warnOfHandler);
       }
     }
     const isMore = items.length === 3 * AT_ONCE;
@@ -347,7 +347,7 @@ class Fanout implements Engine {
         const { id, code, message = "" } = notice;
         const question = this.#questions.take(id);
         this.#unanswered -= 1;
-        this.#settle();
+        this.#updateSource();
         if (code === undefined) question?.resolve();
         else question?.reject(tagged(code, message));
         break;

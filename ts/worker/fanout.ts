@@ -2,12 +2,12 @@
 import type { KVAdapter } from "../adapter.js";
 import { calling } from "../emitter.js";
 import { KVError } from "../errors.js";
-import { CHANNEL_OF } from "../fanout/ear.js";
+import { CHANNEL_OF } from "../fanout/channel-subscription.js";
 import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "../fanout/engine.js";
-import { reportHandler, reportWatcher } from "../fanout/reports.js";
+import { warnOfHandler, warnOfWatcher } from "../fanout/warnings.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { now, setTimeout } from "../timers.js";
-import { Ear, type Hearer } from "./ear.js";
+import { ChannelSubscription, type Subscriber } from "./channel-subscription.js";
 import { readAggregate, readEvent } from "./message.js";
 
 const GAP = '{"type":"invalidate","reason":"fanout-gap"}';
@@ -16,14 +16,14 @@ const GAP = '{"type":"invalidate","reason":"fanout-gap"}';
 const PATIENCE = 5_000;
 const LOOK_AFTER = 5;
 
-interface Handler extends Hearer {
+interface Handler extends Subscriber {
   readonly id: string;
   readonly subscriptions: Set<string>;
   /** Lets go of the signal that would unregister it. */
   release(): void;
 }
 
-interface Watcher extends Hearer {
+interface Watcher extends Subscriber {
   readonly resource: string;
 }
 
@@ -33,7 +33,7 @@ class Fanout implements Engine {
   /** The handler of each subscription. */
   readonly #owners = new Map<string, Handler>();
   readonly #watchers = new Set<Watcher>();
-  readonly #ears = new Map<Hearer, Ear>();
+  readonly #subscribers = new Map<Subscriber, ChannelSubscription>();
   /** Stores whose opening and closing is followed. */
   readonly #known = new WeakSet<KVAdapter>();
   #toldTakenOver = false;
@@ -105,11 +105,11 @@ class Fanout implements Engine {
         this.#counts.seen += 1;
         const changed = readAggregate(message);
         if (changed === undefined) this.#counts.malformed += 1;
-        if (changed === resource) calling(() => call(), reportWatcher);
+        if (changed === resource) calling(() => call(), warnOfWatcher);
       },
       missed: () => {
         this.#counts.gaps += 1;
-        calling(() => call(), reportWatcher);
+        calling(() => call(), warnOfWatcher);
       },
     };
     this.#watchers.add(watcher);
@@ -155,7 +155,7 @@ class Fanout implements Engine {
       this.#counts.notLocal += 1;
     } else {
       this.#counts.delivered += 1;
-      calling(() => deliver(message.event, message.subscriptionId), reportHandler);
+      calling(() => deliver(message.event, message.subscriptionId), warnOfHandler);
     }
   }
 
@@ -163,12 +163,12 @@ class Fanout implements Engine {
     if (handler.subscriptions.size > 0) this.#counts.gaps += 1;
     for (const subscription of [...handler.subscriptions]) {
       if (this.#owners.get(subscription) === handler)
-        calling(() => deliver(GAP, subscription), reportHandler);
+        calling(() => deliver(GAP, subscription), warnOfHandler);
     }
   }
 
   /** Has it heard by way of the process's store. It stays with that one, for its request's sake, until that is closed. */
-  #begin(hearer: Hearer): void {
+  #begin(subscriber: Subscriber): void {
     const kv = this.#started ? currentKV() : undefined;
     if (kv === undefined || kv.status === "closed") return;
     if (typeof kv.on === "function" && !this.#known.has(kv)) {
@@ -176,30 +176,30 @@ class Fanout implements Engine {
       kv.on("end", () => this.#detach(kv));
       kv.on("ready", () => this.#follow());
     }
-    const ear = new Ear(kv, hearer);
+    const subscription = new ChannelSubscription(kv, subscriber);
     // It may open the store, and that is followed: it has to be known by then.
-    this.#ears.set(hearer, ear);
-    void ear.open();
+    this.#subscribers.set(subscriber, subscription);
+    void subscription.open();
   }
 
-  #end(hearer: Handler | Watcher): void {
-    this.#ears.get(hearer)?.close();
-    this.#ears.delete(hearer);
-    if ("release" in hearer) hearer.release();
+  #end(subscriber: Handler | Watcher): void {
+    this.#subscribers.get(subscriber)?.close();
+    this.#subscribers.delete(subscriber);
+    if ("release" in subscriber) subscriber.release();
   }
 
   #follow(): void {
-    for (const hearer of [...this.#handlers.values(), ...this.#watchers]) {
-      if (!this.#ears.has(hearer)) this.#begin(hearer);
+    for (const subscriber of [...this.#handlers.values(), ...this.#watchers]) {
+      if (!this.#subscribers.has(subscriber)) this.#begin(subscriber);
     }
   }
 
   #detach(kv: KVAdapter): void {
-    for (const [hearer, ear] of this.#ears) {
-      if (ear.kv !== kv) continue;
+    for (const [subscriber, subscription] of this.#subscribers) {
+      if (subscription.kv !== kv) continue;
       // One that is not live yet would go on trying, and hear beside the next one.
-      ear.close();
-      this.#ears.delete(hearer);
+      subscription.close();
+      this.#subscribers.delete(subscriber);
     }
     this.#follow();
   }
@@ -210,12 +210,13 @@ class Fanout implements Engine {
     const start = now();
     const deadline = start + PATIENCE;
     // What belongs to a request that has ended will never be live.
-    const isAlive = (ear: Ear) => ear.kv === kv && start - ear.triedAt < PATIENCE;
-    const ears = [...this.#ears.values()].filter(isAlive);
+    const isAlive = (subscription: ChannelSubscription) =>
+      subscription.kv === kv && start - subscription.triedAt < PATIENCE;
+    const alive = [...this.#subscribers.values()].filter(isAlive);
     for (;;) {
-      const opening = ears.filter((ear) => ear.isOpening);
+      const opening = alive.filter((subscription) => subscription.isOpening);
       if (opening.length === 0) return;
-      const failed = opening.find((ear) => ear.error !== undefined);
+      const failed = opening.find((subscription) => subscription.error !== undefined);
       if (failed !== undefined) throw failed.error;
       if (now() > deadline)
         throw new KVError("TIMEOUT", "The fan-out could not subscribe in time", { reason: "fan-out" });

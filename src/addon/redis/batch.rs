@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::addon::arguments::{self, Words, push_number, push_prefix};
 use crate::addon::raw::{Attempt, Buffer, Scope, Value};
-use crate::commands::{Command, Keys};
+use crate::commands::{self, Command, Effect, Keys};
 use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
 use crate::fanout::records::Records;
@@ -182,13 +182,14 @@ impl<'a> Batch<'a> {
         {
             self.changes.push((position, change));
         }
-        let script = words.places.first().filter(|_| command.name == "EVAL");
+        let is_script = command.shape == commands::Shape::Script;
+        let script = words.places.first().filter(|_| is_script);
         let script = script.map(|place| {
             let tail = place.end + encode::END.len() - start;
             Box::new(evalsha(&words.bytes[place.clone()], count, tail))
         });
         let has_scores = |place: &Range<usize>| &words.bytes[place.clone()] == b"WITHSCORES";
-        let scores = command.name == "ZRANGEBYSCORE" && words.places.iter().skip(3).any(has_scores);
+        let scores = command.shape == commands::Shape::Scores && words.places.iter().skip(3).any(has_scores);
         let shape = if scores { Shape::Scores } else { Shape::AsIs };
         Ok((command, shape, script))
     }
@@ -215,7 +216,13 @@ impl Encoded<'_> {
             return None;
         }
         let words: Vec<_> = self.places.iter().map(word).collect();
-        Change::of(command.name, prefix, &words)
+        match command.effect {
+            Effect::SetsFields => Change::write(prefix, &words),
+            Effect::RemovesFields => Change::remove(&words),
+            Effect::RemovesKeys => Some(Change::remove_all(prefix, &words)),
+            Effect::KeepsFields => None,
+            Effect::Any => Some(Change::Other),
+        }
     }
 }
 

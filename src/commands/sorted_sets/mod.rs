@@ -4,7 +4,7 @@ mod add;
 mod range;
 
 use super::numbers::count;
-use super::{Args, Command, Database, Keys, READS, WRITES, command};
+use super::{Args, Command, Database, Keys, READS, Shape, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::SortedSet;
@@ -19,16 +19,17 @@ pub const COMMANDS: &[Command] = &[
     command("ZCOUNT", 4, READS, Keys::First, range::zcount),
     command("ZRANK", 3, READS, Keys::First, |db, args| rank(db, args, false)),
     command("ZREVRANK", 3, READS, Keys::First, |db, args| rank(db, args, true)),
-    command("ZRANGE", -4, READS, Keys::First, range::zrange),
-    command("ZREVRANGE", -4, READS, Keys::First, range::zrevrange),
-    command("ZRANGEBYSCORE", -4, READS, Keys::First, range::zrangebyscore),
+    command("ZRANGE", -4, READS, Keys::First, range::zrange).shape(Shape::Scores),
+    command("ZREVRANGE", -4, READS, Keys::First, range::zrevrange).shape(Shape::Scores),
+    command("ZRANGEBYSCORE", -4, READS, Keys::First, range::zrangebyscore).shape(Shape::Scores),
     command(
         "ZREVRANGEBYSCORE",
         -4,
         READS,
         Keys::First,
         range::zrevrangebyscore,
-    ),
+    )
+    .shape(Shape::Scores),
     command(
         "ZREMRANGEBYSCORE",
         4,

@@ -2,7 +2,8 @@
 //!
 //! From the top down: [`supervisor`] opens it again → [`connect`] (with [`addresses`]) opens a socket → [`handshake`] (with [`secrets`] and [`server_info`])
 //! → [`transport`] carries bytes → [`socket`] decides which thread reads → [`stream`] is the operating system's socket, and [`shared`]
-//! the pipeline with its signals. [`time_slice`]: for how long one connection may keep the I/O thread.
+//! the pipeline with its signals. [`time_slice`]: for how long one connection may keep the I/O thread;
+//! [`pace`]: how often it is read.
 
 mod addresses;
 mod connect;

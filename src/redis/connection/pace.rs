@@ -1,4 +1,4 @@
-//! Reads a connection less often on which much comes that nobody wants: a wake-up takes longer than a hundred such messages.
+//! Reads less often while many unwanted messages come in: a wake-up takes longer than a hundred of them.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,8 @@ use tokio::time::sleep;
 
 /// The longest time that a message waits to be read.
 const PAUSE: Duration = Duration::from_millis(10);
-/// So many unwanted messages within a pause are much.
-const MUCH: usize = 100;
+/// This many unwanted messages within a pause make the next pause.
+const MANY: usize = 100;
 
 /// Counts unwanted messages.
 #[derive(Default)]
@@ -17,7 +17,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Whether reading is to pause after a read with so many unwanted messages, and whether that read emptied the socket.
+    /// Whether to pause after a read with this many unwanted messages. `is_all` if the read emptied the socket.
     pub fn pauses(&mut self, unwanted: usize, is_all: bool, now: Instant) -> bool {
         if unwanted == 0 {
             return false;
@@ -29,7 +29,7 @@ impl Pace {
             };
         }
         self.unwanted += unwanted;
-        is_all && self.unwanted >= MUCH
+        is_all && self.unwanted >= MANY
     }
 }
 

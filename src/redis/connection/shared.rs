@@ -20,7 +20,7 @@ pub trait Sink: Send + Sync {
     /// Called while the pipeline is locked: the sink may change the pipeline, but must not wait for another lock of it.
     fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline);
 
-    /// Messages at the front of what was received that nobody wants. Called while the pipeline is locked.
+    /// Finds unwanted messages at the front of what was received. Called while the pipeline is locked.
     fn skip(&self, _received: &[u8]) -> Skipped {
         Skipped::default()
     }
@@ -95,7 +95,7 @@ impl Shared {
         result
     }
 
-    /// Takes complete replies off the front of what was received, and gives how many messages nobody wanted. An error ends the connection.
+    /// Takes complete replies off the front of the buffer, and gives how many messages were unwanted. An error ends the connection.
     pub fn received(&self, buffer: &mut BytesMut, now: Instant) -> Result<usize> {
         self.with(|pipeline| pipeline.received(buffer, now, |received| self.sink.skip(received)))
     }

@@ -44,7 +44,7 @@ impl Pipeline {
         }
     }
 
-    /// Most of what a fleet publishes is for other instances: it is dropped where it was received.
+    /// Drops messages for other instances in the receive buffer: they are most of what a fleet publishes.
     fn skip(&mut self, buffer: &mut BytesMut, now: Instant, skip: impl Fn(&[u8]) -> Skipped) -> usize {
         let is_subscriber = self.role == Role::Subscriptions;
         let connection = self.connection.as_mut().filter(|_| is_subscriber);

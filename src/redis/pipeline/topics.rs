@@ -1,11 +1,12 @@
 //! The state of each topic on the server: desired, requested, confirmed; and the gap in what was received.
 
 use std::collections::VecDeque;
+use std::hash::Hash;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::{Equivalent, HashMap};
 
 use crate::backlog::Message;
 use crate::error::Error;
@@ -15,7 +16,7 @@ use crate::redis::request::{Asker, Id, Request, Subject, Subscription, Topic, To
 use crate::reply::Reply;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Status {
     /// The caller's request of this id is in flight. A message before its confirmation belongs to a subscription that has ended.
     Wanted(Id),
     Live,
@@ -24,11 +25,11 @@ enum State {
     Due(u32),
 }
 
-impl From<Asker> for State {
+impl From<Asker> for Status {
     fn from(asker: Asker) -> Self {
         match asker {
-            Asker::Caller(id) => State::Wanted(id),
-            Asker::Pipeline(number) => State::Due(number),
+            Asker::Caller(id) => Status::Wanted(id),
+            Asker::Pipeline(number) => Status::Due(number),
         }
     }
 }
@@ -44,11 +45,15 @@ pub enum Priority {
 /// The size of a batch.
 pub const BATCH: usize = 500;
 
+#[derive(Debug, Clone, Copy)]
+struct State {
+    status: Status,
+    priority: Priority,
+}
+
 #[derive(Default)]
 pub struct Topics {
     topics: HashMap<Topic, State, RandomState>,
-    /// Topics that are subscribed in batches.
-    batched: HashSet<Topic, RandomState>,
     /// Topics that wait for a batch, and some that need none any more.
     queued: VecDeque<Topic>,
     /// The number of the last request for a due topic.
@@ -71,12 +76,17 @@ pub enum Heard {
 impl Topics {
     /// A caller desires a topic. False if it is live.
     pub fn want(&mut self, topic: &Topic, id: Id) -> bool {
-        match self.topics.get(topic) {
-            Some(State::Live) => return false,
-            // Its gap must still be told.
-            Some(State::Due(_)) => {}
-            Some(State::Wanted(_)) | None => {
-                self.topics.insert(topic.clone(), State::Wanted(id));
+        let status = Status::Wanted(id);
+        match self.topics.get_mut(topic) {
+            Some(state) => match state.status {
+                Status::Live => return false,
+                // Its gap must still be told.
+                Status::Due(_) => {}
+                Status::Wanted(_) => state.status = status,
+            },
+            None => {
+                let priority = Priority::First;
+                self.topics.insert(topic.clone(), State { status, priority });
             }
         }
         true
@@ -86,16 +96,18 @@ impl Topics {
     pub fn keep(&mut self, topic: &Topic, priority: Priority) -> bool {
         let is_new = !self.topics.contains_key(topic);
         if is_new {
-            self.topics.insert(topic.clone(), State::Due(0));
-            if priority == Priority::Batched {
-                self.batched.insert(topic.clone());
-            }
+            let status = Status::Due(0);
+            self.topics.insert(topic.clone(), State { status, priority });
         }
         is_new
     }
 
     pub fn is_live(&self, topic: &Topic) -> bool {
-        self.topics.get(topic) == Some(&State::Live)
+        self.status(topic) == Some(Status::Live)
+    }
+
+    fn status<T: Hash + Equivalent<Topic>>(&self, topic: &T) -> Option<Status> {
+        self.topics.get(topic).map(|state| state.status)
     }
 
     pub fn has(&self, topic: &Topic) -> bool {
@@ -104,29 +116,28 @@ impl Topics {
 
     pub fn remove(&mut self, topic: &Topic) {
         self.topics.remove(topic);
-        self.batched.remove(topic);
     }
 
     /// The server has confirmed a request. False if the topic is not desired any more.
     pub fn confirmed(
         &mut self,
         Subscription { topic, asker }: &Subscription,
-        mail: &mut CompletionBatch,
+        completed: &mut CompletionBatch,
     ) -> bool {
         let Some(state) = self.topics.get_mut(topic) else {
             return false;
         };
-        if *state == State::from(*asker) {
-            *state = State::Live;
+        if state.status == Status::from(*asker) {
+            state.status = Status::Live;
             let topic = topic.clone();
-            mail.events.push(Event::Subscribed { topic });
+            completed.events.push(Event::Subscribed { topic });
         }
         true
     }
 
     /// Whether a request is the latest for its topic.
     pub fn is_wanted(&self, Subscription { topic, asker }: &Subscription) -> bool {
-        self.topics.get(topic) == Some(&State::from(*asker))
+        self.status(topic) == Some(Status::from(*asker))
     }
 
     /// Whether a request subscribes a topic that is not desired any more, or that has a later request.
@@ -135,10 +146,10 @@ impl Topics {
             return false;
         };
         let Subscription { topic, asker } = &**subscription;
-        match self.topics.get(topic) {
+        match self.status(topic) {
             None => true,
-            Some(State::Wanted(id)) => *asker != Asker::Caller(*id),
-            Some(State::Live | State::Due(_)) => false,
+            Some(Status::Wanted(id)) => *asker != Asker::Caller(id),
+            Some(Status::Live | Status::Due(_)) => false,
         }
     }
 
@@ -150,29 +161,33 @@ impl Topics {
     }
 
     /// The connection was lost, or an attempt has failed; it was last heard at `heard`. The gap begins there.
-    pub fn lost(&mut self, heard: SystemTime, mail: &mut CompletionBatch) {
+    pub fn lost(&mut self, heard: SystemTime, completed: &mut CompletionBatch) {
         self.unanswered = 0;
         self.queued.clear();
         let mut is_missing = false;
         for state in self.topics.values_mut() {
-            if matches!(state, State::Live | State::Due(_)) {
-                *state = State::Due(0);
+            if matches!(state.status, Status::Live | Status::Due(_)) {
+                state.status = Status::Due(0);
                 is_missing = true;
             }
         }
         if is_missing {
             self.missing_since.get_or_insert(heard);
-            mail.events.push(Event::Missing);
+            completed.events.push(Event::Missing);
         }
     }
 
     /// The topics to subscribe first on a new connection; `answered` counts their answers. The others wait for a batch.
     pub fn due(&mut self) -> Vec<Subscription> {
-        let is_due = |(topic, state): (&Topic, &State)| (*state == State::Due(0)).then(|| topic.clone());
-        let due: Vec<_> = self.topics.iter().filter_map(is_due).collect();
-        let (later, first): (Vec<_>, Vec<_>) =
-            due.into_iter().partition(|topic| self.batched.contains(topic));
-        self.queued = later.into();
+        self.queued.clear();
+        let mut first = Vec::new();
+        for (topic, state) in &self.topics {
+            match state.priority {
+                _ if state.status != Status::Due(0) => {}
+                Priority::First => first.push(topic.clone()),
+                Priority::Batched => self.queued.push_back(topic.clone()),
+            }
+        }
         let due = first.iter().filter_map(|topic| self.ask(topic)).collect();
         if self.unanswered == 0 && self.queued.is_empty() {
             // All topics that could have missed a message were unsubscribed meanwhile.
@@ -183,7 +198,9 @@ impl Topics {
 
     /// The request for a topic that is newly kept; nothing if it waits for a batch.
     pub fn due_now(&mut self, topic: &Topic) -> Option<Subscription> {
-        if self.batched.contains(topic) && (!self.queued.is_empty() || self.unanswered >= BATCH) {
+        let state = self.topics.get(topic);
+        let is_batched = state.is_some_and(|state| state.priority == Priority::Batched);
+        if is_batched && (!self.queued.is_empty() || self.unanswered >= BATCH) {
             self.queued.push_back(topic.clone());
             return None;
         }
@@ -191,14 +208,14 @@ impl Topics {
     }
 
     /// The next batch of topics.
-    pub fn next_batch(&mut self, mail: &mut CompletionBatch) -> Vec<Subscription> {
+    pub fn next_batch(&mut self, completed: &mut CompletionBatch) -> Vec<Subscription> {
         let mut batch = Vec::new();
         while batch.len() < BATCH
             && let Some(topic) = self.queued.pop_front()
         {
             batch.extend(self.ask(&topic));
         }
-        self.tell_gap(mail);
+        self.tell_gap(completed);
         batch
     }
 
@@ -210,9 +227,9 @@ impl Topics {
         let state = self
             .topics
             .get_mut(topic)
-            .filter(|state| **state == State::Due(0))?;
+            .filter(|state| state.status == Status::Due(0))?;
         self.requests = self.requests.wrapping_add(1).max(1);
-        *state = State::Due(self.requests);
+        state.status = Status::Due(self.requests);
         self.unanswered += 1;
         Some(Subscription {
             topic: topic.clone(),
@@ -220,22 +237,22 @@ impl Topics {
         })
     }
 
-    pub fn answered(&mut self, mail: &mut CompletionBatch) {
+    pub fn answered(&mut self, completed: &mut CompletionBatch) {
         self.unanswered = self.unanswered.saturating_sub(1);
-        self.tell_gap(mail);
+        self.tell_gap(completed);
     }
 
-    fn tell_gap(&mut self, mail: &mut CompletionBatch) {
+    fn tell_gap(&mut self, completed: &mut CompletionBatch) {
         if self.unanswered > 0 || !self.queued.is_empty() {
             return;
         }
         if let Some(from) = self.missing_since.take() {
             let to = SystemTime::now();
-            mail.missed(Gap { from, to });
+            completed.missed(Gap { from, to });
         }
     }
 
-    pub fn hear(&self, frame: &Bytes, mail: &mut CompletionBatch) -> Heard {
+    pub fn hear(&self, frame: &Bytes, completed: &mut CompletionBatch) -> Heard {
         let items = match decode::parse(frame) {
             Ok(Reply::Array(items)) => items,
             Ok(Reply::Error(error)) | Err(error) => return Heard::Answer(Err(error)),
@@ -247,8 +264,8 @@ impl Topics {
         });
         let mut word = || words.next().unwrap_or_default();
         match &word()[..] {
-            b"message" => self.message(None, word(), word(), mail),
-            b"pmessage" => self.message(Some(word()), word(), word(), mail),
+            b"message" => self.message(None, word(), word(), completed),
+            b"pmessage" => self.message(Some(word()), word(), word(), completed),
             b"subscribe" | b"psubscribe" | b"unsubscribe" | b"punsubscribe" | b"pong" => {
                 Heard::Answer(Ok(()))
             }
@@ -261,10 +278,10 @@ impl Topics {
         pattern: Option<Bytes>,
         channel: Bytes,
         payload: Bytes,
-        mail: &mut CompletionBatch,
+        completed: &mut CompletionBatch,
     ) -> Heard {
-        if self.topics.get(&TopicName::of(&pattern, &channel)) == Some(&State::Live) {
-            mail.backlog.push(Message {
+        if self.status(&TopicName::of(&pattern, &channel)) == Some(Status::Live) {
+            completed.backlog.push(Message {
                 pattern,
                 channel,
                 payload,

@@ -84,29 +84,13 @@ impl<'a> Parser<'a> {
             b'+' => Reply::Status(String::from_utf8_lossy(line)),
             b'-' => error(line),
             b':' => Reply::Integer(number(line).ok_or_else(broken)?),
-            b'$' | b'=' | b'!' => {
-                let Ok(size) = usize::try_from(number(line).ok_or_else(broken)?) else {
-                    return Ok(Reply::Nil);
-                };
-                let end = self.at.checked_add(size).ok_or_else(broken)?;
-                let body = self.take(self.at..end)?;
-                self.take(end..end + 2)?;
-                match kind {
-                    b'!' => error(body),
-                    // "txt:" comes before the text.
-                    b'=' => Reply::bulk(body.get(4..).unwrap_or_default()),
-                    _ => Reply::bulk(body),
-                }
-            }
+            b'$' | b'=' | b'!' => self.text(kind, line)?,
             b'*' | b'~' | b'>' | b'%' => {
                 let Ok(count) = usize::try_from(number(line).ok_or_else(broken)?) else {
                     return Ok(Reply::Nil);
                 };
-                let count = if kind == b'%' {
-                    count.saturating_mul(2)
-                } else {
-                    count
-                };
+                let is_map = kind == b'%';
+                let count = if is_map { count.saturating_mul(2) } else { count };
                 // No element is shorter than three bytes.
                 let mut items = Vec::with_capacity(count.min(self.bytes.len() / 3));
                 for _ in 0..count {
@@ -127,6 +111,22 @@ impl<'a> Parser<'a> {
             b'#' if line == b"t" => Reply::Integer(1),
             b'#' | b'_' => Reply::Nil,
             _ => return Err(broken()),
+        })
+    }
+
+    /// A string, or an error, whose length is in its first line.
+    fn text(&mut self, kind: u8, line: &[u8]) -> Result<Reply<'a>> {
+        let Ok(size) = usize::try_from(number(line).ok_or_else(broken)?) else {
+            return Ok(Reply::Nil);
+        };
+        let end = self.at.checked_add(size).ok_or_else(broken)?;
+        let body = self.take(self.at..end)?;
+        self.take(end..end + 2)?;
+        Ok(match kind {
+            b'!' => error(body),
+            // "txt:" comes before the text.
+            b'=' => Reply::bulk(body.get(4..).unwrap_or_default()),
+            _ => Reply::bulk(body),
         })
     }
 

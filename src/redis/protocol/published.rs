@@ -1,4 +1,4 @@
-//! Finds messages that nobody wants in what was received, before they are copied: most of what a fleet publishes is for other instances.
+//! Finds unwanted messages in the receive buffer, before they are copied: most messages of a fleet are for other instances.
 
 /// A message to the subscribers of a channel, where it was received.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Published<'a> {
     pub rest: &'a [u8],
 }
 
-/// Messages at the front of what was received that nobody wants, and how many bytes they take.
+/// Unwanted messages at the front of the receive buffer, and their length in bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Skipped {
     pub messages: usize,

@@ -95,12 +95,18 @@ fn what_is_given_beside_a_url_wins() {
     assert!(config.tls.is_none());
 }
 
-#[test]
-fn what_is_wrong_is_said_without_a_password() {
-    let tls = |tls| Options {
-        tls: Some(tls),
-        ..options()
+/// Is refused, with a message that begins with `part` and holds no password.
+fn expect_refusal(options: Options, part: &str) {
+    let Err(error) = Config::new(options) else {
+        panic!("{part} was taken")
     };
+    assert_eq!(error.code, "CONFIG");
+    assert!(error.message.starts_with(part), "{}", error.message);
+    assert!(!error.message.contains("secret"), "{}", error.message);
+}
+
+#[test]
+fn what_is_wrong_with_a_url_is_said_without_a_password() {
     let url = |url: &str| Options {
         url: Some(url.to_owned()),
         ..options()
@@ -138,6 +144,18 @@ fn what_is_wrong_is_said_without_a_password() {
         (url("redis://u@h"), "redis.username"),
         (url("redis://u:@h"), "redis.username"),
         (url("unix:///s?user=u&pass="), "redis.username"),
+    ] {
+        expect_refusal(options, part);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_option_is_said_without_a_password() {
+    let tls = |tls| Options {
+        tls: Some(tls),
+        ..options()
+    };
+    for (options, part) in [
         (
             Options {
                 username: Some("u".to_owned()),
@@ -160,11 +178,6 @@ fn what_is_wrong_is_said_without_a_password() {
             "redis.tls",
         ),
     ] {
-        let Err(error) = Config::new(options) else {
-            panic!("{part} was taken")
-        };
-        assert_eq!(error.code, "CONFIG");
-        assert!(error.message.starts_with(part), "{}", error.message);
-        assert!(!error.message.contains("secret"), "{}", error.message);
+        expect_refusal(options, part);
     }
 }

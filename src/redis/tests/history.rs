@@ -33,15 +33,53 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..120)
 }
 
+/// Answers each command with its own number.
+#[derive(Default)]
+struct Server {
+    unread: String,
+    unsent: String,
+    executed: Vec<Id>,
+}
+
+impl Server {
+    /// Runs the next command of what was written.
+    fn run(&mut self, written: &str) {
+        self.unread += written;
+        let Some(rest) = self.unread.strip_prefix("*2\r\n") else {
+            return;
+        };
+        let parts: Vec<&str> = rest.splitn(5, "\r\n").collect();
+        let [_, name, _, number, rest] = parts[..] else {
+            return;
+        };
+        let number: Id = number.parse().unwrap();
+        if name == "W" {
+            self.executed.push(number);
+        }
+        self.unsent += &format!(":{number}\r\n");
+        self.unread = rest.to_owned();
+    }
+
+    /// What it sends: all that it has, or half of it.
+    fn send(&mut self, is_half: bool) -> String {
+        let length = self.unsent.len();
+        self.unsent
+            .drain(..if is_half { length / 2 } else { length })
+            .collect()
+    }
+
+    fn forget_connection(&mut self) {
+        (self.unread, self.unsent) = (String::new(), String::new());
+    }
+}
+
 proptest! {
-    /// Against a server that answers each command with its own number, whatever becomes of connections: everyone is answered just
-    /// once, nobody with another's reply, and no write runs twice.
+    /// Against a server that answers each command with its own number, whatever becomes of connections: each request is answered just
+    /// once, and not with another's reply, and no write runs twice.
     #[test]
     fn everyone_gets_one_answer_and_it_is_theirs(steps in steps()) {
-        let mut harness = Harness::new(Role::Commands);
+        let (mut harness, mut server) = (Harness::new(Role::Commands), Server::default());
         let (mut id, mut connected) = (0, false);
-        let mut executed: Vec<Id> = Vec::new();
-        let (mut unread, mut outgoing) = (String::new(), String::new());
         let mut outcomes: Vec<(Id, String)> = Vec::new();
         for step in steps {
             match step {
@@ -52,24 +90,15 @@ proptest! {
                     harness.send(&[request]);
                 }
                 Step::Reply | Step::HalfReply => {
-                    unread += &harness.written();
-                    if let Some((words, rest)) = unread.strip_prefix("*2\r\n").and_then(|rest| {
-                        let parts: Vec<&str> = rest.splitn(5, "\r\n").collect();
-                        (parts.len() == 5).then(|| (format!("{} {}", parts[1], parts[3]), parts[4].to_owned()))
-                    }) {
-                        let number: Id = words[2..].parse().unwrap();
-                        if words.starts_with('W') { executed.push(number) }
-                        outgoing += &format!(":{number}\r\n");
-                        unread = rest;
-                    }
-                    let cut = if matches!(step, Step::HalfReply) { outgoing.len() / 2 } else { outgoing.len() };
-                    let piece: String = outgoing.drain(..cut).collect();
+                    server.run(&harness.written());
+                    let piece = server.send(matches!(step, Step::HalfReply));
                     if connected { harness.receive(&piece).unwrap(); }
                 }
                 Step::Lose if connected => { connected = false; harness.lose(); }
                 Step::Fail if !connected => harness.pipeline.not_connected(&Error::ours("CONNECTION", "no"), false),
                 Step::Connect(room) if !connected => {
-                    (connected, unread, outgoing) = (true, String::new(), String::new());
+                    connected = true;
+                    server.forget_connection();
                     harness.connect(room, ServerRole::Master);
                 }
                 Step::Pass(milliseconds) => {
@@ -88,9 +117,9 @@ proptest! {
         for (id, outcome) in &outcomes {
             prop_assert!(!outcome.starts_with(':') || *outcome == format!(":{id}\r\n"), "{id} got {outcome}");
         }
-        executed.sort_unstable();
-        let once = executed.len();
-        executed.dedup();
-        prop_assert_eq!(executed.len(), once);
+        server.executed.sort_unstable();
+        let once = server.executed.len();
+        server.executed.dedup();
+        prop_assert_eq!(server.executed.len(), once);
     }
 }

@@ -1,4 +1,4 @@
-import type { Turn } from "./engine.js";
+import type { Exclusive } from "./engine.js";
 import type { Entry, Storage } from "./entries.js";
 import type { Found, Keyspace } from "./keyspace.js";
 import {
@@ -29,19 +29,19 @@ export function hasAlarms(storage: Storage): storage is Storage & AlarmStorage {
  */
 export class Deadlines {
   readonly #storage: AlarmStorage;
-  readonly #turn: Turn;
+  readonly #exclusively: Exclusive;
   #started: Promise<void> | undefined;
   /** When the alarm rings, in ms since the epoch. */
   #alarm = NEVER;
 
-  constructor(storage: AlarmStorage, turn: Turn) {
+  constructor(storage: AlarmStorage, exclusively: Exclusive) {
     this.#storage = storage;
-    this.#turn = turn;
+    this.#exclusively = exclusively;
   }
 
   /** Before the first command since the object woke: an alarm may be missing, or all of the index. */
   start(): Promise<void> {
-    this.#started ??= this.#turn((db) => this.#look(db)).catch((error) => {
+    this.#started ??= this.#exclusively((db) => this.#look(db)).catch((error) => {
       this.#started = undefined;
       throw error;
     });
@@ -62,9 +62,9 @@ export class Deadlines {
   /** Removes what is due, and sets the next alarm. */
   async sweep(): Promise<void> {
     this.#alarm = NEVER;
-    if (!(await this.#turn((db) => db.entries.get(DEADLINES_KNOWN)))) await this.#indexAll();
-    while (await this.#turn(sweepPage));
-    await this.wakeAt(await this.#turn(firstDeadline));
+    if (!(await this.#exclusively((db) => db.entries.get(DEADLINES_KNOWN)))) await this.#indexAll();
+    while (await this.#exclusively(sweepPage));
+    await this.wakeAt(await this.#exclusively(firstDeadline));
   }
 
   async #look(db: Keyspace): Promise<void> {
@@ -84,10 +84,10 @@ export class Deadlines {
       let start: string | undefined = area;
       while (start !== undefined) {
         const from: string = start;
-        start = await this.#turn((db) => indexPage(db, area, from));
+        start = await this.#exclusively((db) => indexPage(db, area, from));
       }
     }
-    await this.#turn((db) => db.entries.put([[DEADLINES_KNOWN, 1]]));
+    await this.#exclusively((db) => db.entries.put([[DEADLINES_KNOWN, 1]]));
   }
 }
 

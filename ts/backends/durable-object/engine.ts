@@ -6,6 +6,7 @@ import {
   type CommandMethod,
   commandOf,
   defineMethods,
+  type Value,
 } from "../../commands.js";
 import { KVError } from "../../errors.js";
 import { Deadlines, hasAlarms } from "./deadlines.js";
@@ -18,7 +19,7 @@ import { sets } from "./sets.js";
 import { sortedSets } from "./sorted-sets.js";
 import { strings } from "./strings.js";
 import type { DurableObjectStorageLike } from "./types.js";
-import { noScripts } from "./wire.js";
+import { noScripts, type Outcome, type WireCall } from "./wire.js";
 
 /** What may be given any number of times comes as one array: an engine has no room for 100,000 arguments. */
 type Gathered<A> = A extends [infer First, ...infer Others]
@@ -27,10 +28,7 @@ type Gathered<A> = A extends [infer First, ...infer Others]
     ? []
     : [A];
 
-type Run<M extends CommandMethod> = (
-  db: Keyspace,
-  ...args: Gathered<ArgumentsOf<M>>
-) => Promise<M extends "set" ? "OK" | null : Awaited<ReturnType<KVStore[M]>>>;
+type Run<M extends CommandMethod> = (db: Keyspace, ...args: Gathered<ArgumentsOf<M>>) => Promise<Value<M>>;
 
 /** What each command does. TypeScript refuses to compile while one is missing. */
 export type Table = { [M in CommandMethod]: Run<M> };
@@ -48,15 +46,6 @@ const table: Table = {
     throw noScripts();
   },
 };
-
-/** A call of an adapter's method, keys with their prefix. */
-export interface Call {
-  op: string;
-  args: readonly unknown[];
-}
-
-/** What came of a call. */
-export type Outcome = { readonly value: unknown; readonly mismatched: boolean } | { readonly error: KVError };
 
 export interface RunOptions {
   /** Refuse a key of another type. False by default. */
@@ -78,14 +67,14 @@ export class DurableKVEngine {
   readonly #publish: Publish;
   readonly #deadlines: Deadlines | undefined;
   /** Settles when the turns that have begun are over. */
-  #turns: Promise<unknown> = Promise.resolve();
+  #last: Promise<unknown> = Promise.resolve();
 
   static {
-    defineMethods(this.prototype, ({ method }) => {
+    defineMethods(this.prototype, ({ method, returns }) => {
       return async function (this: DurableKVEngine, ...args: unknown[]) {
         const [outcome] = (await this.run([{ op: method, args }])) as [Outcome];
         if ("error" in outcome) throw outcome.error;
-        return method === "set" ? undefined : outcome.value;
+        return returns.ofValue === undefined ? outcome.value : returns.ofValue(outcome.value, "");
       };
     });
   }
@@ -96,13 +85,13 @@ export class DurableKVEngine {
     this.#limits = limitsOf(storage);
     this.#publish = publish;
     if (hasAlarms(this.#storage)) {
-      this.#deadlines = new Deadlines(this.#storage, (work) => this.#turn(false, work));
+      this.#deadlines = new Deadlines(this.#storage, (work) => this.#exclusively(false, work));
     }
   }
 
   /** @internal Runs calls with nothing in between. An outcome for each that was run. */
   async run(
-    calls: readonly Call[],
+    calls: readonly WireCall[],
     { strict = false, stopOnError = false }: RunOptions = {},
   ): Promise<Outcome[]> {
     await this.#deadlines?.start();
@@ -115,14 +104,14 @@ export class DurableKVEngine {
       }
       return outcomes;
     };
-    return this.#turn(strict, work, (outcomes) => this.#publishAll(calls, outcomes));
+    return this.#exclusively(strict, work, (outcomes) => this.#publishAll(calls, outcomes));
   }
 
-  async #publishAll(calls: readonly Call[], outcomes: readonly Outcome[]): Promise<Outcome[]> {
+  async #publishAll(calls: readonly WireCall[], outcomes: readonly Outcome[]): Promise<Outcome[]> {
     const published = [...outcomes];
     for (const [i, outcome] of outcomes.entries()) {
-      const { op, args } = calls[i] as Call;
-      if (op !== "publish" || "error" in outcome) continue;
+      const { op, args } = calls[i] as WireCall;
+      if (commandOf(op)?.publishes !== "message" || "error" in outcome) continue;
       const [channel, message] = args as [string, string];
       published[i] = { ...outcome, value: await this.#publish(channel, message) };
     }
@@ -141,7 +130,7 @@ export class DurableKVEngine {
   }
 
   /** What `work` changes is there as a whole or not at all, where the storage has transactions. Then comes `after`. */
-  #turn<T>(
+  #exclusively<T>(
     isStrict: boolean,
     work: (db: Keyspace) => Promise<T>,
     after: (result: T) => T | Promise<T> = (result) => result,
@@ -154,21 +143,21 @@ export class DurableKVEngine {
       });
       return [await work(db), db.earliest] as const;
     };
-    const turn = this.#turns.then(async () => {
+    const turn = this.#last.then(async () => {
       const storage = this.#storage;
       const [result, earliest] = await (storage.transaction?.(inKeyspace) ?? inKeyspace(storage));
       await this.#deadlines?.wakeAt(earliest);
       return after(result);
     });
-    this.#turns = turn.catch(() => {});
+    this.#last = turn.catch(() => {});
     return turn;
   }
 }
 
 /** Runs `work` on all keys, with nothing in between. */
-export type Turn = <T>(work: (db: Keyspace) => Promise<T>) => Promise<T>;
+export type Exclusive = <T>(work: (db: Keyspace) => Promise<T>) => Promise<T>;
 
-async function runOne(db: Keyspace, { op, args }: Call): Promise<Outcome> {
+async function runOne(db: Keyspace, { op, args }: WireCall): Promise<Outcome> {
   const command = commandOf(op);
   try {
     if (command === undefined) throw new KVError("ERR", "ERR unknown command");

@@ -4,12 +4,7 @@ import { utf8 } from "../../utf8.js";
 import { globOf } from "./glob.js";
 import { SOCKETS } from "./layout.js";
 import type { DurableObjectStateLike, WebSocketLike } from "./types.js";
-
-/** What a socket has subscribed. */
-export interface Names {
-  channels: string[];
-  patterns: string[];
-}
+import { encodeMessage, LEFT, type Names, REPLACED } from "./wire.js";
 
 /** What outlives the object's sleep. Names that are too long for an attachment are in the storage, under the id. */
 interface Attachment extends Partial<Names> {
@@ -37,10 +32,6 @@ const MAX_ATTACHED = 900;
 /** What Cloudflare takes of tags: so many, of so many bytes. */
 const MAX_TAGS = 10;
 const MAX_TAG = 256;
-
-/** The close code of a socket whose names another one has taken over, after all messages up to then. */
-export const REPLACED = 4000;
-const LEFT = 1000;
 
 /** The sockets of an object. */
 export class Sockets {
@@ -87,7 +78,7 @@ export class Sockets {
   /** How many channels and patterns of sockets the message was for. */
   async publish(channel: string, message: string): Promise<number> {
     await this.#wake();
-    const data = JSON.stringify({ channel, message });
+    const data = encodeMessage(channel, message);
     let receivers = 0;
     for (const [socket, { channels, matchers }] of this.#open()) {
       const matches = matchers.filter((isMatch) => isMatch(channel)).length + (channels.has(channel) ? 1 : 0);

@@ -16,20 +16,16 @@ import { known } from "../../options.js";
 import type { Kind } from "../../pubsub.js";
 import { Store } from "../../store.js";
 import { type Ready, Transaction } from "../../transaction.js";
-import { type Init, Line, topic, within } from "./line.js";
+import { SubscriberSocket, topic, within } from "./subscriber-socket.js";
 import type { DurableObjectKVOptions, DurableObjectNamespaceLike, DurableObjectStubLike } from "./types.js";
 import {
-  type Batch,
-  callOf,
-  encode,
-  errorOf,
-  JSON_HEADERS,
+  batchRequest,
   noScripts,
-  ORIGIN,
-  type Result,
-  resultsIn,
+  type Outcome,
+  readBatchResponse,
   unreachable,
-  wireForm,
+  type WireRequest,
+  wireCodec,
 } from "./wire.js";
 
 const DEFAULT_NAME = "covara-kv";
@@ -43,12 +39,12 @@ const MAX_BATCH = 1_000;
 const MAX_DELAY = 2 ** 31 - 1;
 
 /** How long `disconnect` waits for the next answer, in ms. */
-const PATIENCE = 5_000;
+const TIMEOUT = 5_000;
 
-type Call = Ready<unknown[]>;
+type ReadyCall = Ready<unknown[]>;
 
 /** A call that waits for its request. */
-interface Waiting extends Call {
+interface Waiting extends ReadyCall {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -67,16 +63,16 @@ export class DurableObjectKVStore extends Store {
   #before: Promise<unknown> | undefined;
   /** A transaction that was sent in this tick, until the tick is over: what is called in it comes after. Never rejects. */
   #sent: Promise<unknown> | undefined;
-  /** Each settles once its requests have been answered. */
+  /** Requests without an answer so far. None rejects. */
   readonly #requests = new Set<Promise<unknown>>();
   /** How many there have been answers to. */
   #answered = 0;
   /** The commands that have met a key of another type: each is warned of once. */
   readonly #mismatched = new Set<string>();
-  /** What is subscribed, but for what has a handle. */
-  #line = this.#newSharedLine();
-  /** The lines of what has one, each with a socket of its own. */
-  readonly #lines = new Set<Line>();
+  /** The socket of `subscribe` and `psubscribe`. */
+  #subscriber = this.#newSharedSubscriber();
+  /** The sockets of `listen`: each handle has its own. */
+  readonly #scoped = new Set<SubscriberSocket>();
   #closing: Promise<void> | undefined;
 
   static {
@@ -134,7 +130,7 @@ export class DurableObjectKVStore extends Store {
   /** @internal */
   multi(...more: never[]): KVStoreTransaction {
     checkNoMore("multi", 0, more);
-    return new Transaction(this.prefix, (calls) => this.#runAll(calls), wireForm);
+    return new Transaction(this.prefix, (calls) => this.#runAll(calls), wireCodec);
   }
 
   /** @internal */
@@ -156,27 +152,27 @@ export class DurableObjectKVStore extends Store {
   ): Promise<Subscription> {
     this.#open();
     const call = (run: () => unknown) => {
-      if (this.#lines.has(line)) calling(run, (error) => this.report(error));
+      if (this.#scoped.has(subscriber)) calling(run, (error) => this.report(error));
     };
-    const heard = ([, ...messages]: Messages) => {
+    const onMessages = ([, ...messages]: Messages) => {
       for (let i = 0; i < messages.length; i += 3) {
         call(() => callback(messages[i + 2] as string, messages[i + 1] as string));
       }
     };
-    const line: Line = this.#newLine(heard, (gap) => {
+    const subscriber: SubscriberSocket = this.#newSubscriber(onMessages, (gap) => {
       call(() => onGap?.(gap));
       this.emit("gap", gap);
     });
-    this.#lines.add(line);
+    this.#scoped.add(subscriber);
     const close = async () => {
-      if (this.#lines.delete(line)) await line.close();
+      if (this.#scoped.delete(subscriber)) await subscriber.close();
     };
     const topics = (kind: Kind, names: readonly string[]) => names.map((name) => topic(kind, name));
     try {
-      await line.add(...topics("channel", channels), ...topics("pattern", patterns));
-      if (!this.#lines.has(line)) throw closed();
+      await subscriber.add(...topics("channel", channels), ...topics("pattern", patterns));
+      if (!this.#scoped.has(subscriber)) throw closed();
     } catch (error) {
-      this.#lines.delete(line);
+      this.#scoped.delete(subscriber);
       throw error;
     }
     return { close, [asyncDispose]: close };
@@ -185,17 +181,17 @@ export class DurableObjectKVStore extends Store {
   /** @internal */
   protected async register(kind: Kind, name: string): Promise<void> {
     this.#open();
-    await this.#line.add(topic(kind, name));
+    await this.#subscriber.add(topic(kind, name));
   }
 
   /** @internal */
   protected async unregister(kind: Kind, name: string): Promise<void> {
-    await this.#line.remove(topic(kind, name));
+    await this.#subscriber.remove(topic(kind, name));
   }
 
   /** @internal */
   protected override connections(): ConnectionHealth[] {
-    return [this.#line, ...this.#lines].flatMap((line) => line.health() ?? []);
+    return [this.#subscriber, ...this.#scoped].flatMap((subscriber) => subscriber.health() ?? []);
   }
 
   #open(): void {
@@ -207,11 +203,11 @@ export class DurableObjectKVStore extends Store {
 
   /** What was called before has its effect. */
   async #close(): Promise<void> {
-    const lines = [this.#line, ...this.#lines];
-    this.#line = this.#newSharedLine();
-    this.#lines.clear();
+    const subscribers = [this.#subscriber, ...this.#scoped];
+    this.#subscriber = this.#newSharedSubscriber();
+    this.#scoped.clear();
     void this.#flush();
-    await Promise.all([this.#allAnswered(), ...lines.map((line) => line.close())]);
+    await Promise.all([this.#allAnswered(), ...subscribers.map((subscriber) => subscriber.close())]);
     this.emit("end");
   }
 
@@ -220,15 +216,15 @@ export class DurableObjectKVStore extends Store {
     let before: number;
     do {
       before = this.#answered;
-      await within(PATIENCE, Promise.all(this.#requests));
+      await within(TIMEOUT, Promise.all(this.#requests));
     } while (this.#requests.size > 0 && this.#answered > before);
   }
 
   async #call(command: Command, args: readonly unknown[]): Promise<unknown> {
     this.#open();
-    const argv = wireForm.argvOf(command, args, this.prefix);
+    const argv = wireCodec.encode(command, args, this.prefix);
     if (argv === undefined) return command.none?.();
-    if (command.method === "eval") throw noScripts();
+    if (command.runsScript) throw noScripts();
     const value = await new Promise((resolve, reject) => {
       const batch = this.#batch;
       if (batch.length === 0) {
@@ -238,7 +234,7 @@ export class DurableObjectKVStore extends Store {
       }
       batch.push({ command, argv, resolve, reject });
     });
-    return command.method === "set" ? undefined : wireForm.resultOf(command, value, this.prefix);
+    return wireCodec.decode(command, value, this.prefix);
   }
 
   /** Sends what was called in this tick. Never rejects. */
@@ -250,19 +246,19 @@ export class DurableObjectKVStore extends Store {
   }
 
   #tracked<T>(request: Promise<T>): Promise<T> {
-    const settled: Promise<unknown> = request.catch(() => {}).then(() => this.#requests.delete(settled));
-    this.#requests.add(settled);
+    const tracked: Promise<unknown> = request.catch(() => {}).then(() => this.#requests.delete(tracked));
+    this.#requests.add(tracked);
     return request;
   }
 
   /** Requests with stubs of their own might overtake each other: the next one waits for the answer. */
   async #sendInOrder(batch: readonly Waiting[]): Promise<void> {
     for (let from = 0; from < batch.length; from += MAX_BATCH) {
-      await this.#settle(batch.slice(from, from + MAX_BATCH));
+      await this.#sendBatch(batch.slice(from, from + MAX_BATCH));
     }
   }
 
-  async #settle(batch: readonly Waiting[]): Promise<void> {
+  async #sendBatch(batch: readonly Waiting[]): Promise<void> {
     try {
       const answers = await this.#request(batch);
       for (const [i, { resolve, reject }] of batch.entries()) {
@@ -275,7 +271,7 @@ export class DurableObjectKVStore extends Store {
     }
   }
 
-  async #runAll(calls: readonly Call[]): Promise<unknown[]> {
+  async #runAll(calls: readonly ReadyCall[]): Promise<unknown[]> {
     this.#open();
     const before = this.#batch.length > 0 ? this.#flush() : this.#sent;
     const run = before === undefined ? this.#request(calls) : before.then(() => this.#request(calls));
@@ -288,30 +284,26 @@ export class DurableObjectKVStore extends Store {
   }
 
   /** The value of each call, or its error. */
-  async #request(calls: readonly Call[]): Promise<unknown[]> {
-    const body: Batch = {
-      commands: calls.map(({ command, argv }) => callOf(command, argv)),
-      stopOnError: false,
-      strict: this.#strict || undefined,
-    };
-    const init = { method: "POST", headers: JSON_HEADERS, body: encode(body) };
-    const results = await resultsIn(await this.#fetch("/batch", init), calls.length);
+  async #request(calls: readonly ReadyCall[]): Promise<unknown[]> {
+    const commands = calls.map(({ command }) => command);
+    const response = await this.#fetch(batchRequest(calls, this.#strict));
+    const outcomes = await readBatchResponse(response, commands);
     this.#answered += 1;
-    return results.map((result, i) => this.#answerOf(result, (calls[i] as Call).command.name));
+    return outcomes.map((outcome, i) => this.#answerOf(outcome, (commands[i] as Command).name));
   }
 
-  #answerOf(result: Result, command: string): unknown {
-    if (!result.ok) return errorOf(result, command);
-    if (result.mismatched && !this.#mismatched.has(command)) {
+  #answerOf(outcome: Outcome, command: string): unknown {
+    if ("error" in outcome) return outcome.error;
+    if (outcome.mismatched && !this.#mismatched.has(command)) {
       this.#mismatched.add(command);
       warnOfWrongType(command);
     }
-    return result.value ?? null;
+    return outcome.value;
   }
 
-  async #fetch(path: string, init: Init): Promise<Response> {
+  async #fetch({ url, init }: WireRequest): Promise<Response> {
     try {
-      return await this.#stub().fetch(`${ORIGIN}${path}`, init);
+      return await this.#stub().fetch(url, init);
     } catch (cause) {
       throw unreachable("could not be reached", cause);
     }
@@ -328,23 +320,23 @@ export class DurableObjectKVStore extends Store {
     return defaultDelay(attempt);
   }
 
-  /** The line of all callbacks that share one. */
-  #newSharedLine(): Line {
-    const heard = (messages: Messages) => {
+  /** The subscriber socket of all callbacks without a handle. */
+  #newSharedSubscriber(): SubscriberSocket {
+    const onMessages = (messages: Messages) => {
       this.beginDelivery();
       this.deliverAll(messages);
     };
-    return this.#newLine(heard, (gap) => this.missed(gap));
+    return this.#newSubscriber(onMessages, (gap) => this.missed(gap));
   }
 
-  #newLine(heard: (messages: Messages) => void, missed: (gap: Gap) => void): Line {
-    return new Line({
-      request: (query, init) => this.#fetch(`/subscribe${query}`, init),
+  #newSubscriber(onMessages: (messages: Messages) => void, onGap: (gap: Gap) => void): SubscriberSocket {
+    return new SubscriberSocket({
+      request: (request) => this.#fetch(request),
       reconnectDelay: (attempt) => this.#delayBefore(attempt),
-      heard,
-      reconnecting: (attempt, delay, cause) =>
+      onMessages,
+      onReconnecting: (attempt, delay, cause) =>
         this.emit("reconnecting", { connection: "subscriptions", attempt, delay, cause }),
-      missed: (from, to) => missed({ from, to, reason: "connection" }),
+      onGap: (from, to) => onGap({ from, to, reason: "connection" }),
     });
   }
 }

@@ -16,7 +16,7 @@ export function isFrameworkChannel(name: string): boolean {
 /** How long until a subscription that failed is tried again. */
 export const RETRY_MS = 1_000;
 
-/** Whom an ear tells. */
+/** What a subscription is told. */
 export interface Listener {
   heard(message: string): void;
   missed(gap: Gap): void;
@@ -53,7 +53,7 @@ export async function listenTo(
 }
 
 /** One channel that is subscribed, or not, as it is wanted. */
-export class Ear {
+export class ChannelSubscription {
   readonly #kv: KVAdapter;
   readonly #name: string;
   readonly #listener: Listener;
@@ -62,7 +62,7 @@ export class Ear {
   /** It is not heard any more, but the store may not know yet. */
   leaving = false;
   /** Settles when what was wanted last is done, or has failed. */
-  settled: Promise<void> = Promise.resolve();
+  changed: Promise<void> = Promise.resolve();
   #subscription: Pick<Subscription, "close"> | undefined;
   #failedAt: number | undefined;
   #retry: NodeJS.Timeout | undefined;
@@ -91,11 +91,11 @@ export class Ear {
     clearTimeout(this.#retry);
     this.#pending += 1;
     const change =
-      this.#pending === 1 ? this.#change() : this.settled.catch(() => {}).then(() => this.#change());
-    this.settled = change.finally(() => {
+      this.#pending === 1 ? this.#change() : this.changed.catch(() => {}).then(() => this.#change());
+    this.changed = change.finally(() => {
       this.#pending -= 1;
     });
-    this.settled.catch((error) => this.#failed(error));
+    this.changed.catch((error) => this.#failed(error));
   }
 
   async #change(): Promise<void> {

@@ -1,4 +1,4 @@
-// A server that greets as Redis does, and then does what a test tells it to.
+// A server that answers the handshake as Redis does, and then does what a test tells it to.
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 
@@ -7,20 +7,27 @@ export interface Peer {
   /** The how manieth connection it is, from 0. */
   readonly index: number;
   readonly socket: Socket;
-  /** Every command that came in, the greeting too. */
+  /** Every command that came in, the handshake included. */
   readonly commands: string[][];
+  /** The same without the handshake, as the commands of each chunk that came in. */
+  readonly chunks: string[][][];
   send(bytes: string | Buffer): void;
 }
 
 /** What is sent for a command, if anything. */
 export type Answer = (command: string[], peer: Peer) => string | Buffer | undefined;
 
-export interface FakeServer {
+export interface FakeServer extends AsyncDisposable {
   readonly host: string;
   readonly port: number;
   readonly peers: readonly Peer[];
+  /** Of all connections. */
+  readonly commands: readonly (readonly string[])[];
+  readonly chunks: readonly (readonly (readonly string[])[])[];
   /** How often a command came in, over all connections. */
   count(name: string): number;
+  /** Sends the same to every client. */
+  send(bytes: string): void;
   stop(): Promise<void>;
 }
 
@@ -68,14 +75,18 @@ export interface FakeOptions {
 
 const GREETING = new Set(["HELLO", "AUTH", "CLIENT", "SELECT", "ROLE", "INFO", "PING"]);
 
+const isGreeting = ([name = ""]: string[]) => GREETING.has(name);
+
 export async function startFake({ answer, greeting = greet, accepted }: FakeOptions): Promise<FakeServer> {
   const peers: Peer[] = [];
   const server = createServer((socket) => {
     const commands: string[][] = [];
+    const chunks: string[][][] = [];
     const peer: Peer = {
       index: peers.length,
       socket,
       commands,
+      chunks,
       send: (bytes) => void (socket.writable && socket.write(bytes)),
     };
     peers.push(peer);
@@ -85,11 +96,13 @@ export async function startFake({ answer, greeting = greet, accepted }: FakeOpti
     let received: Buffer = Buffer.alloc(0);
     socket.on("data", (chunk) => {
       received = Buffer.concat([received, chunk]);
-      for (let read = firstCommand(received); read !== undefined; read = firstCommand(received)) {
-        received = received.subarray(read.length);
-        commands.push(read.command);
-        const answers = GREETING.has(read.command[0] ?? "") ? greeting : answer;
-        const bytes = answers?.(read.command, peer);
+      const { commands: came, length } = commandsOf(received);
+      received = received.subarray(length);
+      commands.push(...came);
+      const calls = came.filter((command) => !isGreeting(command));
+      if (calls.length > 0) chunks.push(calls);
+      for (const command of came) {
+        const bytes = (isGreeting(command) ? greeting : answer)?.(command, peer);
         if (bytes !== undefined) peer.send(bytes);
       }
     });
@@ -98,17 +111,40 @@ export async function startFake({ answer, greeting = greet, accepted }: FakeOpti
   await once(server, "listening");
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("the fake server has no port");
+  const commands = () => peers.flatMap((peer) => peer.commands);
+  async function stop() {
+    for (const { socket } of peers) socket.destroy();
+    server.close();
+    await once(server, "close");
+  }
   return {
     host: HOST,
     port: address.port,
     peers,
-    count: (name) => peers.flatMap(({ commands }) => commands).filter(([first]) => first === name).length,
-    async stop() {
-      for (const { socket } of peers) socket.destroy();
-      server.close();
-      await once(server, "close");
+    get commands() {
+      return commands();
     },
+    get chunks() {
+      return peers.flatMap((peer) => peer.chunks);
+    },
+    count: (name) => commands().filter(([first]) => first === name).length,
+    send(bytes) {
+      for (const peer of peers) peer.send(bytes);
+    },
+    stop,
+    [Symbol.asyncDispose]: stop,
   };
+}
+
+/** The whole commands at the front of the bytes, and how long they are. */
+export function commandsOf(bytes: Buffer): { commands: string[][]; length: number } {
+  const commands: string[][] = [];
+  let length = 0;
+  for (let read = firstCommand(bytes); read !== undefined; read = firstCommand(bytes.subarray(length))) {
+    commands.push(read.command);
+    length += read.length;
+  }
+  return { commands, length };
 }
 
 /** The command at the front of the bytes, once it is complete. */

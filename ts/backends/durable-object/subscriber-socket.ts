@@ -1,92 +1,97 @@
-// A store's side of pub/sub.
+// A store's side of pub/sub: one socket for a set of channels and patterns, replaced when the set changes or the socket is lost.
 import type { ConnectionHealth } from "../../events.js";
 import type { Messages } from "../../native.js";
 import type { Kind } from "../../pubsub.js";
 import { clearTimeout, setTimeout } from "../../timers.js";
 import { globOf } from "./glob.js";
-import { REPLACED } from "./sockets.js";
-import type { DurableObjectStubLike, WebSocketLike } from "./types.js";
-import { JSON_HEADERS, newSocketId, unreachable } from "./wire.js";
+import type { WebSocketLike } from "./types.js";
+import {
+  checkAnnounced,
+  decodeMessage,
+  leaveRequest,
+  newSocketId,
+  REPLACED,
+  socketOf,
+  subscribeRequests,
+  unreachable,
+  type WireRequest,
+} from "./wire.js";
 
-/** What a line listens to. */
-export interface Names {
+/** The topics of a socket. */
+interface Topics {
   readonly channels: ReadonlySet<string>;
   readonly patterns: ReadonlySet<string>;
 }
 
-export type Init = Parameters<DurableObjectStubLike["fetch"]>[1];
-
-/** What a line needs. */
-export interface LineOptions {
-  /** Asks the object for something that has to do with sockets. Rejects with a KVError if it cannot be reached. */
-  request(query: string, init: Init): Promise<Response>;
+/** The store's part in a subscriber socket. */
+export interface SubscriberOptions {
+  /** Sends a request. Rejects with a KVError if the object cannot be reached. */
+  request(request: WireRequest): Promise<Response>;
+  /** The delay before a reconnect attempt, in ms. */
   reconnectDelay(attempt: number): number;
-  heard(messages: Messages): void;
-  reconnecting(attempt: number, delay: number, cause: Error): void;
+  onMessages(messages: Messages): void;
+  onReconnecting(attempt: number, delay: number, cause: Error): void;
   /** Messages may have been missed between two times, in ms since the epoch. */
-  missed(from: number, to: number): void;
+  onGap(from: number, to: number): void;
 }
 
-/** A socket that is being opened, or has been replaced, is not waited for any longer than this, in ms. */
-const PATIENCE = 1_000;
+/** How long to wait for a socket that is being opened, or that was replaced, in ms. */
+const TIMEOUT = 1_000;
 
-/** What is between a store and its object may take no longer URL than 16 KB. */
-const MAX_QUERY = 8_000;
-
-/** Hears a number of channels and patterns over one socket, whatever happens to it. */
-export class Line {
-  readonly #options: LineOptions;
-  readonly #wanted = { channels: new Set<string>(), patterns: new Set<string>() };
+/** Keeps a socket open for the topics that are subscribed. */
+export class SubscriberSocket {
+  readonly #options: SubscriberOptions;
+  readonly #desired = { channels: new Set<string>(), patterns: new Set<string>() };
   #socket: Socket | undefined;
-  /** Settles when the change that was begun last is over. */
+  /** The last change of the socket that was begun. */
   #change: Promise<void> = Promise.resolve();
-  /** The change that follows it, for all that is asked meanwhile. */
+  /** The change after it, which takes all requests up to then together. */
   #next: Promise<void> | undefined;
-  /** When the last message came before a socket was lost, in ms since the epoch; none once that has been told. */
+  /** When a lost socket was last alive, in ms since the epoch. None once the gap has been reported. */
   #lostAt: number | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  /** Why there is no socket, and how many attempts have failed since. */
+  /** The reason for the missing socket, and the number of failed attempts. */
   #failed: { attempt: number; cause: Error } | undefined;
-  /** Since when there is a socket, or none, in ms since the epoch. */
+  /** When the socket was opened or lost, in ms since the epoch. */
   #since = Date.now();
 
-  constructor(options: LineOptions) {
+  constructor(options: SubscriberOptions) {
     this.#options = options;
   }
 
-  /** Resolves once it is live. */
+  /** Subscribes topics. Resolves once they are live. */
   async add(...topics: Topic[]): Promise<void> {
-    for (const { kind, name } of topics) this.#wanted[kind].add(name);
+    for (const { kind, name } of topics) this.#desired[kind].add(name);
     try {
       await this.#update();
     } catch (error) {
       for (const { kind, name } of topics) {
-        if (!this.#socket?.names[kind].has(name)) this.#wanted[kind].delete(name);
+        if (!this.#socket?.topics[kind].has(name)) this.#desired[kind].delete(name);
       }
       throw error;
     }
   }
 
   async remove({ kind, name }: Topic): Promise<void> {
-    this.#wanted[kind].delete(name);
+    this.#desired[kind].delete(name);
     try {
       await this.#update();
     } catch (error) {
-      // A lost socket hears nothing: that it could not be opened again for the others is no matter of this topic.
+      // A lost socket gets no messages: a failure to reopen it for the other topics is not this topic's.
       if (this.#socket !== undefined) throw error;
     }
   }
 
-  /** Ends it. What is still being opened is closed once it is, but may never be: it is not waited for any longer. */
+  /** Closes the socket. One that is still being opened may never be: the wait has a limit. */
   async close(): Promise<void> {
-    this.#wanted.channels.clear();
-    this.#wanted.patterns.clear();
-    await within(PATIENCE, this.#update());
+    this.#desired.channels.clear();
+    this.#desired.patterns.clear();
+    await within(TIMEOUT, this.#update());
   }
 
-  /** How its socket does; nothing of a line that nothing is subscribed on. */
+  /** The state of the socket. None without topics. */
   health(): ConnectionHealth | undefined {
-    const { channels, patterns } = this.#wanted;
+    const { channels, patterns } = this.#desired;
     if (channels.size + patterns.size === 0) return undefined;
     const lastHeard = this.#socket?.heardAt ?? this.#lostAt;
     return {
@@ -101,7 +106,7 @@ export class Line {
     };
   }
 
-  /** Has the socket hear what is wanted now. */
+  /** Makes the socket's topics the desired ones. */
   #update(): Promise<void> {
     this.#next ??= this.#change
       .catch(() => {})
@@ -115,63 +120,51 @@ export class Line {
 
   async #replace(): Promise<void> {
     const old = this.#socket;
-    const { channels, patterns } = this.#wanted;
-    const names = { channels: new Set(channels), patterns: new Set(patterns) };
-    if (channels.size + patterns.size === 0) return this.#hangUp(old);
-    if (old?.isFor(names)) return;
+    const { channels, patterns } = this.#desired;
+    const topics = { channels: new Set(channels), patterns: new Set(patterns) };
+    if (channels.size + patterns.size === 0) return this.#leave(old);
+    if (old?.isFor(topics)) return;
     const id = newSocketId();
-    const replaces = old === undefined ? "" : `&replaces=${old.id}`;
-    const ws = await this.#open(`?id=${id}${replaces}${await this.#queryOf(id, names)}`);
-    const socket: Socket = new Socket(id, names, this.#options.heard, () => void this.#ended(socket));
+    const ws = await this.#open(id, topics, old?.id);
+    const socket: Socket = new Socket(id, topics, this.#options.onMessages, () => void this.#ended(socket));
     if (old === undefined) this.#since = Date.now();
     this.#socket = socket;
     this.#failed = undefined;
     socket.attach(ws);
-    await old?.over(PATIENCE);
+    await old?.over(TIMEOUT);
     if (old?.isLost) this.#lostAt ??= old.heardAt;
     socket.start();
     // It may have been lost meanwhile.
-    if (socket === this.#socket) this.#tellGap();
+    if (socket === this.#socket) this.#reportGap();
   }
 
-  async #open(query: string): Promise<WebSocketLike> {
-    const init = { method: "GET", headers: { Upgrade: "websocket" } };
-    const response = await this.#options.request(query, init);
-    const { webSocket } = response as Response & { webSocket?: WebSocketLike | null };
-    if (webSocket == null) throw unreachable(`gave no socket, but status ${response.status}`);
-    return webSocket;
+  async #open(id: string, topics: Topics, replaces: string | undefined): Promise<WebSocketLike> {
+    const names = { channels: [...topics.channels], patterns: [...topics.patterns] };
+    const { announce, subscribe } = subscribeRequests(id, names, replaces);
+    if (announce !== undefined) checkAnnounced(await this.#options.request(announce));
+    return socketOf(await this.#options.request(subscribe));
   }
 
-  /** Says what a socket is for; what a query has no room for is announced before. */
-  async #queryOf(id: string, { channels, patterns }: Names): Promise<string> {
-    const query = listOf("channels", channels) + listOf("patterns", patterns);
-    if (query.length <= MAX_QUERY) return query;
-    const body = JSON.stringify({ id, channels: [...channels], patterns: [...patterns] });
-    const { status } = await this.#options.request("", { method: "POST", headers: JSON_HEADERS, body });
-    if (status !== 204) throw unreachable(`takes no names this long: status ${status}`);
-    return "";
-  }
-
-  async #hangUp(socket: Socket | undefined): Promise<void> {
+  async #leave(socket: Socket | undefined): Promise<void> {
     this.#socket = undefined;
     this.#lostAt = undefined;
     this.#failed = undefined;
     clearTimeout(this.#retry);
     if (socket === undefined) return;
-    // If the object cannot be told, it will notice.
-    await this.#options.request(`?id=${socket.id}`, { method: "DELETE" }).catch(() => {});
+    // An object that cannot be reached notices the closed socket.
+    await this.#options.request(leaveRequest(socket.id)).catch(() => {});
     socket.close();
   }
 
-  #tellGap(): void {
+  #reportGap(): void {
     const from = this.#lostAt;
     if (from === undefined) return;
     this.#lostAt = undefined;
     clearTimeout(this.#retry);
-    this.#options.missed(from, Date.now());
+    this.#options.onGap(from, Date.now());
   }
 
-  /** A socket has ended. One that was replaced has been expected to, if what replaces it has come. */
+  /** A socket was closed. If it was replaced, the change that does so has to be over first. */
   async #ended(socket: Socket): Promise<void> {
     if (!socket.isLost) await this.#change.catch(() => {});
     if (socket !== this.#socket) return;
@@ -184,7 +177,7 @@ export class Line {
   #retryAfter(attempt: number, cause: Error): void {
     const delay = this.#options.reconnectDelay(attempt);
     this.#failed = { attempt, cause };
-    this.#options.reconnecting(attempt, delay, cause);
+    this.#options.onReconnecting(attempt, delay, cause);
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => {
       this.#update().catch((error) => {
@@ -194,18 +187,18 @@ export class Line {
   }
 }
 
-/** Settles as `work` does, or after so many ms. */
-export async function within(patience: number, work: Promise<unknown>): Promise<void> {
+/** Waits for `work`, for so many ms at most. */
+export async function within(timeout: number, work: Promise<unknown>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, patience);
+    timer = setTimeout(resolve, timeout);
   });
   await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 /** A channel or a pattern. */
 export interface Topic {
-  readonly kind: keyof Names;
+  readonly kind: keyof Topics;
   readonly name: string;
 }
 
@@ -217,7 +210,7 @@ export const topic = (kind: Kind, name: string): Topic => ({
 /** One socket, which hears the same from its beginning to its end. */
 class Socket {
   readonly id: string;
-  readonly names: Names;
+  readonly topics: Topics;
   readonly #matchers: readonly (readonly [pattern: string, isMatch: (channel: string) => boolean])[];
   readonly #heard: (messages: Messages) => void;
   readonly #ended: () => void;
@@ -234,10 +227,10 @@ class Socket {
   /** When it last had to be alive, in ms since the epoch. */
   heardAt = Date.now();
 
-  constructor(id: string, names: Names, heard: (messages: Messages) => void, ended: () => void) {
+  constructor(id: string, topics: Topics, heard: (messages: Messages) => void, ended: () => void) {
     this.id = id;
-    this.names = names;
-    this.#matchers = [...names.patterns].map((pattern) => [pattern, globOf(pattern)]);
+    this.topics = topics;
+    this.#matchers = [...topics.patterns].map((pattern) => [pattern, globOf(pattern)]);
     this.#heard = heard;
     this.#ended = ended;
   }
@@ -280,38 +273,21 @@ class Socket {
     }
   }
 
-  isFor({ channels, patterns }: Names): boolean {
-    return isSame(channels, this.names.channels) && isSame(patterns, this.names.patterns);
+  isFor({ channels, patterns }: Topics): boolean {
+    return isSame(channels, this.topics.channels) && isSame(patterns, this.topics.patterns);
   }
 
   #deliver(data: unknown): void {
-    const read = readMessage(data);
+    const read = decodeMessage(data);
     if (read === undefined) return;
     const { channel, message } = read;
     const messages: Messages = [0];
-    if (this.names.channels.has(channel)) messages.push(null, channel, message);
+    if (this.topics.channels.has(channel)) messages.push(null, channel, message);
     for (const [pattern, isMatch] of this.#matchers) {
       if (isMatch(channel)) messages.push(pattern, channel, message);
     }
     this.#heard(messages);
   }
-}
-
-/** None if it is nothing that an object says. */
-function readMessage(data: unknown): { channel: string; message: string } | undefined {
-  try {
-    const { channel, message } = JSON.parse(String(data));
-    return typeof channel === "string" && typeof message === "string" ? { channel, message } : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Nothing would be no name: an empty one alone is given twice. */
-function listOf(parameter: string, names: ReadonlySet<string>): string {
-  if (names.size === 0) return "";
-  const list = [...names].map(encodeURIComponent).join(",");
-  return `&${parameter}=${list === "" ? "," : list}`;
 }
 
 function isSame(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {

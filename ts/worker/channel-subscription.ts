@@ -1,10 +1,10 @@
 import type { KVAdapter, Subscription } from "../adapter.js";
 import { warn } from "../errors.js";
-import { CHANNEL_OF, type Channel, listenTo, RETRY_MS } from "../fanout/ear.js";
+import { CHANNEL_OF, type Channel, listenTo, RETRY_MS } from "../fanout/channel-subscription.js";
 import { now, setTimeout } from "../timers.js";
 
-/** Whom an ear tells. */
-export interface Hearer {
+/** A handler or a watcher, as its subscription sees it. */
+export interface Subscriber {
   readonly channel: Channel;
   heard(message: string): void;
   /** What it is for may have missed messages. */
@@ -15,9 +15,9 @@ export interface Hearer {
  * What a handler or a watcher hears by: a subscription of its own, so that it is opened, and opened again, in
  * the request that it came with. Requests may use nothing of each other, not even a Promise.
  */
-export class Ear {
+export class ChannelSubscription {
   readonly kv: KVAdapter;
-  readonly #hearer: Hearer;
+  readonly #subscriber: Subscriber;
   #subscription: Pick<Subscription, "close"> | undefined;
   #isClosed = false;
   /** Why it is not live yet. */
@@ -25,9 +25,9 @@ export class Ear {
   /** When it was tried last, in ms since the epoch. */
   triedAt = 0;
 
-  constructor(kv: KVAdapter, hearer: Hearer) {
+  constructor(kv: KVAdapter, subscriber: Subscriber) {
     this.kv = kv;
-    this.#hearer = hearer;
+    this.#subscriber = subscriber;
   }
 
   get isOpening(): boolean {
@@ -55,11 +55,11 @@ export class Ear {
     }
     if (this.#isClosed) this.close();
     // Whoever was there before did not hear until now.
-    else this.#hearer.missed();
+    else this.#subscriber.missed();
   }
 
   get #name(): string {
-    return CHANNEL_OF[this.#hearer.channel];
+    return CHANNEL_OF[this.#subscriber.channel];
   }
 
   #listen(): Promise<Pick<Subscription, "close">> {
@@ -67,8 +67,8 @@ export class Ear {
       if (!this.#isClosed) tell();
     };
     return listenTo(this.kv, this.#name, {
-      heard: (message) => unlessClosed(() => this.#hearer.heard(message)),
-      missed: () => unlessClosed(() => this.#hearer.missed()),
+      heard: (message) => unlessClosed(() => this.#subscriber.heard(message)),
+      missed: () => unlessClosed(() => this.#subscriber.missed()),
     });
   }
 }

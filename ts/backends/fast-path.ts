@@ -4,7 +4,8 @@ import type { Command } from "../commands.js";
 import { isTraced, traced } from "../diagnostics.js";
 import { decode } from "../errors.js";
 import type { Argument, Run } from "../native.js";
-import { argvOf, type Convert, conversionOf, plainParameters } from "../redis-form.js";
+import { argvOf, plainParameters } from "../redis-codec.js";
+import type { Convert } from "../results.js";
 
 /**
  * From more arguments than this on they cross as one array: spreading a very long list overflows the stack.
@@ -34,7 +35,7 @@ interface Crossing<S> {
  * % faster. Any other call, a wrong one too, takes the general way.
  */
 export function directMethod<S extends Target>(given: Omit<Crossing<S>, "reply">): Method<S> {
-  const crossing = { ...given, reply: conversionOf(given.command) };
+  const crossing = { ...given, reply: given.command.returns.ofReply };
   const [first, second, third, ...more] = plainParameters(crossing.command) ?? [];
   if (first === undefined || more.length > 0) return anyCall(crossing);
   if (second === undefined) return plainCallOfOne(crossing, first);
@@ -86,10 +87,9 @@ function plainCallOfTwo<S extends Target>(
  */
 export function setMethod<S extends Target>(
   given: Omit<Crossing<S>, "reply">,
-  setex: number,
-  psetex: number,
+  { ex: setex, px: psetex }: { ex: number; px: number },
 ): Method<S> {
-  const crossing = { ...given, reply: conversionOf(given.command) };
+  const crossing = { ...given, reply: given.command.returns.ofReply };
   const { index, runnerOf } = crossing;
   return async function (...args) {
     try {
