@@ -913,10 +913,12 @@ interface Queue<Self> {
 /** A transaction of a {@link KVStore}. */
 export interface KVStoreTransaction extends Queue<KVStoreTransaction> {}
 
+type AddedToQueue = Extract<Added, keyof Queue<unknown>>;
+
 /** A transaction of a {@link KVAdapter}: what this package adds is optional. */
 export interface KVTransaction
-  extends Omit<Queue<KVTransaction>, "setnx" | "getdel">,
-    Partial<Pick<Queue<KVTransaction>, "setnx" | "getdel">> {}
+  extends Omit<Queue<KVTransaction>, AddedToQueue>,
+    Partial<Pick<Queue<KVTransaction>, AddedToQueue>> {}
 
 /**
  * Which of the causes of a {@link KVError.code} an error has, where that has several. Each has one code:
