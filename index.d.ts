@@ -162,14 +162,30 @@ export interface KVStore {
   /**
    * Connects. Resolves once the store is usable; at once if it is. Commands connect by themselves too.
    * Errors: `CONNECTION`, `CONFIG`.
+   *
+   * @example
+   * await kv.connect();
+   * kv.isConnected(); // true
    */
   connect(): Promise<void>;
   /**
    * Ends all subscriptions and closes the store: what follows rejects with `CLOSED`, until `connect`. Empties
    * a memory store, which goes on at the next call unless it is strict.
+   *
+   * @example
+   * await kv.set("greeting", "hello");
+   * await kv.disconnect();
+   * await kv.get("greeting"); // null
    */
   disconnect(): Promise<void>;
-  /** Whether the store is connected at this moment. */
+  /**
+   * Whether the store is connected at this moment.
+   *
+   * @example
+   * kv.isConnected(); // false
+   * await kv.connect();
+   * kv.isConnected(); // true
+   */
   isConnected(): boolean;
   /** The state of the connection for commands. */
   readonly status: KVStatus;
@@ -178,172 +194,436 @@ export interface KVStore {
    * and never rejects.
    *
    * @example
+   * await kv.connect();
    * const { status, connections } = await kv.health();
-   * const isWell = status === "ready" && connections.every(({ state }) => state === "ready");
+   * status === "ready" && connections.every(({ state }) => state === "ready"); // true
    */
   health(): Promise<KVHealth>;
   /** The same as `disconnect`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
-  /** Calls `listener` at every `event`. Throws `INVALID_ARGUMENT` if it is no function. */
+  /**
+   * Calls `listener` at every `event`. Throws `INVALID_ARGUMENT` if it is no function.
+   *
+   * @example
+   * const gaps: Gap[] = [];
+   * kv.on("gap", (gap) => gaps.push(gap));
+   * kv.listenerCount("gap"); // 1
+   */
   on<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
-  /** Calls `listener` at the next `event` only. Throws `INVALID_ARGUMENT` if it is no function. */
+  /**
+   * Calls `listener` at the next `event` only. Throws `INVALID_ARGUMENT` if it is no function.
+   *
+   * @example
+   * let isEnded = false;
+   * kv.once("end", () => {
+   *   isEnded = true;
+   * });
+   * await kv.disconnect();
+   * isEnded; // true
+   */
   once<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
-  /** Takes a listener away: the one added last, if it was added more than once. */
+  /**
+   * Takes a listener away: the one added last, if it was added more than once.
+   *
+   * @example
+   * const report = (error: Error) => console.error(error);
+   * kv.on("error", report);
+   * kv.off("error", report);
+   * kv.listenerCount("error"); // 0
+   */
   off<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
-  /** The same as `on`. */
+  /**
+   * The same as `on`.
+   *
+   * @example
+   * kv.addListener("error", (error) => console.error(error));
+   * kv.listenerCount("error"); // 1
+   */
   addListener<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
-  /** The same as `off`. */
+  /**
+   * The same as `off`.
+   *
+   * @example
+   * const report = (error: Error) => console.error(error);
+   * kv.addListener("error", report);
+   * kv.removeListener("error", report);
+   * kv.listenerCount("error"); // 0
+   */
   removeListener<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
-  /** How many listeners `event` has. */
+  /**
+   * How many listeners `event` has.
+   *
+   * @example
+   * kv.listenerCount("ready"); // 0
+   */
   listenerCount(event: keyof KVEvents): number;
-  /** Asks whether the store answers. Resolves to `"PONG"`. {@link https://redis.io/commands/ping} */
+  /**
+   * Asks whether the store answers. Resolves to `"PONG"`. {@link https://redis.io/commands/ping}
+   *
+   * @example
+   * await kv.ping(); // "PONG"
+   */
   ping(): Promise<string>;
-  /** The string at `key`; null if there is none. {@link https://redis.io/commands/get} */
+  /**
+   * The string at `key`; null if there is none. {@link https://redis.io/commands/get}
+   *
+   * @example
+   * await kv.set("greeting", "hello");
+   * await kv.get("greeting"); // "hello"
+   * await kv.get("missing"); // null
+   */
   get(key: string): Promise<string | null>;
   /**
    * The strings at `keys`, in their order; null for a key without one. {@link https://redis.io/commands/mget}
+   *
+   * @example
+   * await kv.set("a", "1");
+   * await kv.mget("a", "missing"); // ["1", null]
    */
   mget(...keys: OneOrMany[]): Promise<(string | null)[]>;
   /**
    * Sets `key` to a string, whatever it held, and takes away its expiry unless `options` give one. Whether
    * `nx` and `xx` let it happen is not told: see {@link KVStore.setnx}. Errors: `ERR` for an expiry that is
    * not positive. {@link https://redis.io/commands/set}
+   *
+   * @example
+   * await kv.set("session", "ada", { ex: 60 });
+   * await kv.ttl("session"); // 60
    */
   set(key: string, value: string, options?: SetOptions): Promise<void>;
   /**
    * Sets `key` to a string if it does not exist; with an expiry, this takes a lock. True if it was set.
    * Errors: `ERR` for an expiry that is not positive. {@link https://redis.io/commands/set}
+   *
+   * @example
+   * await kv.setnx("lock", "worker-1", { ex: 30 }); // true
+   * await kv.setnx("lock", "worker-2", { ex: 30 }); // false
    */
   setnx(key: string, value: string, options?: ExpiryOptions): Promise<boolean>;
   /**
    * The string at `key`, which is deleted; null if there is none. {@link https://redis.io/commands/getdel}
+   *
+   * @example
+   * await kv.set("code", "1234");
+   * await kv.getdel("code"); // "1234"
+   * await kv.getdel("code"); // null
    */
   getdel(key: string): Promise<string | null>;
   /**
    * Adds 1 to the integer at `key`, 0 if there is none. The sum. Errors: `ERR` if it is no 64-bit integer.
    * {@link https://redis.io/commands/incr}
+   *
+   * @example
+   * await kv.incr("visits"); // 1
+   * await kv.incr("visits"); // 2
    */
   incr(key: string): Promise<number>;
   /**
    * Adds the integer `n` to the integer at `key`, 0 if there is none. The sum, which is exact up to 2^53 - 1;
    * `get` gives every digit past it. Errors: `ERR` if it is no 64-bit integer.
    * {@link https://redis.io/commands/incrby}
+   *
+   * @example
+   * await kv.incrBy("points", 10); // 10
+   * await kv.incrBy("points", -3); // 7
    */
   incrBy(key: string, n: number): Promise<number>;
   /**
    * Subtracts 1 from the integer at `key`, 0 if there is none. The difference. Errors: `ERR` if it is no
    * 64-bit integer. {@link https://redis.io/commands/decr}
+   *
+   * @example
+   * await kv.set("stock", "3");
+   * await kv.decr("stock"); // 2
    */
   decr(key: string): Promise<number>;
-  /** Deletes keys. How many there were. {@link https://redis.io/commands/del} */
+  /**
+   * Deletes keys. How many there were. {@link https://redis.io/commands/del}
+   *
+   * @example
+   * await kv.set("a", "1");
+   * await kv.del("a", "missing"); // 1
+   */
   del(...keys: OneOrMany[]): Promise<number>;
-  /** How many of `keys` exist; one given twice counts twice. {@link https://redis.io/commands/exists} */
+  /**
+   * How many of `keys` exist; one given twice counts twice. {@link https://redis.io/commands/exists}
+   *
+   * @example
+   * await kv.set("a", "1");
+   * await kv.exists("a", "a", "missing"); // 2
+   */
   exists(...keys: OneOrMany[]): Promise<number>;
   /**
    * Has `key` deleted in `seconds`, an integer; at once if that is not positive. False if there is no such
    * key. Errors: `ERR` for a time that does not fit. {@link https://redis.io/commands/expire}
+   *
+   * @example
+   * await kv.set("session", "ada");
+   * await kv.expire("session", 60); // true
+   * await kv.expire("missing", 60); // false
    */
   expire(key: string, seconds: number): Promise<boolean>;
   /**
    * How many seconds `key` has left; -1 without an expiry, -2 if there is no such key.
    * {@link https://redis.io/commands/ttl}
+   *
+   * @example
+   * await kv.set("session", "ada", { ex: 60 });
+   * await kv.ttl("session"); // 60
+   * await kv.ttl("missing"); // -2
    */
   ttl(key: string): Promise<number>;
   /**
    * What `key` holds: `"string"`, `"hash"`, `"set"`, `"list"` or `"zset"`; `"none"` if there is no such key.
    * {@link https://redis.io/commands/type}
+   *
+   * @example
+   * await kv.sadd("tags", "redis");
+   * await kv.type("tags"); // "set"
+   * await kv.type("missing"); // "none"
    */
   type(key: string): Promise<string>;
   /**
    * The keys that match a glob, in no order. Looks at every key: see {@link KVStore.scan}.
    * {@link https://redis.io/commands/keys}
+   *
+   * @example
+   * await kv.set("user:1", "ada");
+   * await kv.set("session:1", "…");
+   * await kv.keys("user:*"); // ["user:1"]
    */
   keys(pattern: string): Promise<string[]>;
   /**
    * A page of the keys. Start with the cursor `"0"`, go on with the one returned, until that is `"0"`. A key
    * that is there all the while is seen; one may be seen twice. Errors: `ERR` for a cursor or a count that is
    * none. {@link https://redis.io/commands/scan}
+   *
+   * @example
+   * await kv.set("user:1", "ada");
+   * const found: string[] = [];
+   * let cursor = "0";
+   * do {
+   *   const page = await kv.scan(cursor, { match: "user:*", count: 100 });
+   *   found.push(...page.keys);
+   *   cursor = page.cursor;
+   * } while (cursor !== "0");
+   * found; // ["user:1"]
    */
   scan(cursor: string, options?: ScanOptions): Promise<ScanResult>;
-  /** The value of a field of a hash; null if there is none. {@link https://redis.io/commands/hget} */
+  /**
+   * The value of a field of a hash; null if there is none. {@link https://redis.io/commands/hget}
+   *
+   * @example
+   * await kv.hset("user:1", "name", "ada");
+   * await kv.hget("user:1", "name"); // "ada"
+   * await kv.hget("user:1", "email"); // null
+   */
   hget(key: string, field: string): Promise<string | null>;
   /**
    * Sets a field of a hash, and those of further pairs of field and value. How many are new.
    * {@link https://redis.io/commands/hset}
+   *
+   * @example
+   * await kv.hset("user:1", "name", "ada"); // 1
+   * await kv.hset("user:1", "name", "Ada", "city", "London"); // 1
    */
   hset(key: string, field: string, value: string, ...pairs: string[]): Promise<number>;
   /**
    * Sets a field of a hash for each own property of `data`. Errors: `ERR` if it has none.
    * {@link https://redis.io/commands/hset}
+   *
+   * @example
+   * await kv.hmset("user:1", { name: "ada", city: "London" });
+   * await kv.hlen("user:1"); // 2
    */
   hmset(key: string, data: Record<string, string>): Promise<void>;
-  /** A hash as a plain object; `{}` if there is none. {@link https://redis.io/commands/hgetall} */
+  /**
+   * A hash as a plain object; `{}` if there is none. {@link https://redis.io/commands/hgetall}
+   *
+   * @example
+   * await kv.hmset("user:1", { name: "ada", city: "London" });
+   * await kv.hgetall("user:1"); // { name: "ada", city: "London" }
+   * await kv.hgetall("missing"); // {}
+   */
   hgetall(key: string): Promise<Record<string, string>>;
-  /** Deletes fields of a hash. How many there were. {@link https://redis.io/commands/hdel} */
+  /**
+   * Deletes fields of a hash. How many there were. {@link https://redis.io/commands/hdel}
+   *
+   * @example
+   * await kv.hset("user:1", "name", "ada");
+   * await kv.hdel("user:1", "name", "email"); // 1
+   */
   hdel(key: string, ...fields: OneOrMany[]): Promise<number>;
-  /** Whether a hash has a field. {@link https://redis.io/commands/hexists} */
+  /**
+   * Whether a hash has a field. {@link https://redis.io/commands/hexists}
+   *
+   * @example
+   * await kv.hset("user:1", "name", "ada");
+   * await kv.hexists("user:1", "name"); // true
+   */
   hexists(key: string, field: string): Promise<boolean>;
-  /** The fields of a hash. {@link https://redis.io/commands/hkeys} */
+  /**
+   * The fields of a hash. {@link https://redis.io/commands/hkeys}
+   *
+   * @example
+   * await kv.hset("user:1", "name", "ada");
+   * await kv.hkeys("user:1"); // ["name"]
+   */
   hkeys(key: string): Promise<string[]>;
-  /** How many fields a hash has. {@link https://redis.io/commands/hlen} */
+  /**
+   * How many fields a hash has. {@link https://redis.io/commands/hlen}
+   *
+   * @example
+   * await kv.hset("user:1", "name", "ada");
+   * await kv.hlen("user:1"); // 1
+   */
   hlen(key: string): Promise<number>;
-  /** Adds members to a set. How many are new. {@link https://redis.io/commands/sadd} */
+  /**
+   * Adds members to a set. How many are new. {@link https://redis.io/commands/sadd}
+   *
+   * @example
+   * await kv.sadd("tags", "redis", "lua"); // 2
+   * await kv.sadd("tags", "lua"); // 0
+   */
   sadd(key: string, ...members: OneOrMany[]): Promise<number>;
-  /** Removes members from a set. How many there were. {@link https://redis.io/commands/srem} */
+  /**
+   * Removes members from a set. How many there were. {@link https://redis.io/commands/srem}
+   *
+   * @example
+   * await kv.sadd("tags", "redis", "lua");
+   * await kv.srem("tags", "lua", "missing"); // 1
+   */
   srem(key: string, ...members: OneOrMany[]): Promise<number>;
-  /** The members of a set, in no order. {@link https://redis.io/commands/smembers} */
+  /**
+   * The members of a set, in no order. {@link https://redis.io/commands/smembers}
+   *
+   * @example
+   * await kv.sadd("tags", "redis", "lua");
+   * (await kv.smembers("tags")).sort(); // ["lua", "redis"]
+   */
   smembers(key: string): Promise<string[]>;
-  /** Whether a set has a member. {@link https://redis.io/commands/sismember} */
+  /**
+   * Whether a set has a member. {@link https://redis.io/commands/sismember}
+   *
+   * @example
+   * await kv.sadd("tags", "redis");
+   * await kv.sismember("tags", "redis"); // true
+   */
   sismember(key: string, member: string): Promise<boolean>;
-  /** How many members a set has. {@link https://redis.io/commands/scard} */
+  /**
+   * How many members a set has. {@link https://redis.io/commands/scard}
+   *
+   * @example
+   * await kv.sadd("tags", "redis", "lua");
+   * await kv.scard("tags"); // 2
+   */
   scard(key: string): Promise<number>;
   /**
    * Puts values before the head of a list, one after the other. Its length then. Errors: `ERR` for no values.
    * {@link https://redis.io/commands/lpush}
+   *
+   * @example
+   * await kv.lpush("log", "first", "second"); // 2
+   * await kv.lrange("log", 0, -1); // ["second", "first"]
    */
   lpush(key: string, ...values: OneOrMany[]): Promise<number>;
   /**
    * Puts values behind the tail of a list. Its length then. Errors: `ERR` for no values.
    * {@link https://redis.io/commands/rpush}
+   *
+   * @example
+   * await kv.rpush("queue", "first", "second"); // 2
+   * await kv.lrange("queue", 0, -1); // ["first", "second"]
    */
   rpush(key: string, ...values: OneOrMany[]): Promise<number>;
-  /** Takes the head off a list; null if there is none. {@link https://redis.io/commands/lpop} */
+  /**
+   * Takes the head off a list; null if there is none. {@link https://redis.io/commands/lpop}
+   *
+   * @example
+   * await kv.rpush("queue", "first", "second");
+   * await kv.lpop("queue"); // "first"
+   */
   lpop(key: string): Promise<string | null>;
-  /** Takes the tail off a list; null if there is none. {@link https://redis.io/commands/rpop} */
+  /**
+   * Takes the tail off a list; null if there is none. {@link https://redis.io/commands/rpop}
+   *
+   * @example
+   * await kv.rpush("queue", "first", "second");
+   * await kv.rpop("queue"); // "second"
+   */
   rpop(key: string): Promise<string | null>;
   /**
    * The values of a list from index `start` to `stop`, inclusive; negative ones count from the end.
    * {@link https://redis.io/commands/lrange}
+   *
+   * @example
+   * await kv.rpush("queue", "a", "b", "c");
+   * await kv.lrange("queue", 1, -1); // ["b", "c"]
    */
   lrange(key: string, start: number, stop: number): Promise<string[]>;
-  /** The length of a list. {@link https://redis.io/commands/llen} */
+  /**
+   * The length of a list. {@link https://redis.io/commands/llen}
+   *
+   * @example
+   * await kv.rpush("queue", "a", "b");
+   * await kv.llen("queue"); // 2
+   */
   llen(key: string): Promise<number>;
   /**
    * Keeps the values of a list from index `start` to `stop`, inclusive; negative ones count from the end.
    * {@link https://redis.io/commands/ltrim}
+   *
+   * @example
+   * await kv.rpush("log", "a", "b", "c");
+   * await kv.ltrim("log", -2, -1);
+   * await kv.lrange("log", 0, -1); // ["b", "c"]
    */
   ltrim(key: string, start: number, stop: number): Promise<void>;
   /**
    * Adds a member to a sorted set, or moves it to a new score, and those of further pairs of score and member.
    * How many are new. {@link https://redis.io/commands/zadd}
+   *
+   * @example
+   * await kv.zadd("scores", 10, "ada"); // 1
+   * await kv.zadd("scores", 12, "ada", 7, "bob"); // 1
    */
   zadd(key: string, score: number, member: string, ...pairs: (number | string)[]): Promise<number>;
-  /** Removes members from a sorted set. How many there were. {@link https://redis.io/commands/zrem} */
+  /**
+   * Removes members from a sorted set. How many there were. {@link https://redis.io/commands/zrem}
+   *
+   * @example
+   * await kv.zadd("scores", 10, "ada");
+   * await kv.zrem("scores", "ada", "missing"); // 1
+   */
   zrem(key: string, ...members: OneOrMany[]): Promise<number>;
   /**
    * The score of a member, which may be infinite; null if there is none.
    * {@link https://redis.io/commands/zscore}
+   *
+   * @example
+   * await kv.zadd("scores", 10.5, "ada");
+   * await kv.zscore("scores", "ada"); // 10.5
+   * await kv.zscore("scores", "bob"); // null
    */
   zscore(key: string, member: string): Promise<number | null>;
   /**
    * The members of a sorted set from rank `start` to `stop`, inclusive, by score, then by the bytes of the
    * member; negative ranks count from the end. {@link https://redis.io/commands/zrange}
+   *
+   * @example
+   * await kv.zadd("scores", 10, "ada", 7, "bob", 9, "eve");
+   * await kv.zrange("scores", 0, 1); // ["bob", "eve"]
    */
   zrange(key: string, start: number, stop: number): Promise<string[]>;
   /**
    * The members with a score from `min` to `max`, in the order of {@link KVStore.zrange}. A bound is a
    * number or a string: `"-inf"`, `"+inf"`, `"5"`, or `"(5"`, which leaves 5 out. Errors: `ERR` for a string
    * that is no bound. {@link https://redis.io/commands/zrangebyscore}
+   *
+   * @example
+   * await kv.zadd("scores", 10, "ada", 7, "bob", 9, "eve");
+   * await kv.zrangebyscore("scores", "(7", "+inf"); // ["eve", "ada"]
+   * await kv.zrangebyscore("scores", 0, 8, { withScores: true }); // ["bob", "7"]
    */
   zrangebyscore(
     key: string,
@@ -351,47 +631,100 @@ export interface KVStore {
     max: number | string,
     options?: ZRangeOptions,
   ): Promise<string[]>;
-  /** How many members a sorted set has. {@link https://redis.io/commands/zcard} */
+  /**
+   * How many members a sorted set has. {@link https://redis.io/commands/zcard}
+   *
+   * @example
+   * await kv.zadd("scores", 10, "ada", 7, "bob");
+   * await kv.zcard("scores"); // 2
+   */
   zcard(key: string): Promise<number>;
   /**
    * Adds `n` to the score of a member, 0 if there is none. The new score. Errors: `ERR` if it is not a
    * number. {@link https://redis.io/commands/zincrby}
+   *
+   * @example
+   * await kv.zadd("scores", 10, "ada");
+   * await kv.zincrby("scores", 1.5, "ada"); // 11.5
    */
   zincrby(key: string, n: number, member: string): Promise<number>;
   /**
    * Sends a message to a channel, on which there is no prefix. How many subscribers it reached.
    * {@link https://redis.io/commands/publish}
+   *
+   * @example
+   * await kv.publish("news", "hello"); // 0
+   * await kv.subscribe("news", () => {});
+   * await kv.publish("news", "hello"); // 1
    */
   publish(channel: string, message: string): Promise<number>;
   /**
    * Calls `callback` for each message on a channel. Resolves once live. Nothing changes if the callback is
    * there already. {@link https://redis.io/commands/subscribe}
+   *
+   * @example
+   * const heard: string[] = [];
+   * await kv.subscribe("news", (message, channel) => heard.push(`${channel}: ${message}`));
+   * await kv.publish("news", "hello");
+   * heard; // ["news: hello"]
    */
   subscribe(channel: string, callback: MessageCallback): Promise<void>;
   /**
    * Takes away every callback of a channel, whoever it belongs to: see {@link KVStore.listen}.
    * {@link https://redis.io/commands/unsubscribe}
+   *
+   * @example
+   * await kv.subscribe("news", () => {});
+   * await kv.unsubscribe("news");
+   * await kv.publish("news", "hello"); // 0
    */
   unsubscribe(channel: string): Promise<void>;
   /**
    * Calls `callback` for each message on a channel that matches a glob. Resolves once live.
    * {@link https://redis.io/commands/psubscribe}
+   *
+   * @example
+   * const heard: string[] = [];
+   * await kv.psubscribe("news.*", (message, channel) => heard.push(`${channel}: ${message}`));
+   * await kv.publish("news.local", "hello");
+   * heard; // ["news.local: hello"]
    */
   psubscribe(pattern: string, callback: MessageCallback): Promise<void>;
   /**
    * Takes away every callback of a pattern, whoever it belongs to: see {@link KVStore.listen}.
    * {@link https://redis.io/commands/punsubscribe}
+   *
+   * @example
+   * await kv.psubscribe("news.*", () => {});
+   * await kv.punsubscribe("news.*");
+   * await kv.publish("news.local", "hello"); // 0
    */
   punsubscribe(pattern: string): Promise<void>;
   /**
    * Like {@link KVStore.listen}, where a callback for each stream costs little: absent on Redis.
    * {@link https://redis.io/commands/subscribe}
+   *
+   * @example
+   * const subscription = await kv.subscribeScoped?.(["news"], () => {});
+   * await kv.publish("news", "hello"); // 1
+   * await subscription?.close();
+   * await kv.publish("news", "hello"); // 0
    */
   subscribeScoped?(channels: readonly string[], callback: MessageCallback): Promise<ScopedSubscription>;
   /**
    * Calls `callback` for each message on `channels`, and on those that match a pattern of `options`.
    * Resolves, once live, to a handle that takes away this callback and no other.
    * {@link https://redis.io/commands/subscribe}
+   *
+   * @example
+   * const heard: string[] = [];
+   * const subscription = await kv.listen(["news"], (message) => heard.push(message), {
+   *   patterns: ["news.*"],
+   *   onGap: () => heard.push("messages were missed"),
+   * });
+   * await kv.publish("news", "hello");
+   * await subscription.close();
+   * heard; // ["hello"]
    */
   listen(
     channels: readonly string[],
@@ -401,12 +734,18 @@ export interface KVStore {
   /**
    * Starts a transaction: commands that are queued, then run with nothing in between.
    * {@link https://redis.io/commands/multi}
+   *
+   * @example
+   * await kv.multi().set("a", "1").incr("a").exec(); // ["OK", 2]
    */
   multi(): KVStoreTransaction;
   /**
    * Runs a Lua script, which gets `keys` (under the store's prefix) as KEYS and `args` as ARGV. Its result,
    * by Redis's conversions. Errors: what the script raises; `TIMEOUT` after 5 s.
    * {@link https://redis.io/commands/eval}
+   *
+   * @example
+   * await kv.eval("return redis.call('INCRBY', KEYS[1], ARGV[1])", ["visits"], ["5"]); // 5
    */
   eval(script: string, keys: readonly string[], args: readonly string[]): Promise<unknown>;
 }
@@ -433,45 +772,120 @@ export interface KVAdapter extends Omit<KVStore, Added | "multi">, Partial<Pick<
   /**
    * Starts a transaction: commands that are queued, then run with nothing in between.
    * {@link https://redis.io/commands/multi}
+   *
+   * @example
+   * await kv.multi().set("a", "1").incr("a").exec(); // ["OK", 2]
    */
   multi(): KVTransaction;
 }
 
 interface Queue<Self> {
-  /** Queues GET. Its result: string or null. {@link https://redis.io/commands/get} */
+  /**
+   * Queues GET. Its result: string or null. {@link https://redis.io/commands/get}
+   *
+   * @example
+   * await kv.set("greeting", "hello");
+   * await kv.multi().get("greeting").exec(); // ["hello"]
+   */
   get(key: string): Self;
   /**
    * Queues SET. Its result: `"OK"`, or null if `nx` or `xx` did not let it happen.
    * {@link https://redis.io/commands/set}
+   *
+   * @example
+   * await kv.multi().set("lock", "a", { nx: true }).set("lock", "b", { nx: true }).exec(); // ["OK", null]
    */
   set(key: string, value: string, options?: SetOptions): Self;
-  /** Queues SET with NX. Its result: true if it was set. {@link https://redis.io/commands/set} */
+  /**
+   * Queues SET with NX. Its result: true if it was set. {@link https://redis.io/commands/set}
+   *
+   * @example
+   * await kv.multi().setnx("lock", "a").setnx("lock", "b").exec(); // [true, false]
+   */
   setnx(key: string, value: string, options?: ExpiryOptions): Self;
-  /** Queues GETDEL. Its result: string or null. {@link https://redis.io/commands/getdel} */
+  /**
+   * Queues GETDEL. Its result: string or null. {@link https://redis.io/commands/getdel}
+   *
+   * @example
+   * await kv.multi().set("code", "1234").getdel("code").exec(); // ["OK", "1234"]
+   */
   getdel(key: string): Self;
-  /** Queues DEL. Its result: how many keys there were. {@link https://redis.io/commands/del} */
+  /**
+   * Queues DEL. Its result: how many keys there were. {@link https://redis.io/commands/del}
+   *
+   * @example
+   * await kv.multi().set("a", "1").del("a", "missing").exec(); // ["OK", 1]
+   */
   del(...keys: OneOrMany[]): Self;
-  /** Queues INCR. Its result: the sum. {@link https://redis.io/commands/incr} */
+  /**
+   * Queues INCR. Its result: the sum. {@link https://redis.io/commands/incr}
+   *
+   * @example
+   * await kv.multi().incr("visits").incr("visits").exec(); // [1, 2]
+   */
   incr(key: string): Self;
-  /** Queues HSET. Its result: how many fields are new. {@link https://redis.io/commands/hset} */
+  /**
+   * Queues HSET. Its result: how many fields are new. {@link https://redis.io/commands/hset}
+   *
+   * @example
+   * await kv.multi().hset("user:1", "name", "ada").exec(); // [1]
+   */
   hset(key: string, field: string, value: string, ...pairs: string[]): Self;
-  /** Queues HDEL. Its result: how many fields there were. {@link https://redis.io/commands/hdel} */
+  /**
+   * Queues HDEL. Its result: how many fields there were. {@link https://redis.io/commands/hdel}
+   *
+   * @example
+   * await kv.multi().hset("user:1", "name", "ada").hdel("user:1", "name").exec(); // [1, 1]
+   */
   hdel(key: string, ...fields: OneOrMany[]): Self;
-  /** Queues SADD. Its result: how many members are new. {@link https://redis.io/commands/sadd} */
+  /**
+   * Queues SADD. Its result: how many members are new. {@link https://redis.io/commands/sadd}
+   *
+   * @example
+   * await kv.multi().sadd("tags", "redis", "lua").exec(); // [2]
+   */
   sadd(key: string, ...members: OneOrMany[]): Self;
-  /** Queues SREM. Its result: how many members there were. {@link https://redis.io/commands/srem} */
+  /**
+   * Queues SREM. Its result: how many members there were. {@link https://redis.io/commands/srem}
+   *
+   * @example
+   * await kv.multi().sadd("tags", "redis").srem("tags", "redis").exec(); // [1, 1]
+   */
   srem(key: string, ...members: OneOrMany[]): Self;
-  /** Queues LPUSH. Its result: the length of the list. {@link https://redis.io/commands/lpush} */
+  /**
+   * Queues LPUSH. Its result: the length of the list. {@link https://redis.io/commands/lpush}
+   *
+   * @example
+   * await kv.multi().lpush("log", "a", "b").exec(); // [2]
+   */
   lpush(key: string, ...values: OneOrMany[]): Self;
-  /** Queues RPUSH. Its result: the length of the list. {@link https://redis.io/commands/rpush} */
+  /**
+   * Queues RPUSH. Its result: the length of the list. {@link https://redis.io/commands/rpush}
+   *
+   * @example
+   * await kv.multi().rpush("queue", "a").rpush("queue", "b").exec(); // [1, 2]
+   */
   rpush(key: string, ...values: OneOrMany[]): Self;
-  /** Queues ZADD. Its result: how many members are new. {@link https://redis.io/commands/zadd} */
+  /**
+   * Queues ZADD. Its result: how many members are new. {@link https://redis.io/commands/zadd}
+   *
+   * @example
+   * await kv.multi().zadd("scores", 10, "ada", 7, "bob").exec(); // [2]
+   */
   zadd(key: string, score: number, member: string, ...pairs: (number | string)[]): Self;
-  /** Queues ZREM. Its result: how many members there were. {@link https://redis.io/commands/zrem} */
+  /**
+   * Queues ZREM. Its result: how many members there were. {@link https://redis.io/commands/zrem}
+   *
+   * @example
+   * await kv.multi().zadd("scores", 10, "ada").zrem("scores", "ada").exec(); // [1, 1]
+   */
   zrem(key: string, ...members: OneOrMany[]): Self;
   /**
    * Queues EXPIRE, in seconds. Its result: false if there is no such key.
    * {@link https://redis.io/commands/expire}
+   *
+   * @example
+   * await kv.multi().set("session", "ada").expire("session", 60).exec(); // ["OK", true]
    */
   expire(key: string, seconds: number): Self;
   /**
@@ -479,9 +893,20 @@ interface Queue<Self> {
    * fails the others run all the same, and it rejects with the first failure, which has `index` and
    * `results`. After a wrong argument nothing runs: it rejects with that failure, which has `index`.
    * {@link https://redis.io/commands/exec}
+   *
+   * @example
+   * await kv.multi().set("a", "text").incr("a").exec().catch((error) => error.index); // 1
+   * await kv.multi().exec(); // []
    */
   exec(): Promise<unknown[]>;
-  /** Empties the queue. {@link https://redis.io/commands/discard} */
+  /**
+   * Empties the queue. {@link https://redis.io/commands/discard}
+   *
+   * @example
+   * const transaction = kv.multi().set("a", "1");
+   * transaction.discard();
+   * await transaction.exec(); // []
+   */
   discard(): void;
 }
 
@@ -643,7 +1068,8 @@ export interface RedisConfig {
    * `CONNECTION`, and there will be another; so it is when the server refuses what it gave.
    *
    * @example
-   * redis: { url: "rediss://cache.internal", username: "app", password: () => token.get() }
+   * const kv = await createKV({ type: "redis", redis: { url, username: "default", password: () => token.get() } });
+   * await kv.ping(); // "PONG"
    */
   password?: string | (() => string | Promise<string>) | undefined;
   /** The number of the database; 0 by default. */
@@ -960,6 +1386,11 @@ export declare class DurableObjectKVStore extends Store {
 /**
  * A {@link DurableObjectKVStore} on the object of a namespace with the name of the options. Throws `CONFIG` if that is
  * no namespace, `INVALID_ARGUMENT` for an option of a wrong type.
+ *
+ * @example
+ * const kv = createDurableObjectKV(env.COVARA_KV, { prefix: "app" });
+ * await kv.set("greeting", "hello");
+ * await kv.get("greeting"); // "hello"
  */
 export declare function createDurableObjectKV(
   namespace: DurableObjectNamespaceLike,
@@ -987,7 +1418,14 @@ export declare class MemoryKVStore extends Store {
   constructor(prefix?: string, options?: MemoryKVOptions);
 }
 
-/** A {@link MemoryKVStore}. Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type. */
+/**
+ * A {@link MemoryKVStore}. Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type.
+ *
+ * @example
+ * const kv = createMemoryKV("app", { strict: true });
+ * await kv.sadd("tags", "redis");
+ * await kv.get("tags").catch((error) => error.code); // "WRONGTYPE"
+ */
 export declare function createMemoryKV(prefix?: string, options?: MemoryKVOptions): MemoryKVStore;
 
 /**
@@ -1031,10 +1469,24 @@ export declare class RedisKVStore extends Store {
   constructor(client: RedisClientLike | RedisConfig, prefix?: string);
 }
 
-/** A {@link RedisKVStore}. Throws what its constructor throws. */
+/**
+ * A {@link RedisKVStore}. Throws what its constructor throws.
+ *
+ * @example
+ * // A client of ioredis gives its options.
+ * const client = new Redis(url, { lazyConnect: true });
+ * const kv = createRedisKV(client, "app");
+ * await kv.ping(); // "PONG"
+ */
 export declare function createRedisKV(client: RedisClientLike | RedisConfig, prefix?: string): RedisKVStore;
 
-/** A {@link RedisKVStore} from a configuration. Throws what its constructor throws. */
+/**
+ * A {@link RedisKVStore} from a configuration. Throws what its constructor throws.
+ *
+ * @example
+ * const kv = createRedisKVFromConfig({ url, commandTimeout: 2_000 }, "app");
+ * await kv.ping(); // "PONG"
+ */
 export declare function createRedisKVFromConfig(config: RedisConfig, prefix?: string): RedisKVStore;
 
 /**
@@ -1044,12 +1496,21 @@ export declare function createRedisKVFromConfig(config: RedisConfig, prefix?: st
  *
  * Only an object's own fields count. One that is unknown, or that the type does not hear, changes nothing, and a process
  * warning (`COVARA_KV_CONFIG`) names it.
+ *
+ * @example
+ * const kv = await createKV({ type: "memory", prefix: "app" });
+ * await kv.set("greeting", "hello");
+ * await kv.get("greeting"); // "hello"
  */
 export declare function createKV(config: KVConfig): Promise<KVStore>;
 
 /**
  * {@link createKV}, then {@link setGlobalKV}; for every type but `memory` also
  * {@link initializeEventSubscription}.
+ *
+ * @example
+ * const kv = await initializeKV({ type: "redis", redis: { url } });
+ * getGlobalKV() === kv; // true
  */
 export declare function initializeKV(config: KVConfig): Promise<KVStore>;
 
@@ -1112,6 +1573,10 @@ export interface HandlerOptions {
  *
  * Rejects with `CONFIG` while there is no store; with what the server answers, such as `NOPERM`, or `TIMEOUT`,
  * if it cannot be subscribed; it is tried again nevertheless.
+ *
+ * @example
+ * setGlobalKV(await createKV({ type: "redis", redis: { url } }));
+ * await initializeEventSubscription();
  */
 export declare function initializeEventSubscription(): Promise<void>;
 
@@ -1123,6 +1588,13 @@ export declare function initializeEventSubscription(): Promise<void>;
  *
  * A handler of this id that there is already, in any worker thread, makes room for the new one, which gets its
  * subscriptions. Throws `INVALID_ARGUMENT`.
+ *
+ * @example
+ * const heard: string[] = [];
+ * registerHandler("stream-1", (event) => heard.push(event));
+ * trackSubscription("stream-1", "1f0c:posts");
+ * await publishEvent({ type: "added", subscriptionId: "1f0c:posts", event: { id: 7 } }); // true
+ * heard; // ['{"id":7}']
  */
 export declare function registerHandler(
   handlerId: string,
@@ -1130,29 +1602,61 @@ export declare function registerHandler(
   options?: HandlerOptions,
 ): void;
 
-/** Takes a handler away, with all its subscriptions. Does nothing if there is none. Throws `INVALID_ARGUMENT`. */
+/**
+ * Takes a handler away, with all its subscriptions. Does nothing if there is none. Throws `INVALID_ARGUMENT`.
+ *
+ * @example
+ * registerHandler("stream-1", () => {});
+ * unregisterHandler("stream-1");
+ * getActiveHandlerCount(); // 0
+ */
 export declare function unregisterHandler(handlerId: string): void;
 
 /**
  * Has the events of a subscription delivered to a handler of this process. A subscription belongs to one handler: one that another had is its no
  * longer, and the first time that this happens in a process a warning (`COVARA_KV_SUBSCRIPTION`) tells. Throws `INVALID_ARGUMENT` if there is no
  * such handler.
+ *
+ * @example
+ * registerHandler("stream-1", () => {});
+ * trackSubscription("stream-1", "1f0c:posts");
+ * getFanoutStats().subscriptions; // 1
  */
 export declare function trackSubscription(handlerId: string, subscriptionId: string): void;
 
-/** Ends what {@link trackSubscription} began. Throws `INVALID_ARGUMENT`. */
+/**
+ * Ends what {@link trackSubscription} began. Throws `INVALID_ARGUMENT`.
+ *
+ * @example
+ * registerHandler("stream-1", () => {});
+ * trackSubscription("stream-1", "1f0c:posts");
+ * untrackSubscription("1f0c:posts");
+ * getFanoutStats().subscriptions; // 0
+ */
 export declare function untrackSubscription(subscriptionId: string): void;
 
 /**
  * Hands an event to the handler of its subscription: at once if that is in this process, in any worker thread, else by
  * PUBLISH. Resolves to whether anyone was reached: the handler, or an instance that may have it. Rejects with
  * `INVALID_ARGUMENT`; with `CONFIG` if it must be published and there is no store; with what PUBLISH fails with.
+ *
+ * @example
+ * setGlobalKV(kv);
+ * await publishEvent({ type: "changed", subscriptionId: "1f0c:posts", event: { id: 7 } }); // false
  */
 export declare function publishEvent(message: FanoutEvent): Promise<boolean>;
 
 /**
  * Has `watcher` called whenever a resource has changed: with the rows if that was said in this thread, else without, also after
  * changes may have been missed. Gives the function that ends it. Throws `INVALID_ARGUMENT`.
+ *
+ * @example
+ * setGlobalKV(kv);
+ * const changes: unknown[] = [];
+ * const stop = registerAggregateWatcher("posts", (changed) => changes.push(changed));
+ * await notifyAggregateWatchers("posts", [{ id: 7 }]);
+ * stop();
+ * changes; // [[{ id: 7 }]]
  */
 export declare function registerAggregateWatcher(resource: string, watcher: AggregateWatcher): () => void;
 
@@ -1160,33 +1664,84 @@ export declare function registerAggregateWatcher(resource: string, watcher: Aggr
  * Tells the watchers of a resource that it has changed: those of this thread at once and with the rows, the others by
  * PUBLISH. Resolves when that is done. Rejects with `INVALID_ARGUMENT`; with `CONFIG` if there is no store; with what
  * PUBLISH fails with. Watchers here have been told all the same.
+ *
+ * @example
+ * setGlobalKV(kv);
+ * let calls = 0;
+ * registerAggregateWatcher("posts", () => {
+ *   calls += 1;
+ * });
+ * await notifyAggregateWatchers("posts");
+ * calls; // 1
  */
 export declare function notifyAggregateWatchers(resource: string, changed?: unknown[]): Promise<void>;
 
-/** How many handlers this process has, in all its threads. */
+/**
+ * How many handlers this process has, in all its threads.
+ *
+ * @example
+ * registerHandler("stream-1", () => {});
+ * getActiveHandlerCount(); // 1
+ */
 export declare function getActiveHandlerCount(): number;
 
-/** How many watchers this process has, of one resource or of all. Throws `INVALID_ARGUMENT`. */
+/**
+ * How many watchers this process has, of one resource or of all. Throws `INVALID_ARGUMENT`.
+ *
+ * @example
+ * registerAggregateWatcher("posts", () => {});
+ * getAggregateWatcherCount("posts"); // 1
+ * getAggregateWatcherCount("users"); // 0
+ */
 export declare function getAggregateWatcherCount(resource?: string): number;
 
-/** What the fan-out of this process, in all its threads, has and has done. */
+/**
+ * What the fan-out of this process, in all its threads, has and has done.
+ *
+ * @example
+ * registerHandler("stream-1", () => {});
+ * const { handlers, subscriptions } = getFanoutStats();
+ * [handlers, subscriptions]; // [1, 0]
+ */
 export declare function getFanoutStats(): FanoutStats;
 
 /**
  * Makes `kv` the store of the process: any object, also one of a test that has only what the test calls. Throws `INVALID_ARGUMENT` if it is
  * none.
+ *
+ * @example
+ * setGlobalKV(createMemoryKV());
+ * await getGlobalKV().ping(); // "PONG"
  */
 export declare function setGlobalKV(kv: KVAdapter): void;
 
 /**
  * The store of the process. Throws while there is none. Its type is that of this package's stores: one of an application's own may have less.
+ *
+ * @example
+ * setGlobalKV(kv);
+ * getGlobalKV() === kv; // true
  */
 export declare function getGlobalKV(): KVStore;
 
-/** Whether the process has a store. */
+/**
+ * Whether the process has a store.
+ *
+ * @example
+ * hasGlobalKV(); // false
+ * setGlobalKV(kv);
+ * hasGlobalKV(); // true
+ */
 export declare function hasGlobalKV(): boolean;
 
-/** Forgets the store of the process, without disconnecting it. */
+/**
+ * Forgets the store of the process, without disconnecting it.
+ *
+ * @example
+ * setGlobalKV(kv);
+ * clearGlobalKV();
+ * hasGlobalKV(); // false
+ */
 export declare function clearGlobalKV(): void;
 
 /**
@@ -1200,7 +1755,8 @@ export declare function clearGlobalKV(): void;
  * Returns what undoes this call. In a Worker, which no rejection ends, nothing is done, and Bun and Deno do not ask what this stands before.
  *
  * @example
- * setGlobalKV(await createKV({ type: "redis", redis: { url } })); // the framework's
+ * // The framework's store.
+ * setGlobalKV(await createKV({ type: "redis", redis: { url } }));
  * guardUnhandledRejections();
  */
 export declare function guardUnhandledRejections(): () => void;

@@ -15,7 +15,7 @@ const RATE = setting("BENCH_PUBLISH_RATE", 20_000);
 const OURS = "covara-kv";
 const here = fileURLToPath(new URL(".", import.meta.url));
 
-/** The bars of PERFORMANCE.md, over the best of the other clients. */
+/** The bars of benchmark/README.md, over the best of the other clients. */
 function barsOf({ callers, callbacks }) {
   if (callbacks !== undefined) return callbacks === 1 ? { js: 0.5 } : {};
   if (callers === 1) return { operations: 1, p99: 1 };

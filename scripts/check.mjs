@@ -1,6 +1,6 @@
 // The whole check, the same here and in CI: `npm test`. `npm test -- lists scan` runs only the Node tests with such a name.
 import { existsSync, readFileSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { dependenciesAreAllowed } from "./dependencies.mjs";
 import { pack } from "./package.mjs";
 import { redisServer } from "./redis-server.mjs";
@@ -56,19 +56,6 @@ async function javascript() {
     await run("tsc", "-p", "tsconfig.scripts.json");
   });
   await step("index.d.ts", (run) => run("node", "scripts/build-ts.mjs", "--check"));
-  await step("links in the docs", linksInDocs);
-}
-
-/** Every relative link in a Markdown file leads to a file. */
-function linksInDocs() {
-  const docs = [...files(/\.md$/), ...files("docs").filter((file) => file.endsWith(".md"))];
-  const broken = docs.flatMap((doc) =>
-    [...readFileSync(doc, "utf8").matchAll(/\]\(([^)#\s]+)/g)]
-      .map(([, link]) => link)
-      .filter((link) => !/^[a-z]+:/.test(link) && !existsSync(join(dirname(doc), link)))
-      .map((link) => `${doc}: ${link}`),
-  );
-  if (broken.length > 0) throw new Failure(`These links lead nowhere:\n${broken.join("\n")}`);
 }
 
 /** The package as it is published, read as each kind of consumer resolves it. */
@@ -88,7 +75,7 @@ const inPairs = [
   "durable-object",
   "fuzz",
   "package",
-  "worker",
+  "worker-build",
   "workerd",
 ];
 

@@ -48,7 +48,8 @@ export interface RedisConfig {
    * `CONNECTION`, and there will be another; so it is when the server refuses what it gave.
    *
    * @example
-   * redis: { url: "rediss://cache.internal", username: "app", password: () => token.get() }
+   * const kv = await createKV({ type: "redis", redis: { url, username: "default", password: () => token.get() } });
+   * await kv.ping(); // "PONG"
    */
   password?: string | (() => string | Promise<string>) | undefined;
   /** The number of the database; 0 by default. */

@@ -37,6 +37,11 @@ const HEARD: Record<KVConfig["type"], readonly (keyof KVConfig)[]> = {
  *
  * Only an object's own fields count. One that is unknown, or that the type does not hear, changes nothing, and a process
  * warning (`COVARA_KV_CONFIG`) names it.
+ *
+ * @example
+ * const kv = await createKV({ type: "memory", prefix: "app" });
+ * await kv.set("greeting", "hello");
+ * await kv.get("greeting"); // "hello"
  */
 export async function createKV(config: KVConfig): Promise<KVStore> {
   const kv = reading("createKV", () => build(config));
@@ -97,6 +102,10 @@ function fieldsIn<T extends object>(value: unknown, options: FieldsOptions<T>): 
 /**
  * {@link createKV}, then {@link setGlobalKV}; for every type but `memory` also
  * {@link initializeEventSubscription}.
+ *
+ * @example
+ * const kv = await initializeKV({ type: "redis", redis: { url } });
+ * getGlobalKV() === kv; // true
  */
 export async function initializeKV(config: KVConfig): Promise<KVStore> {
   const kv = await createKV(config);

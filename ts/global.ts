@@ -12,6 +12,10 @@ const holder = globalThis as { [GLOBAL]?: KVAdapter | undefined };
 /**
  * Makes `kv` the store of the process: any object, also one of a test that has only what the test calls. Throws `INVALID_ARGUMENT` if it is
  * none.
+ *
+ * @example
+ * setGlobalKV(createMemoryKV());
+ * await getGlobalKV().ping(); // "PONG"
  */
 export function setGlobalKV(kv: KVAdapter): void {
   if (kv === null || !["object", "function"].includes(typeof kv)) {
@@ -22,6 +26,10 @@ export function setGlobalKV(kv: KVAdapter): void {
 
 /**
  * The store of the process. Throws while there is none. Its type is that of this package's stores: one of an application's own may have less.
+ *
+ * @example
+ * setGlobalKV(kv);
+ * getGlobalKV() === kv; // true
  */
 export function getGlobalKV(): KVStore {
   const kv = currentKV();
@@ -33,12 +41,26 @@ export function getGlobalKV(): KVStore {
   return kv as KVStore;
 }
 
-/** Whether the process has a store. */
+/**
+ * Whether the process has a store.
+ *
+ * @example
+ * hasGlobalKV(); // false
+ * setGlobalKV(kv);
+ * hasGlobalKV(); // true
+ */
 export function hasGlobalKV(): boolean {
   return currentKV() !== undefined;
 }
 
-/** Forgets the store of the process, without disconnecting it. */
+/**
+ * Forgets the store of the process, without disconnecting it.
+ *
+ * @example
+ * setGlobalKV(kv);
+ * clearGlobalKV();
+ * hasGlobalKV(); // false
+ */
 export function clearGlobalKV(): void {
   change(undefined);
 }

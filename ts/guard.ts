@@ -24,7 +24,8 @@ let remove: (() => void) | undefined;
  * Returns what undoes this call. In a Worker, which no rejection ends, nothing is done, and Bun and Deno do not ask what this stands before.
  *
  * @example
- * setGlobalKV(await createKV({ type: "redis", redis: { url } })); // the framework's
+ * // The framework's store.
+ * setGlobalKV(await createKV({ type: "redis", redis: { url } }));
  * guardUnhandledRejections();
  */
 export function guardUnhandledRejections(): () => void {

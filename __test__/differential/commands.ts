@@ -9,7 +9,7 @@ interface Row<A extends unknown[]> {
   readonly args: fc.Arbitrary<A>;
   /** What to say to Redis; undefined for a call that the method answers by itself. */
   argv(...args: A): string[] | undefined;
-  /** What SURFACE says that the method resolves to where Redis replies this. */
+  /** What docs/surface.md says that the method resolves to where Redis replies this. */
   result(reply: to.Reply, ...args: A): unknown;
   /** What it resolves to where Redis is not asked. */
   readonly none?: unknown;

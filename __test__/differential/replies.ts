@@ -1,4 +1,4 @@
-// What SURFACE says that a method resolves to, made of Redis's reply. Written apart from ts/commands.ts: what both got wrong in
+// What docs/surface.md says that a method resolves to, made of Redis's reply. Written apart from ts/commands.ts: what both got wrong in
 // the same way, these tests would not see.
 
 /** A reply as ioredis gives it with `stringNumbers`: integers are text. */

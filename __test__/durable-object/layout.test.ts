@@ -1,4 +1,4 @@
-// Data that objects hold today: written here by hand, from what SURFACE.md says of it.
+// Data that objects hold today: written here by hand, from docs/surface.md, "The Durable Object".
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createDurableObjectKV, DurableKVEngine } from "covara-kv";

@@ -8,7 +8,7 @@ import * as kv from "covara-kv/kv";
 
 const root = join(__dirname, "../..");
 
-/** What SURFACE promises, and what came with covara-kv. */
+/** What docs/surface.md promises, and what came with covara-kv. */
 const names = [
   "CovaraKVDurableObject",
   "DurableKVEngine",

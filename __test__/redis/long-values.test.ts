@@ -1,5 +1,5 @@
 // When more long values are awaited than V8 keeps for young ones, their text lies outside of its heap, and the server is asked for a part of them
-// at a time: docs/architecture.md, "Long values".
+// at a time: docs/design/redis-connection.md, "Long values".
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createKV } from "covara-kv";

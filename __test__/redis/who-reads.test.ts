@@ -1,4 +1,4 @@
-// While little is under way JavaScript's thread reads the socket itself, else the I/O thread does: docs/architecture.md.
+// While little is under way JavaScript's thread reads the socket itself, else the I/O thread does: docs/design/redis-connection.md, "Who reads".
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";

@@ -1,4 +1,4 @@
-// A Worker with open streams. It is set up as the framework's page on its key-value store says.
+// A Worker with open streams. It is set up as docs/workers.md says.
 import { env } from "cloudflare:workers";
 import {
   createDurableObjectKV,

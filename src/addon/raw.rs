@@ -1,4 +1,4 @@
-//! Node-API for the hot path, where `#[napi]` costs twice as much (docs/architecture.md has the figures). All `unsafe` of the
+//! Node-API for the hot path, where `#[napi]` costs twice as much (docs/design/memory.md has the figures). All `unsafe` of the
 //! crate is in this module; what is exported is safe to use within the call that it was given to.
 #![allow(unsafe_code, reason = "Node-API is C")]
 

@@ -332,7 +332,14 @@ export class MemoryKVStore extends Store {
   }
 }
 
-/** A {@link MemoryKVStore}. Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type. */
+/**
+ * A {@link MemoryKVStore}. Throws `INVALID_ARGUMENT` for a prefix or an option of a wrong type.
+ *
+ * @example
+ * const kv = createMemoryKV("app", { strict: true });
+ * await kv.sadd("tags", "redis");
+ * await kv.get("tags").catch((error) => error.code); // "WRONGTYPE"
+ */
 export function createMemoryKV(prefix?: string, options?: MemoryKVOptions): MemoryKVStore {
   return new MemoryKVStore(prefix, options);
 }

@@ -367,12 +367,26 @@ function read(client: RedisClientLike | RedisConfig, prefix: string) {
   };
 }
 
-/** A {@link RedisKVStore}. Throws what its constructor throws. */
+/**
+ * A {@link RedisKVStore}. Throws what its constructor throws.
+ *
+ * @example
+ * // A client of ioredis gives its options.
+ * const client = new Redis(url, { lazyConnect: true });
+ * const kv = createRedisKV(client, "app");
+ * await kv.ping(); // "PONG"
+ */
 export function createRedisKV(client: RedisClientLike | RedisConfig, prefix?: string): RedisKVStore {
   return new RedisKVStore(client, prefix);
 }
 
-/** A {@link RedisKVStore} from a configuration. Throws what its constructor throws. */
+/**
+ * A {@link RedisKVStore} from a configuration. Throws what its constructor throws.
+ *
+ * @example
+ * const kv = createRedisKVFromConfig({ url, commandTimeout: 2_000 }, "app");
+ * await kv.ping(); // "PONG"
+ */
 export function createRedisKVFromConfig(config: RedisConfig, prefix?: string): RedisKVStore {
   return new RedisKVStore(config, prefix);
 }

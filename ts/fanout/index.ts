@@ -38,6 +38,10 @@ function name(value: unknown, what: string, method: string): string {
  *
  * Rejects with `CONFIG` while there is no store; with what the server answers, such as `NOPERM`, or `TIMEOUT`,
  * if it cannot be subscribed; it is tried again nevertheless.
+ *
+ * @example
+ * setGlobalKV(await createKV({ type: "redis", redis: { url } }));
+ * await initializeEventSubscription();
  */
 export async function initializeEventSubscription(): Promise<void> {
   getGlobalKV();
@@ -52,6 +56,13 @@ export async function initializeEventSubscription(): Promise<void> {
  *
  * A handler of this id that there is already, in any worker thread, makes room for the new one, which gets its
  * subscriptions. Throws `INVALID_ARGUMENT`.
+ *
+ * @example
+ * const heard: string[] = [];
+ * registerHandler("stream-1", (event) => heard.push(event));
+ * trackSubscription("stream-1", "1f0c:posts");
+ * await publishEvent({ type: "added", subscriptionId: "1f0c:posts", event: { id: 7 } }); // true
+ * heard; // ['{"id":7}']
  */
 export function registerHandler(
   handlerId: string,
@@ -76,7 +87,14 @@ function isSignal(value: unknown): value is AbortSignal {
   return typeof aborted === "boolean" && typeof addEventListener === "function";
 }
 
-/** Takes a handler away, with all its subscriptions. Does nothing if there is none. Throws `INVALID_ARGUMENT`. */
+/**
+ * Takes a handler away, with all its subscriptions. Does nothing if there is none. Throws `INVALID_ARGUMENT`.
+ *
+ * @example
+ * registerHandler("stream-1", () => {});
+ * unregisterHandler("stream-1");
+ * getActiveHandlerCount(); // 0
+ */
 export function unregisterHandler(handlerId: string): void {
   fanout().unregister(name(handlerId, "handlerId", "unregisterHandler"));
 }
@@ -85,6 +103,11 @@ export function unregisterHandler(handlerId: string): void {
  * Has the events of a subscription delivered to a handler of this process. A subscription belongs to one handler: one that another had is its no
  * longer, and the first time that this happens in a process a warning (`COVARA_KV_SUBSCRIPTION`) tells. Throws `INVALID_ARGUMENT` if there is no
  * such handler.
+ *
+ * @example
+ * registerHandler("stream-1", () => {});
+ * trackSubscription("stream-1", "1f0c:posts");
+ * getFanoutStats().subscriptions; // 1
  */
 export function trackSubscription(handlerId: string, subscriptionId: string): void {
   const method = "trackSubscription";
@@ -101,7 +124,15 @@ export function trackSubscription(handlerId: string, subscriptionId: string): vo
   }
 }
 
-/** Ends what {@link trackSubscription} began. Throws `INVALID_ARGUMENT`. */
+/**
+ * Ends what {@link trackSubscription} began. Throws `INVALID_ARGUMENT`.
+ *
+ * @example
+ * registerHandler("stream-1", () => {});
+ * trackSubscription("stream-1", "1f0c:posts");
+ * untrackSubscription("1f0c:posts");
+ * getFanoutStats().subscriptions; // 0
+ */
 export function untrackSubscription(subscriptionId: string): void {
   fanout().untrack(name(subscriptionId, "subscriptionId", "untrackSubscription"));
 }
@@ -110,6 +141,10 @@ export function untrackSubscription(subscriptionId: string): void {
  * Hands an event to the handler of its subscription: at once if that is in this process, in any worker thread, else by
  * PUBLISH. Resolves to whether anyone was reached: the handler, or an instance that may have it. Rejects with
  * `INVALID_ARGUMENT`; with `CONFIG` if it must be published and there is no store; with what PUBLISH fails with.
+ *
+ * @example
+ * setGlobalKV(kv);
+ * await publishEvent({ type: "changed", subscriptionId: "1f0c:posts", event: { id: 7 } }); // false
  */
 export async function publishEvent(message: FanoutEvent): Promise<boolean> {
   const method = "publishEvent";
@@ -133,6 +168,14 @@ export async function publishEvent(message: FanoutEvent): Promise<boolean> {
 /**
  * Has `watcher` called whenever a resource has changed: with the rows if that was said in this thread, else without, also after
  * changes may have been missed. Gives the function that ends it. Throws `INVALID_ARGUMENT`.
+ *
+ * @example
+ * setGlobalKV(kv);
+ * const changes: unknown[] = [];
+ * const stop = registerAggregateWatcher("posts", (changed) => changes.push(changed));
+ * await notifyAggregateWatchers("posts", [{ id: 7 }]);
+ * stop();
+ * changes; // [[{ id: 7 }]]
  */
 export function registerAggregateWatcher(resource: string, watcher: AggregateWatcher): () => void {
   const method = "registerAggregateWatcher";
@@ -145,6 +188,15 @@ export function registerAggregateWatcher(resource: string, watcher: AggregateWat
  * Tells the watchers of a resource that it has changed: those of this thread at once and with the rows, the others by
  * PUBLISH. Resolves when that is done. Rejects with `INVALID_ARGUMENT`; with `CONFIG` if there is no store; with what
  * PUBLISH fails with. Watchers here have been told all the same.
+ *
+ * @example
+ * setGlobalKV(kv);
+ * let calls = 0;
+ * registerAggregateWatcher("posts", () => {
+ *   calls += 1;
+ * });
+ * await notifyAggregateWatchers("posts");
+ * calls; // 1
  */
 export async function notifyAggregateWatchers(resource: string, changed?: unknown[]): Promise<void> {
   const method = "notifyAggregateWatchers";
@@ -153,19 +205,39 @@ export async function notifyAggregateWatchers(resource: string, changed?: unknow
   await fanout().notify(resource, changed);
 }
 
-/** How many handlers this process has, in all its threads. */
+/**
+ * How many handlers this process has, in all its threads.
+ *
+ * @example
+ * registerHandler("stream-1", () => {});
+ * getActiveHandlerCount(); // 1
+ */
 export function getActiveHandlerCount(): number {
   return fanout().stats().handlers;
 }
 
-/** How many watchers this process has, of one resource or of all. Throws `INVALID_ARGUMENT`. */
+/**
+ * How many watchers this process has, of one resource or of all. Throws `INVALID_ARGUMENT`.
+ *
+ * @example
+ * registerAggregateWatcher("posts", () => {});
+ * getAggregateWatcherCount("posts"); // 1
+ * getAggregateWatcherCount("users"); // 0
+ */
 export function getAggregateWatcherCount(resource?: string): number {
   return fanout().watcherCount(
     resource === undefined ? undefined : name(resource, "resource", "getAggregateWatcherCount"),
   );
 }
 
-/** What the fan-out of this process, in all its threads, has and has done. */
+/**
+ * What the fan-out of this process, in all its threads, has and has done.
+ *
+ * @example
+ * registerHandler("stream-1", () => {});
+ * const { handlers, subscriptions } = getFanoutStats();
+ * [handlers, subscriptions]; // [1, 0]
+ */
 export function getFanoutStats(): FanoutStats {
   return fanout().stats();
 }

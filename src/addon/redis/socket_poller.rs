@@ -1,4 +1,4 @@
-//! Has JavaScript's thread poll the socket of a connection, where that is possible (docs/architecture.md, "Who reads").
+//! Has JavaScript's thread poll the socket of a connection, where that is possible (docs/design/redis-connection.md, "Who reads").
 
 use std::cell::RefCell;
 use std::sync::Arc;

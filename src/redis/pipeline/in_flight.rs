@@ -26,7 +26,7 @@ const LONGEST_INLINE_WHEN_IDLE: usize = 512 << 10;
 const UNVERIFIED_AFTER: Duration = Duration::from_millis(1);
 
 /// The window in bytes of replies, or what 8 Gbit/s carry in a round trip. Requests beyond it wait: a server that owes more keeps all of it in
-/// memory, and takes four times as long for each (docs/architecture.md, "Long values").
+/// memory, and takes four times as long for each (docs/design/redis-connection.md, "Long values").
 const WINDOW: usize = 2 << 20;
 const LARGEST_WINDOW: usize = 32 << 20;
 /// The window has room for this many requests, however long their replies are.

@@ -344,6 +344,11 @@ export class DurableObjectKVStore extends Store {
 /**
  * A {@link DurableObjectKVStore} on the object of a namespace with the name of the options. Throws `CONFIG` if that is
  * no namespace, `INVALID_ARGUMENT` for an option of a wrong type.
+ *
+ * @example
+ * const kv = createDurableObjectKV(env.COVARA_KV, { prefix: "app" });
+ * await kv.set("greeting", "hello");
+ * await kv.get("greeting"); // "hello"
  */
 export function createDurableObjectKV(
   namespace: DurableObjectNamespaceLike,

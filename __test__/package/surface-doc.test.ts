@@ -1,0 +1,54 @@
+// The contract lay outside of the repository, so nothing noticed when a method was missing from it. docs/surface.md names every export and
+// every method, and nothing that does not exist.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import * as covara from "covara-kv";
+import ts from "typescript";
+
+const root = join(__dirname, "../..");
+const read = (path: string) => readFileSync(join(root, path), "utf8");
+
+/** The names in the first column of each table under a heading of docs/surface.md. */
+function named(heading: string): string[] {
+  const [, section = ""] = read("docs/surface.md").split(`\n### ${heading}\n`);
+  const rows = (section.split(/\n##+ /)[0] ?? "").split("\n").filter((line) => line.startsWith("| `"));
+  return rows.flatMap((row) =>
+    [...(row.split(" | ")[0] ?? "").matchAll(/`(\w+)`/g)].map(([, name = ""]) => name),
+  );
+}
+
+/** The members of an interface of ts/adapter.ts. */
+function membersOf(name: string): string[] {
+  const source = ts.createSourceFile("adapter.ts", read("ts/adapter.ts"), ts.ScriptTarget.Latest);
+  const [found] = source.statements
+    .filter(ts.isInterfaceDeclaration)
+    .filter((item) => item.name.text === name);
+  assert.ok(found, name);
+  return found.members.flatMap((member) =>
+    member.name && ts.isIdentifier(member.name) ? member.name.text : [],
+  );
+}
+
+describe("docs/surface.md", () => {
+  test("names every export that has a value", () => {
+    const documented = [...named("Exports"), ...named("Functions"), "KVError"];
+    assert.deepEqual(
+      documented.sort(),
+      Object.keys(covara)
+        .filter((name) => name !== "default")
+        .sort(),
+    );
+  });
+
+  test("names every method and property of a store", () => {
+    const documented = [...named("Methods"), ...named("Methods and properties")];
+    assert.deepEqual(documented.sort(), membersOf("KVStore").sort());
+  });
+
+  test("names every command of a transaction", () => {
+    const text = read("docs/surface.md");
+    for (const name of membersOf("Queue")) assert.ok(text.includes(`\`${name}\``), name);
+  });
+});
