@@ -64,3 +64,8 @@ test("the commands answer on every backend, also in a transaction", () => {
     assert.equal(passed.length, backends.length, `${name}\n${tap}`);
   }
 });
+
+test("what the guide adds is documented as the package is", () => {
+  const files = ["examples", "surface-doc"].map((name) => `__test__/package/${name}.test.ts`);
+  node("--import", "tsx", "--test", ...files);
+});
