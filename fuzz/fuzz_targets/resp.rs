@@ -2,6 +2,7 @@
 #![no_main]
 
 use covara_kv::redis::protocol::decode;
+use covara_kv::redis::protocol::published::published;
 use covara_kv::redis::protocol::scan::Scanner;
 use libfuzzer_sys::fuzz_target;
 
@@ -25,4 +26,8 @@ fuzz_target!(|input: (u8, &[u8])| {
         let _ = decode::parse_reply(&bytes[..end]);
     }
     let _ = decode::parse_all(bytes);
+    // A message that is skipped ends where the scanner finds its end.
+    if let Some(message) = published(bytes) {
+        assert_eq!(whole, Ok(Some(bytes.len() - message.rest.len())));
+    }
 });
