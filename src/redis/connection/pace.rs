@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// The longest time that a message waits to be read.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(15);
 /// This many unwanted messages within a pause make the next pause.
-const MANY: usize = 100;
+const MANY: usize = 150;
 
 /// Counts unwanted messages.
 #[derive(Default)]
