@@ -5,6 +5,8 @@ import type { Redis } from "ioredis";
 import { eventually } from "../backends.js";
 import { random } from "../fanout/instances.js";
 import { test } from "../faults/faults.js";
+import { Authority } from "../redis/certificates.js";
+import { closedPort } from "../redis/servers.js";
 import {
   AGGREGATE,
   channelOf,
@@ -21,6 +23,8 @@ import {
   subscribersOf,
   wire,
 } from "./events.js";
+
+const LOOPBACK = "subjectAltName=IP:127.0.0.1";
 
 /** Publishes an event of another process's stream, and waits until what came before it, and it if it is to come, is there. */
 async function passes(client: Redis, kv: KVStore, heard: Message[]): Promise<boolean> {
@@ -161,7 +165,9 @@ for (const seed of [1, 2, 3]) {
     const next = random(seed);
     const pick = <T>(items: readonly T[]) => items[Math.floor(next() * items.length)];
     const client = world.client(server);
-    const [kv, all] = [await world.open(server), await world.open(server, { fanout: "all" })];
+    // Another timeout has a subscribing connection of its own: where two listen on one, nothing is dropped where it was received.
+    const all = await world.open(server, { fanout: "all", commandTimeout: 9_000 });
+    const kv = await world.open(server);
     const [filtered, everything] = [await hear(kv), await hear(all)];
     const streams = new Set<string>();
     const written: Record<"filtered" | "everything", unknown[]> = { filtered: [], everything: [] };
@@ -194,5 +200,37 @@ for (const seed of [1, 2, 3]) {
     await drain();
     assert.ok(written.everything.length > 100);
     assert.deepEqual(written.filtered, written.everything);
+  });
+}
+
+// What nobody wants is dropped where it was received, and a flood of it is read with pauses: neither loses an event of a stream here.
+for (const transport of ["TCP", "TLS"] as const) {
+  test(`${transport}: a stream hears each of its events in a flood of others', in order`, async (world) => {
+    const authority = new Authority("covara-kv tests");
+    world.defer(() => authority.remove());
+    const tlsPort = await closedPort();
+    const server = await world.redis(
+      transport === "TLS" ? authority.redisConfig(tlsPort, authority.sign("server", LOOPBACK), "no") : {},
+    );
+    const client = world.client(server);
+    const port = transport === "TLS" ? tlsPort : server.port;
+    const tls = transport === "TLS" && { ca: authority.ca };
+    const kv = await world.open({ host: server.host, port }, { fanout: "filtered", tls });
+    const heard = await hear(kv);
+    const ids = [await open(kv), await open(kv, newId("users"))];
+    const far = newId();
+    const own: string[] = [];
+    for (let batch = 0; batch < 20; batch++) {
+      const published = Array.from({ length: 1_000 }, (_, index) => {
+        const id = index % 100 === 99 ? (ids[batch % 2] as string) : far;
+        if (id !== far) own.push(`${batch}-${index}`);
+        return client.publish(EVENTS, wire(id, `${batch}-${index}`));
+      });
+      await Promise.all(published);
+    }
+    await eventually(() => heard.length === own.length);
+    assert.deepEqual(eventsOf(heard), own);
+    const { notLocal, delivered } = statsOf({ port });
+    assert.deepEqual([notLocal, delivered], [20_000 - own.length, own.length]);
   });
 }
