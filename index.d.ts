@@ -1125,12 +1125,21 @@ export interface RedisConfig {
         password?: string;
       }
     | undefined;
-  /** Some nodes of a cluster; the others are found through them. */
-  cluster?:
-    | {
-        nodes: RedisNode[];
-      }
-    | undefined;
+  /** A Redis Cluster, in place of one server. */
+  cluster?: RedisClusterConfig | undefined;
+}
+
+interface RedisClusterConfig {
+  /** Some of its nodes; the others are found through them. */
+  nodes: RedisNode[];
+  /**
+   * Where the addresses that nodes tell of each other lead from here, as behind a NAT: by `"host:port"`. An address that is not
+   * there is taken as it is told.
+   *
+   * @example
+   * const addressMap = { "10.0.0.1:6379": { host: "127.0.0.1", port: 7001 } };
+   */
+  addressMap?: Record<string, RedisNode> | undefined;
 }
 
 /** See {@link RedisConfig}'s `fanout`. */

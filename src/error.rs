@@ -149,6 +149,12 @@ impl Error {
         self
     }
 
+    /// The same error in other words.
+    pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.0.message = message.into();
+        self
+    }
+
     /// The code, and behind a space the reason where there is one: what JavaScript is told. No code has a space.
     pub fn tag(&self) -> Cow<'_, str> {
         match self.reason.map(Reason::names) {

@@ -1,4 +1,4 @@
-import type { FanoutMode } from "./config.js";
+import type { FanoutMode, RedisNode } from "./config.js";
 import type { StreamStats } from "./fanout/engine.js";
 import { loadBinary } from "./loader.js";
 
@@ -66,6 +66,8 @@ export interface RedisOptions {
   /** Whether this is Node.js itself, and no runtime that only has its functions. */
   isNode: boolean;
   fanout: FanoutMode;
+  /** Addresses stand in pairs: what a node tells, and where that leads. */
+  cluster?: { nodes: RedisNode[]; addresses: RedisNode[] };
   /** It subscribes for the framework's callbacks, and does nothing else. */
   forStreams: boolean;
 }

@@ -1,15 +1,15 @@
 //! <https://redis.io/docs/latest/commands/?group=generic>
 
 use super::numbers::{integer, is};
-use super::{Args, Command, Database, Effect, Keys, READS, WRITES, command};
+use super::{Args, Command, Database, Effect, Keys, READS, Spread, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::glob;
 
 pub const COMMANDS: &[Command] = &[
-    command("DEL", -2, WRITES, Keys::All, del).effect(Effect::RemovesKeys),
-    command("UNLINK", -2, WRITES, Keys::All, del),
-    command("EXISTS", -2, READS, Keys::All, exists),
+    command("DEL", -2, WRITES, Keys::All, del).effect(Effect::RemovesKeys).spread(Spread::Sum),
+    command("UNLINK", -2, WRITES, Keys::All, del).spread(Spread::Sum),
+    command("EXISTS", -2, READS, Keys::All, exists).spread(Spread::Sum),
     command("TYPE", 2, READS, Keys::First, type_),
     command("EXPIRE", -3, WRITES, Keys::First, |db, args| {
         expire(db, args, 1000, true)
@@ -27,12 +27,12 @@ pub const COMMANDS: &[Command] = &[
     command("PERSIST", 2, WRITES, Keys::First, persist),
     command("TTL", 2, READS, Keys::First, |db, args| ttl(db, args, 1000)),
     command("PTTL", 2, READS, Keys::First, |db, args| ttl(db, args, 1)),
-    command("KEYS", 2, READS, Keys::None, keys),
+    command("KEYS", 2, READS, Keys::None, keys).spread(Spread::Masters),
     command("SCAN", -2, READS, Keys::None, scan),
     command("RENAME", 3, WRITES, Keys::FirstTwo, rename),
     command("DBSIZE", 1, READS, Keys::None, |db, _| {
         Ok(Reply::count(db.keyspace.size()))
-    }),
+    }).spread(Spread::Masters),
     command("PING", -1, READS, Keys::None, ping),
     command("ECHO", 2, READS, Keys::None, |_, args| Ok(Reply::owned(args[0]))),
     command("TIME", 1, READS, Keys::None, time),

@@ -33,6 +33,7 @@ pub struct Command {
     pub keys: Keys,
     pub shape: Shape,
     pub effect: Effect,
+    pub spread: Spread,
     pub run: for<'a> fn(&'a mut Database, Args) -> Result<Reply<'a>>,
 }
 
@@ -56,6 +57,21 @@ pub enum Effect {
     /// The fields stay as they are.
     KeepsFields,
     Any,
+}
+
+/// What becomes of a command in a cluster when not all of its keys are in one slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// It is refused: a node takes keys of one slot only.
+    OneSlot,
+    /// It is split by slot, and the numbers that the parts answer are added.
+    Sum,
+    /// It is split by slot, and each item of the parts' replies goes to the place of its key.
+    InOrder,
+    /// All masters are asked, and what they answer is added: numbers, or the items of lists.
+    Masters,
+    /// It has no key. Its first argument is a channel, which has a slot too.
+    Channel,
 }
 
 /// Which arguments are keys, and so take the prefix.
@@ -100,6 +116,7 @@ const fn command(
         keys,
         shape: Shape::AsIs,
         effect: Effect::Any,
+        spread: Spread::OneSlot,
         run,
     }
 }
@@ -148,6 +165,10 @@ impl Command {
 
     const fn effect(self, effect: Effect) -> Self {
         Self { effect, ..self }
+    }
+
+    const fn spread(self, spread: Spread) -> Self {
+        Self { spread, ..self }
     }
 
     pub fn check_arity(&self, arguments: usize) -> Result<()> {

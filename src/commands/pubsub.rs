@@ -1,10 +1,10 @@
 //! <https://redis.io/docs/latest/commands/?group=pubsub>. Subscribing is the addon's: it concerns a connection, not a command.
 
-use super::{Args, Command, Database, Keys, WRITES, command};
+use super::{Args, Command, Database, Keys, Spread, WRITES, command};
 use crate::error::Result;
 use crate::reply::Reply;
 
-pub const COMMANDS: &[Command] = &[command("PUBLISH", 3, WRITES, Keys::None, publish)];
+pub const COMMANDS: &[Command] = &[command("PUBLISH", 3, WRITES, Keys::None, publish).spread(Spread::Channel)];
 
 fn publish<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     Ok(Reply::count(db.channels.publish(args[0], args[1])))

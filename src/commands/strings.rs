@@ -2,7 +2,7 @@
 
 use super::keys::deadline_after;
 use super::numbers::{double, fixed, integer, range};
-use super::{Args, Command, Database, Keys, READS, WRITES, command};
+use super::{Args, Command, Database, Keys, READS, Spread, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::{Keyspace, Text, Value};
@@ -19,7 +19,7 @@ pub const COMMANDS: &[Command] = &[
     }),
     command("GETDEL", 2, WRITES, Keys::First, getdel),
     command("GETSET", 3, WRITES, Keys::First, getset),
-    command("MGET", -2, READS, Keys::All, mget),
+    command("MGET", -2, READS, Keys::All, mget).spread(Spread::InOrder),
     command("MSET", -3, WRITES, Keys::Alternate, mset),
     command("APPEND", 3, WRITES, Keys::First, append),
     command("STRLEN", 2, READS, Keys::First, strlen),

@@ -7,7 +7,6 @@ use std::time::Instant;
 use crate::error::{Error, Result};
 use crate::redis::completions::CompletionQueue;
 use crate::redis::config::Config;
-use crate::redis::connection::Connection;
 use crate::redis::pipeline::Health;
 use crate::redis::request::{Id, Request, Topic};
 use crate::redis::router::Router;
@@ -47,9 +46,8 @@ impl Client {
         &self.completions
     }
 
-    /// The connection for commands.
-    pub fn connection(&self) -> &Connection {
-        self.router.connection()
+    pub fn router(&self) -> &Router {
+        &self.router
     }
 
     /// Sends requests, and fails those of the ids that cannot be sent.
@@ -62,10 +60,9 @@ impl Client {
 
     /// How the connection for commands does, and the subscribing one once there is one.
     pub fn health(&self) -> Vec<Health> {
-        let commands = self.connection().with(|pipeline| pipeline.health());
         let subscriber = self.subscriber();
         let subscriptions = subscriber.map(|subscriber| subscriber.health());
-        [commands].into_iter().chain(subscriptions).collect()
+        self.router.health().into_iter().chain(subscriptions).collect()
     }
 
     /// The store's part of the shared subscriber, once it has one.
@@ -96,7 +93,7 @@ impl Client {
 
     /// Closes the connection once all that was asked for is answered, leaves the shared subscriber, and answers both ids.
     pub fn close(&self, id: Id, subscriptions_id: Id) {
-        self.connection().close(id);
+        self.router.close(id);
         match self.subscriber.take() {
             Some(subscriber) => subscriber.leave(subscriptions_id),
             None => self.completions.done(subscriptions_id),
@@ -105,7 +102,7 @@ impl Client {
 
     /// Drops both connections. Nothing is answered any more.
     pub fn abandon(&self) {
-        self.connection().abandon();
+        self.router.abandon();
         self.subscriber.take();
     }
 }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::backlog::{Backlog, Message};
 use crate::error::{Error, Result};
-use crate::redis::request::{Id, Role, Shape, Topic, TopicName};
+use crate::redis::request::{Id, Request, Role, Shape, Subject, Topic, TopicName};
 use crate::wake::WakeOnce;
 
 /// The outcome of a request.
@@ -219,6 +219,18 @@ impl CompletionBatch {
             outcome,
             is_ascii,
         });
+    }
+
+    /// Answers whoever awaits a request. A part is answered with its whole.
+    pub fn conclude(&mut self, request: &Request, outcome: Result<Bytes>) {
+        let Some(id) = request.id else { return };
+        let outcome = match &request.subject {
+            Subject::Part(whole, part) => whole.put(*part, outcome),
+            _ => Some(outcome),
+        };
+        if let Some(outcome) = outcome {
+            self.answer(id, request.shape, outcome);
+        }
     }
 
     pub fn done(&mut self, id: Id) {

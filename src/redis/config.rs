@@ -1,6 +1,7 @@
 //! Where the server is, and how long to wait for it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
@@ -23,6 +24,7 @@ pub struct Options {
     pub tls: Option<TlsOptions>,
     /// TLS, or none, whatever the URL says.
     pub use_tls: Option<bool>,
+    pub cluster: Option<ClusterOptions>,
     pub settings: Settings,
 }
 
@@ -41,13 +43,23 @@ pub struct Settings {
 }
 
 /// Stores whose configurations are equal share their subscribing connection.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Config {
     pub endpoint: Endpoint,
     pub credentials: Credentials,
     pub db: i64,
-    pub tls: Option<Tls>,
+    pub tls: Option<Arc<Tls>>,
+    pub cluster: Option<ClusterOptions>,
     pub settings: Settings,
+}
+
+/// Where a cluster is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterOptions {
+    /// Some nodes, by which the others are found.
+    pub nodes: Vec<Endpoint>,
+    /// Where the addresses that nodes tell lead from here.
+    pub addresses: Vec<(Endpoint, Endpoint)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +83,10 @@ impl Config {
     pub fn new(options: Options) -> Result<Self> {
         let url = options.url.as_deref().map(parse).transpose()?;
         let by_url = url.as_ref().map(redis::ConnectionInfo::redis_settings);
-        let (endpoint, tls_by_url) = endpoint(&options, url.as_ref())?;
+        let (endpoint, tls_by_url) = match options.cluster.as_ref().and_then(|cluster| cluster.nodes.first()) {
+            Some(node) => (node.clone(), false),
+            None => endpoint(&options, url.as_ref())?,
+        };
         let text = |given: Option<String>, by_url: Option<&str>| {
             let by_url = by_url.filter(|text| !text.is_empty());
             given.or_else(|| by_url.map(str::to_owned))
@@ -88,7 +103,7 @@ impl Config {
         check_username(&credentials, options.settings.provided.as_ref())?;
         let use_tls = options.use_tls.unwrap_or(options.tls.is_some() || tls_by_url);
         let tls = match &endpoint {
-            Endpoint::Tcp { host, .. } if use_tls => Some(Tls::new(options.tls.unwrap_or_default(), host)?),
+            Endpoint::Tcp { host, .. } if use_tls => Some(Arc::new(Tls::new(options.tls.unwrap_or_default(), host)?)),
             Endpoint::Unix(_) if use_tls => {
                 return Err(invalid("redis.tls: a unix socket has no TLS"));
             }
@@ -101,8 +116,24 @@ impl Config {
                 .db
                 .unwrap_or(by_url.map_or(0, redis::RedisConnectionInfo::db)),
             tls,
+            cluster: options.cluster,
             settings: options.settings,
         })
+    }
+
+    /// The nodes by which a cluster is found.
+    pub fn seeds(&self) -> Vec<Endpoint> {
+        match &self.cluster {
+            Some(cluster) if !cluster.nodes.is_empty() => cluster.nodes.clone(),
+            _ => vec![self.endpoint.clone()],
+        }
+    }
+
+    /// Where an address leads that a node has told.
+    pub fn translated(&self, told: Endpoint) -> Endpoint {
+        let addresses = self.cluster.iter().flat_map(|cluster| &cluster.addresses);
+        let mut known = addresses.filter(|(from, _)| *from == told);
+        known.next().map_or(told, |(_, to)| to.clone())
     }
 
     /// The credentials for the next connection.

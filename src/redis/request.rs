@@ -9,6 +9,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use hashbrown::Equivalent;
 
+use crate::error::{Error, Result};
+use crate::redis::slot::Slot;
+
 /// Names a request to its caller.
 pub type Id = u32;
 
@@ -34,11 +37,25 @@ pub struct Request {
     pub shape: Shape,
     pub subject: Subject,
     pub called: Instant,
+    /// When it could be sent: the time for its reply counts from here on.
+    pub ready: Instant,
+    pub route: Route,
+    /// The node of a cluster is to take it though the slot is not its own yet: ASKING goes ahead of it.
+    pub asking: bool,
+    /// Dropped when the request has ended, whatever has ended it.
+    pub guard: Option<Arc<dyn Guard>>,
     /// A connection was lost during its reply, maybe for the reply's length: it is sent again once, alone.
     pub suspected: bool,
 }
 
 impl Request {
+    pub fn slot(&self) -> Option<Slot> {
+        match self.route {
+            Route::Slot(slot) => Some(slot),
+            _ => None,
+        }
+    }
+
     /// Whether it was called before another request. Calls of one tick have the same time, and ids that count up and wrap at 2^30.
     pub fn is_before(&self, other: &Request) -> bool {
         let id = |request: &Request| request.id.unwrap_or_default();
@@ -48,6 +65,48 @@ impl Request {
         }
     }
 }
+
+/// Which node of a cluster takes a request. One server takes all.
+#[derive(Debug, Clone)]
+pub enum Route {
+    /// It has no key, or there is no cluster.
+    Any,
+    Slot(Slot),
+    /// Each part goes to its own slot.
+    Split(Box<Split>),
+    /// All masters take it.
+    Masters(Joining),
+    /// No node has all its keys.
+    Crossed(Box<Error>),
+}
+
+/// A request of several parts, which have a slot each.
+#[derive(Debug, Clone)]
+pub struct Split {
+    pub joining: Joining,
+    pub parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Part {
+    pub slot: Slot,
+    pub bytes: Bytes,
+    /// Where each item of its reply stands in the reply to the whole.
+    pub places: Vec<usize>,
+}
+
+/// How the replies to the parts become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joining {
+    /// Numbers are added.
+    Sum,
+    /// Each item goes to its place.
+    InOrder,
+    /// Numbers are added, and the items of lists are put together, each once.
+    All,
+}
+
+pub trait Guard: Debug + Send + Sync {}
 
 /// How a reply is converted for JavaScript.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +127,14 @@ pub enum Subject {
     Unsubscription,
     /// An observer is told the outcome too.
     Observed(Arc<dyn Observer>),
+    /// The part of this number of a whole, which has the request's id.
+    Part(Arc<dyn Whole>, usize),
+}
+
+/// A request that has several parts.
+pub trait Whole: Debug + Send + Sync {
+    /// Takes the outcome of a part. Gives that of the whole with its last part.
+    fn put(&self, part: usize, outcome: Result<Bytes>) -> Option<Result<Bytes>>;
 }
 
 /// Is told the outcome of a request, while the pipeline is locked.

@@ -1,33 +1,99 @@
-//! Which connection takes a request. One server has one connection for commands.
+//! Which connection takes a request. One server has one connection for commands; a cluster has one to each master.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::Result;
+use crate::redis::cluster::router::ClusterRouter;
 use crate::redis::completions::CompletionQueue;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
-use crate::redis::request::Request;
-use crate::redis::request::Role;
+use crate::redis::pipeline::Health;
+use crate::redis::pipeline::in_flight::Server;
+use crate::redis::request::{Id, Request, Role};
 
-pub struct Router {
-    connection: Connection,
+pub enum Router {
+    One(Arc<Connection>),
+    Cluster(Arc<ClusterRouter>),
 }
 
 impl Router {
+    /// Opens nothing yet.
     pub fn new(config: Arc<Config>, completions: Arc<CompletionQueue>) -> Result<Self> {
+        if config.cluster.is_some() {
+            return Ok(Self::Cluster(ClusterRouter::new(config, completions)?));
+        }
         let endpoint = config.endpoint.clone();
         let connection = Connection::new(Role::Commands, config, endpoint, completions)?;
-        Ok(Self { connection })
+        Ok(Self::One(Arc::new(connection)))
     }
 
-    /// Sends requests, in their order.
+    /// Has connections opened, and opened again when they are lost, from this call on.
+    pub fn start(&self) {
+        match self {
+            Self::One(connection) => connection.start(),
+            Self::Cluster(cluster) => cluster.start(),
+        }
+    }
+
+    /// Answers `id` once there is a connection.
+    pub fn connect(&self, id: Id) {
+        match self {
+            Self::One(connection) => connection.with(|pipeline| pipeline.connect(id)),
+            Self::Cluster(cluster) => cluster.connect(id),
+        }
+    }
+
+    /// Sends requests, in their order: in a cluster in that of each slot.
     pub fn send(&self, requests: impl IntoIterator<Item = Request>, now: Instant) {
-        self.connection.with(|pipeline| pipeline.send(requests, now));
+        match self {
+            Self::One(connection) => connection.with(|pipeline| pipeline.send(requests, now)),
+            Self::Cluster(cluster) => cluster.send(requests, now),
+        }
     }
 
-    /// The connection that the server is known by.
-    pub fn connection(&self) -> &Connection {
-        &self.connection
+    /// Whether requests need their slots.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
+    /// Who is at the other end, while there is a connection.
+    pub fn server(&self) -> Option<Server> {
+        match self {
+            Self::One(connection) => connection.with(|pipeline| pipeline.server().cloned()),
+            Self::Cluster(cluster) => cluster.server(),
+        }
+    }
+
+    /// How each connection does.
+    pub fn health(&self) -> Vec<Health> {
+        match self {
+            Self::One(connection) => vec![connection.with(|pipeline| pipeline.health())],
+            Self::Cluster(cluster) => cluster.health(),
+        }
+    }
+
+    /// Answers `id` once all that was asked for is answered and the connections are closed.
+    pub fn close(&self, id: Id) {
+        match self {
+            Self::One(connection) => connection.close(id),
+            Self::Cluster(cluster) => cluster.close(id),
+        }
+    }
+
+    /// Drops the connections. Nothing is answered any more.
+    pub fn abandon(&self) {
+        match self {
+            Self::One(connection) => connection.abandon(),
+            Self::Cluster(cluster) => cluster.abandon(),
+        }
+    }
+
+    /// Calls `each` with every connection.
+    pub fn each_connection(&self, mut each: impl FnMut(&Arc<Connection>)) {
+        match self {
+            Self::One(connection) => each(connection),
+            Self::Cluster(cluster) => cluster.each_connection(each),
+        }
     }
 }

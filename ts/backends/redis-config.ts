@@ -1,5 +1,5 @@
 import { checkBoolean, invalid, object, text } from "../arguments.js";
-import type { RedisConfig, RedisTlsConfig } from "../config.js";
+import type { RedisClusterConfig, RedisConfig, RedisNode, RedisTlsConfig } from "../config.js";
 import { variable } from "../environment.js";
 import { KVError } from "../errors.js";
 import { defaultFanout, fanoutMode } from "../fanout/mode.js";
@@ -51,6 +51,13 @@ const TLS_FIELDS: Fields<RedisTlsConfig> = {
   rejectUnauthorized: ["verify", "insecure", "skipVerify", "insecureSkipVerify"],
 };
 
+const CLUSTER_FIELDS: Fields<RedisClusterConfig> = {
+  nodes: ["rootNodes", "startupNodes"],
+  addressMap: ["natMap", "nodeAddressMap"],
+};
+
+const NODE_FIELDS: Fields<RedisNode> = { host: ["hostname", "ip"], port: [] };
+
 /** What a configuration comes to. */
 export interface ReadConfig {
   /** With the defaults. */
@@ -68,7 +75,6 @@ export function readConfig(config: RedisConfig): ReadConfig {
   });
   checkWhere(config, given);
   if (given.sentinel !== undefined) throw unsupported("sentinel");
-  if (given.cluster !== undefined) throw unsupported("cluster");
   const options = defined({
     url: optional(given.url, "url", nonEmpty),
     host: optional(given.host, "host", nonEmpty),
@@ -82,6 +88,7 @@ export function readConfig(config: RedisConfig): ReadConfig {
     protocol: optional(given.protocol, "protocol", version),
     clientName: optional(given.clientName, "clientName", printable),
     ...tlsOf(given.tls),
+    cluster: optional(given.cluster, "cluster", clusterOf),
     maxRetries: optional(given.maxRetries, "maxRetries", integer(0, 2 ** 32 - 1)),
     retryDelay: optional(given.retryDelay, "retryDelay", integer(0, MOST_MILLISECONDS)),
     commandTimeout: optional(given.commandTimeout, "commandTimeout", integer(1, MOST_MILLISECONDS)) ?? 5_000,
@@ -141,6 +148,40 @@ function tlsOf(tls: RedisConfig["tls"]): Pick<RedisOptions, "useTls" | "tls"> {
     }),
   };
 }
+
+/** Some nodes of a cluster. */
+const clusterOf: Check<NonNullable<RedisOptions["cluster"]>> = (value, name) => {
+  const { nodes, addressMap } = fieldsOf<RedisClusterConfig>(object(value, name, METHOD), {
+    fields: CLUSTER_FIELDS,
+    path: name,
+  });
+  return {
+    nodes: nodesOf(nodes, `${name}.nodes`),
+    addresses: addressMap === undefined ? [] : addressesOf(addressMap, `${name}.addressMap`),
+  };
+};
+
+const addressesOf: Check<RedisNode[]> = (value, name) =>
+  Object.entries(object(value, name, METHOD)).flatMap(([told, node]) => {
+    const [, host, port] = /^\[?(.+?)\]?:(\d+)$/.exec(told) ?? [];
+    if (host === undefined) throw invalid(`${METHOD}: ${name} must have keys like "10.0.0.1:6379"`);
+    return [{ host, port: integer(1, 65_535)(Number(port), `${name}: the port`) }, nodeOf(node, `${name}["${told}"]`)];
+  });
+
+const nodesOf: Check<RedisNode[]> = (value, name) => {
+  if (!Array.isArray(value) || value.length === 0) {
+    throw invalid(`${METHOD}: ${name} must be an array of at least one { host, port }`);
+  }
+  return value.map((node, index) => nodeOf(node, `${name}[${index}]`));
+};
+
+const nodeOf: Check<RedisNode> = (value, name) => {
+  const node = fieldsOf<RedisNode>(object(value, name, METHOD), { fields: NODE_FIELDS, path: name });
+  return {
+    host: nonEmpty(node.host, `${name}.host`),
+    port: node.port === undefined ? 6_379 : integer(1, 65_535)(node.port, `${name}.port`),
+  };
+};
 
 type Check<T> = (value: unknown, name: string) => T;
 

@@ -10,13 +10,14 @@ use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
 
 use crate::addon::arguments::{self, Words, push_number, push_prefix};
+use crate::addon::redis::route::Slots;
 use crate::addon::raw::{Attempt, Buffer, Scope, Value};
 use crate::commands::{self, Command, Effect, Keys};
 use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
 use crate::fanout::records::Records;
 use crate::redis::protocol::encode;
-use crate::redis::request::{Id, Request, Script, Shape, Subject};
+use crate::redis::request::{Id, Request, Route, Script, Shape, Subject};
 
 pub struct Batch<'a> {
     prefix: Option<&'a [u8]>,
@@ -27,6 +28,10 @@ pub struct Batch<'a> {
     refused: Vec<(Id, Error)>,
     /// What the entry that is being read changes of the framework's records.
     changes: Changes,
+    /// Whether there is a cluster, so that each entry needs its route.
+    routes: bool,
+    /// The slots of the entry that is being read.
+    slots: Slots,
 }
 
 /// Each with the position of its command in a transaction, if it is of one.
@@ -41,11 +46,12 @@ struct Draft {
     shape: Shape,
     script: Option<Box<Script>>,
     changes: Changes,
+    route: Route,
 }
 
 impl<'a> Batch<'a> {
-    /// With room for so many bytes.
-    pub fn new(prefix: Option<&'a [u8]>, records: &'a Arc<Records>, room: usize) -> Self {
+    /// With room for so many bytes. `routes` is true if there is a cluster.
+    pub fn new(prefix: Option<&'a [u8]>, records: &'a Arc<Records>, room: usize, routes: bool) -> Self {
         Self {
             prefix,
             records,
@@ -53,6 +59,8 @@ impl<'a> Batch<'a> {
             drafts: Vec::new(),
             refused: Vec::new(),
             changes: Vec::new(),
+            routes,
+            slots: Slots::default(),
         }
     }
 
@@ -82,6 +90,7 @@ impl<'a> Batch<'a> {
                 self.bytes
                     .truncate(self.drafts.last().map_or(0, |draft| draft.end));
                 self.changes.clear();
+                self.slots = Slots::default();
                 self.refused.push((id, error));
             }
             count += 1;
@@ -110,6 +119,10 @@ impl<'a> Batch<'a> {
                 shape: draft.shape,
                 subject: subject(draft.script, draft.changes, records),
                 called,
+                ready: called,
+                route: draft.route,
+                asking: false,
+                guard: None,
                 suspected: false,
             }
         });
@@ -131,7 +144,8 @@ impl<'a> Batch<'a> {
             replies += 1;
         }
         self.bytes.extend_from_slice(&encode::command(&[b"EXEC"]));
-        self.push(id, replies, false, Shape::Transaction, None);
+        let route = mem::take(&mut self.slots).route(&self.bytes);
+        self.push(id, replies, false, Shape::Transaction, None, route);
         Ok(())
     }
 
@@ -141,12 +155,20 @@ impl<'a> Batch<'a> {
         id: Id,
         values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
     ) -> Result<()> {
-        let (command, shape, script) = self.words(scope, values, None)?;
-        self.push(id, 1, !command.writes, shape, script);
+        let (command, shape, script, route) = self.words(scope, values, None)?;
+        self.push(id, 1, !command.writes, shape, script, route);
         Ok(())
     }
 
-    fn push(&mut self, id: Id, replies: usize, repeatable: bool, shape: Shape, script: Option<Box<Script>>) {
+    fn push(
+        &mut self,
+        id: Id,
+        replies: usize,
+        repeatable: bool,
+        shape: Shape,
+        script: Option<Box<Script>>,
+        route: Route,
+    ) {
         let end = self.bytes.len();
         self.drafts.push(Draft {
             id,
@@ -156,6 +178,7 @@ impl<'a> Batch<'a> {
             shape,
             script,
             changes: mem::take(&mut self.changes),
+            route,
         });
     }
 
@@ -165,7 +188,7 @@ impl<'a> Batch<'a> {
         scope: Scope<'scope>,
         mut values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
         position: Option<usize>,
-    ) -> Result<(&'static Command, Shape, Option<Box<Script>>)> {
+    ) -> Result<(&'static Command, Shape, Option<Box<Script>>, Route)> {
         let command = arguments::command(scope, values.next().transpose()?.as_ref())?;
         let count = values.len() + 1;
         let start = self.bytes.len();
@@ -191,7 +214,14 @@ impl<'a> Batch<'a> {
         let has_scores = |place: &Range<usize>| &words.bytes[place.clone()] == b"WITHSCORES";
         let scores = command.shape == commands::Shape::Scores && words.places.iter().skip(3).any(has_scores);
         let shape = if scores { Shape::Scores } else { Shape::AsIs };
-        Ok((command, shape, script))
+        let mut route = Route::Any;
+        if self.routes {
+            self.slots.add(command, words.bytes, &words.places);
+            if position.is_none() {
+                route = mem::take(&mut self.slots).route_command(command, words.bytes, &words.places);
+            }
+        }
+        Ok((command, shape, script, route))
     }
 }
 

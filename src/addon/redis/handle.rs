@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::fanout::records::Records;
 use crate::fanout::streams::Streams;
 use crate::redis::client::Client;
+use crate::redis::connection::Connection;
 use crate::redis::completions::{CompletionQueue, Events};
 use crate::redis::credentials::CredentialsProvider;
 use crate::redis::subscriber::listener::Listener;
@@ -116,24 +117,24 @@ impl Handle {
         }
     }
 
-    /// Polls the socket that the connection has by this call.
+    /// Polls the sockets that the connections have by this call.
     pub fn poll_socket(&self, scope: Scope) {
         let Some(poller) = &self.poller else { return };
         let this = self.this.clone();
-        let on_readable = move |scope: Scope| {
+        let on_readable = move |scope: Scope, connection: &Arc<Connection>| {
             if let Some(handle) = this.upgrade() {
-                handle.read(scope);
+                handle.read(scope, connection);
             }
         };
-        poller.follow(scope, self.client.connection(), on_readable);
+        poller.follow(scope, self.client.router(), on_readable);
     }
 
-    /// The socket is readable.
-    fn read(&self, scope: Scope) {
+    /// The socket of a connection is readable.
+    fn read(&self, scope: Scope, connection: &Arc<Connection>) {
         let Some(poller) = &self.poller else { return };
         let completions = self.client.completions();
         completions.expect();
-        poller.read(self.client.connection());
+        poller.read(connection);
         if completions.has_come() {
             if let Ok(on_mail) = self.on_mail.borrow_back(&scope.env()) {
                 scope.call_from_loop(scope.import(&on_mail));
@@ -166,7 +167,8 @@ impl Handle {
 impl Callable for Handle {
     /// Sends a batch: see `Batch::read`.
     fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
-        let mut batch = Batch::new(self.prefix.as_deref(), &self.records, self.last_size.get());
+        let routes = self.client.router().is_cluster();
+        let mut batch = Batch::new(self.prefix.as_deref(), &self.records, self.last_size.get(), routes);
         let count = batch.read(scope, values)?;
         self.last_size.set(batch.size().min(MOST_ROOM));
         self.await_more(&scope.env(), count);

@@ -6,6 +6,7 @@ mod credentials;
 mod events;
 mod handle;
 mod options;
+mod route;
 mod settle;
 mod socket_poller;
 
@@ -68,7 +69,7 @@ impl RedisClient {
     /// Has the connection opened, and opened again when it is lost, from now on.
     #[napi]
     pub fn start(&self) {
-        self.handle.client.connection().start();
+        self.handle.client.router().start();
     }
 
     /// Answers a question for credentials: those that were asked for, or why there are none.
@@ -93,15 +94,14 @@ impl RedisClient {
     #[napi]
     pub fn connect(&self, env: &Env, id: u32) {
         self.handle.await_more(env, 1);
-        let connection = self.handle.client.connection();
-        connection.with(|pipeline| pipeline.connect(id));
+        self.handle.client.router().connect(id);
     }
 
     /// Who is at the other end, while there is a connection.
     #[napi]
     pub fn server(&self) -> Option<RedisServer> {
-        let connection = self.handle.client.connection();
-        connection.with(|pipeline| pipeline.server().map(events::server))
+        let server = self.handle.client.router().server();
+        server.as_ref().map(events::server)
     }
 
     /// How the connection for commands does, and the subscribing one once there is one.

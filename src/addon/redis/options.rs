@@ -7,8 +7,9 @@ use napi_derive::napi;
 
 use crate::error::Result;
 use crate::fanout::streams::Fanout;
-use crate::redis::config::{Config, Limits, Options, Settings};
+use crate::redis::config::{ClusterOptions, Config, Limits, Options, Settings};
 use crate::redis::credentials::{CredentialsProvider, Provided};
+use crate::redis::endpoint::Endpoint;
 use crate::redis::tls::TlsOptions;
 
 #[napi(object)]
@@ -43,6 +44,7 @@ pub struct RedisOptions {
     pub is_node: bool,
     #[napi(ts_type = "\"targeted\" | \"filtered\" | \"all\"")]
     pub fanout: String,
+    pub cluster: Option<RedisClusterOptions>,
     /// It subscribes for the framework's callbacks, and does nothing else.
     pub for_streams: bool,
 }
@@ -54,6 +56,36 @@ pub struct RedisTlsOptions {
     pub key: Option<String>,
     pub servername: Option<String>,
     pub reject_unauthorized: Option<bool>,
+}
+
+#[napi(object)]
+pub struct RedisClusterOptions {
+    pub nodes: Vec<RedisNode>,
+    /// Where the addresses that nodes tell lead: from, to, from, to, …
+    pub addresses: Vec<RedisNode>,
+}
+
+#[napi(object)]
+pub struct RedisNode {
+    pub host: String,
+    pub port: u16,
+}
+
+impl From<RedisNode> for Endpoint {
+    fn from(RedisNode { host, port }: RedisNode) -> Self {
+        Self::Tcp { host, port }
+    }
+}
+
+impl RedisClusterOptions {
+    fn into_options(self) -> ClusterOptions {
+        let mut addresses = self.addresses.into_iter().map(Endpoint::from);
+        let pair = || Some((addresses.next()?, addresses.next()?));
+        ClusterOptions {
+            addresses: std::iter::from_fn(pair).collect(),
+            nodes: self.nodes.into_iter().map(Endpoint::from).collect(),
+        }
+    }
 }
 
 impl RedisOptions {
@@ -97,6 +129,7 @@ impl RedisOptions {
             password: self.password,
             db: self.db,
             use_tls: self.use_tls,
+            cluster: self.cluster.map(RedisClusterOptions::into_options),
             tls: self.tls.map(|tls| TlsOptions {
                 ca: tls.ca,
                 cert: tls.cert,

@@ -1,4 +1,4 @@
-//! Has JavaScript's thread poll the socket of a connection, where that is possible (docs/design/redis-connection.md, "Who reads").
+//! Has JavaScript's thread poll the sockets of connections, where that is possible (docs/design/redis-connection.md, "Who reads").
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -7,72 +7,110 @@ use crate::addon::raw::Scope;
 use crate::addon::raw::poll::Poll;
 use crate::redis::connection::Connection;
 use crate::redis::connection::socket::{ReadAttempt, SharedSocket};
+use crate::redis::router::Router;
 
 /// When more than this has come in at once, the I/O thread reads.
 const LARGEST_READ: usize = 512 << 10;
 
 #[derive(Default)]
-pub struct SocketPoller(RefCell<Option<Polled>>);
+pub struct SocketPoller {
+    polled: RefCell<Vec<Polled>>,
+    /// What sockets are read into.
+    room: RefCell<Box<[u8]>>,
+}
 
 struct Polled {
+    connection: Arc<Connection>,
     socket: Arc<SharedSocket>,
-    /// The poll handle and the room to read into. None where the thread cannot poll, and for a socket that has ended.
-    poll: Option<(Poll, Box<[u8]>)>,
+    /// None where the thread cannot poll, and for a socket that has ended.
+    poll: Option<Poll>,
 }
 
 impl SocketPoller {
-    /// Polls the socket that the connection has by this call, unless the I/O thread reads it. `on_readable` is called when there is something to read.
-    pub fn follow(&self, scope: Scope, connection: &Connection, on_readable: impl Fn(Scope) + 'static) {
-        let mut polled = self.0.borrow_mut();
-        let Some(socket) = connection.socket() else {
-            polled.take();
-            return;
-        };
-        let polled = match &mut *polled {
-            Some(same) if Arc::ptr_eq(&same.socket, &socket) => same,
-            other => other.insert(Polled::new(scope, socket, on_readable)),
-        };
-        if let Some((poll, _)) = &polled.poll
-            && !poll.is_started()
-            && polled.socket.may_read()
-        {
-            poll.start();
-        }
+    /// Polls the sockets that the connections have by this call, unless the I/O thread reads them. `on_readable` is called when there is
+    /// something to read.
+    pub fn follow(&self, scope: Scope, router: &Router, on_readable: impl Fn(Scope, &Arc<Connection>) + Clone + 'static) {
+        let mut polled = self.polled.borrow_mut();
+        let mut count = 0;
+        router.each_connection(|connection| {
+            let Some(socket) = connection.socket() else { return };
+            let is_same = |polled: &Polled| Arc::ptr_eq(&polled.socket, &socket);
+            match polled[count..].iter().position(is_same) {
+                Some(index) => polled.swap(count, count + index),
+                None => {
+                    let one = Polled::new(scope, connection, socket, on_readable.clone());
+                    polled.insert(count, one);
+                }
+            }
+            let Polled { socket, poll, .. } = &polled[count];
+            if let Some(poll) = poll
+                && !poll.is_started()
+                && socket.may_read()
+            {
+                poll.start();
+            }
+            count += 1;
+        });
+        // The others have ended.
+        polled.truncate(count);
     }
 
-    /// Reads what is there.
-    pub fn read(&self, connection: &Connection) {
-        let mut polled = self.0.borrow_mut();
-        let Some(Polled { socket, poll }) = &mut *polled else {
-            return;
-        };
-        let Some((handle, room)) = poll else { return };
-        match connection.try_read(socket, room) {
-            ReadAttempt::Little => {}
-            ReadAttempt::NotOwner => handle.stop(),
-            ReadAttempt::Much => {
-                handle.stop();
-                socket.yield_read();
+    /// Reads what is there at a connection, and at all others that owe replies: one callback serves all of them.
+    pub fn read(&self, readable: &Arc<Connection>) {
+        let mut room = self.room.borrow_mut();
+        if room.is_empty() {
+            *room = vec![0; LARGEST_READ].into();
+        }
+        for polled in &mut *self.polled.borrow_mut() {
+            let connection = &polled.connection;
+            if Arc::ptr_eq(connection, readable) || connection.with(|pipeline| pipeline.owes_replies()) {
+                polled.read(&mut room);
             }
-            ReadAttempt::Closed => *poll = None,
         }
     }
 
     pub fn end(&self) {
-        self.0.take();
+        self.polled.take();
     }
 }
 
 impl Polled {
-    fn new(scope: Scope, socket: Arc<SharedSocket>, on_readable: impl Fn(Scope) + 'static) -> Self {
+    fn new(
+        scope: Scope,
+        connection: &Arc<Connection>,
+        socket: Arc<SharedSocket>,
+        on_readable: impl Fn(Scope, &Arc<Connection>) + 'static,
+    ) -> Self {
+        let connection = connection.clone();
+        let polled = Arc::downgrade(&connection);
+        let on_readable = move |scope: Scope| {
+            if let Some(connection) = polled.upgrade() {
+                on_readable(scope, &connection);
+            }
+        };
         let poll = poll(scope, &socket, on_readable);
         if poll.is_some() {
             socket.begin_polling();
         }
-        let with_room = |poll| (poll, vec![0; LARGEST_READ].into());
         Self {
+            connection,
             socket,
-            poll: poll.map(with_room),
+            poll,
+        }
+    }
+
+    fn read(&mut self, room: &mut [u8]) {
+        let Some(poll) = self.poll.as_ref().filter(|poll| poll.is_started()) else {
+            return;
+        };
+        match self.connection.try_read(&self.socket, room) {
+            ReadAttempt::Little => {}
+            ReadAttempt::NotOwner => poll.stop(),
+            ReadAttempt::Much => {
+                poll.stop();
+                self.socket.yield_read();
+            }
+            ReadAttempt::Closed => self.poll = None,
         }
     }
 }

@@ -134,7 +134,7 @@ impl Attempt<'_> {
                     return plain(Registered::Tcp(stream));
                 };
                 self.in_tls.store(true, Ordering::Relaxed);
-                let stream = tls.wrap(stream).await.map_err(|error| Failure {
+                let stream = tls.wrap(stream, host).await.map_err(|error| Failure {
                     // The server has seen nothing of the handshake yet.
                     closed: false,
                     ..Failure::broken(endpoint, &error, true)

@@ -101,7 +101,7 @@ impl<'a> Handshake<'a> {
                     self.endpoint
                 ),
             ))),
-            Some("cluster") => self.check_cluster(server, transport).await,
+            Some("cluster") if self.config.cluster.is_none() => self.check_cluster(server, transport).await,
             _ => Ok(()),
         }
     }

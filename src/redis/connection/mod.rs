@@ -7,9 +7,10 @@
 
 mod addresses;
 mod connect;
-mod failure;
+pub mod failure;
 mod handshake;
 mod pace;
+pub mod query;
 mod secrets;
 mod server_info;
 pub mod shared;
@@ -47,7 +48,7 @@ pub struct Connection {
 impl Connection {
     /// Opens nothing yet.
     pub fn new(role: Role, config: Arc<Config>, endpoint: Endpoint, sink: Arc<dyn Sink>) -> Result<Self> {
-        let pipeline = Pipeline::new(role, config.settings.limits.clone(), endpoint.to_string());
+        let pipeline = Pipeline::new(role, config.settings.limits.clone(), endpoint.to_string(), config.cluster.is_some());
         let use_of_it = match role {
             Role::Commands => "commands",
             Role::Subscriptions => "subscriptions",

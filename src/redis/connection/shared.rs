@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use crate::error::Result;
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event, Gap};
 use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::redirect::Returned;
 use crate::redis::protocol::published::Skipped;
 use crate::trace::{Area, is_on, trace};
 
@@ -24,6 +25,9 @@ pub trait Sink: Send + Sync {
     fn skip(&self, _received: &[u8]) -> Skipped {
         Skipped::default()
     }
+
+    /// Takes requests that a node of a cluster has not run, and then the marks that have passed. Called while the pipeline is locked.
+    fn take_back(&self, _returned: Vec<Returned>, _passed: Vec<u64>) {}
 
     /// JavaScript's thread may poll the socket again.
     fn poll_socket(&self) {}
@@ -79,6 +83,9 @@ impl Shared {
                 self.trace_events(&batch);
             }
             self.sink.put(batch, &mut pipeline);
+        }
+        if let Some((returned, passed)) = pipeline.take_returned() {
+            self.sink.take_back(returned, passed);
         }
         if pipeline.has_unsent() {
             self.unsent.notify_one();

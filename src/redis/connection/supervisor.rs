@@ -17,6 +17,7 @@ use crate::redis::connection::socket::{ReadAttempt, SocketSlot};
 use crate::redis::connection::time_slice::LONGEST_READ;
 use crate::redis::connection::transport::Transport;
 use crate::redis::endpoint::Endpoint;
+use crate::redis::jitter::jitter;
 use crate::redis::pipeline::in_flight::ServerRole;
 
 /// The backoff before the first attempt to connect again; it doubles with each that fails.
@@ -204,12 +205,6 @@ fn backoff(attempt: u32) -> Duration {
         .saturating_mul(1 << attempt.saturating_sub(1).min(16))
         .min(LONGEST_DELAY);
     longest.mul_f64(0.5 + jitter() / 2.0)
-}
-
-/// From 0 to 1. The hasher's keys are random; no more is asked of it.
-fn jitter() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(Instant::now()) as f64 / u64::MAX as f64
 }
 
 struct EndGuard<'a>(&'a Shared);

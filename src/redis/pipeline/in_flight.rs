@@ -9,6 +9,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
+use crate::redis::pipeline::redirect::ASKING;
 use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::protocol::scan::Scanner;
 use crate::redis::request::{Request, Sha1, Subject};
@@ -132,6 +133,10 @@ pub struct InFlight {
     pub retiring: bool,
     /// The server may have closed it during silence: the socket is peeked into before the next write.
     pub unverified: bool,
+    /// How many requests have been answered.
+    pub answered: u64,
+    /// Each with how many requests must have been answered before it passes.
+    pub marks: VecDeque<(u64, u64)>,
 }
 
 /// A request that was sent and has no reply yet.
@@ -147,6 +152,11 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// How many replies the server gives.
+    pub fn replies(&self) -> usize {
+        self.request.replies + usize::from(self.request.asking)
+    }
+
     /// Whether a caller awaits its answer.
     pub fn is_awaited(&self) -> bool {
         self.request.id.is_some() && !self.late
@@ -176,6 +186,8 @@ impl InFlight {
             refuses_writes: false,
             retiring: false,
             unverified: false,
+            answered: 0,
+            marks: VecDeque::new(),
         }
     }
 
@@ -189,8 +201,12 @@ impl InFlight {
         }
         let position = self.write_buffer.position();
         let mut by_hash = false;
+        if request.asking {
+            self.write_buffer.push(&Bytes::from_static(ASKING));
+        }
         match &request.subject {
-            Subject::Script(script) if !self.scripts.insert(script.sha1) => {
+            // EVALSHA of an unknown script would use up ASKING.
+            Subject::Script(script) if !request.asking && !self.scripts.insert(script.sha1) => {
                 by_hash = true;
                 self.write_buffer.push(&script.head);
                 self.write_buffer.push(&request.bytes.slice(script.tail..));
@@ -252,6 +268,7 @@ impl InFlight {
     pub fn pop(&mut self) -> Option<Sent> {
         self.looked_at = self.looked_at.saturating_sub(1);
         let first = self.sent.pop_front();
+        self.answered += 1;
         self.in_order |= self.sent.is_empty();
         first
     }

@@ -16,7 +16,7 @@ impl Pipeline {
         let mut connection = InFlight::new(greeted, now);
         let role = connection.server.role;
         if self.role == Role::Commands {
-            self.wants_master |= role == ServerRole::Master;
+            self.wants_master |= role == ServerRole::Master && !self.in_cluster;
             connection.refuses_writes = self.wants_master && role == ServerRole::Replica;
         }
         self.connection = Some(connection);
@@ -109,6 +109,7 @@ impl Pipeline {
         };
         let silent = now.saturating_duration_since(connection.received);
         self.topics.lost(SystemTime::now() - silent, &mut self.completed);
+        self.passed.extend(connection.marks.iter().map(|(_, number)| *number));
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;
         let sent = connection.sent.into_iter().enumerate();

@@ -1,13 +1,14 @@
 //! Requests from call to answer, over any number of connections. Does no I/O and is told the time, but for the bounds of gaps.
 //!
 //! [`queue`]: not sent yet. [`in_flight`]: sent, with the [`write_buffer`]. [`read`]: replies to requests. [`lifecycle`]: connections come
-//! and go. [`deadlines`]. [`topics`] and [`subscribe`]: the subscribing connection.
+//! and go. [`deadlines`]. [`redirect`]: what a node of a cluster refuses. [`topics`] and [`subscribe`]: the subscribing connection.
 
 mod deadlines;
 pub mod in_flight;
 mod lifecycle;
-mod queue;
+pub mod queue;
 mod read;
+pub mod redirect;
 mod subscribe;
 pub mod topics;
 mod write_buffer;
@@ -22,9 +23,10 @@ use crate::redis::completions::CompletionBatch;
 use crate::redis::config::Limits;
 use crate::redis::pipeline::in_flight::{InFlight, Sent, Server};
 use crate::redis::pipeline::queue::{Queue, Waiting};
+use crate::redis::pipeline::redirect::Returned;
 use crate::redis::pipeline::topics::Topics;
 use crate::redis::protocol::encode;
-use crate::redis::request::{Fate, Id, Request, Role, Shape, Subject};
+use crate::redis::request::{Fate, Id, Request, Role, Route, Shape, Subject};
 
 /// How a connection does.
 pub struct Health {
@@ -44,7 +46,7 @@ pub struct Health {
 }
 
 /// After this many failed attempts `connect` fails.
-const ATTEMPTS: u32 = 3;
+pub const ATTEMPTS: u32 = 3;
 
 pub struct Pipeline {
     role: Role,
@@ -75,11 +77,19 @@ pub struct Pipeline {
     ended: bool,
     /// What has been completed and not passed on.
     pub completed: CompletionBatch,
+    /// The server is a node of a cluster: what it refuses goes back to the router.
+    in_cluster: bool,
+    returned: Vec<Returned>,
+    /// Marks up to which all requests have ended.
+    passed: Vec<u64>,
 }
 
 impl Pipeline {
-    pub fn new(role: Role, limits: Limits, endpoint: String) -> Self {
+    pub fn new(role: Role, limits: Limits, endpoint: String, in_cluster: bool) -> Self {
         Self {
+            in_cluster,
+            returned: Vec::new(),
+            passed: Vec::new(),
             role,
             limits,
             endpoint,
@@ -123,7 +133,7 @@ impl Pipeline {
         let queue = match &mut self.connection {
             Some(connection) if connection.refuses(&request) => &mut self.waiting_for_master,
             Some(connection) if !connection.retiring => {
-                let deadline = request.called.max(connection.since) + timeout;
+                let deadline = request.ready.max(connection.since) + timeout;
                 if self.waiting.is_empty() && connection.has_room(&request) {
                     connection.push(request, deadline, now);
                 } else {
@@ -191,6 +201,11 @@ impl Pipeline {
         self.connection.as_ref().is_some_and(InFlight::is_busy)
     }
 
+    pub fn owes_replies(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| !connection.sent.is_empty())
+    }
+
     pub fn is_connected(&self) -> bool {
         self.connection.is_some()
     }
@@ -222,6 +237,12 @@ impl Pipeline {
         for queue in [&mut self.waiting, &mut self.waiting_for_master] {
             queue.wait_until(now + self.limits.timeout);
         }
+    }
+
+    /// What goes back to the router, and the marks that have passed: in this order.
+    pub fn take_returned(&mut self) -> Option<(Vec<Returned>, Vec<u64>)> {
+        let (returned, passed) = (mem::take(&mut self.returned), mem::take(&mut self.passed));
+        (!returned.is_empty() || !passed.is_empty()).then_some((returned, passed))
     }
 
     /// Whether it is closing, and no answer is awaited.
@@ -277,9 +298,7 @@ impl Pipeline {
             Subject::Observed(observer) => observer.unanswered(fate),
             _ => {}
         }
-        if let Some(id) = request.id {
-            self.completed.failed(id, error);
-        }
+        self.completed.conclude(request, Err(error));
     }
 
     fn request(&self, id: Option<Id>, words: &[&[u8]], now: Instant) -> Request {
@@ -291,6 +310,10 @@ impl Pipeline {
             shape: Shape::AsIs,
             subject: Subject::Command,
             called: now,
+            ready: now,
+            route: Route::Any,
+            asking: false,
+            guard: None,
             suspected: false,
         }
     }

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::error::{Error, Reason};
 use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::in_flight::{InFlight, Sent};
+use crate::redis::pipeline::redirect::{Returned, refusal as refusal_in_cluster, without_asking};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::published::Skipped;
 use crate::redis::protocol::scan::{MAX_LINE, Scanner, Unreadable};
@@ -34,6 +35,7 @@ impl Pipeline {
                 Role::Subscriptions => self.hear(&frame, now),
             }
         }
+        self.pass_marks();
         self.send_waiting(now);
         match &self.connection {
             Some(connection) if connection.retiring && connection.sent.is_empty() => Err(Error::because(
@@ -85,7 +87,7 @@ impl Pipeline {
             let replies = replies + usize::from(is_reply);
             let is_complete = match connection.sent.front() {
                 _ if self.role == Role::Subscriptions => true,
-                Some(front) => replies == front.request.replies,
+                Some(front) => replies == front.replies(),
                 // The server says why it closes.
                 None if is_reply && buffer[length - end] == b'-' => {
                     return Err(match decode::parse(&buffer[length - end..length])? {
@@ -139,7 +141,7 @@ impl Pipeline {
     }
 
     /// The reply to the request that was sent first.
-    fn replied(&mut self, frame: Bytes, now: Instant) {
+    fn replied(&mut self, mut frame: Bytes, now: Instant) {
         let Some(connection) = &mut self.connection else {
             return;
         };
@@ -156,6 +158,7 @@ impl Pipeline {
         };
         // A store that began at a replica stays there.
         if self.wants_master
+            && !self.in_cluster
             && let Some(refused) = refusal(&frame, &request)
         {
             connection.refuses_writes = true;
@@ -163,9 +166,17 @@ impl Pipeline {
                 return self.dispatch(request, now);
             }
         }
-        let Some(id) = request.id.filter(|_| !late) else {
+        if late {
             return;
-        };
+        }
+        if request.asking {
+            frame = without_asking(frame);
+        }
+        if self.in_cluster
+            && let Some(refusal) = refusal_in_cluster(&frame, &request)
+        {
+            return self.returned.push(Returned { request, refusal });
+        }
         if let Subject::Script(script) = &request.subject
             && by_hash
             && decode::is_error(&frame, "NOSCRIPT No matching script")
@@ -183,7 +194,7 @@ impl Pipeline {
         if let Subject::Observed(observer) = &request.subject {
             observer.replied(&frame);
         }
-        self.completed.answer(id, request.shape, Ok(frame));
+        self.completed.conclude(&request, Ok(frame));
     }
 }
 

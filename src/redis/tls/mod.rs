@@ -30,7 +30,8 @@ pub struct TlsOptions {
 
 pub struct Tls {
     options: TlsOptions,
-    server_name: ServerName<'static>,
+    /// The configured one.
+    server_name: Option<ServerName<'static>>,
     trust: Trust,
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     /// Made at the first connection: reading the system's certificates takes a while.
@@ -39,16 +40,16 @@ pub struct Tls {
 
 impl PartialEq for Tls {
     fn eq(&self, other: &Self) -> bool {
-        self.server_name == other.server_name && self.options == other.options
+        self.options == other.options
     }
 }
 
 impl Tls {
     pub fn new(options: TlsOptions, host: &str) -> Result<Self> {
         let given = options.clone();
-        let name = options.servername.unwrap_or_else(|| host.to_owned());
-        let server_name = ServerName::try_from(name)
-            .map_err(|_| invalid("redis.tls.servername: it is neither a host's name nor an address"))?;
+        let is_configured = options.servername.is_some();
+        let name = server_name(options.servername.as_deref().unwrap_or(host))
+            .ok_or_else(|| invalid("redis.tls.servername: it is neither a host's name nor an address"))?;
         let trust = match (options.reject_unauthorized, options.ca) {
             (Some(false), _) => Trust::Anyone,
             (_, Some(pem)) => authorities(&pem)?,
@@ -65,18 +66,24 @@ impl Tls {
         };
         Ok(Self {
             options: given,
-            server_name,
+            server_name: is_configured.then_some(name),
             trust,
             identity,
             config: OnceCell::new(),
         })
     }
 
-    /// An error of kind `InvalidData` means that the server or its certificate is refused.
-    pub async fn wrap(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+    /// The certificate must have the configured name, or else `host`. An error of kind `InvalidData` means that the server or its
+    /// certificate is refused.
+    pub async fn wrap(&self, stream: TcpStream, host: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        let configured = self.server_name.clone();
+        let name = configured.or_else(|| server_name(host)).ok_or_else(|| {
+            let message = format!("{host} is neither a host's name nor an address");
+            std::io::Error::new(std::io::ErrorKind::InvalidData, message)
+        })?;
         let config = self.config.get_or_try_init(|| self.config()).await?;
         let connector = TlsConnector::from(config.clone());
-        connector.connect(self.server_name.clone(), stream).await
+        connector.connect(name, stream).await
     }
 
     async fn config(&self) -> std::io::Result<Arc<ClientConfig>> {
@@ -95,6 +102,10 @@ impl Tls {
         };
         Ok(Arc::new(config))
     }
+}
+
+fn server_name(host: &str) -> Option<ServerName<'static>> {
+    ServerName::try_from(host.to_owned()).ok()
 }
 
 fn authorities(pem: &str) -> Result<Trust> {

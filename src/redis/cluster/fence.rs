@@ -1,0 +1,183 @@
+//! The fence of a slot: while a node refuses requests of the slot, later ones wait, so that none overtakes another.
+//!
+//! Requests that are in flight when the first is refused are answered or refused too. Then the first that waits goes on alone, as the
+//! server may change its mind between two requests. Once it is served, the others follow.
+
+use std::time::{Duration, Instant};
+
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::queue::Queue;
+use crate::redis::pipeline::redirect::{Refusal, RefusalKind};
+use crate::redis::request::Request;
+
+/// The wait after a refusal that time alone may end; it doubles with each.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// After so many refusals in a row a redirection waits too: nodes that send a request in a circle disagree.
+const HOPS: u32 = 5;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Requests before the mark of this number are in flight.
+    Draining(u64),
+    /// The requests with the guard of this number are under way.
+    Trying(u64),
+    /// Nothing is under way until then.
+    Waiting(Instant),
+}
+
+pub struct Fence {
+    held: Queue,
+    state: State,
+    /// Where requests with `asking` go.
+    target: Option<Endpoint>,
+    /// The refusal since the last try, and the last one of all.
+    refused: bool,
+    last: Option<Refusal>,
+    refusals: u32,
+}
+
+/// What a fence has come to.
+pub enum Step {
+    /// Nothing is to be done before this time; None while an event is awaited.
+    Wait(Option<Instant>),
+    /// The requests go to the target if there is one, else to the slot's owner. They take a guard of the number that `trying` was given.
+    Try(Vec<Request>, Option<Endpoint>),
+    /// The fence falls: the requests go to the slot's owner.
+    Fall(Vec<Request>),
+}
+
+impl Fence {
+    /// Requests before the mark of this number are in flight.
+    pub fn draining(number: u64) -> Self {
+        Self::new(State::Draining(number))
+    }
+
+    /// Nothing is in flight.
+    pub fn open(now: Instant) -> Self {
+        Self::new(State::Waiting(now))
+    }
+
+    /// No node would take a request.
+    pub fn refused(refusal: Refusal, now: Instant) -> Self {
+        Self {
+            refused: true,
+            last: Some(refusal),
+            ..Self::new(State::Waiting(now + FIRST_WAIT))
+        }
+    }
+
+    fn new(state: State) -> Self {
+        Self {
+            held: Queue::default(),
+            state,
+            target: None,
+            refused: false,
+            last: None,
+            refusals: 0,
+        }
+    }
+
+    pub fn target(&self) -> Option<&Endpoint> {
+        self.target.as_ref()
+    }
+
+    pub fn hold(&mut self, mut request: Request, until: Instant) {
+        request.guard = None;
+        self.held.push(request, until);
+    }
+
+    /// A node has refused a request. It waits in its place among the others.
+    pub fn refuse(&mut self, mut request: Request, refusal: Refusal, target: Option<Endpoint>, until: Instant) {
+        request.asking = target.is_some() && matches!(refusal.kind, RefusalKind::Ask(_));
+        if request.asking {
+            self.target = target;
+        }
+        self.refused = true;
+        self.last = Some(refusal);
+        self.hold(request, until);
+    }
+
+    /// A request that was to be tried could not be sent.
+    pub fn put_back(&mut self, request: Request, until: Instant) {
+        self.refused = true;
+        self.hold(request, until);
+    }
+
+    /// A mark has passed, or a guard was dropped: nothing is in flight of what it stood for.
+    pub fn ended(&mut self, number: u64, now: Instant) {
+        let is_drained = self.state == State::Draining(number);
+        if !is_drained && self.state != State::Trying(number) {
+            return;
+        }
+        if self.refused {
+            self.refusals += 1;
+        } else {
+            self.refusals = 0;
+        }
+        let is_redirected = self.last.as_ref().is_some_and(|last| last.kind != RefusalKind::NotYet);
+        let goes_on = !self.refused || is_redirected && self.refusals < HOPS;
+        let wait = if goes_on { Duration::ZERO } else { self.wait() };
+        self.state = State::Waiting(now + wait);
+    }
+
+    fn wait(&self) -> Duration {
+        FIRST_WAIT
+            .saturating_mul(1 << self.refusals.saturating_sub(1).min(10))
+            .min(LONGEST_WAIT)
+    }
+
+    /// What is to be done now. `number` is that of the guard, if something is to be tried.
+    pub fn step(&mut self, number: u64, now: Instant) -> Step {
+        match self.state {
+            State::Draining(_) | State::Trying(_) => return Step::Wait(None),
+            State::Waiting(until) if until > now => return Step::Wait(Some(until)),
+            State::Waiting(_) => {}
+        }
+        let asks = self.held.first().is_some_and(|first| first.asking);
+        if !self.refused && !asks {
+            let all = std::iter::from_fn(|| self.held.pop()).map(|waiting| waiting.request);
+            return Step::Fall(all.collect());
+        }
+        // Keys that are missing at the source of a migration are all at its target: what asks for them goes on together.
+        let mut group = Vec::new();
+        while self
+            .held
+            .first()
+            .is_some_and(|first| group.is_empty() || asks && first.asking)
+            && let Some(waiting) = self.held.pop()
+        {
+            group.push(waiting.request);
+        }
+        if group.is_empty() {
+            return Step::Fall(group);
+        }
+        self.refused = false;
+        self.state = State::Trying(number);
+        let target = self.target.clone().filter(|_| asks);
+        Step::Try(group, target)
+    }
+
+    /// The requests that have waited for too long.
+    pub fn expire(&mut self, now: Instant) -> Vec<Request> {
+        std::iter::from_fn(|| self.held.pop_due(now)).collect()
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.held.next_deadline()
+    }
+
+    /// Shortens the deadlines to `latest`.
+    pub fn wait_until(&mut self, latest: Instant) {
+        self.held.wait_until(latest);
+    }
+
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The last refusal of all.
+    pub fn last(&self) -> Option<&Refusal> {
+        self.last.as_ref()
+    }
+}

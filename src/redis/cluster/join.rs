@@ -1,0 +1,181 @@
+//! Joins the replies to the parts of a request.
+
+use bytes::{Bytes, BytesMut};
+use hashbrown::HashSet;
+use parking_lot::Mutex;
+
+use crate::error::{Error, Reason, Result};
+use crate::redis::protocol::decode;
+use crate::redis::protocol::scan::Scanner;
+use crate::redis::request::{Joining, Whole};
+use crate::reply::Reply;
+
+/// Waits for the outcome of each part.
+#[derive(Debug)]
+pub struct Join {
+    joining: Joining,
+    /// Where each item of a part's reply stands in the whole.
+    places: Vec<Vec<usize>>,
+    outcomes: Mutex<Vec<Option<Result<Bytes>>>>,
+}
+
+impl Join {
+    /// `places` has an entry for each part.
+    pub fn new(joining: Joining, places: Vec<Vec<usize>>) -> Self {
+        Self {
+            joining,
+            outcomes: Mutex::new(vec![None; places.len()]),
+            places,
+        }
+    }
+
+    fn joined(&self, outcomes: &[Result<Bytes>]) -> Result<Bytes> {
+        let failed = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
+        if let Some(error) = failed {
+            return Err(in_part(error, outcomes));
+        }
+        let frames: Vec<&Bytes> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
+        // A part's reply may be an error, which is the reply of the whole.
+        if let Some(refused) = frames.iter().find(|frame| frame.first() == Some(&b'-')) {
+            return Ok((*refused).clone());
+        }
+        match self.joining {
+            Joining::Sum => sum(&frames),
+            Joining::InOrder => self.in_order(&frames),
+            Joining::All if frames.iter().any(|frame| frame.first() == Some(&b':')) => sum(&frames),
+            Joining::All => union(&frames),
+        }
+    }
+
+    fn in_order(&self, frames: &[&Bytes]) -> Result<Bytes> {
+        let mut all = vec![Bytes::new(); self.places.iter().map(Vec::len).sum()];
+        for (frame, places) in frames.iter().zip(&self.places) {
+            let items = items(frame)?;
+            if items.len() != places.len() {
+                return Err(misshapen());
+            }
+            for (item, place) in items.into_iter().zip(places) {
+                all[*place] = item;
+            }
+        }
+        Ok(array(&all))
+    }
+}
+
+impl Whole for Join {
+    fn put(&self, part: usize, outcome: Result<Bytes>) -> Option<Result<Bytes>> {
+        let mut outcomes = self.outcomes.lock();
+        outcomes[part] = Some(outcome);
+        let all: Option<Vec<_>> = outcomes.iter().cloned().collect();
+        all.map(|all| self.joined(&all))
+    }
+}
+
+/// Says how many of the other parts have been run: a command of several parts is not atomic.
+fn in_part(error: &Error, outcomes: &[Result<Bytes>]) -> Error {
+    let run = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    let message = format!(
+        "{} (its keys are in {} slots of the cluster: what it does to those of {run} was done)",
+        error.message,
+        outcomes.len()
+    );
+    error.clone().with_message(message)
+}
+
+fn sum(frames: &[&Bytes]) -> Result<Bytes> {
+    let mut sum: i64 = 0;
+    for frame in frames {
+        match decode::parse(frame)? {
+            Reply::Integer(number) => sum += number,
+            _ => return Err(misshapen()),
+        }
+    }
+    Ok(format!(":{sum}\r\n").into())
+}
+
+/// While a slot moves, two masters may have a key.
+fn union(frames: &[&Bytes]) -> Result<Bytes> {
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for frame in frames {
+        let items = items(frame)?;
+        all.extend(items.into_iter().filter(|item| seen.insert(item.clone())));
+    }
+    Ok(array(&all))
+}
+
+/// The items of an array, as they came in.
+fn items(frame: &Bytes) -> Result<Vec<Bytes>> {
+    let head = memchr::memchr(b'\n', frame).ok_or_else(misshapen)? + 1;
+    if frame.first() != Some(&b'*') {
+        return Err(misshapen());
+    }
+    let mut rest = frame.slice(head..);
+    let mut items = Vec::new();
+    while !rest.is_empty() {
+        let end = Scanner::default().end(&rest).ok().flatten().ok_or_else(misshapen)?;
+        items.push(rest.split_to(end));
+    }
+    Ok(items)
+}
+
+fn array(items: &[Bytes]) -> Bytes {
+    let mut bytes = BytesMut::from(format!("*{}\r\n", items.len()).as_bytes());
+    for item in items {
+        bytes.extend_from_slice(item);
+    }
+    bytes.freeze()
+}
+
+fn misshapen() -> Error {
+    Error::because(Reason::Protocol, "a node's reply has another shape than the command's replies have")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(joining: Joining, places: &[&[usize]], frames: &[&'static str]) -> Result<Bytes> {
+        let places = places.iter().map(|places| places.to_vec()).collect();
+        let join = Join::new(joining, places);
+        let outcomes = frames.iter().enumerate().rev();
+        let outcomes = outcomes.map(|(part, frame)| join.put(part, Ok(Bytes::from_static(frame.as_bytes()))));
+        let mut whole: Vec<_> = outcomes.flatten().collect();
+        assert_eq!(whole.len(), 1, "the last part completes it");
+        whole.remove(0)
+    }
+
+    #[test]
+    fn numbers_are_added() {
+        let all = joined(Joining::Sum, &[&[], &[], &[]], &[":1\r\n", ":0\r\n", ":41\r\n"]);
+        assert_eq!(all.unwrap(), ":42\r\n");
+    }
+
+    #[test]
+    fn items_go_to_their_places() {
+        let frames = ["*2\r\n$1\r\na\r\n_\r\n", "*1\r\n$2\r\n\r\n\r\n"];
+        let all = joined(Joining::InOrder, &[&[2, 0], &[1]], &frames);
+        assert_eq!(all.unwrap(), "*3\r\n_\r\n$2\r\n\r\n\r\n$1\r\na\r\n");
+        let misshapen = joined(Joining::InOrder, &[&[0], &[1]], &["*2\r\n:1\r\n:2\r\n", "*0\r\n"]);
+        assert_eq!(misshapen.unwrap_err().code, "CONNECTION");
+    }
+
+    #[test]
+    fn an_item_of_two_masters_is_there_once() {
+        let all = joined(Joining::All, &[&[], &[]], &["*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*1\r\n$1\r\nb\r\n"]);
+        assert_eq!(all.unwrap(), "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+    }
+
+    #[test]
+    fn an_error_says_how_much_was_done() {
+        let join = Join::new(Joining::Sum, vec![vec![]; 3]);
+        let lost = Error::because(Reason::Lost, "The connection was lost");
+        assert!(join.put(1, Err(lost)).is_none());
+        assert!(join.put(0, Ok(":1\r\n".into())).is_none());
+        let error = join.put(2, Ok(":1\r\n".into())).unwrap().unwrap_err();
+        assert_eq!(error.code, "CONNECTION");
+        assert!(error.message.contains("3 slots") && error.message.contains("of 2 was done"), "{}", error.message);
+        let refused = joined(Joining::Sum, &[&[], &[]], &["-WRONGTYPE no\r\n", ":1\r\n"]);
+        assert_eq!(refused.unwrap(), "-WRONGTYPE no\r\n");
+    }
+}

@@ -1,0 +1,13 @@
+//! A cluster: one connection to each master, and each request to the master that has its slot.
+//!
+//! [`router`]: which node takes a request. [`notices`]: what nodes refuse. [`fence`]: requests of a slot in trouble wait behind it, in their order. [`node`]: one master.
+//! [`topology`]: the map of the slots, which the process shares and [`refresh`] keeps. [`slot_map`] reads it. [`join`]: replies in parts.
+
+mod fence;
+mod join;
+mod node;
+mod notices;
+mod refresh;
+pub mod router;
+mod slot_map;
+pub mod topology;

@@ -1,0 +1,133 @@
+//! A node of the cluster, as one store is connected to it, and what it tells the router.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::error::Result;
+use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
+use crate::redis::config::Config;
+use crate::redis::connection::Connection;
+use crate::redis::connection::shared::Sink;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::redirect::Returned;
+use crate::redis::request::{Guard, Id, Role};
+
+/// Answered by a node that has closed: no call has this id.
+const CLOSED: Id = Id::MAX;
+
+/// What the router is told. Nodes tell it while their pipelines are locked, so that it must not use them at once.
+pub enum Notice {
+    /// The node at this endpoint has not run these.
+    Returned(Endpoint, Vec<Returned>),
+    /// A mark has passed, or a guard was dropped.
+    Ended(u64),
+    /// A node was lost, or cannot be connected to.
+    Lost,
+    /// The map has been patched.
+    Patched,
+    Closed,
+}
+
+#[derive(Default)]
+pub struct Inbox {
+    notices: Mutex<Vec<Notice>>,
+    pub come: Notify,
+}
+
+impl Inbox {
+    pub fn put(&self, notice: Notice) {
+        self.notices.lock().push(notice);
+        self.come.notify_one();
+    }
+
+    pub fn take(&self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices.lock())
+    }
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        formatter.write_str("Inbox")
+    }
+}
+
+/// Tells the router when all requests that hold it have ended.
+#[derive(Debug)]
+pub struct Trial {
+    pub number: u64,
+    pub inbox: Arc<Inbox>,
+}
+
+impl Guard for Trial {}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.inbox.put(Notice::Ended(self.number));
+    }
+}
+
+pub struct Node {
+    pub connection: Arc<Connection>,
+}
+
+impl Node {
+    /// Opens the connection.
+    pub fn open(
+        config: &Arc<Config>,
+        endpoint: &Endpoint,
+        completions: &Arc<CompletionQueue>,
+        inbox: &Arc<Inbox>,
+    ) -> Result<Arc<Self>> {
+        let sink = NodeSink {
+            endpoint: endpoint.clone(),
+            completions: completions.clone(),
+            inbox: inbox.clone(),
+        };
+        let connection = Connection::new(Role::Commands, config.clone(), endpoint.clone(), Arc::new(sink))?;
+        connection.start();
+        Ok(Arc::new(Self {
+            connection: Arc::new(connection),
+        }))
+    }
+
+    /// Closes the connection once all that was asked for is answered, and tells the router.
+    pub fn close(&self) {
+        self.connection.close(CLOSED);
+    }
+}
+
+struct NodeSink {
+    endpoint: Endpoint,
+    completions: Arc<CompletionQueue>,
+    inbox: Arc<Inbox>,
+}
+
+impl Sink for NodeSink {
+    fn put(&self, mut batch: CompletionBatch, _: &mut Pipeline) {
+        if batch.answers.pop_if(|last| last.id == CLOSED).is_some() {
+            self.inbox.put(Notice::Closed);
+        }
+        if batch.events.iter().any(|event| matches!(event, Event::Reconnecting { .. })) {
+            self.inbox.put(Notice::Lost);
+        }
+        if !batch.is_empty() {
+            self.completions.put(batch);
+        }
+    }
+
+    fn take_back(&self, returned: Vec<Returned>, passed: Vec<u64>) {
+        if !returned.is_empty() {
+            self.inbox.put(Notice::Returned(self.endpoint.clone(), returned));
+        }
+        for number in passed {
+            self.inbox.put(Notice::Ended(number));
+        }
+    }
+
+    fn poll_socket(&self) {
+        self.completions.wake();
+    }
+}

@@ -1,0 +1,224 @@
+//! What nodes tell the router: requests that were not run, and what has ended. Requests that wait go on from here.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep_until;
+
+use crate::error::{Error, Reason};
+use crate::redis::cluster::fence::{Fence, Step};
+use crate::redis::cluster::node::{Node, Notice, Trial};
+use crate::redis::cluster::router::{ClusterRouter, State};
+use crate::redis::cluster::slot_map::parse_address;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::redirect::{RefusalKind, Returned};
+use crate::redis::request::{Fate, Request};
+use crate::redis::slot::Slot;
+
+/// The task looks whether its router still exists at least this often.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Has a router take its notices, until it has ended.
+pub async fn keep(router: Weak<ClusterRouter>) {
+    while let Some(strong) = router.upgrade() {
+        let Some(next) = strong.take_notices(Instant::now()) else { return };
+        let inbox = strong.inbox.clone();
+        drop(strong);
+        tokio::select! {
+            () = inbox.come.notified() => {}
+            () = sleep_until(next.into()) => {}
+        }
+    }
+}
+
+impl ClusterRouter {
+    /// Gives when to call it next, unless something comes before; None once the router has ended.
+    fn take_notices(&self, now: Instant) -> Option<Instant> {
+        let mut state = self.lock();
+        for notice in self.inbox.take() {
+            self.take_notice(&mut state, notice, now);
+        }
+        self.expire(&mut state, now);
+        let next = self.step(&mut state, now);
+        self.close_when_done(&mut state);
+        (!state.ended).then_some(next)
+    }
+
+    fn take_notice(&self, state: &mut State, notice: Notice, now: Instant) {
+        match notice {
+            Notice::Returned(node, returned) => self.take_back(state, &node, returned, now),
+            Notice::Ended(number) => {
+                for slot in state.numbers.remove(&number).unwrap_or_default() {
+                    if let Some(fence) = state.fences.get_mut(&slot) {
+                        fence.ended(number, now);
+                    }
+                }
+            }
+            Notice::Lost => self.topology.refresh(),
+            Notice::Patched => {
+                if let Some(map) = self.topology.map() {
+                    self.adopt(state, &map, now);
+                }
+            }
+            Notice::Closed => {
+                state.open = state.open.map(|open| open.saturating_sub(1));
+            }
+        }
+    }
+
+    /// A node has not run these requests.
+    fn take_back(&self, state: &mut State, node: &Endpoint, returned: Vec<Returned>, now: Instant) {
+        let moved: Vec<(Slot, Endpoint)> = returned
+            .iter()
+            .filter_map(|Returned { request, refusal }| match &refusal.kind {
+                RefusalKind::Moved(address) => Some((request.slot()?, self.endpoint(address, node)?)),
+                RefusalKind::Ask(_) | RefusalKind::NotYet => None,
+            })
+            .collect();
+        if !moved.is_empty()
+            && let Some(map) = self.topology.patch(&moved)
+        {
+            self.adopt(state, &map, now);
+        }
+        self.topology.refresh();
+        for Returned { request, refusal } in returned {
+            let Some(slot) = request.slot() else { continue };
+            let until = request.called + self.limits().queue_timeout;
+            let target = match &refusal.kind {
+                RefusalKind::Ask(address) => self.endpoint(address, node),
+                RefusalKind::Moved(_) | RefusalKind::NotYet => None,
+            };
+            if !state.fences.contains_key(&slot) {
+                let fence = self.fence(state, slot, node, now);
+                state.fences.insert(slot, fence);
+            }
+            if let Some(fence) = state.fences.get_mut(&slot) {
+                fence.refuse(request, refusal, target, until);
+            }
+        }
+    }
+
+    fn endpoint(&self, address: &str, node: &Endpoint) -> Option<Endpoint> {
+        let endpoint = parse_address(address, node)?;
+        Some(self.topology.config().translated(endpoint))
+    }
+
+    /// A fence for a slot of which a node has refused a request: others of the slot may be in flight there.
+    fn fence(&self, state: &mut State, slot: Slot, node: &Endpoint, now: Instant) -> Fence {
+        let number = state.next_number();
+        let is_marked = state.nodes.get(node).is_some_and(|node| {
+            node.connection.with(|pipeline| {
+                pipeline.has_in_flight(|request| request.slot() == Some(slot)) && pipeline.mark(number)
+            })
+        });
+        if !is_marked {
+            return Fence::open(now);
+        }
+        state.numbers.insert(number, vec![slot]);
+        Fence::draining(number)
+    }
+
+    /// Lets requests behind fences go on. Gives when the next may.
+    fn step(&self, state: &mut State, now: Instant) -> Instant {
+        let mut next = now + LONGEST_WAIT;
+        let slots: Vec<Slot> = state.fences.keys().copied().collect();
+        for slot in slots {
+            let number = state.next_number();
+            let Some(fence) = state.fences.get_mut(&slot) else { continue };
+            next = fence.next_deadline().map_or(next, |deadline| next.min(deadline));
+            match fence.step(number, now) {
+                Step::Wait(until) => next = until.map_or(next, |until| next.min(until)),
+                Step::Try(requests, target) => self.send_trial(state, slot, number, requests, target, now),
+                Step::Fall(requests) => {
+                    state.fences.remove(&slot);
+                    let mut batches = Self::batches(state);
+                    for request in requests {
+                        self.put(state, ready(request, now), slot, &mut batches, now);
+                    }
+                    self.flush(state, batches, now);
+                }
+            }
+        }
+        state.waiting.next_deadline().map_or(next, |deadline| next.min(deadline))
+    }
+
+    /// Sends the requests that go ahead of the others behind a fence.
+    fn send_trial(
+        &self,
+        state: &mut State,
+        slot: Slot,
+        number: u64,
+        requests: Vec<Request>,
+        target: Option<Endpoint>,
+        now: Instant,
+    ) {
+        let owner = || state.map.as_ref().and_then(|map| map.owner(slot)).cloned();
+        let trial = Arc::new(Trial {
+            number,
+            inbox: self.inbox.clone(),
+        });
+        state.numbers.insert(number, vec![slot]);
+        let node: Option<Arc<Node>> = target.or_else(owner).and_then(|endpoint| self.node(state, &endpoint).ok());
+        let Some(node) = node else {
+            // No master has the slot yet: they wait on.
+            if let Some(fence) = state.fences.get_mut(&slot) {
+                for request in requests {
+                    let until = request.called + self.limits().queue_timeout;
+                    fence.put_back(request, until);
+                }
+            }
+            return self.topology.refresh();
+        };
+        let requests = requests.into_iter().map(|request| Request {
+            guard: Some(trial.clone()),
+            ..ready(request, now)
+        });
+        node.connection.with(|pipeline| pipeline.send(requests, now));
+    }
+
+    /// Fails requests that have waited for too long.
+    fn expire(&self, state: &mut State, now: Instant) {
+        let milliseconds = self.limits().queue_timeout.as_millis();
+        let mut missed = Vec::new();
+        while let Some(request) = state.waiting.pop_due(now) {
+            let cause = state.cause.as_ref().map_or(String::new(), |cause| format!(": {}", cause.message));
+            let message = format!(
+                "The slots of the cluster were not found within {milliseconds} ms (queueTimeout), so that the command was not run{cause}"
+            );
+            missed.push((request, message));
+        }
+        for (slot, fence) in &mut state.fences {
+            let due = fence.expire(now);
+            let last = fence.last().map_or(String::new(), |last| format!(": {}", last.error.message));
+            missed.extend(due.into_iter().map(|request| {
+                let message = format!(
+                    "No node of the cluster took slot {slot} within {milliseconds} ms (queueTimeout), so that the command was not run{last}"
+                );
+                (request, message)
+            }));
+        }
+        for (request, message) in missed {
+            self.fail(&request, Fate::NotRun, Error::because(Reason::QueueTimeout, message));
+        }
+    }
+
+    /// Closes the nodes once nothing waits, and answers whoever closes once they have closed.
+    fn close_when_done(&self, state: &mut State) {
+        let Some(id) = state.closing else { return };
+        if state.open.is_none() && state.waiting.is_empty() && state.fences.is_empty() {
+            state.open = Some(state.nodes.len());
+            for node in state.nodes.values() {
+                node.close();
+            }
+        }
+        if state.open == Some(0) {
+            state.ended = true;
+            self.completions().done(id);
+        }
+    }
+}
+
+/// A request that can be sent from now on.
+fn ready(request: Request, now: Instant) -> Request {
+    Request { ready: now, ..request }
+}

@@ -1,0 +1,186 @@
+//! Asks for the map of the slots: over connections that are open, else at the nodes of the configuration, by their names.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::error::{Error, Reason};
+use crate::redis::cluster::slot_map::SlotMap;
+use crate::redis::cluster::topology::Topology;
+use crate::redis::config::Config;
+use crate::redis::connection::failure::Failure;
+use crate::redis::connection::query::query;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::jitter::jitter;
+use crate::redis::protocol::{decode, encode};
+use crate::reply::Reply;
+
+/// How long a node may take over its map.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long one seed may take before the next is asked beside it.
+const STAGGER: Duration = Duration::from_millis(250);
+/// The shortest time between two maps. It doubles while maps are wanted again and again.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The map is asked for unasked after this time, and half of it with jitter.
+const PERIOD: Duration = Duration::from_secs(60);
+/// How often nodes are checked for silence.
+const CHECK: Duration = Duration::from_millis(500);
+/// How many nodes are asked when one knows of fewer slots than before.
+const WITNESSES: usize = 3;
+
+/// Keeps the map as long as there is a store that uses it.
+pub async fn keep(topology: Weak<Topology>) {
+    let mut pause = Duration::ZERO;
+    while let Some(strong) = topology.upgrade() {
+        let longer = (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        pause = match refreshed(&strong, longer).await {
+            true => SHORTEST_PAUSE,
+            false => longer,
+        };
+        let has_map = strong.map().is_some();
+        drop(strong);
+        sleep(pause.mul_f64(0.5 + jitter() / 2.0)).await;
+        if has_map {
+            wait_until_wanted(&topology).await;
+        }
+    }
+}
+
+/// Returns when a map is wanted, a node is silent, or the last map is old.
+async fn wait_until_wanted(topology: &Weak<Topology>) {
+    let checks = (PERIOD.mul_f64(0.5 + jitter() / 2.0).as_millis() / CHECK.as_millis()) as u32;
+    for _ in 0..checks {
+        let Some(strong) = topology.upgrade() else { return };
+        if timeout(CHECK, strong.wanted()).await.is_ok() {
+            return;
+        }
+        if strong.members().iter().any(|member| member.has_silent_node()) {
+            return;
+        }
+    }
+}
+
+/// Asks for the map. True if it has changed. After a failure another attempt follows in `delay`.
+async fn refreshed(topology: &Topology, delay: Duration) -> bool {
+    let known = topology.map();
+    if let Some(known) = &known
+        && let Some(map) = ask_nodes(topology, known).await
+    {
+        let is_news = map != **known;
+        topology.take(map);
+        return is_news;
+    }
+    match ask_seeds(topology.config()).await {
+        Ok(map) => {
+            topology.take(map);
+            true
+        }
+        Err(failure) => {
+            for member in topology.members() {
+                member.not_discovered(&failure.error, failure.refused, delay);
+            }
+            false
+        }
+    }
+}
+
+const CLUSTER_SLOTS: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
+
+/// Asks over open connections. A node that knows of fewer slots than before may have been cut off: others are asked too.
+async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<SlotMap> {
+    let mut best: Option<SlotMap> = None;
+    let mut witnesses = 0;
+    let nodes = known.masters();
+    let first = (jitter() * nodes.len() as f64) as usize;
+    for index in 0..nodes.len() {
+        let node = &nodes[(first + index) % nodes.len()];
+        let members = topology.members();
+        let asked = members.iter().find_map(|member| member.ask(node, &CLUSTER_SLOTS));
+        drop(members);
+        let Some(answer) = asked else { continue };
+        let Ok(Ok(bytes)) = timeout(PATIENCE, answer).await else {
+            continue;
+        };
+        let map = decode::parse(&bytes).ok().and_then(|reply| SlotMap::parse(&reply, node));
+        let Some(map) = map.map(|map| map.translated(topology.config())) else {
+            continue;
+        };
+        witnesses += 1;
+        let is_whole = map.covered() >= known.covered();
+        if best.as_ref().is_none_or(|best| map.covered() > best.covered()) {
+            best = Some(map);
+        }
+        if is_whole || witnesses == WITNESSES {
+            break;
+        }
+    }
+    best
+}
+
+/// Asks the nodes of the configuration: the next one when the last is slow or has failed.
+async fn ask_seeds(config: &Arc<Config>) -> Result<SlotMap, Failure> {
+    let mut seeds = config.seeds().into_iter();
+    let mut asked = JoinSet::new();
+    let mut failures = Vec::new();
+    let mut begins_next = true;
+    loop {
+        if begins_next && let Some(seed) = seeds.next() {
+            let config = config.clone();
+            asked.spawn(async move { (ask_seed(&config, &seed).await, seed) });
+        }
+        begins_next = tokio::select! {
+            answer = asked.join_next() => match answer {
+                Some(Ok((Ok(map), _))) => return Ok(map),
+                Some(Ok((Err(failure), seed))) => {
+                    failures.push((seed, failure));
+                    true
+                }
+                Some(Err(_)) => true,
+                None => return Err(no_map(failures)),
+            },
+            () = sleep(STAGGER), if seeds.len() > 0 => true,
+        };
+    }
+}
+
+async fn ask_seed(config: &Arc<Config>, seed: &Endpoint) -> Result<SlotMap, Failure> {
+    let bytes = query(config, seed, &encode::command(&CLUSTER_SLOTS)).await?;
+    let reply = decode::parse(&bytes).map_err(Failure::refused)?;
+    if let Reply::Error(error) = reply {
+        // `ERR This instance has cluster support disabled`
+        let is_no_cluster = error.message.contains("cluster support disabled");
+        let message = match is_no_cluster {
+            true => format!("{seed} is no node of a cluster: give its address as redis.url or redis.host"),
+            false => format!("{seed} does not tell its slots: {}", error.message),
+        };
+        let failed = Error::because(Reason::Cluster, message).caused_by(error);
+        return Err(if is_no_cluster { Failure::refused(failed) } else { Failure::temporary(Reason::NotReady, failed.message.to_string()) });
+    }
+    let map = SlotMap::parse(&reply, seed).map(|map| map.translated(config));
+    map.ok_or_else(|| Failure::temporary(Reason::NotReady, format!("{seed} knows of no master with slots yet")))
+}
+
+/// Each seed with its reason. Refused if all have refused.
+fn no_map(failures: Vec<(Endpoint, Failure)>) -> Failure {
+    let refused = failures.iter().all(|(_, failure)| failure.refused);
+    if refused && let [(_, failure)] = &failures[..] {
+        return Failure::refused(failure.error.clone());
+    }
+    let reason = failures.iter().find_map(|(_, failure)| failure.error.reason);
+    let reasons: Vec<_> = failures
+        .iter()
+        .map(|(seed, failure)| {
+            let message = &*failure.error.message;
+            let seed = seed.to_string();
+            if message.contains(&seed) { message.to_owned() } else { format!("{seed}: {message}") }
+        })
+        .collect();
+    let message = format!("no node of the cluster has told its slots: {}", reasons.join("; "));
+    Failure {
+        refused,
+        ..Failure::temporary(reason.unwrap_or(Reason::NotReady), message)
+    }
+}

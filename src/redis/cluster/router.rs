@@ -1,0 +1,503 @@
+//! Which node takes a request. Requests of one slot keep their order, whatever becomes of their node.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hashbrown::{HashMap, HashSet};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Reason, Result};
+use crate::redis::cluster::fence::Fence;
+use crate::redis::cluster::join::Join;
+use crate::redis::cluster::node::{Inbox, Node, Notice};
+use crate::redis::cluster::notices;
+use crate::redis::cluster::slot_map::SlotMap;
+use crate::redis::cluster::topology::{Member, Topology};
+use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
+use crate::redis::connection::Connection;
+use crate::redis::config::{Config, Limits};
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::in_flight::Server;
+use crate::redis::pipeline::queue::Queue;
+use crate::redis::pipeline::redirect::{Refusal, RefusalKind};
+use crate::redis::pipeline::{ATTEMPTS, Health};
+use crate::redis::request::{Fate, Id, Observer, Part, Request, Role, Route, Split, Subject, Whole};
+use crate::redis::runtime;
+use crate::redis::slot::Slot;
+
+/// Where requests without a key go.
+const NO_KEY: Slot = 0;
+/// A node that owes replies and has sent nothing for so long may have lost its slots.
+const SILENT: Duration = Duration::from_secs(1);
+
+pub struct ClusterRouter {
+    config: Arc<Config>,
+    runtime: &'static Runtime,
+    completions: Arc<CompletionQueue>,
+    pub(super) topology: Arc<Topology>,
+    pub(super) inbox: Arc<Inbox>,
+    /// Locked before any pipeline.
+    state: Mutex<State>,
+}
+
+pub(super) struct State {
+    started: bool,
+    pub map: Option<Arc<SlotMap>>,
+    /// One for each master of the map, in its order.
+    masters: Vec<Arc<Node>>,
+    /// All that are open.
+    pub nodes: HashMap<Endpoint, Arc<Node>>,
+    pub fences: HashMap<Slot, Fence>,
+    /// The slots of each mark and of each guard.
+    pub numbers: HashMap<u64, Vec<Slot>>,
+    last_number: u64,
+    /// Requests that wait for the first map.
+    pub waiting: Queue,
+    /// Calls of `connect`, and how many attempts each has seen fail.
+    connecting: Vec<(Id, u32)>,
+    since: Instant,
+    /// How many attempts to find the slots have failed, and why the last one has.
+    attempt: u32,
+    pub cause: Option<Error>,
+    pub closing: Option<Id>,
+    /// How many nodes are to close before `closing` is answered; None until they are asked to.
+    pub open: Option<usize>,
+    pub ended: bool,
+}
+
+/// Requests for each master, by its index.
+type Batches = Vec<Vec<Request>>;
+
+impl ClusterRouter {
+    /// Opens nothing yet.
+    pub fn new(config: Arc<Config>, completions: Arc<CompletionQueue>) -> Result<Arc<Self>> {
+        let topology = Topology::of(&config)?;
+        let router = Arc::new(Self {
+            config,
+            runtime: runtime::get()?,
+            completions,
+            topology,
+            inbox: Arc::default(),
+            state: Mutex::new(State {
+                started: false,
+                map: None,
+                masters: Vec::new(),
+                nodes: HashMap::new(),
+                fences: HashMap::new(),
+                numbers: HashMap::new(),
+                last_number: 0,
+                waiting: Queue::default(),
+                connecting: Vec::new(),
+                since: Instant::now(),
+                attempt: 0,
+                cause: None,
+                closing: None,
+                open: None,
+                ended: false,
+            }),
+        });
+        Ok(router)
+    }
+
+    /// Has the slots discovered, and a connection to each master opened, from this call on.
+    pub fn start(self: &Arc<Self>) {
+        if mem::replace(&mut self.lock().started, true) {
+            return;
+        }
+        let member: Arc<dyn Member> = self.clone();
+        self.topology.add(Arc::downgrade(&member));
+        if let Some(map) = self.topology.map() {
+            self.apply(&map);
+        }
+        self.runtime.spawn(notices::keep(Arc::downgrade(self)));
+    }
+
+    /// Sends requests, in their order for each slot.
+    pub fn send(&self, requests: impl IntoIterator<Item = Request>, now: Instant) {
+        let mut state = self.state.lock();
+        let mut batches = Self::batches(&state);
+        for request in requests {
+            self.route(&mut state, request, &mut batches, now);
+        }
+        self.flush(&state, batches, now);
+    }
+
+    fn route(&self, state: &mut State, mut request: Request, batches: &mut Batches, now: Instant) {
+        let Some(map) = &state.map else {
+            return self.wait_for_map(state, request);
+        };
+        match mem::replace(&mut request.route, Route::Any) {
+            Route::Any => self.put(state, request, NO_KEY, batches, now),
+            Route::Slot(slot) => self.put(state, request, slot, batches, now),
+            Route::Crossed(error) => self.fail(&request, Fate::NotRun, *error),
+            Route::Split(split) => self.put_parts(state, &request, *split, batches, now),
+            Route::Masters(joining) => {
+                let parts = map.first_slots().into_iter();
+                let parts = parts.map(|slot| Part {
+                    slot,
+                    bytes: request.bytes.clone(),
+                    places: Vec::new(),
+                });
+                let parts = parts.collect();
+                self.put_parts(state, &request, Split { joining, parts }, batches, now);
+            }
+        }
+    }
+
+    fn put_parts(&self, state: &mut State, request: &Request, split: Split, batches: &mut Batches, now: Instant) {
+        let places = split.parts.iter().map(|part| part.places.clone()).collect();
+        let whole: Arc<dyn Whole> = Arc::new(Join::new(split.joining, places));
+        for (index, Part { slot, bytes, .. }) in split.parts.into_iter().enumerate() {
+            let part = Request {
+                bytes,
+                subject: Subject::Part(whole.clone(), index),
+                ..request.clone()
+            };
+            self.put(state, part, slot, batches, now);
+        }
+    }
+
+    /// Adds a request to the batch of its slot's master, unless it has to wait.
+    pub(super) fn put(&self, state: &mut State, mut request: Request, slot: Slot, batches: &mut Batches, now: Instant) {
+        request.route = Route::Slot(slot);
+        if state.fences.contains_key(&slot) {
+            return self.hold(state, request, slot);
+        }
+        match state.map.as_ref().and_then(|map| map.owner_index(slot)) {
+            Some(index) => batches[index].push(request),
+            None => {
+                self.refuse_unserved(state, slot, now);
+                self.hold(state, request, slot);
+            }
+        }
+    }
+
+    fn hold(&self, state: &mut State, request: Request, slot: Slot) {
+        let until = request.called + self.limits().queue_timeout;
+        if !state.has_room(self.limits().max_queue) {
+            return self.fail(&request, Fate::NotRun, self.no_room());
+        }
+        if let Some(fence) = state.fences.get_mut(&slot) {
+            fence.hold(request, until);
+        }
+    }
+
+    fn no_room(&self) -> Error {
+        let most = self.limits().max_queue;
+        Error::ours(
+            "QUEUE_FULL",
+            format!("No node of the cluster takes the command, and {most} commands wait already (maxQueue)"),
+        )
+    }
+
+    /// No master has the slot: what is for it waits for one.
+    fn refuse_unserved(&self, state: &mut State, slot: Slot, now: Instant) {
+        let refusal = Refusal {
+            kind: RefusalKind::NotYet,
+            error: Error::reply("CLUSTERDOWN Hash slot not served"),
+        };
+        state.fences.insert(slot, Fence::refused(refusal, now));
+        self.topology.refresh();
+        self.inbox.come.notify_one();
+    }
+
+    fn wait_for_map(&self, state: &mut State, request: Request) {
+        if !state.has_room(self.limits().max_queue) {
+            return self.fail(&request, Fate::NotRun, self.no_room());
+        }
+        let until = request.called + self.limits().queue_timeout;
+        state.waiting.push(request, until);
+        self.inbox.come.notify_one();
+    }
+
+    pub(super) fn fail(&self, request: &Request, fate: Fate, error: Error) {
+        if let Subject::Observed(observer) = &request.subject {
+            observer.unanswered(fate);
+        }
+        let mut batch = CompletionBatch::default();
+        batch.conclude(request, Err(error));
+        self.completions.put(batch);
+    }
+
+    pub(super) fn completions(&self) -> &CompletionQueue {
+        &self.completions
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.config.settings.limits
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    pub(super) fn batches(state: &State) -> Batches {
+        vec![Vec::new(); state.masters.len()]
+    }
+
+    /// Sends the batches, each in one write.
+    pub(super) fn flush(&self, state: &State, batches: Batches, now: Instant) {
+        for (node, batch) in state.masters.iter().zip(batches) {
+            if !batch.is_empty() {
+                node.connection.with(|pipeline| pipeline.send(batch, now));
+            }
+        }
+    }
+
+    /// The connection to a node, which is opened if there is none.
+    pub(super) fn node(&self, state: &mut State, endpoint: &Endpoint) -> Result<Arc<Node>> {
+        if let Some(node) = state.nodes.get(endpoint) {
+            return Ok(node.clone());
+        }
+        let node = Node::open(&self.config, endpoint, &self.completions, &self.inbox)?;
+        state.nodes.insert(endpoint.clone(), node.clone());
+        Ok(node)
+    }
+
+    /// Uses a map from now on. Requests that wait for a node which has lost their slot go to the slot's new master.
+    pub(super) fn adopt(&self, state: &mut State, map: &Arc<SlotMap>, now: Instant) {
+        if state.ended || state.map.as_ref().is_some_and(|known| Arc::ptr_eq(known, map)) {
+            return;
+        }
+        let masters: Result<Vec<_>> = map.masters().iter().map(|master| self.node(state, master)).collect();
+        let Ok(masters) = masters else { return };
+        let before = state.map.replace(map.clone());
+        state.masters = masters;
+        state.cause = None;
+        let mut batches = Self::batches(state);
+        match before {
+            Some(before) => self.reroute(state, &before, &mut batches, now),
+            None => {
+                state.since = now;
+                while let Some(waiting) = state.waiting.pop() {
+                    self.route(state, waiting.request, &mut batches, now);
+                }
+                for (id, _) in mem::take(&mut state.connecting) {
+                    self.connect_to_first(state, id);
+                }
+            }
+        }
+        self.flush(state, batches, now);
+        self.close_unused(state);
+    }
+
+    /// Moves what waits for slots that have another master than before. What is in flight at the old one is answered first.
+    fn reroute(&self, state: &mut State, before: &SlotMap, batches: &mut Batches, now: Instant) {
+        let Some(map) = state.map.clone() else { return };
+        let changed = before.changed(&map);
+        let mut by_owner: HashMap<&Endpoint, HashSet<Slot>> = HashMap::new();
+        for slot in changed {
+            if let Some(owner) = before.owner(slot) {
+                by_owner.entry(owner).or_default().insert(slot);
+            }
+        }
+        for (owner, slots) in by_owner {
+            let Some(node) = state.nodes.get(owner).cloned() else { continue };
+            let number = state.next_number();
+            let (waiting, in_flight) = node.connection.with(|pipeline| {
+                let is_of = |request: &Request| request.slot().is_some_and(|slot| slots.contains(&slot));
+                let waiting = pipeline.take_waiting(is_of);
+                let in_flight = pipeline.slots_in_flight(&slots);
+                if !in_flight.is_empty() {
+                    pipeline.mark(number);
+                }
+                (waiting, in_flight)
+            });
+            for slot in &in_flight {
+                state.fences.entry(*slot).or_insert_with(|| Fence::draining(number));
+            }
+            state.numbers.insert(number, in_flight.into_iter().collect());
+            for request in waiting {
+                if let Some(slot) = request.slot() {
+                    self.put(state, request, slot, batches, now);
+                }
+            }
+        }
+    }
+
+    /// Closes the connections to nodes that are no masters any more.
+    fn close_unused(&self, state: &mut State) {
+        let State { nodes, fences, map, .. } = state;
+        let Some(map) = map else { return };
+        let is_used = |endpoint: &Endpoint| {
+            map.masters().contains(endpoint) || fences.values().any(|fence| fence.target() == Some(endpoint))
+        };
+        let unused: Vec<_> = nodes.extract_if(|endpoint, _| !is_used(endpoint)).collect();
+        for (_, node) in unused {
+            node.close();
+        }
+    }
+
+    /// Answers `id` once there is a connection.
+    pub fn connect(&self, id: Id) {
+        let mut state = self.lock();
+        if state.map.is_some() {
+            self.connect_to_first(&state, id);
+        } else {
+            state.connecting.push((id, 0));
+        }
+    }
+
+    fn connect_to_first(&self, state: &State, id: Id) {
+        if let Some(node) = state.masters.first() {
+            node.connection.with(|pipeline| pipeline.connect(id));
+        }
+    }
+
+    /// Answers `id` once all that was asked for is answered and the connections are closed.
+    pub fn close(&self, id: Id) {
+        let mut state = self.lock();
+        if !state.started {
+            return self.completions.done(id);
+        }
+        let latest = Instant::now() + self.limits().timeout;
+        state.closing = Some(id);
+        state.waiting.wait_until(latest);
+        for fence in state.fences.values_mut() {
+            fence.wait_until(latest);
+        }
+        for (id, _) in mem::take(&mut state.connecting) {
+            self.completions.fail(id, Error::because(Reason::Disconnected, "The connection was closed before there was an answer"));
+        }
+        self.inbox.come.notify_one();
+    }
+
+    /// Drops all connections. Nothing is answered any more.
+    pub fn abandon(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        for node in state.nodes.values() {
+            node.connection.abandon();
+        }
+        self.inbox.come.notify_one();
+    }
+
+    /// Calls `each` with the connection to every node.
+    pub fn each_connection(&self, mut each: impl FnMut(&Arc<Connection>)) {
+        for node in self.lock().nodes.values() {
+            each(&node.connection);
+        }
+    }
+
+    /// A connection that is open, if there is one.
+    pub fn server(&self) -> Option<Server> {
+        let state = self.lock();
+        let mut nodes = state.masters.iter();
+        nodes.find_map(|node| node.connection.with(|pipeline| pipeline.server().cloned()))
+    }
+
+    /// How the connection to each node does.
+    pub fn health(&self) -> Vec<Health> {
+        let state = self.lock();
+        let health: Vec<_> = state
+            .masters
+            .iter()
+            .map(|node| node.connection.with(|pipeline| pipeline.health()))
+            .collect();
+        if !health.is_empty() {
+            return health;
+        }
+        vec![Health {
+            is_ready: false,
+            since: state.since,
+            heard: None,
+            in_flight: 0,
+            waiting: state.waiting.len() + state.connecting.len(),
+            attempt: state.attempt,
+            cause: state.cause.clone(),
+        }]
+    }
+}
+
+impl State {
+    pub fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    fn has_room(&self, most: usize) -> bool {
+        let held: usize = self.fences.values().map(Fence::len).sum();
+        self.waiting.len() + held < most
+    }
+}
+
+impl Member for ClusterRouter {
+    fn apply(&self, map: &Arc<SlotMap>) {
+        self.adopt(&mut self.lock(), map, Instant::now());
+        self.inbox.come.notify_one();
+    }
+
+    fn has_news(&self) {
+        self.inbox.put(Notice::Patched);
+    }
+
+    fn not_discovered(&self, cause: &Error, refused: bool, delay: Duration) {
+        let mut state = self.lock();
+        state.attempt += 1;
+        state.cause = Some(cause.clone());
+        let max_retries = self.limits().max_retries;
+        let mut batch = CompletionBatch::default();
+        batch.events.push(Event::Reconnecting {
+            role: Role::Commands,
+            attempt: state.attempt,
+            delay,
+            cause: cause.clone(),
+        });
+        for (id, mut failures) in mem::take(&mut state.connecting) {
+            failures += 1;
+            if refused || failures >= max_retries.unwrap_or(ATTEMPTS).max(1) {
+                batch.failed(id, cause.clone());
+            } else {
+                state.connecting.push((id, failures));
+            }
+        }
+        let given_up = state.waiting.take_if(|waiting| {
+            waiting.attempts += 1;
+            refused || max_retries.is_some_and(|most| waiting.attempts > most)
+        });
+        self.completions.put(batch);
+        for request in given_up {
+            self.fail(&request, Fate::NotRun, cause.clone());
+        }
+    }
+
+    fn ask(&self, node: &Endpoint, command: &[&[u8]]) -> Option<oneshot::Receiver<Bytes>> {
+        let node = self.lock().nodes.get(node).cloned()?;
+        let (answer, answered) = oneshot::channel();
+        let observer = Arc::new(Answer(Mutex::new(Some(answer))));
+        let now = Instant::now();
+        node.connection.with(|pipeline| {
+            let is_well = pipeline.is_connected() && !pipeline.is_silent(now, SILENT);
+            is_well.then(|| pipeline.ask(command, observer, now))
+        })?;
+        Some(answered)
+    }
+
+    fn has_silent_node(&self) -> bool {
+        let now = Instant::now();
+        let state = self.lock();
+        let is_silent = |node: &Arc<Node>| node.connection.with(|pipeline| pipeline.is_silent(now, SILENT));
+        state.masters.iter().any(is_silent)
+    }
+}
+
+/// Takes the reply to a question of the topology.
+#[derive(Debug)]
+struct Answer(Mutex<Option<oneshot::Sender<Bytes>>>);
+
+impl Observer for Answer {
+    fn replied(&self, replies: &Bytes) {
+        if let Some(answer) = self.0.lock().take() {
+            // Whoever asked may have lost patience.
+            let _ = answer.send(replies.clone());
+        }
+    }
+
+    fn unanswered(&self, _: Fate) {
+        self.0.lock().take();
+    }
+}

@@ -1,0 +1,129 @@
+//! The map of a cluster's slots: one for all stores of the process whose configurations are equal.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use crate::error::{Error, Result};
+use crate::redis::cluster::refresh;
+use crate::redis::cluster::slot_map::SlotMap;
+use crate::redis::config::Config;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::runtime;
+use crate::redis::slot::Slot;
+
+static TOPOLOGIES: Mutex<Vec<Weak<Topology>>> = Mutex::new(Vec::new());
+
+/// Uses the map.
+pub trait Member: Send + Sync {
+    fn apply(&self, map: &Arc<SlotMap>);
+
+    /// The map has been patched.
+    fn has_news(&self);
+
+    /// No node has told its map. Another attempt follows after `delay`, which will fail too if it is `refused`.
+    fn not_discovered(&self, cause: &Error, refused: bool, delay: Duration);
+
+    /// Asks a node over a connection that is open; None if there is none. The sender is dropped with the request.
+    fn ask(&self, node: &Endpoint, command: &[&[u8]]) -> Option<oneshot::Receiver<Bytes>>;
+
+    /// Whether a node has been silent for long, so that it may have lost its slots.
+    fn has_silent_node(&self) -> bool;
+}
+
+pub struct Topology {
+    config: Arc<Config>,
+    state: Mutex<State>,
+    /// The map is to be asked for.
+    wanted: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    map: Option<Arc<SlotMap>>,
+    members: Vec<Weak<dyn Member>>,
+}
+
+impl Topology {
+    /// The topology of a configuration. The first to ask for it has it discovered.
+    pub fn of(config: &Arc<Config>) -> Result<Arc<Self>> {
+        let runtime = runtime::get()?;
+        let mut topologies = TOPOLOGIES.lock();
+        topologies.retain(|topology| topology.strong_count() > 0);
+        let same = topologies
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|topology| topology.config == *config);
+        Ok(same.unwrap_or_else(|| {
+            let topology = Arc::new(Self {
+                config: config.clone(),
+                state: Mutex::default(),
+                wanted: Notify::new(),
+            });
+            topologies.push(Arc::downgrade(&topology));
+            runtime.spawn(refresh::keep(Arc::downgrade(&topology)));
+            topology
+        }))
+    }
+
+    pub fn add(&self, member: Weak<dyn Member>) {
+        self.state.lock().members.push(member);
+        self.refresh_unless_known();
+    }
+
+    fn refresh_unless_known(&self) {
+        if self.map().is_none() {
+            self.refresh();
+        }
+    }
+
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub fn map(&self) -> Option<Arc<SlotMap>> {
+        self.state.lock().map.clone()
+    }
+
+    /// Has the map asked for.
+    pub fn refresh(&self) {
+        self.wanted.notify_one();
+    }
+
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Nodes have said that slots belong to others. Gives the map with that.
+    pub fn patch(&self, moved: &[(Slot, Endpoint)]) -> Option<Arc<SlotMap>> {
+        let mut state = self.state.lock();
+        let map = state.map.as_mut()?;
+        if moved.iter().all(|(slot, endpoint)| map.owner(*slot) == Some(endpoint)) {
+            return Some(map.clone());
+        }
+        *map = Arc::new(map.with_moved(moved));
+        let map = map.clone();
+        for member in state.members.iter().filter_map(Weak::upgrade) {
+            member.has_news();
+        }
+        Some(map)
+    }
+
+    /// Takes a map, and has all members use it.
+    pub fn take(&self, map: SlotMap) {
+        let map = Arc::new(map);
+        self.state.lock().map = Some(map.clone());
+        for member in self.members() {
+            member.apply(&map);
+        }
+    }
+
+    pub fn members(&self) -> Vec<Arc<dyn Member>> {
+        let mut state = self.state.lock();
+        state.members.retain(|member| member.strong_count() > 0);
+        state.members.iter().filter_map(Weak::upgrade).collect()
+    }
+}

@@ -1,0 +1,167 @@
+//! What a node of a cluster has not run, and why: such requests go back to the router.
+//! <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#redirection-and-resharding>
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use hashbrown::HashSet;
+
+use crate::error::Error;
+use crate::redis::pipeline::Pipeline;
+use crate::redis::protocol::decode;
+use crate::redis::request::{Observer, Request, Shape, Subject};
+use crate::redis::slot::Slot;
+use crate::reply::Reply;
+
+/// Goes ahead of a request.
+pub const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+
+/// What goes back to the router.
+#[derive(Debug)]
+pub struct Returned {
+    pub request: Request,
+    pub refusal: Refusal,
+}
+
+/// Why a node has not run a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub kind: RefusalKind,
+    /// In the server's words.
+    pub error: Error,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The slot belongs to the node at this address.
+    Moved(String),
+    /// The node at this address has the key, and only it: the slot is on its way there.
+    Ask(String),
+    /// The node cannot run it yet.
+    NotYet,
+}
+
+impl RefusalKind {
+    fn of(error: &Error) -> Option<Self> {
+        let mut words = error.message.split(' ').skip(1);
+        match &*error.code {
+            "MOVED" | "ASK" => {
+                words.next()?.parse::<Slot>().ok()?;
+                let address = words.next()?.to_owned();
+                let is_moved = error.code == "MOVED";
+                Some(if is_moved { Self::Moved(address) } else { Self::Ask(address) })
+            }
+            "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" => Some(Self::NotYet),
+            _ => None,
+        }
+    }
+}
+
+/// The reason why a request was not run; nothing if it was, or if the reply is an error of another kind.
+pub fn refusal(frame: &[u8], request: &Request) -> Option<Refusal> {
+    let error = if request.shape == Shape::Transaction {
+        of_transaction(frame)?
+    } else {
+        if frame.first() != Some(&b'-') {
+            return None;
+        }
+        match decode::parse(frame).ok()? {
+            Reply::Error(error) => error,
+            _ => return None,
+        }
+    };
+    let kind = RefusalKind::of(&error)?;
+    // A script may raise any error after a write. What the server refuses before it runs one has the server's words.
+    let is_raised = matches!(request.subject, Subject::Script(_))
+        && kind == RefusalKind::NotYet
+        && !["TRYAGAIN Multiple keys request", "CLUSTERDOWN ", "LOADING Redis", "LOADING Valkey", "MASTERDOWN "]
+            .iter()
+            .any(|start| error.message.starts_with(start));
+    (!is_raised).then_some(Refusal { kind, error })
+}
+
+/// A transaction was not run if it was aborted for a command that the node refused, or if EXEC itself was refused.
+fn of_transaction(frame: &[u8]) -> Option<Error> {
+    // Searched before parsing, which this thread should do rarely.
+    let words: [&[u8]; 5] = [b"-MOVED ", b"-ASK ", b"-TRYAGAIN ", b"-CLUSTERDOWN ", b"-LOADING "];
+    if !words.iter().any(|word| memchr::memmem::find(frame, word).is_some()) {
+        return None;
+    }
+    let mut replies = decode::parse_all(frame).ok()?;
+    let Some(Reply::Error(executed)) = replies.pop() else {
+        return None;
+    };
+    if RefusalKind::of(&executed).is_some() {
+        return Some(executed);
+    }
+    replies.into_iter().find_map(|reply| match reply {
+        Reply::Error(error) if executed.code == "EXECABORT" && RefusalKind::of(&error).is_some() => Some(error),
+        _ => None,
+    })
+}
+
+/// Without the reply to ASKING.
+pub fn without_asking(mut frame: Bytes) -> Bytes {
+    let end = memchr::memchr(b'\n', &frame).map_or(0, |index| index + 1);
+    frame.advance(end);
+    frame
+}
+
+impl Pipeline {
+    /// Has `number` come with what goes back once all requests in flight have ended. False if none is.
+    pub fn mark(&mut self, number: u64) -> bool {
+        let Some(connection) = self.connection.as_mut().filter(|connection| !connection.sent.is_empty()) else {
+            return false;
+        };
+        let position = connection.answered + connection.sent.len() as u64;
+        connection.marks.push_back((position, number));
+        true
+    }
+
+    /// Whether a request that `chooses` chooses is in flight.
+    pub fn has_in_flight(&self, chooses: impl Fn(&Request) -> bool) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| connection.sent.iter().any(|sent| chooses(&sent.request)))
+    }
+
+    /// Those of these slots of which a request is in flight.
+    pub fn slots_in_flight(&self, slots: &HashSet<Slot>) -> HashSet<Slot> {
+        let connection = self.connection.as_ref();
+        let sent = connection.into_iter().flat_map(|connection| &connection.sent);
+        sent.filter_map(|sent| sent.request.slot())
+            .filter(|slot| slots.contains(slot))
+            .collect()
+    }
+
+    /// Whether the server owes replies and has sent nothing for so long.
+    pub fn is_silent(&self, now: Instant, longest: Duration) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| {
+            !connection.sent.is_empty() && now.saturating_duration_since(connection.heard) >= longest
+        })
+    }
+
+    /// Sends a command whose outcome an observer is told.
+    pub fn ask(&mut self, command: &[&[u8]], observer: Arc<dyn Observer>, now: Instant) {
+        let request = Request {
+            subject: Subject::Observed(observer),
+            ..self.request(None, command, now)
+        };
+        self.send([request], now);
+    }
+
+    /// Removes the requests that wait to be sent and that `leaves` chooses.
+    pub fn take_waiting(&mut self, mut leaves: impl FnMut(&Request) -> bool) -> Vec<Request> {
+        self.waiting.take_if(|waiting| leaves(&waiting.request))
+    }
+
+    /// Passes on the marks up to which all requests have ended.
+    pub(super) fn pass_marks(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let answered = connection.answered;
+        while let Some((_, number)) = connection.marks.pop_front_if(|(position, _)| *position <= answered) {
+            self.passed.push(number);
+        }
+    }
+}
