@@ -46,7 +46,7 @@ export const message = (channel: string, text: string) =>
 
 /** As a healthy server answers when it is greeted. */
 export const greet: Answer = ([name]) => {
-  switch (name) {
+  switch (name?.toUpperCase()) {
     case "HELLO":
       return `%2\r\n${bulk("proto")}:3\r\n${bulk("role")}${bulk("master")}`;
     case "AUTH":
@@ -65,6 +65,8 @@ export const greet: Answer = ([name]) => {
 };
 
 export interface FakeOptions {
+  /** Where it listens; 127.0.0.1 by default. */
+  host?: string;
   /** The answers to all but the greeting. By default there are none. */
   answer?: Answer;
   /** The answers to the greeting, in place of a healthy server's. */
@@ -75,9 +77,14 @@ export interface FakeOptions {
 
 const GREETING = new Set(["HELLO", "AUTH", "CLIENT", "SELECT", "ROLE", "INFO", "PING"]);
 
-const isGreeting = ([name = ""]: string[]) => GREETING.has(name);
+const isGreeting = ([name = ""]: string[]) => GREETING.has(name.toUpperCase());
 
-export async function startFake({ answer, greeting = greet, accepted }: FakeOptions): Promise<FakeServer> {
+export async function startFake({
+  host = HOST,
+  answer,
+  greeting = greet,
+  accepted,
+}: FakeOptions): Promise<FakeServer> {
   const peers: Peer[] = [];
   const server = createServer((socket) => {
     const commands: string[][] = [];
@@ -107,7 +114,7 @@ export async function startFake({ answer, greeting = greet, accepted }: FakeOpti
       }
     });
   });
-  server.listen(0, HOST);
+  server.listen(0, host);
   await once(server, "listening");
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("the fake server has no port");
@@ -118,7 +125,7 @@ export async function startFake({ answer, greeting = greet, accepted }: FakeOpti
     await once(server, "close");
   }
   return {
-    host: HOST,
+    host,
     port: address.port,
     peers,
     get commands() {

@@ -42,19 +42,20 @@ export function software(): Software {
   return { name, version: version.map(Number) as [number, number, number] };
 }
 
-/** Resolves once the server answers PING. `args` come behind the configuration on the command line, such as `--sentinel`. Fails if there is no `redis-server`: a test that needs it must not pass without. */
+/** Listens on 127.0.0.1, or where `config.bind` says. Resolves once the server answers PING. `args` come behind the configuration on the command line, such as `--sentinel`. Fails if there is no `redis-server`: a test that needs it must not pass without. */
 export async function startRedis(
   config: Record<string, string> = {},
   ...args: string[]
 ): Promise<RedisServer> {
+  const host = config.bind ?? HOST;
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     const directory = mkdtempSync(join(tmpdir(), "covara-kv-redis-"));
-    const server = new Process(port, directory, config, args);
+    const server = new Process(host, port, directory, config, args);
     try {
       await server.ready();
       return {
-        host: HOST,
+        host,
         port,
         kill: () => server.kill(),
         restart: () => server.restart(),
@@ -70,6 +71,7 @@ export async function startRedis(
 }
 
 class Process {
+  readonly #host: string;
   readonly #port: number;
   readonly #directory: string;
   readonly #file: string;
@@ -79,11 +81,18 @@ class Process {
   #gone: Promise<Error>;
   output = "";
 
-  constructor(port: number, directory: string, config: Record<string, string>, args: readonly string[]) {
+  constructor(
+    host: string,
+    port: number,
+    directory: string,
+    config: Record<string, string>,
+    args: readonly string[],
+  ) {
     this.#args = args;
+    this.#host = host;
     this.#port = port;
     this.#directory = directory;
-    const options = { port, bind: HOST, dir: directory, save: '""', appendonly: "no", ...config };
+    const options = { port, bind: host, dir: directory, save: '""', appendonly: "no", ...config };
     this.#file = join(directory, "redis.conf");
     writeFileSync(
       this.#file,
@@ -126,7 +135,7 @@ class Process {
 
   async ready(): Promise<void> {
     for (;;) {
-      const outcome = await Promise.race([this.#gone, answers(this.#port, this.#child.pid)]);
+      const outcome = await Promise.race([this.#gone, answers(this.#host, this.#port, this.#child.pid)]);
       if (outcome === true) return;
       if (outcome instanceof Error) throw outcome;
     }
@@ -162,7 +171,7 @@ function notStarted(cause: Error): Error {
 }
 
 /** Outside the range from which the system gives ports to clients: one of them could take it while the server is down. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(10_000, 32_000);
     const server = createServer().listen(port, HOST);
@@ -178,9 +187,9 @@ async function freePort(): Promise<number> {
 }
 
 /** Whether this very process answers: another one may have taken the port in the meantime. */
-function answers(port: number, pid: number | undefined): Promise<boolean> {
+function answers(host: string, port: number, pid: number | undefined): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, HOST, () => socket.write("PING\r\nINFO server\r\n"));
+    const socket = connect(port, host, () => socket.write("PING\r\nINFO server\r\n"));
     let reply = "";
     socket.on("data", (chunk) => {
       reply += chunk;

@@ -1,0 +1,60 @@
+// What the tests of a cluster share: one cluster for a file, which each test finds whole.
+import assert from "node:assert/strict";
+import { after, afterEach, before, test as nodeTest } from "node:test";
+import { createKV, type KVConfig, type KVStore } from "covara-kv";
+import { type ClusterOptions, type RedisCluster, startCluster } from "../redis-cluster.js";
+import { type FakeCluster, type FakeClusterOptions, startFakeCluster } from "./fake-nodes.js";
+
+type RedisConfig = NonNullable<KVConfig["redis"]>;
+type Addresses = { readonly addresses: { host: string; port: number }[] };
+
+/** What a test is given. All that it opens is closed after it. */
+export interface World {
+  /** A store of a cluster, real or fake. */
+  open(cluster: Addresses, config?: RedisConfig, prefix?: string): Promise<KVStore>;
+  fake(options?: FakeClusterOptions): Promise<FakeCluster>;
+  /** Called after the test, the last one first. */
+  defer(close: () => unknown): void;
+}
+
+export function test(name: string, body: (world: World) => Promise<void>, timeout = 60_000): void {
+  nodeTest(name, { timeout }, async () => {
+    const closing: (() => unknown)[] = [];
+    const defer = (close: () => unknown) => void closing.push(close);
+    try {
+      await body({
+        defer,
+        async open({ addresses }, config, prefix) {
+          const store = await createKV({
+            type: "redis",
+            ...(prefix !== undefined && { prefix }),
+            redis: { cluster: { nodes: addresses }, ...config },
+          });
+          defer(() => store.disconnect());
+          return store;
+        },
+        async fake(options) {
+          const cluster = await startFakeCluster(options);
+          defer(() => cluster.stop());
+          return cluster;
+        },
+      });
+    } finally {
+      for (const close of closing.reverse()) await close();
+    }
+  });
+}
+
+/** A cluster that all tests of a file share. What a test did to its nodes is undone after it; the keys stay. */
+export function sharedCluster(options?: ClusterOptions): () => RedisCluster {
+  let cluster: RedisCluster | undefined;
+  before(async () => {
+    cluster = await startCluster(options);
+  });
+  afterEach(() => cluster?.heal());
+  after(() => cluster?.stop());
+  return () => {
+    assert.ok(cluster, "there is no cluster before the tests");
+    return cluster;
+  };
+}
