@@ -145,7 +145,7 @@ impl Source {
                 }
             }
             // The gap tells the rest.
-            Event::Ready(_) | Event::Subscribed { .. } | Event::Missing => {}
+            Event::Ready(_) | Event::Subscribed { .. } | Event::Missing | Event::ClusterFound => {}
         }
     }
 

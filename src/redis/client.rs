@@ -1,12 +1,12 @@
 //! What a store on Redis holds: its commands' connection, its part of the shared subscriber, and the queue of what they complete.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::redis::completions::CompletionQueue;
-use crate::redis::config::Config;
+use crate::redis::config::{ClusterOptions, Config};
 use crate::redis::pipeline::Health;
 use crate::redis::request::{Id, Request, Topic};
 use crate::redis::router::Router;
@@ -14,8 +14,8 @@ use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::listener::Listener;
 
 pub struct Client {
-    config: Arc<Config>,
-    router: Router,
+    config: RefCell<Arc<Config>>,
+    router: RefCell<Router>,
     completions: Arc<CompletionQueue>,
     listener: Arc<dyn Listener>,
     /// Present once the store has subscribed.
@@ -30,24 +30,47 @@ impl Client {
         listener: Arc<dyn Listener>,
     ) -> Result<Self> {
         Ok(Self {
-            router: Router::new(config.clone(), completions.clone())?,
-            config,
+            router: RefCell::new(Router::new(config.clone(), completions.clone())?),
+            config: RefCell::new(config),
             completions,
             listener,
             subscriber: RefCell::default(),
         })
     }
 
-    pub fn config(&self) -> &Arc<Config> {
-        &self.config
+    pub fn config(&self) -> Arc<Config> {
+        self.config.borrow().clone()
     }
 
     pub fn completions(&self) -> &CompletionQueue {
         &self.completions
     }
 
-    pub fn router(&self) -> &Router {
-        &self.router
+    pub fn router(&self) -> Ref<'_, Router> {
+        self.router.borrow()
+    }
+
+    /// The server is a node of a cluster: it becomes the first that is asked for the slots, and what waits for it goes where its slot is.
+    pub fn become_cluster(&self, now: Instant) -> Result<()> {
+        let mut router = self.router.borrow_mut();
+        let Router::One(connection) = &*router else { return Ok(()) };
+        let mut config = Config::clone(&self.config());
+        config.cluster = Some(ClusterOptions::default());
+        let config = Arc::new(config);
+        let cluster = Router::new(config.clone(), self.completions.clone())?;
+        cluster.start();
+        let (waiting, connecting) = connection.with(|pipeline| {
+            let waiting = pipeline.take_waiting(|_| true);
+            (waiting, pipeline.take_connecting())
+        });
+        connection.abandon();
+        cluster.send(waiting, now);
+        for id in connecting {
+            cluster.connect(id);
+        }
+        *self.config.borrow_mut() = config;
+        *router = cluster;
+        Ok(())
     }
 
     /// Sends requests, and fails those of the ids that cannot be sent.
@@ -55,14 +78,14 @@ impl Client {
         for (id, error) in refused {
             self.completions.fail(id, error);
         }
-        self.router.send(requests, now);
+        self.router().send(requests, now);
     }
 
     /// How the connection for commands does, and the subscribing one once there is one.
     pub fn health(&self) -> Vec<Health> {
         let subscriber = self.subscriber();
         let subscriptions = subscriber.map(|subscriber| subscriber.health());
-        self.router.health().into_iter().chain(subscriptions).collect()
+        self.router().health().into_iter().chain(subscriptions).collect()
     }
 
     /// The store's part of the shared subscriber, once it has one.
@@ -75,7 +98,7 @@ impl Client {
         let subscriber = match self.subscriber() {
             Some(subscriber) => subscriber,
             None => {
-                let joined = Arc::new(SubscriberHandle::join(&self.config, self.listener.clone())?);
+                let joined = Arc::new(SubscriberHandle::join(&self.config(), self.listener.clone())?);
                 self.subscriber.borrow_mut().insert(joined).clone()
             }
         };
@@ -93,7 +116,7 @@ impl Client {
 
     /// Closes the connection once all that was asked for is answered, leaves the shared subscriber, and answers both ids.
     pub fn close(&self, id: Id, subscriptions_id: Id) {
-        self.router.close(id);
+        self.router().close(id);
         match self.subscriber.take() {
             Some(subscriber) => subscriber.leave(subscriptions_id),
             None => self.completions.done(subscriptions_id),
@@ -102,7 +125,7 @@ impl Client {
 
     /// Drops both connections. Nothing is answered any more.
     pub fn abandon(&self) {
-        self.router.abandon();
+        self.router().abandon();
         self.subscriber.take();
     }
 }

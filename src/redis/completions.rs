@@ -40,6 +40,8 @@ pub enum Event {
         delay: Duration,
         cause: Error,
     },
+    /// The server is a node of a cluster.
+    ClusterFound,
     /// Messages come from now on.
     Subscribed {
         topic: Topic,

@@ -69,6 +69,8 @@ impl Request {
 /// Which node of a cluster takes a request. One server takes all.
 #[derive(Debug, Clone)]
 pub enum Route {
+    /// It was called of one server, and its keys were not looked at.
+    Unknown,
     /// It has no key, or there is no cluster.
     Any,
     Slot(Slot),

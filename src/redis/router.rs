@@ -52,9 +52,12 @@ impl Router {
         }
     }
 
-    /// Whether requests need their slots.
-    pub fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
+    /// Whether requests need their routes: a server that has said nothing yet may be a node of a cluster.
+    pub fn may_be_cluster(&self) -> bool {
+        match self {
+            Self::One(connection) => connection.with(|pipeline| !pipeline.is_connected()),
+            Self::Cluster(_) => true,
+        }
     }
 
     /// Who is at the other end, while there is a connection.

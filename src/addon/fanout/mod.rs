@@ -154,7 +154,7 @@ impl FanoutThread {
     #[napi]
     pub fn attach(&mut self, client: &RedisClient) {
         self.leave_source();
-        self.source = Some(Source::attach(client.config(), &self.thread));
+        self.source = Some(Source::attach(&client.config(), &self.thread));
     }
 
     /// Nothing that was published comes back: its channel is left.

@@ -144,7 +144,8 @@ impl<'a> Batch<'a> {
             replies += 1;
         }
         self.bytes.extend_from_slice(&encode::command(&[b"EXEC"]));
-        let route = mem::take(&mut self.slots).route(&self.bytes);
+        let slots = mem::take(&mut self.slots);
+        let route = if self.routes { slots.route(&self.bytes) } else { Route::Unknown };
         self.push(id, replies, false, Shape::Transaction, None, route);
         Ok(())
     }
@@ -214,7 +215,7 @@ impl<'a> Batch<'a> {
         let has_scores = |place: &Range<usize>| &words.bytes[place.clone()] == b"WITHSCORES";
         let scores = command.shape == commands::Shape::Scores && words.places.iter().skip(3).any(has_scores);
         let shape = if scores { Shape::Scores } else { Shape::AsIs };
-        let mut route = Route::Any;
+        let mut route = Route::Unknown;
         if self.routes {
             self.slots.add(command, words.bytes, &words.places);
             if position.is_none() {

@@ -101,7 +101,7 @@ pub fn event(event: Event) -> Option<RedisEvent> {
             ..failure("reconnecting", cause)
         }),
         // The gap tells the rest.
-        Event::Subscribed { .. } | Event::Missing => None,
+        Event::Subscribed { .. } | Event::Missing | Event::ClusterFound => None,
     }
 }
 

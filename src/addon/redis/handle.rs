@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use napi::Env;
 use napi::bindgen_prelude::{Function, FunctionRef};
@@ -21,8 +21,9 @@ use crate::fanout::records::Records;
 use crate::fanout::streams::Streams;
 use crate::redis::client::Client;
 use crate::redis::connection::Connection;
-use crate::redis::completions::{CompletionQueue, Events};
+use crate::redis::completions::{CompletionQueue, Event, Events};
 use crate::redis::credentials::CredentialsProvider;
+use crate::redis::request::Role;
 use crate::redis::subscriber::listener::Listener;
 
 pub struct Handle {
@@ -126,7 +127,7 @@ impl Handle {
                 handle.read(scope, connection);
             }
         };
-        poller.follow(scope, self.client.router(), on_readable);
+        poller.follow(scope, &self.client.router(), on_readable);
     }
 
     /// The socket of a connection is readable.
@@ -142,6 +143,20 @@ impl Handle {
         } else {
             // The I/O thread may have freed the reads meanwhile.
             self.poll_socket(scope);
+        }
+    }
+
+    /// Keeps events until JavaScript asks for them.
+    pub fn take_events(&self, events: Events) {
+        let is_cluster = events.events.iter().any(|event| matches!(event, Event::ClusterFound));
+        self.events.borrow_mut().append(events);
+        if is_cluster && let Err(error) = self.client.become_cluster(Instant::now()) {
+            self.events.borrow_mut().events.push(Event::Reconnecting {
+                role: Role::Commands,
+                attempt: 1,
+                delay: Duration::ZERO,
+                cause: error,
+            });
         }
     }
 
@@ -167,7 +182,7 @@ impl Handle {
 impl Callable for Handle {
     /// Sends a batch: see `Batch::read`.
     fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
-        let routes = self.client.router().is_cluster();
+        let routes = self.client.router().may_be_cluster();
         let mut batch = Batch::new(self.prefix.as_deref(), &self.records, self.last_size.get(), routes);
         let count = batch.read(scope, values)?;
         self.last_size.set(batch.size().min(MOST_ROOM));

@@ -176,7 +176,7 @@ impl RedisClient {
         let replies = self.handle.replies(scope);
         let completions = self.handle.client.completions();
         let (taken, dropped, events) = completions.take_messages(count as usize);
-        self.handle.events.borrow_mut().append(events);
+        self.handle.take_events(events);
         // A wake-up for the socket alone has been left out while messages waited.
         self.handle.poll_socket(scope);
         Ok(scope.export(guarded(scope, || messages(&replies, &taken, dropped))))
@@ -200,7 +200,7 @@ impl RedisClient {
     }
 
     /// The configuration, by which the fan-out subscribes at the same server.
-    pub fn config(&self) -> &Arc<Config> {
+    pub fn config(&self) -> Arc<Config> {
         self.handle.client.config()
     }
 

@@ -70,8 +70,8 @@ impl ClusterRouter {
     fn take_back(&self, state: &mut State, node: &Endpoint, returned: Vec<Returned>, now: Instant) {
         let moved: Vec<(Slot, Endpoint)> = returned
             .iter()
-            .filter_map(|Returned { request, refusal }| match &refusal.kind {
-                RefusalKind::Moved(address) => Some((request.slot()?, self.endpoint(address, node)?)),
+            .filter_map(|Returned { refusal, .. }| match &refusal.kind {
+                RefusalKind::Moved(slot, address) => Some((*slot, self.endpoint(address, node)?)),
                 RefusalKind::Ask(_) | RefusalKind::NotYet => None,
             })
             .collect();
@@ -86,7 +86,7 @@ impl ClusterRouter {
             let until = request.called + self.limits().queue_timeout;
             let target = match &refusal.kind {
                 RefusalKind::Ask(address) => self.endpoint(address, node),
-                RefusalKind::Moved(_) | RefusalKind::NotYet => None,
+                RefusalKind::Moved(..) | RefusalKind::NotYet => None,
             };
             if !state.fences.contains_key(&slot) {
                 let fence = self.fence(state, slot, node, now);

@@ -131,6 +131,7 @@ impl ClusterRouter {
             return self.wait_for_map(state, request);
         };
         match mem::replace(&mut request.route, Route::Any) {
+            Route::Unknown => self.fail(&request, Fate::NotRun, was_one_server()),
             Route::Any => self.put(state, request, NO_KEY, batches, now),
             Route::Slot(slot) => self.put(state, request, slot, batches, now),
             Route::Crossed(error) => self.fail(&request, Fate::NotRun, *error),
@@ -411,6 +412,12 @@ impl ClusterRouter {
             cause: state.cause.clone(),
         }]
     }
+}
+
+/// A server has become a node of a cluster.
+fn was_one_server() -> Error {
+    let message = "The server has become a node of a cluster: the command, which was called before, was not run";
+    Error::because(Reason::Cluster, message)
 }
 
 impl State {

@@ -14,7 +14,7 @@ use crate::redis::connection::server_info;
 use crate::redis::connection::transport::Transport;
 use crate::redis::credentials::Credentials;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::pipeline::in_flight::{Server, ServerRole};
+use crate::redis::pipeline::in_flight::Server;
 use crate::redis::protocol::decode;
 use crate::redis::protocol::scan::Scanner;
 use crate::reply::Reply;
@@ -71,7 +71,7 @@ impl<'a> Handshake<'a> {
             let knows_no_hello = matches!(&hello, Reply::Error(error) if self.is_of_hello(error));
             if !knows_no_hello || self.config.settings.protocol == Some(3) {
                 let server = server_info::from_hello(&hello);
-                self.check_kind(&server, transport).await?;
+                self.check_kind(&server)?;
                 self.check_all(&questions, &replies)?;
                 return Ok((server, round_trip));
             }
@@ -86,13 +86,13 @@ impl<'a> Handshake<'a> {
         let answers = questions.iter().zip(&replies);
         let answers = answers.map(|((name, _), reply)| Ok((*name, parse(reply)?)));
         let server = server_info::from_commands(answers.collect::<Result<_, Failure>>()?);
-        self.check_kind(&server, transport).await?;
+        self.check_kind(&server)?;
         self.check_all(&questions, &replies)?;
         Ok((server, round_trip))
     }
 
     /// A store needs a server that has all keys.
-    async fn check_kind(&self, server: &Server, transport: &mut Transport) -> Result<(), Failure> {
+    fn check_kind(&self, server: &Server) -> Result<(), Failure> {
         match server.mode.as_deref() {
             Some("sentinel") => Err(Failure::refused(Error::because(
                 Reason::Sentinel,
@@ -101,40 +101,13 @@ impl<'a> Handshake<'a> {
                     self.endpoint
                 ),
             ))),
-            Some("cluster") if self.config.cluster.is_none() => self.check_cluster(server, transport).await,
+            // The store is to become one of a cluster, and asks again.
+            Some("cluster") if self.config.cluster.is_none() => Err(Failure::temporary(
+                Reason::Cluster,
+                format!("{} is a node of a Redis Cluster", self.endpoint),
+            )),
             _ => Ok(()),
         }
-    }
-
-    /// The master of a cluster of one shard has all keys.
-    async fn check_cluster(&self, server: &Server, transport: &mut Transport) -> Result<(), Failure> {
-        let questions = [("CLUSTER", cmd("CLUSTER").arg("INFO").take())];
-        let replies = self.ask(transport, &questions).await?;
-        let is_whole = match parse(&replies[0])? {
-            Reply::Bulk(info) => ["cluster_size:1", "cluster_slots_assigned:16384"]
-                .iter()
-                .all(|line| server_info::has_line(&info, line)),
-            _ => false,
-        };
-        let (what, instead) = match is_whole {
-            true if server.role == ServerRole::Master => return Ok(()),
-            true => (
-                "a replica in a Redis Cluster of one shard",
-                "the address of its master",
-            ),
-            false => (
-                "a node of a Redis Cluster, which has a part of the keys",
-                "the address of a server without cluster-enabled, or of a proxy before the cluster (a client of clusters is not part of covara-kv yet)",
-            ),
-        };
-        Err(Failure {
-            // A replica may become the master, and its name may lead to another server.
-            refused: !is_whole,
-            ..Failure::refused(Error::because(
-                Reason::Cluster,
-                format!("{} is {what}: give {instead}", self.endpoint),
-            ))
-        })
     }
 
     fn hello_questions(&self) -> Vec<Question> {

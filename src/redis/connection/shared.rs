@@ -129,6 +129,7 @@ impl Shared {
                     self.trace(|| format!("refused {topic}: {}", error.message));
                 }
                 Event::Missing => self.trace(|| "a gap has begun"),
+                Event::ClusterFound => self.trace(|| "this is a node of a cluster"),
                 Event::Ready(_) => {}
             }
         }

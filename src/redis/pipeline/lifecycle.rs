@@ -57,6 +57,9 @@ impl Pipeline {
     /// An attempt to connect has failed, and another follows. Requests that have seen enough attempts fail; all do if the server
     /// `refused`.
     pub fn not_connected(&mut self, cause: &Error, refused: bool) {
+        if cause.reason == Some(Reason::Cluster) {
+            return self.completed.events.push(Event::ClusterFound);
+        }
         let max_retries = self.limits.max_retries;
         for (id, mut failures) in mem::take(&mut self.connecting) {
             failures += 1;

@@ -1,6 +1,7 @@
 //! What a node of a cluster has not run, and why: such requests go back to the router.
 //! <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#redirection-and-resharding>
 
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,8 @@ use hashbrown::HashSet;
 use crate::error::Error;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::protocol::decode;
-use crate::redis::request::{Observer, Request, Shape, Subject};
-use crate::redis::slot::Slot;
+use crate::redis::request::{Id, Observer, Request, Shape, Subject};
+use crate::redis::slot::{SLOTS, Slot};
 use crate::reply::Reply;
 
 /// Goes ahead of a request.
@@ -35,7 +36,7 @@ pub struct Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefusalKind {
     /// The slot belongs to the node at this address.
-    Moved(String),
+    Moved(Slot, String),
     /// The node at this address has the key, and only it: the slot is on its way there.
     Ask(String),
     /// The node cannot run it yet.
@@ -47,10 +48,14 @@ impl RefusalKind {
         let mut words = error.message.split(' ').skip(1);
         match &*error.code {
             "MOVED" | "ASK" => {
-                words.next()?.parse::<Slot>().ok()?;
+                let slot = words.next()?.parse().ok().filter(|slot| usize::from(*slot) < SLOTS)?;
                 let address = words.next()?.to_owned();
                 let is_moved = error.code == "MOVED";
-                Some(if is_moved { Self::Moved(address) } else { Self::Ask(address) })
+                Some(if is_moved {
+                    Self::Moved(slot, address)
+                } else {
+                    Self::Ask(address)
+                })
             }
             "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" => Some(Self::NotYet),
             _ => None,
@@ -149,6 +154,12 @@ impl Pipeline {
             ..self.request(None, command, now)
         };
         self.send([request], now);
+    }
+
+    /// Removes the calls of `connect` that wait.
+    pub fn take_connecting(&mut self) -> Vec<Id> {
+        let waiting = mem::take(&mut self.connecting);
+        waiting.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Removes the requests that wait to be sent and that `leaves` chooses.

@@ -180,7 +180,7 @@ impl RoutingTable {
             Event::Subscribed { topic } => self.tell_subscribed(&topic),
             Event::Missing => self.tell_missing(),
             Event::Unsubscribed { topic, error } => self.drop_route(&topic, &error, deliveries),
-            Event::Ready(_) | Event::Reconnecting { .. } => {
+            Event::Ready(_) | Event::Reconnecting { .. } | Event::ClusterFound => {
                 for (number, listener) in &self.listeners {
                     deliveries.to(*number, listener).events.push(event.clone());
                 }
