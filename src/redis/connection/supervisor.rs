@@ -17,6 +17,7 @@ use crate::redis::connection::socket::{ReadAttempt, SocketSlot};
 use crate::redis::connection::time_slice::LONGEST_READ;
 use crate::redis::connection::transport::Transport;
 use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::Machine;
 use crate::redis::pipeline::in_flight::ServerRole;
 
 /// The backoff before the first attempt to connect again; it doubles with each that fails.
@@ -27,15 +28,20 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that was open for less counts as a failed attempt, as far as the backoff goes.
 const STABLE: Duration = Duration::from_secs(1);
 
-pub struct Supervisor {
+pub struct Supervisor<M> {
     config: Arc<Config>,
     connector: Connector,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<M>>,
     slot: Arc<SocketSlot>,
 }
 
-impl Supervisor {
-    pub fn new(config: Arc<Config>, endpoint: Endpoint, shared: Arc<Shared>, slot: Arc<SocketSlot>) -> Self {
+impl<M: Machine> Supervisor<M> {
+    pub fn new(
+        config: Arc<Config>,
+        endpoint: Endpoint,
+        shared: Arc<Shared<M>>,
+        slot: Arc<SocketSlot>,
+    ) -> Self {
         Self {
             connector: Connector::new(config.clone(), endpoint),
             config,
@@ -117,7 +123,7 @@ impl Supervisor {
         let found = tokio::select! {
             cause = &mut carried => return cause,
             found = self.find_master() => found,
-            never = self.subscribe_batches() => match never {},
+            never = self.send_batches() => match never {},
         };
         *next = Some(found);
         if self.shared.with(|pipeline| pipeline.retire()) {
@@ -127,12 +133,11 @@ impl Supervisor {
     }
 
     /// Subscribes waiting topics a batch at a time, at random moments: other instances have lost the same server.
-    async fn subscribe_batches(&self) -> Infallible {
+    async fn send_batches(&self) -> Infallible {
         loop {
             if self.shared.with(|pipeline| pipeline.has_batches()) {
                 sleep(LONGEST_PAUSE.mul_f64(jitter())).await;
-                self.shared
-                    .with(|pipeline| pipeline.subscribe_batch(Instant::now()));
+                self.shared.with(|pipeline| pipeline.send_batch(Instant::now()));
             } else {
                 self.shared.batches.notified().await;
             }
@@ -212,9 +217,9 @@ fn jitter() -> f64 {
     RandomState::new().hash_one(Instant::now()) as f64 / u64::MAX as f64
 }
 
-struct EndGuard<'a>(&'a Shared);
+struct EndGuard<'a, M: Machine>(&'a Shared<M>);
 
-impl Drop for EndGuard<'_> {
+impl<M: Machine> Drop for EndGuard<'_, M> {
     fn drop(&mut self) {
         self.0.with(|pipeline| pipeline.end());
     }
