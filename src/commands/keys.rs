@@ -7,7 +7,9 @@ use crate::reply::Reply;
 use crate::store::glob;
 
 pub const COMMANDS: &[Command] = &[
-    command("DEL", -2, WRITES, Keys::All, del).effect(Effect::RemovesKeys).spread(Spread::Sum),
+    command("DEL", -2, WRITES, Keys::All, del)
+        .effect(Effect::RemovesKeys)
+        .spread(Spread::Sum),
     command("UNLINK", -2, WRITES, Keys::All, del).spread(Spread::Sum),
     command("EXISTS", -2, READS, Keys::All, exists).spread(Spread::Sum),
     command("TYPE", 2, READS, Keys::First, type_),
@@ -32,7 +34,8 @@ pub const COMMANDS: &[Command] = &[
     command("RENAME", 3, WRITES, Keys::FirstTwo, rename),
     command("DBSIZE", 1, READS, Keys::None, |db, _| {
         Ok(Reply::count(db.keyspace.size()))
-    }).spread(Spread::Masters),
+    })
+    .spread(Spread::Masters),
     command("PING", -1, READS, Keys::None, ping),
     command("ECHO", 2, READS, Keys::None, |_, args| Ok(Reply::owned(args[0]))),
     command("TIME", 1, READS, Keys::None, time),

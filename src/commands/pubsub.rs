@@ -4,7 +4,8 @@ use super::{Args, Command, Database, Keys, Spread, WRITES, command};
 use crate::error::Result;
 use crate::reply::Reply;
 
-pub const COMMANDS: &[Command] = &[command("PUBLISH", 3, WRITES, Keys::None, publish).spread(Spread::Channel)];
+pub const COMMANDS: &[Command] =
+    &[command("PUBLISH", 3, WRITES, Keys::None, publish).spread(Spread::Channel)];
 
 fn publish<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     Ok(Reply::count(db.channels.publish(args[0], args[1])))

@@ -53,7 +53,9 @@ impl Client {
     /// The server is a node of a cluster: it becomes the first that is asked for the slots, and what waits for it goes where its slot is.
     pub fn become_cluster(&self, now: Instant) -> Result<()> {
         let mut router = self.router.borrow_mut();
-        let Router::One(connection) = &*router else { return Ok(()) };
+        let Router::One(connection) = &*router else {
+            return Ok(());
+        };
         let mut config = Config::clone(&self.config());
         config.cluster = Some(ClusterOptions::default());
         let config = Arc::new(config);

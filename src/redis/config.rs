@@ -83,7 +83,8 @@ impl Config {
     pub fn new(options: Options) -> Result<Self> {
         let url = options.url.as_deref().map(parse).transpose()?;
         let by_url = url.as_ref().map(redis::ConnectionInfo::redis_settings);
-        let (endpoint, tls_by_url) = match options.cluster.as_ref().and_then(|cluster| cluster.nodes.first()) {
+        let (endpoint, tls_by_url) = match options.cluster.as_ref().and_then(|cluster| cluster.nodes.first())
+        {
             Some(node) => (node.clone(), false),
             None => endpoint(&options, url.as_ref())?,
         };
@@ -103,7 +104,9 @@ impl Config {
         check_username(&credentials, options.settings.provided.as_ref())?;
         let use_tls = options.use_tls.unwrap_or(options.tls.is_some() || tls_by_url);
         let tls = match &endpoint {
-            Endpoint::Tcp { host, .. } if use_tls => Some(Arc::new(Tls::new(options.tls.unwrap_or_default(), host)?)),
+            Endpoint::Tcp { host, .. } if use_tls => {
+                Some(Arc::new(Tls::new(options.tls.unwrap_or_default(), host)?))
+            }
             Endpoint::Unix(_) if use_tls => {
                 return Err(invalid("redis.tls: a unix socket has no TLS"));
             }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hashbrown::Equivalent;
 
 use crate::error::{Error, Result};
+use crate::redis::protocol::encode;
 use crate::redis::slot::Slot;
 
 /// Names a request to its caller.
@@ -22,6 +23,15 @@ pub type Sha1 = [u8; 20];
 pub enum Role {
     Commands,
     Subscriptions,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(match self {
+            Role::Commands => "commands",
+            Role::Subscriptions => "subscriptions",
+        })
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -53,6 +63,24 @@ impl Request {
         match self.route {
             Route::Slot(slot) => Some(slot),
             _ => None,
+        }
+    }
+
+    /// A request that may be sent again, with one reply.
+    pub fn repeatable(id: Option<Id>, words: &[&[u8]], called: Instant) -> Self {
+        Self {
+            id,
+            bytes: encode::command(words).into(),
+            replies: 1,
+            repeatable: true,
+            shape: Shape::AsIs,
+            subject: Subject::Command,
+            called,
+            ready: called,
+            route: Route::Any,
+            asking: false,
+            guard: None,
+            suspected: false,
         }
     }
 

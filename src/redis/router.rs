@@ -9,11 +9,12 @@ use crate::redis::completions::CompletionQueue;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
 use crate::redis::pipeline::Health;
+use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::in_flight::Server;
-use crate::redis::request::{Id, Request, Role};
+use crate::redis::request::{Id, Request};
 
 pub enum Router {
-    One(Arc<Connection>),
+    One(Arc<Connection<Commands>>),
     Cluster(Arc<ClusterRouter>),
 }
 
@@ -24,7 +25,7 @@ impl Router {
             return Ok(Self::Cluster(ClusterRouter::new(config, completions)?));
         }
         let endpoint = config.endpoint.clone();
-        let connection = Connection::new(Role::Commands, config, endpoint, completions)?;
+        let connection = Connection::new(config, endpoint, completions)?;
         Ok(Self::One(Arc::new(connection)))
     }
 
@@ -93,7 +94,7 @@ impl Router {
     }
 
     /// Calls `each` with every connection.
-    pub fn each_connection(&self, mut each: impl FnMut(&Arc<Connection>)) {
+    pub fn each_connection(&self, mut each: impl FnMut(&Arc<Connection<Commands>>)) {
         match self {
             Self::One(connection) => each(connection),
             Self::Cluster(cluster) => cluster.each_connection(each),

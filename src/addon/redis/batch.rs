@@ -10,8 +10,8 @@ use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
 
 use crate::addon::arguments::{self, Words, push_number, push_prefix};
-use crate::addon::redis::route::Slots;
 use crate::addon::raw::{Attempt, Buffer, Scope, Value};
+use crate::addon::redis::route::Slots;
 use crate::commands::{self, Command, Effect, Keys};
 use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
@@ -145,7 +145,11 @@ impl<'a> Batch<'a> {
         }
         self.bytes.extend_from_slice(&encode::command(&[b"EXEC"]));
         let slots = mem::take(&mut self.slots);
-        let route = if self.routes { slots.route(&self.bytes) } else { Route::Unknown };
+        let route = if self.routes {
+            slots.route(&self.bytes)
+        } else {
+            Route::Unknown
+        };
         self.push(id, replies, false, Shape::Transaction, None, route);
         Ok(())
     }

@@ -81,7 +81,7 @@ pub fn event(event: Event) -> Option<RedisEvent> {
     };
     match event {
         Event::Ready(role) => Some(RedisEvent {
-            subscribes: role == Role::Subscriptions,
+            subscribes: matches!(role, Role::Subscriptions),
             ..named("ready")
         }),
         Event::Unsubscribed { topic, error } => Some(RedisEvent {
@@ -95,7 +95,7 @@ pub fn event(event: Event) -> Option<RedisEvent> {
             delay,
             cause,
         } => Some(RedisEvent {
-            subscribes: role == Role::Subscriptions,
+            subscribes: matches!(role, Role::Subscriptions),
             attempt: Some(attempt),
             delay: Some(delay.as_millis() as f64),
             ..failure("reconnecting", cause)

@@ -20,9 +20,10 @@ use crate::error::Result;
 use crate::fanout::records::Records;
 use crate::fanout::streams::Streams;
 use crate::redis::client::Client;
-use crate::redis::connection::Connection;
 use crate::redis::completions::{CompletionQueue, Event, Events};
+use crate::redis::connection::Connection;
 use crate::redis::credentials::CredentialsProvider;
+use crate::redis::pipeline::commands::Commands;
 use crate::redis::request::Role;
 use crate::redis::subscriber::listener::Listener;
 
@@ -122,7 +123,7 @@ impl Handle {
     pub fn poll_socket(&self, scope: Scope) {
         let Some(poller) = &self.poller else { return };
         let this = self.this.clone();
-        let on_readable = move |scope: Scope, connection: &Arc<Connection>| {
+        let on_readable = move |scope: Scope, connection: &Arc<Connection<Commands>>| {
             if let Some(handle) = this.upgrade() {
                 handle.read(scope, connection);
             }
@@ -131,7 +132,7 @@ impl Handle {
     }
 
     /// The socket of a connection is readable.
-    fn read(&self, scope: Scope, connection: &Arc<Connection>) {
+    fn read(&self, scope: Scope, connection: &Arc<Connection<Commands>>) {
         let Some(poller) = &self.poller else { return };
         let completions = self.client.completions();
         completions.expect();
@@ -148,7 +149,10 @@ impl Handle {
 
     /// Keeps events until JavaScript asks for them.
     pub fn take_events(&self, events: Events) {
-        let is_cluster = events.events.iter().any(|event| matches!(event, Event::ClusterFound));
+        let is_cluster = events
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::ClusterFound));
         self.events.borrow_mut().append(events);
         if is_cluster && let Err(error) = self.client.become_cluster(Instant::now()) {
             self.events.borrow_mut().events.push(Event::Reconnecting {
@@ -183,7 +187,12 @@ impl Callable for Handle {
     /// Sends a batch: see `Batch::read`.
     fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
         let routes = self.client.router().may_be_cluster();
-        let mut batch = Batch::new(self.prefix.as_deref(), &self.records, self.last_size.get(), routes);
+        let mut batch = Batch::new(
+            self.prefix.as_deref(),
+            &self.records,
+            self.last_size.get(),
+            routes,
+        );
         let count = batch.read(scope, values)?;
         self.last_size.set(batch.size().min(MOST_ROOM));
         self.await_more(&scope.env(), count);

@@ -39,7 +39,9 @@ impl Slots {
         match (self.first, self.other) {
             (None, _) => Route::Any,
             (Some((slot, _)), None) => Route::Slot(slot),
-            (Some((_, first)), Some(other)) => Route::Crossed(Box::new(crossed(&bytes[first], &bytes[other]))),
+            (Some((_, first)), Some(other)) => {
+                Route::Crossed(Box::new(crossed(&bytes[first], &bytes[other])))
+            }
         }
     }
 
@@ -69,7 +71,9 @@ fn routed<'a>(
 ) -> impl Iterator<Item = &'a Range<usize>> + use<'a> {
     let keys = command.keys;
     let counted = match keys {
-        Keys::Counted => places.get(1).and_then(|place| std::str::from_utf8(&bytes[place.clone()]).ok()),
+        Keys::Counted => places
+            .get(1)
+            .and_then(|place| std::str::from_utf8(&bytes[place.clone()]).ok()),
         _ => None,
     };
     let counted = counted.and_then(|number| number.parse().ok()).unwrap_or_default();
@@ -84,7 +88,10 @@ fn routed<'a>(
 fn parts(command: &Command, bytes: &[u8], places: &[Range<usize>]) -> Vec<Part> {
     let mut by_slot: HashMap<Slot, Vec<usize>> = HashMap::new();
     for (index, place) in places.iter().enumerate() {
-        by_slot.entry(slot_of(&bytes[place.clone()])).or_default().push(index);
+        by_slot
+            .entry(slot_of(&bytes[place.clone()]))
+            .or_default()
+            .push(index);
     }
     let part = |(slot, indexes): (Slot, Vec<usize>)| {
         let keys = indexes.iter().map(|index| &bytes[places[*index].clone()]);

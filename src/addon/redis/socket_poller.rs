@@ -7,6 +7,7 @@ use crate::addon::raw::Scope;
 use crate::addon::raw::poll::Poll;
 use crate::redis::connection::Connection;
 use crate::redis::connection::socket::{ReadAttempt, SharedSocket};
+use crate::redis::pipeline::commands::Commands;
 use crate::redis::router::Router;
 
 /// When more than this has come in at once, the I/O thread reads.
@@ -20,7 +21,7 @@ pub struct SocketPoller {
 }
 
 struct Polled {
-    connection: Arc<Connection>,
+    connection: Arc<Connection<Commands>>,
     socket: Arc<SharedSocket>,
     /// None where the thread cannot poll, and for a socket that has ended.
     poll: Option<Poll>,
@@ -29,7 +30,12 @@ struct Polled {
 impl SocketPoller {
     /// Polls the sockets that the connections have by this call, unless the I/O thread reads them. `on_readable` is called when there is
     /// something to read.
-    pub fn follow(&self, scope: Scope, router: &Router, on_readable: impl Fn(Scope, &Arc<Connection>) + Clone + 'static) {
+    pub fn follow(
+        &self,
+        scope: Scope,
+        router: &Router,
+        on_readable: impl Fn(Scope, &Arc<Connection<Commands>>) + Clone + 'static,
+    ) {
         let mut polled = self.polled.borrow_mut();
         let mut count = 0;
         router.each_connection(|connection| {
@@ -56,7 +62,7 @@ impl SocketPoller {
     }
 
     /// Reads what is there at a connection, and at all others that owe replies: one callback serves all of them.
-    pub fn read(&self, readable: &Arc<Connection>) {
+    pub fn read(&self, readable: &Arc<Connection<Commands>>) {
         let mut room = self.room.borrow_mut();
         if room.is_empty() {
             *room = vec![0; LARGEST_READ].into();
@@ -77,9 +83,9 @@ impl SocketPoller {
 impl Polled {
     fn new(
         scope: Scope,
-        connection: &Arc<Connection>,
+        connection: &Arc<Connection<Commands>>,
         socket: Arc<SharedSocket>,
-        on_readable: impl Fn(Scope, &Arc<Connection>) + 'static,
+        on_readable: impl Fn(Scope, &Arc<Connection<Commands>>) + 'static,
     ) -> Self {
         let connection = connection.clone();
         let polled = Arc::downgrade(&connection);

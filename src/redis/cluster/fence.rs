@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind};
 use crate::redis::pipeline::queue::Queue;
-use crate::redis::pipeline::redirect::{Refusal, RefusalKind};
 use crate::redis::request::Request;
 
 /// The wait after a refusal that time alone may end; it doubles with each.
@@ -88,7 +88,13 @@ impl Fence {
     }
 
     /// A node has refused a request. It waits in its place among the others.
-    pub fn refuse(&mut self, mut request: Request, refusal: Refusal, target: Option<Endpoint>, until: Instant) {
+    pub fn refuse(
+        &mut self,
+        mut request: Request,
+        refusal: Refusal,
+        target: Option<Endpoint>,
+        until: Instant,
+    ) {
         request.asking = target.is_some() && matches!(refusal.kind, RefusalKind::Ask(_));
         if request.asking {
             self.target = target;
@@ -115,7 +121,10 @@ impl Fence {
         } else {
             self.refusals = 0;
         }
-        let is_redirected = self.last.as_ref().is_some_and(|last| last.kind != RefusalKind::NotYet);
+        let is_redirected = self
+            .last
+            .as_ref()
+            .is_some_and(|last| last.kind != RefusalKind::NotYet);
         let goes_on = !self.refused || is_redirected && self.refusals < HOPS;
         let wait = if goes_on { Duration::ZERO } else { self.wait() };
         self.state = State::Waiting(now + wait);

@@ -34,7 +34,10 @@ impl Join {
         if let Some(error) = failed {
             return Err(in_part(error, outcomes));
         }
-        let frames: Vec<&Bytes> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
+        let frames: Vec<&Bytes> = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.as_ref().ok())
+            .collect();
         // A part's reply may be an error, which is the reply of the whole.
         if let Some(refused) = frames.iter().find(|frame| frame.first() == Some(&b'-')) {
             return Ok((*refused).clone());
@@ -113,7 +116,11 @@ fn items(frame: &Bytes) -> Result<Vec<Bytes>> {
     let mut rest = frame.slice(head..);
     let mut items = Vec::new();
     while !rest.is_empty() {
-        let end = Scanner::default().end(&rest).ok().flatten().ok_or_else(misshapen)?;
+        let end = Scanner::default()
+            .end(&rest)
+            .ok()
+            .flatten()
+            .ok_or_else(misshapen)?;
         items.push(rest.split_to(end));
     }
     Ok(items)
@@ -128,7 +135,10 @@ fn array(items: &[Bytes]) -> Bytes {
 }
 
 fn misshapen() -> Error {
-    Error::because(Reason::Protocol, "a node's reply has another shape than the command's replies have")
+    Error::because(
+        Reason::Protocol,
+        "a node's reply has another shape than the command's replies have",
+    )
 }
 
 #[cfg(test)]
@@ -162,7 +172,11 @@ mod tests {
 
     #[test]
     fn an_item_of_two_masters_is_there_once() {
-        let all = joined(Joining::All, &[&[], &[]], &["*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*1\r\n$1\r\nb\r\n"]);
+        let all = joined(
+            Joining::All,
+            &[&[], &[]],
+            &["*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*1\r\n$1\r\nb\r\n"],
+        );
         assert_eq!(all.unwrap(), "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
     }
 
@@ -174,7 +188,11 @@ mod tests {
         assert!(join.put(0, Ok(":1\r\n".into())).is_none());
         let error = join.put(2, Ok(":1\r\n".into())).unwrap().unwrap_err();
         assert_eq!(error.code, "CONNECTION");
-        assert!(error.message.contains("3 slots") && error.message.contains("of 2 was done"), "{}", error.message);
+        assert!(
+            error.message.contains("3 slots") && error.message.contains("of 2 was done"),
+            "{}",
+            error.message
+        );
         let refused = joined(Joining::Sum, &[&[], &[]], &["-WRONGTYPE no\r\n", ":1\r\n"]);
         assert_eq!(refused.unwrap(), "-WRONGTYPE no\r\n");
     }

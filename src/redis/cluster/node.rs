@@ -12,8 +12,9 @@ use crate::redis::connection::Connection;
 use crate::redis::connection::shared::Sink;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::Pipeline;
-use crate::redis::pipeline::redirect::Returned;
-use crate::redis::request::{Guard, Id, Role};
+use crate::redis::pipeline::commands::Commands;
+use crate::redis::pipeline::commands::redirect::Returned;
+use crate::redis::request::{Guard, Id};
 
 /// Answered by a node that has closed: no call has this id.
 const CLOSED: Id = Id::MAX;
@@ -70,7 +71,7 @@ impl Drop for Trial {
 }
 
 pub struct Node {
-    pub connection: Arc<Connection>,
+    pub connection: Arc<Connection<Commands>>,
 }
 
 impl Node {
@@ -86,7 +87,8 @@ impl Node {
             completions: completions.clone(),
             inbox: inbox.clone(),
         };
-        let connection = Connection::new(Role::Commands, config.clone(), endpoint.clone(), Arc::new(sink))?;
+        let connection = Connection::new(config.clone(), endpoint.clone(), Arc::new(sink))?;
+        connection.with(Pipeline::join_cluster);
         connection.start();
         Ok(Arc::new(Self {
             connection: Arc::new(connection),
@@ -105,12 +107,16 @@ struct NodeSink {
     inbox: Arc<Inbox>,
 }
 
-impl Sink for NodeSink {
-    fn put(&self, mut batch: CompletionBatch, _: &mut Pipeline) {
+impl Sink<Commands> for NodeSink {
+    fn put(&self, mut batch: CompletionBatch, _: &mut Pipeline<Commands>) {
         if batch.answers.pop_if(|last| last.id == CLOSED).is_some() {
             self.inbox.put(Notice::Closed);
         }
-        if batch.events.iter().any(|event| matches!(event, Event::Reconnecting { .. })) {
+        if batch
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Reconnecting { .. }))
+        {
             self.inbox.put(Notice::Lost);
         }
         if !batch.is_empty() {

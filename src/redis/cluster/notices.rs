@@ -11,7 +11,7 @@ use crate::redis::cluster::node::{Node, Notice, Trial};
 use crate::redis::cluster::router::{ClusterRouter, State};
 use crate::redis::cluster::slot_map::parse_address;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::pipeline::redirect::{RefusalKind, Returned};
+use crate::redis::pipeline::commands::redirect::{RefusalKind, Returned};
 use crate::redis::request::{Fate, Request};
 use crate::redis::slot::Slot;
 
@@ -21,7 +21,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Has a router take its notices, until it has ended.
 pub async fn keep(router: Weak<ClusterRouter>) {
     while let Some(strong) = router.upgrade() {
-        let Some(next) = strong.take_notices(Instant::now()) else { return };
+        let Some(next) = strong.take_notices(Instant::now()) else {
+            return;
+        };
         let inbox = strong.inbox.clone();
         drop(strong);
         tokio::select! {
@@ -124,7 +126,9 @@ impl ClusterRouter {
         let slots: Vec<Slot> = state.fences.keys().copied().collect();
         for slot in slots {
             let number = state.next_number();
-            let Some(fence) = state.fences.get_mut(&slot) else { continue };
+            let Some(fence) = state.fences.get_mut(&slot) else {
+                continue;
+            };
             next = fence.next_deadline().map_or(next, |deadline| next.min(deadline));
             match fence.step(number, now) {
                 Step::Wait(until) => next = until.map_or(next, |until| next.min(until)),
@@ -139,7 +143,10 @@ impl ClusterRouter {
                 }
             }
         }
-        state.waiting.next_deadline().map_or(next, |deadline| next.min(deadline))
+        state
+            .waiting
+            .next_deadline()
+            .map_or(next, |deadline| next.min(deadline))
     }
 
     /// Sends the requests that go ahead of the others behind a fence.
@@ -158,7 +165,9 @@ impl ClusterRouter {
             inbox: self.inbox.clone(),
         });
         state.numbers.insert(number, vec![slot]);
-        let node: Option<Arc<Node>> = target.or_else(owner).and_then(|endpoint| self.node(state, &endpoint).ok());
+        let node: Option<Arc<Node>> = target
+            .or_else(owner)
+            .and_then(|endpoint| self.node(state, &endpoint).ok());
         let Some(node) = node else {
             // No master has the slot yet: they wait on.
             if let Some(fence) = state.fences.get_mut(&slot) {
@@ -181,7 +190,10 @@ impl ClusterRouter {
         let milliseconds = self.limits().queue_timeout.as_millis();
         let mut missed = Vec::new();
         while let Some(request) = state.waiting.pop_due(now) {
-            let cause = state.cause.as_ref().map_or(String::new(), |cause| format!(": {}", cause.message));
+            let cause = state
+                .cause
+                .as_ref()
+                .map_or(String::new(), |cause| format!(": {}", cause.message));
             let message = format!(
                 "The slots of the cluster were not found within {milliseconds} ms (queueTimeout), so that the command was not run{cause}"
             );
@@ -189,7 +201,9 @@ impl ClusterRouter {
         }
         for (slot, fence) in &mut state.fences {
             let due = fence.expire(now);
-            let last = fence.last().map_or(String::new(), |last| format!(": {}", last.error.message));
+            let last = fence
+                .last()
+                .map_or(String::new(), |last| format!(": {}", last.error.message));
             missed.extend(due.into_iter().map(|request| {
                 let message = format!(
                     "No node of the cluster took slot {slot} within {milliseconds} ms (queueTimeout), so that the command was not run{last}"
@@ -198,7 +212,11 @@ impl ClusterRouter {
             }));
         }
         for (request, message) in missed {
-            self.fail(&request, Fate::NotRun, Error::because(Reason::QueueTimeout, message));
+            self.fail(
+                &request,
+                Fate::NotRun,
+                Error::because(Reason::QueueTimeout, message),
+            );
         }
     }
 
@@ -220,5 +238,8 @@ impl ClusterRouter {
 
 /// A request that can be sent from now on.
 fn ready(request: Request, now: Instant) -> Request {
-    Request { ready: now, ..request }
+    Request {
+        ready: now,
+        ..request
+    }
 }

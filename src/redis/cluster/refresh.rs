@@ -104,7 +104,9 @@ async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<SlotMap> {
         let Ok(Ok(bytes)) = timeout(PATIENCE, answer).await else {
             continue;
         };
-        let map = decode::parse(&bytes).ok().and_then(|reply| SlotMap::parse(&reply, node));
+        let map = decode::parse(&bytes)
+            .ok()
+            .and_then(|reply| SlotMap::parse(&reply, node));
         let Some(map) = map.map(|map| map.translated(topology.config())) else {
             continue;
         };
@@ -157,10 +159,19 @@ async fn ask_seed(config: &Arc<Config>, seed: &Endpoint) -> Result<SlotMap, Fail
             false => format!("{seed} does not tell its slots: {}", error.message),
         };
         let failed = Error::because(Reason::Cluster, message).caused_by(error);
-        return Err(if is_no_cluster { Failure::refused(failed) } else { Failure::temporary(Reason::NotReady, failed.message.to_string()) });
+        return Err(if is_no_cluster {
+            Failure::refused(failed)
+        } else {
+            Failure::temporary(Reason::NotReady, failed.message.to_string())
+        });
     }
     let map = SlotMap::parse(&reply, seed).map(|map| map.translated(config));
-    map.ok_or_else(|| Failure::temporary(Reason::NotReady, format!("{seed} knows of no master with slots yet")))
+    map.ok_or_else(|| {
+        Failure::temporary(
+            Reason::NotReady,
+            format!("{seed} knows of no master with slots yet"),
+        )
+    })
 }
 
 /// Each seed with its reason. Refused if all have refused.
@@ -175,10 +186,17 @@ fn no_map(failures: Vec<(Endpoint, Failure)>) -> Failure {
         .map(|(seed, failure)| {
             let message = &*failure.error.message;
             let seed = seed.to_string();
-            if message.contains(&seed) { message.to_owned() } else { format!("{seed}: {message}") }
+            if message.contains(&seed) {
+                message.to_owned()
+            } else {
+                format!("{seed}: {message}")
+            }
         })
         .collect();
-    let message = format!("no node of the cluster has told its slots: {}", reasons.join("; "));
+    let message = format!(
+        "no node of the cluster has told its slots: {}",
+        reasons.join("; ")
+    );
     Failure {
         refused,
         ..Failure::temporary(reason.unwrap_or(Reason::NotReady), message)

@@ -18,12 +18,13 @@ use crate::redis::cluster::notices;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::{Member, Topology};
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
-use crate::redis::connection::Connection;
 use crate::redis::config::{Config, Limits};
+use crate::redis::connection::Connection;
 use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::commands::Commands;
+use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind};
 use crate::redis::pipeline::in_flight::Server;
 use crate::redis::pipeline::queue::Queue;
-use crate::redis::pipeline::redirect::{Refusal, RefusalKind};
 use crate::redis::pipeline::{ATTEMPTS, Health};
 use crate::redis::request::{Fate, Id, Observer, Part, Request, Role, Route, Split, Subject, Whole};
 use crate::redis::runtime;
@@ -149,7 +150,14 @@ impl ClusterRouter {
         }
     }
 
-    fn put_parts(&self, state: &mut State, request: &Request, split: Split, batches: &mut Batches, now: Instant) {
+    fn put_parts(
+        &self,
+        state: &mut State,
+        request: &Request,
+        split: Split,
+        batches: &mut Batches,
+        now: Instant,
+    ) {
         let places = split.parts.iter().map(|part| part.places.clone()).collect();
         let whole: Arc<dyn Whole> = Arc::new(Join::new(split.joining, places));
         for (index, Part { slot, bytes, .. }) in split.parts.into_iter().enumerate() {
@@ -163,7 +171,14 @@ impl ClusterRouter {
     }
 
     /// Adds a request to the batch of its slot's master, unless it has to wait.
-    pub(super) fn put(&self, state: &mut State, mut request: Request, slot: Slot, batches: &mut Batches, now: Instant) {
+    pub(super) fn put(
+        &self,
+        state: &mut State,
+        mut request: Request,
+        slot: Slot,
+        batches: &mut Batches,
+        now: Instant,
+    ) {
         request.route = Route::Slot(slot);
         if state.fences.contains_key(&slot) {
             return self.hold(state, request, slot);
@@ -264,7 +279,11 @@ impl ClusterRouter {
         if state.ended || state.map.as_ref().is_some_and(|known| Arc::ptr_eq(known, map)) {
             return;
         }
-        let masters: Result<Vec<_>> = map.masters().iter().map(|master| self.node(state, master)).collect();
+        let masters: Result<Vec<_>> = map
+            .masters()
+            .iter()
+            .map(|master| self.node(state, master))
+            .collect();
         let Ok(masters) = masters else { return };
         let before = state.map.replace(map.clone());
         state.masters = masters;
@@ -297,7 +316,9 @@ impl ClusterRouter {
             }
         }
         for (owner, slots) in by_owner {
-            let Some(node) = state.nodes.get(owner).cloned() else { continue };
+            let Some(node) = state.nodes.get(owner).cloned() else {
+                continue;
+            };
             let number = state.next_number();
             let (waiting, in_flight) = node.connection.with(|pipeline| {
                 let is_of = |request: &Request| request.slot().is_some_and(|slot| slots.contains(&slot));
@@ -309,7 +330,10 @@ impl ClusterRouter {
                 (waiting, in_flight)
             });
             for slot in &in_flight {
-                state.fences.entry(*slot).or_insert_with(|| Fence::draining(number));
+                state
+                    .fences
+                    .entry(*slot)
+                    .or_insert_with(|| Fence::draining(number));
             }
             state.numbers.insert(number, in_flight.into_iter().collect());
             for request in waiting {
@@ -322,7 +346,9 @@ impl ClusterRouter {
 
     /// Closes the connections to nodes that are no masters any more.
     fn close_unused(&self, state: &mut State) {
-        let State { nodes, fences, map, .. } = state;
+        let State {
+            nodes, fences, map, ..
+        } = state;
         let Some(map) = map else { return };
         let is_used = |endpoint: &Endpoint| {
             map.masters().contains(endpoint) || fences.values().any(|fence| fence.target() == Some(endpoint))
@@ -362,7 +388,13 @@ impl ClusterRouter {
             fence.wait_until(latest);
         }
         for (id, _) in mem::take(&mut state.connecting) {
-            self.completions.fail(id, Error::because(Reason::Disconnected, "The connection was closed before there was an answer"));
+            self.completions.fail(
+                id,
+                Error::because(
+                    Reason::Disconnected,
+                    "The connection was closed before there was an answer",
+                ),
+            );
         }
         self.inbox.come.notify_one();
     }
@@ -378,7 +410,7 @@ impl ClusterRouter {
     }
 
     /// Calls `each` with the connection to every node.
-    pub fn each_connection(&self, mut each: impl FnMut(&Arc<Connection>)) {
+    pub fn each_connection(&self, mut each: impl FnMut(&Arc<Connection<Commands>>)) {
         for node in self.lock().nodes.values() {
             each(&node.connection);
         }
@@ -416,7 +448,8 @@ impl ClusterRouter {
 
 /// A server has become a node of a cluster.
 fn was_one_server() -> Error {
-    let message = "The server has become a node of a cluster: the command, which was called before, was not run";
+    let message =
+        "The server has become a node of a cluster: the command, which was called before, was not run";
     Error::because(Reason::Cluster, message)
 }
 

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::redis::slot::{SLOTS, Slot};
 use crate::redis::config::Config;
 use crate::redis::endpoint::Endpoint;
+use crate::redis::slot::{SLOTS, Slot};
 use crate::reply::Reply;
 
 /// No master has the slot.
@@ -105,7 +105,9 @@ impl SlotMap {
     pub fn ranges(&self) -> Vec<(Slot, Slot, usize)> {
         let mut ranges: Vec<(Slot, Slot, usize)> = Vec::new();
         for slot in 0..SLOTS as Slot {
-            let Some(index) = self.owner_index(slot) else { continue };
+            let Some(index) = self.owner_index(slot) else {
+                continue;
+            };
             match ranges.last_mut() {
                 Some((_, last, owner)) if *owner == index && *last + 1 == slot => *last = slot,
                 _ => ranges.push((slot, slot, index)),
@@ -136,7 +138,9 @@ impl SlotMap {
     /// The slots whose owner here is another one in a `later` map.
     pub fn changed(&self, later: &SlotMap) -> Vec<Slot> {
         let slots = 0..SLOTS as Slot;
-        slots.filter(|slot| self.owner(*slot) != later.owner(*slot)).collect()
+        slots
+            .filter(|slot| self.owner(*slot) != later.owner(*slot))
+            .collect()
     }
 }
 
@@ -168,7 +172,10 @@ fn resolve(host: &str, port: u16, asked: &Endpoint) -> Option<Endpoint> {
 /// The endpoint in `-MOVED 3999 host:port`: the port follows the last colon, as an IPv6 address has some.
 pub fn parse_address(text: &str, asked: &Endpoint) -> Option<Endpoint> {
     let (host, port) = text.rsplit_once(':')?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
     resolve(host, port.parse().ok()?, asked)
 }
 
@@ -191,7 +198,11 @@ mod tests {
     }
 
     fn range(first: u16, last: u16, nodes: &[String]) -> String {
-        format!("*{}\r\n:{first}\r\n:{last}\r\n{}", nodes.len() + 2, nodes.concat())
+        format!(
+            "*{}\r\n:{first}\r\n:{last}\r\n{}",
+            nodes.len() + 2,
+            nodes.concat()
+        )
     }
 
     #[test]
@@ -217,8 +228,14 @@ mod tests {
         assert!(parse(&format!("*1\r\n{}", range(0, 9, &[entry("$1\r\n?\r\n", 7)]))).is_none());
         let asked = tcp("::1", 1);
         assert_eq!(parse_address(":6380", &asked), Some(tcp("::1", 6380)));
-        assert_eq!(parse_address("2001:db8::1:6380", &asked), Some(tcp("2001:db8::1", 6380)));
-        assert_eq!(parse_address("[2001:db8::1]:6380", &asked), Some(tcp("2001:db8::1", 6380)));
+        assert_eq!(
+            parse_address("2001:db8::1:6380", &asked),
+            Some(tcp("2001:db8::1", 6380))
+        );
+        assert_eq!(
+            parse_address("[2001:db8::1]:6380", &asked),
+            Some(tcp("2001:db8::1", 6380))
+        );
         assert_eq!(parse_address("?:6380", &asked), None);
         assert_eq!(parse_address("host", &asked), None);
     }
@@ -240,7 +257,10 @@ mod tests {
     fn a_moved_slot_has_another_owner() {
         let map = parse(&format!("*1\r\n{}", range(0, 16_383, &[entry("$1\r\na\r\n", 1)]))).unwrap();
         let moved = map.with_moved(&[(7, tcp("b", 2))]);
-        assert_eq!((moved.owner(7), moved.owner(8)), (Some(&tcp("b", 2)), Some(&tcp("a", 1))));
+        assert_eq!(
+            (moved.owner(7), moved.owner(8)),
+            (Some(&tcp("b", 2)), Some(&tcp("a", 1)))
+        );
         assert_eq!(map.changed(&moved), [7]);
     }
 }

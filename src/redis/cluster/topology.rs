@@ -101,7 +101,10 @@ impl Topology {
     pub fn patch(&self, moved: &[(Slot, Endpoint)]) -> Option<Arc<SlotMap>> {
         let mut state = self.state.lock();
         let map = state.map.as_mut()?;
-        if moved.iter().all(|(slot, endpoint)| map.owner(*slot) == Some(endpoint)) {
+        if moved
+            .iter()
+            .all(|(slot, endpoint)| map.owner(*slot) == Some(endpoint))
+        {
             return Some(map.clone());
         }
         *map = Arc::new(map.with_moved(moved));

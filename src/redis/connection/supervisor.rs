@@ -18,6 +18,7 @@ use crate::redis::connection::time_slice::LONGEST_READ;
 use crate::redis::connection::transport::Transport;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::jitter::jitter;
+use crate::redis::pipeline::Machine;
 use crate::redis::pipeline::in_flight::ServerRole;
 
 /// The backoff before the first attempt to connect again; it doubles with each that fails.
@@ -28,15 +29,20 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that was open for less counts as a failed attempt, as far as the backoff goes.
 const STABLE: Duration = Duration::from_secs(1);
 
-pub struct Supervisor {
+pub struct Supervisor<M> {
     config: Arc<Config>,
     connector: Connector,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<M>>,
     slot: Arc<SocketSlot>,
 }
 
-impl Supervisor {
-    pub fn new(config: Arc<Config>, endpoint: Endpoint, shared: Arc<Shared>, slot: Arc<SocketSlot>) -> Self {
+impl<M: Machine> Supervisor<M> {
+    pub fn new(
+        config: Arc<Config>,
+        endpoint: Endpoint,
+        shared: Arc<Shared<M>>,
+        slot: Arc<SocketSlot>,
+    ) -> Self {
         Self {
             connector: Connector::new(config.clone(), endpoint),
             config,
@@ -118,7 +124,7 @@ impl Supervisor {
         let found = tokio::select! {
             cause = &mut carried => return cause,
             found = self.find_master() => found,
-            never = self.subscribe_batches() => match never {},
+            never = self.send_batches() => match never {},
         };
         *next = Some(found);
         if self.shared.with(|pipeline| pipeline.retire()) {
@@ -128,12 +134,11 @@ impl Supervisor {
     }
 
     /// Subscribes waiting topics a batch at a time, at random moments: other instances have lost the same server.
-    async fn subscribe_batches(&self) -> Infallible {
+    async fn send_batches(&self) -> Infallible {
         loop {
             if self.shared.with(|pipeline| pipeline.has_batches()) {
                 sleep(LONGEST_PAUSE.mul_f64(jitter())).await;
-                self.shared
-                    .with(|pipeline| pipeline.subscribe_batch(Instant::now()));
+                self.shared.with(|pipeline| pipeline.send_batch(Instant::now()));
             } else {
                 self.shared.batches.notified().await;
             }
@@ -207,9 +212,9 @@ fn backoff(attempt: u32) -> Duration {
     longest.mul_f64(0.5 + jitter() / 2.0)
 }
 
-struct EndGuard<'a>(&'a Shared);
+struct EndGuard<'a, M: Machine>(&'a Shared<M>);
 
-impl Drop for EndGuard<'_> {
+impl<M: Machine> Drop for EndGuard<'_, M> {
     fn drop(&mut self) {
         self.0.with(|pipeline| pipeline.end());
     }

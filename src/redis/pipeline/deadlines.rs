@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Reason};
 use crate::redis::config::Limits;
-use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::in_flight::InFlight;
-use crate::redis::request::Fate;
+use crate::redis::pipeline::{Machine, Pipeline};
+use crate::redis::request::{Fate, Request};
 
 /// An idle connection gets a PING after this much silence.
 const PING_AFTER: Duration = Duration::from_secs(10);
 /// The shortest silence after which a server that owes a reply counts as frozen, however short the commands' timeout is.
 const FROZEN: Duration = Duration::from_secs(1);
 
-impl Pipeline {
+impl<M: Machine> Pipeline<M> {
     /// Fails requests past their deadlines, and checks the connection. Gives when to call it next: within one timeout, so that no later
     /// request is missed. An error says why the connection must end.
     pub fn tick(&mut self, now: Instant) -> Result<Instant, Error> {
@@ -35,7 +35,7 @@ impl Pipeline {
                 let message = format!("{} has not answered anything for {silent} ms", self.endpoint);
                 return Err(Error::because(Reason::Silent, message));
             } else {
-                let ping = self.request(None, &[b"PING"], now);
+                let ping = Request::repeatable(None, &[b"PING"], now);
                 self.send([ping], now);
             }
         }

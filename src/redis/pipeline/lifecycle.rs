@@ -6,38 +6,31 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::error::{Error, Reason};
 use crate::redis::completions::Event;
 use crate::redis::config::Limits;
-use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, ServerRole};
+use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
 use crate::redis::pipeline::queue::{Queue, Waiting};
-use crate::redis::pipeline::{ATTEMPTS, Pipeline, closed};
-use crate::redis::request::{Fate, Role, Subject};
+use crate::redis::pipeline::{ATTEMPTS, Machine, Pipeline, closed};
+use crate::redis::request::Fate;
 
-impl Pipeline {
-    pub fn connected(&mut self, greeted: Established, now: Instant) {
-        let mut connection = InFlight::new(greeted, now);
-        let role = connection.server.role;
-        if self.role == Role::Commands {
-            self.wants_master |= role == ServerRole::Master && !self.in_cluster;
-            connection.refuses_writes = self.wants_master && role == ServerRole::Replica;
-        }
-        self.connection = Some(connection);
-        // The first subscribing connection has no event.
-        if self.cause.take().is_some() || self.role == Role::Commands {
-            self.completed.events.push(Event::Ready(self.role));
-        }
+impl<M: Machine> Pipeline<M> {
+    pub fn connected(&mut self, established: Established, now: Instant) {
+        let is_first = self.cause.take().is_none();
+        let ahead = self
+            .machine
+            .connected(&established, is_first, &mut self.completed, now);
+        self.connection = Some(InFlight::new(established, now));
         (self.since, self.attempt) = (now, 0);
         for (id, _) in mem::take(&mut self.connecting) {
             self.connect(id);
         }
-        let due = self.subscribe_due(now);
         let mut waiting = mem::take(&mut self.waiting);
         let waiting = std::iter::from_fn(|| waiting.pop()).map(|waiting| waiting.request);
-        self.send(due.into_iter().chain(waiting), now);
+        self.send(ahead.into_iter().chain(waiting), now);
     }
 
     /// Whether a connection to a master is to replace this one, which leads to a replica.
     pub fn misses_master(&self) -> bool {
         let connection = self.connection.as_ref();
-        connection.is_some_and(|connection| connection.refuses_writes && !connection.retiring)
+        connection.is_some_and(|connection| !connection.retiring) && self.machine.refuses_writes()
     }
 
     /// The reason for looking for a master.
@@ -84,7 +77,7 @@ impl Pipeline {
                 self.no_connection(cause, refused, attempts),
             );
         }
-        self.topics.lost(SystemTime::now(), &mut self.completed);
+        self.machine.missing(SystemTime::now(), &mut self.completed);
         self.cause = Some(cause.clone());
     }
 
@@ -111,8 +104,8 @@ impl Pipeline {
             return;
         };
         let silent = now.saturating_duration_since(connection.received);
-        self.topics.lost(SystemTime::now() - silent, &mut self.completed);
-        self.passed.extend(connection.marks.iter().map(|(_, number)| *number));
+        self.machine
+            .missing(SystemTime::now() - silent, &mut self.completed);
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;
         let sent = connection.sent.into_iter().enumerate();
@@ -122,30 +115,22 @@ impl Pipeline {
                 position,
                 ..
             } = sent;
-            let until = request.called + queue_timeout;
-            if matches!(request.subject, Subject::Unsubscription) || self.topics.is_left(&request) {
+            let is_first = index == 0;
+            let is_unsent = connection.write_buffer.is_unsent(position);
+            if self.machine.is_obsolete(&request) {
                 self.done(&request);
-            } else if connection.write_buffer.is_unsent(position) {
-                again.push(request, until);
-            } else if !request.repeatable {
-                let message = format!(
-                    "The connection to {} was lost before the reply came, so that the command may have been run or not: {}",
-                    self.endpoint, cause.message
-                );
-                let error = Error::because(Reason::Lost, message).caused_by(cause.clone());
-                self.fail(&request, Fate::Unknown, error);
-            } else if request.suspected {
-                let message = format!(
-                    "The connection to {} was lost twice while this command, which only reads, was to be answered: is its reply longer than the server allows (client-output-buffer-limit)? It was sent twice: {}",
-                    self.endpoint, cause.message
-                );
-                let error = Error::because(Reason::LostTwice, message).caused_by(cause.clone());
-                self.fail(&request, Fate::Unknown, error);
-            } else {
-                // The server answers in order: the first one may be why it closed.
-                request.suspected = index == 0 && self.role == Role::Commands;
-                again.push(request, until);
+                continue;
             }
+            if !is_unsent
+                && let Err(error) = self
+                    .machine
+                    .reply_lost(&mut request, is_first, &self.endpoint, &cause)
+            {
+                self.fail(&request, Fate::Unknown, error);
+                continue;
+            }
+            let until = request.called + queue_timeout;
+            again.push(request, until);
         }
         for queue in [&mut self.waiting_for_master, &mut self.waiting] {
             while let Some(Waiting { request, .. }) = queue.pop() {
@@ -161,7 +146,7 @@ impl Pipeline {
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {
         self.attempt = attempt;
         self.completed.events.push(Event::Reconnecting {
-            role: self.role,
+            role: M::ROLE,
             attempt,
             delay,
             cause,

@@ -1,6 +1,7 @@
 //! What a node of a cluster has not run, and why: such requests go back to the router.
 //! <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#redirection-and-resharding>
 
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use hashbrown::HashSet;
 
 use crate::error::Error;
 use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::commands::Commands;
 use crate::redis::protocol::decode;
 use crate::redis::request::{Id, Observer, Request, Shape, Subject};
 use crate::redis::slot::{SLOTS, Slot};
@@ -23,6 +25,37 @@ pub const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 pub struct Returned {
     pub request: Request,
     pub refusal: Refusal,
+}
+
+/// What is for the router.
+#[derive(Default)]
+pub struct Returns {
+    returned: Vec<Returned>,
+    /// Each with how many requests must have been answered before it passes.
+    marks: VecDeque<(u64, u64)>,
+    passed: Vec<u64>,
+}
+
+impl Returns {
+    pub fn put(&mut self, returned: Returned) {
+        self.returned.push(returned);
+    }
+
+    /// The connection is lost, and all that was in flight on it has ended.
+    pub fn lost(&mut self) {
+        self.pass(u64::MAX);
+    }
+
+    fn pass(&mut self, answered: u64) {
+        while let Some((_, number)) = self.marks.pop_front_if(|(position, _)| *position <= answered) {
+            self.passed.push(number);
+        }
+    }
+
+    pub fn take(&mut self) -> Option<(Vec<Returned>, Vec<u64>)> {
+        let taken = (mem::take(&mut self.returned), mem::take(&mut self.passed));
+        (!taken.0.is_empty() || !taken.1.is_empty()).then_some(taken)
+    }
 }
 
 /// Why a node has not run a request.
@@ -48,7 +81,11 @@ impl RefusalKind {
         let mut words = error.message.split(' ').skip(1);
         match &*error.code {
             "MOVED" | "ASK" => {
-                let slot = words.next()?.parse().ok().filter(|slot| usize::from(*slot) < SLOTS)?;
+                let slot = words
+                    .next()?
+                    .parse()
+                    .ok()
+                    .filter(|slot| usize::from(*slot) < SLOTS)?;
                 let address = words.next()?.to_owned();
                 let is_moved = error.code == "MOVED";
                 Some(if is_moved {
@@ -80,17 +117,32 @@ pub fn refusal(frame: &[u8], request: &Request) -> Option<Refusal> {
     // A script may raise any error after a write. What the server refuses before it runs one has the server's words.
     let is_raised = matches!(request.subject, Subject::Script(_))
         && kind == RefusalKind::NotYet
-        && !["TRYAGAIN Multiple keys request", "CLUSTERDOWN ", "LOADING Redis", "LOADING Valkey", "MASTERDOWN "]
-            .iter()
-            .any(|start| error.message.starts_with(start));
+        && ![
+            "TRYAGAIN Multiple keys request",
+            "CLUSTERDOWN ",
+            "LOADING Redis",
+            "LOADING Valkey",
+            "MASTERDOWN ",
+        ]
+        .iter()
+        .any(|start| error.message.starts_with(start));
     (!is_raised).then_some(Refusal { kind, error })
 }
 
 /// A transaction was not run if it was aborted for a command that the node refused, or if EXEC itself was refused.
 fn of_transaction(frame: &[u8]) -> Option<Error> {
     // Searched before parsing, which this thread should do rarely.
-    let words: [&[u8]; 5] = [b"-MOVED ", b"-ASK ", b"-TRYAGAIN ", b"-CLUSTERDOWN ", b"-LOADING "];
-    if !words.iter().any(|word| memchr::memmem::find(frame, word).is_some()) {
+    let words: [&[u8]; 5] = [
+        b"-MOVED ",
+        b"-ASK ",
+        b"-TRYAGAIN ",
+        b"-CLUSTERDOWN ",
+        b"-LOADING ",
+    ];
+    if !words
+        .iter()
+        .any(|word| memchr::memmem::find(frame, word).is_some())
+    {
         return None;
     }
     let mut replies = decode::parse_all(frame).ok()?;
@@ -101,7 +153,9 @@ fn of_transaction(frame: &[u8]) -> Option<Error> {
         return Some(executed);
     }
     replies.into_iter().find_map(|reply| match reply {
-        Reply::Error(error) if executed.code == "EXECABORT" && RefusalKind::of(&error).is_some() => Some(error),
+        Reply::Error(error) if executed.code == "EXECABORT" && RefusalKind::of(&error).is_some() => {
+            Some(error)
+        }
         _ => None,
     })
 }
@@ -113,15 +167,31 @@ pub fn without_asking(mut frame: Bytes) -> Bytes {
     frame
 }
 
-impl Pipeline {
+impl Pipeline<Commands> {
+    /// The server is a node of a cluster: what it has not run goes back to the router.
+    pub fn join_cluster(&mut self) {
+        self.machine.cluster = Some(Returns::default());
+    }
+
     /// Has `number` come with what goes back once all requests in flight have ended. False if none is.
     pub fn mark(&mut self, number: u64) -> bool {
-        let Some(connection) = self.connection.as_mut().filter(|connection| !connection.sent.is_empty()) else {
+        let connection = self
+            .connection
+            .as_ref()
+            .filter(|connection| !connection.sent.is_empty());
+        let (Some(connection), Some(returns)) = (connection, &mut self.machine.cluster) else {
             return false;
         };
         let position = connection.answered + connection.sent.len() as u64;
-        connection.marks.push_back((position, number));
+        returns.marks.push_back((position, number));
         true
+    }
+
+    /// Passes on the marks up to which all requests have ended.
+    pub(super) fn pass_marks(&mut self) {
+        if let (Some(connection), Some(returns)) = (&self.connection, &mut self.machine.cluster) {
+            returns.pass(connection.answered);
+        }
     }
 
     /// Whether a request that `chooses` chooses is in flight.
@@ -151,7 +221,7 @@ impl Pipeline {
     pub fn ask(&mut self, command: &[&[u8]], observer: Arc<dyn Observer>, now: Instant) {
         let request = Request {
             subject: Subject::Observed(observer),
-            ..self.request(None, command, now)
+            ..Request::repeatable(None, command, now)
         };
         self.send([request], now);
     }
@@ -165,14 +235,5 @@ impl Pipeline {
     /// Removes the requests that wait to be sent and that `leaves` chooses.
     pub fn take_waiting(&mut self, mut leaves: impl FnMut(&Request) -> bool) -> Vec<Request> {
         self.waiting.take_if(|waiting| leaves(&waiting.request))
-    }
-
-    /// Passes on the marks up to which all requests have ended.
-    pub(super) fn pass_marks(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
-        let answered = connection.answered;
-        while let Some((_, number)) = connection.marks.pop_front_if(|(position, _)| *position <= answered) {
-            self.passed.push(number);
-        }
     }
 }
