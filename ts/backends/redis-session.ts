@@ -312,16 +312,26 @@ export class Session {
     return isMore || messages[0] === null;
   };
 
+  /** Replies to requests whose ids follow one another from `first` on; if it is negative, each behind its id. */
   readonly #answerAll = (first: number, ...replies: (Reply | Error)[]): void => {
     if (this.#answeringSince === 0 && replies.length >= AT_ONCE) this.#answeringSince = monotonic();
-    this.#answeredNow += replies.length;
-    for (let i = 0; i < replies.length; i++) {
-      const waiting = this.#waiting.take(first + i);
-      if (waiting === undefined) continue;
-      this.#unanswered -= 1;
-      this.#answer(waiting, replies[i] as Reply | Error);
+    if (first >= 0) {
+      this.#answeredNow += replies.length;
+      for (let i = 0; i < replies.length; i++) this.#answerOne(first + i, replies[i] as Reply | Error);
+    } else {
+      this.#answeredNow += replies.length / 2;
+      for (let i = 0; i < replies.length; i += 2) {
+        this.#answerOne(replies[i] as number, replies[i + 1] as Reply | Error);
+      }
     }
   };
+
+  #answerOne(id: number, reply: Reply | Error): void {
+    const waiting = this.#waiting.take(id);
+    if (waiting === undefined) return;
+    this.#unanswered -= 1;
+    this.#answer(waiting, reply);
+  }
 
   /**
    * The error's stack shows the async functions that wait for it. V8 looks for them from the Promise whose handler is running: so the error is

@@ -150,7 +150,7 @@ impl RedisClient {
         self.handle.keep_alive(env);
     }
 
-    /// Settles at most so much of what was answered, with `settle(first id, ...replies)`, an Error for a failure. What is left is 1
+    /// Settles at most so much of what was answered, with `settle(first id, ...replies)` or `settle(-1, id, reply, …)`, an Error for a failure. What is left is 1
     /// for messages and events, which `messages` gives, and 2 for answers, which this gives when it is called again: it must be.
     #[napi]
     pub fn take(&self, env: &Env, settle: Unknown, count: u32) -> u32 {

@@ -17,8 +17,9 @@ const ARGUMENTS: usize = 256;
 /// what it is resolved with cannot be dropped young.
 const YOUNG: usize = 8 << 20;
 
-/// Calls `settle(first id, ...replies)` for answers whose ids follow one another. `awaited` is how many answers the store awaits, these
-/// included, where long text may lie outside of V8's heap.
+/// Calls `settle(first id, ...replies)` for answers whose ids follow one another, or `settle(-1, id, reply, id, reply, …)` where few do:
+/// several nodes of a cluster have answered. `awaited` is how many answers the store awaits, these included, where long text may lie
+/// outside of V8's heap.
 pub fn settle<'scope>(
     mut replies: Replies<'scope, '_>,
     settle: Value<'scope>,
@@ -28,17 +29,17 @@ pub fn settle<'scope>(
     let scope: Scope = replies.scope;
     let mut arguments = Vec::with_capacity(answers.len().min(ARGUMENTS) + 1);
     let mut rest = answers;
+    let has_runs = has_runs(answers);
     while let Some(first) = rest.first() {
         let follows = |(index, answer): (usize, &Answer)| answer.id == first.id.wrapping_add(index as u32);
-        let run = rest
-            .iter()
-            .take(ARGUMENTS)
-            .enumerate()
-            .take_while(|each| follows(*each))
-            .count();
+        let some = rest.iter().take(ARGUMENTS).enumerate();
+        let run = some.take_while(|each| !has_runs || follows(*each)).count();
         arguments.clear();
-        arguments.push(scope.double(f64::from(first.id))?);
+        arguments.push(scope.double(if has_runs { f64::from(first.id) } else { -1.0 })?);
         for answer in &rest[..run] {
+            if !has_runs {
+                arguments.push(scope.double(f64::from(answer.id))?);
+            }
             let length = answer.outcome.as_ref().map_or(0, Bytes::len);
             replies.is_ascii = answer.is_ascii;
             replies.grow_old = awaited.is_some_and(|awaited| length.saturating_mul(awaited) > YOUNG);
@@ -49,6 +50,14 @@ pub fn settle<'scope>(
         rest = &rest[run..];
     }
     Ok(())
+}
+
+/// Whether at least every other answer follows the one before: a call of its own for each would cost more than the numbers do.
+fn has_runs(answers: &[Answer]) -> bool {
+    let breaks = answers
+        .windows(2)
+        .filter(|pair| pair[1].id != pair[0].id.wrapping_add(1));
+    breaks.count() * 2 <= answers.len()
 }
 
 /// The JavaScript value of an answer.

@@ -5,6 +5,7 @@ use crate::redis::tls::TlsOptions;
 
 fn options() -> Options {
     Options {
+        cluster: None,
         url: None,
         host: None,
         port: None,

@@ -147,16 +147,7 @@ impl<M: Machine> Harness<M> {
 
     fn read(&self, id: Id, words: &[&str]) -> Request {
         let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
-        Request {
-            id: Some(id),
-            bytes: encode::command(&words).into(),
-            replies: 1,
-            repeatable: true,
-            shape: Shape::AsIs,
-            subject: Subject::Command,
-            called: self.now,
-            suspected: false,
-        }
+        Request::repeatable(Some(id), &words, self.now)
     }
 
     fn write(&self, id: Id, words: &[&str]) -> Request {
