@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::config::Config;
 use crate::redis::request::{Id, Topic};
-use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::listener::Listener;
+use crate::redis::subscriber::part::Subscriber;
 use crate::trace::{Area, trace};
 
 /// Locked before anything else here.
@@ -25,7 +25,7 @@ static SOURCES: Mutex<Vec<Arc<Source>>> = Mutex::new(Vec::new());
 pub struct Source {
     config: Arc<Config>,
     /// Present once a channel was subscribed. Locked for each change of subscriptions, and never by incoming messages.
-    subscriber: Mutex<Option<SubscriberHandle>>,
+    subscriber: Mutex<Option<Subscriber>>,
     state: Mutex<State>,
 }
 
@@ -107,14 +107,14 @@ impl Source {
 
     fn subscribe(
         self: &Arc<Self>,
-        subscriber: &mut Option<SubscriberHandle>,
+        subscriber: &mut Option<Subscriber>,
         channel: Channel,
         wanted: bool,
     ) -> Result<()> {
         match (subscriber.as_ref(), wanted) {
             (Some(subscriber), true) => subscriber.keep(channel.topic()),
             (None, true) => subscriber
-                .insert(SubscriberHandle::join(&self.config, self.clone())?)
+                .insert(Subscriber::join(&self.config, self.clone())?)
                 .keep(channel.topic()),
             (Some(subscriber), false) => subscriber.unsubscribe(None, channel.topic(), || {}),
             (None, false) => {}

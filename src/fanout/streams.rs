@@ -16,8 +16,8 @@ use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
 use crate::redis::config::Config;
 use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Kind, Topic};
-use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::listener::Listener;
+use crate::redis::subscriber::part::Subscriber;
 
 /// Which events a callback gets: the option `redis.fanout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Streams {
     pub records: Arc<Records>,
     completions: Arc<CompletionQueue>,
     /// Present while it hears. Weak, as the subscriber holds its listeners.
-    subscriber: Mutex<Weak<SubscriberHandle>>,
+    subscriber: Mutex<Weak<Subscriber>>,
     /// Resources with changes.
     resources: Mutex<HashSet<String>>,
     /// The server refuses this user the channels of subscriptions.
@@ -87,7 +87,7 @@ impl Streams {
     }
 
     /// Hears the channel of events from this call on.
-    pub fn join(self: &Arc<Self>, subscriber: &Arc<SubscriberHandle>) {
+    pub fn join(self: &Arc<Self>, subscriber: &Arc<Subscriber>) {
         *self.subscriber.lock() = Arc::downgrade(subscriber);
         self.records.join(self.clone());
         let mut hearing = HEARING.lock();

@@ -10,8 +10,8 @@ use crate::redis::config::{ClusterOptions, Config};
 use crate::redis::pipeline::Health;
 use crate::redis::request::{Id, Request, Topic};
 use crate::redis::router::Router;
-use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::listener::Listener;
+use crate::redis::subscriber::part::Subscriber;
 
 pub struct Client {
     config: RefCell<Arc<Config>>,
@@ -19,7 +19,7 @@ pub struct Client {
     completions: Arc<CompletionQueue>,
     listener: Arc<dyn Listener>,
     /// Present once the store has subscribed.
-    subscriber: RefCell<Option<Arc<SubscriberHandle>>>,
+    subscriber: RefCell<Option<Arc<Subscriber>>>,
 }
 
 impl Client {
@@ -86,12 +86,12 @@ impl Client {
     /// How the connection for commands does, and the subscribing one once there is one.
     pub fn health(&self) -> Vec<Health> {
         let subscriber = self.subscriber();
-        let subscriptions = subscriber.map(|subscriber| subscriber.health());
+        let subscriptions = subscriber.iter().flat_map(|subscriber| subscriber.health());
         self.router().health().into_iter().chain(subscriptions).collect()
     }
 
     /// The store's part of the shared subscriber, once it has one.
-    pub fn subscriber(&self) -> Option<Arc<SubscriberHandle>> {
+    pub fn subscriber(&self) -> Option<Arc<Subscriber>> {
         self.subscriber.borrow().clone()
     }
 
@@ -100,7 +100,7 @@ impl Client {
         let subscriber = match self.subscriber() {
             Some(subscriber) => subscriber,
             None => {
-                let joined = Arc::new(SubscriberHandle::join(&self.config(), self.listener.clone())?);
+                let joined = Arc::new(Subscriber::join(&self.config(), self.listener.clone())?);
                 self.subscriber.borrow_mut().insert(joined).clone()
             }
         };

@@ -9,5 +9,5 @@ mod node;
 mod notices;
 mod refresh;
 pub mod router;
-mod slot_map;
+pub mod slot_map;
 pub mod topology;

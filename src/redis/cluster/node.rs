@@ -27,8 +27,6 @@ pub enum Notice {
     Ended(u64),
     /// A node was lost, or cannot be connected to.
     Lost,
-    /// The map has been patched.
-    Patched,
     Closed,
 }
 

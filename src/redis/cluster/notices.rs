@@ -57,11 +57,6 @@ impl ClusterRouter {
                 }
             }
             Notice::Lost => self.topology.refresh(),
-            Notice::Patched => {
-                if let Some(map) = self.topology.map() {
-                    self.adopt(state, &map, now);
-                }
-            }
             Notice::Closed => {
                 state.open = state.open.map(|open| open.saturating_sub(1));
             }

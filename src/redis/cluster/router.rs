@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::fence::Fence;
 use crate::redis::cluster::join::Join;
-use crate::redis::cluster::node::{Inbox, Node, Notice};
+use crate::redis::cluster::node::{Inbox, Node};
 use crate::redis::cluster::notices;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::{Member, Topology};
@@ -469,10 +469,6 @@ impl Member for ClusterRouter {
     fn apply(&self, map: &Arc<SlotMap>) {
         self.adopt(&mut self.lock(), map, Instant::now());
         self.inbox.come.notify_one();
-    }
-
-    fn has_news(&self) {
-        self.inbox.put(Notice::Patched);
     }
 
     fn not_discovered(&self, cause: &Error, refused: bool, delay: Duration) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot};
 
 use crate::error::{Error, Result};
@@ -17,12 +18,15 @@ use crate::redis::slot::Slot;
 
 static TOPOLOGIES: Mutex<Vec<Weak<Topology>>> = Mutex::new(Vec::new());
 
+async fn spread(members: Vec<Weak<dyn Member>>, map: Arc<SlotMap>) {
+    for member in members.iter().filter_map(Weak::upgrade) {
+        member.apply(&map);
+    }
+}
+
 /// Uses the map.
 pub trait Member: Send + Sync {
     fn apply(&self, map: &Arc<SlotMap>);
-
-    /// The map has been patched.
-    fn has_news(&self);
 
     /// No node has told its map. Another attempt follows after `delay`, which will fail too if it is `refused`.
     fn not_discovered(&self, cause: &Error, refused: bool, delay: Duration);
@@ -36,6 +40,7 @@ pub trait Member: Send + Sync {
 
 pub struct Topology {
     config: Arc<Config>,
+    runtime: &'static Runtime,
     state: Mutex<State>,
     /// The map is to be asked for.
     wanted: Notify,
@@ -60,6 +65,7 @@ impl Topology {
         Ok(same.unwrap_or_else(|| {
             let topology = Arc::new(Self {
                 config: config.clone(),
+                runtime,
                 state: Mutex::default(),
                 wanted: Notify::new(),
             });
@@ -109,9 +115,8 @@ impl Topology {
         }
         *map = Arc::new(map.with_moved(moved));
         let map = map.clone();
-        for member in state.members.iter().filter_map(Weak::upgrade) {
-            member.has_news();
-        }
+        // They may be locked: whoever patches is one of them.
+        self.runtime.spawn(spread(state.members.clone(), map.clone()));
         Some(map)
     }
 

@@ -1,8 +1,10 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
-//! [`routing`]: which [`listener`] has which topic. Below it, `pipeline::subscriptions` has the state of each topic on the server.
+//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`]. [`routing`]: which [`listener`] has which topic. Below it, `pipeline::subscriptions` has the state of each topic on the server.
 
+mod homes;
 pub mod listener;
+pub mod part;
 pub mod routing;
 
 use std::sync::Arc;

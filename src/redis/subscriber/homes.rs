@@ -1,0 +1,383 @@
+//! Subscriptions in a cluster: each channel at its home, the master of its slot, where this package publishes too. So the order and the
+//! number of receivers are right, and no message of ours depends on the bus between the nodes.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::error::{Error, Reason, Result};
+use crate::redis::cluster::slot_map::SlotMap;
+use crate::redis::cluster::topology::{Member, Topology};
+use crate::redis::completions::{CompletionBatch, Event, Gap};
+use crate::redis::config::Config;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::Health;
+use crate::redis::protocol::published::Skipped;
+use crate::redis::request::{Id, Kind, Topic};
+use crate::redis::runtime;
+use crate::redis::slot::{Slot, slot_of};
+use crate::redis::subscriber::SubscriberHandle;
+use crate::redis::subscriber::listener::Listener;
+
+/// Patterns have no slot: all are at one node, which hears the channels of the others by the bus.
+const HOME_OF_PATTERNS: Slot = 0;
+/// Answered by a home that was left: no call has this id.
+const LEFT: Id = Id::MAX;
+
+pub struct ClusterSubscriber {
+    config: Arc<Config>,
+    runtime: &'static Runtime,
+    topology: Arc<Topology>,
+    ear: Arc<Ear>,
+    /// Locked before any pipeline.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    map: Option<Arc<SlotMap>>,
+    homes: HashMap<Endpoint, SubscriberHandle>,
+    /// Each with its home, once the map is known, and whether it may be subscribed in a batch.
+    topics: HashMap<Topic, (Option<Endpoint>, bool)>,
+}
+
+/// Hears what all homes tell the listener. Called while a pipeline is locked: it waits for no lock of the subscriber.
+struct Ear {
+    listener: Arc<dyn Listener>,
+    awaited: Mutex<Awaited>,
+}
+
+#[derive(Default)]
+struct Awaited {
+    /// Who awaits the confirmation of a topic.
+    callers: HashMap<Topic, Vec<Id>>,
+    /// Topics that move to another home, and when the old one was last heard.
+    moving: HashMap<Topic, SystemTime>,
+    /// When the gap begins that is told once all have moved.
+    missing_since: Option<SystemTime>,
+    /// Who is answered once so many homes are left.
+    leaving: Option<(Id, usize)>,
+}
+
+impl ClusterSubscriber {
+    pub fn join(config: &Arc<Config>, listener: Arc<dyn Listener>) -> Result<Arc<Self>> {
+        let topology = Topology::of(config)?;
+        let subscriber = Arc::new(Self {
+            config: config.clone(),
+            runtime: runtime::get()?,
+            topology,
+            ear: Arc::new(Ear {
+                listener,
+                awaited: Mutex::default(),
+            }),
+            state: Mutex::default(),
+        });
+        let member: Arc<dyn Member> = subscriber.clone();
+        subscriber.topology.add(Arc::downgrade(&member));
+        if let Some(map) = subscriber.topology.map() {
+            subscriber.apply(&map);
+        }
+        Ok(subscriber)
+    }
+
+    /// Answers `id` once messages come.
+    pub fn subscribe(self: &Arc<Self>, id: Id, topic: &Topic) {
+        let mut awaited = self.ear.awaited.lock();
+        awaited.callers.entry(topic.clone()).or_default().push(id);
+        drop(awaited);
+        self.runtime
+            .spawn(expire(Arc::downgrade(self), id, topic.clone()));
+        self.keep(std::slice::from_ref(topic), false);
+    }
+
+    /// Keeps topics subscribed, wherever their homes are.
+    pub fn keep(&self, topics: &[Topic], batched: bool) {
+        let mut state = self.state.lock();
+        for topic in topics {
+            state.topics.entry(topic.clone()).or_insert((None, batched)).1 = batched;
+        }
+        self.settle(&mut state, topics);
+    }
+
+    /// Subscribes topics at their homes; moves those that are elsewhere.
+    fn settle(&self, state: &mut State, topics: &[Topic]) {
+        let State {
+            map: Some(map),
+            homes,
+            topics: known,
+        } = state
+        else {
+            return;
+        };
+        let mut batches: HashMap<Endpoint, Vec<Topic>> = HashMap::new();
+        for topic in topics {
+            let Some((home, is_batched)) = known.get_mut(topic) else {
+                continue;
+            };
+            let Some(endpoint) = map.owner(home_slot(topic)) else {
+                continue;
+            };
+            if let Some(old) = home.replace(endpoint.clone())
+                && old != *endpoint
+            {
+                self.begin_move(topic, homes.get(&old));
+            }
+            let Ok(home) = self.home(homes, endpoint) else {
+                continue;
+            };
+            if *is_batched {
+                batches.entry(endpoint.clone()).or_default().push(topic.clone());
+            } else {
+                home.keep(topic);
+            }
+        }
+        for (endpoint, batch) in batches {
+            if let Some(home) = homes.get(&endpoint) {
+                home.keep_batched(&batch);
+            }
+        }
+    }
+
+    fn home<'a>(
+        &self,
+        homes: &'a mut HashMap<Endpoint, SubscriberHandle>,
+        endpoint: &Endpoint,
+    ) -> Result<&'a SubscriberHandle> {
+        if !homes.contains_key(endpoint) {
+            let config = Config {
+                endpoint: endpoint.clone(),
+                ..Config::clone(&self.config)
+            };
+            let home = SubscriberHandle::join(&Arc::new(config), self.ear.clone())?;
+            homes.insert(endpoint.clone(), home);
+        }
+        Ok(&homes[endpoint])
+    }
+
+    /// Nothing is heard from the old home any more. What was published since it was last heard may be missed.
+    fn begin_move(&self, topic: &Topic, old: Option<&SubscriberHandle>) {
+        let heard = old.and_then(|old| old.health().heard);
+        if let Some(old) = old {
+            old.unsubscribe(None, topic, || {});
+        }
+        let Some(heard) = heard else { return };
+        let mut awaited = self.ear.awaited.lock();
+        awaited
+            .moving
+            .insert(topic.clone(), SystemTime::now() - heard.elapsed());
+        drop(awaited);
+        self.ear.listener.missing();
+    }
+
+    /// Answers `id`, if there is one, once the listener gets no more messages of the topic.
+    pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
+        let mut state = self.state.lock();
+        let home = state.topics.remove(topic).and_then(|(home, _)| home);
+        let mut awaited = self.ear.awaited.lock();
+        awaited.moving.remove(topic);
+        let callers = awaited.callers.remove(topic).unwrap_or_default();
+        drop(awaited);
+        let mut answers = CompletionBatch::default();
+        for caller in callers {
+            answers.done(caller);
+        }
+        match home.and_then(|home| state.homes.get(&home)) {
+            Some(home) => home.unsubscribe(id, topic, left),
+            None => {
+                left();
+                id.into_iter().for_each(|id| answers.done(id));
+            }
+        }
+        self.close_unused(&mut state);
+        drop(state);
+        self.ear.put_unless_empty(answers);
+    }
+
+    fn close_unused(&self, state: &mut State) {
+        let State { homes, topics, .. } = state;
+        homes.retain(|endpoint, _| topics.values().any(|(home, _)| home.as_ref() == Some(endpoint)));
+    }
+
+    /// How the connection to each home does.
+    pub fn health(&self) -> Vec<Health> {
+        self.state
+            .lock()
+            .homes
+            .values()
+            .map(SubscriberHandle::health)
+            .collect()
+    }
+
+    /// Answers `id` once all that only this listener had is unsubscribed.
+    pub fn leave(&self, id: Id) {
+        let mut state = self.state.lock();
+        state.topics.clear();
+        let homes: Vec<_> = state.homes.drain().map(|(_, home)| home).collect();
+        drop(state);
+        if homes.is_empty() {
+            let mut answer = CompletionBatch::default();
+            answer.done(id);
+            return self.ear.put(answer);
+        }
+        self.ear.awaited.lock().leaving = Some((id, homes.len()));
+        for home in homes {
+            home.leave(LEFT);
+        }
+    }
+
+    /// Fails a call that has waited for its confirmation for too long.
+    fn give_up(&self, id: Id, topic: &Topic) {
+        let mut awaited = self.ear.awaited.lock();
+        let Some(callers) = awaited.callers.get_mut(topic) else {
+            return;
+        };
+        let before = callers.len();
+        callers.retain(|caller| *caller != id);
+        if callers.len() == before {
+            return;
+        }
+        if callers.is_empty() {
+            awaited.callers.remove(topic);
+        }
+        drop(awaited);
+        let milliseconds = self.config.settings.limits.queue_timeout.as_millis();
+        let message =
+            format!("The cluster did not confirm the subscription within {milliseconds} ms (queueTimeout)");
+        let mut answer = CompletionBatch::default();
+        answer.failed(id, Error::because(Reason::QueueTimeout, message));
+        self.ear.put(answer);
+        self.unsubscribe(None, topic, || {});
+    }
+
+    fn adopt(&self, map: &Arc<SlotMap>) {
+        let mut state = self.state.lock();
+        state.map = Some(map.clone());
+        let misplaced: Vec<Topic> = state
+            .topics
+            .iter()
+            .filter(|(topic, (home, _))| {
+                map.owner(home_slot(topic))
+                    .is_some_and(|owner| home.as_ref() != Some(owner))
+            })
+            .map(|(topic, _)| topic.clone())
+            .collect();
+        self.settle(&mut state, &misplaced);
+        self.close_unused(&mut state);
+    }
+}
+
+fn home_slot(topic: &Topic) -> Slot {
+    match topic.kind {
+        Kind::Channel => slot_of(&topic.name),
+        Kind::Pattern => HOME_OF_PATTERNS,
+    }
+}
+
+async fn expire(subscriber: Weak<ClusterSubscriber>, id: Id, topic: Topic) {
+    let Some(longest) = subscriber
+        .upgrade()
+        .map(|strong| strong.config.settings.limits.queue_timeout)
+    else {
+        return;
+    };
+    sleep(longest).await;
+    if let Some(subscriber) = subscriber.upgrade() {
+        subscriber.give_up(id, &topic);
+    }
+}
+
+impl Member for ClusterSubscriber {
+    fn apply(&self, map: &Arc<SlotMap>) {
+        self.adopt(map);
+    }
+
+    fn not_discovered(&self, cause: &Error, refused: bool, _: Duration) {
+        if !refused {
+            return;
+        }
+        let callers = std::mem::take(&mut self.ear.awaited.lock().callers);
+        let mut answers = CompletionBatch::default();
+        for id in callers.into_values().flatten() {
+            answers.failed(id, cause.clone());
+        }
+        self.ear.put_unless_empty(answers);
+    }
+
+    fn ask(&self, _: &Endpoint, _: &[&[u8]]) -> Option<oneshot::Receiver<Bytes>> {
+        None
+    }
+
+    fn has_silent_node(&self) -> bool {
+        false
+    }
+}
+
+impl Ear {
+    fn put_unless_empty(&self, batch: CompletionBatch) {
+        if !batch.is_empty() {
+            self.listener.put(batch);
+        }
+    }
+}
+
+impl Listener for Ear {
+    fn put(&self, mut batch: CompletionBatch) {
+        let mut awaited = self.awaited.lock();
+        if let Some((id, homes)) = &mut awaited.leaving {
+            let answers = batch.answers.len();
+            batch.answers.retain(|answer| answer.id != LEFT);
+            *homes = homes.saturating_sub(answers - batch.answers.len());
+            if *homes == 0 {
+                batch.done(*id);
+                awaited.leaving = None;
+            }
+        }
+        // Whoever awaits the topic is told by its answer.
+        for event in std::mem::take(&mut batch.events) {
+            match &event {
+                Event::Unsubscribed { topic, error } if awaited.callers.contains_key(topic) => {
+                    for id in awaited.callers.remove(topic).into_iter().flatten() {
+                        batch.failed(id, error.clone());
+                    }
+                }
+                _ => batch.events.push(event),
+            }
+        }
+        drop(awaited);
+        self.put_unless_empty(batch);
+    }
+
+    fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
+        self.listener.skip(channel, received)
+    }
+
+    fn subscribed(&self, topic: &Topic) {
+        self.listener.subscribed(topic);
+        let mut batch = CompletionBatch::default();
+        let mut awaited = self.awaited.lock();
+        for id in awaited.callers.remove(topic).into_iter().flatten() {
+            batch.done(id);
+        }
+        if let Some(heard) = awaited.moving.remove(topic) {
+            let from = awaited.missing_since.map_or(heard, |since| since.min(heard));
+            awaited.missing_since = Some(from);
+            if awaited.moving.is_empty() {
+                awaited.missing_since = None;
+                let to = SystemTime::now();
+                batch.missed(Gap { from, to });
+            }
+        }
+        drop(awaited);
+        self.put_unless_empty(batch);
+    }
+
+    fn missing(&self) {
+        self.listener.missing();
+    }
+}
