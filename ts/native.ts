@@ -53,7 +53,9 @@ export interface RedisOptions {
   /** The version of RESP. */
   protocol?: number;
   useTls?: boolean;
-  tls?: { ca?: string; cert?: string; key?: string; servername?: string; rejectUnauthorized?: boolean };
+  tls?: RedisTlsOptions;
+  /** In place of an address. */
+  sentinel?: RedisSentinelOptions;
   clientName?: string;
   prefix?: string;
   maxRetries?: number;
@@ -68,6 +70,27 @@ export interface RedisOptions {
   fanout: FanoutMode;
   /** It subscribes for the framework's callbacks, and does nothing else. */
   forStreams: boolean;
+}
+
+export interface RedisTlsOptions {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  servername?: string;
+  rejectUnauthorized?: boolean;
+}
+
+/** What RedisSentinelConfig says, checked. */
+export interface RedisSentinelOptions {
+  name: string;
+  nodes: { host: string; port: number }[];
+  username?: string;
+  password?: string;
+  asksUsername: boolean;
+  asksPassword: boolean;
+  /** As with the master where it is left out. */
+  useTls?: boolean;
+  tls?: RedisTlsOptions;
 }
 
 /** What happened to a connection. Times are in milliseconds, those of a gap since the Unix epoch. */
@@ -232,7 +255,7 @@ interface Native {
     /** Makes an array of items, or adds them to one. */
     collect: (array: Reply[] | undefined, ...items: Reply[]) => Reply[],
     /** `credentials` is to be called with this number, before a connection is opened. Given where credentials are asked for. */
-    onQuestion: ((number: number) => void) | undefined,
+    onQuestion: ((number: number, ofSentinels: boolean) => void) | undefined,
   ) => NativeRedisClient;
   FanoutThread: new (
     /** `take` or `notices` has something. */

@@ -175,7 +175,7 @@ impl Source {
 
     /// Names a channel of this server in traces.
     fn name(&self, channel: Channel) -> String {
-        format!("{}: {}", self.config.endpoint, channel.topic())
+        format!("{}: {}", self.config.target, channel.topic())
     }
 
     /// Answers a thread once a wanted channel is live; an error if it is not in time, or was refused.
@@ -237,9 +237,7 @@ impl Source {
     /// Tells the threads of a gap. Those of a refused channel are told once it is live.
     fn missed(&self, gap: Gap) {
         count(&REGISTRY.counters.gaps);
-        trace(Area::Fanout, || {
-            format!("{}: a gap is told", self.config.endpoint)
-        });
+        trace(Area::Fanout, || format!("{}: a gap is told", self.config.target));
         let mut state = self.state.lock();
         let mut heard = Vec::new();
         for channel in Channel::ALL {

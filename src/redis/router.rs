@@ -16,8 +16,8 @@ pub struct Router {
 
 impl Router {
     pub fn new(config: Arc<Config>, completions: Arc<CompletionQueue>) -> Result<Self> {
-        let endpoint = config.endpoint.clone();
-        let connection = Connection::new(Role::Commands, config, endpoint, completions)?;
+        let target = config.target.clone();
+        let connection = Connection::new(Role::Commands, config, target, completions)?;
         Ok(Self { connection })
     }
 

@@ -18,6 +18,7 @@ use napi_derive::napi;
 
 use crate::addon::messages::messages;
 use crate::addon::raw::{Scope, guarded};
+use crate::addon::redis::credentials::Question;
 use crate::addon::redis::events::{RedisEvent, RedisHealth, RedisServer};
 use crate::addon::redis::handle::Handle;
 use crate::addon::redis::options::RedisOptions;
@@ -44,14 +45,16 @@ pub struct RedisClient {
 #[napi]
 impl RedisClient {
     /// Opens nothing yet. `on_mail` is called when there is something to `take`; `on_question` before each connection for which
-    /// credentials are asked, with a number that `credentials` wants.
+    /// credentials are asked, with a number that `credentials` wants, and whether they are for a Sentinel.
     #[napi(constructor)]
     pub fn new(
         options: RedisOptions,
         on_mail: Function<(), ()>,
         #[napi(ts_arg_type = "(array: unknown[] | undefined, ...items: unknown[]) => unknown[]")]
         collect: Function<(), ()>,
-        on_question: Option<Function<u32, ()>>,
+        #[napi(ts_arg_type = "(number: number, ofSentinels: boolean) => void")] on_question: Option<
+            Function<Question, ()>,
+        >,
     ) -> napi::Result<Self, String> {
         Ok(Self {
             handle: Handle::new(options, on_mail, collect, on_question)?,

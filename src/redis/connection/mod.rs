@@ -1,16 +1,19 @@
 //! A connection to one endpoint that is opened again for as long as it is wanted.
 //!
-//! From the top down: [`supervisor`] opens it again → [`connect`] (with [`addresses`]) opens a socket → [`handshake`] (with [`secrets`] and [`server_info`])
+//! From the top down: [`supervisor`] opens it again ([`backoff`]) → [`locator`] says where, with [`sentinel`] → [`connect`] (with [`addresses`]) opens a socket → [`handshake`] (with [`secrets`] and [`server_info`])
 //! → [`transport`] carries bytes → [`socket`] decides which thread reads → [`stream`] is the operating system's socket, and [`shared`]
 //! the pipeline with its signals. [`time_slice`]: for how long one connection may keep the I/O thread;
 //! [`pace`]: how often it is read.
 
 mod addresses;
+mod backoff;
 mod connect;
 mod failure;
 mod handshake;
+mod locator;
 mod pace;
 mod secrets;
+pub mod sentinel;
 mod server_info;
 pub mod shared;
 pub mod socket;
@@ -26,18 +29,17 @@ use std::time::Instant;
 use tokio::runtime::Runtime;
 
 use crate::error::Result;
-use crate::redis::config::Config;
+use crate::redis::config::{Config, Target};
 use crate::redis::connection::shared::{Shared, Sink};
 use crate::redis::connection::socket::{ReadAttempt, SharedSocket, SocketSlot};
 use crate::redis::connection::supervisor::Supervisor;
-use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::request::{Id, Role};
 use crate::redis::runtime;
 
 pub struct Connection {
     config: Arc<Config>,
-    endpoint: Endpoint,
+    target: Target,
     runtime: &'static Runtime,
     shared: Arc<Shared>,
     socket: Arc<SocketSlot>,
@@ -46,16 +48,16 @@ pub struct Connection {
 
 impl Connection {
     /// Opens nothing yet.
-    pub fn new(role: Role, config: Arc<Config>, endpoint: Endpoint, sink: Arc<dyn Sink>) -> Result<Self> {
-        let pipeline = Pipeline::new(role, config.settings.limits.clone(), endpoint.to_string());
+    pub fn new(role: Role, config: Arc<Config>, target: Target, sink: Arc<dyn Sink>) -> Result<Self> {
+        let pipeline = Pipeline::new(role, config.settings.limits.clone(), target.to_string());
         let use_of_it = match role {
             Role::Commands => "commands",
             Role::Subscriptions => "subscriptions",
         };
-        let name = format!("{endpoint} ({use_of_it})");
+        let name = format!("{target} ({use_of_it})");
         Ok(Self {
             config,
-            endpoint,
+            target,
             runtime: runtime::get()?,
             shared: Arc::new(Shared::new(name, pipeline, sink)),
             socket: Arc::default(),
@@ -74,7 +76,8 @@ impl Connection {
         }
         let supervisor = Supervisor::new(
             self.config.clone(),
-            self.endpoint.clone(),
+            &self.target,
+            self.runtime,
             self.shared.clone(),
             self.socket.clone(),
         );

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
+use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::protocol::scan::Scanner;
 use crate::redis::request::{Request, Sha1, Subject};
@@ -67,6 +68,7 @@ pub struct Server {
 pub struct Established {
     /// None where only the transport can write.
     pub inline_write: Option<Arc<dyn InlineWrite>>,
+    pub endpoint: Endpoint,
     pub server: Server,
     /// How long it took to answer.
     pub round_trip: Duration,

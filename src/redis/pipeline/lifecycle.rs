@@ -154,6 +154,11 @@ impl Pipeline {
         (self.since, self.heard) = (now, Some(connection.received));
     }
 
+    /// Messages may have been missed for this long: they may have gone to another server.
+    pub fn doubt(&mut self, missing: Duration) {
+        self.topics.doubt(SystemTime::now() - missing);
+    }
+
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {
         self.attempt = attempt;
         self.completed.events.push(Event::Reconnecting {

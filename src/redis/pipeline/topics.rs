@@ -177,6 +177,11 @@ impl Topics {
         }
     }
 
+    /// An open gap began at this time at the latest.
+    pub fn doubt(&mut self, from: SystemTime) {
+        self.missing_since = self.missing_since.map(|since| since.min(from));
+    }
+
     /// The topics to subscribe first on a new connection; `answered` counts their answers. The others wait for a batch.
     pub fn due(&mut self) -> Vec<Subscription> {
         self.queued.clear();

@@ -30,7 +30,8 @@ pub struct TlsOptions {
 
 pub struct Tls {
     options: TlsOptions,
-    server_name: ServerName<'static>,
+    /// As configured. None for the host that is connected to.
+    server_name: Option<ServerName<'static>>,
     trust: Trust,
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     /// Made at the first connection: reading the system's certificates takes a while.
@@ -39,16 +40,14 @@ pub struct Tls {
 
 impl PartialEq for Tls {
     fn eq(&self, other: &Self) -> bool {
-        self.server_name == other.server_name && self.options == other.options
+        self.options == other.options
     }
 }
 
 impl Tls {
-    pub fn new(options: TlsOptions, host: &str) -> Result<Self> {
+    pub fn new(options: TlsOptions) -> Result<Self> {
         let given = options.clone();
-        let name = options.servername.unwrap_or_else(|| host.to_owned());
-        let server_name = ServerName::try_from(name)
-            .map_err(|_| invalid("redis.tls.servername: it is neither a host's name nor an address"))?;
+        let server_name = options.servername.map(name).transpose()?;
         let trust = match (options.reject_unauthorized, options.ca) {
             (Some(false), _) => Trust::Anyone,
             (_, Some(pem)) => authorities(&pem)?,
@@ -73,10 +72,22 @@ impl Tls {
     }
 
     /// An error of kind `InvalidData` means that the server or its certificate is refused.
-    pub async fn wrap(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+    pub async fn wrap(&self, stream: TcpStream, host: &str) -> std::io::Result<TlsStream<TcpStream>> {
         let config = self.config.get_or_try_init(|| self.config()).await?;
         let connector = TlsConnector::from(config.clone());
-        connector.connect(self.server_name.clone(), stream).await
+        let unusable =
+            |error: Error| std::io::Error::new(std::io::ErrorKind::InvalidData, error.message.clone());
+        connector
+            .connect(self.name_of(host).map_err(unusable)?, stream)
+            .await
+    }
+
+    /// The name that the certificate of a host must have.
+    pub fn name_of(&self, host: &str) -> Result<ServerName<'static>> {
+        match &self.server_name {
+            Some(name) => Ok(name.clone()),
+            None => name(host.to_owned()),
+        }
     }
 
     async fn config(&self) -> std::io::Result<Arc<ClientConfig>> {
@@ -95,6 +106,11 @@ impl Tls {
         };
         Ok(Arc::new(config))
     }
+}
+
+fn name(text: String) -> Result<ServerName<'static>> {
+    ServerName::try_from(text)
+        .map_err(|_| invalid("redis.tls.servername: it is neither a host's name nor an address"))
 }
 
 fn authorities(pem: &str) -> Result<Trust> {
