@@ -14,8 +14,6 @@ export interface SentinelOptions {
   sentinelConfig?: Record<string, string>;
   /** How long a server is silent until it counts as down, in ms. */
   downAfter?: number;
-  /** What the Sentinels' own clients need, and those of the servers. */
-  credentials?: { password?: string; sentinelPassword?: string };
 }
 
 /** One master of the name {@link MASTER} with its replicas, and Sentinels that watch it. */
@@ -42,7 +40,6 @@ export async function startSentinels({
   config = {},
   sentinelConfig = {},
   downAfter = 500,
-  credentials: { password, sentinelPassword } = {},
 }: SentinelOptions = {}): Promise<SentinelSet> {
   const started: RedisServer[] = [];
   const admins = new Map<RedisServer, Redis>();
@@ -57,13 +54,11 @@ export async function startSentinels({
   function admin(server: RedisServer): Redis {
     const known = admins.get(server);
     if (known !== undefined) return known;
-    const secret = sentinels.includes(server) ? sentinelPassword : password;
     const client = new Redis({
       host: server.host,
       port: server.port,
       connectionName: "admin",
       retryStrategy: () => 20,
-      ...(secret !== undefined && { password: secret }),
     });
     client.on("error", () => {});
     admins.set(server, client);
@@ -97,7 +92,9 @@ export async function startSentinels({
     // A replica is elected only once a Sentinel has its INFO of the time when it was linked.
     await eventually(async () => {
       const reply = await admin(sentinels[0] as RedisServer).call("SENTINEL", "REPLICAS", MASTER);
-      return (reply as string[][]).every((fields) => fields[fields.indexOf("master-link-status") + 1] === "ok");
+      return (reply as string[][]).every(
+        (fields) => fields[fields.indexOf("master-link-status") + 1] === "ok",
+      );
     });
   }
 
@@ -119,7 +116,6 @@ export async function startSentinels({
     const common = {
       "repl-diskless-sync": "yes",
       "repl-diskless-sync-delay": "0",
-      ...(password !== undefined && { requirepass: password, masterauth: password }),
       ...config,
     };
     const first = await start(common);
@@ -133,16 +129,9 @@ export async function startSentinels({
       [`sentinel monitor ${MASTER}`]: `${first.host} ${first.port} ${quorum}`,
       [`sentinel down-after-milliseconds ${MASTER}`]: String(downAfter),
       [`sentinel failover-timeout ${MASTER}`]: "5000",
-      ...(password !== undefined && { [`sentinel auth-pass ${MASTER}`]: password }),
-      ...(sentinelPassword !== undefined && {
-        requirepass: sentinelPassword,
-        "sentinel sentinel-pass": sentinelPassword,
-      }),
       ...sentinelConfig,
     };
-    sentinels.push(
-      ...(await Promise.all(Array.from({ length: count }, () => start(monitor, "--sentinel")))),
-    );
+    sentinels.push(...(await Promise.all(Array.from({ length: count }, () => start(monitor, "--sentinel")))));
     await settled();
   } catch (error) {
     await stop();

@@ -132,6 +132,17 @@ export interface RedisHealth {
   message?: string;
 }
 
+/** What a Sentinel says, or why it cannot be asked. */
+export interface RedisSentinel {
+  node: string;
+  /** How long its last answer took, in milliseconds. */
+  latency?: number;
+  /** The master that it names. */
+  master?: string;
+  code?: string;
+  message?: string;
+}
+
 /** A handle of one Redis server. What is asked with an id is answered by `take`. */
 export interface NativeRedisClient {
   sender(): (first: number, ...entries: unknown[]) => void;
@@ -140,6 +151,8 @@ export interface NativeRedisClient {
   server(): RedisServer | null;
   /** Of the connection for commands, and of the subscribing one once there is one. */
   health(): RedisHealth[];
+  /** While they are watched. None for a fixed address. */
+  sentinels(): RedisSentinel[];
   connect(id: number): void;
   /** Answers a question for credentials: those that were asked for, or why there are none. */
   credentials(

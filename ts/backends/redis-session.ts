@@ -9,6 +9,7 @@ import {
   type RedisEvent,
   type RedisHealth,
   type RedisOptions,
+  type RedisSentinel,
   type RedisServer,
   type Reply,
 } from "../native.js";
@@ -202,6 +203,10 @@ export class Session {
 
   health(): RedisHealth[] {
     return this.#native.health();
+  }
+
+  sentinels(): RedisSentinel[] {
+    return this.#native.sentinels();
   }
 
   attachFanout(fanout: NativeFanoutThread): void {

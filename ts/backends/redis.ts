@@ -6,7 +6,7 @@ import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError, tagged } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
 import { CHANNEL_OF, isFrameworkChannel } from "../fanout/channel-subscription.js";
-import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
+import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisSentinel, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { redisCodec } from "../redis-codec.js";
 import { misshapen } from "../results.js";
@@ -200,6 +200,11 @@ export class RedisKVStore extends Store {
   /** @internal What the server has said of itself; nothing while there is no connection. */
   get server(): RedisServer | null {
     return this.#session?.server ?? null;
+  }
+
+  /** @internal What the Sentinels say that are asked for the master; none for a fixed address. */
+  get sentinels(): RedisSentinel[] {
+    return this.#session?.sentinels() ?? [];
   }
 
   /** @internal Has the fan-out hear by way of this server, until `end`. */

@@ -6,6 +6,7 @@ use napi_derive::napi;
 
 use crate::error::Error;
 use crate::redis::completions::{Event, Gap};
+use crate::redis::connection::sentinel::SentinelStatus;
 use crate::redis::pipeline::Health;
 use crate::redis::pipeline::in_flight::{Server, ServerRole};
 use crate::redis::request::Kind;
@@ -30,6 +31,18 @@ pub struct RedisHealth {
     pub in_flight: u32,
     pub waiting: u32,
     pub attempt: u32,
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+/// What a Sentinel says, or why it cannot be asked.
+#[napi(object, object_from_js = false)]
+pub struct RedisSentinel {
+    pub node: String,
+    /// How long its last answer took, in ms.
+    pub latency: Option<f64>,
+    /// The master that it names.
+    pub master: Option<String>,
     pub code: Option<String>,
     pub message: Option<String>,
 }
@@ -116,6 +129,18 @@ pub fn health(health: Health) -> RedisHealth {
         attempt: health.attempt,
         code: health.cause.as_ref().map(|cause| cause.tag().into_owned()),
         message: health.cause.map(|cause| cause.message.to_string()),
+    }
+}
+
+pub fn sentinel(SentinelStatus { endpoint, node }: SentinelStatus) -> RedisSentinel {
+    let failure = node.failure.map(|(error, _)| error);
+    let says = node.says.flatten().filter(|_| failure.is_none());
+    RedisSentinel {
+        node: endpoint.to_string(),
+        latency: node.latency.map(|latency| latency.as_secs_f64() * 1_000.0),
+        master: says.map(|master| master.to_string()),
+        code: failure.as_ref().map(|error| error.tag().into_owned()),
+        message: failure.map(|error| error.message.to_string()),
     }
 }
 

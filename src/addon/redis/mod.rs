@@ -19,13 +19,14 @@ use napi_derive::napi;
 use crate::addon::messages::messages;
 use crate::addon::raw::{Scope, guarded};
 use crate::addon::redis::credentials::Question;
-use crate::addon::redis::events::{RedisEvent, RedisHealth, RedisServer};
+use crate::addon::redis::events::{RedisEvent, RedisHealth, RedisSentinel, RedisServer};
 use crate::addon::redis::handle::Handle;
 use crate::addon::redis::options::RedisOptions;
 use crate::addon::to_napi;
 use crate::error::{Error, Reason};
 use crate::redis::completions::Events;
-use crate::redis::config::Config;
+use crate::redis::config::{Config, Target};
+use crate::redis::connection::sentinel;
 use crate::redis::credentials::Credentials;
 use crate::redis::request::{Kind, Topic};
 
@@ -112,6 +113,18 @@ impl RedisClient {
     pub fn health(&self) -> Vec<RedisHealth> {
         let health = self.handle.client.health();
         health.into_iter().map(events::health).collect()
+    }
+
+    /// What each Sentinel says, while they are watched.
+    #[napi]
+    pub fn sentinels(&self) -> Vec<RedisSentinel> {
+        match &self.config().target {
+            Target::Server(_) => Vec::new(),
+            Target::Master(sentinels) => {
+                let status = sentinel::status(sentinels);
+                status.into_iter().map(events::sentinel).collect()
+            }
+        }
     }
 
     /// Answers `id` once messages come.

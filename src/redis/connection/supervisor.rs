@@ -195,11 +195,13 @@ impl Supervisor {
         if !self.shared.with(|pipeline| pipeline.retire()) {
             return replaced();
         }
-        match longest {
-            None => carried.await,
-            // A frozen master must not hold up what it was not sent. What it has run by now is lost, as it is no master.
-            Some(longest) => timeout(longest, carried).await.unwrap_or_else(|_| replaced()),
-        }
+        let Some(longest) = longest else {
+            return carried.await;
+        };
+        // A frozen master must not hold up what it was not sent. What it runs from now on is lost, as it is no master.
+        let silence = self.shared.with(|pipeline| pipeline.silence(Instant::now()));
+        let answered = timeout(longest.saturating_sub(silence), carried).await;
+        answered.unwrap_or_else(|_| replaced())
     }
 
     /// Returns once the Sentinels name another master than at an endpoint, with a connection to it, if it can be had.

@@ -54,6 +54,15 @@ impl Pipeline {
         !connection.sent.is_empty()
     }
 
+    /// For how long the server has owed a reply and sent nothing.
+    pub fn silence(&self, now: Instant) -> Duration {
+        let connection = self.connection.as_ref();
+        let owing = connection.filter(|connection| !connection.sent.is_empty());
+        owing.map_or(Duration::ZERO, |connection| {
+            now.saturating_duration_since(connection.heard)
+        })
+    }
+
     /// An attempt to connect has failed, and another follows. Requests that have seen enough attempts fail; all do if the server
     /// `refused`.
     pub fn not_connected(&mut self, cause: &Error, refused: bool) {
