@@ -95,7 +95,7 @@ export interface RedisSentinelOptions {
 
 /** What happened to a connection. Times are in milliseconds, those of a gap since the Unix epoch. */
 export type RedisEvent =
-  | { name: "ready"; subscribes: boolean }
+  | { name: "ready"; subscribes: boolean; node: string }
   | {
       name: "reconnecting";
       subscribes: boolean;
@@ -103,10 +103,12 @@ export type RedisEvent =
       delay: number;
       code: string;
       message: string;
+      /** Where it led; absent if it never had a server. */
+      node?: string;
     }
   /** What was subscribed could not be subscribed again. */
   | { name: "unsubscribed"; isPattern: boolean; topic: string; code: string; message: string }
-  | { name: "gap"; from: number; to: number };
+  | { name: "gap"; from: number; to: number; node?: string };
 
 /** What a server has said of itself. */
 export interface RedisServer {
@@ -123,6 +125,7 @@ export interface RedisServer {
 /** How a connection does. Times are in milliseconds since the Unix epoch. */
 export interface RedisHealth {
   isReady: boolean;
+  node?: string;
   since: number;
   lastHeard?: number;
   inFlight: number;

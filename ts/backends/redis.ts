@@ -310,12 +310,13 @@ export class RedisKVStore extends Store {
     switch (event.name) {
       case "ready":
         if (!event.subscribes) this.#status = "ready";
-        this.emit("ready", { connection: roleOf(event) });
+        this.emit("ready", { connection: roleOf(event), node: event.node });
         break;
       case "reconnecting": {
         if (this.#status === "ready" && !event.subscribes) this.#status = "reconnecting";
-        const { attempt, delay, code, message } = event;
-        const told = { connection: roleOf(event), attempt, delay, cause: tagged(code, message) };
+        const { attempt, delay, code, message, node } = event;
+        const cause = tagged(code, message);
+        const told = { connection: roleOf(event), attempt, delay, cause, ...(node !== undefined && { node }) };
         tellReconnecting({ backend: "redis", ...told });
         this.emit("reconnecting", told);
         break;
@@ -350,10 +351,10 @@ export class RedisKVStore extends Store {
     return isGone;
   }
 
-  #missed({ from, to }: { from: number; to: number }): void {
+  #missed({ from, to, node }: RedisEvent & { name: "gap" }): void {
     if (this.#gap?.from === from && this.#gap.to === to) return;
     this.#gap = { from, to };
-    this.missed({ from, to, reason: "connection" });
+    this.missed({ from, to, reason: "connection", ...(node !== undefined && { node }) });
   }
 }
 
