@@ -145,7 +145,7 @@ impl Source {
                 }
             }
             // The gap tells the rest.
-            Event::Ready(_) | Event::Subscribed { .. } | Event::Missing => {}
+            Event::Ready { .. } | Event::Subscribed { .. } | Event::Missing => {}
         }
     }
 
@@ -224,7 +224,11 @@ impl Source {
             }
         }
         let now = SystemTime::now();
-        let overflow = (dropped > 0).then_some(Gap { from: now, to: now });
+        let overflow = (dropped > 0).then(|| Gap {
+            from: now,
+            to: now,
+            node: None,
+        });
         if dropped > 0 {
             // An echo may be among them.
             self.state.lock().echoes.clear();
@@ -252,7 +256,7 @@ impl Source {
         let threads = state.threads.clone();
         drop(state);
         if !heard.is_empty() {
-            REGISTRY.missed(&heard, gap, &threads);
+            REGISTRY.missed(&heard, &gap, &threads);
         }
     }
 }
@@ -326,7 +330,8 @@ impl Listener for Source {
             drop(state);
             let to = SystemTime::now();
             count(&REGISTRY.counters.gaps);
-            REGISTRY.missed(&[channel], Gap { from, to }, &threads);
+            let gap = Gap { from, to, node: None };
+            REGISTRY.missed(&[channel], &gap, &threads);
         }
     }
 

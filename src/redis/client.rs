@@ -9,6 +9,7 @@ use crate::redis::completions::CompletionQueue;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
 use crate::redis::pipeline::Health;
+use crate::redis::pipeline::commands::Commands;
 use crate::redis::request::{Id, Request, Topic};
 use crate::redis::router::Router;
 use crate::redis::subscriber::SubscriberHandle;
@@ -48,7 +49,7 @@ impl Client {
     }
 
     /// The connection for commands.
-    pub fn connection(&self) -> &Connection {
+    pub fn connection(&self) -> &Connection<Commands> {
         self.router.connection()
     }
 

@@ -9,6 +9,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use hashbrown::Equivalent;
 
+use crate::redis::protocol::encode;
+
 /// Names a request to its caller.
 pub type Id = u32;
 
@@ -19,6 +21,15 @@ pub type Sha1 = [u8; 20];
 pub enum Role {
     Commands,
     Subscriptions,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(match self {
+            Role::Commands => "commands",
+            Role::Subscriptions => "subscriptions",
+        })
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +50,20 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request that may be sent again, with one reply.
+    pub fn repeatable(id: Option<Id>, words: &[&[u8]], called: Instant) -> Self {
+        Self {
+            id,
+            bytes: encode::command(words).into(),
+            replies: 1,
+            repeatable: true,
+            shape: Shape::AsIs,
+            subject: Subject::Command,
+            called,
+            suspected: false,
+        }
+    }
+
     /// Whether it was called before another request. Calls of one tick have the same time, and ids that count up and wrap at 2^30.
     pub fn is_before(&self, other: &Request) -> bool {
         let id = |request: &Request| request.id.unwrap_or_default();

@@ -7,17 +7,17 @@ use crate::error::Result;
 use crate::redis::completions::CompletionQueue;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
+use crate::redis::pipeline::commands::Commands;
 use crate::redis::request::Request;
-use crate::redis::request::Role;
 
 pub struct Router {
-    connection: Connection,
+    connection: Connection<Commands>,
 }
 
 impl Router {
     pub fn new(config: Arc<Config>, completions: Arc<CompletionQueue>) -> Result<Self> {
         let target = config.target.clone();
-        let connection = Connection::new(Role::Commands, config, target, completions)?;
+        let connection = Connection::new(config, target, completions)?;
         Ok(Self { connection })
     }
 
@@ -27,7 +27,7 @@ impl Router {
     }
 
     /// The connection that the server is known by.
-    pub fn connection(&self) -> &Connection {
+    pub fn connection(&self) -> &Connection<Commands> {
         &self.connection
     }
 }

@@ -26,6 +26,7 @@ pub struct RedisServer {
 #[napi(object, object_from_js = false)]
 pub struct RedisHealth {
     pub is_ready: bool,
+    pub node: Option<String>,
     pub since: f64,
     pub last_heard: Option<f64>,
     pub in_flight: u32,
@@ -54,6 +55,7 @@ pub struct RedisEvent {
     pub name: &'static str,
     /// Whether it happened to the subscribing connection.
     pub subscribes: bool,
+    pub node: Option<String>,
     pub attempt: Option<u32>,
     pub delay: Option<f64>,
     pub code: Option<String>,
@@ -82,6 +84,7 @@ pub fn gap(gap: Gap) -> RedisEvent {
     RedisEvent {
         from: Some(since_epoch(gap.from)),
         to: Some(since_epoch(gap.to)),
+        node: gap.node.map(|node| node.to_string()),
         ..named("gap")
     }
 }
@@ -93,8 +96,9 @@ pub fn event(event: Event) -> Option<RedisEvent> {
         ..named(name)
     };
     match event {
-        Event::Ready(role) => Some(RedisEvent {
-            subscribes: role == Role::Subscriptions,
+        Event::Ready { role, node } => Some(RedisEvent {
+            subscribes: matches!(role, Role::Subscriptions),
+            node: Some(node.to_string()),
             ..named("ready")
         }),
         Event::Unsubscribed { topic, error } => Some(RedisEvent {
@@ -104,11 +108,13 @@ pub fn event(event: Event) -> Option<RedisEvent> {
         }),
         Event::Reconnecting {
             role,
+            node,
             attempt,
             delay,
             cause,
         } => Some(RedisEvent {
-            subscribes: role == Role::Subscriptions,
+            node: node.map(|node| node.to_string()),
+            subscribes: matches!(role, Role::Subscriptions),
             attempt: Some(attempt),
             delay: Some(delay.as_millis() as f64),
             ..failure("reconnecting", cause)
@@ -122,6 +128,7 @@ pub fn health(health: Health) -> RedisHealth {
     let ago = |time: Instant| since_epoch(SystemTime::now() - time.elapsed());
     RedisHealth {
         is_ready: health.is_ready,
+        node: health.node.map(|node| node.to_string()),
         since: ago(health.since),
         last_heard: health.heard.map(ago),
         in_flight: health.in_flight as u32,
@@ -148,6 +155,7 @@ fn named(name: &'static str) -> RedisEvent {
     RedisEvent {
         name,
         subscribes: false,
+        node: None,
         attempt: None,
         delay: None,
         code: None,

@@ -7,6 +7,7 @@ use crate::addon::raw::Scope;
 use crate::addon::raw::poll::Poll;
 use crate::redis::connection::Connection;
 use crate::redis::connection::socket::{ReadAttempt, SharedSocket};
+use crate::redis::pipeline::commands::Commands;
 
 /// When more than this has come in at once, the I/O thread reads.
 const LARGEST_READ: usize = 512 << 10;
@@ -22,7 +23,12 @@ struct Polled {
 
 impl SocketPoller {
     /// Polls the socket that the connection has by this call, unless the I/O thread reads it. `on_readable` is called when there is something to read.
-    pub fn follow(&self, scope: Scope, connection: &Connection, on_readable: impl Fn(Scope) + 'static) {
+    pub fn follow(
+        &self,
+        scope: Scope,
+        connection: &Connection<Commands>,
+        on_readable: impl Fn(Scope) + 'static,
+    ) {
         let mut polled = self.0.borrow_mut();
         let Some(socket) = connection.socket() else {
             polled.take();
@@ -41,7 +47,7 @@ impl SocketPoller {
     }
 
     /// Reads what is there.
-    pub fn read(&self, connection: &Connection) {
+    pub fn read(&self, connection: &Connection<Commands>) {
         let mut polled = self.0.borrow_mut();
         let Some(Polled { socket, poll }) = &mut *polled else {
             return;

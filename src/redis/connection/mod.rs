@@ -33,28 +33,24 @@ use crate::redis::config::{Config, Target};
 use crate::redis::connection::shared::{Shared, Sink};
 use crate::redis::connection::socket::{ReadAttempt, SharedSocket, SocketSlot};
 use crate::redis::connection::supervisor::Supervisor;
-use crate::redis::pipeline::Pipeline;
-use crate::redis::request::{Id, Role};
+use crate::redis::pipeline::{Machine, Pipeline};
+use crate::redis::request::Id;
 use crate::redis::runtime;
 
-pub struct Connection {
+pub struct Connection<M> {
     config: Arc<Config>,
     target: Target,
     runtime: &'static Runtime,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<M>>,
     socket: Arc<SocketSlot>,
     started: AtomicBool,
 }
 
-impl Connection {
+impl<M: Machine> Connection<M> {
     /// Opens nothing yet.
-    pub fn new(role: Role, config: Arc<Config>, target: Target, sink: Arc<dyn Sink>) -> Result<Self> {
-        let pipeline = Pipeline::new(role, config.settings.limits.clone(), target.to_string());
-        let use_of_it = match role {
-            Role::Commands => "commands",
-            Role::Subscriptions => "subscriptions",
-        };
-        let name = format!("{target} ({use_of_it})");
+    pub fn new(config: Arc<Config>, target: Target, sink: Arc<dyn Sink<M>>) -> Result<Self> {
+        let pipeline = Pipeline::new(config.settings.limits.clone(), target.to_string());
+        let name = format!("{target} ({})", M::ROLE);
         Ok(Self {
             config,
             target,
@@ -85,7 +81,7 @@ impl Connection {
     }
 
     /// Uses the pipeline, and gives the sink what it has completed.
-    pub fn with<R>(&self, work: impl FnOnce(&mut Pipeline) -> R) -> R {
+    pub fn with<R>(&self, work: impl FnOnce(&mut Pipeline<M>) -> R) -> R {
         self.shared.with(work)
     }
 

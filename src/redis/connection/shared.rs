@@ -11,14 +11,14 @@ use tokio::sync::Notify;
 
 use crate::error::Result;
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event, Gap};
-use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::{Machine, Pipeline};
 use crate::redis::protocol::published::Skipped;
 use crate::trace::{Area, is_on, trace};
 
 /// Gets what a pipeline has completed.
-pub trait Sink: Send + Sync {
+pub trait Sink<M>: Send + Sync {
     /// Called while the pipeline is locked: the sink may change the pipeline, but must not wait for another lock of it.
-    fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline);
+    fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline<M>);
 
     /// Finds unwanted messages at the front of what was received. Called while the pipeline is locked.
     fn skip(&self, _received: &[u8]) -> Skipped {
@@ -29,8 +29,8 @@ pub trait Sink: Send + Sync {
     fn poll_socket(&self) {}
 }
 
-impl Sink for CompletionQueue {
-    fn put(&self, batch: CompletionBatch, _: &mut Pipeline) {
+impl<M> Sink<M> for CompletionQueue {
+    fn put(&self, batch: CompletionBatch, _: &mut Pipeline<M>) {
         self.put(batch);
     }
 
@@ -39,11 +39,11 @@ impl Sink for CompletionQueue {
     }
 }
 
-pub struct Shared {
+pub struct Shared<M> {
     /// Names the connection in traces.
     name: String,
-    pipeline: Mutex<Pipeline>,
-    sink: Arc<dyn Sink>,
+    pipeline: Mutex<Pipeline<M>>,
+    sink: Arc<dyn Sink<M>>,
     /// There are bytes that the transport must write.
     pub unsent: Notify,
     /// Topics wait for the next batch of subscriptions.
@@ -55,8 +55,8 @@ pub struct Shared {
     abandoned: AtomicBool,
 }
 
-impl Shared {
-    pub fn new(name: String, pipeline: Pipeline, sink: Arc<dyn Sink>) -> Self {
+impl<M: Machine> Shared<M> {
+    pub fn new(name: String, pipeline: Pipeline<M>, sink: Arc<dyn Sink<M>>) -> Self {
         Self {
             name,
             pipeline: Mutex::new(pipeline),
@@ -70,7 +70,7 @@ impl Shared {
     }
 
     /// Uses the pipeline, and gives the sink what it has completed: in one order for all threads.
-    pub fn with<R>(&self, work: impl FnOnce(&mut Pipeline) -> R) -> R {
+    pub fn with<R>(&self, work: impl FnOnce(&mut Pipeline<M>) -> R) -> R {
         let mut pipeline = self.pipeline.lock();
         let result = work(&mut pipeline);
         while !pipeline.completed.is_empty() {
@@ -122,11 +122,11 @@ impl Shared {
                     self.trace(|| format!("refused {topic}: {}", error.message));
                 }
                 Event::Missing => self.trace(|| "a gap has begun"),
-                Event::Ready(_) => {}
+                Event::Ready { .. } => {}
             }
         }
-        if let Some(Gap { from, to }) = batch.gap {
-            let length = to.duration_since(from).unwrap_or_default();
+        if let Some(Gap { from, to, .. }) = &batch.gap {
+            let length = to.duration_since(*from).unwrap_or_default();
             self.trace(|| format!("a gap of {} ms has ended", length.as_millis()));
         }
     }

@@ -24,8 +24,8 @@ use crate::redis::connection::shared::Shared;
 use crate::redis::connection::stream::{Registered, Stream, drain};
 use crate::redis::connection::time_slice::TimeSlice;
 use crate::redis::error::{closed, defect, lost};
-use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::in_flight::InlineWrite;
+use crate::redis::pipeline::{Machine, Pipeline};
 
 /// A reply of which this much has come in is read to its end by the same thread.
 const LONG: usize = 64 << 10;
@@ -109,7 +109,7 @@ impl SharedSocket {
     }
 
     /// Reads what is there, as far as there is `room` for it, and passes it to the pipeline.
-    pub fn try_read(&self, shared: &Shared, room: &mut [u8]) -> ReadAttempt {
+    pub fn try_read<M: Machine>(&self, shared: &Shared<M>, room: &mut [u8]) -> ReadAttempt {
         let mut owner = self.owner.lock();
         let buffer = match &mut *owner {
             ReadOwner::Free(buffer) => buffer,
@@ -152,7 +152,11 @@ impl SharedSocket {
     }
 
     /// The I/O thread's reads, until the connection ends.
-    pub async fn read(&self, shared: &Shared, mut buffer: BytesMut) -> Result<Infallible, Error> {
+    pub async fn read<M: Machine>(
+        &self,
+        shared: &Shared<M>,
+        mut buffer: BytesMut,
+    ) -> Result<Infallible, Error> {
         // What came in with the handshake.
         shared.received(&mut buffer, Instant::now())?;
         loop {
@@ -177,9 +181,9 @@ impl SharedSocket {
     }
 
     /// Reads until the connection is idle and JavaScript's thread may read. True if the I/O thread is to read on after a pause.
-    async fn read_while_busy(
+    async fn read_while_busy<M: Machine>(
         &self,
-        shared: &Shared,
+        shared: &Shared<M>,
         registered: &Registered,
         buffer: &mut BytesMut,
     ) -> Result<bool, Error> {
@@ -225,7 +229,7 @@ impl SharedSocket {
     }
 
     /// The I/O thread's writes, until the connection ends: all that is not written inline.
-    pub async fn write(&self, shared: &Shared) -> Result<Infallible, Error> {
+    pub async fn write<M: Machine>(&self, shared: &Shared<M>) -> Result<Infallible, Error> {
         let mut slice = TimeSlice::default();
         loop {
             if shared.with(Pipeline::must_drain_first) {

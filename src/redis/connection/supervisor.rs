@@ -23,6 +23,7 @@ use crate::redis::connection::socket::{ReadAttempt, SocketSlot};
 use crate::redis::connection::time_slice::LONGEST_READ;
 use crate::redis::connection::transport::Transport;
 use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::Machine;
 use crate::redis::pipeline::in_flight::ServerRole;
 
 /// The longest pause before a batch of topics is subscribed.
@@ -34,7 +35,7 @@ const HANDOVER: Duration = Duration::from_millis(200);
 /// The pause before a new master is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
 
-pub struct Supervisor {
+pub struct Supervisor<M> {
     config: Arc<Config>,
     connector: Connector,
     locator: Locator,
@@ -42,16 +43,16 @@ pub struct Supervisor {
     tried: Mutex<Option<Endpoint>>,
     /// Where the last connection led.
     led_to: Mutex<Option<Endpoint>>,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<M>>,
     slot: Arc<SocketSlot>,
 }
 
-impl Supervisor {
+impl<M: Machine> Supervisor<M> {
     pub fn new(
         config: Arc<Config>,
         target: &Target,
         runtime: &Runtime,
-        shared: Arc<Shared>,
+        shared: Arc<Shared<M>>,
         slot: Arc<SocketSlot>,
     ) -> Self {
         Self {
@@ -189,7 +190,7 @@ impl Supervisor {
                 *next = found;
                 Some(HANDOVER)
             }
-            never = self.subscribe_batches() => match never {},
+            never = self.send_batches() => match never {},
         };
         let replaced = || Error::because(Reason::Replaced, "a master has taken its place");
         if !self.shared.with(|pipeline| pipeline.retire()) {
@@ -236,12 +237,11 @@ impl Supervisor {
     }
 
     /// Subscribes waiting topics a batch at a time, at random moments: other instances have lost the same server.
-    async fn subscribe_batches(&self) -> Infallible {
+    async fn send_batches(&self) -> Infallible {
         loop {
             if self.shared.with(|pipeline| pipeline.has_batches()) {
                 sleep(LONGEST_PAUSE.mul_f64(jitter())).await;
-                self.shared
-                    .with(|pipeline| pipeline.subscribe_batch(Instant::now()));
+                self.shared.with(|pipeline| pipeline.send_batch(Instant::now()));
             } else {
                 self.shared.batches.notified().await;
             }
@@ -307,9 +307,9 @@ impl Supervisor {
     }
 }
 
-struct EndGuard<'a>(&'a Shared);
+struct EndGuard<'a, M: Machine>(&'a Shared<M>);
 
-impl Drop for EndGuard<'_> {
+impl<M: Machine> Drop for EndGuard<'_, M> {
     fn drop(&mut self) {
         self.0.with(|pipeline| pipeline.end());
     }

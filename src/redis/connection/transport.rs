@@ -21,8 +21,8 @@ use crate::redis::connection::socket::{SharedSocket, SocketSlot};
 use crate::redis::connection::stream::{Registered, drain, is_drained};
 use crate::redis::connection::time_slice::{LONGEST_READ, TimeSlice};
 use crate::redis::error::{closed, lost};
-use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::in_flight::InlineWrite;
+use crate::redis::pipeline::{Machine, Pipeline};
 
 /// How long a graceful shutdown waits for the server to close too.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -103,7 +103,7 @@ impl Transport {
     }
 
     /// Carries bytes until the connection ends, and gives the reason. It never ends by itself.
-    pub async fn carry(&mut self, shared: &Shared, slot: &SocketSlot) -> Error {
+    pub async fn carry<M: Machine>(&mut self, shared: &Shared<M>, slot: &SocketSlot) -> Error {
         let buffer = &mut self.buffer;
         let ended = match &mut self.channel {
             Channel::Plain(socket, registered) => {
@@ -155,8 +155,8 @@ impl Drop for Transport {
     }
 }
 
-async fn read_tls(
-    shared: &Shared,
+async fn read_tls<M: Machine>(
+    shared: &Shared<M>,
     reader: &mut ReadHalf<TlsStream<TcpStream>>,
     buffer: &mut BytesMut,
 ) -> Result<Infallible, Error> {
@@ -180,8 +180,8 @@ async fn read_tls(
 }
 
 /// Writes one piece after the other: TLS makes records of its own size.
-async fn write_tls(
-    shared: &Shared,
+async fn write_tls<M: Machine>(
+    shared: &Shared<M>,
     writer: &mut WriteHalf<TlsStream<TcpStream>>,
     socket: Option<&Socket>,
 ) -> Result<Infallible, Error> {

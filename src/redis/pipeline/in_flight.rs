@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
-use hashbrown::HashSet;
 
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::protocol::scan::Scanner;
-use crate::redis::request::{Request, Sha1, Subject};
+use crate::redis::request::Request;
 
 /// Up to this many requests in flight, optimise for latency rather than CPU.
 const LOW_WATERMARK: usize = 64;
@@ -25,13 +23,6 @@ const LONGEST_INLINE_WHEN_IDLE: usize = 512 << 10;
 
 /// After this much silence the server may have closed the connection: the socket is peeked into, which takes a microsecond.
 const UNVERIFIED_AFTER: Duration = Duration::from_millis(1);
-
-/// The window in bytes of replies, or what 8 Gbit/s carry in a round trip. Requests beyond it wait: a server that owes more keeps all of it in
-/// memory, and takes four times as long for each (docs/design/redis-connection.md, "Long values").
-const WINDOW: usize = 2 << 20;
-const LARGEST_WINDOW: usize = 32 << 20;
-/// The window has room for this many requests, however long their replies are.
-const MIN_REQUESTS: usize = 4;
 
 /// Writes to the socket on the caller's thread, without waiting.
 pub trait InlineWrite: Send + Sync {
@@ -101,12 +92,8 @@ pub struct InFlight {
     pub write_buffer: WriteBuffer,
     /// In the order in which the server answers.
     pub sent: VecDeque<Sent>,
-    /// How many bytes of replies may be in flight.
-    window: usize,
-    /// The length of a reply, averaged over the last few.
-    reply_length: usize,
-    /// How many such replies the window holds.
-    most: usize,
+    /// How many requests may be in flight.
+    pub most: usize,
     /// How many at the front of `sent` have had their deadlines checked for good.
     pub looked_at: usize,
     /// Whether the deadlines of `sent` ascend, so that the front is missed first.
@@ -114,8 +101,6 @@ pub struct InFlight {
     pub scanner: Scanner,
     /// How many replies to the front of `sent` are complete, and their length.
     pub complete: (usize, usize),
-    /// The scripts that the server has been sent.
-    pub scripts: HashSet<Sha1, RandomState>,
     /// Since when it is there.
     pub since: Instant,
     /// When the server last sent anything, or began to owe a reply. Bytes that the kernel takes prove nothing of the server.
@@ -128,8 +113,6 @@ pub struct InFlight {
     /// When the requests in flight were last above the low watermark.
     busy: Option<Instant>,
     pub server: Server,
-    /// The server is a replica, and the store was at a master before: writes wait for another connection.
-    pub refuses_writes: bool,
     /// Another connection replaces it: no more is sent, and it ends once all is answered.
     pub retiring: bool,
     /// The server may have closed it during silence: the socket is peeked into before the next write.
@@ -160,14 +143,11 @@ impl InFlight {
         Self {
             write_buffer: WriteBuffer::default(),
             sent: VecDeque::new(),
-            window: (greeted.round_trip.as_nanos() as usize).clamp(WINDOW, LARGEST_WINDOW),
-            reply_length: 0,
             most: usize::MAX,
             looked_at: 0,
             in_order: true,
             scanner: Scanner::default(),
             complete: (0, 0),
-            scripts: HashSet::default(),
             since: now,
             heard: now,
             received: now,
@@ -175,13 +155,19 @@ impl InFlight {
             writing: false,
             busy: None,
             server: greeted.server,
-            refuses_writes: false,
             retiring: false,
             unverified: false,
         }
     }
 
-    pub fn push(&mut self, request: Request, deadline: Instant, now: Instant) {
+    /// Sends a request, which `write` writes to the buffer: true if by a script's hash.
+    pub fn push(
+        &mut self,
+        request: Request,
+        deadline: Instant,
+        now: Instant,
+        write: impl FnOnce(&Request, &mut WriteBuffer) -> bool,
+    ) {
         if self.sent.is_empty() {
             self.unverified |= now.saturating_duration_since(self.received) >= UNVERIFIED_AFTER;
             self.heard = now;
@@ -190,15 +176,7 @@ impl InFlight {
             self.busy = Some(now);
         }
         let position = self.write_buffer.position();
-        let mut by_hash = false;
-        match &request.subject {
-            Subject::Script(script) if !self.scripts.insert(script.sha1) => {
-                by_hash = true;
-                self.write_buffer.push(&script.head);
-                self.write_buffer.push(&request.bytes.slice(script.tail..));
-            }
-            _ => self.write_buffer.push(&request.bytes),
-        }
+        let by_hash = write(&request, &mut self.write_buffer);
         // A script that is sent again comes behind later calls.
         let last = self.sent.back().map(|sent| sent.deadline);
         self.in_order &= last.is_none_or(|last| last <= deadline);
@@ -209,11 +187,6 @@ impl InFlight {
             late: false,
             by_hash,
         });
-    }
-
-    /// Whether the request is a write, and the server a replica that will not do.
-    pub fn refuses(&self, request: &Request) -> bool {
-        self.refuses_writes && !request.repeatable
     }
 
     pub fn is_idle(&self, now: Instant) -> bool {
@@ -256,12 +229,6 @@ impl InFlight {
         let first = self.sent.pop_front();
         self.in_order |= self.sent.is_empty();
         first
-    }
-
-    /// Counts the length of a reply. A huge one says little of the next.
-    pub fn measure(&mut self, length: usize) {
-        self.reply_length = (7 * self.reply_length + length.min(self.window / MIN_REQUESTS)) / 8;
-        self.most = self.window / self.reply_length.max(1);
     }
 
     /// Whether the window has room for a request. A request that may end the connection goes alone.

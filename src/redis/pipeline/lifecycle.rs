@@ -6,43 +6,38 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::error::{Error, Reason};
 use crate::redis::completions::Event;
 use crate::redis::config::Limits;
-use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, ServerRole};
+use crate::redis::endpoint::Node;
+use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
 use crate::redis::pipeline::queue::{Queue, Waiting};
-use crate::redis::pipeline::{ATTEMPTS, Pipeline, closed};
-use crate::redis::request::{Fate, Role, Subject};
+use crate::redis::pipeline::{ATTEMPTS, Machine, Pipeline, closed};
+use crate::redis::request::Fate;
 
-impl Pipeline {
-    pub fn connected(&mut self, greeted: Established, now: Instant) {
-        let mut connection = InFlight::new(greeted, now);
-        let role = connection.server.role;
-        if self.role == Role::Commands {
-            self.wants_master |= role == ServerRole::Master;
-            connection.refuses_writes = self.wants_master && role == ServerRole::Replica;
-        }
-        self.connection = Some(connection);
-        // The first subscribing connection has no event.
-        if self.cause.take().is_some() || self.role == Role::Commands {
-            self.completed.events.push(Event::Ready(self.role));
-        }
+impl<M: Machine> Pipeline<M> {
+    pub fn connected(&mut self, established: Established, now: Instant) {
+        let is_first = self.cause.take().is_none();
+        self.node = Some(established.endpoint.to_string().into());
+        let ahead = self
+            .machine
+            .connected(&established, is_first, &mut self.completed, now);
+        self.connection = Some(InFlight::new(established, now));
         (self.since, self.attempt) = (now, 0);
         for (id, _) in mem::take(&mut self.connecting) {
             self.connect(id);
         }
-        let due = self.subscribe_due(now);
         let mut waiting = mem::take(&mut self.waiting);
         let waiting = std::iter::from_fn(|| waiting.pop()).map(|waiting| waiting.request);
-        self.send(due.into_iter().chain(waiting), now);
+        self.send(ahead.into_iter().chain(waiting), now);
     }
 
     /// Whether a connection to a master is to replace this one, which leads to a replica.
     pub fn misses_master(&self) -> bool {
         let connection = self.connection.as_ref();
-        connection.is_some_and(|connection| connection.refuses_writes && !connection.retiring)
+        connection.is_some_and(|connection| !connection.retiring) && self.machine.refuses_writes()
     }
 
     /// The reason for looking for a master.
     pub fn at_replica(&self) -> Error {
-        Error::reply(format!("READONLY {} has become a replica", self.endpoint))
+        Error::reply(format!("READONLY {} has become a replica", self.place()))
     }
 
     /// Retires the connection: it ends once all is answered. False if nothing is in flight.
@@ -90,7 +85,8 @@ impl Pipeline {
                 self.no_connection(cause, refused, attempts),
             );
         }
-        self.topics.lost(SystemTime::now(), &mut self.completed);
+        let now = SystemTime::now();
+        self.machine.missing(now, self.node.clone(), &mut self.completed);
         self.cause = Some(cause.clone());
     }
 
@@ -105,7 +101,7 @@ impl Pipeline {
         };
         let message = format!(
             "No connection to {} after {attempts}: {}",
-            self.endpoint, cause.message
+            self.target, cause.message
         );
         let reason = cause.reason.filter(|_| cause.code == "CONNECTION");
         Error::because(reason.unwrap_or(Reason::NotReady), message).caused_by(cause.clone())
@@ -117,7 +113,10 @@ impl Pipeline {
             return;
         };
         let silent = now.saturating_duration_since(connection.received);
-        self.topics.lost(SystemTime::now() - silent, &mut self.completed);
+        let since = SystemTime::now() - silent;
+        self.machine
+            .missing(since, self.node.clone(), &mut self.completed);
+        let place: Node = self.place().into();
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;
         let sent = connection.sent.into_iter().enumerate();
@@ -127,30 +126,19 @@ impl Pipeline {
                 position,
                 ..
             } = sent;
-            let until = request.called + queue_timeout;
-            if matches!(request.subject, Subject::Unsubscription) || self.topics.is_left(&request) {
+            let is_first = index == 0;
+            let is_unsent = connection.write_buffer.is_unsent(position);
+            if self.machine.is_obsolete(&request) {
                 self.done(&request);
-            } else if connection.write_buffer.is_unsent(position) {
-                again.push(request, until);
-            } else if !request.repeatable {
-                let message = format!(
-                    "The connection to {} was lost before the reply came, so that the command may have been run or not: {}",
-                    self.endpoint, cause.message
-                );
-                let error = Error::because(Reason::Lost, message).caused_by(cause.clone());
-                self.fail(&request, Fate::Unknown, error);
-            } else if request.suspected {
-                let message = format!(
-                    "The connection to {} was lost twice while this command, which only reads, was to be answered: is its reply longer than the server allows (client-output-buffer-limit)? It was sent twice: {}",
-                    self.endpoint, cause.message
-                );
-                let error = Error::because(Reason::LostTwice, message).caused_by(cause.clone());
-                self.fail(&request, Fate::Unknown, error);
-            } else {
-                // The server answers in order: the first one may be why it closed.
-                request.suspected = index == 0 && self.role == Role::Commands;
-                again.push(request, until);
+                continue;
             }
+            if !is_unsent && let Err(error) = self.machine.reply_lost(&mut request, is_first, &place, &cause)
+            {
+                self.fail(&request, Fate::Unknown, error);
+                continue;
+            }
+            let until = request.called + queue_timeout;
+            again.push(request, until);
         }
         for queue in [&mut self.waiting_for_master, &mut self.waiting] {
             while let Some(Waiting { request, .. }) = queue.pop() {
@@ -165,13 +153,14 @@ impl Pipeline {
 
     /// Messages may have been missed for this long: they may have gone to another server.
     pub fn doubt(&mut self, missing: Duration) {
-        self.topics.doubt(SystemTime::now() - missing);
+        self.machine.doubt(SystemTime::now() - missing);
     }
 
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {
         self.attempt = attempt;
         self.completed.events.push(Event::Reconnecting {
-            role: self.role,
+            role: M::ROLE,
+            node: self.node.clone(),
             attempt,
             delay,
             cause,

@@ -1,34 +1,37 @@
 //! Requests from call to answer, over any number of connections. Does no I/O and is told the time, but for the bounds of gaps.
 //!
-//! [`queue`]: not sent yet. [`in_flight`]: sent, with the [`write_buffer`]. [`read`]: replies to requests. [`lifecycle`]: connections come
-//! and go. [`deadlines`]. [`topics`] and [`subscribe`]: the subscribing connection.
+//! [`queue`]: not sent yet. [`in_flight`]: sent, with the [`write_buffer`]. [`writes`]: what the transport writes. [`frames`]: what was
+//! received. [`lifecycle`]: connections come and go. [`deadlines`]. What a frame means is for the [`Machine`]: [`commands`] or [`subscriptions`].
 
+pub mod commands;
 mod deadlines;
+mod frames;
 pub mod in_flight;
 mod lifecycle;
 mod queue;
-mod read;
-mod subscribe;
-pub mod topics;
+pub mod subscriptions;
 mod write_buffer;
+mod writes;
 
-use std::mem;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 
 use crate::error::{Error, Reason};
 use crate::redis::completions::CompletionBatch;
 use crate::redis::config::Limits;
-use crate::redis::pipeline::in_flight::{InFlight, Sent, Server};
+use crate::redis::endpoint::Node;
+use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, Server};
 use crate::redis::pipeline::queue::{Queue, Waiting};
-use crate::redis::pipeline::topics::Topics;
-use crate::redis::protocol::encode;
-use crate::redis::request::{Fate, Id, Request, Role, Shape, Subject};
+use crate::redis::pipeline::write_buffer::WriteBuffer;
+use crate::redis::protocol::published::Skipped;
+use crate::redis::request::{Fate, Id, Request, Role};
 
 /// How a connection does.
 pub struct Health {
     pub is_ready: bool,
+    /// Where it leads, or led last.
+    pub node: Option<Node>,
     /// When it was connected or lost last.
     pub since: Instant,
     /// When the server last sent anything.
@@ -46,21 +49,105 @@ pub struct Health {
 /// After this many failed attempts `connect` fails.
 const ATTEMPTS: u32 = 3;
 
-pub struct Pipeline {
-    role: Role,
+/// What a reply is to the frame that it comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// Its end.
+    Complete,
+    /// One of several replies to a request; more follow.
+    Partial,
+    /// A push, which replies to no request.
+    Push,
+    /// A reply to no request.
+    Unasked,
+}
+
+/// What a connection is used for, and what that adds to a pipeline.
+pub trait Machine: Default + Send + Sized + 'static {
+    /// As events and traces name it.
+    const ROLE: Role;
+
+    /// Takes complete frames off the front of the buffer, and handles them. `skip` finds messages that no subscriber wants: gives how many.
+    fn receive(
+        pipeline: &mut Pipeline<Self>,
+        buffer: &mut BytesMut,
+        now: Instant,
+        skip: impl Fn(&[u8]) -> Skipped,
+    ) -> Result<usize, Error>;
+
+    /// There is a connection, the first one or another. Gives requests to send ahead of those that wait.
+    fn connected(
+        &mut self,
+        established: &Established,
+        is_first: bool,
+        completed: &mut CompletionBatch,
+        now: Instant,
+    ) -> Vec<Request>;
+
+    /// There is no connection, and messages may have been missed since a moment.
+    fn missing(&mut self, _since: SystemTime, _node: Option<Node>, _completed: &mut CompletionBatch) {}
+
+    /// What is missing began at this time at the latest.
+    fn doubt(&mut self, _from: SystemTime) {}
+
+    /// Whether requests of the machine's own wait for their turn.
+    fn has_batches(&self) -> bool {
+        false
+    }
+
+    /// The next batch of these requests.
+    fn next_batch(&mut self, _completed: &mut CompletionBatch, _now: Instant) -> Vec<Request> {
+        Vec::new()
+    }
+
+    /// Whether a reply completes the frame: `before` replies of it are there already, and `front` is the request that was sent first.
+    fn frame(reply: &[u8], before: usize, front: Option<&Request>) -> Frame;
+
+    /// Writes a request to the buffer. True if by a script's hash.
+    fn write(&mut self, request: &Request, buffer: &mut WriteBuffer) -> bool {
+        buffer.push(&request.bytes);
+        false
+    }
+
+    /// Whether the server refuses writes, so that they wait for another connection.
+    fn refuses_writes(&self) -> bool {
+        false
+    }
+
+    /// Whether a lost connection has done what a request asks for.
+    fn is_obsolete(&self, _request: &Request) -> bool {
+        false
+    }
+
+    /// The connection was lost before a request's reply came; `is_first` of all in flight. Without an error it is sent again.
+    fn reply_lost(
+        &self,
+        _request: &mut Request,
+        _is_first: bool,
+        _endpoint: &str,
+        _cause: &Error,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// A request has failed.
+    fn failed(&mut self, request: &Request, fate: Fate);
+}
+
+pub struct Pipeline<M> {
+    machine: M,
     pub(super) limits: Limits,
-    /// As errors name it.
-    endpoint: String,
+    /// As errors name it while there is no connection.
+    target: String,
+    /// Where the connection leads, or where the last one did.
+    node: Option<Node>,
     /// Requests that wait for a connection, or for room in the window.
     waiting: Queue,
-    /// Writes that wait for a master while the connection leads to a replica.
+    /// Writes that the server refuses wait for a master.
     waiting_for_master: Queue,
-    /// The store was at a master before: a replica will not do for its writes.
-    wants_master: bool,
     /// Calls of `connect`, and how many attempts each has seen fail.
     connecting: Vec<(Id, u32)>,
     connection: Option<InFlight>,
-    topics: Topics,
     /// Why there is no connection.
     cause: Option<Error>,
     /// When the connection was opened or lost last.
@@ -77,18 +164,17 @@ pub struct Pipeline {
     pub completed: CompletionBatch,
 }
 
-impl Pipeline {
-    pub fn new(role: Role, limits: Limits, endpoint: String) -> Self {
+impl<M: Machine> Pipeline<M> {
+    pub fn new(limits: Limits, target: String) -> Self {
         Self {
-            role,
+            machine: M::default(),
             limits,
-            endpoint,
+            target,
+            node: None,
             waiting: Queue::default(),
             waiting_for_master: Queue::default(),
-            wants_master: false,
             connecting: Vec::new(),
             connection: None,
-            topics: Topics::default(),
             cause: None,
             since: Instant::now(),
             attempt: 0,
@@ -121,11 +207,11 @@ impl Pipeline {
         }
         let until = request.called + queue_timeout;
         let queue = match &mut self.connection {
-            Some(connection) if connection.refuses(&request) => &mut self.waiting_for_master,
+            Some(_) if refuses(&self.machine, &request) => &mut self.waiting_for_master,
             Some(connection) if !connection.retiring => {
                 let deadline = request.called.max(connection.since) + timeout;
                 if self.waiting.is_empty() && connection.has_room(&request) {
-                    connection.push(request, deadline, now);
+                    push(&mut self.machine, connection, request, deadline, now);
                 } else {
                     self.waiting.push(request, deadline);
                 }
@@ -138,7 +224,7 @@ impl Pipeline {
         }
         let message = format!(
             "There is no connection to {}, and {max_queue} commands wait for one already (maxQueue)",
-            self.endpoint
+            self.target
         );
         self.fail(&request, Fate::NotRun, Error::ours("QUEUE_FULL", message));
     }
@@ -155,15 +241,28 @@ impl Pipeline {
                     request, deadline, ..
                 }) = self.waiting.pop()
             {
-                if connection.refuses(&request) {
+                if refuses(&self.machine, &request) {
                     let until = request.called + self.limits.queue_timeout;
                     self.waiting_for_master.push(request, until);
                 } else {
-                    connection.push(request, deadline, now);
+                    push(&mut self.machine, connection, request, deadline, now);
                 }
             }
         }
         connection.write();
+    }
+
+    /// Whether requests of the machine's own wait for their turn on this connection.
+    pub fn has_batches(&self) -> bool {
+        self.connection.is_some() && self.machine.has_batches()
+    }
+
+    /// Sends the next batch of these requests.
+    pub fn send_batch(&mut self, now: Instant) {
+        if self.connection.is_some() {
+            let batch = self.machine.next_batch(&mut self.completed, now);
+            self.send(batch, now);
+        }
     }
 
     /// Answered once there is a connection, or when there will be none.
@@ -195,11 +294,17 @@ impl Pipeline {
         self.connection.is_some()
     }
 
+    /// The other end, as errors name it.
+    fn place(&self) -> &str {
+        self.node.as_deref().unwrap_or(&self.target)
+    }
+
     pub fn health(&self) -> Health {
         let connection = self.connection.as_ref();
         let is_well = connection.is_some() && !self.misses_master();
         Health {
             is_ready: is_well,
+            node: self.node.clone(),
             since: self.since,
             heard: connection.map(|connection| connection.received).or(self.heard),
             in_flight: connection.map_or(0, |connection| connection.sent.len()),
@@ -235,35 +340,6 @@ impl Pipeline {
                 .is_none_or(|connection| !connection.sent.iter().any(Sent::is_awaited))
     }
 
-    /// Whether bytes are left for the transport, which is not writing yet.
-    pub fn has_unsent(&self) -> bool {
-        let connection = self.connection.as_ref();
-        connection.is_some_and(|connection| !connection.writing && !connection.write_buffer.is_empty())
-    }
-
-    /// Whether the transport must drain the socket before it writes. True once.
-    pub fn must_drain_first(&mut self) -> bool {
-        let connection = self.connection.as_mut();
-        connection.is_some_and(|connection| mem::take(&mut connection.unverified))
-    }
-
-    /// The pieces for the transport to write next.
-    pub fn unsent(&mut self) -> Vec<Bytes> {
-        let Some(connection) = &mut self.connection else {
-            return Vec::new();
-        };
-        let next = connection.write_buffer.next();
-        connection.writing = !next.is_empty();
-        next
-    }
-
-    /// The transport has written this many bytes.
-    pub fn taken(&mut self, count: usize) {
-        if let Some(connection) = &mut self.connection {
-            connection.write_buffer.advance(count);
-        }
-    }
-
     /// Answers a request that has no result.
     fn done(&mut self, request: &Request) {
         if let Some(id) = request.id {
@@ -272,28 +348,28 @@ impl Pipeline {
     }
 
     fn fail(&mut self, request: &Request, fate: Fate, error: Error) {
-        match &request.subject {
-            Subject::Subscription(subscription) => self.topics.failed(subscription),
-            Subject::Observed(observer) => observer.unanswered(fate),
-            _ => {}
-        }
+        self.machine.failed(request, fate);
         if let Some(id) = request.id {
             self.completed.failed(id, error);
         }
     }
+}
 
-    fn request(&self, id: Option<Id>, words: &[&[u8]], now: Instant) -> Request {
-        Request {
-            id,
-            bytes: encode::command(words).into(),
-            replies: 1,
-            repeatable: true,
-            shape: Shape::AsIs,
-            subject: Subject::Command,
-            called: now,
-            suspected: false,
-        }
-    }
+/// Whether the request is a write, and the server a replica that will not do.
+fn refuses<M: Machine>(machine: &M, request: &Request) -> bool {
+    machine.refuses_writes() && !request.repeatable
+}
+
+fn push<M: Machine>(
+    machine: &mut M,
+    connection: &mut InFlight,
+    request: Request,
+    deadline: Instant,
+    now: Instant,
+) {
+    connection.push(request, deadline, now, |request, buffer| {
+        machine.write(request, buffer)
+    });
 }
 
 fn closed(reason: Reason) -> Error {

@@ -1,6 +1,6 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
-//! [`routing`]: which [`listener`] has which topic. Below it, `pipeline::topics` has the state of each topic on the server.
+//! [`routing`]: which [`listener`] has which topic. Below it, `pipeline::subscriptions` has the state of each topic on the server.
 
 pub mod listener;
 pub mod routing;
@@ -15,10 +15,11 @@ use crate::redis::completions::CompletionBatch;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
 use crate::redis::connection::shared::Sink;
-use crate::redis::pipeline::topics::Priority;
+use crate::redis::pipeline::subscriptions::Subscriptions;
+use crate::redis::pipeline::subscriptions::topics::Priority;
 use crate::redis::pipeline::{Health, Pipeline};
 use crate::redis::protocol::published::Skipped;
-use crate::redis::request::{Id, Role, Topic};
+use crate::redis::request::{Id, Topic};
 use crate::redis::subscriber::listener::Listener;
 use crate::redis::subscriber::routing::RoutingTable;
 
@@ -26,7 +27,7 @@ use crate::redis::subscriber::routing::RoutingTable;
 static SUBSCRIBERS: Mutex<Vec<Arc<SharedSubscriber>>> = Mutex::new(Vec::new());
 
 struct SharedSubscriber {
-    connection: Connection,
+    connection: Connection<Subscriptions>,
     routing: Arc<Routing>,
 }
 
@@ -120,12 +121,12 @@ impl SharedSubscriber {
     fn open(config: &Arc<Config>) -> Result<Self> {
         let routing = Arc::<Routing>::default();
         let target = config.target.clone();
-        let connection = Connection::new(Role::Subscriptions, config.clone(), target, routing.clone())?;
+        let connection = Connection::new(config.clone(), target, routing.clone())?;
         connection.start();
         Ok(Self { connection, routing })
     }
 
-    fn with<R>(&self, work: impl FnOnce(&mut RoutingTable, &mut Pipeline) -> R) -> R {
+    fn with<R>(&self, work: impl FnOnce(&mut RoutingTable, &mut Pipeline<Subscriptions>) -> R) -> R {
         self.connection
             .with(|pipeline| work(&mut self.routing.0.lock(), pipeline))
     }
@@ -135,8 +136,8 @@ impl SharedSubscriber {
 #[derive(Default)]
 struct Routing(Mutex<RoutingTable>);
 
-impl Sink for Routing {
-    fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline) {
+impl Sink<Subscriptions> for Routing {
+    fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline<Subscriptions>) {
         self.0.lock().put(batch, pipeline);
     }
 

@@ -11,7 +11,8 @@ use crate::backlog::Backlog;
 use crate::error::{Error, Reason};
 use crate::redis::completions::{Answer, CompletionBatch, Event};
 use crate::redis::pipeline::Pipeline;
-use crate::redis::pipeline::topics::Priority;
+use crate::redis::pipeline::subscriptions::Subscriptions;
+use crate::redis::pipeline::subscriptions::topics::Priority;
 use crate::redis::protocol::published::{Skipped, published};
 use crate::redis::request::{Id, Topic, TopicName};
 use crate::redis::subscriber::listener::Listener;
@@ -61,7 +62,13 @@ impl RoutingTable {
         self.listeners.insert(number, listener);
     }
 
-    pub fn subscribe(&mut self, number: usize, id: Id, topic: &Topic, pipeline: &mut Pipeline) {
+    pub fn subscribe(
+        &mut self,
+        number: usize,
+        id: Id,
+        topic: &Topic,
+        pipeline: &mut Pipeline<Subscriptions>,
+    ) {
         let Some(waiter) = self.waiter(number, id) else {
             return;
         };
@@ -76,7 +83,13 @@ impl RoutingTable {
         pipeline.subscribe(request, topic.clone(), Instant::now());
     }
 
-    pub fn keep(&mut self, number: usize, topic: &Topic, priority: Priority, pipeline: &mut Pipeline) {
+    pub fn keep(
+        &mut self,
+        number: usize,
+        topic: &Topic,
+        priority: Priority,
+        pipeline: &mut Pipeline<Subscriptions>,
+    ) {
         let route = self.routes.entry(topic.clone()).or_default();
         route.register(number).kept = true;
         if pipeline.is_live(topic) {
@@ -86,7 +99,13 @@ impl RoutingTable {
         }
     }
 
-    pub fn unsubscribe(&mut self, number: usize, id: Option<Id>, topic: &Topic, pipeline: &mut Pipeline) {
+    pub fn unsubscribe(
+        &mut self,
+        number: usize,
+        id: Option<Id>,
+        topic: &Topic,
+        pipeline: &mut Pipeline<Subscriptions>,
+    ) {
         let waiter = id.and_then(|id| self.waiter(number, id));
         if self.deregister(number, topic) {
             let request = waiter.map(|waiter| self.request(None, waiter));
@@ -97,7 +116,7 @@ impl RoutingTable {
     }
 
     /// Gives the request that is to close the connection, if the last listener leaves.
-    pub fn leave(&mut self, number: usize, id: Id, pipeline: &mut Pipeline) -> Option<Id> {
+    pub fn leave(&mut self, number: usize, id: Id, pipeline: &mut Pipeline<Subscriptions>) -> Option<Id> {
         let waiter = self.waiter(number, id)?;
         let topics = self.topics_of(number);
         let closing = self.listeners.len() == 1;
@@ -120,7 +139,7 @@ impl RoutingTable {
     }
 
     /// True if it was the last listener. False if it had left before.
-    pub fn remove(&mut self, number: usize, pipeline: &mut Pipeline) -> bool {
+    pub fn remove(&mut self, number: usize, pipeline: &mut Pipeline<Subscriptions>) -> bool {
         for topic in self.topics_of(number) {
             self.unsubscribe(number, None, &topic, pipeline);
         }
@@ -156,7 +175,7 @@ impl RoutingTable {
             .unwrap_or_default()
     }
 
-    pub fn put(&mut self, batch: CompletionBatch, pipeline: &mut Pipeline) {
+    pub fn put(&mut self, batch: CompletionBatch, pipeline: &mut Pipeline<Subscriptions>) {
         let mut deliveries = Deliveries::default();
         for event in batch.events {
             self.handle(event, &mut deliveries);
@@ -168,7 +187,7 @@ impl RoutingTable {
         if let Some(gap) = batch.gap {
             for number in mem::take(&mut self.missing) {
                 if let Some(listener) = self.listeners.get(&number) {
-                    deliveries.to(number, listener).missed(gap);
+                    deliveries.to(number, listener).missed(gap.clone());
                 }
             }
         }
@@ -180,7 +199,7 @@ impl RoutingTable {
             Event::Subscribed { topic } => self.tell_subscribed(&topic),
             Event::Missing => self.tell_missing(),
             Event::Unsubscribed { topic, error } => self.drop_route(&topic, &error, deliveries),
-            Event::Ready(_) | Event::Reconnecting { .. } => {
+            Event::Ready { .. } | Event::Reconnecting { .. } => {
                 for (number, listener) in &self.listeners {
                     deliveries.to(*number, listener).events.push(event.clone());
                 }
@@ -262,7 +281,12 @@ impl RoutingTable {
         }
     }
 
-    fn answer(&mut self, answer: Answer, deliveries: &mut Deliveries, pipeline: &mut Pipeline) {
+    fn answer(
+        &mut self,
+        answer: Answer,
+        deliveries: &mut Deliveries,
+        pipeline: &mut Pipeline<Subscriptions>,
+    ) {
         let Some(PendingRequest { topic, waiters }) = self.pending.remove(&answer.id) else {
             return;
         };
@@ -286,7 +310,7 @@ impl RoutingTable {
         topic: &Topic,
         is_live: bool,
         waiting: &[usize],
-        pipeline: &mut Pipeline,
+        pipeline: &mut Pipeline<Subscriptions>,
     ) {
         let route = self.routes.get_mut(topic);
         let Some(route) = route.filter(|route| route.request == Some(request)) else {

@@ -78,7 +78,7 @@ proptest! {
     /// once, and not with another's reply, and no write runs twice.
     #[test]
     fn everyone_gets_one_answer_and_it_is_theirs(steps in steps()) {
-        let (mut harness, mut server) = (Harness::new(Role::Commands), Server::default());
+        let (mut harness, mut server) = (Harness::<Commands>::new(), Server::default());
         let (mut id, mut connected) = (0, false);
         let mut outcomes: Vec<(Id, String)> = Vec::new();
         for step in steps {

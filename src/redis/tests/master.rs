@@ -5,7 +5,7 @@ use super::*;
 /// The name led to the new master a second after the failover: 966 writes failed in 20 s, until a restart.
 #[test]
 fn a_write_that_a_replica_refused_is_run_by_the_next_master() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[pipeline.write(1, &["INCR", "a"]), pipeline.read(2, &["GET", "a"])]);
     pipeline.written();
     pipeline.receive(READONLY).unwrap();
@@ -29,7 +29,7 @@ fn a_write_that_a_replica_refused_is_run_by_the_next_master() {
 
 #[test]
 fn a_write_that_a_replica_refused_waits_no_longer_than_for_a_connection() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
     pipeline.receive(READONLY).unwrap();
     pipeline.pass(QUEUE_TIMEOUT);
@@ -45,7 +45,7 @@ fn a_write_that_a_replica_refused_waits_no_longer_than_for_a_connection() {
 
 #[test]
 fn a_connection_that_is_replaced_first_answers_what_it_owes() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[pipeline.write(1, &["INCR", "a"]), pipeline.read(2, &["GET", "a"])]);
     pipeline.receive(READONLY).unwrap();
     assert!(pipeline.pipeline.retire());
@@ -61,7 +61,7 @@ fn a_connection_that_is_replaced_first_answers_what_it_owes() {
 #[test]
 fn a_store_that_began_at_a_replica_stays_there() {
     for role in [ServerRole::Replica, ServerRole::Unknown] {
-        let mut pipeline = Harness::new(Role::Commands);
+        let mut pipeline = Harness::<Commands>::new();
         pipeline.connect(usize::MAX, role);
         pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
         pipeline.receive(READONLY).unwrap();
@@ -86,7 +86,7 @@ fn a_transaction_that_was_refused_as_a_whole_is_run_by_the_next_master() {
         .map(|reply| (reply, true))
         .chain(answered.iter().map(|reply| (reply, false)))
     {
-        let mut pipeline = Harness::connected(Role::Commands);
+        let mut pipeline = Harness::<Commands>::connected();
         let transaction = Request {
             replies: 3,
             shape: Shape::Transaction,
@@ -107,7 +107,7 @@ fn a_transaction_that_was_refused_as_a_whole_is_run_by_the_next_master() {
 /// It may have written before it raised what looks like a replica's refusal.
 #[test]
 fn a_scripts_own_readonly_is_its_answer() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     let reply = "-READONLY mine\r\n";
     pipeline.send(&[script(&pipeline, 1)]);
     pipeline.receive(reply).unwrap();
@@ -118,7 +118,7 @@ fn a_scripts_own_readonly_is_its_answer() {
 #[test]
 fn a_value_in_a_transaction_is_no_error_of_the_servers() {
     for (reply, fine) in [("$14\r\n\r\n-READONLY no\r\n", true), ("-READONLY no\r\n", false)] {
-        let mut pipeline = Harness::connected(Role::Commands);
+        let mut pipeline = Harness::<Commands>::connected();
         let transaction = Request {
             replies: 3,
             shape: Shape::Transaction,

@@ -21,11 +21,12 @@ use parking_lot::Mutex;
 use crate::error::Error;
 use crate::redis::config::Limits;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::pipeline::Pipeline;
+use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::in_flight::{Established, InlineWrite, Server, ServerRole};
+use crate::redis::pipeline::subscriptions::Subscriptions;
+use crate::redis::pipeline::{Machine, Pipeline};
 use crate::redis::protocol::encode;
 use crate::redis::protocol::published::skip;
-use crate::redis::request::Role;
 use crate::redis::request::{Id, Request, Script, Shape, Subject};
 
 const READONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
@@ -55,16 +56,16 @@ impl InlineWrite for Socket {
 }
 
 /// A pipeline, a clock, and the socket of its connection.
-struct Harness {
-    pipeline: Pipeline,
+struct Harness<M = Commands> {
+    pipeline: Pipeline<M>,
     now: Instant,
     round_trip: Duration,
     socket: Arc<Socket>,
     buffer: BytesMut,
 }
 
-impl Harness {
-    fn new(role: Role) -> Self {
+impl<M: Machine> Harness<M> {
+    fn new() -> Self {
         let limits = Limits {
             timeout: TIMEOUT,
             queue_timeout: QUEUE_TIMEOUT,
@@ -73,7 +74,7 @@ impl Harness {
             max_reply: 128 << 20,
         };
         Self {
-            pipeline: Pipeline::new(role, limits, "server:1".to_owned()),
+            pipeline: Pipeline::new(limits, "server:1".to_owned()),
             now: Instant::now(),
             round_trip: Duration::ZERO,
             socket: socket(0),
@@ -81,8 +82,8 @@ impl Harness {
         }
     }
 
-    fn connected(role: Role) -> Self {
-        let mut harness = Self::new(role);
+    fn connected() -> Self {
+        let mut harness = Self::new();
         harness.connect(usize::MAX, ServerRole::Master);
         harness
     }

@@ -8,7 +8,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn replies_find_their_requests_in_order_however_they_are_cut() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[pipeline.read(1, &["GET", "a"]), pipeline.read(2, &["GET", "b"])]);
     assert_eq!(pipeline.written(), sent(&[&["GET", "a"], &["GET", "b"]]));
     for piece in ["$1\r\nA\r", "\n$1\r\n", "B\r\n"] {
@@ -22,7 +22,7 @@ fn replies_find_their_requests_in_order_however_they_are_cut() {
 
 #[test]
 fn a_transaction_is_answered_once_all_its_replies_are_there() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     let transaction = Request {
         replies: 3,
         ..pipeline.write(1, &["MULTI", "…"])
@@ -39,7 +39,7 @@ fn a_transaction_is_answered_once_all_its_replies_are_there() {
 
 #[test]
 fn a_push_answers_nobody() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.receive(">1\r\n+x\r\n").unwrap();
     pipeline.send(&[pipeline.read(1, &["PING"])]);
     pipeline.receive(">1\r\n+x\r\n+PONG\r\n").unwrap();
@@ -51,7 +51,7 @@ fn a_push_answers_nobody() {
 
 #[test]
 fn after_a_loss_reads_are_sent_again_and_writes_are_not() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[
         pipeline.read(1, &["GET", "a"]),
         pipeline.write(2, &["INCR", "n"]),
@@ -72,7 +72,7 @@ fn after_a_loss_reads_are_sent_again_and_writes_are_not() {
 
 #[test]
 fn a_write_of_which_the_socket_took_nothing_is_sent_on_the_next_connection() {
-    let mut pipeline = Harness::new(Role::Commands);
+    let mut pipeline = Harness::<Commands>::new();
     let first = sent(&[&["INCR", "a"]]).len();
     pipeline.connect(first + 1, ServerRole::Master);
     pipeline.send(&[
@@ -91,7 +91,7 @@ fn a_write_of_which_the_socket_took_nothing_is_sent_on_the_next_connection() {
 
 #[test]
 fn a_reply_after_its_deadline_is_nobodys() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[pipeline.read(1, &["GET", "a"])]);
     pipeline.pass(TIMEOUT - SECOND);
     pipeline.send(&[pipeline.read(2, &["GET", "b"])]);
@@ -106,7 +106,7 @@ fn a_reply_after_its_deadline_is_nobodys() {
 
 #[test]
 fn a_server_that_owes_and_says_nothing_is_given_up() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[pipeline.read(1, &["GET", "a"])]);
     pipeline.pass(TIMEOUT);
     let frozen = pipeline.pipeline.tick(pipeline.now).unwrap_err();
@@ -116,7 +116,7 @@ fn a_server_that_owes_and_says_nothing_is_given_up() {
 
 #[test]
 fn an_idle_connection_is_asked_whether_it_is_alive() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     let mut next = pipeline.now;
     for _ in 0..3 {
         pipeline.now = next;
@@ -135,7 +135,7 @@ fn an_idle_connection_is_asked_whether_it_is_alive() {
 /// With a server down the first calls failed after 0.6 s, by the number of attempts, although their timeout was 5 s.
 #[test]
 fn without_a_connection_requests_wait_so_many_and_so_long() {
-    let mut pipeline = Harness::new(Role::Commands);
+    let mut pipeline = Harness::<Commands>::new();
     let refused = Error::ours("CONNECTION", "refused");
     pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
     pipeline.pass(SECOND);
@@ -180,7 +180,7 @@ fn without_a_connection_requests_wait_so_many_and_so_long() {
 
 #[test]
 fn whoever_sets_max_retries_waits_for_so_many_attempts() {
-    let mut pipeline = Harness::new(Role::Commands);
+    let mut pipeline = Harness::<Commands>::new();
     pipeline.pipeline.limits.max_retries = Some(2);
     let refused = Error::ours("CONNECTION", "refused");
     pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
@@ -193,7 +193,7 @@ fn whoever_sets_max_retries_waits_for_so_many_attempts() {
 
 #[test]
 fn whoever_connects_is_told_after_three_attempts() {
-    let mut pipeline = Harness::new(Role::Commands);
+    let mut pipeline = Harness::<Commands>::new();
     pipeline.pipeline.connect(1);
     for _ in 0..3 {
         assert_eq!(pipeline.answers(), []);
@@ -206,7 +206,7 @@ fn whoever_connects_is_told_after_three_attempts() {
 /// What was called while there was a connection had half the time of what was called a moment later.
 #[test]
 fn what_is_to_be_sent_again_waits_as_long_as_what_was_not_sent() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[pipeline.read(1, &["GET", "a"]), pipeline.read(2, &["GET", "b"])]);
     pipeline.lose();
     pipeline.pass(QUEUE_TIMEOUT - SECOND);
@@ -223,7 +223,7 @@ fn what_is_to_be_sent_again_waits_as_long_as_what_was_not_sent() {
 
 #[test]
 fn an_endless_wait_for_a_connection_ends_with_the_store() {
-    let mut pipeline = Harness::new(Role::Commands);
+    let mut pipeline = Harness::<Commands>::new();
     pipeline.pipeline.limits.queue_timeout = Duration::from_secs(1 << 32);
     pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
     pipeline.pipeline.close(9, pipeline.now);
@@ -235,7 +235,7 @@ fn an_endless_wait_for_a_connection_ends_with_the_store() {
 
 #[test]
 fn a_refusal_is_told_to_all_who_wait_at_once() {
-    let mut pipeline = Harness::new(Role::Commands);
+    let mut pipeline = Harness::<Commands>::new();
     pipeline.pipeline.connect(1);
     pipeline.send(&[pipeline.read(2, &["GET", "a"])]);
     pipeline
@@ -247,7 +247,7 @@ fn a_refusal_is_told_to_all_who_wait_at_once() {
 /// Over TLS the kernel went on taking bytes for a server that was gone: 895 of 900 calls failed over 940 s.
 #[test]
 fn bytes_that_are_taken_say_nothing_of_the_server() {
-    let mut pipeline = Harness::new(Role::Commands);
+    let mut pipeline = Harness::<Commands>::new();
     pipeline.connect(0, ServerRole::Master);
     for id in 0..TIMEOUT.as_secs() as u32 {
         assert!(pipeline.pipeline.tick(pipeline.now).is_ok());
@@ -262,7 +262,7 @@ fn bytes_that_are_taken_say_nothing_of_the_server() {
 /// A server closed idle connections while the process was frozen, and the first write was pushed into what was closed.
 #[test]
 fn a_connection_that_was_idle_is_looked_at_before_it_is_written_to() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.pass(SECOND);
     pipeline.socket.farewell.store(true, Ordering::Relaxed);
     pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
@@ -297,7 +297,7 @@ fn a_reply_without_end_ends_the_connection() {
         ),
         (&pushes, None),
     ] {
-        let mut pipeline = Harness::connected(Role::Commands);
+        let mut pipeline = Harness::<Commands>::connected();
         pipeline.pipeline.limits.max_reply = 1 << 20;
         pipeline.send(&[pipeline.read(1, &["GET", "a"]), pipeline.read(2, &["GET", "b"])]);
         let received = pipeline.receive(reply);
@@ -316,7 +316,7 @@ fn a_reply_without_end_ends_the_connection() {
 
 #[test]
 fn what_the_transport_writes_nobody_else_does() {
-    let mut pipeline = Harness::new(Role::Commands);
+    let mut pipeline = Harness::<Commands>::new();
     let ping = sent(&[&["PING"]]);
     pipeline.connect(3, ServerRole::Master);
     pipeline.send(&[pipeline.read(1, &["PING"])]);
@@ -334,7 +334,7 @@ fn what_the_transport_writes_nobody_else_does() {
 
 #[test]
 fn closing_waits_for_answers() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[pipeline.read(1, &["PING"])]);
     pipeline.pipeline.close(9, pipeline.now);
     assert!(!pipeline.pipeline.is_done());
@@ -346,7 +346,7 @@ fn closing_waits_for_answers() {
 
 #[test]
 fn after_its_end_everything_is_answered_at_once() {
-    let mut pipeline = Harness::connected(Role::Subscriptions);
+    let mut pipeline = Harness::<Subscriptions>::connected();
     pipeline.pipeline.end();
     pipeline.send(&[pipeline.read(1, &["GET", "a"])]);
     pipeline.pipeline.connect(2);

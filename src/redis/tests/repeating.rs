@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn a_read_with_which_the_connection_was_lost_twice_fails() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[pipeline.read(1, &["GET", "huge"])]);
     pipeline.lose();
     pipeline.connect(usize::MAX, ServerRole::Master);
@@ -25,7 +25,7 @@ fn a_read_with_which_the_connection_was_lost_twice_fails() {
 
 #[test]
 fn what_was_sent_behind_it_is_lost_once() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[
         pipeline.read(1, &["GET", "huge"]),
         pipeline.write(2, &["INCR", "n"]),
@@ -46,7 +46,7 @@ fn what_was_sent_behind_it_is_lost_once() {
 
 #[test]
 fn a_read_that_is_answered_at_last_lets_the_others_follow() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     let reads = [1, 2, 3].map(|id| pipeline.read(id, &["GET", "k"]));
     pipeline.send(&reads);
     pipeline.lose();
@@ -64,7 +64,7 @@ fn a_read_that_is_answered_at_last_lets_the_others_follow() {
 // It may have been called behind what was never sent.
 #[test]
 fn such_a_read_waits_until_nothing_is_owed() {
-    let mut pipeline = Harness::new(Role::Commands);
+    let mut pipeline = Harness::<Commands>::new();
     let first = pipeline.write(1, &["INCR", "n"]);
     pipeline.connect(usize::MAX, ServerRole::Master);
     pipeline.send(&[pipeline.read(2, &["GET", "k"])]);

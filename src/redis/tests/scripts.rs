@@ -7,7 +7,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_script_is_sent_whole_once_for_each_connection() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     let (whole, hash) = (
         sent(&[&["EVAL", "return 1", "0"]]),
         sent(&[&["EVALSHA", "h", "0"]]),
@@ -29,7 +29,7 @@ fn a_script_is_sent_whole_once_for_each_connection() {
 /// A script that raised this error itself was sent again and again, thousands of times, and did its work each time.
 #[test]
 fn a_scripts_own_noscript_is_its_answer() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[script(&pipeline, 1)]);
     pipeline.written();
     let reply = "-NOSCRIPT No matching script of mine\r\n";
@@ -41,7 +41,7 @@ fn a_scripts_own_noscript_is_its_answer() {
 /// It went behind requests with later deadlines, and was only looked at when they were due.
 #[test]
 fn a_script_that_is_sent_again_keeps_its_deadline() {
-    let mut pipeline = Harness::connected(Role::Commands);
+    let mut pipeline = Harness::<Commands>::connected();
     pipeline.send(&[script(&pipeline, 1), script(&pipeline, 2)]);
     pipeline.pass(TIMEOUT - SECOND);
     pipeline.send(&[pipeline.read(3, &["GET", "a"])]);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::redis::completions::{CompletionBatch, Event};
-use crate::redis::pipeline::topics::Priority;
+use crate::redis::pipeline::subscriptions::topics::Priority;
 use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Kind, Topic};
 use crate::redis::subscriber::listener::Listener;
@@ -58,7 +58,7 @@ impl Listener for Ear {
 
 /// A hub with members 0, 1 and 2.
 struct Hub {
-    harness: Harness,
+    harness: Harness<Subscriptions>,
     routes: RoutingTable,
     ears: [Arc<Ear>; 3],
 }
@@ -66,7 +66,7 @@ struct Hub {
 impl Hub {
     fn new() -> Self {
         let mut hub = Self {
-            harness: Harness::connected(Role::Subscriptions),
+            harness: Harness::<Subscriptions>::connected(),
             routes: RoutingTable::default(),
             ears: Default::default(),
         };
@@ -77,7 +77,7 @@ impl Hub {
     }
 
     /// As a link does it.
-    fn with(&mut self, work: impl FnOnce(&mut RoutingTable, &mut Pipeline)) -> String {
+    fn with(&mut self, work: impl FnOnce(&mut RoutingTable, &mut Pipeline<Subscriptions>)) -> String {
         work(&mut self.routes, &mut self.harness.pipeline);
         self.pass_on();
         self.harness.written()

@@ -1,5 +1,5 @@
 use super::*;
-use crate::redis::pipeline::topics::{BATCH, Priority};
+use crate::redis::pipeline::subscriptions::topics::{BATCH, Priority};
 use crate::redis::request::{Kind, Topic};
 
 fn topic(kind: Kind, name: &'static str) -> Topic {
@@ -13,7 +13,7 @@ fn push(words: &[&str]) -> String {
     sent(&[words]).replacen('*', ">", 1)
 }
 
-impl Harness {
+impl Harness<Subscriptions> {
     fn subscribe(&mut self, id: Id, name: &'static str) {
         self.pipeline.subscribe(id, topic(Kind::Channel, name), self.now);
     }
@@ -37,7 +37,7 @@ impl Harness {
 #[test]
 fn messages_come_between_confirmations_in_both_protocols() {
     for form in [push, |words: &[&str]| sent(&[words])] {
-        let mut harness = Harness::connected(Role::Subscriptions);
+        let mut harness = Harness::<Subscriptions>::connected();
         harness.subscribe(1, "a");
         harness
             .pipeline
@@ -74,7 +74,7 @@ fn what_nobody_wants_is_skipped_wherever_what_was_received_ends() {
     ];
     let came = came.concat();
     for size in 1..=came.len() {
-        let mut harness = Harness::connected(Role::Subscriptions);
+        let mut harness = Harness::<Subscriptions>::connected();
         harness.subscribe(1, "a");
         let pattern = topic(Kind::Pattern, "b*");
         harness.pipeline.subscribe(2, pattern, harness.now);
@@ -97,7 +97,7 @@ fn what_nobody_wants_is_skipped_wherever_what_was_received_ends() {
 
 #[test]
 fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
-    let mut harness = Harness::connected(Role::Subscriptions);
+    let mut harness = Harness::<Subscriptions>::connected();
     for (id, name) in [(1, "a"), (2, "b")] {
         harness.subscribe(id, name);
         harness.receive(&push(&["subscribe", name, "1"])).unwrap();
@@ -124,7 +124,7 @@ fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
     for name in ["a", "b", "c"] {
         harness.receive(&push(&["subscribe", name, "1"])).unwrap();
     }
-    let gap = harness.pipeline.completed.gap.unwrap();
+    let gap = harness.pipeline.completed.gap.clone().unwrap();
     assert!(gap.from <= gap.to);
     assert_eq!(
         harness.answers(),
@@ -134,7 +134,7 @@ fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
 
 #[test]
 fn a_first_connection_and_one_without_subscriptions_tell_no_gap() {
-    let mut harness = Harness::new(Role::Subscriptions);
+    let mut harness = Harness::<Subscriptions>::new();
     harness.subscribe(1, "a");
     harness.connect(usize::MAX, ServerRole::Master);
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
@@ -150,7 +150,7 @@ fn a_first_connection_and_one_without_subscriptions_tell_no_gap() {
 
 #[test]
 fn a_refused_subscription_leaves_nothing_behind() {
-    let mut harness = Harness::connected(Role::Subscriptions);
+    let mut harness = Harness::<Subscriptions>::connected();
     harness.subscribe(1, "a");
     harness.subscribe(2, "b");
     harness
@@ -165,7 +165,7 @@ fn a_refused_subscription_leaves_nothing_behind() {
 
 #[test]
 fn a_subscription_that_nobody_waited_for_is_taken_back() {
-    let mut harness = Harness::connected(Role::Subscriptions);
+    let mut harness = Harness::<Subscriptions>::connected();
     harness.subscribe(1, "a");
     harness.pass(TIMEOUT);
     assert!(harness.pipeline.tick(harness.now).is_err());
@@ -179,7 +179,7 @@ fn a_subscription_that_nobody_waited_for_is_taken_back() {
 
 #[test]
 fn leaving_needs_no_connection() {
-    let mut harness = Harness::connected(Role::Subscriptions);
+    let mut harness = Harness::<Subscriptions>::connected();
     harness.subscribe(1, "a");
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
     harness
@@ -198,7 +198,7 @@ fn leaving_needs_no_connection() {
 /// Messages for a subscription that has ended went to a later one of the same name.
 #[test]
 fn what_comes_before_a_confirmation_is_for_nobody() {
-    let mut harness = Harness::connected(Role::Subscriptions);
+    let mut harness = Harness::<Subscriptions>::connected();
     harness.subscribe(1, "a");
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
     harness
@@ -218,7 +218,7 @@ fn what_comes_before_a_confirmation_is_for_nobody() {
 /// A subscription that was left and made anew while the first request was under way went with the first one's failure.
 #[test]
 fn a_failure_takes_nothing_from_a_later_request() {
-    let mut harness = Harness::connected(Role::Subscriptions);
+    let mut harness = Harness::<Subscriptions>::connected();
     harness.subscribe(1, "a");
     harness
         .pipeline
@@ -243,7 +243,7 @@ fn a_failure_takes_nothing_from_a_later_request() {
 /// The PING of an idle connection, and any request, moved the beginning of the gap: what was published before that and lost was not in it.
 #[test]
 fn a_gap_begins_when_something_was_heard_last() {
-    let mut harness = Harness::connected(Role::Subscriptions);
+    let mut harness = Harness::<Subscriptions>::connected();
     harness.subscribe(1, "a");
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
     harness.pass(TIMEOUT / 2);
@@ -259,7 +259,7 @@ fn a_gap_begins_when_something_was_heard_last() {
 /// A thousand SUBSCRIBE at once from each of many instances held up a server that had just come back.
 #[test]
 fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_is_told() {
-    let mut harness = Harness::connected(Role::Subscriptions);
+    let mut harness = Harness::<Subscriptions>::connected();
     harness.subscribe(0, "fleet");
     harness.receive(&push(&["subscribe", "fleet", "1"])).unwrap();
     let names: Vec<String> = (0..2 * BATCH + 10).map(|index| format!("own:{index}")).collect();
@@ -267,7 +267,7 @@ fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_
         kind: Kind::Channel,
         name: name.to_owned().into(),
     };
-    let confirm = |harness: &mut Harness| {
+    let confirm = |harness: &mut Harness<Subscriptions>| {
         let written = harness.written();
         let subscribed = written.split("*2\r\n$9\r\nSUBSCRIBE\r\n").skip(1);
         let asked: Vec<_> = subscribed
@@ -295,7 +295,7 @@ fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_
     harness.receive(&push(&["unsubscribe", "own:0", "1"])).unwrap();
     for expected in [BATCH, BATCH, 10] {
         assert!(harness.pipeline.has_batches());
-        harness.pipeline.subscribe_batch(harness.now);
+        harness.pipeline.send_batch(harness.now);
         assert_eq!(harness.pipeline.completed.gap, None);
         assert_eq!(confirm(&mut harness), expected);
     }
@@ -306,7 +306,7 @@ fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_
 
 #[test]
 fn when_all_that_waited_have_left_the_gap_is_told() {
-    let mut harness = Harness::connected(Role::Subscriptions);
+    let mut harness = Harness::<Subscriptions>::connected();
     harness.subscribe(0, "fleet");
     harness.receive(&push(&["subscribe", "fleet", "1"])).unwrap();
     harness
@@ -321,6 +321,6 @@ fn when_all_that_waited_have_left_the_gap_is_told() {
         .unsubscribe(None, &topic(Kind::Channel, "own"), harness.now);
     harness.receive(&push(&["unsubscribe", "own", "1"])).unwrap();
     assert_eq!(harness.pipeline.completed.gap, None);
-    harness.pipeline.subscribe_batch(harness.now);
+    harness.pipeline.send_batch(harness.now);
     assert!(harness.pipeline.completed.gap.is_some());
 }

@@ -17,7 +17,7 @@ fn most(window: usize) -> usize {
 
 /// A connection that has seen replies of 16 KB, and so many calls.
 fn with_long_replies(round_trip: Duration, calls: u32) -> Harness {
-    let mut pipeline = Harness::new(Role::Commands);
+    let mut pipeline = Harness::<Commands>::new();
     pipeline.round_trip = round_trip;
     pipeline.connect(usize::MAX, ServerRole::Master);
     for id in 0..100 {

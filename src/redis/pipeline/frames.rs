@@ -1,0 +1,108 @@
+//! Where what was received ends: frames, each of them all replies to one request, or one message.
+
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::error::{Error, Reason};
+use crate::redis::pipeline::{Frame, Machine, Pipeline};
+use crate::redis::protocol::decode;
+use crate::redis::protocol::published::Skipped;
+use crate::redis::protocol::scan::{MAX_LINE, Unreadable};
+use crate::reply::Reply;
+
+impl<M: Machine> Pipeline<M> {
+    /// Takes complete frames off the front of the buffer. `skip` finds messages there that no subscriber wants: gives how many.
+    /// An error ends the connection.
+    pub fn received(
+        &mut self,
+        buffer: &mut BytesMut,
+        now: Instant,
+        skip: impl Fn(&[u8]) -> Skipped,
+    ) -> Result<usize, Error> {
+        let skipped = M::receive(self, buffer, now, skip)?;
+        self.send_waiting(now);
+        match &self.connection {
+            Some(connection) if connection.retiring && connection.sent.is_empty() => Err(Error::because(
+                Reason::Replaced,
+                "another connection has taken its place",
+            )),
+            _ => Ok(skipped),
+        }
+    }
+
+    /// Takes a complete frame off the front of the buffer. An error ends the connection.
+    pub(super) fn next_frame(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<Option<Bytes>, Error> {
+        loop {
+            let Some(connection) = &mut self.connection else {
+                return Ok(None);
+            };
+            (connection.heard, connection.received) = (now, now);
+            let (replies, start) = connection.complete;
+            let end = match connection.scanner.end(&buffer[start..]) {
+                Ok(Some(end)) => start + end,
+                Ok(None) if buffer.len() <= self.limits.max_reply => {
+                    let missing = connection.scanner.missing(&buffer[start..]);
+                    reserve(buffer, missing);
+                    return Ok(None);
+                }
+                Ok(None) => return Err(self.too_large(Unreadable::TooLarge)),
+                Err(Unreadable::Malformed) => return Err(lost_sync(self.place())),
+                Err(unreadable) => return Err(self.too_large(unreadable)),
+            };
+            let reply = &buffer[start..end];
+            let front = connection.sent.front().map(|sent| &sent.request);
+            match M::frame(reply, replies, front) {
+                Frame::Complete => {
+                    connection.complete = (0, 0);
+                    return Ok(Some(buffer.split_to(end).freeze()));
+                }
+                Frame::Partial => connection.complete = (replies + 1, end),
+                Frame::Push if replies == 0 => buffer.advance(end),
+                Frame::Push => connection.complete = (replies, end),
+                Frame::Unasked => return Err(unasked(self.place(), reply)),
+            }
+        }
+    }
+
+    fn too_large(&self, what: Unreadable) -> Error {
+        let endpoint = self.place();
+        let message = match what {
+            Unreadable::LongLine => format!("{endpoint} sent a line of more than {MAX_LINE} bytes"),
+            Unreadable::HugeString => format!("{endpoint} announced a string of more than 512 MB"),
+            _ => format!(
+                "{endpoint} sent a reply of more than {} bytes (maxReplySize)",
+                self.limits.max_reply
+            ),
+        };
+        Error::because(Reason::ReplyTooLarge, message)
+    }
+}
+
+/// Makes room for what is missing, but never at once for all that a server announces.
+fn reserve(buffer: &mut BytesMut, missing: usize) {
+    const AT_LEAST: usize = 4 << 10;
+    const NEW: usize = 64 << 10;
+    const AT_MOST: usize = 16 << 20;
+    if buffer.capacity() - buffer.len() < missing.clamp(AT_LEAST, AT_MOST) {
+        buffer.reserve(missing.clamp(NEW, AT_MOST));
+    }
+}
+
+/// Without the bytes, which may be data of users.
+fn lost_sync(endpoint: &str) -> Error {
+    Error::because(
+        Reason::Protocol,
+        format!("{endpoint} sent what is not Redis's protocol"),
+    )
+}
+
+/// A server that closes the connection may say why.
+fn unasked(endpoint: &str, reply: &[u8]) -> Error {
+    let last_words = reply.starts_with(b"-").then(|| decode::parse(reply));
+    if let Some(Ok(Reply::Error(error)) | Err(error)) = last_words {
+        return error;
+    }
+    let message = format!("{endpoint} sent a reply to no command");
+    Error::because(Reason::Protocol, message)
+}
