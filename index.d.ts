@@ -939,6 +939,8 @@ export type KVErrorReason =
   | "not-redis"
   | "not-ready"
   | "credentials"
+  | "no-sentinel"
+  | "unknown-master"
   | "lost"
   | "lost-twice"
   | "ended"
@@ -1049,6 +1051,10 @@ export interface RedisConfig {
   /**
    * `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`, with user, password and database,
    * percent-encoded. Of its query `db` counts, and for `unix://` also `user` and `pass`; any other is `CONFIG`.
+   *
+   * `redis+sentinel://user:password@host:26379,host:26379/name/0` leads to the master that Sentinels call `name`; user, password and
+   * database are the master's. Of its query `sentinelUsername`, `sentinelPassword` and `db` count. `rediss+sentinel://` has TLS with
+   * both the Sentinels and the master.
    */
   url?: string | undefined;
   /** The host; `"127.0.0.1"` by default. */
@@ -1116,30 +1122,20 @@ export interface RedisConfig {
    * gives the default.
    */
   fanout?: FanoutMode | undefined;
-  /** Sentinels that know where the master called `name` is. */
-  sentinel?:
-    | {
-        name: string;
-        nodes: RedisNode[];
-        username?: string;
-        password?: string;
-      }
-    | undefined;
-  /** A Redis Cluster, in place of one server. */
-  cluster?: RedisClusterConfig | undefined;
-}
-
-interface RedisClusterConfig {
-  /** Some of its nodes; the others are found through them. */
-  nodes: RedisNode[];
   /**
-   * Where the addresses that nodes tell of each other lead from here, as behind a NAT: by `"host:port"`. An address that is not
-   * there is taken as it is told.
+   * Sentinels that know where the master is, in place of its address. With `url`, `host`, `port` or `path` beside it it is `CONFIG`.
    *
    * @example
-   * const addressMap = { "10.0.0.1:6379": { host: "127.0.0.1", port: 7001 } };
+   * const nodes = [{ host: "sentinel-1", port: 26379 }, { host: "sentinel-2", port: 26379 }];
+   * const kv = await createKV({ type: "redis", redis: { sentinel: { name: "mymaster", nodes } } });
    */
-  addressMap?: Record<string, RedisNode> | undefined;
+  sentinel?: RedisSentinelConfig | undefined;
+  /** Some nodes of a cluster; the others are found through them. */
+  cluster?:
+    | {
+        nodes: RedisNode[];
+      }
+    | undefined;
 }
 
 /** See {@link RedisConfig}'s `fanout`. */
@@ -1160,6 +1156,19 @@ export interface RedisTlsConfig {
   servername?: string | undefined;
   /** False takes any certificate. True by default. */
   rejectUnauthorized?: boolean | undefined;
+}
+
+interface RedisSentinelConfig {
+  /** What the Sentinels call the master: the name after `sentinel monitor` in their configuration. */
+  name: string;
+  /** One Sentinel at least. All that are given are watched, by one connection each for the process. */
+  nodes: RedisNode[];
+  /** The Sentinels' user, or a function that gives it, as `username` of {@link RedisConfig}. The master's own stands there. */
+  username?: string | (() => string | Promise<string>) | undefined;
+  /** The Sentinels' password, or a function that gives it, as `password` of {@link RedisConfig}. None by default. */
+  password?: string | (() => string | Promise<string>) | undefined;
+  /** TLS with the Sentinels; by default as with the master. */
+  tls?: boolean | RedisTlsConfig | undefined;
 }
 
 /** Where one server is. */

@@ -21,6 +21,8 @@ export type KVErrorReason =
   | "not-redis"
   | "not-ready"
   | "credentials"
+  | "no-sentinel"
+  | "unknown-master"
   | "lost"
   | "lost-twice"
   | "ended"

@@ -22,6 +22,10 @@ const BY_REASON: Readonly<Record<KVErrorReason, string>> = {
   "not-redis": "Something else listens on this port: is the port right?",
   "not-ready": "The server is there and cannot serve yet: wait for it, or see its log.",
   credentials: "What the function does is in the message: it is asked again at the next attempt.",
+  "no-sentinel":
+    "The message tells why for each: are the Sentinels' addresses, user, password and TLS right?",
+  "unknown-master":
+    "Is it the name after `sentinel monitor` in the Sentinels' configuration? SENTINEL MASTERS lists them.",
   lost: `${PERHAPS_RUN}. Why the connection was lost, the server's log may tell.`,
   "lost-twice":
     "Ask for less at once (SCAN, ranges), or raise the server's client-output-buffer-limit for normal clients.",
@@ -47,7 +51,8 @@ const BY_REASON: Readonly<Record<KVErrorReason, string>> = {
   // CONFIG
   address: "Is the environment variable set, and does it hold what is meant? Nothing was opened.",
   certificate: "It takes the text of PEM files, not their paths. Nothing was opened.",
-  sentinel: "Ask the Sentinel for its master (SENTINEL MASTERS), and give that address.",
+  sentinel:
+    "Give the Sentinels as redis.sentinel: { name, nodes }, with the name that SENTINEL MASTERS tells.",
   cluster: "Give the address of a server that has all keys, or of a proxy before the cluster.",
   field: "The message names the field: KVConfig and RedisConfig say what it takes.",
   client: "Give a configuration (url, host, …) in place of the client.",

@@ -53,7 +53,9 @@ export interface RedisOptions {
   /** The version of RESP. */
   protocol?: number;
   useTls?: boolean;
-  tls?: { ca?: string; cert?: string; key?: string; servername?: string; rejectUnauthorized?: boolean };
+  tls?: RedisTlsOptions;
+  /** In place of an address. */
+  sentinel?: RedisSentinelOptions;
   clientName?: string;
   prefix?: string;
   maxRetries?: number;
@@ -72,9 +74,30 @@ export interface RedisOptions {
   forStreams: boolean;
 }
 
+export interface RedisTlsOptions {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  servername?: string;
+  rejectUnauthorized?: boolean;
+}
+
+/** What RedisSentinelConfig says, checked. */
+export interface RedisSentinelOptions {
+  name: string;
+  nodes: { host: string; port: number }[];
+  username?: string;
+  password?: string;
+  asksUsername: boolean;
+  asksPassword: boolean;
+  /** As with the master where it is left out. */
+  useTls?: boolean;
+  tls?: RedisTlsOptions;
+}
+
 /** What happened to a connection. Times are in milliseconds, those of a gap since the Unix epoch. */
 export type RedisEvent =
-  | { name: "ready"; subscribes: boolean }
+  | { name: "ready"; subscribes: boolean; node: string }
   | {
       name: "reconnecting";
       subscribes: boolean;
@@ -82,10 +105,12 @@ export type RedisEvent =
       delay: number;
       code: string;
       message: string;
+      /** Where it led; absent if it never had a server. */
+      node?: string;
     }
   /** What was subscribed could not be subscribed again. */
   | { name: "unsubscribed"; isPattern: boolean; topic: string; code: string; message: string }
-  | { name: "gap"; from: number; to: number };
+  | { name: "gap"; from: number; to: number; node?: string };
 
 /** What a server has said of itself. */
 export interface RedisServer {
@@ -102,11 +127,23 @@ export interface RedisServer {
 /** How a connection does. Times are in milliseconds since the Unix epoch. */
 export interface RedisHealth {
   isReady: boolean;
+  node?: string;
   since: number;
   lastHeard?: number;
   inFlight: number;
   waiting: number;
   attempt: number;
+  code?: string;
+  message?: string;
+}
+
+/** What a Sentinel says, or why it cannot be asked. */
+export interface RedisSentinel {
+  node: string;
+  /** How long its last answer took, in milliseconds. */
+  latency?: number;
+  /** The master that it names. */
+  master?: string;
   code?: string;
   message?: string;
 }
@@ -119,6 +156,8 @@ export interface NativeRedisClient {
   server(): RedisServer | null;
   /** Of the connection for commands, and of the subscribing one once there is one. */
   health(): RedisHealth[];
+  /** While they are watched. None for a fixed address. */
+  sentinels(): RedisSentinel[];
   connect(id: number): void;
   /** Answers a question for credentials: those that were asked for, or why there are none. */
   credentials(
@@ -234,7 +273,7 @@ interface Native {
     /** Makes an array of items, or adds them to one. */
     collect: (array: Reply[] | undefined, ...items: Reply[]) => Reply[],
     /** `credentials` is to be called with this number, before a connection is opened. Given where credentials are asked for. */
-    onQuestion: ((number: number) => void) | undefined,
+    onQuestion: ((number: number, ofSentinels: boolean) => void) | undefined,
   ) => NativeRedisClient;
   FanoutThread: new (
     /** `take` or `notices` has something. */

@@ -209,7 +209,7 @@ test("a Sentinel is CONFIG, which says what to do", async ({ redis }) => {
     assert.equal(error.code, "CONFIG");
     assert.match(
       error.message,
-      new RegExp(`:${sentinel.port} is a Sentinel, .*: give the address of the master`),
+      new RegExp(`:${sentinel.port} is a Sentinel, .*: give it as redis\\.sentinel`),
     );
   }
 });

@@ -315,8 +315,8 @@ describe("a field that there is not is warned of, once, with the one that may be
   test("each by itself, and not what is undefined", async () => {
     await warned({ ...redis({ foo: 1 }), bar: 2 }, /^bar /, /^redis\.foo /);
     await warned({ ...redis({ foo: undefined }), bar: undefined });
-    const { sentinel } = { sentinel: { name: "m", nodes: [], nmae: "hunter2" } };
-    await warned(redis({ sentinel }));
+    const { sentinel } = { sentinel: { name: "m", nodes: [{ host: "h", port: 1 }], nmae: "hunter2" } };
+    await warned(redis({ sentinel }), /^redis\.sentinel\.nmae is no field/);
   });
 
   test("one that is not for the type", async () => {
@@ -389,9 +389,8 @@ test("a url's query names the database, and what else it says is CONFIG", async 
   await refuses({ url: "redis://user:12?hunter2=x@h" }, "CONFIG", /^redis\.url: its query has a parameter/);
 });
 
-test("sentinel and cluster are UNSUPPORTED", async () => {
+test("cluster is UNSUPPORTED", async () => {
   const nodes = [{ host: "127.0.0.1", port: 1 }];
-  await refuses({ sentinel: { name: "main", nodes } }, "UNSUPPORTED", /^redis\.sentinel /);
   await refuses({ cluster: { nodes } }, "UNSUPPORTED", /^redis\.cluster /);
 });
 

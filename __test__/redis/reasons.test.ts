@@ -159,9 +159,24 @@ const cases: Record<string, Case> = {
       return failure(() => getGlobalKV());
     },
   },
-  sentinels: {
+  "a cluster": {
     ...{ code: "UNSUPPORTED", reason: "topology" },
-    fail: () => failure(() => new RedisKVStore({ sentinel: {} as never })),
+    fail: () => failure(() => new RedisKVStore({ cluster: {} as never })),
+  },
+  "Sentinels that are none": {
+    ...{ code: "CONNECTION", reason: "no-sentinel" },
+    fail: async () => failing({ sentinel: { name: "m", nodes: [{ host: HOST, port: await closedPort() }] } }),
+  },
+  "a master that no Sentinel knows": {
+    ...{ code: "CONNECTION", reason: "unknown-master" },
+    fail: () => {
+      const greeting: Answer = (command, peer) =>
+        command[0] === "HELLO" ? `%1\r\n${bulk("mode")}${bulk("sentinel")}` : greet(command, peer);
+      const answer: Answer = ([name]) => (name === "SENTINEL" ? "*-1\r\n" : "-NOPERM\r\n");
+      return withFake({ greeting, answer }, ({ host = HOST, port = 0 }) =>
+        failing({ sentinel: { name: "m", nodes: [{ host, port }] } }),
+      );
+    },
   },
 };
 

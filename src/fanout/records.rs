@@ -10,8 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::change::{Change, Written};
 use super::message;
-use crate::redis::config::Config;
-use crate::redis::endpoint::Endpoint;
+use crate::redis::config::{Config, Target};
 use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Observer};
 use crate::reply::Reply;
@@ -21,7 +20,7 @@ use crate::trace::{Area, trace};
 static SERVERS: Mutex<Vec<Arc<Records>>> = Mutex::new(Vec::new());
 
 pub struct Records {
-    endpoint: Endpoint,
+    target: Target,
     /// Locked while records change, so that channels follow; before the pipeline of a subscribing connection.
     followers: Mutex<Vec<Arc<dyn Follower>>>,
     /// Locked by incoming messages too, within a pipeline.
@@ -90,11 +89,14 @@ impl Records {
     pub fn at(config: &Config) -> Arc<Self> {
         let mut servers = SERVERS.lock();
         servers.retain(|records| Arc::strong_count(records) > 1 || !records.state.lock().records.is_empty());
-        if let Some(records) = servers.iter().find(|records| records.endpoint == config.endpoint) {
+        if let Some(records) = servers
+            .iter()
+            .find(|records| records.target.is_same(&config.target))
+        {
             return records.clone();
         }
         let records = Arc::new(Self {
-            endpoint: config.endpoint.clone(),
+            target: config.target.clone(),
             followers: Mutex::default(),
             state: Mutex::default(),
         });
@@ -178,7 +180,7 @@ impl Records {
     fn trace_decision(&self, before: Decision, state: &State) {
         let after = state.decision();
         if after != before {
-            trace(Area::Fanout, || format!("{}: filter: {after:?}", self.endpoint));
+            trace(Area::Fanout, || format!("{}: filter: {after:?}", self.target));
         }
     }
 }

@@ -311,7 +311,7 @@ impl Registry {
 
     /// Invalidates all that threads have, as messages of these channels may have been missed. One change: a handler that moves meanwhile is
     /// told once or twice, never not at all.
-    pub fn missed(&self, channels: &[Channel], gap: Gap, threads: &[Arc<Thread>]) {
+    pub fn missed(&self, channels: &[Channel], gap: &Gap, threads: &[Arc<Thread>]) {
         let _changes = self.changes.lock();
         for thread in threads.iter().filter(|thread| thread.demand() != (0, 0)) {
             if channels.contains(&Channel::Events) {
@@ -320,7 +320,7 @@ impl Registry {
             if channels.contains(&Channel::Aggregate) {
                 self.tell_watchers_of(thread);
             }
-            thread.notice(Notice::Gap(gap));
+            thread.notice(Notice::Gap(gap.clone()));
         }
     }
 

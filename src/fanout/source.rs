@@ -145,7 +145,7 @@ impl Source {
                 }
             }
             // The gap tells the rest.
-            Event::Ready(_) | Event::Subscribed { .. } | Event::Missing | Event::ClusterFound => {}
+            Event::Ready { .. } | Event::Subscribed { .. } | Event::Missing | Event::ClusterFound => {}
         }
     }
 
@@ -175,7 +175,7 @@ impl Source {
 
     /// Names a channel of this server in traces.
     fn name(&self, channel: Channel) -> String {
-        format!("{}: {}", self.config.endpoint, channel.topic())
+        format!("{}: {}", self.config.target, channel.topic())
     }
 
     /// Answers a thread once a wanted channel is live; an error if it is not in time, or was refused.
@@ -224,7 +224,11 @@ impl Source {
             }
         }
         let now = SystemTime::now();
-        let overflow = (dropped > 0).then_some(Gap { from: now, to: now });
+        let overflow = (dropped > 0).then(|| Gap {
+            from: now,
+            to: now,
+            node: None,
+        });
         if dropped > 0 {
             // An echo may be among them.
             self.state.lock().echoes.clear();
@@ -237,9 +241,7 @@ impl Source {
     /// Tells the threads of a gap. Those of a refused channel are told once it is live.
     fn missed(&self, gap: Gap) {
         count(&REGISTRY.counters.gaps);
-        trace(Area::Fanout, || {
-            format!("{}: a gap is told", self.config.endpoint)
-        });
+        trace(Area::Fanout, || format!("{}: a gap is told", self.config.target));
         let mut state = self.state.lock();
         let mut heard = Vec::new();
         for channel in Channel::ALL {
@@ -254,7 +256,7 @@ impl Source {
         let threads = state.threads.clone();
         drop(state);
         if !heard.is_empty() {
-            REGISTRY.missed(&heard, gap, &threads);
+            REGISTRY.missed(&heard, &gap, &threads);
         }
     }
 }
@@ -328,7 +330,8 @@ impl Listener for Source {
             drop(state);
             let to = SystemTime::now();
             count(&REGISTRY.counters.gaps);
-            REGISTRY.missed(&[channel], Gap { from, to }, &threads);
+            let gap = Gap { from, to, node: None };
+            REGISTRY.missed(&[channel], &gap, &threads);
         }
     }
 

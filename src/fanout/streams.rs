@@ -56,7 +56,7 @@ impl Streams {
     pub fn new(fanout: Fanout, config: &Config, completions: Arc<CompletionQueue>) -> Self {
         Self {
             fanout,
-            server: config.endpoint.to_string(),
+            server: config.target.to_string(),
             records: Records::at(config),
             completions,
             subscriber: Mutex::default(),

@@ -175,10 +175,14 @@ fn a_gap_invalidates_each_subscription_and_calls_each_watcher() {
     registry.register("other", 3, &b);
     registry.track("other", "s3");
     let now = std::time::SystemTime::now();
-    let gap = Gap { from: now, to: now };
+    let gap = Gap {
+        from: now,
+        to: now,
+        node: None,
+    };
     let threads = [a.clone()];
-    registry.missed(&[Channel::Events], gap, &threads);
-    registry.missed(&[Channel::Events, Channel::Aggregate], gap, &threads);
+    registry.missed(&[Channel::Events], &gap, &threads);
+    registry.missed(&[Channel::Events, Channel::Aggregate], &gap, &threads);
     assert_eq!(a.take_notices().len(), 2);
     let taken = a.take(9);
     let invalidated = taken

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::backlog::{Backlog, Message};
 use crate::error::{Error, Result};
+use crate::redis::endpoint::Node;
 use crate::redis::request::{Id, Request, Role, Shape, Subject, Topic, TopicName};
 use crate::wake::WakeOnce;
 
@@ -25,17 +26,24 @@ pub struct Answer {
 }
 
 /// When messages may have been missed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     pub from: SystemTime,
     pub to: SystemTime,
+    /// Whose connection was lost, if there was one.
+    pub node: Option<Node>,
 }
 
 #[derive(Debug, Clone)]
 pub enum Event {
-    Ready(Role),
+    Ready {
+        role: Role,
+        node: Node,
+    },
     Reconnecting {
         role: Role,
+        /// Where the connection led, if there was one.
+        node: Option<Node>,
         attempt: u32,
         delay: Duration,
         cause: Error,
@@ -244,10 +252,11 @@ impl CompletionBatch {
     }
 
     pub fn missed(&mut self, gap: Gap) {
-        let earlier = self.gap.unwrap_or(gap);
+        let earlier = self.gap.take().unwrap_or_else(|| gap.clone());
         self.gap = Some(Gap {
             from: gap.from.min(earlier.from),
             to: gap.to.max(earlier.to),
+            node: gap.node,
         });
     }
 

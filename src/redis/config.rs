@@ -1,5 +1,8 @@
 //! Where the server is, and how long to wait for it.
 
+mod sentinel_url;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +27,24 @@ pub struct Options {
     pub tls: Option<TlsOptions>,
     /// TLS, or none, whatever the URL says.
     pub use_tls: Option<bool>,
+    /// In place of a server's address, as is `sentinel`.
     pub cluster: Option<ClusterOptions>,
+    pub sentinel: Option<SentinelOptions>,
     pub settings: Settings,
+}
+
+/// Sentinels that know where a master is, as JavaScript or a URL gives them.
+pub struct SentinelOptions {
+    /// The master's.
+    pub name: String,
+    pub nodes: Vec<(String, u16)>,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    /// Replaces these credentials.
+    pub provided: Option<Provided>,
+    /// As with the master, where neither says otherwise.
+    pub tls: Option<TlsOptions>,
+    pub use_tls: Option<bool>,
 }
 
 /// What a URL does not say.
@@ -42,10 +61,58 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+/// Where a store's server is.
+#[derive(Clone, PartialEq)]
+pub enum Target {
+    Server(Endpoint),
+    /// A master that may move: Sentinels know where it is.
+    Master(Arc<Sentinels>),
+}
+
+#[derive(PartialEq)]
+pub struct Sentinels {
+    /// The master's name.
+    pub name: String,
+    pub nodes: Vec<Endpoint>,
+    /// How to connect to one of the nodes.
+    pub config: Arc<Config>,
+}
+
+impl Target {
+    /// Whether both lead to the same data, whoever asks for it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Master(one), Self::Master(other)) => {
+                (&one.name, &one.nodes) == (&other.name, &other.nodes)
+            }
+            _ => self == other,
+        }
+    }
+}
+
+/// As errors name it.
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Server(endpoint) => endpoint.fmt(formatter),
+            Self::Master(sentinels) => write!(formatter, "the master {:?}", sentinels.name),
+        }
+    }
+}
+
+/// What a server is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It has all keys.
+    Store,
+    Sentinel,
+}
+
 /// Stores whose configurations are equal share their subscribing connection.
 #[derive(Clone, PartialEq)]
 pub struct Config {
-    pub endpoint: Endpoint,
+    pub target: Target,
+    pub kind: Kind,
     pub credentials: Credentials,
     pub db: i64,
     pub tls: Option<Arc<Tls>>,
@@ -80,7 +147,11 @@ const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 6379;
 
 impl Config {
-    pub fn new(options: Options) -> Result<Self> {
+    pub fn new(mut options: Options) -> Result<Self> {
+        if options.cluster.is_some() {
+            check_cluster(&options)?;
+        }
+        let sentinel = sentinel_options(&mut options)?;
         let url = options.url.as_deref().map(parse).transpose()?;
         let by_url = url.as_ref().map(redis::ConnectionInfo::redis_settings);
         let (endpoint, tls_by_url) = match options.cluster.as_ref().and_then(|cluster| cluster.nodes.first())
@@ -101,24 +172,28 @@ impl Config {
             by_url.and_then(redis::RedisConnectionInfo::password),
         );
         let credentials = Credentials { username, password };
-        check_username(&credentials, options.settings.provided.as_ref())?;
+        check_username("redis", &credentials, options.settings.provided.as_ref())?;
         let use_tls = options.use_tls.unwrap_or(options.tls.is_some() || tls_by_url);
-        let tls = match &endpoint {
-            Endpoint::Tcp { host, .. } if use_tls => {
-                Some(Arc::new(Tls::new(options.tls.unwrap_or_default(), host)?))
-            }
-            Endpoint::Unix(_) if use_tls => {
+        let tls = use_tls.then(|| options.tls.unwrap_or_default());
+        let target = match sentinel {
+            Some(sentinel) => Target::Master(Arc::new(sentinels(sentinel, tls.as_ref(), &options.settings)?)),
+            None if use_tls && matches!(endpoint, Endpoint::Unix(_)) => {
                 return Err(invalid("redis.tls: a unix socket has no TLS"));
             }
-            _ => None,
+            None => Target::Server(endpoint),
         };
+        let tls = tls.map(Tls::new).transpose()?;
+        if let (Some(tls), Target::Server(Endpoint::Tcp { host, .. })) = (&tls, &target) {
+            tls.name_of(host)?;
+        }
         Ok(Self {
-            endpoint,
+            target,
+            kind: Kind::Store,
             credentials,
             db: options
                 .db
                 .unwrap_or(by_url.map_or(0, redis::RedisConnectionInfo::db)),
-            tls,
+            tls: tls.map(Arc::new),
             cluster: options.cluster,
             settings: options.settings,
         })
@@ -128,7 +203,10 @@ impl Config {
     pub fn seeds(&self) -> Vec<Endpoint> {
         match &self.cluster {
             Some(cluster) if !cluster.nodes.is_empty() => cluster.nodes.clone(),
-            _ => vec![self.endpoint.clone()],
+            _ => match &self.target {
+                Target::Server(endpoint) => vec![endpoint.clone()],
+                Target::Master(_) => Vec::new(),
+            },
         }
     }
 
@@ -172,8 +250,91 @@ fn endpoint(options: &Options, url: Option<&redis::ConnectionInfo>) -> Result<(E
     Ok((tcp(host, options.port.unwrap_or(port)), tls))
 }
 
-/// AUTH takes both: without a password the server would take us for its default user.
-fn check_username(credentials: &Credentials, provided: Option<&Provided>) -> Result<()> {
+/// Checks what stands beside the nodes of a cluster.
+fn check_cluster(options: &Options) -> Result<()> {
+    let names_server = [&options.url, &options.host, &options.path]
+        .iter()
+        .any(|field| field.is_some());
+    if names_server || options.port.is_some() || options.sentinel.is_some() {
+        return Err(invalid(
+            "redis.cluster: its nodes say where the servers are, and so url, host, port, path and sentinel cannot: give either",
+        ));
+    }
+    match options.db {
+        None | Some(0) => Ok(()),
+        Some(_) => Err(invalid("redis.db: a cluster has no database but 0")),
+    }
+}
+
+/// The Sentinels, if a field or the URL names any. What is left of the options is the master's.
+fn sentinel_options(options: &mut Options) -> Result<Option<SentinelOptions>> {
+    let by_url = options.url.as_deref().map(sentinel_url::parse).transpose()?;
+    let by_url = by_url.flatten();
+    let names_server = options.host.is_some() || options.port.is_some() || options.path.is_some();
+    if (options.sentinel.is_some() && options.url.is_some())
+        || (names_server && (options.sentinel.is_some() || by_url.is_some()))
+    {
+        return Err(invalid(
+            "redis.sentinel: Sentinels say where the master is, and so url, host, port and path cannot: give either",
+        ));
+    }
+    let Some(by_url) = by_url else {
+        return Ok(options.sentinel.take());
+    };
+    options.url = Some(by_url.server_url);
+    Ok(Some(SentinelOptions {
+        name: by_url.name,
+        nodes: by_url.nodes,
+        username: by_url.username,
+        password: by_url.password,
+        provided: None,
+        tls: None,
+        use_tls: None,
+    }))
+}
+
+/// `tls` is that of the master's server, if it has any.
+fn sentinels(options: SentinelOptions, tls: Option<&TlsOptions>, settings: &Settings) -> Result<Sentinels> {
+    let SentinelOptions {
+        name,
+        username,
+        password,
+        provided,
+        use_tls,
+        ..
+    } = options;
+    let nodes: Vec<_> = options
+        .nodes
+        .iter()
+        .map(|(host, port)| tcp(host, *port))
+        .collect();
+    let first = nodes
+        .first()
+        .ok_or_else(|| invalid("redis.sentinel.nodes: there must be one at least"))?;
+    let credentials = Credentials { username, password };
+    check_username("redis.sentinel", &credentials, provided.as_ref())?;
+    let use_tls = use_tls.unwrap_or(options.tls.is_some() || tls.is_some());
+    let tls = options.tls.or_else(|| tls.cloned()).unwrap_or_default();
+    let tls = use_tls.then(|| Tls::new(tls).map(Arc::new)).transpose()?;
+    let config = Config {
+        target: Target::Server(first.clone()),
+        kind: Kind::Sentinel,
+        credentials,
+        db: 0,
+        tls,
+        cluster: None,
+        settings: Settings {
+            provided,
+            protocol: None,
+            ..settings.clone()
+        },
+    };
+    let config = Arc::new(config);
+    Ok(Sentinels { name, nodes, config })
+}
+
+/// AUTH takes both: without a password the server would take us for its default user. `path` is where they are configured.
+fn check_username(path: &str, credentials: &Credentials, provided: Option<&Provided>) -> Result<()> {
     let provides = |field: fn(&Provided) -> bool| provided.is_some_and(field);
     let has_name = credentials
         .username
@@ -181,9 +342,9 @@ fn check_username(credentials: &Credentials, provided: Option<&Provided>) -> Res
         .is_some_and(|name| name != "default");
     let has_password = credentials.password.is_some() || provides(|provided| provided.password);
     if !has_password && (has_name || provides(|provided| provided.username)) {
-        return Err(invalid(
-            "redis.username: a user needs a password (any, for a user with nopass)",
-        ));
+        return Err(invalid(format!(
+            "{path}.username: a user needs a password (any, for a user with nopass)"
+        )));
     }
     Ok(())
 }
@@ -254,6 +415,6 @@ fn unknown_parameter(name: &str, query: Option<&str>) -> Error {
 }
 
 fn wrong_url(what: &str) -> Error {
-    let form = "redis://user:password@host:6379/0, rediss://… with TLS, or unix:///path?db=0";
+    let form = "redis://user:password@host:6379/0, rediss://… with TLS, unix:///path?db=0, or redis+sentinel://user:password@host:26379,host:26379/name/0";
     invalid(format!("redis.url: {what}. It must be like {form}"))
 }

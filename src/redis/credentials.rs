@@ -23,6 +23,8 @@ pub trait CredentialsProvider: Send + Sync {
 /// Which credentials a provider gives.
 #[derive(Clone)]
 pub struct Provided {
+    /// Where they are configured.
+    pub path: &'static str,
     pub username: bool,
     pub password: bool,
     pub provider: Arc<dyn CredentialsProvider>,
@@ -62,11 +64,12 @@ impl Provided {
         })
     }
 
-    fn names(&self) -> &'static str {
+    fn names(&self) -> String {
+        let path = self.path;
         match (self.username, self.password) {
-            (true, true) => "redis.username() or redis.password()",
-            (true, false) => "redis.username()",
-            _ => "redis.password()",
+            (true, true) => format!("{path}.username() or {path}.password()"),
+            (true, false) => format!("{path}.username()"),
+            _ => format!("{path}.password()"),
         }
     }
 }

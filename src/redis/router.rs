@@ -24,8 +24,8 @@ impl Router {
         if config.cluster.is_some() {
             return Ok(Self::Cluster(ClusterRouter::new(config, completions)?));
         }
-        let endpoint = config.endpoint.clone();
-        let connection = Connection::new(config, endpoint, completions)?;
+        let target = config.target.clone();
+        let connection = Connection::new(config, target, completions)?;
         Ok(Self::One(Arc::new(connection)))
     }
 

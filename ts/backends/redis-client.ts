@@ -1,7 +1,7 @@
 // A client of another make in place of a configuration: its options are read, and a connection with the same is opened.
 import { isIP } from "node:net";
 import { object } from "../arguments.js";
-import type { RedisConfig, RedisTlsConfig } from "../config.js";
+import type { RedisConfig, RedisNode, RedisSentinelConfig, RedisTlsConfig } from "../config.js";
 import { KVError } from "../errors.js";
 import { warnOfField } from "../fields.js";
 import { own, prototypesOf } from "../own.js";
@@ -26,6 +26,7 @@ export interface RedisClientLike {
         keyPrefix?: string | Uint8Array | undefined;
         connectTimeout?: number | undefined;
         commandTimeout?: number | undefined;
+        sentinels?: readonly object[] | null | undefined;
         socket?: object | undefined;
         database?: number | undefined;
         name?: string | null | undefined;
@@ -86,6 +87,20 @@ const IOREDIS = {
   refused: ["Connector", "natMap", "readOnly"],
 } as const;
 
+/** Of ioredis with sentinels, where an address of a server counts for nothing. */
+const IOREDIS_SENTINEL = {
+  taken: [
+    ...(["sentinels", "name", "role", "sentinelUsername", "sentinelPassword", "sentinelTLS"] as const),
+    ...(["enableTLSForSentinelMode", "family", "tls", "username", "password", "db"] as const),
+    ...(["connectionName", "keyPrefix", "connectTimeout", "commandTimeout"] as const),
+  ],
+  ignored: [...IOREDIS.ignored, "host", "port", "path"],
+  refused: IOREDIS.refused,
+} as const;
+
+/** The port of a Sentinel for which none is given. */
+const SENTINEL_PORT = 26_379;
+
 const NODE_REDIS = {
   taken: ["socket", "username", "password", "database", "name", "keyPrefix", "credentialsProvider"],
   ignored: [
@@ -128,6 +143,7 @@ const INSTEAD: Readonly<Record<string, string>> = {
   secureContext: "give a configuration with tls.ca, tls.cert and tls.key",
   credentialsProvider: "give a configuration whose username and password are functions",
   family: "give an address in place of the host's name",
+  role: "give the address of that replica",
 };
 
 /** Whether this is a client, and not a configuration. Throws CONFIG for what is neither. */
@@ -160,7 +176,7 @@ export function configOf(client: RedisClientLike): Read {
 
 function ofIoredis(options: object): Read {
   const { sentinels } = own(options, ["sentinels"], inherited);
-  if (sentinels != null) throw unsupported("sentinel");
+  if (sentinels != null) return ofIoredisWithSentinels(options);
   const { path, tls, keyPrefix, connectionName, host, port, family, ...rest } = taken(options, "", IOREDIS);
   if (!path) checkFamily(family, host, "");
   const config = {
@@ -172,6 +188,38 @@ function ofIoredis(options: object): Read {
     clientName: connectionName ?? undefined,
   };
   return { config: defined(config) as RedisConfig, keyPrefix: prefixOf(keyPrefix) };
+}
+
+function ofIoredisWithSentinels(options: object): Read {
+  const given = taken(options, "", IOREDIS_SENTINEL);
+  const { sentinels, name, role, sentinelUsername, sentinelPassword, sentinelTLS, ...others } = given;
+  const { enableTLSForSentinelMode, family, tls, keyPrefix, connectionName, ...rest } = others;
+  if (role && role !== "master") throw refused("role");
+  const secured = (given: unknown, path: string) =>
+    typeof given === "object" && given !== null ? tlsConfigOf(given, path) : Boolean(given);
+  const config = {
+    ...rest,
+    username: rest.username ?? undefined,
+    password: rest.password ?? undefined,
+    // It has TLS with the master only if it is told so twice.
+    tls: enableTLSForSentinelMode ? secured(tls, "tls.") : false,
+    clientName: connectionName ?? undefined,
+    sentinel: defined({
+      name,
+      nodes: Array.isArray(sentinels) ? sentinels.map((node) => sentinelOf(node, family)) : sentinels,
+      username: sentinelUsername || undefined,
+      password: sentinelPassword || undefined,
+      tls: secured(sentinelTLS, "sentinelTLS."),
+    } as { [K in keyof RedisSentinelConfig]: unknown }),
+  };
+  return { config: defined(config) as RedisConfig, keyPrefix: prefixOf(keyPrefix) };
+}
+
+function sentinelOf(node: unknown, ofAll: unknown): RedisNode {
+  const given = object(node, "client.options.sentinels[]", METHOD);
+  const { host, port, family } = own(given, ["host", "port", "family"], inherited);
+  checkFamily(family || ofAll, host, "sentinels[].");
+  return { host: host ?? "localhost", port: Number(port || SENTINEL_PORT) } as RedisNode;
 }
 
 function ofNodeRedis(options: object): Read {

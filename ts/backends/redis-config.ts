@@ -1,5 +1,11 @@
 import { checkBoolean, invalid, object, text } from "../arguments.js";
-import type { RedisClusterConfig, RedisConfig, RedisNode, RedisTlsConfig } from "../config.js";
+import type {
+  RedisClusterConfig,
+  RedisConfig,
+  RedisNode,
+  RedisSentinelConfig,
+  RedisTlsConfig,
+} from "../config.js";
 import { variable } from "../environment.js";
 import { KVError } from "../errors.js";
 import { defaultFanout, fanoutMode } from "../fanout/mode.js";
@@ -43,6 +49,16 @@ export const isField = (name: string) => Object.hasOwn(FIELDS, name);
 /** What stands beside `redis`, not in it. */
 const BESIDE_REDIS = { keyPrefix: "prefix, beside redis", prefix: "prefix, beside redis" };
 
+const SENTINEL_FIELDS: Fields<RedisSentinelConfig> = {
+  name: ["masterName", "masterSet", "service", "serviceName", "group"],
+  nodes: ["sentinels", "hosts", "sentinelRootNodes"],
+  username: ["sentinelUsername", "user"],
+  password: ["sentinelPassword", "pass"],
+  tls: ["sentinelTLS", "ssl"],
+};
+
+const NODE_FIELDS: Fields<RedisNode> = { host: ["hostname", "address"], port: [] };
+
 const TLS_FIELDS: Fields<RedisTlsConfig> = {
   ca: ["caCert", "caCerts", "caFile"],
   cert: ["certificate", "clientCert"],
@@ -74,7 +90,6 @@ export function readConfig(config: RedisConfig): ReadConfig {
     elsewhere: BESIDE_REDIS,
   });
   checkWhere(config, given);
-  if (given.sentinel !== undefined) throw unsupported("sentinel");
   const options = defined({
     url: optional(given.url, "url", nonEmpty),
     host: optional(given.host, "host", nonEmpty),
@@ -87,7 +102,8 @@ export function readConfig(config: RedisConfig): ReadConfig {
     db: optional(given.db, "db", integer(0, 2 ** 31 - 1)),
     protocol: optional(given.protocol, "protocol", version),
     clientName: optional(given.clientName, "clientName", printable),
-    ...tlsOf(given.tls),
+    ...tlsOf(given.tls, "tls"),
+    sentinel: sentinelOf(given.sentinel),
     cluster: optional(given.cluster, "cluster", clusterOf),
     maxRetries: optional(given.maxRetries, "maxRetries", integer(0, 2 ** 32 - 1)),
     retryDelay: optional(given.retryDelay, "retryDelay", integer(0, MOST_MILLISECONDS)),
@@ -103,7 +119,7 @@ export function readConfig(config: RedisConfig): ReadConfig {
     forStreams: false,
   });
   trustAuthorities(options);
-  return { options, askCredentials: askerOf(given) };
+  return { options, askCredentials: askerOf({ redis: given, "redis.sentinel": given.sentinel ?? {} }) };
 }
 
 /** An environment variable that is not set must not lead to another server than the one that is meant. */
@@ -117,34 +133,70 @@ function checkWhere(config: RedisConfig, given: Given<RedisConfig>): void {
   throw new KVError("CONFIG", `redis.${unset} is given, but undefined: ${hint}`, { reason: "address" });
 }
 
+type TlsOptions = NonNullable<RedisOptions["tls"]>;
+
 /** Has the authorities count that Node.js trusts, where the system's are asked: before the first connection with TLS. */
-function trustAuthorities({ url, useTls, tls }: Pick<RedisOptions, "url" | "useTls" | "tls">): void {
-  const isWanted = useTls ?? /^(rediss|valkeys):/i.test(url ?? "");
-  if (!isWanted || tls?.ca !== undefined || tls?.rejectUnauthorized === false) return;
+function trustAuthorities({ url, useTls, tls, sentinel }: RedisOptions): void {
+  const byUrl = /^(rediss|valkeys)(\+sentinel)?:/i.test(url ?? "");
+  const asksSystem = (isWanted: boolean | undefined, { ca, rejectUnauthorized }: TlsOptions = {}) =>
+    isWanted && ca === undefined && rejectUnauthorized !== false;
+  if (!asksSystem(useTls ?? byUrl, tls) && !asksSystem(sentinel?.useTls, sentinel?.tls)) return;
   // Only now: it takes a while, and a Node.js without OpenSSL has none.
   const { rootCertificates } = require("node:tls") as typeof import("node:tls");
   trustAsNode(rootCertificates.join("\n"), variable("NODE_EXTRA_CA_CERTS"));
 }
 
-function tlsOf(tls: RedisConfig["tls"]): Pick<RedisOptions, "useTls" | "tls"> {
+function sentinelOf(sentinel: RedisConfig["sentinel"]): RedisOptions["sentinel"] {
+  if (sentinel === undefined) return undefined;
+  const given = fieldsOf<RedisSentinelConfig>(object(sentinel, "redis.sentinel", METHOD), {
+    fields: SENTINEL_FIELDS,
+    path: "redis.sentinel",
+  });
+  const { username, password, nodes } = given;
+  return defined({
+    name: nonEmpty(given.name, "redis.sentinel.name"),
+    nodes: nodesOf(nodes, "redis.sentinel.nodes"),
+    username: optional(username, "sentinel.username", textOrFunction) || undefined,
+    password: optional(password, "sentinel.password", textOrFunction) || undefined,
+    asksUsername: typeof username === "function",
+    asksPassword: typeof password === "function",
+    ...tlsOf(given.tls, "sentinel.tls"),
+  });
+}
+
+function nodesOf(nodes: unknown, name: string): RedisNode[] {
+  if (!Array.isArray(nodes) || nodes.length === 0) {
+    throw invalid(`${METHOD}: ${name} must be an array of { host, port }, one at least`);
+  }
+  return Array.from(nodes, (node, index) => {
+    const path = `${name}[${index}]`;
+    const given = fieldsOf<RedisNode>(object(node, path, METHOD), { fields: NODE_FIELDS, path });
+    return {
+      host: nonEmpty(given.host, `${path}.host`),
+      port: integer(1, 65_535)(given.port, `${path}.port`),
+    };
+  });
+}
+
+function tlsOf(tls: RedisConfig["tls"], name: string): Pick<RedisOptions, "useTls" | "tls"> {
   if (tls === undefined) return {};
   if (typeof tls === "boolean") return { useTls: tls };
-  const given = fieldsOf<RedisTlsConfig>(object(tls, "redis.tls", METHOD), {
+  const given = fieldsOf<RedisTlsConfig>(object(tls, `redis.${name}`, METHOD), {
     fields: TLS_FIELDS,
-    path: "redis.tls",
+    path: `redis.${name}`,
   });
   const { rejectUnauthorized } = given;
   return {
     useTls: true,
     tls: defined({
-      ca: optional(given.ca, "tls.ca", nonEmpty),
-      cert: optional(given.cert, "tls.cert", nonEmpty),
-      key: optional(given.key, "tls.key", nonEmpty),
-      servername: optional(given.servername, "tls.servername", nonEmpty),
+      ca: optional(given.ca, `${name}.ca`, nonEmpty),
+      cert: optional(given.cert, `${name}.cert`, nonEmpty),
+      key: optional(given.key, `${name}.key`, nonEmpty),
+      servername: optional(given.servername, `${name}.servername`, nonEmpty),
       rejectUnauthorized:
         rejectUnauthorized === undefined
           ? undefined
-          : checkBoolean(rejectUnauthorized, "redis.tls.rejectUnauthorized", METHOD),
+          : checkBoolean(rejectUnauthorized, `redis.${name}.rejectUnauthorized`, METHOD),
     }),
   };
 }

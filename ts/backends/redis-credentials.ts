@@ -2,7 +2,6 @@
 import { text } from "../arguments.js";
 import type { RedisConfig } from "../config.js";
 import { isError, KVError } from "../errors.js";
-import type { Given } from "../fields.js";
 
 /** What is known of the credentials: what is not asked for is undefined. */
 export interface Credentials {
@@ -10,21 +9,29 @@ export interface Credentials {
   readonly password: string | undefined;
 }
 
-/** Asks for the credentials. Rejects with a KVError that says which were not given, and why. */
-export type AskCredentials = () => Promise<Credentials>;
+/** Where in a configuration credentials are. */
+export type CredentialsPlace = "redis" | "redis.sentinel";
+
+/** Asks for the credentials of a place. Rejects with a KVError that says which were not given, and why. */
+export type AskCredentials = (place: CredentialsPlace) => Promise<Credentials>;
 
 type Field = keyof Credentials;
+type Sources = { readonly [F in Field]?: RedisConfig[F] };
 
 /** Nothing if a configuration has no functions. */
-export function askerOf({ username, password }: Given<RedisConfig>): AskCredentials | undefined {
-  if (typeof username !== "function" && typeof password !== "function") return undefined;
-  return async () => {
-    const [name, secret] = await Promise.all([ask("username", username), ask("password", password)]);
-    return { username: name, password: secret };
+export function askerOf(sources: Record<CredentialsPlace, Sources>): AskCredentials | undefined {
+  const isFunction = (source: unknown) => typeof source === "function";
+  if (!Object.values(sources).some((source) => isFunction(source.username) || isFunction(source.password))) {
+    return undefined;
+  }
+  return async (place) => {
+    const ask = (field: Field) => askFor(`${place}.${field}`, sources[place][field]);
+    const [username, password] = await Promise.all([ask("username"), ask("password")]);
+    return { username, password };
   };
 }
 
-async function ask(field: Field, source: RedisConfig[Field]): Promise<string | undefined> {
+async function askFor(field: string, source: RedisConfig[Field]): Promise<string | undefined> {
   if (typeof source !== "function") return undefined;
   let given: unknown;
   try {
@@ -37,6 +44,6 @@ async function ask(field: Field, source: RedisConfig[Field]): Promise<string | u
   throw failed(field, `must give a string, got ${given === null ? "null" : typeof given}`);
 }
 
-function failed(field: Field, what: string): KVError {
-  return new KVError("CONNECTION", `redis.${field}() ${what}`, { reason: "credentials" });
+function failed(field: string, what: string): KVError {
+  return new KVError("CONNECTION", `${field}() ${what}`, { reason: "credentials" });
 }

@@ -9,6 +9,7 @@ import {
   type RedisEvent,
   type RedisHealth,
   type RedisOptions,
+  type RedisSentinel,
   type RedisServer,
   type Reply,
 } from "../native.js";
@@ -17,7 +18,7 @@ import { monotonic, nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";
 import { AT_ONCE, inTurn, isSpent, Pace } from "../turn.js";
 import { collect } from "./collect.js";
-import type { AskCredentials } from "./redis-credentials.js";
+import type { AskCredentials, CredentialsPlace } from "./redis-credentials.js";
 import { Ring } from "./ring.js";
 
 /** A batch of more values than this is sent before the tick ends: they are arguments on the stack. */
@@ -66,7 +67,7 @@ const soon = Promise.resolve();
 /** Not a closure, which would be made anew for each batch. */
 let flush: (session: Session) => void;
 let take: (session: Session | undefined) => void;
-let giveCredentials: (session: Session | undefined, number: number) => void;
+let giveCredentials: (session: Session | undefined, number: number, place: CredentialsPlace) => void;
 
 /**
  * The sessions that somebody waits for. The others live as long as their stores: the native side does not hold
@@ -104,7 +105,8 @@ export class Session {
     this.#listener = listener;
     const self = new WeakRef(this);
     try {
-      const onQuestion = (number: number) => giveCredentials(self.deref(), number);
+      const onQuestion = (number: number, ofSentinels: boolean) =>
+        giveCredentials(self.deref(), number, ofSentinels ? "redis.sentinel" : "redis");
       this.#native = new RedisClient(
         options,
         () => take(self.deref()),
@@ -203,6 +205,10 @@ export class Session {
     return this.#native.health();
   }
 
+  sentinels(): RedisSentinel[] {
+    return this.#native.sentinels();
+  }
+
   attachFanout(fanout: NativeFanoutThread): void {
     fanout.attach(this.#native);
   }
@@ -218,9 +224,9 @@ export class Session {
     this.#native.abandon();
   }
 
-  async #giveCredentials(number: number): Promise<void> {
+  async #giveCredentials(number: number, place: CredentialsPlace): Promise<void> {
     try {
-      const given = await this.#listener.askCredentials?.();
+      const given = await this.#listener.askCredentials?.(place);
       this.#native.credentials(number, given?.username, given?.password, undefined);
     } catch (error) {
       this.#native.credentials(number, undefined, undefined, (error as Error).message);
@@ -269,8 +275,8 @@ export class Session {
     take = (session) => {
       if (session !== undefined) inTurn(session.#take);
     };
-    giveCredentials = (session, number) => {
-      if (session !== undefined) void session.#giveCredentials(number);
+    giveCredentials = (session, number, place) => {
+      if (session !== undefined) void session.#giveCredentials(number, place);
     };
   }
 

@@ -6,7 +6,7 @@ import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError, tagged } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
 import { CHANNEL_OF, isFrameworkChannel } from "../fanout/channel-subscription.js";
-import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
+import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisSentinel, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { redisCodec } from "../redis-codec.js";
 import { misshapen } from "../results.js";
@@ -202,6 +202,11 @@ export class RedisKVStore extends Store {
     return this.#session?.server ?? null;
   }
 
+  /** @internal What the Sentinels say that are asked for the master; none for a fixed address. */
+  get sentinels(): RedisSentinel[] {
+    return this.#session?.sentinels() ?? [];
+  }
+
   /** @internal Has the fan-out hear by way of this server, until `end`. */
   attachFanout(fanout: NativeFanoutThread): void {
     this.#open().attachFanout(fanout);
@@ -305,12 +310,13 @@ export class RedisKVStore extends Store {
     switch (event.name) {
       case "ready":
         if (!event.subscribes) this.#status = "ready";
-        this.emit("ready", { connection: roleOf(event) });
+        this.emit("ready", { connection: roleOf(event), node: event.node });
         break;
       case "reconnecting": {
         if (this.#status === "ready" && !event.subscribes) this.#status = "reconnecting";
-        const { attempt, delay, code, message } = event;
-        const told = { connection: roleOf(event), attempt, delay, cause: tagged(code, message) };
+        const { attempt, delay, code, message, node } = event;
+        const cause = tagged(code, message);
+        const told = { connection: roleOf(event), attempt, delay, cause, ...(node !== undefined && { node }) };
         tellReconnecting({ backend: "redis", ...told });
         this.emit("reconnecting", told);
         break;
@@ -345,10 +351,10 @@ export class RedisKVStore extends Store {
     return isGone;
   }
 
-  #missed({ from, to }: { from: number; to: number }): void {
+  #missed({ from, to, node }: RedisEvent & { name: "gap" }): void {
     if (this.#gap?.from === from && this.#gap.to === to) return;
     this.#gap = { from, to };
-    this.missed({ from, to, reason: "connection" });
+    this.missed({ from, to, reason: "connection", ...(node !== undefined && { node }) });
   }
 }
 

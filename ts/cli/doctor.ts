@@ -34,8 +34,12 @@ interface Health {
   latencyMs: { p50: number; p99: number; calls: number };
   pubsubMs: { p50: number; p99: number; calls: number };
   connections: readonly ConnectionHealth[];
+  sentinels?: readonly Sentinel[];
   fanout?: Fanout;
 }
+
+/** What a Sentinel says, or why it cannot be asked. */
+type Sentinel = RedisKVStore["sentinels"][number];
 
 /** How events of the framework's streams travel with this user on this server. */
 interface Fanout {
@@ -106,14 +110,23 @@ async function examine(store: KVStore, { url = "" }: Place, options: Options): P
           resp: server.resp,
           mode: server.mode,
           role: server.role,
-          tls: options.ca !== undefined || options.insecure === true || /^(rediss|valkeys):/.test(url),
+          tls:
+            options.ca !== undefined ||
+            options.insecure === true ||
+            /^(rediss|valkeys)(\+sentinel)?:/i.test(url),
         },
       }),
       latencyMs,
       ...(await pubsub(kv)),
+      ...sentinelsOf(kv),
       ...(kv instanceof RedisKVStore && { fanout: await fanoutOf(kv) }),
     };
   });
+}
+
+function sentinelsOf(kv: KVStore): Pick<Health, "sentinels"> {
+  const sentinels = kv instanceof RedisKVStore ? kv.sentinels : [];
+  return sentinels.length > 0 ? { sentinels } : {};
 }
 
 /** Tries it, with a subscription that there is not. */
@@ -193,7 +206,7 @@ function printInstallation({ version, platform, libc, binary, binaryBytes, node,
 }
 
 function printHealth(place: string, health: Health): void {
-  const { connectMs, server, latencyMs, pubsubMs, connections, fanout } = health;
+  const { connectMs, server, latencyMs, pubsubMs, connections, sentinels, fanout } = health;
   print(`\n${styled("green", "✓")} ${styled("bold", place)}`);
   line("connected", `in ${milliseconds(connectMs)}`);
   if (server !== undefined) {
@@ -205,9 +218,31 @@ function printHealth(place: string, health: Health): void {
     `p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}, of ${calls}`;
   line("latency", times(latencyMs));
   line("pub/sub", times(pubsubMs));
+  if (sentinels !== undefined) printTable(sentinelRows(sentinels));
   if (fanout !== undefined) line("fan-out", fanoutText(fanout));
   for (const { connection, state, inFlight, waiting } of connections) {
     line(connection, `${state}, ${inFlight} in flight, ${waiting} waiting`);
+  }
+}
+
+/** A row for each Sentinel: its address, the master that it names, and its latency; or why it cannot be asked. */
+function sentinelRows(sentinels: readonly Sentinel[]): string[][] {
+  const rows = sentinels.map(({ node, master, latency, message }) => [
+    node,
+    master ?? message ?? "knows none of this name",
+    message === undefined && latency !== undefined ? milliseconds(latency) : "",
+  ]);
+  return [["Sentinel", "master", "latency"], ...rows];
+}
+
+function printTable(rows: readonly string[][]): void {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  for (const [index, row] of rows.entries()) {
+    const text = row
+      .map((cell, column) => clean(cell).padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd();
+    print(`  ${index === 0 ? styled("dim", text) : text}`);
   }
 }
 

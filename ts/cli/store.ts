@@ -79,9 +79,19 @@ export async function using<T>(store: KVStore, use: (store: KVStore) => Promise<
   }
 }
 
+/** Several hosts are none to `URL`: one stands for all of them meanwhile. */
+function parsed(
+  url: string,
+): URL | Pick<URL, "protocol" | "username" | "password" | "host" | "pathname" | "searchParams"> {
+  const hosts = /\+sentinel:\/\/(?:[^/?]*@)?([^/?]*)/.exec(url)?.[1];
+  if (hosts === undefined) return new URL(url);
+  const { protocol, username, password, pathname, searchParams } = new URL(url.replace(hosts, "sentinels"));
+  return { protocol, username, password, host: hosts, pathname, searchParams };
+}
+
 /** A URL that a store has taken, without its password, and without what surrounds it. */
 function shown(url: string): string {
-  const { protocol, username, password, host, pathname, searchParams } = new URL(url);
+  const { protocol, username, password, host, pathname, searchParams } = parsed(url);
   const who = password === "" ? username : `${username}:***`;
   const query = ["db", "user"].flatMap((name) =>
     searchParams.getAll(name).map((value) => `${name}=${value}`),

@@ -214,7 +214,8 @@ impl FanoutThread {
         let time = |milliseconds: f64| UNIX_EPOCH + Duration::from_millis(milliseconds as u64);
         let (from, to) = (time(from), time(to));
         let channels = [Channel::Events, Channel::Aggregate];
-        REGISTRY.missed(&channels, Gap { from, to }, std::slice::from_ref(&self.thread));
+        let gap = Gap { from, to, node: None };
+        REGISTRY.missed(&channels, &gap, std::slice::from_ref(&self.thread));
     }
 
     /// Whether events are waited for: they keep the process alive.

@@ -64,7 +64,7 @@ pub fn notice(notice: Notice) -> FanoutNotice {
             message: Some(cause.message.to_string()),
             ..named("reconnecting")
         },
-        Notice::Gap(Gap { from, to }) => FanoutNotice {
+        Notice::Gap(Gap { from, to, .. }) => FanoutNotice {
             from: Some(since_epoch(from)),
             to: Some(since_epoch(to)),
             ..named("gap")

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use napi::Status;
-use napi::bindgen_prelude::Function;
+use napi::bindgen_prelude::{FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -14,7 +14,10 @@ use crate::error::Result;
 use crate::redis::credentials::{Credentials, CredentialsProvider};
 
 /// It does not keep the process alive, and holds nothing that refers to the store.
-type Call = ThreadsafeFunction<u32, (), u32, Status, false, true>;
+type Call = ThreadsafeFunction<Question, (), Question, Status, false, true>;
+
+/// Its number, and whether it is about the Sentinels.
+pub type Question = FnArgs<(u32, bool)>;
 
 /// A thread that gives credentials.
 pub struct Asking {
@@ -31,7 +34,7 @@ struct Questions {
 
 impl Asking {
     /// `on_question` is called with the number of the question, which `answer` wants.
-    pub fn new(on_question: &Function<u32, ()>) -> napi::Result<Arc<Self>, String> {
+    pub fn new(on_question: &Function<Question, ()>) -> napi::Result<Arc<Self>, String> {
         let call = on_question
             .build_threadsafe_function()
             .callee_handled::<false>()
@@ -50,8 +53,20 @@ impl Asking {
     }
 }
 
-impl CredentialsProvider for Asking {
+/// Gives those for the server, or those for its Sentinels.
+pub struct Asker {
+    pub asking: Arc<Asking>,
+    pub of_sentinels: bool,
+}
+
+impl CredentialsProvider for Asker {
     fn ask(&self, answer: oneshot::Sender<Result<Credentials>>) {
+        self.asking.ask(self.of_sentinels, answer);
+    }
+}
+
+impl Asking {
+    fn ask(&self, of_sentinels: bool, answer: oneshot::Sender<Result<Credentials>>) {
         let number = {
             let mut asked = self.asked.lock();
             asked.waiting.retain(|_, waiter| !waiter.is_closed());
@@ -60,7 +75,8 @@ impl CredentialsProvider for Asking {
             asked.waiting.insert(number, answer);
             number
         };
-        if self.call.call(number, ThreadsafeFunctionCallMode::NonBlocking) != Status::Ok {
+        let question = (number, of_sentinels).into();
+        if self.call.call(question, ThreadsafeFunctionCallMode::NonBlocking) != Status::Ok {
             self.asked.lock().waiting.remove(&number);
         }
     }

@@ -6,6 +6,7 @@ use napi_derive::napi;
 
 use crate::error::Error;
 use crate::redis::completions::{Event, Gap};
+use crate::redis::connection::sentinel::SentinelStatus;
 use crate::redis::pipeline::Health;
 use crate::redis::pipeline::in_flight::{Server, ServerRole};
 use crate::redis::request::Kind;
@@ -25,11 +26,24 @@ pub struct RedisServer {
 #[napi(object, object_from_js = false)]
 pub struct RedisHealth {
     pub is_ready: bool,
+    pub node: Option<String>,
     pub since: f64,
     pub last_heard: Option<f64>,
     pub in_flight: u32,
     pub waiting: u32,
     pub attempt: u32,
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+/// What a Sentinel says, or why it cannot be asked.
+#[napi(object, object_from_js = false)]
+pub struct RedisSentinel {
+    pub node: String,
+    /// How long its last answer took, in ms.
+    pub latency: Option<f64>,
+    /// The master that it names.
+    pub master: Option<String>,
     pub code: Option<String>,
     pub message: Option<String>,
 }
@@ -41,6 +55,7 @@ pub struct RedisEvent {
     pub name: &'static str,
     /// Whether it happened to the subscribing connection.
     pub subscribes: bool,
+    pub node: Option<String>,
     pub attempt: Option<u32>,
     pub delay: Option<f64>,
     pub code: Option<String>,
@@ -69,6 +84,7 @@ pub fn gap(gap: Gap) -> RedisEvent {
     RedisEvent {
         from: Some(since_epoch(gap.from)),
         to: Some(since_epoch(gap.to)),
+        node: gap.node.map(|node| node.to_string()),
         ..named("gap")
     }
 }
@@ -80,8 +96,9 @@ pub fn event(event: Event) -> Option<RedisEvent> {
         ..named(name)
     };
     match event {
-        Event::Ready(role) => Some(RedisEvent {
+        Event::Ready { role, node } => Some(RedisEvent {
             subscribes: matches!(role, Role::Subscriptions),
+            node: Some(node.to_string()),
             ..named("ready")
         }),
         Event::Unsubscribed { topic, error } => Some(RedisEvent {
@@ -91,10 +108,12 @@ pub fn event(event: Event) -> Option<RedisEvent> {
         }),
         Event::Reconnecting {
             role,
+            node,
             attempt,
             delay,
             cause,
         } => Some(RedisEvent {
+            node: node.map(|node| node.to_string()),
             subscribes: matches!(role, Role::Subscriptions),
             attempt: Some(attempt),
             delay: Some(delay.as_millis() as f64),
@@ -109,6 +128,7 @@ pub fn health(health: Health) -> RedisHealth {
     let ago = |time: Instant| since_epoch(SystemTime::now() - time.elapsed());
     RedisHealth {
         is_ready: health.is_ready,
+        node: health.node.map(|node| node.to_string()),
         since: ago(health.since),
         last_heard: health.heard.map(ago),
         in_flight: health.in_flight as u32,
@@ -119,10 +139,23 @@ pub fn health(health: Health) -> RedisHealth {
     }
 }
 
+pub fn sentinel(SentinelStatus { endpoint, node }: SentinelStatus) -> RedisSentinel {
+    let failure = node.failure.map(|(error, _)| error);
+    let says = node.says.flatten().filter(|_| failure.is_none());
+    RedisSentinel {
+        node: endpoint.to_string(),
+        latency: node.latency.map(|latency| latency.as_secs_f64() * 1_000.0),
+        master: says.map(|master| master.to_string()),
+        code: failure.as_ref().map(|error| error.tag().into_owned()),
+        message: failure.map(|error| error.message.to_string()),
+    }
+}
+
 fn named(name: &'static str) -> RedisEvent {
     RedisEvent {
         name,
         subscribes: false,
+        node: None,
         attempt: None,
         delay: None,
         code: None,

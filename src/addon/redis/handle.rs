@@ -10,7 +10,7 @@ use napi::bindgen_prelude::{Function, FunctionRef};
 
 use crate::addon::raw::{Callable, Scope, Value};
 use crate::addon::redis::batch::Batch;
-use crate::addon::redis::credentials::Asking;
+use crate::addon::redis::credentials::{Asking, Question};
 use crate::addon::redis::options::RedisOptions;
 use crate::addon::redis::socket_poller::SocketPoller;
 use crate::addon::reply::{Collect, Replies};
@@ -22,7 +22,6 @@ use crate::fanout::streams::Streams;
 use crate::redis::client::Client;
 use crate::redis::completions::{CompletionQueue, Event, Events};
 use crate::redis::connection::Connection;
-use crate::redis::credentials::CredentialsProvider;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::request::Role;
 use crate::redis::subscriber::listener::Listener;
@@ -59,15 +58,12 @@ impl Handle {
         options: RedisOptions,
         on_mail: Function<(), ()>,
         collect: Function<(), ()>,
-        on_question: Option<Function<u32, ()>>,
+        on_question: Option<Function<Question, ()>>,
     ) -> napi::Result<Rc<Self>, String> {
         let (prefix, is_node) = (options.prefix.clone(), options.is_node);
         let (fanout, for_streams) = (options.fanout(), options.for_streams);
         let asking = on_question.as_ref().map(Asking::new).transpose()?;
-        let provider = asking
-            .clone()
-            .map(|asking| asking as Arc<dyn CredentialsProvider>);
-        let config = Arc::new(options.into_config(provider).map_err(to_napi)?);
+        let config = Arc::new(options.into_config(asking.as_ref()).map_err(to_napi)?);
         let waker = Waker::new(&on_mail)?;
         let on_mail = on_mail.create_ref().map_err(from_status)?;
         let collect = collect.create_ref().map_err(from_status)?;
@@ -157,6 +153,7 @@ impl Handle {
         if is_cluster && let Err(error) = self.client.become_cluster(Instant::now()) {
             self.events.borrow_mut().events.push(Event::Reconnecting {
                 role: Role::Commands,
+                node: None,
                 attempt: 1,
                 delay: Duration::ZERO,
                 cause: error,

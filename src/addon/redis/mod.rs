@@ -19,13 +19,15 @@ use napi_derive::napi;
 
 use crate::addon::messages::messages;
 use crate::addon::raw::{Scope, guarded};
-use crate::addon::redis::events::{RedisEvent, RedisHealth, RedisServer};
+use crate::addon::redis::credentials::Question;
+use crate::addon::redis::events::{RedisEvent, RedisHealth, RedisSentinel, RedisServer};
 use crate::addon::redis::handle::Handle;
 use crate::addon::redis::options::RedisOptions;
 use crate::addon::to_napi;
 use crate::error::{Error, Reason};
 use crate::redis::completions::Events;
-use crate::redis::config::Config;
+use crate::redis::config::{Config, Target};
+use crate::redis::connection::sentinel;
 use crate::redis::credentials::Credentials;
 use crate::redis::request::{Kind, Topic};
 
@@ -45,14 +47,16 @@ pub struct RedisClient {
 #[napi]
 impl RedisClient {
     /// Opens nothing yet. `on_mail` is called when there is something to `take`; `on_question` before each connection for which
-    /// credentials are asked, with a number that `credentials` wants.
+    /// credentials are asked, with a number that `credentials` wants, and whether they are for a Sentinel.
     #[napi(constructor)]
     pub fn new(
         options: RedisOptions,
         on_mail: Function<(), ()>,
         #[napi(ts_arg_type = "(array: unknown[] | undefined, ...items: unknown[]) => unknown[]")]
         collect: Function<(), ()>,
-        on_question: Option<Function<u32, ()>>,
+        #[napi(ts_arg_type = "(number: number, ofSentinels: boolean) => void")] on_question: Option<
+            Function<Question, ()>,
+        >,
     ) -> napi::Result<Self, String> {
         Ok(Self {
             handle: Handle::new(options, on_mail, collect, on_question)?,
@@ -109,6 +113,18 @@ impl RedisClient {
     pub fn health(&self) -> Vec<RedisHealth> {
         let health = self.handle.client.health();
         health.into_iter().map(events::health).collect()
+    }
+
+    /// What each Sentinel says, while they are watched.
+    #[napi]
+    pub fn sentinels(&self) -> Vec<RedisSentinel> {
+        match &self.config().target {
+            Target::Server(_) => Vec::new(),
+            Target::Master(sentinels) => {
+                let status = sentinel::status(sentinels);
+                status.into_iter().map(events::sentinel).collect()
+            }
+        }
     }
 
     /// Answers `id` once messages come.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use napi_derive::napi;
 
+use crate::addon::redis::credentials::{Asker, Asking};
 use crate::error::Result;
 use crate::fanout::streams::Fanout;
-use crate::redis::config::{ClusterOptions, Config, Limits, Options, Settings};
-use crate::redis::credentials::{CredentialsProvider, Provided};
+use crate::redis::config::{ClusterOptions, Config, Limits, Options, SentinelOptions, Settings};
+use crate::redis::credentials::Provided;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::tls::TlsOptions;
 
@@ -28,6 +29,7 @@ pub struct RedisOptions {
     pub protocol: Option<u32>,
     pub use_tls: Option<bool>,
     pub tls: Option<RedisTlsOptions>,
+    pub sentinel: Option<RedisSentinelOptions>,
     pub client_name: Option<String>,
     pub prefix: Option<String>,
     pub max_retries: Option<u32>,
@@ -50,6 +52,24 @@ pub struct RedisOptions {
 }
 
 #[napi(object)]
+pub struct RedisSentinelOptions {
+    pub name: String,
+    pub nodes: Vec<RedisNode>,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub asks_username: bool,
+    pub asks_password: bool,
+    pub use_tls: Option<bool>,
+    pub tls: Option<RedisTlsOptions>,
+}
+
+#[napi(object)]
+pub struct RedisNode {
+    pub host: String,
+    pub port: u16,
+}
+
+#[napi(object)]
 pub struct RedisTlsOptions {
     pub ca: Option<String>,
     pub cert: Option<String>,
@@ -63,12 +83,6 @@ pub struct RedisClusterOptions {
     pub nodes: Vec<RedisNode>,
     /// Where the addresses that nodes tell lead: from, to, from, to, …
     pub addresses: Vec<RedisNode>,
-}
-
-#[napi(object)]
-pub struct RedisNode {
-    pub host: String,
-    pub port: u16,
 }
 
 impl From<RedisNode> for Endpoint {
@@ -97,13 +111,31 @@ impl RedisOptions {
         }
     }
 
-    /// `provider` gives the credentials that are asked for.
-    pub fn into_config(self, provider: Option<Arc<dyn CredentialsProvider>>) -> Result<Config> {
-        let provided = provider.map(|provider| Provided {
-            username: self.asks_username,
-            password: self.asks_password,
-            provider,
+    /// `asking` gives the credentials that are asked for.
+    pub fn into_config(self, asking: Option<&Arc<Asking>>) -> Result<Config> {
+        let provided = |username, password, of_sentinels| {
+            let asking = asking.filter(|_| username || password)?.clone();
+            Some(Provided {
+                path: if of_sentinels { "redis.sentinel" } else { "redis" },
+                username,
+                password,
+                provider: Arc::new(Asker { asking, of_sentinels }),
+            })
+        };
+        let sentinel = self.sentinel.map(|sentinel| SentinelOptions {
+            name: sentinel.name,
+            nodes: sentinel
+                .nodes
+                .into_iter()
+                .map(|node| (node.host, node.port))
+                .collect(),
+            username: sentinel.username,
+            password: sentinel.password,
+            provided: provided(sentinel.asks_username, sentinel.asks_password, true),
+            tls: sentinel.tls.map(RedisTlsOptions::into_options),
+            use_tls: sentinel.use_tls,
         });
+        let provided = provided(self.asks_username, self.asks_password, false);
         let settings = Settings {
             provided,
             protocol: self.protocol,
@@ -130,15 +162,22 @@ impl RedisOptions {
             db: self.db,
             use_tls: self.use_tls,
             cluster: self.cluster.map(RedisClusterOptions::into_options),
-            tls: self.tls.map(|tls| TlsOptions {
-                ca: tls.ca,
-                cert: tls.cert,
-                key: tls.key,
-                servername: tls.servername,
-                reject_unauthorized: tls.reject_unauthorized,
-            }),
+            tls: self.tls.map(RedisTlsOptions::into_options),
+            sentinel,
             settings,
         })
+    }
+}
+
+impl RedisTlsOptions {
+    fn into_options(self) -> TlsOptions {
+        TlsOptions {
+            ca: self.ca,
+            cert: self.cert,
+            key: self.key,
+            servername: self.servername,
+            reject_unauthorized: self.reject_unauthorized,
+        }
     }
 }
 

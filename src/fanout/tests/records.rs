@@ -1,10 +1,12 @@
 use super::*;
+use crate::redis::config::Target;
+use crate::redis::endpoint::Endpoint;
 
 const HASH: &[u8] = b"covara:subs:byres:posts";
 
 fn records() -> Arc<Records> {
     Arc::new(Records {
-        endpoint: Endpoint::Unix("/nowhere".into()),
+        target: Target::Server(Endpoint::Unix("/nowhere".into())),
         followers: Mutex::default(),
         state: Mutex::default(),
     })

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::error::Result;
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
-use crate::redis::config::Config;
+use crate::redis::config::{Config, Target};
 use crate::redis::connection::Connection;
 use crate::redis::connection::shared::Sink;
 use crate::redis::endpoint::Endpoint;
@@ -85,7 +85,7 @@ impl Node {
             completions: completions.clone(),
             inbox: inbox.clone(),
         };
-        let connection = Connection::new(config.clone(), endpoint.clone(), Arc::new(sink))?;
+        let connection = Connection::new(config.clone(), Target::Server(endpoint.clone()), Arc::new(sink))?;
         connection.with(Pipeline::join_cluster);
         connection.start();
         Ok(Arc::new(Self {

@@ -10,10 +10,10 @@ use crate::error::{Error, Reason};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Topology;
 use crate::redis::config::Config;
+use crate::redis::connection::backoff::jitter;
 use crate::redis::connection::failure::Failure;
 use crate::redis::connection::query::query;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::jitter::jitter;
 use crate::redis::protocol::{decode, encode};
 use crate::reply::Reply;
 

@@ -435,6 +435,7 @@ impl ClusterRouter {
             return health;
         }
         vec![Health {
+            node: None,
             is_ready: false,
             since: state.since,
             heard: None,
@@ -479,6 +480,7 @@ impl Member for ClusterRouter {
         let mut batch = CompletionBatch::default();
         batch.events.push(Event::Reconnecting {
             role: Role::Commands,
+            node: None,
             attempt: state.attempt,
             delay,
             cause: cause.clone(),

@@ -26,21 +26,19 @@ pub type Opened = (Transport, Established);
 
 pub struct Connector {
     config: Arc<Config>,
-    endpoint: Endpoint,
     /// The form of the handshake that the server took last: others are not tried in vain again.
     form: Mutex<Option<Form>>,
 }
 
 impl Connector {
-    pub fn new(config: Arc<Config>, endpoint: Endpoint) -> Self {
+    pub fn new(config: Arc<Config>) -> Self {
         Self {
             config,
-            endpoint,
             form: Mutex::default(),
         }
     }
 
-    pub async fn open(&self) -> Result<Opened, Failure> {
+    pub async fn open(&self, endpoint: &Endpoint) -> Result<Opened, Failure> {
         let credentials = self.config.credentials().await;
         let credentials = credentials.map_err(|error| Failure {
             error,
@@ -48,8 +46,9 @@ impl Connector {
             closed: false,
         })?;
         let attempt = Attempt {
-            handshake: Handshake::new(&self.config, &self.endpoint, credentials),
+            handshake: Handshake::new(&self.config, endpoint, credentials),
             connector: self,
+            endpoint,
             in_tls: AtomicBool::new(false),
         };
         tokio::time::timeout(self.config.settings.connect_timeout, attempt.open())
@@ -60,6 +59,7 @@ impl Connector {
 
 struct Attempt<'a> {
     connector: &'a Connector,
+    endpoint: &'a Endpoint,
     handshake: Handshake<'a>,
     /// The handshake of TLS is under way.
     in_tls: AtomicBool,
@@ -101,6 +101,7 @@ impl Attempt<'_> {
         let (server, round_trip) = self.handshake.perform(form, &mut transport).await?;
         let established = Established {
             inline_write: transport.inline_write(),
+            endpoint: self.endpoint.clone(),
             server,
             round_trip,
         };
@@ -108,7 +109,7 @@ impl Attempt<'_> {
     }
 
     fn timed_out(&self) -> Failure {
-        let Connector { config, endpoint, .. } = self.connector;
+        let (config, endpoint) = (&self.connector.config, self.endpoint);
         let timeout = config.settings.connect_timeout.as_millis();
         let in_tls = self.in_tls.load(Ordering::Relaxed);
         let reason = if in_tls { Reason::Tls } else { Reason::NoAnswer };
@@ -126,7 +127,7 @@ impl Attempt<'_> {
     }
 
     async fn connect(&self) -> Result<Transport, Failure> {
-        let Connector { config, endpoint, .. } = self.connector;
+        let (config, endpoint) = (&self.connector.config, self.endpoint);
         match endpoint {
             Endpoint::Tcp { host, port } => {
                 let stream = connect_tcp(host, *port, config.settings.connect_timeout).await?;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use redis::{Cmd, cmd};
 
 use crate::error::{Error, Reason};
-use crate::redis::config::Config;
+use crate::redis::config::{Config, Kind};
 use crate::redis::connection::failure::{Failure, is_closed};
 use crate::redis::connection::secrets::without_secrets;
 use crate::redis::connection::server_info;
@@ -93,11 +93,17 @@ impl<'a> Handshake<'a> {
 
     /// A store needs a server that has all keys.
     fn check_kind(&self, server: &Server) -> Result<(), Failure> {
+        let kind = self.config.kind;
         match server.mode.as_deref() {
+            Some("sentinel") if kind == Kind::Sentinel => Ok(()),
+            _ if kind == Kind::Sentinel => Err(Failure::refused(Error::because(
+                Reason::NoSentinel,
+                format!("{} is a server, and no Sentinel", self.endpoint),
+            ))),
             Some("sentinel") => Err(Failure::refused(Error::because(
                 Reason::Sentinel,
                 format!(
-                    "{} is a Sentinel, which has no keys: give the address of the master that it watches (SENTINEL MASTERS tells it)",
+                    "{} is a Sentinel, which has no keys: give it as redis.sentinel, with the name of the master that it watches (SENTINEL MASTERS tells it)",
                     self.endpoint
                 ),
             ))),

@@ -1,17 +1,20 @@
 //! A connection to one endpoint that is opened again for as long as it is wanted.
 //!
-//! From the top down: [`supervisor`] opens it again → [`connect`] (with [`addresses`]) opens a socket → [`handshake`] (with [`secrets`] and [`server_info`])
+//! From the top down: [`supervisor`] opens it again ([`backoff`]) → [`locator`] says where, with [`sentinel`] → [`connect`] (with [`addresses`]) opens a socket → [`handshake`] (with [`secrets`] and [`server_info`])
 //! → [`transport`] carries bytes → [`socket`] decides which thread reads → [`stream`] is the operating system's socket, and [`shared`]
 //! the pipeline with its signals. [`time_slice`]: for how long one connection may keep the I/O thread;
 //! [`pace`]: how often it is read.
 
 mod addresses;
+pub mod backoff;
 mod connect;
 pub mod failure;
 mod handshake;
+mod locator;
 mod pace;
 pub mod query;
 mod secrets;
+pub mod sentinel;
 mod server_info;
 pub mod shared;
 pub mod socket;
@@ -27,18 +30,17 @@ use std::time::Instant;
 use tokio::runtime::Runtime;
 
 use crate::error::Result;
-use crate::redis::config::Config;
+use crate::redis::config::{Config, Target};
 use crate::redis::connection::shared::{Shared, Sink};
 use crate::redis::connection::socket::{ReadAttempt, SharedSocket, SocketSlot};
 use crate::redis::connection::supervisor::Supervisor;
-use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::{Machine, Pipeline};
 use crate::redis::request::Id;
 use crate::redis::runtime;
 
 pub struct Connection<M> {
     config: Arc<Config>,
-    endpoint: Endpoint,
+    target: Target,
     runtime: &'static Runtime,
     shared: Arc<Shared<M>>,
     socket: Arc<SocketSlot>,
@@ -47,12 +49,12 @@ pub struct Connection<M> {
 
 impl<M: Machine> Connection<M> {
     /// Opens nothing yet.
-    pub fn new(config: Arc<Config>, endpoint: Endpoint, sink: Arc<dyn Sink<M>>) -> Result<Self> {
-        let pipeline = Pipeline::new(config.settings.limits.clone(), endpoint.to_string());
-        let name = format!("{endpoint} ({})", M::ROLE);
+    pub fn new(config: Arc<Config>, target: Target, sink: Arc<dyn Sink<M>>) -> Result<Self> {
+        let pipeline = Pipeline::new(config.settings.limits.clone(), target.to_string());
+        let name = format!("{target} ({})", M::ROLE);
         Ok(Self {
             config,
-            endpoint,
+            target,
             runtime: runtime::get()?,
             shared: Arc::new(Shared::new(name, pipeline, sink)),
             socket: Arc::default(),
@@ -71,7 +73,8 @@ impl<M: Machine> Connection<M> {
         }
         let supervisor = Supervisor::new(
             self.config.clone(),
-            self.endpoint.clone(),
+            &self.target,
+            self.runtime,
             self.shared.clone(),
             self.socket.clone(),
         );

@@ -18,7 +18,7 @@ const LONGEST: usize = 16 << 20;
 
 /// Connects, sends a command, and gives the reply.
 pub async fn query(config: &Arc<Config>, endpoint: &Endpoint, command: &[u8]) -> Result<Bytes, Failure> {
-    let (mut transport, _) = Connector::new(config.clone(), endpoint.clone()).open().await?;
+    let (mut transport, _) = Connector::new(config.clone()).open(endpoint).await?;
     let longest = config.settings.connect_timeout;
     let reply = timeout(longest, ask(&mut transport, endpoint, command)).await;
     let reply = reply.unwrap_or_else(|_| {

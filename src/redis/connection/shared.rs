@@ -130,11 +130,11 @@ impl<M: Machine> Shared<M> {
                 }
                 Event::Missing => self.trace(|| "a gap has begun"),
                 Event::ClusterFound => self.trace(|| "this is a node of a cluster"),
-                Event::Ready(_) => {}
+                Event::Ready { .. } => {}
             }
         }
-        if let Some(Gap { from, to }) = batch.gap {
-            let length = to.duration_since(from).unwrap_or_default();
+        if let Some(Gap { from, to, .. }) = &batch.gap {
+            let length = to.duration_since(*from).unwrap_or_default();
             self.trace(|| format!("a gap of {} ms has ended", length.as_millis()));
         }
     }

@@ -6,32 +6,43 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
 use tokio::task::yield_now;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::error::{Error, Reason};
-use crate::redis::config::Config;
+use crate::redis::config::{Config, Target};
+use crate::redis::connection::backoff::{backoff, jitter};
 use crate::redis::connection::connect::{Connector, Opened};
+use crate::redis::connection::failure::Failure;
+use crate::redis::connection::locator::Locator;
+use crate::redis::connection::sentinel::board::Next;
 use crate::redis::connection::shared::Shared;
 use crate::redis::connection::socket::{ReadAttempt, SocketSlot};
 use crate::redis::connection::time_slice::LONGEST_READ;
 use crate::redis::connection::transport::Transport;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::jitter::jitter;
 use crate::redis::pipeline::Machine;
 use crate::redis::pipeline::in_flight::ServerRole;
 
-/// The backoff before the first attempt to connect again; it doubles with each that fails.
-const FIRST_DELAY: Duration = Duration::from_millis(50);
-const LONGEST_DELAY: Duration = Duration::from_secs(2);
 /// The longest pause before a batch of topics is subscribed.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that was open for less counts as a failed attempt, as far as the backoff goes.
 const STABLE: Duration = Duration::from_secs(1);
+/// How long a new master may take for a connection, and the old one for what it owes, before the old connection is given up.
+const HANDOVER: Duration = Duration::from_millis(200);
+/// The pause before a new master is tried again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 pub struct Supervisor<M> {
     config: Arc<Config>,
     connector: Connector,
+    locator: Locator,
+    /// Where the last attempt to connect led.
+    tried: Mutex<Option<Endpoint>>,
+    /// Where the last connection led.
+    led_to: Mutex<Option<Endpoint>>,
     shared: Arc<Shared<M>>,
     slot: Arc<SocketSlot>,
 }
@@ -39,12 +50,16 @@ pub struct Supervisor<M> {
 impl<M: Machine> Supervisor<M> {
     pub fn new(
         config: Arc<Config>,
-        endpoint: Endpoint,
+        target: &Target,
+        runtime: &Runtime,
         shared: Arc<Shared<M>>,
         slot: Arc<SocketSlot>,
     ) -> Self {
         Self {
-            connector: Connector::new(config.clone(), endpoint),
+            connector: Connector::new(config.clone()),
+            locator: Locator::new(target, runtime),
+            tried: Mutex::default(),
+            led_to: Mutex::default(),
             config,
             shared,
             slot,
@@ -73,13 +88,44 @@ impl<M: Machine> Supervisor<M> {
             .unwrap_or_else(|| backoff(attempt));
         self.shared
             .with(|pipeline| pipeline.reconnecting(attempt, delay, cause));
-        sleep(delay).await;
+        let tried = self.tried.lock().clone();
+        tokio::select! {
+            () = sleep(delay) => {}
+            () = self.named_other(tried.as_ref()) => {}
+        }
+    }
+
+    /// Returns once the master is said to be elsewhere.
+    async fn named_other(&self, from: Option<&Endpoint>) {
+        while let Next::Promoting(_) = self.locator.next(from).await {
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Opens a connection to where the master is said to be.
+    async fn open(&self) -> Result<Opened, Failure> {
+        loop {
+            let located = self.locator.locate().await;
+            let tried = located.as_ref().ok().cloned();
+            *self.tried.lock() = tried.or_else(|| self.locator.believed());
+            let endpoint = located?;
+            tokio::select! {
+                opened = self.open_at(&endpoint) => return opened,
+                () = self.named_other(Some(&endpoint)) => {}
+            }
+        }
+    }
+
+    async fn open_at(&self, endpoint: &Endpoint) -> Result<Opened, Failure> {
+        let opened = self.connector.open(endpoint).await?;
+        self.locator.check(&opened.1)?;
+        Ok(opened)
     }
 
     /// Opens and carries a connection, and those that replace it. Gives why there is none any more; nothing if none is wanted.
     async fn connect(&self, attempt: &mut u32) -> Option<Error> {
         self.shared.trace(|| "connecting");
-        let mut opened = match self.while_wanted(self.connector.open()).await? {
+        let mut opened = match self.while_wanted(self.open()).await? {
             Ok(Ok(opened)) => opened,
             Ok(Err(failure)) => {
                 self.shared
@@ -91,11 +137,19 @@ impl<M: Machine> Supervisor<M> {
         loop {
             let (mut transport, established) = opened;
             let since = Instant::now();
+            let endpoint = established.endpoint.clone();
             self.shared.trace(|| format!("connected to {established}"));
+            let before = self.led_to.lock().replace(endpoint.clone());
+            if let Some(before) = before.filter(|before| *before != endpoint)
+                && let Some(confirmed) = self.locator.confirmed(&before)
+            {
+                self.shared.with(|pipeline| pipeline.doubt(confirmed));
+            }
             self.shared
                 .with(|pipeline| pipeline.connected(established, since));
             let mut next = None;
-            let carried = self.while_wanted(self.carry(&mut transport, &mut next)).await;
+            let carried = self.carry(&mut transport, &endpoint, &mut next);
+            let carried = self.while_wanted(carried).await;
             let Some(Ok(cause) | Err(cause)) = carried else {
                 if !self.shared.is_abandoned() {
                     transport.close().await;
@@ -119,18 +173,67 @@ impl<M: Machine> Supervisor<M> {
     }
 
     /// Carries a connection until it ends, also because there is a `next` one by then. Gives why it has ended.
-    async fn carry(&self, transport: &mut Transport, next: &mut Option<Opened>) -> Error {
+    async fn carry(
+        &self,
+        transport: &mut Transport,
+        endpoint: &Endpoint,
+        next: &mut Option<Opened>,
+    ) -> Error {
         let mut carried = pin!(transport.carry(&self.shared, &self.slot));
-        let found = tokio::select! {
+        let longest = tokio::select! {
             cause = &mut carried => return cause,
-            found = self.find_master() => found,
+            found = self.find_master() => {
+                *next = Some(found);
+                None
+            }
+            found = self.follow(endpoint) => {
+                *next = found;
+                Some(HANDOVER)
+            }
             never = self.send_batches() => match never {},
         };
-        *next = Some(found);
-        if self.shared.with(|pipeline| pipeline.retire()) {
-            return carried.await;
+        let replaced = || Error::because(Reason::Replaced, "a master has taken its place");
+        if !self.shared.with(|pipeline| pipeline.retire()) {
+            return replaced();
         }
-        Error::because(Reason::Replaced, "a master has taken its place")
+        let Some(longest) = longest else {
+            return carried.await;
+        };
+        // A frozen master must not hold up what it was not sent. What it runs from now on is lost, as it is no master.
+        let silence = self.shared.with(|pipeline| pipeline.silence(Instant::now()));
+        let answered = timeout(longest.saturating_sub(silence), carried).await;
+        answered.unwrap_or_else(|_| replaced())
+    }
+
+    /// Returns once the Sentinels name another master than at an endpoint, with a connection to it, if it can be had.
+    async fn follow(&self, endpoint: &Endpoint) -> Option<Opened> {
+        let mut latest = None;
+        loop {
+            let next = self.locator.next(Some(endpoint)).await;
+            let (Next::Named(master) | Next::Promoting(master)) = &next;
+            match timeout(HANDOVER, self.open_at(master)).await {
+                Ok(Ok(opened)) if opened.1.server.role != ServerRole::Replica => {
+                    if matches!(next, Next::Promoting(_)) {
+                        self.locator.promoted(master);
+                    }
+                    self.tell_move(endpoint, master);
+                    return Some(opened);
+                }
+                _ if matches!(next, Next::Promoting(_)) => {}
+                _ if Instant::now() >= *latest.get_or_insert(Instant::now() + HANDOVER) => {
+                    return None;
+                }
+                _ => {}
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    fn tell_move(&self, from: &Endpoint, to: &Endpoint) {
+        let cause = format!("{to} is the master in place of {from}");
+        let cause = Error::because(Reason::Replaced, cause);
+        self.shared
+            .with(|pipeline| pipeline.reconnecting(1, Duration::ZERO, cause));
     }
 
     /// Subscribes waiting topics a batch at a time, at random moments: other instances have lost the same server.
@@ -158,7 +261,7 @@ impl<M: Machine> Supervisor<M> {
             };
             attempt += 1;
             self.back_off(attempt, cause).await;
-            if let Ok(opened) = self.connector.open().await
+            if let Ok(opened) = self.open().await
                 && opened.1.server.role != ServerRole::Replica
             {
                 return opened;
@@ -204,32 +307,10 @@ impl<M: Machine> Supervisor<M> {
     }
 }
 
-/// With jitter: clients that lost the same server do not come back all at once.
-fn backoff(attempt: u32) -> Duration {
-    let longest = FIRST_DELAY
-        .saturating_mul(1 << attempt.saturating_sub(1).min(16))
-        .min(LONGEST_DELAY);
-    longest.mul_f64(0.5 + jitter() / 2.0)
-}
-
 struct EndGuard<'a, M: Machine>(&'a Shared<M>);
 
 impl<M: Machine> Drop for EndGuard<'_, M> {
     fn drop(&mut self) {
         self.0.with(|pipeline| pipeline.end());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_from_50_ms_to_2_s() {
-        for attempt in 1..100 {
-            let delay = backoff(attempt).as_millis();
-            let longest = 50_u128.saturating_mul(1 << (attempt - 1).min(16)).min(2_000);
-            assert!((longest / 2..=longest).contains(&delay), "{attempt}: {delay}");
-        }
     }
 }

@@ -32,7 +32,7 @@ impl<M: Machine> Pipeline<M> {
                 next = next.min(connection.heard + limit);
             } else if owed {
                 let silent = silent.as_millis();
-                let message = format!("{} has not answered anything for {silent} ms", self.endpoint);
+                let message = format!("{} has not answered anything for {silent} ms", self.place());
                 return Err(Error::because(Reason::Silent, message));
             } else {
                 let ping = Request::repeatable(None, &[b"PING"], now);
@@ -48,7 +48,7 @@ impl<M: Machine> Pipeline<M> {
     }
 
     fn expire(&mut self, now: Instant) {
-        let (endpoint, timeout) = (&self.endpoint, self.limits.timeout.as_millis());
+        let (endpoint, timeout) = (self.place().to_owned(), self.limits.timeout.as_millis());
         let mut missed = Vec::new();
         let sent = self
             .connection
@@ -75,12 +75,12 @@ impl<M: Machine> Pipeline<M> {
                         "{endpoint} did not answer what was called before within {timeout} ms (commandTimeout), so that the command was not sent"
                     ),
                 ),
-                _ => self.not_sent("No connection to", self.cause.as_ref()),
+                _ => self.not_sent("No connection to", &self.target, self.cause.as_ref()),
             };
             missed.push((request, Fate::NotRun, error));
         }
         while let Some(request) = self.waiting_for_master.pop_due(now) {
-            let error = self.not_sent("No master at", Some(&self.at_replica()));
+            let error = self.not_sent("No master at", self.place(), Some(&self.at_replica()));
             missed.push((request, Fate::NotRun, error));
         }
         for (request, fate, error) in missed {
@@ -89,14 +89,13 @@ impl<M: Machine> Pipeline<M> {
     }
 
     /// The error of a request that has waited for too long.
-    fn not_sent(&self, what: &str, cause: Option<&Error>) -> Error {
+    fn not_sent(&self, what: &str, place: &str, cause: Option<&Error>) -> Error {
         let milliseconds = self.limits.queue_timeout.as_millis();
         let cause = cause
             .map(|cause| format!(": {}", cause.message))
             .unwrap_or_default();
         let message = format!(
-            "{what} {} within {milliseconds} ms (queueTimeout), so that the command was not run{cause}",
-            self.endpoint
+            "{what} {place} within {milliseconds} ms (queueTimeout), so that the command was not run{cause}"
         );
         Error::because(Reason::QueueTimeout, message)
     }

@@ -47,7 +47,7 @@ impl<M: Machine> Pipeline<M> {
                     return Ok(None);
                 }
                 Ok(None) => return Err(self.too_large(Unreadable::TooLarge)),
-                Err(Unreadable::Malformed) => return Err(lost_sync(&self.endpoint)),
+                Err(Unreadable::Malformed) => return Err(lost_sync(self.place())),
                 Err(unreadable) => return Err(self.too_large(unreadable)),
             };
             let reply = &buffer[start..end];
@@ -60,13 +60,13 @@ impl<M: Machine> Pipeline<M> {
                 Frame::Partial => connection.complete = (replies + 1, end),
                 Frame::Push if replies == 0 => buffer.advance(end),
                 Frame::Push => connection.complete = (replies, end),
-                Frame::Unasked => return Err(unasked(&self.endpoint, reply)),
+                Frame::Unasked => return Err(unasked(self.place(), reply)),
             }
         }
     }
 
     fn too_large(&self, what: Unreadable) -> Error {
-        let endpoint = &self.endpoint;
+        let endpoint = self.place();
         let message = match what {
             Unreadable::LongLine => format!("{endpoint} sent a line of more than {MAX_LINE} bytes"),
             Unreadable::HugeString => format!("{endpoint} announced a string of more than 512 MB"),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::protocol::scan::Scanner;
 use crate::redis::request::Request;
@@ -58,6 +59,7 @@ pub struct Server {
 pub struct Established {
     /// None where only the transport can write.
     pub inline_write: Option<Arc<dyn InlineWrite>>,
+    pub endpoint: Endpoint,
     pub server: Server,
     /// How long it took to answer.
     pub round_trip: Duration,

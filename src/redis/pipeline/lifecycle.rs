@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::error::{Error, Reason};
 use crate::redis::completions::Event;
 use crate::redis::config::Limits;
+use crate::redis::endpoint::Node;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
 use crate::redis::pipeline::queue::{Queue, Waiting};
 use crate::redis::pipeline::{ATTEMPTS, Machine, Pipeline, closed};
@@ -14,6 +15,7 @@ use crate::redis::request::Fate;
 impl<M: Machine> Pipeline<M> {
     pub fn connected(&mut self, established: Established, now: Instant) {
         let is_first = self.cause.take().is_none();
+        self.node = Some(established.endpoint.to_string().into());
         let ahead = self
             .machine
             .connected(&established, is_first, &mut self.completed, now);
@@ -35,7 +37,7 @@ impl<M: Machine> Pipeline<M> {
 
     /// The reason for looking for a master.
     pub fn at_replica(&self) -> Error {
-        Error::reply(format!("READONLY {} has become a replica", self.endpoint))
+        Error::reply(format!("READONLY {} has become a replica", self.place()))
     }
 
     /// Retires the connection: it ends once all is answered. False if nothing is in flight.
@@ -45,6 +47,15 @@ impl<M: Machine> Pipeline<M> {
         };
         connection.retiring = true;
         !connection.sent.is_empty()
+    }
+
+    /// For how long the server has owed a reply and sent nothing.
+    pub fn silence(&self, now: Instant) -> Duration {
+        let connection = self.connection.as_ref();
+        let owing = connection.filter(|connection| !connection.sent.is_empty());
+        owing.map_or(Duration::ZERO, |connection| {
+            now.saturating_duration_since(connection.heard)
+        })
     }
 
     /// An attempt to connect has failed, and another follows. Requests that have seen enough attempts fail; all do if the server
@@ -77,7 +88,8 @@ impl<M: Machine> Pipeline<M> {
                 self.no_connection(cause, refused, attempts),
             );
         }
-        self.machine.missing(SystemTime::now(), &mut self.completed);
+        let now = SystemTime::now();
+        self.machine.missing(now, self.node.clone(), &mut self.completed);
         self.cause = Some(cause.clone());
     }
 
@@ -92,7 +104,7 @@ impl<M: Machine> Pipeline<M> {
         };
         let message = format!(
             "No connection to {} after {attempts}: {}",
-            self.endpoint, cause.message
+            self.target, cause.message
         );
         let reason = cause.reason.filter(|_| cause.code == "CONNECTION");
         Error::because(reason.unwrap_or(Reason::NotReady), message).caused_by(cause.clone())
@@ -104,8 +116,10 @@ impl<M: Machine> Pipeline<M> {
             return;
         };
         let silent = now.saturating_duration_since(connection.received);
+        let since = SystemTime::now() - silent;
         self.machine
-            .missing(SystemTime::now() - silent, &mut self.completed);
+            .missing(since, self.node.clone(), &mut self.completed);
+        let place: Node = self.place().into();
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;
         let sent = connection.sent.into_iter().enumerate();
@@ -121,10 +135,7 @@ impl<M: Machine> Pipeline<M> {
                 self.done(&request);
                 continue;
             }
-            if !is_unsent
-                && let Err(error) = self
-                    .machine
-                    .reply_lost(&mut request, is_first, &self.endpoint, &cause)
+            if !is_unsent && let Err(error) = self.machine.reply_lost(&mut request, is_first, &place, &cause)
             {
                 self.fail(&request, Fate::Unknown, error);
                 continue;
@@ -143,10 +154,16 @@ impl<M: Machine> Pipeline<M> {
         (self.since, self.heard) = (now, Some(connection.received));
     }
 
+    /// Messages may have been missed for this long: they may have gone to another server.
+    pub fn doubt(&mut self, missing: Duration) {
+        self.machine.doubt(SystemTime::now() - missing);
+    }
+
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {
         self.attempt = attempt;
         self.completed.events.push(Event::Reconnecting {
             role: M::ROLE,
+            node: self.node.clone(),
             attempt,
             delay,
             cause,

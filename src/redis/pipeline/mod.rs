@@ -20,6 +20,7 @@ use bytes::BytesMut;
 use crate::error::{Error, Reason};
 use crate::redis::completions::CompletionBatch;
 use crate::redis::config::Limits;
+use crate::redis::endpoint::Node;
 use crate::redis::pipeline::commands::redirect::Returned;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, Server};
 use crate::redis::pipeline::queue::{Queue, Waiting};
@@ -30,6 +31,8 @@ use crate::redis::request::{Fate, Id, Request, Role};
 /// How a connection does.
 pub struct Health {
     pub is_ready: bool,
+    /// Where it leads, or led last.
+    pub node: Option<Node>,
     /// When it was connected or lost last.
     pub since: Instant,
     /// When the server last sent anything.
@@ -83,7 +86,10 @@ pub trait Machine: Default + Send + Sized + 'static {
     ) -> Vec<Request>;
 
     /// There is no connection, and messages may have been missed since a moment.
-    fn missing(&mut self, _since: SystemTime, _completed: &mut CompletionBatch) {}
+    fn missing(&mut self, _since: SystemTime, _node: Option<Node>, _completed: &mut CompletionBatch) {}
+
+    /// What is missing began at this time at the latest.
+    fn doubt(&mut self, _from: SystemTime) {}
 
     /// Whether requests of the machine's own wait for their turn.
     fn has_batches(&self) -> bool {
@@ -137,8 +143,10 @@ pub trait Machine: Default + Send + Sized + 'static {
 pub struct Pipeline<M> {
     machine: M,
     pub(super) limits: Limits,
-    /// As errors name it.
-    endpoint: String,
+    /// As errors name it while there is no connection.
+    target: String,
+    /// Where the connection leads, or where the last one did.
+    node: Option<Node>,
     /// Requests that wait for a connection, or for room in the window.
     waiting: Queue,
     /// Writes that the server refuses wait for a master.
@@ -163,11 +171,12 @@ pub struct Pipeline<M> {
 }
 
 impl<M: Machine> Pipeline<M> {
-    pub fn new(limits: Limits, endpoint: String) -> Self {
+    pub fn new(limits: Limits, target: String) -> Self {
         Self {
             machine: M::default(),
             limits,
-            endpoint,
+            target,
+            node: None,
             waiting: Queue::default(),
             waiting_for_master: Queue::default(),
             connecting: Vec::new(),
@@ -221,7 +230,7 @@ impl<M: Machine> Pipeline<M> {
         }
         let message = format!(
             "There is no connection to {}, and {max_queue} commands wait for one already (maxQueue)",
-            self.endpoint
+            self.target
         );
         self.fail(&request, Fate::NotRun, Error::ours("QUEUE_FULL", message));
     }
@@ -296,11 +305,17 @@ impl<M: Machine> Pipeline<M> {
         self.connection.is_some()
     }
 
+    /// The other end, as errors name it.
+    fn place(&self) -> &str {
+        self.node.as_deref().unwrap_or(&self.target)
+    }
+
     pub fn health(&self) -> Health {
         let connection = self.connection.as_ref();
         let is_well = connection.is_some() && !self.misses_master();
         Health {
             is_ready: is_well,
+            node: self.node.clone(),
             since: self.since,
             heard: connection.map(|connection| connection.received).or(self.heard),
             in_flight: connection.map_or(0, |connection| connection.sent.len()),

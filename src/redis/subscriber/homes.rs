@@ -15,7 +15,7 @@ use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::{Member, Topology};
 use crate::redis::completions::{CompletionBatch, Event, Gap};
-use crate::redis::config::Config;
+use crate::redis::config::{Config, Target};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::Health;
 use crate::redis::protocol::published::Skipped;
@@ -151,7 +151,7 @@ impl ClusterSubscriber {
     ) -> Result<&'a SubscriberHandle> {
         if !homes.contains_key(endpoint) {
             let config = Config {
-                endpoint: endpoint.clone(),
+                target: Target::Server(endpoint.clone()),
                 ..Config::clone(&self.config)
             };
             let home = SubscriberHandle::join(&Arc::new(config), self.ear.clone())?;
@@ -370,7 +370,7 @@ impl Listener for Ear {
             if awaited.moving.is_empty() {
                 awaited.missing_since = None;
                 let to = SystemTime::now();
-                batch.missed(Gap { from, to });
+                batch.missed(Gap { from, to, node: None });
             }
         }
         drop(awaited);

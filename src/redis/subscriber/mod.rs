@@ -122,8 +122,8 @@ impl Drop for SubscriberHandle {
 impl SharedSubscriber {
     fn open(config: &Arc<Config>) -> Result<Self> {
         let routing = Arc::<Routing>::default();
-        let endpoint = config.endpoint.clone();
-        let connection = Connection::new(config.clone(), endpoint, routing.clone())?;
+        let target = config.target.clone();
+        let connection = Connection::new(config.clone(), target, routing.clone())?;
         connection.start();
         Ok(Self { connection, routing })
     }

@@ -187,7 +187,7 @@ impl RoutingTable {
         if let Some(gap) = batch.gap {
             for number in mem::take(&mut self.missing) {
                 if let Some(listener) = self.listeners.get(&number) {
-                    deliveries.to(number, listener).missed(gap);
+                    deliveries.to(number, listener).missed(gap.clone());
                 }
             }
         }
@@ -199,7 +199,7 @@ impl RoutingTable {
             Event::Subscribed { topic } => self.tell_subscribed(&topic),
             Event::Missing => self.tell_missing(),
             Event::Unsubscribed { topic, error } => self.drop_route(&topic, &error, deliveries),
-            Event::Ready(_) | Event::Reconnecting { .. } | Event::ClusterFound => {
+            Event::Ready { .. } | Event::Reconnecting { .. } | Event::ClusterFound => {
                 for (number, listener) in &self.listeners {
                     deliveries.to(*number, listener).events.push(event.clone());
                 }

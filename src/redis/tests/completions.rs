@@ -20,7 +20,10 @@ fn long_answers_are_taken_a_part_at_a_time() {
     for id in 0..3 {
         mail.answer(id, Shape::AsIs, Ok(long.clone()));
     }
-    mail.events.push(Event::Ready(Role::Commands));
+    mail.events.push(Event::Ready {
+        role: Role::Commands,
+        node: "server:1".into(),
+    });
     completions.put(mail);
 
     let take = || {

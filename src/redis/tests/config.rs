@@ -1,6 +1,5 @@
 use super::*;
 use crate::redis::config::{Config, Options, Settings};
-use crate::redis::endpoint::Endpoint;
 use crate::redis::tls::TlsOptions;
 
 fn options() -> Options {
@@ -15,6 +14,7 @@ fn options() -> Options {
         db: None,
         tls: None,
         use_tls: None,
+        sentinel: None,
         settings: Settings {
             provided: None,
             protocol: None,
@@ -64,7 +64,7 @@ fn urls_say_where_and_who() {
         ("redis://default@h", "h:6379", Some("default"), None, 0, false),
     ] {
         let config = by_url(url);
-        assert_eq!(config.endpoint.to_string(), place, "{url}");
+        assert_eq!(config.target.to_string(), place, "{url}");
         assert_eq!(config.credentials.username.as_deref(), username, "{url}");
         assert_eq!(config.credentials.password.as_deref(), password, "{url}");
         assert_eq!((config.db, config.tls.is_some()), (db, tls), "{url}");
@@ -86,7 +86,7 @@ fn a_unix_socket_is_taken_where_the_system_has_them() {
         let db = options.url.as_ref().map_or(0, |_| 3);
         match Config::new(options) {
             Ok(config) if cfg!(unix) => {
-                assert_eq!(config.endpoint, Endpoint::Unix("/tmp/redis.sock".into()));
+                assert_eq!(config.target.to_string(), "/tmp/redis.sock");
                 assert_eq!(config.db, db);
                 assert_eq!(config.credentials.password.is_some(), db == 3);
             }
@@ -111,7 +111,7 @@ fn what_is_given_beside_a_url_wins() {
         ..options()
     });
     let config = config.unwrap_or_else(|error| panic!("{}", error.message));
-    assert_eq!((config.endpoint.to_string().as_str(), config.db), ("h:7", 5));
+    assert_eq!((config.target.to_string().as_str(), config.db), ("h:7", 5));
     assert_eq!(
         (
             config.credentials.username.as_deref(),

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::redis::config::Limits;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::in_flight::{Established, InlineWrite, Server, ServerRole};
 use crate::redis::pipeline::subscriptions::Subscriptions;
@@ -92,6 +93,7 @@ impl<M: Machine> Harness<M> {
         self.buffer.clear();
         let greeted = Established {
             inline_write: Some(self.socket.clone()),
+            endpoint: Endpoint::Unix("server:1".into()),
             server: Server {
                 role,
                 ..Server::default()

@@ -124,7 +124,7 @@ fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
     for name in ["a", "b", "c"] {
         harness.receive(&push(&["subscribe", name, "1"])).unwrap();
     }
-    let gap = harness.pipeline.completed.gap.unwrap();
+    let gap = harness.pipeline.completed.gap.clone().unwrap();
     assert!(gap.from <= gap.to);
     assert_eq!(
         harness.answers(),

@@ -30,7 +30,7 @@ pub struct TlsOptions {
 
 pub struct Tls {
     options: TlsOptions,
-    /// The configured one.
+    /// As configured. None for the host that is connected to.
     server_name: Option<ServerName<'static>>,
     trust: Trust,
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
@@ -45,11 +45,9 @@ impl PartialEq for Tls {
 }
 
 impl Tls {
-    pub fn new(options: TlsOptions, host: &str) -> Result<Self> {
+    pub fn new(options: TlsOptions) -> Result<Self> {
         let given = options.clone();
-        let is_configured = options.servername.is_some();
-        let name = server_name(options.servername.as_deref().unwrap_or(host))
-            .ok_or_else(|| invalid("redis.tls.servername: it is neither a host's name nor an address"))?;
+        let server_name = options.servername.map(name).transpose()?;
         let trust = match (options.reject_unauthorized, options.ca) {
             (Some(false), _) => Trust::Anyone,
             (_, Some(pem)) => authorities(&pem)?,
@@ -66,24 +64,30 @@ impl Tls {
         };
         Ok(Self {
             options: given,
-            server_name: is_configured.then_some(name),
+            server_name,
             trust,
             identity,
             config: OnceCell::new(),
         })
     }
 
-    /// The certificate must have the configured name, or else `host`. An error of kind `InvalidData` means that the server or its
-    /// certificate is refused.
+    /// An error of kind `InvalidData` means that the server or its certificate is refused.
     pub async fn wrap(&self, stream: TcpStream, host: &str) -> std::io::Result<TlsStream<TcpStream>> {
-        let configured = self.server_name.clone();
-        let name = configured.or_else(|| server_name(host)).ok_or_else(|| {
-            let message = format!("{host} is neither a host's name nor an address");
-            std::io::Error::new(std::io::ErrorKind::InvalidData, message)
-        })?;
         let config = self.config.get_or_try_init(|| self.config()).await?;
         let connector = TlsConnector::from(config.clone());
-        connector.connect(name, stream).await
+        let unusable =
+            |error: Error| std::io::Error::new(std::io::ErrorKind::InvalidData, error.message.clone());
+        connector
+            .connect(self.name_of(host).map_err(unusable)?, stream)
+            .await
+    }
+
+    /// The name that the certificate of a host must have.
+    pub fn name_of(&self, host: &str) -> Result<ServerName<'static>> {
+        match &self.server_name {
+            Some(name) => Ok(name.clone()),
+            None => name(host.to_owned()),
+        }
     }
 
     async fn config(&self) -> std::io::Result<Arc<ClientConfig>> {
@@ -104,8 +108,9 @@ impl Tls {
     }
 }
 
-fn server_name(host: &str) -> Option<ServerName<'static>> {
-    ServerName::try_from(host.to_owned()).ok()
+fn name(text: String) -> Result<ServerName<'static>> {
+    ServerName::try_from(text)
+        .map_err(|_| invalid("redis.tls.servername: it is neither a host's name nor an address"))
 }
 
 fn authorities(pem: &str) -> Result<Trust> {

@@ -14,6 +14,7 @@ use hashbrown::HashSet;
 
 use crate::error::{Error, Reason};
 use crate::redis::completions::{CompletionBatch, Event};
+use crate::redis::endpoint::Node;
 use crate::redis::pipeline::commands::redirect::{ASKING, Returned, Returns, without_asking};
 use crate::redis::pipeline::commands::refusal::{Refused, refusal};
 use crate::redis::pipeline::commands::window::Window;
@@ -90,11 +91,14 @@ impl Machine for Commands {
             scripts: HashSet::default(),
             cluster,
         };
-        completed.events.push(Event::Ready(Self::ROLE));
+        completed.events.push(Event::Ready {
+            role: Self::ROLE,
+            node: established.endpoint.to_string().into(),
+        });
         Vec::new()
     }
 
-    fn missing(&mut self, _: SystemTime, _: &mut CompletionBatch) {
+    fn missing(&mut self, _: SystemTime, _: Option<Node>, _: &mut CompletionBatch) {
         if let Some(returns) = &mut self.cluster {
             returns.lost();
         }

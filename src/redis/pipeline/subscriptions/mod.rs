@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::error::Error;
 use crate::redis::completions::{CompletionBatch, Event};
+use crate::redis::endpoint::Node;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
 use crate::redis::pipeline::subscriptions::topics::{Heard, Priority, Topics};
 use crate::redis::pipeline::{Frame, Machine, Pipeline};
@@ -48,13 +49,16 @@ impl Machine for Subscriptions {
 
     fn connected(
         &mut self,
-        _: &Established,
+        established: &Established,
         is_first: bool,
         completed: &mut CompletionBatch,
         now: Instant,
     ) -> Vec<Request> {
         if !is_first {
-            completed.events.push(Event::Ready(Self::ROLE));
+            completed.events.push(Event::Ready {
+                role: Self::ROLE,
+                node: established.endpoint.to_string().into(),
+            });
         }
         let due = self.topics.due();
         due.into_iter()
@@ -62,8 +66,12 @@ impl Machine for Subscriptions {
             .collect()
     }
 
-    fn missing(&mut self, since: SystemTime, completed: &mut CompletionBatch) {
-        self.topics.lost(since, completed);
+    fn missing(&mut self, since: SystemTime, node: Option<Node>, completed: &mut CompletionBatch) {
+        self.topics.lost(since, node, completed);
+    }
+
+    fn doubt(&mut self, from: SystemTime) {
+        self.topics.doubt(from);
     }
 
     fn has_batches(&self) -> bool {

@@ -11,6 +11,7 @@ use hashbrown::{Equivalent, HashMap};
 use crate::backlog::Message;
 use crate::error::Error;
 use crate::redis::completions::{CompletionBatch, Event, Gap};
+use crate::redis::endpoint::Node;
 use crate::redis::protocol::decode;
 use crate::redis::request::{Asker, Id, Request, Subject, Subscription, Topic, TopicName};
 use crate::reply::Reply;
@@ -60,8 +61,8 @@ pub struct Topics {
     requests: u32,
     /// How many of these requests are unanswered.
     unanswered: usize,
-    /// When the gap began, while one is open.
-    missing_since: Option<SystemTime>,
+    /// When the gap began, while one is open, and at which server.
+    missing: Option<(SystemTime, Option<Node>)>,
 }
 
 /// What a frame on the subscribing connection is.
@@ -161,7 +162,7 @@ impl Topics {
     }
 
     /// The connection was lost, or an attempt has failed; it was last heard at `heard`. The gap begins there.
-    pub fn lost(&mut self, heard: SystemTime, completed: &mut CompletionBatch) {
+    pub fn lost(&mut self, heard: SystemTime, node: Option<Node>, completed: &mut CompletionBatch) {
         self.unanswered = 0;
         self.queued.clear();
         let mut is_missing = false;
@@ -172,8 +173,15 @@ impl Topics {
             }
         }
         if is_missing {
-            self.missing_since.get_or_insert(heard);
+            self.missing.get_or_insert((heard, node));
             completed.events.push(Event::Missing);
+        }
+    }
+
+    /// An open gap began at this time at the latest.
+    pub fn doubt(&mut self, from: SystemTime) {
+        if let Some((since, _)) = &mut self.missing {
+            *since = from.min(*since);
         }
     }
 
@@ -191,7 +199,7 @@ impl Topics {
         let due = first.iter().filter_map(|topic| self.ask(topic)).collect();
         if self.unanswered == 0 && self.queued.is_empty() {
             // All topics that could have missed a message were unsubscribed meanwhile.
-            self.missing_since = None;
+            self.missing = None;
         }
         due
     }
@@ -246,9 +254,9 @@ impl Topics {
         if self.unanswered > 0 || !self.queued.is_empty() {
             return;
         }
-        if let Some(from) = self.missing_since.take() {
+        if let Some((from, node)) = self.missing.take() {
             let to = SystemTime::now();
-            completed.missed(Gap { from, to });
+            completed.missed(Gap { from, to, node });
         }
     }
 

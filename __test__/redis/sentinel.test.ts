@@ -1,0 +1,509 @@
+// A store whose server Sentinels name: what they are asked, who asks, and what is said when they do not know. Failovers: faults/.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import { createKV, createRedisKV, type RedisConfig, RedisKVStore } from "covara-kv";
+import { Redis } from "ioredis";
+import { eventually } from "../backends.js";
+import { type Answer, bulk, type FakeOptions, type FakeServer, greet, startFake } from "../fake-server.js";
+import { type RedisServer, startRedis } from "../redis-server.js";
+import { MASTER, type SentinelSet, startSentinels } from "../sentinel.js";
+import { Authority } from "./certificates.js";
+import { closedPort, HOST, open, refusalOf, SECRET } from "./servers.js";
+
+/** A Sentinel that names a master, or what it is told to name from then on. */
+interface FakeSentinel extends FakeServer {
+  names: { host: string; port: number } | null;
+}
+
+const greetAsSentinel: Answer = (command, peer) =>
+  command[0] === "HELLO"
+    ? `%2\r\n${bulk("mode")}${bulk("sentinel")}${bulk("role")}${bulk("sentinel")}`
+    : greet(command, peer);
+
+async function fakeSentinel(
+  names: FakeSentinel["names"],
+  { greeting = greetAsSentinel }: FakeOptions = {},
+): Promise<FakeSentinel> {
+  const fake: FakeServer = await startFake({
+    greeting,
+    answer([name = "", ...words]) {
+      if (name === "SUBSCRIBE") {
+        return words.map((channel) => `>3\r\n${bulk("subscribe")}${bulk(channel)}:1\r\n`).join("");
+      }
+      const known = words[1] === MASTER ? sentinel.names : null;
+      return known === null ? "*-1\r\n" : `*2\r\n${bulk(known.host)}${bulk(String(known.port))}`;
+    },
+  });
+  const sentinel = Object.assign(Object.create(fake) as FakeServer, { names });
+  return sentinel;
+}
+
+const by = (...nodes: { host: string; port: number }[]) => ({
+  sentinel: { name: MASTER, nodes: nodes.map(({ host, port }) => ({ host, port })) },
+});
+
+const told = (channel: string, text: string) => `>3\r\n${bulk("message")}${bulk(channel)}${bulk(text)}`;
+
+/** The port of the server at the other end. */
+async function portOf(kv: RedisKVStore): Promise<number> {
+  const info = await kv.eval("return redis.call('info', 'server')", [], []);
+  return Number(/^tcp_port:(\d+)/m.exec(String(info))?.[1]);
+}
+
+describe("two masters and a Sentinel that names one of them", () => {
+  let [one, other]: RedisServer[] = [];
+  before(async () => {
+    [one, other] = await Promise.all([startRedis(), startRedis()]);
+  });
+  after(() => Promise.all([one?.stop(), other?.stop()]));
+  const servers = () => [one, other] as [RedisServer, RedisServer];
+
+  async function opened(config: RedisConfig): Promise<RedisKVStore> {
+    const kv = createRedisKV({ commandTimeout: 2_000, ...config });
+    await kv.connect();
+    return kv;
+  }
+
+  test("the store follows at the next poll, without an event", async () => {
+    const [one, other] = servers();
+    await using sentinel = await fakeSentinel(one);
+    await using kv = await opened(by(sentinel));
+    assert.equal(await portOf(kv), one.port);
+    sentinel.names = other;
+    const moved = performance.now();
+    await eventually(async () => (await portOf(kv)) === other.port);
+    const took = performance.now() - moved;
+    assert.ok(took < 1_500, `${took} ms`);
+  });
+
+  test("the store follows at an event, between two polls", async () => {
+    const [one, other] = servers();
+    await using sentinel = await fakeSentinel(one);
+    await using kv = await opened(by(sentinel));
+    const moves: unknown[] = [];
+    kv.on("reconnecting", (event) => moves.push(event));
+    const places = `${one.host} ${one.port} ${other.host} ${other.port}`;
+    sentinel.send(told("+switch-master", `${MASTER} ${places}`));
+    sentinel.names = other;
+    await eventually(() => moves.length > 0);
+    assert.equal(await portOf(kv), other.port);
+  });
+
+  // node-redis-sentinel PR#53: another master's switch was taken for ours.
+  test("the switch of another master, or one that cannot be read, changes nothing", async () => {
+    const [one, other] = servers();
+    await using sentinel = await fakeSentinel(one);
+    await using kv = await opened(by(sentinel));
+    const moves: unknown[] = [];
+    kv.on("reconnecting", (event) => moves.push(event));
+    const places = `${one.host} ${one.port} ${other.host} ${other.port}`;
+    const replica = `slave ${other.host}:${other.port} ${other.host} ${other.port}`;
+    for (const text of [`${MASTER}2 ${places}`, `another ${places}`, MASTER, `${MASTER} a b c d`, ""]) {
+      sentinel.send(told("+switch-master", text));
+    }
+    for (const text of [`${replica} @ another ${one.host} ${one.port}`, replica, "@", ""]) {
+      sentinel.send(told("+failover-state-wait-promotion", text));
+    }
+    const polls = sentinel.count("SENTINEL");
+    await eventually(() => sentinel.count("SENTINEL") >= polls + 2);
+    assert.deepEqual([moves, await portOf(kv)], [[], one.port]);
+  });
+
+  // A failover's leader tells of the promotion a second before any Sentinel names the new master: what the old one took was lost.
+  test("a replica that is being promoted is the master once it says so", async () => {
+    const [one, other] = servers();
+    const admin = new Redis({ ...other, lazyConnect: false });
+    try {
+      await admin.call("REPLICAOF", one.host, one.port);
+      await using sentinel = await fakeSentinel(one);
+      await using kv = await opened(by(sentinel));
+      const place = `slave ${other.host}:${other.port} ${other.host} ${other.port}`;
+      sentinel.send(told("+failover-state-wait-promotion", `${place} @ ${MASTER} ${one.host} ${one.port}`));
+      await wait(100);
+      assert.equal(await portOf(kv), one.port, "it is none yet");
+      await admin.call("REPLICAOF", "NO", "ONE");
+      const promoted = performance.now();
+      await eventually(async () => (await portOf(kv)) === other.port);
+      assert.ok(performance.now() - promoted < 1_000);
+      // The Sentinel goes on naming the old one, as they do until the failover's end.
+      const polls = sentinel.count("SENTINEL");
+      await eventually(() => sentinel.count("SENTINEL") >= polls + 3);
+      assert.equal(await portOf(kv), other.port);
+    } finally {
+      await admin.call("REPLICAOF", "NO", "ONE");
+      admin.disconnect();
+    }
+  });
+
+  test("a Sentinel that was cut off and names the old master is not followed", async () => {
+    const [one, other] = servers();
+    await using stale = await fakeSentinel(one);
+    await using first = await fakeSentinel(one);
+    await using second = await fakeSentinel(one);
+    await using kv = await opened(by(stale, first, second));
+    assert.equal(await portOf(kv), one.port);
+    first.names = second.names = other;
+    await eventually(async () => (await portOf(kv)) === other.port);
+    const polls = stale.count("SENTINEL");
+    const moves: unknown[] = [];
+    kv.on("reconnecting", (event) => moves.push(event));
+    await eventually(() => stale.count("SENTINEL") >= polls + 3);
+    assert.deepEqual(moves, []);
+  });
+
+  // The master that a Sentinel names may be a replica already: writes failed with READONLY until somebody restarted the clients.
+  test("a replica that is named as the master is left, and asked for again", async () => {
+    const [one, other] = servers();
+    const admin = new Redis({ ...other, lazyConnect: false });
+    try {
+      await admin.call("REPLICAOF", one.host, one.port);
+      await using sentinel = await fakeSentinel(other);
+      const kv = createRedisKV({ ...by(sentinel), maxRetries: 2, retryDelay: 10 });
+      try {
+        await assert.rejects(kv.connect(), (error: RedisErrorLike) => {
+          assert.deepEqual([error.code, error.reason], ["CONNECTION", "not-ready"]);
+          assert.match(error.message, new RegExp(`:${other.port} is a replica, and the Sentinels name it`));
+          return true;
+        });
+        sentinel.names = one;
+        await kv.connect();
+        await kv.set("k", "v");
+        assert.equal(await portOf(kv), one.port);
+      } finally {
+        await kv.disconnect();
+      }
+    } finally {
+      await admin.call("REPLICAOF", "NO", "ONE");
+      admin.disconnect();
+    }
+  });
+
+  test("a name that no Sentinel knows, and no Sentinel that answers, are told apart, each with its reason", async () => {
+    const [one] = servers();
+    const closed = { host: HOST, port: await closedPort() };
+    await using sentinel = await fakeSentinel(one);
+    const unknown = await refusalOf({
+      sentinel: { name: "nobody", nodes: [closed, { host: sentinel.host, port: sentinel.port }] },
+      maxRetries: 1,
+    });
+    assert.deepEqual([unknown.code, unknown.reason], ["CONNECTION", "unknown-master"]);
+    assert.match(
+      unknown.message,
+      /No Sentinel knows a master "nobody": .*refused.*; 127\.0\.0\.1:\d+: it knows none of this name/,
+    );
+    const unanswered = await refusalOf({ ...by(closed, one), maxRetries: 1 });
+    assert.deepEqual([unanswered.code, unanswered.reason], ["CONNECTION", "no-sentinel"]);
+    assert.match(
+      unanswered.message,
+      new RegExp(`No Sentinel could be asked for .*refused.*:${one.port} is a server, and no Sentinel`),
+    );
+    assert.ok(unknown.hint && unanswered.hint);
+  });
+
+  test("a Sentinel of RESP 2 is polled", async () => {
+    const [one, other] = servers();
+    const role = `*2\r\n${bulk("sentinel")}*1\r\n${bulk(MASTER)}`;
+    const greeting: Answer = (command, peer) => {
+      if (command[0] === "HELLO") return "-ERR unknown command 'HELLO'\r\n";
+      return command[0] === "ROLE" ? role : greet(command, peer);
+    };
+    await using sentinel = await fakeSentinel(one, { greeting });
+    await using kv = await opened(by(sentinel));
+    assert.equal(sentinel.count("SUBSCRIBE"), 0);
+    sentinel.names = other;
+    await eventually(async () => (await portOf(kv)) === other.port);
+  });
+
+  // ioredis #1370 and others: an address of the list that is a name was resolved once.
+  test("a Sentinel is found by its name, and a name that is not known is told", async () => {
+    const [one] = servers();
+    await using sentinel = await fakeSentinel(one);
+    const named = { host: "localhost", port: sentinel.port };
+    await using kv = await opened(by({ host: "nobody.invalid", port: 26_379 }, named));
+    assert.equal(await portOf(kv), one.port);
+    const [unknown, known] = (kv as RedisKVStore & { sentinels: { node: string; message?: string }[] })
+      .sentinels;
+    assert.match(String(unknown?.message), /no address of nobody\.invalid was found/);
+    assert.deepEqual([known?.node, known?.message], [`localhost:${sentinel.port}`, undefined]);
+  });
+
+  test("a client of ioredis with sentinels gives them, and what would change the server is refused", async () => {
+    const [one] = servers();
+    await using sentinel = await fakeSentinel(one);
+    const sentinels = [{ host: sentinel.host, port: sentinel.port }];
+    const options = { sentinels, name: MASTER, lazyConnect: true } as const;
+    const client = new Redis({ ...options, db: 3, keyPrefix: "app:", connectionName: "taken-over" });
+    await using kv = createRedisKV(client);
+    await kv.set("k", "v");
+    const admin = new Redis({ host: one.host, port: one.port, db: 3 });
+    assert.equal(await admin.get("app:k"), "v");
+    assert.match(String(await admin.client("LIST")), /name=taken-over/);
+    admin.disconnect();
+    const refused: Record<string, object> = {
+      role: { role: "slave" },
+      natMap: { natMap: { "10.0.0.1:6379": { host: "h", port: 1 } } },
+      "sentinels\\[\\]\\.family": { sentinels: [{ host: "localhost", port: 1, family: 6 }] },
+      family: { sentinels: [{ host: "localhost", port: 1 }], family: 6 },
+      "sentinelTLS\\.ciphers": { sentinelTLS: { ciphers: "X" } },
+    };
+    for (const [option, more] of Object.entries(refused)) {
+      const other = new Redis({ ...options, ...more } as object);
+      assert.throws(() => createRedisKV(other), {
+        code: "CONFIG",
+        reason: "client",
+        message: new RegExp(`^client\\.options\\..*${option}`),
+      });
+    }
+  });
+});
+
+interface RedisErrorLike {
+  code: string;
+  reason: string;
+  message: string;
+}
+
+test("what a URL says of Sentinels is heard, and what is wrong with it is CONFIG", async () => {
+  const one = await startRedis();
+  const admin = new Redis({ host: one.host, port: one.port, db: 2 });
+  await using sentinel = await fakeSentinel(one);
+  try {
+    await admin.config("SET", "requirepass", SECRET);
+    const closed = await closedPort();
+    const url = `redis+sentinel://default:${encodeURIComponent(SECRET)}@${HOST}:${closed},${HOST}:${sentinel.port}/${MASTER}/2`;
+    await using kv = await open({ url });
+    await kv.set("k", "v");
+    assert.equal(await admin.get("k"), "v");
+    const greeting = sentinel.commands.find(([name]) => name === "HELLO");
+    assert.ok(!greeting?.includes("AUTH"), "the master's password is not for the Sentinels");
+  } finally {
+    admin.disconnect();
+    await one.stop();
+  }
+  const wrong: [RedisConfig, RegExp][] = [
+    [{ url: "redis+sentinel://h:1" }, /^redis\.url: it names no master/],
+    [{ url: "redis+sentinel://h:1,:2/m" }, /^redis\.url: the address of a Sentinel is none/],
+    [{ url: "redis+sentinel:///m" }, /^redis\.url: the address of a Sentinel is none/],
+    [{ url: "redis+sentinel://h:1,/m" }, /^redis\.url: the address of a Sentinel is none/],
+    [{ url: "redis+sentinel://h:99999/m" }, /^redis\.url: the address of a Sentinel is none/],
+    [{ url: "redis+sentinel://h/m/x" }, /^redis\.url: Invalid database number/],
+    [{ url: "redis+sentinel://h/m/1?db=2" }, /^redis\.url: it names two databases/],
+    [{ url: "redis+sentinel://h/m#1" }, /^redis\.url: nothing may follow a #/],
+    [{ url: "redis+sentinel://h/m?hunter=2" }, /^redis\.url: the parameter hunter is not known/],
+    [{ url: "redis+sentinel://user@h/m" }, /^redis\.username: a user needs a password/],
+    [
+      { url: "redis+sentinel://h/m?sentinelUsername=u" },
+      /^redis\.sentinel\.username: a user needs a password/,
+    ],
+    [{ url: "redis+sentinel://h/m", port: 1 }, /^redis\.sentinel: .*give either/],
+    [{ url: "redis://h", ...by({ host: "h", port: 1 }) }, /^redis\.sentinel: .*give either/],
+    [{ host: "h", ...by({ host: "h", port: 1 }) }, /^redis\.sentinel: .*give either/],
+    [{ path: "/h", ...by({ host: "h", port: 1 }) }, /^redis\.sentinel: .*give either/],
+  ];
+  for (const [config, message] of wrong) {
+    assert.throws(() => new RedisKVStore(config), { code: "CONFIG", message }, JSON.stringify(config));
+  }
+});
+
+test("a field of sentinel that is wrong is INVALID_ARGUMENT, by its name", () => {
+  const [name, nodes] = ["m", [{ host: "h", port: 1 }]];
+  const wrong: [unknown, RegExp][] = [
+    [null, /redis\.sentinel must be an object/],
+    [{ nodes }, /redis\.sentinel\.name must be a string/],
+    [{ name: "", nodes }, /redis\.sentinel\.name must have text, and no NUL/],
+    [{ name: "a\0b", nodes }, /redis\.sentinel\.name must have text, and no NUL/],
+    [{ name }, /redis\.sentinel\.nodes must be an array/],
+    [{ name, nodes: [] }, /redis\.sentinel\.nodes must be an array .*, one at least/],
+    [{ name, nodes: ["h:1"] }, /redis\.sentinel\.nodes\[0\] must be an object/],
+    [{ name, nodes: [{ host: "", port: 1 }] }, /redis\.sentinel\.nodes\[0\]\.host must have text/],
+    [{ name, nodes: [...nodes, { host: "h" }] }, /redis\.sentinel\.nodes\[1\]\.port must be an integer/],
+    [
+      { name, nodes: [{ host: "h", port: 0 }] },
+      /redis\.sentinel\.nodes\[0\]\.port must be an integer from 1/,
+    ],
+    [{ name, nodes, username: 5 }, /redis\.sentinel\.username must be a string/],
+    [{ name, nodes, password: {} }, /redis\.sentinel\.password must be a string/],
+    [{ name, nodes, tls: 1 }, /redis\.sentinel\.tls must be an object/],
+    [{ name, nodes, tls: { rejectUnauthorized: 1 } }, /redis\.sentinel\.tls\.rejectUnauthorized must be/],
+  ];
+  for (const [sentinel, message] of wrong) {
+    const config = { sentinel } as RedisConfig;
+    assert.throws(
+      () => new RedisKVStore(config),
+      { code: "INVALID_ARGUMENT", message },
+      JSON.stringify(sentinel),
+    );
+  }
+  const ca = { name, nodes, tls: { ca: "/etc/ca.pem" } };
+  assert.throws(() => new RedisKVStore({ sentinel: ca }), { code: "CONFIG", reason: "certificate" });
+});
+
+// ioredis #318 #553 #1054 #2070: a password of the Sentinels' own, and TLS with them.
+describe("Sentinels with a password and TLS of their own", () => {
+  const authority = new Authority("covara-kv sentinels");
+  after(() => authority.remove());
+  const identity = authority.sign("server", `subjectAltName=IP:${HOST}`);
+  let [master, plain]: RedisServer[] = [];
+  let sentinel: RedisServer | undefined;
+  let [tlsPort, masterTlsPort] = [0, 0];
+  const sentinelSecret = "the-Sentinels-own";
+  before(async () => {
+    [tlsPort, masterTlsPort] = [await closedPort(), await closedPort()];
+    master = await startRedis(authority.redisConfig(masterTlsPort, identity, "no"));
+    plain = await startRedis();
+    sentinel = await startRedis(
+      {
+        ...authority.redisConfig(tlsPort, identity, "no"),
+        [`sentinel monitor ${MASTER}`]: `${HOST} ${masterTlsPort} 1`,
+        "sentinel monitor plain": `${HOST} ${plain.port} 1`,
+      },
+      "--sentinel",
+    );
+    for (const [{ host, port }, secret] of [
+      [master, SECRET],
+      [sentinel, sentinelSecret],
+    ] as const) {
+      const admin = new Redis({ host, port });
+      await admin.call("ACL", "SETUSER", "default", "resetpass", `>${secret}`);
+      admin.disconnect();
+    }
+  });
+  after(() => Promise.all([master?.stop(), plain?.stop(), sentinel?.stop()]));
+  const { ca } = authority;
+  const nodes = () => [{ host: HOST, port: tlsPort }];
+
+  test("both have their own", async () => {
+    await using kv = await open({
+      tls: { ca },
+      password: SECRET,
+      sentinel: { name: MASTER, nodes: nodes(), password: sentinelSecret },
+    });
+    assert.equal(await kv.ping(), "PONG");
+    await using other = await open({
+      sentinel: { name: "plain", nodes: nodes(), password: sentinelSecret, tls: { ca } },
+    });
+    assert.equal(await other.ping(), "PONG");
+  });
+
+  test("functions give the password, and are asked for Sentinels and server each", async () => {
+    const asked: string[] = [];
+    const password = () => {
+      asked.push("server");
+      return SECRET;
+    };
+    const ofSentinels = async () => {
+      asked.push("sentinel");
+      return sentinelSecret;
+    };
+    await using kv = await open({
+      tls: { ca },
+      password,
+      sentinel: { name: MASTER, nodes: nodes(), password: ofSentinels },
+    });
+    assert.equal(await kv.ping(), "PONG");
+    assert.deepEqual(asked, ["sentinel", "server"]);
+  });
+
+  test("a wrong password and no TLS are told of each Sentinel, without the password", async () => {
+    const sentinel = { name: MASTER, nodes: nodes() };
+    const none = await refusalOf({ tls: { ca }, sentinel, maxRetries: 1 });
+    assert.deepEqual([none.code, none.reason], ["CONNECTION", "no-sentinel"]);
+    assert.match(none.message, /NOAUTH/);
+    const wrong = await refusalOf({
+      tls: { ca },
+      sentinel: { ...sentinel, password: "hunter2" },
+      maxRetries: 1,
+    });
+    assert.match(wrong.message, /No Sentinel could be asked for the master "mymaster": .*WRONGPASS/);
+    const plain = await refusalOf({ sentinel: { ...sentinel, password: "hunter2" }, maxRetries: 1 });
+    assert.match(plain.message, /has TLS/);
+    const failing = () => {
+      throw new Error("no token");
+    };
+    const asked = await refusalOf({
+      tls: { ca },
+      sentinel: { ...sentinel, password: failing },
+      maxRetries: 1,
+    });
+    assert.match(asked.message, /redis\.sentinel\.password\(\) failed: no token/);
+  });
+});
+
+describe("three Sentinels", () => {
+  let set: SentinelSet | undefined;
+  before(async () => {
+    set = await startSentinels();
+  });
+  after(() => set?.stop());
+  const there = () => set as SentinelSet;
+
+  /** How many connections of this name each Sentinel has. */
+  async function connectionsOf(name: string): Promise<number[]> {
+    const { sentinels, admin } = there();
+    const lists = await Promise.all(sentinels.map((sentinel) => admin(sentinel).client("LIST")));
+    return lists.map((list) => String(list).split(` name=${name} `).length - 1);
+  }
+
+  test("are watched once for the process, over all stores and threads, for as long as a store needs them", async () => {
+    const clientName = "watching";
+    const redis = { ...there(), clientName };
+    const config = { sentinel: redis.sentinel, clientName };
+    const stores = await Promise.all([open(config), open(config), open(config)]);
+    await Promise.all(stores.map((kv, index) => kv.subscribe(`channel ${index}`, () => {})));
+    const signal = new Int32Array(new SharedArrayBuffer(4));
+    const workerData = { job: "pubsub", redis: config, signal };
+    const threads = [1, 2].map(
+      () => new Worker(new URL("./worker.mjs", `file://${__filename}`), { workerData }),
+    );
+    await eventually(() => Atomics.load(signal, 0) > 100);
+    assert.deepEqual(await connectionsOf(clientName), [1, 1, 1]);
+    await Promise.all(threads.map((thread) => thread.terminate()));
+    await Promise.all(stores.slice(1).map((kv) => kv.disconnect()));
+    assert.deepEqual(await connectionsOf(clientName), [1, 1, 1]);
+    await stores[0]?.disconnect();
+    await eventually(async () => (await connectionsOf(clientName)).every((count) => count === 0));
+  });
+
+  test("are asked no more than every half a second, all together", async () => {
+    const { sentinels, admin } = there();
+    const asked = async () => {
+      const counts = sentinels.map(async (sentinel) => {
+        const info = String(await admin(sentinel).info("commandstats"));
+        return Number(/cmdstat_sentinel\|get-master-addr-by-name:calls=(\d+)/.exec(info)?.[1] ?? 0);
+      });
+      return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
+    };
+    await using kv = await open({ sentinel: there().sentinel });
+    await kv.ping();
+    const [before, began] = [await asked(), performance.now()];
+    await wait(3_000);
+    const rate = ((await asked()) - before) / ((performance.now() - began) / 1_000);
+    assert.ok(rate > 1 && rate < 3.2, `${rate} a second`);
+  });
+
+  test("do not keep the process alive", async () => {
+    const program = `
+      const { createKV } = require("covara-kv");
+      createKV({ type: "redis", redis: JSON.parse(process.argv[1]) })
+        .then((kv) => kv.set("k", "v"))
+        .then(() => console.log("done"));`;
+    const config = JSON.stringify({ sentinel: there().sentinel });
+    const child = spawn(process.execPath, ["-e", program, config], { cwd: __dirname });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
+    const [code] = await once(child, "exit");
+    assert.deepEqual([code, output], [0, "done\n"]);
+  });
+
+  test("the store says which node it uses", async () => {
+    const master = await there().master();
+    const place = `${master.host}:${master.port}`;
+    await using kv = await createKV({ type: "redis", redis: { sentinel: there().sentinel } });
+    const { connections } = await kv.health();
+    assert.equal(connections[0]?.node, place);
+  });
+});

@@ -1,0 +1,152 @@
+// A real master, its replicas and its Sentinels, and what can happen to them.
+import { Redis } from "ioredis";
+import { eventually } from "./backends.js";
+import { type RedisServer, startRedis } from "./redis-server.js";
+
+export const MASTER = "mymaster";
+
+export interface SentinelOptions {
+  replicas?: number;
+  sentinels?: number;
+  /** Of the servers. */
+  config?: Record<string, string>;
+  /** Of the Sentinels. */
+  sentinelConfig?: Record<string, string>;
+  /** How long a server is silent until it counts as down, in ms. */
+  downAfter?: number;
+}
+
+/** One master of the name {@link MASTER} with its replicas, and Sentinels that watch it. */
+export interface SentinelSet extends AsyncDisposable {
+  /** As `redis.sentinel` takes it. */
+  readonly sentinel: { name: string; nodes: { host: string; port: number }[] };
+  readonly sentinels: readonly RedisServer[];
+  readonly servers: readonly RedisServer[];
+  /** The server that a Sentinel names. */
+  master(): Promise<RedisServer>;
+  /** A client of ioredis of a server or a Sentinel. */
+  admin(server: RedisServer): Redis;
+  /** Has a Sentinel begin a planned failover, and resolves once it names another master. */
+  failover(): Promise<RedisServer>;
+  /** Resolves once all Sentinels know each other and all servers. */
+  settled(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Resolves once the Sentinels know all servers: after about three seconds. */
+export async function startSentinels({
+  replicas = 2,
+  sentinels: count = 3,
+  config = {},
+  sentinelConfig = {},
+  downAfter = 500,
+}: SentinelOptions = {}): Promise<SentinelSet> {
+  const started: RedisServer[] = [];
+  const admins = new Map<RedisServer, Redis>();
+  const start = async (...args: Parameters<typeof startRedis>) => {
+    const server = await startRedis(...args);
+    started.push(server);
+    return server;
+  };
+  const servers: RedisServer[] = [];
+  const sentinels: RedisServer[] = [];
+
+  function admin(server: RedisServer): Redis {
+    const known = admins.get(server);
+    if (known !== undefined) return known;
+    const client = new Redis({
+      host: server.host,
+      port: server.port,
+      connectionName: "admin",
+      retryStrategy: () => 20,
+    });
+    client.on("error", () => {});
+    admins.set(server, client);
+    return client;
+  }
+
+  async function master(): Promise<RedisServer> {
+    const sentinel = sentinels[0] as RedisServer;
+    const reply = await admin(sentinel).call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER);
+    const [, port] = reply as [string, string];
+    return servers.find((server) => server.port === Number(port)) as RedisServer;
+  }
+
+  /** SENTINEL MASTER as one Sentinel answers it. */
+  async function state(sentinel: RedisServer): Promise<Record<string, string>> {
+    const reply = (await admin(sentinel).call("SENTINEL", "MASTER", MASTER)) as string[];
+    return Object.fromEntries(reply.flatMap((name, i) => (i % 2 === 0 ? [[name, reply[i + 1] ?? ""]] : [])));
+  }
+
+  async function settled(): Promise<void> {
+    const isSettled = async (sentinel: RedisServer) => {
+      const { flags, "num-slaves": slaves, "num-other-sentinels": others } = await state(sentinel);
+      return flags === "master" && Number(slaves) === replicas && Number(others) === count - 1;
+    };
+    await eventually(async () => (await Promise.all(sentinels.map(isSettled))).every(Boolean));
+    const isReplica = async (server: RedisServer) => {
+      const info = String(await admin(server).info("replication"));
+      return /role:master/.test(info) || /master_link_status:up/.test(info);
+    };
+    await eventually(async () => (await Promise.all(servers.map(isReplica))).every(Boolean));
+    // A replica is elected only once a Sentinel has its INFO of the time when it was linked.
+    await eventually(async () => {
+      const reply = await admin(sentinels[0] as RedisServer).call("SENTINEL", "REPLICAS", MASTER);
+      return (reply as string[][]).every(
+        (fields) => fields[fields.indexOf("master-link-status") + 1] === "ok",
+      );
+    });
+  }
+
+  async function failover(): Promise<RedisServer> {
+    await settled();
+    const before = await master();
+    await admin(sentinels[0] as RedisServer).call("SENTINEL", "FAILOVER", MASTER);
+    await eventually(async () => (await master()) !== before);
+    return master();
+  }
+
+  async function stop(): Promise<void> {
+    for (const client of admins.values()) client.disconnect();
+    for (const server of started) server.resume();
+    await Promise.all(started.map((server) => server.stop()));
+  }
+
+  try {
+    const common = {
+      "repl-diskless-sync": "yes",
+      "repl-diskless-sync-delay": "0",
+      ...config,
+    };
+    const first = await start(common);
+    servers.push(first);
+    const replicaof = `${first.host} ${first.port}`;
+    servers.push(
+      ...(await Promise.all(Array.from({ length: replicas }, () => start({ ...common, replicaof })))),
+    );
+    const quorum = Math.floor(count / 2) + 1;
+    const monitor = {
+      [`sentinel monitor ${MASTER}`]: `${first.host} ${first.port} ${quorum}`,
+      [`sentinel down-after-milliseconds ${MASTER}`]: String(downAfter),
+      [`sentinel failover-timeout ${MASTER}`]: "5000",
+      ...sentinelConfig,
+    };
+    sentinels.push(...(await Promise.all(Array.from({ length: count }, () => start(monitor, "--sentinel")))));
+    await settled();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const nodes = sentinels.map(({ host, port }) => ({ host, port }));
+  return {
+    sentinel: { name: MASTER, nodes },
+    sentinels,
+    servers,
+    master,
+    admin,
+    failover,
+    settled,
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}

@@ -1,0 +1,79 @@
+//! Where a connection leads: to a fixed endpoint, or to the master that Sentinels name.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use crate::error::Reason;
+use crate::redis::config::Target;
+use crate::redis::connection::failure::Failure;
+use crate::redis::connection::sentinel::Watcher;
+use crate::redis::connection::sentinel::board::Next;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::in_flight::{Established, ServerRole};
+
+pub enum Locator {
+    Fixed(Endpoint),
+    Watched(Arc<Watcher>),
+}
+
+impl Locator {
+    pub fn new(target: &Target, runtime: &Runtime) -> Self {
+        match target {
+            Target::Server(endpoint) => Self::Fixed(endpoint.clone()),
+            Target::Master(sentinels) => Self::Watched(Watcher::join(sentinels, runtime)),
+        }
+    }
+
+    /// Asked before each connection.
+    pub async fn locate(&self) -> Result<Endpoint, Failure> {
+        match self {
+            Self::Fixed(endpoint) => Ok(endpoint.clone()),
+            Self::Watched(watcher) => watcher.master().await,
+        }
+    }
+
+    /// Returns once a connection to `from` should lead elsewhere.
+    pub async fn next(&self, from: Option<&Endpoint>) -> Next {
+        match self {
+            Self::Fixed(_) => pending().await,
+            Self::Watched(watcher) => watcher.next(from).await,
+        }
+    }
+
+    /// Where a connection leads as far as is known without asking.
+    pub fn believed(&self) -> Option<Endpoint> {
+        match self {
+            Self::Fixed(endpoint) => Some(endpoint.clone()),
+            Self::Watched(watcher) => watcher.believed(),
+        }
+    }
+
+    /// Whether a server will do: Sentinels may name one that is a replica, or is one already.
+    pub fn check(&self, established: &Established) -> Result<(), Failure> {
+        let is_replica = established.server.role == ServerRole::Replica;
+        if matches!(self, Self::Fixed(_)) || !is_replica {
+            return Ok(());
+        }
+        let endpoint = &established.endpoint;
+        let message = format!("{endpoint} is a replica, and the Sentinels name it as the master");
+        Err(Failure::temporary(Reason::NotReady, message))
+    }
+
+    /// A replica that was told to become the master says that it is.
+    pub fn promoted(&self, replica: &Endpoint) {
+        if let Self::Watched(watcher) = self {
+            watcher.promoted(replica);
+        }
+    }
+
+    /// How long ago the master was last known to be at an endpoint. What was published since may have gone to another.
+    pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Duration> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Watched(watcher) => watcher.confirmed(endpoint),
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! What the Sentinels of one master say, and which of it is believed. Does no I/O and is told the time.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Reason};
+use crate::redis::connection::failure::Failure;
+use crate::redis::endpoint::Endpoint;
+
+/// How long a promotion that has begun is looked for.
+const PROMOTION: Duration = Duration::from_secs(3);
+/// How long the latest change stands against a majority that has not seen it yet: the others hear of it within two seconds.
+const SETTLED: Duration = Duration::from_secs(5);
+/// How many masters are remembered.
+const REMEMBERED: usize = 16;
+
+/// What one Sentinel says.
+#[derive(Debug, Clone, Default)]
+pub struct Node {
+    /// The master that it named last; None within for no master of that name.
+    pub says: Option<Option<Endpoint>>,
+    /// When it last answered, or could not be asked.
+    pub ended: Option<Instant>,
+    /// How long its last answer took.
+    pub latency: Option<Duration>,
+    /// Why it cannot be asked; and whether it would be the same another time.
+    pub failure: Option<(Error, bool)>,
+}
+
+impl Node {
+    fn named(&self) -> Option<&Endpoint> {
+        let says = self.says.as_ref().filter(|_| self.failure.is_none());
+        says.and_then(Option::as_ref)
+    }
+}
+
+/// Where to connect in place of the present master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// It is the master.
+    Named(Endpoint),
+    /// It is being promoted.
+    Promoting(Endpoint),
+}
+
+pub struct Board {
+    nodes: Vec<Node>,
+    master: Option<Endpoint>,
+    /// When a Sentinel began to name another master than before.
+    changed: Option<Instant>,
+    /// Masters, and when each was last confirmed.
+    confirmed: Vec<(Endpoint, Instant)>,
+    promoting: Option<(Endpoint, Instant)>,
+}
+
+impl Board {
+    pub fn new(count: usize) -> Self {
+        Self {
+            nodes: vec![Node::default(); count],
+            master: None,
+            changed: None,
+            confirmed: Vec::new(),
+            promoting: None,
+        }
+    }
+
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub fn master(&self) -> Option<&Endpoint> {
+        self.master.as_ref()
+    }
+
+    /// How many Sentinels answer.
+    pub fn alive(&self) -> usize {
+        let answers = |node: &&Node| node.ended.is_some() && node.failure.is_none();
+        self.nodes.iter().filter(answers).count()
+    }
+
+    /// A Sentinel was asked at a moment, and has answered.
+    pub fn answered(&mut self, index: usize, says: Option<Endpoint>, asked: Instant, now: Instant) {
+        let node = &mut self.nodes[index];
+        let has_changed = node.says.as_ref().is_some_and(|before| *before != says);
+        *node = Node {
+            says: Some(says.clone()),
+            ended: Some(now),
+            latency: Some(now - asked),
+            failure: None,
+        };
+        let Some(named) = says else { return };
+        let is_settled = self.changed.is_none_or(|changed| now - changed >= SETTLED);
+        if self.master.as_ref() == Some(&named) {
+            self.confirm(named, asked);
+        } else if has_changed || self.master.is_none() || is_settled && self.has_more_votes(&named) {
+            self.changed = has_changed.then_some(now).or(self.changed);
+            self.believe(named, asked);
+        }
+    }
+
+    pub fn failed(&mut self, index: usize, failure: Failure, now: Instant) {
+        let node = &mut self.nodes[index];
+        node.ended = Some(now);
+        node.failure = Some((failure.error, failure.refused));
+    }
+
+    /// A Sentinel has told that there is another master.
+    pub fn switched(&mut self, index: usize, master: Endpoint, now: Instant) {
+        self.nodes[index].says = Some(Some(master.clone()));
+        self.changed = Some(now);
+        self.believe(master, now);
+    }
+
+    /// A Sentinel has told a replica to become the master.
+    pub fn promoting(&mut self, replica: Endpoint, now: Instant) {
+        self.promoting = Some((replica, now));
+    }
+
+    /// It says itself that it is the master.
+    pub fn promoted(&mut self, replica: Endpoint, now: Instant) {
+        self.changed = Some(now);
+        self.believe(replica, now);
+    }
+
+    fn has_more_votes(&self, named: &Endpoint) -> bool {
+        let votes = |endpoint: Option<&Endpoint>| {
+            let names = |node: &&Node| node.named().is_some() && node.named() == endpoint;
+            self.nodes.iter().filter(names).count()
+        };
+        votes(Some(named)) > votes(self.master.as_ref())
+    }
+
+    fn believe(&mut self, master: Endpoint, now: Instant) {
+        self.promoting = None;
+        self.master = Some(master.clone());
+        self.confirm(master, now);
+    }
+
+    fn confirm(&mut self, master: Endpoint, at: Instant) {
+        self.confirmed.retain(|(other, _)| *other != master);
+        self.confirmed.push((master, at));
+        let surplus = self.confirmed.len().saturating_sub(REMEMBERED);
+        self.confirmed.drain(..surplus);
+    }
+
+    /// When an endpoint was last known to be the master.
+    pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Instant> {
+        let known = self.confirmed.iter().find(|(other, _)| other == endpoint);
+        known.map(|(_, at)| *at)
+    }
+
+    /// Where else to connect than to an endpoint; nothing if that is the master.
+    pub fn next(&self, from: Option<&Endpoint>, now: Instant) -> Option<Next> {
+        if self.master.as_ref() != from {
+            return self.master.clone().map(Next::Named);
+        }
+        let promoting = self.promoting.as_ref();
+        let promoting =
+            promoting.filter(|(replica, since)| now - *since < PROMOTION && Some(replica) != from);
+        promoting.map(|(replica, _)| Next::Promoting(replica.clone()))
+    }
+
+    /// The master, once a Sentinel has named it since a moment; an error once all have been asked in vain.
+    pub fn outcome(
+        &self,
+        name: &str,
+        nodes: &[Endpoint],
+        since: Instant,
+    ) -> Option<Result<Endpoint, Failure>> {
+        let is_new = |node: &&Node| node.ended.is_some_and(|ended| ended >= since);
+        let is_named = self
+            .nodes
+            .iter()
+            .filter(is_new)
+            .any(|node| node.named().is_some());
+        if let Some(master) = self.master.as_ref().filter(|_| is_named) {
+            return Some(Ok(master.clone()));
+        }
+        let are_done = self.nodes.iter().all(|node| is_new(&node));
+        are_done.then(|| Err(self.failure(name, nodes)))
+    }
+
+    fn failure(&self, name: &str, nodes: &[Endpoint]) -> Failure {
+        let why = nodes.iter().zip(&self.nodes).map(|(endpoint, node)| {
+            let endpoint = endpoint.to_string();
+            match &node.failure {
+                Some((error, _)) if error.message.contains(&endpoint) => error.message.to_string(),
+                Some((error, _)) => format!("{endpoint}: {}", error.message),
+                None => format!("{endpoint}: it knows none of this name"),
+            }
+        });
+        let why = why.collect::<Vec<_>>().join("; ");
+        let has_answered = self.nodes.iter().any(|node| node.failure.is_none());
+        let are_refused = |node: &Node| node.failure.as_ref().is_some_and(|(_, refused)| *refused);
+        let (reason, what) = match has_answered {
+            true => (Reason::UnknownMaster, "No Sentinel knows a master"),
+            false => (Reason::NoSentinel, "No Sentinel could be asked for the master"),
+        };
+        Failure {
+            refused: self.nodes.iter().all(are_refused),
+            ..Failure::temporary(reason, format!("{what} {name:?}: {why}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(port: u16) -> Endpoint {
+        let host = "h".to_owned();
+        Endpoint::Tcp { host, port }
+    }
+
+    struct Clock(Instant, Board);
+
+    impl Clock {
+        fn new(count: usize) -> Self {
+            Self(Instant::now(), Board::new(count))
+        }
+
+        fn pass(&mut self, milliseconds: u64) {
+            self.0 += Duration::from_millis(milliseconds);
+        }
+
+        fn says(&mut self, index: usize, port: u16) {
+            self.1.answered(index, Some(at(port)), self.0, self.0);
+        }
+
+        fn fails(&mut self, index: usize) {
+            let failure = Failure::temporary(Reason::Refused, "refused".to_owned());
+            self.1.failed(index, failure, self.0);
+        }
+
+        fn expect(&self, port: u16) {
+            assert_eq!(self.1.master(), Some(&at(port)));
+        }
+    }
+
+    #[test]
+    fn the_first_answer_counts_until_a_majority_says_otherwise() {
+        let mut clock = Clock::new(3);
+        clock.says(0, 1);
+        clock.expect(1);
+        clock.says(1, 2);
+        clock.expect(1);
+        clock.says(2, 2);
+        clock.expect(2);
+    }
+
+    // node-redis-sentinel PR#53 and others: a Sentinel that was cut off went on naming the old master, and clients went back and forth.
+    #[test]
+    fn a_change_counts_at_once_and_who_has_not_seen_it_does_not() {
+        let mut clock = Clock::new(3);
+        for index in 0..3 {
+            clock.says(index, 1);
+        }
+        clock.pass(400);
+        clock.says(0, 2);
+        clock.expect(2);
+        for _ in 0..2 {
+            clock.pass(100);
+            clock.says(1, 1);
+            clock.says(2, 1);
+            clock.expect(2);
+        }
+        clock.pass(10);
+        clock.says(1, 2);
+        for _ in 0..100 {
+            clock.pass(500);
+            clock.says(2, 1);
+            clock.says(0, 2);
+            clock.says(1, 2);
+            clock.expect(2);
+        }
+    }
+
+    #[test]
+    fn a_majority_that_stays_is_believed_in_the_end() {
+        let mut clock = Clock::new(3);
+        for index in 0..3 {
+            clock.says(index, 1);
+        }
+        clock.says(0, 2);
+        clock.fails(0);
+        for _ in 0..11 {
+            clock.pass(500);
+            clock.says(1, 1);
+            clock.says(2, 1);
+        }
+        clock.expect(1);
+    }
+
+    #[test]
+    fn a_master_is_confirmed_when_it_is_named() {
+        let mut clock = Clock::new(2);
+        clock.says(0, 1);
+        clock.pass(300);
+        clock.says(1, 1);
+        let confirmed = clock.0;
+        clock.pass(400);
+        clock.says(0, 2);
+        assert_eq!(clock.1.confirmed(&at(1)), Some(confirmed));
+        assert_eq!(clock.1.confirmed(&at(2)), Some(clock.0));
+        assert_eq!(clock.1.confirmed(&at(3)), None);
+    }
+
+    #[test]
+    fn who_is_at_another_server_than_the_master_is_told_so() {
+        let mut clock = Clock::new(1);
+        assert_eq!(clock.1.next(None, clock.0), None);
+        clock.says(0, 1);
+        assert_eq!(clock.1.next(None, clock.0), Some(Next::Named(at(1))));
+        assert_eq!(clock.1.next(Some(&at(1)), clock.0), None);
+        clock.1.promoting(at(2), clock.0);
+        assert_eq!(clock.1.next(Some(&at(1)), clock.0), Some(Next::Promoting(at(2))));
+        clock.1.promoted(at(2), clock.0);
+        assert_eq!(clock.1.next(Some(&at(1)), clock.0), Some(Next::Named(at(2))));
+        // The Sentinel says so a second later.
+        clock.pass(900);
+        clock.says(0, 1);
+        clock.expect(2);
+        clock.1.promoting(at(3), clock.0);
+        clock.pass(3_000);
+        assert_eq!(clock.1.next(Some(&at(2)), clock.0), None);
+    }
+
+    // ioredis #1364, bullmq #3093: "All sentinels are unreachable", with the cause hidden.
+    #[test]
+    fn why_no_master_is_known_is_told_for_each_sentinel() {
+        let (mut clock, nodes) = (Clock::new(2), [at(11), at(12)]);
+        let since = clock.0;
+        let outcome = |clock: &Clock| clock.1.outcome("m", &nodes, since);
+        clock.fails(0);
+        assert!(outcome(&clock).is_none());
+        clock.fails(1);
+        let Some(Err(failure)) = outcome(&clock) else {
+            panic!("it was found")
+        };
+        assert_eq!(failure.error.tag(), "CONNECTION no-sentinel");
+        assert_eq!(
+            failure.error.message,
+            "No Sentinel could be asked for the master \"m\": h:11: refused; h:12: refused"
+        );
+        clock.1.answered(1, None, clock.0, clock.0);
+        let Some(Err(failure)) = outcome(&clock) else {
+            panic!("it was found")
+        };
+        assert_eq!(failure.error.tag(), "CONNECTION unknown-master");
+        assert_eq!(
+            failure.error.message,
+            "No Sentinel knows a master \"m\": h:11: refused; h:12: it knows none of this name"
+        );
+        clock.says(1, 1);
+        assert!(matches!(outcome(&clock), Some(Ok(master)) if master == at(1)));
+    }
+}

@@ -1,0 +1,149 @@
+//! Watches where the master of a name is: one watcher for the process, with a connection to each of its Sentinels.
+//!
+//! [`node`] asks one Sentinel and hears its events, [`board`] decides what is believed. All are watched: a failover's leader tells of the
+//! promotion a second before the others know.
+
+pub mod board;
+mod node;
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::redis::config::Sentinels;
+use crate::redis::connection::connect::Connector;
+use crate::redis::connection::failure::Failure;
+use crate::redis::connection::sentinel::board::{Board, Next, Node};
+use crate::redis::connection::sentinel::node::{Answers, SentinelNode};
+use crate::redis::endpoint::Endpoint;
+
+/// Those that somebody holds.
+static WATCHERS: Mutex<Vec<Weak<Watcher>>> = Mutex::new(Vec::new());
+
+/// Watches for as long as it is held.
+pub struct Watcher {
+    sentinels: Arc<Sentinels>,
+    answers: Arc<Answers>,
+    tasks: Vec<AbortHandle>,
+}
+
+/// What one Sentinel says.
+pub struct SentinelStatus {
+    pub endpoint: Endpoint,
+    pub node: Node,
+}
+
+impl Watcher {
+    /// The process's watcher of these Sentinels and this master.
+    pub fn join(sentinels: &Arc<Sentinels>, runtime: &Runtime) -> Arc<Self> {
+        let mut watchers = WATCHERS.lock();
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        if let Some(watcher) = find(&watchers, sentinels) {
+            return watcher;
+        }
+        let watcher = Arc::new(Self::new(sentinels.clone(), runtime));
+        watchers.push(Arc::downgrade(&watcher));
+        watcher
+    }
+
+    fn new(sentinels: Arc<Sentinels>, runtime: &Runtime) -> Self {
+        let answers = Arc::new(Answers {
+            board: Mutex::new(Board::new(sentinels.nodes.len())),
+            told: watch::Sender::new(()),
+            asks: watch::Sender::new(()),
+        });
+        let settings = &sentinels.config.settings;
+        let patience = SentinelNode::patience(settings.connect_timeout, settings.provided.is_some());
+        let watch = |(index, endpoint): (usize, &Endpoint)| {
+            let node = SentinelNode {
+                index,
+                endpoint: endpoint.clone(),
+                name: sentinels.name.clone(),
+                connector: Connector::new(sentinels.config.clone()),
+                patience,
+                answers: answers.clone(),
+            };
+            runtime.spawn(node.watch()).abort_handle()
+        };
+        let tasks = sentinels.nodes.iter().enumerate().map(watch).collect();
+        Self {
+            sentinels,
+            answers,
+            tasks,
+        }
+    }
+
+    /// Asks the Sentinels. An error, with the reason of each, if none of them names a master.
+    pub async fn master(&self) -> Result<Endpoint, Failure> {
+        let Sentinels { name, nodes, .. } = &*self.sentinels;
+        let since = Instant::now();
+        let mut told = self.answers.told.subscribe();
+        self.answers.asks.send_replace(());
+        loop {
+            let outcome = self.answers.board.lock().outcome(name, nodes, since);
+            match outcome {
+                Some(outcome) => return outcome,
+                // The sender is held here.
+                None => _ = told.changed().await,
+            }
+        }
+    }
+
+    /// Returns once a connection to `from` should lead elsewhere.
+    pub async fn next(&self, from: Option<&Endpoint>) -> Next {
+        let mut told = self.answers.told.subscribe();
+        loop {
+            let next = self.answers.board.lock().next(from, Instant::now());
+            match next {
+                Some(next) => return next,
+                None => _ = told.changed().await,
+            }
+        }
+    }
+
+    /// A replica that was told to become the master says that it is.
+    pub fn promoted(&self, replica: &Endpoint) {
+        self.answers
+            .change(|board| board.promoted(replica.clone(), Instant::now()));
+    }
+
+    /// How long ago an endpoint was last known to be the master.
+    pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Duration> {
+        let confirmed = self.answers.board.lock().confirmed(endpoint);
+        confirmed.map(|at| at.elapsed())
+    }
+
+    /// The endpoint that is believed to be the master's.
+    pub fn believed(&self) -> Option<Endpoint> {
+        self.answers.board.lock().master().cloned()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+fn find(watchers: &[Weak<Watcher>], sentinels: &Arc<Sentinels>) -> Option<Arc<Watcher>> {
+    let mut all = watchers.iter().filter_map(Weak::upgrade);
+    all.find(|watcher| watcher.sentinels == *sentinels)
+}
+
+/// What each Sentinel says, while they are watched.
+pub fn status(sentinels: &Arc<Sentinels>) -> Vec<SentinelStatus> {
+    let Some(watcher) = find(&WATCHERS.lock(), sentinels) else {
+        return Vec::new();
+    };
+    let board = watcher.answers.board.lock();
+    let nodes = sentinels.nodes.iter().cloned().zip(board.nodes().iter().cloned());
+    nodes
+        .map(|(endpoint, node)| SentinelStatus { endpoint, node })
+        .collect()
+}

@@ -1,0 +1,279 @@
+//! One Sentinel: asks it for the master, and hears of failovers.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use crate::error::{Error, Reason};
+use crate::redis::connection::backoff::{backoff, jitter};
+use crate::redis::connection::connect::{Connector, Opened};
+use crate::redis::connection::failure::Failure;
+use crate::redis::connection::sentinel::board::Board;
+use crate::redis::connection::transport::Transport;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::error::{closed, lost};
+use crate::redis::protocol::scan::Scanner;
+use crate::redis::protocol::{decode, encode};
+use crate::reply::Reply;
+
+/// A Sentinel that does not answer within this time is taken for dead.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often one of the Sentinels is asked, at most.
+const POLL: Duration = Duration::from_millis(500);
+/// A connection that was open for less counts as a failed attempt, as far as the backoff goes.
+const STABLE: Duration = Duration::from_secs(1);
+
+const SWITCHED: &str = "+switch-master";
+/// Its leader tells this once it has sent the promotion: about a second before any Sentinel names the new master.
+const PROMOTING: &str = "+failover-state-wait-promotion";
+
+/// What the tasks of all Sentinels share with who asks.
+pub struct Answers {
+    pub board: Mutex<Board>,
+    /// The board has changed.
+    pub told: watch::Sender<()>,
+    /// Somebody wants to know at once.
+    pub asks: watch::Sender<()>,
+}
+
+impl Answers {
+    pub fn change<T>(&self, change: impl FnOnce(&mut Board) -> T) -> T {
+        let result = change(&mut self.board.lock());
+        self.told.send_replace(());
+        result
+    }
+}
+
+pub struct SentinelNode {
+    pub index: usize,
+    pub endpoint: Endpoint,
+    /// The master's name.
+    pub name: String,
+    pub connector: Connector,
+    /// For a connection.
+    pub patience: Duration,
+    pub answers: Arc<Answers>,
+}
+
+impl SentinelNode {
+    /// As long as there are credentials to wait for, an attempt may take as long as any.
+    pub fn patience(connect_timeout: Duration, waits_for_credentials: bool) -> Duration {
+        if waits_for_credentials {
+            connect_timeout
+        } else {
+            PATIENCE.min(connect_timeout)
+        }
+    }
+
+    pub async fn watch(self) -> Infallible {
+        let mut asks = self.answers.asks.subscribe();
+        let mut attempt = 0;
+        loop {
+            let began = Instant::now();
+            let opened = timeout(self.patience, self.connector.open(&self.endpoint)).await;
+            let failure = match opened {
+                Ok(Ok(opened)) => self.converse(opened, &mut asks).await,
+                Ok(Err(failure)) => failure,
+                Err(_) => self.silent(self.patience),
+            };
+            attempt = if began.elapsed() < STABLE { attempt + 1 } else { 1 };
+            // Whoever asks from here on is answered by another attempt.
+            asks.mark_unchanged();
+            self.answers
+                .change(|board| board.failed(self.index, failure, Instant::now()));
+            tokio::select! {
+                () = sleep(backoff(attempt)) => {}
+                _ = asks.changed() => {}
+            }
+        }
+    }
+
+    /// Asks again and again, until the connection ends. Gives why it has.
+    async fn converse(&self, (transport, established): Opened, asks: &mut watch::Receiver<()>) -> Failure {
+        let mut wire = Wire::new(transport);
+        // With RESP 2 nothing else could be asked on the connection.
+        if established.server.resp == 3 {
+            let subscribed = timeout(PATIENCE, wire.subscribe()).await;
+            if let Err(failure) = self.ended(subscribed) {
+                return failure;
+            }
+        }
+        loop {
+            asks.mark_unchanged();
+            let asked = Instant::now();
+            let answer = timeout(PATIENCE, self.ask(&mut wire)).await;
+            match self.ended(answer) {
+                Ok(master) => self
+                    .answers
+                    .change(|board| board.answered(self.index, master, asked, Instant::now())),
+                Err(failure) => return failure,
+            }
+            let in_turn = self.answers.board.lock().alive().max(1) as u32;
+            let next = asked + (POLL * in_turn).mul_f64(0.75 + jitter() / 4.0);
+            loop {
+                tokio::select! {
+                    () = sleep_until(next.into()) => break,
+                    _ = asks.changed() => break,
+                    frame = wire.frame() => match frame {
+                        Ok(frame) => self.hear(&frame),
+                        Err(error) => return self.lost(error),
+                    },
+                }
+            }
+        }
+    }
+
+    /// The master that the Sentinel names, if it knows one of the name.
+    async fn ask(&self, wire: &mut Wire) -> Result<Option<Endpoint>, Error> {
+        wire.send(&[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self.name.as_bytes()])
+            .await?;
+        let frame = loop {
+            let frame = wire.frame().await?;
+            if !is_push(&frame) {
+                break frame;
+            }
+            self.hear(&frame);
+        };
+        match decode::parse(&frame)? {
+            Reply::Nil => Ok(None),
+            Reply::Error(error) => Err(error),
+            Reply::Array(items) => match &items[..] {
+                [Reply::Bulk(host), Reply::Bulk(port)] => Ok(Some(endpoint(text(host), text(port))?)),
+                _ => Err(unknown_answer()),
+            },
+            _ => Err(unknown_answer()),
+        }
+    }
+
+    fn hear(&self, frame: &[u8]) {
+        let Ok(Reply::Array(items)) = decode::parse(frame) else {
+            return;
+        };
+        let [Reply::Bulk(_), Reply::Bulk(channel), Reply::Bulk(payload)] = &items[..] else {
+            return;
+        };
+        let (channel, payload) = (text(channel), text(payload));
+        let words: Vec<_> = payload.split(' ').collect();
+        let now = Instant::now();
+        match (channel, &words[..]) {
+            (SWITCHED, [name, _, _, host, port]) if *name == self.name => {
+                if let Ok(master) = endpoint(host, port) {
+                    self.answers
+                        .change(|board| board.switched(self.index, master, now));
+                }
+            }
+            (PROMOTING, [_, _, host, port, "@", name, ..]) if *name == self.name => {
+                if let Ok(replica) = endpoint(host, port) {
+                    self.answers.change(|board| board.promoting(replica, now));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ended<T>(&self, outcome: Result<Result<T, Error>, tokio::time::error::Elapsed>) -> Result<T, Failure> {
+        match outcome {
+            Ok(outcome) => outcome.map_err(|error| self.lost(error)),
+            Err(_) => Err(self.silent(PATIENCE)),
+        }
+    }
+
+    fn lost(&self, error: Error) -> Failure {
+        Failure {
+            error,
+            refused: false,
+            closed: false,
+        }
+    }
+
+    fn silent(&self, longest: Duration) -> Failure {
+        let (endpoint, longest) = (&self.endpoint, longest.as_millis());
+        let message = format!("{endpoint} did not answer within {longest} ms");
+        Failure::temporary(Reason::NoAnswer, message)
+    }
+}
+
+/// Commands and what comes back, one at a time.
+struct Wire {
+    transport: Transport,
+    scanner: Scanner,
+}
+
+impl Wire {
+    fn new(transport: Transport) -> Self {
+        let scanner = Scanner::default();
+        Self { transport, scanner }
+    }
+
+    async fn send(&mut self, words: &[&[u8]]) -> Result<(), Error> {
+        let mut left = Bytes::from(encode::command(words));
+        while !left.is_empty() {
+            let written = self.transport.write(&left).await;
+            left.advance(written.map_err(|error| lost(&error))?);
+        }
+        Ok(())
+    }
+
+    /// Not every user may: then the Sentinel is asked, and that is all.
+    async fn subscribe(&mut self) -> Result<(), Error> {
+        let channels = [SWITCHED, PROMOTING];
+        self.send(&[b"SUBSCRIBE", channels[0].as_bytes(), channels[1].as_bytes()])
+            .await?;
+        let mut confirmed = 0;
+        while confirmed < channels.len() {
+            if !is_push(&self.frame().await?) {
+                return Ok(());
+            }
+            confirmed += 1;
+        }
+        Ok(())
+    }
+
+    /// A reply or a push. May be dropped while it waits: nothing is lost by that.
+    async fn frame(&mut self) -> Result<Bytes, Error> {
+        loop {
+            let buffer = &mut self.transport.buffer;
+            match self.scanner.end(buffer) {
+                Ok(Some(end)) => return Ok(buffer.split_to(end).freeze()),
+                Ok(None) if buffer.len() < LONGEST => {}
+                _ => return Err(unknown_answer()),
+            }
+            buffer.reserve(4 << 10);
+            match self.transport.read().await {
+                Ok(0) => return Err(closed()),
+                Ok(_) => {}
+                Err(error) => return Err(lost(&error)),
+            }
+        }
+    }
+}
+
+/// The most bytes of a reply.
+const LONGEST: usize = 64 << 10;
+
+fn is_push(frame: &[u8]) -> bool {
+    frame.first() == Some(&b'>')
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+fn endpoint(host: &str, port: &str) -> Result<Endpoint, Error> {
+    match port.parse() {
+        Ok(port) if !host.is_empty() => Ok(Endpoint::Tcp {
+            host: host.to_owned(),
+            port,
+        }),
+        _ => Err(unknown_answer()),
+    }
+}
+
+fn unknown_answer() -> Error {
+    Error::because(Reason::Protocol, "it gave an answer that no Sentinel gives")
+}
