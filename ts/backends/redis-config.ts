@@ -1,10 +1,11 @@
+import type { RedisOptions } from "../../native.js";
 import { checkBoolean, invalid, object, text } from "../arguments.js";
 import type { RedisConfig, RedisTlsConfig } from "../config.js";
 import { variable } from "../environment.js";
 import { KVError } from "../errors.js";
 import { defaultFanout, fanoutMode } from "../fanout/mode.js";
 import { type Fields, fieldsOf, type Given } from "../fields.js";
-import { type RedisOptions, trustAsNode } from "../native.js";
+import { trustAsNode } from "../native.js";
 import { type AskCredentials, askerOf } from "./redis-credentials.js";
 
 /** Who refuses a configuration, as messages name it. */

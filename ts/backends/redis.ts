@@ -1,3 +1,9 @@
+import type {
+  FanoutThread as NativeFanoutThread,
+  RedisEvent,
+  RedisOptions,
+  RedisServer,
+} from "../../native.js";
 import type { KVStoreTransaction, MessageCallback } from "../adapter.js";
 import { checkNoMore, reading, text } from "../arguments.js";
 import { type Command, commandOf, defineMethods } from "../commands.js";
@@ -6,7 +12,6 @@ import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError, tagged } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
 import { CHANNEL_OF, isFrameworkChannel } from "../fanout/channel-subscription.js";
-import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisServer } from "../native.js";
 import type { Kind } from "../pubsub.js";
 import { redisCodec } from "../redis-codec.js";
 import { misshapen } from "../results.js";

@@ -1,6 +1,6 @@
+import type { FanoutThread as NativeFanoutThread } from "../../native.js";
 import type { KVAdapter } from "../adapter.js";
 import { RedisKVStore } from "../backends/redis.js";
-import type { NativeFanoutThread } from "../native.js";
 import { CHANNEL_OF, CHANNELS, type Channel, ChannelSubscription } from "./channel-subscription.js";
 
 /** By what way messages of other instances come to this thread. */

@@ -4,7 +4,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use napi_derive::napi;
 
-use crate::error::Error;
 use crate::redis::completions::{Event, Gap};
 use crate::redis::pipeline::Health;
 use crate::redis::pipeline::in_flight::{Server, ServerRole};
@@ -34,22 +33,35 @@ pub struct RedisHealth {
     pub message: Option<String>,
 }
 
-/// What a listener of the store is to be told.
-#[napi(object, object_from_js = false)]
-pub struct RedisEvent {
-    #[napi(ts_type = "\"ready\" | \"reconnecting\" | \"unsubscribed\" | \"gap\"")]
-    pub name: &'static str,
-    /// Whether it happened to the subscribing connection.
-    pub subscribes: bool,
-    pub attempt: Option<u32>,
-    pub delay: Option<f64>,
-    pub code: Option<String>,
-    pub message: Option<String>,
-    pub is_pattern: Option<bool>,
-    pub topic: Option<String>,
-    /// In ms since the epoch.
-    pub from: Option<f64>,
-    pub to: Option<f64>,
+/// What happened to a connection. Times are in ms, those of a gap since the epoch.
+#[napi(
+    discriminant = "name",
+    discriminant_case = "lowercase",
+    object_from_js = false
+)]
+pub enum RedisEvent {
+    /// `subscribes`: whether it is the subscribing connection, here and below.
+    Ready {
+        subscribes: bool,
+    },
+    Reconnecting {
+        subscribes: bool,
+        attempt: u32,
+        delay: f64,
+        code: String,
+        message: String,
+    },
+    /// A subscription was lost: the server refused to give it back.
+    Unsubscribed {
+        is_pattern: bool,
+        topic: String,
+        code: String,
+        message: String,
+    },
+    Gap {
+        from: f64,
+        to: f64,
+    },
 }
 
 pub fn server(server: &Server) -> RedisServer {
@@ -66,41 +78,36 @@ pub fn server(server: &Server) -> RedisServer {
 }
 
 pub fn gap(gap: Gap) -> RedisEvent {
-    RedisEvent {
-        from: Some(since_epoch(gap.from)),
-        to: Some(since_epoch(gap.to)),
-        ..named("gap")
+    RedisEvent::Gap {
+        from: since_epoch(gap.from),
+        to: since_epoch(gap.to),
     }
 }
 
 pub fn event(event: Event) -> Option<RedisEvent> {
-    let failure = |name, error: Error| RedisEvent {
-        code: Some(error.tag().into_owned()),
-        message: Some(error.message.to_string()),
-        ..named(name)
-    };
     match event {
-        Event::Ready(role) => Some(RedisEvent {
+        Event::Ready(role) => Some(RedisEvent::Ready {
             subscribes: role == Role::Subscriptions,
-            ..named("ready")
         }),
-        Event::Unsubscribed { topic, error } => Some(RedisEvent {
-            is_pattern: Some(topic.kind == Kind::Pattern),
-            topic: Some(String::from_utf8_lossy(&topic.name).into_owned()),
-            ..failure("unsubscribed", error)
+        Event::Unsubscribed { topic, error } => Some(RedisEvent::Unsubscribed {
+            is_pattern: topic.kind == Kind::Pattern,
+            topic: String::from_utf8_lossy(&topic.name).into_owned(),
+            code: error.tag().into_owned(),
+            message: error.message.to_string(),
         }),
         Event::Reconnecting {
             role,
             attempt,
             delay,
             cause,
-        } => Some(RedisEvent {
+        } => Some(RedisEvent::Reconnecting {
             subscribes: role == Role::Subscriptions,
-            attempt: Some(attempt),
-            delay: Some(delay.as_millis() as f64),
-            ..failure("reconnecting", cause)
+            attempt,
+            delay: delay.as_millis() as f64,
+            code: cause.tag().into_owned(),
+            message: cause.message.to_string(),
         }),
-        // The gap tells the rest.
+        // A gap follows, and tells of it.
         Event::Subscribed { .. } | Event::Missing => None,
     }
 }
@@ -116,21 +123,6 @@ pub fn health(health: Health) -> RedisHealth {
         attempt: health.attempt,
         code: health.cause.as_ref().map(|cause| cause.tag().into_owned()),
         message: health.cause.map(|cause| cause.message.to_string()),
-    }
-}
-
-fn named(name: &'static str) -> RedisEvent {
-    RedisEvent {
-        name,
-        subscribes: false,
-        attempt: None,
-        delay: None,
-        code: None,
-        message: None,
-        is_pattern: None,
-        topic: None,
-        from: None,
-        to: None,
     }
 }
 
