@@ -11,7 +11,7 @@ import type { FanoutMode, RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError, tagged } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
-import { CHANNEL_OF, isFrameworkChannel } from "../fanout/channel-subscription.js";
+import { CHANNEL_OF, isFrameworkChannel } from "../fanout/channels.js";
 import type { Kind } from "../pubsub.js";
 import { redisCodec } from "../redis-codec.js";
 import { misshapen } from "../results.js";
