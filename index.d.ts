@@ -13,6 +13,8 @@ export interface Gap {
   to: number;
   /** The connection was lost, or messages came faster than they were taken. */
   reason: "connection" | "overflow";
+  /** Redis: the server whose connection was lost or left, as `host:port`. */
+  node?: string;
 }
 
 /** What a connection is for. */
@@ -21,6 +23,8 @@ export type ConnectionRole = "commands" | "subscriptions";
 /** How one connection of a store does. Times are in milliseconds since the Unix epoch. */
 export interface ConnectionHealth {
   readonly connection: ConnectionRole;
+  /** Redis: the server that it leads to, or led to last, as `host:port` or a path; absent if it never had one. */
+  readonly node?: string;
   /** `reconnecting` also while it leads to what was a master and is a replica now: then reads go on, and writes wait. */
   readonly state: "connecting" | "ready" | "reconnecting";
   /** Since when there is a connection, or none. */
@@ -46,15 +50,16 @@ export interface KVHealth {
 
 /** The events of a store, with what their listeners are called with. */
 export interface KVEvents {
-  /** Connected; for `subscriptions` only after {@link KVEvents.reconnecting}. */
+  /** Connected, on Redis to `node`; for `subscriptions` only after {@link KVEvents.reconnecting}. */
   ready: [
     {
       connection: ConnectionRole;
+      node?: string;
     },
   ];
   /**
    * A connection was lost, or leads to what was a master and is a replica now; attempt number `attempt` to connect again follows in
-   * `delay` milliseconds. While that for `subscriptions` is away no message comes, and `status` stays as it is.
+   * `delay` milliseconds. `node` is the server that it led to, on Redis. While that for `subscriptions` is away no message comes, and `status` stays as it is.
    */
   reconnecting: [
     {
@@ -62,6 +67,7 @@ export interface KVEvents {
       attempt: number;
       delay: number;
       cause: Error;
+      node?: string;
     },
   ];
   /** Something failed that no Promise tells of, such as a callback that threw. */
@@ -1022,225 +1028,6 @@ export declare class KVError extends Error {
   constructor(code: string, message: string, details?: KVErrorDetails);
 }
 
-/** What {@link createKV} builds. */
-export interface KVConfig {
-  /** The backend. */
-  type: "memory" | "redis" | "durable-object";
-  /** Put, with a colon, before every key. None by default. */
-  prefix?: string | undefined;
-  /** Where Redis is; required for `type: "redis"`. */
-  redis?: RedisConfig | undefined;
-  /** Where the Durable Object is; required for `type: "durable-object"`. */
-  durableObject?: DurableObjectConfig | undefined;
-  /**
-   * Memory and Durable Object: refuse a key of another type, as Redis does. Memory: refuse calls between `disconnect` and `connect` too. False
-   * by default.
-   */
-  strict?: boolean | undefined;
-  /**
-   * Memory: one store of this name for all worker threads of the process. By default each store is its own.
-   */
-  shared?: string | undefined;
-}
-
-/**
- * Where Redis is, and how patient to be with it. Fields beside `url` win over what it says. `url`, `host`, `path` or
- * `port` given as undefined is `CONFIG` where nothing else says where the server is.
- */
-export interface RedisConfig {
-  /**
-   * `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`, with user, password and database,
-   * percent-encoded. Of its query `db` counts, and for `unix://` also `user` and `pass`; any other is `CONFIG`.
-   *
-   * `redis+sentinel://user:password@host:26379,host:26379/name/0` leads to the master that Sentinels call `name`; user, password and
-   * database are the master's. Of its query `sentinelUsername`, `sentinelPassword` and `db` count. `rediss+sentinel://` has TLS with
-   * both the Sentinels and the master.
-   */
-  url?: string | undefined;
-  /** The host; `"127.0.0.1"` by default. */
-  host?: string | undefined;
-  /** The port; 6379 by default. */
-  port?: number | undefined;
-  /** A Unix socket in place of host and port. */
-  path?: string | undefined;
-  /**
-   * The user of the ACL, or a function that gives it, as with `password`. Without a password it is `CONFIG`: the server would take us
-   * for `default`.
-   */
-  username?: string | (() => string | Promise<string>) | undefined;
-  /**
-   * The password, or a function that gives it: it is asked before each connection, the subscribing one too, and each time one is
-   * opened again. An attempt whose function throws, rejects, gives no string, or none within `connectTimeout`, has failed with
-   * `CONNECTION`, and there will be another; so it is when the server refuses what it gave.
-   *
-   * @example
-   * const kv = await createKV({ type: "redis", redis: { url, username: "default", password: () => token.get() } });
-   * await kv.ping(); // "PONG"
-   */
-  password?: string | (() => string | Promise<string>) | undefined;
-  /** The number of the database; 0 by default. */
-  db?: number | undefined;
-  /**
-   * The version of RESP: 2 does without HELLO, with 3 a server that refuses HELLO is refused too. By default 3, and 2 with a
-   * server or proxy that knows no other.
-   */
-  protocol?: 2 | 3 | undefined;
-  /** TLS, with the system's authorities or those given (PEM). False by default. */
-  tls?: boolean | RedisTlsConfig | undefined;
-  /** The connection's name in CLIENT LIST. */
-  clientName?: string | undefined;
-  /**
-   * How many failed attempts `connect` makes before it rejects; 3 by default. Given explicitly, also how many a command
-   * outlives that waits for a connection.
-   */
-  maxRetries?: number | undefined;
-  /**
-   * A fixed wait between attempts to connect, in milliseconds; by default 50 growing to 2,000, with jitter.
-   */
-  retryDelay?: number | undefined;
-  /**
-   * From when there is a connection for a command to its reply, in milliseconds; 5,000 by default. Then it rejects with `TIMEOUT`.
-   */
-  commandTimeout?: number | undefined;
-  /**
-   * How long a command that was not sent waits for a connection, from its call on, in milliseconds; 10,000 by default. `Infinity`
-   * is allowed: `maxQueue` bounds it. Then it rejects with `TIMEOUT`, and has not been run.
-   */
-  queueTimeout?: number | undefined;
-  /** For one attempt to connect, in milliseconds; 3,000 by default. */
-  connectTimeout?: number | undefined;
-  /** How many commands may wait for a connection; 100,000 by default. */
-  maxQueue?: number | undefined;
-  /**
-   * How many bytes a reply may have: a larger one ends the connection, and the command rejects with `CONNECTION`. 1 GiB by default.
-   */
-  maxReplySize?: number | undefined;
-  /**
-   * What a callback hears that was given to `subscribe` on `covara:events`, as the framework does. `"targeted"`, the default: events of
-   * subscriptions whose records this process wrote, each by a channel of its own, where publishers go first. `"filtered"`: the same
-   * events, all by the one channel. `"all"`: every event of the fleet. With `covara-kv/register` the variable `COVARA_KV_FANOUT`
-   * gives the default.
-   */
-  fanout?: FanoutMode | undefined;
-  /**
-   * Sentinels that know where the master is, in place of its address. With `url`, `host`, `port` or `path` beside it it is `CONFIG`.
-   *
-   * @example
-   * const nodes = [{ host: "sentinel-1", port: 26379 }, { host: "sentinel-2", port: 26379 }];
-   * const kv = await createKV({ type: "redis", redis: { sentinel: { name: "mymaster", nodes } } });
-   */
-  sentinel?: RedisSentinelConfig | undefined;
-  /** Some nodes of a cluster; the others are found through them. */
-  cluster?:
-    | {
-        nodes: RedisNode[];
-      }
-    | undefined;
-}
-
-/** See {@link RedisConfig}'s `fanout`. */
-export type FanoutMode = "targeted" | "filtered" | "all";
-
-/** Certificates and checks of a TLS connection. */
-export interface RedisTlsConfig {
-  /**
-   * The authority that the server's certificate is checked against, in PEM, or that certificate itself. By default the system's
-   * authorities and those in `NODE_EXTRA_CA_CERTS` count, and Node.js's own where the system has none.
-   */
-  ca?: string | undefined;
-  /** The client's certificate, in PEM. */
-  cert?: string | undefined;
-  /** The client's private key, in PEM. */
-  key?: string | undefined;
-  /** The name that the server's certificate must have; the host by default. */
-  servername?: string | undefined;
-  /** False takes any certificate. True by default. */
-  rejectUnauthorized?: boolean | undefined;
-}
-
-interface RedisSentinelConfig {
-  /** What the Sentinels call the master: the name after `sentinel monitor` in their configuration. */
-  name: string;
-  /** One Sentinel at least. All that are given are watched, by one connection each for the process. */
-  nodes: RedisNode[];
-  /** The Sentinels' user, or a function that gives it, as `username` of {@link RedisConfig}. The master's own stands there. */
-  username?: string | (() => string | Promise<string>) | undefined;
-  /** The Sentinels' password, or a function that gives it, as `password` of {@link RedisConfig}. None by default. */
-  password?: string | (() => string | Promise<string>) | undefined;
-  /** TLS with the Sentinels; by default as with the master. */
-  tls?: boolean | RedisTlsConfig | undefined;
-}
-
-/** Where one server is. */
-export interface RedisNode {
-  /** The host. */
-  host: string;
-  /** The port. */
-  port: number;
-}
-
-/** Which Durable Object holds the store. */
-export interface DurableObjectConfig {
-  /** The binding of the class, such as `env.COVARA_KV`. */
-  namespace: DurableObjectNamespaceLike;
-  /** The object's name; `"covara-kv"` by default. */
-  name?: string | undefined;
-}
-
-/** Takes an event, as JSON, of a subscription. */
-export type DeliverEvent = (event: string, subscriptionId: string) => unknown;
-
-/** Takes the rows that have changed, where they are known. */
-export type AggregateWatcher = (changed?: unknown[]) => unknown;
-
-/** What the callbacks of a Redis store hear that were given to `subscribe` on `covara:events`, as the framework does. */
-export interface StreamStats {
-  /** Where the server is. */
-  server: string;
-  /** What `redis.fanout` says. */
-  fanout: FanoutMode;
-  /**
-   * What is delivered, and why: `"own"`, events for streams of this process; everything because `redis.fanout` is `"all"`,
-   * because this process has created no record of a subscription yet (`"no-record"`), or because it has written one that was not
-   * understood (`"unreadable-record"`).
-   */
-  delivers: "own" | "all" | "no-record" | "unreadable-record";
-  /** Subscriptions whose records this process wrote to the server. */
-  records: number;
-  /** Those of them that have a channel of their own. */
-  channels: number;
-  /** Whether the server refused such channels (`NOPERM`), so that events come by the fleet's. */
-  refused: boolean;
-  /** Messages that were handed to the callbacks. */
-  delivered: number;
-  /** Messages that were for no stream here, which ended off the JavaScript thread. */
-  notLocal: number;
-}
-
-/** Counts of a process: what it has, and what has happened since it began. */
-export interface FanoutStats {
-  /** Open streams. */
-  handlers: number;
-  /** Subscriptions of handlers. */
-  subscriptions: number;
-  /** Aggregate watchers. */
-  watchers: number;
-  /** Messages that came in. */
-  seen: number;
-  /** Events that went to handlers of this process. */
-  delivered: number;
-  /** Events for handlers of other processes, which ended off the JavaScript thread. */
-  notLocal: number;
-  /** Messages that were none. */
-  malformed: number;
-  /** Events that were dropped for want of room, and an invalidation given in their place. */
-  overflowed: number;
-  /** Times in which messages may have been missed. */
-  gaps: number;
-  /** Stores whose `subscribe` was called for `covara:events`. */
-  streams: StreamStats[];
-}
-
 type Otherwise =
   | ("connect" | "disconnect" | "isConnected" | "status" | "health" | "multi")
   | ("subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "subscribeScoped" | "listen")
@@ -1446,6 +1233,180 @@ export declare class MemoryKVStore extends Store {
  */
 export declare function createMemoryKV(prefix?: string, options?: MemoryKVOptions): MemoryKVStore;
 
+/** What {@link createKV} builds. */
+export interface KVConfig {
+  /** The backend. */
+  type: "memory" | "redis" | "durable-object";
+  /** Put, with a colon, before every key. None by default. */
+  prefix?: string | undefined;
+  /** Where Redis is; required for `type: "redis"`. */
+  redis?: RedisConfig | undefined;
+  /** Where the Durable Object is; required for `type: "durable-object"`. */
+  durableObject?: DurableObjectConfig | undefined;
+  /**
+   * Memory and Durable Object: refuse a key of another type, as Redis does. Memory: refuse calls between `disconnect` and `connect` too. False
+   * by default.
+   */
+  strict?: boolean | undefined;
+  /**
+   * Memory: one store of this name for all worker threads of the process. By default each store is its own.
+   */
+  shared?: string | undefined;
+}
+
+/**
+ * Where Redis is, and how patient to be with it. Fields beside `url` win over what it says. `url`, `host`, `path` or
+ * `port` given as undefined is `CONFIG` where nothing else says where the server is.
+ */
+export interface RedisConfig {
+  /**
+   * `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`, with user, password and database,
+   * percent-encoded. Of its query `db` counts, and for `unix://` also `user` and `pass`; any other is `CONFIG`.
+   *
+   * `redis+sentinel://user:password@host:26379,host:26379/name/0` leads to the master that Sentinels call `name`; user, password and
+   * database are the master's. Of its query `sentinelUsername`, `sentinelPassword` and `db` count. `rediss+sentinel://` has TLS with
+   * both the Sentinels and the master.
+   */
+  url?: string | undefined;
+  /** The host; `"127.0.0.1"` by default. */
+  host?: string | undefined;
+  /** The port; 6379 by default. */
+  port?: number | undefined;
+  /** A Unix socket in place of host and port. */
+  path?: string | undefined;
+  /**
+   * The user of the ACL, or a function that gives it, as with `password`. Without a password it is `CONFIG`: the server would take us
+   * for `default`.
+   */
+  username?: string | (() => string | Promise<string>) | undefined;
+  /**
+   * The password, or a function that gives it: it is asked before each connection, the subscribing one too, and each time one is
+   * opened again. An attempt whose function throws, rejects, gives no string, or none within `connectTimeout`, has failed with
+   * `CONNECTION`, and there will be another; so it is when the server refuses what it gave.
+   *
+   * @example
+   * const kv = await createKV({ type: "redis", redis: { url, username: "default", password: () => token.get() } });
+   * await kv.ping(); // "PONG"
+   */
+  password?: string | (() => string | Promise<string>) | undefined;
+  /** The number of the database; 0 by default. */
+  db?: number | undefined;
+  /**
+   * The version of RESP: 2 does without HELLO, with 3 a server that refuses HELLO is refused too. By default 3, and 2 with a
+   * server or proxy that knows no other.
+   */
+  protocol?: 2 | 3 | undefined;
+  /** TLS, with the system's authorities or those given (PEM). False by default. */
+  tls?: boolean | RedisTlsConfig | undefined;
+  /** The connection's name in CLIENT LIST. */
+  clientName?: string | undefined;
+  /**
+   * How many failed attempts `connect` makes before it rejects; 3 by default. Given explicitly, also how many a command
+   * outlives that waits for a connection.
+   */
+  maxRetries?: number | undefined;
+  /**
+   * A fixed wait between attempts to connect, in milliseconds; by default 50 growing to 2,000, with jitter.
+   */
+  retryDelay?: number | undefined;
+  /**
+   * From when there is a connection for a command to its reply, in milliseconds; 5,000 by default. Then it rejects with `TIMEOUT`.
+   */
+  commandTimeout?: number | undefined;
+  /**
+   * How long a command that was not sent waits for a connection, from its call on, in milliseconds; 10,000 by default. `Infinity`
+   * is allowed: `maxQueue` bounds it. Then it rejects with `TIMEOUT`, and has not been run.
+   */
+  queueTimeout?: number | undefined;
+  /** For one attempt to connect, in milliseconds; 3,000 by default. */
+  connectTimeout?: number | undefined;
+  /** How many commands may wait for a connection; 100,000 by default. */
+  maxQueue?: number | undefined;
+  /**
+   * How many bytes a reply may have: a larger one ends the connection, and the command rejects with `CONNECTION`. 1 GiB by default.
+   */
+  maxReplySize?: number | undefined;
+  /**
+   * What a callback hears that was given to `subscribe` on `covara:events`, as the framework does. `"targeted"`, the default: events of
+   * subscriptions whose records this process wrote, each by a channel of its own, where publishers go first. `"filtered"`: the same
+   * events, all by the one channel. `"all"`: every event of the fleet. With `covara-kv/register` the variable `COVARA_KV_FANOUT`
+   * gives the default.
+   */
+  fanout?: FanoutMode | undefined;
+  /**
+   * Sentinels that know where the master is, in place of its address. With `url`, `host`, `port` or `path` beside it it is `CONFIG`.
+   *
+   * @example
+   * const nodes = [{ host: "sentinel-1", port: 26379 }, { host: "sentinel-2", port: 26379 }];
+   * const kv = await createKV({ type: "redis", redis: { sentinel: { name: "mymaster", nodes } } });
+   */
+  sentinel?: RedisSentinelConfig | undefined;
+  /** A Redis Cluster, in place of one server. */
+  cluster?: RedisClusterConfig | undefined;
+}
+
+interface RedisClusterConfig {
+  /** Some of its nodes; the others are found through them. */
+  nodes: RedisNode[];
+  /**
+   * Where the addresses that nodes tell of each other lead from here, as behind a NAT: by `"host:port"`. An address that is not
+   * there is taken as it is told.
+   *
+   * @example
+   * const addressMap = { "10.0.0.1:6379": { host: "127.0.0.1", port: 7001 } };
+   */
+  addressMap?: Record<string, RedisNode> | undefined;
+}
+
+/** See {@link RedisConfig}'s `fanout`. */
+export type FanoutMode = "targeted" | "filtered" | "all";
+
+/** Certificates and checks of a TLS connection. */
+export interface RedisTlsConfig {
+  /**
+   * The authority that the server's certificate is checked against, in PEM, or that certificate itself. By default the system's
+   * authorities and those in `NODE_EXTRA_CA_CERTS` count, and Node.js's own where the system has none.
+   */
+  ca?: string | undefined;
+  /** The client's certificate, in PEM. */
+  cert?: string | undefined;
+  /** The client's private key, in PEM. */
+  key?: string | undefined;
+  /** The name that the server's certificate must have; the host by default. */
+  servername?: string | undefined;
+  /** False takes any certificate. True by default. */
+  rejectUnauthorized?: boolean | undefined;
+}
+
+interface RedisSentinelConfig {
+  /** What the Sentinels call the master: the name after `sentinel monitor` in their configuration. */
+  name: string;
+  /** One Sentinel at least. All that are given are watched, by one connection each for the process. */
+  nodes: RedisNode[];
+  /** The Sentinels' user, or a function that gives it, as `username` of {@link RedisConfig}. The master's own stands there. */
+  username?: string | (() => string | Promise<string>) | undefined;
+  /** The Sentinels' password, or a function that gives it, as `password` of {@link RedisConfig}. None by default. */
+  password?: string | (() => string | Promise<string>) | undefined;
+  /** TLS with the Sentinels; by default as with the master. */
+  tls?: boolean | RedisTlsConfig | undefined;
+}
+
+/** Where one server is. */
+export interface RedisNode {
+  /** The host. */
+  host: string;
+  /** The port. */
+  port: number;
+}
+
+/** Which Durable Object holds the store. */
+export interface DurableObjectConfig {
+  /** The binding of the class, such as `env.COVARA_KV`. */
+  namespace: DurableObjectNamespaceLike;
+  /** The object's name; `"covara-kv"` by default. */
+  name?: string | undefined;
+}
+
 /**
  * A client of ioredis or node-redis, or what looks like one: its options are read, and a connection with the same is
  * opened.
@@ -1465,6 +1426,7 @@ export interface RedisClientLike {
         keyPrefix?: string | Uint8Array | undefined;
         connectTimeout?: number | undefined;
         commandTimeout?: number | undefined;
+        sentinels?: readonly object[] | null | undefined;
         socket?: object | undefined;
         database?: number | undefined;
         name?: string | null | undefined;
@@ -1567,6 +1529,60 @@ export interface DiagnosticsMessages {
     readonly backend: DiagnosticsBackend;
     readonly error: KVError;
   };
+}
+
+/** Takes an event, as JSON, of a subscription. */
+export type DeliverEvent = (event: string, subscriptionId: string) => unknown;
+
+/** Takes the rows that have changed, where they are known. */
+export type AggregateWatcher = (changed?: unknown[]) => unknown;
+
+/** What the callbacks of a Redis store hear that were given to `subscribe` on `covara:events`, as the framework does. */
+export interface StreamStats {
+  /** Where the server is. */
+  server: string;
+  /** What `redis.fanout` says. */
+  fanout: FanoutMode;
+  /**
+   * What is delivered, and why: `"own"`, events for streams of this process; everything because `redis.fanout` is `"all"`,
+   * because this process has created no record of a subscription yet (`"no-record"`), or because it has written one that was not
+   * understood (`"unreadable-record"`).
+   */
+  delivers: "own" | "all" | "no-record" | "unreadable-record";
+  /** Subscriptions whose records this process wrote to the server. */
+  records: number;
+  /** Those of them that have a channel of their own. */
+  channels: number;
+  /** Whether the server refused such channels (`NOPERM`), so that events come by the fleet's. */
+  refused: boolean;
+  /** Messages that were handed to the callbacks. */
+  delivered: number;
+  /** Messages that were for no stream here, which ended off the JavaScript thread. */
+  notLocal: number;
+}
+
+/** Counts of a process: what it has, and what has happened since it began. */
+export interface FanoutStats {
+  /** Open streams. */
+  handlers: number;
+  /** Subscriptions of handlers. */
+  subscriptions: number;
+  /** Aggregate watchers. */
+  watchers: number;
+  /** Messages that came in. */
+  seen: number;
+  /** Events that went to handlers of this process. */
+  delivered: number;
+  /** Events for handlers of other processes, which ended off the JavaScript thread. */
+  notLocal: number;
+  /** Messages that were none. */
+  malformed: number;
+  /** Events that were dropped for want of room, and an invalidation given in their place. */
+  overflowed: number;
+  /** Times in which messages may have been missed. */
+  gaps: number;
+  /** Stores whose `subscribe` was called for `covara:events`. */
+  streams: StreamStats[];
 }
 
 /** An event for a subscription, wherever its stream is open. */

@@ -19,7 +19,7 @@ async function check() {
   await together(
     async () => {
       await dependencies();
-      await together(native, javascript, tools);
+      await together(addon, javascript, tools);
     },
     crate,
     redisServer,
@@ -45,6 +45,16 @@ async function crate() {
     await run("cargo", "test", "--locked");
     const passed = [...readFileSync(log, "utf8").matchAll(/^test result: ok\. (\d+) passed/gm)];
     return `${passed.reduce((sum, [, count]) => sum + Number(count), 0)} passed`;
+  });
+}
+
+/** Builds the addon, which writes native.d.ts: its types are to be those that are committed. */
+async function addon() {
+  const committed = readFileSync("native.d.ts", "utf8");
+  await native();
+  await step("native.d.ts", () => {
+    if (readFileSync("native.d.ts", "utf8") === committed) return;
+    throw new Failure("native.d.ts was not what src/addon gives. The build has corrected it: commit it.");
   });
 }
 

@@ -27,7 +27,7 @@ export const native = () =>
     unlessBuilt(
       `native-${process.platform}-${process.arch}`,
       ["Cargo.toml", "Cargo.lock", "build.rs", "rust-toolchain.toml", ".cargo", "src", "package-lock.json"],
-      [`covara-kv.${here()}.node`],
+      [`covara-kv.${here()}.node`, "native.d.ts"],
       () => {
         if (!versionOf("cargo")) throw new Failure(noRust);
         return run("npm", "run", "build:native");
@@ -39,7 +39,7 @@ export const typescript = () =>
   step("TypeScript build", (run) =>
     unlessBuilt(
       "typescript",
-      ["ts", "tsconfig.json", "scripts/build-ts.mjs", "package-lock.json"],
+      ["ts", "native.d.ts", "tsconfig.json", "scripts/build-ts.mjs", "package-lock.json"],
       ["dist"],
       () => run("node", "scripts/build-ts.mjs"),
     ),

@@ -1,5 +1,5 @@
+import type { Argument } from "../native.js";
 import { KVError } from "./errors.js";
-import type { Argument } from "./native.js";
 import { utf8 } from "./utf8.js";
 
 /** The call that arguments are read for. */

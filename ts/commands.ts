@@ -1,3 +1,4 @@
+import type { Argument } from "../native.js";
 import type { ExpiryOptions, KVStore, KVStoreTransaction } from "./adapter.js";
 import {
   bound,
@@ -14,7 +15,6 @@ import {
   text,
   wrongNumberOfArguments,
 } from "./arguments.js";
-import type { Argument } from "./native.js";
 import { pattern, rangeOptions, scanOptions, setnxOptions, setOptions } from "./options.js";
 import { type Conversions, conversions, type KindOf, type ValueOf } from "./results.js";
 

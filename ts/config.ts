@@ -1,4 +1,4 @@
-import type { DurableObjectNamespaceLike } from "./backends/durable-object/index.js";
+import type { DurableObjectNamespaceLike } from "./backends/durable-object/types.js";
 
 /** What {@link createKV} builds. */
 export interface KVConfig {

@@ -1,66 +1,6 @@
 import { hintFor } from "./hints.js";
+import type { KVErrorReason } from "./reasons.js";
 import { emitWarning } from "./warning.js";
-
-/**
- * Which of the causes of a {@link KVError.code} an error has, where that has several. Each has one code:
- * <https://github.com/covara-dev/covara-kv/blob/main/docs/errors.md>
- */
-export type KVErrorReason =
-  // CONNECTION
-  | "refused"
-  | "unreachable"
-  | "unknown-host"
-  | "no-answer"
-  | "closed-at-once"
-  | "tls"
-  | "unknown-authority"
-  | "certificate-date"
-  | "certificate-name"
-  | "plain-text"
-  | "needs-tls"
-  | "not-redis"
-  | "not-ready"
-  | "credentials"
-  | "no-sentinel"
-  | "unknown-master"
-  | "lost"
-  | "lost-twice"
-  | "ended"
-  | "silent"
-  | "replaced"
-  | "protocol"
-  | "reply-too-large"
-  | "internal"
-  | "durable-object"
-  // TIMEOUT
-  | "command-timeout"
-  | "queue-timeout"
-  | "behind"
-  | "script"
-  | "fan-out"
-  | "no-message"
-  // CLOSED
-  | "disconnected"
-  | "unanswered"
-  // CONFIG
-  | "address"
-  | "certificate"
-  | "field"
-  | "client"
-  | "sentinel"
-  | "cluster"
-  | "other-strict"
-  | "no-store"
-  | "framework"
-  // UNSUPPORTED
-  | "platform"
-  | "binary-missing"
-  | "binary-unusable"
-  | "topology"
-  | "scripts"
-  | "in-worker"
-  | "node-version"
-  | "unix-socket";
 
 /** What a {@link KVError} carries beside its code and message: see there. */
 export interface KVErrorDetails {

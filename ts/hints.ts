@@ -1,5 +1,5 @@
 // What to do about an error: the one table, from which `KVError.hint`, `covara-kv doctor` and docs/errors.md have it.
-import type { KVErrorReason } from "./errors.js";
+import type { KVErrorReason } from "./reasons.js";
 
 const PERHAPS_RUN = "A write may have been run: read what it was to change before it is sent again";
 

@@ -41,7 +41,7 @@ export type {
 } from "./config.js";
 export { createKV, initializeKV } from "./create.js";
 export type { CommandMessage, DiagnosticsBackend, DiagnosticsMessages } from "./diagnostics.js";
-export { KVError, type KVErrorDetails, type KVErrorReason } from "./errors.js";
+export { KVError, type KVErrorDetails } from "./errors.js";
 export type {
   ConnectionHealth,
   ConnectionRole,
@@ -74,3 +74,4 @@ export {
 } from "./fanout/index.js";
 export { clearGlobalKV, getGlobalKV, hasGlobalKV, setGlobalKV } from "./global.js";
 export { guardUnhandledRejections } from "./guard.js";
+export type { KVErrorReason } from "./reasons.js";

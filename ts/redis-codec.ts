@@ -1,8 +1,9 @@
 // Redis's form of a call and of its result, for the Redis backend and for the memory store.
+
+import type { Argument, Reply } from "../native.js";
 import type { Parameter, Scalar } from "./arguments.js";
 import { argumentsOf, type Command, commands } from "./commands.js";
 import { decode, isError } from "./errors.js";
-import type { Argument, Reply } from "./native.js";
 import { misshapen } from "./results.js";
 import type { Codec } from "./transaction.js";
 

@@ -1,10 +1,10 @@
+import type { Messages } from "../native.js";
 import type { KVStore, KVStoreTransaction, ListenOptions, MessageCallback, Subscription } from "./adapter.js";
 import { checkFunction, checkNoMore, reading, strings, text } from "./arguments.js";
 import { asyncDispose } from "./dispose.js";
 import { Emitter } from "./emitter.js";
 import { closed, isError, warn } from "./errors.js";
 import type { ConnectionHealth, Gap, KVEvents, KVHealth, KVStatus } from "./events.js";
-import type { Messages } from "./native.js";
 import { known } from "./options.js";
 import { type Kind, PubSub } from "./pubsub.js";
 

@@ -1,8 +1,8 @@
+import type { Argument } from "../native.js";
 import type { KVStoreTransaction } from "./adapter.js";
 import { checkNoMore } from "./arguments.js";
 import { type Command, defineMethods } from "./commands.js";
 import { isError, KVError } from "./errors.js";
-import type { Argument } from "./native.js";
 
 /** A command of a transaction. Without an argv it is answered without asking the store. */
 interface Queued<Argv> {

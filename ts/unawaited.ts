@@ -1,7 +1,7 @@
 // Failures that the framework is known to leave unhandled without harm (docs/drop-in.md): which they are, and whom to tell.
 import { type Command, isOfOneKey } from "./commands.js";
 import { KVError } from "./errors.js";
-import { isFrameworkChannel } from "./fanout/channel-subscription.js";
+import { isFrameworkChannel } from "./fanout/channels.js";
 
 /** Nothing was answered: the server was away, or too slow. */
 const CODES = ["CONNECTION", "TIMEOUT", "QUEUE_FULL"];

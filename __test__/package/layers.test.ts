@@ -1,54 +1,33 @@
-// `dial, link, plain, supervisor, transport` imported each other in a circle, and `outbox, registry, source` did: whoever wanted to understand
-// one file had to read all of them. Imports go down only.
+// `dial, link, plain, supervisor, transport` imported each other in a circle, `outbox, registry, source` did, and so did the values of the
+// memory store and the engine of the Durable Object: to understand one file a reader had to read all of them. Imports go down only.
 import { deepEqual, ok } from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
-import { join, relative } from "node:path";
+import { join, posix, relative } from "node:path";
 import { describe, it } from "node:test";
+import ts from "typescript";
 
-const ROOT = join(__dirname, "../../src");
+const ROOT = join(__dirname, "../..");
 
-/** From the top down. A folder is a floor; so is a file. */
-const FLOORS = [
-  "addon",
-  "fanout",
-  "commands",
-  "store",
-  "redis/client",
-  "redis/subscriber",
-  "redis/router",
-  "redis/connection",
-  "redis/pipeline",
-  "redis/completions",
-  "redis/config",
-  "redis/credentials",
-  "redis/tls",
-  "redis/request",
-  "redis/endpoint",
-  "redis/runtime",
-  "redis/protocol",
-  "redis/error",
-  "backlog",
-  "wake",
-  "trace",
-  "reply",
-  "error",
-];
+/** What a test needs to know of a tree of sources. */
+interface Tree {
+  /** From the top down. A folder is a floor, and so is a file; the longest name counts. */
+  floors: string[];
+  /** Pairs of floors of which the first must not import the second, although that lies lower. */
+  apart: [string, string][];
+  /** The modules that each module imports. */
+  imports: Map<string, Set<string>>;
+}
 
-/** Which floors know nothing of each other, whichever lies higher. */
-const APART: [string, string][] = [
-  ["fanout", "commands"],
-  ["fanout", "store"],
-  ["commands", "redis"],
-  ["store", "redis"],
-];
-
-/** The modules of a file without its tests: `redis/connection/socket` for that file, `redis/connection` for its mod.rs. */
-const modules = new Map<string, string>();
-for (const entry of readdirSync(ROOT, { recursive: true, withFileTypes: true })) {
-  const path = relative(ROOT, join(entry.parentPath, entry.name));
-  if (!path.endsWith(".rs") || /(^|\/)(tests|lib)(\.rs|\/)/.test(path)) continue;
-  const text = readFileSync(join(ROOT, path), "utf8");
-  modules.set(path.replace(/(\/mod)?\.rs$/, ""), text.replace(/#\[cfg\(test\)\]\s*mod tests[\s\S]*$/, ""));
+/** Every file of a folder for which `isSource` is true: its name without the extension, and its text. */
+function sources(folder: string, isSource: (path: string) => boolean): Map<string, string> {
+  const root = join(ROOT, folder);
+  const found = new Map<string, string>();
+  for (const entry of readdirSync(root, { recursive: true, withFileTypes: true })) {
+    const path = relative(root, join(entry.parentPath, entry.name)).replaceAll("\\", "/");
+    if (!entry.isFile() || !isSource(path)) continue;
+    found.set(path.replace(/(\/mod)?\.\w+$/, ""), readFileSync(join(root, path), "utf8"));
+  }
+  return found;
 }
 
 /** `a::{b, c::d}` as `a::b` and `a::c::d`. */
@@ -73,14 +52,15 @@ function expand(tree: string): string[] {
 }
 
 /** The module that a path of Rust leads to. */
-function moduleOf(path: string): string | undefined {
+function moduleOf(modules: Map<string, string>, path: string): string | undefined {
   const parts = path.split("::");
   while (parts.length > 0 && !modules.has(parts.join("/"))) parts.pop();
   return parts.join("/") || undefined;
 }
 
-function importsOf(name: string, text: string): Set<string> {
+function rustImports(modules: Map<string, string>, name: string): Set<string> {
   const found = new Set<string>();
+  const text = (modules.get(name) ?? "").replace(/#\[cfg\(test\)\]\s*mod tests[\s\S]*$/, "");
   const parent = name.split("/").slice(0, -1).join("::");
   const uses = text.matchAll(/^\s*(?:pub(?:\([a-z]+\))? )?use ((?:crate|super|self)::[^;]+);/gm);
   const inline = text.matchAll(/\b((?:crate|super)::[a-z_]+(?:::[a-z_]+)*)/g);
@@ -90,52 +70,183 @@ function importsOf(name: string, text: string): Set<string> {
         .replace(/^crate::/, "")
         .replace(/^(super::)+/, `${parent}::`)
         .replace(/^self::/, `${name.replaceAll("/", "::")}::`);
-      const target = moduleOf(whole);
+      const target = moduleOf(modules, whole);
       if (target !== undefined && target !== name) found.add(target);
     }
   }
   return found;
 }
 
-const imports = new Map([...modules].map(([name, text]) => [name, importsOf(name, text)]));
+/** Type imports count: a type that another file declares has to be read there. */
+function typescriptImports(modules: Map<string, string>, name: string): Set<string> {
+  const { importedFiles } = ts.preProcessFile(modules.get(name) ?? "", true, true);
+  const paths = importedFiles.map(({ fileName }) => fileName).filter((path) => path.startsWith("."));
+  const names = paths.map((path) => posix.join(posix.dirname(name), path).replace(/\.m?[jt]s$/, ""));
+  return new Set(names.filter((target) => modules.has(target) && target !== name));
+}
 
-const OURS = /^(redis|fanout|addon)/;
+function graph(
+  modules: Map<string, string>,
+  importsOf: (modules: Map<string, string>, name: string) => Set<string>,
+): Map<string, Set<string>> {
+  return new Map([...modules.keys()].map((name) => [name, importsOf(modules, name)]));
+}
 
-const floorOf = (name: string) => FLOORS.findIndex((floor) => name === floor || name.startsWith(`${floor}/`));
+const isTest = (path: string) => /(^|\/)(tests|lib)(\.rs|\/)/.test(path);
+
+const TREES: Record<string, Tree> = {
+  src: {
+    floors: [
+      "addon",
+      "fanout",
+      "commands",
+      "store",
+      "redis/client",
+      "redis/subscriber",
+      "redis/router",
+      "redis/connection",
+      "redis/pipeline",
+      "redis/completions",
+      "redis/config",
+      "redis/credentials",
+      "redis/tls",
+      "redis/request",
+      "redis/endpoint",
+      "redis/runtime",
+      "redis/protocol",
+      "redis/error",
+      "backlog",
+      "wake",
+      "trace",
+      "reply",
+      "error",
+    ],
+    apart: [
+      ["fanout", "commands"],
+      ["fanout", "store"],
+      ["commands", "redis"],
+      ["store", "redis"],
+    ],
+    imports: graph(
+      sources("src", (path) => path.endsWith(".rs") && !isTest(path) && path !== "redis/mod.rs"),
+      rustImports,
+    ),
+  },
+  ts: {
+    floors: [
+      "cli",
+      "register",
+      "register-import",
+      "redirect",
+      "index",
+      "create",
+      // Replacements in a Worker for modules below.
+      "worker",
+      "fanout",
+      "global",
+      "guard",
+      // The stores.
+      "backends",
+      "unawaited",
+      "fanout/channels",
+      "fanout/mode",
+      "config",
+      "backends/durable-object/types",
+      // What all stores share.
+      "store",
+      "pubsub",
+      "emitter",
+      "redis-codec",
+      "transaction",
+      "commands",
+      "results",
+      "options",
+      "fields",
+      "arguments",
+      "adapter",
+      "method-types",
+      "diagnostics",
+      "events",
+      "dispose",
+      "own",
+      // The binary.
+      "bundle",
+      "requiring",
+      "native",
+      "loader",
+      "binaries",
+      "platforms",
+      // What needs nothing else of ours.
+      "errors",
+      "hints",
+      "reasons",
+      "warning",
+      "turn",
+      "timers",
+      "clock",
+      "environment",
+      "utf8",
+    ],
+    apart: [
+      ["backends/durable-object", "native"],
+      ["backends/durable-object", "redis-codec"],
+      ["worker", "native"],
+      ["worker", "backends"],
+    ],
+    imports: graph(
+      sources("ts", (path) => /\.m?ts$/.test(path)),
+      typescriptImports,
+    ),
+  },
+};
 
 const isIn = (name: string, folder: string) => name === folder || name.startsWith(`${folder}/`);
 
-describe("the layers of src", () => {
-  it("have a place for each file", () => {
-    const placeless = [...modules.keys()].filter((name) => name !== "redis" && floorOf(name) < 0);
-    deepEqual(placeless, []);
-    // A test that reads nothing refuses nothing.
-    ok([...imports.values()].reduce((sum, { size }) => sum + size, 0) > 200);
-  });
+/** The place of a module from the top, or -1. */
+function floorOf({ floors }: Tree, name: string): number {
+  const mine = floors.filter((floor) => isIn(name, floor)).sort((a, b) => b.length - a.length);
+  return floors.indexOf(mine[0] ?? "");
+}
 
-  it("import downward only", () => {
-    const upward: string[] = [];
-    for (const [name, targets] of imports) {
-      for (const target of targets) {
-        const isUp = floorOf(target) < floorOf(name);
-        const isApart = APART.some(([one, other]) => isIn(name, one) && isIn(target, other));
-        if (isUp || isApart) upward.push(`${name} → ${target}`);
+function circles({ imports }: Tree): string[] {
+  const found = new Set<string>();
+  const done = new Set<string>();
+  const visit = (name: string, path: string[]) => {
+    const start = path.indexOf(name);
+    if (start >= 0) found.add(path.slice(start).sort().join(" ↔ "));
+    if (start >= 0 || done.has(name)) return;
+    for (const target of imports.get(name) ?? []) visit(target, [...path, name]);
+    done.add(name);
+  };
+  for (const name of imports.keys()) visit(name, []);
+  return [...found];
+}
+
+for (const [folder, tree] of Object.entries(TREES)) {
+  describe(`the layers of ${folder}`, () => {
+    it("have a place for each file", () => {
+      deepEqual(
+        [...tree.imports.keys()].filter((name) => floorOf(tree, name) < 0),
+        [],
+      );
+      // A test that reads nothing refuses nothing.
+      ok([...tree.imports.values()].reduce((sum, { size }) => sum + size, 0) > 200);
+    });
+
+    it("import downward only", () => {
+      const upward: string[] = [];
+      for (const [name, targets] of tree.imports) {
+        for (const target of targets) {
+          const isUp = floorOf(tree, target) < floorOf(tree, name);
+          const isApart = tree.apart.some(([one, other]) => isIn(name, one) && isIn(target, other));
+          if (isUp || isApart) upward.push(`${name} → ${target}`);
+        }
       }
-    }
-    deepEqual(upward, []);
-  });
+      deepEqual(upward, []);
+    });
 
-  it("have no circle of files within src/redis, src/fanout and src/addon", () => {
-    const circles = new Set<string>();
-    const done = new Set<string>();
-    const visit = (name: string, path: string[]) => {
-      const start = path.indexOf(name);
-      if (start >= 0) circles.add(path.slice(start).sort().join(" ↔ "));
-      if (start >= 0 || done.has(name)) return;
-      for (const target of imports.get(name) ?? []) if (OURS.test(target)) visit(target, [...path, name]);
-      done.add(name);
-    };
-    for (const name of modules.keys()) if (OURS.test(name)) visit(name, []);
-    deepEqual([...circles], []);
+    it("have no circle of files", () => {
+      deepEqual(circles(tree), []);
+    });
   });
-});
+}

@@ -23,8 +23,10 @@ use crate::store::{Channels, Inbox, Policy};
 
 #[napi(object)]
 pub struct MemoryStoreOptions {
+    #[napi(ts_type = "string | undefined")]
     pub prefix: Option<String>,
     pub strict: bool,
+    #[napi(ts_type = "string | undefined")]
     pub shared: Option<String>,
 }
 
@@ -240,10 +242,9 @@ impl MemoryStore {
     #[napi(constructor)]
     pub fn new(
         options: MemoryStoreOptions,
-        on_wrong_type: Function<FnArgs<(String,)>, ()>,
+        #[napi(ts_arg_type = "(command: string) => void")] on_wrong_type: Function<FnArgs<(String,)>, ()>,
         on_messages: Function<(), ()>,
-        #[napi(ts_arg_type = "(array: unknown[] | undefined, ...items: unknown[]) => unknown[]")]
-        collect: Function<(), ()>,
+        #[napi(ts_arg_type = "Collect")] collect: Function<(), ()>,
     ) -> napi::Result<Self, String> {
         let policy = if options.strict {
             Policy::Strict
@@ -264,14 +265,14 @@ impl MemoryStore {
     }
 
     /// The function that runs a command: `(command's number, ...words)`.
-    #[napi(ts_return_type = "(command: number, ...words: unknown[]) => unknown")]
+    #[napi(ts_return_type = "Run")]
     pub fn runner<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
         Ok(scope.export(guarded(scope, || scope.function(self.handle.clone()))))
     }
 
     /// The same by another clock than the system's: `(milliseconds since the epoch, command's number, ...words)`.
-    #[napi(ts_return_type = "(clock: number, command: number, ...words: unknown[]) => unknown")]
+    #[napi(ts_return_type = "(clock: number, command: number, ...args: Arguments) => Reply")]
     pub fn runner_on_clock<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
         let target = Rc::new(OnClock(self.handle.clone()));
@@ -280,11 +281,11 @@ impl MemoryStore {
 
     /// Runs commands, each `[number, ...words]`, with nothing in between. What a command fails with is its result. `clock` is what
     /// another clock than the system's shows.
-    #[napi(ts_return_type = "unknown[]")]
+    #[napi(ts_return_type = "(Reply | Error)[]")]
     pub fn exec<'env>(
         &self,
         env: &'env Env,
-        commands: Unknown<'env>,
+        #[napi(ts_arg_type = "[command: number, ...args: Argument[]][]")] commands: Unknown<'env>,
         clock: Option<f64>,
     ) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
@@ -320,7 +321,7 @@ impl MemoryStore {
 
     /// At most so many of the messages that came in: pattern or null, channel, message, and so on; first of all how many did not fit, or null if
     /// more wait: then the caller must come again.
-    #[napi(ts_return_type = "(number | string | null)[]")]
+    #[napi(ts_return_type = "Messages")]
     pub fn take_messages<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
         let replies = self.handle.replies(scope);

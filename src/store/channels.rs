@@ -1,4 +1,4 @@
-//! Pub/sub between the stores that share a keyspace, in one thread or in several.
+//! Pub/sub between the stores that share a keyspace, in one thread or several.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use super::glob;
 use crate::backlog::{Backlog, Message};
 use crate::wake::WakeOnce;
 
-/// The messages of one subscriber that it has not yet taken, in the order of their publication.
+/// The messages that wait for one subscriber, in the order of their publication.
 pub struct Inbox {
     id: usize,
-    /// Set by an owner that went away without the lock that unsubscribing takes: a garbage collector's callback must not wait.
+    /// Set by an owner that goes without unsubscribing, which takes a lock: a finalizer of the garbage collector must not wait.
     closed: AtomicBool,
     queue: Mutex<Queue>,
 }
 
 struct Queue {
     backlog: Backlog,
-    /// Called on the publisher's thread.
+    /// Runs on the publisher's thread.
     wake: WakeOnce,
 }
 
@@ -41,8 +41,8 @@ impl Inbox {
         })
     }
 
-    /// At most so many messages; and once none are left, how many were dropped for want of room. Until then whoever takes is to come again, and
-    /// is not woken.
+    /// Takes at most `count` messages. Once none are left, the second value is the number that was dropped for want of room. While
+    /// it is None, the subscriber must call again: nothing wakes it.
     pub fn take(&self, count: usize) -> (VecDeque<Message>, Option<usize>) {
         let mut queue = self.queue.lock();
         let (messages, dropped) = queue.backlog.take(count);
@@ -50,19 +50,19 @@ impl Inbox {
         (messages, dropped)
     }
 
-    /// How many messages wait.
+    /// The number of messages that wait.
     pub fn waiting(&self) -> usize {
         self.queue.lock().backlog.len()
     }
 
-    /// Drops what has come in.
+    /// Drops the messages that wait.
     pub fn clear(&self) {
         let mut queue = self.queue.lock();
         queue.backlog = Backlog::default();
         queue.wake.taken(false);
     }
 
-    /// From now on nothing is delivered; `Channels::remove` takes the subscriptions away.
+    /// Ends all delivery. `Channels::remove` takes the subscriptions away.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.clear();
@@ -114,7 +114,7 @@ impl Channels {
             .forget(|message| message.pattern.as_deref() == Some(pattern));
     }
 
-    /// Ends every subscription of a subscriber, and of those that have closed in the meantime.
+    /// Ends all subscriptions of a subscriber, and of every closed one.
     pub fn remove(&mut self, inbox: &Inbox) {
         for subscriptions in [&mut self.channels, &mut self.patterns] {
             subscriptions.retain(|_, subscribers| {
@@ -124,8 +124,8 @@ impl Channels {
         }
     }
 
-    /// Hands a message to all who listen, and gives their number. As in Redis, a subscriber whose pattern matches too counts,
-    /// and hears the message, twice.
+    /// Sends a message to all subscribers. Returns their number. As in Redis, a subscriber of both the channel and a matching
+    /// pattern gets the message twice, and counts twice.
     pub fn publish(&self, channel: &[u8], payload: &[u8]) -> usize {
         let direct = self
             .channels

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use super::slab::SlotId;
 
-/// One element at most for each slot: a session that is refreshed a million times takes one place, which a heap with stale entries
-/// would not give.
+/// At most one element for each slot: a session that is refreshed a million times takes one place. A heap with stale entries
+/// would grow.
 ///
-/// An element stays where it is when its deadline moves on, as a session's does with each request. When it comes up, whoever sweeps
-/// looks at the deadline, and postpones it.
+/// A later deadline, as a session gets with each request, does not move the element. The sweeper finds it, reads the deadline,
+/// and postpones it.
 #[derive(Default)]
 pub struct Expiry {
     looks: BTreeSet<(Second, SlotId)>,
@@ -16,19 +16,19 @@ pub struct Expiry {
     seconds: Vec<Second>,
 }
 
-/// So many of 1,024 ms since the epoch, until 2109; from then on all are the last.
+/// A count of 1,024 ms since the epoch. It ends in 2109: all later times are the last one.
 type Second = u32;
 
-/// The first second all of which is past a deadline.
+/// The first second that begins after a deadline.
 fn past(deadline: u64) -> Second {
     Second::try_from((deadline >> 10) + 1).unwrap_or(Second::MAX)
 }
 
-/// Of a slot without an element.
+/// The second of a slot without an element.
 const NONE: Second = 0;
 
 impl Expiry {
-    /// Takes note of a slot's new deadline, in milliseconds since the epoch.
+    /// Sets the deadline of a slot, in milliseconds since the epoch.
     pub fn schedule(&mut self, slot: SlotId, deadline: Option<u64>) {
         let second = deadline.map_or(NONE, past);
         let before = self.second(slot);
@@ -38,7 +38,7 @@ impl Expiry {
         self.postpone(slot, second);
     }
 
-    /// Moves a slot's element to where its deadline is.
+    /// Moves the element of a slot to its deadline.
     pub fn postpone_to(&mut self, slot: SlotId, deadline: u64) {
         self.postpone(slot, past(deadline));
     }
@@ -65,7 +65,7 @@ impl Expiry {
         self.looks.len()
     }
 
-    /// Drops some of it.
+    /// Frees some elements, of an index that is not used any more.
     pub fn shed(&mut self) {
         const AT_ONCE: usize = 1024;
         for _ in 0..AT_ONCE {
@@ -73,14 +73,14 @@ impl Expiry {
         }
     }
 
-    /// The slots that are to be looked at in the next second: only these may have been due at `now` for less than one.
+    /// The slots of the current second: they alone may be due at `now` although `due` does not return them yet.
     pub fn soon(&self, now: u64) -> Vec<SlotId> {
         let second = past(now);
         let soon = self.looks.range((second, SlotId::MIN)..=(second, SlotId::MAX));
         soon.map(|&(_, slot)| slot).collect()
     }
 
-    /// The slot that is to be looked at first, if one is at `now`. Its deadline may have moved on.
+    /// The first slot whose second is over at `now`. Its deadline may be later.
     pub fn due(&self, now: u64) -> Option<SlotId> {
         let &(second, slot) = self.looks.first()?;
         (u64::from(second) <= now >> 10).then_some(slot)
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// What a sweeper would remove at `now`.
+    /// The slots that a sweeper removes at `now`.
     fn sweep(expiry: &mut Expiry, deadlines: &mut BTreeMap<SlotId, u64>, now: u64) -> Vec<SlotId> {
         let mut removed = Vec::new();
         while let Some(slot) = expiry.due(now) {

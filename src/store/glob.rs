@@ -2,10 +2,10 @@
 
 /// Whether `text` matches `pattern`, byte by byte.
 ///
-/// Between two stars every element takes exactly one byte, so it is enough to remember the last star: time is at most
-/// pattern × text, whatever the number of stars.
+/// Between two stars each element takes one byte, so only the last star is tried again: the time is at most pattern × text,
+/// whatever the number of stars.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    // Redis never enters its loop for an empty text, so that not even `*` matches one.
+    // As in Redis, where not even `*` matches an empty text.
     if text.is_empty() {
         return pattern.is_empty();
     }
@@ -34,7 +34,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|&byte| byte == b'*')
 }
 
-/// The bytes that the pattern's first element takes, if it matches `byte`.
+/// The length of the pattern's first element, if it matches `byte`.
 fn element(pattern: &[u8], byte: u8) -> Option<usize> {
     match *pattern.first()? {
         b'?' => Some(1),
@@ -44,7 +44,7 @@ fn element(pattern: &[u8], byte: u8) -> Option<usize> {
     }
 }
 
-/// `[…]`: as in Redis a class that is never closed ends with the pattern, and a range may be written backwards.
+/// `[…]`. As in Redis an unclosed class ends with the pattern, and a range may be written backwards.
 fn class(pattern: &[u8], byte: u8) -> Option<usize> {
     let negated = pattern.get(1) == Some(&b'^');
     let mut at = if negated { 2 } else { 1 };
@@ -62,7 +62,7 @@ fn class(pattern: &[u8], byte: u8) -> Option<usize> {
                 2
             }
             [from, b'-', to, ..] => {
-                // Redis's bytes are C's `char`, which has a sign: those past ASCII come before it.
+                // Redis compares C's signed `char`: bytes above ASCII come before it.
                 let (from, to) = (*from as i8, *to as i8);
                 found |= (from.min(to)..=from.max(to)).contains(&(byte as i8));
                 3

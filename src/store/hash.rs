@@ -1,16 +1,17 @@
-//! Fields with values.
+//! A hash: fields with values.
 
 use either::Either;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::pack::Pack;
-use super::value::Bytes;
+use super::remains::{LARGE, Shed};
+use super::text::Bytes;
 
-/// Up to here Redis keeps a hash in the order of insertion, and moving its entries is cheap.
+/// Up to this many fields Redis keeps the order of insertion, and it costs little to keep it on removal.
 const ORDERED: usize = 512;
 
-/// Ordered by insertion while it is small, as in Redis.
+/// In the order of insertion while it is small, as in Redis.
 #[derive(Debug)]
 pub enum Hash {
     /// Field, value, field, value, …
@@ -98,6 +99,23 @@ impl Hash {
         match self {
             Hash::Table(table) => table,
             Hash::Packed(_) => unreachable!("it was just replaced"),
+        }
+    }
+}
+
+impl Shed for Hash {
+    fn left(&self) -> usize {
+        self.len()
+    }
+
+    fn shed(&mut self) -> usize {
+        match self {
+            // One piece of memory.
+            Hash::Packed(_) => 0,
+            Hash::Table(table) => {
+                table.truncate(table.len().saturating_sub(LARGE));
+                table.len()
+            }
         }
     }
 }

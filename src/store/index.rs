@@ -1,4 +1,4 @@
-//! From a key to the slot of its entry.
+//! The hash table from a key to the slot of its entry.
 
 use std::hash::BuildHasher;
 
@@ -9,8 +9,8 @@ use super::slab::{Slab, SlotId};
 
 const SHARDS: usize = 256;
 
-/// A hash table in parts: a table of a million keys that grows at once holds up the event loop for tens of milliseconds, a part
-/// of it for a few hundred microseconds. That makes it affordable to keep slots alone, and to hash keys again when a part grows.
+/// In shards: a table of a million keys that grows at once blocks the event loop for tens of milliseconds, a shard for a few
+/// hundred microseconds. So it can hold slots alone, and hash the keys again when a shard grows.
 pub struct Index {
     shards: Vec<HashTable<SlotId>>,
     hasher: RandomState,
@@ -36,7 +36,7 @@ impl Index {
         self.shards[shard(hash)].find(hash, same).copied()
     }
 
-    /// Adds a key that is not there yet, whose entry is in place.
+    /// Adds a key that is missing. Its entry must be in place.
     pub fn insert<T: Keyed>(&mut self, key: &[u8], slot: SlotId, entries: &Slab<T>) {
         let hasher = &self.hasher;
         let hash = hasher.hash_one(key);
@@ -45,7 +45,7 @@ impl Index {
     }
 
     pub fn remove(&mut self, key: &[u8], slot: SlotId) {
-        /// Below this a part is left as it is: it costs little, and in steady use it must not be built anew.
+        /// An empty shard of this capacity keeps its memory: in steady use it must not be allocated again and again.
         const SMALL: usize = 64;
         let hash = self.hasher.hash_one(key);
         let shard = &mut self.shards[shard(hash)];
@@ -57,19 +57,19 @@ impl Index {
         }
     }
 
-    /// How many parts there are.
-    pub fn parts(&self) -> usize {
+    /// The number of shards.
+    pub fn shards(&self) -> usize {
         self.shards.len()
     }
 
-    /// Drops some of the parts: for an index that is not used any more.
+    /// Frees some shards, of an index that is not used any more.
     pub fn shed(&mut self) {
         const AT_ONCE: usize = 16;
         self.shards.truncate(self.shards.len().saturating_sub(AT_ONCE));
     }
 }
 
-/// From bits in the middle of the hash: hashbrown takes its bucket from the lowest ones and its tag from the highest.
+/// From bits in the middle of the hash: hashbrown takes the bucket from the lowest bits and the tag from the highest.
 fn shard(hash: u64) -> usize {
     (hash >> 40) as usize % SHARDS
 }

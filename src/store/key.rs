@@ -1,11 +1,11 @@
-//! A key as an entry keeps it.
+//! The key of an entry.
 
 use std::ops::Deref;
 
-/// The most that fits beside the length in the room that a pointer with its length needs anyway.
+/// The longest key that fits into the 24 bytes of a `Key`.
 const INLINE: usize = 22;
 
-/// Most keys are short: in the entry itself they cost no allocation, and no second cache miss when they are compared.
+/// A short key, as most are, lies in the entry: it costs no allocation, and no second cache miss in a comparison.
 #[derive(Debug)]
 pub enum Key {
     Short { length: u8, bytes: [u8; INLINE] },

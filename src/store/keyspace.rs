@@ -2,31 +2,25 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroU64;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use super::clock::Clock;
+use super::contents::{Contents, Entry};
 use super::expiry::Expiry;
-use super::index::{Index, Keyed};
-use super::key::Key;
+use super::index::Index;
 use super::remains::{self, Shed};
 use super::slab::{Slab, SlotId};
 use super::text::Text;
 use super::value::{Kind, Value};
 use crate::error::{Error, Result};
 
-/// What happens to a command that meets a key of another type.
+/// What a command does with a key of another type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// It is refused, as by Redis.
+    /// Fails with WRONGTYPE, as in Redis.
     Strict,
-    /// It reads the key as empty, and replaces it when it writes.
+    /// Reads the key as empty, and replaces it on a write.
     Lenient,
-}
-
-struct Entry {
-    key: Key,
-    value: Value,
-    /// Milliseconds since the epoch.
-    deadline: Option<NonZeroU64>,
 }
 
 pub struct Keyspace {
@@ -34,19 +28,13 @@ pub struct Keyspace {
     index: Index,
     expiry: Expiry,
     policy: Policy,
-    /// The name of the command that runs, for the warning about a key of another type.
+    /// The command that runs, for the warning about a key of another type.
     pub command: &'static str,
-    /// The commands that have met a key of another type under the lenient policy: each is told of once.
+    /// Commands that have met a key of another type under the lenient policy. Each gets one warning.
     mismatched: HashSet<&'static str>,
+    /// Those of them whose warning is due.
     untold: Vec<&'static str>,
-    /// What the clock showed that a test has put in place of the system's, in milliseconds since the epoch.
-    faked: Option<u64>,
-    /// The time of this turn once it was asked for: a MULTI or a script sees time stand still, as in Redis.
-    now: Option<u64>,
-    /// The same in microseconds, for TIME.
-    precise: Option<u64>,
-    /// What TIME has told last.
-    told: u64,
+    clock: Clock,
 }
 
 impl Keyspace {
@@ -59,26 +47,21 @@ impl Keyspace {
             command: "",
             mismatched: HashSet::new(),
             untold: Vec::new(),
-            faked: None,
-            now: None,
-            precise: None,
-            told: 0,
+            clock: Clock::default(),
         }
     }
 
-    /// Lets time go on. Called whenever the store has been locked.
+    /// Begins a turn, in which time stands still. Called when the store was locked.
     pub fn begin_turn(&mut self) {
-        self.now = None;
-        self.precise = None;
+        self.clock.begin_turn();
     }
 
-    /// Puts a clock in place of the system's that shows this many milliseconds since the epoch, or puts the system's back. What has
-    /// expired by it is gone at once: a test that advances its clock does not wait for the sweeper.
+    /// Sets a test's clock, in milliseconds since the epoch, or the system's. Keys that are due by it are removed at once: a
+    /// test that advances its clock does not wait for the sweeper.
     pub fn set_clock(&mut self, faked: Option<u64>) {
-        if self.faked == faked {
+        if !self.clock.set(faked) {
             return;
         }
-        self.faked = faked;
         if let Some(now) = faked {
             self.sweep(Duration::MAX);
             for slot in self.expiry.soon(now) {
@@ -89,32 +72,22 @@ impl Keyspace {
         }
     }
 
-    /// Milliseconds since the epoch.
+    /// The time of this turn, in milliseconds since the epoch.
     pub fn now(&mut self) -> u64 {
-        let clock = || self.faked.unwrap_or_else(|| since_epoch().as_millis() as u64);
-        *self.now.get_or_insert_with(clock)
+        self.clock.now()
     }
 
-    /// Microseconds since the epoch, in each turn others than before: scripts make members of sets of them.
+    /// The reply to TIME: microseconds since the epoch, different in each turn.
     pub fn precise_now(&mut self) -> u64 {
-        if let Some(precise) = self.precise {
-            return precise;
-        }
-        let clock = self.faked.map(|faked| faked.saturating_mul(1000));
-        let clock = clock.unwrap_or_else(|| since_epoch().as_micros() as u64);
-        // A clock that was set back, to long ago perhaps, is followed.
-        let is_just_before = clock <= self.told && self.told - clock < 10_000;
-        self.told = if is_just_before { self.told + 1 } else { clock };
-        self.precise = Some(self.told);
-        self.told
+        self.clock.unique_micros()
     }
 
-    /// The commands that have met a key of another type for the first time under the lenient policy.
+    /// Takes the commands whose warning about a key of another type is due.
     pub fn take_mismatches(&mut self) -> Vec<&'static str> {
         std::mem::take(&mut self.untold)
     }
 
-    /// The keys, those included that have expired and were not yet swept.
+    /// The number of keys. Expired ones count until they are swept.
     pub fn size(&self) -> usize {
         self.entries.len()
     }
@@ -124,14 +97,14 @@ impl Keyspace {
         self.entries.get(slot).map(|entry| &entry.value)
     }
 
-    /// The values of keys, of which one may come many times: none of them is copied.
+    /// The values of keys, not copied. A key may be given many times.
     pub fn values(&mut self, keys: &[&[u8]]) -> Vec<Option<&Value>> {
         let slots: Vec<_> = keys.iter().map(|key| self.find(key)).collect();
         let value = |slot| self.entries.get(slot).map(|entry| &entry.value);
         slots.into_iter().map(|slot| value(slot?)).collect()
     }
 
-    /// The value of a key, if it is there and of this type.
+    /// The value of a key, if it exists and has this type.
     pub fn read<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>> {
         let Some(slot) = self.find(key) else {
             return Ok(None);
@@ -143,7 +116,7 @@ impl Keyspace {
         Ok(None)
     }
 
-    /// Changes the value of a key if it is there and of this type. A collection that is empty afterwards is removed.
+    /// Changes the value of a key, if it exists and has this type. A collection that becomes empty is removed.
     pub fn edit<T: Kind, R>(&mut self, key: &[u8], change: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
         let Some(slot) = self.find(key) else {
             return Ok(None);
@@ -163,7 +136,7 @@ impl Keyspace {
         Ok(Some(result))
     }
 
-    /// The value of a key, made where there was none. The caller puts a member into it: an empty collection must not stay.
+    /// The value of a key, created where it is missing. The caller must add a member: an empty collection must not stay.
     pub fn entry<T: Kind>(&mut self, key: &[u8]) -> Result<&mut T> {
         let slot = match self.find(key) {
             Some(slot) if self.is::<T>(slot) => slot,
@@ -181,12 +154,12 @@ impl Keyspace {
         Ok(T::write(&mut entry.value).expect("the type was just checked or made"))
     }
 
-    /// Refuses, or notes, a key of another type, for commands that look before they write.
+    /// Applies the policy to a key of another type, for commands that read before they write.
     pub fn check<T: Kind>(&mut self, key: &[u8]) -> Result<()> {
         self.read::<T>(key).map(|_| ())
     }
 
-    /// Puts a value in place of what is there. `deadline` is in milliseconds since the epoch.
+    /// Sets the value and the deadline of a key. `deadline` is in milliseconds since the epoch.
     pub fn set(&mut self, key: &[u8], value: Value, deadline: Option<u64>) {
         match self.find(key) {
             Some(slot) => self.replace_slot(slot, value, deadline),
@@ -196,7 +169,7 @@ impl Keyspace {
         }
     }
 
-    /// Puts a text in place of what is there, in the same memory where it fits. `deadline` is in milliseconds since the epoch.
+    /// The same for a string, in the memory of the old string where the length is equal.
     pub fn set_string(&mut self, key: &[u8], text: &[u8], deadline: Option<u64>) {
         let Some(slot) = self.find(key) else {
             self.insert(key, Value::String(text.into()), deadline);
@@ -209,7 +182,7 @@ impl Keyspace {
         self.schedule(slot, deadline);
     }
 
-    /// Puts a new text in place of a string's, in the same memory where it fits, and leaves its deadline.
+    /// Sets the text of a string as `set_string` does, and keeps its deadline.
     pub fn overwrite(&mut self, key: &[u8], text: &[u8]) -> Result<()> {
         let string = self.entry::<Text>(key)?;
         if string.len() == text.len() {
@@ -220,13 +193,13 @@ impl Keyspace {
         Ok(())
     }
 
-    /// False if it was not there.
+    /// Removes a key. False if it does not exist.
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let slot = self.find(key);
         slot.is_some_and(|slot| self.remove_slot(slot))
     }
 
-    /// Removes a key, and gives its value.
+    /// Removes a key and returns its value.
     pub fn take(&mut self, key: &[u8]) -> Option<Value> {
         let slot = self.find(key)?;
         self.take_slot(slot)
@@ -236,7 +209,7 @@ impl Keyspace {
         self.find(key).is_some()
     }
 
-    /// The deadline of a key, if it is there: `Some(None)` for one that never expires.
+    /// The deadline of a key, if it exists: `Some(None)` for one that never expires.
     pub fn deadline(&mut self, key: &[u8]) -> Option<Option<u64>> {
         let slot = self.find(key)?;
         self.entries
@@ -244,7 +217,7 @@ impl Keyspace {
             .map(|entry| entry.deadline.map(NonZeroU64::get))
     }
 
-    /// Gives a key a deadline, or takes it away. A deadline that has passed removes the key. False if it is not there.
+    /// Sets or removes the deadline of a key. A deadline in the past removes the key. False if the key does not exist.
     pub fn set_deadline(&mut self, key: &[u8], deadline: Option<u64>) -> bool {
         let Some(slot) = self.find(key) else { return false };
         if deadline.is_some_and(|deadline| deadline <= self.now()) {
@@ -255,7 +228,7 @@ impl Keyspace {
         true
     }
 
-    /// The keys for which `keep` is true.
+    /// The live keys for which `keep` is true.
     pub fn keys(&mut self, keep: impl Fn(&[u8]) -> bool) -> Vec<&[u8]> {
         let now = self.now();
         let live = self.entries.iter_from(0).filter(|(_, entry)| !entry.is_due(now));
@@ -264,9 +237,9 @@ impl Keyspace {
             .collect()
     }
 
-    /// One page of SCAN: the next cursor (0 at the end) and the keys and values from about `count` slots on.
+    /// One page of SCAN: the next cursor (0 at the end), and the keys and values of about `count` slots.
     ///
-    /// The cursor is a slot number, and entries do not move: what stays from start to end is seen, once.
+    /// The cursor is a slot number, and entries do not move: a key that stays from start to end is seen once.
     pub fn scan(&mut self, cursor: u64, count: u64) -> (u64, Vec<(&[u8], &Value)>) {
         let now = self.now();
         let mut found = Vec::new();
@@ -287,9 +260,9 @@ impl Keyspace {
         (0, found)
     }
 
-    /// Removes keys that are due until `budget` is used up. True if more are due.
+    /// Removes expired keys until `budget` is used up. True if more are due.
     pub fn sweep(&mut self, budget: Duration) -> bool {
-        // Reading the clock costs about as much as removing a small key.
+        // To read the clock costs as much as to remove a small key.
         const BETWEEN_LOOKS: usize = 16;
         self.begin_turn();
         let now = self.now();
@@ -308,6 +281,7 @@ impl Keyspace {
         false
     }
 
+    /// The slot of a key. An expired key is removed here.
     fn find(&mut self, key: &[u8]) -> Option<SlotId> {
         let slot = self.index.find(key, &self.entries)?;
         let deadline = self.entries.get(slot).and_then(|entry| entry.deadline);
@@ -376,11 +350,6 @@ impl Keyspace {
     }
 }
 
-fn since_epoch() -> Duration {
-    let now = SystemTime::now();
-    now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
-}
-
 impl Drop for Keyspace {
     fn drop(&mut self) {
         let mut contents = Contents {
@@ -391,156 +360,10 @@ impl Drop for Keyspace {
         if contents.entries.len() > remains::LARGE {
             return remains::bury(contents);
         }
-        // Few keys may hold long texts, which the sweeper would free too late.
+        // Freed at once: few keys may hold long texts, and the sweeper would free these too late.
         while contents.shed() > 0 {}
     }
 }
 
-/// What a store held that has gone.
-struct Contents {
-    entries: Slab<Entry>,
-    index: Index,
-    expiry: Expiry,
-}
-
-impl Shed for Contents {
-    fn left(&self) -> usize {
-        self.entries.len() + self.expiry.len() + self.index.parts()
-    }
-
-    fn shed(&mut self) -> usize {
-        self.index.shed();
-        self.expiry.shed();
-        for entry in self.entries.shed() {
-            remains::discard(entry.value);
-        }
-        self.left()
-    }
-}
-
-impl Keyed for Entry {
-    fn key(&self) -> &[u8] {
-        &self.key
-    }
-}
-
-impl Entry {
-    fn is_due(&self, now: u64) -> bool {
-        self.deadline.is_some_and(|deadline| deadline.get() <= now)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::remains::LARGE;
-    use crate::store::{Hash, List, Set, SortedSet};
-
-    const KEYS: [&[u8]; 4] = [b"hash", b"set", b"list", b"sorted set"];
-
-    fn filled() -> Keyspace {
-        let mut keyspace = Keyspace::new(Policy::Strict);
-        for number in 0..1000_u32 {
-            let member = number.to_string().into_bytes();
-            keyspace.entry::<Hash>(b"hash").unwrap().insert(&member, b"value");
-            keyspace.entry::<Set>(b"set").unwrap().insert(&member);
-            keyspace.entry::<List>(b"list").unwrap().push_back(&member);
-            let sorted_set = keyspace.entry::<SortedSet>(b"sorted set").unwrap();
-            sorted_set.insert(&member, f64::from(number));
-        }
-        keyspace
-    }
-
-    fn turns_to_free() -> usize {
-        let mut turns = 1;
-        while remains::free(Duration::ZERO) {
-            turns += 1;
-        }
-        turns
-    }
-
-    /// Once sixteen sorted sets that expired together stopped the event loop for 150 ms, and DEL of one with a million members for 32
-    /// to 120 ms.
-    #[test]
-    fn large_collections_are_freed_in_pieces_whatever_removes_them() {
-        type Removal = fn(&mut Keyspace);
-        let removals: [(&str, Removal); 5] = [
-            ("DEL", |keyspace| {
-                for key in KEYS {
-                    assert!(keyspace.remove(key));
-                }
-            }),
-            ("SET", |keyspace| {
-                for key in KEYS {
-                    keyspace.set_string(key, b"text", None);
-                }
-            }),
-            ("expiry, and access", |keyspace| {
-                expire(keyspace);
-                for key in KEYS {
-                    assert!(!keyspace.contains(key));
-                }
-            }),
-            ("expiry, and sweeping", |keyspace| {
-                expire(keyspace);
-                let later = keyspace.now() + 2_000;
-                keyspace.set_clock(Some(later));
-                assert_eq!(keyspace.size(), 0);
-            }),
-            ("the end of the store", |keyspace| {
-                *keyspace = Keyspace::new(Policy::Strict)
-            }),
-        ];
-        for (name, remove) in removals {
-            let mut keyspace = filled();
-            remove(&mut keyspace);
-            let turns = turns_to_free();
-            assert!(turns > 3 * 1000 / LARGE, "{name}: {turns} turns");
-        }
-    }
-
-    fn expire(keyspace: &mut Keyspace) {
-        let soon = keyspace.now() + 1;
-        for key in KEYS {
-            assert!(keyspace.set_deadline(key, Some(soon)));
-        }
-        while keyspace.now() < soon {
-            keyspace.begin_turn();
-        }
-    }
-
-    #[test]
-    fn a_store_that_has_gone_is_freed_in_pieces() {
-        let mut keyspace = Keyspace::new(Policy::Strict);
-        for number in 0..10_000_u32 {
-            let deadline = keyspace.now() + 1_000_000;
-            keyspace.set(
-                &number.to_le_bytes(),
-                Value::String(b"text"[..].into()),
-                Some(deadline),
-            );
-        }
-        drop(keyspace);
-        let turns = turns_to_free();
-        assert!(turns >= 10, "{turns} turns");
-    }
-
-    /// A loop that never lets the event loop turn must not fill the memory with what it has removed.
-    #[test]
-    fn what_waits_to_be_freed_is_bounded() {
-        struct Large(usize);
-        impl Shed for Large {
-            fn left(&self) -> usize {
-                self.0
-            }
-            fn shed(&mut self) -> usize {
-                self.0 -= 1_000_000;
-                self.0
-            }
-        }
-        for _ in 0..20 {
-            remains::bury(Large(5_000_000));
-        }
-        assert!(turns_to_free() <= 8);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Values in a row, reached from both ends.
+//! A list: values that are pushed and popped at both ends.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -7,8 +7,8 @@ use std::ops::Range;
 use either::Either;
 
 use super::pack::Pack;
-use super::remains;
-use super::value::{Bytes, Value};
+use super::remains::{self, LARGE, Shed};
+use super::text::Bytes;
 
 #[derive(Debug)]
 pub enum List {
@@ -79,14 +79,14 @@ impl List {
             List::Deque(deque) => {
                 let dropped = deque.len() - places.len();
                 if dropped > places.len() {
-                    // All but few: these few move, and the rest is freed in pieces.
+                    // Fewer are kept than dropped: they move, and the rest is freed in pieces.
                     let kept = deque.range_mut(places).map(mem::take).collect();
-                    remains::discard(Value::List(List::Deque(mem::replace(deque, Box::new(kept)))));
+                    remains::discard(List::Deque(mem::replace(deque, Box::new(kept))));
                     return;
                 }
                 let ends = (places.end..deque.len()).chain(0..places.start);
                 let ends = ends.map(|place| mem::take(&mut deque[place])).collect();
-                remains::discard(Value::List(List::Deque(Box::new(ends))));
+                remains::discard(List::Deque(Box::new(ends)));
                 deque.truncate(places.end);
                 deque.drain(..places.start);
                 if deque.capacity() > 4 * deque.len() {
@@ -96,7 +96,7 @@ impl List {
         }
     }
 
-    /// The list as a deque, for what is done too rarely to be done in place.
+    /// The list as a deque, for operations too rare to have a form for packs.
     pub fn deque(&mut self) -> &mut VecDeque<Bytes> {
         if let List::Packed(pack) = self {
             let values = pack.iter().map(Bytes::from).collect();
@@ -105,6 +105,23 @@ impl List {
         match self {
             List::Deque(deque) => deque,
             List::Packed(_) => unreachable!("it was just replaced"),
+        }
+    }
+}
+
+impl Shed for List {
+    fn left(&self) -> usize {
+        self.len()
+    }
+
+    fn shed(&mut self) -> usize {
+        match self {
+            // One piece of memory.
+            List::Packed(_) => 0,
+            List::Deque(deque) => {
+                deque.truncate(deque.len().saturating_sub(LARGE));
+                deque.len()
+            }
         }
     }
 }

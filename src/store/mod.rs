@@ -1,6 +1,8 @@
 //! The memory engine. It knows neither Node nor Redis's syntax.
 
 mod channels;
+mod clock;
+mod contents;
 mod expiry;
 pub mod glob;
 mod hash;

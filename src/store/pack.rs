@@ -1,22 +1,22 @@
-//! A few short texts in one piece of memory, as Redis's listpack is.
+//! A few short texts in one allocation, as Redis's listpack.
 //!
-//! Most hashes, sets and lists are small. In a table each text is an allocation of its own, and reading one waits for
-//! memory five or six times over; here it waits once, and walks.
+//! Most hashes, sets and lists are small. In a table each text is an allocation, and a read costs five or six cache misses; here
+//! it costs one.
 
-/// The limits of Redis's own defaults: past them a collection moves into its table.
+/// Redis's defaults: beyond them a collection moves to a table.
 const MAX_ITEMS: usize = 128;
 const MAX_LENGTH: usize = 64;
 
-/// The number of items, then each item between two bytes that hold its length: it is walked from both ends. Without an
-/// allocation while it is empty. Boxed, as a vector's capacity would make every value larger.
+/// The number of items, then each item between two bytes that hold its length, so that it can be read from both ends. Empty it
+/// has no allocation. Boxed: the capacity of a vector would make every value larger.
 #[derive(Debug, Default)]
 pub struct Pack(Box<[u8]>);
 
-/// Where an item begins.
+/// The offset of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct At(usize);
 
-/// What an item takes beside its bytes.
+/// The bytes that an item takes beside its text.
 const FRAME: usize = 2;
 
 impl Pack {
@@ -24,12 +24,12 @@ impl Pack {
         self.0.first().copied().unwrap_or(0).into()
     }
 
-    /// Whether these items may be added.
+    /// Whether these items can be added.
     pub fn has_room(&self, items: &[&[u8]]) -> bool {
         self.len() + items.len() <= MAX_ITEMS && Self::may_hold(items)
     }
 
-    /// Whether none of the items is too long.
+    /// Whether each item is short enough.
     pub fn may_hold(items: &[&[u8]]) -> bool {
         items.iter().all(|item| item.len() <= MAX_LENGTH)
     }
@@ -40,7 +40,7 @@ impl Pack {
         }
     }
 
-    /// The first item equal to `item` among every `stride`th: in a hash every second one is a field.
+    /// The first item equal to `item` among every `stride`th: in a hash every second item is a field.
     pub fn find(&self, item: &[u8], stride: usize) -> Option<At> {
         let mut at = 1;
         for index in 0..self.len() {
@@ -57,7 +57,7 @@ impl Pack {
         &self.0[at + 1..at + 1 + usize::from(self.0[at])]
     }
 
-    /// The place of the item behind this one.
+    /// The offset of the next item.
     pub fn after(&self, At(at): At) -> At {
         At(at + usize::from(self.0[at]) + FRAME)
     }
@@ -96,7 +96,7 @@ impl Pack {
         Some(item)
     }
 
-    /// The only item, in the pack's own memory.
+    /// Takes the only item, in the memory of the pack.
     fn pop_only(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.0).into_vec();
         bytes.pop();
@@ -126,7 +126,7 @@ impl Pack {
         }
     }
 
-    /// Removes as many items from this one on.
+    /// Removes a number of items, from this one on.
     pub fn remove(&mut self, at: At, items: usize) {
         let end = (0..items).fold(at, |at, _| self.after(at));
         self.count(-(items as i8));
@@ -140,7 +140,7 @@ impl Pack {
         }
     }
 
-    /// Changes the bytes, which grow by `more` at most: the allocator has slack, so that mostly nothing moves.
+    /// Changes the bytes, which grow by `more` at most. The allocator's slack mostly saves a copy.
     fn change(&mut self, more: usize, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = std::mem::take(&mut self.0).into_vec();
         bytes.reserve_exact(more);

@@ -1,27 +1,25 @@
-//! What was removed and is too large to be freed at once: it would hold up the event loop.
+//! Frees large values in pieces: to free one at once would block the event loop.
 //!
-//! Whatever removes it, it goes to the thread that removed it, which frees it in pieces between turns of its event loop.
+//! The thread that removed a value frees it, between turns of its event loop.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use super::value::Value;
-
-/// What has more members than this is freed in pieces of about this size.
+/// A value with more members than this is freed in pieces of about this size.
 pub const LARGE: usize = 128;
 
 /// Something that is freed in pieces.
 pub trait Shed {
-    /// How many members are left.
+    /// The number of members that are left.
     fn left(&self) -> usize;
-    /// Drops some of them, and gives how many are left.
+    /// Frees about `LARGE` members. Returns the number that is left.
     fn shed(&mut self) -> usize;
 }
 
 #[derive(Default)]
 struct Remains {
     queue: Vec<Box<dyn Shed>>,
-    /// Of all that is in the queue.
+    /// The members of all values in the queue.
     members: usize,
 }
 
@@ -42,19 +40,19 @@ thread_local! {
     static REMAINS: RefCell<Remains> = RefCell::default();
 }
 
-/// Drops a value that nobody sees any more, later if it is large.
-pub fn discard(value: Value) {
-    if value.members() > LARGE {
+/// Frees a value that was removed: later, if it is large.
+pub fn discard(value: impl Shed + 'static) {
+    if value.left() > LARGE {
         bury(value);
     }
 }
 
-/// Keeps what is to be freed in pieces. With too much of it, as from a loop that never lets the event loop turn, some is freed here.
+/// Queues a value that is freed in pieces. Where the event loop does not turn and the queue grows, this frees some of it.
 pub fn bury(large: impl Shed + 'static) {
     const MANY: usize = 1_000_000;
     const TOO_MANY: usize = 8 * MANY;
     const AT_ONCE: Duration = Duration::from_millis(1);
-    // In a thread that is ending it is dropped as it is.
+    // A thread that is ending frees it at once.
     let _ = REMAINS.try_with(|remains| remains.borrow_mut().put(Box::new(large)));
     let members = || REMAINS.try_with(|remains| remains.borrow().members).unwrap_or(0);
     if members() > MANY {
@@ -65,11 +63,11 @@ pub fn bury(large: impl Shed + 'static) {
     }
 }
 
-/// Frees what this thread has removed until `budget` is used up. True if more is left.
+/// Frees values that this thread removed until `budget` is used up. True if some are left.
 pub fn free(budget: Duration) -> bool {
     let started = Instant::now();
     loop {
-        // Out of the queue: what is freed may hold what has to be freed in pieces itself.
+        // Taken out of the queue first: to free it may queue large values that it holds.
         let next = REMAINS.try_with(|remains| remains.borrow_mut().take());
         let Ok(Some(mut large)) = next else {
             return false;
@@ -85,15 +83,5 @@ pub fn free(budget: Duration) -> bool {
         if started.elapsed() >= budget {
             return more.unwrap_or(false);
         }
-    }
-}
-
-impl Shed for Value {
-    fn left(&self) -> usize {
-        self.members()
-    }
-
-    fn shed(&mut self) -> usize {
-        self.shed_about(LARGE)
     }
 }

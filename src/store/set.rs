@@ -1,11 +1,12 @@
-//! Members, each once.
+//! A set: members, each once.
 
 use either::Either;
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 
 use super::pack::Pack;
-use super::value::Bytes;
+use super::remains::{LARGE, Shed};
+use super::text::Bytes;
 
 #[derive(Debug)]
 pub enum Set {
@@ -68,6 +69,23 @@ impl Set {
         match self {
             Set::Packed(pack) => Either::Left(pack.iter()),
             Set::Table(table) => Either::Right(table.iter().map(|member| &**member)),
+        }
+    }
+}
+
+impl Shed for Set {
+    fn left(&self) -> usize {
+        self.len()
+    }
+
+    fn shed(&mut self) -> usize {
+        match self {
+            // One piece of memory.
+            Set::Packed(_) => 0,
+            Set::Table(table) => {
+                table.truncate(table.len().saturating_sub(LARGE));
+                table.len()
+            }
         }
     }
 }

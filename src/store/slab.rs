@@ -1,7 +1,7 @@
-//! Where the entries of a keyspace lie: in slots that never move.
+//! The memory of a keyspace's entries: slots that never move.
 //!
-//! An entry keeps its slot for as long as it lives, so a slot number serves as SCAN's cursor and as the name of an entry in
-//! the expiry index. Slots come in chunks: growing copies nothing, and a chunk that has become empty gives its memory back.
+//! An entry keeps its slot while it lives, so a slot number is SCAN's cursor and the name of an entry in the expiry index. Slots
+//! come in chunks: growth copies nothing, and an empty chunk frees its memory.
 
 use std::mem;
 
@@ -16,9 +16,9 @@ enum Slot<T> {
 }
 
 struct Chunk<T> {
-    /// Without an allocation while nothing lives here, but for the spare chunk.
+    /// Without an allocation while the chunk is empty, except in the spare chunk.
     slots: Vec<Slot<T>>,
-    /// The first slot of the chain of slots that were used once and are free again.
+    /// The head of the list of free slots.
     free: u16,
     live: u16,
     /// Whether the chunk's number is in `Slab::open`.
@@ -36,9 +36,9 @@ impl<T> Chunk<T> {
 
 pub struct Slab<T> {
     chunks: Vec<Chunk<T>>,
-    /// The numbers of the chunks with room.
+    /// The numbers of the chunks with a free slot.
     open: Vec<u32>,
-    /// The chunk that was the last to become empty, and keeps its memory: an item that comes and goes must not cost a chunk each time.
+    /// The chunk that became empty last. It keeps its memory: an item that comes and goes must not cost a chunk each time.
     spare: Option<u32>,
     live: usize,
 }
@@ -150,7 +150,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Takes out some items, of a slab that is not used any more.
+    /// Takes the items of one chunk, of a slab that is not used any more.
     pub fn shed(&mut self) -> impl Iterator<Item = T> + use<T> {
         let chunk = self.chunks.pop();
         self.live -= chunk.as_ref().map_or(0, |chunk| chunk.live.into());
@@ -161,7 +161,7 @@ impl<T> Slab<T> {
         })
     }
 
-    /// The live items from slot `from` on, with their slots.
+    /// The items from slot `from` on, with their slots.
     pub fn iter_from(&self, from: SlotId) -> impl Iterator<Item = (SlotId, &T)> {
         let first = from as usize / CHUNK;
         let chunks = self.chunks.iter().enumerate().skip(first);
@@ -179,7 +179,7 @@ impl<T> Slab<T> {
         })
     }
 
-    /// The first slot at or after `from` that may be in use, and the end of its chunk's slots. `None` past the last.
+    /// The first slot from `from` on that may be in use, and the end of its chunk. `None` after the last.
     pub fn run_from(&self, from: SlotId) -> Option<(SlotId, SlotId)> {
         let first = from as usize / CHUNK;
         self.chunks

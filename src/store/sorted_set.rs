@@ -1,4 +1,4 @@
-//! Members with scores, in the order of score, then bytes of the member.
+//! A sorted set: members with scores, ordered by score, then by the bytes of the member.
 
 use std::cmp::Ordering;
 use std::mem;
@@ -8,19 +8,18 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::remains;
-use super::value::Value;
+use super::remains::{self, Shed};
 
-/// The hash and the order hold the same allocation.
+/// The hash and the chunks share this allocation.
 pub type Member = Arc<[u8]>;
 
 type Item = (f64, Member);
 
-/// Large enough that a rank is found by adding up few lengths, small enough that an insertion moves few items.
+/// Large enough that a rank is the sum of few lengths, small enough that an insertion moves few items.
 const CHUNK: usize = 256;
 
-/// A hash from member to score beside an ordered list in chunks. Searching halves the chunks, then the chunk; a rank is a
-/// sum of chunk lengths, which lie side by side: faster than a balanced tree up to millions of members, and simpler.
+/// A hash from member to score, and an ordered list in chunks. A search is binary among the chunks, then in one chunk.
+/// A rank is a sum of chunk lengths, which are adjacent in memory: up to millions of members faster than a balanced tree.
 ///
 /// Invariants: no chunk is empty; `lengths[i] == chunks[i].len()`; items ascend through all chunks; no score is NaN.
 #[derive(Debug, Default)]
@@ -50,7 +49,7 @@ impl SortedSet {
         self.scores.get(member).copied()
     }
 
-    /// Adds a member or moves it to a new score, and gives the score it had.
+    /// Adds a member, or moves it to a new score. Returns its old score.
     pub fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
         let Some((shared, old)) = self.scores.get_key_value(member) else {
             let shared = Member::from(member);
@@ -76,7 +75,7 @@ impl SortedSet {
         Some(score)
     }
 
-    /// The position of a member in ascending order.
+    /// The rank of a member in ascending order.
     pub fn rank(&self, member: &[u8]) -> Option<usize> {
         let score = self.score(member)?;
         let (chunk, at) = self.locate(|item| compare(item, score, member) == Ordering::Less);
@@ -122,7 +121,7 @@ impl SortedSet {
         }
     }
 
-    /// Removes the members with these ranks, and gives how many they were.
+    /// Removes the members with these ranks. Returns their number.
     pub fn remove_range(&mut self, ranks: Range<usize>) -> usize {
         let ranks = ranks.start.min(self.len())..ranks.end.min(self.len());
         if ranks.len() > self.len() / 2 {
@@ -138,7 +137,7 @@ impl SortedSet {
             .count()
     }
 
-    /// Moves what is outside of these ranks to a set of its own, so that the rest is freed in pieces.
+    /// Moves the members outside of these ranks to a new set, so that the old one is freed in pieces.
     fn keep_ends(&mut self, ranks: Range<usize>) -> usize {
         let mut kept = Self::default();
         for (member, score) in self
@@ -147,22 +146,14 @@ impl SortedSet {
         {
             kept.insert(member, score);
         }
-        remains::discard(Value::SortedSet(Box::new(mem::replace(self, kept))));
+        remains::discard(mem::replace(self, kept));
         ranks.len()
-    }
-
-    /// Drops the last chunk.
-    pub fn shed(&mut self) {
-        self.lengths.pop();
-        for (_, member) in self.chunks.pop().unwrap_or_default() {
-            self.scores.remove(&member);
-        }
     }
 
     fn link(&mut self, score: f64, member: Member) {
         let (mut chunk, mut at) = self.locate(|item| compare(item, score, &member) == Ordering::Less);
         if chunk == self.chunks.len() {
-            // Past the last item: at the end of the last chunk, where logs and queues append.
+            // Past the last item, as logs and queues append: at the end of the last chunk.
             match chunk.checked_sub(1) {
                 Some(last) => (chunk, at) = (last, self.chunks[last].len()),
                 None => {
@@ -178,7 +169,7 @@ impl SortedSet {
         self.lengths[chunk] += 1;
     }
 
-    /// Divides a full chunk: in the middle, or at its end when items arrive in order, so that those chunks stay full.
+    /// Splits a full chunk in the middle; for items that arrive in order at its end, so that chunks stay full.
     fn split(&mut self, chunk: usize, at: usize) -> (usize, usize) {
         let middle = if at == CHUNK && chunk + 1 == self.chunks.len() {
             CHUNK
@@ -209,7 +200,7 @@ impl SortedSet {
         }
     }
 
-    /// Merges two neighbours that have become thin, so that a set that has shrunk does not keep thousands of near-empty chunks.
+    /// Merges two neighbours that are a quarter full on average: a set that shrinks must not keep thousands of such chunks.
     fn join(&mut self, chunk: usize) {
         let next = chunk + 1;
         if next < self.chunks.len() && self.chunks[chunk].len() + self.chunks[next].len() <= CHUNK / 2 {
@@ -220,7 +211,7 @@ impl SortedSet {
         }
     }
 
-    /// The first place whose item is not `before` the one sought; (number of chunks, 0) past the last.
+    /// The first (chunk, index) whose item is not `before` the one sought; (number of chunks, 0) past the last.
     fn locate(&self, before: impl Fn(&Item) -> bool) -> (usize, usize) {
         let chunk = self
             .chunks
@@ -232,11 +223,12 @@ impl SortedSet {
         (chunk, at)
     }
 
+    /// The number of items before a chunk.
     fn before(&self, chunk: usize) -> usize {
         self.lengths[..chunk].iter().map(|&length| length as usize).sum()
     }
 
-    /// The place of a rank.
+    /// The (chunk, index) of a rank.
     fn position(&self, rank: usize) -> (usize, usize) {
         let mut left = rank;
         for (chunk, &length) in self.lengths.iter().enumerate() {
@@ -246,6 +238,21 @@ impl SortedSet {
             left -= length as usize;
         }
         (self.lengths.len(), 0)
+    }
+}
+
+impl Shed for SortedSet {
+    fn left(&self) -> usize {
+        self.len()
+    }
+
+    /// Frees the last chunk.
+    fn shed(&mut self) -> usize {
+        self.lengths.pop();
+        for (_, member) in self.chunks.pop().unwrap_or_default() {
+            self.scores.remove(&member);
+        }
+        self.len()
     }
 }
 
@@ -304,126 +311,4 @@ impl DoubleEndedIterator for RangeOf<'_> {
 impl ExactSizeIterator for RangeOf<'_> {}
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A sorted vector that is sorted anew for every question.
-    #[derive(Default)]
-    struct Naive(BTreeMap<Vec<u8>, f64>);
-
-    impl Naive {
-        fn sorted(&self) -> Vec<(Vec<u8>, f64)> {
-            let mut items: Vec<_> = self
-                .0
-                .iter()
-                .map(|(member, score)| (member.clone(), *score))
-                .collect();
-            items.sort_by(|a, b| a.1.partial_cmp(&b.1).unwrap().then_with(|| a.0.cmp(&b.0)));
-            items
-        }
-    }
-
-    fn owned<'a>(items: impl Iterator<Item = (&'a [u8], f64)>) -> Vec<(Vec<u8>, f64)> {
-        items.map(|(member, score)| (member.to_vec(), score)).collect()
-    }
-
-    fn check_invariants(set: &SortedSet) {
-        assert_eq!(set.chunks.len(), set.lengths.len());
-        for (chunk, &length) in set.chunks.iter().zip(&set.lengths) {
-            assert!(!chunk.is_empty() && chunk.len() <= CHUNK && chunk.len() == length as usize);
-        }
-        assert_eq!(set.before(set.chunks.len()), set.len());
-    }
-
-    fn score() -> impl Strategy<Value = f64> {
-        prop_oneof![
-            5 => (-20..20i32).prop_map(f64::from),
-            2 => -1e9..1e9f64,
-            1 => prop::sample::select(vec![f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, f64::MAX, 5e-324]),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn agrees_with_a_sorted_vector(
-            steps in prop::collection::vec((0..4u8, 0..900u16, score()), 0..3000),
-            ranks in prop::collection::vec((0..1200usize, 0..1200usize), 20),
-            bounds in prop::collection::vec((score(), any::<bool>(), score(), any::<bool>()), 20),
-        ) {
-            let mut set = SortedSet::default();
-            let mut naive = Naive::default();
-            for (kind, member, score) in steps {
-                let member = member.to_string().into_bytes();
-                if kind == 0 {
-                    prop_assert_eq!(set.remove(&member), naive.0.remove(&member));
-                } else {
-                    prop_assert_eq!(set.insert(&member, score), naive.0.insert(member, score));
-                }
-            }
-            check_invariants(&set);
-            let sorted = naive.sorted();
-            prop_assert_eq!(owned(set.range(0..set.len())), sorted.clone());
-            for (rank, (member, _)) in sorted.iter().enumerate() {
-                prop_assert_eq!(set.rank(member), Some(rank));
-            }
-            for (start, end) in ranks {
-                let (start, end) = (start.min(end), start.max(end));
-                let expected = &sorted[start.min(sorted.len())..end.min(sorted.len())];
-                prop_assert_eq!(&owned(set.range(start..end)), expected);
-                let mut backwards = owned(set.range(start..end).rev());
-                backwards.reverse();
-                prop_assert_eq!(&backwards, expected);
-            }
-            for (min, min_exclusive, max, max_exclusive) in bounds {
-                let range = set.ranks(
-                    Bound { score: min, exclusive: min_exclusive },
-                    Bound { score: max, exclusive: max_exclusive },
-                );
-                let inside = |score: f64| {
-                    (if min_exclusive { score > min } else { score >= min })
-                        && (if max_exclusive { score < max } else { score <= max })
-                };
-                let expected: Vec<_> = sorted.iter().filter(|(_, score)| inside(*score)).cloned().collect();
-                prop_assert_eq!(owned(set.range(range)), expected);
-            }
-        }
-    }
-
-    #[test]
-    fn a_set_that_shrinks_joins_its_chunks() {
-        let mut set = SortedSet::default();
-        for number in 0..10_000 {
-            set.insert(format!("{number:05}").as_bytes(), f64::from(number));
-        }
-        assert_eq!(
-            set.chunks.len(),
-            10_000_usize.div_ceil(CHUNK),
-            "items that arrive in order fill their chunks"
-        );
-        for number in (0..10_000).filter(|number| number % 100 != 0) {
-            set.remove(format!("{number:05}").as_bytes());
-        }
-        check_invariants(&set);
-        assert!(
-            set.chunks.len() <= 4,
-            "{} chunks for 100 members",
-            set.chunks.len()
-        );
-    }
-
-    #[test]
-    fn removes_a_range_of_ranks() {
-        let mut set = SortedSet::default();
-        for number in 0..1000 {
-            set.insert(format!("{number:04}").as_bytes(), 1.0);
-        }
-        assert_eq!(set.remove_range(100..900), 800);
-        assert_eq!(set.rank(b"0900"), Some(100));
-        check_invariants(&set);
-    }
-}
+mod tests;

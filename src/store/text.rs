@@ -1,10 +1,11 @@
-//! A string, as an entry keeps it.
+//! The value of a string key.
 
 use std::ops::{Deref, DerefMut};
 
-use super::value::Bytes;
+/// Bytes that take just the memory that they need.
+pub type Bytes = Box<[u8]>;
 
-/// Most strings are written whole, and take just the memory that they need. One that is appended to has room for more.
+/// Most strings are written whole, and take just the memory that they need. One that APPEND changes keeps spare room.
 #[derive(Debug)]
 pub enum Text {
     Exact(Bytes),
@@ -12,9 +13,9 @@ pub enum Text {
 }
 
 impl Text {
-    /// Adds bytes at the end. Their cost does not depend on how long the text is, on average.
+    /// Adds bytes at the end. Its average cost does not depend on the length of the text.
     pub fn append(&mut self, bytes: &[u8]) {
-        // A shorter one is copied: what is appended to once or twice, and small, keeps no room.
+        // A shorter text is copied, and keeps no spare room: most are appended to once or twice.
         const LONG: usize = 1024;
         match self {
             Text::Growing(text) => text.extend_from_slice(bytes),

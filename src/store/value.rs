@@ -2,13 +2,12 @@
 
 use super::hash::Hash;
 use super::list::List;
+use super::remains::Shed;
 use super::set::Set;
 use super::sorted_set::SortedSet;
 use super::text::Text;
 
-pub type Bytes = Box<[u8]>;
-
-/// As large as a string's pointer with its length and capacity: what does not fit is boxed.
+/// 24 bytes: what does not fit is boxed.
 #[derive(Debug)]
 pub enum Value {
     String(Text),
@@ -19,7 +18,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The name that TYPE replies.
+    /// The reply to TYPE.
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::String(_) => "string",
@@ -28,31 +27,6 @@ impl Value {
             Value::List(_) => "list",
             Value::SortedSet(_) => "zset",
         }
-    }
-
-    /// The number of members; 1 for a string.
-    pub fn members(&self) -> usize {
-        match self {
-            Value::String(_) => 1,
-            Value::Hash(hash) => hash.len(),
-            Value::Set(set) => set.len(),
-            Value::List(list) => list.len(),
-            Value::SortedSet(set) => set.len(),
-        }
-    }
-
-    /// Drops some of the members of a collection of which nothing else is wanted, and gives how many are left.
-    pub fn shed_about(&mut self, about: usize) -> usize {
-        let left = self.members().saturating_sub(about);
-        match self {
-            Value::Hash(Hash::Table(table)) => table.truncate(left),
-            Value::Set(Set::Table(table)) => table.truncate(left),
-            Value::List(List::Deque(deque)) => deque.truncate(left),
-            Value::SortedSet(set) => set.shed(),
-            // A string or a pack is one piece.
-            _ => return 0,
-        }
-        self.members()
     }
 
     #[cfg(test)]
@@ -67,12 +41,35 @@ impl Value {
     }
 }
 
-/// One of the five types, seen from the commands that work on it.
+impl Shed for Value {
+    /// The number of members; 1 for a string, which is one piece.
+    fn left(&self) -> usize {
+        match self {
+            Value::String(_) => 1,
+            Value::Hash(hash) => hash.len(),
+            Value::Set(set) => set.len(),
+            Value::List(list) => list.len(),
+            Value::SortedSet(set) => set.len(),
+        }
+    }
+
+    fn shed(&mut self) -> usize {
+        match self {
+            Value::String(_) => 0,
+            Value::Hash(hash) => hash.shed(),
+            Value::Set(set) => set.shed(),
+            Value::List(list) => list.shed(),
+            Value::SortedSet(set) => set.shed(),
+        }
+    }
+}
+
+/// One of the five types, as a command asks for it.
 pub trait Kind: Sized {
     fn read(value: &Value) -> Option<&Self>;
     fn write(value: &mut Value) -> Option<&mut Self>;
     fn empty() -> Value;
-    /// Whether its key goes away with its last member.
+    /// Whether its key must go: it is a collection without members.
     fn vanishes(&self) -> bool;
 }
 

@@ -1,4 +1,4 @@
-import type { Reply } from "../native.js";
+import type { Reply } from "../../native.js";
 
 /**
  * Makes an array of items, or adds them to one, for the native side: setting elements one by one through

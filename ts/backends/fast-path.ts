@@ -1,9 +1,9 @@
+import type { Argument, Run } from "../../native.js";
 import type { SetOptions } from "../adapter.js";
 import { isText, type Scalar } from "../arguments.js";
 import type { Command } from "../commands.js";
 import { isTraced, traced } from "../diagnostics.js";
 import { decode } from "../errors.js";
-import type { Argument, Run } from "../native.js";
 import { argvOf, plainParameters } from "../redis-codec.js";
 import type { Convert } from "../results.js";
 

@@ -1,3 +1,4 @@
+import type { Messages, MemoryStore as NativeMemoryStore, Run } from "../../native.js";
 import type { KVStoreTransaction, MessageCallback, ScopedSubscription } from "../adapter.js";
 import { checkBoolean, checkNoMore, isText, reading, text } from "../arguments.js";
 import { isFaked } from "../clock.js";
@@ -5,7 +6,7 @@ import { type Command, defineMethods } from "../commands.js";
 import { isTraced, tellGap, traced } from "../diagnostics.js";
 import { decode, warnOfWrongType } from "../errors.js";
 import type { Gap, KVStatus } from "../events.js";
-import { commandIndex, MemoryStore, type Messages, type NativeMemoryStore, type Run } from "../native.js";
+import { commandIndex, MemoryStore } from "../native.js";
 import { known } from "../options.js";
 import type { Kind } from "../pubsub.js";
 import { redisCodec } from "../redis-codec.js";

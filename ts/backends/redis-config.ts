@@ -1,3 +1,4 @@
+import type { RedisOptions } from "../../native.js";
 import { checkBoolean, invalid, object, text } from "../arguments.js";
 import type {
   RedisClusterConfig,
@@ -10,7 +11,7 @@ import { variable } from "../environment.js";
 import { KVError } from "../errors.js";
 import { defaultFanout, fanoutMode } from "../fanout/mode.js";
 import { type Fields, fieldsOf, type Given } from "../fields.js";
-import { type RedisOptions, trustAsNode } from "../native.js";
+import { trustAsNode } from "../native.js";
 import { type AskCredentials, askerOf } from "./redis-credentials.js";
 
 /** Who refuses a configuration, as messages name it. */
@@ -71,8 +72,6 @@ const CLUSTER_FIELDS: Fields<RedisClusterConfig> = {
   nodes: ["rootNodes", "startupNodes"],
   addressMap: ["natMap", "nodeAddressMap"],
 };
-
-const NODE_FIELDS: Fields<RedisNode> = { host: ["hostname", "ip"], port: [] };
 
 /** What a configuration comes to. */
 export interface ReadConfig {
@@ -168,14 +167,12 @@ function nodesOf(nodes: unknown, name: string): RedisNode[] {
   if (!Array.isArray(nodes) || nodes.length === 0) {
     throw invalid(`${METHOD}: ${name} must be an array of { host, port }, one at least`);
   }
-  return Array.from(nodes, (node, index) => {
-    const path = `${name}[${index}]`;
-    const given = fieldsOf<RedisNode>(object(node, path, METHOD), { fields: NODE_FIELDS, path });
-    return {
-      host: nonEmpty(given.host, `${path}.host`),
-      port: integer(1, 65_535)(given.port, `${path}.port`),
-    };
-  });
+  return Array.from(nodes, (node, index) => nodeOf(node, `${name}[${index}]`));
+}
+
+function nodeOf(node: unknown, path: string): RedisNode {
+  const given = fieldsOf<RedisNode>(object(node, path, METHOD), { fields: NODE_FIELDS, path });
+  return { host: nonEmpty(given.host, `${path}.host`), port: integer(1, 65_535)(given.port, `${path}.port`) };
 }
 
 function tlsOf(tls: RedisConfig["tls"], name: string): Pick<RedisOptions, "useTls" | "tls"> {
@@ -219,21 +216,6 @@ const addressesOf: Check<RedisNode[]> = (value, name) =>
     if (host === undefined) throw invalid(`${METHOD}: ${name} must have keys like "10.0.0.1:6379"`);
     return [{ host, port: integer(1, 65_535)(Number(port), `${name}: the port`) }, nodeOf(node, `${name}["${told}"]`)];
   });
-
-const nodesOf: Check<RedisNode[]> = (value, name) => {
-  if (!Array.isArray(value) || value.length === 0) {
-    throw invalid(`${METHOD}: ${name} must be an array of at least one { host, port }`);
-  }
-  return value.map((node, index) => nodeOf(node, `${name}[${index}]`));
-};
-
-const nodeOf: Check<RedisNode> = (value, name) => {
-  const node = fieldsOf<RedisNode>(object(value, name, METHOD), { fields: NODE_FIELDS, path: name });
-  return {
-    host: nonEmpty(node.host, `${name}.host`),
-    port: node.port === undefined ? 6_379 : integer(1, 65_535)(node.port, `${name}.port`),
-  };
-};
 
 type Check<T> = (value: unknown, name: string) => T;
 

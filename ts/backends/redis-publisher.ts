@@ -1,7 +1,7 @@
 // Where an event is published: the channel of its subscription, where the process with its stream may be, else the fleet's.
 
 import { KVError } from "../errors.js";
-import { CHANNEL_OF } from "../fanout/channel-subscription.js";
+import { CHANNEL_OF } from "../fanout/channels.js";
 import { now } from "../timers.js";
 import { isUnanswered } from "../unawaited.js";
 

@@ -1,18 +1,17 @@
+import type {
+  Messages,
+  FanoutThread as NativeFanoutThread,
+  RedisClient as NativeRedisClient,
+  RedisEvent,
+  RedisHealth,
+  RedisOptions,
+  RedisSentinel,
+  RedisServer,
+  Reply,
+} from "../../native.js";
 import type { Command } from "../commands.js";
 import { decode, isError, KVError } from "../errors.js";
-import {
-  commandIndex,
-  type Messages,
-  type NativeFanoutThread,
-  type NativeRedisClient,
-  RedisClient,
-  type RedisEvent,
-  type RedisHealth,
-  type RedisOptions,
-  type RedisSentinel,
-  type RedisServer,
-  type Reply,
-} from "../native.js";
+import { commandIndex, RedisClient } from "../native.js";
 import { argvOf, isPlain, resultOf } from "../redis-codec.js";
 import { monotonic, nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";

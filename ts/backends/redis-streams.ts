@@ -1,5 +1,5 @@
-import { CHANNEL_OF } from "../fanout/channel-subscription.js";
-import type { Messages, RedisEvent, RedisOptions } from "../native.js";
+import type { Messages, RedisEvent, RedisOptions } from "../../native.js";
+import { CHANNEL_OF } from "../fanout/channels.js";
 import { clearTimeout, setTimeout } from "../timers.js";
 import type { AskCredentials } from "./redis-credentials.js";
 import { Session } from "./redis-session.js";

@@ -1,3 +1,10 @@
+import type {
+  FanoutThread as NativeFanoutThread,
+  RedisEvent,
+  RedisOptions,
+  RedisSentinel,
+  RedisServer,
+} from "../../native.js";
 import type { KVStoreTransaction, MessageCallback } from "../adapter.js";
 import { checkNoMore, reading, text } from "../arguments.js";
 import { type Command, commandOf, defineMethods } from "../commands.js";
@@ -5,8 +12,7 @@ import type { FanoutMode, RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
 import { closed, decode, KVError, tagged } from "../errors.js";
 import type { ConnectionHealth, ConnectionRole, Gap, KVStatus } from "../events.js";
-import { CHANNEL_OF, isFrameworkChannel } from "../fanout/channel-subscription.js";
-import type { NativeFanoutThread, RedisEvent, RedisOptions, RedisSentinel, RedisServer } from "../native.js";
+import { CHANNEL_OF, isFrameworkChannel } from "../fanout/channels.js";
 import type { Kind } from "../pubsub.js";
 import { redisCodec } from "../redis-codec.js";
 import { misshapen } from "../results.js";

@@ -3,16 +3,6 @@ import { KVError, warn } from "../errors.js";
 import type { Gap } from "../events.js";
 import { clearTimeout, now, setTimeout } from "../timers.js";
 
-/** `events` has what is for handlers, `aggregate` what is for watchers. */
-export type Channel = "events" | "aggregate";
-export const CHANNELS: readonly Channel[] = ["events", "aggregate"];
-/** Their names, which have no prefix. */
-export const CHANNEL_OF: Record<Channel, string> = { events: "covara:events", aggregate: "covara:aggregate" };
-
-export function isFrameworkChannel(name: string): boolean {
-  return name === CHANNEL_OF.events || name === CHANNEL_OF.aggregate;
-}
-
 /** How long until a subscription that failed is tried again. */
 export const RETRY_MS = 1_000;
 

@@ -1,7 +1,8 @@
+import type { FanoutThread as NativeFanoutThread } from "../../native.js";
 import type { KVAdapter } from "../adapter.js";
 import { RedisKVStore } from "../backends/redis.js";
-import type { NativeFanoutThread } from "../native.js";
-import { CHANNEL_OF, CHANNELS, type Channel, ChannelSubscription } from "./channel-subscription.js";
+import { ChannelSubscription } from "./channel-subscription.js";
+import { CHANNEL_OF, CHANNELS, type Channel } from "./channels.js";
 
 /** By what way messages of other instances come to this thread. */
 export interface Source {

@@ -1,3 +1,4 @@
+import type { FanoutThread as NativeFanoutThread } from "../../native.js";
 import type { KVAdapter } from "../adapter.js";
 import { collect } from "../backends/collect.js";
 import { RedisKVStore } from "../backends/redis.js";
@@ -7,10 +8,11 @@ import { tellGap, tellReconnecting } from "../diagnostics.js";
 import { calling } from "../emitter.js";
 import { tagged, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
-import { FanoutThread, type NativeFanoutThread } from "../native.js";
+import { FanoutThread } from "../native.js";
 import { clearTimeout, now, setTimeout } from "../timers.js";
 import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
-import { CHANNEL_OF, CHANNELS, type Channel, RETRY_MS } from "./channel-subscription.js";
+import { RETRY_MS } from "./channel-subscription.js";
+import { CHANNEL_OF, CHANNELS, type Channel } from "./channels.js";
 import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "./engine.js";
 import { type Source, sourceOf } from "./sources.js";
 import { warnOfHandler, warnOfWatcher } from "./warnings.js";
@@ -67,7 +69,7 @@ class Fanout implements Engine {
   readonly #known = new WeakSet<KVAdapter>();
 
   get #native(): NativeFanoutThread {
-    this.#nativeOnce ??= new FanoutThread(() => inTurn(this.#deliver), collect as never);
+    this.#nativeOnce ??= new FanoutThread(() => inTurn(this.#deliver), collect);
     return this.#nativeOnce;
   }
 

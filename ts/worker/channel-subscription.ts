@@ -1,6 +1,7 @@
 import type { KVAdapter, Subscription } from "../adapter.js";
 import { warn } from "../errors.js";
-import { CHANNEL_OF, type Channel, listenTo, RETRY_MS } from "../fanout/channel-subscription.js";
+import { listenTo, RETRY_MS } from "../fanout/channel-subscription.js";
+import { CHANNEL_OF, type Channel } from "../fanout/channels.js";
 import { now, setTimeout } from "../timers.js";
 
 /** A handler or a watcher, as its subscription sees it. */

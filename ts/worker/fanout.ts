@@ -2,7 +2,7 @@
 import type { KVAdapter } from "../adapter.js";
 import { calling } from "../emitter.js";
 import { KVError } from "../errors.js";
-import { CHANNEL_OF } from "../fanout/channel-subscription.js";
+import { CHANNEL_OF } from "../fanout/channels.js";
 import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "../fanout/engine.js";
 import { warnOfHandler, warnOfWatcher } from "../fanout/warnings.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";

@@ -50,8 +50,7 @@ impl FanoutThread {
     #[napi(constructor)]
     pub fn new(
         on_items: Function<(), ()>,
-        #[napi(ts_arg_type = "(array: unknown[] | undefined, ...items: unknown[]) => unknown[]")]
-        collect: Function<(), ()>,
+        #[napi(ts_arg_type = "Collect")] collect: Function<(), ()>,
     ) -> napi::Result<Self, String> {
         let waker = Waker::new(&on_items)?;
         let to_wake = waker.clone();
@@ -77,7 +76,7 @@ impl FanoutThread {
     }
 
     /// 0 if this process has no such handler; 2 the first time that another handler of this process has lost a subscription; else 1.
-    #[napi]
+    #[napi(ts_return_type = "0 | 1 | 2")]
     pub fn track(&self, handler: String, subscription: String) -> u32 {
         match REGISTRY.track(&handler, &subscription) {
             Tracked::Nowhere => 0,
@@ -92,7 +91,7 @@ impl FanoutThread {
     }
 
     /// 0 if this process has no handler for it, 1 if another thread has, 2 if this one has: then it is there to be taken.
-    #[napi]
+    #[napi(ts_return_type = "0 | 1 | 2")]
     pub fn publish(&self, subscription: String, event: String) -> u32 {
         match REGISTRY.publish(&subscription, &event, &self.thread) {
             Reached::Nobody => 0,

@@ -6,69 +6,69 @@ use crate::addon::redis::since_epoch;
 use crate::fanout::item::Notice;
 use crate::redis::completions::Gap;
 
-#[napi(object, object_from_js = false)]
-pub struct FanoutNotice {
-    #[napi(ts_type = "\"gone\" | \"answer\" | \"failed\" | \"reconnecting\" | \"gap\" | \"overflow\"")]
-    pub name: &'static str,
-    /// The token of a handler, or the id of a question.
-    pub id: Option<u32>,
-    /// It is not failing for long already.
-    pub first: Option<bool>,
-    pub code: Option<String>,
-    pub message: Option<String>,
-    pub attempt: Option<u32>,
-    /// In ms.
-    pub delay: Option<f64>,
-    /// In ms since the epoch.
-    pub from: Option<f64>,
-    pub to: Option<f64>,
+/// Times are in ms, those of a gap since the epoch.
+#[napi(
+    discriminant = "name",
+    discriminant_case = "lowercase",
+    object_from_js = false
+)]
+pub enum FanoutNotice {
+    /// Another thread has unregistered a handler of this one, or has it: the handler's token.
+    Gone {
+        id: u32,
+    },
+    /// The answer to the question `id`: a failure where there is a code.
+    Answer {
+        id: u32,
+        code: Option<String>,
+        message: Option<String>,
+    },
+    /// A channel could not be subscribed; `first` unless it has been failing.
+    Failed {
+        first: bool,
+        code: String,
+        message: String,
+    },
+    Reconnecting {
+        attempt: u32,
+        delay: f64,
+        code: String,
+        message: String,
+    },
+    Gap {
+        from: f64,
+        to: f64,
+    },
+    Overflow,
 }
 
 pub fn notice(notice: Notice) -> FanoutNotice {
-    let named = |name| FanoutNotice {
-        name,
-        id: None,
-        first: None,
-        code: None,
-        message: None,
-        attempt: None,
-        delay: None,
-        from: None,
-        to: None,
-    };
     match notice {
-        Notice::Gone(token) => FanoutNotice {
-            id: Some(token),
-            ..named("gone")
-        },
-        Notice::Answer(id, error) => FanoutNotice {
-            id: Some(id),
+        Notice::Gone(id) => FanoutNotice::Gone { id },
+        Notice::Answer(id, error) => FanoutNotice::Answer {
+            id,
             code: error.as_ref().map(|error| error.tag().into_owned()),
             message: error.map(|error| error.message.to_string()),
-            ..named("answer")
         },
-        Notice::Failed { error, first } => FanoutNotice {
-            first: Some(first),
-            code: Some(error.tag().into_owned()),
-            message: Some(error.message.to_string()),
-            ..named("failed")
+        Notice::Failed { error, first } => FanoutNotice::Failed {
+            first,
+            code: error.tag().into_owned(),
+            message: error.message.to_string(),
         },
         Notice::Reconnecting {
             attempt,
             delay,
             cause,
-        } => FanoutNotice {
-            attempt: Some(attempt),
-            delay: Some(delay.as_millis() as f64),
-            code: Some(cause.tag().into_owned()),
-            message: Some(cause.message.to_string()),
-            ..named("reconnecting")
+        } => FanoutNotice::Reconnecting {
+            attempt,
+            delay: delay.as_millis() as f64,
+            code: cause.tag().into_owned(),
+            message: cause.message.to_string(),
         },
-        Notice::Gap(Gap { from, to, .. }) => FanoutNotice {
-            from: Some(since_epoch(from)),
-            to: Some(since_epoch(to)),
-            ..named("gap")
+        Notice::Gap(Gap { from, to, .. }) => FanoutNotice::Gap {
+            from: since_epoch(from),
+            to: since_epoch(to),
         },
-        Notice::Overflow => named("overflow"),
+        Notice::Overflow => FanoutNotice::Overflow,
     }
 }

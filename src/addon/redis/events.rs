@@ -4,7 +4,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use napi_derive::napi;
 
-use crate::error::Error;
 use crate::redis::completions::{Event, Gap};
 use crate::redis::connection::sentinel::SentinelStatus;
 use crate::redis::pipeline::Health;
@@ -48,23 +47,36 @@ pub struct RedisSentinel {
     pub message: Option<String>,
 }
 
-/// What a listener of the store is to be told.
-#[napi(object, object_from_js = false)]
-pub struct RedisEvent {
-    #[napi(ts_type = "\"ready\" | \"reconnecting\" | \"unsubscribed\" | \"gap\"")]
-    pub name: &'static str,
-    /// Whether it happened to the subscribing connection.
-    pub subscribes: bool,
-    pub node: Option<String>,
-    pub attempt: Option<u32>,
-    pub delay: Option<f64>,
-    pub code: Option<String>,
-    pub message: Option<String>,
-    pub is_pattern: Option<bool>,
-    pub topic: Option<String>,
-    /// In ms since the epoch.
-    pub from: Option<f64>,
-    pub to: Option<f64>,
+/// What happened to a connection. Times are in ms, those of a gap since the epoch.
+#[napi(
+    discriminant = "name",
+    discriminant_case = "lowercase",
+    object_from_js = false
+)]
+pub enum RedisEvent {
+    /// `subscribes`: whether it is the subscribing connection, here and below.
+    Ready { subscribes: bool, node: String },
+    Reconnecting {
+        subscribes: bool,
+        attempt: u32,
+        delay: f64,
+        code: String,
+        message: String,
+        /// Where it led; absent if it never had a server.
+        node: Option<String>,
+    },
+    /// A subscription was lost: the server refused to give it back.
+    Unsubscribed {
+        is_pattern: bool,
+        topic: String,
+        code: String,
+        message: String,
+    },
+    Gap {
+        from: f64,
+        to: f64,
+        node: Option<String>,
+    },
 }
 
 pub fn server(server: &Server) -> RedisServer {
@@ -81,30 +93,24 @@ pub fn server(server: &Server) -> RedisServer {
 }
 
 pub fn gap(gap: Gap) -> RedisEvent {
-    RedisEvent {
-        from: Some(since_epoch(gap.from)),
-        to: Some(since_epoch(gap.to)),
+    RedisEvent::Gap {
+        from: since_epoch(gap.from),
+        to: since_epoch(gap.to),
         node: gap.node.map(|node| node.to_string()),
-        ..named("gap")
     }
 }
 
 pub fn event(event: Event) -> Option<RedisEvent> {
-    let failure = |name, error: Error| RedisEvent {
-        code: Some(error.tag().into_owned()),
-        message: Some(error.message.to_string()),
-        ..named(name)
-    };
     match event {
-        Event::Ready { role, node } => Some(RedisEvent {
-            subscribes: matches!(role, Role::Subscriptions),
-            node: Some(node.to_string()),
-            ..named("ready")
+        Event::Ready { role, node } => Some(RedisEvent::Ready {
+            subscribes: role == Role::Subscriptions,
+            node: node.to_string(),
         }),
-        Event::Unsubscribed { topic, error } => Some(RedisEvent {
-            is_pattern: Some(topic.kind == Kind::Pattern),
-            topic: Some(String::from_utf8_lossy(&topic.name).into_owned()),
-            ..failure("unsubscribed", error)
+        Event::Unsubscribed { topic, error } => Some(RedisEvent::Unsubscribed {
+            is_pattern: topic.kind == Kind::Pattern,
+            topic: String::from_utf8_lossy(&topic.name).into_owned(),
+            code: error.tag().into_owned(),
+            message: error.message.to_string(),
         }),
         Event::Reconnecting {
             role,
@@ -112,14 +118,15 @@ pub fn event(event: Event) -> Option<RedisEvent> {
             attempt,
             delay,
             cause,
-        } => Some(RedisEvent {
+        } => Some(RedisEvent::Reconnecting {
+            subscribes: role == Role::Subscriptions,
+            attempt,
+            delay: delay.as_millis() as f64,
+            code: cause.tag().into_owned(),
+            message: cause.message.to_string(),
             node: node.map(|node| node.to_string()),
-            subscribes: matches!(role, Role::Subscriptions),
-            attempt: Some(attempt),
-            delay: Some(delay.as_millis() as f64),
-            ..failure("reconnecting", cause)
         }),
-        // The gap tells the rest.
+        // A gap follows, and tells of it.
         Event::Subscribed { .. } | Event::Missing | Event::ClusterFound => None,
     }
 }
@@ -148,22 +155,6 @@ pub fn sentinel(SentinelStatus { endpoint, node }: SentinelStatus) -> RedisSenti
         master: says.map(|master| master.to_string()),
         code: failure.as_ref().map(|error| error.tag().into_owned()),
         message: failure.map(|error| error.message.to_string()),
-    }
-}
-
-fn named(name: &'static str) -> RedisEvent {
-    RedisEvent {
-        name,
-        subscribes: false,
-        node: None,
-        attempt: None,
-        delay: None,
-        code: None,
-        message: None,
-        is_pattern: None,
-        topic: None,
-        from: None,
-        to: None,
     }
 }
 

@@ -52,8 +52,7 @@ impl RedisClient {
     pub fn new(
         options: RedisOptions,
         on_mail: Function<(), ()>,
-        #[napi(ts_arg_type = "(array: unknown[] | undefined, ...items: unknown[]) => unknown[]")]
-        collect: Function<(), ()>,
+        #[napi(ts_arg_type = "Collect")] collect: Function<(), ()>,
         #[napi(ts_arg_type = "(number: number, ofSentinels: boolean) => void")] on_question: Option<
             Function<Question, ()>,
         >,
@@ -64,7 +63,7 @@ impl RedisClient {
     }
 
     /// The function that sends a batch of commands.
-    #[napi(ts_return_type = "(...batch: unknown[]) => undefined")]
+    #[napi(ts_return_type = "(first: number, ...entries: unknown[]) => void")]
     pub fn sender<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
         Ok(scope.export(guarded(scope, || scope.function(self.handle.clone()))))
@@ -169,7 +168,12 @@ impl RedisClient {
     /// Settles at most so much of what was answered, with `settle(first id, ...replies)` or `settle(-1, id, reply, …)`, an Error for a failure. What is left is 1
     /// for messages and events, which `messages` gives, and 2 for answers, which this gives when it is called again: it must be.
     #[napi]
-    pub fn take(&self, env: &Env, settle: Unknown, count: u32) -> u32 {
+    pub fn take(
+        &self,
+        env: &Env,
+        #[napi(ts_arg_type = "(first: number, ...replies: (Reply | Error)[]) => void")] settle: Unknown,
+        count: u32,
+    ) -> u32 {
         let handle = &self.handle;
         let scope = Scope::of(env);
         let (answers, left) = handle.client.completions().take_answers(count as usize);
@@ -186,7 +190,7 @@ impl RedisClient {
     }
 
     /// At most so many messages: as `takeMessages` of a memory store.
-    #[napi(ts_return_type = "(number | string | null)[]")]
+    #[napi(ts_return_type = "Messages")]
     pub fn messages<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
         let replies = self.handle.replies(scope);

@@ -1,10 +1,18 @@
-import type { Entry } from "./entries.js";
-import type { Found, Keyspace } from "./keyspace.js";
-import { type CollectionType, type Meta, membersOf, metaName } from "./layout.js";
+import type { Entries, Entry } from "./entries.js";
+import { type CollectionType, type Deadline, type Found, type Meta, membersOf, metaName } from "./layout.js";
+
+/** What a collection needs of the keyspace that it is in. */
+export interface Owner {
+  readonly entries: Entries;
+  /** Removes the value of a key. */
+  remove(key: string, found: Found): Promise<void>;
+  /** Moves a key in the index of deadlines. */
+  schedule(key: string, old: Deadline | undefined, exp: Deadline | undefined): Promise<void>;
+}
 
 /** A hash, a set, a list or a sorted set at a key: its metadata, and its members, an entry each. */
 export class Collection {
-  readonly #db: Keyspace;
+  readonly #db: Owner;
   /** What stands at the key so far, of another type: it goes when the collection is saved. */
   #replaced: Found | undefined;
   /** What the names of the members' entries begin with. */
@@ -14,7 +22,7 @@ export class Collection {
   /** Not there before. */
   readonly isNew: boolean;
 
-  constructor(db: Keyspace, key: string, meta: Meta, isNew = false, replaced?: Found) {
+  constructor(db: Owner, key: string, meta: Meta, isNew = false, replaced?: Found) {
     this.#db = db;
     this.prefix = membersOf(meta.type, key);
     this.key = key;
@@ -23,7 +31,7 @@ export class Collection {
     this.#replaced = replaced;
   }
 
-  static create(db: Keyspace, key: string, type: CollectionType, replaced: Found | undefined): Collection {
+  static create(db: Owner, key: string, type: CollectionType, replaced: Found | undefined): Collection {
     const meta: Meta = type === "list" ? { type, head: 0, tail: 0 } : { type, count: 0 };
     if (type === "zset") meta.indexed = true;
     return new Collection(db, key, meta, true, replaced);

@@ -1,12 +1,12 @@
-import type { Exclusive } from "./engine.js";
 import type { Entry, Storage } from "./entries.js";
-import type { Found, Keyspace } from "./keyspace.js";
+import type { Keyspace } from "./keyspace.js";
 import {
   COLLECTIONS,
   DEADLINES,
   DEADLINES_KNOWN,
   deadlineName,
   deadlineTime,
+  type Found,
   NEVER,
   readDeadlineName,
   STRINGS,
@@ -16,6 +16,9 @@ import {
 const PAGE = 100;
 /** Alarms are not set further ahead: whoever wakes too early looks again. */
 const FARTHEST = 30 * 24 * 60 * 60 * 1000;
+
+/** Runs `work` on all keys, with nothing in between. */
+export type Exclusive = <T>(work: (db: Keyspace) => Promise<T>) => Promise<T>;
 
 type AlarmStorage = Required<Pick<Storage, "getAlarm" | "setAlarm">>;
 

@@ -1,13 +1,5 @@
 import type { KVStore } from "../../adapter.js";
-import {
-  type ArgumentsOf,
-  argumentsOf,
-  type Command,
-  type CommandMethod,
-  commandOf,
-  defineMethods,
-  type Value,
-} from "../../commands.js";
+import { argumentsOf, type Command, type CommandMethod, commandOf, defineMethods } from "../../commands.js";
 import { KVError } from "../../errors.js";
 import { Deadlines, hasAlarms } from "./deadlines.js";
 import { Entries, limitsOf, type Storage } from "./entries.js";
@@ -18,20 +10,9 @@ import { lists } from "./lists.js";
 import { sets } from "./sets.js";
 import { sortedSets } from "./sorted-sets.js";
 import { strings } from "./strings.js";
+import type { Table } from "./table.js";
 import type { DurableObjectStorageLike } from "./types.js";
 import { noScripts, type Outcome, type WireCall } from "./wire.js";
-
-/** What may be given any number of times comes as one array: an engine has no room for 100,000 arguments. */
-type Gathered<A> = A extends [infer First, ...infer Others]
-  ? [First, ...Gathered<Others>]
-  : A extends []
-    ? []
-    : [A];
-
-type Run<M extends CommandMethod> = (db: Keyspace, ...args: Gathered<ArgumentsOf<M>>) => Promise<Value<M>>;
-
-/** What each command does. TypeScript refuses to compile while one is missing. */
-export type Table = { [M in CommandMethod]: Run<M> };
 
 const table: Table = {
   ...strings,
@@ -153,9 +134,6 @@ export class DurableKVEngine {
     return turn;
   }
 }
-
-/** Runs `work` on all keys, with nothing in between. */
-export type Exclusive = <T>(work: (db: Keyspace) => Promise<T>) => Promise<T>;
 
 async function runOne(db: Keyspace, { op, args }: WireCall): Promise<Outcome> {
   const command = commandOf(op);

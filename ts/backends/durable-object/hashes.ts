@@ -1,4 +1,4 @@
-import type { Table } from "./engine.js";
+import type { Table } from "./table.js";
 
 export const hashes = {
   async hget(db, key, field) {

@@ -1,9 +1,8 @@
 import { cursorAt, nameAt } from "./cursor.js";
-import type { Table } from "./engine.js";
 import { globOf, literalStart } from "./glob.js";
-import type { Found } from "./keyspace.js";
-import { COLLECTIONS, STRINGS } from "./layout.js";
+import { COLLECTIONS, type Found, STRINGS } from "./layout.js";
 import { deadlineAfter, refuse, secondsUntil } from "./numbers.js";
+import type { Table } from "./table.js";
 
 /** A page loads the values of its keys with them, as a list of entries always does. */
 const MAX_PAGE = 1_000;

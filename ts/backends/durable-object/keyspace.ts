@@ -4,6 +4,7 @@ import {
   type CollectionType,
   type Deadline,
   deadlineName,
+  type Found,
   indexOf,
   type KeyType,
   type Meta,
@@ -14,11 +15,6 @@ import {
   stringName,
 } from "./layout.js";
 import { refuse } from "./numbers.js";
-
-/** What a key holds. */
-export type Found =
-  | { readonly type: "string"; readonly entry: StringEntry }
-  | { readonly type: CollectionType; readonly entry: Meta };
 
 export interface KeyspaceOptions {
   readonly entries: Entries;

@@ -28,6 +28,11 @@ export interface Meta {
   indexed?: true;
 }
 
+/** What a key holds. */
+export type Found =
+  | { readonly type: "string"; readonly entry: StringEntry }
+  | { readonly type: CollectionType; readonly entry: Meta };
+
 /** A score, which JSON must not lose: an infinite one is Redis's word for it. */
 export type StoredScore = number | "inf" | "-inf";
 

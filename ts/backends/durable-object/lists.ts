@@ -1,9 +1,9 @@
 import type { Collection } from "./collection.js";
-import type { Table } from "./engine.js";
 import type { Entry } from "./entries.js";
 import type { Keyspace } from "./keyspace.js";
 import { position } from "./layout.js";
 import { range } from "./numbers.js";
+import type { Table } from "./table.js";
 
 /** Where the values of a list are: from `head` to before `tail`. */
 function ends({ meta: { head = 0, tail = 0 } }: Collection) {

@@ -1,4 +1,4 @@
-import type { Table } from "./engine.js";
+import type { Table } from "./table.js";
 
 export const sets = {
   async sadd(db, key, members) {

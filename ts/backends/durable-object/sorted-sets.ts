@@ -1,5 +1,4 @@
 import type { Collection } from "./collection.js";
-import type { Table } from "./engine.js";
 import type { Entry, Span } from "./entries.js";
 import type { Keyspace } from "./keyspace.js";
 import {
@@ -12,6 +11,7 @@ import {
   storeScore,
 } from "./layout.js";
 import { type Bound, bound, range, refuse } from "./numbers.js";
+import type { Table } from "./table.js";
 
 export const sortedSets = {
   async zadd(db, key, score, member, pairs) {

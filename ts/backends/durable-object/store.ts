@@ -1,3 +1,4 @@
+import type { Messages } from "../../../native.js";
 import type {
   KVStoreTransaction,
   ListenOptions,
@@ -11,7 +12,6 @@ import { asyncDispose } from "../../dispose.js";
 import { calling } from "../../emitter.js";
 import { closed, KVError, warnOfWrongType } from "../../errors.js";
 import type { ConnectionHealth, Gap, KVStatus } from "../../events.js";
-import type { Messages } from "../../native.js";
 import { known } from "../../options.js";
 import type { Kind } from "../../pubsub.js";
 import { Store } from "../../store.js";

@@ -1,8 +1,8 @@
 import type { ExpiryOptions, SetOptions } from "../../adapter.js";
-import type { Table } from "./engine.js";
-import type { Found, Keyspace } from "./keyspace.js";
-import type { Deadline } from "./layout.js";
+import type { Keyspace } from "./keyspace.js";
+import type { Deadline, Found } from "./layout.js";
 import { add, deadlineAfter, integer, refuse } from "./numbers.js";
+import type { Table } from "./table.js";
 
 export const strings = {
   async get(db, key) {

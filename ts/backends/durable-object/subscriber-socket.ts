@@ -1,6 +1,7 @@
 // A store's side of pub/sub: one socket for a set of channels and patterns, replaced when the set changes or the socket is lost.
+
+import type { Messages } from "../../../native.js";
 import type { ConnectionHealth } from "../../events.js";
-import type { Messages } from "../../native.js";
 import type { Kind } from "../../pubsub.js";
 import { clearTimeout, setTimeout } from "../../timers.js";
 import { globOf } from "./glob.js";
