@@ -40,12 +40,6 @@ pub enum Event {
         delay: Duration,
         cause: Error,
     },
-    /// Messages come from now on.
-    Subscribed {
-        topic: Topic,
-    },
-    /// Messages may be missed until `CompletionBatch::gap` tells the gap's end.
-    Missing,
     /// The server has refused to subscribe a topic again.
     Unsubscribed {
         topic: Topic,
@@ -227,6 +221,14 @@ impl CompletionBatch {
 
     pub fn failed(&mut self, id: Id, error: Error) {
         self.answer(id, Shape::AsIs, Err(error));
+    }
+
+    /// Answers a request that has no result.
+    pub fn settled(&mut self, id: Id, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => self.done(id),
+            Err(error) => self.failed(id, error),
+        }
     }
 
     pub fn missed(&mut self, gap: Gap) {

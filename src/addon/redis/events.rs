@@ -100,8 +100,6 @@ pub fn event(event: Event) -> Option<RedisEvent> {
             delay: Some(delay.as_millis() as f64),
             ..failure("reconnecting", cause)
         }),
-        // The gap tells the rest.
-        Event::Subscribed { .. } | Event::Missing => None,
     }
 }
 

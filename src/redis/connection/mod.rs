@@ -48,12 +48,11 @@ impl<M: Machine> Connection<M> {
     /// Opens nothing yet.
     pub fn new(config: Arc<Config>, endpoint: Endpoint, sink: Arc<dyn Sink<M>>) -> Result<Self> {
         let pipeline = Pipeline::new(config.settings.limits.clone(), endpoint.to_string());
-        let name = format!("{endpoint} ({})", M::ROLE);
         Ok(Self {
             config,
             endpoint,
             runtime: runtime::get()?,
-            shared: Arc::new(Shared::new(name, pipeline, sink)),
+            shared: Arc::new(Shared::new(pipeline, sink)),
             socket: Arc::default(),
             started: AtomicBool::new(false),
         })

@@ -14,9 +14,7 @@ use crate::redis::request::Fate;
 impl<M: Machine> Pipeline<M> {
     pub fn connected(&mut self, established: Established, now: Instant) {
         let is_first = self.cause.take().is_none();
-        let ahead = self
-            .machine
-            .connected(&established, is_first, &mut self.completed, now);
+        let ahead = M::connected(self, &established, is_first, now);
         self.connection = Some(InFlight::new(established, now));
         (self.since, self.attempt) = (now, 0);
         for (id, _) in mem::take(&mut self.connecting) {
@@ -74,7 +72,7 @@ impl<M: Machine> Pipeline<M> {
                 self.no_connection(cause, refused, attempts),
             );
         }
-        self.machine.missing(SystemTime::now(), &mut self.completed);
+        M::missing(self, SystemTime::now());
         self.cause = Some(cause.clone());
     }
 
@@ -101,8 +99,7 @@ impl<M: Machine> Pipeline<M> {
             return;
         };
         let silent = now.saturating_duration_since(connection.received);
-        self.machine
-            .missing(SystemTime::now() - silent, &mut self.completed);
+        M::missing(self, SystemTime::now() - silent);
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;
         let sent = connection.sent.into_iter().enumerate();
@@ -142,6 +139,10 @@ impl<M: Machine> Pipeline<M> {
 
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {
         self.attempt = attempt;
+        self.trace(|| {
+            let delay = delay.as_millis();
+            format!("attempt {attempt} follows in {delay} ms: {}", cause.message)
+        });
         self.completed.events.push(Event::Reconnecting {
             role: M::ROLE,
             attempt,

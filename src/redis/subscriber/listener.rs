@@ -1,8 +1,41 @@
 //! Who gets what is published.
 
+use parking_lot::Mutex;
+
+use crate::error::Error;
 use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::protocol::published::Skipped;
 use crate::redis::request::Topic;
+
+/// The state of a topic that a listener keeps subscribed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Kept {
+    #[default]
+    Requested,
+    /// Requested, and missed for want of a connection.
+    Missing,
+    Live,
+    /// Given up.
+    Refused(Error),
+}
+
+/// Changed by the table of topics, under the pipeline's lock. Read without that lock, as a reader may hold others.
+#[derive(Debug, Default)]
+pub struct TopicState(Mutex<Kept>);
+
+impl TopicState {
+    pub fn get(&self) -> Kept {
+        self.0.lock().clone()
+    }
+
+    pub fn is(&self, state: &Kept) -> bool {
+        *self.0.lock() == *state
+    }
+
+    pub fn set(&self, state: Kept) {
+        *self.0.lock() = state;
+    }
+}
 
 /// Is told what came for its topics, while the pipeline is locked.
 pub trait Listener: Send + Sync {
