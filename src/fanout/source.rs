@@ -199,9 +199,9 @@ impl Source {
         }
     }
 
-    fn hear(&self, batch: CompletionBatch) {
+    fn hear(&self, mut batch: CompletionBatch) {
         let is_for = |thread: &Arc<Thread>| thread.is_fed_by(self);
-        let (messages, dropped) = batch.backlog.into_parts();
+        let (messages, overflow) = std::mem::take(&mut batch.backlog).into_parts();
         for message in messages {
             if message.channel == AGGREGATE.as_bytes() {
                 let is_echo = |resource: &str| self.state.lock().echoes.hear(resource);
@@ -210,13 +210,13 @@ impl Source {
                 REGISTRY.event(&message.payload, is_for);
             }
         }
-        let now = SystemTime::now();
-        let overflow = (dropped > 0).then_some(Gap { from: now, to: now });
-        if dropped > 0 {
+        if let Some(from) = overflow {
             // An echo may be among them.
             self.state.lock().echoes.clear();
+            let to = SystemTime::now();
+            batch.missed(Gap { from, to });
         }
-        if let Some(gap) = batch.gap.or(overflow) {
+        if let Some(gap) = batch.gap {
             self.missed(gap);
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
@@ -45,7 +46,7 @@ struct Queue {
 enum Overflow {
     #[default]
     No,
-    Begun,
+    Begun(SystemTime),
     Told,
 }
 
@@ -113,7 +114,7 @@ impl Thread {
             queue.push(item);
         } else {
             if queue.overflow == Overflow::No {
-                queue.overflow = Overflow::Begun;
+                queue.overflow = Overflow::Begun(SystemTime::now());
             }
             queue.invalidate(handler, subscription, Reason::Overflow);
         }
@@ -244,13 +245,13 @@ impl Thread {
     pub fn take_notices(&self) -> Vec<Notice> {
         let mut queue = self.queue.lock();
         let mut notices = std::mem::take(&mut queue.notices);
-        if queue.overflow == Overflow::Begun {
+        if let Overflow::Begun(since) = queue.overflow {
             queue.overflow = if queue.items.is_empty() {
                 Overflow::No
             } else {
                 Overflow::Told
             };
-            notices.push(Notice::Overflow);
+            notices.push(Notice::Overflow(since));
         }
         notices
     }
@@ -308,7 +309,7 @@ mod tests {
             assert!(!thread.event(2, &b, "{}", false));
             thread.changed(3);
         }
-        assert!(matches!(thread.take_notices()[..], [Notice::Overflow]));
+        assert!(matches!(thread.take_notices()[..], [Notice::Overflow(_)]));
         assert_eq!(thread.take(MAX_MESSAGES).len(), MAX_MESSAGES);
         let invalidate = |handler, subscription: &Arc<str>| Item::Invalidate {
             handler,

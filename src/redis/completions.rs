@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hashbrown::Equivalent;
 use parking_lot::Mutex;
 
-use crate::backlog::{Backlog, Message};
+use crate::backlog::{Backlog, Message, Rest};
 use crate::error::{Error, Result};
 use crate::redis::request::{Id, Role, Shape, Topic, TopicName};
 use crate::wake::WakeOnce;
@@ -120,16 +120,16 @@ impl CompletionQueue {
         (answers, left)
     }
 
-    /// Takes at most `count` messages, how many were dropped once none are left, and events, but for those that must come after the
-    /// last message. The thread comes again by itself while messages are left.
-    pub fn take_messages(&self, count: usize) -> (VecDeque<Message>, Option<usize>, Events) {
+    /// Takes at most `count` messages, what follows them, and events, but for those that must come after the last message. The thread comes
+    /// again by itself while messages are left.
+    pub fn take_messages(&self, count: usize) -> (VecDeque<Message>, Rest, Events) {
         let Waiting { batch, wake } = &mut *self.0.lock();
-        let (messages, dropped) = batch.backlog.take(count);
+        let (messages, rest) = batch.backlog.take(count);
         let mut events = Events {
             events: mem::take(&mut batch.events),
             gap: None,
         };
-        if dropped.is_none() {
+        if rest == Rest::Messages {
             let waits = |event: &mut Event| matches!(event, Event::Unsubscribed { .. });
             batch.events = events.events.extract_if(.., waits).collect();
         } else {
@@ -140,7 +140,7 @@ impl CompletionQueue {
                 wake.wake();
             }
         }
-        (messages, dropped, events)
+        (messages, rest, events)
     }
 
     /// Adds to what waits, and wakes the JavaScript thread.

@@ -1,9 +1,10 @@
 //! What JavaScript is told of a connection.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use napi_derive::napi;
 
+use crate::addon::since_epoch;
 use crate::error::Error;
 use crate::redis::completions::{Event, Gap};
 use crate::redis::pipeline::Health;
@@ -130,9 +131,4 @@ fn named(name: &'static str) -> RedisEvent {
         from: None,
         to: None,
     }
-}
-
-pub fn since_epoch(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0.0, |elapsed| elapsed.as_millis() as f64)
 }

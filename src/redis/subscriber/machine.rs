@@ -8,15 +8,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::backlog::Message;
 use crate::error::{Error, Reason, Result};
 use crate::redis::completions::{Answer, CompletionBatch, Event, Gap};
+use crate::redis::connection::shared::Sink;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
 use crate::redis::pipeline::{Frame, Machine, Pipeline};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::published::Skipped;
 use crate::redis::protocol::scan::Scanner;
 use crate::redis::request::{Asker, Fate, Id, Request, Role, Subject, Subscription, Topic};
-use crate::redis::subscriber::deliveries::Deliveries;
 use crate::redis::subscriber::entry::Priority;
-use crate::redis::subscriber::listener::TopicState;
+use crate::redis::subscriber::listener::{Deliveries, TopicState};
 use crate::redis::subscriber::pending::{Pending, PendingRequest, Waiter};
 use crate::redis::subscriber::table::{Next, Table, Wait};
 use crate::reply::Reply;
@@ -108,6 +108,15 @@ impl Subscriptions {
     fn waiter(&self, number: usize, id: Id) -> Option<Waiter> {
         let listener = self.table.listeners.get(&number)?.clone();
         Some(Waiter { number, listener, id })
+    }
+}
+
+/// Has the machine give its listeners what has come.
+pub struct Delivering;
+
+impl Sink<Subscriptions> for Delivering {
+    fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline<Subscriptions>) {
+        pipeline.deliver(batch, Instant::now());
     }
 }
 

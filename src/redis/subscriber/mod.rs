@@ -1,9 +1,8 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
 //! [`table`]: the state of each topic ([`entry`]) on the server, and which [`listener`] has it. [`machine`]: what is sent and received for it.
-//! [`pending`]: answers that listeners await. [`deliveries`]: what they are to get.
+//! [`pending`]: answers that listeners await.
 
-mod deliveries;
 pub mod entry;
 pub mod listener;
 pub mod machine;
@@ -17,15 +16,13 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::error::Result;
-use crate::redis::completions::CompletionBatch;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
-use crate::redis::connection::shared::Sink;
 use crate::redis::pipeline::{Health, Pipeline};
 use crate::redis::request::{Id, Topic};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Listener, TopicState};
-use crate::redis::subscriber::machine::Subscriptions;
+use crate::redis::subscriber::machine::{Delivering, Subscriptions};
 
 /// Those with handles. Locked before any pipeline.
 static SUBSCRIBERS: Mutex<Vec<Arc<SharedSubscriber>>> = Mutex::new(Vec::new());
@@ -119,15 +116,7 @@ impl Drop for SubscriberHandle {
 
 fn open(config: &Arc<Config>) -> Result<SharedSubscriber> {
     let endpoint = config.endpoint.clone();
-    let connection = Connection::new(config.clone(), endpoint, Arc::new(Delivery))?;
+    let connection = Connection::new(config.clone(), endpoint, Arc::new(Delivering))?;
     connection.start();
     Ok(connection)
-}
-
-struct Delivery;
-
-impl Sink<Subscriptions> for Delivery {
-    fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline<Subscriptions>) {
-        pipeline.deliver(batch, Instant::now());
-    }
 }

@@ -13,9 +13,8 @@ use crate::error::Error;
 use crate::redis::completions::{Event, Gap};
 use crate::redis::protocol::published::{Skipped, published};
 use crate::redis::request::{Asker, Id, Request, Subject, Subscription, Topic, TopicName};
-use crate::redis::subscriber::deliveries::Deliveries;
 use crate::redis::subscriber::entry::{Entry, Priority, Registration, Status};
-use crate::redis::subscriber::listener::{Kept, Listener, TopicState};
+use crate::redis::subscriber::listener::{Deliveries, Kept, Listener, TopicState};
 
 /// The size of a batch.
 pub const BATCH: usize = 500;
