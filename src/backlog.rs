@@ -49,8 +49,9 @@ impl Message {
 pub struct Backlog {
     messages: VecDeque<Message>,
     bytes: usize,
-    /// When the first message was dropped.
-    overflow: Option<SystemTime>,
+    /// When nothing waited last: what is dropped came later.
+    empty_at: Option<SystemTime>,
+    overflowed: bool,
 }
 
 /// What follows the messages that were taken.
@@ -59,7 +60,7 @@ pub enum Rest {
     /// Messages that wait.
     Messages,
     Nothing,
-    /// A gap, of messages that were dropped for want of room from this moment on.
+    /// A gap, of messages that were dropped for want of room. They came after this moment, when nothing waited.
     Overflow(SystemTime),
 }
 
@@ -69,28 +70,38 @@ impl Backlog {
         let size = message.size();
         let full = self.messages.len() == MAX_MESSAGES || self.bytes + size > MAX_BYTES;
         // A message alone is taken whatever its size.
-        if (full || self.overflow.is_some()) && !self.messages.is_empty() {
-            self.overflow.get_or_insert_with(SystemTime::now);
+        if (full || self.overflowed) && !self.messages.is_empty() {
+            self.overflowed = true;
+            self.empty_at.get_or_insert_with(SystemTime::now);
         } else {
             self.bytes += size;
             self.messages.push_back(message);
         }
     }
 
-    /// Messages were dropped before they got here.
-    pub fn overflowed(&mut self, since: Option<SystemTime>) {
-        self.overflow = self.overflow.or(since);
+    /// Messages were dropped that came after a moment, maybe before they got here.
+    pub fn overflow(&mut self, since: SystemTime) {
+        self.overflowed = true;
+        self.empty_at.get_or_insert(since);
+    }
+
+    /// If nothing waits, what is dropped comes after this call.
+    pub fn note_empty(&mut self) {
+        if self.is_empty() {
+            self.empty_at = Some(SystemTime::now());
+        }
     }
 
     pub fn append(&mut self, later: Backlog) {
         if self.is_empty() {
-            *self = later;
+            let empty_at = self.empty_at.or(later.empty_at);
+            *self = Self { empty_at, ..later };
             return;
         }
         for message in later.messages {
             self.push(message);
         }
-        self.overflowed(later.overflow);
+        self.overflowed |= later.overflowed;
     }
 
     /// Copies the messages, so that the backlog holds no more memory than it counts: a slice keeps its whole receive buffer alive.
@@ -106,7 +117,7 @@ impl Backlog {
 
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.overflow.is_none()
+        self.messages.is_empty() && !self.overflowed
     }
 
     /// Drops what came for a subscription that has ended: a later one of the same name must not get it.
@@ -119,6 +130,7 @@ impl Backlog {
     pub fn take(&mut self, count: usize) -> (VecDeque<Message>, Rest) {
         if self.messages.len() <= count {
             let (messages, overflow) = std::mem::take(self).into_parts();
+            self.note_empty();
             return (messages, overflow.map_or(Rest::Nothing, Rest::Overflow));
         }
         let taken: VecDeque<_> = self.messages.drain(..count).collect();
@@ -126,9 +138,9 @@ impl Backlog {
         (taken, Rest::Messages)
     }
 
-    /// The messages, and when the first was dropped for want of room.
+    /// The messages, and a moment before others came that were dropped for want of room.
     pub fn into_parts(self) -> (VecDeque<Message>, Option<SystemTime>) {
-        (self.messages, self.overflow)
+        (self.messages, self.empty_at.filter(|_| self.overflowed))
     }
 }
 
@@ -154,8 +166,9 @@ mod tests {
             }
         };
         let before = SystemTime::now();
-        push(&mut backlog, MAX_MESSAGES + 1);
+        backlog.note_empty();
         let after = SystemTime::now();
+        push(&mut backlog, MAX_MESSAGES + 1);
         let mut taken = 0;
         for _ in 0..MAX_MESSAGES / 100 - 1 {
             let (messages, rest) = backlog.take(100);

@@ -52,7 +52,7 @@ pub enum Notice {
         cause: Error,
     },
     Gap(Gap),
-    /// Events were dropped for want of room since this moment.
+    /// Events were dropped for want of room. They came after this moment, when nothing waited.
     Overflow(SystemTime),
 }
 

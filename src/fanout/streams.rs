@@ -118,7 +118,9 @@ impl Streams {
             count(&self.passed);
             batch.backlog.push(message);
         }
-        batch.backlog.overflowed(overflow);
+        if let Some(since) = overflow {
+            batch.backlog.overflow(since);
+        }
     }
 
     /// Whether what comes by a channel is only for the subscriptions that it names.

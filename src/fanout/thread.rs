@@ -37,6 +37,8 @@ struct Queue {
     /// Watchers whose change is queued beyond the bounds.
     changed: HashSet<Token>,
     overflow: Overflow,
+    /// When nothing waited last: what is dropped came later.
+    empty_at: SystemTime,
     notices: Vec<Notice>,
     wake: WakeOnce,
 }
@@ -58,6 +60,7 @@ impl Thread {
             invalid: HashSet::new(),
             changed: HashSet::new(),
             overflow: Overflow::No,
+            empty_at: SystemTime::now(),
             notices: Vec::new(),
             wake: WakeOnce::new(wake),
         };
@@ -114,7 +117,7 @@ impl Thread {
             queue.push(item);
         } else {
             if queue.overflow == Overflow::No {
-                queue.overflow = Overflow::Begun(SystemTime::now());
+                queue.overflow = Overflow::Begun(queue.empty_at);
             }
             queue.invalidate(handler, subscription, Reason::Overflow);
         }
@@ -231,8 +234,11 @@ impl Thread {
         }
         let left = !queue.items.is_empty();
         queue.wake.taken(left);
-        if !left && queue.overflow == Overflow::Told {
-            queue.overflow = Overflow::No;
+        if !left {
+            queue.empty_at = SystemTime::now();
+            if queue.overflow == Overflow::Told {
+                queue.overflow = Overflow::No;
+            }
         }
         taken
     }

@@ -166,6 +166,11 @@ impl CompletionQueue {
         left.answers || left.messages
     }
 
+    /// Messages come for more topics: what is dropped comes after this call, if nothing waits.
+    pub fn subscribed(&self) {
+        self.0.lock().batch.backlog.note_empty();
+    }
+
     /// Answers a request that needs no connection.
     pub fn done(&self, id: Id) {
         let mut batch = CompletionBatch::default();

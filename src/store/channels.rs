@@ -31,14 +31,16 @@ impl Inbox {
     pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self {
+        let inbox = Self {
             id,
             closed: AtomicBool::new(false),
             queue: Mutex::new(Queue {
                 backlog: Backlog::default(),
                 wake: WakeOnce::new(wake),
             }),
-        })
+        };
+        inbox.clear();
+        Arc::new(inbox)
     }
 
     /// At most so many messages, and what follows them. While more wait, the taker is to come again, and is not woken.
@@ -58,6 +60,7 @@ impl Inbox {
     pub fn clear(&self) {
         let mut queue = self.queue.lock();
         queue.backlog = Backlog::default();
+        queue.backlog.note_empty();
         queue.wake.taken(false);
     }
 
