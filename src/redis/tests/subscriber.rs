@@ -3,7 +3,7 @@ use crate::redis::completions::{CompletionBatch, Event};
 use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Kind, Topic};
 use crate::redis::subscriber::entry::Priority;
-use crate::redis::subscriber::listener::Listener;
+use crate::redis::subscriber::listener::{Kept, Listener, TopicState};
 
 /// Writes down what it is told.
 #[derive(Default)]
@@ -240,6 +240,37 @@ fn what_is_kept_and_was_never_subscribed_is_missed_too_once_an_attempt_has_faile
     hub.connect();
     hub.receive(&["subscribe", "news", "1"]);
     assert_eq!(hub.heard(), heard([&["missing", "subscribed", "gap"], &[], &[]]));
+}
+
+/// The fan-out had a state of its own for each of its channels, beside those of the pipeline and of the routing table.
+#[test]
+fn the_state_of_what_is_kept_is_for_all_to_read() {
+    let mut hub = Hub::new();
+    let state = Arc::<TopicState>::default();
+    let keep = |hub: &mut Hub| {
+        let own = state.clone();
+        hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, own, now));
+    };
+    keep(&mut hub);
+    assert_eq!(state.get(), Kept::Requested);
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(state.get(), Kept::Live);
+    hub.lose();
+    assert_eq!(state.get(), Kept::Missing);
+    hub.connect();
+    assert_eq!(state.get(), Kept::Missing);
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(state.get(), Kept::Live);
+    hub.lose();
+    hub.connect();
+    hub.harness.receive("-NOPERM no\r\n").unwrap();
+    hub.harness.deliver();
+    assert_eq!(state.get(), Kept::Refused(Error::reply("NOPERM no")));
+    // A topic that another listener has made live is live at once.
+    hub.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
+    hub.receive(&["subscribe", "news", "1"]);
+    keep(&mut hub);
+    assert_eq!(state.get(), Kept::Live);
 }
 
 /// What was asked for first was confirmed, and taken for the confirmation of what was asked for last.
