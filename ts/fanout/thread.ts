@@ -9,6 +9,7 @@ import { calling } from "../emitter.js";
 import { tagged, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { FanoutThread } from "../native.js";
+import { overflowSince } from "../overflow.js";
 import { clearTimeout, now, setTimeout } from "../timers.js";
 import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
 import { RETRY_MS } from "./channel-subscription.js";
@@ -44,8 +45,6 @@ class Fanout implements Engine {
   /** Something has come in for this thread while it was delivering. */
   #again = false;
   readonly #waiters = new Waiters();
-  /** When nothing waited, in ms since the epoch. */
-  #takenAt = now();
   /** Subscriptions that ended while this thread delivers what it has taken: that is for nobody. */
   readonly #untracked = new Set<string>();
   /** Handlers that were replaced meanwhile, and by which. */
@@ -307,7 +306,6 @@ class Fanout implements Engine {
       this.#delivering = false;
     }
     for (const notice of this.#native.notices()) this.#noticed(notice);
-    if (!isMore) this.#takenAt = now();
     return isMore;
   };
 
@@ -373,7 +371,7 @@ class Fanout implements Engine {
         tellGap("fanout", { from: notice.from, to: notice.to, reason: "connection" });
         break;
       case "overflow":
-        tellGap("fanout", { from: this.#takenAt, to: now(), reason: "overflow" });
+        tellGap("fanout", overflowSince(notice.from));
     }
   }
 }

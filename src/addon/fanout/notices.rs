@@ -2,7 +2,7 @@
 
 use napi_derive::napi;
 
-use crate::addon::redis::since_epoch;
+use crate::addon::since_epoch;
 use crate::fanout::item::Notice;
 use crate::redis::completions::Gap;
 
@@ -39,7 +39,10 @@ pub enum FanoutNotice {
         from: f64,
         to: f64,
     },
-    Overflow,
+    /// Messages were dropped, the first of them then.
+    Overflow {
+        from: f64,
+    },
 }
 
 pub fn notice(notice: Notice) -> FanoutNotice {
@@ -69,6 +72,8 @@ pub fn notice(notice: Notice) -> FanoutNotice {
             from: since_epoch(from),
             to: since_epoch(to),
         },
-        Notice::Overflow => FanoutNotice::Overflow,
+        Notice::Overflow(since) => FanoutNotice::Overflow {
+            from: since_epoch(since),
+        },
     }
 }

@@ -1,9 +1,10 @@
 //! What JavaScript is told of a connection.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use napi_derive::napi;
 
+use crate::addon::since_epoch;
 use crate::redis::completions::{Event, Gap};
 use crate::redis::connection::sentinel::SentinelStatus;
 use crate::redis::pipeline::Health;
@@ -126,8 +127,7 @@ pub fn event(event: Event) -> Option<RedisEvent> {
             message: cause.message.to_string(),
             node: node.map(|node| node.to_string()),
         }),
-        // A gap follows, and tells of it.
-        Event::Subscribed { .. } | Event::Missing | Event::ClusterFound => None,
+        Event::ClusterFound => None,
     }
 }
 
@@ -156,9 +156,4 @@ pub fn sentinel(SentinelStatus { endpoint, node }: SentinelStatus) -> RedisSenti
         code: failure.as_ref().map(|error| error.tag().into_owned()),
         message: failure.map(|error| error.message.to_string()),
     }
-}
-
-pub fn since_epoch(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0.0, |elapsed| elapsed.as_millis() as f64)
 }

@@ -23,7 +23,7 @@ use crate::redis::request::{Id, Kind, Topic};
 use crate::redis::runtime;
 use crate::redis::slot::{Slot, slot_of};
 use crate::redis::subscriber::SubscriberHandle;
-use crate::redis::subscriber::listener::Listener;
+use crate::redis::subscriber::listener::{Listener, TopicState};
 
 /// Patterns have no slot: all are at one node, which hears the channels of the others by the bus.
 const HOME_OF_PATTERNS: Slot = 0;
@@ -43,8 +43,16 @@ pub struct ClusterSubscriber {
 struct State {
     map: Option<Arc<SlotMap>>,
     homes: HashMap<Endpoint, SubscriberHandle>,
-    /// Each with its home, once the map is known, and whether it may be subscribed in a batch.
-    topics: HashMap<Topic, (Option<Endpoint>, bool)>,
+    topics: HashMap<Topic, Desired>,
+}
+
+/// A topic that is subscribed.
+struct Desired {
+    /// Where it is, once the map is known.
+    home: Option<Endpoint>,
+    /// There may be thousands: they are subscribed in batches, and their states are not asked for.
+    is_batched: bool,
+    state: Arc<TopicState>,
 }
 
 /// Hears what all homes tell the listener. Called while a pipeline is locked: it waits for no lock of the subscriber.
@@ -93,20 +101,35 @@ impl ClusterSubscriber {
         drop(awaited);
         self.runtime
             .spawn(expire(Arc::downgrade(self), id, topic.clone()));
-        self.keep(std::slice::from_ref(topic), false);
+        self.keep(topic, Arc::default());
     }
 
-    /// Keeps topics subscribed, wherever their homes are.
-    pub fn keep(&self, topics: &[Topic], batched: bool) {
+    /// Keeps a topic subscribed, wherever its home is. `state` is that of the topic from this call on.
+    pub fn keep(&self, topic: &Topic, state: Arc<TopicState>) {
+        self.keep_all(std::slice::from_ref(topic), false, &state);
+    }
+
+    /// Keeps topics of which there may be thousands.
+    pub fn keep_batched(&self, topics: &[Topic]) {
+        self.keep_all(topics, true, &Arc::default());
+    }
+
+    fn keep_all(&self, topics: &[Topic], is_batched: bool, topic_state: &Arc<TopicState>) {
         let mut state = self.state.lock();
         for topic in topics {
-            state.topics.entry(topic.clone()).or_insert((None, batched)).1 = batched;
+            let home = state.topics.get(topic).and_then(|kept| kept.home.clone());
+            let kept = Desired {
+                home,
+                is_batched,
+                state: topic_state.clone(),
+            };
+            state.topics.insert(topic.clone(), kept);
         }
-        self.settle(&mut state, topics);
+        self.place(&mut state, topics);
     }
 
     /// Subscribes topics at their homes; moves those that are elsewhere.
-    fn settle(&self, state: &mut State, topics: &[Topic]) {
+    fn place(&self, state: &mut State, topics: &[Topic]) {
         let State {
             map: Some(map),
             homes,
@@ -117,13 +140,13 @@ impl ClusterSubscriber {
         };
         let mut batches: HashMap<Endpoint, Vec<Topic>> = HashMap::new();
         for topic in topics {
-            let Some((home, is_batched)) = known.get_mut(topic) else {
+            let Some(kept) = known.get_mut(topic) else {
                 continue;
             };
             let Some(endpoint) = map.owner(home_slot(topic)) else {
                 continue;
             };
-            if let Some(old) = home.replace(endpoint.clone())
+            if let Some(old) = kept.home.replace(endpoint.clone())
                 && old != *endpoint
             {
                 self.begin_move(topic, homes.get(&old));
@@ -131,10 +154,10 @@ impl ClusterSubscriber {
             let Ok(home) = self.home(homes, endpoint) else {
                 continue;
             };
-            if *is_batched {
+            if kept.is_batched {
                 batches.entry(endpoint.clone()).or_default().push(topic.clone());
             } else {
-                home.keep(topic);
+                home.keep(topic, kept.state.clone());
             }
         }
         for (endpoint, batch) in batches {
@@ -178,7 +201,7 @@ impl ClusterSubscriber {
     /// Answers `id`, if there is one, once the listener gets no more messages of the topic.
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
         let mut state = self.state.lock();
-        let home = state.topics.remove(topic).and_then(|(home, _)| home);
+        let home = state.topics.remove(topic).and_then(|kept| kept.home);
         let mut awaited = self.ear.awaited.lock();
         awaited.moving.remove(topic);
         let callers = awaited.callers.remove(topic).unwrap_or_default();
@@ -201,7 +224,7 @@ impl ClusterSubscriber {
 
     fn close_unused(&self, state: &mut State) {
         let State { homes, topics, .. } = state;
-        homes.retain(|endpoint, _| topics.values().any(|(home, _)| home.as_ref() == Some(endpoint)));
+        homes.retain(|endpoint, _| topics.values().any(|kept| kept.home.as_ref() == Some(endpoint)));
     }
 
     /// How the connection to each home does.
@@ -261,13 +284,13 @@ impl ClusterSubscriber {
         let misplaced: Vec<Topic> = state
             .topics
             .iter()
-            .filter(|(topic, (home, _))| {
+            .filter(|(topic, kept)| {
                 map.owner(home_slot(topic))
-                    .is_some_and(|owner| home.as_ref() != Some(owner))
+                    .is_some_and(|owner| kept.home.as_ref() != Some(owner))
             })
             .map(|(topic, _)| topic.clone())
             .collect();
-        self.settle(&mut state, &misplaced);
+        self.place(&mut state, &misplaced);
         self.close_unused(&mut state);
     }
 }

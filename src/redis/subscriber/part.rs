@@ -8,7 +8,7 @@ use crate::redis::pipeline::Health;
 use crate::redis::request::{Id, Topic};
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::homes::ClusterSubscriber;
-use crate::redis::subscriber::listener::Listener;
+use crate::redis::subscriber::listener::{Listener, TopicState};
 
 /// Dropping it ends its subscriptions.
 pub enum Subscriber {
@@ -33,10 +33,11 @@ impl Subscriber {
     }
 
     /// Keeps a topic subscribed until it is unsubscribed, over all connections. Only a refusal of the server ends that, with an event.
-    pub fn keep(&self, topic: &Topic) {
+    /// `state` is that of the topic from this call on.
+    pub fn keep(&self, topic: &Topic, state: Arc<TopicState>) {
         match self {
-            Self::One(handle) => handle.keep(topic),
-            Self::Cluster(cluster) => cluster.keep(std::slice::from_ref(topic), false),
+            Self::One(handle) => handle.keep(topic, state),
+            Self::Cluster(cluster) => cluster.keep(topic, state),
         }
     }
 
@@ -44,7 +45,7 @@ impl Subscriber {
     pub fn keep_batched(&self, topics: &[Topic]) {
         match self {
             Self::One(handle) => handle.keep_batched(topics),
-            Self::Cluster(cluster) => cluster.keep(topics, true),
+            Self::Cluster(cluster) => cluster.keep_batched(topics),
         }
     }
 

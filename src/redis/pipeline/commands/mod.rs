@@ -13,8 +13,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
 use crate::error::{Error, Reason};
-use crate::redis::completions::{CompletionBatch, Event};
-use crate::redis::endpoint::Node;
+use crate::redis::completions::Event;
 use crate::redis::pipeline::commands::redirect::{ASKING, Returned, Returns, without_asking};
 use crate::redis::pipeline::commands::refusal::{Refused, refusal};
 use crate::redis::pipeline::commands::window::Window;
@@ -22,7 +21,6 @@ use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, ServerRole}
 use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::pipeline::{Frame, Machine, Pipeline, push, refuses};
 use crate::redis::protocol::decode;
-use crate::redis::protocol::published::Skipped;
 use crate::redis::request::{Fate, Request, Role, Sha1, Subject};
 
 #[derive(Default)]
@@ -41,12 +39,7 @@ pub struct Commands {
 impl Machine for Commands {
     const ROLE: Role = Role::Commands;
 
-    fn receive(
-        pipeline: &mut Pipeline<Self>,
-        buffer: &mut BytesMut,
-        now: Instant,
-        _: impl Fn(&[u8]) -> Skipped,
-    ) -> Result<usize, Error> {
+    fn receive(pipeline: &mut Pipeline<Self>, buffer: &mut BytesMut, now: Instant) -> Result<usize, Error> {
         loop {
             match pipeline.next_frame(buffer, now) {
                 Ok(Some(frame)) => pipeline.replied(frame, now),
@@ -74,32 +67,31 @@ impl Machine for Commands {
     }
 
     fn connected(
-        &mut self,
+        pipeline: &mut Pipeline<Self>,
         established: &Established,
         _: bool,
-        completed: &mut CompletionBatch,
         _: Instant,
     ) -> Vec<Request> {
         let role = established.server.role;
-        let cluster = self.cluster.take();
+        let cluster = pipeline.machine.cluster.take();
         // A replica of a cluster says who the master is.
-        let wants_master = cluster.is_none() && (self.wants_master || role == ServerRole::Master);
-        *self = Self {
+        let wants_master = cluster.is_none() && (pipeline.machine.wants_master || role == ServerRole::Master);
+        pipeline.machine = Self {
             wants_master,
             refuses_writes: wants_master && role == ServerRole::Replica,
             window: Window::new(established.round_trip),
             scripts: HashSet::default(),
             cluster,
         };
-        completed.events.push(Event::Ready {
+        pipeline.completed.events.push(Event::Ready {
             role: Self::ROLE,
             node: established.endpoint.to_string().into(),
         });
         Vec::new()
     }
 
-    fn missing(&mut self, _: SystemTime, _: Option<Node>, _: &mut CompletionBatch) {
-        if let Some(returns) = &mut self.cluster {
+    fn missing(pipeline: &mut Pipeline<Self>, _: SystemTime) {
+        if let Some(returns) = &mut pipeline.machine.cluster {
             returns.lost();
         }
     }
