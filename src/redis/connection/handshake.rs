@@ -73,6 +73,7 @@ impl<'a> Handshake<'a> {
                 let server = server_info::from_hello(&hello);
                 self.check_kind(&server, transport).await?;
                 self.check_all(&questions, &replies)?;
+                self.take_redirects(&server, transport).await?;
                 return Ok((server, round_trip));
             }
         }
@@ -96,6 +97,8 @@ impl<'a> Handshake<'a> {
         let kind = self.config.kind;
         match server.mode.as_deref() {
             Some("sentinel") if kind == Kind::Sentinel => Ok(()),
+            // The reason follows.
+            None if kind == Kind::Sentinel && server.role == ServerRole::Unknown => Ok(()),
             _ if kind == Kind::Sentinel => Err(Failure::refused(Error::because(
                 Reason::NoSentinel,
                 format!("{} is a server, and no Sentinel", self.endpoint),
@@ -110,6 +113,23 @@ impl<'a> Handshake<'a> {
             Some("cluster") => self.check_cluster(server, transport).await,
             _ => Ok(()),
         }
+    }
+
+    /// A master of Valkey from 8 on that becomes a replica then says where the new one is. Replicas would send reads away.
+    async fn take_redirects(&self, server: &Server, transport: &mut Transport) -> Result<(), Failure> {
+        let major = server
+            .version
+            .as_deref()
+            .and_then(|version| version.split('.').next());
+        let knows = server.software.as_deref() == Some("valkey")
+            && major
+                .and_then(|major| major.parse().ok())
+                .is_some_and(|major: u32| major >= 8);
+        if knows && server.role == ServerRole::Master && self.config.kind == Kind::Store {
+            let questions = [("CLIENT", cmd("CLIENT").arg("CAPA").arg("redirect").take())];
+            self.ask(transport, &questions).await?;
+        }
+        Ok(())
     }
 
     /// The master of a cluster of one shard has all keys.

@@ -13,7 +13,7 @@ use hashbrown::HashSet;
 
 use crate::error::{Error, Reason};
 use crate::redis::completions::{CompletionBatch, Event};
-use crate::redis::pipeline::commands::refusal::{Refused, refusal};
+use crate::redis::pipeline::commands::refusal::{Refused, redirect, refusal};
 use crate::redis::pipeline::commands::window::Window;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, ServerRole};
 use crate::redis::pipeline::write_buffer::WriteBuffer;
@@ -168,6 +168,13 @@ impl Pipeline<Commands> {
         else {
             return;
         };
+        if let Some(master) = redirect(&frame, &request) {
+            connection.retiring = true;
+            self.redirect = Some(master);
+            if !late {
+                return self.dispatch(request, now);
+            }
+        }
         // A store that began at a replica stays there.
         if self.machine.wants_master
             && let Some(refused) = refusal(&frame, &request)
