@@ -7,6 +7,7 @@ import { createKV, type KVStore } from "covara-kv";
 import { FakeNamespace } from "./durable-object/fake-namespace.js";
 import { FakeSqlStorage, FakeStorage } from "./durable-object/fake-storage.js";
 import { type RedisServer, startRedis } from "./redis-server.js";
+import { type SentinelSet, startSentinels } from "./sentinel.js";
 import { notHere } from "./servers.js";
 import { cannotRun, namespaceOf, startWorker, type Worker } from "./workerd/workerd.js";
 
@@ -81,6 +82,27 @@ function redis(name: string, config: Record<string, string> = {}): Backend {
   };
 }
 
+/** A Redis that a Sentinel names, and that all tests of a file share. */
+function sentinel(name: string): Backend {
+  let set: SentinelSet | undefined;
+  return {
+    name,
+    async start() {
+      const started = await startSentinels({ replicas: 0, sentinels: 1 });
+      set = started;
+      return () => started.stop();
+    },
+    open({ prefix } = {}) {
+      if (set === undefined) throw new Error("there is no Sentinel before the tests");
+      const redis = { sentinel: set.sentinel };
+      return createKV({ type: "redis", ...(prefix !== undefined && { prefix }), redis });
+    },
+    get skip() {
+      return notHere();
+    },
+  };
+}
+
 /** A Durable Object that all tests of a file share, on a storage of its own. */
 function durableObject(name: string, newStorage: () => FakeStorage, skip: Backend["skip"]): Backend {
   const namespace = new FakeNamespace(newStorage);
@@ -133,6 +155,7 @@ const all: readonly Backend[] = [
   redis("Redis"),
   // As servers before 6.0 are: they know no HELLO, and so no RESP 3.
   redis("Redis, RESP 2", { "rename-command": 'HELLO ""' }),
+  sentinel("Redis, Sentinel"),
   durableObject("Durable Object", () => new FakeStorage(), [...runsNoScripts, ...tellsNoDiagnostics]),
   durableObject("Durable Object, SQLite", () => new FakeSqlStorage(), onSqlite),
   ...(cannotRun ? [] : [workerd("Durable Object, workerd", onSqlite)]),

@@ -78,18 +78,18 @@ export async function startSentinels({
     return Object.fromEntries(reply.flatMap((name, i) => (i % 2 === 0 ? [[name, reply[i + 1] ?? ""]] : [])));
   }
 
+  async function isLinked(server: RedisServer): Promise<boolean> {
+    const info = String(await admin(server).info("replication"));
+    return /role:master/.test(info) || /master_link_status:up/.test(info);
+  }
+
   async function settled(): Promise<void> {
     const isSettled = async (sentinel: RedisServer) => {
       const { flags, "num-slaves": slaves, "num-other-sentinels": others } = await state(sentinel);
       return flags === "master" && Number(slaves) === replicas && Number(others) === count - 1;
     };
     await eventually(async () => (await Promise.all(sentinels.map(isSettled))).every(Boolean));
-    const isReplica = async (server: RedisServer) => {
-      const info = String(await admin(server).info("replication"));
-      return /role:master/.test(info) || /master_link_status:up/.test(info);
-    };
-    await eventually(async () => (await Promise.all(servers.map(isReplica))).every(Boolean));
-    // A replica is elected only once a Sentinel has its INFO of the time when it was linked.
+    await eventually(async () => (await Promise.all(servers.map(isLinked))).every(Boolean));
     await eventually(async () => {
       const reply = await admin(sentinels[0] as RedisServer).call("SENTINEL", "REPLICAS", MASTER);
       return (reply as string[][]).every(
@@ -124,6 +124,8 @@ export async function startSentinels({
     servers.push(
       ...(await Promise.all(Array.from({ length: replicas }, () => start({ ...common, replicaof })))),
     );
+    // They read a replica's state every ten seconds only, and elect none that was not linked then.
+    await eventually(async () => (await Promise.all(servers.map(isLinked))).every(Boolean));
     const quorum = Math.floor(count / 2) + 1;
     const monitor = {
       [`sentinel monitor ${MASTER}`]: `${first.host} ${first.port} ${quorum}`,

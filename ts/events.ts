@@ -52,9 +52,7 @@ export interface KVEvents {
    * A connection was lost, or leads to what was a master and is a replica now; attempt number `attempt` to connect again follows in
    * `delay` milliseconds. `node` is the server that it led to, on Redis. While that for `subscriptions` is away no message comes, and `status` stays as it is.
    */
-  reconnecting: [
-    { connection: ConnectionRole; attempt: number; delay: number; cause: Error; node?: string },
-  ];
+  reconnecting: [{ connection: ConnectionRole; attempt: number; delay: number; cause: Error; node?: string }];
   /** Something failed that no Promise tells of, such as a callback that threw. */
   error: [error: Error];
   /** Messages may have been missed. */

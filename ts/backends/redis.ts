@@ -311,7 +311,13 @@ export class RedisKVStore extends Store {
         if (this.#status === "ready" && !event.subscribes) this.#status = "reconnecting";
         const { attempt, delay, code, message, node } = event;
         const cause = tagged(code, message);
-        const told = { connection: roleOf(event), attempt, delay, cause, ...(node !== undefined && { node }) };
+        const told = {
+          connection: roleOf(event),
+          attempt,
+          delay,
+          cause,
+          ...(node !== undefined && { node }),
+        };
         tellReconnecting({ backend: "redis", ...told });
         this.emit("reconnecting", told);
         break;

@@ -14,7 +14,7 @@ use crate::redis::connection::server_info;
 use crate::redis::connection::transport::Transport;
 use crate::redis::credentials::Credentials;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::pipeline::in_flight::Server;
+use crate::redis::pipeline::in_flight::{Server, ServerRole};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::scan::Scanner;
 use crate::reply::Reply;
@@ -73,6 +73,7 @@ impl<'a> Handshake<'a> {
                 let server = server_info::from_hello(&hello);
                 self.check_kind(&server)?;
                 self.check_all(&questions, &replies)?;
+                self.take_redirects(&server, transport).await?;
                 return Ok((server, round_trip));
             }
         }
@@ -96,6 +97,8 @@ impl<'a> Handshake<'a> {
         let kind = self.config.kind;
         match server.mode.as_deref() {
             Some("sentinel") if kind == Kind::Sentinel => Ok(()),
+            // The reason follows.
+            None if kind == Kind::Sentinel && server.role == ServerRole::Unknown => Ok(()),
             _ if kind == Kind::Sentinel => Err(Failure::refused(Error::because(
                 Reason::NoSentinel,
                 format!("{} is a server, and no Sentinel", self.endpoint),
@@ -114,6 +117,23 @@ impl<'a> Handshake<'a> {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// A master of Valkey from 8 on that becomes a replica then says where the new one is. Replicas would send reads away.
+    async fn take_redirects(&self, server: &Server, transport: &mut Transport) -> Result<(), Failure> {
+        let major = server
+            .version
+            .as_deref()
+            .and_then(|version| version.split('.').next());
+        let knows = server.software.as_deref() == Some("valkey")
+            && major
+                .and_then(|major| major.parse().ok())
+                .is_some_and(|major: u32| major >= 8);
+        if knows && server.role == ServerRole::Master && self.config.kind == Kind::Store {
+            let questions = [("CLIENT", cmd("CLIENT").arg("CAPA").arg("redirect").take())];
+            self.ask(transport, &questions).await?;
+        }
+        Ok(())
     }
 
     fn hello_questions(&self) -> Vec<Question> {

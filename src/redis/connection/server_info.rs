@@ -18,6 +18,7 @@ pub fn from_hello(hello: &Reply) -> Server {
     };
     Server {
         resp: 3,
+        software: field(b"server"),
         version: field(b"version"),
         mode: field(b"mode"),
         role: match field(b"role").as_deref() {

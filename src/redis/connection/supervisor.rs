@@ -41,6 +41,8 @@ pub struct Supervisor<M> {
     locator: Locator,
     /// Where the last attempt to connect led.
     tried: Mutex<Option<Endpoint>>,
+    /// Where the master is, as its predecessor has said, for as long as that is so.
+    redirect: Mutex<Option<Endpoint>>,
     /// Where the last connection led.
     led_to: Mutex<Option<Endpoint>>,
     shared: Arc<Shared<M>>,
@@ -60,6 +62,7 @@ impl<M: Machine> Supervisor<M> {
             locator: Locator::new(target, runtime),
             tried: Mutex::default(),
             led_to: Mutex::default(),
+            redirect: Mutex::default(),
             config,
             shared,
             slot,
@@ -102,8 +105,22 @@ impl<M: Machine> Supervisor<M> {
         }
     }
 
-    /// Opens a connection to where the master is said to be.
+    /// Opens a connection to where the master is said to be: by its predecessor, or else by the locator.
     async fn open(&self) -> Result<Opened, Failure> {
+        if let Some(redirect) = self.shared.with(|pipeline| pipeline.take_redirect()) {
+            *self.redirect.lock() = Some(redirect);
+        }
+        let redirect = self.redirect.lock().take();
+        if let Some(master) = redirect
+            && let Ok(opened) = self.open_at(&master).await
+            && opened.1.server.role == ServerRole::Master
+        {
+            match &self.locator {
+                Locator::Fixed(_) => *self.redirect.lock() = Some(master),
+                Locator::Watched(watcher) => watcher.promoted(&master),
+            }
+            return Ok(opened);
+        }
         loop {
             let located = self.locator.locate().await;
             let tried = located.as_ref().ok().cloned();

@@ -16,10 +16,13 @@ impl<M: Machine> Pipeline<M> {
         let skipped = M::receive(self, buffer, now)?;
         self.send_waiting(now);
         match &self.connection {
-            Some(connection) if connection.retiring && connection.sent.is_empty() => Err(Error::because(
-                Reason::Replaced,
-                "another connection has taken its place",
-            )),
+            Some(connection) if connection.retiring && connection.sent.is_empty() => {
+                let message = match &self.redirect {
+                    Some(master) => format!("{} has become a replica of {master}", self.place()),
+                    None => "another connection has taken its place".to_owned(),
+                };
+                Err(Error::because(Reason::Replaced, message))
+            }
             _ => Ok(skipped),
         }
     }

@@ -48,6 +48,8 @@ pub enum ServerRole {
 pub struct Server {
     /// The version of RESP that is spoken.
     pub resp: u32,
+    /// `redis` or `valkey`. Unknown of a server before Redis 6.
+    pub software: Option<String>,
     /// Unknown of a server before Redis 6.
     pub version: Option<String>,
     /// `standalone`, `sentinel` or `cluster`.
@@ -72,6 +74,7 @@ impl fmt::Display for Established {
             version,
             mode,
             role,
+            ..
         } = &self.server;
         let version = version.as_deref().unwrap_or("an unknown version");
         let role = match role {

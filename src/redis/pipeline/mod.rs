@@ -20,7 +20,7 @@ use bytes::BytesMut;
 use crate::error::{Error, Reason};
 use crate::redis::completions::CompletionBatch;
 use crate::redis::config::Limits;
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::{Endpoint, Node};
 use crate::redis::pipeline::commands::redirect::Returned;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, Server};
 use crate::redis::pipeline::queue::{Queue, Waiting};
@@ -146,6 +146,8 @@ pub struct Pipeline<M> {
     target: String,
     /// Where the connection leads, or where the last one did.
     pub node: Option<Node>,
+    /// Where the master is, as the server has said that was one before.
+    redirect: Option<Endpoint>,
     /// Requests that wait for a connection, or for room in the window.
     pub(super) waiting: Queue,
     /// Writes that the server refuses wait for a master.
@@ -176,6 +178,7 @@ impl<M: Machine> Pipeline<M> {
             limits,
             target,
             node: None,
+            redirect: None,
             waiting: Queue::default(),
             waiting_for_master: Queue::default(),
             connecting: Vec::new(),
@@ -308,6 +311,11 @@ impl<M: Machine> Pipeline<M> {
     pub fn owes_replies(&self) -> bool {
         let connection = self.connection.as_ref();
         connection.is_some_and(|connection| !connection.sent.is_empty())
+    }
+
+    /// Where the master is, if the server has said so. It is told once.
+    pub fn take_redirect(&mut self) -> Option<Endpoint> {
+        self.redirect.take()
     }
 
     pub fn is_connected(&self) -> bool {

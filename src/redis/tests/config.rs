@@ -1,5 +1,6 @@
 use super::*;
-use crate::redis::config::{Config, Options, Settings};
+use crate::redis::config::{Config, Options, SentinelOptions, Settings, Target};
+use crate::redis::credentials::Credentials;
 use crate::redis::tls::TlsOptions;
 
 fn options() -> Options {
@@ -98,6 +99,98 @@ fn a_unix_socket_is_taken_where_the_system_has_them() {
             Err(error) => panic!("{}", error.message),
         }
     }
+}
+
+#[test]
+fn urls_of_sentinels_say_who_and_where() {
+    let sentinels = |config: &Config| match &config.target {
+        Target::Master(sentinels) => sentinels.clone(),
+        Target::Server(endpoint) => panic!("{endpoint}"),
+    };
+    for (url, name, nodes, user, of_sentinels, db, tls) in [
+        ("redis+sentinel://h/m", "m", "h:26379", None, None, 0, false),
+        (
+            "redis+sentinel://u:p%40@h:1,[::1]:2,i/m%2F+1/3",
+            "m/+1",
+            "h:1 [::1]:2 i:26379",
+            Some(("u", "p@")),
+            None,
+            3,
+            false,
+        ),
+        (
+            "rediss+sentinel://:p@h/m?db=4&sentinelUsername=%75&sentinelPassword=a%26b%2Bc",
+            "m",
+            "h:26379",
+            Some(("", "p")),
+            Some(("u", "a&b+c")),
+            4,
+            true,
+        ),
+        ("valkeys+sentinel://h,/m", "", "", None, None, 0, true),
+        ("VALKEY+SENTINEL://h/m/", "m", "h:26379", None, None, 0, false),
+    ] {
+        let options = Options {
+            url: Some(url.to_owned()),
+            ..options()
+        };
+        if name.is_empty() {
+            expect_refusal(options, "redis.url: the address of a Sentinel is none");
+            continue;
+        }
+        let config = Config::new(options).unwrap_or_else(|error| panic!("{}", error.message));
+        let sentinels = sentinels(&config);
+        let places: Vec<_> = sentinels.nodes.iter().map(ToString::to_string).collect();
+        assert_eq!((&*sentinels.name, &*places.join(" ")), (name, nodes), "{url}");
+        let who = |credentials: &Credentials| {
+            let username = credentials.username.clone().unwrap_or_default();
+            credentials.password.clone().map(|password| (username, password))
+        };
+        let expected = |given: Option<(&str, &str)>| {
+            given.map(|(user, password)| (user.to_owned(), password.to_owned()))
+        };
+        assert_eq!(who(&config.credentials), expected(user), "{url}");
+        assert_eq!(
+            who(&sentinels.config.credentials),
+            expected(of_sentinels),
+            "{url}"
+        );
+        let have_tls = (config.tls.is_some(), sentinels.config.tls.is_some());
+        assert_eq!(
+            (config.db, sentinels.config.db, have_tls),
+            (db, 0, (tls, tls)),
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn tls_of_sentinels_is_the_masters_unless_they_have_their_own() {
+    let have_tls = |use_tls: Option<bool>, of_sentinels: Option<bool>| {
+        let sentinel = SentinelOptions {
+            name: "m".to_owned(),
+            nodes: vec![("h".to_owned(), 1)],
+            username: None,
+            password: None,
+            provided: None,
+            tls: None,
+            use_tls: of_sentinels,
+        };
+        let config = Config::new(Options {
+            use_tls,
+            sentinel: Some(sentinel),
+            ..options()
+        });
+        let config = config.unwrap_or_else(|error| panic!("{}", error.message));
+        let Target::Master(sentinels) = &config.target else {
+            panic!("{}", config.target)
+        };
+        (config.tls.is_some(), sentinels.config.tls.is_some())
+    };
+    assert_eq!(have_tls(None, None), (false, false));
+    assert_eq!(have_tls(Some(true), None), (true, true));
+    assert_eq!(have_tls(Some(true), Some(false)), (true, false));
+    assert_eq!(have_tls(None, Some(true)), (false, true));
 }
 
 #[test]

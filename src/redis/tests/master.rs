@@ -58,6 +58,63 @@ fn a_connection_that_is_replaced_first_answers_what_it_owes() {
     assert_eq!(pipeline.written(), sent(&[&["INCR", "a"], &["GET", "b"]]));
 }
 
+/// Valkey's master that has become a replica tells where the new one is: reads are sent on too.
+#[test]
+fn what_a_server_redirects_goes_to_the_next_connection_in_order() {
+    const REDIRECT: &str = "-REDIRECT fe80::1:7\r\n";
+    let mut pipeline = Harness::<Commands>::connected();
+    let transaction = Request {
+        replies: 3,
+        shape: Shape::Transaction,
+        ..pipeline.write(2, &["MULTI", "…"])
+    };
+    let calls = [
+        pipeline.write(1, &["INCR", "a"]),
+        transaction,
+        pipeline.read(3, &["GET", "a"]),
+    ];
+    pipeline.send(&calls);
+    pipeline.written();
+    pipeline.receive(REDIRECT).unwrap();
+    let queued = format!("+OK\r\n{REDIRECT}-EXECABORT Transaction discarded because of previous errors.\r\n");
+    pipeline.receive(&queued).unwrap();
+    let ended = pipeline.receive(REDIRECT).unwrap_err();
+    assert_eq!(ended.message, "server:1 has become a replica of [fe80::1]:7");
+    assert_eq!(pipeline.written(), "");
+    let master = pipeline.pipeline.take_redirect();
+    assert_eq!(
+        master.map(|master| master.to_string()).as_deref(),
+        Some("[fe80::1]:7")
+    );
+    assert_eq!(pipeline.pipeline.take_redirect(), None);
+    pipeline.lose();
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(
+        pipeline.written(),
+        sent(&[&["INCR", "a"], &["MULTI", "…"], &["GET", "a"]])
+    );
+}
+
+/// A transaction whose EXEC has a result was run, whatever is in it.
+#[test]
+fn a_redirect_within_results_is_an_answer() {
+    for reply in [
+        "+OK\r\n+QUEUED\r\n*1\r\n-REDIRECT h:1\r\n",
+        "+OK\r\n+QUEUED\r\n*1\r\n$15\r\n-REDIRECT h:1\r\n\r\n",
+    ] {
+        let mut pipeline = Harness::<Commands>::connected();
+        let transaction = Request {
+            replies: 3,
+            shape: Shape::Transaction,
+            ..pipeline.write(1, &["MULTI", "…"])
+        };
+        pipeline.send(&[transaction]);
+        pipeline.receive(reply).unwrap();
+        assert_eq!(pipeline.answers(), answers(&[(1, reply)]));
+        assert_eq!(pipeline.pipeline.take_redirect(), None);
+    }
+}
+
 #[test]
 fn a_store_that_began_at_a_replica_stays_there() {
     for role in [ServerRole::Replica, ServerRole::Unknown] {

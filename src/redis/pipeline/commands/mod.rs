@@ -15,7 +15,7 @@ use hashbrown::HashSet;
 use crate::error::{Error, Reason};
 use crate::redis::completions::Event;
 use crate::redis::pipeline::commands::redirect::{ASKING, Returned, Returns, without_asking};
-use crate::redis::pipeline::commands::refusal::{Refused, refusal};
+use crate::redis::pipeline::commands::refusal::{Refused, redirect as master_named_by, refusal};
 use crate::redis::pipeline::commands::window::Window;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, ServerRole};
 use crate::redis::pipeline::write_buffer::WriteBuffer;
@@ -185,6 +185,13 @@ impl Pipeline<Commands> {
         else {
             return;
         };
+        if let Some(master) = master_named_by(&frame, &request) {
+            connection.retiring = true;
+            self.redirect = Some(master);
+            if !late {
+                return self.dispatch(request, now);
+            }
+        }
         // A store that began at a replica stays there.
         if self.machine.wants_master
             && let Some(refused) = refusal(&frame, &request)

@@ -1,8 +1,31 @@
-//! What a replica refuses.
+//! What a replica refuses, and where it leads instead.
 
+use crate::redis::endpoint::Endpoint;
 use crate::redis::protocol::decode;
 use crate::redis::request::{Request, Shape, Subject};
 use crate::reply::Reply;
+
+/// Where the master is, for a request that a replica of Valkey has refused as a whole: `-REDIRECT host:port`.
+pub fn redirect(frame: &[u8], request: &Request) -> Option<Endpoint> {
+    const CODE: &[u8] = b"-REDIRECT ";
+    if request.shape != Shape::Transaction {
+        return master_of(frame.strip_prefix(CODE)?);
+    }
+    let at = memchr::memmem::find(frame, CODE)?;
+    let replies = decode::parse_all(frame).ok()?;
+    let is_redirect = |reply: &Reply| matches!(reply, Reply::Error(error) if error.code == "REDIRECT");
+    let was_run = !matches!(replies.last(), Some(Reply::Error(_)));
+    (!was_run && replies.iter().any(is_redirect)).then(|| master_of(&frame[at + CODE.len()..]))?
+}
+
+fn master_of(text: &[u8]) -> Option<Endpoint> {
+    let line = text.split(|byte| *byte == b'\r').next()?;
+    let (host, port) = std::str::from_utf8(line).ok()?.rsplit_once(':')?;
+    Some(Endpoint::Tcp {
+        host: Some(host).filter(|host| !host.is_empty())?.to_owned(),
+        port: port.parse().ok()?,
+    })
+}
 
 /// Which part of a request a replica has refused.
 #[derive(PartialEq, Eq)]
