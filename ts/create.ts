@@ -10,17 +10,17 @@ import { type Fields, type FieldsOptions, fieldsOf, type Given, warnOfField } fr
 import { clearGlobalKV, currentKV, setGlobalKV } from "./global.js";
 
 const FIELDS: Fields<KVConfig> = {
-  type: ["backend", "driver"],
-  prefix: ["keyPrefix"],
-  redis: ["valkey"],
-  durableObject: [],
-  strict: [],
-  shared: [],
+  type: { also: ["backend", "driver"] },
+  prefix: { also: ["keyPrefix"] },
+  redis: { also: ["valkey"] },
+  durableObject: { also: [] },
+  strict: { also: [] },
+  shared: { also: [] },
 };
 
 const DURABLE_OBJECT_FIELDS: Fields<DurableObjectConfig> = {
-  namespace: ["binding"],
-  name: ["id"],
+  namespace: { also: ["binding"] },
+  name: { also: ["id"] },
 };
 
 /** The fields that each type hears. */

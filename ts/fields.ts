@@ -3,8 +3,14 @@ import { KVError } from "./errors.js";
 import { own } from "./own.js";
 import { emitWarning } from "./warning.js";
 
-/** Each field, with what other clients call it. The compiler refuses a table that lacks one. */
-export type Fields<T> = { readonly [K in keyof T]-?: readonly string[] };
+/** A field of a configuration. */
+export interface Field {
+  /** What other clients call it. */
+  readonly also: readonly string[];
+}
+
+/** All fields of `T`. The compiler refuses a table that lacks one. */
+export type Fields<T> = { readonly [K in keyof T]-?: Field };
 
 /** What was given of them. */
 export type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
@@ -49,8 +55,8 @@ export function warnOfField(text: string): void {
 /** What another client calls so, or the field of the nearest name. */
 function meantBy<T>(field: string, fields: Fields<T>): string | undefined {
   const given = simplified(field);
-  const rows = Object.entries<readonly string[]>(fields);
-  const [synonym] = rows.find(([, others]) => others.some((other) => simplified(other) === given)) ?? [];
+  const rows = Object.entries<Field>(fields);
+  const [synonym] = rows.find(([, { also }]) => also.some((name) => simplified(name) === given)) ?? [];
   if (synonym !== undefined) return synonym;
   const changes = rows.map(([name]) => distance(given, simplified(name)));
   const least = Math.min(...changes);

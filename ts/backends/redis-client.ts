@@ -148,7 +148,7 @@ export function isClient(value: unknown): value is RedisClientLike {
 /** The configuration that a client's options come to. Throws CONFIG for an option that would have to be dropped. */
 export function configOf(client: RedisClientLike): Read {
   // An instance of ioredis's Cluster, the only one of all clusters with options.
-  if ((client as { isCluster?: unknown }).isCluster === true) throw unsupported("cluster");
+  if ((client as { isCluster?: unknown }).isCluster === true) throw unsupported("redis.cluster");
   const isOfNodeRedis = has(client, "isOpen");
   const given = client.options;
   const options = object(given === undefined && isOfNodeRedis ? {} : given, "client.options", METHOD);
@@ -160,7 +160,7 @@ export function configOf(client: RedisClientLike): Read {
 
 function ofIoredis(options: object): Read {
   const { sentinels } = own(options, ["sentinels"], inherited);
-  if (sentinels != null) throw unsupported("sentinel");
+  if (sentinels != null) throw unsupported("redis.sentinel");
   const { path, tls, keyPrefix, connectionName, host, port, family, ...rest } = taken(options, "", IOREDIS);
   if (!path) checkFamily(family, host, "");
   const config = {

@@ -4,156 +4,26 @@ import type { RedisConfig, RedisTlsConfig } from "../config.js";
 import { variable } from "../environment.js";
 import { KVError } from "../errors.js";
 import { defaultFanout, fanoutMode } from "../fanout/mode.js";
-import { type Fields, fieldsOf, type Given } from "../fields.js";
+import { type Field, type Fields, fieldsOf, type Given } from "../fields.js";
 import { trustAsNode } from "../native.js";
 import { type AskCredentials, askerOf } from "./redis-credentials.js";
 
 /** Who refuses a configuration, as messages name it. */
 export const METHOD = "RedisKVStore";
-const MOST_MILLISECONDS = 2 ** 31 - 1;
+const MAX_MILLISECONDS = 2 ** 31 - 1;
+const MAX_U32 = 2 ** 32 - 1;
 
-/** Bun and Deno have libuv's functions too: one ends the process when they are called, the other does not call back. */
+/** Bun and Deno have libuv's functions too, but Bun exits when they are called, and Deno never calls back. */
 const isNode = process.versions.bun === undefined && process.versions.deno === undefined;
 
-const FIELDS: Fields<RedisConfig> = {
-  url: ["uri", "connectionString", "connectionUrl", "redisUrl", "address"],
-  host: ["hostname", "server"],
-  port: [],
-  path: ["socketPath", "unixSocket", "socket"],
-  username: ["user", "login"],
-  password: ["pass", "passwd", "auth", "authPass"],
-  db: ["database", "dbIndex", "dbNumber"],
-  protocol: ["resp", "respVersion"],
-  tls: ["ssl", "secure"],
-  clientName: ["connectionName", "name"],
-  maxRetries: ["maxRetriesPerRequest", "retries", "maxAttempts"],
-  retryDelay: ["retryStrategy", "reconnectStrategy", "retryDelayOnFailover"],
-  commandTimeout: ["timeout", "requestTimeout", "socketTimeout"],
-  queueTimeout: ["offlineQueueTimeout"],
-  connectTimeout: ["connectionTimeout"],
-  maxQueue: ["commandsQueueMaxLength", "queueSize", "offlineQueueSize"],
-  maxReplySize: [],
-  fanout: [],
-  sentinel: ["sentinels"],
-  cluster: ["clusters", "rootNodes"],
-};
-
-/** Whether a configuration has a field of this name. */
-export const isField = (name: string) => Object.hasOwn(FIELDS, name);
-
-/** What stands beside `redis`, not in it. */
-const BESIDE_REDIS = { keyPrefix: "prefix, beside redis", prefix: "prefix, beside redis" };
-
-const TLS_FIELDS: Fields<RedisTlsConfig> = {
-  ca: ["caCert", "caCerts", "caFile"],
-  cert: ["certificate", "clientCert"],
-  key: ["privateKey", "clientKey"],
-  servername: ["sni", "host", "hostname", "checkServerIdentity"],
-  rejectUnauthorized: ["verify", "insecure", "skipVerify", "insecureSkipVerify"],
-};
-
-/** What a configuration comes to. */
-export interface ReadConfig {
-  /** With the defaults. */
-  readonly options: RedisOptions;
-  /** Absent if no credentials are to be asked for. */
-  readonly askCredentials: AskCredentials | undefined;
-}
-
-/** Throws INVALID_ARGUMENT for a field of a wrong type. */
-export function readConfig(config: RedisConfig): ReadConfig {
-  const given = fieldsOf<RedisConfig>(object(config, "redis", METHOD), {
-    fields: FIELDS,
-    path: "redis",
-    elsewhere: BESIDE_REDIS,
-  });
-  checkWhere(config, given);
-  if (given.sentinel !== undefined) throw unsupported("sentinel");
-  if (given.cluster !== undefined) throw unsupported("cluster");
-  const options = defined({
-    url: optional(given.url, "url", nonEmpty),
-    host: optional(given.host, "host", nonEmpty),
-    port: optional(given.port, "port", integer(1, 65_535)),
-    path: optional(given.path, "path", nonEmpty),
-    username: optional(given.username, "username", textOrFunction) || undefined,
-    password: optional(given.password, "password", textOrFunction) || undefined,
-    asksUsername: typeof given.username === "function",
-    asksPassword: typeof given.password === "function",
-    db: optional(given.db, "db", integer(0, 2 ** 31 - 1)),
-    protocol: optional(given.protocol, "protocol", version),
-    clientName: optional(given.clientName, "clientName", printable),
-    ...tlsOf(given.tls),
-    maxRetries: optional(given.maxRetries, "maxRetries", integer(0, 2 ** 32 - 1)),
-    retryDelay: optional(given.retryDelay, "retryDelay", integer(0, MOST_MILLISECONDS)),
-    commandTimeout: optional(given.commandTimeout, "commandTimeout", integer(1, MOST_MILLISECONDS)) ?? 5_000,
-    queueTimeout: optional(given.queueTimeout, "queueTimeout", queueTimeout) ?? 10_000,
-    connectTimeout: optional(given.connectTimeout, "connectTimeout", integer(1, MOST_MILLISECONDS)) ?? 3_000,
-    isNode,
-    maxQueue: optional(given.maxQueue, "maxQueue", integer(0, 2 ** 32 - 1)) ?? 100_000,
-    maxReplySize: optional(given.maxReplySize, "maxReplySize", integer(1, 2 ** 32 - 1)) ?? 2 ** 30,
-    fanout:
-      optional(given.fanout, "fanout", (value, name) => fanoutMode(value, `${METHOD}: ${name}`)) ??
-      defaultFanout(),
-    forStreams: false,
-  });
-  trustAuthorities(options);
-  return { options, askCredentials: askerOf(given) };
-}
-
-/** An environment variable that is not set must not lead to another server than the one that is meant. */
-function checkWhere(config: RedisConfig, given: Given<RedisConfig>): void {
-  if ((given.url ?? given.host ?? given.path) !== undefined) return;
-  const unset = (["url", "host", "path", "port"] as const).find(
-    (name) => given[name] === undefined && Object.hasOwn(config, name),
-  );
-  if (unset === undefined) return;
-  const hint = "is an environment variable not set? Leave the field out for the default";
-  throw new KVError("CONFIG", `redis.${unset} is given, but undefined: ${hint}`, { reason: "address" });
-}
-
-/** Has the authorities count that Node.js trusts, where the system's are asked: before the first connection with TLS. */
-function trustAuthorities({ url, useTls, tls }: Pick<RedisOptions, "url" | "useTls" | "tls">): void {
-  const isWanted = useTls ?? /^(rediss|valkeys):/i.test(url ?? "");
-  if (!isWanted || tls?.ca !== undefined || tls?.rejectUnauthorized === false) return;
-  // Only now: it takes a while, and a Node.js without OpenSSL has none.
-  const { rootCertificates } = require("node:tls") as typeof import("node:tls");
-  trustAsNode(rootCertificates.join("\n"), variable("NODE_EXTRA_CA_CERTS"));
-}
-
-function tlsOf(tls: RedisConfig["tls"]): Pick<RedisOptions, "useTls" | "tls"> {
-  if (tls === undefined) return {};
-  if (typeof tls === "boolean") return { useTls: tls };
-  const given = fieldsOf<RedisTlsConfig>(object(tls, "redis.tls", METHOD), {
-    fields: TLS_FIELDS,
-    path: "redis.tls",
-  });
-  const { rejectUnauthorized } = given;
-  return {
-    useTls: true,
-    tls: defined({
-      ca: optional(given.ca, "tls.ca", nonEmpty),
-      cert: optional(given.cert, "tls.cert", nonEmpty),
-      key: optional(given.key, "tls.key", nonEmpty),
-      servername: optional(given.servername, "tls.servername", nonEmpty),
-      rejectUnauthorized:
-        rejectUnauthorized === undefined
-          ? undefined
-          : checkBoolean(rejectUnauthorized, "redis.tls.rejectUnauthorized", METHOD),
-    }),
-  };
-}
-
+/** Returns the option for a value of a field. Throws INVALID_ARGUMENT. */
 type Check<T> = (value: unknown, name: string) => T;
-
-function optional<T>(value: unknown, name: string, check: Check<T>): T | undefined {
-  return value === undefined ? undefined : check(value, `redis.${name}`);
-}
 
 const anyText: Check<string> = (value, name) => text(name).check(value, METHOD);
 
-/** Nothing for a function: it is asked later. */
+/** Undefined for a function, which is called before each connection. */
 const textOrFunction: Check<string | undefined> = (value, name) =>
-  typeof value === "function" ? undefined : anyText(value, name);
+  typeof value === "function" ? undefined : anyText(value, name) || undefined;
 
 const version: Check<number> = (value, name) => {
   if (value === 2 || value === 3) return value;
@@ -181,15 +51,151 @@ const integer =
     throw invalid(`${METHOD}: ${name} must be an integer from ${least} to ${most}, got ${got}`);
   };
 
-const queueTimeout: Check<number> = (value, name) =>
-  value === Infinity ? value : integer(0, MOST_MILLISECONDS)(value, name);
+const timeout = integer(1, MAX_MILLISECONDS);
 
-export function unsupported(field: string): KVError {
-  return new KVError(
-    "UNSUPPORTED",
-    `redis.${field} is not part of covara-kv yet: give the address of a server`,
-    { reason: "topology" },
+const queueTimeout: Check<number> = (value, name) =>
+  value === Infinity ? value : integer(0, MAX_MILLISECONDS)(value, name);
+
+const unsupportedField: Check<never> = (_, name) => {
+  throw unsupported(name);
+};
+
+/** A field: its option, and what other clients call it. */
+interface Row<T> extends Field {
+  readonly read: (value: unknown, name: string) => T;
+}
+
+/** A field whose option is undefined by default. */
+function optional<T>(check: Check<T>, ...also: string[]): Row<T | undefined> {
+  return { also, read: (value, name) => (value === undefined ? undefined : check(value, name)) };
+}
+
+/** A field with a default. */
+function withDefault<T>(fallback: () => T, check: Check<T>, ...also: string[]): Row<T> {
+  return { also, read: (value, name) => (value === undefined ? fallback() : check(value, name)) };
+}
+
+const TLS = {
+  ca: optional(nonEmpty, "caCert", "caCerts", "caFile"),
+  cert: optional(nonEmpty, "certificate", "clientCert"),
+  key: optional(nonEmpty, "privateKey", "clientKey"),
+  servername: optional(nonEmpty, "sni", "host", "hostname", "checkServerIdentity"),
+  rejectUnauthorized: optional(
+    (value, name) => checkBoolean(value, name, METHOD),
+    ...["verify", "insecure", "skipVerify", "insecureSkipVerify"],
+  ),
+} satisfies Fields<RedisTlsConfig>;
+
+const tlsOptions: Check<Pick<RedisOptions, "useTls" | "tls">> = (tls, name) => {
+  if (typeof tls === "boolean") return { useTls: tls };
+  const given = fieldsOf<RedisTlsConfig>(object(tls, name, METHOD), { fields: TLS, path: name });
+  return { useTls: true, tls: defined(optionsOf(TLS, given, name)) };
+};
+
+/** All fields. The names of their options in native code are the same. */
+const FIELDS = {
+  sentinel: optional(unsupportedField, "sentinels"),
+  cluster: optional(unsupportedField, "clusters", "rootNodes"),
+  url: optional(nonEmpty, "uri", "connectionString", "connectionUrl", "redisUrl", "address"),
+  host: optional(nonEmpty, "hostname", "server"),
+  port: optional(integer(1, 65_535)),
+  path: optional(nonEmpty, "socketPath", "unixSocket", "socket"),
+  username: optional(textOrFunction, "user", "login"),
+  password: optional(textOrFunction, "pass", "passwd", "auth", "authPass"),
+  db: optional(integer(0, 2 ** 31 - 1), "database", "dbIndex", "dbNumber"),
+  protocol: optional(version, "resp", "respVersion"),
+  tls: optional(tlsOptions, "ssl", "secure"),
+  clientName: optional(printable, "connectionName", "name"),
+  maxRetries: optional(integer(0, MAX_U32), "maxRetriesPerRequest", "retries", "maxAttempts"),
+  retryDelay: optional(
+    integer(0, MAX_MILLISECONDS),
+    ...["retryStrategy", "reconnectStrategy", "retryDelayOnFailover"],
+  ),
+  commandTimeout: withDefault(() => 5_000, timeout, "timeout", "requestTimeout", "socketTimeout"),
+  queueTimeout: withDefault(() => 10_000, queueTimeout, "offlineQueueTimeout"),
+  connectTimeout: withDefault(() => 3_000, timeout, "connectionTimeout"),
+  maxQueue: withDefault(
+    () => 100_000,
+    integer(0, MAX_U32),
+    ...["commandsQueueMaxLength", "queueSize", "offlineQueueSize"],
+  ),
+  maxReplySize: withDefault(() => 2 ** 30, integer(1, MAX_U32)),
+  fanout: withDefault(defaultFanout, (value, name) => fanoutMode(value, `${METHOD}: ${name}`)),
+} satisfies Fields<RedisConfig>;
+
+/** Whether a configuration has a field of this name. */
+export const isField = (name: string) => Object.hasOwn(FIELDS, name);
+
+/** What stands beside `redis`, not in it. */
+const BESIDE_REDIS = { keyPrefix: "prefix, beside redis", prefix: "prefix, beside redis" };
+
+/** What a configuration comes to. */
+export interface ReadConfig {
+  /** With the defaults. */
+  readonly options: RedisOptions;
+  /** Absent if no credentials are to be asked for. */
+  readonly askCredentials: AskCredentials | undefined;
+}
+
+/** Throws INVALID_ARGUMENT for a field of a wrong type. */
+export function readConfig(config: RedisConfig): ReadConfig {
+  const given = fieldsOf<RedisConfig>(object(config, "redis", METHOD), {
+    fields: FIELDS,
+    path: "redis",
+    elsewhere: BESIDE_REDIS,
+  });
+  checkWhere(config, given);
+  const { tls, ...others } = optionsOf(FIELDS, given, "redis");
+  const options = defined({
+    ...others,
+    ...tls,
+    asksUsername: typeof given.username === "function",
+    asksPassword: typeof given.password === "function",
+    isNode,
+    forStreams: false,
+  });
+  trustAuthorities(options);
+  return { options, askCredentials: askerOf(given) };
+}
+
+type OptionsOf<Rows extends Record<string, Row<unknown>>> = {
+  [Name in keyof Rows]: ReturnType<Rows[Name]["read"]>;
+};
+
+function optionsOf<Rows extends Record<string, Row<unknown>>>(
+  rows: Rows,
+  given: { readonly [Name in keyof Rows]?: unknown },
+  path: string,
+): OptionsOf<Rows> {
+  const read = Object.entries(rows).map(([name, row]) => [name, row.read(given[name], `${path}.${name}`)]);
+  return Object.fromEntries(read);
+}
+
+/** An environment variable that is not set must not lead to another server than the one that is meant. */
+function checkWhere(config: RedisConfig, given: Given<RedisConfig>): void {
+  if ((given.url ?? given.host ?? given.path) !== undefined) return;
+  const unset = (["url", "host", "path", "port"] as const).find(
+    (name) => given[name] === undefined && Object.hasOwn(config, name),
   );
+  if (unset === undefined) return;
+  const hint = "is an environment variable not set? Leave the field out for the default";
+  throw new KVError("CONFIG", `redis.${unset} is given, but undefined: ${hint}`, { reason: "address" });
+}
+
+/** Has the authorities count that Node.js trusts, where the system's are asked: before the first connection with TLS. */
+function trustAuthorities({ url, useTls, tls }: Pick<RedisOptions, "url" | "useTls" | "tls">): void {
+  const isWanted = useTls ?? /^(rediss|valkeys):/i.test(url ?? "");
+  if (!isWanted || tls?.ca !== undefined || tls?.rejectUnauthorized === false) return;
+  // Only now: it takes a while, and a Node.js without OpenSSL has none.
+  const { rootCertificates } = require("node:tls") as typeof import("node:tls");
+  trustAsNode(rootCertificates.join("\n"), variable("NODE_EXTRA_CA_CERTS"));
+}
+
+/** `field` as `redis.sentinel`. */
+export function unsupported(field: string): KVError {
+  return new KVError("UNSUPPORTED", `${field} is not part of covara-kv yet: give the address of a server`, {
+    reason: "topology",
+  });
 }
 
 type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
