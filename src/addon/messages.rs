@@ -1,4 +1,4 @@
-//! Messages → JavaScript's values.
+//! Converts messages to JavaScript values.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,8 @@ use super::reply::Replies;
 use crate::backlog::Message;
 use crate::error::Result;
 
-/// How many were dropped, or null if more wait; then pattern or null, channel, message, and so on. Messages in a row mostly have one channel, whose string is made once.
+/// The `Messages` of types.d.ts: the number of dropped messages, or null if more wait; then pattern or null, channel and message
+/// of each. Adjacent messages mostly have one channel, whose string is made once.
 pub fn messages<'scope>(
     replies: &Replies<'scope, '_>,
     messages: &VecDeque<Message>,

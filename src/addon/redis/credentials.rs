@@ -1,4 +1,4 @@
-//! Asks JavaScript for the credentials of a connection that is about to be opened.
+//! Asks JavaScript for credentials before a connection is opened.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::addon::from_status;
 use crate::error::Result;
 use crate::redis::credentials::{Credentials, CredentialsProvider};
 
-/// It does not keep the process alive, and holds nothing that refers to the store.
+/// Weak: it does not keep the process alive, and has no reference to the store.
 type Call = ThreadsafeFunction<u32, (), u32, Status, false, true>;
 
-/// A thread that gives credentials.
+/// The thread that provides credentials.
 pub struct Asking {
     call: Call,
     asked: Mutex<Questions>,
@@ -24,13 +24,13 @@ pub struct Asking {
 
 #[derive(Default)]
 struct Questions {
-    /// Who awaits which answer. A thread that has ended gives none.
+    /// The attempts to connect that wait, by question. A thread that has ended never answers.
     waiting: HashMap<u32, oneshot::Sender<Result<Credentials>>>,
     next: u32,
 }
 
 impl Asking {
-    /// `on_question` is called with the number of the question, which `answer` wants.
+    /// `on_question` gets the number of a question, which `answer` needs.
     pub fn new(on_question: &Function<u32, ()>) -> napi::Result<Arc<Self>, String> {
         let call = on_question
             .build_threadsafe_function()
@@ -44,7 +44,7 @@ impl Asking {
 
     pub fn answer(&self, number: u32, answer: Result<Credentials>) {
         if let Some(waiter) = self.asked.lock().waiting.remove(&number) {
-            // The connection may have timed out meanwhile.
+            // The attempt may have timed out.
             let _ = waiter.send(answer);
         }
     }

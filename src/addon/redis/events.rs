@@ -1,4 +1,4 @@
-//! What JavaScript is told of a connection.
+//! The state and the events of a connection, as JavaScript objects.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use crate::redis::pipeline::in_flight::{Server, ServerRole};
 use crate::redis::request::Kind;
 use crate::redis::request::Role;
 
-/// What the server has said of itself.
+/// What the server has replied to HELLO or INFO.
 #[napi(object, object_from_js = false)]
 pub struct RedisServer {
     pub resp: u32,
@@ -20,7 +20,7 @@ pub struct RedisServer {
     pub role: Option<&'static str>,
 }
 
-/// How a connection does. Times are in ms since the epoch.
+/// The state of a connection. Times are in ms since the epoch.
 #[napi(object, object_from_js = false)]
 pub struct RedisHealth {
     pub is_ready: bool,
@@ -33,14 +33,14 @@ pub struct RedisHealth {
     pub message: Option<String>,
 }
 
-/// What happened to a connection. Times are in ms, those of a gap since the epoch.
+/// An event of a connection. Times are in ms, those of a gap since the epoch.
 #[napi(
     discriminant = "name",
     discriminant_case = "lowercase",
     object_from_js = false
 )]
 pub enum RedisEvent {
-    /// `subscribes`: whether it is the subscribing connection, here and below.
+    /// `subscribes` is true for the subscribing connection, here and below.
     Ready {
         subscribes: bool,
     },
@@ -51,7 +51,7 @@ pub enum RedisEvent {
         code: String,
         message: String,
     },
-    /// A subscription was lost: the server refused to give it back.
+    /// The server refused to restore a subscription.
     Unsubscribed {
         is_pattern: bool,
         topic: String,
@@ -107,7 +107,7 @@ pub fn event(event: Event) -> Option<RedisEvent> {
             code: cause.tag().into_owned(),
             message: cause.message.to_string(),
         }),
-        // A gap follows, and tells of it.
+        // Reported by the gap that follows.
         Event::Subscribed { .. } | Event::Missing => None,
     }
 }

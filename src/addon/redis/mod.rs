@@ -1,5 +1,4 @@
-//! One handle to a Redis server: what a `RedisKVStore` of TypeScript holds. Commands go out a batch at a time, and what comes back is taken
-//! a batch at a time.
+//! A handle to a Redis server, which a `RedisKVStore` of TypeScript holds. Commands, answers and messages cross in batches.
 
 mod batch;
 mod credentials;
@@ -43,8 +42,8 @@ pub struct RedisClient {
 
 #[napi]
 impl RedisClient {
-    /// Opens nothing yet. `on_mail` is called when there is something to `take`; `on_question` before each connection for which
-    /// credentials are asked, with a number that `credentials` wants.
+    /// Opens no connection. `onMail` is called when `take` has something. `onQuestion` is called before each connection that needs
+    /// credentials, with a number for `credentials`.
     #[napi(constructor)]
     pub fn new(
         options: RedisOptions,
@@ -64,13 +63,13 @@ impl RedisClient {
         Ok(scope.export(guarded(scope, || scope.function(self.handle.clone()))))
     }
 
-    /// Has the connection opened, and opened again when it is lost, from now on.
+    /// Opens the connection, and opens it again whenever it is lost.
     #[napi]
     pub fn start(&self) {
         self.handle.client.connection().start();
     }
 
-    /// Answers a question for credentials: those that were asked for, or why there are none.
+    /// Answers a question for credentials: with them, or with the reason of a failure.
     #[napi]
     pub fn credentials(
         &self,
@@ -88,7 +87,7 @@ impl RedisClient {
         }
     }
 
-    /// Answers `id` once there is a connection, or when attempts enough have failed.
+    /// Answers `id` once connected, or after `maxRetries` failed attempts.
     #[napi]
     pub fn connect(&self, env: &Env, id: u32) {
         self.handle.await_more(env, 1);
@@ -96,21 +95,21 @@ impl RedisClient {
         connection.with(|pipeline| pipeline.connect(id));
     }
 
-    /// Who is at the other end, while there is a connection.
+    /// The server, or null while there is no connection.
     #[napi]
     pub fn server(&self) -> Option<RedisServer> {
         let connection = self.handle.client.connection();
         connection.with(|pipeline| pipeline.server().map(events::server))
     }
 
-    /// How the connection for commands does, and the subscribing one once there is one.
+    /// The state of the connection for commands, then of the subscribing one if there is one.
     #[napi]
     pub fn health(&self) -> Vec<RedisHealth> {
         let health = self.handle.client.health();
         health.into_iter().map(events::health).collect()
     }
 
-    /// Answers `id` once messages come.
+    /// Answers `id` once the subscription is live.
     #[napi]
     pub fn subscribe(&self, env: &Env, id: u32, is_pattern: bool, name: String) -> napi::Result<(), String> {
         let topic = topic(is_pattern, name);
@@ -119,20 +118,20 @@ impl RedisClient {
         Ok(())
     }
 
-    /// Answers `id` once no messages come any more.
+    /// Answers `id` once the subscription has ended.
     #[napi]
     pub fn unsubscribe(&self, env: &Env, id: u32, is_pattern: bool, name: String) {
         self.handle.await_more(env, 1);
         self.handle.client.unsubscribe(id, &topic(is_pattern, name));
     }
 
-    /// Whether there are callbacks on the channel of events, so that streams of this process are served here.
+    /// Starts or stops the messages for the framework's callbacks on the channel of events.
     #[napi]
     pub fn hear_streams(&self, hearing: bool) {
         self.handle.hear_streams(hearing);
     }
 
-    /// What is to be read again after a gap: subscriptions of this process, and resources whose changes were told.
+    /// What must be read again after a gap: subscriptions of this process, and resources with changes.
     #[napi]
     pub fn streams(&self) -> StreamNames {
         let streams = self.handle.streams.as_ref();
@@ -142,15 +141,15 @@ impl RedisClient {
         }
     }
 
-    /// Whether messages are waited for: they keep the process alive.
+    /// Whether the store has subscriptions, which keep the process alive.
     #[napi]
     pub fn listen(&self, env: &Env, listening: bool) {
         self.handle.listening.set(listening);
         self.handle.keep_alive(env);
     }
 
-    /// Settles at most so much of what was answered, with `settle(first id, ...replies)`, an Error for a failure. What is left is 1
-    /// for messages and events, which `messages` gives, and 2 for answers, which this gives when it is called again: it must be.
+    /// Calls `settle` for at most `count` answers, with an Error for a failure. Returns a sum: 1 if messages and events wait, to be taken
+    /// with `messages`; 2 if more answers wait, and this must be called again.
     #[napi]
     pub fn take(
         &self,
@@ -173,7 +172,7 @@ impl RedisClient {
         u32::from(left.messages) + 2 * u32::from(left.answers)
     }
 
-    /// At most so many messages: as `takeMessages` of a memory store.
+    /// Takes at most `count` messages, as `takeMessages` of a memory store.
     #[napi(ts_return_type = "Messages")]
     pub fn messages<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
@@ -181,12 +180,12 @@ impl RedisClient {
         let completions = self.handle.client.completions();
         let (taken, dropped, events) = completions.take_messages(count as usize);
         self.handle.events.borrow_mut().append(events);
-        // A wake-up for the socket alone has been left out while messages waited.
+        // While messages waited, nothing woke this thread for the socket.
         self.handle.poll_socket(scope);
         Ok(scope.export(guarded(scope, || messages(&replies, &taken, dropped))))
     }
 
-    /// The events that came with the messages.
+    /// Takes the events that arrived with the messages.
     #[napi]
     pub fn events(&self) -> Vec<RedisEvent> {
         let Events { events, gap } = self.handle.events.take();
@@ -194,8 +193,7 @@ impl RedisClient {
         events.chain(gap.map(events::gap)).collect()
     }
 
-    /// Closes the connection once all that was asked for is answered, leaves the subscribing one, and answers `id` and
-    /// `subscriptions_id`.
+    /// Closes the connection once all requests are answered, and the subscribing one. Answers `id` and `subscriptionsId`.
     #[napi]
     pub fn close(&self, env: &Env, id: u32, subscriptions_id: u32) {
         self.handle.await_more(env, 2);
@@ -203,12 +201,12 @@ impl RedisClient {
         self.handle.client.close(id, subscriptions_id);
     }
 
-    /// The configuration, by which the fan-out subscribes at the same server.
+    /// The configuration, with which the fan-out subscribes at the same server.
     pub fn config(&self) -> &Arc<Config> {
         self.handle.client.config()
     }
 
-    /// Lets go of everything. Nothing is answered any more.
+    /// Drops both connections without an answer to anything.
     #[napi]
     pub fn abandon(&self) {
         self.handle.abandon();

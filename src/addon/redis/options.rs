@@ -1,4 +1,4 @@
-//! The options of a Redis store, as TypeScript gives them.
+//! The options of a Redis store, from TypeScript.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct RedisOptions {
     pub path: Option<String>,
     pub username: Option<String>,
     pub password: Option<String>,
-    /// Whether it is asked for before each connection.
+    /// Whether JavaScript is asked for it before each connection.
     pub asks_username: bool,
     pub asks_password: bool,
     pub db: Option<i64>,
@@ -33,17 +33,17 @@ pub struct RedisOptions {
     /// In milliseconds, as all times are.
     pub retry_delay: Option<u32>,
     pub command_timeout: u32,
-    /// May be infinite.
+    /// May be infinity.
     pub queue_timeout: f64,
     pub connect_timeout: u32,
     pub max_queue: u32,
     /// In bytes.
     pub max_reply_size: u32,
-    /// Node itself, and no other runtime with its functions.
+    /// Whether the runtime is Node.js itself.
     pub is_node: bool,
     #[napi(ts_type = "\"targeted\" | \"filtered\" | \"all\"")]
     pub fanout: String,
-    /// It subscribes for the framework's callbacks, and does nothing else.
+    /// Whether the handle only serves the framework's callbacks.
     pub for_streams: bool,
 }
 
@@ -65,7 +65,7 @@ impl RedisOptions {
         }
     }
 
-    /// `provider` gives the credentials that are asked for.
+    /// `provider` provides the credentials that are not in the options.
     pub fn into_config(self, provider: Option<Arc<dyn CredentialsProvider>>) -> Result<Config> {
         let provided = provider.map(|provider| Provided {
             username: self.asks_username,
@@ -109,7 +109,7 @@ impl RedisOptions {
     }
 }
 
-/// Longer than a process lives, and not too long to be added to a time.
+/// Longer than a process lives, but short enough to be added to a time.
 const FOREVER: Duration = Duration::from_secs(1 << 32);
 
 pub fn milliseconds(number: u32) -> Duration {

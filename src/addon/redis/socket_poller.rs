@@ -1,4 +1,4 @@
-//! Has JavaScript's thread poll the socket of a connection, where that is possible (docs/design/redis-connection.md, "Who reads").
+//! Polls the socket of a connection on the JavaScript thread, where the runtime can (docs/design/redis-connection.md, "Who reads").
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::addon::raw::poll::Poll;
 use crate::redis::connection::Connection;
 use crate::redis::connection::socket::{ReadAttempt, SharedSocket};
 
-/// When more than this has come in at once, the I/O thread reads.
+/// After a read of this size the I/O thread takes over.
 const LARGEST_READ: usize = 512 << 10;
 
 #[derive(Default)]
@@ -16,12 +16,12 @@ pub struct SocketPoller(RefCell<Option<Polled>>);
 
 struct Polled {
     socket: Arc<SharedSocket>,
-    /// The poll handle and the room to read into. None where the thread cannot poll, and for a socket that has ended.
+    /// The poll handle and the read buffer. None where the thread cannot poll, and for a closed socket.
     poll: Option<(Poll, Box<[u8]>)>,
 }
 
 impl SocketPoller {
-    /// Polls the socket that the connection has by this call, unless the I/O thread reads it. `on_readable` is called when there is something to read.
+    /// Polls the current socket of the connection, unless the I/O thread reads it. `on_readable` runs when it is readable.
     pub fn follow(&self, scope: Scope, connection: &Connection, on_readable: impl Fn(Scope) + 'static) {
         let mut polled = self.0.borrow_mut();
         let Some(socket) = connection.socket() else {
@@ -40,7 +40,7 @@ impl SocketPoller {
         }
     }
 
-    /// Reads what is there.
+    /// Reads from the socket once.
     pub fn read(&self, connection: &Connection) {
         let mut polled = self.0.borrow_mut();
         let Some(Polled { socket, poll }) = &mut *polled else {
