@@ -7,44 +7,44 @@ export type KVStatus = "connecting" | "ready" | "reconnecting" | "closed";
 
 /** A span of time in which messages may have been missed. */
 export interface Gap {
-  /** When the last message before the gap can have come, in milliseconds since the Unix epoch. */
+  /** The time of the last message before the gap, at the earliest, in milliseconds since the Unix epoch. */
   from: number;
-  /** From when on messages come again, in milliseconds since the Unix epoch. */
+  /** The time from which messages arrive again, in milliseconds since the Unix epoch. */
   to: number;
-  /** The connection was lost, or messages came faster than they were taken. */
+  /** The connection was lost, or messages arrived faster than callbacks took them. */
   reason: "connection" | "overflow";
 }
 
 /** What a connection is for. */
 export type ConnectionRole = "commands" | "subscriptions";
 
-/** How one connection of a store does. Times are in milliseconds since the Unix epoch. */
+/** The state of one connection of a store. Times are in milliseconds since the Unix epoch. */
 export interface ConnectionHealth {
   readonly connection: ConnectionRole;
-  /** `reconnecting` also while it leads to what was a master and is a replica now: then reads go on, and writes wait. */
+  /** `reconnecting` also while the server is a replica that was a master: then reads run, and writes wait. */
   readonly state: "connecting" | "ready" | "reconnecting";
-  /** Since when there is a connection, or none. */
+  /** When it was connected, or lost. */
   readonly since: number;
-  /** When the server last sent anything; absent if it never has. */
+  /** When the server last sent anything. Absent before that. */
   readonly lastHeard?: number;
-  /** How many commands were sent and not answered. */
+  /** The number of commands that were sent and not answered. */
   readonly inFlight: number;
-  /** How many commands wait to be sent. */
+  /** The number of commands that wait to be sent. */
   readonly waiting: number;
-  /** How many attempts to connect have failed since. */
+  /** The number of failed attempts to connect since then. */
   readonly attempt: number;
-  /** Why it is not `ready`, where that is known. */
+  /** Why it is not `ready`, if that is known. */
   readonly cause?: Error;
 }
 
-/** How a store does. */
+/** The state of a store. */
 export interface KVHealth {
   readonly status: KVStatus;
-  /** None for a memory store; for a Durable Object one for each socket of its subscriptions. */
+  /** Empty for a memory store. For a Durable Object, one for each socket of its subscriptions. */
   readonly connections: readonly ConnectionHealth[];
 }
 
-/** The events of a store, with what their listeners are called with. */
+/** The events of a store, with the arguments of their listeners. */
 export interface KVEvents {
   /** Connected; for `subscriptions` only after {@link KVEvents.reconnecting}. */
   ready: [
@@ -53,8 +53,8 @@ export interface KVEvents {
     },
   ];
   /**
-   * A connection was lost, or leads to what was a master and is a replica now; attempt number `attempt` to connect again follows in
-   * `delay` milliseconds. While that for `subscriptions` is away no message comes, and `status` stays as it is.
+   * A connection was lost, or its server is a replica that was a master. Attempt number `attempt` to connect again follows in `delay`
+   * milliseconds. While the connection for `subscriptions` is lost, no message arrives, and `status` does not change.
    */
   reconnecting: [
     {
@@ -64,7 +64,7 @@ export interface KVEvents {
       cause: Error;
     },
   ];
-  /** Something failed that no Promise tells of, such as a callback that threw. */
+  /** A failure that no Promise reports, such as a callback that threw. */
   error: [error: Error];
   /** Messages may have been missed. */
   gap: [gap: Gap];
@@ -87,12 +87,12 @@ export interface SetOptions {
   xx?: boolean;
 }
 
-/** How long what {@link KVStore.setnx} sets lasts; without end by default. */
+/** The expiry of {@link KVStore.setnx}. None by default. */
 export type ExpiryOptions = Pick<SetOptions, "ex" | "px">;
 
-/** What {@link KVStore.zrangebyscore} resolves to. */
+/** Which members {@link KVStore.zrangebyscore} resolves to, and in which form. */
 export interface ZRangeOptions {
-  /** Skip `offset` members, then take `count`; all that follow if `count` is negative. */
+  /** Skip `offset` members, then take `count`; all the rest if `count` is negative. */
   limit?: {
     offset: number;
     count: number;
@@ -101,19 +101,19 @@ export interface ZRangeOptions {
   withScores?: boolean;
 }
 
-/** Which keys {@link KVStore.scan} looks at. */
+/** Which keys {@link KVStore.scan} returns. */
 export interface ScanOptions {
   /** Only keys that match this glob. */
   match?: string;
-  /** About how many keys to look at in one call: a positive integer, 10 by default. */
+  /** About how many keys one call checks: a positive integer, 10 by default. */
   count?: number;
 }
 
 /** A page of {@link KVStore.scan}. */
 export interface ScanResult {
-  /** What to give to the next call; `"0"` after the last page. */
+  /** The cursor of the next call; `"0"` after the last page. */
   cursor: string;
-  /** The keys, without the store's prefix. A page may be empty before the last. */
+  /** The keys, without the prefix of the store. Any page may be empty, not only the last. */
   keys: string[];
 }
 
@@ -125,17 +125,17 @@ type OneOrMany = string | readonly string[];
  */
 export type MessageCallback = (message: string, channel: string) => void;
 
-/** What {@link KVStore.listen} takes beside channels and a callback. */
+/** The options of {@link KVStore.listen}. */
 export interface ListenOptions {
-  /** Globs of channels to listen to as well. */
+  /** Globs of further channels. */
   patterns?: readonly string[];
-  /** Called after messages may have been missed: time to read the state again. */
+  /** Called after messages may have been missed: read the state again. */
   onGap?: (gap: Gap) => unknown;
 }
 
-/** What takes one callback away from its channels. */
+/** The handle of one callback on its channels. */
 export interface ScopedSubscription {
-  /** Takes away this callback and no other. May be called twice. */
+  /** Removes this callback and no other. May be called twice. */
   close(): Promise<void>;
 }
 
@@ -974,7 +974,7 @@ export type KVErrorReason =
   | "node-version"
   | "unix-socket";
 
-/** What a {@link KVError} carries beside its code and message: see there. */
+/** The fields of a {@link KVError} beside its code and message. */
 export interface KVErrorDetails {
   /** Which of the causes of its code it has. */
   reason?: KVErrorReason | undefined;
@@ -991,9 +991,9 @@ export interface KVErrorDetails {
 /**
  * Every failure of a store.
  *
- * What the server, or the memory store in its place, answers has Redis's text as its message, the same on
- * every backend. Messages of covara-kv's own name the method and the argument, and never hold a key or a
- * value. `instanceof` knows the errors of every copy of the package, and of every realm.
+ * An error reply of the server, or of the memory store, has Redis's text as its message, the same on every backend. Other
+ * messages name the method and the argument, and never have a key or a value. `instanceof` is true for the errors of every
+ * copy of the package, and of every realm.
  *
  * Each code and reason, whether the command may have been run, and what to do:
  * <https://github.com/covara-dev/covara-kv/blob/main/docs/errors.md>
@@ -1006,17 +1006,17 @@ export declare class KVError extends Error {
   readonly code: string;
   /** Which of the causes of its code it has, where that has several. */
   readonly reason?: KVErrorReason;
-  /** What to do about it, where that can be told; not in a Worker. Its text may change: decide by `code` and `reason`. */
+  /** What to do about it, where that is known; not in a Worker. The text may change: decide by `code` and `reason`. */
   readonly hint?: string;
   /** The Redis command that failed, where it was one. */
   readonly command?: string;
-  /** What led to the error, where something did. */
+  /** The error that led to it, if there is one. */
   readonly cause?: unknown;
   /** From `exec`: the position in the transaction of the command that failed, counted from 0. */
   readonly index?: number;
   /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
   readonly results?: unknown[];
-  /** An error with a code; for stores of your own. */
+  /** An error with a code, for stores of an application. */
   constructor(code: string, message: string, details?: KVErrorDetails);
 }
 
@@ -1146,13 +1146,13 @@ declare class Emitter<E extends Events<E>> {
   on<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
   /** Calls `listener` at the next `event` only. */
   once<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
-  /** Takes a listener away: the one added last, if it was added more than once. */
+  /** Removes a listener: the one added last, if it was added more than once. */
   off<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
   /** The same as `on`. */
   addListener<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
   /** The same as `off`. */
   removeListener<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
-  /** How many listeners `event` has. */
+  /** The number of listeners of `event`. */
   listenerCount(event: keyof E): number;
 }
 
@@ -1440,7 +1440,7 @@ export declare function createRedisKVFromConfig(config: RedisConfig, prefix?: st
  * if the type is unknown, or what the type requires is missing; with `INVALID_ARGUMENT` if a field has a
  * wrong type; else with what `connect` rejects with.
  *
- * Only an object's own fields count. One that is unknown, or that the type does not hear, changes nothing, and a process
+ * Only an object's own fields count. A field that is unknown, or that the type does not use, has no effect, and a process
  * warning (`COVARA_KV_CONFIG`) names it.
  *
  * @example
@@ -1460,27 +1460,27 @@ export declare function createKV(config: KVConfig): Promise<KVStore>;
  */
 export declare function initializeKV(config: KVConfig): Promise<KVStore>;
 
-/** The backend that something happened to; `fanout` is that of the whole process. */
+/** The backend of an event; `fanout` is the fan-out of the process. */
 export type DiagnosticsBackend = "memory" | "redis" | "fanout";
 
-/** A command on its way: one object for all of its messages. It holds neither keys nor values. */
+/** A running command: one object for all of its messages. It has neither keys nor values. */
 export interface CommandMessage {
   /** The Redis command; `EXEC` for a transaction. */
   readonly command: string;
   readonly backend: DiagnosticsBackend;
   /** The store's prefix; empty for none. */
   readonly prefix: string;
-  /** What it failed with, from `covara-kv:command:error` on. */
+  /** Its error, from `covara-kv:command:error` on. */
   error?: unknown;
 }
 
-/** What is published on each channel of `node:diagnostics_channel`. */
+/** The messages of each channel of `node:diagnostics_channel`. */
 export interface DiagnosticsMessages {
   /** A command was called. */
   "covara-kv:command:start": CommandMessage;
-  /** It failed. `end` follows. */
+  /** A command failed. `end` follows. */
   "covara-kv:command:error": CommandMessage;
-  /** It is over. */
+  /** A command has ended. */
   "covara-kv:command:end": CommandMessage;
   /** A connection was lost; attempt number `attempt` to connect again follows in `delay` milliseconds. */
   "covara-kv:reconnecting": {
@@ -1490,7 +1490,7 @@ export interface DiagnosticsMessages {
   "covara-kv:gap": {
     backend: DiagnosticsBackend;
   } & Gap;
-  /** A call failed that the framework does not wait for: see `guardUnhandledRejections`. */
+  /** A call failed that the framework does not await: see `guardUnhandledRejections`. */
   "covara-kv:unhandled": {
     readonly backend: DiagnosticsBackend;
     readonly error: KVError;

@@ -3,53 +3,53 @@ export type KVStatus = "connecting" | "ready" | "reconnecting" | "closed";
 
 /** A span of time in which messages may have been missed. */
 export interface Gap {
-  /** When the last message before the gap can have come, in milliseconds since the Unix epoch. */
+  /** The time of the last message before the gap, at the earliest, in milliseconds since the Unix epoch. */
   from: number;
-  /** From when on messages come again, in milliseconds since the Unix epoch. */
+  /** The time from which messages arrive again, in milliseconds since the Unix epoch. */
   to: number;
-  /** The connection was lost, or messages came faster than they were taken. */
+  /** The connection was lost, or messages arrived faster than callbacks took them. */
   reason: "connection" | "overflow";
 }
 
 /** What a connection is for. */
 export type ConnectionRole = "commands" | "subscriptions";
 
-/** How one connection of a store does. Times are in milliseconds since the Unix epoch. */
+/** The state of one connection of a store. Times are in milliseconds since the Unix epoch. */
 export interface ConnectionHealth {
   readonly connection: ConnectionRole;
-  /** `reconnecting` also while it leads to what was a master and is a replica now: then reads go on, and writes wait. */
+  /** `reconnecting` also while the server is a replica that was a master: then reads run, and writes wait. */
   readonly state: "connecting" | "ready" | "reconnecting";
-  /** Since when there is a connection, or none. */
+  /** When it was connected, or lost. */
   readonly since: number;
-  /** When the server last sent anything; absent if it never has. */
+  /** When the server last sent anything. Absent before that. */
   readonly lastHeard?: number;
-  /** How many commands were sent and not answered. */
+  /** The number of commands that were sent and not answered. */
   readonly inFlight: number;
-  /** How many commands wait to be sent. */
+  /** The number of commands that wait to be sent. */
   readonly waiting: number;
-  /** How many attempts to connect have failed since. */
+  /** The number of failed attempts to connect since then. */
   readonly attempt: number;
-  /** Why it is not `ready`, where that is known. */
+  /** Why it is not `ready`, if that is known. */
   readonly cause?: Error;
 }
 
-/** How a store does. */
+/** The state of a store. */
 export interface KVHealth {
   readonly status: KVStatus;
-  /** None for a memory store; for a Durable Object one for each socket of its subscriptions. */
+  /** Empty for a memory store. For a Durable Object, one for each socket of its subscriptions. */
   readonly connections: readonly ConnectionHealth[];
 }
 
-/** The events of a store, with what their listeners are called with. */
+/** The events of a store, with the arguments of their listeners. */
 export interface KVEvents {
   /** Connected; for `subscriptions` only after {@link KVEvents.reconnecting}. */
   ready: [{ connection: ConnectionRole }];
   /**
-   * A connection was lost, or leads to what was a master and is a replica now; attempt number `attempt` to connect again follows in
-   * `delay` milliseconds. While that for `subscriptions` is away no message comes, and `status` stays as it is.
+   * A connection was lost, or its server is a replica that was a master. Attempt number `attempt` to connect again follows in `delay`
+   * milliseconds. While the connection for `subscriptions` is lost, no message arrives, and `status` does not change.
    */
   reconnecting: [{ connection: ConnectionRole; attempt: number; delay: number; cause: Error }];
-  /** Something failed that no Promise tells of, such as a callback that threw. */
+  /** A failure that no Promise reports, such as a callback that threw. */
   error: [error: Error];
   /** Messages may have been missed. */
   gap: [gap: Gap];

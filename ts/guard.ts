@@ -5,12 +5,12 @@ import { setTimeout } from "./timers.js";
 import { tellOf } from "./unawaited.js";
 import { emitWarning } from "./warning.js";
 
-/** A process warning is given so often at most, in ms. */
+/** The shortest time between two process warnings, in ms. */
 const WARN_EVERY = 60_000;
 
-/** How many calls of `guardUnhandledRejections` have not been undone. */
+/** The number of calls of `guardUnhandledRejections` that were not undone. */
 let guards = 0;
-/** Takes the interception away; nothing while there is none. */
+/** Removes the interception. Undefined while there is none. */
 let remove: (() => void) | undefined;
 
 /**
@@ -41,8 +41,8 @@ export function guardUnhandledRejections(): () => void {
 }
 
 /**
- * Stands before `process.emit`. A listener of `unhandledRejection` would do for our errors, and change what Node does with all others:
- * in most modes it only looks whether there is one.
+ * Wraps `process.emit`. A listener of `unhandledRejection` would change what Node.js does with all other errors: in most modes it
+ * only checks whether there is a listener.
  */
 function intercept(): () => void {
   const own = Object.getOwnPropertyDescriptor(process, "emit");
@@ -55,7 +55,7 @@ function intercept(): () => void {
     value: emit,
   });
   return () => {
-    // Whoever stands before it still calls it: it stays, and takes nothing.
+    // Another wrapper calls this one, which then passes everything on.
     if (process.emit !== (emit as unknown)) return;
     remove = undefined;
     if (own === undefined) delete (process as Partial<typeof process>).emit;
@@ -63,10 +63,10 @@ function intercept(): () => void {
   };
 }
 
-/** Promises that nobody was told of: nor is anybody when one is handled after all. */
+/** Promises whose rejection was taken: `rejectionHandled` is not emitted for them either. */
 const taken = new WeakSet<object>();
 
-/** Whether an event of the process is about an error that may be left unhandled. */
+/** Whether an event of the process is about an error that may stay unhandled. */
 function isTaken([event, subject, origin]: unknown[]): boolean {
   switch (event) {
     case "unhandledRejection": {
@@ -78,7 +78,7 @@ function isTaken([event, subject, origin]: unknown[]): boolean {
     }
     case "rejectionHandled":
       return taken.has(subject as object);
-    // With --unhandled-rejections=strict these come before.
+    // With --unhandled-rejections=strict these events come first.
     case "uncaughtExceptionMonitor":
     case "uncaughtException":
       return origin === "unhandledRejection" && tellFor(subject) !== undefined;

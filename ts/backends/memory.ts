@@ -11,8 +11,8 @@ import { known } from "../options.js";
 import type { Kind } from "../pubsub.js";
 import { redisCodec } from "../redis-codec.js";
 import { Store } from "../store.js";
+import { BATCH, isSliceOver, runFairly, runNow } from "../time-slice.js";
 import { type Ready, Transaction } from "../transaction.js";
-import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
 import { collect } from "./collect.js";
 import { directMethod, setMethod } from "./fast-path.js";
 import { startSweeping, stopSweeping } from "./sweeper.js";
@@ -237,7 +237,7 @@ export class MemoryKVStore extends Store {
     const self = new WeakRef(this);
     const deliver = () => {
       const store = self.deref();
-      if (store !== undefined) inTurn(store.#deliver);
+      if (store !== undefined) runFairly(store.#deliver);
     };
     const options = {
       strict: this.#strict,
@@ -302,7 +302,7 @@ export class MemoryKVStore extends Store {
       this.#again = true;
       return undefined;
     }
-    return atOnce(this.#deliver) ? this.#waiters.until(this.#native?.waiting() ?? 0) : undefined;
+    return runNow(this.#deliver) ? this.#waiters.until(this.#native?.waiting() ?? 0) : undefined;
   };
 
   /**
@@ -314,7 +314,7 @@ export class MemoryKVStore extends Store {
     this.#delivering = true;
     this.#isBehind = true;
     try {
-      while (this.#deliverSome()) if (isSpent()) return true;
+      while (this.#deliverSome()) if (isSliceOver()) return true;
       this.#isBehind = false;
       return false;
     } finally {
@@ -325,7 +325,7 @@ export class MemoryKVStore extends Store {
   /** True if there may be more. */
   #deliverSome(): boolean {
     this.#again = false;
-    const messages: Messages = this.#native?.takeMessages(AT_ONCE) ?? [0];
+    const messages: Messages = this.#native?.takeMessages(BATCH) ?? [0];
     this.deliverTaken(messages);
     const isMore = messages[0] === null;
     this.#waiters.delivered((messages.length - 1) / 3, !isMore);

@@ -12,9 +12,9 @@ import type { Command } from "../commands.js";
 import { decode, isError, KVError } from "../errors.js";
 import { commandIndex, RedisClient } from "../native.js";
 import { argvOf, isPlain, resultOf } from "../redis-codec.js";
+import { BATCH, BatchSize, isSliceOver, runFairly } from "../time-slice.js";
 import { monotonic, nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";
-import { AT_ONCE, inTurn, isSpent, Pace } from "../turn.js";
 import { collect } from "./collect.js";
 import type { AskCredentials } from "./redis-credentials.js";
 import { Ring } from "./ring.js";
@@ -92,7 +92,7 @@ export class Session {
   /** How many wait for an answer. */
   #unanswered = 0;
   #listening = false;
-  readonly #pace = new Pace();
+  readonly #batchSize = new BatchSize();
   /** How many requests of the last batch were answered; and since when, if they are many. */
   #answeredNow = 0;
   #answeringSince = 0;
@@ -266,7 +266,7 @@ export class Session {
   static {
     flush = (session) => session.#flush();
     take = (session) => {
-      if (session !== undefined) inTurn(session.#take);
+      if (session !== undefined) runFairly(session.#take);
     };
     giveCredentials = (session, number) => {
       if (session !== undefined) void session.#giveCredentials(number);
@@ -296,23 +296,23 @@ export class Session {
   readonly #take = (): boolean => {
     this.#answeredNow = 0;
     this.#answeringSince = 0;
-    const left = this.#native.take(this.#answerAll, this.#pace.count);
-    if (this.#answeringSince > 0) this.#pace.measure(this.#answeredNow, this.#answeringSince);
+    const left = this.#native.take(this.#answerAll, this.#batchSize.count);
+    if (this.#answeringSince > 0) this.#batchSize.measure(this.#answeredNow, this.#answeringSince);
     if (this.#unanswered === 0) this.#hold();
     const isMore = left >= 2;
     if (left % 2 === 0) return isMore;
     let messages: Messages;
     do {
-      messages = this.#native.messages(AT_ONCE);
+      messages = this.#native.messages(BATCH);
       this.#listener.heard(messages);
-    } while (messages[0] === null && !isSpent());
+    } while (messages[0] === null && !isSliceOver());
     // A gap is told last: whoever then reads the state again is behind no message.
     for (const event of this.#native.events()) this.#listener.happened(event);
     return isMore || messages[0] === null;
   };
 
   readonly #answerAll = (first: number, ...replies: (Reply | Error)[]): void => {
-    if (this.#answeringSince === 0 && replies.length >= AT_ONCE) this.#answeringSince = monotonic();
+    if (this.#answeringSince === 0 && replies.length >= BATCH) this.#answeringSince = monotonic();
     this.#answeredNow += replies.length;
     for (let i = 0; i < replies.length; i++) {
       const waiting = this.#waiting.take(first + i);

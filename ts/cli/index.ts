@@ -65,7 +65,7 @@ interface Command {
 
 const SERVER = ["ca", "insecure", "json"] as const;
 const LOOK = [...SERVER, "url", "prefix"] as const;
-const look = () => import("./look.js");
+const keyCommands = () => import("./key-commands.js");
 
 const COMMANDS: Record<string, Command> = {
   doctor: {
@@ -76,11 +76,16 @@ const COMMANDS: Record<string, Command> = {
     ...{ byArgument: true, least: 0, most: 1, options: [...SERVER, "prefix"] },
     load: async () => (await import("./bench.js")).bench,
   },
-  get: { least: 1, most: 1, options: LOOK, load: async () => (await look()).get },
-  set: { least: 2, most: 2, options: [...LOOK, "ex"], load: async () => (await look()).set },
-  keys: { least: 1, most: 1, options: LOOK, load: async () => (await look()).keys },
-  scan: { least: 0, most: 1, options: LOOK, load: async () => (await look()).scan },
-  monitor: { least: 1, most: 1, options: [...SERVER, "url"], load: async () => (await look()).monitor },
+  get: { least: 1, most: 1, options: LOOK, load: async () => (await keyCommands()).get },
+  set: { least: 2, most: 2, options: [...LOOK, "ex"], load: async () => (await keyCommands()).set },
+  keys: { least: 1, most: 1, options: LOOK, load: async () => (await keyCommands()).keys },
+  scan: { least: 0, most: 1, options: LOOK, load: async () => (await keyCommands()).scan },
+  monitor: {
+    least: 1,
+    most: 1,
+    options: [...SERVER, "url"],
+    load: async () => (await keyCommands()).monitor,
+  },
 };
 
 type Values = { [O in Option]?: (typeof OPTIONS)[O]["type"] extends "string" ? string : boolean };

@@ -9,8 +9,8 @@ import { calling } from "../emitter.js";
 import { tagged, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { FanoutThread } from "../native.js";
+import { BATCH, isSliceOver, runFairly, runNow } from "../time-slice.js";
 import { clearTimeout, now, setTimeout } from "../timers.js";
-import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
 import { RETRY_MS } from "./channel-subscription.js";
 import { CHANNEL_OF, CHANNELS, type Channel } from "./channels.js";
 import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "./engine.js";
@@ -69,7 +69,7 @@ class Fanout implements Engine {
   readonly #known = new WeakSet<KVAdapter>();
 
   get #native(): NativeFanoutThread {
-    this.#nativeOnce ??= new FanoutThread(() => inTurn(this.#deliver), collect);
+    this.#nativeOnce ??= new FanoutThread(() => runFairly(this.#deliver), collect);
     return this.#nativeOnce;
   }
 
@@ -288,7 +288,7 @@ class Fanout implements Engine {
       this.#again = true;
       return undefined;
     }
-    return atOnce(this.#deliver) ? this.#waiters.until(this.#native.waiting()) : undefined;
+    return runNow(this.#deliver) ? this.#waiters.until(this.#native.waiting()) : undefined;
   }
 
   /** Delivers what has come in. */
@@ -302,7 +302,7 @@ class Fanout implements Engine {
         this.#untracked.clear();
         this.#replaced.clear();
         isMore = this.#deliverItems() || this.#again;
-      } while (isMore && !isSpent());
+      } while (isMore && !isSliceOver());
     } finally {
       this.#delivering = false;
     }
@@ -313,7 +313,7 @@ class Fanout implements Engine {
 
   /** True if there may be more. */
   #deliverItems(): boolean {
-    const items = this.#native.take(AT_ONCE);
+    const items = this.#native.take(BATCH);
     for (let i = 0; i < items.length; i += 3) {
       const token = items[i] as number;
       const subscription = items[i + 1] as string | null;
@@ -326,7 +326,7 @@ class Fanout implements Engine {
           calling(() => deliver(items[i + 2] as string, subscription), warnOfHandler);
       }
     }
-    const isMore = items.length === 3 * AT_ONCE;
+    const isMore = items.length === 3 * BATCH;
     this.#waiters.delivered(items.length / 3, !isMore);
     return isMore;
   }
