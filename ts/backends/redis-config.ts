@@ -8,7 +8,7 @@ import { type Field, type Fields, fieldsOf, type Given } from "../fields.js";
 import { trustAsNode } from "../native.js";
 import { type AskCredentials, askerOf } from "./redis-credentials.js";
 
-/** Who refuses a configuration, as messages name it. */
+/** The name in error messages. */
 export const METHOD = "RedisKVStore";
 const MAX_MILLISECONDS = 2 ** 31 - 1;
 const MAX_U32 = 2 ** 32 - 1;
@@ -126,14 +126,14 @@ const FIELDS = {
 /** Whether a configuration has a field of this name. */
 export const isField = (name: string) => Object.hasOwn(FIELDS, name);
 
-/** What stands beside `redis`, not in it. */
+/** Fields that belong beside `redis`, not in it. */
 const BESIDE_REDIS = { keyPrefix: "prefix, beside redis", prefix: "prefix, beside redis" };
 
-/** What a configuration comes to. */
+/** A configuration that was checked. */
 export interface ReadConfig {
   /** With the defaults. */
   readonly options: RedisOptions;
-  /** Absent if no credentials are to be asked for. */
+  /** Undefined if no credentials are functions. */
   readonly askCredentials: AskCredentials | undefined;
 }
 
@@ -171,7 +171,7 @@ function optionsOf<Rows extends Record<string, Row<unknown>>>(
   return Object.fromEntries(read);
 }
 
-/** An environment variable that is not set must not lead to another server than the one that is meant. */
+/** Refuses an address that is undefined: a missing environment variable must not lead to the default server. */
 function checkWhere(config: RedisConfig, given: Given<RedisConfig>): void {
   if ((given.url ?? given.host ?? given.path) !== undefined) return;
   const unset = (["url", "host", "path", "port"] as const).find(
@@ -182,11 +182,11 @@ function checkWhere(config: RedisConfig, given: Given<RedisConfig>): void {
   throw new KVError("CONFIG", `redis.${unset} is given, but undefined: ${hint}`, { reason: "address" });
 }
 
-/** Has the authorities count that Node.js trusts, where the system's are asked: before the first connection with TLS. */
+/** Trusts the certificate authorities of Node.js beside the system's. Must run before the first connection with TLS. */
 function trustAuthorities({ url, useTls, tls }: Pick<RedisOptions, "url" | "useTls" | "tls">): void {
   const isWanted = useTls ?? /^(rediss|valkeys):/i.test(url ?? "");
   if (!isWanted || tls?.ca !== undefined || tls?.rejectUnauthorized === false) return;
-  // Only now: it takes a while, and a Node.js without OpenSSL has none.
+  // Loaded late: it takes a while, and a Node.js without OpenSSL lacks it.
   const { rootCertificates } = require("node:tls") as typeof import("node:tls");
   trustAsNode(rootCertificates.join("\n"), variable("NODE_EXTRA_CA_CERTS"));
 }
@@ -202,7 +202,7 @@ type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] }
   [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
 };
 
-/** Without the fields that are undefined, and without a prototype to answer for them. */
+/** A copy without undefined fields, and without a prototype that could provide them. */
 export function defined<T extends object>(fields: T): Defined<T> {
   const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
   return Object.assign(Object.create(null), Object.fromEntries(entries));

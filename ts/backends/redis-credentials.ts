@@ -1,21 +1,21 @@
-// Credentials that change: what a configuration has as functions is asked for before each connection.
+// Credentials that change: functions in a configuration are called before each connection.
 import { text } from "../arguments.js";
 import type { RedisConfig } from "../config.js";
 import { isError, KVError } from "../errors.js";
 import type { Given } from "../fields.js";
 
-/** What is known of the credentials: what is not asked for is undefined. */
+/** The results of the functions. Undefined for a credential that is no function. */
 export interface Credentials {
   readonly username: string | undefined;
   readonly password: string | undefined;
 }
 
-/** Asks for the credentials. Rejects with a KVError that says which were not given, and why. */
+/** Calls the functions. Rejects with a KVError that names the one that failed, and why. */
 export type AskCredentials = () => Promise<Credentials>;
 
 type Field = keyof Credentials;
 
-/** Nothing if a configuration has no functions. */
+/** Undefined if a configuration has no functions. */
 export function askerOf({ username, password }: Given<RedisConfig>): AskCredentials | undefined {
   if (typeof username !== "function" && typeof password !== "function") return undefined;
   return async () => {
