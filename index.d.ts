@@ -7,11 +7,11 @@ export type KVStatus = "connecting" | "ready" | "reconnecting" | "closed";
 
 /** A span of time in which messages may have been missed. */
 export interface Gap {
-  /** When the last message before the gap can have come, in milliseconds since the Unix epoch. */
+  /** The time of the last message before the gap, at the earliest, in milliseconds since the Unix epoch. */
   from: number;
-  /** From when on messages come again, in milliseconds since the Unix epoch. */
+  /** The time from which messages arrive again, in milliseconds since the Unix epoch. */
   to: number;
-  /** The connection was lost, or messages came faster than they were taken. */
+  /** The connection was lost, or messages arrived faster than callbacks took them. */
   reason: "connection" | "overflow";
   /** Redis: the server whose connection was lost or left, as `host:port`. */
   node?: string;
@@ -20,35 +20,35 @@ export interface Gap {
 /** What a connection is for. */
 export type ConnectionRole = "commands" | "subscriptions";
 
-/** How one connection of a store does. Times are in milliseconds since the Unix epoch. */
+/** The state of one connection of a store. Times are in milliseconds since the Unix epoch. */
 export interface ConnectionHealth {
   readonly connection: ConnectionRole;
   /** Redis: the server that it leads to, or led to last, as `host:port` or a path; absent if it never had one. */
   readonly node?: string;
   /** `reconnecting` also while it leads to what was a master and is a replica now: then reads go on, and writes wait. */
   readonly state: "connecting" | "ready" | "reconnecting";
-  /** Since when there is a connection, or none. */
+  /** When it was connected, or lost. */
   readonly since: number;
-  /** When the server last sent anything; absent if it never has. */
+  /** When the server last sent anything. Absent before that. */
   readonly lastHeard?: number;
-  /** How many commands were sent and not answered. */
+  /** The number of commands that were sent and not answered. */
   readonly inFlight: number;
-  /** How many commands wait to be sent. */
+  /** The number of commands that wait to be sent. */
   readonly waiting: number;
-  /** How many attempts to connect have failed since. */
+  /** The number of failed attempts to connect since then. */
   readonly attempt: number;
-  /** Why it is not `ready`, where that is known. */
+  /** Why it is not `ready`, if that is known. */
   readonly cause?: Error;
 }
 
-/** How a store does. */
+/** The state of a store. */
 export interface KVHealth {
   readonly status: KVStatus;
-  /** None for a memory store; for a Durable Object one for each socket of its subscriptions. */
+  /** Empty for a memory store. For a Durable Object, one for each socket of its subscriptions. */
   readonly connections: readonly ConnectionHealth[];
 }
 
-/** The events of a store, with what their listeners are called with. */
+/** The events of a store, with the arguments of their listeners. */
 export interface KVEvents {
   /** Connected, on Redis to `node`; for `subscriptions` only after {@link KVEvents.reconnecting}. */
   ready: [
@@ -70,7 +70,7 @@ export interface KVEvents {
       node?: string;
     },
   ];
-  /** Something failed that no Promise tells of, such as a callback that threw. */
+  /** A failure that no Promise reports, such as a callback that threw. */
   error: [error: Error];
   /** Messages may have been missed. */
   gap: [gap: Gap];
@@ -93,12 +93,12 @@ export interface SetOptions {
   xx?: boolean;
 }
 
-/** How long what {@link KVStore.setnx} sets lasts; without end by default. */
+/** The expiry of {@link KVStore.setnx}. None by default. */
 export type ExpiryOptions = Pick<SetOptions, "ex" | "px">;
 
-/** What {@link KVStore.zrangebyscore} resolves to. */
+/** Which members {@link KVStore.zrangebyscore} resolves to, and in which form. */
 export interface ZRangeOptions {
-  /** Skip `offset` members, then take `count`; all that follow if `count` is negative. */
+  /** Skip `offset` members, then take `count`; all the rest if `count` is negative. */
   limit?: {
     offset: number;
     count: number;
@@ -107,19 +107,19 @@ export interface ZRangeOptions {
   withScores?: boolean;
 }
 
-/** Which keys {@link KVStore.scan} looks at. */
+/** Which keys {@link KVStore.scan} returns. */
 export interface ScanOptions {
   /** Only keys that match this glob. */
   match?: string;
-  /** About how many keys to look at in one call: a positive integer, 10 by default. */
+  /** About how many keys one call checks: a positive integer, 10 by default. */
   count?: number;
 }
 
 /** A page of {@link KVStore.scan}. */
 export interface ScanResult {
-  /** What to give to the next call; `"0"` after the last page. */
+  /** The cursor of the next call; `"0"` after the last page. */
   cursor: string;
-  /** The keys, without the store's prefix. A page may be empty before the last. */
+  /** The keys, without the prefix of the store. Any page may be empty, not only the last. */
   keys: string[];
 }
 
@@ -131,17 +131,17 @@ type OneOrMany = string | readonly string[];
  */
 export type MessageCallback = (message: string, channel: string) => void;
 
-/** What {@link KVStore.listen} takes beside channels and a callback. */
+/** The options of {@link KVStore.listen}. */
 export interface ListenOptions {
-  /** Globs of channels to listen to as well. */
+  /** Globs of further channels. */
   patterns?: readonly string[];
-  /** Called after messages may have been missed: time to read the state again. */
+  /** Called after messages may have been missed: read the state again. */
   onGap?: (gap: Gap) => unknown;
 }
 
-/** What takes one callback away from its channels. */
+/** The handle of one callback on its channels. */
 export interface ScopedSubscription {
-  /** Takes away this callback and no other. May be called twice. */
+  /** Removes this callback and no other. May be called twice. */
   close(): Promise<void>;
 }
 
@@ -154,15 +154,13 @@ export interface Subscription extends ScopedSubscription {
 /**
  * A store with Redis's commands.
  *
- * Methods that return a Promise never throw: they reject with a {@link KVError}. Each may reject with the
- * codes `INVALID_ARGUMENT` (then nothing was sent), `CLOSED` (after `disconnect`) and, over a network,
- * `CONNECTION`, `TIMEOUT` and `QUEUE_FULL`; a method that names a kind of value, also with `WRONGTYPE` where
- * the key holds another (memory and Durable Object: with `strict` only; else the key counts as empty, and one
- * warning is given). Further errors stand at the method. An argument too many is `INVALID_ARGUMENT`, unless it
- * is undefined. A reply that is no reply of the command is `CONNECTION`.
+ * Methods that return a Promise never throw: they reject with a {@link KVError}. Each may reject with the codes `INVALID_ARGUMENT`
+ * (nothing was sent), `CLOSED` (after `disconnect`) and, over a network, `CONNECTION`, `TIMEOUT` and `QUEUE_FULL`. A method for one
+ * type of value may reject with `WRONGTYPE` where the key holds another (memory and Durable Object: only with `strict`; else the key
+ * counts as empty, with one warning). Each method lists further errors. A surplus argument is `INVALID_ARGUMENT`, unless it is
+ * undefined. A reply that the command does not have is `CONNECTION`.
  *
- * Keys, fields, members and values are strings of at most 512 MB of UTF-8. A store with a prefix puts it, and
- * a colon, before every key.
+ * Keys, fields, members and values are strings of at most 512 MB of UTF-8. A store with a prefix adds it, with a colon, to each key.
  */
 export interface KVStore {
   /**
@@ -175,8 +173,8 @@ export interface KVStore {
    */
   connect(): Promise<void>;
   /**
-   * Ends all subscriptions and closes the store: what follows rejects with `CLOSED`, until `connect`. Empties
-   * a memory store, which goes on at the next call unless it is strict.
+   * Ends all subscriptions and closes the store: later calls reject with `CLOSED`, until `connect`. Empties a memory store, which the
+   * next call opens again unless it is strict.
    *
    * @example
    * await kv.set("greeting", "hello");
@@ -196,8 +194,8 @@ export interface KVStore {
   /** The state of the connection for commands. */
   readonly status: KVStatus;
   /**
-   * How each connection does: its state and since when, when the server was last heard, what waits. Asks no server, connects nothing,
-   * and never rejects.
+   * The state of each connection, since when, the time of the last bytes of the server, and the commands that wait. Asks no server,
+   * connects nothing, and never rejects.
    *
    * @example
    * await kv.connect();
@@ -229,7 +227,7 @@ export interface KVStore {
    */
   once<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
   /**
-   * Takes a listener away: the one added last, if it was added more than once.
+   * Removes a listener: the one added last, if it was added more than once.
    *
    * @example
    * const report = (error: Error) => console.error(error);
@@ -257,14 +255,14 @@ export interface KVStore {
    */
   removeListener<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
   /**
-   * How many listeners `event` has.
+   * The number of listeners of `event`.
    *
    * @example
    * kv.listenerCount("ready"); // 0
    */
   listenerCount(event: keyof KVEvents): number;
   /**
-   * Asks whether the store answers. Resolves to `"PONG"`. {@link https://redis.io/commands/ping}
+   * Checks that the store answers. Resolves to `"PONG"`. {@link https://redis.io/commands/ping}
    *
    * @example
    * await kv.ping(); // "PONG"
@@ -288,8 +286,8 @@ export interface KVStore {
    */
   mget(...keys: OneOrMany[]): Promise<(string | null)[]>;
   /**
-   * Sets `key` to a string, whatever it held, and takes away its expiry unless `options` give one. Whether
-   * `nx` and `xx` let it happen is not told: see {@link KVStore.setnx}. Errors: `ERR` for an expiry that is
+   * Sets `key` to a string, whatever it held, and removes its expiry unless `options` give one. The result does not tell whether
+   * `nx` or `xx` prevented it: see {@link KVStore.setnx}. Errors: `ERR` for an expiry that is
    * not positive. {@link https://redis.io/commands/set}
    *
    * @example
@@ -360,7 +358,7 @@ export interface KVStore {
    */
   exists(...keys: OneOrMany[]): Promise<number>;
   /**
-   * Has `key` deleted in `seconds`, an integer; at once if that is not positive. False if there is no such
+   * Deletes `key` in `seconds`, an integer; at once if that is not positive. False if there is no such
    * key. Errors: `ERR` for a time that does not fit. {@link https://redis.io/commands/expire}
    *
    * @example
@@ -390,7 +388,7 @@ export interface KVStore {
    */
   type(key: string): Promise<string>;
   /**
-   * The keys that match a glob, in no order. Looks at every key: see {@link KVStore.scan}.
+   * The keys that match a glob, in no order. Reads all keys: see {@link KVStore.scan}.
    * {@link https://redis.io/commands/keys}
    *
    * @example
@@ -400,9 +398,8 @@ export interface KVStore {
    */
   keys(pattern: string): Promise<string[]>;
   /**
-   * A page of the keys. Start with the cursor `"0"`, go on with the one returned, until that is `"0"`. A key
-   * that is there all the while is seen; one may be seen twice. Errors: `ERR` for a cursor or a count that is
-   * none. {@link https://redis.io/commands/scan}
+   * A page of the keys. Start with the cursor `"0"`, and continue with the returned one, until that is `"0"`. A key that exists all the
+   * time is returned, perhaps twice. Errors: `ERR` for a wrong cursor or count. {@link https://redis.io/commands/scan}
    *
    * @example
    * await kv.set("user:1", "ada");
@@ -525,7 +522,7 @@ export interface KVStore {
    */
   scard(key: string): Promise<number>;
   /**
-   * Puts values before the head of a list, one after the other. Its length then. Errors: `ERR` for no values.
+   * Adds values at the head of a list, one after another. The new length. Errors: `ERR` for no values.
    * {@link https://redis.io/commands/lpush}
    *
    * @example
@@ -534,7 +531,7 @@ export interface KVStore {
    */
   lpush(key: string, ...values: OneOrMany[]): Promise<number>;
   /**
-   * Puts values behind the tail of a list. Its length then. Errors: `ERR` for no values.
+   * Adds values at the tail of a list. The new length. Errors: `ERR` for no values.
    * {@link https://redis.io/commands/rpush}
    *
    * @example
@@ -543,7 +540,7 @@ export interface KVStore {
    */
   rpush(key: string, ...values: OneOrMany[]): Promise<number>;
   /**
-   * Takes the head off a list; null if there is none. {@link https://redis.io/commands/lpop}
+   * Removes and returns the head of a list; null if there is none. {@link https://redis.io/commands/lpop}
    *
    * @example
    * await kv.rpush("queue", "first", "second");
@@ -551,7 +548,7 @@ export interface KVStore {
    */
   lpop(key: string): Promise<string | null>;
   /**
-   * Takes the tail off a list; null if there is none. {@link https://redis.io/commands/rpop}
+   * Removes and returns the tail of a list; null if there is none. {@link https://redis.io/commands/rpop}
    *
    * @example
    * await kv.rpush("queue", "first", "second");
@@ -655,7 +652,7 @@ export interface KVStore {
    */
   zincrby(key: string, n: number, member: string): Promise<number>;
   /**
-   * Sends a message to a channel, on which there is no prefix. How many subscribers it reached.
+   * Sends a message to a channel, whose name gets no prefix. The number of subscribers that got it.
    * {@link https://redis.io/commands/publish}
    *
    * @example
@@ -665,8 +662,7 @@ export interface KVStore {
    */
   publish(channel: string, message: string): Promise<number>;
   /**
-   * Calls `callback` for each message on a channel. Resolves once live. Nothing changes if the callback is
-   * there already. {@link https://redis.io/commands/subscribe}
+   * Calls `callback` for each message on a channel. Resolves once live. No effect if the channel has the callback already. {@link https://redis.io/commands/subscribe}
    *
    * @example
    * const heard: string[] = [];
@@ -676,7 +672,7 @@ export interface KVStore {
    */
   subscribe(channel: string, callback: MessageCallback): Promise<void>;
   /**
-   * Takes away every callback of a channel, whoever it belongs to: see {@link KVStore.listen}.
+   * Removes all callbacks of a channel, also those of other code: see {@link KVStore.listen}.
    * {@link https://redis.io/commands/unsubscribe}
    *
    * @example
@@ -697,7 +693,7 @@ export interface KVStore {
    */
   psubscribe(pattern: string, callback: MessageCallback): Promise<void>;
   /**
-   * Takes away every callback of a pattern, whoever it belongs to: see {@link KVStore.listen}.
+   * Removes all callbacks of a pattern, also those of other code: see {@link KVStore.listen}.
    * {@link https://redis.io/commands/punsubscribe}
    *
    * @example
@@ -707,7 +703,7 @@ export interface KVStore {
    */
   punsubscribe(pattern: string): Promise<void>;
   /**
-   * Like {@link KVStore.listen}, where a callback for each stream costs little: absent on Redis.
+   * Like {@link KVStore.listen}, on backends where a callback for each stream is cheap: absent on Redis.
    * {@link https://redis.io/commands/subscribe}
    *
    * @example
@@ -719,7 +715,7 @@ export interface KVStore {
   subscribeScoped?(channels: readonly string[], callback: MessageCallback): Promise<ScopedSubscription>;
   /**
    * Calls `callback` for each message on `channels`, and on those that match a pattern of `options`.
-   * Resolves, once live, to a handle that takes away this callback and no other.
+   * Resolves, once live, to a handle that removes this callback and no other.
    * {@link https://redis.io/commands/subscribe}
    *
    * @example
@@ -771,8 +767,8 @@ type Added =
   | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
 
 /**
- * A {@link KVStore} as far as the framework knows it: what this package adds is optional, so that a class of an application's own, and a test's
- * stand-in, need not have it.
+ * The framework's interface of a {@link KVStore}: the methods that this package adds are optional, so that an application's own class, or
+ * a mock in a test, need not have them.
  */
 export interface KVAdapter extends Omit<KVStore, Added | "multi">, Partial<Pick<KVStore, Added>> {
   /**
@@ -795,7 +791,7 @@ interface Queue<Self> {
    */
   get(key: string): Self;
   /**
-   * Queues SET. Its result: `"OK"`, or null if `nx` or `xx` did not let it happen.
+   * Queues SET. Its result: `"OK"`, or null if `nx` or `xx` prevented it.
    * {@link https://redis.io/commands/set}
    *
    * @example
@@ -895,9 +891,9 @@ interface Queue<Self> {
    */
   expire(key: string, seconds: number): Self;
   /**
-   * Runs what was queued, and empties the queue. The results, in order; `[]` for an empty queue. If a command
-   * fails the others run all the same, and it rejects with the first failure, which has `index` and
-   * `results`. After a wrong argument nothing runs: it rejects with that failure, which has `index`.
+   * Runs the queued commands, and empties the queue. The results, in order; `[]` for an empty queue. If a command fails, the others run
+   * nevertheless, and it rejects with the first failure, which has `index` and `results`. After a wrong argument nothing runs: it
+   * rejects with that failure, which has `index`.
    * {@link https://redis.io/commands/exec}
    *
    * @example
@@ -921,7 +917,7 @@ export interface KVStoreTransaction extends Queue<KVStoreTransaction> {}
 
 type AddedToQueue = Extract<Added, keyof Queue<unknown>>;
 
-/** A transaction of a {@link KVAdapter}: what this package adds is optional. */
+/** A transaction of a {@link KVAdapter}: the methods that this package adds are optional. */
 export interface KVTransaction
   extends Omit<Queue<KVTransaction>, AddedToQueue>,
     Partial<Pick<Queue<KVTransaction>, AddedToQueue>> {}
@@ -982,7 +978,7 @@ export type KVErrorReason =
   | "node-version"
   | "unix-socket";
 
-/** What a {@link KVError} carries beside its code and message: see there. */
+/** The fields of a {@link KVError} beside its code and message. */
 export interface KVErrorDetails {
   /** Which of the causes of its code it has. */
   reason?: KVErrorReason | undefined;
@@ -999,9 +995,9 @@ export interface KVErrorDetails {
 /**
  * Every failure of a store.
  *
- * What the server, or the memory store in its place, answers has Redis's text as its message, the same on
- * every backend. Messages of covara-kv's own name the method and the argument, and never hold a key or a
- * value. `instanceof` knows the errors of every copy of the package, and of every realm.
+ * An error reply of the server, or of the memory store, has Redis's text as its message, the same on every backend. Other
+ * messages name the method and the argument, and never have a key or a value. `instanceof` is true for the errors of every
+ * copy of the package, and of every realm.
  *
  * Each code and reason, whether the command may have been run, and what to do:
  * <https://github.com/covara-dev/covara-kv/blob/main/docs/errors.md>
@@ -1014,17 +1010,17 @@ export declare class KVError extends Error {
   readonly code: string;
   /** Which of the causes of its code it has, where that has several. */
   readonly reason?: KVErrorReason;
-  /** What to do about it, where that can be told; not in a Worker. Its text may change: decide by `code` and `reason`. */
+  /** What to do about it, where that is known; not in a Worker. The text may change: decide by `code` and `reason`. */
   readonly hint?: string;
   /** The Redis command that failed, where it was one. */
   readonly command?: string;
-  /** What led to the error, where something did. */
+  /** The error that led to it, if there is one. */
   readonly cause?: unknown;
   /** From `exec`: the position in the transaction of the command that failed, counted from 0. */
   readonly index?: number;
   /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
   readonly results?: unknown[];
-  /** An error with a code; for stores of your own. */
+  /** An error with a code, for stores of an application. */
   constructor(code: string, message: string, details?: KVErrorDetails);
 }
 
@@ -1039,11 +1035,11 @@ type CommandMethod = Exclude<Extract<keyof KVStore, string>, Otherwise>;
 export interface DurableObjectNamespaceLike {
   /** The id of the object with this name. */
   idFromName(name: string): unknown;
-  /** What requests to an object go through. */
+  /** The stub for requests to an object. */
   get(id: unknown): DurableObjectStubLike;
 }
 
-/** What requests to one Durable Object go through. */
+/** The stub for requests to one Durable Object. */
 export interface DurableObjectStubLike {
   /** Sends a request to the object. */
   fetch(
@@ -1056,28 +1052,27 @@ export interface DurableObjectStubLike {
   ): Promise<Response>;
 }
 
-/** Which object holds the store, and how to get back to it. */
+/** The object of the store, and the delay before a reconnect. */
 export interface DurableObjectKVOptions {
   /** The object's name; `"covara-kv"` by default. */
   name?: string;
-  /** Put, with a colon, before every key. None by default. */
+  /** Added, with a colon, to each key. None by default. */
   prefix?: string;
   /** Refuse a key of another type, as Redis does. False by default: then it counts as empty. */
   strict?: boolean;
   /**
-   * How long to wait before attempt number `attempt`, from 1, to open a lost socket again, in ms; by default
-   * 250, doubling up to 5,000.
+   * The delay before attempt number `attempt`, from 1, to open a lost socket again, in ms; by default 250, doubling up to 5,000.
    */
   reconnectDelay?: (attempt: number) => number;
 }
 
-/** What a Durable Object is constructed with. */
+/** The state that the constructor of a Durable Object gets. */
 export interface DurableObjectStateLike {
-  /** What the object keeps. */
+  /** The storage of the object. */
   storage: DurableObjectStorageLike;
-  /** Takes a WebSocket that outlives the object's sleep. */
+  /** Accepts a WebSocket that survives hibernation. */
   acceptWebSocket(ws: WebSocketLike, tags?: string[]): void;
-  /** The WebSockets that were taken, or those with a tag. */
+  /** The accepted WebSockets, or those with a tag. */
   getWebSockets(tag?: string): WebSocketLike[];
 }
 
@@ -1101,40 +1096,40 @@ export interface WebSocketLike {
   send(data: string): void;
   /** Ends the connection. */
   close(code?: number, reason?: string): void;
-  /** Takes the client's end of a connection in a Worker. */
+  /** Accepts the client's end of a connection in a Worker. */
   accept?(): void;
   /** Calls `handler` at every message, or at the end. */
   addEventListener?(type: "message" | "close", handler: (event: { data?: unknown }) => void): void;
-  /** Keeps a value with the WebSocket while the object sleeps. */
+  /** Stores a value with the WebSocket during hibernation. */
   serializeAttachment?(value: unknown): void;
-  /** The value that was kept. */
+  /** The stored value. */
   deserializeAttachment?(): unknown;
 }
 
 type Publish = (channel: string, message: string) => Promise<number>;
 
-/** The commands that an engine has as methods, which resolve to what the store's do. */
+/** The commands as methods, with the results of the methods of a store. */
 export interface DurableKVEngine extends Pick<KVStore, CommandMethod> {}
 
-/** Redis's commands on the storage of a Durable Object. Calls that come at once run one after the other. */
+/** Redis's commands on the storage of a Durable Object. Concurrent calls run one after another. */
 export declare class DurableKVEngine {
   #private;
-  /** An engine on a storage. Without `publish` nobody hears what is published. */
+  /** An engine on a storage. Without `publish` messages have no receivers. */
   constructor(storage: DurableObjectStorageLike, publish?: Publish);
 }
 
 /** The class of the Durable Object, for a Worker to export. */
 export declare class CovaraKVDurableObject {
   #private;
-  /** By this the types that `wrangler types` makes know the class of an object. It is not there. */
+  /** Only a type: the types of `wrangler types` recognise the class of an object by it. */
   readonly __DURABLE_OBJECT_BRAND: never;
-  /** Made by the Workers runtime. */
+  /** Called by the Workers runtime. */
   constructor(state: DurableObjectStateLike);
   /** Answers a request of a {@link DurableObjectKVStore}. */
   fetch(request: Request): Promise<Response>;
-  /** Removes keys that have expired, and what was announced for sockets that never came. */
+  /** Removes expired keys, and announced names whose socket was never opened. */
   alarm(): Promise<void>;
-  /** Stores say nothing on their sockets. */
+  /** Stores send nothing on their sockets. */
   webSocketMessage(): void;
   /** A store has closed its socket, or lost it. */
   webSocketClose(socket: WebSocketLike): Promise<void>;
@@ -1154,13 +1149,13 @@ declare class Emitter<E extends Events<E>> {
   on<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
   /** Calls `listener` at the next `event` only. */
   once<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
-  /** Takes a listener away: the one added last, if it was added more than once. */
+  /** Removes a listener: the one added last, if it was added more than once. */
   off<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
   /** The same as `on`. */
   addListener<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
   /** The same as `off`. */
   removeListener<K extends keyof E>(event: K, listener: Listener<E[K]>): this;
-  /** How many listeners `event` has. */
+  /** The number of listeners of `event`. */
   listenerCount(event: keyof E): number;
 }
 
@@ -1168,19 +1163,19 @@ interface Store extends KVStore {}
 
 declare abstract class Store extends Emitter<KVEvents> implements KVStore {
   #private;
-  /** What the store puts, with a colon, before every key; empty for nothing. */
+  /** The prefix that the store adds to each key, with a colon. Empty for none. */
   readonly prefix: string;
 }
 
 /**
- * A store in a Durable Object. Commands that are called in one tick go in one request; what is subscribed comes over
- * one WebSocket, which is opened again whenever it is lost, until `disconnect`.
+ * A store in a Durable Object. Commands of one tick leave in one request. Messages arrive by one WebSocket, which is opened again
+ * whenever it is lost, until `disconnect`.
  */
 export declare class DurableObjectKVStore extends Store {
   #private;
   /**
-   * Takes a stub, or what gives one: that is asked for every request, as Workers forbid to use a stub in another
-   * request than the one it was made in. Throws `INVALID_ARGUMENT` for an option of a wrong type. Opens nothing yet.
+   * Takes a stub, or a function that returns one, which is called for each request: Workers forbid to use a stub in another request than
+   * its own. Throws `INVALID_ARGUMENT` for an option of a wrong type. Opens no socket.
    */
   constructor(
     stubOrResolver: DurableObjectStubLike | (() => DurableObjectStubLike),
@@ -1189,8 +1184,8 @@ export declare class DurableObjectKVStore extends Store {
 }
 
 /**
- * A {@link DurableObjectKVStore} on the object of a namespace with the name of the options. Throws `CONFIG` if that is
- * no namespace, `INVALID_ARGUMENT` for an option of a wrong type.
+ * A {@link DurableObjectKVStore} on an object of a namespace, by the name in the options. Throws `CONFIG` if `namespace` is none,
+ * `INVALID_ARGUMENT` for an option of a wrong type.
  *
  * @example
  * const kv = createDurableObjectKV(env.COVARA_KV, { prefix: "app" });
@@ -1202,11 +1197,11 @@ export declare function createDurableObjectKV(
   options?: DurableObjectKVOptions,
 ): DurableObjectKVStore;
 
-/** What a memory store may be told beside its prefix. */
+/** The options of a memory store. */
 export interface MemoryKVOptions {
   /**
    * Refuse a key of another type, and calls between `disconnect` and `connect`, as Redis does. False by default: then such a key counts as
-   * empty, and one warning is given, and the store goes on, empty.
+   * empty, with one warning, and such a call opens the store again, empty.
    */
   strict?: boolean;
   /** One store of this name for all worker threads of the process. By default each store is its own. */
@@ -1214,8 +1209,8 @@ export interface MemoryKVOptions {
 }
 
 /**
- * A store in this process, which needs no server. Usable before `connect`; after `disconnect` too, and empty then, unless it is strict: then it
- * refuses with `CLOSED` until `connect`, as one on Redis does.
+ * A store in this process, which needs no server. Usable before `connect`. After `disconnect` it is empty and usable, unless it is strict:
+ * then it refuses calls with `CLOSED` until `connect`, as one on Redis does.
  */
 export declare class MemoryKVStore extends Store {
   #private;
@@ -1233,15 +1228,15 @@ export declare class MemoryKVStore extends Store {
  */
 export declare function createMemoryKV(prefix?: string, options?: MemoryKVOptions): MemoryKVStore;
 
-/** What {@link createKV} builds. */
+/** The configuration of {@link createKV}. */
 export interface KVConfig {
   /** The backend. */
   type: "memory" | "redis" | "durable-object";
-  /** Put, with a colon, before every key. None by default. */
+  /** Added, with a colon, to each key. None by default. */
   prefix?: string | undefined;
-  /** Where Redis is; required for `type: "redis"`. */
+  /** The Redis server; required for `type: "redis"`. */
   redis?: RedisConfig | undefined;
-  /** Where the Durable Object is; required for `type: "durable-object"`. */
+  /** The Durable Object; required for `type: "durable-object"`. */
   durableObject?: DurableObjectConfig | undefined;
   /**
    * Memory and Durable Object: refuse a key of another type, as Redis does. Memory: refuse calls between `disconnect` and `connect` too. False
@@ -1255,8 +1250,8 @@ export interface KVConfig {
 }
 
 /**
- * Where Redis is, and how patient to be with it. Fields beside `url` win over what it says. `url`, `host`, `path` or
- * `port` given as undefined is `CONFIG` where nothing else says where the server is.
+ * The address of a Redis server, and the timeouts. Other fields win over `url`. An address that is given, but undefined (`url`, `host`,
+ * `path` or `port`), is `CONFIG` unless another field gives the address.
  */
 export interface RedisConfig {
   /**
@@ -1275,14 +1270,14 @@ export interface RedisConfig {
   /** A Unix socket in place of host and port. */
   path?: string | undefined;
   /**
-   * The user of the ACL, or a function that gives it, as with `password`. Without a password it is `CONFIG`: the server would take us
-   * for `default`.
+   * The user of the ACL, or a function that returns it, as with `password`. Without a password it is `CONFIG`, as the server would use the
+   * user `default`.
    */
   username?: string | (() => string | Promise<string>) | undefined;
   /**
-   * The password, or a function that gives it: it is asked before each connection, the subscribing one too, and each time one is
-   * opened again. An attempt whose function throws, rejects, gives no string, or none within `connectTimeout`, has failed with
-   * `CONNECTION`, and there will be another; so it is when the server refuses what it gave.
+   * The password, or a function that returns it, which is called before each connection, also the subscribing one, and each time one is
+   * opened again. An attempt fails with `CONNECTION`, and another follows, if the function throws, rejects, returns no string, or takes
+   * longer than `connectTimeout`; also if the server refuses the password.
    *
    * @example
    * const kv = await createKV({ type: "redis", redis: { url, username: "default", password: () => token.get() } });
@@ -1292,17 +1287,17 @@ export interface RedisConfig {
   /** The number of the database; 0 by default. */
   db?: number | undefined;
   /**
-   * The version of RESP: 2 does without HELLO, with 3 a server that refuses HELLO is refused too. By default 3, and 2 with a
-   * server or proxy that knows no other.
+   * The version of RESP. With 2 there is no HELLO; with 3 a server without HELLO is refused. By default 3, and 2 with a server or proxy
+   * that supports only that.
    */
   protocol?: 2 | 3 | undefined;
-  /** TLS, with the system's authorities or those given (PEM). False by default. */
+  /** TLS, with the system's certificate authorities or given ones (PEM). False by default. */
   tls?: boolean | RedisTlsConfig | undefined;
-  /** The connection's name in CLIENT LIST. */
+  /** The name of the connection in CLIENT LIST. */
   clientName?: string | undefined;
   /**
-   * How many failed attempts `connect` makes before it rejects; 3 by default. Given explicitly, also how many a command
-   * outlives that waits for a connection.
+   * The failed attempts after which `connect` rejects; 3 by default. If it is given, also those after which a command that waits for a
+   * connection rejects.
    */
   maxRetries?: number | undefined;
   /**
@@ -1310,27 +1305,28 @@ export interface RedisConfig {
    */
   retryDelay?: number | undefined;
   /**
-   * From when there is a connection for a command to its reply, in milliseconds; 5,000 by default. Then it rejects with `TIMEOUT`.
+   * The time for the reply to a command, counted from when there is a connection, in milliseconds; 5,000 by default. Then it rejects with
+   * `TIMEOUT`.
    */
   commandTimeout?: number | undefined;
   /**
-   * How long a command that was not sent waits for a connection, from its call on, in milliseconds; 10,000 by default. `Infinity`
-   * is allowed: `maxQueue` bounds it. Then it rejects with `TIMEOUT`, and has not been run.
+   * How long a command waits for a connection, from its call on, in milliseconds; 10,000 by default. `Infinity` is allowed, as `maxQueue`
+   * bounds the queue. Then it rejects with `TIMEOUT`, and was not run.
    */
   queueTimeout?: number | undefined;
   /** For one attempt to connect, in milliseconds; 3,000 by default. */
   connectTimeout?: number | undefined;
-  /** How many commands may wait for a connection; 100,000 by default. */
+  /** The most commands that may wait for a connection; 100,000 by default. */
   maxQueue?: number | undefined;
   /**
-   * How many bytes a reply may have: a larger one ends the connection, and the command rejects with `CONNECTION`. 1 GiB by default.
+   * The most bytes of a reply: a larger one ends the connection, and the command rejects with `CONNECTION`. 1 GiB by default.
    */
   maxReplySize?: number | undefined;
   /**
-   * What a callback hears that was given to `subscribe` on `covara:events`, as the framework does. `"targeted"`, the default: events of
-   * subscriptions whose records this process wrote, each by a channel of its own, where publishers go first. `"filtered"`: the same
-   * events, all by the one channel. `"all"`: every event of the fleet. With `covara-kv/register` the variable `COVARA_KV_FANOUT`
-   * gives the default.
+   * Which events the callbacks of `subscribe` on `covara:events` get, such as the framework's. `"targeted"`, the default: events of
+   * subscriptions whose records this process wrote, each on a channel of its own, which publishers try first. `"filtered"`: the same
+   * events, all on the one channel. `"all"`: every event of the fleet. With `covara-kv/register` the variable `COVARA_KV_FANOUT` sets the
+   * default.
    */
   fanout?: FanoutMode | undefined;
   /**
@@ -1364,17 +1360,17 @@ export type FanoutMode = "targeted" | "filtered" | "all";
 /** Certificates and checks of a TLS connection. */
 export interface RedisTlsConfig {
   /**
-   * The authority that the server's certificate is checked against, in PEM, or that certificate itself. By default the system's
-   * authorities and those in `NODE_EXTRA_CA_CERTS` count, and Node.js's own where the system has none.
+   * The certificate authority of the server, in PEM, or the server's certificate itself. By default the authorities of the system and of
+   * `NODE_EXTRA_CA_CERTS`, and those of Node.js where the system has none.
    */
   ca?: string | undefined;
   /** The client's certificate, in PEM. */
   cert?: string | undefined;
   /** The client's private key, in PEM. */
   key?: string | undefined;
-  /** The name that the server's certificate must have; the host by default. */
+  /** The name in the certificate of the server; the host by default. */
   servername?: string | undefined;
-  /** False takes any certificate. True by default. */
+  /** False accepts any certificate. True by default. */
   rejectUnauthorized?: boolean | undefined;
 }
 
@@ -1399,20 +1395,19 @@ export interface RedisNode {
   port: number;
 }
 
-/** Which Durable Object holds the store. */
+/** The Durable Object that holds the store. */
 export interface DurableObjectConfig {
-  /** The binding of the class, such as `env.COVARA_KV`. */
+  /** The binding of its class, such as `env.COVARA_KV`. */
   namespace: DurableObjectNamespaceLike;
   /** The object's name; `"covara-kv"` by default. */
   name?: string | undefined;
 }
 
 /**
- * A client of ioredis or node-redis, or what looks like one: its options are read, and a connection with the same is
- * opened.
+ * A client of ioredis or node-redis, or a similar object. Its options are read, and a connection with the same options is opened.
  */
 export interface RedisClientLike {
-  /** Where it connects to, and how patiently: `host` and the like of ioredis, or `socket` and the like of node-redis. */
+  /** The address, the credentials and the timeouts, in the form of ioredis (`host`, …) or node-redis (`socket`, …). */
   readonly options:
     | {
         host?: string | undefined;
@@ -1435,16 +1430,15 @@ export interface RedisClientLike {
 }
 
 /**
- * A store on a Redis server: one connection for commands, and a second one once something is subscribed. It
- * connects again whenever it loses the server, until `disconnect`.
+ * A store on a Redis server: one connection for commands, and a second one for subscriptions. It connects again whenever it loses the
+ * server, until `disconnect`.
  */
 export declare class RedisKVStore extends Store {
   #private;
   /**
-   * Takes a configuration, or a client of ioredis or node-redis, of which only the options are read. Throws
-   * `INVALID_ARGUMENT` for a field of a wrong type; `CONFIG` for an address or a certificate that is wrong, and for an
-   * option of a client that would have to be dropped and may change which server is meant or who is trusted. Opens
-   * nothing yet.
+   * Takes a configuration, or a client of ioredis or node-redis, whose options are read. Throws `INVALID_ARGUMENT` for a field of a wrong
+   * type; `CONFIG` for a wrong address or certificate, and for an option of a client that cannot be taken over and may change the server
+   * or the trust in it. Opens no connection.
    */
   constructor(client: RedisClientLike | RedisConfig, prefix?: string);
 }
@@ -1474,7 +1468,7 @@ export declare function createRedisKVFromConfig(config: RedisConfig, prefix?: st
  * if the type is unknown, or what the type requires is missing; with `INVALID_ARGUMENT` if a field has a
  * wrong type; else with what `connect` rejects with.
  *
- * Only an object's own fields count. One that is unknown, or that the type does not hear, changes nothing, and a process
+ * Only an object's own fields count. A field that is unknown, or that the type does not use, has no effect, and a process
  * warning (`COVARA_KV_CONFIG`) names it.
  *
  * @example
@@ -1494,27 +1488,27 @@ export declare function createKV(config: KVConfig): Promise<KVStore>;
  */
 export declare function initializeKV(config: KVConfig): Promise<KVStore>;
 
-/** The backend that something happened to; `fanout` is that of the whole process. */
+/** The backend of an event; `fanout` is the fan-out of the process. */
 export type DiagnosticsBackend = "memory" | "redis" | "fanout";
 
-/** A command on its way: one object for all of its messages. It holds neither keys nor values. */
+/** A running command: one object for all of its messages. It has neither keys nor values. */
 export interface CommandMessage {
   /** The Redis command; `EXEC` for a transaction. */
   readonly command: string;
   readonly backend: DiagnosticsBackend;
   /** The store's prefix; empty for none. */
   readonly prefix: string;
-  /** What it failed with, from `covara-kv:command:error` on. */
+  /** Its error, from `covara-kv:command:error` on. */
   error?: unknown;
 }
 
-/** What is published on each channel of `node:diagnostics_channel`. */
+/** The messages of each channel of `node:diagnostics_channel`. */
 export interface DiagnosticsMessages {
   /** A command was called. */
   "covara-kv:command:start": CommandMessage;
-  /** It failed. `end` follows. */
+  /** A command failed. `end` follows. */
   "covara-kv:command:error": CommandMessage;
-  /** It is over. */
+  /** A command has ended. */
   "covara-kv:command:end": CommandMessage;
   /** A connection was lost; attempt number `attempt` to connect again follows in `delay` milliseconds. */
   "covara-kv:reconnecting": {
@@ -1524,44 +1518,44 @@ export interface DiagnosticsMessages {
   "covara-kv:gap": {
     backend: DiagnosticsBackend;
   } & Gap;
-  /** A call failed that the framework does not wait for: see `guardUnhandledRejections`. */
+  /** A call failed that the framework does not await: see `guardUnhandledRejections`. */
   "covara-kv:unhandled": {
     readonly backend: DiagnosticsBackend;
     readonly error: KVError;
   };
 }
 
-/** Takes an event, as JSON, of a subscription. */
+/** Delivers an event of a subscription, as JSON. */
 export type DeliverEvent = (event: string, subscriptionId: string) => unknown;
 
-/** Takes the rows that have changed, where they are known. */
+/** Called with the rows that have changed, where they are known. */
 export type AggregateWatcher = (changed?: unknown[]) => unknown;
 
-/** What the callbacks of a Redis store hear that were given to `subscribe` on `covara:events`, as the framework does. */
+/** Counts for the callbacks of `subscribe` on `covara:events` of a Redis store, such as the framework's. */
 export interface StreamStats {
-  /** Where the server is. */
+  /** The address of the server. */
   server: string;
-  /** What `redis.fanout` says. */
+  /** The option `redis.fanout`. */
   fanout: FanoutMode;
   /**
-   * What is delivered, and why: `"own"`, events for streams of this process; everything because `redis.fanout` is `"all"`,
-   * because this process has created no record of a subscription yet (`"no-record"`), or because it has written one that was not
-   * understood (`"unreadable-record"`).
+   * Which events are delivered. `"own"`: those for streams of this process. Everything, because `redis.fanout` is `"all"`, because
+   * this process has not created a record of a subscription yet (`"no-record"`), or because it has written one of an unknown form
+   * (`"unreadable-record"`).
    */
   delivers: "own" | "all" | "no-record" | "unreadable-record";
-  /** Subscriptions whose records this process wrote to the server. */
+  /** The number of subscriptions whose records this process wrote. */
   records: number;
-  /** Those of them that have a channel of their own. */
+  /** The number of them with a channel of their own. */
   channels: number;
-  /** Whether the server refused such channels (`NOPERM`), so that events come by the fleet's. */
+  /** Whether the server refused such channels (`NOPERM`): then events arrive by the channel of the fleet. */
   refused: boolean;
-  /** Messages that were handed to the callbacks. */
+  /** The number of messages that the callbacks got. */
   delivered: number;
-  /** Messages that were for no stream here, which ended off the JavaScript thread. */
+  /** The number of messages for streams elsewhere, dropped before the JavaScript thread. */
   notLocal: number;
 }
 
-/** Counts of a process: what it has, and what has happened since it began. */
+/** Counts of a process: its registrations, and its events since it started. */
 export interface FanoutStats {
   /** Open streams. */
   handlers: number;
@@ -1569,17 +1563,17 @@ export interface FanoutStats {
   subscriptions: number;
   /** Aggregate watchers. */
   watchers: number;
-  /** Messages that came in. */
+  /** Messages received. */
   seen: number;
-  /** Events that went to handlers of this process. */
+  /** Events for handlers of this process. */
   delivered: number;
-  /** Events for handlers of other processes, which ended off the JavaScript thread. */
+  /** Events for handlers of other processes, dropped before the JavaScript thread. */
   notLocal: number;
-  /** Messages that were none. */
+  /** Malformed messages. */
   malformed: number;
-  /** Events that were dropped for want of room, and an invalidation given in their place. */
+  /** Events that a full queue dropped. An invalidation took their place. */
   overflowed: number;
-  /** Times in which messages may have been missed. */
+  /** Spans of time in which messages may have been missed. */
   gaps: number;
   /** Stores whose `subscribe` was called for `covara:events`. */
   streams: StreamStats[];
@@ -1590,23 +1584,23 @@ export interface FanoutEvent {
   type: "added" | "changed" | "removed" | "invalidate";
   /** Of the form `<uuid>:<resource>`. */
   subscriptionId: string;
-  /** What the stream gets: anything that JSON can hold. */
+  /** The event for the stream: any JSON value. */
   event: unknown;
 }
 
-/** What {@link registerHandler} may be told beside the function. */
+/** The options of {@link registerHandler}. */
 export interface HandlerOptions {
   /** Unregisters the handler when it is aborted. */
   signal?: AbortSignal;
 }
 
 /**
- * Lets events that are published on other instances reach the handlers of this process, by way of the
- * process's store; if that becomes another, the fan-out follows. May be called again: resolves once what the
- * handlers and watchers that there are need is subscribed. Without any nothing is.
+ * Delivers events of other instances to the handlers of this process, through the global store. The fan-out follows when that store
+ * is replaced. May be called again: resolves once the channels that handlers and watchers need are live. Without handlers and
+ * watchers nothing is subscribed.
  *
- * Rejects with `CONFIG` while there is no store; with what the server answers, such as `NOPERM`, or `TIMEOUT`,
- * if it cannot be subscribed; it is tried again nevertheless.
+ * Rejects with `CONFIG` while there is no store; with the error of the server, such as `NOPERM`, or `TIMEOUT`, if a channel cannot
+ * be subscribed. It is tried again nevertheless.
  *
  * @example
  * setGlobalKV(await createKV({ type: "redis", redis: { url } }));
@@ -1615,13 +1609,11 @@ export interface HandlerOptions {
 export declare function initializeEventSubscription(): Promise<void>;
 
 /**
- * Registers an open stream. `deliver` gets the events of the subscriptions that are tracked for it, each as JSON, in
- * their order. It also gets `{"type":"invalidate","reason":"fanout-gap"}` after messages may have been missed, and with
- * the reason `overflow` in place of events that came faster than they were taken: then what the subscription shows is
- * to be read again. What `deliver` throws becomes a warning.
+ * Registers an open stream. `deliver` gets the events of the subscriptions that are tracked for it, each as JSON, in order. It also
+ * gets `{"type":"invalidate","reason":"fanout-gap"}` after messages may have been missed, and the reason `overflow` in place of
+ * events that a full queue dropped: then the stream must read its state again. An error of `deliver` becomes a warning.
  *
- * A handler of this id that there is already, in any worker thread, makes room for the new one, which gets its
- * subscriptions. Throws `INVALID_ARGUMENT`.
+ * Replaces a handler with this id, in any worker thread, and gets its subscriptions. Throws `INVALID_ARGUMENT`.
  *
  * @example
  * const heard: string[] = [];
@@ -1637,7 +1629,7 @@ export declare function registerHandler(
 ): void;
 
 /**
- * Takes a handler away, with all its subscriptions. Does nothing if there is none. Throws `INVALID_ARGUMENT`.
+ * Removes a handler with all its subscriptions. Does nothing if there is none. Throws `INVALID_ARGUMENT`.
  *
  * @example
  * registerHandler("stream-1", () => {});
@@ -1647,9 +1639,9 @@ export declare function registerHandler(
 export declare function unregisterHandler(handlerId: string): void;
 
 /**
- * Has the events of a subscription delivered to a handler of this process. A subscription belongs to one handler: one that another had is its no
- * longer, and the first time that this happens in a process a warning (`COVARA_KV_SUBSCRIPTION`) tells. Throws `INVALID_ARGUMENT` if there is no
- * such handler.
+ * Delivers the events of a subscription to a handler of this process. A subscription belongs to one handler: another handler loses it,
+ * and the first time in a process a warning (`COVARA_KV_SUBSCRIPTION`) reports that. Throws `INVALID_ARGUMENT` if there is no such
+ * handler.
  *
  * @example
  * registerHandler("stream-1", () => {});
@@ -1659,7 +1651,7 @@ export declare function unregisterHandler(handlerId: string): void;
 export declare function trackSubscription(handlerId: string, subscriptionId: string): void;
 
 /**
- * Ends what {@link trackSubscription} began. Throws `INVALID_ARGUMENT`.
+ * Ends the delivery that {@link trackSubscription} began. Throws `INVALID_ARGUMENT`.
  *
  * @example
  * registerHandler("stream-1", () => {});
@@ -1670,9 +1662,9 @@ export declare function trackSubscription(handlerId: string, subscriptionId: str
 export declare function untrackSubscription(subscriptionId: string): void;
 
 /**
- * Hands an event to the handler of its subscription: at once if that is in this process, in any worker thread, else by
- * PUBLISH. Resolves to whether anyone was reached: the handler, or an instance that may have it. Rejects with
- * `INVALID_ARGUMENT`; with `CONFIG` if it must be published and there is no store; with what PUBLISH fails with.
+ * Sends an event to the handler of its subscription: directly if that is in this process, in any worker thread, else by PUBLISH.
+ * Resolves to whether it reached the handler, or an instance that may have it. Rejects with `INVALID_ARGUMENT`; with `CONFIG` if
+ * it must be published and there is no store; with the error of PUBLISH.
  *
  * @example
  * setGlobalKV(kv);
@@ -1681,8 +1673,8 @@ export declare function untrackSubscription(subscriptionId: string): void;
 export declare function publishEvent(message: FanoutEvent): Promise<boolean>;
 
 /**
- * Has `watcher` called whenever a resource has changed: with the rows if that was said in this thread, else without, also after
- * changes may have been missed. Gives the function that ends it. Throws `INVALID_ARGUMENT`.
+ * Calls `watcher` whenever a resource has changed: with the rows for a notification in this thread, else without them, also after
+ * changes may have been missed. Returns a function that ends it. Throws `INVALID_ARGUMENT`.
  *
  * @example
  * setGlobalKV(kv);
@@ -1695,9 +1687,9 @@ export declare function publishEvent(message: FanoutEvent): Promise<boolean>;
 export declare function registerAggregateWatcher(resource: string, watcher: AggregateWatcher): () => void;
 
 /**
- * Tells the watchers of a resource that it has changed: those of this thread at once and with the rows, the others by
- * PUBLISH. Resolves when that is done. Rejects with `INVALID_ARGUMENT`; with `CONFIG` if there is no store; with what
- * PUBLISH fails with. Watchers here have been told all the same.
+ * Notifies the watchers of a resource of a change: those of this thread at once, with the rows, the others by PUBLISH. Resolves when
+ * that is done. Rejects with `INVALID_ARGUMENT`; with `CONFIG` if there is no store; with the error of PUBLISH. The watchers of this
+ * thread were called nevertheless.
  *
  * @example
  * setGlobalKV(kv);
@@ -1711,7 +1703,7 @@ export declare function registerAggregateWatcher(resource: string, watcher: Aggr
 export declare function notifyAggregateWatchers(resource: string, changed?: unknown[]): Promise<void>;
 
 /**
- * How many handlers this process has, in all its threads.
+ * The number of handlers of this process, in all threads.
  *
  * @example
  * registerHandler("stream-1", () => {});
@@ -1720,7 +1712,7 @@ export declare function notifyAggregateWatchers(resource: string, changed?: unkn
 export declare function getActiveHandlerCount(): number;
 
 /**
- * How many watchers this process has, of one resource or of all. Throws `INVALID_ARGUMENT`.
+ * The number of watchers of this process, of one resource or of all. Throws `INVALID_ARGUMENT`.
  *
  * @example
  * registerAggregateWatcher("posts", () => {});
@@ -1730,7 +1722,7 @@ export declare function getActiveHandlerCount(): number;
 export declare function getAggregateWatcherCount(resource?: string): number;
 
 /**
- * What the fan-out of this process, in all its threads, has and has done.
+ * The counts of the fan-out of this process, in all threads.
  *
  * @example
  * registerHandler("stream-1", () => {});

@@ -19,49 +19,52 @@ export type Messages = [dropped: number | null, ...messages: (string | null)[]];
 export type Collect = (array: Reply[] | undefined, ...items: Reply[]) => Reply[];
 
 export declare class FanoutThread {
-  /** `on_items` is called when there is something to take. */
+  /** `onItems` is called when `take` or `notices` has something. */
   constructor(onItems: () => void, collect: Collect)
-  /** Gives the token of the handler that it replaces, if that is this thread's. */
+  /** Returns the token of the handler that it replaces, if that is of this thread. */
   register(handler: string, token: number): number | null
-  /** Gives its token, if it was this thread's. With a token it is only taken away if that is its token. */
+  /** Returns the token of the handler, if it was of this thread. With `token`, removes the handler only if it has that token. */
   unregister(handler: string, token?: number | undefined | null): number | null
-  /** 0 if this process has no such handler; 2 the first time that another handler of this process has lost a subscription; else 1. */
+  /** 0 if this process has no such handler; 2 the first time in this process that another handler loses a subscription; else 1. */
   track(handler: string, subscription: string): 0 | 1 | 2
   untrack(subscription: string): void
-  /** 0 if this process has no handler for it, 1 if another thread has, 2 if this one has: then it is there to be taken. */
+  /** 0 if this process has no handler for it, 1 if another thread has it, 2 if this thread has it, and can take the event. */
   publish(subscription: string, event: string): 0 | 1 | 2
   watch(resource: string, token: number): void
   unwatch(resource: string, token: number): void
-  /** Tells the watchers of the other threads that hear by the same way. */
+  /** Calls the watchers of other threads with the same source. */
   notify(resource: string): void
-  /** A change is about to be published, and its echo is to be dropped. Gives what `takeBack` needs; nothing if no echo will come. */
+  /**
+   * Expects the echo of a change that is about to be published, to drop it. Returns the argument of `takeBack`, or null if no echo
+   * will come.
+   */
   expect(resource: string): number | null
-  /** It may not have been published. */
+  /** Expects the echo no longer: the change may not have been published. */
   takeBack(resource: string, expected: number): void
-  /** Has what is published on a Redis server heard, for as long as there are handlers and watchers. */
+  /** Subscribes at a Redis server while there are handlers or watchers. */
   attach(client: RedisClient): void
-  /** Nothing that was published comes back: its channel is left. */
+  /** Drops the expected echoes: the channel is no longer subscribed. */
   clearEchoes(): void
-  /** Asks for what was refused once more. */
+  /** Requests subscriptions again that were refused. */
   retry(): void
-  /** Nothing is heard any more. */
+  /** Ends the subscriptions. */
   detach(): void
-  /** Whether a channel of the server is to be heard, and is. */
+  /** Whether a channel of the server is wanted, and whether it is live. */
   hears(aggregate: boolean): Hears
-  /** Answers `id` once a channel that is to be heard is. */
+  /** Answers `id` once a wanted channel is live. */
   confirm(id: number, aggregate: boolean): void
-  /** A message that JavaScript has heard. */
+  /** Takes a message that JavaScript has received. */
   hear(channel: string, message: string): void
-  /** Messages may have been missed between two times, in ms since the epoch. */
+  /** Reports that messages may have been missed between two times, in ms since the epoch. */
   missed(from: number, to: number): void
-  /** Whether events are waited for: they keep the process alive. */
+  /** Whether the thread waits for events, which keeps the process alive. */
   listen(listening: boolean): void
   /**
-   * At most so many items: handler's token, subscription, event, and so on; for a change a watcher's token and two nulls. If there are as many,
-   * the caller must come again.
+   * Takes at most `count` items, each three values: token of the handler, subscription, event; for a change token of the watcher, null,
+   * null. If there are `count`, the caller must call again: `onItems` does not tell of more.
    */
   take(count: number): (number | string | null)[]
-  /** How many items wait. */
+  /** The number of items that wait. */
   waiting(): number
   notices(): Array<FanoutNotice>
   streams(): Array<NativeStreamStats>
@@ -72,13 +75,13 @@ export declare class FanoutThread {
 
 export declare class MemoryStore {
   constructor(options: MemoryStoreOptions, onWrongType: (command: string) => void, onMessages: () => void, collect: Collect)
-  /** The function that runs a command: `(command's number, ...words)`. */
+  /** The function that runs a command, by its number and its words. */
   runner(): Run
-  /** The same by another clock than the system's: `(milliseconds since the epoch, command's number, ...words)`. */
+  /** The same by a test's clock, in milliseconds since the epoch. */
   runnerOnClock(): (clock: number, command: number, ...args: Arguments) => Reply
   /**
-   * Runs commands, each `[number, ...words]`, with nothing in between. What a command fails with is its result. `clock` is what
-   * another clock than the system's shows.
+   * Runs commands as one. The result of a command that fails is its Error. `clock` is a test's, in milliseconds since the
+   * epoch.
    */
   exec(commands: [command: number, ...args: Argument[]][], clock?: number | undefined | null): (Reply | Error)[]
   subscribe(channel: string): void
@@ -86,13 +89,13 @@ export declare class MemoryStore {
   unsubscribe(channel: string): void
   punsubscribe(pattern: string): void
   /**
-   * At most so many of the messages that came in: pattern or null, channel, message, and so on; first of all how many did not fit, or null if
-   * more wait: then the caller must come again.
+   * Takes at most `count` messages. While the first element is null more wait, and the caller must call again: `onMessages`
+   * does not tell of them.
    */
   takeMessages(count: number): Messages
-  /** How many messages wait. */
+  /** The number of messages that wait. */
   waiting(): number
-  /** Leaves the store. It goes, with all it holds, when no other handle is left. */
+  /** Closes the handle. The store ends with its last handle. */
   close(): void
 }
 
@@ -104,47 +107,44 @@ export declare class RedisClient {
   constructor(options: RedisOptions, onMail: () => void, collect: Collect, onQuestion?: (number: number, ofSentinels: boolean) => void)
   /** The function that sends a batch of commands. */
   sender(): (first: number, ...entries: unknown[]) => void
-  /** Has the connection opened, and opened again when it is lost, from now on. */
+  /** Opens the connection, and opens it again whenever it is lost. */
   start(): void
-  /** Answers a question for credentials: those that were asked for, or why there are none. */
+  /** Answers a question for credentials: with them, or with the reason of a failure. */
   credentials(number: number, username?: string | undefined | null, password?: string | undefined | null, failure?: string | undefined | null): void
-  /** Answers `id` once there is a connection, or when attempts enough have failed. */
+  /** Answers `id` once connected, or after `maxRetries` failed attempts. */
   connect(id: number): void
-  /** Who is at the other end, while there is a connection. */
+  /** The server, or null while there is no connection. */
   server(): RedisServer | null
-  /** How the connection for commands does, and the subscribing one once there is one. */
+  /** The state of the connection for commands, then of the subscribing one if there is one. */
   health(): Array<RedisHealth>
   /** What each Sentinel says, while they are watched. */
   sentinels(): Array<RedisSentinel>
   /** Answers `id` once messages come. */
   subscribe(id: number, isPattern: boolean, name: string): void
-  /** Answers `id` once no messages come any more. */
+  /** Answers `id` once the subscription has ended. */
   unsubscribe(id: number, isPattern: boolean, name: string): void
-  /** Whether there are callbacks on the channel of events, so that streams of this process are served here. */
+  /** Starts or stops the messages for the framework's callbacks on the channel of events. */
   hearStreams(hearing: boolean): void
-  /** What is to be read again after a gap: subscriptions of this process, and resources whose changes were told. */
+  /** What must be read again after a gap: subscriptions of this process, and resources with changes. */
   streams(): StreamNames
-  /** Whether messages are waited for: they keep the process alive. */
+  /** Whether the store has subscriptions, which keep the process alive. */
   listen(listening: boolean): void
   /**
    * Settles at most so much of what was answered, with `settle(first id, ...replies)` or `settle(-1, id, reply, …)`, an Error for a failure. What is left is 1
    * for messages and events, which `messages` gives, and 2 for answers, which this gives when it is called again: it must be.
    */
   take(settle: (first: number, ...replies: (Reply | Error)[]) => void, count: number): number
-  /** At most so many messages: as `takeMessages` of a memory store. */
+  /** Takes at most `count` messages, as `takeMessages` of a memory store. */
   messages(count: number): Messages
-  /** The events that came with the messages. */
+  /** Takes the events that arrived with the messages. */
   events(): Array<RedisEvent>
-  /**
-   * Closes the connection once all that was asked for is answered, leaves the subscribing one, and answers `id` and
-   * `subscriptions_id`.
-   */
+  /** Closes the connection once all requests are answered, and the subscribing one. Answers `id` and `subscriptionsId`. */
   close(id: number, subscriptionsId: number): void
-  /** Lets go of everything. Nothing is answered any more. */
+  /** Drops both connections without an answer to anything. */
   abandon(): void
 }
 
-/** The number of a command's row. */
+/** The number of a command in the native table. Throws for an unknown name. */
 export declare function commandIndex(name: string): number
 
 /** Times are in ms, those of a gap since the epoch. */
@@ -179,7 +179,7 @@ export interface NativeFanoutStats {
   gaps: number
 }
 
-/** What the callbacks of a store hear by its `subscribe`. */
+/** The messages for the callbacks that were given to `subscribe` of a store. */
 export interface NativeStreamStats {
   server: string
   fanout: "targeted" | "filtered" | "all"
@@ -205,7 +205,7 @@ export type RedisEvent =
   | { name: 'unsubscribed'; isPattern: boolean; topic: string; code: string; message: string }
   | { name: 'gap'; from: number; to: number; node?: string }
 
-/** How a connection does. Times are in ms since the epoch. */
+/** The state of a connection. Times are in ms since the epoch. */
 export interface RedisHealth {
   isReady: boolean
   node?: string
@@ -230,7 +230,7 @@ export interface RedisOptions {
   path?: string
   username?: string
   password?: string
-  /** Whether it is asked for before each connection. */
+  /** Whether JavaScript is asked for it before each connection. */
   asksUsername: boolean
   asksPassword: boolean
   db?: number
@@ -245,13 +245,13 @@ export interface RedisOptions {
   /** In milliseconds, as all times are. */
   retryDelay?: number
   commandTimeout: number
-  /** May be infinite. */
+  /** May be infinity. */
   queueTimeout: number
   connectTimeout: number
   maxQueue: number
   /** In bytes. */
   maxReplySize: number
-  /** Node itself, and no other runtime with its functions. */
+  /** Whether the runtime is Node.js itself. */
   isNode: boolean
   fanout: "targeted" | "filtered" | "all"
   cluster?: RedisClusterOptions
@@ -302,11 +302,8 @@ export interface StreamNames {
   resources: Array<string>
 }
 
-/**
- * Removes keys that are due, from all memory stores of the process, and frees what was removed, for a quarter of a millisecond at most.
- * True if there is more to do.
- */
+/** Removes expired keys of all memory stores, and frees removed values, for at most 0.25 ms. True if more is due. */
 export declare function sweepExpired(): boolean
 
-/** Has the authorities count that Node.js trusts: its own (PEM), and those of the file that NODE_EXTRA_CA_CERTS names. Only the first call does. */
+/** Trusts the certificate authorities of Node.js: its own, in PEM, and the file of NODE_EXTRA_CA_CERTS. Only the first call counts. */
 export declare function trustAsNode(own: string, extra?: string | undefined | null): void

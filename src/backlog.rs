@@ -1,24 +1,24 @@
-//! Messages that wait for their subscriber's JavaScript thread.
+//! The queue of messages for the JavaScript thread of one subscriber.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Beyond these bounds the newest messages are dropped and counted, until the subscriber takes what waits.
+/// Beyond these bounds new messages are dropped and counted, until the subscriber has taken all.
 pub const MAX_MESSAGES: usize = 100_000;
 pub const MAX_BYTES: usize = 64 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The pattern it came by, or none for a subscription of the channel itself.
+    /// The pattern that matched, or None for a subscription of the channel itself.
     pub pattern: Option<Bytes>,
     pub channel: Bytes,
     pub payload: Bytes,
 }
 
 impl Message {
-    /// What it takes in memory, its text's allocation too.
+    /// Its size in memory, with the allocation of its text.
     fn size(&self) -> usize {
         const EACH: usize = size_of::<Message>() + 64;
         EACH + self.text_length()
@@ -29,7 +29,7 @@ impl Message {
         pattern + self.channel.len() + self.payload.len()
     }
 
-    /// With its text in memory of its own.
+    /// A copy whose text is an allocation of its own.
     fn copied(&self) -> Self {
         let mut text = BytesMut::with_capacity(self.text_length());
         let mut copy = |part: &Bytes| {
@@ -44,7 +44,7 @@ impl Message {
     }
 }
 
-/// In the order of their publication.
+/// Messages in the order of their publication.
 #[derive(Default)]
 pub struct Backlog {
     messages: VecDeque<Message>,
@@ -65,7 +65,7 @@ pub enum Rest {
 }
 
 impl Backlog {
-    /// After a drop all later messages are dropped too, until all that waits is taken: one gap, in its place, tells of them.
+    /// After a drop all later messages are dropped too, until the queue is empty: so one gap covers them.
     pub fn push(&mut self, message: Message) {
         let size = message.size();
         let full = self.messages.len() == MAX_MESSAGES || self.bytes + size > MAX_BYTES;
@@ -104,7 +104,7 @@ impl Backlog {
         self.overflowed |= later.overflowed;
     }
 
-    /// Copies the messages, so that the backlog holds no more memory than it counts: a slice keeps its whole receive buffer alive.
+    /// Copies the messages: a slice would keep its whole receive buffer alive, which the bounds do not count.
     pub fn detach(&mut self) {
         for message in &mut self.messages {
             *message = message.copied();
@@ -115,12 +115,12 @@ impl Backlog {
         self.messages.len()
     }
 
-    /// Whether there is nothing to tell.
+    /// Whether no message waits, and none was dropped.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty() && !self.overflowed
     }
 
-    /// Drops what came for a subscription that has ended: a later one of the same name must not get it.
+    /// Drops the messages of a subscription that has ended: a new one of the same name must not get them.
     pub fn forget(&mut self, ended: impl Fn(&Message) -> bool) {
         self.messages.retain(|message| !ended(message));
         self.bytes = self.messages.iter().map(Message::size).sum();

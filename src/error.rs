@@ -1,23 +1,23 @@
-//! The error of every layer: a stable code and a text. What Redis would refuse carries Redis's own text.
+//! The error of every layer: a stable code and a text. An error that Redis has too has Redis's text.
 
 use std::borrow::Cow;
 use std::ops::Deref;
 
-/// Boxed: every result on the hot path is as large as its error.
+/// Boxed, as a result on the hot path is as large as its error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(Box<Failure>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub code: Cow<'static, str>,
-    /// Which of the causes that its code has.
+    /// Which of the causes of its code it has.
     pub reason: Option<Reason>,
     pub message: Cow<'static, str>,
     /// What led to it.
     pub cause: Option<Error>,
 }
 
-/// One of the causes of a code of ours that has several: docs/errors.md tells what each means.
+/// A cause of an error, for codes with several: docs/errors.md describes each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     Refused,
@@ -59,7 +59,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Its code, and its own name.
+    /// The code, and the name of the cause.
     const fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Refused => ("CONNECTION", "refused"),
@@ -113,7 +113,7 @@ impl Deref for Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error that Redis replies with: its code is the first word of its text.
+    /// An error reply of Redis: its code is the first word of its text.
     pub fn reply(text: impl Into<Cow<'static, str>>) -> Self {
         let message = text.into();
         let code = match &message {
@@ -128,7 +128,7 @@ impl Error {
         }))
     }
 
-    /// An error of ours, for which Redis has no reply, with a code that has one cause.
+    /// An error that Redis does not have, with a code that has one cause.
     pub fn ours(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Failure {
             code: Cow::Borrowed(code),
@@ -138,7 +138,7 @@ impl Error {
         }))
     }
 
-    /// An error of ours with a code that has several causes: the reason says which, and which code.
+    /// An error that Redis does not have, by its cause, which fixes the code.
     pub fn because(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Failure {
             code: Cow::Borrowed(reason.names().0),

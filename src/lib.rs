@@ -1,16 +1,16 @@
 //! `covara-kv`: a Redis-like key-value store for Node.js.
 //!
-//! Arrows go downward only: `addon` → `commands` → `store`, `addon` → `fanout` → `redis`.
+//! Imports go down only: `addon` → `commands` → `store`, `addon` → `fanout` → `redis`.
 //!
 //! - [`addon`]: the boundary to Node: JavaScript's values in, replies out. The only place with N-API types, and with `unsafe`.
 //! - [`commands`]: the table of commands, and the short function of each; MULTI and Lua scripts run through the same table.
 //! - [`store`]: the memory engine: keys with their values, deadlines and channels.
 //! - [`fanout`]: events of the fleet, to the streams that are open in this process.
 //! - [`redis`]: the Redis backend: commands over a connection that comes back when it is lost.
-//! - [`trace`]: what connections and the fan-out do, for those who look for a fault.
+//! - [`trace`]: the log of connections and the fan-out, on request.
 //! - [`reply`], [`error`]: what a command answers. [`backlog`], [`wake`]: messages that wait for a JavaScript thread, and what wakes it.
 
-// Its functions are Node's, which no other program has.
+// It calls functions of Node.js, which a test or a fuzz target does not have.
 #[cfg(not(any(test, fuzzing)))]
 pub mod addon;
 pub mod backlog;

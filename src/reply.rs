@@ -1,21 +1,21 @@
-//! What a command answers, in the shapes of RESP.
+//! The reply of a command, with the types of RESP.
 
 use std::borrow::Cow;
 
 use crate::error::Error;
 
-/// Borrows from the store where it can: it is turned into JavaScript or Lua values while the store is still locked.
+/// Borrows from the store: it is converted to JavaScript or Lua values while the store is locked.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply<'a> {
     Nil,
     Status(Cow<'a, str>),
     Integer(i64),
     Double(f64),
-    /// A score beside its member, which is a text: how it is printed, whoever gets it decides.
+    /// A score beside its member, which is text in RESP: scripts and JavaScript print it differently.
     Score(f64),
     Bulk(Cow<'a, [u8]>),
     Array(Vec<Reply<'a>>),
-    /// Inside an array only: what one command of a MULTI, or one entry of a script's table, failed with.
+    /// Only inside an array: the error of one command of a MULTI, or of one entry of a script's table.
     Error(Error),
 }
 

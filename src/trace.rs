@@ -1,4 +1,4 @@
-//! What connections and the fan-out do, as lines on standard error: `COVARA_KV_DEBUG=redis,fanout`.
+//! Logs what connections and the fan-out do to standard error: `COVARA_KV_DEBUG=redis,fanout`.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub enum Area {
     /// States of connections, handshakes, reconnections and subscriptions.
     Redis,
-    /// Channels of the fleet, gaps, and what decides which messages are filtered.
+    /// Channels of the fleet, gaps, and decisions of the filter.
     Fanout,
 }
 
@@ -19,11 +19,11 @@ const AREAS: [(Area, &str); 2] = [(Area::Redis, "redis"), (Area::Fanout, "fanout
 static ON: LazyLock<[bool; AREAS.len()]> =
     LazyLock::new(|| areas(&std::env::var("COVARA_KV_DEBUG").unwrap_or_default()));
 
-/// Prints what `text` makes, if the lines of an area are on. A line never holds a value, a message or a password.
+/// Prints a line if its area is on. A line must not hold a value, a message or a password.
 pub fn trace<T: Display>(area: Area, text: impl FnOnce() -> T) {
     if is_on(area) {
         let name = AREAS[area as usize].1;
-        // Standard error may be closed: that is no failure of a store.
+        // Standard error may be closed, which is no failure of a store.
         let _ = writeln!(io::stderr(), "{} covara-kv:{name} {}", time(), text());
     }
 }
@@ -32,7 +32,7 @@ pub fn is_on(area: Area) -> bool {
     ON[area as usize]
 }
 
-/// Names that are not known are another version's.
+/// Ignores unknown names, which another version may have.
 fn areas(names: &str) -> [bool; AREAS.len()] {
     AREAS.map(|(_, area)| {
         names
@@ -42,7 +42,7 @@ fn areas(names: &str) -> [bool; AREAS.len()] {
     })
 }
 
-/// Of the day, in UTC.
+/// The time of day, in UTC.
 fn time() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (seconds, milliseconds) = (now.as_secs(), now.subsec_millis());

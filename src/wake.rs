@@ -1,10 +1,10 @@
-//! Wakes a JavaScript thread once for all that comes in until the thread takes it.
+//! Wakes a JavaScript thread once for all items that arrive before it takes them.
 
-/// Lies beside what the thread takes, under the same lock.
+/// Kept under the same lock as the queue.
 pub struct WakeOnce {
-    /// Called on any thread. True if the JavaScript thread will take what there is.
+    /// Runs on any thread. True if the JavaScript thread will take the items.
     wake: Box<dyn Fn() -> bool + Send + Sync>,
-    /// A wake-up is under way, or the thread comes again by itself.
+    /// Whether a wake-up is under way, or the thread will take more by itself.
     is_expected: bool,
 }
 
@@ -16,14 +16,14 @@ impl WakeOnce {
         }
     }
 
-    /// Something has come in.
+    /// An item has arrived.
     pub fn wake(&mut self) {
         if !self.is_expected {
             self.is_expected = (self.wake)();
         }
     }
 
-    /// The thread has taken some. It comes again by itself if anything is `left`, and is woken for what comes in if not.
+    /// The thread took items. If some are `left` it must take them by itself; else the next item wakes it.
     pub fn taken(&mut self, left: bool) {
         self.is_expected = left;
     }

@@ -28,15 +28,13 @@ export type {
 /**
  * A store with Redis's commands.
  *
- * Methods that return a Promise never throw: they reject with a {@link KVError}. Each may reject with the
- * codes `INVALID_ARGUMENT` (then nothing was sent), `CLOSED` (after `disconnect`) and, over a network,
- * `CONNECTION`, `TIMEOUT` and `QUEUE_FULL`; a method that names a kind of value, also with `WRONGTYPE` where
- * the key holds another (memory and Durable Object: with `strict` only; else the key counts as empty, and one
- * warning is given). Further errors stand at the method. An argument too many is `INVALID_ARGUMENT`, unless it
- * is undefined. A reply that is no reply of the command is `CONNECTION`.
+ * Methods that return a Promise never throw: they reject with a {@link KVError}. Each may reject with the codes `INVALID_ARGUMENT`
+ * (nothing was sent), `CLOSED` (after `disconnect`) and, over a network, `CONNECTION`, `TIMEOUT` and `QUEUE_FULL`. A method for one
+ * type of value may reject with `WRONGTYPE` where the key holds another (memory and Durable Object: only with `strict`; else the key
+ * counts as empty, with one warning). Each method lists further errors. A surplus argument is `INVALID_ARGUMENT`, unless it is
+ * undefined. A reply that the command does not have is `CONNECTION`.
  *
- * Keys, fields, members and values are strings of at most 512 MB of UTF-8. A store with a prefix puts it, and
- * a colon, before every key.
+ * Keys, fields, members and values are strings of at most 512 MB of UTF-8. A store with a prefix adds it, with a colon, to each key.
  */
 export interface KVStore {
   /**
@@ -49,8 +47,8 @@ export interface KVStore {
    */
   connect(): Promise<void>;
   /**
-   * Ends all subscriptions and closes the store: what follows rejects with `CLOSED`, until `connect`. Empties
-   * a memory store, which goes on at the next call unless it is strict.
+   * Ends all subscriptions and closes the store: later calls reject with `CLOSED`, until `connect`. Empties a memory store, which the
+   * next call opens again unless it is strict.
    *
    * @example
    * await kv.set("greeting", "hello");
@@ -70,8 +68,8 @@ export interface KVStore {
   /** The state of the connection for commands. */
   readonly status: KVStatus;
   /**
-   * How each connection does: its state and since when, when the server was last heard, what waits. Asks no server, connects nothing,
-   * and never rejects.
+   * The state of each connection, since when, the time of the last bytes of the server, and the commands that wait. Asks no server,
+   * connects nothing, and never rejects.
    *
    * @example
    * await kv.connect();
@@ -104,7 +102,7 @@ export interface KVStore {
    */
   once<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
   /**
-   * Takes a listener away: the one added last, if it was added more than once.
+   * Removes a listener: the one added last, if it was added more than once.
    *
    * @example
    * const report = (error: Error) => console.error(error);
@@ -132,7 +130,7 @@ export interface KVStore {
    */
   removeListener<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
   /**
-   * How many listeners `event` has.
+   * The number of listeners of `event`.
    *
    * @example
    * kv.listenerCount("ready"); // 0
@@ -140,7 +138,7 @@ export interface KVStore {
   listenerCount(event: keyof KVEvents): number;
 
   /**
-   * Asks whether the store answers. Resolves to `"PONG"`. {@link https://redis.io/commands/ping}
+   * Checks that the store answers. Resolves to `"PONG"`. {@link https://redis.io/commands/ping}
    *
    * @example
    * await kv.ping(); // "PONG"
@@ -165,8 +163,8 @@ export interface KVStore {
    */
   mget(...keys: OneOrMany[]): Promise<(string | null)[]>;
   /**
-   * Sets `key` to a string, whatever it held, and takes away its expiry unless `options` give one. Whether
-   * `nx` and `xx` let it happen is not told: see {@link KVStore.setnx}. Errors: `ERR` for an expiry that is
+   * Sets `key` to a string, whatever it held, and removes its expiry unless `options` give one. The result does not tell whether
+   * `nx` or `xx` prevented it: see {@link KVStore.setnx}. Errors: `ERR` for an expiry that is
    * not positive. {@link https://redis.io/commands/set}
    *
    * @example
@@ -238,7 +236,7 @@ export interface KVStore {
    */
   exists(...keys: OneOrMany[]): Promise<number>;
   /**
-   * Has `key` deleted in `seconds`, an integer; at once if that is not positive. False if there is no such
+   * Deletes `key` in `seconds`, an integer; at once if that is not positive. False if there is no such
    * key. Errors: `ERR` for a time that does not fit. {@link https://redis.io/commands/expire}
    *
    * @example
@@ -268,7 +266,7 @@ export interface KVStore {
    */
   type(key: string): Promise<string>;
   /**
-   * The keys that match a glob, in no order. Looks at every key: see {@link KVStore.scan}.
+   * The keys that match a glob, in no order. Reads all keys: see {@link KVStore.scan}.
    * {@link https://redis.io/commands/keys}
    *
    * @example
@@ -278,9 +276,8 @@ export interface KVStore {
    */
   keys(pattern: string): Promise<string[]>;
   /**
-   * A page of the keys. Start with the cursor `"0"`, go on with the one returned, until that is `"0"`. A key
-   * that is there all the while is seen; one may be seen twice. Errors: `ERR` for a cursor or a count that is
-   * none. {@link https://redis.io/commands/scan}
+   * A page of the keys. Start with the cursor `"0"`, and continue with the returned one, until that is `"0"`. A key that exists all the
+   * time is returned, perhaps twice. Errors: `ERR` for a wrong cursor or count. {@link https://redis.io/commands/scan}
    *
    * @example
    * await kv.set("user:1", "ada");
@@ -406,7 +403,7 @@ export interface KVStore {
   scard(key: string): Promise<number>;
 
   /**
-   * Puts values before the head of a list, one after the other. Its length then. Errors: `ERR` for no values.
+   * Adds values at the head of a list, one after another. The new length. Errors: `ERR` for no values.
    * {@link https://redis.io/commands/lpush}
    *
    * @example
@@ -415,7 +412,7 @@ export interface KVStore {
    */
   lpush(key: string, ...values: OneOrMany[]): Promise<number>;
   /**
-   * Puts values behind the tail of a list. Its length then. Errors: `ERR` for no values.
+   * Adds values at the tail of a list. The new length. Errors: `ERR` for no values.
    * {@link https://redis.io/commands/rpush}
    *
    * @example
@@ -424,7 +421,7 @@ export interface KVStore {
    */
   rpush(key: string, ...values: OneOrMany[]): Promise<number>;
   /**
-   * Takes the head off a list; null if there is none. {@link https://redis.io/commands/lpop}
+   * Removes and returns the head of a list; null if there is none. {@link https://redis.io/commands/lpop}
    *
    * @example
    * await kv.rpush("queue", "first", "second");
@@ -432,7 +429,7 @@ export interface KVStore {
    */
   lpop(key: string): Promise<string | null>;
   /**
-   * Takes the tail off a list; null if there is none. {@link https://redis.io/commands/rpop}
+   * Removes and returns the tail of a list; null if there is none. {@link https://redis.io/commands/rpop}
    *
    * @example
    * await kv.rpush("queue", "first", "second");
@@ -538,7 +535,7 @@ export interface KVStore {
   zincrby(key: string, n: number, member: string): Promise<number>;
 
   /**
-   * Sends a message to a channel, on which there is no prefix. How many subscribers it reached.
+   * Sends a message to a channel, whose name gets no prefix. The number of subscribers that got it.
    * {@link https://redis.io/commands/publish}
    *
    * @example
@@ -548,8 +545,7 @@ export interface KVStore {
    */
   publish(channel: string, message: string): Promise<number>;
   /**
-   * Calls `callback` for each message on a channel. Resolves once live. Nothing changes if the callback is
-   * there already. {@link https://redis.io/commands/subscribe}
+   * Calls `callback` for each message on a channel. Resolves once live. No effect if the channel has the callback already. {@link https://redis.io/commands/subscribe}
    *
    * @example
    * const heard: string[] = [];
@@ -559,7 +555,7 @@ export interface KVStore {
    */
   subscribe(channel: string, callback: MessageCallback): Promise<void>;
   /**
-   * Takes away every callback of a channel, whoever it belongs to: see {@link KVStore.listen}.
+   * Removes all callbacks of a channel, also those of other code: see {@link KVStore.listen}.
    * {@link https://redis.io/commands/unsubscribe}
    *
    * @example
@@ -580,7 +576,7 @@ export interface KVStore {
    */
   psubscribe(pattern: string, callback: MessageCallback): Promise<void>;
   /**
-   * Takes away every callback of a pattern, whoever it belongs to: see {@link KVStore.listen}.
+   * Removes all callbacks of a pattern, also those of other code: see {@link KVStore.listen}.
    * {@link https://redis.io/commands/punsubscribe}
    *
    * @example
@@ -590,7 +586,7 @@ export interface KVStore {
    */
   punsubscribe(pattern: string): Promise<void>;
   /**
-   * Like {@link KVStore.listen}, where a callback for each stream costs little: absent on Redis.
+   * Like {@link KVStore.listen}, on backends where a callback for each stream is cheap: absent on Redis.
    * {@link https://redis.io/commands/subscribe}
    *
    * @example
@@ -602,7 +598,7 @@ export interface KVStore {
   subscribeScoped?(channels: readonly string[], callback: MessageCallback): Promise<ScopedSubscription>;
   /**
    * Calls `callback` for each message on `channels`, and on those that match a pattern of `options`.
-   * Resolves, once live, to a handle that takes away this callback and no other.
+   * Resolves, once live, to a handle that removes this callback and no other.
    * {@link https://redis.io/commands/subscribe}
    *
    * @example
@@ -640,7 +636,7 @@ export interface KVStore {
   eval(script: string, keys: readonly string[], args: readonly string[]): Promise<unknown>;
 }
 
-/** What this package adds to the framework's interface. */
+/** The methods that this package adds to the framework's interface. */
 type Added =
   | (
       | "status"
@@ -656,8 +652,8 @@ type Added =
   | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
 
 /**
- * A {@link KVStore} as far as the framework knows it: what this package adds is optional, so that a class of an application's own, and a test's
- * stand-in, need not have it.
+ * The framework's interface of a {@link KVStore}: the methods that this package adds are optional, so that an application's own class, or
+ * a mock in a test, need not have them.
  */
 export interface KVAdapter extends Omit<KVStore, Added | "multi">, Partial<Pick<KVStore, Added>> {
   /**
@@ -671,8 +667,8 @@ export interface KVAdapter extends Omit<KVStore, Added | "multi">, Partial<Pick<
 }
 
 /**
- * Commands that run as one. Each method queues the command of {@link KVStore} that has its name, and
- * returns the transaction. A wrong argument shows in `exec`.
+ * Commands that run as one. Each method queues the command of {@link KVStore} with its name, and returns the transaction. `exec`
+ * rejects for a wrong argument.
  */
 interface Queue<Self> {
   /**
@@ -684,7 +680,7 @@ interface Queue<Self> {
    */
   get(key: string): Self;
   /**
-   * Queues SET. Its result: `"OK"`, or null if `nx` or `xx` did not let it happen.
+   * Queues SET. Its result: `"OK"`, or null if `nx` or `xx` prevented it.
    * {@link https://redis.io/commands/set}
    *
    * @example
@@ -784,9 +780,9 @@ interface Queue<Self> {
    */
   expire(key: string, seconds: number): Self;
   /**
-   * Runs what was queued, and empties the queue. The results, in order; `[]` for an empty queue. If a command
-   * fails the others run all the same, and it rejects with the first failure, which has `index` and
-   * `results`. After a wrong argument nothing runs: it rejects with that failure, which has `index`.
+   * Runs the queued commands, and empties the queue. The results, in order; `[]` for an empty queue. If a command fails, the others run
+   * nevertheless, and it rejects with the first failure, which has `index` and `results`. After a wrong argument nothing runs: it
+   * rejects with that failure, which has `index`.
    * {@link https://redis.io/commands/exec}
    *
    * @example
@@ -810,7 +806,7 @@ export interface KVStoreTransaction extends Queue<KVStoreTransaction> {}
 
 type AddedToQueue = Extract<Added, keyof Queue<unknown>>;
 
-/** A transaction of a {@link KVAdapter}: what this package adds is optional. */
+/** A transaction of a {@link KVAdapter}: the methods that this package adds are optional. */
 export interface KVTransaction
   extends Omit<Queue<KVTransaction>, AddedToQueue>,
     Partial<Pick<Queue<KVTransaction>, AddedToQueue>> {}

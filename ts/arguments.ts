@@ -2,9 +2,9 @@ import type { Argument } from "../native.js";
 import { KVError } from "./errors.js";
 import { utf8 } from "./utf8.js";
 
-/** The call that arguments are read for. */
+/** The call whose arguments are read. */
 export interface CallContext {
-  /** The method, as messages name it. */
+  /** The name of the method in error messages. */
   readonly method: string;
   /** The Redis command. */
   readonly name: string;
@@ -12,28 +12,26 @@ export interface CallContext {
   readonly prefix: string;
 }
 
-/** One parameter of a method: what it takes. */
+/** A parameter of a method. */
 export interface Parameter<T> {
-  /** It may be left out, and then no store is told anything of it. */
+  /** It may be left out, and then adds nothing to the argv. */
   readonly optional?: boolean;
-  /** It is a key, or a list of keys: the store puts its prefix before each. */
+  /** It is a key, or a list of keys: each gets the prefix of the store. */
   readonly isKey?: true;
   /** It is a score, which may be infinite. */
   readonly isScore?: true;
-  /**
-   * What was given, or a copy of it that cannot change any more. Throws INVALID_ARGUMENT if that is wrong.
-   */
+  /** Returns the argument, or a copy of one that could change. Throws INVALID_ARGUMENT if it is wrong. */
   read(value: unknown, call: CallContext): T;
 }
 
-/** A parameter that is one of Redis's words, just as it is given. */
+/** A parameter that is one word of the argv, unchanged. */
 export interface Scalar<T> extends Parameter<T> {
   accepts(value: unknown): value is T;
-  /** Hands back what was given. Throws INVALID_ARGUMENT if that is wrong. */
+  /** Returns the argument. Throws INVALID_ARGUMENT if it is wrong. */
   check(value: unknown, method: string): T;
 }
 
-/** Redis takes no longer string (`proto-max-bulk-len`). */
+/** Redis's limit of a string (`proto-max-bulk-len`). */
 const MAX_BYTES = 512 * 1024 * 1024;
 
 /** Node 18 lacks `isWellFormed`. */
@@ -43,10 +41,7 @@ const isWellFormed: (this: string) => boolean =
     return !/\p{Surrogate}/u.test(this);
   };
 
-/**
- * A string that every backend can keep: one with a UTF-8 form (at most three bytes a code unit) that is not
- * too long.
- */
+/** A string that every backend can store: well formed, and at most 512 MB of UTF-8, which has up to three bytes for a code unit. */
 export function isText(value: unknown): value is string {
   return (
     typeof value === "string" &&
@@ -65,10 +60,10 @@ export const score = (name: string): Scalar<number> => ({
   ...scalar(name, "a number", isScore),
   isScore: true,
 });
-/** A bound of a range of scores: a number, or a string, which Redis reads. */
+/** A bound of a range of scores: a number, or a string that Redis parses. */
 export const bound = (name: string) => scalar(name, "a number or a string", isBound);
 
-/** A key of a method that takes several, each with a name of its own. */
+/** One of several keys of a method, each with its own name. */
 export const keyNamed = (name: string): Scalar<string> => ({ ...text(name), isKey: true });
 
 export const key = keyNamed("key");
@@ -78,7 +73,7 @@ function scalar<T extends Argument>(
   wanted: string,
   accepts: (value: unknown) => value is T,
 ): Scalar<T> {
-  // Errors have ten lines of stack, and the caller's is to be among them: as few calls as can be.
+  // Few nested calls: a stack has ten lines, and the caller's must be among them.
   const read = (value: unknown, { method }: Pick<CallContext, "method">) => {
     if (accepts(value)) return value;
     throw wrong(method, name, wanted, value);
@@ -122,7 +117,7 @@ export function object(value: unknown, name: string, method: string): Record<str
   throw wrong(method, name, "an object", value);
 }
 
-/** Refuses what was given after so many arguments: it would be left out without a word. What is undefined was not given. */
+/** Refuses arguments after the first `most`, which would be ignored silently. Undefined counts as not given. */
 export function checkNoMore(method: string, most: number, more: readonly unknown[]): void {
   if (more.every((arg) => arg === undefined)) return;
   const takes = most === 0 ? "no arguments" : most === 1 ? "1 argument" : `at most ${most} arguments`;
@@ -138,7 +133,7 @@ export function checkBoolean(value: unknown, name: string, method: string): bool
   throw wrong(method, name, "a boolean", value);
 }
 
-/** Runs what reads arguments: whatever a getter or a proxy among them throws becomes INVALID_ARGUMENT. */
+/** Runs a reader of arguments: an error that a getter or a proxy throws becomes INVALID_ARGUMENT. */
 export function reading<T>(method: string, read: () => T): T {
   try {
     return read();
@@ -164,7 +159,7 @@ function wrong(method: string, name: string, wanted: string, value: unknown): KV
   return invalid(`${method}: ${name} ${problem}`);
 }
 
-/** What a value is, without the value. */
+/** The kind of a value, for messages that must not hold the value. */
 function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (typeof value === "object") return isArray(value) ? "array" : "object";
@@ -173,7 +168,7 @@ function kindOf(value: unknown): string {
   return Number.isInteger(value) ? "an integer past 2^53 - 1" : "a fraction";
 }
 
-/** A proxy that was revoked throws even when it is asked whether it is an array. */
+/** Array.isArray throws for a revoked proxy. */
 function isArray(value: object): boolean {
   try {
     return Array.isArray(value);

@@ -1,12 +1,11 @@
 import type { Platform } from "./platforms.js";
 
-/** Takes the error of a place where the binary is not. Throws what is any other failure. */
+/** Gets the error of a place without the binary. Throws any other error. */
 export type Absent = (error: unknown) => void;
 
 /**
- * The binary of each platform: beside the package in a clone, else a package of its own, of which npm installs the one that
- * fits. Nothing is downloaded or compiled. The names are literal, and each in a `try` of its own: so bundlers that can copy a
- * binary see it, and leave those alone that are not installed.
+ * The binary of each platform: in a clone beside the package, else in a package of its own, which npm installs by platform. The
+ * names are literal, each in its own `try`: so bundlers that copy binaries find it, and skip those that are not installed.
  */
 const binaries: Record<Platform, (absent: Absent) => unknown> = {
   "linux-x64-gnu": (absent) => {
@@ -119,12 +118,12 @@ const binaries: Record<Platform, (absent: Absent) => unknown> = {
   },
 };
 
-/** The binary of a platform, or undefined if it is nowhere. */
+/** The binary of a platform. Undefined if it is missing. */
 export function findBinary(platform: Platform, absent: Absent): unknown {
   return binaries[platform](absent);
 }
 
-/** What to do where it is nowhere. `here` is what this process runs on. */
+/** What to do if the binary is missing. `here` describes this process. */
 export function remedy(platform: Platform, here: string): string {
   return [
     `The package covara-kv-${platform} is not installed: it holds covara-kv's binary for this platform (${here}).`,

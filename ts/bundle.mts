@@ -1,5 +1,5 @@
-// What the package needs of Node.js where a bundler has taken it in: built-in modules, and the binary, which is looked for when the
-// bundle runs. A bundler that is to copy the binary gets ./binaries.ts instead, by the condition `node-addons`.
+// Built-in modules and the binary for the package in a bundle, which looks for the binary when it runs. Under the condition
+// `node-addons` a bundler gets ./binaries.ts instead, and copies the binary.
 import { existsSync } from "node:fs";
 import module from "node:module";
 import { dirname, isAbsolute } from "node:path";
@@ -7,10 +7,10 @@ import { fileURLToPath } from "node:url";
 import type { Absent } from "./binaries.js";
 import type { Platform } from "./platforms.js";
 
-/** Not as an import of its own: webpack would take `createRequire` for its own business. */
+/** Not imported by name: webpack would handle `createRequire` itself. */
 const { createRequire } = module;
 
-/** Unless this is an ES module. Asked by `typeof` webpack says that there is one in any case. */
+/** The path of a CommonJS module. Not by `typeof`, for which webpack always answers that it exists. */
 function nameOfCommonJs(): string | undefined {
   try {
     return __filename;
@@ -20,8 +20,8 @@ function nameOfCommonJs(): string | undefined {
 }
 
 /**
- * Files that this may be: these names are the bundle's, or what a bundler has put in their place, such as the path that the module
- * had in the build. Last comes the program's own.
+ * Candidates for the file of this bundle: a bundler may have replaced these names, for example by the path in the build. The last one is
+ * the program.
  */
 const files = [nameOfCommonJs(), import.meta.url, process.argv[1]]
   .filter((file) => file !== undefined)
@@ -30,14 +30,14 @@ const files = [nameOfCommonJs(), import.meta.url, process.argv[1]]
 
 const requires = files.map((file) => createRequire(file));
 
-/** The binary of a platform, or undefined if it is nowhere. */
+/** The binary of a platform. Undefined if it is missing. */
 export function findBinary(platform: Platform, absent: Absent): unknown {
   const name = `covara-kv-${platform}`;
   for (const require of requires) {
     const places: (() => unknown)[] = [
       () => require(`./covara-kv.${platform}.node`),
       () => require(name),
-      // pnpm lets only covara-kv itself see it.
+      // With pnpm only covara-kv itself can resolve it.
       () => createRequire(require.resolve("covara-kv/package.json"))(name),
     ];
     for (const place of places) {
@@ -51,7 +51,7 @@ export function findBinary(platform: Platform, absent: Absent): unknown {
   return undefined;
 }
 
-/** What to do where it is nowhere. `here` is what this process runs on. */
+/** What to do if the binary is missing. `here` describes this process. */
 export function remedy(platform: Platform, here: string): string {
   const file = `covara-kv.${platform}.node`;
   return [
@@ -62,7 +62,7 @@ export function remedy(platform: Platform, here: string): string {
   ].join(" ");
 }
 
-/** A module that the core is to have from outside. */
+/** Loads an external module for the core. */
 export function load(specifier: string): unknown {
   if (specifier === "./binaries.js") return { findBinary, remedy };
   return createRequire(process.execPath)(specifier);

@@ -18,7 +18,7 @@ import {
 import { pattern, rangeOptions, scanOptions, setnxOptions, setOptions } from "./options.js";
 import { type Conversions, conversions, type KindOf, type ValueOf } from "./results.js";
 
-/** The methods of KVStore that are no Redis command of their own, or none with one reply. */
+/** The methods of KVStore that are not one Redis command with one reply. */
 type Otherwise =
   | ("connect" | "disconnect" | "isConnected" | "status" | "health" | "multi")
   | ("subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "subscribeScoped" | "listen")
@@ -30,7 +30,7 @@ export type CommandMethod = Exclude<Extract<keyof KVStore, string>, Otherwise>;
 /** The methods of KVStoreTransaction that queue a command. */
 type QueuedMethod = Exclude<keyof KVStoreTransaction, "exec" | "discard">;
 
-/** The arguments of a method, those of a rest parameter one by one. */
+/** The arguments of a method, with those of a rest parameter one by one. */
 type Given<M extends CommandMethod> = Spread<Parameters<KVStore[M]>>;
 type Spread<A extends unknown[]> = number extends A["length"]
   ? A extends [infer First, ...infer Others]
@@ -38,7 +38,7 @@ type Spread<A extends unknown[]> = number extends A["length"]
     : Exclude<A[number], readonly unknown[]>[]
   : A;
 
-/** The arguments of a method, as its store gets them: all are there. */
+/** The arguments of a method, all present, as an engine gets them. */
 export type ArgumentsOf<M extends CommandMethod> = Required<Given<M>>;
 
 /** The fields of {@link Command}, bound to the types of one method. */
@@ -173,39 +173,36 @@ function expiryWords({ ex, px }: { [K in keyof ExpiryOptions]: number | undefine
   return words;
 }
 
-/** What a Durable Object's command gives for a method. */
+/** The value of a command on a Durable Object. */
 export type Value<M extends CommandMethod> = ValueOf<
   (typeof rows)[M]["returns"],
   Awaited<ReturnType<KVStore[M]>>
 >;
 
-/** A method that is one Redis command: all that its name does not say. */
+/** A method that is one Redis command. */
 export interface Command {
-  /** The method's name, in KVStore and KVStoreTransaction. */
+  /** The name of the method in KVStore and KVStoreTransaction. */
   readonly method: CommandMethod;
-  /** The Redis command: the method's name unless the row says otherwise. */
+  /** The Redis command: by default the name of the method in capitals. */
   readonly name: string;
   readonly parameters: readonly Parameter<unknown>[];
-  /** What each of any further arguments is, or of an array that is one of them. */
+  /** Each further argument, or each element of an array among them. */
   readonly rest?: Scalar<Argument>;
-  /** The last two parameters may be given again and again. */
+  /** The last two parameters may be repeated. */
   readonly pairs?: true;
-  /**
-   * The result of a call without further arguments, for which the store is not asked. Absent where Redis
-   * refuses it.
-   */
+  /** The result of a call without further arguments, which no store runs. Absent if Redis refuses such a call. */
   readonly none?: () => unknown;
-  /** What Redis is told after the command's name. Absent where it is the arguments as they are. */
+  /** The argv after the command's name. Absent if that is the arguments unchanged. */
   readonly argv?: (...args: never[]) => Argument[];
-  /** The result, and how it is made of what a store answers. */
+  /** The kind of the result, and its conversions. */
   readonly returns: Conversions;
-  /** It can be queued in a transaction. */
+  /** Whether a transaction can queue it. */
   readonly queued?: true;
-  /** It publishes the message that its second argument is, or any, as a script may. */
+  /** It publishes its second argument (`message`), or any messages, as a script may (`any`). */
   readonly publishes?: "message" | "any";
-  /** The Redis commands that take one of its options as the second of three arguments, and do the same. */
+  /** Redis commands with the same effect, with an option as the second of three arguments. */
   readonly expiring?: { readonly ex: string; readonly px: string };
-  /** It runs a script, for which a Durable Object has no engine. */
+  /** It runs a script, which a Durable Object cannot. */
   readonly runsScript?: true;
 }
 
@@ -218,10 +215,7 @@ export const commands = Object.entries(rows).map(
   }),
 );
 
-/**
- * The arguments of a call, checked, and copied where they could change; none for a call that is answered without
- * asking the store. Throws INVALID_ARGUMENT.
- */
+/** The arguments of a call, checked, and copied if they could change. Undefined for a call that no store runs. Throws INVALID_ARGUMENT. */
 export function argumentsOf(
   { method, name, parameters, rest, pairs, none }: Command,
   args: readonly unknown[],
@@ -235,13 +229,13 @@ export function argumentsOf(
     if (rest !== undefined) {
       for (const arg of args.slice(count)) {
         const items = Array.isArray(arg) ? arg : [arg];
-        // By index: a hole ends it, however long the array says it is.
+        // By index: a hole is refused, however long the array is.
         for (let i = 0; i < items.length; i++) read.push(rest.read(items[i], call));
       }
     } else if (pairs) {
       const pair = parameters.slice(-2);
       for (let i = count; i < args.length; i += 2) {
-        // The second may be missing, and is refused as undefined.
+        // A missing second element is refused as undefined.
         for (const [j, parameter] of pair.entries()) read.push(parameter.read(args[i + j], call));
       }
     } else if (args.length > count) {
@@ -254,7 +248,7 @@ export function argumentsOf(
   return undefined;
 }
 
-/** The parameter that an argument of a call is for: by its place, when lists have been taken apart. */
+/** The parameter of an argument, by its index after lists are flattened. */
 export function parameterAt(
   { parameters, rest, pairs }: Command,
   index: number,
@@ -264,7 +258,7 @@ export function parameterAt(
   return pairs ? parameters[parameters.length - 2 + (over % 2)] : rest;
 }
 
-/** Whether its first argument is a key, and no other argument is one. */
+/** Whether its first argument is its only key. */
 export function isOfOneKey({ parameters, rest, pairs }: Command): boolean {
   const [first, ...others] = parameters;
   const again = pairs ? parameters.slice(-2) : [rest];
@@ -275,12 +269,12 @@ type Method = (this: never, ...args: never[]) => unknown;
 
 const byMethod = new Map<string, Command>(commands.map((command) => [command.method, command]));
 
-/** The command of a method; none for what is no method of one. */
+/** The command of a method. Undefined for any other name. */
 export function commandOf(method: string): Command | undefined {
   return byMethod.get(method);
 }
 
-/** Gives a prototype a method for each command for which `make` has one. */
+/** Defines a method on a prototype for each command for which `make` returns one. */
 export function defineMethods(prototype: object, make: (command: Command) => Method | undefined): void {
   for (const command of commands) {
     const value = make(command);

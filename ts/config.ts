@@ -1,14 +1,14 @@
 import type { DurableObjectNamespaceLike } from "./backends/durable-object/types.js";
 
-/** What {@link createKV} builds. */
+/** The configuration of {@link createKV}. */
 export interface KVConfig {
   /** The backend. */
   type: "memory" | "redis" | "durable-object";
-  /** Put, with a colon, before every key. None by default. */
+  /** Added, with a colon, to each key. None by default. */
   prefix?: string | undefined;
-  /** Where Redis is; required for `type: "redis"`. */
+  /** The Redis server; required for `type: "redis"`. */
   redis?: RedisConfig | undefined;
-  /** Where the Durable Object is; required for `type: "durable-object"`. */
+  /** The Durable Object; required for `type: "durable-object"`. */
   durableObject?: DurableObjectConfig | undefined;
   /**
    * Memory and Durable Object: refuse a key of another type, as Redis does. Memory: refuse calls between `disconnect` and `connect` too. False
@@ -22,8 +22,8 @@ export interface KVConfig {
 }
 
 /**
- * Where Redis is, and how patient to be with it. Fields beside `url` win over what it says. `url`, `host`, `path` or
- * `port` given as undefined is `CONFIG` where nothing else says where the server is.
+ * The address of a Redis server, and the timeouts. Other fields win over `url`. An address that is given, but undefined (`url`, `host`,
+ * `path` or `port`), is `CONFIG` unless another field gives the address.
  */
 export interface RedisConfig {
   /**
@@ -42,14 +42,14 @@ export interface RedisConfig {
   /** A Unix socket in place of host and port. */
   path?: string | undefined;
   /**
-   * The user of the ACL, or a function that gives it, as with `password`. Without a password it is `CONFIG`: the server would take us
-   * for `default`.
+   * The user of the ACL, or a function that returns it, as with `password`. Without a password it is `CONFIG`, as the server would use the
+   * user `default`.
    */
   username?: string | (() => string | Promise<string>) | undefined;
   /**
-   * The password, or a function that gives it: it is asked before each connection, the subscribing one too, and each time one is
-   * opened again. An attempt whose function throws, rejects, gives no string, or none within `connectTimeout`, has failed with
-   * `CONNECTION`, and there will be another; so it is when the server refuses what it gave.
+   * The password, or a function that returns it, which is called before each connection, also the subscribing one, and each time one is
+   * opened again. An attempt fails with `CONNECTION`, and another follows, if the function throws, rejects, returns no string, or takes
+   * longer than `connectTimeout`; also if the server refuses the password.
    *
    * @example
    * const kv = await createKV({ type: "redis", redis: { url, username: "default", password: () => token.get() } });
@@ -59,17 +59,17 @@ export interface RedisConfig {
   /** The number of the database; 0 by default. */
   db?: number | undefined;
   /**
-   * The version of RESP: 2 does without HELLO, with 3 a server that refuses HELLO is refused too. By default 3, and 2 with a
-   * server or proxy that knows no other.
+   * The version of RESP. With 2 there is no HELLO; with 3 a server without HELLO is refused. By default 3, and 2 with a server or proxy
+   * that supports only that.
    */
   protocol?: 2 | 3 | undefined;
-  /** TLS, with the system's authorities or those given (PEM). False by default. */
+  /** TLS, with the system's certificate authorities or given ones (PEM). False by default. */
   tls?: boolean | RedisTlsConfig | undefined;
-  /** The connection's name in CLIENT LIST. */
+  /** The name of the connection in CLIENT LIST. */
   clientName?: string | undefined;
   /**
-   * How many failed attempts `connect` makes before it rejects; 3 by default. Given explicitly, also how many a command
-   * outlives that waits for a connection.
+   * The failed attempts after which `connect` rejects; 3 by default. If it is given, also those after which a command that waits for a
+   * connection rejects.
    */
   maxRetries?: number | undefined;
   /**
@@ -77,27 +77,28 @@ export interface RedisConfig {
    */
   retryDelay?: number | undefined;
   /**
-   * From when there is a connection for a command to its reply, in milliseconds; 5,000 by default. Then it rejects with `TIMEOUT`.
+   * The time for the reply to a command, counted from when there is a connection, in milliseconds; 5,000 by default. Then it rejects with
+   * `TIMEOUT`.
    */
   commandTimeout?: number | undefined;
   /**
-   * How long a command that was not sent waits for a connection, from its call on, in milliseconds; 10,000 by default. `Infinity`
-   * is allowed: `maxQueue` bounds it. Then it rejects with `TIMEOUT`, and has not been run.
+   * How long a command waits for a connection, from its call on, in milliseconds; 10,000 by default. `Infinity` is allowed, as `maxQueue`
+   * bounds the queue. Then it rejects with `TIMEOUT`, and was not run.
    */
   queueTimeout?: number | undefined;
   /** For one attempt to connect, in milliseconds; 3,000 by default. */
   connectTimeout?: number | undefined;
-  /** How many commands may wait for a connection; 100,000 by default. */
+  /** The most commands that may wait for a connection; 100,000 by default. */
   maxQueue?: number | undefined;
   /**
-   * How many bytes a reply may have: a larger one ends the connection, and the command rejects with `CONNECTION`. 1 GiB by default.
+   * The most bytes of a reply: a larger one ends the connection, and the command rejects with `CONNECTION`. 1 GiB by default.
    */
   maxReplySize?: number | undefined;
   /**
-   * What a callback hears that was given to `subscribe` on `covara:events`, as the framework does. `"targeted"`, the default: events of
-   * subscriptions whose records this process wrote, each by a channel of its own, where publishers go first. `"filtered"`: the same
-   * events, all by the one channel. `"all"`: every event of the fleet. With `covara-kv/register` the variable `COVARA_KV_FANOUT`
-   * gives the default.
+   * Which events the callbacks of `subscribe` on `covara:events` get, such as the framework's. `"targeted"`, the default: events of
+   * subscriptions whose records this process wrote, each on a channel of its own, which publishers try first. `"filtered"`: the same
+   * events, all on the one channel. `"all"`: every event of the fleet. With `covara-kv/register` the variable `COVARA_KV_FANOUT` sets the
+   * default.
    */
   fanout?: FanoutMode | undefined;
   /**
@@ -132,17 +133,17 @@ export type FanoutMode = "targeted" | "filtered" | "all";
 /** Certificates and checks of a TLS connection. */
 export interface RedisTlsConfig {
   /**
-   * The authority that the server's certificate is checked against, in PEM, or that certificate itself. By default the system's
-   * authorities and those in `NODE_EXTRA_CA_CERTS` count, and Node.js's own where the system has none.
+   * The certificate authority of the server, in PEM, or the server's certificate itself. By default the authorities of the system and of
+   * `NODE_EXTRA_CA_CERTS`, and those of Node.js where the system has none.
    */
   ca?: string | undefined;
   /** The client's certificate, in PEM. */
   cert?: string | undefined;
   /** The client's private key, in PEM. */
   key?: string | undefined;
-  /** The name that the server's certificate must have; the host by default. */
+  /** The name in the certificate of the server; the host by default. */
   servername?: string | undefined;
-  /** False takes any certificate. True by default. */
+  /** False accepts any certificate. True by default. */
   rejectUnauthorized?: boolean | undefined;
 }
 
@@ -171,9 +172,9 @@ export interface RedisNode {
   port: number;
 }
 
-/** Which Durable Object holds the store. */
+/** The Durable Object that holds the store. */
 export interface DurableObjectConfig {
-  /** The binding of the class, such as `env.COVARA_KV`. */
+  /** The binding of its class, such as `env.COVARA_KV`. */
   namespace: DurableObjectNamespaceLike;
   /** The object's name; `"covara-kv"` by default. */
   name?: string | undefined;

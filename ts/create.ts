@@ -10,20 +10,20 @@ import { type Fields, type FieldsOptions, fieldsOf, type Given, warnOfField } fr
 import { clearGlobalKV, currentKV, setGlobalKV } from "./global.js";
 
 const FIELDS: Fields<KVConfig> = {
-  type: ["backend", "driver"],
-  prefix: ["keyPrefix"],
-  redis: ["valkey"],
-  durableObject: [],
-  strict: [],
-  shared: [],
+  type: { also: ["backend", "driver"] },
+  prefix: { also: ["keyPrefix"] },
+  redis: { also: ["valkey"] },
+  durableObject: { also: [] },
+  strict: { also: [] },
+  shared: { also: [] },
 };
 
 const DURABLE_OBJECT_FIELDS: Fields<DurableObjectConfig> = {
-  namespace: ["binding"],
-  name: ["id"],
+  namespace: { also: ["binding"] },
+  name: { also: ["id"] },
 };
 
-/** The fields that each type hears. */
+/** The fields that each type uses. */
 const HEARD: Record<KVConfig["type"], readonly (keyof KVConfig)[]> = {
   memory: ["type", "prefix", "strict", "shared"],
   redis: ["type", "prefix", "redis"],
@@ -35,7 +35,7 @@ const HEARD: Record<KVConfig["type"], readonly (keyof KVConfig)[]> = {
  * if the type is unknown, or what the type requires is missing; with `INVALID_ARGUMENT` if a field has a
  * wrong type; else with what `connect` rejects with.
  *
- * Only an object's own fields count. One that is unknown, or that the type does not hear, changes nothing, and a process
+ * Only an object's own fields count. A field that is unknown, or that the type does not use, has no effect, and a process
  * warning (`COVARA_KV_CONFIG`) names it.
  *
  * @example
@@ -48,7 +48,7 @@ export async function createKV(config: KVConfig): Promise<KVStore> {
   try {
     await kv.connect();
   } catch (error) {
-    // Nobody else could end its attempts.
+    // Ends its attempts to connect: the caller has no store to disconnect.
     await kv.disconnect();
     throw error;
   }
@@ -94,7 +94,7 @@ function build(config: KVConfig): KVStore {
   }
 }
 
-/** What is no object has no fields: that is refused for the one that is missing. */
+/** A value that is no object has no fields: the error is that of the missing field. */
 function fieldsIn<T extends object>(value: unknown, options: FieldsOptions<T>): Given<T> {
   return fieldsOf<T>(typeof value === "object" && value !== null ? value : {}, options);
 }
@@ -114,7 +114,7 @@ export async function initializeKV(config: KVConfig): Promise<KVStore> {
   try {
     if (config.type !== "memory") await initializeEventSubscription();
   } catch (error) {
-    // Another may have come meanwhile, and stays.
+    // A store that another call has set meanwhile stays.
     if (currentKV() === kv) {
       if (before === undefined) clearGlobalKV();
       else setGlobalKV(before);

@@ -2,33 +2,33 @@ import { channel } from "node:diagnostics_channel";
 import { decode, type KVError } from "./errors.js";
 import type { Gap, KVEvents } from "./events.js";
 
-/** The backend that something happened to; `fanout` is that of the whole process. */
+/** The backend of an event; `fanout` is the fan-out of the process. */
 export type DiagnosticsBackend = "memory" | "redis" | "fanout";
 
-/** A command on its way: one object for all of its messages. It holds neither keys nor values. */
+/** A running command: one object for all of its messages. It has neither keys nor values. */
 export interface CommandMessage {
   /** The Redis command; `EXEC` for a transaction. */
   readonly command: string;
   readonly backend: DiagnosticsBackend;
   /** The store's prefix; empty for none. */
   readonly prefix: string;
-  /** What it failed with, from `covara-kv:command:error` on. */
+  /** Its error, from `covara-kv:command:error` on. */
   error?: unknown;
 }
 
-/** What is published on each channel of `node:diagnostics_channel`. */
+/** The messages of each channel of `node:diagnostics_channel`. */
 export interface DiagnosticsMessages {
   /** A command was called. */
   "covara-kv:command:start": CommandMessage;
-  /** It failed. `end` follows. */
+  /** A command failed. `end` follows. */
   "covara-kv:command:error": CommandMessage;
-  /** It is over. */
+  /** A command has ended. */
   "covara-kv:command:end": CommandMessage;
   /** A connection was lost; attempt number `attempt` to connect again follows in `delay` milliseconds. */
   "covara-kv:reconnecting": { backend: DiagnosticsBackend } & KVEvents["reconnecting"][0];
   /** Messages may have been missed. */
   "covara-kv:gap": { backend: DiagnosticsBackend } & Gap;
-  /** A call failed that the framework does not wait for: see `guardUnhandledRejections`. */
+  /** A call failed that the framework does not await: see `guardUnhandledRejections`. */
   "covara-kv:unhandled": { readonly backend: DiagnosticsBackend; readonly error: KVError };
 }
 
@@ -39,12 +39,12 @@ const reconnecting = channel("covara-kv:reconnecting");
 const gap = channel("covara-kv:gap");
 const unhandled = channel("covara-kv:unhandled");
 
-/** Whether anybody listens to commands: nothing is done for nobody. */
+/** Whether a channel of commands has subscribers: without them commands are not traced. */
 export function isTraced(): boolean {
   return start.hasSubscribers || end.hasSubscribers || failed.hasSubscribers;
 }
 
-/** Runs a command, and tells of its beginning and its end. */
+/** Runs a command, and publishes its start and its end. */
 export async function traced<T>(message: CommandMessage, run: () => T | Promise<T>): Promise<T> {
   start.publish(message);
   try {

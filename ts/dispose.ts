@@ -1,3 +1,3 @@
-/** `Symbol.asyncDispose`, or what compilers of `await using` take for it: Node.js gives it to its main realm alone. */
+/** `Symbol.asyncDispose`, or the symbol that compilers use for it: other realms of Node.js lack it. */
 export const asyncDispose: typeof Symbol.asyncDispose =
   Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose");

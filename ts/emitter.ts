@@ -1,7 +1,7 @@
 import { checkFunction } from "./arguments.js";
 import { warn } from "./errors.js";
 
-/** Event names, each with what its listeners are called with. */
+/** Event names, each with the arguments of its listeners. */
 type Events<E> = { [K in keyof E]: unknown[] };
 
 type Listener<A extends unknown[]> = (...args: A) => unknown;
@@ -12,13 +12,11 @@ interface Entry {
 }
 
 /**
- * An event emitter like that of `node:events`, which Workers lack. Two things differ: an `error` that nobody
- * listens to is dropped, and a listener that throws or rejects becomes a warning: it cannot break what emitted.
+ * An event emitter like that of `node:events`, which Workers lack. Two things differ: an `error` without listeners is dropped,
+ * and a listener that throws or rejects leads to a warning.
  */
 export class Emitter<E extends Events<E>> {
-  /**
-   * Lists are replaced, never changed, so that an emission is not disturbed by listeners that come and go.
-   */
+  /** Lists are replaced, never changed: so an emission is not affected by listeners that are added or removed. */
   readonly #entries = new Map<keyof E, readonly Entry[]>();
 
   /** Calls `listener` at every `event`. */
@@ -31,7 +29,7 @@ export class Emitter<E extends Events<E>> {
     return this.#add(event, { listener, once: true });
   }
 
-  /** Takes a listener away: the one added last, if it was added more than once. */
+  /** Removes a listener: the one added last, if it was added more than once. */
   off<K extends keyof E>(event: K, listener: Listener<E[K]>): this {
     const added = this.#listeners(event).filter((entry) => entry.listener === listener);
     return this.#remove(event, added.at(-1));
@@ -47,12 +45,12 @@ export class Emitter<E extends Events<E>> {
     return this.off(event, listener);
   }
 
-  /** How many listeners `event` has. */
+  /** The number of listeners of `event`. */
   listenerCount(event: keyof E): number {
     return this.#listeners(event).length;
   }
 
-  /** @internal Calls the listeners of `event`, in the order in which they came. False if it has none. */
+  /** @internal Calls the listeners of `event`, in the order of their addition. False if there are none. */
   emit<K extends keyof E>(event: K, ...args: E[K]): boolean {
     const entries = this.#listeners(event);
     for (const entry of entries) {
@@ -83,7 +81,7 @@ export class Emitter<E extends Events<E>> {
   }
 }
 
-/** Calls what a user has given. What it throws, or its Promise rejects with, goes to `report`. */
+/** Calls a user's function. An error that it throws, or that its Promise rejects with, goes to `report`. */
 export function calling(call: () => unknown, report: (error: unknown) => void): void {
   try {
     settling(call(), report);
@@ -92,7 +90,7 @@ export function calling(call: () => unknown, report: (error: unknown) => void): 
   }
 }
 
-/** Looks after what a user's function gave back. What that rejects with, if it is a Promise, goes to `report`. */
+/** Handles the result of a user's function: the rejection of a Promise goes to `report`. */
 export function settling(result: unknown, report: (error: unknown) => void): void {
   if (typeof result === "object" && result !== null) Promise.resolve(result).catch(report);
 }

@@ -1,4 +1,4 @@
-/** A variable of the process's environment. Undefined where the runtime keeps it from us, as Deno does without `--allow-env`. */
+/** An environment variable. Undefined also where the runtime denies it, as Deno does without `--allow-env`. */
 export function variable(name: string): string | undefined {
   try {
     return process.env[name];

@@ -2,7 +2,7 @@ import { hintFor } from "./hints.js";
 import type { KVErrorReason } from "./reasons.js";
 import { emitWarning } from "./warning.js";
 
-/** What a {@link KVError} carries beside its code and message: see there. */
+/** The fields of a {@link KVError} beside its code and message. */
 export interface KVErrorDetails {
   /** Which of the causes of its code it has. */
   reason?: KVErrorReason | undefined;
@@ -19,15 +19,15 @@ export interface KVErrorDetails {
 /**
  * Every failure of a store.
  *
- * What the server, or the memory store in its place, answers has Redis's text as its message, the same on
- * every backend. Messages of covara-kv's own name the method and the argument, and never hold a key or a
- * value. `instanceof` knows the errors of every copy of the package, and of every realm.
+ * An error reply of the server, or of the memory store, has Redis's text as its message, the same on every backend. Other
+ * messages name the method and the argument, and never have a key or a value. `instanceof` is true for the errors of every
+ * copy of the package, and of every realm.
  *
  * Each code and reason, whether the command may have been run, and what to do:
  * <https://github.com/covara-dev/covara-kv/blob/main/docs/errors.md>
  */
 export class KVError extends Error {
-  // By `this`, here and elsewhere: esbuild renames a class that says its own name.
+  // By `this`, here and elsewhere: esbuild renames a class that refers to itself by its name.
   static {
     this.prototype.name = "KVError";
   }
@@ -39,18 +39,18 @@ export class KVError extends Error {
   readonly code: string;
   /** Which of the causes of its code it has, where that has several. */
   declare readonly reason?: KVErrorReason;
-  /** What to do about it, where that can be told; not in a Worker. Its text may change: decide by `code` and `reason`. */
+  /** What to do about it, where that is known; not in a Worker. The text may change: decide by `code` and `reason`. */
   declare readonly hint?: string;
   /** The Redis command that failed, where it was one. */
   declare readonly command?: string;
-  /** What led to the error, where something did. */
+  /** The error that led to it, if there is one. */
   declare readonly cause?: unknown;
   /** From `exec`: the position in the transaction of the command that failed, counted from 0. */
   declare readonly index?: number;
   /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
   declare readonly results?: unknown[];
 
-  /** An error with a code; for stores of your own. */
+  /** An error with a code, for stores of an application. */
   constructor(code: string, message: string, details: KVErrorDetails = {}) {
     const { reason, command, cause, index, results } = details;
     super(message, cause === undefined ? {} : { cause });
@@ -64,7 +64,7 @@ export class KVError extends Error {
   }
 }
 
-/** On the prototype of every copy's KVError. */
+/** Marks the KVError of every copy of the package, on its prototype. */
 const BRAND = Symbol.for("covara-kv.error");
 Object.defineProperty(KVError.prototype, BRAND, { value: true });
 Object.defineProperty(KVError, Symbol.hasInstance, {
@@ -75,20 +75,20 @@ Object.defineProperty(KVError, Symbol.hasInstance, {
 });
 
 /**
- * Whether this is an Error, of whichever realm: Jest runs each test file in one of its own, and `instanceof`
- * does not know what the addon makes in another.
+ * Whether this is an Error of any realm: Jest runs each test file in its own realm, and the addon makes its errors in the main
+ * one.
  */
 export function isError(value: unknown): value is Error {
   if (typeof value !== "object" || value === null) return false;
   try {
     return Object.prototype.toString.call(value) === "[object Error]" || value instanceof Error;
   } catch {
-    // A proxy's trap.
+    // A trap of a proxy threw.
     return false;
   }
 }
 
-/** The error that native code tells of: its tag is a code and, behind a space, a reason where the code has several. */
+/** An error of native code. Its tag is the code and, after a space, the reason if there is one. */
 export function tagged(tag: string, message: string, details?: KVErrorDetails): KVError {
   const [code = "", reason] = tag.split(" ");
   return new KVError(code, message, { ...details, reason: reason as KVErrorReason | undefined });
@@ -104,17 +104,17 @@ export function decode(error: unknown, command?: string): unknown {
   return typeof code === "string" ? tagged(code, error.message, { command, cause: decode(cause) }) : error;
 }
 
-/** Why a store that was disconnected refuses what it is asked. */
+/** The error of a call after `disconnect`. */
 export function closed(): KVError {
   return new KVError("CLOSED", "The store is closed: connect() opens it again", { reason: "disconnected" });
 }
 
-/** Reports what nobody can be told through a Promise: the failure of a function that the user handed in. */
+/** Reports an error that no Promise can report: that of a user's callback. */
 export function warn(what: string, error: unknown): void {
   emitWarning(what, "COVARA_KV_CALLBACK", error);
 }
 
-/** A store that is not strict has met a key of another type. */
+/** Warns that a store that is not strict has met a key of another type. */
 export function warnOfWrongType(command: string): void {
   const others = "Redis refuses that (WRONGTYPE), and so does { strict: true }.";
   emitWarning(`${command} met a key of another type and took it as empty. ${others}`, "COVARA_KV_WRONGTYPE");

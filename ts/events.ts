@@ -3,11 +3,11 @@ export type KVStatus = "connecting" | "ready" | "reconnecting" | "closed";
 
 /** A span of time in which messages may have been missed. */
 export interface Gap {
-  /** When the last message before the gap can have come, in milliseconds since the Unix epoch. */
+  /** The time of the last message before the gap, at the earliest, in milliseconds since the Unix epoch. */
   from: number;
-  /** From when on messages come again, in milliseconds since the Unix epoch. */
+  /** The time from which messages arrive again, in milliseconds since the Unix epoch. */
   to: number;
-  /** The connection was lost, or messages came faster than they were taken. */
+  /** The connection was lost, or messages arrived faster than callbacks took them. */
   reason: "connection" | "overflow";
   /** Redis: the server whose connection was lost or left, as `host:port`. */
   node?: string;
@@ -16,35 +16,35 @@ export interface Gap {
 /** What a connection is for. */
 export type ConnectionRole = "commands" | "subscriptions";
 
-/** How one connection of a store does. Times are in milliseconds since the Unix epoch. */
+/** The state of one connection of a store. Times are in milliseconds since the Unix epoch. */
 export interface ConnectionHealth {
   readonly connection: ConnectionRole;
   /** Redis: the server that it leads to, or led to last, as `host:port` or a path; absent if it never had one. */
   readonly node?: string;
   /** `reconnecting` also while it leads to what was a master and is a replica now: then reads go on, and writes wait. */
   readonly state: "connecting" | "ready" | "reconnecting";
-  /** Since when there is a connection, or none. */
+  /** When it was connected, or lost. */
   readonly since: number;
-  /** When the server last sent anything; absent if it never has. */
+  /** When the server last sent anything. Absent before that. */
   readonly lastHeard?: number;
-  /** How many commands were sent and not answered. */
+  /** The number of commands that were sent and not answered. */
   readonly inFlight: number;
-  /** How many commands wait to be sent. */
+  /** The number of commands that wait to be sent. */
   readonly waiting: number;
-  /** How many attempts to connect have failed since. */
+  /** The number of failed attempts to connect since then. */
   readonly attempt: number;
-  /** Why it is not `ready`, where that is known. */
+  /** Why it is not `ready`, if that is known. */
   readonly cause?: Error;
 }
 
-/** How a store does. */
+/** The state of a store. */
 export interface KVHealth {
   readonly status: KVStatus;
-  /** None for a memory store; for a Durable Object one for each socket of its subscriptions. */
+  /** Empty for a memory store. For a Durable Object, one for each socket of its subscriptions. */
   readonly connections: readonly ConnectionHealth[];
 }
 
-/** The events of a store, with what their listeners are called with. */
+/** The events of a store, with the arguments of their listeners. */
 export interface KVEvents {
   /** Connected, on Redis to `node`; for `subscriptions` only after {@link KVEvents.reconnecting}. */
   ready: [{ connection: ConnectionRole; node?: string }];

@@ -1,24 +1,30 @@
-// The fields of configurations, and what is said of one that nobody would hear.
+// The fields of configurations, and the warning about an unknown one.
 import { KVError } from "./errors.js";
 import { own } from "./own.js";
 import { emitWarning } from "./warning.js";
 
-/** Each field, with what other clients call it. The compiler refuses a table that lacks one. */
-export type Fields<T> = { readonly [K in keyof T]-?: readonly string[] };
+/** A field of a configuration. */
+export interface Field {
+  /** What other clients call it. */
+  readonly also: readonly string[];
+}
 
-/** What was given of them. */
+/** All fields of `T`. The compiler refuses a table that lacks one. */
+export type Fields<T> = { readonly [K in keyof T]-?: Field };
+
+/** The values that were given. */
 export type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
-/** What {@link fieldsOf} has to know. */
+/** The options of {@link fieldsOf}. */
 export interface FieldsOptions<T> {
   readonly fields: Fields<T>;
-  /** Where the object stands in the configuration; nothing for all of it. */
+  /** The path of the object in the configuration. Empty for the whole. */
   readonly path?: string;
-  /** What is meant by a name that belongs elsewhere. */
+  /** The right place of fields that belong elsewhere. */
   readonly elsewhere?: Readonly<Record<string, string>>;
 }
 
-/** The object's own fields. Warns of one that there is not, with what may be meant: it may be a slip, and changes nothing. */
+/** The object's own fields. Warns of an unknown one, which has no effect, with the field that may be meant. */
 export function fieldsOf<T extends object>(
   given: object,
   { fields, path = "", elsewhere = {} }: FieldsOptions<T>,
@@ -41,16 +47,16 @@ export function fieldsOf<T extends object>(
   return read as Given<T>;
 }
 
-/** A part of a configuration that is not heard: its name and the reason, never its value. */
+/** Warns of a field without effect: by its name and the reason, never its value. */
 export function warnOfField(text: string): void {
   emitWarning(text, "COVARA_KV_CONFIG");
 }
 
-/** What another client calls so, or the field of the nearest name. */
+/** The field that another client calls so, or that has the nearest name. */
 function meantBy<T>(field: string, fields: Fields<T>): string | undefined {
   const given = simplified(field);
-  const rows = Object.entries<readonly string[]>(fields);
-  const [synonym] = rows.find(([, others]) => others.some((other) => simplified(other) === given)) ?? [];
+  const rows = Object.entries<Field>(fields);
+  const [synonym] = rows.find(([, { also }]) => also.some((name) => simplified(name) === given)) ?? [];
   if (synonym !== undefined) return synonym;
   const changes = rows.map(([name]) => distance(given, simplified(name)));
   const least = Math.min(...changes);
@@ -59,7 +65,7 @@ function meantBy<T>(field: string, fields: Fields<T>): string | undefined {
 
 const simplified = (name: string) => name.toLowerCase().replace(/[-_]/g, "");
 
-/** How many letters to put, to take or to change make one name of the other (Levenshtein). */
+/** The Levenshtein distance of two names. */
 function distance(a: string, b: string): number {
   let row = [...b, ""].map((_, i) => i);
   for (const letter of a) {

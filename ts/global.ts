@@ -2,9 +2,8 @@ import type { KVAdapter, KVStore } from "./adapter.js";
 import { KVError } from "./errors.js";
 
 /**
- * The store of the process is kept under a name that every copy of the package knows: an application and the
- * framework that it uses may each have installed their own, and mean the same store. (A worker thread has a
- * global object, and so a store, of its own.)
+ * The global store, under a symbol that all copies of the package share: an application and its framework may each have installed
+ * their own copy. A worker thread has its own global object, and so its own store.
  */
 const GLOBAL = Symbol.for("covara-kv.global");
 const holder = globalThis as { [GLOBAL]?: KVAdapter | undefined };
@@ -70,7 +69,7 @@ export function currentKV(): KVAdapter | undefined {
   return holder[GLOBAL];
 }
 
-/** Of every copy of the package, as the store is. */
+/** Shared by all copies of the package, as the store is. */
 const FOLLOWERS = Symbol.for("covara-kv.followers");
 
 function followers(): Set<() => void> {
@@ -79,7 +78,7 @@ function followers(): Set<() => void> {
   return all[FOLLOWERS];
 }
 
-/** Has `follow` called whenever the store of the process may have become another. */
+/** Calls `follow` whenever the global store may have changed. */
 export function onGlobalChange(follow: () => void): void {
   followers().add(follow);
 }

@@ -5,23 +5,26 @@ import { setTimeout } from "./timers.js";
 import { tellOf } from "./unawaited.js";
 import { emitWarning } from "./warning.js";
 
-/** A process warning is given so often at most, in ms. */
+/** The shortest time between two process warnings, in ms. */
 const WARN_EVERY = 60_000;
 
-/** How many calls of `guardUnhandledRejections` have not been undone. */
+/** The number of calls of `guardUnhandledRejections` that were not undone. */
 let guards = 0;
-/** Takes the interception away; nothing while there is none. */
+/** Removes the interception. Undefined while there is none. */
 let remove: (() => void) | undefined;
 
 /**
- * Has an outage end no process that can go on. Node.js ends a process for a rejected Promise that nobody handles, and the framework
- * leaves some of its calls unhandled whose loss harms nothing further: the changelog (`covara:changelog:*`), OIDC clients
- * (`oidc:clients:*`), and `subscribe` and `unsubscribe` of `covara:events` and `covara:aggregate`. From now on such a call that rejects with
- * `CONNECTION`, `TIMEOUT` or `QUEUE_FULL` goes to its store's `error` event, or if that has no listener to a process warning
- * (`COVARA_KV_UNHANDLED`, one a minute, with the count), and to the channel `covara-kv:unhandled` of `node:diagnostics_channel`. Every other
- * rejection, and every mode of `--unhandled-rejections`, stays Node's. `covara-kv/register` calls it. Each thread has a guard of its own.
+ * Keeps an outage from ending the process. Node.js ends a process for an unhandled rejection, and the framework does not await some
+ * calls whose loss is harmless: on the changelog (`covara:changelog:*`), on OIDC clients (`oidc:clients:*`), and `subscribe` and
+ * `unsubscribe` of `covara:events` and `covara:aggregate`.
  *
- * Returns what undoes this call. In a Worker, which no rejection ends, nothing is done, and Bun and Deno do not ask what this stands before.
+ * From now on such a call that rejects with `CONNECTION`, `TIMEOUT` or `QUEUE_FULL` goes to the `error` event of its store, or without
+ * listeners to a process warning (`COVARA_KV_UNHANDLED`, at most one a minute, with the count), and to the channel
+ * `covara-kv:unhandled` of `node:diagnostics_channel`. Any other rejection, and every mode of `--unhandled-rejections`, stays with
+ * Node.js. `covara-kv/register` calls this. Each thread has its own guard.
+ *
+ * Returns a function that undoes this call. It has no effect in a Worker, which no rejection ends, and in Bun and Deno, which do not emit
+ * these events through `process.emit`.
  *
  * @example
  * // The framework's store.
@@ -41,8 +44,8 @@ export function guardUnhandledRejections(): () => void {
 }
 
 /**
- * Stands before `process.emit`. A listener of `unhandledRejection` would do for our errors, and change what Node does with all others:
- * in most modes it only looks whether there is one.
+ * Wraps `process.emit`. A listener of `unhandledRejection` would change what Node.js does with all other errors: in most modes it
+ * only checks whether there is a listener.
  */
 function intercept(): () => void {
   const own = Object.getOwnPropertyDescriptor(process, "emit");
@@ -55,7 +58,7 @@ function intercept(): () => void {
     value: emit,
   });
   return () => {
-    // Whoever stands before it still calls it: it stays, and takes nothing.
+    // Another wrapper calls this one, which then passes everything on.
     if (process.emit !== (emit as unknown)) return;
     remove = undefined;
     if (own === undefined) delete (process as Partial<typeof process>).emit;
@@ -63,10 +66,10 @@ function intercept(): () => void {
   };
 }
 
-/** Promises that nobody was told of: nor is anybody when one is handled after all. */
+/** Promises whose rejection was taken: `rejectionHandled` is not emitted for them either. */
 const taken = new WeakSet<object>();
 
-/** Whether an event of the process is about an error that may be left unhandled. */
+/** Whether an event of the process is about an error that may stay unhandled. */
 function isTaken([event, subject, origin]: unknown[]): boolean {
   switch (event) {
     case "unhandledRejection": {
@@ -78,7 +81,7 @@ function isTaken([event, subject, origin]: unknown[]): boolean {
     }
     case "rejectionHandled":
       return taken.has(subject as object);
-    // With --unhandled-rejections=strict these come before.
+    // With --unhandled-rejections=strict these events come first.
     case "uncaughtExceptionMonitor":
     case "uncaughtException":
       return origin === "unhandledRejection" && tellFor(subject) !== undefined;

@@ -1,4 +1,4 @@
-// What to do about an error: the one table, from which `KVError.hint`, `covara-kv doctor` and docs/errors.md have it.
+// What to do about an error: the table behind `KVError.hint`, `covara-kv doctor` and docs/errors.md.
 import type { KVErrorReason } from "./reasons.js";
 
 const PERHAPS_RUN = "A write may have been run: read what it was to change before it is sent again";
@@ -70,7 +70,7 @@ const BY_REASON: Readonly<Record<KVErrorReason, string>> = {
   "unix-socket": "Give host and port.",
 };
 
-/** What a server answers, and codes of ours that have one cause. */
+/** Codes of server replies, and codes of ours with one cause. */
 const BY_CODE: Readonly<Record<string, string>> = {
   QUEUE_FULL: "Nothing was run: call less while there is no connection, or raise maxQueue.",
   NOAUTH: "The server wants a password: redis://user:password@host:port",
@@ -93,9 +93,9 @@ const BY_CODE: Readonly<Record<string, string>> = {
   CLUSTERDOWN: "This is a node of a cluster that does not serve now.",
 };
 
-/** What to do about an error, where that can be told. */
+/** What to do about an error, where that is known. */
 export function hintFor(code: string, reason: KVErrorReason | undefined): string | undefined {
-  // What native code gives as a reason is of this table too: a test compares them.
+  // The reasons of native code are in this table too: a test compares them.
   if (reason !== undefined) return BY_REASON[reason];
   return Object.hasOwn(BY_CODE, code) ? BY_CODE[code] : undefined;
 }

@@ -2,7 +2,7 @@ import { type Absent, findBinary, remedy } from "./binaries.js";
 import { isError, KVError } from "./errors.js";
 import { type Platform, platforms } from "./platforms.js";
 
-/** What this process runs on, as binaries are named. */
+/** The platform of this process, as in the names of binaries. */
 export function platformName(): string {
   const { platform, arch } = process;
   if (platform === "win32") return `${platform}-${arch}-msvc`;
@@ -11,25 +11,25 @@ export function platformName(): string {
   return `linux-${arch}-${libc().startsWith("musl") ? "musl" : "gnu"}`;
 }
 
-/** The C library, with its version where that is known. Empty where there is no choice. */
+/** The C library, with its version if that is known. Empty except on Linux. */
 export function libc(): string {
   if (process.platform !== "linux") return "";
   const { report } = process as { report?: { excludeNetwork?: boolean; getReport(): object } };
   if (report === undefined) return "glibc";
   const { excludeNetwork } = report;
   try {
-    // Else a report asks a name server for each open connection. Node.js before 20.13 cannot be told.
+    // Else a report asks a name server about each open connection. Node.js before 20.13 has no such option.
     if (excludeNetwork !== undefined) report.excludeNetwork = true;
     const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
     const version = header?.glibcVersionRuntime;
     return version === undefined ? "musl" : `glibc ${version}`;
   } finally {
-    // It is the process's: whoever writes a report of a crash wants the connections in it.
+    // A setting of the process: its own reports must have the connections.
     if (excludeNetwork !== undefined) report.excludeNetwork = excludeNetwork;
   }
 }
 
-/** Loads the binary of this platform. Throws UNSUPPORTED, with the cure, if it is not there. */
+/** Loads the binary of this platform. Throws UNSUPPORTED, with a remedy, if it is missing. */
 export function loadBinary(): unknown {
   const name = platformName();
   if (!isPlatform(name)) {
@@ -52,7 +52,7 @@ export function loadBinary(): unknown {
   return binary;
 }
 
-/** Bun's bundler has errors of its own for what was not there when it ran. */
+/** Bun's bundler throws its own error for a module that was missing at build time. */
 function isMissing(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   return code === "MODULE_NOT_FOUND" || String(message).startsWith("Cannot require module ");

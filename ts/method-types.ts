@@ -1,4 +1,4 @@
-// The types of arguments and results of KVStore's methods.
+// The types of arguments and results of the methods of KVStore.
 import type { Gap } from "./events.js";
 
 /** When {@link KVStore.set} sets, and for how long. */
@@ -13,34 +13,34 @@ export interface SetOptions {
   xx?: boolean;
 }
 
-/** How long what {@link KVStore.setnx} sets lasts; without end by default. */
+/** The expiry of {@link KVStore.setnx}. None by default. */
 export type ExpiryOptions = Pick<SetOptions, "ex" | "px">;
 
-/** What {@link KVStore.zrangebyscore} resolves to. */
+/** Which members {@link KVStore.zrangebyscore} resolves to, and in which form. */
 export interface ZRangeOptions {
-  /** Skip `offset` members, then take `count`; all that follow if `count` is negative. */
+  /** Skip `offset` members, then take `count`; all the rest if `count` is negative. */
   limit?: { offset: number; count: number };
   /** Each member followed by its score, as a string. False by default. */
   withScores?: boolean;
 }
 
-/** Which keys {@link KVStore.scan} looks at. */
+/** Which keys {@link KVStore.scan} returns. */
 export interface ScanOptions {
   /** Only keys that match this glob. */
   match?: string;
-  /** About how many keys to look at in one call: a positive integer, 10 by default. */
+  /** About how many keys one call checks: a positive integer, 10 by default. */
   count?: number;
 }
 
 /** A page of {@link KVStore.scan}. */
 export interface ScanResult {
-  /** What to give to the next call; `"0"` after the last page. */
+  /** The cursor of the next call; `"0"` after the last page. */
   cursor: string;
-  /** The keys, without the store's prefix. A page may be empty before the last. */
+  /** The keys, without the prefix of the store. Any page may be empty, not only the last. */
   keys: string[];
 }
 
-/** A string, or an array of them: JavaScript itself refuses a call of some 100,000 arguments. An empty one is none. */
+/** A string, or an array of strings, as JavaScript refuses calls with some 100,000 arguments. An empty array adds nothing. */
 export type OneOrMany = string | readonly string[];
 
 /**
@@ -49,17 +49,17 @@ export type OneOrMany = string | readonly string[];
  */
 export type MessageCallback = (message: string, channel: string) => void;
 
-/** What {@link KVStore.listen} takes beside channels and a callback. */
+/** The options of {@link KVStore.listen}. */
 export interface ListenOptions {
-  /** Globs of channels to listen to as well. */
+  /** Globs of further channels. */
   patterns?: readonly string[];
-  /** Called after messages may have been missed: time to read the state again. */
+  /** Called after messages may have been missed: read the state again. */
   onGap?: (gap: Gap) => unknown;
 }
 
-/** What takes one callback away from its channels. */
+/** The handle of one callback on its channels. */
 export interface ScopedSubscription {
-  /** Takes away this callback and no other. May be called twice. */
+  /** Removes this callback and no other. May be called twice. */
   close(): Promise<void>;
 }
 

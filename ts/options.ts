@@ -12,7 +12,7 @@ import { own } from "./own.js";
 
 type Options<T> = { readonly [K in keyof T]-?: Parameter<Exclude<T[K], undefined>> };
 
-/** An object of options, each of which may be absent. Of each `either` at most one is set. */
+/** An object of options, each of which may be absent. At most one option of each `either` may be set. */
 function options<T extends object>(parameters: Options<T>, ...either: (keyof T & string)[][]): Parameter<T> {
   const rows = Object.entries<Parameter<unknown>>(parameters);
   const names = Object.keys(parameters);
@@ -34,7 +34,7 @@ function options<T extends object>(parameters: Options<T>, ...either: (keyof T &
   };
 }
 
-/** The object's own options of these names. Refuses any other name. */
+/** The object's own options with these names. Refuses any other name. */
 export function known(
   value: unknown,
   names: readonly string[],
@@ -61,7 +61,7 @@ export const setOptions = options<SetOptions>(
   ["nx", "xx"],
 );
 
-/** Of a command that says more than its arguments do, so that it is never as they are. */
+/** Not optional: SETNX has words beside its arguments, so a call never crosses unchanged. */
 export const setnxOptions: Parameter<ExpiryOptions> = {
   ...options<ExpiryOptions>(expiry, ["ex", "px"]),
   optional: false,
@@ -79,7 +79,7 @@ const limit: Parameter<NonNullable<ZRangeOptions["limit"]>> = {
 
 export const rangeOptions = options<ZRangeOptions>({ withScores: flag("options.withScores"), limit });
 
-/** A glob over the store's keys: what the prefix contains is taken literally. */
+/** A glob over the keys of the store. Special characters of the prefix are escaped. */
 export const pattern = (name: string): Parameter<string> => ({
   read(value, { method, prefix }) {
     const glob = text(name).check(value, method);
@@ -90,7 +90,7 @@ export const pattern = (name: string): Parameter<string> => ({
 const match = pattern("options.match");
 const scan = options<ScanOptions>({ match, count: integer("options.count") });
 
-/** Without `match`, a store with a prefix still asks for its own keys only. */
+/** Without `match`, a store with a prefix asks for the keys with its prefix. */
 export const scanOptions: Parameter<ScanOptions> = {
   read(value, call) {
     const read = scan.read(value, call);

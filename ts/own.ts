@@ -1,7 +1,7 @@
 /**
- * What an object itself says under these names, each read once: no getter changes one after its check. A name that is not
- * there is undefined, whatever somebody has put on Object.prototype. `refused` makes the error for a name that a prototype
- * of the caller's own has: it would not be heard.
+ * The object's own properties with these names, each read once: so no getter changes one after its check. A missing one is
+ * undefined, whatever is on Object.prototype. `refused` makes the error for a property of another prototype, which would have
+ * no effect.
  */
 export function own<K extends string>(
   given: object,
@@ -10,7 +10,7 @@ export function own<K extends string>(
 ): Record<K, unknown> {
   const read = {} as Record<K, unknown>;
   for (const name of names) {
-    // Set in any case: then no prototype of this object answers in its place.
+    // Always set: else a prototype could provide it.
     read[name] = Object.hasOwn(given, name) ? (given as Record<K, unknown>)[name] : undefined;
   }
   for (const prototype of prototypesOf(given)) {
@@ -20,7 +20,7 @@ export function own<K extends string>(
   return read;
 }
 
-/** Its prototypes but for the root of them all, which is Object.prototype of any realm. */
+/** The prototypes of an object, without the last, which is Object.prototype of some realm. */
 export function prototypesOf(value: object): object[] {
   const prototypes: object[] = [];
   let prototype = Object.getPrototypeOf(value);

@@ -1,4 +1,4 @@
-/** The platforms that there are binaries for. */
+/** The platforms with a binary. */
 export const platforms = [
   "linux-x64-gnu",
   "linux-x64-musl",

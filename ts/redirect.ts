@@ -2,9 +2,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { KVError } from "./errors.js";
 
-/** The framework whose key-value module this package takes the place of. */
+/** The framework whose key-value module this package replaces. */
 const FRAMEWORK = "covara";
-/** What an application imports of it. */
+/** The module that an application imports. */
 export const SPECIFIER = `${FRAMEWORK}/kv`;
 
 interface Manifest {
@@ -13,18 +13,18 @@ interface Manifest {
   exports?: unknown;
 }
 
-/** The directory of the framework's key-value module, for each directory that was asked about. */
+/** A cache: the directory of the framework's key-value module, by the directory of the importing file. */
 const kvDirectories = new Map<string, string | undefined>();
 
 /**
- * Whether a module is one of the framework's key-value module. Throws CONFIG if it is of a framework that has none:
- * then the application would go on with two stores.
+ * Whether a file belongs to the framework's key-value module. Throws CONFIG for a framework without one: else the application
+ * would run with two stores.
  */
 export function isReplaced(file: string): boolean {
   return kvDirectoryOf(dirname(file)) === dirname(file);
 }
 
-/** What to throw in place of the error that `covara/kv` could not be resolved with; nothing if the framework is not there. */
+/** The error to throw when `covara/kv` cannot be resolved. Undefined if the framework is not installed. */
 export function refusalOf(error: unknown): unknown {
   const { code } = error as { code?: unknown };
   if (code === "MODULE_NOT_FOUND" || code === "ERR_MODULE_NOT_FOUND") return undefined;
@@ -49,19 +49,19 @@ function manifestOf(directory: string): Manifest | undefined {
   try {
     return JSON.parse(readFileSync(file, "utf8"));
   } catch {
-    // Whoever loads that package is told by Node.
+    // Node.js's own error is right here.
     return undefined;
   }
 }
 
-/** The file that `covara/kv` is, under whatever condition. */
+/** The file of `covara/kv`, under any condition. */
 function kvEntry({ version, exports }: Manifest, directory: string): string {
   const entry = firstString((exports as Record<string, unknown> | undefined)?.["./kv"]);
   if (entry === undefined) throw withoutKV(`${FRAMEWORK} ${version} in ${directory}`);
   return entry;
 }
 
-/** Types are no modules. */
+/** The first file of a target, without type declarations. */
 function firstString(target: unknown): string | undefined {
   if (typeof target === "string") return target;
   if (typeof target !== "object" || target === null) return undefined;

@@ -1,4 +1,4 @@
-// Redis's form of a call and of its result, for the Redis backend and for the memory store.
+// Converts calls to argv, and replies to results, for the Redis backend and the memory store.
 
 import type { Argument, Reply } from "../native.js";
 import type { Parameter, Scalar } from "./arguments.js";
@@ -8,15 +8,15 @@ import { misshapen } from "./results.js";
 import type { Codec } from "./transaction.js";
 
 /**
- * The result that a server's reply stands for. Throws the error that the reply holds, where only a script's may;
- * `CONNECTION` if it is of no shape that the command's replies have.
+ * The result of a reply. Throws an error that the reply holds, unless it is a script's; `CONNECTION` for a shape that the command's
+ * replies do not have.
  */
 export function resultOf({ name, returns }: Command, reply: Reply, prefix: string): unknown {
   if (!returns.fits(reply)) throw misshapen(name, reply);
   return returns.ofReply === undefined ? reply : returns.ofReply(reply, prefix);
 }
 
-/** The argv of a call; none for a call that is answered without asking the store. Throws INVALID_ARGUMENT. */
+/** The argv of a call. Undefined for a call that no store runs. Throws INVALID_ARGUMENT. */
 export function argvOf(command: Command, args: readonly unknown[], prefix: string): Argument[] | undefined {
   const read = argumentsOf(command, args, prefix);
   if (read === undefined || command.argv === undefined) return read as Argument[] | undefined;
@@ -36,8 +36,8 @@ export const redisCodec: Codec<Argument[]> = {
 };
 
 /**
- * The parameters of a plain call, whose arguments go into the argv as they are: no options, one element of a list.
- * Undefined if the command has no such calls.
+ * The parameters of a plain call, whose arguments are the argv: no options, one element of a list. Undefined if the command has no
+ * plain calls.
  */
 export function plainParameters({ parameters, rest }: Command): Scalar<Argument>[] | undefined {
   const scalars = parameters.filter(isScalar);
@@ -52,7 +52,7 @@ function isScalar(parameter: Parameter<unknown>): parameter is Scalar<Argument> 
 
 const plain = new Map(commands.map((command) => [command, plainParameters(command)]));
 
-/** Whether these are the good arguments of a plain call, and so its argv. */
+/** Whether these are the valid arguments of a plain call, and so its argv. */
 export function isPlain(command: Command, args: readonly unknown[]): args is Argument[] {
   const parameters = plain.get(command);
   if (parameters === undefined || args.length !== parameters.length) return false;

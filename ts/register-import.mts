@@ -1,4 +1,4 @@
-// The hook for `import` where Node.js runs hooks in a thread of their own: before 22.15.
+// The hook for `import` in Node.js before 22.15, which runs hooks in a thread of their own.
 import { fileURLToPath } from "node:url";
 import { isReplaced, refusalOf, SPECIFIER } from "./redirect.js";
 

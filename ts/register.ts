@@ -1,5 +1,5 @@
-// Has `covara/kv`, and the framework's own imports of its key-value module, get this package, and an outage of its store end no process
-// that can go on:
+// Redirects `covara/kv`, and the framework's own imports of its key-value module, to this package. Also keeps an outage of the store
+// from ending the process:
 //   node --import covara-kv/register app.js       (or --require)
 import module from "node:module";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ interface Resolved {
   readonly url: string;
 }
 
-/** `module.registerHooks`, where Node.js has it: 22.15, 23.5 and later. */
+/** `module.registerHooks` of Node.js 22.15, 23.5 and later. */
 type RegisterHooks = (hooks: {
   resolve(
     specifier: string,
@@ -30,14 +30,14 @@ type RegisterHooks = (hooks: {
   ): object;
 }) => void;
 
-/** What this relies on of Node.js's modules. */
+/** Parts of node:module that @types/node lacks. */
 const node = module as typeof module & {
   registerHooks?: RegisterHooks;
   register?: (specifier: string, parent: string) => void;
   _resolveFilename: (this: unknown, request: string, ...rest: unknown[]) => string;
 };
 
-/** For `import` and `require` alike. */
+/** Hooks both `import` and `require`. */
 function hookBoth(registerHooks: RegisterHooks): void {
   registerHooks({
     resolve(specifier, context, next) {
@@ -72,7 +72,7 @@ function hookRequire(): void {
   };
 }
 
-/** The process's, whichever copy of this package came first: a second one would resolve what the first has resolved. */
+/** Marks the process: the hooks of a second copy of the package would resolve again what the first has resolved. */
 const REGISTERED = Symbol.for("covara-kv.registered");
 const holder = globalThis as { [REGISTERED]?: boolean };
 

@@ -1,4 +1,4 @@
-/** Runs a `require` of dist/index.js. In ES modules esbuild has one only if the bundle's author gives it. */
+/** Runs a `require` of dist/index.js. In ES modules of esbuild it exists only if the bundle's author provides it. */
 export function requiring<T>(require: () => T): T {
   try {
     return require();

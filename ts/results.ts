@@ -1,12 +1,12 @@
-// The kinds of results. A row of commands.ts names one as `returns`: the conversions of Redis's replies, the memory store's and a
-// Durable Object's values all follow from it.
+// The kinds of results. A row of commands.ts names one as `returns`: from it follow the conversions of replies of Redis and the memory
+// store, and of values of a Durable Object.
 import type { ScanResult } from "./adapter.js";
 import { decode, isError, KVError } from "./errors.js";
 
 // biome-ignore lint/suspicious/noConfusingVoidType: it is what these methods resolve to
 type Nothing = void;
 
-/** What a method of each kind resolves to. */
+/** The result of a method, by kind. */
 interface Results {
   text: string;
   textOrNull: string | null;
@@ -22,11 +22,11 @@ interface Results {
   flag: boolean;
   /** Redis replies OK, or nil if a condition was not met. */
   done: boolean;
-  /** As `done`, but for a method that resolves to nothing: only `exec` gives the reply. */
+  /** As `done`, for a method that resolves to nothing: only `exec` returns the reply. */
   outcome: Nothing;
   nothing: Nothing;
   hash: Record<string, string>;
-  /** Keys, from which the store's prefix is removed. */
+  /** Keys, without the prefix of the store. */
   keys: string[];
   /** A cursor and keys. */
   page: ScanResult;
@@ -36,25 +36,25 @@ interface Results {
 
 export type ResultKind = keyof Results;
 
-/** The kinds whose result has just this type. */
+/** The kinds whose result has exactly this type. */
 export type KindOf<Result> = {
   [K in ResultKind]: [Result, Results[K]] extends [Results[K], Result] ? K : never;
 }[ResultKind];
 
-/** The value that a Durable Object's command gives for a method's result. */
+/** The value of a command on a Durable Object, by the result of its method. */
 export type ValueOf<K extends ResultKind, Result> = K extends "outcome" ? "OK" | null : Result;
 
-/** Makes a result of a store's answer. Keys in it begin with the prefix. */
+/** Converts an answer of a store to a result. Keys in the answer begin with the prefix. */
 export type Convert<Result> = (answer: unknown, prefix: string) => Result;
 
 export interface Conversions<Result = unknown> {
-  /** Whether a server's reply has the right shape: a proxy, or a server that is no Redis, may answer anything. */
+  /** Whether a reply has the right shape: a proxy, or a server that is not Redis, may send anything. */
   readonly fits: (reply: unknown) => boolean;
   /** Converts a reply of Redis or of the memory store. Absent where the result is the reply. */
   readonly ofReply?: Convert<Result>;
   /** Converts a value of a Durable Object. Absent where the result is the value. */
   readonly ofValue?: Convert<Result>;
-  /** `exec` gives the store's answer, and not what the method resolves to. */
+  /** Whether `exec` returns the answer of the store, not the result of the method. */
   readonly execGivesAnswer?: true;
 }
 
@@ -65,7 +65,7 @@ const isScore = (reply: unknown) => typeof reply === "string" || typeof reply ==
 const isScoreOrNull = (reply: unknown) => reply === null || isScore(reply);
 const isListOf = (fits: (item: unknown) => boolean) => (reply: unknown) =>
   Array.isArray(reply) && reply.every(fits);
-/** A loop, which takes half as long as `every`: lists of keys are long. */
+/** A loop takes half as long as `every`, and lists of keys are long. */
 const isTexts = (reply: unknown) => {
   if (!Array.isArray(reply)) return false;
   for (let i = 0; i < reply.length; i++) if (typeof reply[i] !== "string") return false;
@@ -77,7 +77,7 @@ const isPage = (reply: unknown) =>
 
 const nothing = () => undefined;
 
-/** RESP 2 has no doubles and JSON no infinite numbers: both have words for them. */
+/** RESP 2 has no doubles, and JSON no infinite numbers: both write them as strings. */
 export function score(answer: unknown): number {
   if (typeof answer !== "string") return answer as number;
   const infinity = /^([+-]?)inf(inity)?$/i.exec(answer);
@@ -87,8 +87,7 @@ export function score(answer: unknown): number {
 const scores = (answer: unknown) => (answer as unknown[]).map(score);
 
 /**
- * Fields and values in turn. A field `__proto__` must become a property like any other, which an assignment
- * would not make it.
+ * Converts a list of fields and values to an object. Not by assignment, which would take a field `__proto__` for the prototype.
  */
 function hash(reply: unknown): Record<string, string> {
   const flat = reply as string[];
@@ -114,11 +113,11 @@ const pageOfReply: Convert<ScanResult> = (reply, prefix) => {
 
 const pageOfValue: Convert<ScanResult> = (value, prefix) => {
   const { cursor, keys } = value as ScanResult;
-  // Not `withoutPrefix` alone, which would let a value without keys pass.
+  // The spread refuses a value without keys, which `withoutPrefix` would accept.
   return { cursor, keys: withoutPrefix([...keys], prefix) };
 };
 
-/** A script's table may hold errors. */
+/** The table of a script may hold errors. */
 const withErrors = (reply: unknown): unknown =>
   Array.isArray(reply) ? reply.map(withErrors) : decode(reply);
 
@@ -134,7 +133,7 @@ export const conversions: { readonly [K in ResultKind]: Conversions<Results[K]> 
   flag: { fits: isNumber, ofReply: (reply) => reply === 1 },
   done: { fits: isTextOrNull, ofReply: (reply) => reply === "OK" },
   outcome: { fits: isTextOrNull, ofReply: nothing, ofValue: nothing, execGivesAnswer: true },
-  // OK of most, and of HSET a number.
+  // Most commands reply OK, and HSET a number.
   nothing: { fits: isScore, ofReply: nothing, ofValue: nothing },
   hash: { fits: isPairs, ofReply: hash },
   keys: {

@@ -12,12 +12,12 @@ import { type Kind, PubSub } from "./pubsub.js";
 export interface Store extends KVStore {}
 
 /**
- * What all backends have in common: events and subscriptions. The methods are documented in KVStore, and internal here
- * so that the public types show them once.
+ * The base of all backends: events and subscriptions. KVStore documents the methods. They are internal here, so that the public types
+ * show them once.
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: made from the command table
 export abstract class Store extends Emitter<KVEvents> implements KVStore {
-  /** What the store puts, with a colon, before every key; empty for nothing. */
+  /** The prefix that the store adds to each key, with a colon. Empty for none. */
   readonly prefix: string;
   readonly #pubsub = new PubSub(
     {
@@ -57,7 +57,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     return { status: this.status, connections: this.connections() };
   }
 
-  /** @internal How each connection does. */
+  /** @internal The state of each connection. */
   protected connections(): ConnectionHealth[] {
     return [];
   }
@@ -87,7 +87,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     return this.#leave("punsubscribe", "pattern", pattern, more);
   }
 
-  /** @internal What `subscribe` of a channel hears. */
+  /** @internal The kind of subscription that `subscribe` of a channel makes. */
   protected kindOf(_channel: string): Kind {
     return "channel";
   }
@@ -103,7 +103,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     return this.scoped("listen", channels, callback, options);
   }
 
-  /** @internal What `listen` does, for a method of any name. */
+  /** @internal The same as `listen`, with the name of another method in errors. */
   protected scoped(
     method: string,
     channels: readonly string[],
@@ -124,7 +124,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     return this.hear(names, globs, callback, onGap);
   }
 
-  /** @internal Resolves, once live, to a handle that takes this callback away and no other. */
+  /** @internal Adds a callback. Resolves, once live, to a handle that removes only this one. */
   protected hear(
     channels: readonly string[],
     patterns: readonly string[],
@@ -134,12 +134,12 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     return this.#pubsub.listen(channels, patterns, callback, onGap);
   }
 
-  /** @internal Messages have come in: whoever subscribes from now on gets none of them. */
+  /** @internal Begins the delivery of messages that have arrived: callbacks that are added from now on do not get them. */
   protected beginDelivery(): void {
     this.#pubsub.beginDelivery();
   }
 
-  /** @internal Hands over what was taken a moment ago, and tells of what did not fit. */
+  /** @internal Delivers messages that were taken, and reports a gap for dropped ones. */
   protected deliverTaken(messages: Messages, kind?: "streams"): void {
     const [since] = messages;
     const gap = since ? overflowSince(since) : undefined;
@@ -148,13 +148,13 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     if (gap !== undefined) this.missed(gap);
   }
 
-  /** @internal Hands a message over at once. False if the channel has no callbacks. */
+  /** @internal Delivers one message. False if the channel has no callbacks. */
   protected deliverOne(channel: string, message: string): boolean {
     this.beginDelivery();
     return this.#pubsub.deliver(null, channel, message);
   }
 
-  /** @internal Hands each message to the callbacks of its channel, or to those of the pattern that it matched. */
+  /** @internal Delivers each message to the callbacks of its channel, or of the pattern that matched it. */
   protected deliverAll(messages: Messages, kind?: "streams"): void {
     for (let i = 1; i < messages.length; i += 3) {
       const [channel, message] = [messages[i + 1] as string, messages[i + 2] as string];
@@ -163,7 +163,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     }
   }
 
-  /** @internal Hands a message that nobody has published to the callbacks of `subscribe`. */
+  /** @internal Delivers a message of our own, which was not published, to the callbacks of `subscribe`. */
   protected deliverToStreams(channel: string, message: string): void {
     this.beginDelivery();
     this.#pubsub.deliverTo("streams", channel, channel, message);
@@ -175,10 +175,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     this.emit("gap", gap);
   }
 
-  /**
-   * @internal Takes away the callbacks of a name that the source has lost, so that the next subscription asks for
-   * it again. False if one has already.
-   */
+  /** @internal Removes a name that the backend has lost, so that the next callback subscribes it again. False if one has already. */
   protected dropTopic(kind: Kind, name: string): boolean {
     return this.#pubsub.drop(kind, name);
   }
@@ -196,7 +193,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     this.#pubsub.clear();
   }
 
-  /** @internal A callback failed: nobody awaits it, so that only an event or a warning can tell. */
+  /** @internal Reports the error of a callback, which no Promise can: by an event, or else a warning. */
   protected report(error: unknown): void {
     const what = "A callback of a subscription failed";
     if (this.listenerCount("error") === 0) warn(what, error);
@@ -223,13 +220,13 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     text(kind === "pattern" ? kind : "channel").check(name, method);
     this.checkOpen();
     const left = [this.#pubsub.unsubscribe(kind, name)];
-    // It takes those of `listen` away too.
+    // This also removes the callbacks of `listen`.
     if (kind === "streams") left.push(this.#pubsub.unsubscribe("channel", name));
     const pending = left.filter((each) => each !== undefined);
     if (pending.length > 0) await Promise.all(pending);
   }
 
-  /** @internal Throws CLOSED for a store that has to be connected again. */
+  /** @internal Throws CLOSED for a store that was disconnected. */
   protected checkOpen(): void {
     if (this.status === "closed") throw closed();
   }

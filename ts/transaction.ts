@@ -4,45 +4,45 @@ import { checkNoMore } from "./arguments.js";
 import { type Command, defineMethods } from "./commands.js";
 import { isError, KVError } from "./errors.js";
 
-/** A command of a transaction. Without an argv it is answered without asking the store. */
+/** A command of a transaction. Without an argv no store runs it. */
 interface Queued<Argv> {
   readonly command: Command;
   readonly argv: Argv | undefined;
 }
 
-/** A command to be run, and what the store is to be told. */
+/** A command with its argv. */
 export interface Ready<Argv = Argument[]> extends Queued<Argv> {
   readonly argv: Argv;
 }
 
 /**
- * Runs commands with nothing in between. A reply for each; for one that failed, its error. Throws if none was run;
- * `positionOf` is where one of them was queued.
+ * Runs commands as one. Returns the reply of each, or its error. Throws if none was run. `positionOf` is the position in the queue of
+ * one of them.
  */
 export type RunAll<Argv = Argument[]> = (
   commands: readonly Ready<Argv>[],
   positionOf: (index: number) => number,
 ) => unknown[] | Promise<unknown[]>;
 
-/** A store's own form of calls and of answers. */
+/** Converts calls and answers for a store. */
 export interface Codec<Argv> {
-  /** None for a call that is answered without asking the store. Throws INVALID_ARGUMENT. */
+  /** Undefined for a call that no store runs. Throws INVALID_ARGUMENT. */
   encode(command: Command, args: readonly unknown[], prefix: string): Argv | undefined;
-  /** The result that an answer stands for, or the error. */
+  /** The result or the error of an answer. */
   decode(command: Command, answer: unknown, prefix: string): unknown;
 }
 
 // biome-ignore lint/correctness/noUnusedVariables: both declarations of the class have its parameters
 export interface Transaction<Argv> extends KVStoreTransaction {}
 
-/** The same on every backend, which gives only `runAll`. */
+/** A transaction of any backend, which provides `runAll`. */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: made from the command table
 export class Transaction<Argv = Argument[]> {
   readonly #prefix: string;
   readonly #runAll: RunAll<Argv>;
   readonly #codec: Codec<Argv>;
   #queue: Queued<Argv>[] = [];
-  /** Why the transaction cannot run. Nothing that is queued after a wrong argument matters. */
+  /** The first wrong argument: then the transaction cannot run, and ignores further commands. */
   #refusal: KVError | undefined;
 
   static {

@@ -1,48 +1,48 @@
-// Failures that the framework is known to leave unhandled without harm (docs/drop-in.md): which they are, and whom to tell.
+// Failures that the framework leaves unhandled without harm (docs/drop-in.md), and the listeners to report them to.
 import { type Command, isOfOneKey } from "./commands.js";
 import { KVError } from "./errors.js";
 import { isFrameworkChannel } from "./fanout/channels.js";
 
-/** Nothing was answered: the server was away, or too slow. */
+/** There was no answer: the server was unreachable, or too slow. */
 const CODES = ["CONNECTION", "TIMEOUT", "QUEUE_FULL"];
 
 /**
- * What is under these keys the framework writes without waiting, and goes on without. Not `covara:tasks:`, whose polling loop is over
- * when one of its calls rejects.
+ * The framework writes these keys without awaiting, and can go on without them. Not `covara:tasks:`, whose polling loop ends when a
+ * call rejects.
  */
 const PREFIXES = ["covara:changelog:", "oidc:clients:"];
 
-/** Tells the store's listeners of an error. False if it has none. */
+/** Reports an error to the listeners of the store. False if it has none. */
 export type Tell = (error: KVError) => boolean;
 
-/** Beside the errors, not on them: an error shows nothing of its call. */
+/** Not properties of the errors, as an error must not show its call. */
 const harmless = new WeakMap<KVError, Tell>();
 
 const ASK = Symbol.for("covara-kv.unawaited");
-// On the prototype, so that every copy of the package may be asked for its own errors, in whatever realm.
+// On the prototype: so each copy of the package answers for its own errors, in any realm.
 Object.defineProperty(KVError.prototype, ASK, {
   value(this: KVError) {
     return harmless.get(this);
   },
 });
 
-/** Whom to tell of an error of whichever copy; nobody if it is Node's to report. */
+/** Where to report an error of any copy of the package. Undefined if Node.js must report it. */
 export function tellOf(error: Error): Tell | undefined {
   return (error as { [ASK]?: () => Tell | undefined })[ASK]?.();
 }
 
-/** Notes the failure of a command with such a key. */
+/** Marks the failure of a command with such a key as harmless. */
 export function noteCommand(error: unknown, command: Command, key: unknown, tell: Tell): void {
   if (typeof key !== "string" || !isOfOneKey(command)) return;
   if (PREFIXES.some((prefix) => key.startsWith(prefix))) note(error, tell);
 }
 
-/** Notes the failure to subscribe a channel, or to leave it. */
+/** Marks a failure to subscribe or unsubscribe a channel of the framework as harmless. */
 export function noteChannel(error: unknown, channel: string, tell: Tell): void {
   if (isFrameworkChannel(channel)) note(error, tell);
 }
 
-/** Whether a call failed because nothing was answered. */
+/** Whether a call failed without an answer. */
 export function isUnanswered(error: unknown): error is KVError {
   return error instanceof KVError && CODES.includes(error.code);
 }

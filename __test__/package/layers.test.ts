@@ -181,7 +181,7 @@ const TREES: Record<string, Tree> = {
       "hints",
       "reasons",
       "warning",
-      "turn",
+      "time-slice",
       "timers",
       "clock",
       "environment",

@@ -1,4 +1,4 @@
-//! JavaScript's values → a command's words.
+//! Converts JavaScript values to the words of a command.
 
 use std::ops::Range;
 
@@ -9,15 +9,15 @@ use crate::commands::{COMMANDS, Command, Keys};
 use crate::error::{Error, Result};
 use crate::reply::format_double;
 
-/// Where the words of commands go.
+/// A buffer for the words of a command.
 pub trait Words {
-    /// Appends a word: the prefix, if any, and what the value is.
+    /// Appends a word: the prefix, if there is one, and the value.
     fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: Value) -> Result<()>;
 
     fn last(&self) -> &[u8];
 }
 
-/// Reads the words of `command`, and joins the prefix to its keys.
+/// Reads the words of `command`, and adds the prefix to its keys.
 #[inline]
 pub fn read<'scope>(
     words: &mut impl Words,
@@ -42,12 +42,12 @@ pub fn read<'scope>(
 #[derive(Default)]
 pub struct Arguments {
     bytes: Buffer,
-    /// Where each word ends.
+    /// The end of each word.
     ends: SmallVec<[usize; 8]>,
 }
 
 impl Arguments {
-    /// Reads the words of `command`. Gives their places.
+    /// Reads the words of `command`. Returns their indexes.
     #[inline]
     pub fn read<'scope>(
         &mut self,
@@ -99,7 +99,7 @@ pub fn push_prefix(into: &mut Buffer, prefix: Option<&[u8]>) {
     }
 }
 
-/// For what is no string.
+/// Appends a number. Fails for any other value.
 pub fn push_number(into: &mut Buffer, scope: Scope, value: Value) -> Result<()> {
     const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
     let number = scope.number(value).filter(|number| !number.is_nan());
@@ -117,7 +117,7 @@ pub fn push_number(into: &mut Buffer, scope: Scope, value: Value) -> Result<()> 
     Ok(())
 }
 
-/// The row that a command's number names.
+/// The row of a command, by its number.
 pub fn command(scope: Scope, number: Option<&Value>) -> Result<&'static Command> {
     number
         .and_then(|number| scope.number(*number))

@@ -1,4 +1,4 @@
-//! One handle to a memory store: what a `MemoryKVStore` of TypeScript holds.
+//! A handle to a memory store, which a `MemoryKVStore` of TypeScript holds.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -34,14 +34,14 @@ type OnWrongType = FunctionRef<FnArgs<(String,)>, ()>;
 
 type Waker = ThreadsafeFunction<(), (), (), Status, false>;
 
-/// What the class and its raw function share. A handle belongs to one thread; its store may belong to many.
+/// Shared by the class and its raw callbacks. A handle belongs to one thread; its store may belong to many.
 struct Handle {
-    /// None once it is closed: a shared store goes with the last handle that holds it.
+    /// None once it is closed. A shared store ends with its last handle.
     store: RefCell<Option<Store>>,
     prefix: Option<Vec<u8>>,
     inbox: Arc<Inbox>,
     subscriptions: Cell<usize>,
-    /// There while something is subscribed on a shared store. It keeps the thread alive, as a connection to Redis would.
+    /// Present while a shared store has subscriptions. It keeps the thread alive, as a connection to Redis does.
     waker: Arc<Mutex<Option<Waker>>>,
     on_wrong_type: OnWrongType,
     collect: Collect,
@@ -52,7 +52,7 @@ impl Handle {
         let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
         let (owner, to_wake) = (thread::current().id(), waker.clone());
         let inbox = Inbox::new(move || {
-            // The publishing thread itself hands over what is for its own stores before its call returns.
+            // The publishing thread delivers to its own stores before its call returns.
             if thread::current().id() == owner {
                 return false;
             }
@@ -71,10 +71,10 @@ impl Handle {
         }
     }
 
-    /// Runs `work` with nothing in between, and gives the commands that a warning is due for.
+    /// Runs `work` under the lock. Also returns the commands that a warning is due for.
     ///
-    /// Replies become JavaScript values within it, so that nothing is copied in between. No JavaScript runs meanwhile but
-    /// `collect`; and a finalizer that does never waits for the store (see `drop`).
+    /// `work` makes the JavaScript values too, so that no reply is copied. The only JavaScript that runs then is `collect`. A
+    /// finalizer may run, and never waits for the store (see `drop`).
     fn with_database<R>(&self, work: impl FnOnce(&mut Database) -> R) -> Result<(R, Vec<&'static str>)> {
         let store = self.store.borrow();
         let store = store
@@ -102,7 +102,7 @@ impl Handle {
                 .on_wrong_type
                 .borrow_back(&env)
                 .and_then(|warn| warn.call((command.to_owned(),).into()));
-            // A warning that cannot be given must not fail the command that did its work.
+            // A warning that fails must not fail the command, which has run.
             drop(told);
         }
     }
@@ -149,14 +149,14 @@ impl Handle {
                     .and_then(|reply| replies.value(&reply))
                     .or_else(|error| scope.error(&error))
             };
-            // All are run before anything can end this early: a reply that JavaScript cannot hold, a thread that is terminated.
+            // All commands run first: a reply that JavaScript cannot hold, or the end of the thread, must not stop the transaction.
             queue.into_iter().map(run).collect::<Vec<_>>()
         })?;
         self.warn(scope, mismatches);
         replies.array(values.into_iter())
     }
 
-    /// Without a subscription nothing wakes the thread, keeps it alive, or waits to be taken.
+    /// Without subscriptions drops the waker, which keeps the thread alive, and the messages.
     fn rest_if_idle(&self) {
         if self.subscriptions.get() == 0 {
             self.waker.lock().take();
@@ -168,13 +168,13 @@ impl Handle {
         self.waker.lock().take();
         self.inbox.close();
         let Some(store) = self.store.take() else { return };
-        // If this fails, the subscriptions of a closed inbox go later.
+        // On failure a later `Channels::remove` ends the subscriptions of the closed inbox.
         let _ = store.with(|database| database.channels.remove(&self.inbox));
     }
 }
 
 impl Handle {
-    /// `(command's number, ...words)`, or `(command's number, [words])` for a list that would overflow JavaScript's stack.
+    /// Takes `(number of the command, ...words)`, or `(number, [words])` for a list that would overflow JavaScript's stack.
     fn run<'scope>(
         &self,
         scope: Scope<'scope>,
@@ -202,11 +202,11 @@ impl Callable for Handle {
     }
 }
 
-/// The same by a clock that a test has put in place of the system's.
+/// The same by the clock of a test.
 struct OnClock(Rc<Handle>);
 
 impl Callable for OnClock {
-    /// `(milliseconds since the epoch, command's number, ...words)`.
+    /// Takes `(milliseconds since the epoch, number of the command, ...words)`.
     fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
         let (clock, values) = values.split_at(1.min(values.len()));
         let clock = clock.first().and_then(|clock| time(scope.number(*clock)?));
@@ -214,13 +214,13 @@ impl Callable for OnClock {
     }
 }
 
-/// What a clock shows, if that is a time at all.
+/// The time of a clock. None for a negative number or NaN.
 fn time(clock: f64) -> Option<u64> {
     (clock >= 0.0).then_some(clock as u64)
 }
 
 impl Drop for Handle {
-    /// May run while the garbage collector works for a command of this very store: so it must not wait for it.
+    /// The garbage collector may run this during a command of this store: so it must not wait for the lock.
     fn drop(&mut self) {
         self.waker.lock().take();
         self.inbox.close();
@@ -233,7 +233,7 @@ impl Drop for Handle {
 #[napi]
 pub struct MemoryStore {
     handle: Rc<Handle>,
-    /// None for a store that no other thread can publish on.
+    /// None for a private store, on which no other thread publishes.
     on_messages: Option<FunctionRef<(), ()>>,
 }
 
@@ -264,14 +264,14 @@ impl MemoryStore {
         Ok(Self { handle, on_messages })
     }
 
-    /// The function that runs a command: `(command's number, ...words)`.
+    /// The function that runs a command, by its number and its words.
     #[napi(ts_return_type = "Run")]
     pub fn runner<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
         Ok(scope.export(guarded(scope, || scope.function(self.handle.clone()))))
     }
 
-    /// The same by another clock than the system's: `(milliseconds since the epoch, command's number, ...words)`.
+    /// The same by a test's clock, in milliseconds since the epoch.
     #[napi(ts_return_type = "(clock: number, command: number, ...args: Arguments) => Reply")]
     pub fn runner_on_clock<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
@@ -279,8 +279,8 @@ impl MemoryStore {
         Ok(scope.export(guarded(scope, || scope.function(target))))
     }
 
-    /// Runs commands, each `[number, ...words]`, with nothing in between. What a command fails with is its result. `clock` is what
-    /// another clock than the system's shows.
+    /// Runs commands as one. The result of a command that fails is its Error. `clock` is a test's, in milliseconds since the
+    /// epoch.
     #[napi(ts_return_type = "(Reply | Error)[]")]
     pub fn exec<'env>(
         &self,
@@ -329,13 +329,13 @@ impl MemoryStore {
         Ok(scope.export(guarded(scope, || messages(&replies, &taken, rest))))
     }
 
-    /// How many messages wait.
+    /// The number of messages that wait.
     #[napi]
     pub fn waiting(&self) -> u32 {
         self.handle.inbox.waiting() as u32
     }
 
-    /// Leaves the store. It goes, with all it holds, when no other handle is left.
+    /// Closes the handle. The store ends with its last handle.
     #[napi]
     pub fn close(&self) {
         self.handle.close();

@@ -1,4 +1,4 @@
-//! Messages → JavaScript's values.
+//! Converts messages to JavaScript values.
 
 use std::collections::VecDeque;
 

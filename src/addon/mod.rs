@@ -1,4 +1,4 @@
-//! The boundary to Node.
+//! The boundary to Node.js.
 
 mod arguments;
 mod fanout;
@@ -20,15 +20,15 @@ use crate::commands;
 use crate::error::Error;
 use crate::redis::tls::trust;
 
-/// A million small keys take a third less memory than with glibc's, and it goes back to the system when they do.
+/// With glibc's allocator a million small keys take half as much memory again, and freed memory stays with the process.
 #[cfg(not(feature = "sanitize"))]
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// How long expiry may hold up the event loop at a time; while more is due, about every millisecond.
+/// How long one sweep may block the event loop. While more keys are due, a sweep runs about every millisecond.
 const SWEEP: Duration = Duration::from_micros(250);
 
-/// The number of a command's row.
+/// The number of a command in the native table. Throws for an unknown name.
 #[napi]
 pub fn command_index(name: String) -> napi::Result<u32> {
     let index = commands::index_of(name.as_bytes());
@@ -37,20 +37,19 @@ pub fn command_index(name: String) -> napi::Result<u32> {
         .ok_or_else(|| napi::Error::from_reason(format!("there is no command {name}")))
 }
 
-/// Removes keys that are due, from all memory stores of the process, and frees what was removed, for a quarter of a millisecond at most.
-/// True if there is more to do.
+/// Removes expired keys of all memory stores, and frees removed values, for at most 0.25 ms. True if more is due.
 #[napi]
 pub fn sweep_expired() -> bool {
     stores::sweep(SWEEP)
 }
 
-/// Has the authorities count that Node.js trusts: its own (PEM), and those of the file that NODE_EXTRA_CA_CERTS names. Only the first call does.
+/// Trusts the certificate authorities of Node.js: its own, in PEM, and the file of NODE_EXTRA_CA_CERTS. Only the first call counts.
 #[napi]
 pub fn trust_as_node(own: String, extra: Option<String>) {
     trust::trust_as_node(own, extra);
 }
 
-/// Reads memory that was freed: `npm run check:sanitize` proves with it that such an error is found.
+/// Reads freed memory: by it `npm run check:sanitize` proves that the sanitizer finds such an error.
 #[cfg(feature = "sanitize")]
 #[napi]
 pub fn read_after_free() -> u8 {

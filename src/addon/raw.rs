@@ -1,5 +1,5 @@
 //! Node-API for the hot path, where `#[napi]` costs twice as much (docs/design/memory.md has the figures). All `unsafe` of the
-//! crate is in this module; what is exported is safe to use within the call that it was given to.
+//! crate is in this module; what it exports is safe to use during the call that it belongs to.
 #![allow(unsafe_code, reason = "Node-API is C")]
 
 #[cfg(unix)]
@@ -14,7 +14,7 @@ mod external {
     use super::{Scope, Value};
 
     impl<'scope> Scope<'scope> {
-        /// There are none.
+        /// Windows has no external strings here.
         pub fn external_latin1(self, _: &[u8]) -> Option<Value<'scope>> {
             None
         }
@@ -22,7 +22,7 @@ mod external {
 }
 #[cfg(not(unix))]
 pub mod poll {
-    /// There is none: here the I/O thread looks after all sockets.
+    /// Windows has no poll handle: there the I/O thread reads all sockets.
     pub enum Poll {}
 
     impl Poll {
@@ -54,17 +54,17 @@ use smallvec::SmallVec;
 use crate::error::{Error, Result};
 pub use text::Attempt;
 
-/// On the stack until it grows past what most commands need.
+/// On the stack up to a size that most commands need.
 pub type Buffer = SmallVec<[u8; 1024]>;
 
-/// The environment, for as long as the call that is running.
+/// The environment, valid during the current call.
 #[derive(Clone, Copy)]
 pub struct Scope<'scope> {
     env: sys::napi_env,
     lifetime: PhantomData<&'scope ()>,
 }
 
-/// A JavaScript value, valid for as long as the call that is running.
+/// A JavaScript value, valid during the current call.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct Value<'scope> {
@@ -84,7 +84,7 @@ impl<'scope> Scope<'scope> {
         Env::from_raw(self.env)
     }
 
-    /// A value that `#[napi]` was given, for use here.
+    /// Converts a value that `#[napi]` received.
     pub fn import<'value>(self, value: &impl JsValue<'value>) -> Value<'scope> {
         Value {
             raw: value.raw(),
@@ -92,13 +92,13 @@ impl<'scope> Scope<'scope> {
         }
     }
 
-    /// A value made here, for `#[napi]` to return. Null after a throw.
+    /// Converts a value for `#[napi]` to return. Null after a throw.
     pub fn export(self, value: sys::napi_value) -> Unknown<'scope> {
-        // SAFETY: the value belongs to this scope, or is null while an exception is pending, and then it is not looked at.
+        // SAFETY: the value belongs to this scope, or is null while an exception is pending, and then nothing reads it.
         unsafe { Unknown::from_raw_unchecked(self.env, value) }
     }
 
-    /// The number that the value is, if it is one.
+    /// The value as a number, if it is one.
     pub fn number(self, value: Value) -> Option<f64> {
         let mut number = 0.0;
         // SAFETY: the value belongs to this scope; the result goes to a local.
@@ -106,7 +106,7 @@ impl<'scope> Scope<'scope> {
         (status == sys::Status::napi_ok).then_some(number)
     }
 
-    /// The elements of an array, or none if the value is no array.
+    /// The elements of an array. None if the value is no array.
     pub fn elements(
         self,
         value: Value<'scope>,
@@ -143,7 +143,7 @@ impl<'scope> Scope<'scope> {
         self.made(|result| unsafe { sys::napi_create_double(self.env, number, result) })
     }
 
-    /// A string of UTF-8; what is not UTF-8 becomes U+FFFD.
+    /// A string from UTF-8. Invalid bytes become U+FFFD.
     pub fn string(self, bytes: &[u8]) -> Result<Value<'scope>> {
         if bytes.is_ascii() {
             return self.latin1(bytes);
@@ -153,7 +153,7 @@ impl<'scope> Scope<'scope> {
         self.made(|result| unsafe { sys::napi_create_string_utf8(self.env, start, length, result) })
     }
 
-    /// A string of Latin-1, of which ASCII is a part: V8 copies it as it is, in half the time that decoding takes.
+    /// A string from Latin-1, which includes ASCII: V8 copies it, in half the time of decoding UTF-8.
     pub fn latin1(self, bytes: &[u8]) -> Result<Value<'scope>> {
         let (start, length) = (bytes.as_ptr().cast::<c_char>(), bytes.len() as isize);
         // SAFETY: as in `string`.
@@ -175,12 +175,12 @@ impl<'scope> Scope<'scope> {
         })
     }
 
-    /// Calls a JavaScript function from the event loop; what that has queued runs too. What it throws nobody has caught.
+    /// Calls a JavaScript function from the event loop, then the microtasks. What it throws is an uncaught exception.
     pub fn call_from_loop(self, function: Value<'scope>) {
         // SAFETY: the result goes to a local.
         let global = self.made(|result| unsafe { sys::napi_get_global(self.env, result) });
         let Ok(global) = global else { return };
-        // SAFETY: the values belong to this scope; results go to locals. There is no context to be told of.
+        // SAFETY: the values belong to this scope; results go to locals. An async context is not given.
         unsafe {
             let (context, mut result) = (ptr::null_mut(), ptr::null_mut());
             let status = sys::napi_make_callback(
@@ -201,7 +201,7 @@ impl<'scope> Scope<'scope> {
         }
     }
 
-    /// A JavaScript `Error` whose `code` is the tag, with a `cause` where there is one.
+    /// A JavaScript `Error` whose `code` is the tag, with its `cause` if there is one.
     pub fn error(self, error: &Error) -> Result<Value<'scope>> {
         let (code, message) = (
             self.string(error.tag().as_bytes())?,
@@ -257,12 +257,12 @@ impl<'scope> Scope<'scope> {
     }
 }
 
-/// What a function made by `Scope::function` does.
+/// The target of a function that `Scope::function` made.
 pub trait Callable {
     fn call<'scope>(&self, scope: Scope<'scope>, arguments: &[Value<'scope>]) -> Result<Value<'scope>>;
 }
 
-/// Runs `work` for a call from JavaScript: an error is thrown there, and a panic becomes an error.
+/// Runs `work` for a call from JavaScript: throws its error there, or an error for a panic.
 pub fn guarded<'scope>(
     scope: Scope<'scope>,
     work: impl FnOnce() -> Result<Value<'scope>>,

@@ -1,4 +1,4 @@
-//! Replies → JavaScript's values.
+//! Converts replies to JavaScript values.
 
 use napi::bindgen_prelude::FunctionRef;
 use smallvec::SmallVec;
@@ -7,25 +7,24 @@ use super::raw::{Scope, Value};
 use crate::error::{Error, Result};
 use crate::reply::{Reply, format_double};
 
-/// `(array | undefined, ...items) => array`, in JavaScript: setting elements one by one through Node-API takes three
-/// times as long.
+/// The JavaScript function `collect` of types.d.ts: to set elements one by one through Node-API takes three times as long.
 pub type Collect = FunctionRef<(), ()>;
 
-/// How many items go into one call of `Collect`: all are arguments on the stack.
+/// The most items of one call of `Collect`: all are arguments on the stack.
 const AT_ONCE: usize = 256;
 
-/// A call with no more than this costs no allocation.
+/// A call with up to this many arguments costs no allocation.
 const FEW: usize = 16;
 
-/// Shorter ones are left to V8, which keeps account of each string outside of its heap.
+/// Shorter strings lie in V8's heap: V8 does bookkeeping for each external string.
 const LONG: usize = 4 << 10;
 
 pub struct Replies<'scope, 'a> {
     pub scope: Scope<'scope>,
     pub collect: &'a Collect,
-    /// All bulk strings are known to be ASCII.
+    /// Whether all bulk strings are known to be ASCII.
     pub is_ascii: bool,
-    /// V8 will have made them old before it drops them.
+    /// Whether V8 is expected to move the strings to its old generation before they are dropped.
     pub grow_old: bool,
 }
 
@@ -34,7 +33,7 @@ impl<'scope> Replies<'scope, '_> {
         match reply {
             Reply::Nil => self.scope.null(),
             Reply::Status(text) => self.scope.string(text.as_bytes()),
-            // Past 2^53 the nearest double.
+            // Beyond 2^53 this is the nearest double.
             Reply::Integer(number) => self.scope.double(*number as f64),
             Reply::Double(number) => self.scope.double(*number),
             Reply::Score(number) => self.scope.latin1(format_double(*number).as_bytes()),

@@ -12,14 +12,14 @@ use crate::commands::Database;
 use crate::error::{Error, Reason, Result};
 use crate::store::{Policy, remains};
 
-/// What a handle holds of a store.
+/// The store of a handle.
 pub enum Store {
-    /// Of one thread, and so without a lock: to unlock one costs a tenth of a SET, as it waits for all writes before it.
+    /// Used by one thread, so without a lock: an unlock waits for all writes before it, and costs a tenth of a SET.
     Private(Rc<RefCell<Database>>),
     Shared(SharedHandle),
 }
 
-/// One of the handles of a store that worker threads share by name.
+/// A handle of a store that worker threads share by its name.
 pub struct SharedHandle {
     name: String,
     store: Arc<SharedStore>,
@@ -30,7 +30,7 @@ struct SharedStore {
     policy: Policy,
 }
 
-/// With the number of handles: the references alone would not do, as a sweep holds one for a while.
+/// With the number of handles. A count of references is not enough, as a sweep holds one too.
 static SHARED: LazyLock<DashMap<String, (Arc<SharedStore>, usize)>> = LazyLock::new(DashMap::new);
 
 thread_local! {
@@ -52,7 +52,7 @@ impl Store {
         Ok(Store::Private(database))
     }
 
-    /// Runs `work` with nothing in between, also from other threads.
+    /// Runs `work` with exclusive access.
     pub fn with<R>(&self, work: impl FnOnce(&mut Database) -> R) -> Result<R> {
         match self {
             Store::Private(database) => {
@@ -111,10 +111,10 @@ impl Drop for SharedHandle {
     }
 }
 
-/// Frees what this thread has removed, then removes keys that are due, from its stores and the shared ones, until `budget` is used
-/// up. True if there is more to do.
+/// Frees values that this thread removed, then removes expired keys of its own stores and the shared ones, until `budget` is used
+/// up. True if more is due.
 ///
-/// A store that is in use is passed over: a long script in another thread must not hold up this one.
+/// Skips a store that is in use: a long script in another thread must not block this one.
 pub fn sweep(budget: Duration) -> bool {
     let started = Instant::now();
     if remains::free(budget) {

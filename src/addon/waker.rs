@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::from_status;
 
-/// It does not keep the process alive unless it is told to.
+/// Weak: it keeps the process alive only on request.
 type Call = ThreadsafeFunction<(), (), (), Status, false, true>;
 
 #[derive(Clone)]
@@ -26,13 +26,13 @@ impl Waker {
         Ok(Self(Arc::new(Mutex::new(Some(call)))))
     }
 
-    /// True if the thread will be called.
+    /// True if the thread will run the callback.
     pub fn wake(&self) -> bool {
         let call = |call: &Call| call.call((), ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok;
         self.0.lock().as_ref().is_some_and(call)
     }
 
-    /// The process stays alive while something may come, and no longer.
+    /// Keeps the process alive while `is_waiting`.
     pub fn keep_alive(&self, env: &Env, is_waiting: bool) {
         let mut call = self.0.lock();
         let Some(call) = call.as_mut() else { return };
@@ -40,7 +40,7 @@ impl Waker {
             deprecated,
             reason = "cloning and dropping does not make an idle one let the process go"
         )]
-        // It fails only where the environment is ending.
+        // This fails only while the environment ends.
         let _ = if is_waiting {
             call.refer(env)
         } else {

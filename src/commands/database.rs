@@ -6,11 +6,11 @@ use crate::error::Result;
 use crate::reply::Reply;
 use crate::store::{Channels, Keyspace, Policy};
 
-/// A store with all that commands need of it. It is used under one lock, so that MULTI and scripts are atomic by nature.
+/// A store and what commands need beside it. One lock guards it, so MULTI and scripts are atomic.
 pub struct Database {
     pub keyspace: Keyspace,
     pub channels: Channels,
-    /// Made by the first script; away while one runs.
+    /// Created by the first script. None while a script runs.
     pub(super) scripting: Option<Scripting>,
 }
 

@@ -61,7 +61,7 @@ fn type_<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     Ok(Reply::Status(name.into()))
 }
 
-/// `number` units after `since`, in milliseconds since the epoch; negative for before it. `None` if no clock will show it.
+/// `number` units after `since`, in milliseconds since the epoch; it may be negative. `None` if it overflows.
 pub fn deadline_after(since: u64, number: i64, unit: u64) -> Option<i64> {
     number.checked_mul(unit as i64)?.checked_add(since as i64)
 }
@@ -82,7 +82,7 @@ fn expire<'a>(db: &'a mut Database, args: Args, unit: u64, relative: bool) -> Re
     Ok((condition.allows(current, deadline) && db.keyspace.set_deadline(args[0], Some(deadline))).into())
 }
 
-/// NX, XX, GT and LT of EXPIRE.
+/// The options NX, XX, GT and LT of EXPIRE.
 #[derive(Default)]
 struct Condition {
     none: bool,
@@ -120,7 +120,7 @@ impl Condition {
     }
 
     fn allows(&self, current: Option<u64>, new: u64) -> bool {
-        // A key that never expires counts as one that expires last.
+        // A key without a deadline counts as the one that expires last.
         let current_or_never = current.unwrap_or(u64::MAX);
         !(self.none && current.is_some()
             || self.some && current.is_none()
@@ -173,7 +173,7 @@ fn scan<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     Ok(Reply::Array(vec![Reply::owned(next.to_string()), keys]))
 }
 
-/// A cursor, as C's `strtoul` reads it: a NUL ends it, nothing at all is 0, and one below 0 counts from the largest.
+/// A cursor, as C's `strtoul` reads it: a NUL ends it, empty text is 0, and a negative number wraps around.
 fn cursor(word: &[u8]) -> Option<u64> {
     let word = word.split(|&byte| byte == 0).next()?;
     let (negative, digits) = match word {

@@ -99,7 +99,7 @@ fn lset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     set.unwrap_or_else(|| Err(Error::reply("ERR no such key")))
 }
 
-/// Removes the first `count` elements equal to a value; from the end if `count` is negative; all if it is 0.
+/// Removes the first `count` elements equal to a value: from the end if `count` is negative, all if it is 0.
 fn lrem<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let count = integer(args[1])?;
     let most = if count == 0 {
@@ -125,7 +125,7 @@ fn lrem<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 
 fn rpoplpush<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     if args[0] == args[1] {
-        // In place: a list of one must not vanish in between, and its deadline with it.
+        // In place: a list of one element must not be removed in between, with its deadline.
         let moved = db.keyspace.edit(args[0], |list: &mut List| {
             let value = list.pop_back()?;
             list.push_front(&value);
@@ -144,7 +144,7 @@ fn rpoplpush<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     Ok(Reply::owned(value))
 }
 
-/// Where an index is, counted from the end if it is negative; none if it is outside.
+/// The position of an index, which counts from the end if it is negative. None outside of the list.
 fn position(index: i64, length: usize) -> Option<usize> {
     let index = if index < 0 {
         index.checked_add(length as i64)?

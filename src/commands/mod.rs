@@ -28,7 +28,7 @@ pub struct Command {
     pub name: &'static str,
     /// As in COMMAND INFO: the number of words with the name, or minus the least number.
     pub arity: i8,
-    /// Whether it may change what is stored: such a command is never sent twice.
+    /// Whether it may change data: such a command is never sent twice.
     pub writes: bool,
     pub keys: Keys,
     pub shape: Shape,
@@ -37,24 +37,24 @@ pub struct Command {
     pub run: for<'a> fn(&'a mut Database, Args) -> Result<Reply<'a>>,
 }
 
-/// What a server's reply to a command needs before it has the form of the memory store's.
+/// How a server's reply is converted to the form that the memory store replies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     AsIs,
-    /// With WITHSCORES RESP 3 has pairs of a member and a double, RESP 2 one list of strings, which is the memory store's form.
+    /// With WITHSCORES, RESP 3 has pairs of member and double. The memory store has a flat list of strings, as RESP 2 has.
     Scores,
-    /// A script: the server may have its text already. Its reply has any shape.
+    /// A script, sent as EVALSHA where the server may have its text. Its reply has any form.
     Script,
 }
 
-/// What a command that writes does to the hashes at its keys, for the records of the framework (`fanout::change`).
+/// How a writing command changes the hashes at its keys: `fanout::change` follows the framework's records by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Field, value, field, value, … are set.
+    /// Sets field, value, field, value, …
     SetsFields,
     RemovesFields,
     RemovesKeys,
-    /// The fields stay as they are.
+    /// Changes no field.
     KeepsFields,
     Any,
 }
@@ -83,7 +83,7 @@ pub enum Keys {
     All,
     /// Key, value, key, value, …
     Alternate,
-    /// As many as the second argument says, after it.
+    /// After the second argument, which is their number.
     Counted,
 }
 
@@ -124,7 +124,7 @@ const fn command(
 const READS: bool = false;
 const WRITES: bool = true;
 
-/// All rows. A command's number is its place here: it is the same for the life of the process, and no longer.
+/// All rows. A command's number is its index here, which is fixed for the life of the process only.
 pub static COMMANDS: LazyLock<Vec<&'static Command>> = LazyLock::new(|| {
     [
         strings::COMMANDS,

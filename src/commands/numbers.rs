@@ -1,4 +1,4 @@
-//! Numbers and ranges, as Redis reads them from a command's words.
+//! Numbers and ranges, as Redis parses them.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ pub fn integer(word: &[u8]) -> Result<i64> {
         .ok_or_else(Error::not_an_integer)
 }
 
-/// How many to take: what is no integer is refused just as what is below 0.
+/// A count. What is not an integer gets the same error as a negative number.
 pub fn count(word: &[u8]) -> Result<usize> {
     let count = integer(word).ok().and_then(|count| usize::try_from(count).ok());
     count.ok_or_else(|| Error::reply("ERR value is out of range, must be positive"))
@@ -39,8 +39,8 @@ fn parse_double(word: &[u8]) -> Option<f64> {
     (!value.is_nan() && !overflows && !underflows).then_some(value)
 }
 
-/// An end of a range of scores, as C's `strtod` reads it: white space may stand before, a NUL ends it, nothing at all is 0, and
-/// what is too large for a double is infinite.
+/// An end of a range of scores, as C's `strtod` reads it: leading white space is skipped, a NUL ends it, empty text is 0, and a
+/// number too large for a double is infinite.
 pub fn parse_bound(word: &[u8]) -> Option<f64> {
     let word = word.split(|&byte| byte == 0).next()?;
     if word.is_empty() {
@@ -52,12 +52,12 @@ pub fn parse_bound(word: &[u8]) -> Option<f64> {
     (!value.is_nan()).then_some(value)
 }
 
-/// The text of INCRBYFLOAT and HINCRBYFLOAT: unlike a score's it never has an exponent.
+/// The reply of INCRBYFLOAT and HINCRBYFLOAT: unlike a score it never has an exponent.
 pub fn fixed(number: f64) -> String {
     number.to_string()
 }
 
-/// Turns the start and stop of LRANGE and its like, negative ones counted from the end, into positions.
+/// The positions from `start` to `stop`, as LRANGE has them: negative numbers count from the end.
 pub fn range(start: i64, stop: i64, length: usize) -> Range<usize> {
     let length = length as i64;
     let from_end = |index: i64| {

@@ -1,4 +1,4 @@
-//! <https://redis.io/docs/latest/commands/?group=pubsub>. Subscribing is the addon's: it concerns a connection, not a command.
+//! <https://redis.io/docs/latest/commands/?group=pubsub>. The addon subscribes: a subscription belongs to a handle, not to a command.
 
 use super::{Args, Command, Database, Keys, Spread, WRITES, command};
 use crate::error::Result;

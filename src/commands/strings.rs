@@ -122,7 +122,7 @@ fn set_options(keyspace: &mut Keyspace, words: Args) -> Result<SetOptions> {
             b"PXAT" => (1, false),
             _ => return Err(Error::syntax()),
         };
-        // The same one may come twice: the last one counts.
+        // Redis allows an option twice: the last one counts.
         let may_follow = expiry.is_none_or(|(_, unit, relative)| (unit, relative) == kind);
         let number = words
             .next()
@@ -136,7 +136,7 @@ fn set_options(keyspace: &mut Keyspace, words: Args) -> Result<SetOptions> {
     Ok(options)
 }
 
-/// Like every command that sets a value with its expiry, and unlike EXPIRE, refuses what is not in the future's direction.
+/// Unlike EXPIRE, a command that sets a value with its expiry refuses an expiry that is not positive.
 fn set_deadline(
     keyspace: &mut Keyspace,
     number: &[u8],
@@ -172,7 +172,7 @@ fn setnx<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 
 fn mget<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let values = db.keyspace.values(args).into_iter();
-    // As in Redis a key of another type reads as none, under either policy.
+    // As in Redis, a key of another type reads as missing, under either policy.
     let text = |value: Option<&'a Value>| match value {
         Some(Value::String(text)) => Reply::bulk(text),
         _ => Reply::Nil,
@@ -190,7 +190,7 @@ fn mset<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     Ok(Reply::OK)
 }
 
-/// What V8 takes as a string: 24 bytes under the 512 MB of Redis.
+/// V8's longest string: 24 bytes less than Redis's 512 MB.
 const MAX_LENGTH: usize = (1 << 29) - 24;
 
 fn append<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
@@ -225,7 +225,7 @@ fn getrange<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     if start < 0 && stop < 0 && start > stop {
         return Ok(Reply::bulk(&[]));
     }
-    // Unlike in a list, an end before the first byte is the first byte.
+    // Unlike in LRANGE, an end before the first byte is the first byte.
     let stop = if stop < 0 {
         stop.saturating_add(text.len() as i64).max(0)
     } else {
@@ -250,7 +250,7 @@ fn increment<'a>(db: &'a mut Database, key: &[u8], by: i64) -> Result<Reply<'a>>
 fn decimal(number: i64, buffer: &mut [u8; 20]) -> &[u8] {
     use std::io::Write;
     let mut rest = &mut buffer[..];
-    // The longest, i64::MIN, takes just these 20 bytes.
+    // i64::MIN, the longest, has 20 bytes.
     let _ = write!(rest, "{number}");
     let unused = rest.len();
     &buffer[..20 - unused]

@@ -8,7 +8,7 @@ import { argvOf, plainParameters } from "../redis-codec.js";
 import type { Convert } from "../results.js";
 
 /**
- * From more arguments than this on they cross as one array: spreading a very long list overflows the stack.
+ * More arguments than this cross as one array: to spread a very long list overflows the stack.
  */
 const MANY = 1_000;
 
@@ -18,7 +18,7 @@ interface Target {
 
 type Method<S> = (this: S, ...args: unknown[]) => Promise<unknown>;
 
-/** How a command gets to a store that answers at once. */
+/** How a command is run by a synchronous store. */
 interface Crossing<S> {
   readonly command: Command;
   readonly reply: Convert<unknown> | undefined;
@@ -28,11 +28,10 @@ interface Crossing<S> {
 }
 
 /**
- * The method of a command on a store that answers at once.
+ * The method of a command on a synchronous store.
  *
- * A plain call has just the arguments that go into the argv as they are: no options, one element of a list.
- * These are nearly all calls, and have a function for each number of arguments, without a loop or an argv: 45
- * % faster. Any other call, a wrong one too, takes the general way.
+ * The arguments of a plain call are its argv: no options, one element of a list. Nearly all calls are plain. They have a function for
+ * each number of arguments, without a loop or an argv: 45 % faster. Any other call, also a wrong one, takes the general path.
  */
 export function directMethod<S extends Target>(given: Omit<Crossing<S>, "reply">): Method<S> {
   const crossing = { ...given, reply: given.command.returns.ofReply };
@@ -82,8 +81,7 @@ function plainCallOfTwo<S extends Target>(
 }
 
 /**
- * SET's method. Sessions and caches call it with a lifetime and nothing else: that crosses as SETEX or PSETEX, whose
- * arguments are plain.
+ * The method of SET. Sessions and caches call it with an expiry as the only option: that crosses as SETEX or PSETEX, as a plain call.
  */
 export function setMethod<S extends Target>(
   given: Omit<Crossing<S>, "reply">,
@@ -107,7 +105,7 @@ export function setMethod<S extends Target>(
   };
 }
 
-/** What options say under a name, if they say nothing else, and it is a lifetime that any store takes. */
+/** The expiry of options that have nothing else, if every store accepts it. */
 function lifetime(name: "ex" | "px", options: unknown): number | undefined {
   const TOO_LONG = 1e12;
   try {
@@ -120,7 +118,7 @@ function lifetime(name: "ex" | "px", options: unknown): number | undefined {
       ? count
       : undefined;
   } catch {
-    // A getter that throws, or no object: the general way says so.
+    // A getter that throws, or no object: the general path reports it.
     return undefined;
   }
 }

@@ -11,18 +11,18 @@ import { known } from "../options.js";
 import type { Kind } from "../pubsub.js";
 import { redisCodec } from "../redis-codec.js";
 import { Store } from "../store.js";
+import { BATCH, isSliceOver, runFairly, runNow } from "../time-slice.js";
 import { type Ready, Transaction } from "../transaction.js";
-import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
 import { collect } from "./collect.js";
 import { directMethod, setMethod } from "./fast-path.js";
 import { startSweeping, stopSweeping } from "./sweeper.js";
 import { Waiters } from "./waiters.js";
 
-/** What a memory store may be told beside its prefix. */
+/** The options of a memory store. */
 export interface MemoryKVOptions {
   /**
    * Refuse a key of another type, and calls between `disconnect` and `connect`, as Redis does. False by default: then such a key counts as
-   * empty, and one warning is given, and the store goes on, empty.
+   * empty, with one warning, and such a call opens the store again, empty.
    */
   strict?: boolean;
   /** One store of this name for all worker threads of the process. By default each store is its own. */
@@ -32,24 +32,24 @@ export interface MemoryKVOptions {
 /** The number of each command in the native table. */
 const indexes = new Map<Command, number>();
 
-/** Hands over what was published in this thread. Resolves once that is done, if more was there than time for. */
+/** Delivers messages that this thread published. A Promise resolves once they are delivered, if they need more than a time slice. */
 type Deliver = () => Promise<void> | undefined;
 
 const SUBSCRIBED = Symbol.for("covara-kv.subscribed");
 const realm = globalThis as { [SUBSCRIBED]?: Map<string, Set<Deliver>> };
 if (realm[SUBSCRIBED] === undefined) Object.defineProperty(realm, SUBSCRIBED, { value: new Map() });
 /**
- * The stores of this thread with subscriptions, by the name that they share. What is published on one is delivered
- * to all before `publish` resolves. One for all copies of the package: Jest's `resetModules` makes a second one.
+ * The stores of this thread with subscriptions, by their shared name. A message of one is delivered to all before `publish` resolves.
+ * All copies of the package share this map: Jest's `resetModules` loads a second copy.
  */
 const subscribed = realm[SUBSCRIBED] as Map<string, Set<Deliver>>;
 
-/** What runs a store's commands at this moment. */
+/** The current function of a store that runs commands. */
 let runOf: (store: MemoryKVStore) => Run;
 
 /**
- * A store in this process, which needs no server. Usable before `connect`; after `disconnect` too, and empty then, unless it is strict: then it
- * refuses with `CLOSED` until `connect`, as one on Redis does.
+ * A store in this process, which needs no server. Usable before `connect`. After `disconnect` it is empty and usable, unless it is strict:
+ * then it refuses calls with `CLOSED` until `connect`, as one on Redis does.
  */
 export class MemoryKVStore extends Store {
   readonly #strict: boolean;
@@ -61,11 +61,11 @@ export class MemoryKVStore extends Store {
     this.#open();
     return this.#run(command, ...args);
   };
-  /** Runs a command. Opening and closing the store replace it, so that a command need not look at the state. */
+  /** Runs a command. `#open` and `disconnect` replace it, so that a command need not check the state. */
   #run = this.#openAndRun;
   /** Runs a command by the clock of a test. */
   readonly #runOnClock: Run = (command, ...args) => {
-    // A shared store is other threads' too, which know nothing of this one's clock.
+    // Other threads use a shared store too, and have another clock.
     if (this.#shared !== undefined) return this.#run(command, ...args);
     return this.#open().runnerOnClock()(Date.now(), command, ...args);
   };
@@ -80,16 +80,16 @@ export class MemoryKVStore extends Store {
       }
     }
   };
-  /** What the command that has just run published, where more came before than there was time for. */
+  /** The unfinished deliveries of messages that the last command published. */
   #undelivered: Promise<void>[] = [];
   readonly #waiters = new Waiters();
-  /** How many names the native store has subscriptions for, and how many of these are patterns. */
+  /** The number of subscribed names, and of patterns among them. */
   #names = 0;
   #patterns = 0;
   #delivering = false;
-  /** Some of what was published waits until the event loop has turned. */
+  /** Whether messages wait until the event loop has turned. */
   #isBehind = false;
-  /** Something was published in this thread while it was delivering. */
+  /** Whether this thread has published during a delivery. */
   #again = false;
 
   static {
@@ -213,7 +213,7 @@ export class MemoryKVStore extends Store {
 
   /** @internal */
   protected override checkOpen(): void {
-    // Tests and hot reloads disconnect a store, and go on with it.
+    // Tests and hot reloads disconnect a store, and continue to use it.
     if (this.#strict) super.checkOpen();
   }
 
@@ -230,15 +230,15 @@ export class MemoryKVStore extends Store {
   }
 
   #openNative(): NativeMemoryStore {
-    // The native store holds its callbacks: a strong reference would keep it, and this store, for ever.
+    // The native store references its callbacks: a strong reference would keep both from being collected.
     const self = new WeakRef(this);
     const deliver = () => {
       const store = self.deref();
-      if (store !== undefined) inTurn(store.#deliver);
+      if (store !== undefined) runFairly(store.#deliver);
     };
     const options = {
       strict: this.#strict,
-      // Set in any case: the native side would ask Object.prototype too.
+      // Always set: native code would read it from Object.prototype too.
       prefix: this.prefix || undefined,
       shared: this.#shared,
     };
@@ -261,7 +261,7 @@ export class MemoryKVStore extends Store {
     }
   }
 
-  /** The stores of this thread that a message published here may be for. */
+  /** The stores of this thread that may have subscribers of a message published here. */
   #neighbours(): Iterable<Deliver> {
     if (this.#shared !== undefined) return subscribed.get(this.#shared) ?? [];
     return this.#names > 0 ? [this.#deliverOwn] : [];
@@ -273,14 +273,14 @@ export class MemoryKVStore extends Store {
     if (stores?.delete(this.#deliverOwn) && stores.size === 0) subscribed.delete(this.#shared);
   }
 
-  /** Whether a message goes to this store's own channels alone, and nothing that was published before it still waits. */
+  /** Whether only channels of this store can get a message, and no earlier message waits. */
   #isForOwnChannels(args: unknown[]): args is [channel: string, message: string] {
     const isAlone = this.#native !== undefined && this.#shared === undefined && this.#patterns === 0;
     const isInTurn = !this.#delivering && !this.#isBehind && !isTraced();
     return isAlone && isInTurn && args.length === 2 && isText(args[0]) && isText(args[1]);
   }
 
-  /** Publishes without a word to the native store, which would only hand the message back: with many callbacks 5 times as fast. */
+  /** Publishes without the native store, which would only return the message: with many callbacks 5 times as fast. */
   #publishHere(channel: string, message: string): number {
     this.#delivering = true;
     this.#again = false;
@@ -293,25 +293,25 @@ export class MemoryKVStore extends Store {
     }
   }
 
-  /** Delivers what was published in this thread. What it resolves is that all is, if there is more than time for. */
+  /** Delivers messages that this thread published. */
   readonly #deliverOwn: Deliver = () => {
     if (this.#delivering) {
       this.#again = true;
       return undefined;
     }
-    return atOnce(this.#deliver) ? this.#waiters.until(this.#native?.waiting() ?? 0) : undefined;
+    return runNow(this.#deliver) ? this.#waiters.until(this.#native?.waiting() ?? 0) : undefined;
   };
 
   /**
-   * Takes messages and calls the callbacks. What these publish is taken by the delivery that is going on, after what was
-   * published before it: every callback sees the order of the channel.
+   * Takes messages and calls the callbacks. A message that a callback publishes is delivered by the same loop, after earlier messages: so
+   * every callback sees the order of the channel.
    */
   readonly #deliver = (): boolean => {
     if (this.#delivering) return false;
     this.#delivering = true;
     this.#isBehind = true;
     try {
-      while (this.#deliverSome()) if (isSpent()) return true;
+      while (this.#deliverSome()) if (isSliceOver()) return true;
       this.#isBehind = false;
       return false;
     } finally {
@@ -322,7 +322,7 @@ export class MemoryKVStore extends Store {
   /** True if there may be more. */
   #deliverSome(): boolean {
     this.#again = false;
-    const messages: Messages = this.#native?.takeMessages(AT_ONCE) ?? [0];
+    const messages: Messages = this.#native?.takeMessages(BATCH) ?? [0];
     this.deliverTaken(messages);
     const isMore = messages[0] === null;
     this.#waiters.delivered((messages.length - 1) / 3, !isMore);

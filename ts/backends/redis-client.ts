@@ -1,4 +1,4 @@
-// A client of another make in place of a configuration: its options are read, and a connection with the same is opened.
+// Reads the options of a client of ioredis or node-redis, given in place of a configuration, to open a connection with the same options.
 import { isIP } from "node:net";
 import { object } from "../arguments.js";
 import type { RedisConfig, RedisNode, RedisSentinelConfig, RedisTlsConfig } from "../config.js";
@@ -8,11 +8,10 @@ import { own, prototypesOf } from "../own.js";
 import { defined, isField, METHOD, unsupported } from "./redis-config.js";
 
 /**
- * A client of ioredis or node-redis, or what looks like one: its options are read, and a connection with the same is
- * opened.
+ * A client of ioredis or node-redis, or a similar object. Its options are read, and a connection with the same options is opened.
  */
 export interface RedisClientLike {
-  /** Where it connects to, and how patiently: `host` and the like of ioredis, or `socket` and the like of node-redis. */
+  /** The address, the credentials and the timeouts, in the form of ioredis (`host`, …) or node-redis (`socket`, …). */
   readonly options:
     | {
         host?: string | undefined;
@@ -34,17 +33,17 @@ export interface RedisClientLike {
     | undefined;
 }
 
-/** What a client's options come to. */
+/** The configuration of a client. */
 interface Read {
   readonly config: RedisConfig;
-  /** What the client puts before every key. */
+  /** The prefix that the client adds to each key. */
   readonly keyPrefix: string;
 }
 
-/** Which options there are, and what becomes of each. Any other may change which server is meant, or who is trusted. */
+/** The known options, and how each is treated. An unknown option may change the server, or the trust in it. */
 interface Options<K extends string> {
   readonly taken: readonly K[];
-  /** Changes neither the server nor who is trusted, or nothing that this store does. */
+  /** Options without influence on the server, on the trust in it, or on this store. */
   readonly ignored: readonly string[];
 }
 
@@ -74,7 +73,7 @@ const IOREDIS = {
       "himportFieldsets",
     ],
     ...["scripts", "showFriendlyErrorStack"],
-    // These are for sentinels alone.
+    // Options for sentinels.
     ...["name", "role", "preferredSlaves", "sentinelUsername", "sentinelPassword", "sentinelTLS"],
     ...[
       "sentinelRetryStrategy",
@@ -104,7 +103,7 @@ const SENTINEL_PORT = 26_379;
 const NODE_REDIS = {
   taken: ["socket", "username", "password", "database", "name", "keyPrefix", "credentialsProvider"],
   ignored: [
-    // It has become the other options.
+    // The client has parsed it to other options.
     "url",
     ...["modules", "functions", "scripts", "RESP", "unstableResp3", "commandOptions", "legacyMode"],
     ...["commandsQueueMaxLength", "disableOfflineQueue", "pingInterval", "isolationPoolOptions"],
@@ -114,7 +113,7 @@ const NODE_REDIS = {
   refused: ["readonly"],
 } as const;
 
-/** Of node:tls. */
+/** The options of node:tls. */
 const TLS = {
   taken: ["ca", "cert", "key", "servername", "rejectUnauthorized", "minVersion", "maxVersion"],
   ignored: [
@@ -131,13 +130,13 @@ const TLS = {
   ],
 } as const;
 
-/** Of node-redis, where those of node:tls and node:net stand beside each other. */
+/** The options of a socket of node-redis, beside those of node:tls and node:net. */
 const SOCKET = {
   taken: ["host", "port", "path", "family", "tls", "connectTimeout"],
   ignored: ["reconnectStrategy", "socketTimeout"],
 } as const;
 
-/** What says of an option that is refused how to do without. */
+/** What to use in place of a refused option. */
 const INSTEAD: Readonly<Record<string, string>> = {
   checkServerIdentity: "give a configuration whose tls.servername is the name that the certificate has",
   secureContext: "give a configuration with tls.ca, tls.cert and tls.key",
@@ -146,13 +145,13 @@ const INSTEAD: Readonly<Record<string, string>> = {
   role: "give the address of that replica",
 };
 
-/** Whether this is a client, and not a configuration. Throws CONFIG for what is neither. */
+/** Whether this is a client, and not a configuration. Throws CONFIG for anything else. */
 export function isClient(value: unknown): value is RedisClientLike {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
   const isConfig = Object.keys(value).some(isField);
   if (!has(value, "options")) {
     const prototypes = prototypesOf(value);
-    // An inherited field is told by name, where the fields are read.
+    // `readConfig` reports an inherited field by its name.
     const isInherited = prototypes.some((prototype) => Object.getOwnPropertyNames(prototype).some(isField));
     if (prototypes.length > 0 && !isConfig && !isInherited) throw neither();
     return false;
@@ -161,10 +160,10 @@ export function isClient(value: unknown): value is RedisClientLike {
   return true;
 }
 
-/** The configuration that a client's options come to. Throws CONFIG for an option that would have to be dropped. */
+/** The configuration with the options of a client. Throws CONFIG for an option that cannot be taken over. */
 export function configOf(client: RedisClientLike): Read {
-  // An instance of ioredis's Cluster, the only one of all clusters with options.
-  if ((client as { isCluster?: unknown }).isCluster === true) throw unsupported("cluster");
+  // ioredis's Cluster, the only client of a cluster that has options.
+  if ((client as { isCluster?: unknown }).isCluster === true) throw unsupported("redis.cluster");
   const isOfNodeRedis = has(client, "isOpen");
   const given = client.options;
   const options = object(given === undefined && isOfNodeRedis ? {} : given, "client.options", METHOD);
@@ -224,7 +223,7 @@ function sentinelOf(node: unknown, ofAll: unknown): RedisNode {
 
 function ofNodeRedis(options: object): Read {
   const { socket, username, password, credentialsProvider, ...rest } = taken(options, "", NODE_REDIS);
-  // It makes one by itself of a user and a password.
+  // node-redis makes a provider of a user and a password.
   const isOwn =
     (credentialsProvider as { type?: unknown } | undefined)?.type === "async-credentials-provider";
   if (credentialsProvider && !(isOwn && (username || password))) throw refused("credentialsProvider");
@@ -244,11 +243,11 @@ function ofNodeRedis(options: object): Read {
   return { config: defined(config) as RedisConfig, keyPrefix: prefixOf(rest.keyPrefix) };
 }
 
-/** What node:tls takes has Buffers and lists too. */
+/** Options of node:tls may also be Buffers and arrays. */
 function tlsConfigOf(tls: object, path: string, others: readonly string[] = []): RedisTlsConfig {
   const ignored = [...TLS.ignored, ...others];
   const { minVersion, maxVersion, ca, cert, key, ...rest } = taken(tls, path, { ...TLS, ignored });
-  // TLS 1.2 and 1.3 are all that is spoken here.
+  // This store supports TLS 1.2 and 1.3.
   if (minVersion != null && !["TLSv1", "TLSv1.1", "TLSv1.2"].includes(minVersion as string)) {
     throw refused(`${path}minVersion`);
   }
@@ -261,7 +260,7 @@ function tlsConfigOf(tls: object, path: string, others: readonly string[] = []):
   return defined({ ...rest, ca: pem(ca), cert: pem(cert), key: pem(key) }) as RedisTlsConfig;
 }
 
-/** The options that are taken. What is set beside them and not ignored is refused, or told: nothing is dropped in silence. */
+/** The options that are taken over. Any other one that is set and not ignorable is refused, or leads to a warning. */
 function taken<K extends string>(
   options: object,
   path: string,
@@ -269,14 +268,14 @@ function taken<K extends string>(
 ): Record<K, unknown> {
   for (const [name, value] of Object.entries(options)) {
     if (!value || (taken as readonly string[]).includes(name) || ignored.includes(name)) continue;
-    // Where all that may be dangerous is known, the rest is what the client itself does not hear.
+    // If all dangerous options are known, the client itself ignores the rest.
     if (known === undefined || known.includes(name)) throw refused(path + name);
     warnOfField(`client.options.${name} is not known to covara-kv and changes nothing`);
   }
   return own(options, taken, inherited);
 }
 
-/** An address is of one family, whatever is asked for. */
+/** Refuses `family` for a host name. For an IP address it has no effect. */
 function checkFamily(family: unknown, host: unknown, path: string): void {
   if (family && isIP(String(host)) === 0) throw refused(`${path}family`);
 }
@@ -292,7 +291,7 @@ function prefixOf(keyPrefix: unknown): string {
   throw new KVError("CONFIG", message, { reason: "client" });
 }
 
-/** Whether it has a property by itself or by its class. */
+/** Whether an object or its class has a property. */
 function has(value: object, name: string): boolean {
   return [value, ...prototypesOf(value)].some((holder) => Object.hasOwn(holder, name));
 }

@@ -10,15 +10,16 @@ import type {
 import { variable } from "../environment.js";
 import { KVError } from "../errors.js";
 import { defaultFanout, fanoutMode } from "../fanout/mode.js";
-import { type Fields, fieldsOf, type Given } from "../fields.js";
+import { type Field, type Fields, fieldsOf, type Given } from "../fields.js";
 import { trustAsNode } from "../native.js";
 import { type AskCredentials, askerOf } from "./redis-credentials.js";
 
-/** Who refuses a configuration, as messages name it. */
+/** The name in error messages. */
 export const METHOD = "RedisKVStore";
-const MOST_MILLISECONDS = 2 ** 31 - 1;
+const MAX_MILLISECONDS = 2 ** 31 - 1;
+const MAX_U32 = 2 ** 32 - 1;
 
-/** Bun and Deno have libuv's functions too: one ends the process when they are called, the other does not call back. */
+/** Bun and Deno have libuv's functions too, but Bun exits when they are called, and Deno never calls back. */
 const isNode = process.versions.bun === undefined && process.versions.deno === undefined;
 
 const FIELDS: Fields<RedisConfig> = {
@@ -219,15 +220,11 @@ const addressesOf: Check<RedisNode[]> = (value, name) =>
 
 type Check<T> = (value: unknown, name: string) => T;
 
-function optional<T>(value: unknown, name: string, check: Check<T>): T | undefined {
-  return value === undefined ? undefined : check(value, `redis.${name}`);
-}
-
 const anyText: Check<string> = (value, name) => text(name).check(value, METHOD);
 
-/** Nothing for a function: it is asked later. */
+/** Undefined for a function, which is called before each connection. */
 const textOrFunction: Check<string | undefined> = (value, name) =>
-  typeof value === "function" ? undefined : anyText(value, name);
+  typeof value === "function" ? undefined : anyText(value, name) || undefined;
 
 const version: Check<number> = (value, name) => {
   if (value === 2 || value === 3) return value;
@@ -255,22 +252,158 @@ const integer =
     throw invalid(`${METHOD}: ${name} must be an integer from ${least} to ${most}, got ${got}`);
   };
 
-const queueTimeout: Check<number> = (value, name) =>
-  value === Infinity ? value : integer(0, MOST_MILLISECONDS)(value, name);
+const timeout = integer(1, MAX_MILLISECONDS);
 
-export function unsupported(field: string): KVError {
-  return new KVError(
-    "UNSUPPORTED",
-    `redis.${field} is not part of covara-kv yet: give the address of a server`,
-    { reason: "topology" },
+const queueTimeout: Check<number> = (value, name) =>
+  value === Infinity ? value : integer(0, MAX_MILLISECONDS)(value, name);
+
+const unsupportedField: Check<never> = (_, name) => {
+  throw unsupported(name);
+};
+
+/** A field: its option, and what other clients call it. */
+interface Row<T> extends Field {
+  readonly read: (value: unknown, name: string) => T;
+}
+
+/** A field whose option is undefined by default. */
+function optional<T>(check: Check<T>, ...also: string[]): Row<T | undefined> {
+  return { also, read: (value, name) => (value === undefined ? undefined : check(value, name)) };
+}
+
+/** A field with a default. */
+function withDefault<T>(fallback: () => T, check: Check<T>, ...also: string[]): Row<T> {
+  return { also, read: (value, name) => (value === undefined ? fallback() : check(value, name)) };
+}
+
+const TLS = {
+  ca: optional(nonEmpty, "caCert", "caCerts", "caFile"),
+  cert: optional(nonEmpty, "certificate", "clientCert"),
+  key: optional(nonEmpty, "privateKey", "clientKey"),
+  servername: optional(nonEmpty, "sni", "host", "hostname", "checkServerIdentity"),
+  rejectUnauthorized: optional(
+    (value, name) => checkBoolean(value, name, METHOD),
+    ...["verify", "insecure", "skipVerify", "insecureSkipVerify"],
+  ),
+} satisfies Fields<RedisTlsConfig>;
+
+const tlsOptions: Check<Pick<RedisOptions, "useTls" | "tls">> = (tls, name) => {
+  if (typeof tls === "boolean") return { useTls: tls };
+  const given = fieldsOf<RedisTlsConfig>(object(tls, name, METHOD), { fields: TLS, path: name });
+  return { useTls: true, tls: defined(optionsOf(TLS, given, name)) };
+};
+
+/** All fields. The names of their options in native code are the same. */
+const FIELDS = {
+  sentinel: optional(unsupportedField, "sentinels"),
+  cluster: optional(unsupportedField, "clusters", "rootNodes"),
+  url: optional(nonEmpty, "uri", "connectionString", "connectionUrl", "redisUrl", "address"),
+  host: optional(nonEmpty, "hostname", "server"),
+  port: optional(integer(1, 65_535)),
+  path: optional(nonEmpty, "socketPath", "unixSocket", "socket"),
+  username: optional(textOrFunction, "user", "login"),
+  password: optional(textOrFunction, "pass", "passwd", "auth", "authPass"),
+  db: optional(integer(0, 2 ** 31 - 1), "database", "dbIndex", "dbNumber"),
+  protocol: optional(version, "resp", "respVersion"),
+  tls: optional(tlsOptions, "ssl", "secure"),
+  clientName: optional(printable, "connectionName", "name"),
+  maxRetries: optional(integer(0, MAX_U32), "maxRetriesPerRequest", "retries", "maxAttempts"),
+  retryDelay: optional(
+    integer(0, MAX_MILLISECONDS),
+    ...["retryStrategy", "reconnectStrategy", "retryDelayOnFailover"],
+  ),
+  commandTimeout: withDefault(() => 5_000, timeout, "timeout", "requestTimeout", "socketTimeout"),
+  queueTimeout: withDefault(() => 10_000, queueTimeout, "offlineQueueTimeout"),
+  connectTimeout: withDefault(() => 3_000, timeout, "connectionTimeout"),
+  maxQueue: withDefault(
+    () => 100_000,
+    integer(0, MAX_U32),
+    ...["commandsQueueMaxLength", "queueSize", "offlineQueueSize"],
+  ),
+  maxReplySize: withDefault(() => 2 ** 30, integer(1, MAX_U32)),
+  fanout: withDefault(defaultFanout, (value, name) => fanoutMode(value, `${METHOD}: ${name}`)),
+} satisfies Fields<RedisConfig>;
+
+/** Whether a configuration has a field of this name. */
+export const isField = (name: string) => Object.hasOwn(FIELDS, name);
+
+/** Fields that belong beside `redis`, not in it. */
+const BESIDE_REDIS = { keyPrefix: "prefix, beside redis", prefix: "prefix, beside redis" };
+
+/** A configuration that was checked. */
+export interface ReadConfig {
+  /** With the defaults. */
+  readonly options: RedisOptions;
+  /** Undefined if no credentials are functions. */
+  readonly askCredentials: AskCredentials | undefined;
+}
+
+/** Throws INVALID_ARGUMENT for a field of a wrong type. */
+export function readConfig(config: RedisConfig): ReadConfig {
+  const given = fieldsOf<RedisConfig>(object(config, "redis", METHOD), {
+    fields: FIELDS,
+    path: "redis",
+    elsewhere: BESIDE_REDIS,
+  });
+  checkWhere(config, given);
+  const { tls, ...others } = optionsOf(FIELDS, given, "redis");
+  const options = defined({
+    ...others,
+    ...tls,
+    asksUsername: typeof given.username === "function",
+    asksPassword: typeof given.password === "function",
+    isNode,
+    forStreams: false,
+  });
+  trustAuthorities(options);
+  return { options, askCredentials: askerOf(given) };
+}
+
+type OptionsOf<Rows extends Record<string, Row<unknown>>> = {
+  [Name in keyof Rows]: ReturnType<Rows[Name]["read"]>;
+};
+
+function optionsOf<Rows extends Record<string, Row<unknown>>>(
+  rows: Rows,
+  given: { readonly [Name in keyof Rows]?: unknown },
+  path: string,
+): OptionsOf<Rows> {
+  const read = Object.entries(rows).map(([name, row]) => [name, row.read(given[name], `${path}.${name}`)]);
+  return Object.fromEntries(read);
+}
+
+/** Refuses an address that is undefined: a missing environment variable must not lead to the default server. */
+function checkWhere(config: RedisConfig, given: Given<RedisConfig>): void {
+  if ((given.url ?? given.host ?? given.path) !== undefined) return;
+  const unset = (["url", "host", "path", "port"] as const).find(
+    (name) => given[name] === undefined && Object.hasOwn(config, name),
   );
+  if (unset === undefined) return;
+  const hint = "is an environment variable not set? Leave the field out for the default";
+  throw new KVError("CONFIG", `redis.${unset} is given, but undefined: ${hint}`, { reason: "address" });
+}
+
+/** Trusts the certificate authorities of Node.js beside the system's. Must run before the first connection with TLS. */
+function trustAuthorities({ url, useTls, tls }: Pick<RedisOptions, "url" | "useTls" | "tls">): void {
+  const isWanted = useTls ?? /^(rediss|valkeys):/i.test(url ?? "");
+  if (!isWanted || tls?.ca !== undefined || tls?.rejectUnauthorized === false) return;
+  // Loaded late: it takes a while, and a Node.js without OpenSSL lacks it.
+  const { rootCertificates } = require("node:tls") as typeof import("node:tls");
+  trustAsNode(rootCertificates.join("\n"), variable("NODE_EXTRA_CA_CERTS"));
+}
+
+/** `field` as `redis.sentinel`. */
+export function unsupported(field: string): KVError {
+  return new KVError("UNSUPPORTED", `${field} is not part of covara-kv yet: give the address of a server`, {
+    reason: "topology",
+  });
 }
 
 type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
   [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
 };
 
-/** Without the fields that are undefined, and without a prototype to answer for them. */
+/** A copy without undefined fields, and without a prototype that could provide them. */
 export function defined<T extends object>(fields: T): Defined<T> {
   const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
   return Object.assign(Object.create(null), Object.fromEntries(entries));

@@ -1,9 +1,9 @@
-// Credentials that change: what a configuration has as functions is asked for before each connection.
+// Credentials that change: functions in a configuration are called before each connection.
 import { text } from "../arguments.js";
 import type { RedisConfig } from "../config.js";
 import { isError, KVError } from "../errors.js";
 
-/** What is known of the credentials: what is not asked for is undefined. */
+/** The results of the functions. Undefined for a credential that is no function. */
 export interface Credentials {
   readonly username: string | undefined;
   readonly password: string | undefined;

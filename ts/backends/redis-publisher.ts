@@ -1,62 +1,62 @@
-// Where an event is published: the channel of its subscription, where the process with its stream may be, else the fleet's.
+// Publishes events: on the channel of the subscription if it has a subscriber, else on the channel of the fleet.
 
 import { KVError } from "../errors.js";
 import { CHANNEL_OF } from "../fanout/channels.js";
 import { now } from "../timers.js";
 import { isUnanswered } from "../unawaited.js";
 
-/** How long it is remembered that nobody had subscribed a channel, where that takes a round trip to learn. */
+/** How long a channel without subscribers is remembered, where it takes a round trip to find out. */
 const REMEMBERED_MS = 1_000;
-/** How long until what the server has refused is tried again. */
+/** The delay before a refused way of publishing is tried again. */
 const REFUSED_MS = 60_000;
 
 /**
- * Negative if it went to the subscription's own channel. Who listens to a pattern is counted by PUBLISH, and not by NUMSUB: it must not be
- * taken for the process with the stream.
+ * Returns a negative count for the subscription's own channel. PUBLISH counts subscribers of patterns, and NUMSUB does not: such a
+ * subscriber must not be taken for the process with the stream.
  */
 export const SCRIPT = `local own, fleet, message = unpack(ARGV)
 if redis.call('PUBSUB', 'NUMSUB', own)[2] > 0 then return -redis.call('PUBLISH', own, message) end
 return redis.call('PUBLISH', fleet, message)`;
 
-/** An event as the framework writes it, up to the id of its subscription. What is written otherwise goes to the fleet's channel. */
+/** The form in which the framework writes an event, up to the id of its subscription. Other forms go to the channel of the fleet. */
 const EVENT = /^\{"type":"\w+","subscriptionId":"([^"\\]+)",/;
 
-/** Where an event went, and how many got it. */
+/** The channel of an event, and the number of its receivers. */
 export interface Published {
   readonly receivers: number;
-  /** It went to the subscription's own channel. */
+  /** Whether it was published on the subscription's own channel. */
   readonly isTargeted: boolean;
 }
 
-/** What the store does for it. */
+/** The commands of the store that the publisher needs. */
 export interface Commands {
   publish(channel: string, message: string): Promise<number>;
   script(script: string, args: readonly string[]): Promise<number>;
 }
 
-/** How events leave: by the script; by two PUBLISH where that is refused; by one where the channels are. */
+/** How events are published: by a script; by two PUBLISH if scripts are refused; by one if the channels are refused. */
 export type Way = "script" | "commands" | "fleet";
 
-/** Whose an event is; nothing if that cannot be told at a glance. */
+/** The subscription of an event. Undefined for another form than the usual one. */
 export function subscriptionOf(message: unknown): string | undefined {
   return typeof message === "string" ? EVENT.exec(message)?.[1] : undefined;
 }
 
-/** Publishes the events of a store, each subscription's in the order of the calls, whichever way they leave. */
+/** Publishes the events of a store. The events of one subscription keep the order of the calls, also when the way changes. */
 export class Publisher {
   readonly #commands: Commands;
   #way: Way = "script";
   #refusedAt = 0;
-  /** How many scripts are under way. */
+  /** The number of scripts in flight. */
   #scripts = 0;
-  /** Settles once those that were under way when one was refused are done, and what to call then. */
+  /** Settles once the scripts in flight at a refusal have ended, and the function that settles it. */
   #gate: Promise<void> = Promise.resolve();
   #open: (() => void) | undefined;
-  /** The last one under way of each subscription: of those whose script was refused, and of those that came later. */
+  /** The last event in flight of each subscription: of those whose script was refused, and of later ones. */
   readonly #refused = new Map<string, Promise<unknown>>();
   readonly #later = new Map<string, Promise<unknown>>();
-  /** Until when nobody is taken to have subscribed a channel. */
-  readonly #nobody = new Map<string, number>();
+  /** Channels without subscribers, with the time until which that is assumed. */
+  readonly #unsubscribed = new Map<string, number>();
 
   constructor(commands: Commands) {
     this.#commands = commands;
@@ -69,7 +69,7 @@ export class Publisher {
   async publish(subscription: string, message: string): Promise<Published> {
     if (this.#way !== "script" && !this.#isOver()) {
       await this.#gate;
-      return inTurn(this.#later, subscription, () => this.#byCommands(subscription, message));
+      return runAfterPrevious(this.#later, subscription, () => this.#byCommands(subscription, message));
     }
     this.#scripts += 1;
     try {
@@ -79,14 +79,16 @@ export class Publisher {
     } catch (error) {
       if (!isRefusal(error)) throw error;
       this.#refuse();
-      return await inTurn(this.#refused, subscription, () => this.#byCommands(subscription, message));
+      return await runAfterPrevious(this.#refused, subscription, () =>
+        this.#byCommands(subscription, message),
+      );
     } finally {
       this.#scripts -= 1;
       if (this.#scripts === 0) this.#open?.();
     }
   }
 
-  /** Whether a refusal is long ago, and nothing is under way that the script could overtake. */
+  /** Whether the script may be tried again: the refusal is long ago, and no event is in flight that it could overtake. */
   #isOver(): boolean {
     if (now() - this.#refusedAt < REFUSED_MS || this.#later.size > 0 || this.#scripts > 0) return false;
     this.#way = "script";
@@ -103,7 +105,7 @@ export class Publisher {
   }
 
   async #byCommands(subscription: string, message: string): Promise<Published> {
-    if (this.#way === "commands" && (this.#nobody.get(subscription) ?? 0) <= now()) {
+    if (this.#way === "commands" && (this.#unsubscribed.get(subscription) ?? 0) <= now()) {
       try {
         const receivers = await this.#commands.publish(ownChannel(subscription), message);
         if (receivers > 0) return { receivers, isTargeted: true };
@@ -116,26 +118,30 @@ export class Publisher {
     return { receivers: await this.#commands.publish(CHANNEL_OF.events, message), isTargeted: false };
   }
 
-  /** In the order of their time, so that those that are over come first. */
+  /** Keeps the order of time, so that expired entries come first. */
   #remember(subscription: string): void {
-    for (const [other, until] of this.#nobody) {
+    for (const [other, until] of this.#unsubscribed) {
       if (until > now()) break;
-      this.#nobody.delete(other);
+      this.#unsubscribed.delete(other);
     }
-    this.#nobody.delete(subscription);
-    this.#nobody.set(subscription, now() + REMEMBERED_MS);
+    this.#unsubscribed.delete(subscription);
+    this.#unsubscribed.set(subscription, now() + REMEMBERED_MS);
   }
 }
 
 const ownChannel = (subscription: string) => `${CHANNEL_OF.events}:${subscription}`;
 
-/** Whether the server has answered that it will not, so that nothing was published. */
+/** Whether the server refused the command, so that nothing was published. */
 function isRefusal(error: unknown): boolean {
   return error instanceof KVError && error.code !== "CLOSED" && !isUnanswered(error);
 }
 
-/** Does a job behind the one before of the same name. */
-function inTurn<T>(last: Map<string, Promise<unknown>>, name: string, job: () => Promise<T>): Promise<T> {
+/** Runs a job after the previous one of the same name. */
+function runAfterPrevious<T>(
+  last: Map<string, Promise<unknown>>,
+  name: string,
+  job: () => Promise<T>,
+): Promise<T> {
   const before = last.get(name);
   const turn = before === undefined ? job() : before.then(job);
   const over = turn.then(

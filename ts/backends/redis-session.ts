@@ -13,35 +13,35 @@ import type { Command } from "../commands.js";
 import { decode, isError, KVError } from "../errors.js";
 import { commandIndex, RedisClient } from "../native.js";
 import { argvOf, isPlain, resultOf } from "../redis-codec.js";
+import { BATCH, BatchSize, isSliceOver, runFairly } from "../time-slice.js";
 import { monotonic, nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";
-import { AT_ONCE, inTurn, isSpent, Pace } from "../turn.js";
 import { collect } from "./collect.js";
 import type { AskCredentials, CredentialsPlace } from "./redis-credentials.js";
 import { Ring } from "./ring.js";
 
-/** A batch of more values than this is sent before the tick ends: they are arguments on the stack. */
+/** A batch of more values is sent before the tick ends: they are arguments on the stack. */
 const MOST_VALUES = 1_000;
-/** A batch of more text than this is sent before the tick ends, so that the server can start on it. */
+/** A batch of more text is sent before the tick ends, so that the server can start on it. */
 const MOST_TEXT = 64 * 1024;
 
-/** What a session tells its store. */
+/** The receiver of the events of a session. */
 export interface Listener {
-  /** Something happened to the connection. */
+  /** An event of the connection. */
   happened(event: RedisEvent): void;
-  /** Messages came in. */
+  /** Messages have arrived. */
   heard(messages: Messages): void;
-  /** A command failed whose first argument was `first`. */
+  /** A command failed. `first` is its first argument. */
   failed(error: unknown, command: Command, first: unknown): void;
-  /** Asks for the credentials of a connection, where they are not in the options. */
+  /** Asks for credentials that are not in the options. */
   readonly askCredentials: AskCredentials | undefined;
 }
 
-/** Somebody who waits for an answer. */
+/** A Promise that waits for an answer. */
 interface Waiting {
-  /** Absent for what is no command. */
+  /** Undefined for requests that are no command. */
   readonly command: Command | undefined;
-  /** The first argument of the command. The others are not kept: values may be long. */
+  /** The first argument of the command. The others are not kept, as values may be long. */
   readonly first?: unknown;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
@@ -63,20 +63,19 @@ function indexOf(command: Command): number {
 
 const soon = Promise.resolve();
 
-/** Not a closure, which would be made anew for each batch. */
+/** Not closures, which each batch would create again. */
 let flush: (session: Session) => void;
 let take: (session: Session | undefined) => void;
 let giveCredentials: (session: Session | undefined, number: number, place: CredentialsPlace) => void;
 
 /**
- * The sessions that somebody waits for. The others live as long as their stores: the native side does not hold
- * them, so that one that was dropped is collected, and its connections go.
+ * Sessions with unanswered requests or subscriptions. Others live as long as their stores: native code does not reference them, so
+ * that a dropped store is collected, and its connections are closed.
  */
 const awaited = new Set<Session>();
 
 /**
- * A store from its connecting to its disconnecting: what is called in one tick leaves as one batch, and each
- * Promise gets its answer.
+ * A store between `connect` and `disconnect`. Commands of one tick leave as one batch. Each Promise gets its answer.
  */
 export class Session {
   readonly #prefix: string;
@@ -84,21 +83,21 @@ export class Session {
   readonly #native: NativeRedisClient;
   readonly #send: (first: number, ...entries: unknown[]) => void;
   readonly #waiting = new Ring<Waiting>();
-  /** Entries as src/addon/redis/batch.rs reads them. Their ids follow one another. */
+  /** Entries in the form that src/addon/redis/batch.rs reads, with consecutive ids. */
   #batch: unknown[] = [];
   /** The id of the batch's first entry. */
   #first = 0;
   #text = 0;
   #started = false;
-  /** How many wait for an answer. */
+  /** The number of Promises that wait for an answer. */
   #unanswered = 0;
   #listening = false;
-  readonly #pace = new Pace();
-  /** How many requests of the last batch were answered; and since when, if they are many. */
+  readonly #batchSize = new BatchSize();
+  /** The number of answers of this take, and the time of the first, if there are many. */
   #answeredNow = 0;
   #answeringSince = 0;
 
-  /** Opens nothing yet. Throws `CONFIG` for an address or a certificate that is wrong. */
+  /** Opens no connection. Throws `CONFIG` for a wrong address or certificate. */
   constructor(options: RedisOptions, prefix: string, listener: Listener) {
     this.#prefix = prefix;
     this.#listener = listener;
@@ -118,14 +117,14 @@ export class Session {
     }
   }
 
-  /** Connects from now on, and again when the connection is lost. */
+  /** Connects, and connects again whenever the connection is lost. */
   start(): void {
     if (this.#started) return;
     this.#started = true;
     this.#native.start();
   }
 
-  /** Resolves once there is a connection. */
+  /** Resolves once connected. */
   connect(): Promise<unknown> {
     return this.#ask((id) => this.#native.connect(id));
   }
@@ -148,8 +147,8 @@ export class Session {
   }
 
   /**
-   * Runs commands with nothing in between. Resolves to `[replies]`, or to `[error, index]` for a command that was
-   * refused, so that none was run.
+   * Runs commands as one. Resolves to `[replies]`, or to `[error, index]` if the server refused to queue a command, so that none was
+   * run.
    */
   runAll(commands: readonly Ready[]): Promise<[replies: unknown[]] | [refusal: Error, index: number]> {
     return new Promise((resolve, reject) => {
@@ -159,7 +158,7 @@ export class Session {
     });
   }
 
-  /** Resolves to the number that a script without keys answers. Whoever is told of a failure is told of `command`. */
+  /** Runs a script without keys. Resolves to the number it returns. A failure is reported as one of `command`. */
   script(command: Command, script: string, args: readonly string[]): Promise<unknown> {
     const argv = [script, 0, ...args];
     return new Promise((resolve, reject) => {
@@ -169,17 +168,17 @@ export class Session {
     });
   }
 
-  /** Whether there are callbacks on the channel of events: then this process's streams are served. */
+  /** Starts or stops the messages for the framework's callbacks on the channel of events. */
   hearStreams(hearing: boolean): void {
     this.#native.hearStreams(hearing);
   }
 
-  /** What is to be read again after a gap. */
+  /** The subscriptions and resources to read again after a gap. */
   streams(): { subscriptions: string[]; resources: string[] } {
     return this.#native.streams();
   }
 
-  /** Resolves once messages come. */
+  /** Resolves once the subscription is live. */
   subscribe(isPattern: boolean, name: string): Promise<unknown> {
     return this.#ask((id) => this.#native.subscribe(id, isPattern, name));
   }
@@ -188,14 +187,14 @@ export class Session {
     return this.#ask((id) => this.#native.unsubscribe(id, isPattern, name));
   }
 
-  /** Whether messages are waited for: they keep the process alive. */
+  /** Whether the store has subscriptions, which keep the process alive. */
   listen(listening: boolean): void {
     this.#listening = listening;
     this.#native.listen(listening);
     this.#hold();
   }
 
-  /** Who is at the other end, while there is a connection. */
+  /** The server, or null while there is no connection. */
   get server(): RedisServer | null {
     return this.#native.server();
   }
@@ -212,7 +211,7 @@ export class Session {
     fanout.attach(this.#native);
   }
 
-  /** Resolves once everything has been answered and the connections are closed. */
+  /** Resolves once all requests are answered and the connections are closed. */
   async close(): Promise<void> {
     this.listen(false);
     let closing: Promise<unknown> | undefined;
@@ -232,10 +231,10 @@ export class Session {
     }
   }
 
-  /** An answer that no batch brings. */
+  /** Makes a request that is not part of a batch. */
   #ask(question: (id: number) => void): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      // What was called before comes before, and a batch's ids follow one another.
+      // Earlier commands leave first, and the ids of a batch stay consecutive.
       this.#flush();
       question(this.#wait({ command: undefined, resolve, reject }));
     });
@@ -249,7 +248,7 @@ export class Session {
     nextTick(flush, this);
   }
 
-  /** Ends an entry. A batch that has become too large leaves at once. */
+  /** Ends an entry. Sends a batch that has become too large. */
   #end(argv: readonly unknown[]): void {
     for (let i = 0; i < argv.length; i++) {
       const word = argv[i];
@@ -272,7 +271,7 @@ export class Session {
   static {
     flush = (session) => session.#flush();
     take = (session) => {
-      if (session !== undefined) inTurn(session.#take);
+      if (session !== undefined) runFairly(session.#take);
     };
     giveCredentials = (session, number, place) => {
       if (session !== undefined) void session.#giveCredentials(number, place);
@@ -287,7 +286,7 @@ export class Session {
     try {
       this.#send(this.#first, ...batch);
     } catch (error) {
-      // Nothing of it was sent: whoever called is told, and nobody is left waiting.
+      // Nothing was sent: all Promises of the batch reject.
       for (let id = this.#first; ; id++) {
         const waiting = this.#waiting.take(id);
         if (waiting === undefined) break;
@@ -298,21 +297,21 @@ export class Session {
     }
   }
 
-  /** Takes what has come in. */
+  /** Takes answers, messages and events. */
   readonly #take = (): boolean => {
     this.#answeredNow = 0;
     this.#answeringSince = 0;
-    const left = this.#native.take(this.#answerAll, this.#pace.count);
-    if (this.#answeringSince > 0) this.#pace.measure(this.#answeredNow, this.#answeringSince);
+    const left = this.#native.take(this.#answerAll, this.#batchSize.count);
+    if (this.#answeringSince > 0) this.#batchSize.measure(this.#answeredNow, this.#answeringSince);
     if (this.#unanswered === 0) this.#hold();
     const isMore = left >= 2;
     if (left % 2 === 0) return isMore;
     let messages: Messages;
     do {
-      messages = this.#native.messages(AT_ONCE);
+      messages = this.#native.messages(BATCH);
       this.#listener.heard(messages);
-    } while (messages[0] === null && !isSpent());
-    // A gap is told last: whoever then reads the state again is behind no message.
+    } while (messages[0] === null && !isSliceOver());
+    // The gap comes last: a state that is read after it includes all messages.
     for (const event of this.#native.events()) this.#listener.happened(event);
     return isMore || messages[0] === null;
   };
@@ -339,8 +338,8 @@ export class Session {
   }
 
   /**
-   * The error's stack shows the async functions that wait for it. V8 looks for them from the Promise whose handler is running: so the error is
-   * made in a handler, once the caller's Promise depends on that one's, which takes two steps. What succeeds pays nothing for it.
+   * Rejects with an error whose stack shows the async functions that await it. V8 finds them from the Promise whose handler runs: so the
+   * error is made in a handler, two steps later, when the caller's Promise depends on it. A success has no such cost.
    */
   #refuse({ command, first, resolve }: Waiting, reason: unknown): void {
     const fail = () => {

@@ -4,29 +4,29 @@ import { clearTimeout, setTimeout } from "../timers.js";
 import type { AskCredentials } from "./redis-credentials.js";
 import { Session } from "./redis-session.js";
 
-/** Thousands of messages after a gap are delivered over a second: their clients all read again. */
+/** After a gap messages are delivered in steps, over a second: thousands of clients read their state again. */
 const STEPS = 50;
 const STEP_MS = 20;
 const LEAST_A_STEP = 100;
 
-/** What streams tell their store. */
+/** The receiver of the messages of streams. */
 export interface Listener {
   happened(event: RedisEvent): void;
   heard(messages: Messages): void;
-  /** A message that nobody has published. */
+  /** Delivers a message of our own, which was not published. */
   deliver(channel: string, message: string): void;
-  /** Asks for the credentials of a connection, where they are not in the options. */
+  /** Asks for credentials that are not in the options. */
   readonly askCredentials: AskCredentials | undefined;
 }
 
 /**
- * The callbacks that a Redis store was given to `subscribe` on the channels of the fan-out, as the framework does. They hear what is for
- * streams of this process; which that is, the native side knows by the records that the process wrote.
+ * The callbacks of `subscribe` on the channels of the fan-out, such as the framework's. They get messages for streams of this process,
+ * which native code knows by the records that the process wrote.
  */
 export class Streams {
   readonly session: Session;
   readonly #deliver: Listener["deliver"];
-  /** Messages that are due after a gap. */
+  /** Messages to deliver after a gap. */
   readonly #due = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -41,7 +41,7 @@ export class Streams {
     });
   }
 
-  /** Resolves once messages come. `isWanted` tells whether they still are by then. */
+  /** Resolves once the channel is live. `isWanted` tells whether it is still wanted then. */
   async subscribe(channel: string, isWanted: () => boolean): Promise<void> {
     await this.session.subscribe(false, channel);
     if (channel === CHANNEL_OF.events && isWanted()) this.session.hearStreams(true);
@@ -52,13 +52,13 @@ export class Streams {
     await this.session.unsubscribe(false, channel);
   }
 
-  /** Nobody hears a channel any more. */
+  /** A channel has no callbacks any more. */
   left(channel: string): void {
     if (channel === CHANNEL_OF.events) this.session.hearStreams(false);
     for (const [message, of] of this.#due) if (of === channel) this.#due.delete(message);
   }
 
-  /** Messages may have been missed: has each stream's client read again, in the framework's own words. */
+  /** Messages may have been missed: makes the client of each stream read again, with the framework's own messages. */
   missed(): void {
     const { subscriptions, resources } = this.session.streams();
     for (const subscriptionId of subscriptions) {

@@ -31,23 +31,23 @@ export type { RedisClientLike } from "./redis-client.js";
 
 const PUBLISH = commandOf("publish") as Command;
 
-/** How long until a channel of the framework is asked for again, in ms. */
+/** The delay before a channel of the framework is requested again, in ms. */
 const ASK_AGAIN_MS = 250;
 
 /**
- * A store on a Redis server: one connection for commands, and a second one once something is subscribed. It
- * connects again whenever it loses the server, until `disconnect`.
+ * A store on a Redis server: one connection for commands, and a second one for subscriptions. It connects again whenever it loses the
+ * server, until `disconnect`.
  */
 export class RedisKVStore extends Store {
   readonly #options: RedisOptions;
   readonly #askCredentials: AskCredentials | undefined;
   #status: KVStatus = "connecting";
   #session: Session | undefined;
-  /** There once `subscribe` was called for a channel of the framework's. */
+  /** Set once `subscribe` was called for a channel of the framework. */
   #streams: Streams | undefined;
-  /** Something else is subscribed, or was: that connection's events come by the session. */
+  /** Whether another name is or was subscribed: then the session reports events of the subscribing connection. */
   #subscribes = false;
-  /** The gap that was told last: it may come by the session and by the streams. */
+  /** The last reported gap: both the session and the streams may report it. */
   #gap: { from: number; to: number } | undefined;
   readonly #publisher = new Publisher({
     publish: (channel, message) => this.#open().run(PUBLISH, [channel, message]) as Promise<number>,
@@ -73,10 +73,9 @@ export class RedisKVStore extends Store {
   }
 
   /**
-   * Takes a configuration, or a client of ioredis or node-redis, of which only the options are read. Throws
-   * `INVALID_ARGUMENT` for a field of a wrong type; `CONFIG` for an address or a certificate that is wrong, and for an
-   * option of a client that would have to be dropped and may change which server is meant or who is trusted. Opens
-   * nothing yet.
+   * Takes a configuration, or a client of ioredis or node-redis, whose options are read. Throws `INVALID_ARGUMENT` for a field of a wrong
+   * type; `CONFIG` for a wrong address or certificate, and for an option of a client that cannot be taken over and may change the server
+   * or the trust in it. Opens no connection.
    */
   constructor(client: RedisClientLike | RedisConfig, prefix = "") {
     const { options, askCredentials, fullPrefix } = reading("RedisKVStore", () => read(client, prefix));
@@ -95,7 +94,7 @@ export class RedisKVStore extends Store {
   /** @internal */
   async connect(...more: never[]): Promise<void> {
     checkNoMore("connect", 0, more);
-    // One life after the other: its end is told before the next one begins.
+    // The `end` of the closed session comes before the next session begins.
     if (this.#session === undefined) await this.#closing;
     if (this.#session === undefined) {
       this.#session = this.#newSession();
@@ -121,7 +120,7 @@ export class RedisKVStore extends Store {
   }
 
   /**
-   * @internal The framework's channels are asked for until they are live: it asks once for all its streams, and awaits nothing.
+   * @internal Requests a channel of the framework until it is live: the framework subscribes once for all its streams, without awaiting.
    */
   override async subscribe(channel: string, callback: MessageCallback, ...more: never[]): Promise<void> {
     const [session, leavings] = [this.#session, this.#leavings.get(channel)];
@@ -197,7 +196,7 @@ export class RedisKVStore extends Store {
     }));
   }
 
-  /** @internal What the server has said of itself; nothing while there is no connection. */
+  /** @internal The server. Null while there is no connection. */
   get server(): RedisServer | null {
     return this.#session?.server ?? null;
   }
@@ -212,14 +211,14 @@ export class RedisKVStore extends Store {
     this.#open().attachFanout(fanout);
   }
 
-  /** @internal Publishes an event, and resolves to how many got it, and by which channel. */
+  /** @internal Publishes an event. Resolves to the number of its receivers, and to the kind of channel. */
   async publishEvent(message: string): Promise<Published> {
     const publish = () => this.#target(message) ?? this.#toFleet(message);
     if (!isTraced()) return publish();
     return traced({ command: PUBLISH.name, backend: "redis", prefix: this.prefix }, publish);
   }
 
-  /** @internal What events are heard here, and how they are published. */
+  /** @internal Which events are received, and how events are published. */
   get fanout(): { mode: FanoutMode; publishes: Way } {
     const mode = this.#options.fanout;
     return { mode, publishes: mode === "targeted" ? this.#publisher.way : "fleet" };
@@ -239,7 +238,7 @@ export class RedisKVStore extends Store {
     return this.#open().run(command, args);
   }
 
-  /** Publishes what is an event to the channel of its subscription first; nothing if it is not to be. */
+  /** Publishes an event on the channel of its subscription first. Undefined if the message is no such event. */
   #target(message: unknown): Promise<Published> | undefined {
     if (this.#options.fanout !== "targeted") return undefined;
     const subscription = subscriptionOf(message);
@@ -344,7 +343,7 @@ export class RedisKVStore extends Store {
     }
   }
 
-  /** The server has refused to subscribe a name again. False if it was asked for anew. */
+  /** The server refused to restore a subscription. False if it was requested again meanwhile. */
   #unsubscribed(kind: Kind, { topic, code, message }: RedisEvent & { name: "unsubscribed" }): boolean {
     const isGone = this.dropTopic(kind, topic);
     if (isGone) this.topicLeft();

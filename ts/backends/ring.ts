@@ -1,11 +1,11 @@
-/** Ids wrap around here: up to it numbers are small integers for V8, and 32-bit ones for the native side. */
+/** Ids wrap around here: below it they are small integers for V8, and fit into 32 bits for native code. */
 const IDS = 2 ** 30;
 
-/** Items by ids that count upwards. They mostly leave in the order in which they came, so that no hash is needed. */
+/** Items by consecutive ids. They are mostly taken in the order of their addition, so no hash is needed. */
 export class Ring<T> {
-  /** As many as a power of two. */
+  /** The length is a power of two. */
   #slots: (T | undefined)[] = new Array(64);
-  /** The least id that is not taken yet. */
+  /** The smallest id that was not taken. */
   #first: number;
   #next: number;
 
@@ -22,9 +22,9 @@ export class Ring<T> {
     return id;
   }
 
-  /** Takes the item of an id, if it is there. */
+  /** Takes the item of an id, if there is one. */
   take(id: number): T | undefined {
-    // Counted on from an id near the end, it may be past it.
+    // The sum of an id near the end and a count may be beyond it.
     if ((id - this.#first + 2 * IDS) % IDS >= this.#span()) return undefined;
     const mask = this.#slots.length - 1;
     const item = this.#slots[id & mask];

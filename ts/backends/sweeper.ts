@@ -1,11 +1,11 @@
 import { sweepExpired } from "../native.js";
 import { setTimeout } from "../timers.js";
 
-/** How often the thread looks for expired keys, and for what was removed and is not freed yet, in ms. */
+/** How often the thread sweeps expired keys, and frees removed values, in ms. */
 const EVERY = 100;
 /**
- * How soon it looks again while there are more: one budget a turn of the event loop. A timer, as an idle loop
- * waits for one, but not for an immediate that is unref'd.
+ * The delay while more is due, in ms: one sweep for each turn of the event loop. By a timer, as an idle loop waits for one, but not for
+ * an immediate that is unref'd.
  */
 const AT_ONCE = 1;
 
@@ -19,8 +19,8 @@ export function startSweeping(): void {
 }
 
 /**
- * A memory store was closed: what it held is freed yet. One that is garbage collected while it is open leaves the
- * timer running, which does not hold it.
+ * A memory store was closed. The timer runs on until its values are freed. A store that is collected while open leaves the timer
+ * running, which does not reference it.
  */
 export function stopSweeping(): void {
   openStores -= 1;
@@ -32,7 +32,7 @@ function sweep(): void {
   if (more || openStores > 0) schedule(more ? AT_ONCE : EVERY);
 }
 
-/** Expired keys are gone for every command anyway: no reason to keep the process alive. */
+/** The timer does not keep the process alive: commands ignore expired keys anyway. */
 function schedule(delay: number): void {
   isRunning = true;
   setTimeout(sweep, delay).unref();

@@ -1,23 +1,23 @@
 interface Waiter {
-  /** How many are to be delivered before it, of all that ever were. */
+  /** The total number of deliveries that it waits for. */
   readonly until: number;
   readonly resolve: () => void;
 }
 
-/** Those who wait until what they published is delivered, behind what was there before. */
+/** Promises of publishers that wait until their messages are delivered. */
 export class Waiters {
   #delivered = 0;
-  /** In the order of what they wait for. */
+  /** In the order of `until`. */
   readonly #waiting: Waiter[] = [];
 
-  /** Resolves once so many more are delivered. */
+  /** Resolves once `count` more messages are delivered. */
   until(count: number): Promise<void> | undefined {
     if (count === 0) return undefined;
     const until = this.#delivered + count;
     return new Promise((resolve) => this.#waiting.push({ until, resolve }));
   }
 
-  /** So many were delivered, and perhaps none is left: some may have been taken away. */
+  /** `count` messages were delivered. With `areAll` none is left, as some may have been dropped. */
   delivered(count: number, areAll: boolean): void {
     this.#delivered += count;
     if (areAll) this.none();
@@ -26,7 +26,7 @@ export class Waiters {
     }
   }
 
-  /** There is nothing that could be delivered. */
+  /** No message will be delivered: all waiters resolve. */
   none(): void {
     this.#delivered = 0;
     for (const { resolve } of this.#waiting.splice(0)) resolve();

@@ -26,7 +26,7 @@ const CALLS: Record<string, Call> = {
   "MULTI of 3": (kv, key) => kv.multi().incr("counter").set(key, VALUE).get(key).exec(),
 };
 
-/** A short benchmark: each command with one caller and with many, each of which awaits its call. */
+/** A short benchmark: each command with one caller and with many callers, each of which awaits its calls. */
 export async function bench(target: Target, options: Options): Promise<number> {
   const prefix = `${options.prefix ?? "covara-kv-bench"}:${randomUUID()}`;
   const [store, { name, ...place }] = storeOf(target, { ...options, prefix });

@@ -7,7 +7,7 @@ import { explain } from "./explain.js";
 import { type Options, type Place, refusedPlaceOf, storeOf, type Target, using } from "./store.js";
 import { clean, milliseconds, percentile, print, printJson, styled, WrongCall } from "./terminal.js";
 
-/** How many calls are timed, and for how long at most, in milliseconds. */
+/** The number of timed calls, and their longest total time in ms. */
 const CALLS = 1_000;
 const PATIENCE = 2_000;
 const MESSAGES = 50;
@@ -43,15 +43,15 @@ type Sentinel = RedisKVStore["sentinels"][number];
 
 /** How events of the framework's streams travel with this user on this server. */
 interface Fanout {
-  /** What `redis.fanout` says. */
+  /** The option `redis.fanout`. */
   mode: FanoutMode;
   /** Whether a subscription may have a channel of its own. */
   channels: boolean;
-  /** By a script, by two commands where scripts are refused, or to the fleet's channel alone. */
+  /** By a script; by two commands where scripts are refused; or only on the channel of the fleet. */
   publishes: "script" | "commands" | "fleet";
 }
 
-/** Reports what is installed, and how a store does. 1 if something is wrong. */
+/** Reports the installation and the state of a store. 1 if something is wrong. */
 export async function doctor(target: Target, options: Options): Promise<number> {
   const installation = describeInstallation(options.version);
   let store: KVStore | undefined;
@@ -157,7 +157,7 @@ function fanoutText({ mode, channels, publishes }: Fanout): string {
   return `${mode}: a channel for each subscription, ${how}`;
 }
 
-/** Calls one after the other. */
+/** Times sequential calls. */
 async function timed(calls: number, call: () => Promise<unknown>): Promise<Health["latencyMs"]> {
   const times: number[] = [];
   const end = performance.now() + PATIENCE;
@@ -170,7 +170,7 @@ async function timed(calls: number, call: () => Promise<unknown>): Promise<Healt
   return { p50: percentile(times, 0.5), p99: percentile(times, 0.99), calls: times.length };
 }
 
-/** From publish to the callback; and how the connections do while there is a subscription. */
+/** The time from publish to callback, and the state of the connections during a subscription. */
 async function pubsub(kv: KVStore): Promise<Pick<Health, "pubsubMs" | "connections">> {
   const channel = `covara-kv-doctor:${randomUUID()}`;
   let heard = () => {};

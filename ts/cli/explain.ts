@@ -1,6 +1,6 @@
 import type { KVError } from "../index.js";
 
-/** A failure, and what to do about it where that can be told. */
+/** An error, and what to do about it where that is known. */
 export function explain(error: unknown): { code: string; message: string; cause: string } {
   if (!isKVError(error)) {
     return { code: "ERR", message: error instanceof Error ? error.message : String(error), cause: "" };
@@ -9,7 +9,7 @@ export function explain(error: unknown): { code: string; message: string; cause:
   return { code, message: message.startsWith(code) ? message : `${code}: ${message}`, cause: hint };
 }
 
-/** Told without the class, which comes with the binary: that may be what is missing. */
+/** By its fields, not its class: the class needs the binary, which may be missing. */
 function isKVError(error: unknown): error is KVError {
   return error instanceof Error && error.name === "KVError";
 }

@@ -53,19 +53,19 @@ type Option = keyof typeof OPTIONS;
 type Run = (target: Target, options: Options, args: string[]) => Promise<number>;
 
 interface Command {
-  /** Whether its first argument says which store, and not `--url`. */
+  /** Whether its first argument selects the store, and not `--url`. */
   readonly byArgument?: true;
-  /** How many arguments it takes. */
+  /** The number of its arguments. */
   readonly least: number;
   readonly most: number;
   readonly options: readonly Option[];
-  /** It is loaded when it is called: where there is no binary for the platform, that is to be told as any other failure. */
+  /** Loads it when it is called: a missing binary must be reported like any other failure. */
   load(): Promise<Run>;
 }
 
 const SERVER = ["ca", "insecure", "json"] as const;
 const LOOK = [...SERVER, "url", "prefix"] as const;
-const look = () => import("./look.js");
+const keyCommands = () => import("./key-commands.js");
 
 const COMMANDS: Record<string, Command> = {
   doctor: {
@@ -76,11 +76,16 @@ const COMMANDS: Record<string, Command> = {
     ...{ byArgument: true, least: 0, most: 1, options: [...SERVER, "prefix"] },
     load: async () => (await import("./bench.js")).bench,
   },
-  get: { least: 1, most: 1, options: LOOK, load: async () => (await look()).get },
-  set: { least: 2, most: 2, options: [...LOOK, "ex"], load: async () => (await look()).set },
-  keys: { least: 1, most: 1, options: LOOK, load: async () => (await look()).keys },
-  scan: { least: 0, most: 1, options: LOOK, load: async () => (await look()).scan },
-  monitor: { least: 1, most: 1, options: [...SERVER, "url"], load: async () => (await look()).monitor },
+  get: { least: 1, most: 1, options: LOOK, load: async () => (await keyCommands()).get },
+  set: { least: 2, most: 2, options: [...LOOK, "ex"], load: async () => (await keyCommands()).set },
+  keys: { least: 1, most: 1, options: LOOK, load: async () => (await keyCommands()).keys },
+  scan: { least: 0, most: 1, options: LOOK, load: async () => (await keyCommands()).scan },
+  monitor: {
+    least: 1,
+    most: 1,
+    options: [...SERVER, "url"],
+    load: async () => (await keyCommands()).monitor,
+  },
 };
 
 type Values = { [O in Option]?: (typeof OPTIONS)[O]["type"] extends "string" ? string : boolean };
@@ -117,10 +122,10 @@ async function main(argv: string[]): Promise<number> {
   }
 }
 
-/** The options, each at most once, and the other words. What was mistyped may be a password, and is not repeated. */
+/** The options, each at most once, and the other words. Errors do not repeat a wrong word, which may be a password. */
 function read(argv: string[]): { values: Values; positionals: string[] } {
   const options = OPTIONS as Record<Option, { type: "string" | "boolean" }>;
-  // Not strict, whose errors repeat what they refuse.
+  // Not strict: its errors repeat the refused word.
   const { tokens, positionals } = parseArgs({
     ...{ args: argv, options, allowPositionals: true, strict: false, tokens: true },
   });
@@ -143,7 +148,7 @@ function read(argv: string[]): { values: Values; positionals: string[] } {
   return { values: values as Values, positionals };
 }
 
-/** The command of a name. Throws if it is not called as it can be. */
+/** The command of a name. Throws for wrong arguments or options. */
 function commandOf(name: string | undefined, args: readonly string[], values: Values): Command {
   if (name === undefined) throw new WrongCall("A command is missing");
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
@@ -162,7 +167,7 @@ function commandOf(name: string | undefined, args: readonly string[], values: Va
   return command;
 }
 
-/** The store that is meant. */
+/** The store of a command. */
 function targetOf({ byArgument }: Command, word: string | undefined, { url }: Values): Target {
   const given = byArgument ? word : url;
   if (byArgument && given === "memory") return {};
@@ -172,7 +177,7 @@ function targetOf({ byArgument }: Command, word: string | undefined, { url }: Va
   return byArgument ? {} : { url: "redis://127.0.0.1:6379" };
 }
 
-/** What may be repeated of a word that is not known: no URL, and nothing that is not like a name. */
+/** An unknown word for an error message, if it looks like a name and not like a URL or a password. */
 function nameable(word: string): string {
   return /^-{0,2}[a-z][a-z-]{0,20}$/.test(word) ? word : "of this name";
 }
@@ -181,7 +186,7 @@ function version(): string {
   return JSON.parse(readFileSync(join(__dirname, "../package.json"), "utf8")).version;
 }
 
-// Whoever reads the output may have had enough of it.
+// The reader of the output may close the pipe, as `head` does.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
   process.exit();

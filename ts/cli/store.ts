@@ -16,18 +16,18 @@ export interface Options {
   readonly insecure?: boolean | undefined;
   readonly ex?: string | undefined;
   readonly json?: boolean | undefined;
-  /** Of covara-kv. */
+  /** The version of covara-kv. */
   readonly version: string;
 }
 
-/** The store that is meant: the server of a URL, or memory without one. */
+/** The store of a command: the server of a URL, or memory without one. */
 export interface Target {
   readonly url?: string;
-  /** Who said so, if it was not the command line. */
+  /** Set if the URL is not from the command line. */
   readonly from?: "REDIS_URL";
 }
 
-/** What may be shown of a target. */
+/** A target without secrets. */
 export interface Place extends Target {
   readonly name: string;
 }
@@ -43,9 +43,9 @@ export function storeOf(target: Target, { prefix = "", ca, insecure }: Options):
     ...(ca !== undefined && { ca: readFileSync(ca, "utf8") }),
     ...(insecure && { rejectUnauthorized: false }),
   };
-  // As covara-kv/register takes it.
+  // As covara-kv/register reads it.
   const { COVARA_KV_FANOUT: fanout = "" } = process.env;
-  // Whoever waits in front of a terminal wants to know at once.
+  // A person at a terminal does not want to wait.
   const store = new RedisKVStore(
     {
       url: target.url,
@@ -59,7 +59,7 @@ export function storeOf(target: Target, { prefix = "", ca, insecure }: Options):
   return [store, placeOf({ ...target, url: shown(target.url) })];
 }
 
-/** The place of a URL that no store has taken: it may be anything, and is not shown. */
+/** The place of a URL that was refused: it may be anything, so it is not shown. */
 export function refusedPlaceOf({ url, from }: Target): Place {
   return placeOf({ ...(url !== undefined && { url: "the URL" }), ...(from !== undefined && { from }) });
 }

@@ -1,11 +1,11 @@
-/** What is printed: colours, a table and a bar only where a person looks. */
+/** Output of the command line: colours, tables and progress bars only on a terminal. */
 
-/** The command line asks for what there is not: exit code 2. */
+/** A wrong command line: exit code 2. */
 export class WrongCall extends Error {}
 
 const CODES = { bold: 1, red: 31, green: 32, dim: 2 };
 
-/** Text in a style; as it is where `stream` is no terminal, or NO_COLOR is set (https://no-color.org). */
+/** Text in a style. Plain where `stream` is no terminal, or NO_COLOR is set (https://no-color.org). */
 export function styled(
   style: keyof typeof CODES,
   text: string,
@@ -21,20 +21,20 @@ export function print(line: string): void {
 }
 
 /**
- * A value that somebody else has written. Where a person looks, one with control characters is quoted, as by redis-cli, so that none
- * reaches the terminal; so is one that would look as if it were. Elsewhere it stays as it is.
+ * An untrusted value. On a terminal, a value with control characters is quoted, as by redis-cli, so that none reaches the terminal; so
+ * is one that looks quoted. Elsewhere it is unchanged.
  */
 export function shown(text: string): string {
   if (!process.stdout.isTTY || !(UNPRINTABLE.test(text) || text.startsWith('"'))) return text;
   return `"${escaped(text.replace(/["\\]/g, "\\$&"))}"`;
 }
 
-/** A line in which a server may have its words, for a terminal. */
+/** A line with text of a server, made safe for a terminal. */
 export function clean(line: string, stream: NodeJS.WriteStream = process.stdout): string {
   return stream.isTTY ? escaped(line) : line;
 }
 
-/** What is no letter, mark, number, punctuation, symbol or space of any language. */
+/** Any character but letters, marks, numbers, punctuation, symbols and the space. */
 const UNPRINTABLE = /[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/u;
 const ALL_UNPRINTABLE = new RegExp(UNPRINTABLE, "gu");
 const NAMED: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\x07": "\\a", "\b": "\\b" };
@@ -55,7 +55,7 @@ export function fail(...lines: string[]): void {
   process.stderr.write(`${styled("red", "covara-kv:", process.stderr)} ${text}\n`);
 }
 
-/** Columns as wide as they need: the first to the left, the others to the right. */
+/** Aligns columns: the first to the left, the others to the right. */
 export function table(rows: string[][]): string {
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? "").length)),
@@ -65,7 +65,7 @@ export function table(rows: string[][]): string {
   return rows.map((row) => row.map(cell).join("  ").trimEnd()).join("\n");
 }
 
-/** A bar of how much is done, on a terminal. */
+/** Shows a progress bar on a terminal. */
 export function progress(done: number, total: number, what: string): void {
   const { stderr } = process;
   if (!stderr.isTTY) return;
@@ -75,12 +75,12 @@ export function progress(done: number, total: number, what: string): void {
   stderr.write(done === total ? "\r\x1b[K" : `\r\x1b[K${bar} ${what}`);
 }
 
-/** Milliseconds, as a person reads them. */
+/** Formats milliseconds for people. */
 export function milliseconds(time: number): string {
   return time < 0.1 ? `${(time * 1000).toFixed(1)} µs` : `${time.toFixed(time < 10 ? 2 : 0)} ms`;
 }
 
-/** The part of sorted times that `share` of them do not exceed. */
+/** The percentile of sorted times: `share` of them are not above it. */
 export function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }

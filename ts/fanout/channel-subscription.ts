@@ -3,19 +3,19 @@ import { KVError, warn } from "../errors.js";
 import type { Gap } from "../events.js";
 import { clearTimeout, now, setTimeout } from "../timers.js";
 
-/** How long until a subscription that failed is tried again. */
+/** The delay before a failed subscription is tried again. */
 export const RETRY_MS = 1_000;
 
-/** What a subscription is told. */
+/** The receiver of a subscription. */
 export interface Listener {
   heard(message: string): void;
   missed(gap: Gap): void;
 }
 
-/** How many hear a name of a store by `subscribe`, which only all of them together can leave. */
+/** The number of users of a name that was subscribed by `subscribe`: only the last may unsubscribe it. */
 const sharing = new WeakMap<KVAdapter, Map<string, number>>();
 
-/** Subscribes a channel, with a handle of its own. */
+/** Subscribes a channel. Resolves to a handle that closes only this subscription. */
 export async function listenTo(
   kv: KVAdapter,
   name: string,
@@ -23,7 +23,7 @@ export async function listenTo(
 ): Promise<Pick<Subscription, "close">> {
   const { listen, subscribeScoped } = kv as Partial<Pick<KVAdapter, "listen" | "subscribeScoped">>;
   if (typeof listen === "function") return listen.call(kv, [name], heard, { onGap: missed });
-  // A store of the application's own, written for the framework's interface.
+  // An application's own store, with the framework's interface.
   if (typeof subscribeScoped === "function") return subscribeScoped.call(kv, [name], heard);
   await kv.subscribe(name, heard);
   const counts = sharing.get(kv) ?? new Map<string, number>();
@@ -42,21 +42,21 @@ export async function listenTo(
   return { close };
 }
 
-/** One channel that is subscribed, or not, as it is wanted. */
+/** A channel that is subscribed while it is wanted. */
 export class ChannelSubscription {
   readonly #kv: KVAdapter;
   readonly #name: string;
   readonly #listener: Listener;
   wanted = false;
   live = false;
-  /** It is not heard any more, but the store may not know yet. */
+  /** Whether it is being unsubscribed. */
   leaving = false;
-  /** Settles when what was wanted last is done, or has failed. */
+  /** Settles when the last change is done, or has failed. */
   changed: Promise<void> = Promise.resolve();
   #subscription: Pick<Subscription, "close"> | undefined;
   #failedAt: number | undefined;
   #retry: NodeJS.Timeout | undefined;
-  /** How many changes are under way, or wait for one that is. */
+  /** The number of changes that run or wait. */
   #pending = 0;
 
   constructor(kv: KVAdapter, name: string, listener: Listener) {
@@ -76,7 +76,7 @@ export class ChannelSubscription {
     this.#follow();
   }
 
-  /** Subscribes or leaves, one after the other. A private memory store is subscribed before this returns. */
+  /** Subscribes or unsubscribes, one change after another. A private memory store is subscribed before this returns. */
   #follow(): void {
     clearTimeout(this.#retry);
     this.#pending += 1;

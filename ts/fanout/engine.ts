@@ -1,36 +1,36 @@
 import type { FanoutMode } from "../config.js";
 
-/** Takes an event, as JSON, of a subscription. */
+/** Delivers an event of a subscription, as JSON. */
 export type DeliverEvent = (event: string, subscriptionId: string) => unknown;
 
-/** Takes the rows that have changed, where they are known. */
+/** Called with the rows that have changed, where they are known. */
 export type AggregateWatcher = (changed?: unknown[]) => unknown;
 
-/** What the callbacks of a Redis store hear that were given to `subscribe` on `covara:events`, as the framework does. */
+/** Counts for the callbacks of `subscribe` on `covara:events` of a Redis store, such as the framework's. */
 export interface StreamStats {
-  /** Where the server is. */
+  /** The address of the server. */
   server: string;
-  /** What `redis.fanout` says. */
+  /** The option `redis.fanout`. */
   fanout: FanoutMode;
   /**
-   * What is delivered, and why: `"own"`, events for streams of this process; everything because `redis.fanout` is `"all"`,
-   * because this process has created no record of a subscription yet (`"no-record"`), or because it has written one that was not
-   * understood (`"unreadable-record"`).
+   * Which events are delivered. `"own"`: those for streams of this process. Everything, because `redis.fanout` is `"all"`, because
+   * this process has not created a record of a subscription yet (`"no-record"`), or because it has written one of an unknown form
+   * (`"unreadable-record"`).
    */
   delivers: "own" | "all" | "no-record" | "unreadable-record";
-  /** Subscriptions whose records this process wrote to the server. */
+  /** The number of subscriptions whose records this process wrote. */
   records: number;
-  /** Those of them that have a channel of their own. */
+  /** The number of them with a channel of their own. */
   channels: number;
-  /** Whether the server refused such channels (`NOPERM`), so that events come by the fleet's. */
+  /** Whether the server refused such channels (`NOPERM`): then events arrive by the channel of the fleet. */
   refused: boolean;
-  /** Messages that were handed to the callbacks. */
+  /** The number of messages that the callbacks got. */
   delivered: number;
-  /** Messages that were for no stream here, which ended off the JavaScript thread. */
+  /** The number of messages for streams elsewhere, dropped before the JavaScript thread. */
   notLocal: number;
 }
 
-/** Counts of a process: what it has, and what has happened since it began. */
+/** Counts of a process: its registrations, and its events since it started. */
 export interface FanoutStats {
   /** Open streams. */
   handlers: number;
@@ -38,38 +38,38 @@ export interface FanoutStats {
   subscriptions: number;
   /** Aggregate watchers. */
   watchers: number;
-  /** Messages that came in. */
+  /** Messages received. */
   seen: number;
-  /** Events that went to handlers of this process. */
+  /** Events for handlers of this process. */
   delivered: number;
-  /** Events for handlers of other processes, which ended off the JavaScript thread. */
+  /** Events for handlers of other processes, dropped before the JavaScript thread. */
   notLocal: number;
-  /** Messages that were none. */
+  /** Malformed messages. */
   malformed: number;
-  /** Events that were dropped for want of room, and an invalidation given in their place. */
+  /** Events that a full queue dropped. An invalidation took their place. */
   overflowed: number;
-  /** Times in which messages may have been missed. */
+  /** Spans of time in which messages may have been missed. */
   gaps: number;
   /** Stores whose `subscribe` was called for `covara:events`. */
   streams: StreamStats[];
 }
 
-/** What the functions of the fan-out do, once their arguments are checked. */
+/** The functions of the fan-out, after their arguments were checked. */
 export interface Engine {
   start(): Promise<void>;
   register(id: string, deliver: DeliverEvent, signal: AbortSignal | undefined): void;
   unregister(id: string): void;
-  /** 0 if there is no such handler, 2 for the first subscription that another handler has lost by that, else 1. */
+  /** 0 if there is no such handler, 2 the first time that another handler loses a subscription, else 1. */
   track(handler: string, subscription: string): 0 | 1 | 2;
   untrack(subscription: string): void;
-  /** True if the handler is in this process; resolves once it has got the event, if it is behind more than there is time for. */
+  /** True if the handler is in this process. A Promise resolves once the event is delivered, if it needs more than a time slice. */
   publish(subscription: string, event: string): boolean | Promise<boolean>;
-  /** Publishes a message with an event. Resolves to whether it has reached anyone elsewhere. */
+  /** Publishes an event. Resolves to whether another process got it. */
   send(message: string): Promise<boolean>;
-  /** Gives what ends it. */
+  /** Returns a function that ends it. */
   watch(resource: string, watcher: AggregateWatcher): () => void;
   notify(resource: string, changed: unknown[] | undefined): Promise<void>;
-  /** Of a resource, or of all. */
+  /** The number of watchers, of one resource or of all. */
   watcherCount(resource: string | undefined): number;
   stats(): FanoutStats;
 }

@@ -12,11 +12,11 @@ export interface FanoutEvent {
   type: "added" | "changed" | "removed" | "invalidate";
   /** Of the form `<uuid>:<resource>`. */
   subscriptionId: string;
-  /** What the stream gets: anything that JSON can hold. */
+  /** The event for the stream: any JSON value. */
   event: unknown;
 }
 
-/** What {@link registerHandler} may be told beside the function. */
+/** The options of {@link registerHandler}. */
 export interface HandlerOptions {
   /** Unregisters the handler when it is aborted. */
   signal?: AbortSignal;
@@ -24,7 +24,7 @@ export interface HandlerOptions {
 
 const TYPES: readonly unknown[] = ["added", "changed", "removed", "invalidate"];
 
-/** The names of handlers, subscriptions and resources: none is empty. */
+/** Checks the name of a handler, a subscription or a resource, which must not be empty. */
 function name(value: unknown, what: string, method: string): string {
   const given = text(what).check(value, method);
   if (given === "") throw invalid(`${method}: ${what} must not be empty`);
@@ -32,12 +32,12 @@ function name(value: unknown, what: string, method: string): string {
 }
 
 /**
- * Lets events that are published on other instances reach the handlers of this process, by way of the
- * process's store; if that becomes another, the fan-out follows. May be called again: resolves once what the
- * handlers and watchers that there are need is subscribed. Without any nothing is.
+ * Delivers events of other instances to the handlers of this process, through the global store. The fan-out follows when that store
+ * is replaced. May be called again: resolves once the channels that handlers and watchers need are live. Without handlers and
+ * watchers nothing is subscribed.
  *
- * Rejects with `CONFIG` while there is no store; with what the server answers, such as `NOPERM`, or `TIMEOUT`,
- * if it cannot be subscribed; it is tried again nevertheless.
+ * Rejects with `CONFIG` while there is no store; with the error of the server, such as `NOPERM`, or `TIMEOUT`, if a channel cannot
+ * be subscribed. It is tried again nevertheless.
  *
  * @example
  * setGlobalKV(await createKV({ type: "redis", redis: { url } }));
@@ -49,13 +49,11 @@ export async function initializeEventSubscription(): Promise<void> {
 }
 
 /**
- * Registers an open stream. `deliver` gets the events of the subscriptions that are tracked for it, each as JSON, in
- * their order. It also gets `{"type":"invalidate","reason":"fanout-gap"}` after messages may have been missed, and with
- * the reason `overflow` in place of events that came faster than they were taken: then what the subscription shows is
- * to be read again. What `deliver` throws becomes a warning.
+ * Registers an open stream. `deliver` gets the events of the subscriptions that are tracked for it, each as JSON, in order. It also
+ * gets `{"type":"invalidate","reason":"fanout-gap"}` after messages may have been missed, and the reason `overflow` in place of
+ * events that a full queue dropped: then the stream must read its state again. An error of `deliver` becomes a warning.
  *
- * A handler of this id that there is already, in any worker thread, makes room for the new one, which gets its
- * subscriptions. Throws `INVALID_ARGUMENT`.
+ * Replaces a handler with this id, in any worker thread, and gets its subscriptions. Throws `INVALID_ARGUMENT`.
  *
  * @example
  * const heard: string[] = [];
@@ -81,14 +79,14 @@ export function registerHandler(
   fanout().register(handlerId, deliver, signal);
 }
 
-/** By what it has: a test's environment may have a class of its own. */
+/** By its methods: the environment of a test may have its own class. */
 function isSignal(value: unknown): value is AbortSignal {
   const { aborted, addEventListener } = Object(value) as Partial<AbortSignal>;
   return typeof aborted === "boolean" && typeof addEventListener === "function";
 }
 
 /**
- * Takes a handler away, with all its subscriptions. Does nothing if there is none. Throws `INVALID_ARGUMENT`.
+ * Removes a handler with all its subscriptions. Does nothing if there is none. Throws `INVALID_ARGUMENT`.
  *
  * @example
  * registerHandler("stream-1", () => {});
@@ -100,9 +98,9 @@ export function unregisterHandler(handlerId: string): void {
 }
 
 /**
- * Has the events of a subscription delivered to a handler of this process. A subscription belongs to one handler: one that another had is its no
- * longer, and the first time that this happens in a process a warning (`COVARA_KV_SUBSCRIPTION`) tells. Throws `INVALID_ARGUMENT` if there is no
- * such handler.
+ * Delivers the events of a subscription to a handler of this process. A subscription belongs to one handler: another handler loses it,
+ * and the first time in a process a warning (`COVARA_KV_SUBSCRIPTION`) reports that. Throws `INVALID_ARGUMENT` if there is no such
+ * handler.
  *
  * @example
  * registerHandler("stream-1", () => {});
@@ -125,7 +123,7 @@ export function trackSubscription(handlerId: string, subscriptionId: string): vo
 }
 
 /**
- * Ends what {@link trackSubscription} began. Throws `INVALID_ARGUMENT`.
+ * Ends the delivery that {@link trackSubscription} began. Throws `INVALID_ARGUMENT`.
  *
  * @example
  * registerHandler("stream-1", () => {});
@@ -138,9 +136,9 @@ export function untrackSubscription(subscriptionId: string): void {
 }
 
 /**
- * Hands an event to the handler of its subscription: at once if that is in this process, in any worker thread, else by
- * PUBLISH. Resolves to whether anyone was reached: the handler, or an instance that may have it. Rejects with
- * `INVALID_ARGUMENT`; with `CONFIG` if it must be published and there is no store; with what PUBLISH fails with.
+ * Sends an event to the handler of its subscription: directly if that is in this process, in any worker thread, else by PUBLISH.
+ * Resolves to whether it reached the handler, or an instance that may have it. Rejects with `INVALID_ARGUMENT`; with `CONFIG` if
+ * it must be published and there is no store; with the error of PUBLISH.
  *
  * @example
  * setGlobalKV(kv);
@@ -166,8 +164,8 @@ export async function publishEvent(message: FanoutEvent): Promise<boolean> {
 }
 
 /**
- * Has `watcher` called whenever a resource has changed: with the rows if that was said in this thread, else without, also after
- * changes may have been missed. Gives the function that ends it. Throws `INVALID_ARGUMENT`.
+ * Calls `watcher` whenever a resource has changed: with the rows for a notification in this thread, else without them, also after
+ * changes may have been missed. Returns a function that ends it. Throws `INVALID_ARGUMENT`.
  *
  * @example
  * setGlobalKV(kv);
@@ -185,9 +183,9 @@ export function registerAggregateWatcher(resource: string, watcher: AggregateWat
 }
 
 /**
- * Tells the watchers of a resource that it has changed: those of this thread at once and with the rows, the others by
- * PUBLISH. Resolves when that is done. Rejects with `INVALID_ARGUMENT`; with `CONFIG` if there is no store; with what
- * PUBLISH fails with. Watchers here have been told all the same.
+ * Notifies the watchers of a resource of a change: those of this thread at once, with the rows, the others by PUBLISH. Resolves when
+ * that is done. Rejects with `INVALID_ARGUMENT`; with `CONFIG` if there is no store; with the error of PUBLISH. The watchers of this
+ * thread were called nevertheless.
  *
  * @example
  * setGlobalKV(kv);
@@ -206,7 +204,7 @@ export async function notifyAggregateWatchers(resource: string, changed?: unknow
 }
 
 /**
- * How many handlers this process has, in all its threads.
+ * The number of handlers of this process, in all threads.
  *
  * @example
  * registerHandler("stream-1", () => {});
@@ -217,7 +215,7 @@ export function getActiveHandlerCount(): number {
 }
 
 /**
- * How many watchers this process has, of one resource or of all. Throws `INVALID_ARGUMENT`.
+ * The number of watchers of this process, of one resource or of all. Throws `INVALID_ARGUMENT`.
  *
  * @example
  * registerAggregateWatcher("posts", () => {});
@@ -231,7 +229,7 @@ export function getAggregateWatcherCount(resource?: string): number {
 }
 
 /**
- * What the fan-out of this process, in all its threads, has and has done.
+ * The counts of the fan-out of this process, in all threads.
  *
  * @example
  * registerHandler("stream-1", () => {});

@@ -4,20 +4,20 @@ import { RedisKVStore } from "../backends/redis.js";
 import { ChannelSubscription } from "./channel-subscription.js";
 import { CHANNEL_OF, CHANNELS, type Channel } from "./channels.js";
 
-/** By what way messages of other instances come to this thread. */
+/** The source of messages of other instances. */
 export interface Source {
-  /** Whether a channel is to be heard, and whether it is. */
+  /** Whether a channel is wanted, and whether it is live. */
   hears(channel: Channel): { wanted: boolean; live: boolean };
-  /** Whether what is published is likely to count this process among those who got it. */
+  /** Whether PUBLISH on the channel is likely to count this process as a receiver. */
   counts(channel: Channel): boolean;
-  /** Resolves once a channel is heard that is to be. */
+  /** Resolves once a wanted channel is live. */
   confirm(channel: Channel): Promise<void>;
-  /** This thread's handlers or watchers have come or gone, or it has begun or ceased to wait for an answer. */
+  /** Called when handlers or watchers were added or removed, or the thread began or stopped waiting for an answer. */
   update(wants: Record<Channel, boolean>, isWaiting: boolean): void;
   close(): void;
 }
 
-/** A Redis server: its messages are heard off this thread, for all threads of the process together. */
+/** A Redis server: native code receives its messages, once for all threads of the process. */
 export class RedisSource implements Source {
   readonly #native: NativeFanoutThread;
   readonly #answered: (ask: (id: number) => void) => Promise<void>;
@@ -54,14 +54,14 @@ export class RedisSource implements Source {
   }
 }
 
-/** Any other store: its messages are heard in this thread, as any callback's. */
+/** Any other store: a callback in this thread receives its messages. */
 export class ListeningSource implements Source {
   readonly #native: NativeFanoutThread;
   readonly #kv: KVAdapter;
   readonly #heard: () => void;
   readonly #channels: Record<Channel, ChannelSubscription>;
 
-  /** `heard` is called after each message. */
+  /** `heard` runs after each message. */
   constructor(native: NativeFanoutThread, kv: KVAdapter, heard: () => void) {
     this.#native = native;
     this.#kv = kv;
@@ -87,7 +87,7 @@ export class ListeningSource implements Source {
 
   counts(channel: Channel): boolean {
     const { wanted, live, leaving, failing } = this.#channels[channel];
-    // A memory store has it before it says so.
+    // In a memory store a subscription is live before its Promise resolves.
     return live || leaving || (wanted && !failing);
   }
 

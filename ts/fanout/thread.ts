@@ -11,7 +11,6 @@ import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { FanoutThread } from "../native.js";
 import { overflowSince } from "../overflow.js";
 import { clearTimeout, now, setTimeout } from "../timers.js";
-import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
 import { RETRY_MS } from "./channel-subscription.js";
 import { CHANNEL_OF, CHANNELS, type Channel } from "./channels.js";
 import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "./engine.js";
@@ -20,7 +19,7 @@ import { warnOfHandler, warnOfWatcher } from "./warnings.js";
 
 interface Handler {
   readonly deliver: DeliverEvent;
-  /** Lets go of the signal that would unregister it. */
+  /** Removes its listener from the abort signal. */
   readonly release: () => void;
 }
 
@@ -29,10 +28,10 @@ interface Question {
   readonly reject: (error: unknown) => void;
 }
 
-/** How long to wait for what takes no more than a round trip. */
+/** How long to wait for a round trip to the server. */
 const SHORTLY_MS = 100;
 
-/** The fan-out, as far as it is this thread's. */
+/** The part of this thread in the fan-out. */
 class Fanout implements Engine {
   #nativeOnce: NativeFanoutThread | undefined;
   readonly #handlers = new Map<number, Handler>();
@@ -42,33 +41,33 @@ class Fanout implements Engine {
   #unanswered = 0;
   #nextToken = 0;
   #delivering = false;
-  /** Something has come in for this thread while it was delivering. */
+  /** Items have arrived during a delivery. */
   #again = false;
   readonly #waiters = new Waiters();
   /** Subscriptions that ended while this thread delivers what it has taken: that is for nobody. */
   readonly #untracked = new Set<string>();
-  /** Handlers that were replaced meanwhile, and by which. */
+  /** Handlers that were replaced during a delivery, with their successors. */
   readonly #replaced = new Map<number, number>();
 
-  /** How many events wait to be sent, and for what. */
+  /** The number of events that wait for `#hold` before they are sent. */
   #held = 0;
   #hold: Promise<void> | undefined;
 
-  /** Asks again for what was refused. */
+  /** Requests refused subscriptions again. */
   #retry: NodeJS.Timeout | undefined;
 
   /** `initializeEventSubscription` was called. */
   #started = false;
-  /** The store that is followed. */
+  /** The global store that this is attached to. */
   #kv: KVAdapter | undefined;
   #source: Source | undefined;
-  /** Since when nothing is heard, although there were handlers or watchers. */
+  /** Since when there is no source, although there are handlers or watchers. */
   #deafSince: number | undefined;
-  /** Stores whose opening and closing is followed. */
+  /** Stores with our listeners of `ready` and `end`. */
   readonly #known = new WeakSet<KVAdapter>();
 
   get #native(): NativeFanoutThread {
-    this.#nativeOnce ??= new FanoutThread(() => inTurn(this.#deliver), collect);
+    this.#nativeOnce ??= new FanoutThread(() => runFairly(this.#deliver), collect);
     return this.#nativeOnce;
   }
 
@@ -97,7 +96,7 @@ class Fanout implements Engine {
     this.#gone(this.#native.unregister(id));
   }
 
-  /** A handler has left; or none, but there may be a new one. */
+  /** A handler, if there is a token, was removed; another may have been added. */
   #gone(token: number | null): void {
     if (token !== null) {
       this.#handlers.get(token)?.release();
@@ -122,8 +121,8 @@ class Fanout implements Engine {
   }
 
   /**
-   * Publishes an event for another process. Resolves to whether one is there. Events leave in the order of the calls: what
-   * waits to know whether this process will hear itself is overtaken by none.
+   * Publishes an event for another process. Resolves to whether one got it. Events leave in the order of the calls: none overtakes an
+   * event that waits until its own channel is live.
    */
   async send(message: string): Promise<boolean> {
     const kv = getGlobalKV();
@@ -139,9 +138,9 @@ class Fanout implements Engine {
       kv instanceof RedisKVStore
         ? await kv.publishEvent(message)
         : { receivers: await kv.publish(CHANNEL_OF.events, message), isTargeted: false };
-    // Whoever has subscribed a subscription's own channel has its stream.
+    // A subscriber of a subscription's own channel has its stream.
     if (isTargeted) return receivers > 0;
-    // After an outage the subscription may have been there before the message, and not have said so yet.
+    // After an outage the subscription may have been live before the message, and not be confirmed yet.
     if (wasAway) await this.#aboutToHear("events");
     return receivers > (this.#source?.counts("events") ? 1 : 0);
   }
@@ -188,8 +187,8 @@ class Fanout implements Engine {
   }
 
   /**
-   * Resolves once a channel is heard that is about to be, so that it is known whether a message comes back. That
-   * takes a moment, or too long: it is not worth a deadline.
+   * Resolves once a wanted channel is live, so that it is known whether a message comes back; or after a short time, as a lasting
+   * failure must not delay the caller.
    */
   async #aboutToHear(channel: Channel): Promise<void> {
     if (!this.#isAboutToHear(channel)) return;
@@ -210,7 +209,7 @@ class Fanout implements Engine {
     return { ...this.#native.stats(), streams: this.#native.streams() };
   }
 
-  /** Hears by way of the process's store, whichever that is now. */
+  /** Attaches to the current global store. */
   #follow(): void {
     const kv = this.#started ? currentKV() : undefined;
     if (kv === this.#kv) return;
@@ -220,10 +219,10 @@ class Fanout implements Engine {
   }
 
   #attach(kv: KVAdapter): void {
-    // A store of an application's own may have no events.
+    // An application's own store may have no events.
     if (typeof kv.on === "function" && !this.#known.has(kv)) {
       this.#known.add(kv);
-      // A store that is closed is heard no more; one that is opened again is.
+      // Detaches from a closed store, and attaches again when it is opened.
       kv.on("end", () => {
         if (kv === this.#kv) this.#detach();
       });
@@ -250,7 +249,7 @@ class Fanout implements Engine {
     this.#source = undefined;
   }
 
-  /** Tells of the time in which no source was heard, as soon as this one is. */
+  /** Reports the time without a source as a gap, once this source is live. */
   async #hearAgain(source: Source): Promise<void> {
     while (source === this.#source) {
       try {
@@ -261,7 +260,7 @@ class Fanout implements Engine {
         this.#native.missed(from, now());
         return;
       } catch {
-        // It is tried again for as long as it takes: the store tells why.
+        // Tried again until it succeeds: the store reports the reason.
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
       }
     }
@@ -275,22 +274,22 @@ class Fanout implements Engine {
   }
 
   #updateSource(): void {
-    // Who has missed something has left.
+    // Without handlers and watchers no gap is reported.
     if (this.#handlers.size === 0 && this.#watchers.size === 0) this.#deafSince = undefined;
     const wants = { events: this.#handlers.size > 0, aggregate: this.#watchers.size > 0 };
     this.#source?.update(wants, this.#unanswered > 0);
   }
 
-  /** Delivers what was published or heard in this thread. Resolves once that is done, if more was there than time for. */
+  /** Delivers items that this thread queued. A Promise resolves once they are delivered, if they need more than a time slice. */
   #deliverOwn(): Promise<void> | undefined {
     if (this.#delivering) {
       this.#again = true;
       return undefined;
     }
-    return atOnce(this.#deliver) ? this.#waiters.until(this.#native.waiting()) : undefined;
+    return runNow(this.#deliver) ? this.#waiters.until(this.#native.waiting()) : undefined;
   }
 
-  /** Delivers what has come in. */
+  /** Delivers the items that have arrived. */
   readonly #deliver = (): boolean => {
     if (this.#delivering) return false;
     this.#delivering = true;
@@ -301,7 +300,7 @@ class Fanout implements Engine {
         this.#untracked.clear();
         this.#replaced.clear();
         isMore = this.#deliverItems() || this.#again;
-      } while (isMore && !isSpent());
+      } while (isMore && !isSliceOver());
     } finally {
       this.#delivering = false;
     }
@@ -311,7 +310,7 @@ class Fanout implements Engine {
 
   /** True if there may be more. */
   #deliverItems(): boolean {
-    const items = this.#native.take(AT_ONCE);
+    const items = this.#native.take(BATCH);
     for (let i = 0; i < items.length; i += 3) {
       const token = items[i] as number;
       const subscription = items[i + 1] as string | null;
@@ -324,12 +323,12 @@ class Fanout implements Engine {
           calling(() => deliver(items[i + 2] as string, subscription), warnOfHandler);
       }
     }
-    const isMore = items.length === 3 * AT_ONCE;
+    const isMore = items.length === 3 * BATCH;
     this.#waiters.delivered(items.length / 3, !isMore);
     return isMore;
   }
 
-  /** The token of whichever handler has taken the place of one. */
+  /** The token of the last successor of a handler. */
   #current(token: number): number {
     let current = token;
     for (let next = this.#replaced.get(current); next !== undefined; next = this.#replaced.get(current)) {
@@ -378,7 +377,7 @@ class Fanout implements Engine {
 
 const threads: Engine = new Fanout();
 
-/** The one of this thread. */
+/** The fan-out of this thread. */
 export function fanout(): Engine {
   return threads;
 }

@@ -4,17 +4,17 @@ import { listenTo, RETRY_MS } from "../fanout/channel-subscription.js";
 import { CHANNEL_OF, type Channel } from "../fanout/channels.js";
 import { now, setTimeout } from "../timers.js";
 
-/** A handler or a watcher, as its subscription sees it. */
+/** A handler or a watcher that has a subscription. */
 export interface Subscriber {
   readonly channel: Channel;
   heard(message: string): void;
-  /** What it is for may have missed messages. */
+  /** Messages may have been missed. */
   missed(): void;
 }
 
 /**
- * What a handler or a watcher hears by: a subscription of its own, so that it is opened, and opened again, in
- * the request that it came with. Requests may use nothing of each other, not even a Promise.
+ * The subscription of one handler or watcher: it is opened, and opened again, in the request that registered it. In Workers a request
+ * must not use objects of another one, not even a Promise.
  */
 export class ChannelSubscription {
   readonly kv: KVAdapter;
@@ -23,7 +23,7 @@ export class ChannelSubscription {
   #isClosed = false;
   /** Why it is not live yet. */
   error: unknown;
-  /** When it was tried last, in ms since the epoch. */
+  /** The time of the last attempt, in ms since the epoch. */
   triedAt = 0;
 
   constructor(kv: KVAdapter, subscriber: Subscriber) {
@@ -37,7 +37,7 @@ export class ChannelSubscription {
 
   close(): void {
     this.#isClosed = true;
-    // Another request's is closed by asking the object.
+    // A subscription of another request is closed by a request to the object.
     this.#subscription?.close().catch(() => {});
   }
 
@@ -55,7 +55,7 @@ export class ChannelSubscription {
       }
     }
     if (this.#isClosed) this.close();
-    // Whoever was there before did not hear until now.
+    // A handler from before the attempt has missed messages.
     else this.#subscriber.missed();
   }
 

@@ -1,4 +1,4 @@
-// The fan-out in a Worker, in place of the one in Rust.
+// The fan-out in a Worker, in place of the Rust one.
 import type { KVAdapter } from "../adapter.js";
 import { calling } from "../emitter.js";
 import { KVError } from "../errors.js";
@@ -12,14 +12,14 @@ import { readAggregate, readEvent } from "./message.js";
 
 const GAP = '{"type":"invalidate","reason":"fanout-gap"}';
 
-/** How long `start` waits for what is being opened, and how often it looks, in ms. */
-const PATIENCE = 5_000;
+/** How long `start` waits for subscriptions, and how often it checks them, in ms. */
+const TIMEOUT_MS = 5_000;
 const LOOK_AFTER = 5;
 
 interface Handler extends Subscriber {
   readonly id: string;
   readonly subscriptions: Set<string>;
-  /** Lets go of the signal that would unregister it. */
+  /** Removes its listener from the abort signal. */
   release(): void;
 }
 
@@ -27,14 +27,14 @@ interface Watcher extends Subscriber {
   readonly resource: string;
 }
 
-/** The handlers and watchers of an isolate. What one does for another's request, it does by way of the store. */
+/** The handlers and watchers of an isolate. They reach those of another request only through the store. */
 class Fanout implements Engine {
   readonly #handlers = new Map<string, Handler>();
   /** The handler of each subscription. */
   readonly #owners = new Map<string, Handler>();
   readonly #watchers = new Set<Watcher>();
   readonly #subscribers = new Map<Subscriber, ChannelSubscription>();
-  /** Stores whose opening and closing is followed. */
+  /** Stores with our listeners of `ready` and `end`. */
   readonly #known = new WeakSet<KVAdapter>();
   #toldTakenOver = false;
   readonly #counts = { seen: 0, delivered: 0, notLocal: 0, malformed: 0, overflowed: 0, gaps: 0 };
@@ -88,7 +88,7 @@ class Fanout implements Engine {
     this.#owners.delete(subscription);
   }
 
-  /** Never: a handler of this isolate may be another request's, which alone may call it. */
+  /** Always false: a handler may belong to another request, which alone may call it. */
   publish(): boolean {
     return false;
   }
@@ -167,7 +167,7 @@ class Fanout implements Engine {
     }
   }
 
-  /** Has it heard by way of the process's store. It stays with that one, for its request's sake, until that is closed. */
+  /** Subscribes through the global store. The subscription stays with that store, as its request requires, until it is closed. */
   #begin(subscriber: Subscriber): void {
     const kv = this.#started ? currentKV() : undefined;
     if (kv === undefined || kv.status === "closed") return;
@@ -177,7 +177,7 @@ class Fanout implements Engine {
       kv.on("ready", () => this.#follow());
     }
     const subscription = new ChannelSubscription(kv, subscriber);
-    // It may open the store, and that is followed: it has to be known by then.
+    // Opening may emit `ready`, whose listener must find it.
     this.#subscribers.set(subscriber, subscription);
     void subscription.open();
   }
@@ -197,21 +197,21 @@ class Fanout implements Engine {
   #detach(kv: KVAdapter): void {
     for (const [subscriber, subscription] of this.#subscribers) {
       if (subscription.kv !== kv) continue;
-      // One that is not live yet would go on trying, and hear beside the next one.
+      // A subscription that is not live yet would retry, and deliver beside the next one.
       subscription.close();
       this.#subscribers.delete(subscriber);
     }
     this.#follow();
   }
 
-  /** Looks again and again, as a Promise of another request must not be awaited. */
+  /** Polls, as a Promise of another request must not be awaited. */
   async #allLive(): Promise<void> {
     const kv = currentKV();
     const start = now();
-    const deadline = start + PATIENCE;
-    // What belongs to a request that has ended will never be live.
+    const deadline = start + TIMEOUT_MS;
+    // A subscription of an ended request never becomes live.
     const isAlive = (subscription: ChannelSubscription) =>
-      subscription.kv === kv && start - subscription.triedAt < PATIENCE;
+      subscription.kv === kv && start - subscription.triedAt < TIMEOUT_MS;
     const alive = [...this.#subscribers.values()].filter(isAlive);
     for (;;) {
       const opening = alive.filter((subscription) => subscription.isOpening);
@@ -227,7 +227,7 @@ class Fanout implements Engine {
 
 let isolates: Engine | undefined;
 
-/** The one of this isolate. */
+/** The fan-out of this isolate. */
 export function fanout(): Engine {
   isolates ??= new Fanout();
   return isolates;

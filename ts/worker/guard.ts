@@ -1,2 +1,2 @@
-// No rejection ends a Worker.
+// A rejection does not end a Worker.
 export const guardUnhandledRejections = () => () => {};

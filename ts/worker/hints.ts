@@ -1,2 +1,2 @@
-// A Worker's bundle is small: docs/errors.md has them.
+// Left out to keep the bundle small: docs/errors.md has the hints.
 export const hintFor = (): string | undefined => undefined;

@@ -1,13 +1,13 @@
-/** As `publishEvent` writes it, and the framework. */
+/** The form in which `publishEvent` and the framework write an event. */
 const USUAL = /^\{"type":"\w+","subscriptionId":("(?:[^"\\]|\\.)*"),"event":(.*)\}$/s;
 
-/** An event: who it is for, and its own JSON, as it came. */
+/** An event: its subscription, and its JSON unchanged. */
 export interface EventMessage {
   readonly subscriptionId: string;
   readonly event: string;
 }
 
-/** None if the text is no message. What is for nobody whom `isWanted` knows need not be read to its end. */
+/** Undefined if the text is no message. An event that `isWanted` refuses need not be parsed completely. */
 export function readEvent(
   text: string,
   isWanted: (subscriptionId: string) => boolean,
@@ -27,7 +27,7 @@ export function readEvent(
   };
 }
 
-/** The resource that has changed; none if the text is no message. */
+/** The resource that has changed. Undefined if the text is no message. */
 export function readAggregate(text: string): string | undefined {
   const resource = (parse(text) as { resource?: unknown } | null | undefined)?.resource;
   return typeof resource === "string" ? resource : undefined;

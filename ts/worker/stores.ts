@@ -1,4 +1,4 @@
-// The stores in Rust, in a Worker: there by name, so that what imports them can be bundled, and saying what to use instead.
+// Placeholders of the Rust stores in a Worker: imports of them can be bundled, and their error says what to use instead.
 import { KVError } from "../errors.js";
 
 function refuse(what: string): never {

@@ -1,4 +1,4 @@
-// A Worker has the global timers alone.
+// A Worker has only the global timers.
 export const { setTimeout, clearTimeout } = globalThis;
 
 /** The time in ms since the epoch. */

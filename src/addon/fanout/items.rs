@@ -1,4 +1,4 @@
-//! Items of the fan-out as JavaScript's values.
+//! Converts items of the fan-out to JavaScript values.
 
 use crate::addon::raw::{Scope, Value};
 use crate::error::Result;
@@ -7,7 +7,7 @@ use crate::fanout::item::{Item, Reason};
 const GAP: &[u8] = br#"{"type":"invalidate","reason":"fanout-gap"}"#;
 const OVERFLOW: &[u8] = br#"{"type":"invalidate","reason":"overflow"}"#;
 
-/// Handler's token, subscription and event; for a change the watcher's token and two nulls.
+/// Token of the handler, subscription and event; for a change the token of the watcher and two nulls.
 pub fn triple<'scope>(scope: Scope<'scope>, item: &Item) -> [Result<Value<'scope>>; 3] {
     let of = |handler: u32, subscription: &str, event: &[u8]| {
         [

@@ -1,4 +1,4 @@
-//! A thread's part in the fan-out: what `ts/fanout/thread.ts` holds.
+//! The part of one thread in the fan-out, which `ts/fanout/thread.ts` holds.
 
 mod items;
 mod notices;
@@ -36,17 +36,17 @@ pub struct Hears {
 #[napi]
 pub struct FanoutThread {
     thread: Arc<Thread>,
-    /// The server that it hears, if that is Redis.
+    /// The server whose messages it gets, if that is Redis.
     source: Option<Arc<Source>>,
     waker: Waker,
-    /// Of messages that JavaScript hears, from a store that has no connection here.
+    /// Expected echoes from a store that only JavaScript subscribes.
     echoes: Echoes,
     collect: Collect,
 }
 
 #[napi]
 impl FanoutThread {
-    /// `on_items` is called when there is something to take.
+    /// `onItems` is called when `take` or `notices` has something.
     #[napi(constructor)]
     pub fn new(
         on_items: Function<(), ()>,
@@ -63,19 +63,19 @@ impl FanoutThread {
         })
     }
 
-    /// Gives the token of the handler that it replaces, if that is this thread's.
+    /// Returns the token of the handler that it replaces, if that is of this thread.
     #[napi]
     pub fn register(&self, handler: String, token: u32) -> Option<u32> {
         REGISTRY.register(&handler, token, &self.thread)
     }
 
-    /// Gives its token, if it was this thread's. With a token it is only taken away if that is its token.
+    /// Returns the token of the handler, if it was of this thread. With `token`, removes the handler only if it has that token.
     #[napi]
     pub fn unregister(&self, handler: String, token: Option<u32>) -> Option<u32> {
         REGISTRY.unregister(&handler, token, &self.thread)
     }
 
-    /// 0 if this process has no such handler; 2 the first time that another handler of this process has lost a subscription; else 1.
+    /// 0 if this process has no such handler; 2 the first time in this process that another handler loses a subscription; else 1.
     #[napi(ts_return_type = "0 | 1 | 2")]
     pub fn track(&self, handler: String, subscription: String) -> u32 {
         match REGISTRY.track(&handler, &subscription) {
@@ -90,7 +90,7 @@ impl FanoutThread {
         REGISTRY.untrack(&subscription);
     }
 
-    /// 0 if this process has no handler for it, 1 if another thread has, 2 if this one has: then it is there to be taken.
+    /// 0 if this process has no handler for it, 1 if another thread has it, 2 if this thread has it, and can take the event.
     #[napi(ts_return_type = "0 | 1 | 2")]
     pub fn publish(&self, subscription: String, event: String) -> u32 {
         match REGISTRY.publish(&subscription, &event, &self.thread) {
@@ -110,7 +110,7 @@ impl FanoutThread {
         REGISTRY.unwatch(&resource, token, &self.thread);
     }
 
-    /// Tells the watchers of the other threads that hear by the same way.
+    /// Calls the watchers of other threads with the same source.
     #[napi]
     pub fn notify(&self, resource: String) {
         if let Some(source) = &self.source {
@@ -120,7 +120,8 @@ impl FanoutThread {
         }
     }
 
-    /// A change is about to be published, and its echo is to be dropped. Gives what `takeBack` needs; nothing if no echo will come.
+    /// Expects the echo of a change that is about to be published, to drop it. Returns the argument of `takeBack`, or null if no echo
+    /// will come.
     #[napi]
     pub fn expect(&mut self, resource: String) -> Option<u32> {
         match &self.source {
@@ -129,7 +130,7 @@ impl FanoutThread {
         }
     }
 
-    /// It may not have been published.
+    /// Expects the echo no longer: the change may not have been published.
     #[napi]
     pub fn take_back(&mut self, resource: String, expected: u32) {
         match &self.source {
@@ -149,33 +150,33 @@ impl FanoutThread {
         REGISTRY.notify(resource, |thread| Arc::ptr_eq(thread, &self.thread));
     }
 
-    /// Has what is published on a Redis server heard, for as long as there are handlers and watchers.
+    /// Subscribes at a Redis server while there are handlers or watchers.
     #[napi]
     pub fn attach(&mut self, client: &RedisClient) {
         self.leave_source();
         self.source = Some(Source::attach(&client.config(), &self.thread));
     }
 
-    /// Nothing that was published comes back: its channel is left.
+    /// Drops the expected echoes: the channel is no longer subscribed.
     #[napi]
     pub fn clear_echoes(&mut self) {
         self.echoes.clear();
     }
 
-    /// Asks for what was refused once more.
+    /// Requests subscriptions again that were refused.
     #[napi]
     pub fn retry(&self) {
         self.thread.reconcile();
     }
 
-    /// Nothing is heard any more.
+    /// Ends the subscriptions.
     #[napi]
     pub fn detach(&mut self) {
         self.echoes.clear();
         self.leave_source();
     }
 
-    /// Whether a channel of the server is to be heard, and is.
+    /// Whether a channel of the server is wanted, and whether it is live.
     #[napi]
     pub fn hears(&self, aggregate: bool) -> Hears {
         let source = self.source.as_ref();
@@ -183,7 +184,7 @@ impl FanoutThread {
         Hears { wanted, live }
     }
 
-    /// Answers `id` once a channel that is to be heard is.
+    /// Answers `id` once a wanted channel is live.
     #[napi]
     pub fn confirm(&self, id: u32, aggregate: bool) {
         match &self.source {
@@ -192,7 +193,7 @@ impl FanoutThread {
         }
     }
 
-    /// A message that JavaScript has heard.
+    /// Takes a message that JavaScript has received.
     #[napi]
     pub fn hear(&mut self, channel: String, message: String) {
         let thread = &self.thread;
@@ -205,7 +206,7 @@ impl FanoutThread {
         }
     }
 
-    /// Messages may have been missed between two times, in ms since the epoch.
+    /// Reports that messages may have been missed between two times, in ms since the epoch.
     #[napi]
     pub fn missed(&mut self, from: f64, to: f64) {
         self.echoes.clear();
@@ -217,14 +218,14 @@ impl FanoutThread {
         REGISTRY.missed(&channels, &gap, std::slice::from_ref(&self.thread));
     }
 
-    /// Whether events are waited for: they keep the process alive.
+    /// Whether the thread waits for events, which keeps the process alive.
     #[napi]
     pub fn listen(&self, env: &Env, listening: bool) {
         self.waker.keep_alive(env, listening);
     }
 
-    /// At most so many items: handler's token, subscription, event, and so on; for a change a watcher's token and two nulls. If there are as many,
-    /// the caller must come again.
+    /// Takes at most `count` items, each three values: token of the handler, subscription, event; for a change token of the watcher, null,
+    /// null. If there are `count`, the caller must call again: `onItems` does not tell of more.
     #[napi(ts_return_type = "(number | string | null)[]")]
     pub fn take<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
@@ -240,7 +241,7 @@ impl FanoutThread {
         })))
     }
 
-    /// How many items wait.
+    /// The number of items that wait.
     #[napi]
     pub fn waiting(&self) -> u32 {
         self.thread.waiting() as u32

@@ -1,4 +1,4 @@
-//! What a thread is told beside its items.
+//! Notices for a thread, beside its items.
 
 use napi_derive::napi;
 
@@ -13,17 +13,17 @@ use crate::redis::completions::Gap;
     object_from_js = false
 )]
 pub enum FanoutNotice {
-    /// Another thread has unregistered a handler of this one, or has it: the handler's token.
+    /// A handler of this thread, by its token, was unregistered or replaced by another thread.
     Gone {
         id: u32,
     },
-    /// The answer to the question `id`: a failure where there is a code.
+    /// The answer to `confirm`: a failure if there is a code.
     Answer {
         id: u32,
         code: Option<String>,
         message: Option<String>,
     },
-    /// A channel could not be subscribed; `first` unless it has been failing.
+    /// A channel could not be subscribed. `first` is false for a repeated failure.
     Failed {
         first: bool,
         code: String,

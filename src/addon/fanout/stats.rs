@@ -21,7 +21,7 @@ pub struct NativeFanoutStats {
     pub gaps: f64,
 }
 
-/// What the callbacks of a store hear by its `subscribe`.
+/// The messages for the callbacks that were given to `subscribe` of a store.
 #[napi(object, object_from_js = false)]
 pub struct NativeStreamStats {
     pub server: String,

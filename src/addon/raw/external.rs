@@ -1,5 +1,5 @@
-//! Strings whose text lies outside of V8's heap. V8 makes them old at once: it drops them only when it collects the old generation. So they
-//! are for what would become old anyway, which they save it from copying, twice.
+//! External strings: their text lies outside of V8's heap. V8 puts them into the old generation at once, and frees them only with it.
+//! So they serve strings that would become old anyway, and save two copies.
 
 use std::ffi::{c_char, c_void};
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use napi::sys;
 
 use super::{Scope, Value};
 
-/// So many bytes the process has outside at most: V8 is told of them, but does not collect for them alone.
+/// The most bytes of external strings: V8 counts them, but does not collect garbage for them alone.
 const MOST: usize = 64 << 20;
 
 static OUTSIDE: AtomicUsize = AtomicUsize::new(0);
@@ -28,7 +28,7 @@ type Create = unsafe extern "C" fn(
     *mut bool,
 ) -> sys::napi_status;
 
-/// A part of Node-API 10; Node has it from 18.18 on.
+/// A function of Node-API 10, which Node.js has since 18.18.
 static CREATE: LazyLock<Option<Create>> = LazyLock::new(|| {
     let process = Library::this();
     // SAFETY: the type is that of Node-API, whose interface is stable.
@@ -36,7 +36,7 @@ static CREATE: LazyLock<Option<Create>> = LazyLock::new(|| {
 });
 
 impl<'scope> Scope<'scope> {
-    /// A string of Latin-1. None where there can be none, or too many are there.
+    /// An external string of Latin-1. None where Node.js lacks them, or at the limit.
     pub fn external_latin1(self, bytes: &[u8]) -> Option<Value<'scope>> {
         let create = (*CREATE)?;
         let length = bytes.len();
@@ -46,8 +46,8 @@ impl<'scope> Scope<'scope> {
             .ok()?;
         let text = Box::into_raw(Box::<[u8]>::from(bytes)).cast::<u8>();
         let (mut raw, mut copied) = (ptr::null_mut(), false);
-        // SAFETY: the text is not freed until `release`, which is told its length, and nobody changes it. A string that Node has copied is
-        // released by it at once. If there is none it is not known who holds the text, which then is never freed.
+        // SAFETY: only `release` frees the text, by its length, and nothing changes it. Node calls `release` at once for a string that
+        // it copies. On failure the owner of the text is unknown: it is never freed.
         let status = unsafe {
             let length_of_text = ptr::without_provenance_mut(length);
             create(
@@ -70,7 +70,7 @@ impl<'scope> Scope<'scope> {
     }
 }
 
-/// Node's callback: the string is gone. It may be called amid a garbage collection, and without an environment once that has ended.
+/// Node's callback: the string was freed. It may run during a garbage collection, or after the environment has ended, without one.
 unsafe extern "C" fn release(env: sys::napi_env, text: *mut c_void, length: *mut c_void) {
     let length = length.addr();
     // SAFETY: text and length are those of a boxed slice that `external_latin1` gave away, and Node calls a finalizer once.
@@ -81,7 +81,7 @@ unsafe extern "C" fn release(env: sys::napi_env, text: *mut c_void, length: *mut
     }
 }
 
-/// Tells V8 of memory that its strings hold.
+/// Tells V8 how much memory its strings hold outside of its heap.
 fn adjust(env: sys::napi_env, change: i64) {
     let mut now = 0;
     // SAFETY: the environment is alive; the result goes to a local. This is allowed in finalizers.

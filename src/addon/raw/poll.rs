@@ -1,8 +1,8 @@
-//! libuv's `uv_poll`: has JavaScript's thread look after a socket. Its functions are looked up at run time: not every runtime that has
-//! Node-API is built on libuv.
+//! libuv's `uv_poll`: the JavaScript thread polls a socket. The functions are looked up at run time: not every runtime with
+//! Node-API has libuv.
 //!
-//! A handle is freed by its closing callback, which libuv calls from the event loop. An environment that ends is told to wait for that (an
-//! asynchronous cleanup hook), or the loop would end with the handle in it, which aborts the process.
+//! The closing callback frees a handle, and libuv calls it from the event loop. An asynchronous cleanup hook makes an ending
+//! environment wait for it: a loop that ends with an open handle aborts the process.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -18,12 +18,12 @@ use napi::sys;
 
 use super::Scope;
 
-/// `uv_handle_t`, of which nothing needs to be known.
+/// `uv_handle_t`, as an opaque type.
 type Handle = c_void;
 type OnReadable = unsafe extern "C" fn(*mut Handle, c_int, c_int);
 type OnClosed = unsafe extern "C" fn(*mut Handle);
 
-/// Of `uv_handle_type` and `uv_poll_event`, which are parts of libuv's stable interface.
+/// Members of `uv_handle_type` and `uv_poll_event`, which are stable in libuv 1.
 const UV_POLL: c_int = 8;
 const UV_READABLE: c_int = 1;
 
@@ -55,16 +55,16 @@ static LIBUV: LazyLock<Option<Libuv>> = LazyLock::new(|| {
     }
 });
 
-/// Calls a function of the JavaScript thread's while there is something to read. It does not keep the process alive.
+/// Calls a function on the JavaScript thread while the socket is readable. It does not keep the process alive.
 pub struct Poll(Rc<State>);
 
 struct State {
     libuv: &'static Libuv,
     env: sys::napi_env,
-    /// The memory of the handle, which stays where it is.
+    /// The memory of the handle, which must not move.
     memory: Box<[Cell<u64>]>,
     on_readable: Box<dyn Fn(Scope)>,
-    /// Open for as long as libuv may look at it.
+    /// Open while libuv may use it.
     _socket: OwnedFd,
     hook: Cell<sys::napi_async_cleanup_hook_handle>,
     is_started: Cell<bool>,
@@ -72,7 +72,7 @@ struct State {
 }
 
 impl Poll {
-    /// Looks at nothing yet. None where that is not possible.
+    /// A handle that is not started. None where libuv is missing.
     pub fn new(scope: Scope, socket: OwnedFd, on_readable: impl Fn(Scope) + 'static) -> Option<Self> {
         let libuv = LIBUV.as_ref()?;
         let mut event_loop = ptr::null_mut();
@@ -155,7 +155,7 @@ impl State {
     }
 }
 
-/// libuv's callback: there is something to read, or an error, which reading tells as well. At an error libuv has stopped the handle.
+/// libuv's callback: the socket is readable, or has an error, which a read returns too. At an error libuv has stopped the handle.
 unsafe extern "C" fn readable(handle: *mut Handle, status: c_int, _events: c_int) {
     let Some(libuv) = LIBUV.as_ref() else { return };
     // SAFETY: the data is what `new` gave the handle: a reference that lasts until `closed`. The one made here outlives a callback that
@@ -177,13 +177,13 @@ unsafe extern "C" fn readable(handle: *mut Handle, status: c_int, _events: c_int
         env: state.env,
         lifetime: PhantomData,
     };
-    // A panic has said its word, and must not reach libuv.
+    // The panic hook has printed a panic, which must not unwind into libuv.
     let _ = catch_unwind(AssertUnwindSafe(|| (state.on_readable)(scope)));
     // SAFETY: it is the scope that was opened above.
     unsafe { sys::napi_close_handle_scope(state.env, handles) };
 }
 
-/// Node's callback: the environment ends, and waits until the hook is removed.
+/// Node's callback: the environment ends. It waits until the hook is removed.
 unsafe extern "C" fn ending(_hook: sys::napi_async_cleanup_hook_handle, data: *mut c_void) {
     // SAFETY: the data is that of the handle, which holds a reference until `closed`, where the hook is removed.
     unsafe { (*data.cast::<State>()).close() };
@@ -192,7 +192,7 @@ unsafe extern "C" fn ending(_hook: sys::napi_async_cleanup_hook_handle, data: *m
 /// libuv's callback: the handle is not used any more.
 unsafe extern "C" fn closed(handle: *mut Handle) {
     let Some(libuv) = LIBUV.as_ref() else { return };
-    // SAFETY: the reference that `new` gave to the handle is taken back, once; nothing looks at the handle from now on. The hook was
+    // SAFETY: the reference that `new` gave to the handle is taken back, once; nothing uses the handle afterwards. The hook was
     // made with it.
     unsafe {
         let state = Rc::from_raw((libuv.get_data)(handle).cast::<State>());

@@ -1,4 +1,4 @@
-//! An error on purpose, in the build for a sanitizer alone.
+//! A deliberate memory error, only in the build for the sanitizer.
 
 pub fn read_after_free() -> u8 {
     let freed = Box::into_raw(Box::new(7_u8));

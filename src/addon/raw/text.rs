@@ -1,4 +1,4 @@
-//! Strings of JavaScript, as UTF-8.
+//! JavaScript strings as UTF-8.
 
 use std::ffi::c_char;
 use std::ptr;
@@ -8,32 +8,32 @@ use napi::sys;
 use super::{Buffer, Scope, Value, check};
 use crate::error::{Error, Result};
 
-/// The longest UTF-8 sequence, and Node's final NUL: with more than this left over nothing was cut off.
+/// The longest UTF-8 sequence and Node's final NUL: with more room than this left, the string was not cut.
 const SLACK: usize = 5;
 
-/// What came of trying to write a string where there may be no room for it.
+/// Outcome of writing a string into limited room.
 pub enum Attempt {
     NoString,
     Written,
     TooLong,
 }
 
-/// How long a string is as UTF-8.
+/// The length of a string as UTF-8.
 #[derive(Clone, Copy)]
 pub struct TextLength {
     pub utf8: usize,
     is_ascii: bool,
 }
 
-/// Where text is appended.
+/// A buffer to which text is appended.
 pub trait Bytes {
     fn len(&self) -> usize;
     fn make_room(&mut self, additional: usize);
-    /// What is allocated behind the bytes, and how much that is.
+    /// The allocated memory after the bytes, and its size.
     fn spare(&mut self) -> (*mut u8, usize);
     /// # Safety
     ///
-    /// So many bytes are initialised.
+    /// The first `length` bytes are initialised.
     unsafe fn set_len(&mut self, length: usize);
 }
 
@@ -142,7 +142,7 @@ impl Scope<'_> {
         }
     }
 
-    /// For a string of ASCII only, which V8 copies as it lies many times faster than it encodes.
+    /// For ASCII only: V8 copies it many times faster than it encodes UTF-8.
     fn write_latin1(self, value: Value, buffer: &mut impl Bytes, room: usize) -> Result<usize> {
         let (spare, most) = buffer.spare();
         let room = room.min(most);

@@ -1,4 +1,4 @@
-//! The commands of one tick, from JavaScript's values to requests.
+//! Converts the commands of one tick, as JavaScript values, to requests.
 
 use std::mem;
 use std::ops::Range;
@@ -22,11 +22,11 @@ use crate::redis::request::{Id, Request, Route, Script, Shape, Subject};
 pub struct Batch<'a> {
     prefix: Option<&'a [u8]>,
     records: &'a Arc<Records>,
-    /// The commands, one after the other, as they will be sent.
+    /// The commands in RESP, one after another.
     bytes: Vec<u8>,
     drafts: Vec<Draft>,
     refused: Vec<(Id, Error)>,
-    /// What the entry that is being read changes of the framework's records.
+    /// Changes of the framework's records by the current entry.
     changes: Changes,
     /// Whether there is a cluster, so that each entry needs its route.
     routes: bool,
@@ -34,12 +34,12 @@ pub struct Batch<'a> {
     slots: Slots,
 }
 
-/// Each with the position of its command in a transaction, if it is of one.
+/// Each with the position of its command in its transaction, if there is one.
 type Changes = Vec<(Option<usize>, Change)>;
 
 struct Draft {
     id: Id,
-    /// Where its bytes end; they begin where the one before ends.
+    /// The end of its bytes, which begin at the end of the previous draft.
     end: usize,
     replies: usize,
     repeatable: bool,
@@ -64,10 +64,10 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Reads `(id of the first, ...entries)`, and gives the number of entries, whose ids follow one another. An entry is
-    /// - `number of words, command's number, ...words`,
-    /// - `[command's number, ...words]`, for a list that would overflow JavaScript's stack, or
-    /// - `[[command's number, ...words], …]`, to be run with nothing in between.
+    /// Reads `(id of the first entry, ...entries)`. Ids are consecutive. Returns the number of entries. An entry is
+    /// - `number of words, number of the command, ...words`,
+    /// - `[number of the command, ...words]`, for a list that would overflow JavaScript's stack, or
+    /// - `[[number of the command, ...words], …]`, a transaction.
     pub fn read<'scope>(&mut self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<usize> {
         let malformed = || Error::ours("INVALID_ARGUMENT", "this is no batch of commands");
         let (first, mut values) = values.split_first().ok_or_else(malformed)?;
@@ -98,12 +98,12 @@ impl<'a> Batch<'a> {
         Ok(count as usize)
     }
 
-    /// How many bytes there are.
+    /// The number of encoded bytes.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// What is to be sent, and what cannot be.
+    /// The requests, and the entries that were refused.
     pub fn finish(self, called: Instant) -> (impl Iterator<Item = Request>, Vec<(Id, Error)>) {
         let bytes = Bytes::from(self.bytes);
         let records = self.records;
@@ -187,7 +187,7 @@ impl<'a> Batch<'a> {
         });
     }
 
-    /// Appends one command, of its number and its words; `position` is that in a transaction.
+    /// Appends one command, from its number and its words. `position` is its place in a transaction.
     fn words<'scope>(
         &mut self,
         scope: Scope<'scope>,
@@ -230,15 +230,15 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Words as they are sent. A long one is written where it will lie.
+/// A buffer of words in RESP. A long word is encoded in place, without a copy.
 struct Encoded<'a> {
     bytes: &'a mut Vec<u8>,
-    /// Where each word is.
+    /// The range of each word.
     places: SmallVec<[Range<usize>; 8]>,
 }
 
 impl Encoded<'_> {
-    /// What a command changes of the framework's records. Nearly none does: its keys are looked at first.
+    /// The change of the framework's records by a command. Few commands have one, so the keys are checked first.
     fn change(&self, command: &Command, prefix: usize) -> Option<Change> {
         let keys = match command.keys {
             Keys::None => return None,
@@ -294,7 +294,7 @@ impl Words for Encoded<'_> {
 fn subject(script: Option<Box<Script>>, changes: Changes, records: &Arc<Records>) -> Subject {
     let observer = (!changes.is_empty()).then(|| records.call(changes));
     match (script, observer) {
-        // Whatever it does to records, its outcome says nothing of it.
+        // The reply of a script does not tell what it did to records.
         (Some(script), _) => Subject::Script(script),
         (None, Some(observer)) => Subject::Observed(observer),
         (None, None) => Subject::Command,

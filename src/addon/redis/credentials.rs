@@ -1,4 +1,4 @@
-//! Asks JavaScript for the credentials of a connection that is about to be opened.
+//! Asks JavaScript for credentials before a connection is opened.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ type Call = ThreadsafeFunction<Question, (), Question, Status, false, true>;
 /// Its number, and whether it is about the Sentinels.
 pub type Question = FnArgs<(u32, bool)>;
 
-/// A thread that gives credentials.
+/// The thread that provides credentials.
 pub struct Asking {
     call: Call,
     asked: Mutex<Questions>,
@@ -27,7 +27,7 @@ pub struct Asking {
 
 #[derive(Default)]
 struct Questions {
-    /// Who awaits which answer. A thread that has ended gives none.
+    /// The attempts to connect that wait, by question. A thread that has ended never answers.
     waiting: HashMap<u32, oneshot::Sender<Result<Credentials>>>,
     next: u32,
 }
@@ -47,7 +47,7 @@ impl Asking {
 
     pub fn answer(&self, number: u32, answer: Result<Credentials>) {
         if let Some(waiter) = self.asked.lock().waiting.remove(&number) {
-            // The connection may have timed out meanwhile.
+            // The attempt may have timed out.
             let _ = waiter.send(answer);
         }
     }

@@ -1,4 +1,4 @@
-//! What JavaScript is told of a connection.
+//! The state and the events of a connection, as JavaScript objects.
 
 use std::time::{Instant, SystemTime};
 
@@ -12,7 +12,7 @@ use crate::redis::pipeline::in_flight::{Server, ServerRole};
 use crate::redis::request::Kind;
 use crate::redis::request::Role;
 
-/// What the server has said of itself.
+/// What the server has replied to HELLO or INFO.
 #[napi(object, object_from_js = false)]
 pub struct RedisServer {
     pub resp: u32,
@@ -22,7 +22,7 @@ pub struct RedisServer {
     pub role: Option<&'static str>,
 }
 
-/// How a connection does. Times are in ms since the epoch.
+/// The state of a connection. Times are in ms since the epoch.
 #[napi(object, object_from_js = false)]
 pub struct RedisHealth {
     pub is_ready: bool,
@@ -66,7 +66,7 @@ pub enum RedisEvent {
         /// Where it led; absent if it never had a server.
         node: Option<String>,
     },
-    /// A subscription was lost: the server refused to give it back.
+    /// The server refused to restore a subscription.
     Unsubscribed {
         is_pattern: bool,
         topic: String,

@@ -1,4 +1,4 @@
-//! What one `RedisClient` of JavaScript holds, and the callback that takes its batches of commands.
+//! The state of one `RedisClient`, and the callback that takes its batches of commands.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -28,29 +28,29 @@ use crate::redis::subscriber::listener::Listener;
 
 pub struct Handle {
     pub client: Client,
-    /// What the framework's callbacks hear, for a handle that is theirs.
+    /// The messages for the framework's callbacks, on a handle that serves them.
     pub streams: Option<Arc<Streams>>,
     pub records: Arc<Records>,
     pub asking: Option<Arc<Asking>>,
     prefix: Option<Vec<u8>>,
-    /// Events that came with messages that were taken, until JavaScript asks for them.
+    /// Events that arrived with the messages that were taken, until JavaScript takes them.
     pub events: RefCell<Events>,
     waker: Waker,
-    /// How many answers JavaScript awaits.
+    /// The number of answers that JavaScript awaits.
     pub awaited: Cell<usize>,
-    /// Whether JavaScript listens to messages.
+    /// Whether JavaScript has subscriptions.
     pub listening: Cell<bool>,
-    /// How many bytes the last batch had: the next is likely to have as many.
+    /// The size of the last batch, as a guess for the next one.
     last_size: Cell<usize>,
     collect: Collect,
     on_mail: FunctionRef<(), ()>,
     pub is_node: bool,
-    /// Absent where this thread cannot poll.
+    /// None where this thread cannot poll.
     poller: Option<SocketPoller>,
     this: Weak<Self>,
 }
 
-/// A huge batch says nothing of the next one.
+/// The largest guess: a huge batch is an exception.
 const MOST_ROOM: usize = 128 << 10;
 
 impl Handle {
@@ -95,7 +95,7 @@ impl Handle {
         }))
     }
 
-    /// The process stays alive while an answer or a message may come, and no longer.
+    /// Keeps the process alive while an answer or a message may arrive.
     pub fn keep_alive(&self, env: &Env) {
         self.waker
             .keep_alive(env, self.awaited.get() > 0 || self.listening.get());
@@ -138,7 +138,7 @@ impl Handle {
                 scope.call_from_loop(scope.import(&on_mail));
             }
         } else {
-            // The I/O thread may have freed the reads meanwhile.
+            // The I/O thread may have yielded the read.
             self.poll_socket(scope);
         }
     }
@@ -201,7 +201,7 @@ impl Callable for Handle {
 }
 
 impl Drop for Handle {
-    /// The thread was terminated, or the store was collected: nothing may be left on the server.
+    /// The thread ended, or the store was collected: its connections must close.
     fn drop(&mut self) {
         self.abandon();
     }

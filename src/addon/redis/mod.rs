@@ -1,5 +1,4 @@
-//! One handle to a Redis server: what a `RedisKVStore` of TypeScript holds. Commands go out a batch at a time, and what comes back is taken
-//! a batch at a time.
+//! A handle to a Redis server, which a `RedisKVStore` of TypeScript holds. Commands, answers and messages cross in batches.
 
 mod batch;
 mod credentials;
@@ -67,13 +66,13 @@ impl RedisClient {
         Ok(scope.export(guarded(scope, || scope.function(self.handle.clone()))))
     }
 
-    /// Has the connection opened, and opened again when it is lost, from now on.
+    /// Opens the connection, and opens it again whenever it is lost.
     #[napi]
     pub fn start(&self) {
         self.handle.client.router().start();
     }
 
-    /// Answers a question for credentials: those that were asked for, or why there are none.
+    /// Answers a question for credentials: with them, or with the reason of a failure.
     #[napi]
     pub fn credentials(
         &self,
@@ -91,21 +90,21 @@ impl RedisClient {
         }
     }
 
-    /// Answers `id` once there is a connection, or when attempts enough have failed.
+    /// Answers `id` once connected, or after `maxRetries` failed attempts.
     #[napi]
     pub fn connect(&self, env: &Env, id: u32) {
         self.handle.await_more(env, 1);
         self.handle.client.router().connect(id);
     }
 
-    /// Who is at the other end, while there is a connection.
+    /// The server, or null while there is no connection.
     #[napi]
     pub fn server(&self) -> Option<RedisServer> {
         let server = self.handle.client.router().server();
         server.as_ref().map(events::server)
     }
 
-    /// How the connection for commands does, and the subscribing one once there is one.
+    /// The state of the connection for commands, then of the subscribing one if there is one.
     #[napi]
     pub fn health(&self) -> Vec<RedisHealth> {
         let health = self.handle.client.health();
@@ -133,20 +132,20 @@ impl RedisClient {
         Ok(())
     }
 
-    /// Answers `id` once no messages come any more.
+    /// Answers `id` once the subscription has ended.
     #[napi]
     pub fn unsubscribe(&self, env: &Env, id: u32, is_pattern: bool, name: String) {
         self.handle.await_more(env, 1);
         self.handle.client.unsubscribe(id, &topic(is_pattern, name));
     }
 
-    /// Whether there are callbacks on the channel of events, so that streams of this process are served here.
+    /// Starts or stops the messages for the framework's callbacks on the channel of events.
     #[napi]
     pub fn hear_streams(&self, hearing: bool) {
         self.handle.hear_streams(hearing);
     }
 
-    /// What is to be read again after a gap: subscriptions of this process, and resources whose changes were told.
+    /// What must be read again after a gap: subscriptions of this process, and resources with changes.
     #[napi]
     pub fn streams(&self) -> StreamNames {
         let streams = self.handle.streams.as_ref();
@@ -156,7 +155,7 @@ impl RedisClient {
         }
     }
 
-    /// Whether messages are waited for: they keep the process alive.
+    /// Whether the store has subscriptions, which keep the process alive.
     #[napi]
     pub fn listen(&self, env: &Env, listening: bool) {
         self.handle.listening.set(listening);
@@ -187,7 +186,7 @@ impl RedisClient {
         u32::from(left.messages) + 2 * u32::from(left.answers)
     }
 
-    /// At most so many messages: as `takeMessages` of a memory store.
+    /// Takes at most `count` messages, as `takeMessages` of a memory store.
     #[napi(ts_return_type = "Messages")]
     pub fn messages<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
@@ -200,7 +199,7 @@ impl RedisClient {
         Ok(scope.export(guarded(scope, || messages(&replies, &taken, rest))))
     }
 
-    /// The events that came with the messages.
+    /// Takes the events that arrived with the messages.
     #[napi]
     pub fn events(&self) -> Vec<RedisEvent> {
         let Events { events, gap } = self.handle.events.take();
@@ -208,8 +207,7 @@ impl RedisClient {
         events.chain(gap.map(events::gap)).collect()
     }
 
-    /// Closes the connection once all that was asked for is answered, leaves the subscribing one, and answers `id` and
-    /// `subscriptions_id`.
+    /// Closes the connection once all requests are answered, and the subscribing one. Answers `id` and `subscriptionsId`.
     #[napi]
     pub fn close(&self, env: &Env, id: u32, subscriptions_id: u32) {
         self.handle.await_more(env, 2);
@@ -222,7 +220,7 @@ impl RedisClient {
         self.handle.client.config()
     }
 
-    /// Lets go of everything. Nothing is answered any more.
+    /// Drops both connections without an answer to anything.
     #[napi]
     pub fn abandon(&self) {
         self.handle.abandon();

@@ -1,4 +1,4 @@
-//! The options of a Redis store, as TypeScript gives them.
+//! The options of a Redis store, from TypeScript.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct RedisOptions {
     pub path: Option<String>,
     pub username: Option<String>,
     pub password: Option<String>,
-    /// Whether it is asked for before each connection.
+    /// Whether JavaScript is asked for it before each connection.
     pub asks_username: bool,
     pub asks_password: bool,
     pub db: Option<i64>,
@@ -36,13 +36,13 @@ pub struct RedisOptions {
     /// In milliseconds, as all times are.
     pub retry_delay: Option<u32>,
     pub command_timeout: u32,
-    /// May be infinite.
+    /// May be infinity.
     pub queue_timeout: f64,
     pub connect_timeout: u32,
     pub max_queue: u32,
     /// In bytes.
     pub max_reply_size: u32,
-    /// Node itself, and no other runtime with its functions.
+    /// Whether the runtime is Node.js itself.
     pub is_node: bool,
     #[napi(ts_type = "\"targeted\" | \"filtered\" | \"all\"")]
     pub fanout: String,

@@ -1,4 +1,4 @@
-//! Settles the Promises of what was answered.
+//! Settles the Promises of answers.
 
 use bytes::Bytes;
 
@@ -13,8 +13,8 @@ use crate::reply::Reply;
 /// The most replies of one call: all are arguments on the stack.
 const ARGUMENTS: usize = 256;
 
-/// Half of what V8 keeps for young values. When more than this is handed over between a call and its answer, the call's Promise is old by then, and
-/// what it is resolved with cannot be dropped young.
+/// Half of V8's young generation. With more bytes than this between a call and its answer, the call's Promise is old by then, and
+/// keeps its result alive until a collection of the old generation.
 const YOUNG: usize = 8 << 20;
 
 /// Calls `settle(first id, ...replies)` for answers whose ids follow one another, or `settle(-1, id, reply, id, reply, …)` where few do:
@@ -70,7 +70,7 @@ fn value<'scope>(replies: &Replies<'scope, '_>, answer: &Answer) -> Result<Value
     }
 }
 
-/// `[results]`; or `[error, index]` if a command was refused when it was queued, so that none was run.
+/// `[results]`; or `[error, index]` if the server refused to queue a command, so that none ran.
 fn transaction(mut replies: Vec<Reply>) -> Result<Reply> {
     match replies.pop() {
         Some(Reply::Array(results)) => Ok(Reply::Array(vec![Reply::Array(results)])),

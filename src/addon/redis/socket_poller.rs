@@ -10,7 +10,7 @@ use crate::redis::connection::socket::{ReadAttempt, SharedSocket};
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::router::Router;
 
-/// When more than this has come in at once, the I/O thread reads.
+/// After a read of this size the I/O thread takes over.
 const LARGEST_READ: usize = 512 << 10;
 
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! What a function written in Rust is called with, checked as `luaL_check…` does.
+//! The arguments of a function written in Rust, checked as `luaL_check…` does.
 
 use mlua::{Function, IntoLuaMulti, Lua, LuaString, MultiValue, Result, Table, Value};
 
@@ -10,7 +10,7 @@ pub struct Arguments<'a> {
 }
 
 impl Arguments<'_> {
-    /// What was passed, counted from 1.
+    /// An argument, counted from 1.
     pub fn get(&self, index: usize) -> Option<&Value> {
         self.values.get(index - 1)
     }
@@ -47,7 +47,7 @@ impl Arguments<'_> {
         }
     }
 
-    /// As a C `int`, which drops the higher bits.
+    /// The argument as a C `int`, without the higher bits.
     pub fn int(&self, index: usize) -> Result<i64> {
         self.integer(index).map(|number| i64::from(number as i32))
     }
@@ -71,7 +71,7 @@ impl Arguments<'_> {
         }
     }
 
-    /// A text to give back.
+    /// A string to return.
     pub fn text(&self, text: &str) -> Result<Value> {
         self.lua.create_string(text).map(Value::String)
     }
@@ -85,7 +85,7 @@ impl Arguments<'_> {
         self.refuse(index, &format!("{expected} expected, got {got}"))
     }
 
-    /// Refuses an argument as `luaL_argerror` does: by the name that the script called the function by.
+    /// The error of `luaL_argerror`, with the name by which the script called the function.
     pub fn refuse(&self, index: usize, problem: &str) -> mlua::Error {
         let called = self.lua.inspect_stack(0, |function| {
             let names = function.names();
@@ -112,7 +112,7 @@ pub fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// A function for scripts that checks its arguments by itself.
+/// A function for scripts that checks its own arguments.
 pub fn function<R: IntoLuaMulti>(
     lua: &Lua,
     body: impl Fn(&Lua, &Arguments) -> Result<R> + Send + 'static,

@@ -1,4 +1,4 @@
-//! `redis.call`: from Lua's values to a command, and from its reply to Lua's values.
+//! `redis.call`: converts Lua values to a command, and its reply to Lua values.
 
 use mlua::{BorrowedBytes, IntoLua, Lua, MultiValue, Result, Value};
 use smallvec::SmallVec;
@@ -9,9 +9,9 @@ use super::raise::{Raised, refuse};
 use crate::commands::{COMMANDS, Database, Shape, index_of};
 use crate::reply::Reply;
 
-/// `writes`: whether the script may change anything.
+/// `writes`: whether the script may change data.
 pub fn call(db: &mut Database, lua: &Lua, values: &MultiValue, writes: bool) -> Result<Value> {
-    // A script that spends its time in commands comes by few hooks.
+    // A script that spends its time in commands runs few hooks.
     check_deadline(lua)?;
     let words = values.iter().map(Word::new);
     let words: SmallVec<[Word; 8]> = words
@@ -80,7 +80,7 @@ impl IntoLua for Answer<'_> {
             Reply::Nil => Ok(Value::Boolean(false)),
             Reply::Integer(number) => Ok(Value::Number(number as f64)),
             Reply::Bulk(bytes) => lua.create_string(bytes).map(Value::String),
-            // As Redis 7.0 prints it, and numbers that are given to it.
+            // The format of Redis 7.0, for replies and for numbers among the arguments.
             Reply::Double(number) | Reply::Score(number) => {
                 lua.create_string(general(number, 17)).map(Value::String)
             }

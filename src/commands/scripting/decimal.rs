@@ -1,6 +1,6 @@
-//! C's `%.Ng`, by which Lua and Redis write numbers.
+//! C's `%.Ng`, with which Lua and Redis print numbers.
 
-/// A number with at most `digits` significant digits, and an exponent where it would be longer without.
+/// A number with at most `digits` significant digits, in the shorter of its two forms, with or without an exponent.
 pub fn general(number: f64, digits: usize) -> String {
     if number.is_nan() {
         return if number.is_sign_negative() { "-nan" } else { "nan" }.to_owned();
@@ -8,7 +8,7 @@ pub fn general(number: f64, digits: usize) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
-    // Most are small integers: these take no rounding.
+    // Most numbers are small integers, which need no rounding.
     let most = 10_f64.powi(digits.min(14) as i32);
     if number.fract() == 0.0 && (1.0..most).contains(&number) {
         return (number as i64).to_string();

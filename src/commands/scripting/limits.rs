@@ -1,4 +1,4 @@
-//! How long a script may run, and how much memory it may use.
+//! The limits of time and memory of a script.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use mlua::{Error, HookTriggers, Lua, LuaString, Result, VmState};
 
-/// What concerns one run of a script; kept in the Lua state's app data.
-pub struct Turn {
+/// The state of one run of a script, kept in the Lua state's app data.
+pub struct ScriptRun {
     pub deadline: Instant,
     pub memory_limit: usize,
-    /// In bytes: what functions written in Rust hold at the moment. Lua may use what they leave.
+    /// The bytes that functions written in Rust hold. Lua may use the rest.
     held: usize,
-    /// The state of `math.random`. Each run starts from another, so that none learns of an earlier one.
+    /// The state of `math.random`. Each run has another seed, so that no run learns of an earlier one.
     pub random: u64,
 }
 
-impl Turn {
+impl ScriptRun {
     pub fn new(time_limit: Duration, memory_limit: usize) -> Self {
         Self {
             deadline: Instant::now() + time_limit,
@@ -28,16 +28,16 @@ impl Turn {
     }
 }
 
-/// The most instructions between two looks. Few: in 80 a string of one byte can grow to all the memory there is.
+/// The most instructions between two checks. Few: in 80 instructions one byte can grow to the whole memory.
 const BETWEEN_LOOKS: usize = 16;
 
-/// Makes Lua look at its memory and at the clock as it runs.
+/// Makes Lua check its memory and the clock as it runs.
 pub fn watch(lua: &Lua) -> Result<()> {
     look_every(lua, BETWEEN_LOOKS)
 }
 
 fn look_every(lua: &Lua, instructions: usize) -> Result<()> {
-    // Reading the clock costs more than the rest of a look.
+    // To read the clock costs more than the rest of a check.
     const LOOKS_AT_MEMORY_ALONE: u32 = 16;
     let trigger = HookTriggers::new().every_nth_instruction(instructions as u32);
     let looks = AtomicU32::new(0);
@@ -50,7 +50,7 @@ fn look_every(lua: &Lua, instructions: usize) -> Result<()> {
             }
         }
         let checked = check_deadline(lua);
-        // Once the time is over each instruction fails, so that no pcall gets anywhere with what it caught.
+        // Once the time is over each instruction fails, so that a pcall cannot continue.
         let next = if checked.is_ok() { next } else { 1 };
         if next != instructions {
             look_every(lua, next)?;
@@ -59,28 +59,28 @@ fn look_every(lua: &Lua, instructions: usize) -> Result<()> {
     })
 }
 
-/// A single instruction, or a function of Lua's own, may touch all the memory there is: the more, the closer are the looks.
+/// One instruction, or function of Lua, may touch the whole memory: the more there is, the more often it is checked.
 fn between_looks(used_memory: usize) -> usize {
     const TOUCHED: usize = 64 << 20;
     1 << (TOUCHED / used_memory.max(1)).clamp(1, BETWEEN_LOOKS).ilog2()
 }
 
-/// Fails once the time is over. Functions that may take long, which no hook can stop, call it themselves.
+/// Fails once the time is over. Long functions call it themselves, as no hook can stop them.
 pub fn check_deadline(lua: &Lua) -> Result<()> {
-    match lua.app_data_ref::<Turn>() {
-        Some(turn) if Instant::now() >= turn.deadline => Err(Error::runtime("script timed out")),
+    match lua.app_data_ref::<ScriptRun>() {
+        Some(run) if Instant::now() >= run.deadline => Err(Error::runtime("script timed out")),
         _ => Ok(()),
     }
 }
 
-/// Counts what a function written in Rust does and builds, which Lua neither times nor counts itself.
+/// Counts the time and memory of a function written in Rust, which Lua does not count.
 pub struct Meter<'a> {
     lua: &'a Lua,
-    /// Since the last look at the clock, in steps of a few nanoseconds.
+    /// The work since the last check of the clock, in steps of a few nanoseconds.
     work: usize,
-    /// Of `Turn::held`, until this is dropped.
+    /// The part of `ScriptRun::held` that is returned when this is dropped.
     held: usize,
-    /// What of it is not used yet.
+    /// The unused part of it.
     room: usize,
 }
 
@@ -100,7 +100,7 @@ impl<'a> Meter<'a> {
         self.work(1)
     }
 
-    /// Bytes that are compared or copied.
+    /// Counts bytes that are compared or copied.
     pub fn pass(&mut self, bytes: usize) -> Result<()> {
         self.work(bytes / BYTES_IN_A_STEP)
     }
@@ -115,18 +115,18 @@ impl<'a> Meter<'a> {
 
     fn hold(&mut self, missing: usize) -> Result<()> {
         const AT_LEAST: usize = 4096;
-        let Some(mut turn) = self.lua.app_data_mut::<Turn>() else {
+        let Some(mut run) = self.lua.app_data_mut::<ScriptRun>() else {
             return Ok(());
         };
         let more = missing.max(AT_LEAST);
-        let free = turn.memory_limit.saturating_sub(self.lua.used_memory());
-        if free.saturating_sub(turn.held) <= more {
+        let free = run.memory_limit.saturating_sub(self.lua.used_memory());
+        if free.saturating_sub(run.held) <= more {
             return Err(Error::MemoryError("not enough memory".to_owned()));
         }
-        turn.held += more;
+        run.held += more;
         self.held += more;
         self.room += more;
-        self.lua.set_memory_limit(turn.memory_limit - turn.held).map(drop)
+        self.lua.set_memory_limit(run.memory_limit - run.held).map(drop)
     }
 
     pub fn work(&mut self, steps: usize) -> Result<()> {
@@ -143,16 +143,16 @@ impl<'a> Meter<'a> {
 impl Drop for Meter<'_> {
     fn drop(&mut self) {
         if self.held > 0
-            && let Some(mut turn) = self.lua.app_data_mut::<Turn>()
+            && let Some(mut run) = self.lua.app_data_mut::<ScriptRun>()
         {
-            turn.held -= self.held;
-            // A limit that cannot be set leaves the lower one.
-            let _ = self.lua.set_memory_limit(turn.memory_limit - turn.held);
+            run.held -= self.held;
+            // On failure the lower limit stays.
+            let _ = self.lua.set_memory_limit(run.memory_limit - run.held);
         }
     }
 }
 
-/// A text that a function writes, as far as there is memory for it.
+/// A text that a function writes, within the limit of memory.
 pub struct Text<'a> {
     bytes: Vec<u8>,
     pub meter: Meter<'a>,
@@ -176,7 +176,7 @@ impl<'a> Text<'a> {
         Ok(())
     }
 
-    /// Adds a piece as it is after a change.
+    /// Appends a piece, changed by `change`.
     pub fn push_changed(&mut self, piece: &[u8], change: fn(&mut [u8])) -> Result<()> {
         let start = self.bytes.len();
         self.push(piece)?;
@@ -187,7 +187,7 @@ impl<'a> Text<'a> {
     fn grow(&mut self, length: usize) -> Result<()> {
         let old = self.bytes.capacity();
         let new = length.max(2 * old);
-        // While the bytes move, both places hold them.
+        // While the bytes are copied, both buffers exist.
         self.meter.allocate(new)?;
         self.bytes.reserve_exact(new - self.bytes.len());
         self.meter.room += old;

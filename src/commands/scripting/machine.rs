@@ -8,7 +8,7 @@ use mlua::{Function, IntoLua, Lua, LuaOptions, LuaString, MultiValue, StdLib, Ta
 use sha1::{Digest, Sha1};
 
 use super::cjson::Cjson;
-use super::limits::{self, Meter, Turn};
+use super::limits::{self, Meter, ScriptRun};
 use super::shebang::{self, Shebang};
 use super::{call, numbers, raise, reply, strings, tables};
 use crate::commands::{Args, Database};
@@ -17,22 +17,22 @@ use crate::reply::Reply;
 
 pub struct Machine {
     lua: Lua,
-    /// Of `sandbox.lua`: runs a chunk in an environment of its own.
+    /// A function of `sandbox.lua`: runs a chunk in an environment of its own.
     run: Function,
     cjson: Cjson,
     scripts: HashMap<Vec<u8>, Script, RandomState>,
-    /// The bytes of all keys of `scripts`.
+    /// The total size of the keys of `scripts`.
     script_bytes: usize,
 }
 
-/// A limit makes mlua guard each call of Lua's, which for the arguments, that the caller holds anyway, is not worth it.
+/// Without a limit: with one, mlua guards each call. For arguments, which the caller holds anyway, that is not worth its cost.
 fn unlimited(lua: &Lua) -> mlua::Result<()> {
     lua.set_memory_limit(0).map(drop)
 }
 
 struct Script {
     chunk: Function,
-    /// Of its text, in hexadecimal, as error texts name it.
+    /// The SHA-1 of its text in hexadecimal, as error texts have it.
     sha: String,
     /// False with the flag `no-writes`.
     writes: bool,
@@ -84,11 +84,11 @@ impl Machine {
         script: &[u8],
         keys: Args,
         argv: Args,
-        turn: Turn,
+        run: ScriptRun,
     ) -> Result<Reply<'static>> {
-        let memory_limit = turn.memory_limit;
+        let memory_limit = run.memory_limit;
         self.cjson.reset();
-        self.lua.set_app_data(turn);
+        self.lua.set_app_data(run);
         let lua = self.lua.clone();
         let run = self.run.clone();
         let script = self.compiled(script, memory_limit)?;
@@ -148,7 +148,7 @@ impl Script {
         let chunk = lua
             .load(body)
             .set_name("@user_script")
-            // Bytecode is not checked by Lua, and may do anything.
+            // No bytecode: Lua does not check it, and it may do anything.
             .set_mode(ChunkMode::Text)
             .into_function()
             .map_err(|error| {

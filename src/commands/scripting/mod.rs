@@ -1,11 +1,11 @@
 //! <https://redis.io/docs/latest/develop/programmability/eval-intro/>
 //!
-//! - [`machine`]: a Lua state with its compiled scripts; `sandbox.lua` is what a script sees of it.
-//! - [`shebang`]: the flags of its first line.
+//! - [`machine`]: a Lua state with its compiled scripts; `sandbox.lua` has the functions that a script sees.
+//! - [`shebang`]: the flags of a script's first line.
 //! - [`limits`]: how long a script may run, and how much memory it may use.
 //! - [`call`], [`reply`]: Redis's conversions, into Lua and back.
 //! - [`raise`], [`arguments`]: the errors of functions written in Rust, as Lua's and Redis's own.
-//! - [`cjson`], [`strings`] over [`patterns`], [`tables`], [`numbers`] with [`decimal`]: the libraries that are not Lua's own.
+//! - [`cjson`], [`strings`] over [`patterns`], [`tables`], [`numbers`] with [`decimal`]: libraries in place of Lua's own.
 
 mod arguments;
 mod call;
@@ -25,7 +25,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use limits::Turn;
+use limits::ScriptRun;
 use machine::Machine;
 
 use super::numbers::integer;
@@ -37,15 +37,15 @@ pub const COMMANDS: &[Command] = &[command("EVAL", -3, WRITES, Keys::Counted, ev
 
 fn eval<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let (keys, argv) = split(args[1], &args[2..])?;
-    // Away while it runs: a script cannot run another.
+    // Taken while a script runs: a script cannot run another.
     let mut scripting = db.scripting.take().unwrap_or_default();
     let reply = stacker::maybe_grow(DEEPEST, DEEPEST, || scripting.run(db, args[0], keys, argv));
     db.scripting = Some(scripting);
     reply
 }
 
-/// In bytes: twice the stack that a script can use in 200 calls through C, which is Lua's limit. JavaScript may have left less, in a
-/// worker thread above all: then the script runs on a stack of its own.
+/// Twice the stack, in bytes, that a script can use in 200 calls through C, Lua's limit. Where JavaScript has left less, as in a
+/// worker thread, the script runs on a stack of its own.
 const DEEPEST: usize = if cfg!(debug_assertions) {
     4 << 20
 } else {
@@ -63,12 +63,12 @@ fn split<'a>(count: &[u8], words: Args<'a>) -> Result<(Args<'a>, Args<'a>)> {
     Ok(words.split_at(count))
 }
 
-/// What a store keeps from script to script.
+/// The state that a store keeps between scripts.
 pub struct Scripting {
     time_limit: Duration,
-    /// In bytes, for all that the Lua state holds.
+    /// The most bytes of the Lua state.
     memory_limit: usize,
-    /// Made by the next script where there is none.
+    /// Created by the next script if it is missing.
     machine: Option<Machine>,
 }
 
@@ -88,11 +88,11 @@ impl Scripting {
             Some(machine) => machine,
             none => none.insert(Machine::new()?),
         };
-        let turn = Turn::new(self.time_limit, self.memory_limit);
-        let deadline = turn.deadline;
-        let reply = machine.run(db, script, keys, argv, turn);
+        let run = ScriptRun::new(self.time_limit, self.memory_limit);
+        let deadline = run.deadline;
+        let reply = machine.run(db, script, keys, argv, run);
         let late = Instant::now() >= deadline;
-        // One that was stopped keeps failing; one that was filled is sooner thrown away than swept.
+        // A state that was stopped keeps failing. A full one is cheaper to drop than to sweep.
         if late || machine.used_memory() > self.memory_limit / 16 {
             self.machine = None;
         }

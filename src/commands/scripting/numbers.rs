@@ -8,7 +8,7 @@ use mlua::{Lua, MultiValue, Result, Table, Value};
 use sha1::{Digest, Sha1};
 
 use super::arguments::{Arguments, function};
-use super::limits::{Meter, Turn};
+use super::limits::{Meter, ScriptRun};
 use super::raise;
 
 pub fn install(lua: &Lua, native: &Table) -> Result<()> {
@@ -44,7 +44,7 @@ fn bit(lua: &Lua) -> Result<Table> {
             })?,
         )?;
     }
-    // A shift takes the lowest five bits of its number.
+    // A shift count has five bits.
     let shifts: [(&str, Shift); 5] = [
         ("lshift", i32::wrapping_shl),
         ("rshift", |x, n| (x as u32).wrapping_shr(n) as i32),
@@ -65,12 +65,12 @@ fn bit(lua: &Lua) -> Result<Table> {
 }
 
 fn bits(args: &Arguments, index: usize) -> Result<i32> {
-    // 2^52 + 2^51: after it is added, the integer nearest to the number stands in the lowest bits of the double.
+    // 2^52 + 2^51: in the sum, the lowest bits of the double are the nearest integer.
     const MAGIC: f64 = 6_755_399_441_055_744.0;
     Ok((args.number(index)? + MAGIC).to_bits() as i32)
 }
 
-/// With as many digits as the second argument says, in capitals if it is negative.
+/// The second argument is the number of digits; if it is negative, they are capitals.
 fn tohex(_: &Lua, args: &Arguments) -> Result<String> {
     let number = bits(args, 1)?;
     let digits = if args.count() < 2 { 8 } else { bits(args, 2)? };
@@ -83,22 +83,22 @@ fn tohex(_: &Lua, args: &Arguments) -> Result<String> {
     Ok(text[8 - digits..].to_owned())
 }
 
-/// `srand48`, as Redis has it.
+/// Redis's `srand48`.
 fn randomseed(lua: &Lua, args: &Arguments) -> Result<()> {
     let state = u64::from(args.integer(1)? as u32) << 16 | 0x330E;
-    if let Some(mut turn) = lua.app_data_mut::<Turn>() {
-        turn.random = state;
+    if let Some(mut run) = lua.app_data_mut::<ScriptRun>() {
+        run.random = state;
     }
     Ok(())
 }
 
-/// `lrand48`, as Redis has it: the numbers are the same on each machine.
+/// Redis's `lrand48`: the numbers are equal on each machine.
 fn random(lua: &Lua, args: &Arguments) -> Result<f64> {
     const HIGHEST: u64 = i32::MAX as u64;
     let mut state = 0;
-    if let Some(mut turn) = lua.app_data_mut::<Turn>() {
-        turn.random = turn.random.wrapping_mul(0x5_DEEC_E66D).wrapping_add(0xB) & ((1 << 48) - 1);
-        state = turn.random;
+    if let Some(mut run) = lua.app_data_mut::<ScriptRun>() {
+        run.random = run.random.wrapping_mul(0x5_DEEC_E66D).wrapping_add(0xB) & ((1 << 48) - 1);
+        state = run.random;
     }
     let fraction = ((state >> 17) % HIGHEST) as f64 / HIGHEST as f64;
     let (lowest, highest) = match args.count() {
@@ -119,7 +119,7 @@ fn sha1hex(lua: &Lua, args: &Arguments) -> Result<String> {
         return Err(raise::refuse("ERR wrong number of arguments"));
     }
     let mut sha = Sha1::new();
-    // What is not a text is an empty one.
+    // Anything else reads as empty text.
     if let Ok(text) = args.string(1) {
         let mut meter = Meter::new(lua);
         for piece in text.as_bytes().chunks(PIECE) {
@@ -137,7 +137,7 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-/// Lua's own counts in C's `int`, and with bounds that overflow it writes past its stack.
+/// Lua's own function counts in a C `int`: with bounds that overflow it writes beyond its stack.
 fn unpack(lua: &Lua, args: &Arguments) -> Result<MultiValue> {
     const MOST: i64 = 7900;
     let table = args.table(1)?;

@@ -1,4 +1,4 @@
-//! Lua's patterns. Its own matcher takes longer than any hook can tell, and more stack than there is, if a script wants it to.
+//! Lua's patterns. Lua's own matcher runs without hooks, and a script can make it overflow the stack.
 //!
 //! <https://www.lua.org/manual/5.1/manual.html#5.4.1>. As in Lua 5.1 a NUL ends a pattern.
 
@@ -34,7 +34,7 @@ enum Extent {
 }
 
 pub enum Captured {
-    /// Counted from 1.
+    /// A position, counted from 1.
     Position(usize),
     Text(Range<usize>),
 }
@@ -51,13 +51,13 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// The end of a match that starts here. `pattern` is where in the pattern to begin: after its `^`, if it has one.
+    /// The end of a match that starts at `start`. `pattern` is the offset in the pattern: after its `^`, if it has one.
     pub fn match_at(&mut self, start: usize, pattern: usize) -> Result<Option<usize>> {
         self.captures.clear();
         self.matches(start, pattern)
     }
 
-    /// The first match that starts here or later, or here only.
+    /// The first match from `start` on, or only at `start`.
     pub fn search(&mut self, start: usize, pattern: usize, only_here: bool) -> Result<Option<Range<usize>>> {
         let last = if only_here { start } else { self.subject.len() };
         for start in start..=last {
@@ -72,7 +72,7 @@ impl<'a> Matcher<'a> {
         self.captures.len()
     }
 
-    /// A capture of the last match, counted from 0. Without any, the whole match is the first.
+    /// A capture of the last match, counted from 0. A pattern without captures has one, the whole match.
     pub fn capture(&self, index: usize, whole: &Range<usize>) -> Result<Captured> {
         match self.captures.get(index) {
             Some(capture) => match capture.extent {
@@ -125,16 +125,9 @@ impl<'a> Matcher<'a> {
                     (at, item) = (end, item + 4);
                 }
                 (ESCAPE, b'f') => {
-                    let set = item + 2;
-                    if self.item(set) != b'[' {
-                        return Err(self.fault("missing '[' after '%f' in pattern"));
-                    }
-                    let end = self.item_end(set)?;
-                    let before = at.checked_sub(1).map_or(0, |before| self.byte(before));
-                    self.meter.work(end - set)?;
-                    if self.in_set(before, set, end) || !self.in_set(self.byte(at), set, end) {
+                    let Some(end) = self.frontier(at, item + 2)? else {
                         return Ok(None);
-                    }
+                    };
                     item = end;
                 }
                 (ESCAPE, digit @ b'0'..=b'9') => {
@@ -217,6 +210,18 @@ impl<'a> Matcher<'a> {
         Ok(None)
     }
 
+    /// `%f[set]`: the end of the set, if this is its frontier.
+    fn frontier(&mut self, at: usize, set: usize) -> Result<Option<usize>> {
+        if self.item(set) != b'[' {
+            return Err(self.fault("missing '[' after '%f' in pattern"));
+        }
+        let end = self.item_end(set)?;
+        let before = at.checked_sub(1).map_or(0, |before| self.byte(before));
+        self.meter.work(end - set)?;
+        let is_frontier = !self.in_set(before, set, end) && self.in_set(self.byte(at), set, end);
+        Ok(is_frontier.then_some(end))
+    }
+
     /// `%1`
     fn repeated(&mut self, at: usize, digit: u8) -> Result<Option<usize>> {
         let index = usize::from(digit).wrapping_sub(usize::from(b'1'));
@@ -227,7 +232,7 @@ impl<'a> Matcher<'a> {
         else {
             return Err(self.fault("invalid capture index"));
         };
-        // A position has no text: Lua takes its length for one that never fits.
+        // A position capture has no text: as in Lua, nothing matches it.
         let Extent::Length(length) = *extent else {
             return Ok(None);
         };
@@ -261,7 +266,7 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// Where the item that stands for one byte ends.
+    /// The end of an item that matches one byte.
     fn item_end(&mut self, item: usize) -> Result<usize> {
         match self.item(item) {
             ESCAPE if self.item(item + 1) == 0 => Err(self.fault("malformed pattern (ends with '%')")),
@@ -280,7 +285,7 @@ impl<'a> Matcher<'a> {
         if self.item(at) == b'^' {
             at += 1;
         }
-        // A `]` that comes first is one of the set.
+        // A leading `]` belongs to the set.
         loop {
             match self.item(at) {
                 0 => return Err(self.fault("malformed pattern (missing ']')")),
@@ -294,7 +299,7 @@ impl<'a> Matcher<'a> {
     }
 
     fn fits(&mut self, at: usize, item: usize, end: usize) -> Result<bool> {
-        // A set may be as long as the script likes.
+        // A set may be long.
         self.meter.work(end - item)?;
         let Some(&byte) = self.subject.get(at) else {
             return Ok(false);
@@ -343,7 +348,7 @@ fn in_class(byte: u8, class: u8) -> bool {
         b'd' => byte.is_ascii_digit(),
         b'l' => byte.is_ascii_lowercase(),
         b'p' => byte.is_ascii_punctuation(),
-        // As in C, and unlike in Rust, the vertical tab is white space.
+        // C, unlike Rust, counts the vertical tab as white space.
         b's' => byte.is_ascii_whitespace() || byte == 0x0b,
         b'u' => byte.is_ascii_uppercase(),
         b'w' => byte.is_ascii_alphanumeric(),

@@ -1,4 +1,4 @@
-//! The errors of functions written in Rust, as Lua's and Redis's own.
+//! The errors of functions written in Rust, in the form of Lua's and Redis's errors.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use mlua::{Function, Lua, MultiValue, Result, Table, Value};
 
 use crate::error::Error;
 
-/// What a function raises that is more than a text. mlua lets Rust raise no value of Lua's: scripts see what `reveal` makes of it.
+/// An error that is more than text. mlua cannot raise a Lua value from Rust: `reveal` converts this for scripts.
 #[derive(Debug)]
 pub enum Raised {
-    /// A command that was refused.
+    /// The error reply of a command.
     Reply(Error),
-    /// What a script's own callback raised.
+    /// A value that a script's callback raised.
     Value(Value),
 }
 
@@ -33,14 +33,14 @@ impl From<Raised> for mlua::Error {
     }
 }
 
-/// Refuses a `redis.call`.
+/// An error of `redis.call`.
 pub fn refuse(text: &'static str) -> mlua::Error {
     Raised::Reply(Error::reply(text)).into()
 }
 
-/// A text as `luaL_error` makes it: with the place in the script that called the function.
+/// The error of `luaL_error`: its text begins with the position of the caller in the script.
 pub fn text(lua: &Lua, message: impl fmt::Display) -> mlua::Error {
-    // What `gmatch` gives is called through the sandbox.
+    // The iterator of `gmatch` is called through the sandbox.
     let is_sandbox = |frame: &Debug| frame.source().short_src.is_some_and(|source| source == "sandbox");
     let level = 1 + usize::from(lua.inspect_stack(1, is_sandbox) == Some(true));
     let place = lua.inspect_stack(level, |caller| {
@@ -50,7 +50,7 @@ pub fn text(lua: &Lua, message: impl fmt::Display) -> mlua::Error {
     mlua::Error::runtime(format_args!("{}{message}", place.flatten().unwrap_or_default()))
 }
 
-/// The text of an error without what mlua wraps around it.
+/// The text of an error, without the text that mlua adds.
 pub fn message(error: &mlua::Error) -> String {
     match error {
         mlua::Error::CallbackError { cause, .. }
@@ -70,22 +70,22 @@ pub fn error(error: &mlua::Error) -> Error {
     }
 }
 
-/// An error with a text of the script's making, of which Redis drops the newlines at the end.
+/// An error with a script's text. Redis drops its trailing newlines.
 pub fn reply_error(text: &str) -> Error {
     Error::reply(line(until_nul(text).trim_end_matches(['\r', '\n'])))
 }
 
-/// A script's text as one line of RESP.
+/// The text of a script as one line of RESP.
 pub fn line(text: &str) -> String {
     until_nul(text).replace(['\r', '\n'], " ")
 }
 
-/// To Redis a text of these is a string of C, which a NUL ends.
+/// For Redis the text is a C string, which a NUL ends.
 fn until_nul(text: &str) -> &str {
     text.split('\0').next().unwrap_or_default()
 }
 
-/// Calls into the script that leave what is raised there as it is, which mlua's own calls do not.
+/// Calls into the script that keep the value that is raised there. mlua's own calls do not.
 pub struct Guard {
     pcall: Function,
 }
@@ -97,7 +97,7 @@ impl Guard {
         })
     }
 
-    /// Calls the first of the values with the others.
+    /// Calls the first value with the others as arguments.
     pub fn call(&self, values: MultiValue) -> Result<Value> {
         match self.pcall.call(values)? {
             (true, value) => Ok(value),
@@ -127,7 +127,7 @@ fn reveal(lua: &Lua, value: Value) -> Result<Value> {
     }
 }
 
-/// Where the script is: `@user_script:1`.
+/// The position in the script: `@user_script:1`.
 fn position(lua: &Lua) -> Option<String> {
     let mut level = 1;
     loop {

@@ -1,4 +1,4 @@
-//! What a script returns, as a reply.
+//! Converts the result of a script to a reply.
 
 use mlua::{LuaString, Result, Table, Value};
 
@@ -6,14 +6,14 @@ use super::limits::Meter;
 use super::raise::{line, refuse, reply_error};
 use crate::reply::Reply;
 
-/// Without recursion: tables may lie in one another deeper than a thread's stack.
+/// Without recursion: tables may nest deeper than a thread's stack allows.
 pub fn from_lua(value: Value, meter: &mut Meter) -> Result<Reply<'static>> {
-    // A table that contains itself ends here too.
+    // This also ends a table that contains itself.
     const DEEPEST: usize = 1000;
     let mut open: Vec<(Table, Vec<Reply>)> = Vec::new();
     let mut value = value;
     loop {
-        // None if it is a table whose items follow.
+        // None for a table whose items follow.
         let mut whole = match value {
             Value::Table(table) => {
                 let single = single(&table, meter)?;
@@ -43,7 +43,7 @@ pub fn from_lua(value: Value, meter: &mut Meter) -> Result<Reply<'static>> {
     }
 }
 
-/// Of `{err = …}` and `{ok = …}`.
+/// The reply of `{err = …}` and `{ok = …}`.
 fn single(table: &Table, meter: &mut Meter) -> Result<Option<Reply<'static>>> {
     if let Value::String(error) = table.raw_get("err")? {
         return Ok(Some(Reply::Error(reply_error(&text(&error, meter)?))));
@@ -54,9 +54,9 @@ fn single(table: &Table, meter: &mut Meter) -> Result<Option<Reply<'static>>> {
     Ok(None)
 }
 
-/// A text that becomes a line of a reply.
+/// The text of a line of a reply.
 pub fn text(text: &LuaString, meter: &mut Meter) -> Result<String> {
-    // It is copied when its bytes are made UTF-8, when they are made a line, and into the reply.
+    // It is copied to be valid UTF-8, to be one line, and into the reply.
     const COPIES: usize = 3;
     meter.allocate(text.as_bytes().len().saturating_mul(COPIES))?;
     Ok(text.to_string_lossy())
@@ -76,7 +76,7 @@ fn simple_reply(value: &Value, meter: &mut Meter) -> Result<Reply<'static>> {
     })
 }
 
-/// What a C cast makes of it on the machines Redis runs on: what does not fit, and NaN, is the least integer.
+/// The result of a C cast on x86: NaN, and a number that does not fit, become the least integer.
 fn truncated(number: f64) -> i64 {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if (-LIMIT..LIMIT).contains(&number) {

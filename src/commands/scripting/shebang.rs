@@ -5,12 +5,12 @@ use crate::error::{Error, Result};
 
 /// A script without its first line, and whether it may write.
 pub struct Shebang<'a> {
-    /// It begins with the newline, so that lines keep their numbers.
+    /// It begins with the newline, so that line numbers stay right.
     pub body: &'a [u8],
     pub writes: bool,
 }
 
-/// What one store has neither of: memory that runs out, a master to lose, a cluster.
+/// Flags for cases that this store does not have: full memory, a lost master, a cluster.
 const WITHOUT_EFFECT: [&[u8]; 4] = [
     b"allow-oom",
     b"allow-stale",
@@ -25,7 +25,7 @@ pub fn read(text: &[u8]) -> Result<Shebang<'_>> {
             writes: true,
         });
     }
-    // To Redis the line is a string of C.
+    // For Redis the line is a C string.
     let end = text.iter().position(|&byte| byte == b'\n' || byte == 0);
     let end = end.filter(|&end| text[end] == b'\n');
     let end = end.ok_or_else(|| Error::reply("ERR Invalid script shebang"))?;
@@ -65,8 +65,8 @@ fn refuse(what: &str, word: &[u8]) -> Error {
     )))
 }
 
-/// The words of a line, as `sdssplitargs` reads them: quotes may hold spaces, and double ones escapes. None if a quote has no end, or is followed
-/// by more than a space.
+/// The words of a line, as `sdssplitargs` reads them: quotes may hold spaces, double quotes also escapes. None if a quote has no
+/// end, or no space after it.
 fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     let mut bytes = line.iter().copied().peekable();
@@ -121,14 +121,14 @@ fn quoted(
     }
 }
 
-/// Of `xHH`.
+/// The byte of `xHH`.
 fn hexadecimal(mut bytes: impl Iterator<Item = u8>) -> Option<u8> {
     bytes.next().filter(|byte| *byte == b'x')?;
     let mut digit = || char::from(bytes.next()?).to_digit(16);
     Some((digit()? << 4 | digit()?) as u8)
 }
 
-/// As C's `isspace`.
+/// C's `isspace`.
 fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }

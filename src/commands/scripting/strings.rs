@@ -1,4 +1,4 @@
-//! Functions of the `string` library that a script could misuse: they are metered here, and do in all else what Lua's own do.
+//! Functions of the `string` library that need a limit: these versions are metered, and else behave as Lua's own.
 //!
 //! <https://www.lua.org/manual/5.1/manual.html#5.4>
 
@@ -14,7 +14,7 @@ use super::raise::{self, Guard};
 
 pub fn install(lua: &Lua, native: &Table) -> Result<()> {
     let guard = Guard::new(lua)?;
-    // Reads a table, by its metatable if it has one.
+    // Reads a table, through its metatable if it has one.
     let index = lua.load("local table, key = ... return table[key]");
     let index = index.set_name("=sandbox").into_function()?;
     native.set("find", function(lua, |lua, args| find(lua, args, true))?)?;
@@ -61,7 +61,7 @@ fn find(lua: &Lua, args: &Arguments, positions: bool) -> Result<MultiValue> {
     Ok(values)
 }
 
-/// One step of `gmatch`: where the next begins, and the captures.
+/// One step of `gmatch`: the start of the next step, and the captures.
 fn next_match(lua: &Lua, args: &Arguments) -> Result<MultiValue> {
     if !args.flag(3) {
         return Ok(nothing());
@@ -119,10 +119,10 @@ fn rep(lua: &Lua, args: &Arguments) -> Result<LuaString> {
     lua.create_string(text.repeat(count))
 }
 
-/// So many bytes are changed between two looks at the clock.
+/// The bytes that are changed between two checks of the clock.
 const PIECE: usize = 64 << 10;
 
-/// A copy of a text of which each piece is changed.
+/// A copy of a text, changed piece by piece.
 fn changed(lua: &Lua, args: &Arguments, change: fn(&mut [u8])) -> Result<LuaString> {
     let text = args.string(1)?;
     let mut copy = Text::new(lua);
@@ -141,10 +141,10 @@ fn reverse(lua: &Lua, args: &Arguments) -> Result<LuaString> {
     copy.into_lua()
 }
 
-/// What each match is replaced by.
+/// The replacement of each match.
 enum Replacement<'a> {
     Template(LuaString),
-    /// With what reads it.
+    /// With the function that reads it.
     Table(&'a Table, &'a Function),
     Function(&'a Function),
 }
@@ -227,7 +227,7 @@ impl<'a> Match<'a> {
         }
     }
 
-    /// Writes a text with its `%1` and the like.
+    /// Appends the template with its `%1` and the like expanded.
     fn expand(&self, template: &[u8], result: &mut Text) -> Result<()> {
         let mut rest = template;
         while let Some(at) = rest.iter().position(|&byte| byte == b'%') {
@@ -240,7 +240,7 @@ impl<'a> Match<'a> {
                         Captured::Position(position) => result.push(position.to_string().as_bytes())?,
                     }
                 }
-                // As in Lua 5.1, which reads the NUL after a text that ends with a single `%`.
+                // As in Lua 5.1, which reads the NUL after a trailing `%`.
                 other => result.push(&[other.copied().unwrap_or(0)])?,
             }
             rest = rest.get(at + 2..).unwrap_or_default();
@@ -249,7 +249,7 @@ impl<'a> Match<'a> {
     }
 }
 
-/// Turns the third argument of `find`, counted from the end if it is negative, into an offset.
+/// The offset of the third argument of `find`, which counts from the end if it is negative.
 fn start(init: i64, length: usize) -> usize {
     let length = length as i64;
     let from_start = if init < 0 {
@@ -260,7 +260,7 @@ fn start(init: i64, length: usize) -> usize {
     from_start.saturating_sub(1).clamp(0, length) as usize
 }
 
-/// As in Lua 5.1, which stops looking at a NUL.
+/// As in Lua 5.1, which stops at a NUL.
 fn is_plain(pattern: &[u8]) -> bool {
     let pattern = pattern.split(|&byte| byte == 0).next().unwrap_or_default();
     !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte))

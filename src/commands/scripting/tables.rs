@@ -1,5 +1,5 @@
-//! Functions of the `table` library that loop in C, where no hook stops them: here they can be stopped, and do in all else what
-//! Lua's own do.
+//! Functions of the `table` library that loop in C, where no hook can stop them: these versions can be stopped, and else behave
+//! as Lua's own.
 //!
 //! <https://www.lua.org/manual/5.1/manual.html#5.5>
 
@@ -9,7 +9,7 @@ use super::arguments::{Arguments, function};
 use super::limits::Text;
 use super::raise::{self, Guard, Raised};
 
-/// So many elements are moved or joined at once.
+/// The elements that are moved or joined at once.
 const AT_ONCE: i64 = 4096;
 
 pub fn install(lua: &Lua, native: &Table) -> Result<()> {
@@ -28,7 +28,7 @@ pub fn install(lua: &Lua, native: &Table) -> Result<()> {
     native.set("sort", function(lua, move |lua, args| order.sort(lua, args))?)
 }
 
-/// Moves the elements from one place to another by a step, the last ones first if it is upwards.
+/// Moves elements by a step. Upwards, the last ones move first.
 const SHIFT: &str = "
 local rawget, rawset = rawget, rawset
 return function(list, from, to, step)
@@ -45,7 +45,7 @@ fn insert(lua: &Lua, args: &Arguments, shift: &Function) -> Result<()> {
     };
     let length = table.raw_len() as i64;
     if place >= 1 && place <= length && length - place < AT_ONCE {
-        // Lua's integers are as wide as a pointer, and so is the length.
+        // Lua's integers are as wide as a pointer, as the length is.
         return table.raw_insert(place as Integer, value(3));
     }
     if place <= length {
@@ -54,7 +54,7 @@ fn insert(lua: &Lua, args: &Arguments, shift: &Function) -> Result<()> {
     table.raw_set(place, value(3))
 }
 
-/// Nothing at all, which is not nil, where there is no such element.
+/// Returns no value, which is not nil, if there is no such element.
 fn remove(args: &Arguments, shift: &Function) -> Result<MultiValue> {
     let table = args.table(1)?;
     let length = table.raw_len() as i64;
@@ -105,11 +105,11 @@ fn concat(lua: &Lua, args: &Arguments, guard: &Guard, join: &Function) -> Result
     text.into_lua()
 }
 
-/// Lua's own `sort` with comparisons that hooks see.
+/// Lua's own `sort`, with comparisons that hooks can stop.
 struct Order {
     sort: Function,
     less: Function,
-    /// Makes a function of Lua's of one of C's.
+    /// Wraps a C function in a Lua function.
     wrap: Function,
     guard: Guard,
 }
@@ -157,7 +157,7 @@ impl Order {
 
 const INVALID_ORDER: &str = "invalid order function for sorting";
 
-/// A text from the comparisons above without their place: in C they have none.
+/// The text of an error in the comparisons, without its position: in C there is none.
 fn unplaced(text: &str) -> Option<&str> {
     let (line, text) = text.strip_prefix("sandbox:")?.split_once(": ")?;
     line.parse::<u32>().is_ok().then_some(text)

@@ -17,7 +17,7 @@ struct Options {
 }
 
 impl Options {
-    /// Reads the options in front, and gives what follows them.
+    /// Reads the leading options. Returns the words after them.
     fn parse<'a, 'b>(words: &'b [&'a [u8]]) -> (Self, &'b [&'a [u8]]) {
         let mut options = Self::default();
         let mut rest = words;
@@ -65,7 +65,7 @@ impl Options {
     }
 }
 
-/// A score. Zero has no sign: Redis's small sets do not keep it.
+/// A score. Zero has no sign, as in Redis's small sets.
 fn score(word: &[u8]) -> Result<f64> {
     Ok(double(word)? + 0.0)
 }

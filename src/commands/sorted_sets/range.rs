@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::{Bound, SortedSet};
 
-/// What follows the two ends of a range.
+/// The options after the two ends of a range.
 #[derive(Default)]
 struct Options {
     with_scores: bool,
@@ -18,7 +18,7 @@ struct Options {
 }
 
 impl Options {
-    /// Adds what `words` say. To a command whose `name_says` by what it goes and in which direction, they may not say it.
+    /// Adds the options in `words`. `name_says`: the command's name fixes BYSCORE, BYLEX and REV, so these are refused.
     fn parse(mut self, words: Args, name_says: bool) -> Result<Self> {
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -96,7 +96,7 @@ fn select<'a>(db: &'a mut Database, args: Args, options: Options) -> Result<Repl
     if options.by_score {
         return by_score(db, args, &options);
     }
-    // Redis knows a LIMIT by its count, of which -1 is the default.
+    // Redis detects a LIMIT by its count, whose default is -1.
     if options.limit.is_some_and(|(_, count)| count != -1) {
         return Err(Error::reply(
             "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
@@ -133,7 +133,7 @@ fn by_score<'a>(db: &'a mut Database, args: Args, options: &Options) -> Result<R
     Ok(members(set, limited(ranks, options), options))
 }
 
-/// LIMIT: an offset below 0 gives nothing, a count below 0 all the rest.
+/// Applies LIMIT: a negative offset gives nothing, a negative count all the rest.
 fn limited(ranks: Range<usize>, options: &Options) -> Range<usize> {
     let Some((offset, count)) = options.limit else {
         return ranks;

@@ -13,13 +13,13 @@ export interface Owner {
 /** A hash, a set, a list or a sorted set at a key: its metadata, and its members, an entry each. */
 export class Collection {
   readonly #db: Owner;
-  /** What stands at the key so far, of another type: it goes when the collection is saved. */
+  /** The value of another type at the key, which `save` removes. */
   #replaced: Found | undefined;
-  /** What the names of the members' entries begin with. */
+  /** The prefix of the names of the members' entries. */
   readonly prefix: string;
   readonly key: string;
   meta: Meta;
-  /** Not there before. */
+  /** Whether the key did not exist. */
   readonly isNew: boolean;
 
   constructor(db: Owner, key: string, meta: Meta, isNew = false, replaced?: Found) {
@@ -41,20 +41,20 @@ export class Collection {
     return this.isNew ? undefined : this.#db.entries.get<T>(this.prefix + member);
   }
 
-  /** The members, with what their entries hold. */
+  /** The members, with the values of their entries. */
   async all<T>(): Promise<Entry<T>[]> {
     const listed = await this.#db.entries.list<T>({ prefix: this.prefix });
     return listed.map(([name, value]) => [name.slice(this.prefix.length), value]);
   }
 
-  /** Those of the members that are there. */
+  /** The members among these that exist. */
   async present(members: readonly string[]): Promise<Set<string>> {
     const distinct = [...new Set(members)];
     const values = await Promise.all(distinct.map((member) => this.get(member)));
     return new Set(distinct.filter((_, i) => values[i] !== undefined));
   }
 
-  /** How many members there are. Data that does not say so yet is counted once. */
+  /** The number of members. Old data without that number is counted once. */
   async count(): Promise<number> {
     if (this.meta.count !== undefined) return this.meta.count;
     let count = 0;
@@ -63,7 +63,7 @@ export class Collection {
     return count;
   }
 
-  /** Sets members, each once. How many are new. */
+  /** Sets members. Resolves to the number of new ones. */
   async putMembers(members: ReadonlyMap<string, unknown>): Promise<number> {
     const present = await this.present([...members.keys()]);
     const added = members.size - present.size;
@@ -73,7 +73,7 @@ export class Collection {
     return added;
   }
 
-  /** How many of the members there were. */
+  /** Deletes members. Resolves to the number that existed. */
   async deleteMembers(members: readonly string[]): Promise<number> {
     const present = await this.present(members);
     if (present.size === 0) return 0;
@@ -84,7 +84,7 @@ export class Collection {
     return present.size;
   }
 
-  /** Puts what has changed: all of it, or nothing if an entry is too large. */
+  /** Writes all changes, or nothing if an entry is too large. */
   async save(change: Partial<Meta>, entries: Entry[] = []): Promise<void> {
     const isChanged = this.isNew || Object.keys(change).length > 0;
     if (isChanged) this.meta = { ...this.meta, ...change };
@@ -95,7 +95,7 @@ export class Collection {
     await this.#db.entries.put(all);
   }
 
-  /** The last member is gone: so is the key. */
+  /** Removes the key after its last member. */
   async vanish(): Promise<void> {
     await this.#db.schedule(this.key, this.meta.exp, undefined);
     await this.#db.entries.delete([metaName(this.key)]);

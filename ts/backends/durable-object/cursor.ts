@@ -1,19 +1,18 @@
-// SCAN's cursors: the name of the entry to go on with, written as a number.
+// The cursors of SCAN: the name of the next entry, written as a number.
 //
-// The object keeps nothing of a scan. So it may sleep in between, and what stays from start to end is seen, whatever
-// comes and goes.
+// The object has no state of a scan. So it may hibernate in between, and a key that stays from start to end is seen.
 import { utf8 } from "../../utf8.js";
 import { refuse } from "./numbers.js";
 
-/** `1`, so that no zero stands first, and the name's bytes. */
+/** The number is `1`, so that it has no leading zero, and the bytes of the name. */
 export function cursorAt(name: string): string {
   const hex = Array.from(utf8(name), (byte) => byte.toString(16).padStart(2, "0")).join("");
   return `${BigInt(`0x1${hex}`)}`;
 }
 
 /**
- * The name to go on with; none for a scan from the start, which is also what a number means that no scan gave. Read as
- * by C's `strtoul`: a NUL ends it, nothing at all is 0.
+ * The name of the next entry. Undefined for a scan from the start, also for a number that no scan returned. Parsed as by C's
+ * `strtoul`: a NUL ends it, empty text is 0.
  */
 export function nameAt(cursor: string): string | undefined {
   const [word] = cursor.split("\0", 1) as [string];
@@ -24,12 +23,12 @@ export function nameAt(cursor: string): string | undefined {
   }
   const number = BigInt(digits);
   const name = sign === "-" ? undefined : decode(number.toString(16));
-  // Redis takes no more than that.
+  // The limit of Redis.
   if (name === undefined && number !== BigInt.asUintN(64, number)) throw refuse("ERR invalid cursor");
   return name;
 }
 
-/** None if it is not the name of a string or of a collection: these begin with `s` and `m`. */
+/** Undefined unless it is the name of a string or a collection: these begin with `s` and `m`. */
 function decode(hex: string): string | undefined {
   if (!/^1(?:73|6d)00(?:..)*$/.test(hex)) return undefined;
   try {

@@ -12,9 +12,9 @@ import {
   STRINGS,
 } from "./layout.js";
 
-/** How many entries one turn looks at, so that commands come in between. */
+/** The entries of one step, so that commands can run in between. */
 const PAGE = 100;
-/** Alarms are not set further ahead: whoever wakes too early looks again. */
+/** The longest time of an alarm, in ms. An alarm that is too early sets the next one. */
 const FARTHEST = 30 * 24 * 60 * 60 * 1000;
 
 /** Runs `work` on all keys, with nothing in between. */
@@ -27,8 +27,7 @@ export function hasAlarms(storage: Storage): storage is Storage & AlarmStorage {
 }
 
 /**
- * Has keys that have expired removed by the object's alarm. Without alarms such a key is removed when a command meets
- * it.
+ * Removes expired keys on the alarm of the object. Without alarms a command that finds such a key removes it.
  */
 export class Deadlines {
   readonly #storage: AlarmStorage;
@@ -42,7 +41,7 @@ export class Deadlines {
     this.#exclusively = exclusively;
   }
 
-  /** Before the first command since the object woke: an alarm may be missing, or all of the index. */
+  /** Runs before the first command after the object woke: the alarm may be missing, or the index. */
   start(): Promise<void> {
     this.#started ??= this.#exclusively((db) => this.#look(db)).catch((error) => {
       this.#started = undefined;
@@ -51,18 +50,18 @@ export class Deadlines {
     return this.#started;
   }
 
-  /** Has the alarm ring at a time, unless it rings before. */
+  /** Sets the alarm to a time, unless it is earlier already. */
   async wakeAt(time: number): Promise<void> {
     if (time >= this.#alarm) return;
     this.#alarm = Math.min(time, Date.now() + FARTHEST);
     await this.#storage.setAlarm(this.#alarm).catch((error) => {
-      // The next command sees to what is missing.
+      // The next command tries again.
       this.#started = undefined;
       throw error;
     });
   }
 
-  /** Removes what is due, and sets the next alarm. */
+  /** Removes expired keys, and sets the next alarm. */
   async sweep(): Promise<void> {
     this.#alarm = NEVER;
     if (!(await this.#exclusively((db) => db.entries.get(DEADLINES_KNOWN)))) await this.#indexAll();
@@ -77,7 +76,7 @@ export class Deadlines {
     } else if ((await db.entries.list({ prefix: "", limit: 1 })).length === 0) {
       await db.entries.put([[DEADLINES_KNOWN, 1]]);
     } else {
-      // Data from before there was an index: the alarm makes it.
+      // Old data without an index: the alarm builds it.
       db.earliest = db.now;
     }
   }
@@ -94,7 +93,7 @@ export class Deadlines {
   }
 }
 
-/** The name to go on with; none at the end. */
+/** The name of the next entry. Undefined at the end. */
 async function indexPage(db: Keyspace, area: string, start: string): Promise<string | undefined> {
   const page = await db.entries.list<Found["entry"]>({ prefix: area, start, limit: PAGE });
   const deadlines = page.flatMap(([name, { exp }]): Entry[] =>
@@ -109,7 +108,7 @@ async function indexPage(db: Keyspace, area: string, start: string): Promise<str
 async function sweepPage(db: Keyspace): Promise<boolean> {
   const span = { prefix: DEADLINES, end: DEADLINES + deadlineTime(db.now + 1), limit: PAGE };
   const page = await db.entries.list(span);
-  // To find a key that has expired removes it.
+  // `find` removes an expired key.
   for (const [name] of page) await db.find(readDeadlineName(name).key);
   await db.entries.delete(page.map(([name]) => name));
   return page.length === PAGE;

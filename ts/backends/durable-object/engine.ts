@@ -21,7 +21,7 @@ const table: Table = {
   ...sets,
   ...lists,
   ...sortedSets,
-  // How many it reached is known after the turn: nobody may hear of what is not there to stay.
+  // Sent after the transaction is stored, by `#publishAll`, as it may still fail.
   publish: async () => 0,
   async eval() {
     throw noScripts();
@@ -31,23 +31,23 @@ const table: Table = {
 export interface RunOptions {
   /** Refuse a key of another type. False by default. */
   strict?: boolean | undefined;
-  /** Leave out what comes after a call that fails. False by default. */
+  /** Skip the calls after one that fails. False by default. */
   stopOnError?: boolean | undefined;
 }
 
 type Publish = (channel: string, message: string) => Promise<number>;
 
-/** The commands that an engine has as methods, which resolve to what the store's do. */
+/** The commands as methods, with the results of the methods of a store. */
 export interface DurableKVEngine extends Pick<KVStore, CommandMethod> {}
 
-/** Redis's commands on the storage of a Durable Object. Calls that come at once run one after the other. */
+/** Redis's commands on the storage of a Durable Object. Concurrent calls run one after another. */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: made from the command table
 export class DurableKVEngine {
   readonly #storage: Storage;
   readonly #limits: ReturnType<typeof limitsOf>;
   readonly #publish: Publish;
   readonly #deadlines: Deadlines | undefined;
-  /** Settles when the turns that have begun are over. */
+  /** Settles when all earlier calls have ended. */
   #last: Promise<unknown> = Promise.resolve();
 
   static {
@@ -60,7 +60,7 @@ export class DurableKVEngine {
     });
   }
 
-  /** An engine on a storage. Without `publish` nobody hears what is published. */
+  /** An engine on a storage. Without `publish` messages have no receivers. */
   constructor(storage: DurableObjectStorageLike, publish: Publish = async () => 0) {
     this.#storage = storage;
     this.#limits = limitsOf(storage);
@@ -70,7 +70,7 @@ export class DurableKVEngine {
     }
   }
 
-  /** @internal Runs calls with nothing in between. An outcome for each that was run. */
+  /** @internal Runs calls as one. Resolves to the outcome of each call that was run. */
   async run(
     calls: readonly WireCall[],
     { strict = false, stopOnError = false }: RunOptions = {},
@@ -99,18 +99,18 @@ export class DurableKVEngine {
     return published;
   }
 
-  /** @internal Removes keys that have expired: for the object's alarm. */
+  /** @internal Removes expired keys, on the alarm of the object. */
   async sweep(): Promise<void> {
     await this.#deadlines?.sweep();
   }
 
-  /** @internal Has the object's alarm ring at a time, unless it rings before. */
+  /** @internal Sets the alarm of the object to a time, unless it is earlier already. */
   async wakeAt(time: number): Promise<void> {
     await this.#deadlines?.start();
     await this.#deadlines?.wakeAt(time);
   }
 
-  /** What `work` changes is there as a whole or not at all, where the storage has transactions. Then comes `after`. */
+  /** Runs `work` in a transaction, if the storage has transactions, then `after`. Calls run one after another. */
   #exclusively<T>(
     isStrict: boolean,
     work: (db: Keyspace) => Promise<T>,
@@ -142,7 +142,7 @@ async function runOne(db: Keyspace, { op, args }: WireCall): Promise<Outcome> {
     db.mismatched = false;
     return { value: await perform(db, command, args), mismatched: db.mismatched };
   } catch (error) {
-    // Anything else is the storage's failure, of which the whole turn has to know.
+    // Any other error is a failure of the storage, which fails all calls.
     if (!(error instanceof KVError)) throw error;
     const { code, message } = error;
     return { error: new KVError(code, message, { command: command?.name }) };

@@ -3,19 +3,19 @@ import type { KVError } from "../../errors.js";
 import { utf8 } from "../../utf8.js";
 import type { DurableObjectStorageLike } from "./types.js";
 
-/** Which entries `list` gives. Names are in the order of their UTF-8. */
+/** A range of entries. Names are in the order of their UTF-8. */
 export interface Span {
   prefix: string;
   /** The first name. */
   start?: string;
-  /** The first name that is not among them any more. */
+  /** The first name after the range. */
   end?: string;
   limit?: number;
-  /** From the last name on. */
+  /** Whether the order is descending. */
   reverse?: boolean;
 }
 
-/** What the storage of a Durable Object has beside what it must have. */
+/** The storage of a Durable Object, with its optional functions. */
 export interface Storage extends DurableObjectStorageLike {
   list<T>(options?: Partial<Span>): Promise<Map<string, T>>;
   transaction?<T>(closure: (transaction: Storage) => Promise<T>): Promise<T>;
@@ -26,21 +26,21 @@ export interface Storage extends DurableObjectStorageLike {
 
 export type Entry<T = unknown> = [name: string, value: T];
 
-/** How many bytes the storage takes. */
+/** The limits of a storage, in bytes. */
 interface Limits {
   readonly name: number;
   readonly value: number;
-  /** Both together may not be more than `value` either. */
+  /** Whether name and value together must not exceed `value`. */
   readonly isShared: boolean;
 }
 
 const KB = 1024;
-/** What a value has beside its text, at most: its frame, the name of its field, a deadline. */
+/** The most bytes that a value has beside its text: its frame, the name of its field, a deadline. */
 const FRAME = 128;
-/** Entries come with their values, of up to 2 MB each. */
+/** The entries of a page: each has a value of up to 2 MB. */
 const PAGE = 100;
 
-/** The entries of a storage, whatever it can do. */
+/** The entries of any storage. */
 export class Entries {
   readonly #storage: Storage;
   readonly #limits: Limits | undefined;
@@ -54,7 +54,7 @@ export class Entries {
     return this.#storage.get<T>(name);
   }
 
-  /** All, or none: what is too large is refused before the first is put. */
+  /** Writes all entries, or none: one that is too large is refused before the first write. */
   async put(entries: readonly Entry[]): Promise<void> {
     this.check(entries);
     await Promise.all(entries.map(([name, value]) => this.#storage.put(name, value)));
@@ -73,20 +73,20 @@ export class Entries {
     return span.limit === undefined ? entries : entries.slice(0, span.limit);
   }
 
-  /** All entries of a span, without holding them all at once. */
+  /** All entries of a range, page by page, to save memory. */
   async *pages<T>(span: Span): AsyncGenerator<Entry<T>[]> {
     let rest = { ...span, limit: PAGE };
     while (true) {
       const page = await this.#listAtLeast<T>(rest);
       yield page;
       const last = page.at(-1);
-      // A storage that knows no limit has given all.
+      // A storage that ignores `limit` has returned all entries.
       if (last === undefined || page.length !== PAGE) return;
       rest = { ...rest, start: `${last[0]}\0` };
     }
   }
 
-  /** Throws for an entry that the storage would not take. */
+  /** Throws for an entry that exceeds the limits of the storage. */
   check(entries: readonly Entry[]): void {
     if (this.#limits === undefined) return;
     const { name: forName, value: forValue, isShared } = this.#limits;
@@ -99,8 +99,8 @@ export class Entries {
   }
 
   /**
-   * The storage may know no option but `prefix`, and even list in another order: what it gives is filtered and sorted
-   * again, which costs little where there is nothing to do.
+   * The storage may ignore all options but `prefix`, and the order too: so its entries are filtered and sorted again, which costs little
+   * if nothing changes.
    */
   async #listAtLeast<T>(span: Span): Promise<Entry<T>[]> {
     const { start, end, reverse = false } = span;
@@ -117,14 +117,14 @@ export class Entries {
   }
 }
 
-/** The limits of Cloudflare's storages. One that is neither has none that we know of. */
+/** The limits of Cloudflare's two storages. Undefined for any other storage. */
 export function limitsOf(storage: Storage): Limits | undefined {
   if (hasSql(storage)) return { name: 2 * KB * KB, value: 2 * KB * KB, isShared: true };
   if (storage.transaction !== undefined) return { name: 2 * KB, value: 128 * KB, isShared: false };
   return undefined;
 }
 
-/** The old storage has `sql` too, but throws when it is used. */
+/** The old storage has `sql` too, but throws on access. */
 function hasSql(storage: Storage): boolean {
   try {
     return storage.sql?.databaseSize !== undefined;
@@ -138,14 +138,14 @@ function tooLarge(what: string, limit: number): KVError {
   return invalid(`${what} is over the ${size} of the Durable Object's entries`);
 }
 
-/** The bytes of a value's text as V8 stores it: one for each code unit if that is enough for all of them, else two. */
+/** The size of a text as V8 stores it: one byte for each code unit if all fit, else two. */
 function valueBytes(value: unknown): number {
   const text = typeof value === "object" ? (value as { v?: unknown }).v : value;
   if (typeof text !== "string") return 0;
   return /^[\0-\xff]*$/.test(text) ? text.length : 2 * text.length;
 }
 
-/** Compares texts by the bytes of their UTF-8, which is by code points: units of surrogates come last. */
+/** Compares texts by their UTF-8, which is by code points: so surrogates come last. */
 function compare(a: string, b: string): number {
   if (a === b) return 0;
   const length = Math.min(a.length, b.length);

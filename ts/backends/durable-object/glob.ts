@@ -10,24 +10,24 @@ enum Byte {
   DASH = 0x2d,
 }
 
-/** Redis's globs over bytes: `*`, `?`, `[abc]`, `[a-z]`, `[^a]` and `\` escapes. What tells whether a text matches. */
+/** A matcher for a glob of Redis, over bytes: `*`, `?`, `[abc]`, `[a-z]`, `[^a]` and `\` escapes. */
 export function globOf(pattern: string): (text: string) => boolean {
   const bytes = utf8(pattern);
   return (text) => matches(bytes, utf8(text));
 }
 
-/** What every text that matches begins with. */
+/** The literal prefix of all matching texts. */
 export function literalStart(pattern: string): string {
   const literal = /^(?:[^*?[\\]|\\[\s\S])*/.exec(pattern)?.[0] ?? "";
   return literal.replace(/\\([\s\S])/g, "$1");
 }
 
 /**
- * Between two stars every element takes exactly one byte, so it is enough to remember the last star: time is at
- * most pattern × text, whatever the number of stars.
+ * Between two stars each element takes one byte, so only the last star is tried again: the time is at most pattern × text, whatever
+ * the number of stars.
  */
 function matches(pattern: Uint8Array, text: Uint8Array): boolean {
-  // Redis never enters its loop for an empty text, so that not even `*` matches one.
+  // As in Redis, where not even `*` matches an empty text.
   if (text.length === 0) return pattern.length === 0;
   let [p, t] = [0, 0];
   let afterStar = -1;
@@ -52,7 +52,7 @@ function matches(pattern: Uint8Array, text: Uint8Array): boolean {
   return pattern.subarray(p).every((byte) => byte === Byte.STAR);
 }
 
-/** The bytes that the pattern's element at `at` takes if it matches `byte`; 0 if it does not. */
+/** The length of the element at `at`, if it matches `byte`; else 0. */
 function element(pattern: Uint8Array, at: number, byte: number): number {
   const first = pattern[at];
   if (first === undefined) return 0;
@@ -62,7 +62,7 @@ function element(pattern: Uint8Array, at: number, byte: number): number {
   return first === byte ? 1 : 0;
 }
 
-/** `[…]`: as in Redis a class that is never closed ends with the pattern, and a range may be written backwards. */
+/** `[…]`. As in Redis an unclosed class ends with the pattern, and a range may be written backwards. */
 function characterClass(pattern: Uint8Array, start: number, byte: number): number {
   const isNegated = pattern[start + 1] === Byte.CARET;
   let at = start + (isNegated ? 2 : 1);
@@ -87,7 +87,7 @@ function characterClass(pattern: Uint8Array, start: number, byte: number): numbe
   return isFound === isNegated ? 0 : at - start;
 }
 
-/** Redis's bytes are C's `char`, which has a sign: those past ASCII come before it. */
+/** Redis compares C's signed `char`: bytes above ASCII come before it. */
 function isWithin(byte: number, from: number, to: number): boolean {
   const [low, high] = [signed(from), signed(to)].sort((a, b) => a - b) as [number, number];
   return low <= signed(byte) && signed(byte) <= high;

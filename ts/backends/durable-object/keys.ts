@@ -4,7 +4,7 @@ import { COLLECTIONS, type Found, STRINGS } from "./layout.js";
 import { deadlineAfter, refuse, secondsUntil } from "./numbers.js";
 import type { Table } from "./table.js";
 
-/** A page loads the values of its keys with them, as a list of entries always does. */
+/** The most keys of a page: a list of entries always loads their values too. */
 const MAX_PAGE = 1_000;
 
 const AREAS = [STRINGS, COLLECTIONS];
@@ -79,7 +79,7 @@ export const keysAndExpiry = {
   },
 } satisfies Partial<Table>;
 
-/** What a glob looks for, and what all of it begins with. In Redis `*` alone matches an empty key too. */
+/** The matcher and the literal prefix of a glob. In Redis `*` alone also matches an empty key. */
 function filterOf(pattern: string): { isWanted: (key: string) => boolean; literal: string } {
   return { isWanted: pattern === "*" ? () => true : globOf(pattern), literal: literalStart(pattern) };
 }

@@ -20,19 +20,19 @@ export interface KeyspaceOptions {
   readonly entries: Entries;
   /** Refuse a key of another type. */
   readonly isStrict: boolean;
-  /** Keep the index of deadlines, which an alarm needs. */
+  /** Keep the index of deadlines, for alarms. */
   readonly keepsDeadlines: boolean;
 }
 
-/** All keys of an object, for the time of one turn, in which time stands still. */
+/** All keys of an object during one transaction, in which time stands still. */
 export class Keyspace {
   readonly now = Date.now();
   readonly entries: Entries;
   readonly #isStrict: boolean;
   readonly #keepsDeadlines: boolean;
-  /** A key of another type was taken as empty since this was last set to false. */
+  /** Whether a key of another type was taken as empty since this was last reset. */
   mismatched = false;
-  /** The earliest deadline that was set. */
+  /** The earliest deadline that was set during the transaction. */
   earliest = NEVER;
 
   constructor({ entries, isStrict, keepsDeadlines }: KeyspaceOptions) {
@@ -45,7 +45,7 @@ export class Keyspace {
     return deadline !== undefined && Number(deadline) <= this.now;
   }
 
-  /** What a key holds. One that has expired is removed. */
+  /** The value of a key. An expired key is removed. */
   async find(key: string, expected: KeyType = "string"): Promise<Found | undefined> {
     const found = await this.#look(key, expected);
     if (found === undefined || !this.isDue(found.entry.exp)) return found;
@@ -53,7 +53,7 @@ export class Keyspace {
     return undefined;
   }
 
-  /** The string at a key; none if there is none, or something else. */
+  /** The string at a key. Undefined if there is none, or a value of another type. */
   async readString(key: string): Promise<StringEntry | undefined> {
     const found = await this.find(key);
     if (found?.type === "string") return found.entry;
@@ -61,18 +61,18 @@ export class Keyspace {
     return undefined;
   }
 
-  /** The collection at a key; none if there is none, or something else. */
+  /** The collection at a key. Undefined if there is none, or a value of another type. */
   async read(key: string, type: CollectionType): Promise<Collection | undefined> {
     return this.#collection(key, type, await this.find(key, type));
   }
 
-  /** The collection at a key, or one to be: it is there, in place of anything else, once it is saved. */
+  /** The collection at a key, or a new one, which replaces the value at the key once it is saved. */
   async open(key: string, type: CollectionType): Promise<Collection> {
     const found = await this.find(key, type);
     return this.#collection(key, type, found) ?? Collection.create(this, key, type, found);
   }
 
-  /** Puts a string in place of what was found. */
+  /** Sets a string in place of `found`. */
   async putString(key: string, value: string, exp?: Deadline, found?: Found): Promise<void> {
     const entry: Entry = [stringName(key), exp === undefined ? { v: value } : { v: value, exp }];
     this.#check(key, entry, exp);
@@ -81,7 +81,7 @@ export class Keyspace {
     await this.schedule(key, found?.entry.exp, exp);
   }
 
-  /** Removes what was found at a key, with all its members. */
+  /** Removes the value of a key, with all its members. */
   async remove(key: string, { type, entry }: Found): Promise<void> {
     await this.schedule(key, entry.exp, undefined);
     if (type === "string") return this.entries.delete([stringName(key)]);
@@ -90,7 +90,7 @@ export class Keyspace {
     return this.entries.delete([metaName(key)]);
   }
 
-  /** Gives what was found at a key a deadline. One that has passed removes it. */
+  /** Sets the deadline of a key. A deadline in the past removes the key. */
   async setDeadline(key: string, found: Found, exp: Deadline): Promise<void> {
     if (this.isDue(exp)) return this.remove(key, found);
     const name = found.type === "string" ? stringName(key) : metaName(key);
@@ -100,7 +100,7 @@ export class Keyspace {
     await this.schedule(key, found.entry.exp, exp);
   }
 
-  /** Keeps the index of deadlines. */
+  /** Updates the index of deadlines. */
   async schedule(key: string, old: Deadline | undefined, exp: Deadline | undefined): Promise<void> {
     if (!this.#keepsDeadlines || old === exp) return;
     if (old !== undefined) await this.entries.delete([deadlineName(old, key)]);
@@ -109,7 +109,7 @@ export class Keyspace {
     this.earliest = Math.min(this.earliest, Number(exp));
   }
 
-  /** Throws for an entry that the storage would not take, or whose deadline it would not. */
+  /** Throws for an entry, or an entry of its deadline, that exceeds the limits of the storage. */
   #check(key: string, entry: Entry, exp: Deadline | undefined): void {
     this.entries.check([entry]);
     if (this.#keepsDeadlines && exp !== undefined) this.entries.check([[deadlineName(exp, key), 1]]);

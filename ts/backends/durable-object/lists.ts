@@ -5,7 +5,7 @@ import { position } from "./layout.js";
 import { range } from "./numbers.js";
 import type { Table } from "./table.js";
 
-/** Where the values of a list are: from `head` to before `tail`. */
+/** The values of a list have the indexes from `head` to before `tail`. */
 function ends({ meta: { head = 0, tail = 0 } }: Collection) {
   return { head, tail, length: tail - head };
 }
@@ -66,7 +66,7 @@ async function pop(db: Keyspace, key: string, end: "head" | "tail"): Promise<str
   return value ?? null;
 }
 
-/** Deletes what is not from `from` to before `to`. */
+/** Deletes all values but those from `from` to before `to`. */
 async function keep(
   db: Keyspace,
   list: Collection,
@@ -76,7 +76,7 @@ async function keep(
   if (from === 0 && to === length) return;
   const names: string[] = [];
   for (let index = head; index < tail; index++) {
-    // What is kept is stepped over.
+    // Skips the kept values.
     if (index === head + from) index = head + to;
     if (index < tail) names.push(list.prefix + position(index));
   }

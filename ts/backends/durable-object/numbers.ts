@@ -1,8 +1,8 @@
-// Numbers, deadlines and ranges, as Redis reads them.
+// Numbers, deadlines and ranges, as Redis parses them.
 import { KVError } from "../../errors.js";
 import type { Deadline } from "./layout.js";
 
-/** An error of Redis's, with its text. */
+/** An error with Redis's text. */
 export function refuse(message: string): KVError {
   return new KVError(message.slice(0, message.indexOf(" ")), message);
 }
@@ -22,13 +22,13 @@ export function add(a: bigint, b: bigint): bigint {
 
 const isInt64 = (value: bigint) => BigInt.asIntN(64, value) === value;
 
-/** `number` units of so many ms from now on. */
+/** The deadline in `number` units of `unit` ms. */
 export function deadlineAfter(now: number, number: number, unit: number): Deadline {
   const deadline = BigInt(now) + BigInt(number) * BigInt(unit);
   return deadline <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(deadline) : `${deadline}`;
 }
 
-/** How many seconds are left, rounded. */
+/** The seconds until a deadline, rounded. */
 export function secondsUntil(deadline: Deadline, now: number): number {
   return Number((BigInt(deadline) - BigInt(now) + 500n) / 1000n);
 }
@@ -39,8 +39,8 @@ export interface Bound {
 }
 
 /**
- * An end of a range of scores, as C's `strtod` reads it: white space may stand before, a NUL ends it, nothing at all
- * is 0, and what is too large for a double is infinite.
+ * An end of a range of scores, as C's `strtod` reads it: leading white space is skipped, a NUL ends it, empty text is 0, and a number
+ * too large for a double is infinite.
  */
 export function bound(given: number | string): Bound {
   if (typeof given === "number") return { score: given, isExclusive: false };
@@ -54,7 +54,7 @@ export function bound(given: number | string): Bound {
   return { score: sign === "-" ? -size : size, isExclusive };
 }
 
-/** Turns the start and stop of LRANGE and its like, negative ones counted from the end, into positions. */
+/** The positions from `start` to `stop`, as LRANGE has them: negative numbers count from the end. */
 export function range(start: number, stop: number, length: number): { from: number; to: number } {
   const clamp = (index: number, low: number) =>
     Math.min(Math.max(index < 0 ? index + length : index, low), length);

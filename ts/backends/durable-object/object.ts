@@ -12,12 +12,12 @@ import {
 
 /** The class of the Durable Object, for a Worker to export. */
 export class CovaraKVDurableObject {
-  /** By this the types that `wrangler types` makes know the class of an object. It is not there. */
+  /** Only a type: the types of `wrangler types` recognise the class of an object by it. */
   declare readonly __DURABLE_OBJECT_BRAND: never;
   readonly #engine: DurableKVEngine;
   readonly #sockets: Sockets;
 
-  /** Made by the Workers runtime. */
+  /** Called by the Workers runtime. */
   constructor(state: DurableObjectStateLike) {
     this.#sockets = new Sockets(state);
     this.#engine = new DurableKVEngine(state.storage, (channel, message) =>
@@ -39,7 +39,7 @@ export class CovaraKVDurableObject {
         await this.#engine.wakeAt(await this.#sockets.announce(read.id, read.names));
         return statusResponse(204);
       case "leave":
-        // The close of the socket reaches the store before its next response.
+        // The store gets the close of the socket before the response to its next request.
         await this.#sockets.leave(read.id);
         return statusResponse(204);
       case "refused":
@@ -47,14 +47,14 @@ export class CovaraKVDurableObject {
     }
   }
 
-  /** Removes keys that have expired, and what was announced for sockets that never came. */
+  /** Removes expired keys, and announced names whose socket was never opened. */
   async alarm(): Promise<void> {
     await this.#engine.sweep();
     const next = await this.#sockets.sweep();
     if (next !== undefined) await this.#engine.wakeAt(next);
   }
 
-  /** Stores say nothing on their sockets. */
+  /** Stores send nothing on their sockets. */
   webSocketMessage(): void {}
 
   /** A store has closed its socket, or lost it. */

@@ -1,4 +1,4 @@
-// The object's side of pub/sub.
+// The side of the object in pub/sub.
 
 import { utf8 } from "../../utf8.js";
 import { globOf } from "./glob.js";
@@ -6,7 +6,7 @@ import { SOCKETS } from "./layout.js";
 import type { DurableObjectStateLike, WebSocketLike } from "./types.js";
 import { encodeMessage, LEFT, type Names, REPLACED } from "./wire.js";
 
-/** What outlives the object's sleep. Names that are too long for an attachment are in the storage, under the id. */
+/** State that survives hibernation. Names that are too long for an attachment are in the storage, under the id. */
 interface Attachment extends Partial<Names> {
   id: string;
 }
@@ -19,17 +19,17 @@ interface Subscription {
 
 /** Names in the storage. */
 interface Kept extends Names {
-  /** When they go unless a socket is open for them, in ms since the epoch. An addition: without it they may go at once. */
+  /** When they expire without an open socket, in ms since the epoch. An addition: without it they may be dropped at once. */
   until?: number;
 }
 
-/** How long the names of a socket wait until it is open, in ms: a store opens it with its next request. */
+/** How long announced names wait for their socket, in ms: a store opens it with its next request. */
 const ANNOUNCED_MS = 60_000;
 
-/** Cloudflare takes 2,048 bytes of attachment, and V8 two for each character of some names. */
+/** The longest names in an attachment: Cloudflare allows 2,048 bytes, and V8 needs two for each character of some names. */
 const MAX_ATTACHED = 900;
 
-/** What Cloudflare takes of tags: so many, of so many bytes. */
+/** Cloudflare's limits for tags: their number, and their size in bytes. */
 const MAX_TAGS = 10;
 const MAX_TAG = 256;
 
@@ -37,8 +37,8 @@ const MAX_TAG = 256;
 export class Sockets {
   readonly #state: DurableObjectStateLike;
   /**
-   * Made anew from the attachments after the object has slept. None for a socket that was told to close: it may be among
-   * the state's for a while.
+   * The subscription of each socket, rebuilt from the attachments after hibernation. Undefined for a socket that was told to close: the
+   * state may list it for a while.
    */
   readonly #subscriptions = new WeakMap<WebSocketLike, Subscription | undefined>();
 
@@ -46,18 +46,18 @@ export class Sockets {
     this.#state = state;
   }
 
-  /** Keeps what the socket with an id will be for. Until when, in ms since the epoch. */
+  /** Stores the names of a socket that will be opened. Resolves to their expiry, in ms since the epoch. */
   announce(id: string, names: Names): Promise<number> {
     return this.#keep(id, names);
   }
 
-  /** What was announced for an id. */
+  /** The names that were announced for an id. */
   async announced(id: string): Promise<Names | undefined> {
     const kept = await this.#state.storage.get<Kept>(SOCKETS + id);
     return kept && { channels: kept.channels, patterns: kept.patterns };
   }
 
-  /** From now on the socket gets the messages; the one with the id `replaced`, if any, gets no more. */
+  /** Adds a socket, which gets messages from now on, and ends the socket with the id `replaced`. */
   async accept(socket: WebSocketLike, id: string, names: Names, replaced: string | undefined): Promise<void> {
     const attachment = { id, ...names };
     const isLong = JSON.stringify(attachment).length > MAX_ATTACHED;
@@ -75,7 +75,7 @@ export class Sockets {
     this.#closeWith(id, LEFT);
   }
 
-  /** How many channels and patterns of sockets the message was for. */
+  /** Sends a message. Resolves to the number of channels and patterns that matched it. */
   async publish(channel: string, message: string): Promise<number> {
     await this.#wake();
     const data = encodeMessage(channel, message);
@@ -87,19 +87,19 @@ export class Sockets {
     return receivers;
   }
 
-  /** A socket has ended, from whichever side. */
+  /** A socket was closed, by either side. */
   async closed(socket: WebSocketLike): Promise<void> {
     this.#close(socket, LEFT);
     await this.#state.storage.delete(SOCKETS + attachmentOf(socket).id);
   }
 
-  /** Knows what each socket has subscribed. What follows must not wait again before it uses that. */
+  /** Rebuilds the subscriptions after hibernation. Callers must use them before their next await: sockets may come and go there. */
   async #wake(): Promise<void> {
     for (const socket of this.#state.getWebSockets()) {
       if (this.#subscriptions.has(socket)) continue;
       const { id, channels, patterns = [] } = attachmentOf(socket);
       const names = channels ? { channels, patterns } : await this.announced(id);
-      // It may have ended meanwhile.
+      // The socket may have been closed meanwhile.
       if (this.#subscriptions.has(socket)) continue;
       this.#subscriptions.set(socket, subscriptionOf(id, names ?? { channels: [], patterns }));
     }
@@ -127,7 +127,7 @@ export class Sockets {
     }
   }
 
-  /** Keeps names in the storage. */
+  /** Writes names to the storage. */
   async #keep(id: string, names: Names): Promise<number> {
     await this.sweep();
     const until = Date.now() + ANNOUNCED_MS;
@@ -136,7 +136,7 @@ export class Sockets {
     return until;
   }
 
-  /** Drops names whose socket was never opened, or has ended without a word. When the next are due; none for never. */
+  /** Drops names without a socket. Resolves to the time of the next expiry. Undefined if there is none. */
   async sweep(): Promise<number | undefined> {
     await this.#wake();
     const kept = await this.#state.storage.list<Kept>({ prefix: SOCKETS });
@@ -152,7 +152,7 @@ export class Sockets {
   }
 }
 
-/** The channels, as far as the runtime takes them: by these `getWebSockets(channel)` finds a socket. */
+/** The channels that the runtime accepts as tags, by which `getWebSockets(channel)` finds a socket. */
 function tagsOf(channels: readonly string[]): string[] {
   return [...new Set(channels)].filter((channel) => utf8(channel).length <= MAX_TAG).slice(0, MAX_TAGS);
 }
@@ -165,7 +165,7 @@ function subscriptionOf(id: string, { channels, patterns }: Names): Subscription
   return { id, channels: new Set(channels), matchers: [...new Set(patterns)].map(globOf) };
 }
 
-/** False if the socket has ended, which the object may not have been told yet. */
+/** False if the socket is closed, of which the object may not know yet. */
 function send(socket: WebSocketLike, data: string): boolean {
   try {
     socket.send(data);

@@ -18,7 +18,7 @@ export const sortedSets = {
     const all = [score, member, ...pairs];
     const moves: [member: string, score: number][] = [];
     for (let i = 0; i < all.length; i += 2) moves.push([all[i + 1] as string, all[i] as number]);
-    // Each is put by itself: one that is too large is to stop them all.
+    // Checked first, as each is written separately: one that is too large must stop all.
     db.entries.check(moves.flatMap(([member, score]) => entriesOf(key, member, score)));
     let added = 0;
     for (const [member, score] of moves) if ((await move(db, key, member, () => score)).isNew) added += 1;
@@ -58,7 +58,7 @@ export const sortedSets = {
     const count = await zset.count();
     const { from, to } = range(start, stop, count);
     if (from === to) return [];
-    // From whichever end is nearer.
+    // Read from the nearer end.
     if (to <= count - from) return (await ranked(db, key, { limit: to })).slice(from);
     const last = await ranked(db, key, { limit: count - from, reverse: true });
     return last.reverse().slice(0, to - from);
@@ -73,7 +73,7 @@ export const sortedSets = {
   ) {
     const span = between(key, bound(min), bound(max));
     const zset = await readIndexed(db, key);
-    // As in Redis an offset below 0 gives nothing, a count below 0 all the rest.
+    // As in Redis a negative offset gives nothing, a negative count all the rest.
     if (zset === undefined || offset < 0) return [];
     const total = await zset.count();
     const limit = count < 0 ? total : Math.min(offset + count, total);
@@ -85,7 +85,7 @@ export const sortedSets = {
   },
 } satisfies Partial<Table>;
 
-/** Gives a member the score that comes of its old one. */
+/** Sets the score of a member, computed from the old one. */
 async function move(
   db: Keyspace,
   key: string,
@@ -111,7 +111,7 @@ async function readIndexed(db: Keyspace, key: string): Promise<Collection | unde
   return zset;
 }
 
-/** Data that has no entries by score gets them once. */
+/** Builds the entries by score for old data without them. */
 async function index(db: Keyspace, zset: Collection): Promise<void> {
   if (zset.meta.indexed) return;
   let count = 0;
@@ -126,7 +126,7 @@ async function index(db: Keyspace, zset: Collection): Promise<void> {
   await zset.save({ count, indexed: true });
 }
 
-/** A member, and its place by score. */
+/** The two entries of a member: by its name, and by its score. */
 const entriesOf = (key: string, member: string, score: number): Entry[] => [
   [membersOf("zset", key) + member, storeScore(score)],
   [placeName(key, score, member), storeScore(score)],
@@ -136,7 +136,7 @@ const placeName = (key: string, score: number, member: string) => indexOf(key) +
 
 const memberOf = (key: string, name: string) => name.slice(indexOf(key).length + PLACE_DIGITS);
 
-/** The members in the order of their scores, or against it. */
+/** The members in ascending or descending order. */
 async function ranked(
   db: Keyspace,
   key: string,
@@ -146,7 +146,7 @@ async function ranked(
   return entries.map(([name]) => memberOf(key, name));
 }
 
-/** The entries by score from one end to another. */
+/** The range of entries by score between two bounds. */
 function between(key: string, min: Bound, max: Bound): Span {
   const prefix = indexOf(key);
   return {

@@ -32,10 +32,10 @@ const DEFAULT_NAME = "covara-kv";
 
 const OPTIONS = ["name", "prefix", "strict", "reconnectDelay"];
 
-/** More commands than this do not go in one request. */
+/** The most commands of one request. */
 const MAX_BATCH = 1_000;
 
-/** For what is longer a timer does not wait at all. */
+/** The longest delay of a timer, in ms: a longer one fires at once. */
 const MAX_DELAY = 2 ** 31 - 1;
 
 /** How long `disconnect` waits for the next answer, in ms. */
@@ -50,8 +50,8 @@ interface Waiting extends ReadyCall {
 }
 
 /**
- * A store in a Durable Object. Commands that are called in one tick go in one request; what is subscribed comes over
- * one WebSocket, which is opened again whenever it is lost, until `disconnect`.
+ * A store in a Durable Object. Commands of one tick leave in one request. Messages arrive by one WebSocket, which is opened again
+ * whenever it is lost, until `disconnect`.
  */
 export class DurableObjectKVStore extends Store {
   readonly #stub: () => DurableObjectStubLike;
@@ -59,15 +59,15 @@ export class DurableObjectKVStore extends Store {
   readonly #reconnectDelay: (attempt: number) => number;
   #status: KVStatus = "connecting";
   #batch: Waiting[] = [];
-  /** What the batch has to come after. */
+  /** The request that the batch must follow. */
   #before: Promise<unknown> | undefined;
-  /** A transaction that was sent in this tick, until the tick is over: what is called in it comes after. Never rejects. */
+  /** A transaction that was sent in this tick: later commands of the tick must follow it. Never rejects. */
   #sent: Promise<unknown> | undefined;
-  /** Requests without an answer so far. None rejects. */
+  /** Unanswered requests. None rejects. */
   readonly #requests = new Set<Promise<unknown>>();
-  /** How many there have been answers to. */
+  /** The number of answered requests. */
   #answered = 0;
-  /** The commands that have met a key of another type: each is warned of once. */
+  /** Commands that have met a key of another type. Each gets one warning. */
   readonly #mismatched = new Set<string>();
   /** The socket of `subscribe` and `psubscribe`. */
   #subscriber = this.#newSharedSubscriber();
@@ -84,8 +84,8 @@ export class DurableObjectKVStore extends Store {
   }
 
   /**
-   * Takes a stub, or what gives one: that is asked for every request, as Workers forbid to use a stub in another
-   * request than the one it was made in. Throws `INVALID_ARGUMENT` for an option of a wrong type. Opens nothing yet.
+   * Takes a stub, or a function that returns one, which is called for each request: Workers forbid to use a stub in another request than
+   * its own. Throws `INVALID_ARGUMENT` for an option of a wrong type. Opens no socket.
    */
   constructor(
     stubOrResolver: DurableObjectStubLike | (() => DurableObjectStubLike),
@@ -108,10 +108,10 @@ export class DurableObjectKVStore extends Store {
     return this.#status;
   }
 
-  /** @internal There is nothing to connect: every request finds the object by itself. */
+  /** @internal Opens nothing: each request reaches the object by itself. */
   async connect(...more: never[]): Promise<void> {
     checkNoMore("connect", 0, more);
-    // One life after the other: its end is told before the next one begins.
+    // The `end` of the closed store comes before it is opened again.
     if (this.#status === "closed") await this.#closing;
     if (this.#status === "closed") this.#status = "connecting";
     this.#open();
@@ -143,7 +143,7 @@ export class DurableObjectKVStore extends Store {
     return this.scoped("subscribeScoped", channels, callback);
   }
 
-  /** @internal By a socket of its own, as in a Worker it belongs to the request that asked for it. */
+  /** @internal Uses a socket of its own, which in a Worker belongs to the request of the caller. */
   protected override async hear(
     channels: readonly string[],
     patterns: readonly string[],
@@ -201,7 +201,7 @@ export class DurableObjectKVStore extends Store {
     this.emit("ready", { connection: "commands" });
   }
 
-  /** What was called before has its effect. */
+  /** Closes the store after earlier calls have had their effect. */
   async #close(): Promise<void> {
     const subscribers = [this.#subscriber, ...this.#scoped];
     this.#subscriber = this.#newSharedSubscriber();
@@ -211,7 +211,7 @@ export class DurableObjectKVStore extends Store {
     this.emit("end");
   }
 
-  /** Those that a request of a Worker left behind when it ended are never answered: none are waited for once no answer comes. */
+  /** Waits for unanswered requests, while answers arrive: requests of a Worker that has ended are never answered. */
   async #allAnswered(): Promise<void> {
     let before: number;
     do {
@@ -229,7 +229,7 @@ export class DurableObjectKVStore extends Store {
       const batch = this.#batch;
       if (batch.length === 0) {
         this.#before = this.#sent;
-        // Unless a transaction has had it sent.
+        // Unless a transaction has sent the batch already.
         afterThis(() => batch === this.#batch && this.#flush());
       }
       batch.push({ command, argv, resolve, reject });
@@ -237,7 +237,7 @@ export class DurableObjectKVStore extends Store {
     return wireCodec.decode(command, value, this.prefix);
   }
 
-  /** Sends what was called in this tick. Never rejects. */
+  /** Sends the commands of this tick. Never rejects. */
   #flush(): Promise<void> {
     const [batch, before] = [this.#batch, this.#before];
     this.#batch = [];
@@ -251,7 +251,7 @@ export class DurableObjectKVStore extends Store {
     return request;
   }
 
-  /** Requests with stubs of their own might overtake each other: the next one waits for the answer. */
+  /** Each request waits for the previous answer: requests by different stubs may overtake each other. */
   async #sendInOrder(batch: readonly Waiting[]): Promise<void> {
     for (let from = 0; from < batch.length; from += MAX_BATCH) {
       await this.#sendBatch(batch.slice(from, from + MAX_BATCH));
@@ -309,7 +309,7 @@ export class DurableObjectKVStore extends Store {
     }
   }
 
-  /** A function of the user's that fails, or gives no time, must not end the attempts. */
+  /** The delay of the user's function, or the default if that fails or returns no time: attempts must go on. */
   #delayBefore(attempt: number): number {
     try {
       const delay = this.#reconnectDelay(attempt);
@@ -342,8 +342,8 @@ export class DurableObjectKVStore extends Store {
 }
 
 /**
- * A {@link DurableObjectKVStore} on the object of a namespace with the name of the options. Throws `CONFIG` if that is
- * no namespace, `INVALID_ARGUMENT` for an option of a wrong type.
+ * A {@link DurableObjectKVStore} on an object of a namespace, by the name in the options. Throws `CONFIG` if `namespace` is none,
+ * `INVALID_ARGUMENT` for an option of a wrong type.
  *
  * @example
  * const kv = createDurableObjectKV(env.COVARA_KV, { prefix: "app" });
@@ -379,7 +379,7 @@ function readOptions(options: DurableObjectKVOptions, method: string) {
   };
 }
 
-/** As `queueMicrotask`, which fake timers replace. */
+/** The same as `queueMicrotask`, which fake timers replace. */
 const afterThis = (task: () => unknown) => void Promise.resolve().then(task);
 
 const defaultDelay = (attempt: number) => Math.min(250 * 2 ** (attempt - 1), 5_000);

@@ -13,7 +13,7 @@ export const strings = {
     const values: (string | null)[] = [];
     for (const key of keys) {
       const found = await db.find(key);
-      // As in Redis a key of another type reads as none, under either policy.
+      // As in Redis a key of another type reads as missing, strict or not.
       values.push(found?.type === "string" ? found.entry.v : null);
     }
     return values;
@@ -37,7 +37,7 @@ export const strings = {
   incrBy: (db, key, n) => increase(db, key, n),
 } satisfies Partial<Table>;
 
-/** False if what is there, or is not, forbids it. */
+/** False if `nx` or `xx` forbids it. */
 async function put(db: Keyspace, key: string, value: string, options: SetOptions = {}): Promise<boolean> {
   const deadline = deadlineOf(db, options);
   const found = await db.find(key);
@@ -54,7 +54,7 @@ async function increase(db: Keyspace, key: string, n: number): Promise<number> {
   return Number(sum);
 }
 
-/** Like every command that sets a value with its expiry, and unlike EXPIRE, refuses what is not in the future. */
+/** Unlike EXPIRE, a command that sets a value with its expiry refuses an expiry that is not positive. */
 function deadlineOf(db: Keyspace, { ex, px }: ExpiryOptions): Deadline | undefined {
   const number = ex ?? px;
   if (number === undefined) return undefined;

@@ -1,4 +1,4 @@
-// A store's side of pub/sub: one socket for a set of channels and patterns, replaced when the set changes or the socket is lost.
+// The side of the store in pub/sub: one socket for a set of channels and patterns, replaced when the set changes or the socket is lost.
 
 import type { Messages } from "../../../native.js";
 import type { ConnectionHealth } from "../../events.js";
@@ -36,7 +36,7 @@ export interface SubscriberOptions {
   onGap(from: number, to: number): void;
 }
 
-/** How long to wait for a socket that is being opened, or that was replaced, in ms. */
+/** How long to wait for a socket that opens, or that was replaced, in ms. */
 const TIMEOUT = 1_000;
 
 /** Keeps a socket open for the topics that are subscribed. */
@@ -135,7 +135,7 @@ export class SubscriberSocket {
     await old?.over(TIMEOUT);
     if (old?.isLost) this.#lostAt ??= old.heardAt;
     socket.start();
-    // It may have been lost meanwhile.
+    // The socket may have been lost meanwhile.
     if (socket === this.#socket) this.#reportGap();
   }
 
@@ -165,7 +165,7 @@ export class SubscriberSocket {
     this.#options.onGap(from, Date.now());
   }
 
-  /** A socket was closed. If it was replaced, the change that does so has to be over first. */
+  /** A socket was closed. If it was replaced, that change must end first. */
   async #ended(socket: Socket): Promise<void> {
     if (!socket.isLost) await this.#change.catch(() => {});
     if (socket !== this.#socket) return;
@@ -188,7 +188,7 @@ export class SubscriberSocket {
   }
 }
 
-/** Waits for `work`, for so many ms at most. */
+/** Waits for `work`, at most `timeout` ms. */
 export async function within(timeout: number, work: Promise<unknown>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<void>((resolve) => {
@@ -208,7 +208,7 @@ export const topic = (kind: Kind, name: string): Topic => ({
   name,
 });
 
-/** One socket, which hears the same from its beginning to its end. */
+/** One socket, with a fixed set of names. */
 class Socket {
   readonly id: string;
   readonly topics: Topics;
@@ -216,16 +216,16 @@ class Socket {
   readonly #heard: (messages: Messages) => void;
   readonly #ended: () => void;
   #ws: WebSocketLike | undefined;
-  /** What has come before `start`: a socket in place of another waits for its last messages. */
+  /** Messages from before `start`: a new socket waits for the last messages of the replaced one. */
   #waiting: unknown[] | undefined = [];
   #isOver = false;
   #tellOver!: () => void;
   readonly #end = new Promise<void>((resolve) => {
     this.#tellOver = resolve;
   });
-  /** It has ended, and may have missed messages. */
+  /** Whether it was closed without notice, and may have missed messages. */
   isLost = false;
-  /** When it last had to be alive, in ms since the epoch. */
+  /** When it was last known to be alive, in ms since the epoch. */
   heardAt = Date.now();
 
   constructor(id: string, topics: Topics, heard: (messages: Messages) => void, ended: () => void) {
@@ -257,9 +257,9 @@ class Socket {
     for (const data of waiting) this.#deliver(data);
   }
 
-  /** Resolves when it has ended, or after so many ms; then it is lost, as it may not have heard its last messages. */
-  async over(patience: number): Promise<void> {
-    await within(patience, this.#end);
+  /** Resolves when it is closed, or after `timeout` ms: then it counts as lost, as its last messages may be missing. */
+  async over(timeout: number): Promise<void> {
+    await within(timeout, this.#end);
     if (!this.#isOver) this.isLost = true;
     this.close();
   }
@@ -270,7 +270,7 @@ class Socket {
     try {
       this.#ws?.close();
     } catch {
-      // It has been closed by the other side.
+      // The other side has closed it.
     }
   }
 

@@ -2,11 +2,11 @@
 export interface DurableObjectNamespaceLike {
   /** The id of the object with this name. */
   idFromName(name: string): unknown;
-  /** What requests to an object go through. */
+  /** The stub for requests to an object. */
   get(id: unknown): DurableObjectStubLike;
 }
 
-/** What requests to one Durable Object go through. */
+/** The stub for requests to one Durable Object. */
 export interface DurableObjectStubLike {
   /** Sends a request to the object. */
   fetch(
@@ -15,28 +15,27 @@ export interface DurableObjectStubLike {
   ): Promise<Response>;
 }
 
-/** Which object holds the store, and how to get back to it. */
+/** The object of the store, and the delay before a reconnect. */
 export interface DurableObjectKVOptions {
   /** The object's name; `"covara-kv"` by default. */
   name?: string;
-  /** Put, with a colon, before every key. None by default. */
+  /** Added, with a colon, to each key. None by default. */
   prefix?: string;
   /** Refuse a key of another type, as Redis does. False by default: then it counts as empty. */
   strict?: boolean;
   /**
-   * How long to wait before attempt number `attempt`, from 1, to open a lost socket again, in ms; by default
-   * 250, doubling up to 5,000.
+   * The delay before attempt number `attempt`, from 1, to open a lost socket again, in ms; by default 250, doubling up to 5,000.
    */
   reconnectDelay?: (attempt: number) => number;
 }
 
-/** What a Durable Object is constructed with. */
+/** The state that the constructor of a Durable Object gets. */
 export interface DurableObjectStateLike {
-  /** What the object keeps. */
+  /** The storage of the object. */
   storage: DurableObjectStorageLike;
-  /** Takes a WebSocket that outlives the object's sleep. */
+  /** Accepts a WebSocket that survives hibernation. */
   acceptWebSocket(ws: WebSocketLike, tags?: string[]): void;
-  /** The WebSockets that were taken, or those with a tag. */
+  /** The accepted WebSockets, or those with a tag. */
   getWebSockets(tag?: string): WebSocketLike[];
 }
 
@@ -60,12 +59,12 @@ export interface WebSocketLike {
   send(data: string): void;
   /** Ends the connection. */
   close(code?: number, reason?: string): void;
-  /** Takes the client's end of a connection in a Worker. */
+  /** Accepts the client's end of a connection in a Worker. */
   accept?(): void;
   /** Calls `handler` at every message, or at the end. */
   addEventListener?(type: "message" | "close", handler: (event: { data?: unknown }) => void): void;
-  /** Keeps a value with the WebSocket while the object sleeps. */
+  /** Stores a value with the WebSocket during hibernation. */
   serializeAttachment?(value: unknown): void;
-  /** The value that was kept. */
+  /** The stored value. */
   deserializeAttachment?(): unknown;
 }

@@ -1,6 +1,6 @@
 // The wire between stores and objects: routes, queries, bodies, socket messages and close codes, with their writers and readers.
-// docs/durable-object-protocol.md shows an example of each. Objects and stores of other versions speak it: a field may be added, none
-// changed. What the comments call an addition was not there before covara-kv.
+// docs/durable-object-protocol.md shows an example of each. Objects and stores of other versions use it: fields may be added, but not
+// changed. An "addition" did not exist before covara-kv.
 import { argumentsOf, type Command, commandOf, parameterAt } from "../../commands.js";
 import { KVError } from "../../errors.js";
 import { score } from "../../results.js";
@@ -8,18 +8,18 @@ import type { Codec, Ready } from "../../transaction.js";
 import { storeScore } from "./layout.js";
 import type { DurableObjectStubLike, WebSocketLike } from "./types.js";
 
-/** The host is never looked up: a stub leads to its object whatever the URL says. */
+/** The host has no meaning: a stub leads to its object with any URL. */
 const ORIGIN = "https://covara-kv";
 const BATCH = "/batch";
 const SUBSCRIBE = "/subscribe";
 const JSON_HEADERS = { "content-type": "application/json" };
 
-/** Cloudflare takes a URL of 16 KB. Names that make the query longer than this are announced in a body. */
+/** Names that make the query longer are announced in a body: Cloudflare's limit of a URL is 16 KB. */
 const MAX_QUERY = 8_000;
 
-/** The close code of a socket whose names a newer socket has, after all messages up to then. */
+/** The close code of a replaced socket, after its last message. */
 export const REPLACED = 4000;
-/** The close code of a socket that its store no longer wants. */
+/** The close code of a socket that its store leaves. */
 export const LEFT = 1000;
 
 /** The method and the arguments of a command, keys with their prefix. */
@@ -52,24 +52,24 @@ type Result =
   /** `code` is an addition. */
   | { ok: false; error: string; code?: string };
 
-/** A request of a store, as `fetch` of a stub takes it. */
+/** A request of a store, as arguments of `fetch` of a stub. */
 export interface WireRequest {
   readonly url: string;
   readonly init: NonNullable<Parameters<DurableObjectStubLike["fetch"]>[1]>;
 }
 
-/** A request that an object has read. */
+/** A request as an object parses it. */
 export type ReadRequest =
   | { readonly route: "batch"; readonly batch: Batch }
-  /** Without names: they were announced under the id. */
+  /** Without names if they were announced under the id. */
   | { readonly route: "subscribe"; readonly id: string; readonly replaces?: string; readonly names?: Names }
   | { readonly route: "announce"; readonly id: string; readonly names: Names }
   | { readonly route: "leave"; readonly id: string }
   | { readonly route: "refused"; readonly status: number };
 
-// Commands: the store's side.
+// Commands, in the store.
 
-/** A method's arguments, with the prefix before keys, and its result. */
+/** Converts the arguments of a method, with prefixed keys, and its result. */
 export const wireCodec: Codec<unknown[]> = {
   encode(command, args, prefix) {
     const read = argumentsOf(command, args, prefix);
@@ -96,14 +96,14 @@ export function batchRequest(calls: readonly Ready<unknown[]>[], strict: boolean
   return { url: ORIGIN + BATCH, init: { method: "POST", headers: JSON_HEADERS, body: encode(batch) } };
 }
 
-/** An addition, behind the op of a call with several pairs. Older objects refuse it; of `hset` they would store the first. */
+/** An addition: the suffix of an op with several pairs. Older objects refuse it; without it they would store the first pair of `hset`. */
 const PAIRS = "Pairs";
 
 function callOf({ method, parameters, pairs }: Command, args: readonly unknown[]): WireCall {
   return { op: pairs && args.length > parameters.length ? method + PAIRS : method, args };
 }
 
-/** The outcomes of as many commands. Throws CONNECTION for a response that is none. */
+/** The outcomes of a batch of commands. Throws CONNECTION for any other response. */
 export async function readBatchResponse(
   response: Response,
   commands: readonly Command[],
@@ -121,17 +121,17 @@ export async function readBatchResponse(
 function outcomeOf(result: Result, command: string): Outcome {
   if (result.ok) return { value: result.value ?? null, mismatched: result.mismatched ?? false };
   const { error, code } = result;
-  // An older object tells the text alone, which begins with the code if the error is Redis's.
+  // An older object sends only the text, which begins with the code for an error of Redis.
   return { error: new KVError(code ?? /^[A-Z]+(?= )/.exec(error)?.[0] ?? "ERR", error, { command }) };
 }
 
-// Commands: the object's side.
+// Commands, in the object.
 
-/** The call that was encoded. */
+/** Decodes a call. */
 export function decodeCall({ op: given, args: encoded }: WireCall): WireCall {
   const op = given.endsWith(PAIRS) ? given.slice(0, -PAIRS.length) : given;
   const args = [...encoded];
-  // JSON makes null of an argument that was left out. Older stores send their options always.
+  // A missing argument is null in JSON. Older stores always send options.
   while (args.at(-1) === null) args.pop();
   const command = commandOf(op);
   if (command === undefined) return { op, args };
@@ -156,9 +156,9 @@ function encode(body: unknown): string {
   return JSON.stringify(body, (_, value) => (typeof value === "number" ? storeScore(value) : value));
 }
 
-// Sockets: the store's side.
+// Sockets, in the store.
 
-/** Opens a socket, in place of another one. `announce`, if there is one, has to be answered before. */
+/** The requests that open a socket, in place of another one. `announce`, if there is one, must be answered first. */
 export function subscribeRequests(
   id: string,
   names: Names,
@@ -176,14 +176,14 @@ export function subscribeRequests(
   return { announce, subscribe: open(head) };
 }
 
-/** An empty list would be no name: an empty name alone is written as two. */
+/** An empty list means no name, so a single empty name is written as two. */
 function listOf(parameter: string, names: readonly string[]): string {
   if (names.length === 0) return "";
   const list = names.map(encodeURIComponent).join(",");
   return `&${parameter}=${list === "" ? "," : list}`;
 }
 
-/** Closes a socket from the object's side, after all messages up to then. */
+/** Makes the object close a socket, after its last message. */
 export function leaveRequest(id: string): WireRequest {
   return { url: `${ORIGIN}${SUBSCRIBE}?id=${id}`, init: { method: "DELETE" } };
 }
@@ -195,12 +195,12 @@ export function socketOf(response: Response): WebSocketLike {
   return webSocket;
 }
 
-/** Throws CONNECTION unless the names were taken. */
+/** Throws CONNECTION unless the names were accepted. */
 export function checkAnnounced({ status }: Response): void {
   if (status !== 204) throw unreachable(`takes no names this long: status ${status}`);
 }
 
-/** None for data that is no message. */
+/** Undefined for data that is no message. */
 export function decodeMessage(data: unknown): { channel: string; message: string } | undefined {
   try {
     const { channel, message } = JSON.parse(String(data));
@@ -210,13 +210,13 @@ export function decodeMessage(data: unknown): { channel: string; message: string
   }
 }
 
-// Sockets: the object's side.
+// Sockets, in the object.
 
 export function encodeMessage(channel: string, message: string): string {
   return JSON.stringify({ channel, message });
 }
 
-/** Node's Response refuses 101, and others do not take a socket: then the answer is a plain object, for tests. */
+/** The Response of Node.js refuses status 101, and others take no socket: then this returns a plain object, for tests. */
 export function socketResponse(webSocket: WebSocketLike): Response {
   const init = { status: 101, webSocket };
   try {
@@ -226,15 +226,15 @@ export function socketResponse(webSocket: WebSocketLike): Response {
   return init as unknown as Response;
 }
 
-/** A response whose status says all. */
+/** A response without a body. */
 export const statusResponse = (status: number) => new Response(null, { status });
 
-/** An id of a socket. Workers and Node 18 have no other random numbers in common. Nobody gains by guessing one. */
+/** The id of a socket. By Math.random, which Workers and Node.js 18 share: there is no gain in guessing an id. */
 export function newSocketId(): string {
   return Math.random().toString(36).slice(2) + Date.now().toString(36);
 }
 
-// Requests, as an object reads them.
+// Requests, in the object.
 
 export async function readRequest(request: Request): Promise<ReadRequest> {
   const { pathname, search } = new URL(request.url);
@@ -273,7 +273,7 @@ function readSubscribe(request: Request, query: ReadonlyMap<string, string[]>): 
   if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") return refused(426);
   const [id, replaces] = [query.get("id")?.[0], query.get("replaces")?.[0]];
   const [channels, patterns] = [query.get("channels"), query.get("patterns")];
-  // An older store gives no id, and announces nothing.
+  // An older store sends no id, and announces nothing.
   const isComplete = channels !== undefined || patterns !== undefined || id === undefined;
   return {
     route: "subscribe",
@@ -293,12 +293,12 @@ function isTexts(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((item) => typeof item === "string");
 }
 
-/** None if it is no JSON. */
+/** Undefined if it is no JSON. */
 function readJson(request: Request): Promise<unknown> {
   return request.json().catch(() => undefined);
 }
 
-/** The parameters of a query: lists, separated by commas, each part encoded by itself. None if it is malformed. */
+/** The parameters of a query: lists, separated by commas, with each part URL-encoded. Undefined if it is malformed. */
 function queryOf(search: string): ReadonlyMap<string, string[]> | undefined {
   try {
     const parameters = search.slice(1).split("&");
@@ -313,7 +313,7 @@ function queryOf(search: string): ReadonlyMap<string, string[]> | undefined {
   }
 }
 
-// Errors that both sides have.
+// Errors of both sides.
 
 /** The error for a failure between a store and its object. */
 export function unreachable(what: string, cause?: unknown): KVError {

@@ -1,4 +1,4 @@
-//! From JSON to Lua's values: as lenient as lua-cjson, and with its errors.
+//! Converts JSON to Lua values: as lenient as lua-cjson, and with its errors.
 
 use memchr::memchr3;
 use mlua::{Lua, LuaString, Result, Table, Value};
@@ -72,14 +72,14 @@ impl Token {
     }
 }
 
-/// With where it begins.
+/// A token with its offset.
 type Placed = (usize, Token);
 
-/// A table of which some is read.
+/// A table that is being read.
 enum Open {
-    /// With how many items it has.
+    /// With the number of its items.
     Array(Table, usize),
-    /// With the key of the value that comes next.
+    /// With the key of the next value.
     Object(Table, Value),
 }
 
@@ -96,12 +96,12 @@ impl Open {
 }
 
 impl Decoder<'_> {
-    /// Without recursion: values may lie in one another deeper than a thread's stack.
+    /// Without recursion: values may nest deeper than a thread's stack allows.
     fn document(&mut self) -> Result<Value> {
         let mut open: Vec<Open> = Vec::new();
         let mut token = self.next()?;
         loop {
-            // None if it is a table whose items follow.
+            // None for a table whose items follow.
             let mut whole = self.simple(&token)?;
             if whole.is_none() {
                 let table = self.lua.create_table()?;
@@ -136,7 +136,7 @@ impl Decoder<'_> {
         }))
     }
 
-    /// Puts the item that was read, if any, into its table. The first token of the next one, or none at the table's end.
+    /// Adds the item that was read, if any, to its table. Returns the first token of the next item, or None at the end.
     fn item(&mut self, table: &mut Open, item: Option<Value>) -> Result<Option<Placed>> {
         let is_first = item.is_none();
         if let Some(item) = item {
@@ -185,7 +185,7 @@ impl Decoder<'_> {
         )
     }
 
-    /// As in lua-cjson, which reads C's strings, a NUL ends the text.
+    /// As in lua-cjson, which reads C strings, a NUL ends the text.
     fn peek(&self) -> u8 {
         self.json.get(self.at).copied().unwrap_or(0)
     }
@@ -269,7 +269,7 @@ impl Decoder<'_> {
         Ok((start, Token::String(text.into_lua()?)))
     }
 
-    /// What the escape here stands for, with its length.
+    /// The character of the escape here, with the length of the escape.
     fn escape(&self) -> std::result::Result<(char, usize), &'static str> {
         let character = match self.json.get(self.at + 1) {
             Some(byte @ (b'"' | b'\\' | b'/')) => char::from(*byte),
@@ -284,7 +284,7 @@ impl Decoder<'_> {
         Ok((character, 2))
     }
 
-    /// What `\uXXXX`, or a pair of them, stands for.
+    /// The character of `\uXXXX`, or of a surrogate pair.
     fn character(&self) -> Option<(char, usize)> {
         let unit = |at: usize| {
             let digits = self.json.get(at..at + 6)?.strip_prefix(b"\\u")?;
@@ -302,7 +302,7 @@ impl Decoder<'_> {
     }
 }
 
-/// Whether it begins as a number does that JSON has not: `+1`, `01`, `0x1`, `inf`, `nan`.
+/// Whether it begins like a number that JSON does not have: `+1`, `01`, `0x1`, `inf`, `nan`.
 fn is_invalid_number(text: &[u8]) -> bool {
     let digits = match text {
         [b'+', ..] => return true,
@@ -330,7 +330,7 @@ fn number(text: &[u8]) -> Option<(f64, usize)> {
     } else {
         0
     };
-    // `-.5` is a number, and `.5` is none.
+    // As in lua-cjson, `-.5` is a number and `.5` is not.
     if whole == 0 && (sign == 0 || fraction < 2) {
         return not_finite(text, sign);
     }

@@ -1,4 +1,4 @@
-//! From Lua's values to JSON.
+//! Converts Lua values to JSON.
 
 use mlua::{Function, Lua, LuaString, Result, Table, Value};
 
@@ -9,7 +9,7 @@ use super::super::raise;
 use super::settings::{Invalid, Settings};
 use super::{DEEPEST, only};
 
-/// `next` is Lua's own.
+/// `next`: Lua's own function.
 pub fn encode(lua: &Lua, args: &Arguments, settings: &Settings, next: &Function) -> Result<LuaString> {
     let mut encoder = Encoder {
         lua,
@@ -28,16 +28,16 @@ struct Encoder<'a> {
     json: Text<'a>,
 }
 
-/// A table of which some is written.
+/// A table that is being written.
 enum Open {
-    /// With how many items are written, and how many there are.
+    /// With the number of items written, and of all items.
     Array(Table, usize, usize),
-    /// With the key that was last written.
+    /// With the last key written.
     Object(Table, Value),
 }
 
 impl Encoder<'_> {
-    /// Without recursion: tables may lie in one another deeper than a thread's stack.
+    /// Without recursion: tables may nest deeper than a thread's stack allows.
     fn document(&mut self, value: &Value) -> Result<()> {
         let mut open: Vec<Open> = self.value(value, 1)?.into_iter().collect();
         while let Some(table) = open.last_mut() {
@@ -50,7 +50,7 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// Writes a value, or the beginning of a table at this depth.
+    /// Writes a value, or the start of a table at this depth.
     fn value(&mut self, value: &Value, depth: usize) -> Result<Option<Open>> {
         match value {
             Value::String(text) => self.string(&text.as_bytes())?,
@@ -80,7 +80,7 @@ impl Encoder<'_> {
         Ok(None)
     }
 
-    /// The next item of a table, after its comma and its key are written. At the end its bracket is written.
+    /// Writes the comma and the key of the next item, and returns the item. At the end writes the bracket.
     fn item(&mut self, table: &mut Open) -> Result<Option<Value>> {
         match table {
             Open::Array(_, written, length) if written == length => {
@@ -123,7 +123,7 @@ impl Encoder<'_> {
         self.json.push(b":")
     }
 
-    /// How long a table is that has only positive integers for keys, and none if it has others or nothing at all.
+    /// The length of a table whose keys are positive integers. None for other keys, and for an empty table.
     fn array_length(&mut self, table: &Table) -> Result<Option<usize>> {
         let Settings {
             encode_sparse_ratio: ratio,

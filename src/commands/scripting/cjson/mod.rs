@@ -11,10 +11,10 @@ use mlua::{Function, Lua, Result, Table, Value};
 use super::arguments::{Arguments, function};
 use settings::{Settings, Shared};
 
-/// How deep values may lie in one another, whatever the settings allow. Lua's stack ends lua-cjson at 4,000 objects, or 8,000 arrays.
+/// The deepest nesting, whatever the settings allow. In lua-cjson Lua's stack ends at 4,000 objects, or 8,000 arrays.
 const DEEPEST: usize = 2600;
 
-/// The library of all scripts, each of which finds it as it is by itself: what one changes is not the next one's.
+/// The library of all scripts. Each script starts with the default settings.
 pub struct Cjson {
     pub library: Table,
     settings: Shared,
@@ -35,7 +35,7 @@ impl Cjson {
     }
 }
 
-/// `next` is Lua's own. Shared: a reference from Rust takes one of few places in the Lua state.
+/// `next`: Lua's own function. Shared, as each reference from Rust takes one of few slots in the Lua state.
 fn library(lua: &Lua, settings: &Shared, next: &Arc<Function>) -> Result<Table> {
     let cjson = lua.create_table()?;
     settings::install(lua, &cjson, settings)?;

@@ -1,4 +1,4 @@
-//! `cjson.encode_max_depth` and its like: they read a setting, change it where they are given anything, and give what it is.
+//! Settings such as `cjson.encode_max_depth`: each function returns its setting, and changes it if it has an argument.
 //!
 //! <https://kyne.au/~mark/software/lua-cjson-manual.html>
 
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::super::arguments::{Arguments, function};
 
-/// What one library does: that of all scripts, or one of `cjson.new`.
+/// The settings of one library: the shared one, or one of `cjson.new`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub encode_sparse_convert: bool,
@@ -18,13 +18,13 @@ pub struct Settings {
     pub encode_max_depth: i32,
     pub encode_number_precision: i32,
     pub encode_invalid_numbers: Invalid,
-    /// It is only remembered: here no buffer outlives a call.
+    /// Stored only: here no buffer outlives a call.
     pub encode_keep_buffer: bool,
     pub decode_max_depth: i32,
     pub decode_invalid_numbers: bool,
 }
 
-/// What infinite numbers and NaN are written as.
+/// How infinite numbers and NaN are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
     Refused,
@@ -91,7 +91,7 @@ fn single(value: Value) -> MultiValue {
     MultiValue::from_iter([value])
 }
 
-/// What the function of a setting gives: all of its values.
+/// Returns all values of a setting.
 type Change = fn(&Arguments, &mut Settings) -> Result<MultiValue>;
 
 fn given<'a>(args: &'a Arguments, index: usize) -> Option<&'a Value> {
@@ -102,7 +102,7 @@ fn integer(args: &Arguments, index: usize, setting: &mut i32, least: i32, most: 
     if given(args, index).is_some() {
         let value = args.int(index)? as i32;
         if !(least..=most).contains(&value) {
-            // lua-cjson names the first, whichever it is.
+            // lua-cjson always names the first argument.
             return Err(args.refuse(1, &format!("expected integer between {least} and {most}")));
         }
         *setting = value;
@@ -133,11 +133,11 @@ fn invalid(args: &Arguments, index: usize, setting: &mut Invalid) -> Result<Valu
     }
 }
 
-/// Which of the words it is, as `luaL_checkoption` finds it.
+/// The index of the word, as `luaL_checkoption` finds it.
 fn option(args: &Arguments, index: usize, words: &[&str]) -> Result<usize> {
     let given = args.string(index)?;
     let given = given.to_string_lossy();
-    // A string of C.
+    // A C string, which a NUL ends.
     let given = given.split('\0').next().unwrap_or_default();
     let found = words.iter().position(|word| *word == given);
     found.ok_or_else(|| args.refuse(index, &format!("invalid option '{given}'")))

@@ -4,14 +4,14 @@ use mlua::{Function, Lua, MultiValue, Table, Value};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use super::super::limits::Turn;
+use super::super::limits::ScriptRun;
 use super::super::{raise, strings};
 use super::shown;
 
 /// Lua's own functions beside ours, by the same names.
 fn both() -> (Lua, Table, Table) {
     let lua = Lua::new();
-    lua.set_app_data(Turn::new(std::time::Duration::from_secs(60), 64 << 20));
+    lua.set_app_data(ScriptRun::new(std::time::Duration::from_secs(60), 64 << 20));
     let own = lua.globals().get("string").unwrap();
     let ours = lua.create_table().unwrap();
     strings::install(&lua, &ours).unwrap();

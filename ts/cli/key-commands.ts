@@ -3,13 +3,17 @@ import type { KVStore } from "../index.js";
 import { type Options, storeOf, type Target, using } from "./store.js";
 import { fail, print, printJson, shown, WrongCall } from "./terminal.js";
 
-/** Does something with the server. */
-function look(target: Target, options: Options, work: (kv: KVStore) => Promise<number>): Promise<number> {
+/** Connects a store, and runs `work` on it. */
+function withStore(
+  target: Target,
+  options: Options,
+  work: (kv: KVStore) => Promise<number>,
+): Promise<number> {
   return using(storeOf(target, options)[0], work);
 }
 
 export function get(target: Target, options: Options, [key = ""]: string[]): Promise<number> {
-  return look(target, options, async (kv) => {
+  return withStore(target, options, async (kv) => {
     const value = await kv.get(key);
     if (options.json) printJson({ key, value });
     else if (value === null) fail(`There is no key ${JSON.stringify(key)}`);
@@ -20,7 +24,7 @@ export function get(target: Target, options: Options, [key = ""]: string[]): Pro
 
 export function set(target: Target, options: Options, [key = "", value = ""]: string[]): Promise<number> {
   const expiry = expiryOf(options);
-  return look(target, options, async (kv) => {
+  return withStore(target, options, async (kv) => {
     await kv.set(key, value, expiry);
     if (options.json) printJson({ key, ok: true });
     else print("OK");
@@ -36,14 +40,14 @@ function expiryOf({ ex }: Options): { ex?: number } {
 }
 
 export function keys(target: Target, options: Options, [pattern = ""]: string[]): Promise<number> {
-  return look(target, options, async (kv) => {
+  return withStore(target, options, async (kv) => {
     for (const key of (await kv.keys(pattern)).sort()) printKey(options, key);
     return 0;
   });
 }
 
 export function scan(target: Target, options: Options, [match = "*"]: string[]): Promise<number> {
-  return look(target, options, async (kv) => {
+  return withStore(target, options, async (kv) => {
     let cursor = "0";
     do {
       const page = await kv.scan(cursor, { match, count: 1_000 });
@@ -60,7 +64,7 @@ function printKey({ json }: Options, key: string): void {
 }
 
 export function monitor(target: Target, options: Options, [channel = ""]: string[]): Promise<number> {
-  return look(target, options, async (kv) => {
+  return withStore(target, options, async (kv) => {
     const isPattern = /[*?[]/.test(channel);
     const hear = (message: string, from: string) => {
       if (options.json) printJson({ channel: from, message });
