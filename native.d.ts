@@ -89,8 +89,8 @@ export declare class MemoryStore {
   unsubscribe(channel: string): void
   punsubscribe(pattern: string): void
   /**
-   * Takes at most `count` messages. While the first element is null more wait, and the caller must call again: `onMessages`
-   * does not tell of them.
+   * At most so many of the messages that came in: pattern or null, channel, message, and so on. First of all since when messages were
+   * dropped for want of room, in ms since the epoch, or 0; null if more wait: then the caller must come again.
    */
   takeMessages(count: number): Messages
   /** The number of messages that wait. */
@@ -154,7 +154,7 @@ export type FanoutNotice =
   | { name: 'failed'; first: boolean; code: string; message: string }
   | { name: 'reconnecting'; attempt: number; delay: number; code: string; message: string }
   | { name: 'gap'; from: number; to: number }
-  | { name: 'overflow' }
+  | { name: 'overflow'; from: number }
 
 export interface Hears {
   wanted: boolean
@@ -281,7 +281,7 @@ export interface RedisSentinelOptions {
   tls?: RedisTlsOptions
 }
 
-/** What the server has said of itself. */
+/** What the server has replied to HELLO or INFO. */
 export interface RedisServer {
   resp: number
   version?: string

@@ -10,7 +10,7 @@ export type Kind = "channel" | "pattern" | "streams";
  * The subscriptions of a backend, in the order of the calls. A returned Promise resolves once the change is live. Without one it is
  * live at once, and PubSub does not wait either.
  */
-export interface Source {
+export interface SubscriptionBackend {
   /**
    * Have what is published to a name delivered. Called once for each name, however many callbacks it has. `isWanted` tells later whether
    * the name is still registered by this call.
@@ -202,7 +202,7 @@ class Topics {
     return topic.live?.catch((error) => {
       if (this.#topics.get(name) === topic) {
         this.#topics.delete(name);
-        this.source.failed();
+        this.backend.failed();
       }
       throw error;
     });
@@ -214,7 +214,7 @@ class Topics {
 
   #register(name: string): Topic {
     const isWanted = () => this.#topics.get(name) === topic;
-    const live = this.source.register(this.kind, name, isWanted) ?? undefined;
+    const live = this.backend.register(this.kind, name, isWanted) ?? undefined;
     const topic: Topic = { slots: new Map(), live, since: this.delivery, snapshot: undefined };
     this.#topics.set(name, topic);
     return topic;

@@ -318,7 +318,7 @@ export class Session {
 
   /** Replies to requests whose ids follow one another from `first` on; if it is negative, each behind its id. */
   readonly #answerAll = (first: number, ...replies: (Reply | Error)[]): void => {
-    if (this.#answeringSince === 0 && replies.length >= AT_ONCE) this.#answeringSince = monotonic();
+    if (this.#answeringSince === 0 && replies.length >= BATCH) this.#answeringSince = monotonic();
     if (first >= 0) {
       this.#answeredNow += replies.length;
       for (let i = 0; i < replies.length; i++) this.#answerOne(first + i, replies[i] as Reply | Error);

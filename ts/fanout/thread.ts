@@ -10,6 +10,7 @@ import { tagged, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { FanoutThread } from "../native.js";
 import { overflowSince } from "../overflow.js";
+import { BATCH, isSliceOver, runFairly, runNow } from "../time-slice.js";
 import { clearTimeout, now, setTimeout } from "../timers.js";
 import { RETRY_MS } from "./channel-subscription.js";
 import { CHANNEL_OF, CHANNELS, type Channel } from "./channels.js";
