@@ -1,9 +1,8 @@
 // npm run bench:redis [-- row …] [-- --json] [-- --strict-bars]
 // covara-kv against the other Redis clients, on a redis-server of its own: see README.md.
-import { execFileSync, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { clients } from "./redis-clients.mjs";
+import { clients, install } from "./redis-clients.mjs";
 import { redisRows } from "./redis-rows.mjs";
 import { startRedis } from "./redis-server.mjs";
 import { child, commandLine, digits, finish, machine, mark, median, setting, table } from "./report.mjs";
@@ -20,14 +19,6 @@ function barsOf({ callers, callbacks }) {
   if (callbacks !== undefined) return callbacks === 1 ? { js: 0.5 } : {};
   if (callers === 1) return { operations: 1, p99: 1 };
   return callers < 256 ? { operations: 1.5 } : { operations: 2, js: 0.5 };
-}
-
-function install() {
-  if (existsSync(`${here}peers/node_modules/redis`)) return;
-  execFileSync("npm", ["ci", "--prefix", `${here}peers`], {
-    stdio: "inherit",
-    shell: process.platform === "win32",
-  });
 }
 
 /** One measurement of one client. Messages come from a process of their own. */

@@ -41,7 +41,7 @@ const END = "end";
 const CLUSTER: ClusterOptions = { nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } };
 
 export async function check(kind: ClientKind, { seconds, seed, partitions }: CheckOptions): Promise<Report> {
-  const random = randomFrom(seed);
+  const random = { faults: randomFrom(seed), load: randomFrom(~seed) };
   await using cluster = await startCluster({ ...CLUSTER, addresses: partitions });
   const [faults, failovers, errors, tally]: [
     Record<string, number>,
@@ -100,10 +100,11 @@ class RoundOf {
     readonly cluster: RedisCluster,
     readonly kind: ClientKind,
     readonly name: string,
-    readonly random: Random,
+    /** Two, so that every client gets the same faults. */
+    readonly random: { readonly faults: Random; readonly load: Random },
     readonly partitions: boolean,
   ) {
-    this.#streams = streamsOn(SHARDS, name, random);
+    this.#streams = streamsOn(SHARDS, name, random.faults);
     const channels = this.#streams.filter(({ kind }) => kind === "channel").map(({ keys }) => keys[0]);
     this.#subscribers = ["the publisher", "another store"].map((name) => new Subscriber(name, channels));
     this.#staying = Array.from({ length: STAYING }, (_, index) => `${name}:stay:${index}`);
@@ -123,13 +124,13 @@ class RoundOf {
 
   async #run(client: CheckedClient, milliseconds: number) {
     await Promise.all(this.#staying.map((key) => client.set(key, "1")));
-    const load = new Load(client, this.#streams, this.random);
+    const load = new Load(client, this.#streams, this.random.load);
     const scans = new Scans(client, `${this.name}:stay:*`, this.#staying.length);
     const end = Date.now() + milliseconds;
     await wait(1_500); // What it does without faults.
     const slots = this.#streams.map(({ slot }) => slot);
     const options = { partitions: this.partitions, slots };
-    const faults = await doFaults(this.cluster, this.random, options, () => Date.now() > end);
+    const faults = await doFaults(this.cluster, this.random.faults, options, () => Date.now() > end);
     const missing = scans.stop();
     const unsettled = await load.stop(this.kind.deadline ?? PATIENCE);
     await this.#lastMessages(client);
