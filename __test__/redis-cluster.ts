@@ -1,7 +1,7 @@
 // A real Redis Cluster for a test: masters with replicas, on free ports of the loopback interface, and what can be done to them.
 import { execFileSync } from "node:child_process";
 import { Redis } from "ioredis";
-import { eventually } from "./backends.js";
+import { eventually } from "./eventually.js";
 import { freePort, type RedisServer, startRedis } from "./redis-server.js";
 
 export const SLOTS = 16_384;

@@ -47,10 +47,11 @@ const reports = {};
 for (const name of chosen) {
   reports[name] = await runChecker(name, seconds, seed);
   if (json) continue;
-  const { tally, failovers, faults, errors } = reports[name];
+  const { tally, failovers, faults, errors, examples } = reports[name];
   console.log(`${name}: ${JSON.stringify(faults)}`);
   for (const [error, times] of Object.entries(errors)) console.log(`  ${count(times)} × ${error}`);
   for (const words of violations(tally, failovers)) console.log(`  ${mark(false)} ${words}`);
+  for (const example of examples) console.log(`    ${example}`);
 }
 if (json) console.log(JSON.stringify({ machine: machine(), seconds, seed, reports }, null, 2));
 else {

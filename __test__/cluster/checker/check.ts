@@ -20,6 +20,8 @@ export interface Report {
   /** How often each was done. */
   readonly faults: Readonly<Record<string, number>>;
   readonly tally: Tally;
+  /** The first of what was found, with its call and the fault before it. */
+  readonly examples: readonly string[];
   readonly failovers: readonly Failover[];
   /** What calls failed with, without what differs from call to call, and how often. */
   readonly errors: Readonly<Record<string, number>>;
@@ -49,6 +51,7 @@ export async function check(kind: ClientKind, { seconds, seed, partitions }: Che
     Record<string, number>,
     Tally,
   ] = [{}, [], {}, noTally()];
+  const examples: string[] = [];
   let [lag, slowest] = [0, 0];
   for (let done = 0; done < seconds; done += ROUND) {
     const length = Math.min(ROUND, seconds - done);
@@ -57,11 +60,12 @@ export async function check(kind: ClientKind, { seconds, seed, partitions }: Che
     for (const [name, count] of Object.entries(round.tally)) tally[name as keyof Tally] += count;
     for (const [error, count] of Object.entries(round.errors)) errors[error] = (errors[error] ?? 0) + count;
     failovers.push(...round.failovers);
+    examples.push(...round.examples);
     lag = Math.max(lag, round.lag);
     slowest = Math.max(slowest, round.slowest);
     for (const { node } of await cluster.masters()) await node.admin.flushall();
   }
-  return { seed, seconds, faults, tally, failovers, errors, slowest, lag };
+  return { seed, seconds, faults, tally, examples, failovers, errors, slowest, lag };
 }
 
 class Subscriber {
@@ -140,7 +144,7 @@ class RoundOf {
       gaps,
     }));
     const { deadline } = this.kind;
-    const tally = judge({
+    const { tally, examples } = judge({
       streams: this.#streams,
       faults,
       held: await this.#held(),
@@ -154,6 +158,7 @@ class RoundOf {
     return {
       faults,
       tally,
+      examples,
       failovers,
       errors: errorsOf(this.#streams),
       slowest: slowestOf(this.#streams),

@@ -116,22 +116,48 @@ const lossesOf = (faults: readonly Fault[], slot: number): Span[] =>
 const within = (spans: readonly Span[], { start, end }: Call) =>
   spans.some((span) => overlaps(span, { from: start, to: end }, 0));
 
-export function judge(round: Round): Tally {
-  const tally = noTally();
+/** How many of each kind are told in words. */
+const MOST_EXAMPLES = 4;
+
+/** What was found, counted, and the first of it in words. */
+class Findings {
+  readonly tally = noTally();
+  readonly examples: string[] = [];
+
+  constructor(readonly faults: readonly Fault[]) {}
+
+  add(figure: keyof Tally, { keys: [key], slot }: Stream, call: Call, count = 1): void {
+    this.tally[figure] += count;
+    if (count === 0 || !(figure in RULES)) return;
+    if (this.examples.filter((example) => example.startsWith(`${figure}:`)).length === MOST_EXAMPLES) return;
+    const { number, start, end, outcome, error } = call;
+    const before = this.faults.filter(({ from }) => from <= end).at(-1);
+    const when =
+      before === undefined
+        ? "before all faults"
+        : `called ${start - before.from} ms and ${outcome} ${end - before.from} ms after the begin of ${before.kind} on slots ${before.slots.join("-")}, which took ${before.to - before.from} ms`;
+    this.examples.push(`${figure}: ${key} (slot ${slot}), number ${number}, ${when} ${error ?? ""}`.trim());
+  }
+}
+
+export function judge(round: Round): { tally: Tally; examples: readonly string[] } {
+  const findings = new Findings(round.faults);
+  const { tally } = findings;
   for (const stream of round.streams) {
     const losses = lossesOf(round.faults, stream.slot);
-    judgeCalls(tally, [...stream.calls, ...stream.reads], round);
+    judgeCalls(findings, stream, round);
     const texts = (key: string) => round.held.get(key) ?? [];
     const [key, other = key] = stream.keys;
-    if (stream.kind === "list") judgeList(tally, stream.calls, texts(key), losses);
+    if (stream.kind === "list") judgeList(findings, stream, texts(key), losses);
     if (stream.kind === "pair") {
-      judgeList(tally, stream.calls, texts(key), losses);
+      judgeList(findings, stream, texts(key), losses);
       if (texts(key).join() !== texts(other).join()) tally.unequal += 1;
     }
-    if (stream.kind === "counter") judgeCounter(tally, stream.calls, Number(texts(key)[0] ?? 0), losses);
-    if (stream.kind === "register") judgeRegister(tally, stream, Number(texts(key)[0] ?? 0), losses);
+    if (stream.kind === "counter") judgeCounter(findings, stream, Number(texts(key)[0] ?? 0), losses);
+    if (stream.kind === "register") judgeRegister(findings, stream, Number(texts(key)[0] ?? 0), losses);
     if (stream.kind === "channel")
-      for (const heard of round.heard) judgeChannel(tally, stream, heard.numbers.get(key) ?? [], heard.gaps);
+      for (const heard of round.heard)
+        judgeChannel(findings, stream, heard.numbers.get(key) ?? [], heard.gaps);
   }
   for (const { gaps } of round.heard) {
     tally.toldGaps += gaps.length;
@@ -143,104 +169,123 @@ export function judge(round: Round): Tally {
   tally.unanswered = round.unanswered;
   tally.scans = round.scans.length;
   tally.incompleteScans = round.scans.filter((missing) => missing > 0).length;
-  return tally;
+  return findings;
 }
 
 function judgeCalls(
-  tally: Tally,
-  calls: readonly Call[],
+  findings: Findings,
+  stream: Stream,
   { faults, deadline = Number.POSITIVE_INFINITY }: Round,
 ): void {
-  const failed = calls.filter(({ outcome }) => outcome === "not-run" || outcome === "perhaps");
   const planned = faults.filter(({ isPlanned }) => isPlanned);
-  tally.calls += calls.length;
-  tally.failed += failed.length;
-  tally.failedNeedlessly += failed.filter(({ start }) =>
-    planned.some(({ from, to }) => from <= start && start <= to),
-  ).length;
-  tally.late += calls.filter(({ start, end }) => end - start > deadline + SLACK).length;
+  for (const call of [...stream.calls, ...stream.reads]) {
+    const { start, end, outcome } = call;
+    findings.tally.calls += 1;
+    if (end - start > deadline + SLACK) findings.add("late", stream, call);
+    if (outcome === "done" || outcome === "pending") continue;
+    findings.tally.failed += 1;
+    if (planned.some(({ from, to }) => from <= start && start <= to))
+      findings.add("failedNeedlessly", stream, call);
+  }
 }
 
 /** Numbers that are there twice, not there, there against their word, and not in order. */
 function judgeList(
-  tally: Tally,
-  calls: readonly Call[],
+  findings: Findings,
+  stream: Stream,
   texts: readonly string[],
   losses: readonly Span[],
 ): void {
   const numbers = texts.map(Number);
-  const present = new Set(numbers);
-  tally.doubled += numbers.length - present.size;
-  tally.outOfOrder += inversions(numbers);
-  for (const call of calls) {
-    if (call.outcome === "not-run" && present.has(call.number)) tally.ghosts += 1;
-    if (call.outcome !== "done" || present.has(call.number)) continue;
-    tally[within(losses, call) ? "lostByServer" : "lost"] += 1;
+  const present = countsOf(numbers);
+  addInversions(findings, "outOfOrder", stream, numbers);
+  for (const call of stream.calls) {
+    const times = present.get(call.number) ?? 0;
+    if (times > 1) findings.add("doubled", stream, call, times - 1);
+    if (call.outcome === "not-run" && times > 0) findings.add("ghosts", stream, call);
+    if (call.outcome === "done" && times === 0)
+      findings.add(within(losses, call) ? "lostByServer" : "lost", stream, call);
   }
 }
 
-/** How many numbers come directly behind a greater one. */
-const inversions = (numbers: readonly number[]) =>
-  numbers.filter((number, index) => index > 0 && number < (numbers[index - 1] as number)).length;
-
-function judgeCounter(tally: Tally, calls: readonly Call[], final: number, losses: readonly Span[]): void {
-  const done = calls.filter(({ outcome }) => outcome === "done");
-  const perhaps = calls.filter(({ outcome }) => outcome === "perhaps" || outcome === "pending").length;
-  tally.doubled += Math.max(0, final - done.length - perhaps);
-  const missing = Math.max(0, done.length - final);
-  const excused = Math.min(missing, done.filter((call) => within(losses, call)).length);
-  tally.lostByServer += excused;
-  tally.lost += missing - excused;
-  // A server that had lost some counts them again.
-  const replies = done.filter((call) => !within(losses, call)).map(({ result }) => Number(result));
-  if (losses.length === 0) tally.outOfOrder += inversions(replies);
+function countsOf(numbers: readonly number[]): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (const number of numbers) counts.set(number, (counts.get(number) ?? 0) + 1);
+  return counts;
 }
 
-function judgeRegister(tally: Tally, stream: Stream, final: number, losses: readonly Span[]): void {
-  const set = new Map(stream.calls.map((call) => [call.number, call]));
-  const ended = set.get(final);
-  if (ended?.outcome === "not-run") tally.ghosts += 1;
-  const later = stream.calls.filter(({ number, outcome }) => number > final && outcome === "done");
-  const lost = later.filter((call) => !within(losses, call));
-  tally.lost += lost.length > 0 ? 1 : 0;
-  tally.lostByServer += lost.length === 0 && later.length > 0 ? 1 : 0;
-  // In a shard that lost something, what was read before may be gone.
+/** Each number of the stream's calls that comes directly behind a greater one. */
+function addInversions(
+  findings: Findings,
+  figure: "outOfOrder" | "messagesOutOfOrder",
+  stream: Stream,
+  numbers: readonly number[],
+): void {
+  for (const [index, number] of numbers.entries()) {
+    const call = stream.calls[number - 1];
+    if (call !== undefined && number < (numbers[index - 1] ?? 0)) findings.add(figure, stream, call);
+  }
+}
+
+function judgeCounter(findings: Findings, stream: Stream, final: number, losses: readonly Span[]): void {
+  const { calls } = stream;
+  const last = calls.at(-1);
+  if (last === undefined) return;
+  const done = calls.filter(({ outcome }) => outcome === "done");
+  const perhaps = calls.filter(({ outcome }) => outcome === "perhaps" || outcome === "pending").length;
+  findings.add("doubled", stream, last, Math.max(0, final - done.length - perhaps));
+  const missing = Math.max(0, done.length - final);
+  const excused = Math.min(missing, done.filter((call) => within(losses, call)).length);
+  findings.add("lostByServer", stream, last, excused);
+  findings.add("lost", stream, last, missing - excused);
+  // A server that had lost some counts them again.
+  if (losses.length > 0) return;
+  for (const [index, call] of done.entries())
+    if (Number(call.result) < Number(done[index - 1]?.result ?? 0)) findings.add("outOfOrder", stream, call);
+}
+
+function judgeRegister(findings: Findings, stream: Stream, final: number, losses: readonly Span[]): void {
+  const { calls, reads } = stream;
+  const ended = calls[final - 1];
+  if (ended?.outcome === "not-run") findings.add("ghosts", stream, ended);
   const isQuiet = (call: Call) => !within(losses, call);
-  let acknowledged = 0;
-  const acknowledgements = stream.calls
-    .filter(({ outcome }) => outcome === "done")
-    .sort((a, b) => a.end - b.end);
+  const overwritten = calls.filter(({ number, outcome }) => number > final && outcome === "done");
+  const lost = overwritten.find(isQuiet) ?? overwritten[0];
+  if (lost !== undefined) findings.add(isQuiet(lost) ? "lost" : "lostByServer", stream, lost);
+  const acknowledgements = calls.filter(({ outcome }) => outcome === "done").sort((a, b) => a.end - b.end);
+  let acknowledged: Call | undefined;
   let next = 0;
-  for (const read of stream.reads) {
-    for (; (acknowledgements[next]?.end ?? Number.POSITIVE_INFINITY) < read.start; next++)
-      acknowledged = Math.max(acknowledged, acknowledgements[next]?.number ?? 0);
+  for (const read of reads) {
+    for (let call = acknowledgements[next]; call && call.end < read.start; call = acknowledgements[++next])
+      if (call.number > (acknowledged?.number ?? 0)) acknowledged = call;
     if (read.outcome !== "done") continue;
     const seen = Number(read.result ?? 0);
-    if (seen > read.number) tally.outOfOrder += 1;
-    if (seen < acknowledged && isQuiet(read) && isQuiet(set.get(acknowledged) as Call)) tally.stale += 1;
+    if (seen > read.number) findings.add("outOfOrder", stream, read);
+    // In a shard that lost something, what was acknowledged before may be gone.
+    if (acknowledged !== undefined && seen < acknowledged.number && isQuiet(read) && isQuiet(acknowledged))
+      findings.add("stale", stream, read);
   }
 }
 
 function judgeChannel(
-  tally: Tally,
-  { calls }: Stream,
+  findings: Findings,
+  stream: Stream,
   numbers: readonly number[],
   gaps: readonly Span[],
 ): void {
-  const heard = new Set(numbers);
-  tally.messagesDoubled += numbers.length - heard.size;
-  tally.messagesOutOfOrder += inversions(numbers);
+  const heard = countsOf(numbers);
+  addInversions(findings, "messagesOutOfOrder", stream, numbers);
   let wasUntold = false;
-  for (const call of calls) {
-    if (call.outcome === "not-run" && heard.has(call.number)) tally.ghosts += 1;
-    if (call.outcome !== "done" || heard.has(call.number)) {
-      wasUntold &&= call.outcome !== "done";
-      continue;
-    }
-    tally.missed += 1;
+  for (const call of stream.calls) {
+    const times = heard.get(call.number) ?? 0;
+    if (times > 1) findings.add("messagesDoubled", stream, call, times - 1);
+    if (call.outcome === "not-run" && times > 0) findings.add("ghosts", stream, call);
+    if (call.outcome !== "done") continue;
+    const isMissed = times === 0;
     const isTold = gaps.some((gap) => overlaps(gap, { from: call.start, to: call.end }));
-    if (!isTold && !wasUntold) tally.untoldGaps += 1;
-    wasUntold = !isTold;
+    if (isMissed) findings.tally.missed += 1;
+    if (isMissed && !isTold && !wasUntold) findings.add("untoldGaps", stream, call);
+    wasUntold = isMissed && !isTold;
   }
 }
 
