@@ -79,13 +79,13 @@ async function conversation({ open }: World, name: string) {
 
 const troubles: Record<string, () => Promise<unknown>> = {
   async "is killed"() {
-    const home = await cluster().masterOf(SLOT);
+    const home = await cluster().replaceable(SLOT);
     await home.kill();
     await cluster().replaced(home, SLOT);
     await home.restart();
   },
   async "freezes and wakes"() {
-    const home = await cluster().masterOf(SLOT);
+    const home = await cluster().replaceable(SLOT);
     home.pause();
     await cluster().replaced(home, SLOT);
     await wait(200);

@@ -54,7 +54,7 @@ async function replace(
   slot: number,
   begin: (master: ClusterNode) => unknown,
 ): Promise<{ master: ClusterNode; slots: readonly [number, number]; failover: Span }> {
-  const [master, slots] = [await cluster.masterOf(slot), await shardOf(cluster, slot)];
+  const [master, slots] = [await cluster.replaceable(slot), await shardOf(cluster, slot)];
   const from = Date.now();
   await begin(master);
   await cluster.replaced(master, slot);
@@ -65,6 +65,7 @@ const planned =
   (mode?: "FORCE" | "TAKEOVER"): Kind =>
   async (cluster, slot) => {
     const slots = await shardOf(cluster, slot);
+    await cluster.replaceable(slot);
     const from = Date.now();
     await cluster.failover(slot, mode);
     const failover = { from, to: Date.now() };
