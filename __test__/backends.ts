@@ -2,7 +2,6 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { after, before, describe, test as nodeTest } from "node:test";
-import { setTimeout as wait } from "node:timers/promises";
 import { createKV, type KVStore } from "covara-kv";
 import { FakeNamespace } from "./durable-object/fake-namespace.js";
 import { FakeSqlStorage, FakeStorage } from "./durable-object/fake-storage.js";
@@ -10,6 +9,8 @@ import { type RedisServer, startRedis } from "./redis-server.js";
 import { type SentinelSet, startSentinels } from "./sentinel.js";
 import { notHere } from "./servers.js";
 import { cannotRun, namespaceOf, startWorker, type Worker } from "./workerd/workerd.js";
+
+export { eventually, patience } from "./eventually.js";
 
 export interface OpenOptions {
   prefix?: string;
@@ -214,17 +215,5 @@ async function inNewWorld(backend: Backend, body: (world: World) => Promise<void
     await body({ kv: await open(), open, unique: (name) => `${name}-${id}` });
   } finally {
     await Promise.all(stores.map((store) => store.disconnect()));
-  }
-}
-
-/** How many times as long as usual a test may take: more than one where an emulator runs it. */
-export const patience = Number(process.env.TEST_PATIENCE ?? 1);
-
-/** Resolves once `condition` holds, looked at each `interval` ms. Fails if it does not for 20 s: far more than anything here takes. */
-export async function eventually(condition: () => unknown, interval = 5): Promise<void> {
-  const deadline = Date.now() + 20_000 * patience;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`Not within ${20 * patience} s: ${condition}`);
-    await wait(interval);
   }
 }

@@ -1,7 +1,8 @@
 // A real Redis Cluster for a test: masters with replicas, on free ports of the loopback interface, and what can be done to them.
 import { execFileSync } from "node:child_process";
+import { setTimeout as wait } from "node:timers/promises";
 import { Redis } from "ioredis";
-import { eventually } from "./backends.js";
+import { eventually } from "./eventually.js";
 import { freePort, type RedisServer, startRedis } from "./redis-server.js";
 
 export const SLOTS = 16_384;
@@ -34,12 +35,17 @@ export class ClusterNode {
   /** How often `admin` has connected since the server started. */
   #adminConnections = 0;
   #state: "running" | "paused" | "killed" = "running";
+  /** The epoch in which it was a master last, as it was seen here. At first it is the one that `join` gives it. */
+  #epoch: number;
+  /** When it was elected last: at this time or before. */
+  #elected = 0;
 
   constructor(
     readonly index: number,
     readonly busPort: number,
     readonly server: RedisServer,
   ) {
+    this.#epoch = index + 1;
     this.admin = new Redis({
       host: server.host,
       port: server.port,
@@ -125,7 +131,20 @@ export class ClusterNode {
   async self(): Promise<View> {
     const own = (await this.view()).find(({ flags }) => flags.includes("myself"));
     if (own === undefined) throw new Error(`${this.place} does not know itself`);
+    if (own.flags.includes("master") && own.epoch !== this.#epoch) {
+      this.#elected = Date.now();
+      this.#epoch = own.epoch;
+    }
     return own;
+  }
+
+  /**
+   * Resolves once Redis 7.0 has forgotten this node's last election. Before, it counts the votes of that for the next one: it becomes a
+   * master in an epoch that is over, takes writes, and is put down.
+   */
+  async rested(nodeTimeout: number): Promise<void> {
+    const retry = 2 * Math.max(2 * nodeTimeout, 2_000);
+    await wait(Math.max(0, this.#elected + retry + 100 - Date.now()));
   }
 
   async info(section: string): Promise<Map<string, string>> {
@@ -214,14 +233,33 @@ export class RedisCluster implements AsyncDisposable {
     return selves.filter(({ view }) => view.masterId === master.id).map(({ node }) => node);
   }
 
+  /** The master of a slot, once a replica of it can take its place without a fault of the server's. */
+  async replaceable(slot: number): Promise<ClusterNode> {
+    const master = await this.masterOf(slot);
+    for (const replica of await this.replicasOf(master)) await replica.rested(this.nodeTimeout);
+    return master;
+  }
+
   /** Resolves to the node that serves the slot in place of `master`, once all running nodes know. */
   async replaced(master: ClusterNode, slot: number): Promise<ClusterNode> {
     let next: ClusterNode | undefined;
-    await eventually(async () => {
+    await this.#eventually(async () => {
       next = await this.#findMaster(slot);
       return next !== undefined && next !== master && (await this.#agree());
-    }, 20);
+    });
     return next as ClusterNode;
+  }
+
+  /** What does not come to pass is told with what each node sees. */
+  async #eventually(condition: () => Promise<boolean>): Promise<void> {
+    try {
+      await eventually(condition, 20);
+    } catch (error) {
+      const views = this.running.map(
+        async ({ place, admin }) => `${place}\n${await admin.call("CLUSTER", "NODES")}`,
+      );
+      throw new Error((await Promise.all(views)).join("\n"), { cause: error });
+    }
   }
 
   /** Whether the running nodes have the same masters for the same slots, and no slot has none. */
@@ -242,11 +280,11 @@ export class RedisCluster implements AsyncDisposable {
 
   /** Resolves once all nodes agree, none is taken for failed, and each replica has what its master has. */
   async settled(): Promise<void> {
-    await eventually(async () => {
+    await this.#eventually(async () => {
       if (!(await this.#agree())) return false;
       const healthy = await Promise.all(this.nodes.map((node) => this.#isHealthy(node)));
       return healthy.every(Boolean);
-    }, 20);
+    });
   }
 
   async #isHealthy(node: ClusterNode): Promise<boolean> {
@@ -279,12 +317,12 @@ export class RedisCluster implements AsyncDisposable {
    */
   async failover(slotOrKey: number | string, mode?: "FORCE" | "TAKEOVER"): Promise<ClusterNode> {
     const slot = typeof slotOrKey === "string" ? slotOf(slotOrKey) : slotOrKey;
-    const master = await this.masterOf(slot);
+    const master = await this.replaceable(slot);
     const [replica] = await this.replicasOf(master);
     if (replica === undefined) throw new Error(`${master.place} has no replica`);
     await eventually(async () => (await replica.info("replication")).get("master_link_status") === "up");
     await replica.admin.call("CLUSTER", "FAILOVER", ...(mode === undefined ? [] : [mode]));
-    await eventually(async () => (await replica.self()).flags.includes("master"));
+    await this.#eventually(async () => (await replica.self()).flags.includes("master"));
     return this.replaced(master, slot);
   }
 
@@ -304,14 +342,14 @@ export class RedisCluster implements AsyncDisposable {
     // The target is the first: else the slot would have no owner if the source were gone in between.
     for (const node of [to, from, ...others])
       await node.admin.call("CLUSTER", "SETSLOT", slot, "NODE", to.id);
-    await eventually(async () => (await this.#findMaster(slot)) === to && (await this.#agree()), 20);
+    await this.#eventually(async () => (await this.#findMaster(slot)) === to && (await this.#agree()));
   }
 
   /** Valkey's CLUSTER MIGRATESLOTS, from 9.0: all slots of a range move at once. Resolves once they have. */
   async migrateAtOnce(first: number, last: number, to: ClusterNode): Promise<void> {
     const from = await this.masterOf(first);
     await from.admin.call("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", first, last, "NODE", to.id);
-    await eventually(async () => (await this.#findMaster(first)) === to && (await this.#agree()), 20);
+    await this.#eventually(async () => (await this.#findMaster(first)) === to && (await this.#agree()));
   }
 
   /** Cuts a node off from all other nodes, not from clients, until what it gives is called. It wants `addresses`, and a network namespace. */

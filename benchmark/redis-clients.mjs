@@ -1,8 +1,18 @@
 // Redis clients behind one small interface: each is opened for a server's port.
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
 
 const { resolve } = createRequire(new URL("peers/package.json", import.meta.url));
-const peer = (name) => import(resolve(name));
+export const peer = (name) => import(resolve(name));
+
+/** The clients of `peers/`, unless they are there. */
+export function install() {
+  const peers = fileURLToPath(new URL("peers", import.meta.url));
+  if (existsSync(`${peers}/node_modules/redis`)) return;
+  execFileSync("npm", ["ci", "--prefix", peers], { stdio: "inherit", shell: process.platform === "win32" });
+}
 
 /**
  * @typedef {object} Client

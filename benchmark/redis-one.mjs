@@ -1,12 +1,15 @@
-// One client on one row, in a process of its own. Prints what it measured, as JSON.
+// One client on one row, in a process of its own: `redis-one.mjs PORT CLIENT ROW`, or the addresses of a cluster as JSON in place of the port.
+// Prints what it measured, as JSON.
 import { readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
+import { clusterClients } from "./cluster-clients.mjs";
 import { clients } from "./redis-clients.mjs";
 import { redisRows } from "./redis-rows.mjs";
 
-const [port, name, rowName] = process.argv.slice(2);
+const [target, name, rowName] = process.argv.slice(2);
 const row = redisRows.find((row) => row.name === rowName);
-const client = await clients[name](Number(port));
+const where = JSON.parse(target);
+const client = await (typeof where === "number" ? clients : clusterClients)[name](where);
 
 /** CPU time of the thread that runs JavaScript, in µs. Linux only. */
 const threadCpu = () =>

@@ -29,7 +29,7 @@ test("slots are counted as the servers do", async () => {
 test("a master that is killed is replaced, and comes back as a replica that has all", async (world) => {
   const [name, kv] = [keyIn(1), client(world, cluster())];
   await kv.set(name, "1");
-  const master = await cluster().masterOf(name);
+  const master = await cluster().replaceable(1);
   await master.admin.set(name, "1");
   assert.equal(await master.admin.wait(1, 10_000), 1);
   await master.kill();
@@ -42,7 +42,7 @@ test("a master that is killed is replaced, and comes back as a replica that has 
 });
 
 test("a frozen master is replaced, and learns of it when it wakes", async () => {
-  const master = await cluster().masterOf(1);
+  const master = await cluster().replaceable(1);
   master.pause();
   const next = await cluster().replaced(master, 1);
   assert.deepEqual(await cluster().masterOf(1), next);

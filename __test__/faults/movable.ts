@@ -13,7 +13,7 @@ export interface Movable extends Address {
   move(to: Address): void;
 }
 
-export async function movable({ defer }: World, to: Address): Promise<Movable> {
+export async function movable({ defer }: Pick<World, "defer">, to: Address): Promise<Movable> {
   const sockets = new Set<Socket>();
   let target = to;
   const proxy = createServer((socket) => {

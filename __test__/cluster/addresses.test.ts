@@ -1,0 +1,178 @@
+// How nodes are called. Clusters behind a NAT, in containers and at providers tell addresses that other clients could not use: no host, a
+// host that is unknown, a name, an address that leads nowhere from here.
+import assert from "node:assert/strict";
+import { eventually } from "../eventually.js";
+import { shareOf, slotOf } from "../redis-cluster.js";
+import {
+  error,
+  evenly,
+  type FakeCluster,
+  type FakeNode,
+  homeOf,
+  moved,
+  type NamedNode,
+} from "./fake-nodes.js";
+import { test } from "./shared.js";
+
+/** Not the default host, so that who takes that for it is found out. */
+const HERE = process.platform === "linux" ? "127.0.0.2" : "127.0.0.1";
+
+const patience = { commandTimeout: 1_500, queueTimeout: 3_000 } as const;
+
+/** Names of keys, so many that every node has some. */
+const names = Array.from({ length: 30 }, (_, index) => `k${index}`);
+
+/** All nodes, each called as `rename` says. */
+function rename(fake: FakeCluster, rename: (node: NamedNode) => Partial<NamedNode>): void {
+  fake.ranges = evenly(fake.nodes.map(({ name }) => ({ ...name, ...rename(name) })));
+}
+
+function expectAtHome(fake: FakeCluster): void {
+  for (const name of names) assert.ok(homeOf(fake, name).calls.includes(`SET ${name} 1`), name);
+}
+
+// ioredis, redix #328: a host that is null was skipped, or "null" was asked for. It is the one that was asked.
+for (const [what, host] of Object.entries({ null: null, empty: "" })) {
+  test(`a host that is ${what} is the one that was asked`, async ({ fake, open }) => {
+    const cluster = await fake({ host: HERE });
+    rename(cluster, () => ({ host }));
+    const kv = await open(cluster, patience);
+    await Promise.all(names.map((name) => kv.set(name, "1")));
+    expectAtHome(cluster);
+  });
+}
+
+test("a host that is ? is unknown: its slots are asked for again, and the others are served", async ({
+  fake,
+  open,
+}) => {
+  const cluster = await fake({ host: HERE });
+  const [unknown] = cluster.nodes;
+  rename(cluster, ({ port }) => (port === unknown?.port ? { host: "?" } : {}));
+  const kv = await open({ addresses: cluster.addresses.slice(1) }, patience);
+  const served = names.filter((name) => homeOf(cluster, name) !== unknown);
+  await Promise.all(served.map((name) => kv.set(name, "1")));
+  const waiting = Promise.all(
+    names.filter((name) => !served.includes(name)).map((name) => kv.set(name, "1")),
+  );
+  waiting.catch(() => {});
+  await eventually(() => cluster.count("CLUSTER") > 2);
+  rename(cluster, () => ({}));
+  await waiting;
+  expectAtHome(cluster);
+});
+
+test("slots that nobody serves wait until somebody does", async ({ fake, open }) => {
+  const cluster = await fake();
+  const whole = cluster.ranges;
+  cluster.ranges = whole.slice(1);
+  const kv = await open({ addresses: cluster.addresses.slice(1) }, patience);
+  cluster.answer = ([name]) =>
+    name === "SET" && cluster.ranges !== whole ? error("CLUSTERDOWN Hash slot not served") : undefined;
+  const waiting = Promise.all(names.map((name) => kv.set(name, "1")));
+  waiting.catch(() => {});
+  await eventually(() => cluster.count("CLUSTER") > 3);
+  cluster.ranges = whole;
+  await waiting;
+});
+
+// sage PR#237, phpredis #2646, libvalkey PR#160: "MOVED 3999 :6380" led to the default host, or nowhere.
+test("MOVED and ASK without a host lead to the one that answers", async ({ fake, open }) => {
+  const cluster = await fake({ host: HERE });
+  const kv = await open(cluster, patience);
+  const home = homeOf(cluster, "a");
+  const other = cluster.nodes.find((node) => node !== home) as FakeNode;
+  for (const word of ["MOVED", "ASK"]) {
+    cluster.answer = ([, key], node) =>
+      key === "a" && node === home ? error(`${word} ${slotOf("a")} :${other.port}`) : undefined;
+    await kv.set("a", word);
+    assert.equal(other.calls.at(-1), `SET a ${word}`);
+  }
+});
+
+// ioredis #1583, redis PR#9530: with cluster-announce-hostname nodes are called by names, which must be looked up.
+test("a host may be a name", async ({ fake, open }) => {
+  const cluster = await fake();
+  rename(cluster, () => ({ host: "localhost" }));
+  const kv = await open({ addresses: cluster.addresses.slice(0, 1) }, patience);
+  await Promise.all(names.map((name) => kv.set(name, "1")));
+  expectAtHome(cluster);
+});
+
+test("what comes behind the id of a node is not minded, in both protocols", async ({ fake, open }) => {
+  const cluster = await fake();
+  rename(cluster, () => ({
+    metadata: { hostname: "node.example", ip: "10.0.0.1", "availability-zone": "a" },
+  }));
+  for (const protocol of [2, 3] as const) {
+    const kv = await open(cluster, { ...patience, protocol });
+    await Promise.all(names.map((name) => kv.set(name, "1")));
+  }
+  expectAtHome(cluster);
+});
+
+// ioredis #740: the address was split at the first colon.
+test("an IPv6 address is split at its last colon", async (world) => {
+  const cluster = await world.fake({ host: "::1" });
+  const kv = await world.open(cluster, patience);
+  const home = homeOf(cluster, "a");
+  const other = cluster.nodes.find((node) => node !== home) as FakeNode;
+  cluster.answer = ([name, key], node) =>
+    name === "SET" && key === "a" && node === home ? moved(slotOf("a"), other) : undefined;
+  await kv.set("a", "1");
+  assert.equal(other.calls.at(-1), "SET a 1");
+});
+
+// ioredis #754 #935, node-redis #2815: nodes in containers and behind a NAT tell addresses that lead nowhere from outside.
+test("addresses that lead nowhere from here are looked up in addressMap", async ({ fake, open }) => {
+  const cluster = await fake();
+  rename(cluster, ({ port }) => ({ host: "10.255.255.1", port: port - 1 }));
+  const addressMap = Object.fromEntries(
+    cluster.nodes.map(({ host, port }) => [`10.255.255.1:${port - 1}`, { host, port }]),
+  );
+  const kv = await open({ addresses: cluster.addresses.slice(0, 1) }, {
+    ...patience,
+    cluster: { nodes: cluster.addresses.slice(0, 1), addressMap },
+  } as never);
+  await Promise.all(names.map((name) => kv.set(name, "1")));
+  expectAtHome(cluster);
+  const home = homeOf(cluster, "a");
+  const other = cluster.nodes.find((node) => node !== home) as FakeNode;
+  cluster.answer = ([name, key], node) =>
+    name === "SET" && key === "a" && node === home
+      ? moved(slotOf("a"), { host: "10.255.255.1", port: other.port - 1 })
+      : undefined;
+  await kv.set("a", "1");
+  assert.equal(other.calls.at(-1), "SET a 1");
+});
+
+// redis-rs PR#1963, ioredis #1832: only the first node was given the password.
+test("user and password are given to every node", async ({ fake, open }) => {
+  const cluster = await fake();
+  let asked = 0;
+  const password = async () => {
+    asked += 1;
+    return "secret";
+  };
+  const kv = await open(
+    { addresses: cluster.addresses.slice(0, 1) },
+    { ...patience, username: "u", password },
+  );
+  await Promise.all(names.map((name) => kv.set(name, "1")));
+  for (const { peers } of cluster.nodes) {
+    assert.ok(peers.length > 0);
+    for (const { commands } of peers) assert.match(commands.map(String).join("\n"), /AUTH,u,secret/);
+  }
+  assert.ok(asked >= cluster.nodes.length);
+});
+
+// Azure Managed Redis, ElastiCache Serverless: one endpoint, or two entries, that never change.
+test("a topology of one master with all slots, and a replica that is only told", async ({ fake, open }) => {
+  const cluster = await fake({ nodes: 1 });
+  const [only] = cluster.nodes as [FakeNode];
+  const replica = { host: "127.0.0.1", port: 1 };
+  cluster.ranges = [{ first: 0, last: shareOf(0, 1)[1], nodes: [only.name, replica] }];
+  const kv = await open(cluster, patience);
+  await Promise.all(names.map((name) => kv.set(name, "1")));
+  assert.equal(only.calls.length, names.length);
+});

@@ -1,0 +1,242 @@
+// The checker: a client under load on a real cluster, faults at random, and then what must hold. In rounds of a minute at most, each on keys of its own.
+import { setTimeout as wait } from "node:timers/promises";
+import { type ClusterOptions, type RedisCluster, startCluster } from "../../redis-cluster.js";
+import type { CheckedClient, ClientKind } from "./clients.js";
+import { doFaults, type Span } from "./faults.js";
+import { type Failover, type Heard, type Held, judge, judgeFailovers, noTally, type Tally } from "./judge.js";
+import { type Random, randomFrom } from "./random.js";
+import { Load, type Stream, streamsOn } from "./workload.js";
+
+export interface CheckOptions {
+  readonly seconds: number;
+  readonly seed: number;
+  /** In a network namespace: masters are cut off, too. */
+  readonly partitions: boolean;
+}
+
+export interface Report {
+  readonly seed: number;
+  readonly seconds: number;
+  /** How often each was done. */
+  readonly faults: Readonly<Record<string, number>>;
+  readonly tally: Tally;
+  /** The first of what was found, with its call and the fault before it. */
+  readonly examples: readonly string[];
+  readonly failovers: readonly Failover[];
+  /** What calls failed with, without what differs from call to call, and how often. */
+  readonly errors: Readonly<Record<string, number>>;
+  /** How long a call took at most, in milliseconds. */
+  readonly slowest: number;
+  /** How late a timer of this process was at most, in milliseconds. */
+  readonly lag: number;
+}
+
+const ROUND = 60;
+const SHARDS = 3;
+/** Keys that exist all the time, for SCAN. */
+const STAYING = 300;
+/** What a call without a deadline is waited for in the end, and the last message of a channel. */
+const PATIENCE = 20_000;
+const END = "end";
+
+/** The slots of a shard that has no master answer nothing, and the others go on. */
+const CLUSTER: ClusterOptions = { nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } };
+
+export async function check(kind: ClientKind, { seconds, seed, partitions }: CheckOptions): Promise<Report> {
+  const random = { faults: randomFrom(seed), load: randomFrom(~seed) };
+  await using cluster = await startCluster({ ...CLUSTER, addresses: partitions });
+  const [faults, failovers, errors, tally]: [
+    Record<string, number>,
+    Failover[],
+    Record<string, number>,
+    Tally,
+  ] = [{}, [], {}, noTally()];
+  const examples: string[] = [];
+  let [lag, slowest] = [0, 0];
+  for (let done = 0; done < seconds; done += ROUND) {
+    const length = Math.min(ROUND, seconds - done);
+    const round = await new RoundOf(cluster, kind, `round${done}`, random, partitions).run(length * 1_000);
+    for (const { kind } of round.faults) faults[kind] = (faults[kind] ?? 0) + 1;
+    for (const [name, count] of Object.entries(round.tally)) tally[name as keyof Tally] += count;
+    for (const [error, count] of Object.entries(round.errors)) errors[error] = (errors[error] ?? 0) + count;
+    failovers.push(...round.failovers);
+    examples.push(...round.examples);
+    lag = Math.max(lag, round.lag);
+    slowest = Math.max(slowest, round.slowest);
+    for (const { node } of await cluster.masters()) await node.admin.flushall();
+  }
+  return { seed, seconds, faults, tally, examples, failovers, errors, slowest, lag };
+}
+
+class Subscriber {
+  readonly numbers = new Map<string, number[]>();
+  readonly gaps: Span[] = [];
+  readonly #ended = new Set<string>();
+
+  constructor(
+    readonly subscriber: string,
+    readonly channels: readonly string[],
+  ) {
+    for (const channel of channels) this.numbers.set(channel, []);
+  }
+
+  heard(channel: string, text: string): void {
+    if (text === END) this.#ended.add(channel);
+    else this.numbers.get(channel)?.push(Number(text));
+  }
+
+  gap(from: number, to: number): void {
+    this.gaps.push({ from, to });
+  }
+
+  /** Whether the last message of each channel has come. */
+  get isUpToDate(): boolean {
+    return this.#ended.size === this.channels.length;
+  }
+}
+
+class RoundOf {
+  readonly #streams: Stream[];
+  readonly #subscribers: Subscriber[];
+  readonly #staying: string[];
+
+  constructor(
+    readonly cluster: RedisCluster,
+    readonly kind: ClientKind,
+    readonly name: string,
+    /** Two, so that every client gets the same faults. */
+    readonly random: { readonly faults: Random; readonly load: Random },
+    readonly partitions: boolean,
+  ) {
+    this.#streams = streamsOn(SHARDS, name, random.faults);
+    const channels = this.#streams.filter(({ kind }) => kind === "channel").map(({ keys }) => keys[0]);
+    this.#subscribers = ["the publisher", "another store"].map((name) => new Subscriber(name, channels));
+    this.#staying = Array.from({ length: STAYING }, (_, index) => `${name}:stay:${index}`);
+  }
+
+  async run(milliseconds: number) {
+    const clients: CheckedClient[] = [];
+    for (const subscriber of this.#subscribers)
+      clients.push(await this.kind.open(this.cluster.addresses, listening(subscriber)));
+    try {
+      return await this.#run(clients[0] as CheckedClient, milliseconds);
+    } finally {
+      await this.cluster.heal();
+      for (const client of clients) await client.close();
+    }
+  }
+
+  async #run(client: CheckedClient, milliseconds: number) {
+    await Promise.all(this.#staying.map((key) => client.set(key, "1")));
+    const load = new Load(client, this.#streams, this.random.load);
+    const scans = new Scans(client, `${this.name}:stay:*`, this.#staying.length);
+    const end = Date.now() + milliseconds;
+    await wait(1_500); // What it does without faults.
+    const slots = this.#streams.map(({ slot }) => slot);
+    const options = { partitions: this.partitions, slots };
+    const faults = await doFaults(this.cluster, this.random.faults, options, () => Date.now() > end);
+    const missing = scans.stop();
+    const unsettled = await load.stop(this.kind.deadline ?? PATIENCE);
+    await this.#lastMessages(client);
+    const heard: Heard[] = this.#subscribers.map(({ subscriber, numbers, gaps }) => ({
+      subscriber,
+      numbers,
+      gaps,
+    }));
+    const { deadline } = this.kind;
+    const { tally, examples } = judge({
+      streams: this.#streams,
+      faults,
+      held: await this.#held(),
+      heard,
+      scans: missing,
+      deadline: deadline === undefined ? undefined : deadline + load.lag,
+      unsettled,
+      unanswered: (await client.unanswered?.()) ?? 0,
+    });
+    const failovers = judgeFailovers(this.#streams, faults);
+    return {
+      faults,
+      tally,
+      examples,
+      failovers,
+      errors: errorsOf(this.#streams),
+      slowest: slowestOf(this.#streams),
+      lag: load.lag,
+    };
+  }
+
+  /** What was missed before is known for missed once the last message has come, or a subscriber is found to be deaf. */
+  async #lastMessages(client: CheckedClient): Promise<void> {
+    const deadline = Date.now() + PATIENCE;
+    while (this.#subscribers.some(({ isUpToDate }) => !isUpToDate) && Date.now() < deadline) {
+      for (const channel of this.#subscribers[0]?.channels ?? [])
+        client.publish(channel, END).catch(() => {});
+      await wait(100);
+    }
+  }
+
+  async #held(): Promise<Held> {
+    const held = new Map<string, readonly string[]>();
+    for (const { kind, keys } of this.#streams) {
+      if (kind === "channel") continue;
+      for (const key of keys) {
+        const { admin } = await this.cluster.masterOf(key);
+        const isList = kind === "list" || kind === "pair";
+        const texts = isList ? await admin.lrange(key, 0, -1) : [await admin.get(key)];
+        held.set(
+          key,
+          texts.filter((text) => text !== null),
+        );
+      }
+    }
+    return held;
+  }
+}
+
+const listening = (subscriber: Subscriber) => ({
+  channels: subscriber.channels,
+  heard: (channel: string, text: string) => subscriber.heard(channel, text),
+  gap: (from: number, to: number) => subscriber.gap(from, to),
+});
+
+/** Scans that follow each other until they are stopped. One that fails says nothing. */
+class Scans {
+  #stopped = false;
+  readonly #missing: number[] = [];
+
+  constructor(client: CheckedClient, match: string, expected: number) {
+    this.#repeat(client, match, expected);
+  }
+
+  async #repeat(client: CheckedClient, match: string, expected: number): Promise<void> {
+    while (!this.#stopped && client.scan !== undefined) {
+      await client.scan(match).then(
+        (keys) => this.#missing.push(expected - new Set(keys).size),
+        () => {},
+      );
+      await wait(50);
+    }
+  }
+
+  /** For each scan that came to its end, how many keys it missed. */
+  stop(): readonly number[] {
+    this.#stopped = true;
+    return this.#missing;
+  }
+}
+
+const callsOf = (streams: readonly Stream[]) => streams.flatMap(({ calls, reads }) => [...calls, ...reads]);
+
+const slowestOf = (streams: readonly Stream[]) =>
+  callsOf(streams).reduce((slowest, { start, end }) => Math.max(slowest, end - start || 0), 0);
+
+function errorsOf(streams: readonly Stream[]): Record<string, number> {
+  const errors: Record<string, number> = {};
+  for (const { error } of callsOf(streams)) {
+    if (error === undefined) continue;
+    const words = error.replaceAll(/\d+/g, "n").slice(0, 160);
+    errors[words] = (errors[words] ?? 0) + 1;
+  }
+  return errors;
+}

@@ -1,0 +1,207 @@
+// What is done to a cluster at random, one thing at a time. Each ends with a cluster that is whole again.
+import { setTimeout as wait } from "node:timers/promises";
+import { type ClusterNode, type Counters, type RedisCluster, SLOTS } from "../../redis-cluster.js";
+import { software } from "../../redis-server.js";
+import type { Random } from "./random.js";
+
+/** A span of time in milliseconds since the Unix epoch. */
+export interface Span {
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface Fault extends Span {
+  readonly kind: string;
+  /** The slots whose master it was done to: the share of one shard, one slot, or all. */
+  readonly slots: readonly [first: number, last: number];
+  /** Whether a client need not fail a single call: nothing was broken, or only moved. */
+  readonly isPlanned: boolean;
+  /** When servers run what they lose afterwards, acknowledged or not: the replica that took over had not heard of it. */
+  readonly losses: readonly Span[];
+  /** Until there was a new master, if it was a failover: meanwhile the other shards are to go on. */
+  readonly failover?: Span;
+  /** What the clients did meanwhile, at the nodes that ran all the time. */
+  readonly cost: Counters;
+}
+
+type Done = Partial<Pick<Fault, "slots" | "losses" | "failover">>;
+
+type Kind = (cluster: RedisCluster, slot: number, random: Random) => Promise<Done>;
+
+/** By so much may a replica be behind its master, and a master behind what the others have decided, in milliseconds. */
+const LAG = 300;
+
+const about = (from: number, to = from): Span => ({ from: from - LAG, to: to + LAG });
+
+const PLANNED: ReadonlySet<string> = new Set([
+  "failover",
+  "reshard",
+  "reshard at once",
+  "bus drops PUBLISH",
+  "DEBUG SLEEP",
+]);
+
+/** The slots of the master that serves one of them. */
+async function shardOf(cluster: RedisCluster, slot: number): Promise<readonly [number, number]> {
+  const masters = await cluster.masters();
+  const ranges = masters.flatMap(({ view }) => view.ranges);
+  return ranges.find(([first, last]) => first <= slot && slot <= last) ?? [slot, slot];
+}
+
+/** What the master of a slot is put to until another one has taken its place. */
+async function replace(
+  cluster: RedisCluster,
+  slot: number,
+  begin: (master: ClusterNode) => unknown,
+): Promise<{ master: ClusterNode; slots: readonly [number, number]; failover: Span }> {
+  const [master, slots] = [await cluster.replaceable(slot), await shardOf(cluster, slot)];
+  const from = Date.now();
+  await begin(master);
+  await cluster.replaced(master, slot);
+  return { master, slots, failover: { from, to: Date.now() } };
+}
+
+const planned =
+  (mode?: "FORCE" | "TAKEOVER"): Kind =>
+  async (cluster, slot) => {
+    const slots = await shardOf(cluster, slot);
+    await cluster.replaceable(slot);
+    const from = Date.now();
+    await cluster.failover(slot, mode);
+    const failover = { from, to: Date.now() };
+    return {
+      slots,
+      failover,
+      ...(mode !== undefined && { losses: [about(from, failover.to)] }),
+    };
+  };
+
+const kinds: Record<string, Kind> = {
+  async "kill -9"(cluster, slot, random) {
+    const { master, slots, failover } = await replace(cluster, slot, (master) => master.kill());
+    await wait(random.integer(0, 300));
+    await master.restart();
+    return { slots, failover, losses: [about(failover.from)] };
+  },
+
+  async SIGSTOP(cluster, slot, random) {
+    const { master, slots, failover } = await replace(cluster, slot, (master) => master.pause());
+    await wait(random.integer(0, 300));
+    // It runs what waits at its sockets before it hears that it is the master no more.
+    const woken = Date.now();
+    master.resume();
+    await cluster.settled();
+    return { slots, failover, losses: [about(failover.from), about(woken, Date.now())] };
+  },
+
+  failover: planned(),
+  "failover, FORCE": planned("FORCE"),
+  "failover, TAKEOVER": planned("TAKEOVER"),
+
+  async reshard(cluster, slot, random) {
+    const home = await cluster.masterOf(slot);
+    const others = (await cluster.masters()).map(({ node }) => node).filter((node) => node !== home);
+    for (const to of [random.pick(others), home]) {
+      const migration = await cluster.migrate(slot, to);
+      await wait(random.integer(0, 100));
+      while ((await migration.move(1)) > 0) await wait(random.integer(0, 50));
+      await wait(random.integer(0, 100));
+      await migration.finish();
+      await wait(random.integer(0, 100));
+    }
+    return { slots: [slot, slot] };
+  },
+
+  async "CLIENT KILL"(cluster) {
+    await Promise.all(cluster.nodes.map((node) => node.killClients("normal")));
+    return {};
+  },
+
+  async "CLIENT KILL pubsub"(cluster) {
+    await Promise.all(cluster.nodes.map((node) => node.killClients("pubsub")));
+    return {};
+  },
+
+  async "bus drops PUBLISH"(cluster, _, random) {
+    const node = random.pick(cluster.nodes);
+    await node.dropBusPackets(4);
+    await wait(random.integer(100, 600));
+    await node.dropBusPackets(-1);
+    return {};
+  },
+
+  async "DEBUG SLEEP"(cluster, slot, random) {
+    const [master, slots] = [await cluster.masterOf(slot), await shardOf(cluster, slot)];
+    await master.sleep(random.integer(50, 250));
+    return { slots };
+  },
+};
+
+/** Valkey's, from 9.0. */
+const atOnce: Kind = async (cluster, slot, random) => {
+  const home = await cluster.masterOf(slot);
+  const others = (await cluster.masters()).map(({ node }) => node).filter((node) => node !== home);
+  for (const to of [random.pick(others), home]) await cluster.migrateAtOnce(slot, slot, to);
+  return { slots: [slot, slot] };
+};
+
+/** In a network namespace alone. */
+const partition: Kind = async (cluster, slot, random) => {
+  let heal = () => {};
+  const { slots, failover } = await replace(cluster, slot, (master) => {
+    heal = cluster.isolate(master);
+  });
+  await wait(random.integer(0, 300));
+  heal();
+  // Until it has missed the others for the timeout, and a while longer, the master that is cut off acknowledges what will be lost.
+  return { slots, failover, losses: [about(failover.from, failover.from + 2 * cluster.nodeTimeout)] };
+};
+
+export interface FaultOptions {
+  /** The nodes have addresses of their own, in a network namespace. */
+  readonly partitions: boolean;
+  /** Those that have keys of the load. */
+  readonly slots: readonly number[];
+}
+
+/** Does everything in a random order, again and again, until `isOver`. */
+export async function doFaults(
+  cluster: RedisCluster,
+  random: Random,
+  { partitions, slots }: FaultOptions,
+  isOver: () => boolean,
+): Promise<Fault[]> {
+  const { name, version } = software();
+  const all = {
+    ...kinds,
+    ...(name === "Valkey" && version[0] >= 9 && { "reshard at once": atOnce }),
+    ...(partitions && { partition }),
+  };
+  const faults: Fault[] = [];
+  while (!isOver()) {
+    for (const [kind, run] of random.shuffled(Object.entries(all))) {
+      await wait(random.integer(200, 700));
+      if (isOver()) break;
+      faults.push(await done(cluster, kind, () => run(cluster, random.pick(slots), random)));
+    }
+  }
+  return faults;
+}
+
+async function done(cluster: RedisCluster, kind: string, run: () => Promise<Done>): Promise<Fault> {
+  const before = new Map<ClusterNode, { counters: Counters; start: string | undefined }>();
+  const startOf = async (node: ClusterNode) => (await node.info("server")).get("run_id");
+  for (const node of cluster.nodes)
+    before.set(node, { counters: await node.counters(), start: await startOf(node) });
+  const from = Date.now();
+  const { slots = [0, SLOTS - 1], losses = [], ...outcome } = await run();
+  await cluster.settled();
+  const to = Date.now();
+  const cost: Counters = { connections: 0, slots: 0, calls: 0 };
+  for (const [node, { counters, start }] of before) {
+    if ((await startOf(node)) !== start) continue;
+    const after = await node.counters();
+    for (const name of ["connections", "slots", "calls"] as const) cost[name] += after[name] - counters[name];
+  }
+  return { kind, from, to, slots, losses, cost, isPlanned: PLANNED.has(kind), ...outcome };
+}

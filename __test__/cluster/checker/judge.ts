@@ -1,0 +1,362 @@
+// What must hold after a round, whatever was done to the cluster: counted for every client, and said in words where it was broken.
+import type { Fault, Span } from "./faults.js";
+import type { Call, Stream } from "./workload.js";
+
+/** What one subscriber heard of a channel, in the order in which it came, and which gaps it was told of. */
+export interface Heard {
+  readonly subscriber: string;
+  readonly numbers: ReadonlyMap<string, readonly number[]>;
+  readonly gaps: readonly Span[];
+}
+
+/** What the servers hold in the end: the texts of a list, or of a string as the only one. */
+export type Held = ReadonlyMap<string, readonly string[]>;
+
+/** A round as it was, for `judge`. */
+export interface Round {
+  readonly streams: readonly Stream[];
+  readonly faults: readonly Fault[];
+  readonly held: Held;
+  readonly heard: readonly Heard[];
+  /** For each whole SCAN, how many it missed of the keys that existed all the time. */
+  readonly scans: readonly number[];
+  /** By when each call was to settle, the lag of this process included. */
+  readonly deadline: number | undefined;
+  /** Calls that had not settled in the end. */
+  readonly unsettled: number;
+  /** Commands that the client took for unanswered in the end. */
+  readonly unanswered: number;
+}
+
+export interface Tally {
+  calls: number;
+  failed: number;
+  /** While nothing was broken: in a planned failover, a resharding, a pause. */
+  failedNeedlessly: number;
+  /** Numbers that are in a list twice, and counters that counted more than was called. */
+  doubled: number;
+  /** Acknowledged and gone, though no server had lost it. */
+  lost: number;
+  /** Acknowledged and lost by a server that was killed, frozen, cut off or not asked. */
+  lostByServer: number;
+  /** Said not to have been run, and there. */
+  ghosts: number;
+  /** Neighbours of one list, replies of one counter, and reads, that are not in the order of the calls. */
+  outOfOrder: number;
+  /** Reads of what was overwritten before the call. */
+  stale: number;
+  late: number;
+  unsettled: number;
+  unanswered: number;
+  /** Pairs of lists that a transaction was to keep equal. */
+  unequal: number;
+  messagesDoubled: number;
+  messagesOutOfOrder: number;
+  /** Messages that were acknowledged and never heard. */
+  missed: number;
+  /** Spans of missed messages that no gap covers. */
+  untoldGaps: number;
+  toldGaps: number;
+  /** Gaps of more than a second in which nothing had been done. */
+  causelessGaps: number;
+  scans: number;
+  incompleteScans: number;
+}
+
+/** How the clients took one failover. */
+export interface Failover {
+  readonly kind: string;
+  readonly milliseconds: number;
+  /** Calls done on the other shards meanwhile, over those that were due. */
+  readonly others: number;
+  /** The longest time without any of those, in milliseconds. */
+  readonly stall: number;
+  readonly slotsCalls: number;
+  readonly connections: number;
+}
+
+/** The shortest time in which throughput says something. */
+const WINDOW = 500;
+/** Clocks of two processes, and what is on its way. */
+const SLACK = 100;
+/** After a fault a client may need so long to notice and to tell. */
+const AFTERMATH = 5_000;
+
+export const noTally = (): Tally => ({
+  calls: 0,
+  failed: 0,
+  failedNeedlessly: 0,
+  doubled: 0,
+  lost: 0,
+  lostByServer: 0,
+  ghosts: 0,
+  outOfOrder: 0,
+  stale: 0,
+  late: 0,
+  unsettled: 0,
+  unanswered: 0,
+  unequal: 0,
+  messagesDoubled: 0,
+  messagesOutOfOrder: 0,
+  missed: 0,
+  untoldGaps: 0,
+  toldGaps: 0,
+  causelessGaps: 0,
+  scans: 0,
+  incompleteScans: 0,
+});
+
+const overlaps = (a: Span, b: Span, slack = SLACK) => a.from <= b.to + slack && b.from <= a.to + slack;
+const covers = ([first, last]: readonly [number, number], slot: number) => first <= slot && slot <= last;
+
+/** When a server may have lost what it acknowledged for this slot. */
+const lossesOf = (faults: readonly Fault[], slot: number): Span[] =>
+  faults.flatMap(({ losses, slots }) => (covers(slots, slot) ? losses : []));
+
+const within = (spans: readonly Span[], { start, end }: Call) =>
+  spans.some((span) => overlaps(span, { from: start, to: end }, 0));
+
+/** How many of each kind are told in words. */
+const MOST_EXAMPLES = 4;
+
+/** What was found, counted, and the first of it in words. */
+class Findings {
+  readonly tally = noTally();
+  readonly examples: string[] = [];
+
+  constructor(readonly faults: readonly Fault[]) {}
+
+  add(figure: keyof Tally, { keys: [key], slot }: Stream, call: Call, count = 1): void {
+    this.tally[figure] += count;
+    if (count === 0 || !(figure in RULES)) return;
+    if (this.examples.filter((example) => example.startsWith(`${figure}:`)).length === MOST_EXAMPLES) return;
+    const { number, start, end, outcome, error } = call;
+    const before = this.faults.filter(({ from }) => from <= end).at(-1);
+    const when =
+      before === undefined
+        ? "before all faults"
+        : `called ${start - before.from} ms and ${outcome} ${end - before.from} ms after the begin of ${before.kind} on slots ${before.slots.join("-")}, which took ${before.to - before.from} ms`;
+    this.examples.push(`${figure}: ${key} (slot ${slot}), number ${number}, ${when} ${error ?? ""}`.trim());
+  }
+}
+
+export function judge(round: Round): { tally: Tally; examples: readonly string[] } {
+  const findings = new Findings(round.faults);
+  const { tally } = findings;
+  for (const stream of round.streams) {
+    const losses = lossesOf(round.faults, stream.slot);
+    judgeCalls(findings, stream, round);
+    const texts = (key: string) => round.held.get(key) ?? [];
+    const [key, other = key] = stream.keys;
+    if (stream.kind === "list") judgeList(findings, stream, texts(key), losses);
+    if (stream.kind === "pair") {
+      judgeList(findings, stream, texts(key), losses);
+      if (texts(key).join() !== texts(other).join()) tally.unequal += 1;
+    }
+    if (stream.kind === "counter") judgeCounter(findings, stream, Number(texts(key)[0] ?? 0), losses);
+    if (stream.kind === "register") judgeRegister(findings, stream, Number(texts(key)[0] ?? 0), losses);
+    if (stream.kind === "channel")
+      for (const heard of round.heard)
+        judgeChannel(findings, stream, heard.numbers.get(key) ?? [], heard.gaps);
+  }
+  for (const { gaps } of round.heard) {
+    tally.toldGaps += gaps.length;
+    const isCaused = (gap: Span) =>
+      round.faults.some(({ from, to }) => overlaps(gap, { from, to: to + AFTERMATH }));
+    tally.causelessGaps += gaps.filter((gap) => gap.to - gap.from > 1_000 && !isCaused(gap)).length;
+  }
+  tally.unsettled = round.unsettled;
+  tally.unanswered = round.unanswered;
+  tally.scans = round.scans.length;
+  tally.incompleteScans = round.scans.filter((missing) => missing > 0).length;
+  return findings;
+}
+
+function judgeCalls(
+  findings: Findings,
+  stream: Stream,
+  { faults, deadline = Number.POSITIVE_INFINITY }: Round,
+): void {
+  const planned = faults.filter(({ isPlanned }) => isPlanned);
+  for (const call of [...stream.calls, ...stream.reads]) {
+    const { start, end, outcome } = call;
+    findings.tally.calls += 1;
+    if (end - start > deadline + SLACK) findings.add("late", stream, call);
+    if (outcome === "done" || outcome === "pending") continue;
+    findings.tally.failed += 1;
+    if (planned.some(({ from, to }) => from <= start && start <= to))
+      findings.add("failedNeedlessly", stream, call);
+  }
+}
+
+/** Numbers that are there twice, not there, there against their word, and not in order. */
+function judgeList(
+  findings: Findings,
+  stream: Stream,
+  texts: readonly string[],
+  losses: readonly Span[],
+): void {
+  const numbers = texts.map(Number);
+  const present = countsOf(numbers);
+  addInversions(findings, "outOfOrder", stream, numbers);
+  for (const call of stream.calls) {
+    const times = present.get(call.number) ?? 0;
+    if (times > 1) findings.add("doubled", stream, call, times - 1);
+    if (call.outcome === "not-run" && times > 0) findings.add("ghosts", stream, call);
+    if (call.outcome === "done" && times === 0)
+      findings.add(within(losses, call) ? "lostByServer" : "lost", stream, call);
+  }
+}
+
+function countsOf(numbers: readonly number[]): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (const number of numbers) counts.set(number, (counts.get(number) ?? 0) + 1);
+  return counts;
+}
+
+/** Each number of the stream's calls that comes directly behind a greater one. */
+function addInversions(
+  findings: Findings,
+  figure: "outOfOrder" | "messagesOutOfOrder",
+  stream: Stream,
+  numbers: readonly number[],
+): void {
+  for (const [index, number] of numbers.entries()) {
+    const call = stream.calls[number - 1];
+    if (call !== undefined && number < (numbers[index - 1] ?? 0)) findings.add(figure, stream, call);
+  }
+}
+
+function judgeCounter(findings: Findings, stream: Stream, final: number, losses: readonly Span[]): void {
+  const { calls } = stream;
+  const last = calls.at(-1);
+  if (last === undefined) return;
+  const done = calls.filter(({ outcome }) => outcome === "done");
+  const perhaps = calls.filter(({ outcome }) => outcome === "perhaps" || outcome === "pending").length;
+  findings.add("doubled", stream, last, Math.max(0, final - done.length - perhaps));
+  const missing = Math.max(0, done.length - final);
+  const excused = Math.min(missing, done.filter((call) => within(losses, call)).length);
+  findings.add("lostByServer", stream, last, excused);
+  findings.add("lost", stream, last, missing - excused);
+  // A server that had lost some counts them again.
+  if (losses.length > 0) return;
+  for (const [index, call] of done.entries())
+    if (Number(call.result) < Number(done[index - 1]?.result ?? 0)) findings.add("outOfOrder", stream, call);
+}
+
+function judgeRegister(findings: Findings, stream: Stream, final: number, losses: readonly Span[]): void {
+  const { calls, reads } = stream;
+  const ended = calls[final - 1];
+  if (ended?.outcome === "not-run") findings.add("ghosts", stream, ended);
+  const isQuiet = (call: Call) => !within(losses, call);
+  const overwritten = calls.filter(({ number, outcome }) => number > final && outcome === "done");
+  const lost = overwritten.find(isQuiet) ?? overwritten[0];
+  if (lost !== undefined) findings.add(isQuiet(lost) ? "lost" : "lostByServer", stream, lost);
+  const acknowledgements = calls.filter(({ outcome }) => outcome === "done").sort((a, b) => a.end - b.end);
+  let acknowledged: Call | undefined;
+  let next = 0;
+  for (const read of reads) {
+    for (let call = acknowledgements[next]; call && call.end < read.start; call = acknowledgements[++next])
+      if (call.number > (acknowledged?.number ?? 0)) acknowledged = call;
+    if (read.outcome !== "done") continue;
+    const seen = Number(read.result ?? 0);
+    if (seen > read.number) findings.add("outOfOrder", stream, read);
+    // In a shard that lost something, what was acknowledged before may be gone.
+    if (acknowledged !== undefined && seen < acknowledged.number && isQuiet(read) && isQuiet(acknowledged))
+      findings.add("stale", stream, read);
+  }
+}
+
+function judgeChannel(
+  findings: Findings,
+  stream: Stream,
+  numbers: readonly number[],
+  gaps: readonly Span[],
+): void {
+  const heard = countsOf(numbers);
+  addInversions(findings, "messagesOutOfOrder", stream, numbers);
+  let wasUntold = false;
+  for (const call of stream.calls) {
+    const times = heard.get(call.number) ?? 0;
+    if (times > 1) findings.add("messagesDoubled", stream, call, times - 1);
+    if (call.outcome === "not-run" && times > 0) findings.add("ghosts", stream, call);
+    if (call.outcome !== "done") continue;
+    const isMissed = times === 0;
+    const isTold = gaps.some((gap) => overlaps(gap, { from: call.start, to: call.end }));
+    if (isMissed) findings.tally.missed += 1;
+    if (isMissed && !isTold && !wasUntold) findings.add("untoldGaps", stream, call);
+    wasUntold = isMissed && !isTold;
+  }
+}
+
+/** How the calls on the other shards went while one failed over. */
+export function judgeFailovers(streams: readonly Stream[], faults: readonly Fault[]): Failover[] {
+  return faults.flatMap(({ kind, slots, failover, cost }) => {
+    if (failover === undefined) return [];
+    const { from } = failover;
+    const to = Math.max(failover.to, from + WINDOW);
+    const isMeanwhile = (time: number) => from <= time && time < to;
+    const others = streams.filter(({ slot }) => !covers(slots, slot));
+    const due = others.flatMap(({ due }) => due).filter(({ at }) => isMeanwhile(at));
+    const done = others
+      .flatMap(({ calls, reads }) => [...calls, ...reads])
+      .filter(({ outcome, end }) => outcome === "done" && isMeanwhile(end))
+      .map(({ end }) => end)
+      .sort((a, b) => a - b);
+    const edges = [from, ...done, to];
+    return [
+      {
+        kind,
+        milliseconds: failover.to - from,
+        others: done.length / due.reduce((sum, { calls }) => sum + calls, 0),
+        stall: Math.max(...edges.slice(1).map((end, index) => end - (edges[index] as number))),
+        slotsCalls: cost.slots,
+        connections: cost.connections,
+      },
+    ];
+  });
+}
+
+/** CLUSTER SLOTS calls that one failover may cost all stores of a process. */
+const MOST_SLOTS_CALLS = 10;
+/** New connections for it: to the new master and the old one, for commands and for messages, of each of the two stores. */
+const MOST_CONNECTIONS = 8;
+/** Of the calls on the other shards while one fails over, in the median: on a machine that others use one failover alone says little. */
+const LEAST_OTHERS = 0.9;
+
+const RULES: { [Figure in keyof Tally]?: string } = {
+  failedNeedlessly: "calls failed while nothing was broken",
+  doubled: "writes ran twice",
+  lost: "acknowledged writes are gone, and no server had lost them",
+  ghosts: "commands ran of which the error says that they did not",
+  outOfOrder: "calls of one key ran in another order",
+  stale: "reads gave what had been overwritten before",
+  late: "calls settled after their deadline",
+  unsettled: "calls never settled",
+  unanswered: "commands are counted as unanswered when none is",
+  unequal: "transactions ran in part",
+  messagesDoubled: "messages came twice",
+  messagesOutOfOrder: "messages came in another order",
+  untoldGaps: "spans of messages were missed, and no gap tells of it",
+  causelessGaps: "gaps of more than a second had no cause",
+  incompleteScans: "scans missed keys that existed all the time",
+};
+
+/** What was broken, in words; nothing for a client that keeps what ours promises. */
+export function violations(tally: Tally, failovers: readonly Failover[]): string[] {
+  const broken = (Object.entries(RULES) as [keyof Tally, string][])
+    .filter(([figure]) => tally[figure] > 0)
+    .map(([figure, words]) => `${tally[figure]} ${words}`);
+  for (const { kind, slotsCalls, connections } of failovers) {
+    if (slotsCalls > MOST_SLOTS_CALLS) broken.push(`${kind}: ${slotsCalls} calls of CLUSTER SLOTS`);
+    if (connections > MOST_CONNECTIONS) broken.push(`${kind}: ${connections} new connections`);
+  }
+  const others = middle(failovers.map(({ others }) => others));
+  if (others < LEAST_OTHERS) broken.push(`the other shards had ${others.toFixed(2)} of what was due`);
+  return broken;
+}
+
+export function middle(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? Number.NaN;
+}

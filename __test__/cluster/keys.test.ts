@@ -1,0 +1,148 @@
+// Commands with several keys, and those about all keys: in other clients they failed, gave a third, or ran in part.
+import assert from "node:assert/strict";
+import type { KVStore } from "covara-kv";
+import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
+import { errorOf } from "../replies.js";
+import { sharedCluster, test } from "./shared.js";
+
+const cluster = sharedCluster({ nodeTimeout: 500 });
+
+/** Two keys of each master's share, in different slots. */
+const keys = [0, 1, 2].flatMap((shard) =>
+  [1, 2].map((offset) => keyIn(shareOf(shard, 3)[0] + offset, "keys")),
+);
+
+async function allKeys(kv: KVStore, match: string, count = 10): Promise<string[]> {
+  const found: string[] = [];
+  let cursor = "0";
+  do {
+    const page = await kv.scan(cursor, { match, count });
+    found.push(...page.keys);
+    cursor = page.cursor;
+  } while (cursor !== "0");
+  return found;
+}
+
+// ioredis #1602 #1264 #734 #417, go-redis #399: "All keys in the pipeline should belong to the same slots allocation group".
+test("MGET, EXISTS and DEL take keys of all slots", async ({ open }) => {
+  const kv = await open(cluster());
+  await Promise.all(keys.map((key, index) => kv.set(key, `${index}`)));
+  const some = [...keys, "missing", keys[0] as string];
+  assert.deepEqual(await kv.mget(...some), ["0", "1", "2", "3", "4", "5", null, "0"]);
+  assert.equal(await kv.exists(...some), 7);
+  assert.equal(await kv.del(...some), 6);
+  assert.deepEqual(await kv.mget(...some), Array(8).fill(null));
+  assert.deepEqual([await kv.mget(), await kv.del()], [[], 0]);
+});
+
+test("50,000 keys at once come back in their order", async ({ open }) => {
+  const kv = await open(cluster(), {}, "many");
+  const many = Array.from({ length: 50_000 }, (_, index) => `k${index}`);
+  for (let at = 0; at < many.length; at += 5_000)
+    await Promise.all(many.slice(at, at + 5_000).map((key) => kv.set(key, key)));
+  assert.deepEqual(await kv.mget(many), many);
+  assert.equal(await kv.del(many), many.length);
+});
+
+// What is one call has one effect on its place: before or behind every other call of its keys.
+test("calls of one key keep their order, commands of many keys among them", async ({ open }) => {
+  const kv = await open(cluster());
+  const results = await Promise.all([
+    ...keys.map((key) => kv.set(key, "1")),
+    kv.mget(...keys),
+    ...keys.map((key) => kv.set(key, "2")),
+    kv.mget(...keys),
+    kv.del(...keys),
+    kv.exists(...keys),
+  ]);
+  const told = results.filter((result) => result !== undefined);
+  assert.deepEqual(told, [keys.map(() => "1"), keys.map(() => "2"), 6, 0]);
+});
+
+// redis #8274 #11946: each command was QUEUED, and EXEC answered CROSSSLOT; a key of another node discarded it with EXECABORT.
+test("a transaction with keys of two slots is refused before anything is sent, and the error says what to do", async ({
+  fake,
+  open,
+}) => {
+  const nodes = await fake();
+  const kv = await open(nodes);
+  const { code, message } = await errorOf(
+    kv.multi().set("user:1", "a").get("user:1").set("user:2", "b").exec(),
+  );
+  assert.equal(code, "CROSSSLOT");
+  for (const word of ["user:1", "user:2", "{tag}"]) assert.ok(message.includes(word), message);
+  assert.equal(nodes.count("MULTI") + nodes.count("SET"), 0);
+  const script = await errorOf(kv.eval("return 1", ["user:1", "user:2"], []));
+  assert.equal(script.code, "CROSSSLOT");
+  for (const word of ["user:1", "user:2", "{tag}"]) assert.ok(script.message.includes(word), script.message);
+  assert.equal(nodes.count("EVAL") + nodes.count("EVALSHA"), 0);
+});
+
+test("a tag in the prefix keeps all keys together: transactions and scripts of any keys", async ({
+  open,
+}) => {
+  const kv = await open(cluster(), {}, "{app}");
+  assert.deepEqual(await kv.multi().incr("a").incr("b").get("a").del("a", "b").exec(), [1, 1, "1", 2]);
+  const script = 'return redis.call("incr", KEYS[1]) + redis.call("incr", KEYS[2])';
+  assert.equal(await kv.eval(script, ["a", "b"], []), 2);
+  await kv.del("a", "b");
+});
+
+// ioredis #175 #736 #764, node-redis #2606: SCAN and KEYS gave the keys of one node.
+test("KEYS and SCAN give the keys of all masters, each once", async ({ open }) => {
+  const kv = await open(cluster(), {}, "scanned");
+  const names = Array.from({ length: 500 }, (_, index) => `k${index}`).sort();
+  await Promise.all(names.map((name) => kv.set(name, "1")));
+  assert.deepEqual((await kv.keys("k*")).sort(), names);
+  for (const count of [1, 10, 1_000]) assert.deepEqual((await allKeys(kv, "k*", count)).sort(), names);
+  assert.deepEqual(
+    (await allKeys(kv, "k1*")).sort(),
+    names.filter((name) => name.startsWith("k1")),
+  );
+  await kv.del(names);
+  assert.deepEqual(await allKeys(kv, "*"), []);
+});
+
+test("a scan sees every key that stays, through failovers and slots that move", async ({ open }) => {
+  const kv = await open(cluster(), {}, "staying");
+  const names = Array.from({ length: 600 }, (_, index) => `k${index}`);
+  await Promise.all(names.map((name) => kv.set(name, "1")));
+  const slot = slotOf("staying:k0");
+  let done = false;
+  const trouble = (async () => {
+    try {
+      for (let round = 0; round < 2; round++) {
+        await cluster().failover(0);
+        await cluster().settled();
+        const from = await cluster().masterOf(slot);
+        const to = (await cluster().masters()).map(({ node }) => node).find((node) => node !== from);
+        assert.ok(to);
+        const migration = await cluster().migrate(slot, to);
+        await migration.move(1);
+        await migration.finish();
+        await (await cluster().migrate(slot, from)).finish();
+      }
+    } finally {
+      done = true;
+    }
+  })();
+  let scans = 0;
+  while (!done || scans < 3) {
+    const found = new Set(await allKeys(kv, "k*", 20));
+    assert.deepEqual(
+      names.filter((name) => !found.has(name)),
+      [],
+    );
+    scans += 1;
+  }
+  await trouble;
+  await kv.del(names);
+});
+
+test("a cursor that is none is refused", async ({ open }) => {
+  const kv = await open(cluster());
+  for (const cursor of ["x", "1:2:3:4", "99999999:1", "-1"]) {
+    const { code } = await errorOf(kv.scan(cursor));
+    assert.ok(["ERR", "INVALID_ARGUMENT"].includes(code), `${cursor}: ${code}`);
+  }
+});

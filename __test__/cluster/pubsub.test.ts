@@ -1,0 +1,182 @@
+// Messages in a cluster. Other clients subscribe at one node at random and publish at another: what is published in order comes in another one,
+// and whatever happens to the node, or to the bus between nodes, nobody is told what was missed.
+import assert from "node:assert/strict";
+import { setTimeout as wait } from "node:timers/promises";
+import type { Gap, KVStore } from "covara-kv";
+import { Redis } from "ioredis";
+import { eventually } from "../eventually.js";
+import { emissions } from "../faults/faults.js";
+import { keyIn, shareOf } from "../redis-cluster.js";
+import { sharedCluster, test, type World } from "./shared.js";
+
+const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } });
+
+const patience = { commandTimeout: 1_500, queueTimeout: 8_000 } as const;
+const SLOT = shareOf(1, 3)[0] + 3;
+let channels = 0;
+/** A channel of the second master's share that no other test has. */
+const channel = () => `${keyIn(SLOT, "channel")}:${channels++}`;
+
+interface Published {
+  readonly number: number;
+  readonly from: number;
+  to: number;
+}
+
+/** Publishes growing numbers, and hears them in another store. */
+async function conversation({ open }: World, name: string) {
+  const [publisher, subscriber] = [await open(cluster(), patience), await open(cluster(), patience)];
+  const [heard, gaps]: [number[], Gap[]] = [[], emissions(subscriber, "gap")];
+  let ended = false;
+  await subscriber.subscribe(name, (text) => {
+    if (text === "end") ended = true;
+    else heard.push(Number(text));
+  });
+  const published: Published[] = [];
+  let number = 0;
+  const publish = async () => {
+    const message = { number: ++number, from: Date.now(), to: 0 };
+    await publisher.publish(name, `${message.number}`).then(
+      () => {
+        message.to = Date.now();
+        published.push(message);
+      },
+      () => {}, // It may have been published or not.
+    );
+  };
+  const timer = setInterval(publish, 3);
+  return {
+    publisher,
+    subscriber,
+    heard,
+    gaps,
+    /** Resolves once what comes now is heard. */
+    async flows(): Promise<void> {
+      const before = number;
+      await eventually(() => (heard.at(-1) ?? 0) > before);
+    },
+    /** Each message came once and in order, or a gap covers when it was published. */
+    async check(): Promise<void> {
+      clearInterval(timer);
+      await eventually(async () => {
+        await publisher.publish(name, "end").catch(() => {});
+        return ended;
+      });
+      assert.deepEqual(
+        heard,
+        [...new Set(heard)].sort((a, b) => a - b),
+        "twice, or in another order",
+      );
+      const came = new Set(heard);
+      const untold = published.filter(
+        ({ number, from, to }) =>
+          !came.has(number) && !gaps.some((gap) => gap.from <= to + 50 && gap.to >= from - 50),
+      );
+      assert.deepEqual(untold, [], `gaps ${JSON.stringify(gaps)}`);
+    },
+  };
+}
+
+const troubles: Record<string, () => Promise<unknown>> = {
+  async "is killed"() {
+    const home = await cluster().replaceable(SLOT);
+    await home.kill();
+    await cluster().replaced(home, SLOT);
+    await home.restart();
+  },
+  async "freezes and wakes"() {
+    const home = await cluster().replaceable(SLOT);
+    home.pause();
+    await cluster().replaced(home, SLOT);
+    await wait(200);
+    home.resume();
+  },
+  "becomes a replica": () => cluster().failover(SLOT),
+  async "ends its subscribers' connections"() {
+    await (await cluster().masterOf(SLOT)).killClients("pubsub");
+  },
+  async "gives its slot away"() {
+    const from = await cluster().masterOf(SLOT);
+    const to = (await cluster().masters()).map(({ node }) => node).find((node) => node !== from);
+    assert.ok(to);
+    await (await cluster().migrate(SLOT, to)).finish();
+    await wait(100);
+    await (await cluster().migrate(SLOT, from)).finish();
+  },
+};
+
+// lettuce #3213, node-redis #2725: the connection went to another node, and what had been published meanwhile was gone without a word.
+for (const [trouble, make] of Object.entries(troubles)) {
+  test(`the node of a channel ${trouble}: each message comes once and in order, or a gap tells of it`, async (world) => {
+    const talk = await conversation(world, channel());
+    await talk.flows();
+    await make();
+    await talk.flows();
+    await cluster().settled();
+    await talk.flows();
+    await talk.check();
+  });
+}
+
+// With all connections alive, packets between nodes were lost, and messages with them.
+test("the bus between nodes is not needed between stores", async (world) => {
+  for (const node of cluster().nodes) await node.dropBusPackets(4);
+  const talk = await conversation(world, channel());
+  await talk.flows();
+  await talk.check();
+  assert.deepEqual(talk.gaps, []);
+});
+
+// Where a publisher's calls went to several nodes, 157 of 4,000 messages came in another order; PUBLISH told of nobody although it was heard.
+test("messages of one channel come in the order of their publication, and PUBLISH counts who hears", async ({
+  open,
+}) => {
+  const [kv, publisher] = [await open(cluster(), patience), await open(cluster(), patience)];
+  const name = channel();
+  const heard: string[] = [];
+  await kv.subscribe(name, (text) => void heard.push(text));
+  const sent = Array.from({ length: 4_000 }, (_, index) => `${index}`);
+  const counts: number[] = [];
+  for (let at = 0; at < sent.length; at += 100)
+    counts.push(
+      ...(await Promise.all(sent.slice(at, at + 100).map((text) => publisher.publish(name, text)))),
+    );
+  await eventually(() => heard.length === sent.length);
+  assert.deepEqual(heard, sent);
+  assert.deepEqual(new Set(counts), new Set([1]));
+});
+
+test("what another client publishes at any node is heard, by channel and by pattern", async ({
+  open,
+  defer,
+}) => {
+  const kv = await open(cluster(), patience);
+  const name = channel();
+  const [exact, matching]: string[][] = [[], []];
+  await kv.subscribe(name, (text) => void exact?.push(text));
+  await kv.psubscribe(`${name.slice(0, -1)}*`, (text) => void matching?.push(text));
+  for (const { host, port } of cluster().nodes) {
+    const other = new Redis({ host, port });
+    defer(() => other.disconnect());
+    await other.publish(name, `${port}`);
+  }
+  const expected = cluster()
+    .nodes.map(({ port }) => `${port}`)
+    .sort();
+  await eventually(() => exact?.length === expected.length && matching?.length === expected.length);
+  assert.deepEqual([exact?.sort(), matching?.sort()], [expected, expected]);
+});
+
+test("channels of all nodes are heard, and left", async ({ open }) => {
+  const [kv, publisher]: KVStore[] = [await open(cluster(), patience), await open(cluster(), patience)];
+  assert.ok(kv && publisher);
+  const names = [0, 1, 2].map((shard) => keyIn(shareOf(shard, 3)[0] + 20, "everywhere"));
+  const heard: string[] = [];
+  for (const name of names) await kv.subscribe(name, (text, from) => void heard.push(`${from} ${text}`));
+  for (const name of names) assert.equal(await publisher.publish(name, "1"), 1);
+  await eventually(() => heard.length === names.length);
+  assert.deepEqual(heard.sort(), names.map((name) => `${name} 1`).sort());
+  await kv.unsubscribe(names[0] as string);
+  await eventually(async () => (await publisher.publish(names[0] as string, "2")) === 0);
+  assert.equal(await publisher.publish(names[1] as string, "2"), 1);
+});

@@ -1,0 +1,226 @@
+// Slots that move while they are written to. In a planned failover other clients ran 6 to 219 of the writes of one key in another order than they
+// were called: those that were redirected came behind those that were called later.
+import assert from "node:assert/strict";
+import { setTimeout as wait } from "node:timers/promises";
+import type { KVStore } from "covara-kv";
+import { SLACK, timeOf } from "../faults/faults.js";
+import { keyIn, slotOf } from "../redis-cluster.js";
+import { errorOf } from "../replies.js";
+import { ask, homeOf, moved } from "./fake-nodes.js";
+import { sharedCluster, test } from "./shared.js";
+
+const cluster = sharedCluster({ nodeTimeout: 1_000 });
+
+const patience = { commandTimeout: 3_000, queueTimeout: 5_000 } as const;
+
+/** Pushes growing numbers to a list, some in each millisecond, until it is stopped. Nothing waits for the reply before. */
+function pusher(kv: KVStore, key: string) {
+  const replies: Promise<number>[] = [];
+  const timer = setInterval(() => {
+    for (let index = 0; index < 4; index++) replies.push(kv.rpush(key, `${replies.length}`));
+  }, 1);
+  return {
+    /** How many were pushed. Fails if one failed. */
+    async stop(): Promise<number> {
+      clearInterval(timer);
+      const lengths = await Promise.all(replies);
+      assert.deepEqual(
+        lengths,
+        replies.map((_, index) => index + 1),
+      );
+      return lengths.length;
+    },
+  };
+}
+
+async function expectInOrder(kv: KVStore, key: string, count: number): Promise<void> {
+  const numbers = Array.from({ length: count }, (_, index) => `${index}`);
+  assert.deepEqual(await kv.lrange(key, 0, -1), numbers);
+  await kv.del(key);
+}
+
+async function otherMaster(slot: number) {
+  const from = await cluster().masterOf(slot);
+  const to = (await cluster().masters()).map(({ node }) => node).find((node) => node !== from);
+  assert.ok(to);
+  return { from, to };
+}
+
+test("the writes of one key keep their order through a planned failover, and none fails", async ({
+  open,
+}) => {
+  const kv = await open(cluster(), patience);
+  for (let round = 0; round < 3; round++) {
+    const push = pusher(kv, "{order}list");
+    await wait(100);
+    await cluster().failover("{order}list");
+    await wait(100);
+    await expectInOrder(kv, "{order}list", await push.stop());
+    await cluster().settled();
+  }
+});
+
+// ered #38, redis #2151, ioredis #2075: a write that was redirected overtook, or was overtaken: a lost update.
+test("the writes of one key keep their order while its slot moves key by key, and none fails", async ({
+  open,
+}) => {
+  const kv = await open(cluster(), patience);
+  const slot = slotOf("{order}");
+  const { from, to } = await otherMaster(slot);
+  for (const target of [to, from]) {
+    const pushes = ["{order}a", "{order}b"].map((key) => ({ key, push: pusher(kv, key) }));
+    await wait(50);
+    const migration = await cluster().migrate(slot, target);
+    await wait(50);
+    await migration.moveKeys("{order}a");
+    await wait(50);
+    await migration.move();
+    await wait(50);
+    await migration.finish();
+    await wait(50);
+    for (const { key, push } of pushes) await expectInOrder(kv, key, await push.stop());
+  }
+});
+
+// redis #3203, rueidis #703, redis-rs PR#2305: the flag of ASKING holds for one command, and another one on the connection used it up.
+test("every redirected command has an ASKING of its own directly before it", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, patience);
+  const home = homeOf(fake, "a");
+  const other = fake.nodes.find((node) => node !== home);
+  assert.ok(other);
+  const own = Array.from({ length: 1_000 }, (_, index) => `own ${index}`).find(
+    (key) => homeOf(fake, key) === other,
+  );
+  assert.ok(own);
+  fake.answer = (command, node) =>
+    command[1] === "a" && node === home ? ask(slotOf("a"), other) : undefined;
+  await Promise.all(
+    Array.from({ length: 50 }, (_, index) => [kv.set("a", `${index}`), kv.set(own, `${index}`)]).flat(),
+  );
+  let asked = 0;
+  for (const { commands } of other.peers) {
+    for (const [index, [name, key]] of commands.entries()) {
+      const isBehindAsking = commands[index - 1]?.[0] === "ASKING";
+      if (name === "SET") assert.equal(isBehindAsking, key === "a");
+      if (name === "SET" && key === "a") asked += 1;
+    }
+  }
+  assert.equal(asked, 50);
+  assert.deepEqual(
+    other.calls.filter((call) => call.startsWith("SET a ")),
+    Array.from({ length: 50 }, (_, index) => `SET a ${index}`),
+  );
+});
+
+test("what is answered with MOVED runs at the new owner, in the order of the calls", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, patience);
+  const home = homeOf(fake, "a");
+  const other = fake.nodes.find((node) => node !== home);
+  assert.ok(other);
+  fake.answer = ([, key], node) => (key === "a" && node === home ? moved(slotOf("a"), other) : undefined);
+  const calls: Promise<unknown>[] = [];
+  for (let tick = 0; tick < 20; tick++) {
+    for (let index = 0; index < 5; index++) calls.push(kv.set("a", `${calls.length}`));
+    await wait(0);
+  }
+  await Promise.all(calls);
+  assert.deepEqual(
+    other.calls,
+    calls.map((_, index) => `SET a ${index}`),
+  );
+});
+
+// node-redis PR#3395, go-redis PR#3909: after MOVED every transaction failed until a restart. StackExchange.Redis #1520: EXECABORT hid it.
+test("a transaction follows its slot: moved, and on its way", async ({ open }) => {
+  const kv = await open(cluster(), patience);
+  const slot = slotOf("{multi}");
+  const { from, to } = await otherMaster(slot);
+  const run = () => kv.multi().incr("{multi}a").incr("{multi}b").exec();
+  assert.deepEqual(await run(), [1, 1]);
+  const migration = await cluster().migrate(slot, to);
+  assert.deepEqual(await run(), [2, 2]);
+  await migration.moveKeys("{multi}a");
+  // Half of it is there and half here: TRYAGAIN, until the rest has moved as well.
+  const waiting = run();
+  await wait(200);
+  await migration.moveKeys("{multi}b");
+  assert.deepEqual(await waiting, [3, 3]);
+  assert.deepEqual(await run(), [4, 4]);
+  await migration.finish();
+  assert.deepEqual(await run(), [5, 5]);
+  await (await cluster().migrate(slot, from)).finish();
+  assert.deepEqual(await run(), [6, 6]);
+  await kv.del("{multi}a", "{multi}b");
+});
+
+test("a script follows its slot, known to the new owner or not", async ({ open }) => {
+  const kv = await open(cluster(), patience);
+  const slot = slotOf("{eval}");
+  const { from, to } = await otherMaster(slot);
+  const run = () => kv.eval('return redis.call("incr", KEYS[1])', ["{eval}n"], []);
+  assert.equal(await run(), 1);
+  const migration = await cluster().migrate(slot, to);
+  await migration.moveKeys("{eval}n");
+  // NOSCRIPT uses up the flag of ASKING.
+  assert.equal(await run(), 2);
+  await migration.finish();
+  assert.equal(await run(), 3);
+  await (await cluster().migrate(slot, from)).finish();
+  assert.equal(await run(), 4);
+  await kv.del("{eval}n");
+});
+
+// ioredis #1582 #1583: two nodes that sent each other's keys away were asked for ever.
+test("nodes that send each other's keys away are not asked for ever", async (world) => {
+  const fake = await world.fake({ nodes: 2 });
+  const kv = await world.open(fake, { commandTimeout: 800, queueTimeout: 800 });
+  const [one, two] = fake.nodes;
+  assert.ok(one && two);
+  fake.answer = ([name], node) =>
+    name === "INCR" ? moved(slotOf("a"), node === one ? two : one) : undefined;
+  const calling = kv.incr("a");
+  const [time, error] = await Promise.all([timeOf(calling), errorOf(calling)]);
+  assert.ok(["MOVED", "TIMEOUT"].includes(error.code), error.message);
+  assert.ok(time < 1_600 + SLACK, `${time} ms`);
+  const asked = one.calls.length + two.calls.length;
+  assert.ok(asked > 1 && asked < 200, `they were asked ${asked} times`);
+});
+
+// redis-rs: while the slots were asked for, every command waited.
+test("calls of other slots do not wait for CLUSTER SLOTS", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, patience);
+  const home = homeOf(fake, "a");
+  const other = fake.nodes.find((node) => node !== home);
+  assert.ok(other);
+  fake.answer = ([name, key], node) => {
+    if (name === "CLUSTER") return null;
+    return key === "a" && node === home ? moved(slotOf("a"), other) : undefined;
+  };
+  await kv.set("a", "1");
+  for (const node of fake.nodes) {
+    const key = Array.from({ length: 1_000 }, (_, index) => `k${index}`).find(
+      (key) => homeOf(fake, key) === node,
+    );
+    const time = await timeOf(kv.set(key as string, "1"));
+    assert.ok(time < 500, `${time} ms`);
+  }
+});
+
+test("what is in flight to the old owner is not sent to the new one", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, patience);
+  const key = keyIn(100);
+  const home = homeOf(fake, key);
+  const other = fake.nodes.find((node) => node !== home);
+  assert.ok(other);
+  let asked = 0;
+  // The first is run where it was, the second has moved.
+  fake.answer = ([name], node) =>
+    name === "INCR" && node === home && ++asked > 1 ? moved(100, other) : undefined;
+  const replies = await Promise.all([kv.incr(key), kv.incr(key), kv.incr(key)]);
+  assert.deepEqual([replies, asked], [[1, 1, 2], 3]);
+  assert.deepEqual(other.calls, [`INCR ${key}`, `INCR ${key}`]);
+});

@@ -1,0 +1,198 @@
+// Who serves what, and what happens when that changes: stories of ioredis, node-redis, valkey-glide and others.
+import assert from "node:assert/strict";
+import { setTimeout as wait } from "node:timers/promises";
+import { createKV } from "covara-kv";
+import { eventually } from "../eventually.js";
+import { Calls, SLACK, timeOf, underLoad } from "../faults/faults.js";
+import { movable } from "../faults/movable.js";
+import { closedPort } from "../redis/servers.js";
+import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
+import { errorOf } from "../replies.js";
+import { CLUSTERDOWN, evenly, homeOf, TRYAGAIN } from "./fake-nodes.js";
+import { sharedCluster, test } from "./shared.js";
+
+const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } });
+
+const patience = { commandTimeout: 1_500, queueTimeout: 8_000 } as const;
+/** A key of each master's share. */
+const keys = [0, 1, 2].map((shard) => keyIn(shareOf(shard, 3)[0] + 7, "topology")) as [
+  string,
+  string,
+  string,
+];
+
+// ioredis #559: a master that was gone without a word was asked for 15 minutes.
+test("a master that freezes is left for its replica, and every call ends in its time", async ({ open }) => {
+  const kv = await open(cluster(), patience);
+  await kv.set(keys[0], "1");
+  const master = await cluster().replaceable(slotOf(keys[0]));
+  const calls = new Calls(patience.commandTimeout + patience.queueTimeout);
+  const load = underLoad(2, async () => {
+    await calls.try(() => kv.incr(keys[0]));
+    await wait(5);
+  });
+  await eventually(() => calls.succeeded > 10);
+  master.pause();
+  await cluster().replaced(master, slotOf(keys[0]));
+  const { succeeded } = calls;
+  await eventually(() => calls.succeeded > succeeded + 20);
+  await load.stop();
+  calls.checkDeadlines();
+});
+
+// valkey-glide #4990: one shard failed over, and all shards stood still for 30 to 60 s. #3946: what one node owed held up the others.
+test("the other shards go on while one answers nothing", async ({ open }) => {
+  const kv = await open(cluster(), patience);
+  for (const key of keys) await kv.set(key, "1");
+  const master = await cluster().replaceable(slotOf(keys[0]));
+  master.pause();
+  const stuck = kv.get(keys[0]).catch(() => {});
+  for (let round = 0; round < 50; round++) {
+    const time = await timeOf(Promise.all([kv.incr(keys[1]), kv.incr(keys[2])]));
+    assert.ok(time < 1_000, `${time} ms`);
+  }
+  await stuck;
+});
+
+// valkey-glide #5857: an MGET over several shards was stuck for five minutes.
+test("a command over several shards ends in its time although one answers nothing", async ({ open }) => {
+  const kv = await open(cluster(), { commandTimeout: 300, queueTimeout: 300 });
+  const master = await cluster().replaceable(slotOf(keys[0]));
+  master.pause();
+  const getting = kv.mget(...keys);
+  const [time, error] = await Promise.all([timeOf(getting), errorOf(getting)]);
+  assert.ok(["TIMEOUT", "CONNECTION"].includes(error.code), error.message);
+  assert.ok(time < 600 + SLACK, `${time} ms`);
+});
+
+// ioredis #1449 #1506: a connection for each refresh, and processors busy with them. valkey-go #140: 5,000 clients asked 1,000 shards at once.
+test("a failover costs 20 stores of a process a few CLUSTER SLOTS, and no connection but to the new master", async ({
+  open,
+}) => {
+  const stores = await Promise.all(Array.from({ length: 20 }, () => open(cluster(), patience)));
+  await Promise.all(stores.map((kv, index) => kv.set(keys[0], `${index}`)));
+  const before = await cluster().counters();
+  const load = underLoad(stores.length, async (worker) => {
+    await Promise.all(keys.map((key) => stores[worker]?.incr(key)));
+    await wait(20);
+  });
+  await cluster().failover(keys[0]);
+  await cluster().settled();
+  await Promise.all(stores.map((kv) => kv.incr(keys[0])));
+  await load.stop();
+  const after = await cluster().counters();
+  assert.ok(after.slots - before.slots <= 10, `${after.slots - before.slots} calls of CLUSTER SLOTS`);
+  const connections = after.connections - before.connections;
+  assert.ok(connections <= stores.length, `${connections} connections for ${stores.length} stores`);
+});
+
+// A client that follows MOVED each time, and learns nothing from it, asks twice for everything.
+test("a slot that has moved is asked for at its new owner", async ({ open }) => {
+  const kv = await open(cluster(), patience);
+  const slot = shareOf(0, 3)[0] + 11;
+  const key = keyIn(slot, "moves");
+  await kv.set(key, "1");
+  const from = await cluster().masterOf(slot);
+  const to = (await cluster().masters()).map(({ node }) => node).find((node) => node !== from);
+  assert.ok(to);
+  const refused = async () =>
+    Number(/count=(\d+)/.exec((await from.info("errorstats")).get("errorstat_MOVED") ?? "")?.[1] ?? 0);
+  const before = await refused();
+  await (await cluster().migrate(slot, to)).finish();
+  for (let round = 0; round < 20; round++) assert.equal(await kv.get(key), "1");
+  assert.ok((await refused()) - before <= 1);
+  await (await cluster().migrate(slot, from)).finish();
+});
+
+// node-redis #2704, keyv #1529: what was called while there was no connection failed with "Cannot read properties of undefined".
+test("what is called while there is no connection to any node waits for one", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, patience);
+  for (const { peers } of fake.nodes) for (const { socket } of peers) socket.destroy();
+  const names = Array.from({ length: 20 }, (_, index) => `k${index}`);
+  await Promise.all(names.map((name) => kv.get(name)));
+});
+
+// ioredis #711 #220 #1000: "Failed to refresh slots cache", and no word of why.
+test("where no node can be reached, the error says which were tried and why not", async () => {
+  const ports = [await closedPort(), await closedPort()];
+  const nodes = ports.map((port) => ({ host: "127.0.0.1", port }));
+  const opening = createKV({ type: "redis", redis: { cluster: { nodes }, retryDelay: 10 } });
+  opening.then((kv) => kv.disconnect()).catch(() => {});
+  const { code, message } = await errorOf(opening);
+  assert.equal(code, "CONNECTION");
+  for (const port of ports) assert.ok(message.includes(`127.0.0.1:${port}`), message);
+  assert.match(message, /refused/i);
+});
+
+// redis-py #3604, lettuce #462, fred #59: all nodes got new addresses; only the name that was configured still led to the cluster.
+test("once all known nodes are gone, the configured ones are asked again", async (world) => {
+  const [old, next] = [await world.fake(), await world.fake()];
+  const name = await movable(world, old.addresses[0] as { host: string; port: number });
+  const kv = await world.open({ addresses: [{ host: name.host, port: name.port }] }, patience);
+  assert.equal(await kv.incr("a"), 1);
+  await old.stop();
+  name.move(next.addresses[0] as { host: string; port: number });
+  await eventually(() => kv.incr("a").catch(() => undefined));
+  assert.ok(homeOf(next, "a").calls.includes("INCR a"));
+});
+
+// ioredis PR#2060, node-redis #2806: connections to nodes that had left stayed for ever.
+test("the connection to a node that has left the cluster is closed", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, patience);
+  const [one, two, left] = fake.nodes;
+  assert.ok(one && two && left);
+  for (const { first } of fake.ranges) await kv.set(keyIn(first), "1");
+  await eventually(() => left.peers.some(({ socket }) => !socket.destroyed));
+  fake.ranges = evenly([one.name, two.name]);
+  // The next call there finds out.
+  fake.answer = ([name], node) =>
+    node === left && name === "SET" ? `-MOVED ${shareOf(2, 3)[1]} ${two.host}:${two.port}\r\n` : undefined;
+  await kv.set(keyIn(shareOf(2, 3)[1]), "1");
+  await eventually(() => left.peers.every(({ socket }) => socket.destroyed));
+});
+
+for (const [word, reply] of Object.entries({ TRYAGAIN, CLUSTERDOWN })) {
+  // radix #136, redis-clustr #5: what passes in a second was thrown at the caller.
+  test(`${word} is waited out`, async (world) => {
+    const fake = await world.fake();
+    const kv = await world.open(fake, patience);
+    const until = Date.now() + 700;
+    fake.answer = ([name]) => (name === "INCR" && Date.now() < until ? reply : undefined);
+    const replies = await Promise.all([kv.incr("a"), kv.incr("a"), kv.set("a", "1")]);
+    assert.equal(replies.length, 3);
+    const [first, second] = replies;
+    assert.ok(first < second, `${replies}`);
+    const asked = homeOf(fake, "a").calls.filter((call) => call === "INCR a").length;
+    assert.ok(asked < 100, `it was asked ${asked} times`);
+  });
+
+  test(`${word} that does not pass ends with the deadline, and says so`, async (world) => {
+    const fake = await world.fake();
+    const kv = await world.open(fake, { commandTimeout: 400, queueTimeout: 400 });
+    fake.answer = ([name]) => (name === "INCR" ? reply : undefined);
+    const calling = kv.incr("a");
+    const [time, error] = await Promise.all([timeOf(calling), errorOf(calling)]);
+    assert.ok([word, "TIMEOUT"].includes(error.code), error.message);
+    assert.ok(error.message.includes(word), error.message);
+    assert.ok(time < 800 + SLACK, `${time} ms`);
+  });
+}
+
+// hiredis-cluster #140, jedis #1466, ioredis: the connection broke before the reply, and INCR was run twice or more.
+test("a write whose reply is lost is not sent again", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, patience);
+  fake.answer = ([name], _, peer) => {
+    if (name !== "INCR") return undefined;
+    peer.send(":");
+    peer.socket.destroy();
+    return null;
+  };
+  const error = await errorOf(kv.incr("a"));
+  assert.deepEqual([error.code, error.reason], ["CONNECTION", "lost"]);
+  assert.equal(fake.nodes.flatMap(({ calls }) => calls).filter((call) => call === "INCR a").length, 1);
+  fake.answer = () => undefined;
+  await kv.set("a", "1");
+});
