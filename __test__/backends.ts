@@ -194,7 +194,7 @@ export function onEveryBackend(family: string, define: (test: Test) => void): vo
         names.add(`${family}: ${name}`);
         const isMeant = ({ test }: Skip) => test === family || test === `${family}: ${name}`;
         const skip = skips.find(isMeant)?.reason ?? false;
-        nodeTest(name, { skip, timeout: 60_000 }, () => inNewWorld(backend, body));
+        nodeTest(name, { skip, timeout: 60_000 * patience }, () => inNewWorld(backend, body));
       });
       const stale = skips.find(({ test }) => test.startsWith(`${family}: `) && !names.has(test));
       if (stale !== undefined)

@@ -16,7 +16,8 @@ const workflows = readdirSync(join(root, ".github/workflows")).map((name) => {
   const text = read.replaceAll(/\$\{\{ matrix\.platform \}\}/g, EACH);
   return { name, text, jobs: jobsOf(text) };
 });
-const release = workflows.find(({ name }) => name === "release.yml")?.jobs ?? {};
+const jobsIn = (name: string) => workflows.find((workflow) => workflow.name === name)?.jobs ?? {};
+const release = jobsIn("release.yml");
 
 /** The text of each job, by its name. */
 function jobsOf(text: string): Record<string, string> {
@@ -66,11 +67,11 @@ test("a step is a command of this project, which is there", () => {
 
 test("a release builds, checks, tests and publishes the binary of every platform", () => {
   const on = (pattern: RegExp) =>
-    Object.entries(release).flatMap(([name, job]) =>
+    Object.values(release).flatMap((job) =>
       commandsOf(job)
         .map((command) => pattern.exec(started(command))?.[1])
         .filter((platform) => platform !== undefined)
-        .flatMap((platform) => (platform === EACH ? matrixOf(name) : [platform])),
+        .flatMap((platform) => (platform === EACH ? matrixOf(job) : [platform])),
     );
   // Which also checks it, by scripts/check-binary.mjs.
   assert.deepEqual(on(/^node scripts\/platform\.mjs (.*) build$/).sort(), platforms);
@@ -79,9 +80,15 @@ test("a release builds, checks, tests and publishes the binary of every platform
   assert.ok(commandsOf(release.publish ?? "").includes("node scripts/release.mjs publish"));
 });
 
+// Nothing was compiled for 32 bits before a release was tagged.
+test("CI lints for 32 bits and for Windows, which none of its jobs builds for", () => {
+  const job = jobsIn("ci.yml")["lint-elsewhere"] ?? "";
+  assert.ok(commandsOf(job).includes(`node scripts/platform.mjs ${EACH} lint`));
+  assert.deepEqual(matrixOf(job), ["linux-arm-gnueabihf", "win32-x64-gnu"]);
+});
+
 /** The platforms of a job's matrix. */
-function matrixOf(job: string): string[] {
-  const text = release[job] ?? "";
+function matrixOf(text: string): string[] {
   const list = /^ +platform: \[(.*)\]$/m.exec(text)?.[1];
   return list?.split(", ") ?? [...text.matchAll(/\{ platform: ([\w-]+),/g)].map(([, name]) => name as string);
 }

@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { KVStore } from "covara-kv";
-import { eventually } from "../backends.js";
+import { eventually, patience } from "../backends.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { Authority } from "./certificates.js";
 import { closedPort, listen, open, SharedRedis } from "./servers.js";
@@ -86,7 +86,7 @@ const ways: Record<string, (kv: KVStore, hear: (message: string) => void) => Pro
 
 // All that had come in was handed over at once, and what came meanwhile right after it, up to 1,000 times: a timer of 10 ms fired 14.7 s late.
 for (const [way, subscribe] of Object.entries(ways)) {
-  test(`${way}: the event loop turns during a flood`, { timeout: 60_000 }, async () => {
+  test(`${way}: the event loop turns during a flood`, { timeout: 60_000 * patience }, async () => {
     await using kv = await open({ port });
     const heard = new Heard(kv, 20);
     await subscribe(kv, heard.hear);
@@ -99,7 +99,7 @@ for (const [way, subscribe] of Object.entries(ways)) {
 }
 
 // A subscriber that took a part of a full backlog was told of a gap for each.
-test("what is lost in a flood is told once, in its place", { timeout: 60_000 }, async () => {
+test("what is lost in a flood is told once, in its place", { timeout: 60_000 * patience }, async () => {
   await using kv = await open({ port });
   const heard = new Heard(kv, 5);
   await kv.subscribe("flood", heard.hear);
@@ -111,7 +111,7 @@ test("what is lost in a flood is told once, in its place", { timeout: 60_000 }, 
 });
 
 // Replies came while those before were handed over: timers fired 9.3 s late.
-test("the event loop turns while many callers call in loops", { timeout: 60_000 }, async () => {
+test("the event loop turns while many callers call in loops", { timeout: 60_000 * patience }, async () => {
   await using kv = await open(redis.address);
   let count = 0;
   let isOver = false;
@@ -128,7 +128,7 @@ test("the event loop turns while many callers call in loops", { timeout: 60_000 
 
 // The thread that carries all connections read one for as long as there was something: a call of a store on another server, with a timeout
 // of 1 s, failed after 5.9.
-test("a flood holds up no other connection", { timeout: 60_000 }, async () => {
+test("a flood holds up no other connection", { timeout: 60_000 * patience }, async () => {
   const authority = new Authority("covara-kv tests");
   const { certFile, keyFile } = authority.sign("server", "subjectAltName=IP:127.0.0.1");
   const tlsPort = await closedPort();

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { describe, test } from "node:test";
 import { RedisKVStore } from "covara-kv";
+import { patience } from "../backends.js";
 import { commandsOf, type FakeServer, startFake } from "../fake-server.js";
 import { forward, HOST, open, SharedRedis } from "./servers.js";
 
@@ -142,13 +143,13 @@ describe("in one tick", () => {
   const count = 100_000;
   const numbers = Array.from({ length: count }, (_, n) => n + 1);
 
-  test("100,000 commands are answered in order", { timeout: 60_000 }, async () => {
+  test("100,000 commands are answered in order", { timeout: 60_000 * patience }, async () => {
     await using kv = await open({ ...server.address, commandTimeout: 60_000 });
     assert.deepEqual(await Promise.all(numbers.map(() => kv.incr("n"))), numbers);
   });
 
   test("100,000 commands wait for a connection, and maxQueue refuses the next", {
-    timeout: 60_000,
+    timeout: 60_000 * patience,
   }, async () => {
     let release = () => {};
     const released = new Promise<void>((resolve) => {
@@ -182,7 +183,7 @@ describe("in one tick", () => {
     );
   });
 
-  test("lists of 100,000 members go in one command", { timeout: 60_000 }, async () => {
+  test("lists of 100,000 members go in one command", { timeout: 60_000 * patience }, async () => {
     await using kv = await open({ ...server.address, commandTimeout: 60_000 });
     const members = numbers.map(String);
     const replies = [

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { createKV } from "covara-kv";
-import { eventually } from "../backends.js";
+import { eventually, patience } from "../backends.js";
 import { SharedRedis } from "./servers.js";
 
 const server = new SharedRedis();
@@ -32,7 +32,9 @@ test("a thread that was busy for longer than the timeout gets the replies that c
   await kv.disconnect();
 });
 
-test("replies reach their callers while much and little alternate", { timeout: 60_000 }, async () => {
+test("replies reach their callers while much and little alternate", {
+  timeout: 60_000 * patience,
+}, async () => {
   const kv = await open({ commandTimeout: 30_000 });
   const sizes = [1, 100, 16_000, 70_000, 600_000, 3_000_000];
   const valueFor = (key: string, size: number) => `${key}:${"x".repeat(size)}:${key}`;
@@ -110,7 +112,7 @@ test("a process that can open no more files goes on with the connection that it 
   const { stdout } = await promisify(execFile)(
     "sh",
     ["-c", 'ulimit -n 100 && exec "$0" --eval "$1"', process.execPath, program],
-    { cwd: join(__dirname, "../.."), timeout: 60_000 },
+    { cwd: join(__dirname, "../.."), timeout: 60_000 * patience },
   );
   assert.equal(stdout, "EMFILE\n20000000\n");
 });

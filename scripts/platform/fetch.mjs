@@ -107,7 +107,7 @@ export const rootOf = (platform) => `${cache}/root/${platform}`;
 
 /** What runs a program of the platform: QEMU or Wine, and its libraries. */
 export async function fetchEmulator(run, platform) {
-  const { root, emulator } = platforms[platform];
+  const { root = [], emulator } = platforms[platform];
   if (emulator) await unpack(run, host, ["qemu-user-static/bookworm"]);
   if (systemOf(platform) === "win32") await unpack(run, host, wine);
   if (root.length > 0) await unpack(run, rootOf(platform), root);

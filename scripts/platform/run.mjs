@@ -41,8 +41,8 @@ const notOnWindows = [
   "tls",
 ].map((name) => `__test__/redis/${name}.test.ts`);
 
-/** Runs the suite of that name, or all. Gives how many tests passed in each, and what ran them. */
-export async function run(platform, binary, only) {
+/** Runs the suite of that name, or all. Tells `report` after each how many tests passed, and what ran them. */
+export async function run(platform, binary, only, report) {
   if (only !== undefined && !(only in suites))
     throw new Failure(`There is no suite ${only}: there are ${Object.keys(suites).join("; ")}.`);
   const directory = await stage(platform, binary);
@@ -70,15 +70,15 @@ export async function run(platform, binary, only) {
   const place = { directory, runtime, ofRedis, left };
   try {
     await step(`${platform}: doctor`, (_, log) => doctor(place, hasRedis && startRedis, log));
-    const passed = {};
+    const by = { on: runtime.name, node: await version(place) };
     for (const [name, suite] of Object.entries(suites)) {
       if ((name.endsWith("Redis") && !hasRedis) || (only ?? name) !== name) continue;
       await step(`${platform}: ${name}`, async (_, log) => {
-        passed[name] = await runSuite(place, suite, log);
-        return `${passed[name]} passed`;
+        const passed = await runSuite(place, suite, log);
+        report({ ...by, passed: { [name]: passed } });
+        return `${passed} passed`;
       });
     }
-    return { on: runtime.name, node: await version(place), passed };
   } finally {
     await redis.close();
     runtime.close();

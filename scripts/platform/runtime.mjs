@@ -41,8 +41,8 @@ const notUnderWine = ["--test-name-pattern=/^(?!process.exit ends a process)/"];
 export async function fetchRunner(run, platform) {
   if (systemOf(platform) === "win32") return fetchWine(run);
   const { emulator } = platforms[platform];
-  if (!emulator) return { name: "", words: [], env: {}, close() {} };
   await fetchEmulator(run, platform);
+  if (!emulator) return { name: "", words: [], env: {}, close() {} };
   const words = [`${host}/usr/bin/${emulator}`, "-L", rootOf(platform)];
   return { name: "QEMU 7.2", words, env: {}, close() {} };
 }
