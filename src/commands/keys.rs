@@ -30,7 +30,7 @@ pub const COMMANDS: &[Command] = &[
     command("TTL", 2, READS, Keys::First, |db, args| ttl(db, args, 1000)),
     command("PTTL", 2, READS, Keys::First, |db, args| ttl(db, args, 1)),
     command("KEYS", 2, READS, Keys::None, keys).spread(Spread::Masters),
-    command("SCAN", -2, READS, Keys::None, scan),
+    command("SCAN", -2, READS, Keys::None, scan).spread(Spread::Scan),
     command("RENAME", 3, WRITES, Keys::FirstTwo, rename),
     command("DBSIZE", 1, READS, Keys::None, |db, _| {
         Ok(Reply::count(db.keyspace.size()))

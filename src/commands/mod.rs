@@ -70,6 +70,8 @@ pub enum Spread {
     InOrder,
     /// All masters are asked, and what they answer is added: numbers, or the items of lists.
     Masters,
+    /// All masters are asked, one after the other: its first argument is a cursor.
+    Scan,
     /// It has no key. Its first argument is a channel, which has a slot too.
     Channel,
 }

@@ -106,8 +106,19 @@ pub enum Route {
     Split(Box<Split>),
     /// All masters take it.
     Masters(Joining),
+    /// A SCAN over all masters.
+    Scan(Box<ScanCall>),
     /// No node has all its keys.
     Crossed(Box<Error>),
+}
+
+/// A call of SCAN.
+#[derive(Debug, Clone)]
+pub struct ScanCall {
+    pub cursor: String,
+    /// How many words the request has, and those behind the cursor as they are sent.
+    pub words: usize,
+    pub rest: Bytes,
 }
 
 /// A request of several parts, which have a slot each.

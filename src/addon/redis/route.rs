@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use crate::commands::{Command, Keys, Spread};
 use crate::error::Error;
 use crate::redis::protocol::encode;
-use crate::redis::request::{Joining, Part, Route, Split};
+use crate::redis::request::{Joining, Part, Route, ScanCall, Split};
 use crate::redis::slot::{Slot, slot_of};
 
 /// The slots of the keys of an entry: of one command, or of all commands of a transaction.
@@ -49,6 +49,7 @@ impl Slots {
     pub fn route_command(self, command: &Command, bytes: &[u8], places: &[Range<usize>]) -> Route {
         let joining = match command.spread {
             Spread::Masters => return Route::Masters(Joining::All),
+            Spread::Scan => return scan(bytes, places),
             Spread::Sum => Joining::Sum,
             Spread::InOrder => Joining::InOrder,
             Spread::OneSlot | Spread::Channel => return self.route(bytes),
@@ -82,6 +83,18 @@ fn routed<'a>(
     places
         .filter(move |(index, _)| keys.includes(*index, counted) || is_channel && *index == 0)
         .map(|(_, place)| place)
+}
+
+fn scan(bytes: &[u8], places: &[Range<usize>]) -> Route {
+    let Some(cursor) = places.first() else {
+        return Route::Any;
+    };
+    let end = cursor.end + encode::END.len();
+    Route::Scan(Box::new(ScanCall {
+        cursor: String::from_utf8_lossy(&bytes[cursor.clone()]).into_owned(),
+        words: places.len() + 1,
+        rest: Bytes::copy_from_slice(&bytes[end..]),
+    }))
 }
 
 /// A command of the same name for each slot, with the slot's keys.

@@ -108,7 +108,7 @@ fn union(frames: &[&Bytes]) -> Result<Bytes> {
 }
 
 /// The items of an array, as they came in.
-fn items(frame: &Bytes) -> Result<Vec<Bytes>> {
+pub fn items(frame: &Bytes) -> Result<Vec<Bytes>> {
     let head = memchr::memchr(b'\n', frame).ok_or_else(misshapen)? + 1;
     if frame.first() != Some(&b'*') {
         return Err(misshapen());
@@ -126,7 +126,7 @@ fn items(frame: &Bytes) -> Result<Vec<Bytes>> {
     Ok(items)
 }
 
-fn array(items: &[Bytes]) -> Bytes {
+pub fn array(items: &[Bytes]) -> Bytes {
     let mut bytes = BytesMut::from(format!("*{}\r\n", items.len()).as_bytes());
     for item in items {
         bytes.extend_from_slice(item);

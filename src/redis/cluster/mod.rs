@@ -1,7 +1,7 @@
 //! A cluster: one connection to each master, and each request to the master that has its slot.
 //!
 //! [`router`]: which node takes a request. [`notices`]: what nodes refuse. [`fence`]: requests of a slot in trouble wait behind it, in their order. [`node`]: one master.
-//! [`topology`]: the map of the slots, which the process shares and [`refresh`] keeps. [`slot_map`] reads it. [`join`]: replies in parts.
+//! [`topology`]: the map of the slots, which the process shares and [`refresh`] keeps. [`slot_map`] reads it. [`join`]: replies in parts. [`scan`]: SCAN.
 
 mod fence;
 mod join;
@@ -9,5 +9,6 @@ mod node;
 mod notices;
 mod refresh;
 pub mod router;
+mod scan;
 pub mod slot_map;
 pub mod topology;

@@ -15,6 +15,7 @@ use crate::redis::cluster::fence::Fence;
 use crate::redis::cluster::join::Join;
 use crate::redis::cluster::node::{Inbox, Node};
 use crate::redis::cluster::notices;
+use crate::redis::cluster::scan::{Scan, last_page};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::{Member, Topology};
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
@@ -26,7 +27,9 @@ use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind};
 use crate::redis::pipeline::in_flight::Server;
 use crate::redis::pipeline::queue::Queue;
 use crate::redis::pipeline::{ATTEMPTS, Health};
-use crate::redis::request::{Fate, Id, Observer, Part, Request, Role, Route, Split, Subject, Whole};
+use crate::redis::request::{
+    Fate, Id, Observer, Part, Request, Role, Route, ScanCall, Split, Subject, Whole,
+};
 use crate::redis::runtime;
 use crate::redis::slot::Slot;
 
@@ -137,6 +140,10 @@ impl ClusterRouter {
             Route::Slot(slot) => self.put(state, request, slot, batches, now),
             Route::Crossed(error) => self.fail(&request, Fate::NotRun, *error),
             Route::Split(split) => self.put_parts(state, &request, *split, batches, now),
+            Route::Scan(call) => {
+                let map = map.clone();
+                self.scan(state, request, &call, &map, batches, now);
+            }
             Route::Masters(joining) => {
                 let parts = map.first_slots().into_iter();
                 let parts = parts.map(|slot| Part {
@@ -146,6 +153,33 @@ impl ClusterRouter {
                 });
                 let parts = parts.collect();
                 self.put_parts(state, &request, Split { joining, parts }, batches, now);
+            }
+        }
+    }
+
+    fn scan(
+        &self,
+        state: &mut State,
+        request: Request,
+        call: &ScanCall,
+        map: &SlotMap,
+        batches: &mut Batches,
+        now: Instant,
+    ) {
+        match Scan::begin(call, map, &self.topology) {
+            Err(error) => self.fail(&request, Fate::NotRun, error),
+            Ok(None) => {
+                let mut batch = CompletionBatch::default();
+                batch.conclude(&request, Ok(last_page()));
+                self.completions.put(batch);
+            }
+            Ok(Some((scan, slot, bytes))) => {
+                let page = Request {
+                    bytes,
+                    subject: Subject::Part(Arc::new(scan), 0),
+                    ..request
+                };
+                self.put(state, page, slot, batches, now);
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::redis::connection::server_info;
 use crate::redis::connection::transport::Transport;
 use crate::redis::credentials::Credentials;
 use crate::redis::endpoint::Endpoint;
+use crate::redis::error::invalid;
 use crate::redis::pipeline::in_flight::{Server, ServerRole};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::scan::Scanner;
@@ -96,6 +97,10 @@ impl<'a> Handshake<'a> {
     fn check_kind(&self, server: &Server) -> Result<(), Failure> {
         let kind = self.config.kind;
         match server.mode.as_deref() {
+            Some("cluster") if self.config.db != 0 => Err(Failure::refused(invalid(format!(
+                "{} is a node of a Redis Cluster, which has no database but 0: leave db out",
+                self.endpoint
+            )))),
             Some("sentinel") if kind == Kind::Sentinel => Ok(()),
             // The reason follows.
             None if kind == Kind::Sentinel && server.role == ServerRole::Unknown => Ok(()),

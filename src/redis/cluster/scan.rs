@@ -1,0 +1,291 @@
+//! SCAN over all masters: <https://redis.io/docs/latest/commands/scan/>. A cursor tells which slots are done and at whom, and where the scan of
+//! the present master stands. A slot that another master has by now is scanned there: its keys may have moved unseen.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Reason, Result};
+use crate::redis::cluster::join::{array, items};
+use crate::redis::cluster::slot_map::SlotMap;
+use crate::redis::cluster::topology::Topology;
+use crate::redis::protocol::{decode, encode};
+use crate::redis::request::{ScanCall, Whole};
+use crate::redis::slot::{SLOTS, Slot, slot_of};
+use crate::reply::Reply;
+
+/// A set of slots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Slots(Vec<bool>);
+
+impl Slots {
+    fn new() -> Self {
+        Self(vec![false; SLOTS])
+    }
+
+    fn has(&self, slot: Slot) -> bool {
+        self.0[usize::from(slot)]
+    }
+
+    fn insert(&mut self, slot: Slot) {
+        self.0[usize::from(slot)] = true;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Slot> {
+        (0..SLOTS as Slot).filter(|slot| self.has(*slot))
+    }
+
+    /// As `0-5460,6000`.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut slot = 0;
+        while slot < SLOTS {
+            let length = self.0[slot..].iter().take_while(|is_in| **is_in).count();
+            if length > 0 {
+                let comma = if text.is_empty() { "" } else { "," };
+                let last = slot + length - 1;
+                // Writing to a String does not fail.
+                let _ = write!(text, "{comma}{slot}-{last}");
+            }
+            slot += length.max(1);
+        }
+        text
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut slots = Self::new();
+        for range in text.split(',').filter(|range| !range.is_empty()) {
+            let (first, last) = range.split_once('-')?;
+            slots
+                .0
+                .get_mut(first.parse().ok()?..=last.parse().ok()?)?
+                .fill(true);
+        }
+        Some(slots)
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Cursor {
+    /// Where the present master's scan stands, and which slots of its are scanned.
+    present: Option<Present>,
+    /// What is done, and by whom.
+    done: Vec<(String, Slots)>,
+}
+
+#[derive(Debug, Clone)]
+struct Present {
+    cursor: String,
+    master: String,
+    slots: Slots,
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "0" {
+            return Some(Self::default());
+        }
+        let mut parts = text.split('|');
+        let mut cursor = Self::default();
+        let (position, master) = (parts.next()?, parts.next()?);
+        let slots = Slots::parse(parts.next()?)?;
+        position.parse::<u64>().ok()?;
+        if !master.is_empty() {
+            cursor.present = Some(Present {
+                cursor: position.to_owned(),
+                master: master.to_owned(),
+                slots,
+            });
+        }
+        while let Some(master) = parts.next() {
+            cursor
+                .done
+                .push((master.to_owned(), Slots::parse(parts.next()?)?));
+        }
+        Some(cursor)
+    }
+
+    fn text(&self) -> String {
+        let mut parts = match &self.present {
+            Some(present) => vec![
+                present.cursor.clone(),
+                present.master.clone(),
+                present.slots.text(),
+            ],
+            None => vec!["0".to_owned(), String::new(), String::new()],
+        };
+        for (master, slots) in &self.done {
+            parts.extend([master.clone(), slots.text()]);
+        }
+        parts.join("|")
+    }
+
+    /// The slots that their present owners have been scanned for.
+    fn covered(&self, map: &SlotMap) -> Slots {
+        let mut covered = Slots::new();
+        for (master, slots) in &self.done {
+            for slot in slots.iter().filter(|slot| is_owner(map, *slot, master)) {
+                covered.insert(slot);
+            }
+        }
+        covered
+    }
+
+    /// Goes on with a master. None if all slots that have one are done.
+    fn advance(&mut self, map: &SlotMap) -> Option<&Present> {
+        let is_valid = |present: &Present| {
+            present
+                .slots
+                .iter()
+                .next()
+                .is_some_and(|slot| is_owner(map, slot, &present.master))
+        };
+        self.present = self.present.take().filter(is_valid);
+        if self.present.is_none() {
+            let covered = self.covered(map);
+            let is_left = |slot: &Slot| !covered.has(*slot) && map.owner(*slot).is_some();
+            let first = (0..SLOTS as Slot).find(is_left)?;
+            let master = map.owner(first)?.to_string();
+            let mut slots = Slots::new();
+            for slot in (first..SLOTS as Slot).filter(|slot| is_left(slot) && is_owner(map, *slot, &master)) {
+                slots.insert(slot);
+            }
+            self.present = Some(Present {
+                cursor: "0".to_owned(),
+                master,
+                slots,
+            });
+        }
+        self.present.as_ref()
+    }
+}
+
+fn is_owner(map: &SlotMap, slot: Slot, master: &str) -> bool {
+    map.owner(slot).is_some_and(|owner| owner.to_string() == master)
+}
+
+/// One call of SCAN on its way.
+pub struct Scan {
+    cursor: Cursor,
+    topology: Arc<Topology>,
+}
+
+impl std::fmt::Debug for Scan {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        self.cursor.fmt(formatter)
+    }
+}
+
+impl Scan {
+    /// The slot by which the request goes to its master, and the request. Nothing if all is done.
+    pub fn begin(
+        call: &ScanCall,
+        map: &SlotMap,
+        topology: &Arc<Topology>,
+    ) -> Result<Option<(Self, Slot, Bytes)>> {
+        let invalid = || Error::reply("ERR invalid cursor");
+        let mut cursor = Cursor::parse(&call.cursor).ok_or_else(invalid)?;
+        let Some(present) = cursor.advance(map) else {
+            return Ok(None);
+        };
+        let slot = present.slots.iter().next().ok_or_else(invalid)?;
+        let mut bytes = Vec::new();
+        encode::begin(&mut bytes, call.words);
+        encode::word(&mut bytes, b"SCAN");
+        encode::word(&mut bytes, present.cursor.as_bytes());
+        bytes.extend_from_slice(&call.rest);
+        let topology = topology.clone();
+        Ok(Some((Self { cursor, topology }, slot, bytes.into())))
+    }
+
+    fn page(&self, frame: &Bytes) -> Result<Bytes> {
+        if frame.first() == Some(&b'-') {
+            return Ok(frame.clone());
+        }
+        let misshapen = || Error::because(Reason::Protocol, "a node's reply to SCAN is no page");
+        let map = self.topology.map().ok_or_else(misshapen)?;
+        let parts = items(frame)?;
+        let [position, keys] = &parts[..] else {
+            return Err(misshapen());
+        };
+        let Reply::Bulk(position) = decode::parse(position)? else {
+            return Err(misshapen());
+        };
+        let position = String::from_utf8_lossy(&position).into_owned();
+        let mut cursor = self.cursor.clone();
+        let Some(present) = &mut cursor.present else {
+            return Err(misshapen());
+        };
+        // The reply may be that of another master, for which the cursor meant nothing.
+        if !present
+            .slots
+            .iter()
+            .next()
+            .is_some_and(|slot| is_owner(&map, slot, &present.master))
+        {
+            cursor.present = None;
+            return Ok(page(&cursor.text(), &array(&[])));
+        }
+        let is_of_page = |key: &Bytes| {
+            let Ok(Reply::Bulk(key)) = decode::parse(key) else {
+                return false;
+            };
+            let slot = slot_of(&key);
+            // Keys of a slot that is on its way here are nowhere else.
+            present.slots.has(slot) || !is_owner(&map, slot, &present.master)
+        };
+        let found: Vec<Bytes> = items(keys)?.into_iter().filter(is_of_page).collect();
+        if position == "0" {
+            let Present { master, slots, .. } = present.clone();
+            cursor.present = None;
+            cursor.done.push((master, slots));
+            if cursor.clone().advance(&map).is_none() {
+                return Ok(page("0", &array(&found)));
+            }
+        } else {
+            present.cursor = position;
+        }
+        Ok(page(&cursor.text(), &array(&found)))
+    }
+}
+
+impl Whole for Scan {
+    fn put(&self, _: usize, outcome: Result<Bytes>) -> Option<Result<Bytes>> {
+        Some(outcome.and_then(|frame| self.page(&frame)))
+    }
+}
+
+/// The reply of a scan that has nothing left.
+pub fn last_page() -> Bytes {
+    page("0", &array(&[]))
+}
+
+fn page(cursor: &str, keys: &Bytes) -> Bytes {
+    let mut bytes = b"*2\r\n".to_vec();
+    encode::word(&mut bytes, cursor.as_bytes());
+    bytes.extend_from_slice(keys);
+    bytes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        let text = "17|a:1|0-5460,6000-6000|b:2|5461-5999,16383-16383";
+        assert_eq!(Cursor::parse(text).unwrap().text(), text);
+        for wrong in [
+            "",
+            "17",
+            "x|a:1|0-1",
+            "1|a:1|0-16384",
+            "1|a:1|5-2",
+            "1|a:1|x",
+            "1|a:1|0-1|b:2",
+        ] {
+            assert!(Cursor::parse(wrong).is_none(), "{wrong:?}");
+        }
+    }
+}
