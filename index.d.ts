@@ -13,6 +13,8 @@ export interface Gap {
   to: number;
   /** The connection was lost, or messages came faster than they were taken. */
   reason: "connection" | "overflow";
+  /** Redis: the server whose connection was lost or left, as `host:port`. */
+  node?: string;
 }
 
 /** What a connection is for. */
@@ -21,6 +23,8 @@ export type ConnectionRole = "commands" | "subscriptions";
 /** How one connection of a store does. Times are in milliseconds since the Unix epoch. */
 export interface ConnectionHealth {
   readonly connection: ConnectionRole;
+  /** Redis: the server that it leads to, or led to last, as `host:port` or a path; absent if it never had one. */
+  readonly node?: string;
   /** `reconnecting` also while it leads to what was a master and is a replica now: then reads go on, and writes wait. */
   readonly state: "connecting" | "ready" | "reconnecting";
   /** Since when there is a connection, or none. */
@@ -46,15 +50,16 @@ export interface KVHealth {
 
 /** The events of a store, with what their listeners are called with. */
 export interface KVEvents {
-  /** Connected; for `subscriptions` only after {@link KVEvents.reconnecting}. */
+  /** Connected, on Redis to `node`; for `subscriptions` only after {@link KVEvents.reconnecting}. */
   ready: [
     {
       connection: ConnectionRole;
+      node?: string;
     },
   ];
   /**
    * A connection was lost, or leads to what was a master and is a replica now; attempt number `attempt` to connect again follows in
-   * `delay` milliseconds. While that for `subscriptions` is away no message comes, and `status` stays as it is.
+   * `delay` milliseconds. `node` is the server that it led to, on Redis. While that for `subscriptions` is away no message comes, and `status` stays as it is.
    */
   reconnecting: [
     {
@@ -62,6 +67,7 @@ export interface KVEvents {
       attempt: number;
       delay: number;
       cause: Error;
+      node?: string;
     },
   ];
   /** Something failed that no Promise tells of, such as a callback that threw. */
@@ -1465,6 +1471,7 @@ export interface RedisClientLike {
         keyPrefix?: string | Uint8Array | undefined;
         connectTimeout?: number | undefined;
         commandTimeout?: number | undefined;
+        sentinels?: readonly object[] | null | undefined;
         socket?: object | undefined;
         database?: number | undefined;
         name?: string | null | undefined;
