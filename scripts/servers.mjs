@@ -77,7 +77,7 @@ async function environmentOf(name) {
     if (lacks) return `left out: ${lacks}`;
     await fetchServer(run, name);
     // Our own stores are the same on each.
-    env = { REDIS_SERVER: programOf(name), TEST_BACKENDS: "Redis; Redis, RESP 2" };
+    env = { REDIS_SERVER: programOf(name), TEST_BACKENDS: "Redis; Redis, RESP 2; Redis, Sentinel" };
     return versionOf(programOf(name));
   });
   return env;

@@ -11,6 +11,7 @@ import { eventually } from "../backends.js";
 import { Authority } from "../redis/certificates.js";
 import { closedPort } from "../redis/servers.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
+import { startSentinels } from "../sentinel.js";
 
 const CLI = join(__dirname, "../../dist/cli.js");
 const SECRET = "hunter2-s3cret";
@@ -92,6 +93,37 @@ describe("doctor", () => {
       { version: "", resp: 3, mode: "standalone", role: "master", tls: false },
     );
     assert.ok(latencyMs.p50 > 0 && latencyMs.calls > 0);
+  });
+
+  test("Sentinels, in a table: who names which master, and who cannot be asked", async () => {
+    await using set = await startSentinels({ replicas: 0, sentinels: 1 });
+    const [{ host, port }] = set.sentinel.nodes as [{ host: string; port: number }];
+    const master = `${host}:${(await set.master()).port}`;
+    const url = `redis+sentinel://${host}:1,${host}:${port}/${set.sentinel.name}`;
+    const { code, stdout } = await cli(["doctor", url]);
+    assert.equal(code, 0);
+    assert.ok(stdout.includes(`✓ ${url}\n`), stdout);
+    for (const row of [
+      "Sentinel +master +latency",
+      `${host}:1 +${host}:1: Connection refused`,
+      `${host}:${port} +${master} +\\d`,
+    ]) {
+      assert.match(stdout, new RegExp(`^ +${row}`, "m"));
+    }
+    const report = await json(["doctor", url], 0);
+    const sentinels = report.sentinels as { node: string; master?: string; code?: string }[];
+    assert.deepEqual(
+      sentinels.map(({ node, master, code }) => [node, master, code]),
+      [
+        [`${host}:1`, undefined, "CONNECTION refused"],
+        [`${host}:${port}`, master, undefined],
+      ],
+    );
+    const secret = `redis+sentinel://u:${SECRET}@${host}:1,${host}:${port}/nobody?sentinelPassword=${SECRET}`;
+    const refused = await cli(["doctor", secret]);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stdout, /No Sentinel (knows a master|could be asked)/);
+    assert.ok(!refused.stdout.includes(SECRET), refused.stdout);
   });
 
   test("a wrong password", async () => {

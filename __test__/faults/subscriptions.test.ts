@@ -266,7 +266,7 @@ test("a subscribing connection that is away is told, and seen", async (world) =>
 
   name.move(server);
   await eventually(() => ready.length > 0);
-  assert.deepEqual(ready, [{ connection: "subscriptions" }]);
+  assert.deepEqual(ready, [{ connection: "subscriptions", node: `${name.host}:${name.port}` }]);
   assert.equal((await of("subscriptions"))?.state, "ready");
 });
 

@@ -1,0 +1,80 @@
+// A master of Valkey that becomes a replica tells clients that can follow where the new one is: `-REDIRECT host:port`.
+import assert from "node:assert/strict";
+import { eventually } from "../backends.js";
+import { type Answer, bulk, OK } from "../fake-server.js";
+import { emissions, PATIENT, test } from "./faults.js";
+
+const greetingOf =
+  (version: string, role = "master"): Answer =>
+  ([name]) => {
+    const words = { server: "valkey", version, role, mode: "standalone" };
+    const pairs = Object.entries(words).map(([field, value]) => bulk(field) + bulk(value));
+    return name === "HELLO" ? `%${pairs.length}\r\n${pairs.join("")}` : name === "PING" ? "+PONG\r\n" : OK;
+  };
+
+/** What was sent to a server beside the greeting. */
+const called = (commands: readonly (readonly string[])[]) =>
+  commands.filter(([name = ""]) => ["INCR", "GET", "MULTI", "EXEC"].includes(name)).map(([name]) => name);
+
+// Calls waited for a name to lead to the new master, or failed with READONLY, while the old one knew where it was.
+test("calls that a server redirects are run by the master that it names, once and in order", async ({
+  fake,
+  open,
+}) => {
+  const next = await fake({
+    greeting: greetingOf("9.1.0"),
+    answer: ([name]) => (name === "INCR" ? ":1\r\n" : "$1\r\n1\r\n"),
+  });
+  const old = await fake({
+    greeting: greetingOf("9.1.0"),
+    answer: () => `-REDIRECT ${next.host}:${next.port}\r\n`,
+  });
+  const kv = await open(old, PATIENT);
+  const [reconnecting, ready] = [emissions(kv, "reconnecting"), emissions(kv, "ready")];
+  assert.deepEqual(await Promise.all([kv.incr("n"), kv.get("n"), kv.incr("n")]), [1, "1", 1]);
+  assert.deepEqual(called(next.commands), ["INCR", "GET", "INCR"]);
+  const [from, to] = [old, next].map(({ host, port }) => `${host}:${port}`);
+  await eventually(() => ready.length === 1);
+  assert.match(String(reconnecting[0]?.cause), new RegExp(`${from} has become a replica of ${to}`));
+  assert.deepEqual([reconnecting[0]?.node, ready[0]?.node], [from, to]);
+  // After a loss it goes back to where the master was said to be.
+  for (const { socket } of next.peers) socket.destroy();
+  assert.equal(await kv.incr("n"), 1);
+  assert.deepEqual([old.peers.length, next.peers.length], [1, 2]);
+});
+
+test("a server that is redirected to and is no master is left for the address that was given", async ({
+  fake,
+  open,
+}) => {
+  const replica = await fake({ greeting: greetingOf("9.1.0", "replica"), answer: () => "-ERR not here\r\n" });
+  let isMaster = true;
+  const server = await fake({
+    greeting: (command, peer) => greetingOf("9.1.0", isMaster ? "master" : "replica")(command, peer),
+    answer() {
+      if (!isMaster) return "$1\r\n1\r\n";
+      isMaster = false;
+      return `-REDIRECT ${replica.host}:${replica.port}\r\n`;
+    },
+  });
+  const kv = await open(server, PATIENT);
+  const reconnecting = emissions(kv, "reconnecting");
+  assert.equal(await kv.get("n"), "1");
+  assert.ok(reconnecting.length > 0 && replica.peers.length === 1);
+  assert.deepEqual(called(replica.commands), []);
+});
+
+test("only a master of Valkey from 8 on is told that redirects are followed", async ({ fake, open }) => {
+  for (const [version, role, isTold] of [
+    ["8.0.1", "master", true],
+    ["9.1.0", "master", true],
+    ["7.2.5", "master", false],
+    ["9.1.0", "replica", false],
+  ] as const) {
+    const server = await fake({ greeting: greetingOf(version, role), answer: () => "$-1\r\n" });
+    const kv = await open(server);
+    await kv.get("n");
+    const told = server.commands.filter(([name, what]) => name === "CLIENT" && what === "CAPA");
+    assert.deepEqual(told, isTold ? [["CLIENT", "CAPA", "redirect"]] : [], `${version} ${role}`);
+  }
+});
