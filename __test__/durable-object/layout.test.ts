@@ -61,8 +61,10 @@ for (const Storage of [FakeStorage, FakeSqlStorage]) {
       const { entries } = await contents(kv);
       // A second may have passed meanwhile.
       const isNear = (ttl: unknown) => ttl === before || ttl === secondsLeft();
-      const known = entries.map(([key, ttl, value]) => [key, isNear(ttl) ? "far" : ttl, value]);
-      assert.deepEqual(known, [
+      const found = (entries as [key: string, ttl: number, value: unknown][]).map(([key, ttl, value]) => {
+        return [key, isNear(ttl) ? "far" : ttl, value];
+      });
+      assert.deepEqual(found, [
         ["counter", "far", "41"],
         ["hash", "far", { "": "empty field", field: "value", "with\0nul": "" }],
         ["list", -1, ["first", "second", "third"]],
