@@ -1737,14 +1737,17 @@ export declare function hasGlobalKV(): boolean;
 export declare function clearGlobalKV(): void;
 
 /**
- * Has an outage end no process that can go on. Node.js ends a process for a rejected Promise that nobody handles, and the framework
- * leaves some of its calls unhandled whose loss harms nothing further: the changelog (`covara:changelog:*`), OIDC clients
- * (`oidc:clients:*`), and `subscribe` and `unsubscribe` of `covara:events` and `covara:aggregate`. From now on such a call that rejects with
- * `CONNECTION`, `TIMEOUT` or `QUEUE_FULL` goes to its store's `error` event, or if that has no listener to a process warning
- * (`COVARA_KV_UNHANDLED`, one a minute, with the count), and to the channel `covara-kv:unhandled` of `node:diagnostics_channel`. Every other
- * rejection, and every mode of `--unhandled-rejections`, stays Node's. `covara-kv/register` calls it. Each thread has a guard of its own.
+ * Keeps an outage from ending the process. Node.js ends a process for an unhandled rejection, and the framework does not await some
+ * calls whose loss is harmless: on the changelog (`covara:changelog:*`), on OIDC clients (`oidc:clients:*`), and `subscribe` and
+ * `unsubscribe` of `covara:events` and `covara:aggregate`.
  *
- * Returns what undoes this call. In a Worker, which no rejection ends, nothing is done, and Bun and Deno do not ask what this stands before.
+ * From now on such a call that rejects with `CONNECTION`, `TIMEOUT` or `QUEUE_FULL` goes to the `error` event of its store, or without
+ * listeners to a process warning (`COVARA_KV_UNHANDLED`, at most one a minute, with the count), and to the channel
+ * `covara-kv:unhandled` of `node:diagnostics_channel`. Any other rejection, and every mode of `--unhandled-rejections`, stays with
+ * Node.js. `covara-kv/register` calls this. Each thread has its own guard.
+ *
+ * Returns a function that undoes this call. It has no effect in a Worker, which no rejection ends, and in Bun and Deno, which do not emit
+ * these events through `process.emit`.
  *
  * @example
  * // The framework's store.
