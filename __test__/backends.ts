@@ -10,7 +10,9 @@ import { type SentinelSet, startSentinels } from "./sentinel.js";
 import { notHere } from "./servers.js";
 import { cannotRun, namespaceOf, startWorker, type Worker } from "./workerd/workerd.js";
 
-export { eventually, patience } from "./eventually.js";
+import { eventually, patience } from "./eventually.js";
+
+export { eventually, patience };
 
 export interface OpenOptions {
   prefix?: string;
