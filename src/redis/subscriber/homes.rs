@@ -1,25 +1,29 @@
 //! Subscriptions in a cluster: each channel at its home, the master of its slot, where this package publishes too. So the order and the
 //! number of receivers are right, and no message of ours depends on the bus between the nodes.
 
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
+use crate::backlog::Backlog;
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::{Member, Topology};
 use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::config::{Config, Target};
+use crate::redis::connection::backoff::jitter;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::Health;
 use crate::redis::protocol::published::Skipped;
-use crate::redis::request::{Id, Kind, Topic};
+use crate::redis::request::{Id, Kind, Topic, TopicName};
 use crate::redis::runtime;
 use crate::redis::slot::{Slot, slot_of};
 use crate::redis::subscriber::SubscriberHandle;
@@ -29,6 +33,10 @@ use crate::redis::subscriber::listener::{Listener, TopicState};
 const HOME_OF_PATTERNS: Slot = 0;
 /// Answered by a home that was left: no call has this id.
 const LEFT: Id = Id::MAX;
+/// How long topics wait for the bus between two homes.
+const LONGEST_CROSSING: Duration = Duration::from_millis(500);
+/// The same where the old home cannot be asked: what it had published is there by then, or was lost with it.
+const LONGEST_ON_BUS: Duration = Duration::from_millis(100);
 
 pub struct ClusterSubscriber {
     config: Arc<Config>,
@@ -37,12 +45,13 @@ pub struct ClusterSubscriber {
     ear: Arc<Ear>,
     /// Locked before any pipeline.
     state: Mutex<State>,
+    this: Weak<Self>,
 }
 
 #[derive(Default)]
 struct State {
     map: Option<Arc<SlotMap>>,
-    homes: HashMap<Endpoint, SubscriberHandle>,
+    homes: HashMap<Endpoint, Arc<SubscriberHandle>>,
     topics: HashMap<Topic, Desired>,
 }
 
@@ -69,22 +78,32 @@ struct Awaited {
     moving: HashMap<Topic, SystemTime>,
     /// When the gap begins that is told once all have moved.
     missing_since: Option<SystemTime>,
+    /// Channels by which topics cross to another home.
+    crossings: HashMap<Topic, Crossing>,
     /// Who is answered once so many homes are left.
     leaving: Option<(Id, usize)>,
+}
+
+/// Awaits the confirmation of a channel at the new home, and then the message that the old home was given for it.
+struct Crossing {
+    subscribed: Option<oneshot::Sender<()>>,
+    heard: Option<oneshot::Sender<()>>,
 }
 
 impl ClusterSubscriber {
     pub fn join(config: &Arc<Config>, listener: Arc<dyn Listener>) -> Result<Arc<Self>> {
         let topology = Topology::of(config)?;
-        let subscriber = Arc::new(Self {
+        let runtime = runtime::get()?;
+        let subscriber = Arc::new_cyclic(|this| Self {
             config: config.clone(),
-            runtime: runtime::get()?,
+            runtime,
             topology,
             ear: Arc::new(Ear {
                 listener,
                 awaited: Mutex::default(),
             }),
             state: Mutex::default(),
+            this: this.clone(),
         });
         let member: Arc<dyn Member> = subscriber.clone();
         subscriber.topology.add(Arc::downgrade(&member));
@@ -138,7 +157,8 @@ impl ClusterSubscriber {
         else {
             return;
         };
-        let mut batches: HashMap<Endpoint, Vec<Topic>> = HashMap::new();
+        let mut arrivals: HashMap<Endpoint, Vec<Topic>> = HashMap::new();
+        let mut crossings: HashMap<(Endpoint, Endpoint), Vec<Topic>> = HashMap::new();
         for topic in topics {
             let Some(kept) = known.get_mut(topic) else {
                 continue;
@@ -146,39 +166,87 @@ impl ClusterSubscriber {
             let Some(endpoint) = map.owner(home_slot(topic)) else {
                 continue;
             };
-            if let Some(old) = kept.home.replace(endpoint.clone())
-                && old != *endpoint
-            {
-                self.begin_move(topic, homes.get(&old));
-            }
-            let Ok(home) = self.home(homes, endpoint) else {
-                continue;
-            };
-            if kept.is_batched {
-                batches.entry(endpoint.clone()).or_default().push(topic.clone());
-            } else {
-                home.keep(topic, kept.state.clone());
+            match kept.home.replace(endpoint.clone()) {
+                Some(old) if old != *endpoint => {
+                    self.begin_move(topic, homes.get(&old).map(|old| &**old));
+                    let topics = crossings.entry((old, endpoint.clone())).or_default();
+                    topics.push(topic.clone());
+                }
+                _ => arrivals.entry(endpoint.clone()).or_default().push(topic.clone()),
             }
         }
-        for (endpoint, batch) in batches {
-            if let Some(home) = homes.get(&endpoint) {
-                home.keep_batched(&batch);
+        for ((old, endpoint), topics) in crossings {
+            let old = homes.get(&old).cloned();
+            self.runtime
+                .spawn(cross(self.this.clone(), old, endpoint, topics));
+        }
+        for (endpoint, topics) in arrivals {
+            self.arrive(state, &endpoint, &topics);
+        }
+    }
+
+    /// Subscribes topics at their home, if it still is.
+    fn arrive(&self, state: &mut State, endpoint: &Endpoint, topics: &[Topic]) {
+        let State {
+            homes, topics: known, ..
+        } = state;
+        let Ok(home) = self.home(homes, endpoint) else {
+            return;
+        };
+        let mut batch = Vec::new();
+        for topic in topics {
+            match known.get(topic) {
+                Some(kept) if kept.home.as_ref() != Some(endpoint) => {}
+                Some(kept) if !kept.is_batched => home.keep(topic, kept.state.clone()),
+                Some(_) => batch.push(topic.clone()),
+                None => {}
             }
+        }
+        home.keep_batched(&batch);
+    }
+
+    /// Returns once the new home has heard by the bus all that the old one had published when it was left: nothing comes twice then.
+    async fn await_bus(&self, old: &SubscriberHandle, endpoint: &Endpoint, channel: &Topic) {
+        let (subscribed, is_subscribed) = oneshot::channel();
+        let (heard, is_heard) = oneshot::channel();
+        let crossing = Crossing {
+            subscribed: Some(subscribed),
+            heard: Some(heard),
+        };
+        self.ear
+            .awaited
+            .lock()
+            .crossings
+            .insert(channel.clone(), crossing);
+        if let Ok(home) = self.home(&mut self.state.lock().homes, endpoint) {
+            home.keep(channel, Arc::default());
+        }
+        if is_subscribed.await.is_ok() {
+            old.publish(&channel.name);
+            // The sender is kept until then.
+            let _ = is_heard.await;
+        }
+    }
+
+    fn end_crossing(&self, endpoint: &Endpoint, channel: &Topic) {
+        self.ear.awaited.lock().crossings.remove(channel);
+        if let Some(home) = self.state.lock().homes.get(endpoint) {
+            home.unsubscribe(None, channel, || {});
         }
     }
 
     fn home<'a>(
         &self,
-        homes: &'a mut HashMap<Endpoint, SubscriberHandle>,
+        homes: &'a mut HashMap<Endpoint, Arc<SubscriberHandle>>,
         endpoint: &Endpoint,
-    ) -> Result<&'a SubscriberHandle> {
+    ) -> Result<&'a Arc<SubscriberHandle>> {
         if !homes.contains_key(endpoint) {
             let config = Config {
                 target: Target::Server(endpoint.clone()),
                 ..Config::clone(&self.config)
             };
             let home = SubscriberHandle::join(&Arc::new(config), self.ear.clone())?;
-            homes.insert(endpoint.clone(), home);
+            homes.insert(endpoint.clone(), Arc::new(home));
         }
         Ok(&homes[endpoint])
     }
@@ -233,7 +301,7 @@ impl ClusterSubscriber {
             .lock()
             .homes
             .values()
-            .map(SubscriberHandle::health)
+            .map(|home| home.health())
             .collect()
     }
 
@@ -302,6 +370,40 @@ fn home_slot(topic: &Topic) -> Slot {
     }
 }
 
+/// Moves topics to their new home.
+async fn cross(
+    subscriber: Weak<ClusterSubscriber>,
+    old: Option<Arc<SubscriberHandle>>,
+    endpoint: Endpoint,
+    topics: Vec<Topic>,
+) {
+    let Some(subscriber) = subscriber.upgrade() else {
+        return;
+    };
+    let old = old.filter(|old| old.health().is_ready);
+    if let Some(old) = &old {
+        let channel = Topic {
+            kind: Kind::Channel,
+            name: format!("covara-kv:crossing:{}", unique()).into(),
+        };
+        let awaited = subscriber.await_bus(old, &endpoint, &channel);
+        // A home that does not answer, or may not be published at, is left all the same.
+        let _ = timeout(LONGEST_CROSSING, awaited).await;
+        subscriber.end_crossing(&endpoint, &channel);
+    } else {
+        sleep(LONGEST_ON_BUS).await;
+    }
+    subscriber.arrive(&mut subscriber.state.lock(), &endpoint, &topics);
+}
+
+/// A name that no other process has.
+fn unique() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let random = jitter().to_bits();
+    format!("{}-{number}-{random:x}", std::process::id())
+}
+
 async fn expire(subscriber: Weak<ClusterSubscriber>, id: Id, topic: Topic) {
     let Some(longest) = subscriber
         .upgrade()
@@ -341,6 +443,25 @@ impl Member for ClusterSubscriber {
     }
 }
 
+impl Awaited {
+    /// Takes the messages of crossings.
+    fn hear_crossings(&mut self, backlog: &mut Backlog) {
+        let heard = RefCell::new(Vec::new());
+        backlog.forget(|message| {
+            let name = TopicName::of(&message.pattern, &message.channel);
+            let topic = self.crossings.keys().find(|topic| name.equivalent(*topic));
+            heard.borrow_mut().extend(topic.cloned());
+            topic.is_some()
+        });
+        for topic in heard.into_inner() {
+            let crossing = self.crossings.get_mut(&topic);
+            crossing
+                .and_then(|crossing| crossing.heard.take())
+                .map(|told| told.send(()));
+        }
+    }
+}
+
 impl Ear {
     fn put_unless_empty(&self, batch: CompletionBatch) {
         if !batch.is_empty() {
@@ -372,15 +493,26 @@ impl Listener for Ear {
                 _ => batch.events.push(event),
             }
         }
+        if !awaited.crossings.is_empty() {
+            awaited.hear_crossings(&mut batch.backlog);
+        }
         drop(awaited);
         self.put_unless_empty(batch);
     }
 
     fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
-        self.listener.skip(channel, received)
+        if self.awaited.lock().crossings.is_empty() {
+            self.listener.skip(channel, received)
+        } else {
+            Skipped::default()
+        }
     }
 
     fn subscribed(&self, topic: &Topic) {
+        if let Some(crossing) = self.awaited.lock().crossings.get_mut(topic) {
+            crossing.subscribed.take().map(|told| told.send(()));
+            return;
+        }
         self.listener.subscribed(topic);
         let mut batch = CompletionBatch::default();
         let mut awaited = self.awaited.lock();

@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
 use crate::redis::pipeline::{Health, Pipeline};
-use crate::redis::request::{Id, Topic};
+use crate::redis::request::{Id, Request, Topic};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Listener, TopicState};
 use crate::redis::subscriber::machine::{Delivering, Subscriptions};
@@ -84,6 +84,14 @@ impl SubscriberHandle {
         self.with(|pipeline, now| {
             left();
             pipeline.unsubscribe(self.number, id, topic, now);
+        });
+    }
+
+    /// Publishes an empty message by the same connection, which RESP 3 allows.
+    pub fn publish(&self, channel: &[u8]) {
+        self.with(|pipeline, now| {
+            let request = Request::repeatable(None, &[b"PUBLISH", channel, b""], now);
+            pipeline.send([request], now);
         });
     }
 
