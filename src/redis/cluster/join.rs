@@ -16,7 +16,13 @@ pub struct Join {
     joining: Joining,
     /// Where each item of a part's reply stands in the whole.
     places: Vec<Vec<usize>>,
-    outcomes: Mutex<Vec<Option<Result<Bytes>>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    outcomes: Vec<Option<Result<Bytes>>>,
+    missing: usize,
 }
 
 impl Join {
@@ -24,7 +30,10 @@ impl Join {
     pub fn new(joining: Joining, places: Vec<Vec<usize>>) -> Self {
         Self {
             joining,
-            outcomes: Mutex::new(vec![None; places.len()]),
+            state: Mutex::new(State {
+                outcomes: vec![None; places.len()],
+                missing: places.len(),
+            }),
             places,
         }
     }
@@ -67,10 +76,15 @@ impl Join {
 
 impl Whole for Join {
     fn put(&self, part: usize, outcome: Result<Bytes>) -> Option<Result<Bytes>> {
-        let mut outcomes = self.outcomes.lock();
+        let mut state = self.state.lock();
+        let State { outcomes, missing } = &mut *state;
+        *missing -= usize::from(outcomes[part].is_none());
         outcomes[part] = Some(outcome);
-        let all: Option<Vec<_>> = outcomes.iter().cloned().collect();
-        all.map(|all| self.joined(&all))
+        if *missing > 0 {
+            return None;
+        }
+        let all: Vec<_> = outcomes.drain(..).flatten().collect();
+        Some(self.joined(&all))
     }
 }
 

@@ -33,6 +33,8 @@ use crate::redis::subscriber::listener::{Listener, TopicState};
 const HOME_OF_PATTERNS: Slot = 0;
 /// Answered by a home that was left: no call has this id.
 const LEFT: Id = Id::MAX;
+/// The same of a home that is left for another.
+const UNUSED: Id = Id::MAX - 1;
 /// How long topics wait for the bus between two homes.
 const LONGEST_CROSSING: Duration = Duration::from_millis(500);
 /// The same where the old home cannot be asked: what it had published is there by then, or was lost with it.
@@ -285,14 +287,16 @@ impl ClusterSubscriber {
                 id.into_iter().for_each(|id| answers.done(id));
             }
         }
-        self.close_unused(&mut state);
         drop(state);
         self.ear.put_unless_empty(answers);
     }
 
     fn close_unused(&self, state: &mut State) {
         let State { homes, topics, .. } = state;
-        homes.retain(|endpoint, _| topics.values().any(|kept| kept.home.as_ref() == Some(endpoint)));
+        let is_used = |endpoint: &Endpoint| topics.values().any(|kept| kept.home.as_ref() == Some(endpoint));
+        for (_, home) in homes.extract_if(|endpoint, _| !is_used(endpoint)) {
+            home.leave(UNUSED);
+        }
     }
 
     /// How the connection to each home does.
@@ -472,6 +476,7 @@ impl Ear {
 
 impl Listener for Ear {
     fn put(&self, mut batch: CompletionBatch) {
+        batch.answers.retain(|answer| answer.id != UNUSED);
         let mut awaited = self.awaited.lock();
         if let Some((id, homes)) = &mut awaited.leaving {
             let answers = batch.answers.len();
