@@ -68,8 +68,9 @@ impl SocketPoller {
             *room = vec![0; LARGEST_READ].into();
         }
         for polled in &mut *self.polled.borrow_mut() {
-            let connection = &polled.connection;
-            if Arc::ptr_eq(connection, readable) || connection.with(|pipeline| pipeline.owes_replies()) {
+            let is_other =
+                || polled.is_started() && polled.connection.with(|pipeline| pipeline.owes_replies());
+            if Arc::ptr_eq(&polled.connection, readable) || is_other() {
                 polled.read(&mut room);
             }
         }
@@ -105,10 +106,13 @@ impl Polled {
         }
     }
 
+    fn is_started(&self) -> bool {
+        self.poll.as_ref().is_some_and(Poll::is_started)
+    }
+
+    /// An error stops the poll, and shows when reading.
     fn read(&mut self, room: &mut [u8]) {
-        let Some(poll) = self.poll.as_ref().filter(|poll| poll.is_started()) else {
-            return;
-        };
+        let Some(poll) = &self.poll else { return };
         match self.connection.try_read(&self.socket, room) {
             ReadAttempt::Little => {}
             ReadAttempt::NotOwner => poll.stop(),
