@@ -224,7 +224,7 @@ impl Source {
             }
         }
         let now = SystemTime::now();
-        let overflow = (dropped > 0).then(|| Gap {
+        let overflow = (dropped > 0).then_some(Gap {
             from: now,
             to: now,
             node: None,
