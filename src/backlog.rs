@@ -1,6 +1,7 @@
 //! Messages that wait for their subscriber's JavaScript thread.
 
 use std::collections::VecDeque;
+use std::time::SystemTime;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -48,7 +49,19 @@ impl Message {
 pub struct Backlog {
     messages: VecDeque<Message>,
     bytes: usize,
-    dropped: usize,
+    /// When nothing waited last: what is dropped came later.
+    empty_at: Option<SystemTime>,
+    overflowed: bool,
+}
+
+/// What follows the messages that were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Messages that wait.
+    Messages,
+    Nothing,
+    /// A gap, of messages that were dropped for want of room. They came after this moment, when nothing waited.
+    Overflow(SystemTime),
 }
 
 impl Backlog {
@@ -57,28 +70,38 @@ impl Backlog {
         let size = message.size();
         let full = self.messages.len() == MAX_MESSAGES || self.bytes + size > MAX_BYTES;
         // A message alone is taken whatever its size.
-        if (full || self.dropped > 0) && !self.messages.is_empty() {
-            self.dropped += 1;
+        if (full || self.overflowed) && !self.messages.is_empty() {
+            self.overflowed = true;
+            self.empty_at.get_or_insert_with(SystemTime::now);
         } else {
             self.bytes += size;
             self.messages.push_back(message);
         }
     }
 
-    /// Counts messages that were dropped before they got here.
-    pub fn drop_more(&mut self, count: usize) {
-        self.dropped += count;
+    /// Messages were dropped that came after a moment, maybe before they got here.
+    pub fn overflow(&mut self, since: SystemTime) {
+        self.overflowed = true;
+        self.empty_at.get_or_insert(since);
+    }
+
+    /// If nothing waits, what is dropped comes after this call.
+    pub fn note_empty(&mut self) {
+        if self.is_empty() {
+            self.empty_at = Some(SystemTime::now());
+        }
     }
 
     pub fn append(&mut self, later: Backlog) {
         if self.is_empty() {
-            *self = later;
+            let empty_at = self.empty_at.or(later.empty_at);
+            *self = Self { empty_at, ..later };
             return;
         }
         for message in later.messages {
             self.push(message);
         }
-        self.dropped += later.dropped;
+        self.overflowed |= later.overflowed;
     }
 
     /// Copies the messages, so that the backlog holds no more memory than it counts: a slice keeps its whole receive buffer alive.
@@ -94,7 +117,7 @@ impl Backlog {
 
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.dropped == 0
+        self.messages.is_empty() && !self.overflowed
     }
 
     /// Drops what came for a subscription that has ended: a later one of the same name must not get it.
@@ -103,20 +126,21 @@ impl Backlog {
         self.bytes = self.messages.iter().map(Message::size).sum();
     }
 
-    /// At most so many messages; and once none are left, how many were dropped for want of room.
-    pub fn take(&mut self, count: usize) -> (VecDeque<Message>, Option<usize>) {
+    /// At most so many messages, and what follows them.
+    pub fn take(&mut self, count: usize) -> (VecDeque<Message>, Rest) {
         if self.messages.len() <= count {
-            let (messages, dropped) = std::mem::take(self).into_parts();
-            return (messages, Some(dropped));
+            let (messages, overflow) = std::mem::take(self).into_parts();
+            self.note_empty();
+            return (messages, overflow.map_or(Rest::Nothing, Rest::Overflow));
         }
         let taken: VecDeque<_> = self.messages.drain(..count).collect();
         self.bytes -= taken.iter().map(Message::size).sum::<usize>();
-        (taken, None)
+        (taken, Rest::Messages)
     }
 
-    /// The messages, and how many were dropped for want of room.
-    pub fn into_parts(self) -> (VecDeque<Message>, usize) {
-        (self.messages, self.dropped)
+    /// The messages, and a moment before others came that were dropped for want of room.
+    pub fn into_parts(self) -> (VecDeque<Message>, Option<SystemTime>) {
+        (self.messages, self.empty_at.filter(|_| self.overflowed))
     }
 }
 
@@ -141,19 +165,25 @@ mod tests {
                 backlog.push(message(Bytes::new()));
             }
         };
+        let before = SystemTime::now();
+        backlog.note_empty();
+        let after = SystemTime::now();
         push(&mut backlog, MAX_MESSAGES + 1);
         let mut taken = 0;
         for _ in 0..MAX_MESSAGES / 100 - 1 {
-            let (messages, dropped) = backlog.take(100);
-            assert_eq!((messages.len(), dropped), (100, None));
+            let (messages, rest) = backlog.take(100);
+            assert_eq!((messages.len(), rest), (100, Rest::Messages));
             taken += messages.len();
             push(&mut backlog, 1);
         }
-        let (messages, dropped) = backlog.take(100);
+        let (messages, rest) = backlog.take(100);
         assert_eq!(taken + messages.len(), MAX_MESSAGES);
-        assert_eq!(dropped, Some(MAX_MESSAGES / 100));
+        assert!(
+            matches!(rest, Rest::Overflow(since) if (before..=after).contains(&since)),
+            "{rest:?}"
+        );
         push(&mut backlog, 1);
-        assert_eq!(backlog.take(100).1, Some(0));
+        assert_eq!(backlog.take(100).1, Rest::Nothing);
     }
 
     #[test]

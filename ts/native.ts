@@ -14,8 +14,11 @@ export type Argument = string | number;
  */
 export type Run = (command: number, ...args: Argument[] | [argv: Argument[]]) => Reply;
 
-/** How many messages did not fit, or null if more wait; then, for each that did: pattern or null, channel, message. */
-export type Messages = [dropped: number | null, ...messages: (string | null)[]];
+/**
+ * Since when messages were dropped for want of room, in ms since the epoch; 0 if none were, or null if more wait. Then, for each message:
+ * pattern or null, channel, message.
+ */
+export type Messages = [overflow: number | null, ...messages: (string | null)[]];
 
 /** A handle of one store. Keys are given without the prefix, but for the patterns of KEYS and SCAN. */
 export interface NativeMemoryStore {
@@ -194,7 +197,7 @@ export type FanoutNotice =
   | { name: "failed"; first: boolean; code: string; message: string }
   | { name: "reconnecting"; attempt: number; delay: number; code: string; message: string }
   | { name: "gap"; from: number; to: number }
-  | { name: "overflow" };
+  | { name: "overflow"; from: number };
 
 /** A thread's part in the fan-out. Handlers and watchers are named by tokens of this thread. */
 export interface NativeFanoutThread {

@@ -11,9 +11,14 @@ export type Kind = "channel" | "pattern" | "streams";
  * called is there. Without one it is there at once, and then nothing here waits: a test's next poll may come first.
  */
 export interface Source {
-  /** Have what is published to a name delivered. Called once for each name, however many callbacks it has. */
-  register(kind: Kind, name: string): void | Promise<void>;
+  /**
+   * Have what is published to a name delivered. Called once for each name, however many callbacks it has. `isWanted` tells later whether
+   * the name is still registered by this call.
+   */
+  register(kind: Kind, name: string, isWanted: () => boolean): void | Promise<void>;
   unregister(kind: Kind, name: string): void | Promise<void>;
+  /** A name is forgotten, as its registration has failed. */
+  failed(): void;
 }
 
 /** Callbacks, by channel and by pattern. */
@@ -113,6 +118,11 @@ export class PubSub {
     return this.#topics[kind].drop(name);
   }
 
+  /** Whether no name is registered, nor about to be. */
+  get isEmpty(): boolean {
+    return Object.values(this.#topics).every(({ size }) => size === 0);
+  }
+
   /** Forgets everything, without a word to the source. */
   clear(): void {
     for (const topics of Object.values(this.#topics)) topics.clear();
@@ -196,13 +206,21 @@ class Topics {
       topic.snapshot = undefined;
     }
     return topic.live?.catch((error) => {
-      if (this.#topics.get(name) === topic) this.#topics.delete(name);
+      if (this.#topics.get(name) === topic) {
+        this.#topics.delete(name);
+        this.source.failed();
+      }
       throw error;
     });
   }
 
+  get size(): number {
+    return this.#topics.size;
+  }
+
   #register(name: string): Topic {
-    const live = this.source.register(this.kind, name) ?? undefined;
+    const isWanted = () => this.#topics.get(name) === topic;
+    const live = this.source.register(this.kind, name, isWanted) ?? undefined;
     const topic: Topic = { slots: new Map(), live, since: this.delivery, snapshot: undefined };
     this.#topics.set(name, topic);
     return topic;

@@ -6,6 +6,7 @@ import { closed, isError, warn } from "./errors.js";
 import type { ConnectionHealth, Gap, KVEvents, KVHealth, KVStatus } from "./events.js";
 import type { Messages } from "./native.js";
 import { known } from "./options.js";
+import { overflowSince } from "./overflow.js";
 import { type Kind, PubSub } from "./pubsub.js";
 
 export interface Store extends KVStore {}
@@ -18,12 +19,11 @@ export interface Store extends KVStore {}
 export abstract class Store extends Emitter<KVEvents> implements KVStore {
   /** What the store puts, with a colon, before every key; empty for nothing. */
   readonly prefix: string;
-  /** @internal When messages up to then had all been taken, in ms since the epoch. */
-  protected takenAt = 0;
   readonly #pubsub = new PubSub(
     {
-      register: (kind, name) => this.register(kind, name),
+      register: (kind, name, isWanted) => this.register(kind, name, isWanted),
       unregister: (kind, name) => this.unregister(kind, name),
+      failed: () => this.topicLeft(),
     },
     (error) => this.report(error),
   );
@@ -43,7 +43,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
   /** @internal */
   abstract multi(): KVStoreTransaction;
   /** @internal */
-  protected abstract register(kind: Kind, name: string): void | Promise<void>;
+  protected abstract register(kind: Kind, name: string, isWanted: () => boolean): void | Promise<void>;
   /** @internal */
   protected abstract unregister(kind: Kind, name: string): void | Promise<void>;
 
@@ -141,13 +141,11 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
 
   /** @internal Hands over what was taken a moment ago, and tells of what did not fit. */
   protected deliverTaken(messages: Messages, kind?: "streams"): void {
-    const [dropped] = messages;
-    const at = dropped === null ? this.takenAt : Date.now();
+    const [since] = messages;
+    const gap = since ? overflowSince(since) : undefined;
     this.beginDelivery();
     this.deliverAll(messages, kind);
-    const from = this.takenAt;
-    this.takenAt = at;
-    if (dropped !== null && dropped > 0) this.missed({ from, to: at, reason: "overflow" });
+    if (gap !== undefined) this.missed(gap);
   }
 
   /** @internal Hands a message over at once. False if the channel has no callbacks. */
@@ -184,6 +182,14 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
   protected dropTopic(kind: Kind, name: string): boolean {
     return this.#pubsub.drop(kind, name);
   }
+
+  /** @internal Whether anything is subscribed, or is about to be. */
+  protected get hasTopics(): boolean {
+    return !this.#pubsub.isEmpty;
+  }
+
+  /** @internal A name is not subscribed any more, whose registration has failed. */
+  protected topicLeft(): void {}
 
   /** @internal Takes away all callbacks of a store that is closed. */
   protected dropCallbacks(): void {

@@ -318,14 +318,14 @@ impl MemoryStore {
         self.leave(|channels, inbox| channels.punsubscribe(pattern.as_bytes(), inbox))
     }
 
-    /// At most so many of the messages that came in: pattern or null, channel, message, and so on; first of all how many did not fit, or null if
-    /// more wait: then the caller must come again.
+    /// At most so many of the messages that came in: pattern or null, channel, message, and so on. First of all since when messages were
+    /// dropped for want of room, in ms since the epoch, or 0; null if more wait: then the caller must come again.
     #[napi(ts_return_type = "(number | string | null)[]")]
     pub fn take_messages<'env>(&self, env: &'env Env, count: u32) -> napi::Result<Unknown<'env>> {
         let scope = Scope::of(env);
         let replies = self.handle.replies(scope);
-        let (taken, dropped) = self.handle.inbox.take(count as usize);
-        Ok(scope.export(guarded(scope, || messages(&replies, &taken, dropped))))
+        let (taken, rest) = self.handle.inbox.take(count as usize);
+        Ok(scope.export(guarded(scope, || messages(&replies, &taken, rest))))
     }
 
     /// How many messages wait.

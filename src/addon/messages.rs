@@ -6,14 +6,16 @@ use bytes::Bytes;
 
 use super::raw::Value;
 use super::reply::Replies;
-use crate::backlog::Message;
+use crate::addon::since_epoch;
+use crate::backlog::{Message, Rest};
 use crate::error::Result;
 
-/// How many were dropped, or null if more wait; then pattern or null, channel, message, and so on. Messages in a row mostly have one channel, whose string is made once.
+/// Since when messages were dropped, in ms since the epoch, 0 if none were, or null if more wait; then pattern or null, channel, message, and so
+/// on. Messages in a row mostly have one channel, whose string is made once.
 pub fn messages<'scope>(
     replies: &Replies<'scope, '_>,
     messages: &VecDeque<Message>,
-    dropped: Option<usize>,
+    rest: Rest,
 ) -> Result<Value<'scope>> {
     let scope = replies.scope;
     let null = scope.null()?;
@@ -32,6 +34,10 @@ pub fn messages<'scope>(
         }
         [pattern, channel, scope.string(&message.payload)]
     });
-    let dropped = dropped.map_or(Ok(null), |dropped| scope.double(dropped as f64));
-    replies.array([dropped].into_iter().chain(triples))
+    let rest = match rest {
+        Rest::Messages => Ok(null),
+        Rest::Nothing => scope.double(0.0),
+        Rest::Overflow(since) => scope.double(since_epoch(since)),
+    };
+    replies.array([rest].into_iter().chain(triples))
 }

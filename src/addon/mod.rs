@@ -10,7 +10,7 @@ mod reply;
 mod stores;
 mod waker;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[cfg(not(feature = "sanitize"))]
 use mimalloc::MiMalloc;
@@ -63,4 +63,9 @@ fn to_napi(error: Error) -> napi::Error<String> {
 
 fn from_status(error: napi::Error) -> napi::Error<String> {
     napi::Error::new("ERR".to_owned(), error.reason.to_string())
+}
+
+fn since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0.0, |elapsed| elapsed.as_millis() as f64)
 }

@@ -1,7 +1,7 @@
 //! What a JavaScript thread takes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
 use crate::redis::completions::Gap;
@@ -52,7 +52,8 @@ pub enum Notice {
         cause: Error,
     },
     Gap(Gap),
-    Overflow,
+    /// Events were dropped for want of room. They came after this moment, when nothing waited.
+    Overflow(SystemTime),
 }
 
 impl Item {

@@ -16,7 +16,7 @@ use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::config::Config;
 use crate::redis::request::{Id, Topic};
 use crate::redis::subscriber::SubscriberHandle;
-use crate::redis::subscriber::listener::Listener;
+use crate::redis::subscriber::listener::{Kept, Listener, TopicState};
 use crate::trace::{Area, trace};
 
 /// Locked before anything else here.
@@ -39,29 +39,18 @@ struct State {
     next: Id,
 }
 
+/// A channel, as far as this source is concerned.
 #[derive(Default)]
 struct Subscription {
-    status: Status,
+    /// Present while a thread has handlers, or watchers. Kept by the shared subscriber.
+    state: Option<Arc<TopicState>>,
     /// When messages were first missed because of a refusal, until the channel is live again.
     deaf_since: Option<SystemTime>,
 }
 
-/// A channel, as far as this source is concerned. What the server has confirmed is the shared subscriber's.
-#[derive(Default, PartialEq)]
-enum Status {
-    /// No thread has handlers, or watchers.
-    #[default]
-    Unwanted,
-    Requested,
-    /// Requested, and missed for want of a connection.
-    Lost,
-    Live,
-    Refused(Error),
-}
-
-impl Status {
-    fn is_wanted(&self) -> bool {
-        *self != Status::Unwanted
+impl Subscription {
+    fn is(&self, state: &Kept) -> bool {
+        self.state.as_ref().is_some_and(|own| own.is(state))
     }
 }
 
@@ -109,15 +98,15 @@ impl Source {
         self: &Arc<Self>,
         subscriber: &mut Option<SubscriberHandle>,
         channel: Channel,
-        wanted: bool,
+        wanted: Option<Arc<TopicState>>,
     ) -> Result<()> {
         match (subscriber.as_ref(), wanted) {
-            (Some(subscriber), true) => subscriber.keep(channel.topic()),
-            (None, true) => subscriber
+            (Some(subscriber), Some(state)) => subscriber.keep(channel.topic(), state),
+            (None, Some(state)) => subscriber
                 .insert(SubscriberHandle::join(&self.config, self.clone())?)
-                .keep(channel.topic()),
-            (Some(subscriber), false) => subscriber.unsubscribe(None, channel.topic(), || {}),
-            (None, false) => {}
+                .keep(channel.topic(), state),
+            (Some(subscriber), None) => subscriber.unsubscribe(None, channel.topic(), || {}),
+            (None, None) => {}
         }
         Ok(())
     }
@@ -145,7 +134,7 @@ impl Source {
                 }
             }
             // The gap tells the rest.
-            Event::Ready { .. } | Event::Subscribed { .. } | Event::Missing => {}
+            Event::Ready { .. } => {}
         }
     }
 
@@ -158,9 +147,6 @@ impl Source {
         let subscription = &mut state.channels[channel as usize];
         let first = subscription.deaf_since.is_none();
         subscription.deaf_since.get_or_insert_with(SystemTime::now);
-        if subscription.status.is_wanted() {
-            subscription.status = Status::Refused(error.clone());
-        }
         for thread in &state.threads {
             let error = error.clone();
             thread.notice(Notice::Failed { error, first });
@@ -169,8 +155,8 @@ impl Source {
 
     /// Whether a channel is wanted, and whether it is live.
     pub fn hears(&self, channel: Channel) -> (bool, bool) {
-        let status = &self.state.lock().channels[channel as usize].status;
-        (status.is_wanted(), *status == Status::Live)
+        let subscription = &self.state.lock().channels[channel as usize];
+        (subscription.state.is_some(), subscription.is(&Kept::Live))
     }
 
     /// Names a channel of this server in traces.
@@ -182,8 +168,9 @@ impl Source {
     pub fn confirm(&self, channel: Channel, thread: &Arc<Thread>, id: u32) {
         let subscriber = self.subscriber.lock();
         let mut state = self.state.lock();
-        let error = match &state.channels[channel as usize].status {
-            Status::Requested | Status::Lost => {
+        let own = state.channels[channel as usize].state.as_ref();
+        let error = match own.map(|own| own.get()) {
+            Some(Kept::Requested | Kept::Missing) => {
                 if let Some(subscriber) = &*subscriber {
                     state.next = state.next.wrapping_add(1);
                     let asked = state.next;
@@ -193,8 +180,8 @@ impl Source {
                 }
                 None
             }
-            Status::Refused(error) => Some(error.clone()),
-            Status::Unwanted | Status::Live => None,
+            Some(Kept::Refused(error)) => Some(error),
+            Some(Kept::Live) | None => None,
         };
         thread.notice(Notice::Answer(id, error));
     }
@@ -202,7 +189,7 @@ impl Source {
     /// As `Echoes::expect`; None if no echo will come.
     pub fn expect(&self, resource: &str) -> Option<u32> {
         let mut state = self.state.lock();
-        let is_live = state.channels[Channel::Aggregate as usize].status == Status::Live;
+        let is_live = state.channels[Channel::Aggregate as usize].is(&Kept::Live);
         is_live.then(|| state.echoes.expect(resource))
     }
 
@@ -212,9 +199,9 @@ impl Source {
         }
     }
 
-    fn hear(&self, batch: CompletionBatch) {
+    fn hear(&self, mut batch: CompletionBatch) {
         let is_for = |thread: &Arc<Thread>| thread.is_fed_by(self);
-        let (messages, dropped) = batch.backlog.into_parts();
+        let (messages, overflow) = std::mem::take(&mut batch.backlog).into_parts();
         for message in messages {
             if message.channel == AGGREGATE.as_bytes() {
                 let is_echo = |resource: &str| self.state.lock().echoes.hear(resource);
@@ -223,17 +210,13 @@ impl Source {
                 REGISTRY.event(&message.payload, is_for);
             }
         }
-        let now = SystemTime::now();
-        let overflow = (dropped > 0).then_some(Gap {
-            from: now,
-            to: now,
-            node: None,
-        });
-        if dropped > 0 {
+        if let Some(from) = overflow {
             // An echo may be among them.
             self.state.lock().echoes.clear();
+            let to = SystemTime::now();
+            batch.missed(Gap { from, to, node: None });
         }
-        if let Some(gap) = batch.gap.or(overflow) {
+        if let Some(gap) = batch.gap {
             self.missed(gap);
         }
     }
@@ -245,12 +228,12 @@ impl Source {
         let mut state = self.state.lock();
         let mut heard = Vec::new();
         for channel in Channel::ALL {
-            let Subscription { status, deaf_since } = &mut state.channels[channel as usize];
-            if *status == Status::Live {
+            let subscription = &mut state.channels[channel as usize];
+            if subscription.is(&Kept::Live) {
                 heard.push(channel);
-            } else if status.is_wanted() {
-                let since = deaf_since.unwrap_or(gap.from);
-                *deaf_since = Some(since.min(gap.from));
+            } else if subscription.state.is_some() {
+                let since = subscription.deaf_since.unwrap_or(gap.from);
+                subscription.deaf_since = Some(since.min(gap.from));
             }
         }
         let threads = state.threads.clone();
@@ -274,23 +257,24 @@ impl Upstream for Source {
                 }
             });
             let subscription = &mut state.channels[channel as usize];
-            let is_refused = matches!(subscription.status, Status::Refused(_));
-            if wanted == subscription.status.is_wanted() && !is_refused {
+            let own = subscription.state.as_ref();
+            let is_refused = own.is_some_and(|own| matches!(own.get(), Kept::Refused(_)));
+            if wanted == own.is_some() && !is_refused {
                 continue;
             }
+            let wanted = wanted.then(Arc::<TopicState>::default);
             *subscription = Subscription {
-                status: if wanted {
-                    Status::Requested
-                } else {
-                    Status::Unwanted
-                },
-                deaf_since: subscription.deaf_since.filter(|_| wanted),
+                state: wanted.clone(),
+                deaf_since: subscription.deaf_since.filter(|_| wanted.is_some()),
             };
             if channel == Channel::Aggregate {
                 state.echoes.clear();
             }
             drop(state);
-            if let Err(error) = self.subscribe(&mut subscriber, channel, wanted) {
+            if let Err(error) = self.subscribe(&mut subscriber, channel, wanted.clone()) {
+                if let Some(state) = wanted {
+                    state.set(Kept::Refused(error.clone()));
+                }
                 self.failed(channel, &error);
             }
         }
@@ -298,7 +282,7 @@ impl Upstream for Source {
 
     fn misses_events(&self) -> bool {
         let subscription = &self.state.lock().channels[Channel::Events as usize];
-        subscription.status == Status::Lost || subscription.deaf_since.is_some()
+        subscription.is(&Kept::Missing) || subscription.deaf_since.is_some()
     }
 }
 
@@ -319,13 +303,12 @@ impl Listener for Source {
     fn subscribed(&self, topic: &Topic) {
         let Some(channel) = Channel::of(topic) else { return };
         let mut state = self.state.lock();
-        let Subscription { status, deaf_since } = &mut state.channels[channel as usize];
-        if !matches!(status, Status::Requested | Status::Lost | Status::Live) {
+        let subscription = &mut state.channels[channel as usize];
+        if !subscription.is(&Kept::Live) {
             return;
         }
-        *status = Status::Live;
         trace(Area::Fanout, || format!("{}: live", self.name(channel)));
-        if let Some(from) = deaf_since.take() {
+        if let Some(from) = subscription.deaf_since.take() {
             let threads = state.threads.clone();
             drop(state);
             let to = SystemTime::now();
@@ -336,15 +319,6 @@ impl Listener for Source {
     }
 
     fn missing(&self) {
-        let mut state = self.state.lock();
-        // Without a live channel no echo was expected.
-        if state.channels[Channel::Aggregate as usize].status == Status::Live {
-            state.echoes.clear();
-        }
-        for Subscription { status, .. } in &mut state.channels {
-            if matches!(status, Status::Requested | Status::Live) {
-                *status = Status::Lost;
-            }
-        }
+        self.state.lock().echoes.clear();
     }
 }

@@ -104,7 +104,7 @@ impl Streams {
 
     /// Passes on messages that may be for a stream here, as if all had come by the fleet's channel.
     fn hear(&self, batch: &mut CompletionBatch) {
-        let (messages, dropped) = mem::take(&mut batch.backlog).into_parts();
+        let (messages, overflow) = mem::take(&mut batch.backlog).into_parts();
         let state = self.records.look();
         for mut message in messages {
             if message.channel == AGGREGATE {
@@ -118,7 +118,9 @@ impl Streams {
             count(&self.passed);
             batch.backlog.push(message);
         }
-        batch.backlog.drop_more(dropped);
+        if let Some(since) = overflow {
+            batch.backlog.overflow(since);
+        }
     }
 
     /// Whether what comes by a channel is only for the subscriptions that it names.

@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
@@ -36,6 +37,8 @@ struct Queue {
     /// Watchers whose change is queued beyond the bounds.
     changed: HashSet<Token>,
     overflow: Overflow,
+    /// When nothing waited last: what is dropped came later.
+    empty_at: SystemTime,
     notices: Vec<Notice>,
     wake: WakeOnce,
 }
@@ -45,7 +48,7 @@ struct Queue {
 enum Overflow {
     #[default]
     No,
-    Begun,
+    Begun(SystemTime),
     Told,
 }
 
@@ -57,6 +60,7 @@ impl Thread {
             invalid: HashSet::new(),
             changed: HashSet::new(),
             overflow: Overflow::No,
+            empty_at: SystemTime::now(),
             notices: Vec::new(),
             wake: WakeOnce::new(wake),
         };
@@ -113,7 +117,7 @@ impl Thread {
             queue.push(item);
         } else {
             if queue.overflow == Overflow::No {
-                queue.overflow = Overflow::Begun;
+                queue.overflow = Overflow::Begun(queue.empty_at);
             }
             queue.invalidate(handler, subscription, Reason::Overflow);
         }
@@ -230,8 +234,11 @@ impl Thread {
         }
         let left = !queue.items.is_empty();
         queue.wake.taken(left);
-        if !left && queue.overflow == Overflow::Told {
-            queue.overflow = Overflow::No;
+        if !left {
+            queue.empty_at = SystemTime::now();
+            if queue.overflow == Overflow::Told {
+                queue.overflow = Overflow::No;
+            }
         }
         taken
     }
@@ -244,13 +251,13 @@ impl Thread {
     pub fn take_notices(&self) -> Vec<Notice> {
         let mut queue = self.queue.lock();
         let mut notices = std::mem::take(&mut queue.notices);
-        if queue.overflow == Overflow::Begun {
+        if let Overflow::Begun(since) = queue.overflow {
             queue.overflow = if queue.items.is_empty() {
                 Overflow::No
             } else {
                 Overflow::Told
             };
-            notices.push(Notice::Overflow);
+            notices.push(Notice::Overflow(since));
         }
         notices
     }
@@ -308,7 +315,7 @@ mod tests {
             assert!(!thread.event(2, &b, "{}", false));
             thread.changed(3);
         }
-        assert!(matches!(thread.take_notices()[..], [Notice::Overflow]));
+        assert!(matches!(thread.take_notices()[..], [Notice::Overflow(_)]));
         assert_eq!(thread.take(MAX_MESSAGES).len(), MAX_MESSAGES);
         let invalidate = |handler, subscription: &Arc<str>| Item::Invalidate {
             handler,

@@ -76,6 +76,7 @@ impl Client {
 
     /// Answers `id` once messages come.
     pub fn subscribe(&self, id: Id, topic: &Topic) -> Result<()> {
+        self.completions.subscribed();
         let subscriber = match self.subscriber() {
             Some(subscriber) => subscriber,
             None => {

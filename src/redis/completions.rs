@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hashbrown::Equivalent;
 use parking_lot::Mutex;
 
-use crate::backlog::{Backlog, Message};
+use crate::backlog::{Backlog, Message, Rest};
 use crate::error::{Error, Result};
 use crate::redis::endpoint::Node;
 use crate::redis::request::{Id, Role, Shape, Topic, TopicName};
@@ -48,12 +48,6 @@ pub enum Event {
         delay: Duration,
         cause: Error,
     },
-    /// Messages come from now on.
-    Subscribed {
-        topic: Topic,
-    },
-    /// Messages may be missed until `CompletionBatch::gap` tells the gap's end.
-    Missing,
     /// The server has refused to subscribe a topic again.
     Unsubscribed {
         topic: Topic,
@@ -134,16 +128,16 @@ impl CompletionQueue {
         (answers, left)
     }
 
-    /// Takes at most `count` messages, how many were dropped once none are left, and events, but for those that must come after the
-    /// last message. The thread comes again by itself while messages are left.
-    pub fn take_messages(&self, count: usize) -> (VecDeque<Message>, Option<usize>, Events) {
+    /// Takes at most `count` messages, what follows them, and events, but for those that must come after the last message. The thread comes
+    /// again by itself while messages are left.
+    pub fn take_messages(&self, count: usize) -> (VecDeque<Message>, Rest, Events) {
         let Waiting { batch, wake } = &mut *self.0.lock();
-        let (messages, dropped) = batch.backlog.take(count);
+        let (messages, rest) = batch.backlog.take(count);
         let mut events = Events {
             events: mem::take(&mut batch.events),
             gap: None,
         };
-        if dropped.is_none() {
+        if rest == Rest::Messages {
             let waits = |event: &mut Event| matches!(event, Event::Unsubscribed { .. });
             batch.events = events.events.extract_if(.., waits).collect();
         } else {
@@ -154,7 +148,7 @@ impl CompletionQueue {
                 wake.wake();
             }
         }
-        (messages, dropped, events)
+        (messages, rest, events)
     }
 
     /// Adds to what waits, and wakes the JavaScript thread.
@@ -178,6 +172,11 @@ impl CompletionQueue {
     pub fn has_come(&self) -> bool {
         let left = self.0.lock().taken();
         left.answers || left.messages
+    }
+
+    /// Messages come for more topics: what is dropped comes after this call, if nothing waits.
+    pub fn subscribed(&self) {
+        self.0.lock().batch.backlog.note_empty();
     }
 
     /// Answers a request that needs no connection.
@@ -235,6 +234,14 @@ impl CompletionBatch {
 
     pub fn failed(&mut self, id: Id, error: Error) {
         self.answer(id, Shape::AsIs, Err(error));
+    }
+
+    /// Answers a request that has no result.
+    pub fn settled(&mut self, id: Id, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => self.done(id),
+            Err(error) => self.failed(id, error),
+        }
     }
 
     pub fn missed(&mut self, gap: Gap) {

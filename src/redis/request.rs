@@ -120,10 +120,10 @@ pub struct Subscription {
 /// Who made the request for a topic. An answer to an earlier request does not count for a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
-    /// A caller, who awaits the answer.
-    Caller(Id),
-    /// The pipeline, by the number of its request for a due topic.
-    Pipeline(u32),
+    /// Listeners, who await the answer.
+    Listeners(Id),
+    /// The table of topics, by the number of its request for a due topic.
+    Table(u32),
 }
 
 /// The short form of a script for a server that has it.

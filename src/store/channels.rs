@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::glob;
-use crate::backlog::{Backlog, Message};
+use crate::backlog::{Backlog, Message, Rest};
 use crate::wake::WakeOnce;
 
 /// The messages of one subscriber that it has not yet taken, in the order of their publication.
@@ -31,23 +31,24 @@ impl Inbox {
     pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self {
+        let inbox = Self {
             id,
             closed: AtomicBool::new(false),
             queue: Mutex::new(Queue {
                 backlog: Backlog::default(),
                 wake: WakeOnce::new(wake),
             }),
-        })
+        };
+        inbox.clear();
+        Arc::new(inbox)
     }
 
-    /// At most so many messages; and once none are left, how many were dropped for want of room. Until then whoever takes is to come again, and
-    /// is not woken.
-    pub fn take(&self, count: usize) -> (VecDeque<Message>, Option<usize>) {
+    /// At most so many messages, and what follows them. While more wait, the taker is to come again, and is not woken.
+    pub fn take(&self, count: usize) -> (VecDeque<Message>, Rest) {
         let mut queue = self.queue.lock();
-        let (messages, dropped) = queue.backlog.take(count);
-        queue.wake.taken(dropped.is_none());
-        (messages, dropped)
+        let (messages, rest) = queue.backlog.take(count);
+        queue.wake.taken(rest == Rest::Messages);
+        (messages, rest)
     }
 
     /// How many messages wait.
@@ -59,6 +60,7 @@ impl Inbox {
     pub fn clear(&self) {
         let mut queue = self.queue.lock();
         queue.backlog = Backlog::default();
+        queue.backlog.note_empty();
         queue.wake.taken(false);
     }
 
@@ -210,10 +212,11 @@ mod tests {
         for _ in 0..MAX_MESSAGES + 7 {
             channels.publish(b"c", b"x");
         }
-        let (messages, dropped) = inbox.take(MAX_MESSAGES);
-        assert_eq!((messages.len(), dropped), (MAX_MESSAGES, Some(7)));
+        let (messages, rest) = inbox.take(MAX_MESSAGES);
+        assert_eq!(messages.len(), MAX_MESSAGES);
+        assert!(matches!(rest, Rest::Overflow(_)));
         channels.publish(b"c", b"y");
-        assert_eq!(inbox.take(9).1, Some(0));
+        assert_eq!(inbox.take(9).1, Rest::Nothing);
     }
 
     #[test]
@@ -229,10 +232,10 @@ mod tests {
         }
         assert_eq!(wakes.load(Ordering::Relaxed), 1);
         // Woken before the rest is taken, the thread was called a thousand times before its event loop turned.
-        assert_eq!(inbox.take(9).1, None);
+        assert_eq!(inbox.take(9).1, Rest::Messages);
         channels.publish(b"c", b"x");
         assert_eq!(wakes.load(Ordering::Relaxed), 1);
-        assert_eq!(inbox.take(9).1, Some(0));
+        assert_eq!(inbox.take(9).1, Rest::Nothing);
         channels.publish(b"c", b"x");
         assert_eq!(wakes.load(Ordering::Relaxed), 2);
     }
@@ -244,8 +247,9 @@ mod tests {
         channels.subscribe(b"c", &inbox);
         channels.publish(b"c", &vec![b'x'; MAX_BYTES + 1]);
         channels.publish(b"c", b"x");
-        let (messages, dropped) = inbox.take(9);
-        assert_eq!((messages.len(), dropped), (1, Some(1)));
+        let (messages, rest) = inbox.take(9);
+        assert_eq!(messages.len(), 1);
+        assert!(matches!(rest, Rest::Overflow(_)));
     }
 
     #[test]

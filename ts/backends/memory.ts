@@ -70,8 +70,6 @@ export class MemoryKVStore extends Store {
   };
   /** Runs a command that may publish. */
   readonly #publish: Run = (command, ...args) => {
-    // Of a shared store another thread's messages may wait unseen.
-    if (this.#shared === undefined && !this.#isBehind && !this.#delivering) this.takenAt = Date.now();
     try {
       return runOf(this)(command, ...args);
     } finally {
@@ -225,7 +223,6 @@ export class MemoryKVStore extends Store {
     this.#native = native;
     this.#run = native.runner();
     this.#status = "ready";
-    this.takenAt = Date.now();
     startSweeping();
     this.emit("ready", { connection: "commands" });
     return native;

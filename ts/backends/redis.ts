@@ -48,8 +48,6 @@ export class RedisKVStore extends Store {
     script: (script, args) => this.#open().script(PUBLISH, script, args) as Promise<number>,
   });
   #closing: Promise<void> | undefined;
-  /** The names that are subscribed, each with the attempt that is to subscribe it: an earlier one may yet fail. */
-  readonly #names = new Map<string, object>();
   /** How often each of the framework's channels was left: what waits to be asked for again may have been left meanwhile. */
   readonly #leavings = new Map<string, number>();
   readonly #tell: Tell = (error) => this.emit("error", error);
@@ -109,7 +107,6 @@ export class RedisKVStore extends Store {
       this.#subscribes = false;
       this.#status = "closed";
       this.dropCallbacks();
-      this.#names.clear();
       this.#closing = Promise.all([session.close(), streams?.close()]).then(() => {
         this.emit("end");
       });
@@ -152,30 +149,22 @@ export class RedisKVStore extends Store {
   }
 
   /** @internal */
-  protected async register(kind: Kind, name: string): Promise<void> {
+  protected async register(kind: Kind, name: string, isWanted: () => boolean): Promise<void> {
     const session = this.#open();
-    const [key, attempt] = [keyOf(kind, name), {}];
-    if (this.#names.size === 0) this.takenAt = Date.now();
-    this.#names.set(key, attempt);
     session.listen(true);
-    try {
-      if (kind === "streams") {
-        this.#streams ??= this.#newStreams();
-        await this.#streams.subscribe(name, () => this.#names.get(key) === attempt);
-      } else {
-        this.#subscribes = true;
-        await session.subscribe(kind === "pattern", name);
-      }
-    } catch (error) {
-      if (this.#names.get(key) === attempt) this.#leave(kind, name);
-      throw error;
+    if (kind === "streams") {
+      this.#streams ??= this.#newStreams();
+      await this.#streams.subscribe(name, isWanted);
+    } else {
+      this.#subscribes = true;
+      await session.subscribe(kind === "pattern", name);
     }
   }
 
   /** @internal */
   protected async unregister(kind: Kind, name: string): Promise<void> {
     const session = this.#open();
-    this.#leave(kind, name);
+    this.topicLeft();
     try {
       if (kind === "streams") await this.#streams?.unsubscribe(name);
       else await session.unsubscribe(kind === "pattern", name);
@@ -183,6 +172,11 @@ export class RedisKVStore extends Store {
       if (kind !== "pattern") noteChannel(error, name, this.#tell);
       throw error;
     }
+  }
+
+  /** @internal */
+  protected override topicLeft(): void {
+    this.#session?.listen(this.hasTopics);
   }
 
   /** @internal */
@@ -250,11 +244,6 @@ export class RedisKVStore extends Store {
   async #toFleet(message: string): Promise<Published> {
     const receivers = await this.#open().run(PUBLISH, [CHANNEL_OF.events, message]);
     return { receivers: receivers as number, isTargeted: false };
-  }
-
-  #leave(kind: Kind, name: string): void {
-    this.#names.delete(keyOf(kind, name));
-    this.#session?.listen(this.#names.size > 0);
   }
 
   #newSession(): Session {
@@ -352,7 +341,7 @@ export class RedisKVStore extends Store {
   /** The server has refused to subscribe a name again. False if it was asked for anew. */
   #unsubscribed(kind: Kind, { topic, code, message }: RedisEvent & { name: "unsubscribed" }): boolean {
     const isGone = this.dropTopic(kind, topic);
-    if (isGone) this.#leave(kind, topic);
+    if (isGone) this.topicLeft();
     this.emit("error", tagged(code, message));
     return isGone;
   }
@@ -366,8 +355,6 @@ export class RedisKVStore extends Store {
 
 const roleOf = ({ subscribes }: { subscribes: boolean }): ConnectionRole =>
   subscribes ? "subscriptions" : "commands";
-
-const keyOf = (kind: Kind, name: string) => `${kind} ${name}`;
 
 function read(client: RedisClientLike | RedisConfig, prefix: string) {
   const given = text("prefix").check(prefix, "RedisKVStore");

@@ -8,6 +8,7 @@ import { calling } from "../emitter.js";
 import { tagged, warn } from "../errors.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { FanoutThread, type NativeFanoutThread } from "../native.js";
+import { overflowSince } from "../overflow.js";
 import { clearTimeout, now, setTimeout } from "../timers.js";
 import { AT_ONCE, atOnce, inTurn, isSpent } from "../turn.js";
 import { CHANNEL_OF, CHANNELS, type Channel, RETRY_MS } from "./channel-subscription.js";
@@ -42,8 +43,6 @@ class Fanout implements Engine {
   /** Something has come in for this thread while it was delivering. */
   #again = false;
   readonly #waiters = new Waiters();
-  /** When nothing waited, in ms since the epoch. */
-  #takenAt = now();
   /** Subscriptions that ended while this thread delivers what it has taken: that is for nobody. */
   readonly #untracked = new Set<string>();
   /** Handlers that were replaced meanwhile, and by which. */
@@ -305,7 +304,6 @@ class Fanout implements Engine {
       this.#delivering = false;
     }
     for (const notice of this.#native.notices()) this.#noticed(notice);
-    if (!isMore) this.#takenAt = now();
     return isMore;
   };
 
@@ -371,7 +369,7 @@ class Fanout implements Engine {
         tellGap("fanout", { from: notice.from, to: notice.to, reason: "connection" });
         break;
       case "overflow":
-        tellGap("fanout", { from: this.#takenAt, to: now(), reason: "overflow" });
+        tellGap("fanout", overflowSince(notice.from));
     }
   }
 }

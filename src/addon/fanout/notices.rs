@@ -2,7 +2,7 @@
 
 use napi_derive::napi;
 
-use crate::addon::redis::since_epoch;
+use crate::addon::since_epoch;
 use crate::fanout::item::Notice;
 use crate::redis::completions::Gap;
 
@@ -69,6 +69,9 @@ pub fn notice(notice: Notice) -> FanoutNotice {
             to: Some(since_epoch(to)),
             ..named("gap")
         },
-        Notice::Overflow => named("overflow"),
+        Notice::Overflow(since) => FanoutNotice {
+            from: Some(since_epoch(since)),
+            ..named("overflow")
+        },
     }
 }

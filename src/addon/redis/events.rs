@@ -1,9 +1,10 @@
 //! What JavaScript is told of a connection.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use napi_derive::napi;
 
+use crate::addon::since_epoch;
 use crate::error::Error;
 use crate::redis::completions::{Event, Gap};
 use crate::redis::connection::sentinel::SentinelStatus;
@@ -119,8 +120,6 @@ pub fn event(event: Event) -> Option<RedisEvent> {
             delay: Some(delay.as_millis() as f64),
             ..failure("reconnecting", cause)
         }),
-        // The gap tells the rest.
-        Event::Subscribed { .. } | Event::Missing => None,
     }
 }
 
@@ -165,9 +164,4 @@ fn named(name: &'static str) -> RedisEvent {
         from: None,
         to: None,
     }
-}
-
-pub fn since_epoch(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0.0, |elapsed| elapsed.as_millis() as f64)
 }

@@ -30,8 +30,6 @@ use crate::redis::connection::sentinel;
 use crate::redis::credentials::Credentials;
 use crate::redis::request::{Kind, Topic};
 
-pub use crate::addon::redis::events::since_epoch;
-
 #[napi(object, object_from_js = false)]
 pub struct StreamNames {
     pub subscriptions: Vec<String>,
@@ -191,11 +189,11 @@ impl RedisClient {
         let scope = Scope::of(env);
         let replies = self.handle.replies(scope);
         let completions = self.handle.client.completions();
-        let (taken, dropped, events) = completions.take_messages(count as usize);
+        let (taken, rest, events) = completions.take_messages(count as usize);
         self.handle.events.borrow_mut().append(events);
         // A wake-up for the socket alone has been left out while messages waited.
         self.handle.poll_socket(scope);
-        Ok(scope.export(guarded(scope, || messages(&replies, &taken, dropped))))
+        Ok(scope.export(guarded(scope, || messages(&replies, &taken, rest))))
     }
 
     /// The events that came with the messages.

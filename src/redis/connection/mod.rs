@@ -50,12 +50,11 @@ impl<M: Machine> Connection<M> {
     /// Opens nothing yet.
     pub fn new(config: Arc<Config>, target: Target, sink: Arc<dyn Sink<M>>) -> Result<Self> {
         let pipeline = Pipeline::new(config.settings.limits.clone(), target.to_string());
-        let name = format!("{target} ({})", M::ROLE);
         Ok(Self {
             config,
             target,
             runtime: runtime::get()?,
-            shared: Arc::new(Shared::new(name, pipeline, sink)),
+            shared: Arc::new(Shared::new(pipeline, sink)),
             socket: Arc::default(),
             started: AtomicBool::new(false),
         })

@@ -10,20 +10,14 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::error::Result;
-use crate::redis::completions::{CompletionBatch, CompletionQueue, Event, Gap};
+use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::pipeline::{Machine, Pipeline};
-use crate::redis::protocol::published::Skipped;
-use crate::trace::{Area, is_on, trace};
+use crate::trace::{Area, trace};
 
 /// Gets what a pipeline has completed.
 pub trait Sink<M>: Send + Sync {
     /// Called while the pipeline is locked: the sink may change the pipeline, but must not wait for another lock of it.
     fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline<M>);
-
-    /// Finds unwanted messages at the front of what was received. Called while the pipeline is locked.
-    fn skip(&self, _received: &[u8]) -> Skipped {
-        Skipped::default()
-    }
 
     /// JavaScript's thread may poll the socket again.
     fn poll_socket(&self) {}
@@ -56,9 +50,9 @@ pub struct Shared<M> {
 }
 
 impl<M: Machine> Shared<M> {
-    pub fn new(name: String, pipeline: Pipeline<M>, sink: Arc<dyn Sink<M>>) -> Self {
+    pub fn new(pipeline: Pipeline<M>, sink: Arc<dyn Sink<M>>) -> Self {
         Self {
-            name,
+            name: pipeline.name(),
             pipeline: Mutex::new(pipeline),
             sink,
             unsent: Notify::new(),
@@ -73,11 +67,8 @@ impl<M: Machine> Shared<M> {
     pub fn with<R>(&self, work: impl FnOnce(&mut Pipeline<M>) -> R) -> R {
         let mut pipeline = self.pipeline.lock();
         let result = work(&mut pipeline);
-        while !pipeline.completed.is_empty() {
+        while pipeline.has_output() {
             let batch = std::mem::take(&mut pipeline.completed);
-            if is_on(Area::Redis) {
-                self.trace_events(&batch);
-            }
             self.sink.put(batch, &mut pipeline);
         }
         if pipeline.has_unsent() {
@@ -97,38 +88,12 @@ impl<M: Machine> Shared<M> {
 
     /// Takes complete replies off the front of the buffer, and gives how many messages were unwanted. An error ends the connection.
     pub fn received(&self, buffer: &mut BytesMut, now: Instant) -> Result<usize> {
-        self.with(|pipeline| pipeline.received(buffer, now, |received| self.sink.skip(received)))
+        self.with(|pipeline| pipeline.received(buffer, now))
     }
 
     /// Prints a line of the trace.
     pub fn trace<T: Display>(&self, text: impl FnOnce() -> T) {
         trace(Area::Redis, || format!("{}: {}", self.name, text()));
-    }
-
-    fn trace_events(&self, batch: &CompletionBatch) {
-        for event in &batch.events {
-            match event {
-                Event::Reconnecting {
-                    attempt,
-                    delay,
-                    cause,
-                    ..
-                } => self.trace(|| {
-                    let delay = delay.as_millis();
-                    format!("attempt {attempt} follows in {delay} ms: {}", cause.message)
-                }),
-                Event::Subscribed { topic } => self.trace(|| format!("subscribed {topic}")),
-                Event::Unsubscribed { topic, error } => {
-                    self.trace(|| format!("refused {topic}: {}", error.message));
-                }
-                Event::Missing => self.trace(|| "a gap has begun"),
-                Event::Ready { .. } => {}
-            }
-        }
-        if let Some(Gap { from, to, .. }) = &batch.gap {
-            let length = to.duration_since(*from).unwrap_or_default();
-            self.trace(|| format!("a gap of {} ms has ended", length.as_millis()));
-        }
     }
 
     pub fn poll_socket(&self) {

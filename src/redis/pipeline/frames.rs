@@ -7,20 +7,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::error::{Error, Reason};
 use crate::redis::pipeline::{Frame, Machine, Pipeline};
 use crate::redis::protocol::decode;
-use crate::redis::protocol::published::Skipped;
 use crate::redis::protocol::scan::{MAX_LINE, Unreadable};
 use crate::reply::Reply;
 
 impl<M: Machine> Pipeline<M> {
-    /// Takes complete frames off the front of the buffer. `skip` finds messages there that no subscriber wants: gives how many.
-    /// An error ends the connection.
-    pub fn received(
-        &mut self,
-        buffer: &mut BytesMut,
-        now: Instant,
-        skip: impl Fn(&[u8]) -> Skipped,
-    ) -> Result<usize, Error> {
-        let skipped = M::receive(self, buffer, now, skip)?;
+    /// Takes complete frames off the front of the buffer, and gives how many messages were unwanted. An error ends the connection.
+    pub fn received(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<usize, Error> {
+        let skipped = M::receive(self, buffer, now)?;
         self.send_waiting(now);
         match &self.connection {
             Some(connection) if connection.retiring && connection.sent.is_empty() => {
@@ -35,7 +28,7 @@ impl<M: Machine> Pipeline<M> {
     }
 
     /// Takes a complete frame off the front of the buffer. An error ends the connection.
-    pub(super) fn next_frame(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<Option<Bytes>, Error> {
+    pub fn next_frame(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<Option<Bytes>, Error> {
         loop {
             let Some(connection) = &mut self.connection else {
                 return Ok(None);

@@ -16,9 +16,7 @@ impl<M: Machine> Pipeline<M> {
     pub fn connected(&mut self, established: Established, now: Instant) {
         let is_first = self.cause.take().is_none();
         self.node = Some(established.endpoint.to_string().into());
-        let ahead = self
-            .machine
-            .connected(&established, is_first, &mut self.completed, now);
+        let ahead = M::connected(self, &established, is_first, now);
         self.connection = Some(InFlight::new(established, now));
         (self.since, self.attempt) = (now, 0);
         for (id, _) in mem::take(&mut self.connecting) {
@@ -85,8 +83,7 @@ impl<M: Machine> Pipeline<M> {
                 self.no_connection(cause, refused, attempts),
             );
         }
-        let now = SystemTime::now();
-        self.machine.missing(now, self.node.clone(), &mut self.completed);
+        M::missing(self, SystemTime::now());
         self.cause = Some(cause.clone());
     }
 
@@ -113,9 +110,7 @@ impl<M: Machine> Pipeline<M> {
             return;
         };
         let silent = now.saturating_duration_since(connection.received);
-        let since = SystemTime::now() - silent;
-        self.machine
-            .missing(since, self.node.clone(), &mut self.completed);
+        M::missing(self, SystemTime::now() - silent);
         let place: Node = self.place().into();
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;
@@ -153,11 +148,15 @@ impl<M: Machine> Pipeline<M> {
 
     /// Messages may have been missed for this long: they may have gone to another server.
     pub fn doubt(&mut self, missing: Duration) {
-        self.machine.doubt(SystemTime::now() - missing);
+        M::doubt(self, SystemTime::now() - missing);
     }
 
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {
         self.attempt = attempt;
+        self.trace(|| {
+            let delay = delay.as_millis();
+            format!("attempt {attempt} follows in {delay} ms: {}", cause.message)
+        });
         self.completed.events.push(Event::Reconnecting {
             role: M::ROLE,
             node: self.node.clone(),

@@ -1,7 +1,7 @@
 //! Requests from call to answer, over any number of connections. Does no I/O and is told the time, but for the bounds of gaps.
 //!
 //! [`queue`]: not sent yet. [`in_flight`]: sent, with the [`write_buffer`]. [`writes`]: what the transport writes. [`frames`]: what was
-//! received. [`lifecycle`]: connections come and go. [`deadlines`]. What a frame means is for the [`Machine`]: [`commands`] or [`subscriptions`].
+//! received. [`lifecycle`]: connections come and go. [`deadlines`]. What a frame means is for the [`Machine`]: that of [`commands`], or the subscriber's.
 
 pub mod commands;
 mod deadlines;
@@ -9,10 +9,10 @@ mod frames;
 pub mod in_flight;
 mod lifecycle;
 mod queue;
-pub mod subscriptions;
 mod write_buffer;
 mod writes;
 
+use std::fmt::Display;
 use std::time::{Instant, SystemTime};
 
 use bytes::BytesMut;
@@ -24,8 +24,8 @@ use crate::redis::endpoint::{Endpoint, Node};
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, Server};
 use crate::redis::pipeline::queue::{Queue, Waiting};
 use crate::redis::pipeline::write_buffer::WriteBuffer;
-use crate::redis::protocol::published::Skipped;
 use crate::redis::request::{Fate, Id, Request, Role};
+use crate::trace::{Area, trace};
 
 /// How a connection does.
 pub struct Health {
@@ -67,28 +67,22 @@ pub trait Machine: Default + Send + Sized + 'static {
     /// As events and traces name it.
     const ROLE: Role;
 
-    /// Takes complete frames off the front of the buffer, and handles them. `skip` finds messages that no subscriber wants: gives how many.
-    fn receive(
-        pipeline: &mut Pipeline<Self>,
-        buffer: &mut BytesMut,
-        now: Instant,
-        skip: impl Fn(&[u8]) -> Skipped,
-    ) -> Result<usize, Error>;
+    /// Takes complete frames off the front of the buffer, and handles them. Gives how many messages were unwanted.
+    fn receive(pipeline: &mut Pipeline<Self>, buffer: &mut BytesMut, now: Instant) -> Result<usize, Error>;
 
     /// There is a connection, the first one or another. Gives requests to send ahead of those that wait.
     fn connected(
-        &mut self,
+        pipeline: &mut Pipeline<Self>,
         established: &Established,
         is_first: bool,
-        completed: &mut CompletionBatch,
         now: Instant,
     ) -> Vec<Request>;
 
     /// There is no connection, and messages may have been missed since a moment.
-    fn missing(&mut self, _since: SystemTime, _node: Option<Node>, _completed: &mut CompletionBatch) {}
+    fn missing(_pipeline: &mut Pipeline<Self>, _since: SystemTime) {}
 
     /// What is missing began at this time at the latest.
-    fn doubt(&mut self, _from: SystemTime) {}
+    fn doubt(_pipeline: &mut Pipeline<Self>, _from: SystemTime) {}
 
     /// Whether requests of the machine's own wait for their turn.
     fn has_batches(&self) -> bool {
@@ -96,7 +90,7 @@ pub trait Machine: Default + Send + Sized + 'static {
     }
 
     /// The next batch of these requests.
-    fn next_batch(&mut self, _completed: &mut CompletionBatch, _now: Instant) -> Vec<Request> {
+    fn next_batch(_pipeline: &mut Pipeline<Self>, _now: Instant) -> Vec<Request> {
         Vec::new()
     }
 
@@ -131,11 +125,16 @@ pub trait Machine: Default + Send + Sized + 'static {
     }
 
     /// A request has failed.
-    fn failed(&mut self, request: &Request, fate: Fate);
+    fn failed(&mut self, _request: &Request, _fate: Fate) {}
+
+    /// Whether the sink has to pass on more than what is completed.
+    fn has_output(&self) -> bool {
+        false
+    }
 }
 
 pub struct Pipeline<M> {
-    machine: M,
+    pub(super) machine: M,
     pub(super) limits: Limits,
     /// As errors name it while there is no connection.
     target: String,
@@ -144,12 +143,12 @@ pub struct Pipeline<M> {
     /// Where the master is, as the server has said that was one before.
     redirect: Option<Endpoint>,
     /// Requests that wait for a connection, or for room in the window.
-    waiting: Queue,
+    pub(super) waiting: Queue,
     /// Writes that the server refuses wait for a master.
     waiting_for_master: Queue,
     /// Calls of `connect`, and how many attempts each has seen fail.
     connecting: Vec<(Id, u32)>,
-    connection: Option<InFlight>,
+    pub(super) connection: Option<InFlight>,
     /// Why there is no connection.
     cause: Option<Error>,
     /// When the connection was opened or lost last.
@@ -186,6 +185,16 @@ impl<M: Machine> Pipeline<M> {
             ended: false,
             completed: CompletionBatch::default(),
         }
+    }
+
+    /// As traces name it.
+    pub fn name(&self) -> String {
+        format!("{} ({})", self.target, M::ROLE)
+    }
+
+    /// Prints a line of the trace.
+    pub(super) fn trace<T: Display>(&self, text: impl FnOnce() -> T) {
+        trace(Area::Redis, || format!("{}: {}", self.name(), text()));
     }
 
     /// Sends requests, or queues them.
@@ -263,7 +272,7 @@ impl<M: Machine> Pipeline<M> {
     /// Sends the next batch of these requests.
     pub fn send_batch(&mut self, now: Instant) {
         if self.connection.is_some() {
-            let batch = self.machine.next_batch(&mut self.completed, now);
+            let batch = M::next_batch(self, now);
             self.send(batch, now);
         }
     }
@@ -300,6 +309,11 @@ impl<M: Machine> Pipeline<M> {
 
     pub fn is_connected(&self) -> bool {
         self.connection.is_some()
+    }
+
+    /// Where the connection leads, or where the last one did.
+    pub fn node(&self) -> Option<Node> {
+        self.node.clone()
     }
 
     /// The other end, as errors name it.
@@ -348,14 +362,19 @@ impl<M: Machine> Pipeline<M> {
                 .is_none_or(|connection| !connection.sent.iter().any(Sent::is_awaited))
     }
 
+    /// Whether there is anything for the sink.
+    pub fn has_output(&self) -> bool {
+        !self.completed.is_empty() || self.machine.has_output()
+    }
+
     /// Answers a request that has no result.
-    fn done(&mut self, request: &Request) {
+    pub(super) fn done(&mut self, request: &Request) {
         if let Some(id) = request.id {
             self.completed.done(id);
         }
     }
 
-    fn fail(&mut self, request: &Request, fate: Fate, error: Error) {
+    pub(super) fn fail(&mut self, request: &Request, fate: Fate, error: Error) {
         self.machine.failed(request, fate);
         if let Some(id) = request.id {
             self.completed.failed(id, error);

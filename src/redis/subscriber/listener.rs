@@ -1,8 +1,45 @@
-//! Who gets what is published.
+//! Who gets what is published, and what each is to get.
 
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use crate::error::Error;
 use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::protocol::published::Skipped;
 use crate::redis::request::Topic;
+
+/// The state of a topic that a listener keeps subscribed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Kept {
+    #[default]
+    Requested,
+    /// Requested, and missed for want of a connection.
+    Missing,
+    Live,
+    /// Given up.
+    Refused(Error),
+}
+
+/// Changed by the table of topics, under the pipeline's lock. Read without that lock, as a reader may hold others.
+#[derive(Debug, Default)]
+pub struct TopicState(Mutex<Kept>);
+
+impl TopicState {
+    pub fn get(&self) -> Kept {
+        self.0.lock().clone()
+    }
+
+    pub fn is(&self, state: &Kept) -> bool {
+        *self.0.lock() == *state
+    }
+
+    pub fn set(&self, state: Kept) {
+        *self.0.lock() = state;
+    }
+}
 
 /// Is told what came for its topics, while the pipeline is locked.
 pub trait Listener: Send + Sync {
@@ -24,5 +61,32 @@ impl Listener for CompletionQueue {
     fn put(&self, mut batch: CompletionBatch) {
         batch.backlog.detach();
         self.put(batch);
+    }
+}
+
+/// A batch for each listener.
+#[derive(Default)]
+pub struct Deliveries(HashMap<usize, (Arc<dyn Listener>, CompletionBatch), RandomState>);
+
+impl Deliveries {
+    pub fn to(&mut self, number: usize, listener: &Arc<dyn Listener>) -> &mut CompletionBatch {
+        let (_, batch) = self
+            .0
+            .entry(number)
+            .or_insert_with(|| (listener.clone(), CompletionBatch::default()));
+        batch
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// In the order in which the listeners joined: all handles of a store are told of a gap behind its messages.
+    pub fn deliver(&mut self) {
+        let mut deliveries: Vec<_> = self.0.drain().collect();
+        deliveries.sort_unstable_by_key(|(number, _)| *number);
+        for (_, (listener, batch)) in deliveries {
+            listener.put(batch);
+        }
     }
 }

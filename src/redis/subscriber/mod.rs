@@ -1,35 +1,33 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
-//! [`routing`]: which [`listener`] has which topic. Below it, `pipeline::subscriptions` has the state of each topic on the server.
+//! [`table`]: the state of each topic ([`entry`]) on the server, and which [`listener`] has it. [`machine`]: what is sent and received for it.
+//! [`pending`]: answers that listeners await.
 
+pub mod entry;
 pub mod listener;
-pub mod routing;
+pub mod machine;
+mod pending;
+pub mod table;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use crate::error::Result;
-use crate::redis::completions::CompletionBatch;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
-use crate::redis::connection::shared::Sink;
-use crate::redis::pipeline::subscriptions::Subscriptions;
-use crate::redis::pipeline::subscriptions::topics::Priority;
 use crate::redis::pipeline::{Health, Pipeline};
-use crate::redis::protocol::published::Skipped;
 use crate::redis::request::{Id, Topic};
-use crate::redis::subscriber::listener::Listener;
-use crate::redis::subscriber::routing::RoutingTable;
+use crate::redis::subscriber::entry::Priority;
+use crate::redis::subscriber::listener::{Listener, TopicState};
+use crate::redis::subscriber::machine::{Delivering, Subscriptions};
 
 /// Those with handles. Locked before any pipeline.
 static SUBSCRIBERS: Mutex<Vec<Arc<SharedSubscriber>>> = Mutex::new(Vec::new());
 
-struct SharedSubscriber {
-    connection: Connection<Subscriptions>,
-    routing: Arc<Routing>,
-}
+type SharedSubscriber = Connection<Subscriptions>;
 
 /// A listener's part of a shared subscriber. Dropping it ends its subscriptions.
 pub struct SubscriberHandle {
@@ -43,38 +41,37 @@ impl SubscriberHandle {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut subscribers = SUBSCRIBERS.lock();
-        let same = subscribers
-            .iter()
-            .find(|shared| shared.connection.config() == config);
+        let same = subscribers.iter().find(|shared| shared.config() == config);
         let shared = match same {
             Some(shared) => shared.clone(),
             None => {
-                let shared = Arc::new(SharedSubscriber::open(config)?);
+                let shared = Arc::new(open(config)?);
                 subscribers.push(shared.clone());
                 shared
             }
         };
-        shared.with(|table, _| table.join(number, listener));
+        shared.with(|pipeline| {
+            pipeline.machine.table.listeners.insert(number, listener);
+        });
         Ok(Self { shared, number })
     }
 
     /// Answers `id` once messages come.
     pub fn subscribe(&self, id: Id, topic: &Topic) {
-        self.shared
-            .with(|table, pipeline| table.subscribe(self.number, id, topic, pipeline));
+        self.with(|pipeline, now| pipeline.subscribe(self.number, id, topic, now));
     }
 
     /// Keeps a topic subscribed until it is unsubscribed, over all connections. Only a refusal of the server ends that, with an event.
-    pub fn keep(&self, topic: &Topic) {
-        self.shared
-            .with(|table, pipeline| table.keep(self.number, topic, Priority::First, pipeline));
+    /// `state` is that of the topic from this call on.
+    pub fn keep(&self, topic: &Topic, state: Arc<TopicState>) {
+        self.with(|pipeline, now| pipeline.keep(self.number, topic, Priority::First, state, now));
     }
 
     /// Keeps topics of which there may be thousands: after a loss they are subscribed again behind the others, a batch at a time.
     pub fn keep_batched(&self, topics: &[Topic]) {
-        self.shared.with(|table, pipeline| {
+        self.with(|pipeline, now| {
             for topic in topics {
-                table.keep(self.number, topic, Priority::Batched, pipeline);
+                pipeline.keep(self.number, topic, Priority::Batched, Arc::default(), now);
             }
         });
     }
@@ -82,66 +79,44 @@ impl SubscriberHandle {
     /// Answers `id`, if there is one, once this listener gets no more messages of the topic. `left` runs within: all that the listener
     /// gets has been put by then.
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
-        self.shared.with(|table, pipeline| {
+        self.with(|pipeline, now| {
             left();
-            table.unsubscribe(self.number, id, topic, pipeline);
+            pipeline.unsubscribe(self.number, id, topic, now);
         });
     }
 
     pub fn health(&self) -> Health {
-        self.shared.with(|_, pipeline| pipeline.health())
+        self.with(|pipeline, _| pipeline.health())
     }
 
     /// Answers `id` once all topics that only this listener had are unsubscribed. The last one to leave closes the connection.
     pub fn leave(&self, id: Id) {
         let mut subscribers = SUBSCRIBERS.lock();
-        let closing = self
-            .shared
-            .with(|table, pipeline| table.leave(self.number, id, pipeline));
+        let closing = self.with(|pipeline, now| pipeline.leave(self.number, id, now));
         let Some(request) = closing else { return };
         subscribers.retain(|shared| !Arc::ptr_eq(shared, &self.shared));
-        self.shared.connection.close(request);
+        self.shared.close(request);
+    }
+
+    fn with<R>(&self, work: impl FnOnce(&mut Pipeline<Subscriptions>, Instant) -> R) -> R {
+        self.shared.with(|pipeline| work(pipeline, Instant::now()))
     }
 }
 
 impl Drop for SubscriberHandle {
     fn drop(&mut self) {
         let mut subscribers = SUBSCRIBERS.lock();
-        let was_last = self
-            .shared
-            .with(|table, pipeline| table.remove(self.number, pipeline));
+        let was_last = self.with(|pipeline, now| pipeline.remove(self.number, now));
         if was_last {
             subscribers.retain(|shared| !Arc::ptr_eq(shared, &self.shared));
-            self.shared.connection.abandon();
+            self.shared.abandon();
         }
     }
 }
 
-impl SharedSubscriber {
-    fn open(config: &Arc<Config>) -> Result<Self> {
-        let routing = Arc::<Routing>::default();
-        let target = config.target.clone();
-        let connection = Connection::new(config.clone(), target, routing.clone())?;
-        connection.start();
-        Ok(Self { connection, routing })
-    }
-
-    fn with<R>(&self, work: impl FnOnce(&mut RoutingTable, &mut Pipeline<Subscriptions>) -> R) -> R {
-        self.connection
-            .with(|pipeline| work(&mut self.routing.0.lock(), pipeline))
-    }
-}
-
-/// Locked within the pipeline only, and so never waited for.
-#[derive(Default)]
-struct Routing(Mutex<RoutingTable>);
-
-impl Sink<Subscriptions> for Routing {
-    fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline<Subscriptions>) {
-        self.0.lock().put(batch, pipeline);
-    }
-
-    fn skip(&self, received: &[u8]) -> Skipped {
-        self.0.lock().skip(received)
-    }
+fn open(config: &Arc<Config>) -> Result<SharedSubscriber> {
+    let target = config.target.clone();
+    let connection = Connection::new(config.clone(), target, Arc::new(Delivering))?;
+    connection.start();
+    Ok(connection)
 }

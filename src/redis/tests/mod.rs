@@ -19,15 +19,15 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use crate::error::Error;
+use crate::redis::completions::Answer;
 use crate::redis::config::Limits;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::in_flight::{Established, InlineWrite, Server, ServerRole};
-use crate::redis::pipeline::subscriptions::Subscriptions;
 use crate::redis::pipeline::{Machine, Pipeline};
 use crate::redis::protocol::encode;
-use crate::redis::protocol::published::skip;
 use crate::redis::request::{Id, Request, Script, Shape, Subject};
+use crate::redis::subscriber::machine::Subscriptions;
 
 const READONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,10 +113,7 @@ impl<M: Machine> Harness<M> {
 
     fn receive(&mut self, text: &str) -> Result<(), Error> {
         self.buffer.extend_from_slice(text.as_bytes());
-        let unwanted = |received: &[u8]| skip(received, |message| message.payload == b"unwanted");
-        self.pipeline
-            .received(&mut self.buffer, self.now, unwanted)
-            .map(drop)
+        self.pipeline.received(&mut self.buffer, self.now).map(drop)
     }
 
     fn pass(&mut self, time: Duration) {
@@ -130,15 +127,7 @@ impl<M: Machine> Harness<M> {
 
     /// What has been answered since the last time: the reply's bytes, or the error's code.
     fn answers(&mut self) -> Vec<(Id, String)> {
-        let answers = std::mem::take(&mut self.pipeline.completed.answers);
-        let text = |outcome: Result<Bytes, Error>| match outcome {
-            Ok(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
-            Err(error) => error.code.to_string(),
-        };
-        answers
-            .into_iter()
-            .map(|answer| (answer.id, text(answer.outcome)))
-            .collect()
+        texts(std::mem::take(&mut self.pipeline.completed.answers))
     }
 
     /// The first of what was answered since the last time, which is a failure.
@@ -169,12 +158,34 @@ impl<M: Machine> Harness<M> {
     }
 }
 
+impl Harness<Subscriptions> {
+    /// As the subscriber's sink does.
+    fn deliver(&mut self) {
+        while self.pipeline.has_output() {
+            let batch = std::mem::take(&mut self.pipeline.completed);
+            self.pipeline.deliver(batch, self.now);
+        }
+    }
+}
+
 fn socket(room: usize) -> Arc<Socket> {
     Arc::new(Socket {
         taken: Mutex::default(),
         room,
         farewell: AtomicBool::default(),
     })
+}
+
+/// The replies' bytes, or the errors' codes.
+fn texts(answers: Vec<Answer>) -> Vec<(Id, String)> {
+    let text = |outcome: Result<Bytes, Error>| match outcome {
+        Ok(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+        Err(error) => error.code.to_string(),
+    };
+    answers
+        .into_iter()
+        .map(|answer| (answer.id, text(answer.outcome)))
+        .collect()
 }
 
 fn answers(expected: &[(Id, &str)]) -> Vec<(Id, String)> {

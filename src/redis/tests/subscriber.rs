@@ -1,10 +1,9 @@
 use super::*;
 use crate::redis::completions::{CompletionBatch, Event};
-use crate::redis::pipeline::subscriptions::topics::Priority;
 use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Kind, Topic};
-use crate::redis::subscriber::listener::Listener;
-use crate::redis::subscriber::routing::RoutingTable;
+use crate::redis::subscriber::entry::Priority;
+use crate::redis::subscriber::listener::{Kept, Listener, TopicState};
 
 /// Writes down what it is told.
 #[derive(Default)]
@@ -59,7 +58,6 @@ impl Listener for Ear {
 /// A hub with members 0, 1 and 2.
 struct Hub {
     harness: Harness<Subscriptions>,
-    routes: RoutingTable,
     ears: [Arc<Ear>; 3],
 }
 
@@ -67,44 +65,36 @@ impl Hub {
     fn new() -> Self {
         let mut hub = Self {
             harness: Harness::<Subscriptions>::connected(),
-            routes: RoutingTable::default(),
             ears: Default::default(),
         };
         for (number, ear) in hub.ears.iter().enumerate() {
-            hub.routes.join(number, ear.clone());
+            let listeners = &mut hub.harness.pipeline.machine.table.listeners;
+            listeners.insert(number, ear.clone());
         }
         hub
     }
 
-    /// As a link does it.
-    fn with(&mut self, work: impl FnOnce(&mut RoutingTable, &mut Pipeline<Subscriptions>)) -> String {
-        work(&mut self.routes, &mut self.harness.pipeline);
-        self.pass_on();
+    fn with(&mut self, work: impl FnOnce(&mut Pipeline<Subscriptions>, Instant)) -> String {
+        let now = self.harness.now;
+        work(&mut self.harness.pipeline, now);
+        self.harness.deliver();
         self.harness.written()
-    }
-
-    fn pass_on(&mut self) {
-        let pipeline = &mut self.harness.pipeline;
-        while !pipeline.completed.is_empty() {
-            let mail = std::mem::take(&mut pipeline.completed);
-            self.routes.put(mail, pipeline);
-        }
     }
 
     fn receive(&mut self, words: &[&str]) {
         let text = sent(&[words]).replacen('*', ">", 1);
         self.harness.receive(&text).unwrap();
-        self.pass_on();
+        self.harness.deliver();
     }
 
     fn lose(&mut self) {
         self.harness.lose();
-        self.pass_on();
+        self.harness.deliver();
     }
 
     fn connect(&mut self) -> String {
         self.harness.connect(usize::MAX, ServerRole::Master);
-        self.pass_on();
+        self.harness.deliver();
         self.harness.written()
     }
 
@@ -129,17 +119,17 @@ fn one_subscription_serves_all_members() {
     let mut hub = Hub::new();
     let subscribe = sent(&[&["SUBSCRIBE", "news"]]);
     assert_eq!(
-        hub.with(|routes, pipeline| routes.subscribe(0, 7, &news(), pipeline)),
+        hub.with(|pipeline, now| pipeline.subscribe(0, 7, &news(), now)),
         subscribe
     );
     assert_eq!(
-        hub.with(|routes, pipeline| routes.subscribe(1, 7, &news(), pipeline)),
+        hub.with(|pipeline, now| pipeline.subscribe(1, 7, &news(), now)),
         ""
     );
     assert_eq!(hub.heard(), heard([&[], &[], &[]]));
     hub.receive(&["subscribe", "news", "1"]);
     assert_eq!(
-        hub.with(|routes, pipeline| routes.subscribe(2, 8, &news(), pipeline)),
+        hub.with(|pipeline, now| pipeline.subscribe(2, 8, &news(), now)),
         ""
     );
     hub.receive(&["message", "news", "a"]);
@@ -150,7 +140,7 @@ fn one_subscription_serves_all_members() {
 
     for number in [0, 1] {
         assert_eq!(
-            hub.with(|routes, pipeline| routes.unsubscribe(number, Some(9), &news(), pipeline)),
+            hub.with(|pipeline, now| pipeline.unsubscribe(number, Some(9), &news(), now)),
             ""
         );
     }
@@ -158,7 +148,7 @@ fn one_subscription_serves_all_members() {
     assert_eq!(hub.heard(), heard([&["9 done"], &["9 done"], &["b"]]));
     let unsubscribe = sent(&[&["UNSUBSCRIBE", "news"]]);
     assert_eq!(
-        hub.with(|routes, pipeline| routes.unsubscribe(2, Some(9), &news(), pipeline)),
+        hub.with(|pipeline, now| pipeline.unsubscribe(2, Some(9), &news(), now)),
         unsubscribe
     );
     hub.receive(&["unsubscribe", "news", "0"]);
@@ -168,7 +158,7 @@ fn one_subscription_serves_all_members() {
 #[test]
 fn what_the_only_listener_does_not_want_is_skipped() {
     let mut hub = Hub::new();
-    hub.with(|routes, pipeline| routes.subscribe(0, 7, &news(), pipeline));
+    hub.with(|pipeline, now| pipeline.subscribe(0, 7, &news(), now));
     let message = |channel, text| sent(&[&["message", channel, text]]).replacen('*', ">", 1);
     let received = [
         message("news", "-"),
@@ -181,22 +171,32 @@ fn what_the_only_listener_does_not_want_is_skipped() {
         messages: 2,
         length: 2 * message("news", "-").len(),
     };
-    assert_eq!(hub.routes.skip(received.as_bytes()), skipped);
     assert_eq!(
-        hub.routes.skip(message("other", "-").as_bytes()),
+        hub.harness.pipeline.machine.table.skip(received.as_bytes()),
+        skipped
+    );
+    assert_eq!(
+        hub.harness
+            .pipeline
+            .machine
+            .table
+            .skip(message("other", "-").as_bytes()),
         Skipped::default()
     );
-    hub.with(|routes, pipeline| routes.subscribe(1, 8, &news(), pipeline));
-    assert_eq!(hub.routes.skip(received.as_bytes()), Skipped::default());
+    hub.with(|pipeline, now| pipeline.subscribe(1, 8, &news(), now));
+    assert_eq!(
+        hub.harness.pipeline.machine.table.skip(received.as_bytes()),
+        Skipped::default()
+    );
 }
 
 #[test]
 fn a_gap_is_told_to_those_who_may_have_missed_something() {
     let mut hub = Hub::new();
-    hub.with(|routes, pipeline| routes.subscribe(0, 1, &news(), pipeline));
+    hub.with(|pipeline, now| pipeline.subscribe(0, 1, &news(), now));
     hub.receive(&["subscribe", "news", "1"]);
     hub.lose();
-    hub.with(|routes, pipeline| routes.subscribe(1, 1, &news(), pipeline));
+    hub.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
     assert_eq!(hub.heard(), heard([&["1 done", "missing"], &[], &[]]));
     // What was lost, and what asks for it anew.
     assert_eq!(
@@ -211,14 +211,14 @@ fn a_gap_is_told_to_those_who_may_have_missed_something() {
 #[test]
 fn what_is_kept_outlives_requests_and_connections() {
     let mut hub = Hub::new();
-    hub.with(|routes, pipeline| routes.subscribe(0, 1, &news(), pipeline));
+    hub.with(|pipeline, now| pipeline.subscribe(0, 1, &news(), now));
     // The request that is under way will do.
     assert_eq!(
-        hub.with(|routes, pipeline| routes.keep(1, &news(), Priority::First, pipeline)),
+        hub.with(|pipeline, now| pipeline.keep(1, &news(), Priority::First, Arc::default(), now)),
         ""
     );
     hub.harness.receive("-LOADING not yet\r\n").unwrap();
-    hub.pass_on();
+    hub.harness.deliver();
     assert_eq!(hub.harness.written(), sent(&[&["SUBSCRIBE", "news"]]));
     hub.receive(&["subscribe", "news", "1"]);
     assert_eq!(hub.heard(), heard([&["1 LOADING"], &["subscribed"], &[]]));
@@ -232,23 +232,54 @@ fn what_is_kept_outlives_requests_and_connections() {
 fn what_is_kept_and_was_never_subscribed_is_missed_too_once_an_attempt_has_failed() {
     let mut hub = Hub::new();
     hub.lose();
-    hub.with(|routes, pipeline| routes.keep(0, &news(), Priority::First, pipeline));
+    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
     hub.harness
         .pipeline
         .not_connected(&Error::ours("CONNECTION", "refused"), false);
-    hub.pass_on();
+    hub.harness.deliver();
     hub.connect();
     hub.receive(&["subscribe", "news", "1"]);
     assert_eq!(hub.heard(), heard([&["missing", "subscribed", "gap"], &[], &[]]));
+}
+
+/// The fan-out had a state of its own for each of its channels, beside those of the pipeline and of the routing table.
+#[test]
+fn the_state_of_what_is_kept_is_for_all_to_read() {
+    let mut hub = Hub::new();
+    let state = Arc::<TopicState>::default();
+    let keep = |hub: &mut Hub| {
+        let own = state.clone();
+        hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, own, now));
+    };
+    keep(&mut hub);
+    assert_eq!(state.get(), Kept::Requested);
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(state.get(), Kept::Live);
+    hub.lose();
+    assert_eq!(state.get(), Kept::Missing);
+    hub.connect();
+    assert_eq!(state.get(), Kept::Missing);
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(state.get(), Kept::Live);
+    hub.lose();
+    hub.connect();
+    hub.harness.receive("-NOPERM no\r\n").unwrap();
+    hub.harness.deliver();
+    assert_eq!(state.get(), Kept::Refused(Error::reply("NOPERM no")));
+    // A topic that another listener has made live is live at once.
+    hub.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
+    hub.receive(&["subscribe", "news", "1"]);
+    keep(&mut hub);
+    assert_eq!(state.get(), Kept::Live);
 }
 
 /// What was asked for first was confirmed, and taken for the confirmation of what was asked for last.
 #[test]
 fn each_confirmation_is_that_of_its_own_request() {
     let mut hub = Hub::new();
-    hub.with(|routes, pipeline| routes.keep(0, &news(), Priority::First, pipeline));
-    hub.with(|routes, pipeline| routes.unsubscribe(0, None, &news(), pipeline));
-    hub.with(|routes, pipeline| routes.keep(0, &news(), Priority::First, pipeline));
+    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
+    hub.with(|pipeline, now| pipeline.unsubscribe(0, None, &news(), now));
+    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
     hub.receive(&["subscribe", "news", "1"]);
     hub.receive(&["unsubscribe", "news", "0"]);
     assert_eq!(hub.heard(), heard([&[], &[], &[]]));
@@ -259,11 +290,11 @@ fn each_confirmation_is_that_of_its_own_request() {
 #[test]
 fn a_refusal_ends_it_for_all() {
     let mut hub = Hub::new();
-    hub.with(|routes, pipeline| routes.keep(0, &news(), Priority::First, pipeline));
-    hub.with(|routes, pipeline| routes.subscribe(1, 1, &news(), pipeline));
+    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
+    hub.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
     for _ in 0..2 {
         hub.harness.receive("-NOPERM no\r\n").unwrap();
-        hub.pass_on();
+        hub.harness.deliver();
     }
     assert_eq!(hub.heard()[0], ["unsubscribed NOPERM"]);
     hub.lose();
@@ -278,11 +309,11 @@ fn a_member_that_leaves_takes_only_its_own_along() {
         name: "other".into(),
     };
     for (number, topic) in [(0, &news()), (1, &news()), (0, &other)] {
-        hub.with(|routes, pipeline| routes.subscribe(number, 1, topic, pipeline));
+        hub.with(|pipeline, now| pipeline.subscribe(number, 1, topic, now));
         hub.receive(&["subscribe", std::str::from_utf8(&topic.name).unwrap(), "1"]);
     }
     hub.heard();
-    let written = hub.with(|routes, pipeline| assert_eq!(routes.leave(0, 5, pipeline), None));
+    let written = hub.with(|pipeline, now| assert_eq!(pipeline.leave(0, 5, now), None));
     assert_eq!(written, sent(&[&["UNSUBSCRIBE", "other"]]));
     hub.receive(&["message", "news", "a"]);
     hub.receive(&["unsubscribe", "other", "1"]);

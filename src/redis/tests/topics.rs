@@ -1,25 +1,141 @@
-use super::*;
-use crate::redis::pipeline::subscriptions::topics::{BATCH, Priority};
-use crate::redis::request::{Kind, Topic};
+use std::ops::{Deref, DerefMut};
 
-fn topic(kind: Kind, name: &'static str) -> Topic {
-    Topic {
-        kind,
-        name: name.into(),
-    }
+use super::*;
+use crate::redis::completions::{CompletionBatch, Gap};
+use crate::redis::protocol::published::{Skipped, skip};
+use crate::redis::request::{Kind, Topic};
+use crate::redis::subscriber::entry::Priority;
+use crate::redis::subscriber::listener::Listener;
+use crate::redis::subscriber::table::BATCH;
+
+fn channel(name: &str) -> Topic {
+    let (kind, name) = (Kind::Channel, name.to_owned().into());
+    Topic { kind, name }
+}
+
+fn pattern(name: &'static str) -> Topic {
+    let (kind, name) = (Kind::Pattern, name.into());
+    Topic { kind, name }
 }
 
 fn push(words: &[&str]) -> String {
     sent(&[words]).replacen('*', ">", 1)
 }
 
-impl Harness<Subscriptions> {
-    fn subscribe(&mut self, id: Id, name: &'static str) {
-        self.pipeline.subscribe(id, topic(Kind::Channel, name), self.now);
+/// Keeps what has come for it.
+#[derive(Default)]
+struct Recorder(Mutex<CompletionBatch>);
+
+impl Listener for Recorder {
+    fn put(&self, batch: CompletionBatch) {
+        let mut came = self.0.lock();
+        came.answers.extend(batch.answers);
+        came.backlog.append(batch.backlog);
+        came.gap = batch.gap.or(came.gap.take());
+    }
+
+    fn skip(&self, _: &[u8], received: &[u8]) -> Skipped {
+        skip(received, |message| message.payload == b"unwanted")
+    }
+}
+
+/// A subscriber with one listener.
+struct Subscriber {
+    harness: Harness<Subscriptions>,
+    recorder: Arc<Recorder>,
+}
+
+impl Deref for Subscriber {
+    type Target = Harness<Subscriptions>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.harness
+    }
+}
+
+impl DerefMut for Subscriber {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.harness
+    }
+}
+
+impl Subscriber {
+    fn new() -> Self {
+        let mut harness = Harness::<Subscriptions>::new();
+        let recorder = Arc::<Recorder>::default();
+        let listeners = &mut harness.pipeline.machine.table.listeners;
+        listeners.insert(0, recorder.clone());
+        Self { harness, recorder }
+    }
+
+    fn connected() -> Self {
+        let mut subscriber = Self::new();
+        subscriber.connect();
+        subscriber
+    }
+
+    fn connect(&mut self) {
+        self.harness.connect(usize::MAX, ServerRole::Master);
+        self.deliver();
+    }
+
+    fn lose(&mut self) {
+        self.harness.lose();
+        self.deliver();
+    }
+
+    fn receive(&mut self, text: &str) -> Result<(), Error> {
+        let received = self.harness.receive(text);
+        self.deliver();
+        received
+    }
+
+    fn tick(&mut self) -> Result<Instant, Error> {
+        let now = self.now;
+        let next = self.pipeline.tick(now);
+        self.deliver();
+        next
+    }
+
+    fn subscribe(&mut self, id: Id, name: &str) {
+        self.subscribe_to(id, &channel(name));
+    }
+
+    fn subscribe_to(&mut self, id: Id, topic: &Topic) {
+        let now = self.now;
+        self.pipeline.subscribe(0, id, topic, now);
+        self.deliver();
+    }
+
+    fn unsubscribe(&mut self, id: Option<Id>, name: &str) {
+        let now = self.now;
+        self.pipeline.unsubscribe(0, id, &channel(name), now);
+        self.deliver();
+    }
+
+    fn keep_batched(&mut self, name: &str) {
+        let now = self.now;
+        self.pipeline
+            .keep(0, &channel(name), Priority::Batched, Arc::default(), now);
+        self.deliver();
+    }
+
+    fn send_batch(&mut self) {
+        let now = self.now;
+        self.pipeline.send_batch(now);
+        self.deliver();
+    }
+
+    fn answers(&mut self) -> Vec<(Id, String)> {
+        texts(std::mem::take(&mut self.recorder.0.lock().answers))
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        self.recorder.0.lock().gap.clone()
     }
 
     fn heard(&mut self) -> Vec<String> {
-        let (messages, _) = std::mem::take(&mut self.pipeline.completed.backlog).into_parts();
+        let (messages, _) = std::mem::take(&mut self.recorder.0.lock().backlog).into_parts();
         let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
         messages
             .into_iter()
@@ -37,11 +153,9 @@ impl Harness<Subscriptions> {
 #[test]
 fn messages_come_between_confirmations_in_both_protocols() {
     for form in [push, |words: &[&str]| sent(&[words])] {
-        let mut harness = Harness::<Subscriptions>::connected();
+        let mut harness = Subscriber::connected();
         harness.subscribe(1, "a");
-        harness
-            .pipeline
-            .subscribe(2, topic(Kind::Pattern, "b*"), harness.now);
+        harness.subscribe_to(2, &pattern("b*"));
         assert_eq!(
             harness.written(),
             sent(&[&["SUBSCRIBE", "a"], &["PSUBSCRIBE", "b*"]])
@@ -74,10 +188,9 @@ fn what_nobody_wants_is_skipped_wherever_what_was_received_ends() {
     ];
     let came = came.concat();
     for size in 1..=came.len() {
-        let mut harness = Harness::<Subscriptions>::connected();
+        let mut harness = Subscriber::connected();
         harness.subscribe(1, "a");
-        let pattern = topic(Kind::Pattern, "b*");
-        harness.pipeline.subscribe(2, pattern, harness.now);
+        harness.subscribe_to(2, &pattern("b*"));
         for piece in came.as_bytes().chunks(size) {
             harness.receive(std::str::from_utf8(piece).unwrap()).unwrap();
         }
@@ -97,14 +210,14 @@ fn what_nobody_wants_is_skipped_wherever_what_was_received_ends() {
 
 #[test]
 fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
-    let mut harness = Harness::<Subscriptions>::connected();
+    let mut harness = Subscriber::connected();
     for (id, name) in [(1, "a"), (2, "b")] {
         harness.subscribe(id, name);
         harness.receive(&push(&["subscribe", name, "1"])).unwrap();
     }
     harness.lose();
     harness.subscribe(3, "c");
-    harness.connect(usize::MAX, ServerRole::Master);
+    harness.connect();
     let mut commands: Vec<_> = harness
         .written()
         .split("*2\r\n$9\r\n")
@@ -118,13 +231,13 @@ fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
     );
     assert_eq!(last.as_deref(), Some("SUBSCRIBE\r\n$1\r\nc\r\n"));
     harness.receive(&push(&["subscribe", "b", "1"])).unwrap();
-    assert_eq!(harness.pipeline.completed.gap, None);
+    assert_eq!(harness.gap(), None);
     harness.lose();
-    harness.connect(usize::MAX, ServerRole::Master);
+    harness.connect();
     for name in ["a", "b", "c"] {
         harness.receive(&push(&["subscribe", name, "1"])).unwrap();
     }
-    let gap = harness.pipeline.completed.gap.clone().unwrap();
+    let gap = harness.gap().unwrap();
     assert!(gap.from <= gap.to);
     assert_eq!(
         harness.answers(),
@@ -134,23 +247,21 @@ fn after_a_loss_all_is_subscribed_again_then_the_gap_is_told() {
 
 #[test]
 fn a_first_connection_and_one_without_subscriptions_tell_no_gap() {
-    let mut harness = Harness::<Subscriptions>::new();
+    let mut harness = Subscriber::new();
     harness.subscribe(1, "a");
-    harness.connect(usize::MAX, ServerRole::Master);
+    harness.connect();
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
-    harness
-        .pipeline
-        .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
+    harness.unsubscribe(Some(2), "a");
     harness.receive(&push(&["unsubscribe", "a", "0"])).unwrap();
     harness.lose();
-    harness.connect(usize::MAX, ServerRole::Master);
+    harness.connect();
     assert_eq!(harness.written(), "");
-    assert_eq!(harness.pipeline.completed.gap, None);
+    assert_eq!(harness.gap(), None);
 }
 
 #[test]
 fn a_refused_subscription_leaves_nothing_behind() {
-    let mut harness = Harness::<Subscriptions>::connected();
+    let mut harness = Subscriber::connected();
     harness.subscribe(1, "a");
     harness.subscribe(2, "b");
     harness
@@ -159,16 +270,16 @@ fn a_refused_subscription_leaves_nothing_behind() {
     assert_eq!(harness.answers(), answers(&[(1, "NOPERM"), (2, "_\r\n")]));
     harness.written();
     harness.lose();
-    harness.connect(usize::MAX, ServerRole::Master);
+    harness.connect();
     assert_eq!(harness.written(), sent(&[&["SUBSCRIBE", "b"]]));
 }
 
 #[test]
 fn a_subscription_that_nobody_waited_for_is_taken_back() {
-    let mut harness = Harness::<Subscriptions>::connected();
+    let mut harness = Subscriber::connected();
     harness.subscribe(1, "a");
     harness.pass(TIMEOUT);
-    assert!(harness.pipeline.tick(harness.now).is_err());
+    assert!(harness.tick().is_err());
     assert_eq!(harness.answers(), answers(&[(1, "TIMEOUT")]));
     harness.written();
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
@@ -179,16 +290,12 @@ fn a_subscription_that_nobody_waited_for_is_taken_back() {
 
 #[test]
 fn leaving_needs_no_connection() {
-    let mut harness = Harness::<Subscriptions>::connected();
+    let mut harness = Subscriber::connected();
     harness.subscribe(1, "a");
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
-    harness
-        .pipeline
-        .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
+    harness.unsubscribe(Some(2), "a");
     harness.lose();
-    harness
-        .pipeline
-        .unsubscribe(Some(3), &topic(Kind::Channel, "a"), harness.now);
+    harness.unsubscribe(Some(3), "a");
     assert_eq!(
         harness.answers(),
         answers(&[(1, "_\r\n"), (2, "_\r\n"), (3, "_\r\n")])
@@ -198,12 +305,10 @@ fn leaving_needs_no_connection() {
 /// Messages for a subscription that has ended went to a later one of the same name.
 #[test]
 fn what_comes_before_a_confirmation_is_for_nobody() {
-    let mut harness = Harness::<Subscriptions>::connected();
+    let mut harness = Subscriber::connected();
     harness.subscribe(1, "a");
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
-    harness
-        .pipeline
-        .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
+    harness.unsubscribe(Some(2), "a");
     harness.subscribe(3, "a");
     let came = [
         push(&["message", "a", "old"]),
@@ -218,16 +323,14 @@ fn what_comes_before_a_confirmation_is_for_nobody() {
 /// A subscription that was left and made anew while the first request was under way went with the first one's failure.
 #[test]
 fn a_failure_takes_nothing_from_a_later_request() {
-    let mut harness = Harness::<Subscriptions>::connected();
+    let mut harness = Subscriber::connected();
     harness.subscribe(1, "a");
-    harness
-        .pipeline
-        .unsubscribe(Some(2), &topic(Kind::Channel, "a"), harness.now);
+    harness.unsubscribe(Some(2), "a");
     harness.pass(TIMEOUT / 2);
     harness.subscribe(3, "a");
     harness.receive(">1\r\n+alive\r\n").unwrap();
     harness.pass(TIMEOUT / 2);
-    harness.pipeline.tick(harness.now).unwrap();
+    harness.tick().unwrap();
     assert_eq!(harness.answers(), answers(&[(1, "TIMEOUT"), (2, "TIMEOUT")]));
     let came = [
         push(&["subscribe", "a", "1"]),
@@ -243,31 +346,27 @@ fn a_failure_takes_nothing_from_a_later_request() {
 /// The PING of an idle connection, and any request, moved the beginning of the gap: what was published before that and lost was not in it.
 #[test]
 fn a_gap_begins_when_something_was_heard_last() {
-    let mut harness = Harness::<Subscriptions>::connected();
+    let mut harness = Subscriber::connected();
     harness.subscribe(1, "a");
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
     harness.pass(TIMEOUT / 2);
     harness.subscribe(2, "b");
     harness.pass(TIMEOUT / 2);
     harness.lose();
-    harness.connect(usize::MAX, ServerRole::Master);
+    harness.connect();
     harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
-    let gap = harness.pipeline.completed.gap.unwrap();
+    let gap = harness.gap().unwrap();
     assert!(gap.to.duration_since(gap.from).unwrap() >= TIMEOUT);
 }
 
 /// A thousand SUBSCRIBE at once from each of many instances held up a server that had just come back.
 #[test]
 fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_is_told() {
-    let mut harness = Harness::<Subscriptions>::connected();
+    let mut harness = Subscriber::connected();
     harness.subscribe(0, "fleet");
     harness.receive(&push(&["subscribe", "fleet", "1"])).unwrap();
     let names: Vec<String> = (0..2 * BATCH + 10).map(|index| format!("own:{index}")).collect();
-    let own = |name: &str| Topic {
-        kind: Kind::Channel,
-        name: name.to_owned().into(),
-    };
-    let confirm = |harness: &mut Harness<Subscriptions>| {
+    let confirm = |harness: &mut Subscriber| {
         let written = harness.written();
         let subscribed = written.split("*2\r\n$9\r\nSUBSCRIBE\r\n").skip(1);
         let asked: Vec<_> = subscribed
@@ -279,48 +378,50 @@ fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_
         asked.len()
     };
     for name in &names {
-        harness.pipeline.keep(&own(name), Priority::Batched, harness.now);
+        harness.keep_batched(name);
         confirm(&mut harness);
     }
-    assert!(names.iter().all(|name| harness.pipeline.is_live(&own(name))));
+    for name in &names {
+        harness.receive(&push(&["message", name, "x"])).unwrap();
+    }
+    assert_eq!(harness.heard().len(), names.len());
 
     harness.lose();
-    harness.connect(usize::MAX, ServerRole::Master);
+    harness.connect();
     assert_eq!(confirm(&mut harness), 1);
-    assert_eq!(harness.pipeline.completed.gap, None);
+    assert_eq!(harness.gap(), None);
     // One that has come meanwhile waits behind them, and one that has left is passed over.
-    harness.pipeline.keep(&own("new"), Priority::Batched, harness.now);
-    harness.pipeline.unsubscribe(None, &own("own:0"), harness.now);
+    harness.keep_batched("new");
+    harness.unsubscribe(None, "own:0");
     harness.written();
     harness.receive(&push(&["unsubscribe", "own:0", "1"])).unwrap();
     for expected in [BATCH, BATCH, 10] {
         assert!(harness.pipeline.has_batches());
-        harness.pipeline.send_batch(harness.now);
-        assert_eq!(harness.pipeline.completed.gap, None);
+        harness.send_batch();
+        assert_eq!(harness.gap(), None);
         assert_eq!(confirm(&mut harness), expected);
     }
     assert!(!harness.pipeline.has_batches());
-    assert!(harness.pipeline.completed.gap.is_some());
-    assert!(harness.pipeline.is_live(&own("new")) && !harness.pipeline.is_subscribed(&own("own:0")));
+    assert!(harness.gap().is_some());
+    for name in ["new", "own:0"] {
+        harness.receive(&push(&["message", name, "x"])).unwrap();
+    }
+    assert_eq!(harness.heard(), ["new x"]);
 }
 
 #[test]
 fn when_all_that_waited_have_left_the_gap_is_told() {
-    let mut harness = Harness::<Subscriptions>::connected();
+    let mut harness = Subscriber::connected();
     harness.subscribe(0, "fleet");
     harness.receive(&push(&["subscribe", "fleet", "1"])).unwrap();
-    harness
-        .pipeline
-        .keep(&topic(Kind::Channel, "own"), Priority::Batched, harness.now);
+    harness.keep_batched("own");
     harness.receive(&push(&["subscribe", "own", "1"])).unwrap();
     harness.lose();
-    harness.connect(usize::MAX, ServerRole::Master);
+    harness.connect();
     harness.receive(&push(&["subscribe", "fleet", "1"])).unwrap();
-    harness
-        .pipeline
-        .unsubscribe(None, &topic(Kind::Channel, "own"), harness.now);
+    harness.unsubscribe(None, "own");
     harness.receive(&push(&["unsubscribe", "own", "1"])).unwrap();
-    assert_eq!(harness.pipeline.completed.gap, None);
-    harness.pipeline.send_batch(harness.now);
-    assert!(harness.pipeline.completed.gap.is_some());
+    assert_eq!(harness.gap(), None);
+    harness.send_batch();
+    assert!(harness.gap().is_some());
 }

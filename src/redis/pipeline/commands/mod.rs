@@ -12,14 +12,13 @@ use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
 use crate::error::{Error, Reason};
-use crate::redis::completions::{CompletionBatch, Event};
+use crate::redis::completions::Event;
 use crate::redis::pipeline::commands::refusal::{Refused, redirect, refusal};
 use crate::redis::pipeline::commands::window::Window;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, ServerRole};
 use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::pipeline::{Frame, Machine, Pipeline, push, refuses};
 use crate::redis::protocol::decode;
-use crate::redis::protocol::published::Skipped;
 use crate::redis::request::{Fate, Request, Role, Sha1, Subject};
 
 #[derive(Default)]
@@ -36,12 +35,7 @@ pub struct Commands {
 impl Machine for Commands {
     const ROLE: Role = Role::Commands;
 
-    fn receive(
-        pipeline: &mut Pipeline<Self>,
-        buffer: &mut BytesMut,
-        now: Instant,
-        _: impl Fn(&[u8]) -> Skipped,
-    ) -> Result<usize, Error> {
+    fn receive(pipeline: &mut Pipeline<Self>, buffer: &mut BytesMut, now: Instant) -> Result<usize, Error> {
         loop {
             match pipeline.next_frame(buffer, now) {
                 Ok(Some(frame)) => pipeline.replied(frame, now),
@@ -66,21 +60,20 @@ impl Machine for Commands {
     }
 
     fn connected(
-        &mut self,
+        pipeline: &mut Pipeline<Self>,
         established: &Established,
         _: bool,
-        completed: &mut CompletionBatch,
         _: Instant,
     ) -> Vec<Request> {
         let role = established.server.role;
-        let wants_master = self.wants_master || role == ServerRole::Master;
-        *self = Self {
+        let wants_master = pipeline.machine.wants_master || role == ServerRole::Master;
+        pipeline.machine = Self {
             wants_master,
             refuses_writes: wants_master && role == ServerRole::Replica,
             window: Window::new(established.round_trip),
             scripts: HashSet::default(),
         };
-        completed.events.push(Event::Ready {
+        pipeline.completed.events.push(Event::Ready {
             role: Self::ROLE,
             node: established.endpoint.to_string().into(),
         });

@@ -1,0 +1,407 @@
+//! The use of a connection for subscriptions: requests of topics, and the messages that come between their answers.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::backlog::Message;
+use crate::error::{Error, Reason, Result};
+use crate::redis::completions::{Answer, CompletionBatch, Event, Gap};
+use crate::redis::connection::shared::Sink;
+use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
+use crate::redis::pipeline::{Frame, Machine, Pipeline};
+use crate::redis::protocol::decode;
+use crate::redis::protocol::published::Skipped;
+use crate::redis::protocol::scan::Scanner;
+use crate::redis::request::{Asker, Fate, Id, Request, Role, Subject, Subscription, Topic};
+use crate::redis::subscriber::entry::Priority;
+use crate::redis::subscriber::listener::{Deliveries, TopicState};
+use crate::redis::subscriber::pending::{Pending, PendingRequest, Waiter};
+use crate::redis::subscriber::table::{Next, Table, Wait};
+use crate::reply::Reply;
+
+#[derive(Default)]
+pub struct Subscriptions {
+    pub table: Table,
+    pending: Pending,
+    deliveries: Deliveries,
+    /// A gap that has ended. It is told behind the messages.
+    gap: Option<Gap>,
+}
+
+/// What a frame is.
+enum Heard {
+    Message(Message),
+    /// The answer to the request that was sent first.
+    Answer(Result<()>),
+    /// A push of a kind that is not used.
+    Other,
+}
+
+impl Machine for Subscriptions {
+    const ROLE: Role = Role::Subscriptions;
+
+    fn receive(pipeline: &mut Pipeline<Self>, buffer: &mut BytesMut, now: Instant) -> Result<usize> {
+        let mut skipped = 0;
+        loop {
+            skipped += pipeline.skip(buffer, now);
+            let Some(frame) = pipeline.next_frame(buffer, now)? else {
+                return Ok(skipped);
+            };
+            match heard(&frame) {
+                Heard::Message(message) => {
+                    let Self {
+                        table, deliveries, ..
+                    } = &mut pipeline.machine;
+                    table.message(message, deliveries);
+                }
+                Heard::Answer(outcome) => pipeline.replied(outcome, now),
+                Heard::Other => {}
+            }
+        }
+    }
+
+    /// Messages come between replies, and are no pushes in RESP 2.
+    fn frame(_: &[u8], _: usize, _: Option<&Request>) -> Frame {
+        Frame::Complete
+    }
+
+    fn connected(
+        pipeline: &mut Pipeline<Self>,
+        established: &Established,
+        is_first: bool,
+        now: Instant,
+    ) -> Vec<Request> {
+        if !is_first {
+            pipeline.completed.events.push(Event::Ready {
+                role: Self::ROLE,
+                node: established.endpoint.to_string().into(),
+            });
+        }
+        requests(pipeline.machine.table.due(), now)
+    }
+
+    fn missing(pipeline: &mut Pipeline<Self>, since: SystemTime) {
+        let node = pipeline.node();
+        if pipeline.machine.table.lost(since, node) {
+            pipeline.trace(|| "a gap has begun");
+        }
+    }
+
+    fn doubt(pipeline: &mut Pipeline<Self>, from: SystemTime) {
+        pipeline.machine.table.doubt(from);
+    }
+
+    fn has_batches(&self) -> bool {
+        self.table.has_batches()
+    }
+
+    fn next_batch(pipeline: &mut Pipeline<Self>, now: Instant) -> Vec<Request> {
+        let batch = pipeline.machine.table.next_batch();
+        pipeline.end_gap();
+        requests(batch, now)
+    }
+
+    fn is_obsolete(&self, request: &Request) -> bool {
+        matches!(request.subject, Subject::Unsubscription) || self.table.is_left(request)
+    }
+
+    fn has_output(&self) -> bool {
+        !self.deliveries.is_empty() || self.gap.is_some()
+    }
+}
+
+impl Subscriptions {
+    fn waiter(&self, number: usize, id: Id) -> Option<Waiter> {
+        let listener = self.table.listeners.get(&number)?.clone();
+        Some(Waiter { number, listener, id })
+    }
+}
+
+/// Has the machine give its listeners what has come.
+pub struct Delivering;
+
+impl Sink<Subscriptions> for Delivering {
+    fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline<Subscriptions>) {
+        pipeline.deliver(batch, Instant::now());
+    }
+}
+
+/// What listeners ask for.
+impl Pipeline<Subscriptions> {
+    /// Answers a listener's `id` once messages come.
+    pub fn subscribe(&mut self, number: usize, id: Id, topic: &Topic, now: Instant) {
+        let Self { machine, .. } = self;
+        let Some(waiter) = machine.waiter(number, id) else {
+            return;
+        };
+        match machine.table.subscribe(number, topic) {
+            Wait::Nothing => waiter.answer(Ok(())),
+            Wait::Request(request) => machine.pending.join(request, waiter),
+            Wait::NewRequest => {
+                let id = machine.pending.add(Some(topic.clone()), waiter);
+                machine.table.requested(topic, id);
+                let (topic, asker) = (topic.clone(), Asker::Listeners(id));
+                self.send([request(Subscription { topic, asker }, now)], now);
+            }
+        }
+    }
+
+    /// Keeps a topic subscribed over all connections, and `state` that of the topic. Only a refusal of the server ends that, with an event.
+    pub fn keep(
+        &mut self,
+        number: usize,
+        topic: &Topic,
+        priority: Priority,
+        state: Arc<TopicState>,
+        now: Instant,
+    ) {
+        if self.machine.table.keep(number, topic, priority, state) {
+            self.subscribe_due(topic, now);
+        }
+    }
+
+    /// Answers a listener's `id`, if there is one, once it gets no more messages of the topic.
+    pub fn unsubscribe(&mut self, number: usize, id: Option<Id>, topic: &Topic, now: Instant) {
+        let waiter = id.and_then(|id| self.machine.waiter(number, id));
+        if self.machine.table.unsubscribe(number, topic) {
+            let request = waiter.map(|waiter| self.machine.pending.add(None, waiter));
+            self.take_back(request, topic, now);
+        } else if let Some(waiter) = waiter {
+            waiter.answer(Ok(()));
+        }
+    }
+
+    /// Gives the request that is to close the connection, if the last listener leaves.
+    pub fn leave(&mut self, number: usize, id: Id, now: Instant) -> Option<Id> {
+        let waiter = self.machine.waiter(number, id)?;
+        let topics = self.machine.table.topics_of(number);
+        let closing = self.machine.table.listeners.len() == 1;
+        if !self.is_connected() {
+            let error = Error::because(Reason::Unanswered, "The store was disconnected");
+            self.machine.pending.fail(number, &error);
+        }
+        for (index, topic) in topics.iter().enumerate() {
+            // The server answers in order: the last answer stands for all.
+            let asks = !closing && index == topics.len() - 1;
+            self.unsubscribe(number, asks.then_some(id), topic, now);
+        }
+        self.machine.table.listeners.remove(&number);
+        if closing {
+            return Some(self.machine.pending.add(None, waiter));
+        }
+        if topics.is_empty() {
+            waiter.answer(Ok(()));
+        }
+        None
+    }
+
+    /// True if it was the last listener. False if it had left before.
+    pub fn remove(&mut self, number: usize, now: Instant) -> bool {
+        for topic in self.machine.table.topics_of(number) {
+            self.unsubscribe(number, None, &topic, now);
+        }
+        let listeners = &mut self.machine.table.listeners;
+        listeners.remove(&number).is_some() && listeners.is_empty()
+    }
+}
+
+/// What comes back.
+impl Pipeline<Subscriptions> {
+    /// Gives listeners what has come for them.
+    pub fn deliver(&mut self, batch: CompletionBatch, now: Instant) {
+        for answer in batch.answers {
+            self.answered(answer, now);
+        }
+        let Subscriptions {
+            table,
+            deliveries,
+            gap,
+            ..
+        } = &mut self.machine;
+        for event in batch.events {
+            for (number, listener) in &table.listeners {
+                deliveries.to(*number, listener).events.push(event.clone());
+            }
+        }
+        if let Some(gap) = gap.take() {
+            table.tell_gap(&gap, deliveries);
+        }
+        deliveries.deliver();
+    }
+
+    fn answered(&mut self, answer: Answer, now: Instant) {
+        let Some(PendingRequest { topic, waiters }) = self.machine.pending.take(answer.id) else {
+            return;
+        };
+        let outcome = answer.outcome.map(drop);
+        if let Some(topic) = topic {
+            let waiting: Vec<_> = waiters.iter().map(|waiter| waiter.number).collect();
+            let table = &mut self.machine.table;
+            match table.answered(answer.id, &topic, outcome.is_ok(), &waiting) {
+                Next::Nothing => {}
+                Next::Unsubscribe => self.take_back(None, &topic, now),
+                Next::Subscribe => self.subscribe_due(&topic, now),
+            }
+        }
+        self.machine.tell(waiters, &outcome);
+    }
+
+    /// The server has answered the request that was sent first.
+    fn replied(&mut self, outcome: Result<()>, now: Instant) {
+        let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(InFlight::pop) else {
+            return;
+        };
+        if let Subject::Subscription(subscription) = &request.subject {
+            match &outcome {
+                Ok(()) => self.confirmed(subscription, late, now),
+                Err(error) => self.refused(subscription, error),
+            }
+        }
+        match outcome {
+            _ if late => {}
+            Ok(()) => self.done(&request),
+            Err(error) => self.fail(&request, Fate::Unknown, error),
+        }
+    }
+
+    fn confirmed(&mut self, subscription: &Subscription, late: bool, now: Instant) {
+        match self.machine.table.confirmed(subscription) {
+            Some(true) => self.trace(|| format!("subscribed {}", subscription.topic)),
+            // The listeners were told of a timeout: the subscription is undone.
+            None if late => self.take_back(None, &subscription.topic, now),
+            _ => {}
+        }
+        self.request_answered(subscription);
+    }
+
+    /// A request of listeners fails by its answer.
+    fn refused(&mut self, subscription: &Subscription, error: &Error) {
+        if matches!(subscription.asker, Asker::Table(_)) {
+            let Subscriptions {
+                table,
+                deliveries,
+                pending,
+                ..
+            } = &mut self.machine;
+            if let Some(request) = table.refused(subscription, error, deliveries) {
+                let pending = request.and_then(|request| pending.take(request));
+                let waiters = pending.map(|pending| pending.waiters).unwrap_or_default();
+                self.machine.tell(waiters, &Err(error.clone()));
+                self.trace(|| format!("refused {}: {}", subscription.topic, error.message));
+            }
+        }
+        self.request_answered(subscription);
+    }
+
+    fn request_answered(&mut self, subscription: &Subscription) {
+        if matches!(subscription.asker, Asker::Table(_)) {
+            self.machine.table.request_answered();
+            self.end_gap();
+        }
+    }
+
+    fn end_gap(&mut self) {
+        if let Some(gap) = self.machine.table.end_gap() {
+            let length = gap.to.duration_since(gap.from).unwrap_or_default();
+            self.machine.gap = Some(gap);
+            self.trace(|| format!("a gap of {} ms has ended", length.as_millis()));
+        }
+    }
+
+    /// Subscribes a topic that is due.
+    fn subscribe_due(&mut self, topic: &Topic, now: Instant) {
+        if self.connection.is_some() {
+            let due = self.machine.table.due_now(topic);
+            self.send(due.map(|subscription| request(subscription, now)), now);
+        }
+    }
+
+    /// Has the server unsubscribe a topic that nobody listens to.
+    fn take_back(&mut self, id: Option<Id>, topic: &Topic, now: Instant) {
+        let request = Request {
+            subject: Subject::Unsubscription,
+            ..Request::repeatable(id, &[topic.kind.unsubscribe(), &topic.name], now)
+        };
+        if self.connection.is_some() {
+            return self.send([request], now);
+        }
+        // Without a connection the server has no subscription, and waiting requests for the topic are obsolete.
+        let table = &self.machine.table;
+        let left = self.waiting.take_if(|waiting| table.is_left(&waiting.request));
+        for request in left.iter().chain([&request]) {
+            self.done(request);
+        }
+    }
+
+    /// Drops messages for other instances in the receive buffer: they are most of what a fleet publishes.
+    fn skip(&mut self, buffer: &mut BytesMut, now: Instant) -> usize {
+        let connection = self.connection.as_mut();
+        let Some(connection) = connection.filter(|connection| connection.scanner.is_at_start()) else {
+            return 0;
+        };
+        let Skipped { messages, length } = self.machine.table.skip(buffer);
+        if messages > 0 {
+            (connection.heard, connection.received) = (now, now);
+            connection.scanner = Scanner::default();
+            buffer.advance(length);
+        }
+        messages
+    }
+}
+
+impl Subscriptions {
+    fn tell(&mut self, waiters: Vec<Waiter>, outcome: &Result<()>) {
+        for Waiter { number, listener, id } in waiters {
+            let batch = self.deliveries.to(number, &listener);
+            batch.settled(id, outcome.clone());
+        }
+    }
+}
+
+fn requests(subscriptions: Vec<Subscription>, now: Instant) -> Vec<Request> {
+    let requests = subscriptions
+        .into_iter()
+        .map(|subscription| request(subscription, now));
+    requests.collect()
+}
+
+fn request(subscription: Subscription, now: Instant) -> Request {
+    let Subscription { topic, asker } = &subscription;
+    let id = match asker {
+        Asker::Listeners(id) => Some(*id),
+        Asker::Table(_) => None,
+    };
+    let request = Request::repeatable(id, &[topic.kind.subscribe(), &topic.name], now);
+    Request {
+        subject: Subject::Subscription(Box::new(subscription)),
+        ..request
+    }
+}
+
+fn heard(frame: &Bytes) -> Heard {
+    let items = match decode::parse(frame) {
+        Ok(Reply::Array(items)) => items,
+        Ok(Reply::Error(error)) | Err(error) => return Heard::Answer(Err(error)),
+        Ok(_) => return Heard::Answer(Ok(())),
+    };
+    let mut words = items.iter().map(|item| match item {
+        Reply::Bulk(bytes) => frame.slice_ref(bytes),
+        _ => Bytes::new(),
+    });
+    let mut word = || words.next().unwrap_or_default();
+    let pattern = match &word()[..] {
+        b"message" => None,
+        b"pmessage" => Some(word()),
+        b"subscribe" | b"psubscribe" | b"unsubscribe" | b"punsubscribe" | b"pong" => {
+            return Heard::Answer(Ok(()));
+        }
+        _ => return Heard::Other,
+    };
+    Heard::Message(Message {
+        pattern,
+        channel: word(),
+        payload: word(),
+    })
+}

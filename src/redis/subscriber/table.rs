@@ -1,0 +1,354 @@
+//! One table of topics: who listens to each, its state on the server, and the gap in what was received.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+
+use crate::backlog::Message;
+use crate::error::Error;
+use crate::redis::completions::{Event, Gap};
+use crate::redis::endpoint::Node;
+use crate::redis::protocol::published::{Skipped, published};
+use crate::redis::request::{Asker, Id, Request, Subject, Subscription, Topic, TopicName};
+use crate::redis::subscriber::entry::{Entry, Priority, Registration, Status};
+use crate::redis::subscriber::listener::{Deliveries, Kept, Listener, TopicState};
+
+/// The size of a batch.
+pub const BATCH: usize = 500;
+
+#[derive(Default)]
+pub struct Table {
+    topics: HashMap<Topic, Entry, RandomState>,
+    pub listeners: HashMap<usize, Arc<dyn Listener>, RandomState>,
+    /// Topics that wait for a batch, and some that need none any more.
+    queued: VecDeque<Topic>,
+    /// The number of the table's last request.
+    requests: u32,
+    /// How many of the table's requests are unanswered.
+    unanswered: usize,
+    /// When the gap began, while one is open.
+    missing_since: Option<(SystemTime, Option<Node>)>,
+    /// Listeners to tell of the gap that is open.
+    missing: HashSet<usize, RandomState>,
+}
+
+/// What a listener that subscribes has to wait for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The topic is live.
+    Nothing,
+    /// A request that was sent before.
+    Request(Id),
+    /// A new request.
+    NewRequest,
+}
+
+/// What to tell the server, after the answer to a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    Nothing,
+    /// Nobody listens any more.
+    Unsubscribe,
+    /// A listener keeps the topic.
+    Subscribe,
+}
+
+/// Desired: who listens.
+impl Table {
+    pub fn subscribe(&mut self, number: usize, topic: &Topic) -> Wait {
+        let entry = self.topics.entry(topic.clone()).or_default();
+        let is_live = entry.status == Status::Live;
+        entry.register(number).hears |= is_live;
+        match entry.request {
+            _ if is_live => Wait::Nothing,
+            Some(request) => Wait::Request(request),
+            None => Wait::NewRequest,
+        }
+    }
+
+    /// The request of a listener for a topic was sent.
+    pub fn requested(&mut self, topic: &Topic, request: Id) {
+        if let Some(entry) = self.topics.get_mut(topic) {
+            entry.request = Some(request);
+        }
+    }
+
+    /// Keeps a topic on every connection, and its state from this call on. True if it is new.
+    pub fn keep(&mut self, number: usize, topic: &Topic, priority: Priority, state: Arc<TopicState>) -> bool {
+        let mut is_new = false;
+        let entry = self.topics.entry(topic.clone()).or_insert_with(|| {
+            is_new = true;
+            Entry {
+                status: Status::Due(0),
+                priority,
+                ..Entry::default()
+            }
+        });
+        let is_live = entry.status == Status::Live;
+        let registration = entry.register(number);
+        registration.kept = Some(state);
+        if is_live && let Some(listener) = self.listeners.get(&number) {
+            registration.set(Kept::Live);
+            listener.subscribed(topic);
+        }
+        is_new
+    }
+
+    /// True if the topic has no listener any more.
+    pub fn unsubscribe(&mut self, number: usize, topic: &Topic) -> bool {
+        let Some(entry) = self.topics.get_mut(topic) else {
+            return false;
+        };
+        entry.registrations.retain(|each| each.listener != number);
+        let was_last = entry.registrations.is_empty();
+        if was_last {
+            self.topics.remove(topic);
+        }
+        if self.missing.contains(&number) && !self.topics.values().any(|entry| entry.has(number)) {
+            self.missing.remove(&number);
+        }
+        was_last
+    }
+
+    pub fn topics_of(&self, number: usize) -> Vec<Topic> {
+        let entries = self.topics.iter().filter(|(_, entry)| entry.has(number));
+        entries.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Whether a request subscribes a topic that is not desired any more, or that has a later request.
+    pub fn is_left(&self, request: &Request) -> bool {
+        let Subject::Subscription(subscription) = &request.subject else {
+            return false;
+        };
+        let entry = self.topics.get(&subscription.topic);
+        entry.is_none_or(|entry| entry.status == Status::New && !entry.is_asked_by(subscription.asker))
+    }
+}
+
+/// Confirmed: what the server says.
+impl Table {
+    /// The server has confirmed a request. None if the topic is not desired any more, or whether it is live by this request.
+    pub fn confirmed(&mut self, Subscription { topic, asker }: &Subscription) -> Option<bool> {
+        let entry = self.topics.get_mut(topic)?;
+        let is_live = entry.is_asked_by(*asker);
+        if is_live {
+            entry.status = Status::Live;
+            for registration in entry.registrations.iter().filter(|each| each.is_kept()) {
+                registration.set(Kept::Live);
+                if let Some(listener) = self.listeners.get(&registration.listener) {
+                    listener.subscribed(topic);
+                }
+            }
+        }
+        Some(is_live)
+    }
+
+    /// The listeners' request for a topic was answered; `waiting` are those who awaited it.
+    pub fn answered(&mut self, request: Id, topic: &Topic, is_live: bool, waiting: &[usize]) -> Next {
+        let entry = self.topics.get_mut(topic);
+        let Some(entry) = entry.filter(|entry| entry.request == Some(request)) else {
+            return Next::Nothing;
+        };
+        entry.request = None;
+        for registration in &mut entry.registrations {
+            registration.hears |= is_live && waiting.contains(&registration.listener);
+        }
+        entry.registrations.retain(|each| each.hears || each.is_kept());
+        let is_new = entry.status == Status::New;
+        if entry.registrations.is_empty() {
+            self.topics.remove(topic);
+            return if is_new { Next::Nothing } else { Next::Unsubscribe };
+        }
+        if !is_new {
+            return Next::Nothing;
+        }
+        (entry.status, entry.priority) = (Status::Due(0), Priority::First);
+        Next::Subscribe
+    }
+
+    /// The server has refused the table's request. Gives the listeners' request for the topic, which changes nothing any more; None if there
+    /// is a later request of the table's.
+    pub fn refused(
+        &mut self,
+        Subscription { topic, asker }: &Subscription,
+        error: &Error,
+        deliveries: &mut Deliveries,
+    ) -> Option<Option<Id>> {
+        if !self.topics.get(topic)?.is_asked_by(*asker) {
+            return None;
+        }
+        let Entry {
+            registrations,
+            request,
+            ..
+        } = self.topics.remove(topic)?;
+        for registration in registrations {
+            registration.set(Kept::Refused(error.clone()));
+            let number = registration.listener;
+            if let Some(listener) = self.listeners.get(&number) {
+                let (topic, error) = (topic.clone(), error.clone());
+                let events = &mut deliveries.to(number, listener).events;
+                events.push(Event::Unsubscribed { topic, error });
+            }
+        }
+        Some(request)
+    }
+
+    /// A message for the listeners of its topic.
+    pub fn message(&self, message: Message, deliveries: &mut Deliveries) {
+        let entry = self
+            .topics
+            .get(&TopicName::of(&message.pattern, &message.channel))
+            .filter(|entry| entry.status == Status::Live);
+        let Some((latest, others)) = entry.and_then(|entry| entry.registrations.split_last()) else {
+            return;
+        };
+        for Registration { listener: number, .. } in others {
+            if let Some(listener) = self.listeners.get(number) {
+                deliveries.to(*number, listener).backlog.push(message.clone());
+            }
+        }
+        if let Some(listener) = self.listeners.get(&latest.listener) {
+            deliveries.to(latest.listener, listener).backlog.push(message);
+        }
+    }
+
+    /// Messages at the front of what was received that the only listener of their channel does not want. Where several listen, each gets all.
+    pub fn skip(&self, received: &[u8]) -> Skipped {
+        let listener_of = |channel| {
+            let entry = self.topics.get(&TopicName::of_channel(channel))?;
+            let [registration] = &entry.registrations[..] else {
+                return None;
+            };
+            self.listeners.get(&registration.listener)
+        };
+        let first = published(received);
+        first
+            .and_then(|message| Some(listener_of(message.channel)?.skip(message.channel, received)))
+            .unwrap_or_default()
+    }
+}
+
+/// Reconciliation: what the server is asked for anew, and the gap until then.
+impl Table {
+    /// There is no connection; the last one was heard at `heard`. True if a gap is open, which begins there.
+    pub fn lost(&mut self, heard: SystemTime, node: Option<Node>) -> bool {
+        self.unanswered = 0;
+        self.queued.clear();
+        let mut is_missing = false;
+        for entry in self.topics.values_mut() {
+            if entry.status != Status::New {
+                entry.status = Status::Due(0);
+                is_missing = true;
+            }
+        }
+        if is_missing {
+            self.missing_since.get_or_insert((heard, node));
+            let registrations = self.topics.values().flat_map(|entry| &entry.registrations);
+            let may_miss = registrations
+                .inspect(|each| each.set(Kept::Missing))
+                .filter(|each| each.is_kept() || each.hears);
+            self.missing.extend(may_miss.map(|each| each.listener));
+            for number in &self.missing {
+                if let Some(listener) = self.listeners.get(number) {
+                    listener.missing();
+                }
+            }
+        }
+        is_missing
+    }
+
+    /// An open gap began at this time at the latest.
+    pub fn doubt(&mut self, from: SystemTime) {
+        if let Some((since, _)) = &mut self.missing_since {
+            *since = from.min(*since);
+        }
+    }
+
+    /// The topics to subscribe first on a new connection; `request_answered` counts their answers. The others wait for a batch.
+    pub fn due(&mut self) -> Vec<Subscription> {
+        self.queued.clear();
+        let mut first = Vec::new();
+        for (topic, entry) in &self.topics {
+            match entry.priority {
+                _ if entry.status != Status::Due(0) => {}
+                Priority::First => first.push(topic.clone()),
+                Priority::Batched => self.queued.push_back(topic.clone()),
+            }
+        }
+        let due = first.iter().filter_map(|topic| self.ask(topic)).collect();
+        if self.unanswered == 0 && self.queued.is_empty() {
+            // All topics that could have missed a message were unsubscribed meanwhile.
+            self.missing_since = None;
+        }
+        due
+    }
+
+    /// The request for a topic that is newly kept; nothing if it waits for a batch.
+    pub fn due_now(&mut self, topic: &Topic) -> Option<Subscription> {
+        let entry = self.topics.get(topic);
+        let is_batched = entry.is_some_and(|entry| entry.priority == Priority::Batched);
+        if is_batched && (!self.queued.is_empty() || self.unanswered >= BATCH) {
+            self.queued.push_back(topic.clone());
+            return None;
+        }
+        self.ask(topic)
+    }
+
+    /// The next batch of topics.
+    pub fn next_batch(&mut self) -> Vec<Subscription> {
+        let mut batch = Vec::new();
+        while batch.len() < BATCH
+            && let Some(topic) = self.queued.pop_front()
+        {
+            batch.extend(self.ask(&topic));
+        }
+        batch
+    }
+
+    pub fn has_batches(&self) -> bool {
+        !self.queued.is_empty()
+    }
+
+    fn ask(&mut self, topic: &Topic) -> Option<Subscription> {
+        let entry = self
+            .topics
+            .get_mut(topic)
+            .filter(|entry| entry.status == Status::Due(0))?;
+        self.requests = self.requests.wrapping_add(1).max(1);
+        entry.status = Status::Due(self.requests);
+        self.unanswered += 1;
+        Some(Subscription {
+            topic: topic.clone(),
+            asker: Asker::Table(self.requests),
+        })
+    }
+
+    /// A request of the table's was answered.
+    pub fn request_answered(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
+    /// The gap, once all that was due is answered.
+    pub fn end_gap(&mut self) -> Option<Gap> {
+        if self.unanswered > 0 || !self.queued.is_empty() {
+            return None;
+        }
+        let (from, node) = self.missing_since.take()?;
+        let to = SystemTime::now();
+        Some(Gap { from, to, node })
+    }
+
+    /// Tells those who may have missed something.
+    pub fn tell_gap(&mut self, gap: &Gap, deliveries: &mut Deliveries) {
+        for number in mem::take(&mut self.missing) {
+            if let Some(listener) = self.listeners.get(&number) {
+                deliveries.to(number, listener).missed(gap.clone());
+            }
+        }
+    }
+}
