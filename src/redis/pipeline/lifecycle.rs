@@ -151,7 +151,7 @@ impl<M: Machine> Pipeline<M> {
 
     /// Messages may have been missed for this long: they may have gone to another server.
     pub fn doubt(&mut self, missing: Duration) {
-        self.machine.doubt(SystemTime::now() - missing);
+        M::doubt(self, SystemTime::now() - missing);
     }
 
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {

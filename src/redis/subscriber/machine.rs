@@ -225,7 +225,7 @@ impl Pipeline<Subscriptions> {
             }
         }
         if let Some(gap) = gap.take() {
-            table.tell_gap(gap, deliveries);
+            table.tell_gap(&gap, deliveries);
         }
         deliveries.deliver();
     }

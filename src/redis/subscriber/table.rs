@@ -262,6 +262,13 @@ impl Table {
         is_missing
     }
 
+    /// An open gap began at this time at the latest.
+    pub fn doubt(&mut self, from: SystemTime) {
+        if let Some((since, _)) = &mut self.missing_since {
+            *since = from.min(*since);
+        }
+    }
+
     /// The topics to subscribe first on a new connection; `request_answered` counts their answers. The others wait for a batch.
     pub fn due(&mut self) -> Vec<Subscription> {
         self.queued.clear();
@@ -344,7 +351,7 @@ impl Table {
     }
 
     /// Tells those who may have missed something.
-    pub fn tell_gap(&mut self, gap: Gap, deliveries: &mut Deliveries) {
+    pub fn tell_gap(&mut self, gap: &Gap, deliveries: &mut Deliveries) {
         for number in mem::take(&mut self.missing) {
             if let Some(listener) = self.listeners.get(&number) {
                 deliveries.to(number, listener).missed(gap.clone());

@@ -31,7 +31,7 @@ impl Listener for Recorder {
         let mut came = self.0.lock();
         came.answers.extend(batch.answers);
         came.backlog.append(batch.backlog);
-        came.gap = batch.gap.or(came.gap);
+        came.gap = batch.gap.or(came.gap.take());
     }
 
     fn skip(&self, _: &[u8], received: &[u8]) -> Skipped {
@@ -131,7 +131,7 @@ impl Subscriber {
     }
 
     fn gap(&self) -> Option<Gap> {
-        self.recorder.0.lock().gap
+        self.recorder.0.lock().gap.clone()
     }
 
     fn heard(&mut self) -> Vec<String> {
