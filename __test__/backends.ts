@@ -5,13 +5,12 @@ import { after, before, describe, test as nodeTest } from "node:test";
 import { createKV, type KVStore } from "covara-kv";
 import { FakeNamespace } from "./durable-object/fake-namespace.js";
 import { FakeSqlStorage, FakeStorage } from "./durable-object/fake-storage.js";
+import { eventually, patience } from "./eventually.js";
 import { type RedisCluster, startCluster } from "./redis-cluster.js";
 import { type RedisServer, startRedis } from "./redis-server.js";
 import { type SentinelSet, startSentinels } from "./sentinel.js";
 import { notHere } from "./servers.js";
 import { cannotRun, namespaceOf, startWorker, type Worker } from "./workerd/workerd.js";
-
-import { eventually, patience } from "./eventually.js";
 
 export { eventually, patience };
 
@@ -133,6 +132,30 @@ function sentinel(name: string): Backend {
   };
 }
 
+/** A cluster that all tests of a file share. With a tag all keys have one slot. */
+function redisCluster(name: string, tag: string, skip: Backend["skip"]): Backend {
+  let cluster: RedisCluster | undefined;
+  return {
+    name,
+    async start() {
+      const started = await startCluster({ replicasEach: 0 });
+      cluster = started;
+      return () => started.stop();
+    },
+    open({ prefix = "" } = {}) {
+      if (cluster === undefined) throw new Error("there is no cluster before the tests");
+      return createKV({
+        type: "redis",
+        prefix: `${tag}${prefix}`,
+        redis: { cluster: { nodes: cluster.addresses } },
+      });
+    },
+    get skip() {
+      return [...notHere(), ...skip];
+    },
+  };
+}
+
 /** A Durable Object that all tests of a file share, on a storage of its own. */
 function durableObject(name: string, newStorage: () => FakeStorage, skip: Backend["skip"]): Backend {
   const namespace = new FakeNamespace(newStorage);
@@ -186,6 +209,8 @@ const all: readonly Backend[] = [
   // As servers before 6.0 are: they know no HELLO, and so no RESP 3.
   redis("Redis, RESP 2", { "rename-command": 'HELLO ""' }),
   sentinel("Redis, Sentinel"),
+  redisCluster("Redis Cluster", "{tag}", [...hearsAtHomes, tellsItsTag]),
+  redisCluster("Redis Cluster, no tag", "", [...hearsAtHomes, ...hasNoTag]),
   durableObject("Durable Object", () => new FakeStorage(), [...runsNoScripts, ...tellsNoDiagnostics]),
   durableObject("Durable Object, SQLite", () => new FakeSqlStorage(), onSqlite),
   ...(cannotRun ? [] : [workerd("Durable Object, workerd", onSqlite)]),

@@ -1,6 +1,7 @@
 //! A node of the cluster, as one store is connected to it, and what it tells the router.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -32,6 +33,8 @@ pub enum Notice {
 
 #[derive(Default)]
 pub struct Inbox {
+    /// A node has been connected to: the store was told so.
+    is_ready: AtomicBool,
     notices: Mutex<Vec<Notice>>,
     pub come: Notify,
 }
@@ -84,6 +87,7 @@ impl Node {
             endpoint: endpoint.clone(),
             completions: completions.clone(),
             inbox: inbox.clone(),
+            is_lost: AtomicBool::new(false),
         };
         let connection = Connection::new(config.clone(), Target::Server(endpoint.clone()), Arc::new(sink))?;
         connection.with(Pipeline::join_cluster);
@@ -103,6 +107,26 @@ struct NodeSink {
     endpoint: Endpoint,
     completions: Arc<CompletionQueue>,
     inbox: Arc<Inbox>,
+    /// The store was told that it is lost.
+    is_lost: AtomicBool,
+}
+
+impl NodeSink {
+    /// The store is ready with its first node, and told of any other once it has been lost and is there again.
+    fn is_told(&self, event: &Event) -> bool {
+        match event {
+            Event::Ready { .. } => {
+                let was_ready = self.inbox.is_ready.swap(true, Ordering::Relaxed);
+                self.is_lost.swap(false, Ordering::Relaxed) || !was_ready
+            }
+            Event::Reconnecting { .. } => {
+                self.is_lost.store(true, Ordering::Relaxed);
+                self.inbox.put(Notice::Lost);
+                true
+            }
+            _ => true,
+        }
+    }
 }
 
 impl Sink<Commands> for NodeSink {
@@ -110,13 +134,7 @@ impl Sink<Commands> for NodeSink {
         if batch.answers.pop_if(|last| last.id == CLOSED).is_some() {
             self.inbox.put(Notice::Closed);
         }
-        if batch
-            .events
-            .iter()
-            .any(|event| matches!(event, Event::Reconnecting { .. }))
-        {
-            self.inbox.put(Notice::Lost);
-        }
+        batch.events.retain(|event| self.is_told(event));
         if !batch.is_empty() {
             self.completions.put(batch);
         }

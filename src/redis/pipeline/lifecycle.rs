@@ -151,7 +151,7 @@ impl<M: Machine> Pipeline<M> {
 
     /// Messages may have been missed for this long: they may have gone to another server.
     pub fn doubt(&mut self, missing: Duration) {
-        M::doubt(self, SystemTime::now() - missing);
+        self.machine.doubt(SystemTime::now() - missing);
     }
 
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {

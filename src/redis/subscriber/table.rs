@@ -262,13 +262,6 @@ impl Table {
         is_missing
     }
 
-    /// An open gap began at this time at the latest.
-    pub fn doubt(&mut self, from: SystemTime) {
-        if let Some((since, _)) = &mut self.missing_since {
-            *since = from.min(*since);
-        }
-    }
-
     /// The topics to subscribe first on a new connection; `request_answered` counts their answers. The others wait for a batch.
     pub fn due(&mut self) -> Vec<Subscription> {
         self.queued.clear();
