@@ -15,17 +15,20 @@ pub struct Clock {
 }
 
 impl Clock {
+    #[inline]
     pub fn begin_turn(&mut self) {
         self.now = None;
         self.micros = None;
     }
 
     /// True if this is another clock, or shows another time, than before.
+    #[inline]
     pub fn set(&mut self, faked: Option<u64>) -> bool {
         std::mem::replace(&mut self.faked, faked) != faked
     }
 
     /// Milliseconds since the epoch.
+    #[inline]
     pub fn now(&mut self) -> u64 {
         let clock = || self.faked.unwrap_or_else(|| since_epoch().as_millis() as u64);
         *self.now.get_or_insert_with(clock)

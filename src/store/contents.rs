@@ -17,12 +17,14 @@ pub struct Entry {
 }
 
 impl Entry {
+    #[inline]
     pub fn is_due(&self, now: u64) -> bool {
         self.deadline.is_some_and(|deadline| deadline.get() <= now)
     }
 }
 
 impl Keyed for Entry {
+    #[inline]
     fn key(&self) -> &[u8] {
         &self.key
     }
