@@ -106,7 +106,7 @@ export interface RedisConfig {
    *
    * @example
    * const nodes = [{ host: "sentinel-1", port: 26379 }, { host: "sentinel-2", port: 26379 }];
-   * const kv = await createKV({ type: "redis", redis: { sentinel: { name: "mymaster", nodes } } });
+   * const redis = { sentinel: { name: "mymaster", nodes } };
    */
   sentinel?: RedisSentinelConfig | undefined;
   /** A Redis Cluster, in place of one server. */

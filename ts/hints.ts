@@ -53,7 +53,7 @@ const BY_REASON: Readonly<Record<KVErrorReason, string>> = {
   certificate: "It takes the text of PEM files, not their paths. Nothing was opened.",
   sentinel:
     "Give the Sentinels as redis.sentinel: { name, nodes }, with the name that SENTINEL MASTERS tells.",
-  cluster: "Give the address of a server that has all keys, or of a proxy before the cluster.",
+  cluster: "Give the address of one server as redis.url, and nodes of a cluster as redis.cluster.",
   field: "The message names the field: KVConfig and RedisConfig say what it takes.",
   client: "Give a configuration (url, host, …) in place of the client.",
   "other-strict": "Open all stores of one shared name with the same `strict`.",
@@ -87,9 +87,9 @@ const BY_CODE: Readonly<Record<string, string>> = {
   WRONGTYPE: "The key holds a value of another type: TYPE says which.",
   EXECABORT: "Nothing was run: a command was refused when it was queued.",
   NOSCRIPT: "The server has forgotten the script: call eval with its text again.",
-  MOVED: "This is a node of a cluster: give the address of one server that has all keys.",
-  ASK: "This is a node of a cluster: give the address of one server that has all keys.",
-  CROSSSLOT: "This is a node of a cluster, and the keys belong to several.",
+  MOVED: "The server has become a node of a cluster: connect again.",
+  ASK: "The server has become a node of a cluster: connect again.",
+  CROSSSLOT: "Give keys that belong together the same {tag}: they are in one slot then.",
   CLUSTERDOWN: "This is a node of a cluster that does not serve now.",
 };
 

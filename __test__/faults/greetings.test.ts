@@ -225,43 +225,31 @@ const addSlots = (admin: Redis, first: number, last: number) =>
   admin.call("CLUSTER", "ADDSLOTS", ...Array.from({ length: last - first + 1 }, (_, index) => first + index));
 
 // A node of a cluster was taken as a server: every other key failed with MOVED.
-test("a node with a part of a cluster's keys is CONFIG, one with all of them is a server", async ({
+test("a node of a cluster is known by its greeting, and asked for its slots", async ({
   redis,
   client,
   defer,
 }) => {
   const server = await redis({ "cluster-enabled": "yes" });
   const admin = client(server);
-  const isWhole = async () => String(await admin.cluster("INFO")).includes("cluster_size:1");
-  await addSlots(admin, 0, 5460);
-  while (!(await isWhole())) await sleep(10);
-  for (const protocol of [2, 3] as const) {
-    const error = await errorOf(creating(server, { protocol }));
-    assert.equal(error.code, "CONFIG");
-    assert.match(
-      error.message,
-      /is a node of a Redis Cluster, which has a part of the keys: give the address of/,
-    );
-  }
-  await addSlots(admin, 5461, 16383);
+  await addSlots(admin, 0, 16383);
   while (!String(await admin.cluster("INFO")).includes("cluster_state:ok")) await sleep(10);
   for (const protocol of [2, 3] as const) {
     const kv = await creating(server, { protocol });
     defer(() => kv.disconnect());
     await kv.set("k", "v");
     assert.equal(await kv.get("k"), "v");
+    await assert.rejects(kv.multi().set("a", "1").set("b", "2").exec(), { code: "CROSSSLOT" });
   }
 });
 
-test("a node of a cluster that does not say how large it is is CONFIG, at the first attempt", async ({
-  fake,
-}) => {
+test("a node of a cluster that does not tell its slots is CONNECTION, which says so", async ({ fake }) => {
   const hello = `%2\r\n${bulk("mode")}${bulk("cluster")}${bulk("role")}${bulk("master")}`;
   const server = await fake({
     greeting: (command, peer) => (command[0] === "HELLO" ? hello : greet(command, peer)),
     answer: unknown,
   });
   const error = await errorOf(creating(server));
-  assert.equal(error.code, "CONFIG");
-  assert.equal(server.peers.length, 1);
+  assert.equal(error.code, "CONNECTION");
+  assert.match(error.message, /has told its slots: .* does not tell its slots: ERR unknown command/);
 });

@@ -389,9 +389,26 @@ test("a url's query names the database, and what else it says is CONFIG", async 
   await refuses({ url: "redis://user:12?hunter2=x@h" }, "CONFIG", /^redis\.url: its query has a parameter/);
 });
 
-test("cluster is UNSUPPORTED", async () => {
+test("the nodes of a cluster are checked, and stand in place of an address", async () => {
   const nodes = [{ host: "127.0.0.1", port: 1 }];
-  await refuses({ cluster: { nodes } }, "UNSUPPORTED", /^redis\.cluster /);
+  for (const wrong of [
+    [],
+    {},
+    "h:1",
+    [{}],
+    [{ host: "h" }],
+    [{ host: "", port: 1 }],
+    [{ host: "h", port: 0 }],
+  ]) {
+    const cluster = { nodes: wrong } as unknown as { nodes: typeof nodes };
+    await refuses({ cluster }, "INVALID_ARGUMENT", /redis\.cluster\.nodes/);
+  }
+  const addressMap = { h: nodes[0] } as never;
+  await refuses({ cluster: { nodes, addressMap } }, "INVALID_ARGUMENT", /redis\.cluster\.addressMap/);
+  for (const beside of [{ url: "redis://h" }, { host: "h" }, { port: 1 }, { path: "/s" }]) {
+    await refuses({ cluster: { nodes }, ...beside }, "CONFIG", /^redis\.cluster: /);
+  }
+  await refuses({ cluster: { nodes }, db: 1 }, "CONFIG", /^redis\.db: /);
 });
 
 test("a prefix that is no string is INVALID_ARGUMENT", async () => {

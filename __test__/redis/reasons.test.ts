@@ -11,6 +11,7 @@ import {
   type RedisConfig,
   RedisKVStore,
 } from "covara-kv";
+import { Cluster } from "ioredis";
 import { type Answer, bulk, type FakeOptions, greet, startFake } from "../fake-server.js";
 import { closedPort, HOST } from "./servers.js";
 
@@ -161,7 +162,10 @@ const cases: Record<string, Case> = {
   },
   "a cluster": {
     ...{ code: "UNSUPPORTED", reason: "topology" },
-    fail: () => failure(() => new RedisKVStore({ cluster: {} as never })),
+    fail: () => {
+      const client = new Cluster([{ host: HOST, port: 1 }], { lazyConnect: true });
+      return failure(() => new RedisKVStore(client as never)).finally(() => client.disconnect());
+    },
   },
   "Sentinels that are none": {
     ...{ code: "CONNECTION", reason: "no-sentinel" },

@@ -1,7 +1,9 @@
 //! The use of a connection for commands: each is answered by the server's replies to it.
 //!
-//! [`window`]: how many may be in flight. [`refusal`]: what a replica refuses. [`redirect`]: what a node of a cluster does not run.
+//! [`window`]: how many may be in flight. [`refusal`]: what a replica refuses. [`redirect`]: what a node of a
+//! cluster does not run. [`cluster`]: what its router asks.
 
+mod cluster;
 pub mod redirect;
 mod refusal;
 mod window;
