@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::Result;
+use crate::redis::cluster::notices;
 use crate::redis::cluster::router::ClusterRouter;
 use crate::redis::completions::CompletionQueue;
 use crate::redis::config::Config;
@@ -33,7 +34,7 @@ impl Router {
     pub fn start(&self) {
         match self {
             Self::One(connection) => connection.start(),
-            Self::Cluster(cluster) => cluster.start(),
+            Self::Cluster(cluster) => notices::start(cluster),
         }
     }
 

@@ -6,8 +6,8 @@
 mod fence;
 mod join;
 mod node;
-mod notices;
-mod refresh;
+pub mod notices;
+pub mod refresh;
 pub mod router;
 mod scan;
 pub mod slot_map;

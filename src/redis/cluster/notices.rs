@@ -18,8 +18,14 @@ use crate::redis::slot::Slot;
 /// The task looks whether its router still exists at least this often.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Has a router take its notices, until it has ended.
-pub async fn keep(router: Weak<ClusterRouter>) {
+/// Starts a router: it takes its notices until it has ended.
+pub fn start(router: &Arc<ClusterRouter>) {
+    if router.join() {
+        router.runtime.spawn(keep(Arc::downgrade(router)));
+    }
+}
+
+async fn keep(router: Weak<ClusterRouter>) {
     while let Some(strong) = router.upgrade() {
         let Some(next) = strong.take_notices(Instant::now()) else {
             return;

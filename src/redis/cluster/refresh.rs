@@ -15,6 +15,7 @@ use crate::redis::connection::failure::Failure;
 use crate::redis::connection::query::query;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::protocol::{decode, encode};
+use crate::redis::runtime;
 use crate::reply::Reply;
 
 /// How long a node may take over its map.
@@ -31,8 +32,16 @@ const CHECK: Duration = Duration::from_millis(500);
 /// How many nodes are asked when one knows of fewer slots than before.
 const WITNESSES: usize = 3;
 
-/// Keeps the map as long as there is a store that uses it.
-pub async fn keep(topology: Weak<Topology>) {
+/// The topology of a configuration, whose map is kept as long as it is used.
+pub fn topology_of(config: &Arc<Config>) -> Result<Arc<Topology>, Error> {
+    let (topology, is_new) = Topology::of(config)?;
+    if is_new {
+        runtime::get()?.spawn(keep(Arc::downgrade(&topology)));
+    }
+    Ok(topology)
+}
+
+async fn keep(topology: Weak<Topology>) {
     let mut pause = Duration::ZERO;
     while let Some(strong) = topology.upgrade() {
         let longer = (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);

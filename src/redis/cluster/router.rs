@@ -14,7 +14,7 @@ use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::fence::Fence;
 use crate::redis::cluster::join::Join;
 use crate::redis::cluster::node::{Inbox, Node};
-use crate::redis::cluster::notices;
+use crate::redis::cluster::refresh::topology_of;
 use crate::redis::cluster::scan::{Scan, last_page};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::{Member, Topology};
@@ -40,7 +40,7 @@ const SILENT: Duration = Duration::from_secs(1);
 
 pub struct ClusterRouter {
     config: Arc<Config>,
-    runtime: &'static Runtime,
+    pub(super) runtime: &'static Runtime,
     completions: Arc<CompletionQueue>,
     pub(super) topology: Arc<Topology>,
     pub(super) inbox: Arc<Inbox>,
@@ -79,7 +79,7 @@ type Batches = Vec<Vec<Request>>;
 impl ClusterRouter {
     /// Opens nothing yet.
     pub fn new(config: Arc<Config>, completions: Arc<CompletionQueue>) -> Result<Arc<Self>> {
-        let topology = Topology::of(&config)?;
+        let topology = topology_of(&config)?;
         let router = Arc::new(Self {
             config,
             runtime: runtime::get()?,
@@ -107,17 +107,17 @@ impl ClusterRouter {
         Ok(router)
     }
 
-    /// Has the slots discovered, and a connection to each master opened, from this call on.
-    pub fn start(self: &Arc<Self>) {
+    /// Has the slots discovered, and a connection to each master opened, from this call on. True for the first call.
+    pub(super) fn join(self: &Arc<Self>) -> bool {
         if mem::replace(&mut self.lock().started, true) {
-            return;
+            return false;
         }
         let member: Arc<dyn Member> = self.clone();
         self.topology.add(Arc::downgrade(&member));
         if let Some(map) = self.topology.map() {
             self.apply(&map);
         }
-        self.runtime.spawn(notices::keep(Arc::downgrade(self)));
+        true
     }
 
     /// Sends requests, in their order for each slot.

@@ -9,7 +9,6 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot};
 
 use crate::error::{Error, Result};
-use crate::redis::cluster::refresh;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::config::Config;
 use crate::redis::endpoint::Endpoint;
@@ -53,26 +52,24 @@ struct State {
 }
 
 impl Topology {
-    /// The topology of a configuration. The first to ask for it has it discovered.
-    pub fn of(config: &Arc<Config>) -> Result<Arc<Self>> {
+    /// The topology of a configuration, and whether it is new: then it is to be kept.
+    pub fn of(config: &Arc<Config>) -> Result<(Arc<Self>, bool)> {
         let runtime = runtime::get()?;
         let mut topologies = TOPOLOGIES.lock();
         topologies.retain(|topology| topology.strong_count() > 0);
-        let same = topologies
-            .iter()
-            .filter_map(Weak::upgrade)
-            .find(|topology| topology.config == *config);
-        Ok(same.unwrap_or_else(|| {
-            let topology = Arc::new(Self {
-                config: config.clone(),
-                runtime,
-                state: Mutex::default(),
-                wanted: Notify::new(),
-            });
-            topologies.push(Arc::downgrade(&topology));
-            runtime.spawn(refresh::keep(Arc::downgrade(&topology)));
-            topology
-        }))
+        let mut alive = topologies.iter().filter_map(Weak::upgrade);
+        if let Some(same) = alive.find(|topology| topology.config == *config) {
+            return Ok((same, false));
+        }
+        drop(alive);
+        let topology = Arc::new(Self {
+            config: config.clone(),
+            runtime,
+            state: Mutex::default(),
+            wanted: Notify::new(),
+        });
+        topologies.push(Arc::downgrade(&topology));
+        Ok((topology, true))
     }
 
     pub fn add(&self, member: Weak<dyn Member>) {

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::backlog::Backlog;
 use crate::error::{Error, Reason, Result};
+use crate::redis::cluster::refresh::topology_of;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::{Member, Topology};
 use crate::redis::completions::{CompletionBatch, Event, Gap};
@@ -94,7 +95,7 @@ struct Crossing {
 
 impl ClusterSubscriber {
     pub fn join(config: &Arc<Config>, listener: Arc<dyn Listener>) -> Result<Arc<Self>> {
-        let topology = Topology::of(config)?;
+        let topology = topology_of(config)?;
         let runtime = runtime::get()?;
         let subscriber = Arc::new_cyclic(|this| Self {
             config: config.clone(),
