@@ -22,9 +22,11 @@ use crate::reply::Reply;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long one seed may take before the next is asked beside it.
 const STAGGER: Duration = Duration::from_millis(250);
-/// The shortest time between two maps. It doubles while maps are wanted again and again.
+/// The shortest time between two maps. It doubles while they are wanted again and again and say nothing new.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The same as long as no node has told any map.
+const LONGEST_WITHOUT_MAP: Duration = Duration::from_secs(2);
 /// The map is asked for unasked after this time, and half of it with jitter.
 const PERIOD: Duration = Duration::from_secs(60);
 /// How often nodes are checked for silence.
@@ -44,8 +46,13 @@ pub fn topology_of(config: &Arc<Config>) -> Result<Arc<Topology>, Error> {
 async fn keep(topology: Weak<Topology>) {
     let mut pause = Duration::ZERO;
     while let Some(strong) = topology.upgrade() {
-        let longer = (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-        pause = match refreshed(&strong, longer).await {
+        let longest = if strong.map().is_some() {
+            LONGEST_PAUSE
+        } else {
+            LONGEST_WITHOUT_MAP
+        };
+        let longer = (pause * 2).clamp(SHORTEST_PAUSE, longest);
+        pause = match strong.asking(refreshed(&strong, longer)).await {
             true => SHORTEST_PAUSE,
             false => longer,
         };

@@ -169,9 +169,13 @@ impl ClusterRouter {
         match Scan::begin(call, map, &self.topology) {
             Err(error) => self.fail(&request, Fate::NotRun, error),
             Ok(None) => {
-                let mut batch = CompletionBatch::default();
-                batch.conclude(&request, Ok(last_page()));
-                self.completions.put(batch);
+                let (completions, call) = (self.completions.clone(), call.clone());
+                let last_page = last_page(call, self.topology.clone());
+                self.runtime.spawn(async move {
+                    let mut batch = CompletionBatch::default();
+                    batch.conclude(&request, Ok(last_page.await));
+                    completions.put(batch);
+                });
             }
             Ok(Some((scan, slot, bytes))) => {
                 let page = Request {

@@ -3,8 +3,10 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::join::{array, items};
@@ -14,6 +16,9 @@ use crate::redis::protocol::{decode, encode};
 use crate::redis::request::{ScanCall, Whole};
 use crate::redis::slot::{SLOTS, Slot, slot_of};
 use crate::reply::Reply;
+
+/// How long the last page waits for the map.
+const LONGEST_REFRESH: Duration = Duration::from_secs(2);
 
 /// A set of slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -241,9 +246,6 @@ impl Scan {
             let Present { master, slots, .. } = present.clone();
             cursor.present = None;
             cursor.done.push((master, slots));
-            if cursor.clone().advance(&map).is_none() {
-                return Ok(page("0", &array(&found)));
-            }
         } else {
             present.cursor = position;
         }
@@ -257,9 +259,14 @@ impl Whole for Scan {
     }
 }
 
-/// The reply of a scan that has nothing left.
-pub fn last_page() -> Bytes {
-    page("0", &array(&[]))
+/// A page without keys: the last one if all slots are done by a map that is no older than this call. SCAN is not redirected, so a slot
+/// that has moved shows in the map alone.
+pub async fn last_page(call: ScanCall, topology: Arc<Topology>) -> Bytes {
+    let _ = timeout(LONGEST_REFRESH, topology.refreshed()).await;
+    let mut cursor = Cursor::parse(&call.cursor).unwrap_or_default();
+    let is_done = topology.map().is_none_or(|map| cursor.advance(&map).is_none());
+    let text = if is_done { "0".to_owned() } else { cursor.text() };
+    page(&text, &array(&[]))
 }
 
 fn page(cursor: &str, keys: &Bytes) -> Bytes {

@@ -1,12 +1,13 @@
 //! The map of a cluster's slots: one for all stores of the process whose configurations are equal.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::error::{Error, Result};
 use crate::redis::cluster::slot_map::SlotMap;
@@ -43,6 +44,9 @@ pub struct Topology {
     state: Mutex<State>,
     /// The map is to be asked for.
     wanted: Notify,
+    /// How many times asking has begun, and the number of the last time that is over.
+    begun: AtomicU64,
+    ended: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -67,6 +71,8 @@ impl Topology {
             runtime,
             state: Mutex::default(),
             wanted: Notify::new(),
+            begun: AtomicU64::new(0),
+            ended: watch::Sender::new(0),
         });
         topologies.push(Arc::downgrade(&topology));
         Ok((topology, true))
@@ -94,6 +100,22 @@ impl Topology {
     /// Has the map asked for.
     pub fn refresh(&self) {
         self.wanted.notify_one();
+    }
+
+    /// Asks for the map, and returns once that is over: the map is no older than this call then.
+    pub async fn refreshed(&self) {
+        let next = self.begun.load(Ordering::Relaxed) + 1;
+        self.refresh();
+        // The sender is this topology's own.
+        let _ = self.ended.subscribe().wait_for(|number| *number >= next).await;
+    }
+
+    /// Counts the work as asking for the map.
+    pub async fn asking<T>(&self, work: impl Future<Output = T>) -> T {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        let result = work.await;
+        self.ended.send_replace(number);
+        result
     }
 
     pub async fn wanted(&self) {
