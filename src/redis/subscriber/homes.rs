@@ -1,41 +1,35 @@
 //! Subscriptions in a cluster: each channel at its home, the master of its slot, where this package publishes too. So the order and the
 //! number of receivers are right, and no message of ours depends on the bus between the nodes.
 
-use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::backlog::Backlog;
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::refresh::topology_of;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::{Member, Topology};
-use crate::redis::completions::{CompletionBatch, Event, Gap};
+use crate::redis::completions::CompletionBatch;
 use crate::redis::config::{Config, Target};
 use crate::redis::connection::backoff::jitter;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::Health;
-use crate::redis::protocol::published::Skipped;
-use crate::redis::request::{Id, Kind, Topic, TopicName};
+use crate::redis::request::{Id, Kind, Topic};
 use crate::redis::runtime;
 use crate::redis::slot::{Slot, slot_of};
 use crate::redis::subscriber::SubscriberHandle;
+use crate::redis::subscriber::ear::{Crossing, Ear, LEFT, UNUSED};
 use crate::redis::subscriber::listener::{Listener, TopicState};
 
 /// Patterns have no slot: all are at one node, which hears the channels of the others by the bus.
 const HOME_OF_PATTERNS: Slot = 0;
-/// Answered by a home that was left: no call has this id.
-const LEFT: Id = Id::MAX;
-/// The same of a home that is left for another.
-const UNUSED: Id = Id::MAX - 1;
 /// How long topics wait for the bus between two homes.
 const LONGEST_CROSSING: Duration = Duration::from_millis(500);
 /// The same where the old home cannot be asked: what it had published is there by then, or was lost with it.
@@ -65,32 +59,6 @@ struct Desired {
     /// There may be thousands: they are subscribed in batches, and their states are not asked for.
     is_batched: bool,
     state: Arc<TopicState>,
-}
-
-/// Hears what all homes tell the listener. Called while a pipeline is locked: it waits for no lock of the subscriber.
-struct Ear {
-    listener: Arc<dyn Listener>,
-    awaited: Mutex<Awaited>,
-}
-
-#[derive(Default)]
-struct Awaited {
-    /// Who awaits the confirmation of a topic.
-    callers: HashMap<Topic, Vec<Id>>,
-    /// Topics that move to another home, and when the old one was last heard.
-    moving: HashMap<Topic, SystemTime>,
-    /// When the gap begins that is told once all have moved.
-    missing_since: Option<SystemTime>,
-    /// Channels by which topics cross to another home.
-    crossings: HashMap<Topic, Crossing>,
-    /// Who is answered once so many homes are left.
-    leaving: Option<(Id, usize)>,
-}
-
-/// Awaits the confirmation of a channel at the new home, and then the message that the old home was given for it.
-struct Crossing {
-    subscribed: Option<oneshot::Sender<()>>,
-    heard: Option<oneshot::Sender<()>>,
 }
 
 impl ClusterSubscriber {
@@ -445,100 +413,5 @@ impl Member for ClusterSubscriber {
 
     fn has_silent_node(&self) -> bool {
         false
-    }
-}
-
-impl Awaited {
-    /// Takes the messages of crossings.
-    fn hear_crossings(&mut self, backlog: &mut Backlog) {
-        let heard = RefCell::new(Vec::new());
-        backlog.forget(|message| {
-            let name = TopicName::of(&message.pattern, &message.channel);
-            let topic = self.crossings.keys().find(|topic| name.equivalent(*topic));
-            heard.borrow_mut().extend(topic.cloned());
-            topic.is_some()
-        });
-        for topic in heard.into_inner() {
-            let crossing = self.crossings.get_mut(&topic);
-            crossing
-                .and_then(|crossing| crossing.heard.take())
-                .map(|told| told.send(()));
-        }
-    }
-}
-
-impl Ear {
-    fn put_unless_empty(&self, batch: CompletionBatch) {
-        if !batch.is_empty() {
-            self.listener.put(batch);
-        }
-    }
-}
-
-impl Listener for Ear {
-    fn put(&self, mut batch: CompletionBatch) {
-        batch.answers.retain(|answer| answer.id != UNUSED);
-        let mut awaited = self.awaited.lock();
-        if let Some((id, homes)) = &mut awaited.leaving {
-            let answers = batch.answers.len();
-            batch.answers.retain(|answer| answer.id != LEFT);
-            *homes = homes.saturating_sub(answers - batch.answers.len());
-            if *homes == 0 {
-                batch.done(*id);
-                awaited.leaving = None;
-            }
-        }
-        // Whoever awaits the topic is told by its answer.
-        for event in std::mem::take(&mut batch.events) {
-            match &event {
-                Event::Unsubscribed { topic, error } if awaited.callers.contains_key(topic) => {
-                    for id in awaited.callers.remove(topic).into_iter().flatten() {
-                        batch.failed(id, error.clone());
-                    }
-                }
-                _ => batch.events.push(event),
-            }
-        }
-        if !awaited.crossings.is_empty() {
-            awaited.hear_crossings(&mut batch.backlog);
-        }
-        drop(awaited);
-        self.put_unless_empty(batch);
-    }
-
-    fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
-        if self.awaited.lock().crossings.is_empty() {
-            self.listener.skip(channel, received)
-        } else {
-            Skipped::default()
-        }
-    }
-
-    fn subscribed(&self, topic: &Topic) {
-        if let Some(crossing) = self.awaited.lock().crossings.get_mut(topic) {
-            crossing.subscribed.take().map(|told| told.send(()));
-            return;
-        }
-        self.listener.subscribed(topic);
-        let mut batch = CompletionBatch::default();
-        let mut awaited = self.awaited.lock();
-        for id in awaited.callers.remove(topic).into_iter().flatten() {
-            batch.done(id);
-        }
-        if let Some(heard) = awaited.moving.remove(topic) {
-            let from = awaited.missing_since.map_or(heard, |since| since.min(heard));
-            awaited.missing_since = Some(from);
-            if awaited.moving.is_empty() {
-                awaited.missing_since = None;
-                let to = SystemTime::now();
-                batch.missed(Gap { from, to, node: None });
-            }
-        }
-        drop(awaited);
-        self.put_unless_empty(batch);
-    }
-
-    fn missing(&self) {
-        self.listener.missing();
     }
 }

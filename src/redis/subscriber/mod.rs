@@ -1,8 +1,9 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
-//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`]. [`table`]: the state of each topic ([`entry`]) on the server,
+//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears. [`table`]: the state of each topic ([`entry`]) on the server,
 //! and which [`listener`] has it. [`machine`]: what is sent and received for it. [`pending`]: answers that listeners await.
 
+mod ear;
 pub mod entry;
 mod homes;
 pub mod listener;

@@ -1,0 +1,196 @@
+//! How a router takes maps: which nodes it is connected to, and what moves to another node.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hashbrown::{HashMap, HashSet};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Result};
+use crate::redis::cluster::fence::Fence;
+use crate::redis::cluster::node::Node;
+use crate::redis::cluster::router::{Batches, ClusterRouter, State};
+use crate::redis::cluster::slot_map::SlotMap;
+use crate::redis::cluster::topology::Member;
+use crate::redis::completions::{CompletionBatch, Event};
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::ATTEMPTS;
+use crate::redis::request::{Fate, Observer, Request, Role};
+use crate::redis::slot::Slot;
+
+/// A node that owes replies and has sent nothing for so long may have lost its slots.
+const SILENT: Duration = Duration::from_secs(1);
+
+impl ClusterRouter {
+    /// The connection to a node, which is opened if there is none.
+    pub(super) fn node(&self, state: &mut State, endpoint: &Endpoint) -> Result<Arc<Node>> {
+        if let Some(node) = state.nodes.get(endpoint) {
+            return Ok(node.clone());
+        }
+        let node = Node::open(&self.config, endpoint, &self.completions, &self.inbox)?;
+        state.nodes.insert(endpoint.clone(), node.clone());
+        Ok(node)
+    }
+
+    /// Uses a map from now on. Requests that wait for a node which has lost their slot go to the slot's new master.
+    pub(super) fn adopt(&self, state: &mut State, map: &Arc<SlotMap>, now: Instant) {
+        if state.ended || state.map.as_ref().is_some_and(|known| Arc::ptr_eq(known, map)) {
+            return;
+        }
+        let masters: Result<Vec<_>> = map
+            .masters()
+            .iter()
+            .map(|master| self.node(state, master))
+            .collect();
+        let Ok(masters) = masters else { return };
+        let before = state.map.replace(map.clone());
+        state.masters = masters;
+        state.cause = None;
+        let mut batches = Self::batches(state);
+        match before {
+            Some(before) => self.reroute(state, &before, &mut batches, now),
+            None => {
+                state.since = now;
+                while let Some(waiting) = state.waiting.pop() {
+                    self.route(state, waiting.request, &mut batches, now);
+                }
+                for (id, _) in mem::take(&mut state.connecting) {
+                    self.connect_to_first(state, id);
+                }
+            }
+        }
+        self.flush(state, batches, now);
+        self.close_unused(state);
+    }
+
+    /// Moves what waits for slots that have another master than before. What is in flight at the old one is answered first.
+    fn reroute(&self, state: &mut State, before: &SlotMap, batches: &mut Batches, now: Instant) {
+        let Some(map) = state.map.clone() else { return };
+        let changed = before.changed(&map);
+        let mut by_owner: HashMap<&Endpoint, HashSet<Slot>> = HashMap::new();
+        for slot in changed {
+            if let Some(owner) = before.owner(slot) {
+                by_owner.entry(owner).or_default().insert(slot);
+            }
+        }
+        for (owner, slots) in by_owner {
+            let Some(node) = state.nodes.get(owner).cloned() else {
+                continue;
+            };
+            let number = state.next_number();
+            let (waiting, in_flight) = node.connection.with(|pipeline| {
+                let is_of = |request: &Request| request.slot().is_some_and(|slot| slots.contains(&slot));
+                let waiting = pipeline.take_waiting(is_of);
+                let in_flight = pipeline.slots_in_flight(&slots);
+                if !in_flight.is_empty() {
+                    pipeline.mark(number);
+                }
+                (waiting, in_flight)
+            });
+            for slot in &in_flight {
+                state
+                    .fences
+                    .entry(*slot)
+                    .or_insert_with(|| Fence::draining(number));
+            }
+            state.numbers.insert(number, in_flight.into_iter().collect());
+            for request in waiting {
+                if let Some(slot) = request.slot() {
+                    self.put(state, request, slot, batches, now);
+                }
+            }
+        }
+    }
+
+    /// Closes the connections to nodes that are no masters any more.
+    fn close_unused(&self, state: &mut State) {
+        let State {
+            nodes, fences, map, ..
+        } = state;
+        let Some(map) = map else { return };
+        let is_used = |endpoint: &Endpoint| {
+            map.masters().contains(endpoint) || fences.values().any(|fence| fence.target() == Some(endpoint))
+        };
+        let unused: Vec<_> = nodes.extract_if(|endpoint, _| !is_used(endpoint)).collect();
+        for (_, node) in unused {
+            node.close();
+        }
+    }
+}
+
+impl Member for ClusterRouter {
+    fn apply(&self, map: &Arc<SlotMap>) {
+        self.adopt(&mut self.lock(), map, Instant::now());
+        self.inbox.come.notify_one();
+    }
+
+    fn not_discovered(&self, cause: &Error, refused: bool, delay: Duration) {
+        let mut state = self.lock();
+        state.attempt += 1;
+        state.cause = Some(cause.clone());
+        let max_retries = self.limits().max_retries;
+        let mut batch = CompletionBatch::default();
+        batch.events.push(Event::Reconnecting {
+            role: Role::Commands,
+            node: None,
+            attempt: state.attempt,
+            delay,
+            cause: cause.clone(),
+        });
+        for (id, mut failures) in mem::take(&mut state.connecting) {
+            failures += 1;
+            if refused || failures >= max_retries.unwrap_or(ATTEMPTS).max(1) {
+                batch.failed(id, cause.clone());
+            } else {
+                state.connecting.push((id, failures));
+            }
+        }
+        let given_up = state.waiting.take_if(|waiting| {
+            waiting.attempts += 1;
+            refused || max_retries.is_some_and(|most| waiting.attempts > most)
+        });
+        self.completions.put(batch);
+        for request in given_up {
+            self.fail(&request, Fate::NotRun, cause.clone());
+        }
+    }
+
+    fn ask(&self, node: &Endpoint, command: &[&[u8]]) -> Option<oneshot::Receiver<Bytes>> {
+        let node = self.lock().nodes.get(node).cloned()?;
+        let (answer, answered) = oneshot::channel();
+        let observer = Arc::new(Answer(Mutex::new(Some(answer))));
+        let now = Instant::now();
+        node.connection.with(|pipeline| {
+            let is_well = pipeline.is_connected() && !pipeline.is_silent(now, SILENT);
+            is_well.then(|| pipeline.ask(command, observer, now))
+        })?;
+        Some(answered)
+    }
+
+    fn has_silent_node(&self) -> bool {
+        let now = Instant::now();
+        let state = self.lock();
+        let is_silent = |node: &Arc<Node>| node.connection.with(|pipeline| pipeline.is_silent(now, SILENT));
+        state.masters.iter().any(is_silent)
+    }
+}
+
+/// Takes the reply to a question of the topology.
+#[derive(Debug)]
+struct Answer(Mutex<Option<oneshot::Sender<Bytes>>>);
+
+impl Observer for Answer {
+    fn replied(&self, replies: &Bytes) {
+        if let Some(answer) = self.0.lock().take() {
+            // Whoever asked may have lost patience.
+            let _ = answer.send(replies.clone());
+        }
+    }
+
+    fn unanswered(&self, _: Fate) {
+        self.0.lock().take();
+    }
+}
