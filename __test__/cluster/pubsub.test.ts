@@ -2,7 +2,7 @@
 // and whatever happens to the node, or to the bus between nodes, nobody is told what was missed.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
-import type { Gap, KVStore } from "covara-kv";
+import { createRedisKV, type Gap, type KVStore } from "covara-kv";
 import { Redis } from "ioredis";
 import { eventually } from "../eventually.js";
 import { emissions } from "../faults/faults.js";
@@ -179,4 +179,16 @@ test("channels of all nodes are heard, and left", async ({ open }) => {
   await kv.unsubscribe(names[0] as string);
   await eventually(async () => (await publisher.publish(names[0] as string, "2")) === 0);
   assert.equal(await publisher.publish(names[1] as string, "2"), 1);
+});
+
+// Of one server's URL: what was subscribed before it had said that it is a node of a cluster was never confirmed.
+test("what is subscribed before the first connection comes from the homes", async ({ defer }) => {
+  const [first] = cluster().nodes;
+  const kv = createRedisKV({ url: `redis://${first?.place}` });
+  defer(() => kv.disconnect());
+  const heard: string[] = [];
+  const names = Array.from({ length: 6 }, (_, index) => `early:${index}`);
+  await Promise.all(names.map((name) => kv.subscribe(name, (message) => heard.push(message))));
+  for (const name of names) assert.equal(await kv.publish(name, name), 1);
+  await eventually(() => heard.length === names.length);
 });

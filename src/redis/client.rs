@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::redis::completions::CompletionQueue;
-use crate::redis::config::{ClusterOptions, Config};
+use crate::redis::config::Config;
 use crate::redis::pipeline::Health;
 use crate::redis::request::{Id, Request, Topic};
 use crate::redis::router::Router;
@@ -56,9 +56,7 @@ impl Client {
         let Router::One(connection) = &*router else {
             return Ok(());
         };
-        let mut config = Config::clone(&self.config());
-        config.cluster = Some(ClusterOptions::default());
-        let config = Arc::new(config);
+        let config = Arc::new(self.config().as_cluster());
         let cluster = Router::new(config.clone(), self.completions.clone())?;
         cluster.start();
         let (waiting, connecting) = connection.with(|pipeline| {

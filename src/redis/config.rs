@@ -199,6 +199,14 @@ impl Config {
         })
     }
 
+    /// The same at a cluster, of which the server is a node.
+    pub fn as_cluster(&self) -> Self {
+        Self {
+            cluster: Some(ClusterOptions::default()),
+            ..self.clone()
+        }
+    }
+
     /// The nodes by which a cluster is found.
     pub fn seeds(&self) -> Vec<Endpoint> {
         match &self.cluster {

@@ -25,7 +25,7 @@ use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind};
 use crate::redis::pipeline::in_flight::Server;
 use crate::redis::pipeline::queue::Queue;
-use crate::redis::request::{Fate, Id, Observer, Part, Request, Route, ScanCall, Split, Subject, Whole};
+use crate::redis::request::{Fate, Id, Part, Request, Route, ScanCall, Split, Subject, Whole};
 use crate::redis::runtime;
 use crate::redis::slot::Slot;
 

@@ -1,75 +1,222 @@
-//! A listener's part of what is subscribed: at one server, or at the homes of a cluster.
+//! A listener's part of what is subscribed: at one server, or at the homes of a cluster. Which it is the server may say only when it is
+//! connected to: what was asked of one server until then is asked of the cluster.
 
-use std::sync::Arc;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 use crate::error::Result;
+use crate::redis::completions::{CompletionBatch, Event};
 use crate::redis::config::Config;
 use crate::redis::pipeline::Health;
+use crate::redis::protocol::published::Skipped;
 use crate::redis::request::{Id, Topic};
+use crate::redis::runtime;
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::{Listener, TopicState};
 
 /// Dropping it ends its subscriptions.
-pub enum Subscriber {
+pub struct Subscriber(Arc<Shared>);
+
+struct Shared {
+    config: Arc<Config>,
+    listener: Arc<dyn Listener>,
+    /// Locked before any pipeline.
+    place: Mutex<Place>,
+    /// What was asked of one server that has answered nothing yet. Never waits for another lock.
+    early: Mutex<Option<Vec<Wish>>>,
+    /// The one server is left: what it still answers is the cluster's to answer.
+    is_left: AtomicBool,
+}
+
+enum Place {
     One(SubscriberHandle),
     Cluster(Arc<ClusterSubscriber>),
+    /// It has left, or is about to join.
+    Nowhere,
+}
+
+enum Wish {
+    Subscribe(Id, Topic),
+    Keep(Topic, Arc<TopicState>),
+    KeepBatched(Vec<Topic>),
 }
 
 impl Subscriber {
     pub fn join(config: &Arc<Config>, listener: Arc<dyn Listener>) -> Result<Self> {
-        Ok(match config.cluster {
-            None => Self::One(SubscriberHandle::join(config, listener)?),
-            Some(_) => Self::Cluster(ClusterSubscriber::join(config, listener)?),
-        })
+        let is_cluster = config.cluster.is_some();
+        let shared = Arc::new(Shared {
+            config: config.clone(),
+            listener: listener.clone(),
+            place: Mutex::new(Place::Nowhere),
+            early: Mutex::new((!is_cluster).then(Vec::new)),
+            is_left: AtomicBool::new(false),
+        });
+        let place = if is_cluster {
+            Place::Cluster(ClusterSubscriber::join(config, listener)?)
+        } else {
+            let scout = Scout {
+                listener,
+                shared: Arc::downgrade(&shared),
+            };
+            Place::One(SubscriberHandle::join(config, Arc::new(scout))?)
+        };
+        *shared.place.lock() = place;
+        Ok(Self(shared))
     }
 
     /// Answers `id` once messages come.
     pub fn subscribe(&self, id: Id, topic: &Topic) {
-        match self {
-            Self::One(handle) => handle.subscribe(id, topic),
-            Self::Cluster(cluster) => cluster.subscribe(id, topic),
+        let place = self.0.place.lock();
+        self.0.note(|| Wish::Subscribe(id, topic.clone()));
+        match &*place {
+            Place::One(handle) => handle.subscribe(id, topic),
+            Place::Cluster(cluster) => cluster.subscribe(id, topic),
+            Place::Nowhere => {}
         }
     }
 
     /// Keeps a topic subscribed until it is unsubscribed, over all connections. Only a refusal of the server ends that, with an event.
     /// `state` is that of the topic from this call on.
     pub fn keep(&self, topic: &Topic, state: Arc<TopicState>) {
-        match self {
-            Self::One(handle) => handle.keep(topic, state),
-            Self::Cluster(cluster) => cluster.keep(topic, state),
+        let place = self.0.place.lock();
+        self.0.note(|| Wish::Keep(topic.clone(), state.clone()));
+        match &*place {
+            Place::One(handle) => handle.keep(topic, state),
+            Place::Cluster(cluster) => cluster.keep(topic, state),
+            Place::Nowhere => {}
         }
     }
 
     /// Keeps topics of which there may be thousands: after a loss they are subscribed again behind the others, a batch at a time.
     pub fn keep_batched(&self, topics: &[Topic]) {
-        match self {
-            Self::One(handle) => handle.keep_batched(topics),
-            Self::Cluster(cluster) => cluster.keep_batched(topics),
+        let place = self.0.place.lock();
+        self.0.note(|| Wish::KeepBatched(topics.to_vec()));
+        match &*place {
+            Place::One(handle) => handle.keep_batched(topics),
+            Place::Cluster(cluster) => cluster.keep_batched(topics),
+            Place::Nowhere => {}
         }
     }
 
     /// Answers `id`, if there is one, once this listener gets no more messages of the topic. `left` runs within: all that the listener
     /// gets has been put by then.
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
-        match self {
-            Self::One(handle) => handle.unsubscribe(id, topic, left),
-            Self::Cluster(cluster) => cluster.unsubscribe(id, topic, left),
+        let place = self.0.place.lock();
+        self.0.forget(topic);
+        match &*place {
+            Place::One(handle) => handle.unsubscribe(id, topic, left),
+            Place::Cluster(cluster) => cluster.unsubscribe(id, topic, left),
+            Place::Nowhere => left(),
         }
     }
 
     pub fn health(&self) -> Vec<Health> {
-        match self {
-            Self::One(handle) => vec![handle.health()],
-            Self::Cluster(cluster) => cluster.health(),
+        match &*self.0.place.lock() {
+            Place::One(handle) => vec![handle.health()],
+            Place::Cluster(cluster) => cluster.health(),
+            Place::Nowhere => Vec::new(),
         }
     }
 
     /// Answers `id` once all topics that only this listener had are unsubscribed.
     pub fn leave(&self, id: Id) {
-        match self {
-            Self::One(handle) => handle.leave(id),
-            Self::Cluster(cluster) => cluster.leave(id),
+        self.0.early.lock().take();
+        match &*self.0.place.lock() {
+            Place::One(handle) => handle.leave(id),
+            Place::Cluster(cluster) => cluster.leave(id),
+            Place::Nowhere => {}
         }
+    }
+}
+
+impl Shared {
+    fn note(&self, wish: impl FnOnce() -> Wish) {
+        if let Some(early) = &mut *self.early.lock() {
+            early.push(wish());
+        }
+    }
+
+    fn forget(&self, topic: &Topic) {
+        if let Some(early) = &mut *self.early.lock() {
+            early.retain_mut(|wish| match wish {
+                Wish::Subscribe(_, other) | Wish::Keep(other, _) => other != topic,
+                Wish::KeepBatched(topics) => {
+                    topics.retain(|other| other != topic);
+                    !topics.is_empty()
+                }
+            });
+        }
+    }
+
+    /// The server is a node of a cluster.
+    fn become_cluster(&self) {
+        let mut place = self.place.lock();
+        let Some(early) = self.early.lock().take() else {
+            return;
+        };
+        let config = Arc::new(self.config.as_cluster());
+        let Ok(cluster) = ClusterSubscriber::join(&config, self.listener.clone()) else {
+            return;
+        };
+        self.is_left.store(true, Ordering::Relaxed);
+        for wish in early {
+            match wish {
+                Wish::Subscribe(id, topic) => cluster.subscribe(id, &topic),
+                Wish::Keep(topic, state) => cluster.keep(&topic, state),
+                Wish::KeepBatched(topics) => cluster.keep_batched(&topics),
+            }
+        }
+        drop(mem::replace(&mut *place, Place::Cluster(cluster)));
+    }
+}
+
+/// Hears whether the one server is a node of a cluster. Called while a pipeline is locked.
+struct Scout {
+    listener: Arc<dyn Listener>,
+    shared: Weak<Shared>,
+}
+
+impl Listener for Scout {
+    fn put(&self, mut batch: CompletionBatch) {
+        let is_cluster = batch
+            .events
+            .extract_if(.., |event| matches!(event, Event::ClusterFound))
+            .count()
+            > 0;
+        if let Some(shared) = self.shared.upgrade() {
+            if shared.is_left.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Some(early) = &mut *shared.early.lock() {
+                // Failed for want of a connection: it was told.
+                early.retain(|wish| !matches!(wish, Wish::Subscribe(id, _) if batch.answers.iter().any(|answer| answer.id == *id)));
+            }
+            if is_cluster && let Ok(runtime) = runtime::get() {
+                runtime.spawn(async move { shared.become_cluster() });
+            }
+        }
+        if !batch.is_empty() {
+            self.listener.put(batch);
+        }
+    }
+
+    fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
+        self.listener.skip(channel, received)
+    }
+
+    /// It is one server, which has confirmed a topic.
+    fn subscribed(&self, topic: &Topic) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.early.lock().take();
+        }
+        self.listener.subscribed(topic);
+    }
+
+    fn missing(&self) {
+        self.listener.missing();
     }
 }

@@ -1,6 +1,6 @@
 //! The use of a connection for commands: each is answered by the server's replies to it.
 //!
-//! [`window`]: how many may be in flight. [`refusal`]: what a replica refuses. [`redirect`]: what a node of a
+//! [`window`]: how many may be in flight. [`mod@refusal`]: what a replica refuses. [`mod@redirect`]: what a node of a
 //! cluster does not run. [`cluster`]: what its router asks.
 
 mod cluster;
