@@ -59,14 +59,17 @@ impl Client {
         let config = Arc::new(self.config().as_cluster());
         let cluster = Router::new(config.clone(), self.completions.clone())?;
         cluster.start();
-        let (waiting, connecting) = connection.with(|pipeline| {
+        let (waiting, connecting, closing) = connection.with(|pipeline| {
             let waiting = pipeline.take_waiting(|_| true);
-            (waiting, pipeline.take_connecting())
+            (waiting, pipeline.take_connecting(), pipeline.take_closing())
         });
         connection.abandon();
         cluster.send(waiting, now);
         for id in connecting {
             cluster.connect(id);
+        }
+        if let Some(id) = closing {
+            cluster.close(id);
         }
         *self.config.borrow_mut() = config;
         *router = cluster;

@@ -1,5 +1,7 @@
 //! Joins the replies to the parts of a request.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use hashbrown::HashSet;
 use parking_lot::Mutex;
@@ -7,7 +9,7 @@ use parking_lot::Mutex;
 use crate::error::{Error, Reason, Result};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::scan::Scanner;
-use crate::redis::request::{Joining, Whole};
+use crate::redis::request::{Fate, Joining, Observer, Whole};
 use crate::reply::Reply;
 
 /// Waits for the outcome of each part.
@@ -17,6 +19,8 @@ pub struct Join {
     /// Where each item of a part's reply stands in the whole.
     places: Vec<Vec<usize>>,
     state: Mutex<State>,
+    /// Is told the outcome of the whole.
+    observer: Option<Arc<dyn Observer>>,
 }
 
 #[derive(Debug)]
@@ -27,8 +31,9 @@ struct State {
 
 impl Join {
     /// `places` has an entry for each part.
-    pub fn new(joining: Joining, places: Vec<Vec<usize>>) -> Self {
+    pub fn new(joining: Joining, places: Vec<Vec<usize>>, observer: Option<Arc<dyn Observer>>) -> Self {
         Self {
+            observer,
             joining,
             state: Mutex::new(State {
                 outcomes: vec![None; places.len()],
@@ -84,7 +89,13 @@ impl Whole for Join {
             return None;
         }
         let all: Vec<_> = outcomes.drain(..).flatten().collect();
-        Some(self.joined(&all))
+        let whole = self.joined(&all);
+        match (&self.observer, &whole) {
+            (Some(observer), Ok(replies)) => observer.replied(replies),
+            (Some(observer), Err(_)) => observer.unanswered(Fate::Unknown),
+            (None, _) => {}
+        }
+        Some(whole)
     }
 }
 
@@ -161,7 +172,7 @@ mod tests {
 
     fn joined(joining: Joining, places: &[&[usize]], frames: &[&'static str]) -> Result<Bytes> {
         let places = places.iter().map(|places| places.to_vec()).collect();
-        let join = Join::new(joining, places);
+        let join = Join::new(joining, places, None);
         let outcomes = frames.iter().enumerate().rev();
         let outcomes = outcomes.map(|(part, frame)| join.put(part, Ok(Bytes::from_static(frame.as_bytes()))));
         let mut whole: Vec<_> = outcomes.flatten().collect();
@@ -196,7 +207,7 @@ mod tests {
 
     #[test]
     fn an_error_says_how_much_was_done() {
-        let join = Join::new(Joining::Sum, vec![vec![]; 3]);
+        let join = Join::new(Joining::Sum, vec![vec![]; 3], None);
         let lost = Error::because(Reason::Lost, "The connection was lost");
         assert!(join.put(1, Err(lost)).is_none());
         assert!(join.put(0, Ok(":1\r\n".into())).is_none());

@@ -96,7 +96,9 @@ impl ClusterRouter {
                     .entry(*slot)
                     .or_insert_with(|| Fence::draining(number));
             }
-            state.numbers.insert(number, in_flight.into_iter().collect());
+            if !in_flight.is_empty() {
+                state.numbers.insert(number, in_flight.into_iter().collect());
+            }
             for request in waiting {
                 if let Some(slot) = request.slot() {
                     self.put(state, request, slot, batches, now);

@@ -43,7 +43,11 @@ impl ClusterRouter {
     /// Gives when to call it next, unless something comes before; None once the router has ended.
     fn take_notices(&self, now: Instant) -> Option<Instant> {
         let mut state = self.lock();
-        for notice in self.inbox.take() {
+        let notices = self.inbox.take();
+        if state.ended {
+            return None;
+        }
+        for notice in notices {
             self.take_notice(&mut state, notice, now);
         }
         self.expire(&mut state, now);

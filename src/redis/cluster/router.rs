@@ -191,7 +191,11 @@ impl ClusterRouter {
         now: Instant,
     ) {
         let places = split.parts.iter().map(|part| part.places.clone()).collect();
-        let whole: Arc<dyn Whole> = Arc::new(Join::new(split.joining, places));
+        let observer = match &request.subject {
+            Subject::Observed(observer) => Some(observer.clone()),
+            _ => None,
+        };
+        let whole: Arc<dyn Whole> = Arc::new(Join::new(split.joining, places, observer));
         for (index, Part { slot, bytes, .. }) in split.parts.into_iter().enumerate() {
             let part = Request {
                 bytes,

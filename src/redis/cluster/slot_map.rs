@@ -56,7 +56,7 @@ impl SlotMap {
             }
         }
         map.owners = owners.into();
-        (!map.masters.is_empty()).then_some(map)
+        (map.covered() > 0).then_some(map)
     }
 
     fn index_of(&mut self, master: &Endpoint) -> u16 {

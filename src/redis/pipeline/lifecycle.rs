@@ -172,6 +172,7 @@ impl<M: Machine> Pipeline<M> {
     /// There will be no other connection: fails all requests, and answers who closed it.
     pub fn end(&mut self) {
         self.ended = true;
+        self.machine.ended();
         let sent = self.connection.take().map(|connection| connection.sent);
         let sent = sent.into_iter().flatten().filter(Sent::is_awaited);
         let sent = sent.map(|sent| (sent.request, Fate::Unknown, Reason::Unanswered));

@@ -130,6 +130,9 @@ pub trait Machine: Default + Send + Sized + 'static {
         None
     }
 
+    /// There will be no other connection.
+    fn ended(&mut self) {}
+
     /// A request has failed.
     fn failed(&mut self, _request: &Request, _fate: Fate) {}
 

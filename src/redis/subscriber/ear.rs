@@ -46,6 +46,19 @@ pub struct Crossing {
 }
 
 impl Awaited {
+    /// A topic is at its new home, or is to be nowhere. Gives the gap once none is on its way.
+    pub fn arrived(&mut self, topic: &Topic) -> Option<Gap> {
+        let heard = self.moving.remove(topic)?;
+        let since = self.missing_since.map_or(heard, |since| since.min(heard));
+        self.missing_since = Some(since);
+        if !self.moving.is_empty() {
+            return None;
+        }
+        let from = self.missing_since.take()?;
+        let to = SystemTime::now();
+        Some(Gap { from, to, node: None })
+    }
+
     /// Takes the messages of crossings.
     fn hear_crossings(&mut self, backlog: &mut Backlog) {
         let heard = RefCell::new(Vec::new());
@@ -87,6 +100,15 @@ impl Listener for Ear {
         }
         // Whoever awaits the topic is told by its answer.
         for event in std::mem::take(&mut batch.events) {
+            if let Event::Unsubscribed { topic, .. } = &event {
+                // A user that may not use the channel of a crossing moves without it.
+                if awaited.crossings.remove(topic).is_some() {
+                    continue;
+                }
+                if let Some(gap) = awaited.arrived(topic) {
+                    batch.missed(gap);
+                }
+            }
             match &event {
                 Event::Unsubscribed { topic, error } if awaited.callers.contains_key(topic) => {
                     for id in awaited.callers.remove(topic).into_iter().flatten() {
@@ -122,14 +144,8 @@ impl Listener for Ear {
         for id in awaited.callers.remove(topic).into_iter().flatten() {
             batch.done(id);
         }
-        if let Some(heard) = awaited.moving.remove(topic) {
-            let from = awaited.missing_since.map_or(heard, |since| since.min(heard));
-            awaited.missing_since = Some(from);
-            if awaited.moving.is_empty() {
-                awaited.missing_since = None;
-                let to = SystemTime::now();
-                batch.missed(Gap { from, to, node: None });
-            }
+        if let Some(gap) = awaited.arrived(topic) {
+            batch.missed(gap);
         }
         drop(awaited);
         self.put_unless_empty(batch);

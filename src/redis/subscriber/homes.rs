@@ -1,6 +1,7 @@
 //! Subscriptions in a cluster: each channel at its home, the master of its slot, where this package publishes too. So the order and the
 //! number of receivers are right, and no message of ours depends on the bus between the nodes.
 
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -50,6 +51,8 @@ struct State {
     map: Option<Arc<SlotMap>>,
     homes: HashMap<Endpoint, Arc<SubscriberHandle>>,
     topics: HashMap<Topic, Desired>,
+    /// Homes that topics are leaving: each once for each crossing.
+    left: Vec<Endpoint>,
 }
 
 /// A topic that is subscribed.
@@ -124,6 +127,7 @@ impl ClusterSubscriber {
             map: Some(map),
             homes,
             topics: known,
+            left,
         } = state
         else {
             return;
@@ -147,7 +151,8 @@ impl ClusterSubscriber {
             }
         }
         for ((old, endpoint), topics) in crossings {
-            let old = homes.get(&old).cloned();
+            left.push(old.clone());
+            let old = (homes.get(&old).cloned(), old);
             self.runtime
                 .spawn(cross(self.this.clone(), old, endpoint, topics));
         }
@@ -230,9 +235,9 @@ impl ClusterSubscriber {
         }
         let Some(heard) = heard else { return };
         let mut awaited = self.ear.awaited.lock();
-        awaited
-            .moving
-            .insert(topic.clone(), SystemTime::now() - heard.elapsed());
+        let since = SystemTime::now() - heard.elapsed();
+        let known = awaited.moving.entry(topic.clone()).or_insert(since);
+        *known = since.min(*known);
         drop(awaited);
         self.ear.listener.missing();
     }
@@ -242,10 +247,12 @@ impl ClusterSubscriber {
         let mut state = self.state.lock();
         let home = state.topics.remove(topic).and_then(|kept| kept.home);
         let mut awaited = self.ear.awaited.lock();
-        awaited.moving.remove(topic);
+        let mut answers = CompletionBatch::default();
+        if let Some(gap) = awaited.arrived(topic) {
+            answers.missed(gap);
+        }
         let callers = awaited.callers.remove(topic).unwrap_or_default();
         drop(awaited);
-        let mut answers = CompletionBatch::default();
         for caller in callers {
             answers.done(caller);
         }
@@ -261,8 +268,13 @@ impl ClusterSubscriber {
     }
 
     fn close_unused(&self, state: &mut State) {
-        let State { homes, topics, .. } = state;
-        let is_used = |endpoint: &Endpoint| topics.values().any(|kept| kept.home.as_ref() == Some(endpoint));
+        let State {
+            homes, topics, left, ..
+        } = state;
+        let is_used = |endpoint: &Endpoint| {
+            let mut used = topics.values().filter_map(|kept| kept.home.as_ref());
+            left.contains(endpoint) || used.any(|home| home == endpoint)
+        };
         for (_, home) in homes.extract_if(|endpoint, _| !is_used(endpoint)) {
             home.leave(UNUSED);
         }
@@ -282,6 +294,15 @@ impl ClusterSubscriber {
     pub fn leave(&self, id: Id) {
         let mut state = self.state.lock();
         state.topics.clear();
+        let callers = mem::take(&mut self.ear.awaited.lock().callers);
+        let mut failed = CompletionBatch::default();
+        for caller in callers.into_values().flatten() {
+            failed.failed(
+                caller,
+                Error::because(Reason::Unanswered, "The store was disconnected"),
+            );
+        }
+        self.ear.put_unless_empty(failed);
         let homes: Vec<_> = state.homes.drain().map(|(_, home)| home).collect();
         drop(state);
         if homes.is_empty() {
@@ -346,7 +367,7 @@ fn home_slot(topic: &Topic) -> Slot {
 /// Moves topics to their new home.
 async fn cross(
     subscriber: Weak<ClusterSubscriber>,
-    old: Option<Arc<SubscriberHandle>>,
+    (old, left): (Option<Arc<SubscriberHandle>>, Endpoint),
     endpoint: Endpoint,
     topics: Vec<Topic>,
 ) {
@@ -366,7 +387,12 @@ async fn cross(
     } else {
         sleep(LONGEST_ON_BUS).await;
     }
-    subscriber.arrive(&mut subscriber.state.lock(), &endpoint, &topics);
+    let mut state = subscriber.state.lock();
+    if let Some(index) = state.left.iter().position(|other| *other == left) {
+        state.left.swap_remove(index);
+    }
+    subscriber.arrive(&mut state, &endpoint, &topics);
+    subscriber.close_unused(&mut state);
 }
 
 /// A name that no other process has.

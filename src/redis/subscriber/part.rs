@@ -26,8 +26,12 @@ struct Shared {
     listener: Arc<dyn Listener>,
     /// Locked before any pipeline.
     place: Mutex<Place>,
-    /// What was asked of one server that has answered nothing yet. Never waits for another lock.
-    early: Mutex<Option<Vec<Wish>>>,
+    early: Arc<Early>,
+}
+
+/// What was asked of one server that has answered nothing yet. Its lock is never held while another is taken.
+struct Early {
+    wishes: Mutex<Option<Vec<Wish>>>,
     /// The one server is left: what it still answers is the cluster's to answer.
     is_left: AtomicBool,
 }
@@ -52,19 +56,23 @@ impl Subscriber {
             config: config.clone(),
             listener: listener.clone(),
             place: Mutex::new(Place::Nowhere),
-            early: Mutex::new((!is_cluster).then(Vec::new)),
-            is_left: AtomicBool::new(false),
+            early: Arc::new(Early {
+                wishes: Mutex::new((!is_cluster).then(Vec::new)),
+                is_left: AtomicBool::new(false),
+            }),
         });
-        let place = if is_cluster {
+        let mut place = shared.place.lock();
+        *place = if is_cluster {
             Place::Cluster(ClusterSubscriber::join(config, listener)?)
         } else {
             let scout = Scout {
                 listener,
+                early: shared.early.clone(),
                 shared: Arc::downgrade(&shared),
             };
             Place::One(SubscriberHandle::join(config, Arc::new(scout))?)
         };
-        *shared.place.lock() = place;
+        drop(place);
         Ok(Self(shared))
     }
 
@@ -124,7 +132,7 @@ impl Subscriber {
 
     /// Answers `id` once all topics that only this listener had are unsubscribed.
     pub fn leave(&self, id: Id) {
-        self.0.early.lock().take();
+        self.0.early.wishes.lock().take();
         match &*self.0.place.lock() {
             Place::One(handle) => handle.leave(id),
             Place::Cluster(cluster) => cluster.leave(id),
@@ -135,13 +143,13 @@ impl Subscriber {
 
 impl Shared {
     fn note(&self, wish: impl FnOnce() -> Wish) {
-        if let Some(early) = &mut *self.early.lock() {
+        if let Some(early) = &mut *self.early.wishes.lock() {
             early.push(wish());
         }
     }
 
     fn forget(&self, topic: &Topic) {
-        if let Some(early) = &mut *self.early.lock() {
+        if let Some(early) = &mut *self.early.wishes.lock() {
             early.retain_mut(|wish| match wish {
                 Wish::Subscribe(_, other) | Wish::Keep(other, _) => other != topic,
                 Wish::KeepBatched(topics) => {
@@ -155,14 +163,14 @@ impl Shared {
     /// The server is a node of a cluster.
     fn become_cluster(&self) {
         let mut place = self.place.lock();
-        let Some(early) = self.early.lock().take() else {
+        let Some(early) = self.early.wishes.lock().take() else {
             return;
         };
         let config = Arc::new(self.config.as_cluster());
         let Ok(cluster) = ClusterSubscriber::join(&config, self.listener.clone()) else {
             return;
         };
-        self.is_left.store(true, Ordering::Relaxed);
+        self.early.is_left.store(true, Ordering::Relaxed);
         for wish in early {
             match wish {
                 Wish::Subscribe(id, topic) => cluster.subscribe(id, &topic),
@@ -177,6 +185,7 @@ impl Shared {
 /// Hears whether the one server is a node of a cluster. Called while a pipeline is locked.
 struct Scout {
     listener: Arc<dyn Listener>,
+    early: Arc<Early>,
     shared: Weak<Shared>,
 }
 
@@ -187,17 +196,22 @@ impl Listener for Scout {
             .extract_if(.., |event| matches!(event, Event::ClusterFound))
             .count()
             > 0;
-        if let Some(shared) = self.shared.upgrade() {
-            if shared.is_left.load(Ordering::Relaxed) {
-                return;
-            }
-            if let Some(early) = &mut *shared.early.lock() {
-                // Failed for want of a connection: it was told.
-                early.retain(|wish| !matches!(wish, Wish::Subscribe(id, _) if batch.answers.iter().any(|answer| answer.id == *id)));
-            }
-            if is_cluster && let Ok(runtime) = runtime::get() {
-                runtime.spawn(async move { shared.become_cluster() });
-            }
+        if self.early.is_left.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(wishes) = &mut *self.early.wishes.lock() {
+            // Failed for want of a connection: it was told.
+            let is_answered = |id: &Id| batch.answers.iter().any(|answer| answer.id == *id);
+            wishes.retain(|wish| !matches!(wish, Wish::Subscribe(id, _) if is_answered(id)));
+        }
+        if is_cluster && let Ok(runtime) = runtime::get() {
+            // Its part may be the last reference: it is dropped outside of the pipeline's lock.
+            let shared = self.shared.clone();
+            runtime.spawn(async move {
+                if let Some(shared) = shared.upgrade() {
+                    shared.become_cluster();
+                }
+            });
         }
         if !batch.is_empty() {
             self.listener.put(batch);
@@ -210,9 +224,7 @@ impl Listener for Scout {
 
     /// It is one server, which has confirmed a topic.
     fn subscribed(&self, topic: &Topic) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.early.lock().take();
-        }
+        self.early.wishes.lock().take();
         self.listener.subscribed(topic);
     }
 

@@ -5,6 +5,7 @@ mod config;
 mod history;
 mod master;
 mod pipeline;
+mod redirects;
 mod repeating;
 mod scripts;
 mod subscriber;

@@ -71,6 +71,11 @@ impl Pipeline<Commands> {
         self.send([request], now);
     }
 
+    /// Removes the request to close.
+    pub fn take_closing(&mut self) -> Option<Id> {
+        self.closing.take()
+    }
+
     /// Removes the calls of `connect` that wait.
     pub fn take_connecting(&mut self) -> Vec<Id> {
         let waiting = mem::take(&mut self.connecting);

@@ -147,6 +147,12 @@ impl Machine for Commands {
         Err(Error::because(reason, message).caused_by(cause.clone()))
     }
 
+    fn ended(&mut self) {
+        if let Some(returns) = &mut self.cluster {
+            returns.lost();
+        }
+    }
+
     fn take_returned(&mut self) -> Option<(Vec<Returned>, Vec<u64>)> {
         self.cluster.as_mut()?.take()
     }
