@@ -31,6 +31,8 @@ const LONGEST_WITHOUT_MAP: Duration = Duration::from_secs(2);
 const PERIOD: Duration = Duration::from_secs(60);
 /// How often nodes are checked for silence.
 const CHECK: Duration = Duration::from_millis(500);
+/// For how long after a map was wanted nodes may be in trouble.
+const TROUBLE: Duration = Duration::from_secs(3);
 /// How many nodes are asked when one knows of fewer slots than before.
 const WITNESSES: usize = 3;
 
@@ -41,6 +43,19 @@ pub fn topology_of(config: &Arc<Config>) -> Result<Arc<Topology>, Error> {
         runtime::get()?.spawn(keep(Arc::downgrade(&topology)));
     }
     Ok(topology)
+}
+
+/// Has the topology take a map that is no older than this call. While nodes are in trouble it is that which all wait for.
+pub async fn renew(topology: &Topology) {
+    let known = topology.map().filter(|_| !topology.is_doubted(TROUBLE));
+    let Some(known) = known else {
+        return topology.refreshed().await;
+    };
+    if let Some(map) = ask_nodes(topology, &known).await
+        && map != *known
+    {
+        topology.take(map);
+    }
 }
 
 async fn keep(topology: Weak<Topology>) {

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::join::{array, items};
+use crate::redis::cluster::refresh::renew;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Topology;
 use crate::redis::protocol::{decode, encode};
@@ -262,7 +263,7 @@ impl Whole for Scan {
 /// A page without keys: the last one if all slots are done by a map that is no older than this call. SCAN is not redirected, so a slot
 /// that has moved shows in the map alone.
 pub async fn last_page(call: ScanCall, topology: Arc<Topology>) -> Bytes {
-    let _ = timeout(LONGEST_REFRESH, topology.refreshed()).await;
+    let _ = timeout(LONGEST_REFRESH, renew(&topology)).await;
     let mut cursor = Cursor::parse(&call.cursor).unwrap_or_default();
     let is_done = topology.map().is_none_or(|map| cursor.advance(&map).is_none());
     let text = if is_done { "0".to_owned() } else { cursor.text() };

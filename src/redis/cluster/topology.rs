@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -47,6 +47,8 @@ pub struct Topology {
     /// How many times asking has begun, and the number of the last time that is over.
     begun: AtomicU64,
     ended: watch::Sender<u64>,
+    /// When it was asked for last.
+    doubted: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -73,6 +75,7 @@ impl Topology {
             wanted: Notify::new(),
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
+            doubted: Mutex::default(),
         });
         topologies.push(Arc::downgrade(&topology));
         Ok((topology, true))
@@ -97,15 +100,23 @@ impl Topology {
         self.state.lock().map.clone()
     }
 
-    /// Has the map asked for.
+    /// Has the map asked for: something is wrong with it, or with a node.
     pub fn refresh(&self) {
+        *self.doubted.lock() = Some(Instant::now());
         self.wanted.notify_one();
+    }
+
+    /// Whether the map was asked for within this time.
+    pub fn is_doubted(&self, time: Duration) -> bool {
+        self.doubted
+            .lock()
+            .is_some_and(|doubted| doubted.elapsed() < time)
     }
 
     /// Asks for the map, and returns once that is over: the map is no older than this call then.
     pub async fn refreshed(&self) {
         let next = self.begun.load(Ordering::Relaxed) + 1;
-        self.refresh();
+        self.wanted.notify_one();
         // The sender is this topology's own.
         let _ = self.ended.subscribe().wait_for(|number| *number >= next).await;
     }
