@@ -4,8 +4,8 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
-import { violations } from "./checker/judge.js";
-import { runChecker } from "./checker/run.js";
+import { violations } from "./judge.js";
+import { runChecker } from "./run.js";
 
 const { CHECKER_SECONDS, CHECKER_SEED } = process.env;
 const seconds = Number(CHECKER_SECONDS ?? 60);
