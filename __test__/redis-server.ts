@@ -47,7 +47,8 @@ export async function startRedis(
   config: Record<string, string> = {},
   ...args: string[]
 ): Promise<RedisServer> {
-  const host = config.bind ?? HOST;
+  // The first of several addresses: it is the one that is asked whether the server answers.
+  const host = config.bind?.split(" ")[0] ?? HOST;
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     const directory = mkdtempSync(join(tmpdir(), "covara-kv-redis-"));
@@ -92,7 +93,7 @@ class Process {
     this.#host = host;
     this.#port = port;
     this.#directory = directory;
-    const options = { port, bind: host, dir: directory, save: '""', appendonly: "no", ...config };
+    const options = { port, bind: HOST, dir: directory, save: '""', appendonly: "no", ...config };
     this.#file = join(directory, "redis.conf");
     writeFileSync(
       this.#file,
