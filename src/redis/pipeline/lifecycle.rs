@@ -8,7 +8,7 @@ use crate::redis::completions::Event;
 use crate::redis::config::Limits;
 use crate::redis::endpoint::Node;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
-use crate::redis::pipeline::queue::{Queue, Waiting};
+use crate::redis::pipeline::queue::{Queue, UnsentRequest};
 use crate::redis::pipeline::{ATTEMPTS, Machine, Pipeline, closed};
 use crate::redis::request::Fate;
 
@@ -86,7 +86,7 @@ impl<M: Machine> Pipeline<M> {
                 self.no_connection(cause, refused, attempts),
             );
         }
-        M::missing(self, SystemTime::now());
+        M::disconnected(self, SystemTime::now());
         self.cause = Some(cause.clone());
     }
 
@@ -113,7 +113,7 @@ impl<M: Machine> Pipeline<M> {
             return;
         };
         let silent = now.saturating_duration_since(connection.received);
-        M::missing(self, SystemTime::now() - silent);
+        M::disconnected(self, SystemTime::now() - silent);
         let place: Node = self.place().into();
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;
@@ -139,7 +139,7 @@ impl<M: Machine> Pipeline<M> {
             again.push(request, until);
         }
         for queue in [&mut self.waiting_for_master, &mut self.waiting] {
-            while let Some(Waiting { request, .. }) = queue.pop() {
+            while let Some(UnsentRequest { request, .. }) = queue.pop() {
                 let until = request.called + queue_timeout;
                 again.push(request, until);
             }
@@ -150,8 +150,8 @@ impl<M: Machine> Pipeline<M> {
     }
 
     /// Messages may have been missed for this long: they may have gone to another server.
-    pub fn doubt(&mut self, missing: Duration) {
-        self.machine.doubt(SystemTime::now() - missing);
+    pub fn widen_gap(&mut self, duration: Duration) {
+        self.machine.widen_gap(SystemTime::now() - duration);
     }
 
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {

@@ -23,7 +23,7 @@ use crate::redis::config::Limits;
 use crate::redis::endpoint::{Endpoint, Node};
 use crate::redis::pipeline::commands::redirect::Returned;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, Server};
-use crate::redis::pipeline::queue::{Queue, Waiting};
+use crate::redis::pipeline::queue::{Queue, UnsentRequest};
 use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::request::{Fate, Id, Request, Role};
 use crate::trace::{Area, trace};
@@ -79,11 +79,11 @@ pub trait Machine: Default + Send + Sized + 'static {
         now: Instant,
     ) -> Vec<Request>;
 
-    /// There is no connection, and messages may have been missed since a moment.
-    fn missing(_pipeline: &mut Pipeline<Self>, _since: SystemTime) {}
+    /// There is no connection any more. Messages may have been missed since `since`.
+    fn disconnected(_pipeline: &mut Pipeline<Self>, _since: SystemTime) {}
 
-    /// What is missing began at this time at the latest.
-    fn doubt(&mut self, _from: SystemTime) {}
+    /// The gap that is open began at this time at the latest.
+    fn widen_gap(&mut self, _from: SystemTime) {}
 
     /// Whether requests of the machine's own wait for their turn.
     fn has_batches(&self) -> bool {
@@ -258,7 +258,7 @@ impl<M: Machine> Pipeline<M> {
         if !connection.retiring && connection.has_much_room() {
             while let Some(first) = self.waiting.first()
                 && connection.has_room(first)
-                && let Some(Waiting {
+                && let Some(UnsentRequest {
                     request, deadline, ..
                 }) = self.waiting.pop()
             {
