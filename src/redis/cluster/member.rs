@@ -9,7 +9,7 @@ use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::fence::Fence;
 use crate::redis::cluster::node::Node;
 use crate::redis::cluster::router::{Batches, ClusterRouter, State};
@@ -17,7 +17,7 @@ use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Member;
 use crate::redis::completions::{CompletionBatch, Event};
 use crate::redis::endpoint::Endpoint;
-use crate::redis::pipeline::ATTEMPTS;
+use crate::redis::pipeline::{ATTEMPTS, closed};
 use crate::redis::request::{Fate, Observer, Request, Role};
 use crate::redis::slot::Slot;
 
@@ -30,7 +30,11 @@ impl ClusterRouter {
         if let Some(node) = state.nodes.get(endpoint) {
             return Ok(node.clone());
         }
-        let node = Node::open(&self.config, endpoint, &self.completions, &self.inbox)?;
+        if state.ended {
+            return Err(closed(Reason::Disconnected));
+        }
+        let number = state.next_number();
+        let node = Node::open(number, &self.config, endpoint, &self.completions, &self.inbox)?;
         state.nodes.insert(endpoint.clone(), node.clone());
         Ok(node)
     }
@@ -56,9 +60,6 @@ impl ClusterRouter {
                 state.since = now;
                 while let Some(waiting) = state.waiting.pop() {
                     self.route(state, waiting.request, &mut batches, now);
-                }
-                for (id, _) in mem::take(&mut state.connecting) {
-                    self.connect_to_first(state, id);
                 }
             }
         }
@@ -91,10 +92,7 @@ impl ClusterRouter {
                 (waiting, in_flight)
             });
             for slot in &in_flight {
-                state
-                    .fences
-                    .entry(*slot)
-                    .or_insert_with(|| Fence::draining(number));
+                state.fences.set(*slot, || Fence::draining(number));
             }
             if !in_flight.is_empty() {
                 state.numbers.insert(number, in_flight.into_iter().collect());
@@ -114,11 +112,11 @@ impl ClusterRouter {
         } = state;
         let Some(map) = map else { return };
         let is_used = |endpoint: &Endpoint| {
-            map.masters().contains(endpoint) || fences.values().any(|fence| fence.target() == Some(endpoint))
+            map.masters().contains(endpoint) || fences.iter().any(|fence| fence.target() == Some(endpoint))
         };
         let unused: Vec<_> = nodes.extract_if(|endpoint, _| !is_used(endpoint)).collect();
         for (_, node) in unused {
-            node.close();
+            state.retire(node);
         }
     }
 }

@@ -212,24 +212,29 @@ fn no_map(failures: Vec<(Endpoint, Failure)>) -> Failure {
         return Failure::refused(failure.error.clone());
     }
     let reason = failures.iter().find_map(|(_, failure)| failure.error.reason);
-    let reasons: Vec<_> = failures
+    let causes: Vec<_> = failures
         .iter()
-        .map(|(seed, failure)| {
-            let message = &*failure.error.message;
-            let seed = seed.to_string();
-            if message.contains(&seed) {
-                message.to_owned()
-            } else {
-                format!("{seed}: {message}")
-            }
-        })
+        .map(|(seed, failure)| (seed, &failure.error))
         .collect();
     let message = format!(
         "no node of the cluster has told its slots: {}",
-        reasons.join("; ")
+        with_reasons(&causes)
     );
     Failure {
         refused,
         ..Failure::temporary(reason.unwrap_or(Reason::NotReady), message)
     }
+}
+
+/// Nodes, each with the reason why it cannot be used.
+pub fn with_reasons(causes: &[(&Endpoint, &Error)]) -> String {
+    let reason = |(node, cause): &(&Endpoint, &Error)| {
+        let node = node.to_string();
+        if cause.message.contains(&node) {
+            cause.message.to_string()
+        } else {
+            format!("{node}: {}", cause.message)
+        }
+    };
+    causes.iter().map(reason).collect::<Vec<_>>().join("; ")
 }
