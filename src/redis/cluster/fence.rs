@@ -170,9 +170,9 @@ impl Fence {
         Step::Try(group, target)
     }
 
-    /// The requests that have waited for too long.
-    pub fn expire(&mut self, now: Instant) -> Vec<Request> {
-        std::iter::from_fn(|| self.held.pop_due(now)).collect()
+    /// The first request, if it has waited for too long.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Request> {
+        self.held.pop_due(now)
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {

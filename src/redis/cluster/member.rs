@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Reason, Result};
-use crate::redis::cluster::fence::Fence;
+use crate::redis::cluster::fence::{Fence, Fences};
 use crate::redis::cluster::node::Node;
 use crate::redis::cluster::router::{Batches, ClusterRouter, State};
 use crate::redis::cluster::slot_map::SlotMap;
@@ -23,6 +23,8 @@ use crate::redis::slot::Slot;
 
 /// A node that owes replies and has sent nothing for so long may have lost its slots.
 const SILENT: Duration = Duration::from_secs(1);
+/// For how long a connection to a node without slots is kept: a node that is behind may name it as a master once more.
+const KEPT: Duration = Duration::from_secs(2);
 
 impl ClusterRouter {
     /// The connection to a node, which is opened if there is none.
@@ -64,7 +66,7 @@ impl ClusterRouter {
             }
         }
         self.flush(state, batches, now);
-        self.close_unused(state);
+        self.find_unused(state, now);
     }
 
     /// Moves what waits for slots that have another master than before. What is in flight at the old one is answered first.
@@ -105,19 +107,35 @@ impl ClusterRouter {
         }
     }
 
-    /// Closes the connections to nodes that are no masters any more.
-    fn close_unused(&self, state: &mut State) {
+    /// Nodes that are no masters any more close, those with a connection in a while.
+    fn find_unused(&self, state: &mut State, now: Instant) {
         let State {
-            nodes, fences, map, ..
+            nodes, unused, map, ..
         } = state;
         let Some(map) = map else { return };
-        let is_used = |endpoint: &Endpoint| {
-            map.masters().contains(endpoint) || fences.iter().any(|fence| fence.target() == Some(endpoint))
-        };
-        let unused: Vec<_> = nodes.extract_if(|endpoint, _| !is_used(endpoint)).collect();
-        for (_, node) in unused {
-            state.retire(node);
+        let is_used = |endpoint: &Endpoint| map.masters().contains(endpoint);
+        unused.retain(|endpoint, _| !is_used(endpoint));
+        for (endpoint, node) in nodes.iter().filter(|(endpoint, _)| !is_used(endpoint)) {
+            let is_connected = node.connection.with(|pipeline| pipeline.is_connected());
+            let close = if is_connected { now + KEPT } else { now };
+            unused.entry(endpoint.clone()).or_insert(close);
         }
+    }
+
+    /// Closes the nodes whose time has come. Gives when that of the next one comes.
+    pub(super) fn close_unused(&self, state: &mut State, now: Instant) -> Option<Instant> {
+        let is_asked =
+            |fences: &Fences, endpoint| fences.iter().any(|fence| fence.target() == Some(endpoint));
+        let due = state.unused.iter().filter(|(_, close)| **close <= now);
+        let due = due.filter(|(endpoint, _)| !is_asked(&state.fences, endpoint));
+        let due: Vec<_> = due.map(|(endpoint, _)| endpoint.clone()).collect();
+        for endpoint in due {
+            state.unused.remove(&endpoint);
+            if let Some(node) = state.nodes.remove(&endpoint) {
+                state.retire(node);
+            }
+        }
+        state.unused.values().filter(|close| **close > now).min().copied()
     }
 }
 

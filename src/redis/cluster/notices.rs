@@ -55,8 +55,9 @@ impl ClusterRouter {
         self.answer_connecting(&mut state);
         self.expire(&mut state, now);
         let next = self.step(&mut state, now);
+        let close = self.close_unused(&mut state, now);
         self.close_when_done(&mut state);
-        (!state.ended).then_some(next)
+        (!state.ended).then(|| close.map_or(next, |close| next.min(close)))
     }
 
     fn take_notice(&self, state: &mut State, notice: Notice, now: Instant) {
@@ -203,36 +204,27 @@ impl ClusterRouter {
     /// Fails requests that have waited for too long.
     fn expire(&self, state: &mut State, now: Instant) {
         let milliseconds = self.limits().queue_timeout.as_millis();
-        let mut missed = Vec::new();
-        while let Some(request) = state.waiting.pop_due(now) {
-            let cause = state
-                .cause
-                .as_ref()
-                .map_or(String::new(), |cause| format!(": {}", cause.message));
+        let fail = |request: &Request, what: String, cause: Option<&Error>| {
+            let cause = cause.map_or(String::new(), |cause| format!(": {}", cause.message));
             let message = format!(
-                "The slots of the cluster were not found within {milliseconds} ms (queueTimeout), so that the command was not run{cause}"
+                "{what} within {milliseconds} ms (queueTimeout), so that the command was not run{cause}"
             );
-            missed.push((request, message));
+            let error = Error::because(Reason::QueueTimeout, message);
+            self.fail(request, Fate::NotRun, error);
+        };
+        while let Some(request) = state.waiting.pop_due(now) {
+            let what = "The slots of the cluster were not found".to_owned();
+            fail(&request, what, state.cause.as_ref());
         }
         for slot in state.fences.slots() {
-            let expired = state.fences.change(slot, |fence| {
-                let last = fence.last().map(|last| format!(": {}", last.error.message));
-                (fence.expire(now), last.unwrap_or_default())
-            });
-            let (due, last) = expired.unwrap_or_default();
-            missed.extend(due.into_iter().map(|request| {
-                let message = format!(
-                    "No node of the cluster took slot {slot} within {milliseconds} ms (queueTimeout), so that the command was not run{last}"
-                );
-                (request, message)
-            }));
-        }
-        for (request, message) in missed {
-            self.fail(
-                &request,
-                Fate::NotRun,
-                Error::because(Reason::QueueTimeout, message),
-            );
+            let pop = |fence: &mut Fence| {
+                let cause = fence.last().map(|last| last.error.clone());
+                fence.pop_due(now).map(|request| (request, cause))
+            };
+            while let Some((request, cause)) = state.fences.change(slot, pop).flatten() {
+                let what = format!("No node of the cluster took slot {slot}");
+                fail(&request, what, cause.as_ref());
+            }
         }
     }
 }

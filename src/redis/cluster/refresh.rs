@@ -120,10 +120,11 @@ async fn refreshed(topology: &Topology, delay: Duration) -> bool {
 
 const CLUSTER_SLOTS: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
 
-/// Asks over open connections. A node that knows of fewer slots than before may have been cut off: others are asked too.
+/// Asks over open connections. A node that is behind, or knows of fewer slots than before, may have been cut off: others are asked too. The
+/// map stays as it is where all of them are behind.
 async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<SlotMap> {
     let mut best: Option<SlotMap> = None;
-    let mut witnesses = 0;
+    let (mut witnesses, mut are_behind) = (0, false);
     let nodes = known.masters();
     let first = (jitter() * nodes.len() as f64) as usize;
     for index in 0..nodes.len() {
@@ -142,15 +143,19 @@ async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<SlotMap> {
             continue;
         };
         witnesses += 1;
-        let is_whole = map.covered() >= known.covered();
-        if best.as_ref().is_none_or(|best| map.covered() > best.covered()) {
+        let is_behind = topology.is_behind(&map);
+        let is_whole = !is_behind && map.covered() >= known.covered();
+        if is_behind {
+            are_behind = true;
+        } else if best.as_ref().is_none_or(|best| map.covered() > best.covered()) {
             best = Some(map);
         }
         if is_whole || witnesses == WITNESSES {
             break;
         }
     }
-    best
+    let present = topology.map().filter(|_| are_behind);
+    best.or_else(|| present.as_deref().cloned())
 }
 
 /// Asks the nodes of the configuration: the next one when the last is slow or has failed.

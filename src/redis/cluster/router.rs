@@ -51,6 +51,8 @@ pub(super) struct State {
     pub masters: Vec<Arc<Node>>,
     /// All that requests are sent to.
     pub nodes: HashMap<Endpoint, Arc<Node>>,
+    /// Those among them that are no masters any more, and when they are to close.
+    pub unused: HashMap<Endpoint, Instant>,
     /// Those that close once they have answered all, by their numbers.
     pub retired: HashMap<u64, Arc<Node>>,
     pub fences: Fences,
@@ -87,6 +89,7 @@ impl ClusterRouter {
                 map: None,
                 masters: Vec::new(),
                 nodes: HashMap::new(),
+                unused: HashMap::new(),
                 retired: HashMap::new(),
                 fences: Fences::default(),
                 numbers: HashMap::new(),

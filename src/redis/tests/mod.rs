@@ -1,5 +1,6 @@
 //! The parts that do no I/O, by themselves: what they do over real connections is in `__test__/faults` and `__test__/redis`.
 
+mod cluster;
 mod completions;
 mod config;
 mod history;
