@@ -1,5 +1,5 @@
-// The contract lay outside of the repository, so nothing noticed when a method was missing from it. docs/surface.md names every export and
-// every method, and nothing that does not exist.
+// The contract was outside of the repository, so no test noticed that a method was missing from it. docs/surface.md names every export and
+// every method, and none that does not exist.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
