@@ -114,7 +114,7 @@ test("a shared store goes by the system's clock, as its other threads do", async
 });
 
 // Rate limiters add `TIME` to a sorted set. Its microseconds were always a whole millisecond, and 254 of 500 calls passed instead of 10.
-test("TIME is another in each call", async () => {
+test("TIME differs in each call", async () => {
   const kv = createMemoryKV();
   const times = new Set<string>();
   for (let n = 0; n < 1_000; n++) times.add(`${await call(kv, "TIME")}`);
