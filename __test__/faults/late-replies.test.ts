@@ -28,7 +28,7 @@ function held() {
   return { answer, owed, release };
 }
 
-test("a reply that comes too late is no call's reply", async ({ fake, open }) => {
+test("a reply that comes too late answers no call", async ({ fake, open }) => {
   const { answer, owed, release } = held();
   const server = await fake({ answer });
   const kv = await open(server, { commandTimeout: TIMEOUT });
@@ -41,7 +41,7 @@ test("a reply that comes too late is no call's reply", async ({ fake, open }) =>
   assert.deepEqual([reconnecting.length, server.peers.length], [0, 1]);
 });
 
-test("late replies that come one by one, with calls in between, are no call's replies", async ({ fake, open }) => {
+test("late replies that come one by one, with calls in between, answer no call", async ({ fake, open }) => {
   const { answer, owed, release } = held();
   const server = await fake({ answer });
   const kv = await open(server, { commandTimeout: TIMEOUT });
@@ -61,7 +61,7 @@ test("late replies that come one by one, with calls in between, are no call's re
   assert.equal(await kv.get("after"), "after=");
 });
 
-test("the late replies to a transaction are no call's replies", async ({ fake, open }) => {
+test("the late replies to a transaction answer no call", async ({ fake, open }) => {
   let release = () => {};
   const server = await fake({
     answer: (command, peer) => {
@@ -81,7 +81,7 @@ test("the late replies to a transaction are no call's replies", async ({ fake, o
   assert.equal(await kv.get("k"), "k=");
 });
 
-test("a reply that comes after its connection was given up is no call's reply", async ({ fake, open }) => {
+test("a reply that comes after its connection was given up answers no call", async ({ fake, open }) => {
   const { answer, owed, release } = held();
   const server = await fake({
     answer: (command, peer) => (peer.index === 0 ? answer(command, peer) : echo(command, peer)),
