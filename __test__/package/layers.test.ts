@@ -166,6 +166,7 @@ const TREES: Record<string, Tree> = {
       "fields",
       "arguments",
       "adapter",
+      "methods",
       "method-types",
       "diagnostics",
       "overflow",

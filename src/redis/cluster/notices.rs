@@ -13,6 +13,7 @@ use crate::redis::cluster::slot_map::parse_address;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::commands::redirect::{RefusalKind, Returned};
 use crate::redis::request::{Fate, Request};
+use crate::redis::runtime;
 use crate::redis::slot::Slot;
 
 /// The task looks whether its router still exists at least this often.
@@ -21,7 +22,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Starts a router: it takes its notices until it has ended.
 pub fn start(router: &Arc<ClusterRouter>) {
     if router.join() {
-        router.runtime.spawn(keep(Arc::downgrade(router)));
+        runtime::spawn(router.runtime, keep(Arc::downgrade(router)));
     }
 }
 

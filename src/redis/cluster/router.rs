@@ -165,7 +165,7 @@ impl ClusterRouter {
             Ok(None) => {
                 let (completions, call) = (self.completions.clone(), call.clone());
                 let last_page = last_page(call, self.topology.clone());
-                self.runtime.spawn(async move {
+                runtime::spawn(self.runtime, async move {
                     let mut batch = CompletionBatch::default();
                     batch.conclude(&request, Ok(last_page.await));
                     completions.put(batch);
