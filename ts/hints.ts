@@ -22,6 +22,7 @@ const BY_REASON: Readonly<Record<KVErrorReason, string>> = {
   "not-redis": "Something else listens on this port: is the port right?",
   "not-ready": "The server is there and cannot serve yet: wait for it, or see its log.",
   credentials: "What the function does is in the message: it is asked again at the next attempt.",
+  function: "What the function does is in the message: it is asked again at the next attempt.",
   "no-sentinel":
     "The message tells why for each: are the Sentinels' addresses, user, password and TLS right?",
   "unknown-master":

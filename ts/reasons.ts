@@ -18,6 +18,7 @@ export type KVErrorReason =
   | "not-redis"
   | "not-ready"
   | "credentials"
+  | "function"
   | "no-sentinel"
   | "unknown-master"
   | "lost"

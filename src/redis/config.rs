@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
+use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::error::{Error, Result};
-use crate::redis::credentials::{Credentials, Provided};
+use crate::error::{Error, Reason, Result};
+use crate::redis::credentials::Credentials;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::{invalid, no_unix_sockets};
+use crate::redis::provided::Provided;
 use crate::redis::tls::{Tls, TlsOptions};
 
 /// As JavaScript gives it, each field of its right type. What is given beside the URL wins.
@@ -40,7 +42,7 @@ pub struct SentinelOptions {
     pub nodes: Vec<(String, u16)>,
     pub username: Option<String>,
     pub password: Option<String>,
-    /// Replaces these credentials.
+    /// What functions give in place of these.
     pub provided: Option<Provided>,
     /// As with the master, where neither says otherwise.
     pub tls: Option<TlsOptions>,
@@ -50,7 +52,7 @@ pub struct SentinelOptions {
 /// What a URL does not say.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
-    /// Replaces the configured credentials.
+    /// What functions give in place of what is configured.
     pub provided: Option<Provided>,
     /// The version of RESP, where the server is not to choose it.
     pub protocol: Option<u32>,
@@ -65,6 +67,8 @@ pub struct Settings {
 #[derive(Clone, PartialEq)]
 pub enum Target {
     Server(Endpoint),
+    /// A node of a cluster, by the address that nodes tell.
+    Node(Endpoint),
     /// A master that may move: Sentinels know where it is.
     Master(Arc<Sentinels>),
 }
@@ -94,7 +98,7 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Self::Server(endpoint) => endpoint.fmt(formatter),
+            Self::Server(endpoint) | Self::Node(endpoint) => endpoint.fmt(formatter),
             Self::Master(sentinels) => write!(formatter, "the master {:?}", sentinels.name),
         }
     }
@@ -183,7 +187,9 @@ impl Config {
             None => Target::Server(endpoint),
         };
         let tls = tls.map(Tls::new).transpose()?;
-        if let (Some(tls), Target::Server(Endpoint::Tcp { host, .. })) = (&tls, &target) {
+        let asks_name = options.settings.provided.as_ref();
+        let asks_name = asks_name.is_some_and(|provided| provided.server_name.is_some());
+        if let (Some(tls), Target::Server(Endpoint::Tcp { host, .. }), false) = (&tls, &target, asks_name) {
             tls.name_of(host)?;
         }
         Ok(Self {
@@ -213,24 +219,54 @@ impl Config {
             Some(cluster) if !cluster.nodes.is_empty() => cluster.nodes.clone(),
             _ => match &self.target {
                 Target::Server(endpoint) => vec![endpoint.clone()],
-                Target::Master(_) => Vec::new(),
+                Target::Node(_) | Target::Master(_) => Vec::new(),
             },
         }
     }
 
-    /// Where an address leads that a node has told.
-    pub fn translated(&self, told: Endpoint) -> Endpoint {
-        let addresses = self.cluster.iter().flat_map(|cluster| &cluster.addresses);
-        let mut known = addresses.filter(|(from, _)| *from == told);
-        known.next().map_or(told, |(_, to)| to.clone())
+    /// Where an address leads that a node of the cluster has told.
+    pub async fn located(&self, told: &Endpoint) -> Result<Endpoint> {
+        let longest = self.settings.connect_timeout;
+        if let Some(provided) = self.settings.provided.as_ref().filter(|one| one.addresses) {
+            let given = provided.endpoint(told, longest).await?;
+            return Ok(given.unwrap_or_else(|| told.clone()));
+        }
+        let mut addresses = self.cluster.iter().flat_map(|cluster| &cluster.addresses);
+        let known = addresses.find(|(from, _)| from == told);
+        Ok(known.map_or(told, |(_, to)| to).clone())
+    }
+
+    /// The name that a function gives for the certificate of a server. Nothing without a function, or without TLS.
+    pub async fn provided_server_name(&self, endpoint: &Endpoint) -> Result<Option<ServerName<'static>>> {
+        let provided = self.settings.provided.as_ref().filter(|_| self.tls.is_some());
+        let Some((provided, path)) = provided.and_then(|one| Some((one, one.server_name?))) else {
+            return Ok(None);
+        };
+        let longest = self.settings.connect_timeout;
+        let given = provided.server_name(path, endpoint, longest).await?;
+        let unusable = |_| {
+            let what = "gave what is neither a host's name nor an address";
+            Error::because(Reason::Function, format!("{path}.servername() {what}"))
+        };
+        ServerName::try_from(given).map(Some).map_err(unusable)
+    }
+
+    /// Whether the credentials may be others at the next connection.
+    pub fn asks_credentials(&self) -> bool {
+        let provided = self.settings.provided.as_ref();
+        provided.is_some_and(Provided::has_credentials)
     }
 
     /// The credentials for the next connection.
     pub async fn credentials(&self) -> Result<Credentials> {
         let configured = self.credentials.clone();
         match &self.settings.provided {
-            Some(provided) => provided.ask(configured, self.settings.connect_timeout).await,
-            None => Ok(configured),
+            Some(provided) if provided.has_credentials() => {
+                provided
+                    .credentials(configured, self.settings.connect_timeout)
+                    .await
+            }
+            _ => Ok(configured),
         }
     }
 }
