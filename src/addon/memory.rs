@@ -35,7 +35,7 @@ type OnWrongType = FunctionRef<FnArgs<(String,)>, ()>;
 type Waker = ThreadsafeFunction<(), (), (), Status, false>;
 
 /// Shared by the class and its raw callbacks. A handle belongs to one thread; its store may belong to many.
-struct Handle {
+struct MemoryHandle {
     /// None once it is closed. A shared store ends with its last handle.
     store: RefCell<Option<Store>>,
     prefix: Option<Vec<u8>>,
@@ -47,7 +47,7 @@ struct Handle {
     collect: Collect,
 }
 
-impl Handle {
+impl MemoryHandle {
     fn new(store: Store, prefix: Option<String>, on_wrong_type: OnWrongType, collect: Collect) -> Self {
         let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
         let (owner, to_wake) = (thread::current().id(), waker.clone());
@@ -173,7 +173,7 @@ impl Handle {
     }
 }
 
-impl Handle {
+impl MemoryHandle {
     /// Takes `(number of the command, ...words)`, or `(number, [words])` for a list that would overflow JavaScript's stack.
     fn run<'scope>(
         &self,
@@ -196,14 +196,14 @@ impl Handle {
     }
 }
 
-impl Callable for Handle {
+impl Callable for MemoryHandle {
     fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
         self.run(scope, None, values)
     }
 }
 
 /// The same by the clock of a test.
-struct OnClock(Rc<Handle>);
+struct OnClock(Rc<MemoryHandle>);
 
 impl Callable for OnClock {
     /// Takes `(milliseconds since the epoch, number of the command, ...words)`.
@@ -219,7 +219,7 @@ fn time(clock: f64) -> Option<u64> {
     (clock >= 0.0).then_some(clock as u64)
 }
 
-impl Drop for Handle {
+impl Drop for MemoryHandle {
     /// The garbage collector may run this during a command of this store: so it must not wait for the lock.
     fn drop(&mut self) {
         self.waker.lock().take();
@@ -232,7 +232,7 @@ impl Drop for Handle {
 
 #[napi]
 pub struct MemoryStore {
-    handle: Rc<Handle>,
+    handle: Rc<MemoryHandle>,
     /// None for a private store, on which no other thread publishes.
     on_messages: Option<FunctionRef<(), ()>>,
 }
@@ -260,7 +260,7 @@ impl MemoryStore {
         let store = Store::open(options.shared, policy).map_err(to_napi)?;
         let on_wrong_type = on_wrong_type.create_ref().map_err(from_status)?;
         let collect = collect.create_ref().map_err(from_status)?;
-        let handle = Rc::new(Handle::new(store, options.prefix, on_wrong_type, collect));
+        let handle = Rc::new(MemoryHandle::new(store, options.prefix, on_wrong_type, collect));
         Ok(Self { handle, on_messages })
     }
 

@@ -170,7 +170,7 @@ impl Source {
         let mut state = self.state.lock();
         let own = state.channels[channel as usize].state.as_ref();
         let error = match own.map(|own| own.get()) {
-            Some(Kept::Requested | Kept::Missing) => {
+            Some(Kept::Requested | Kept::Interrupted) => {
                 if let Some(subscriber) = &*subscriber {
                     state.next = state.next.wrapping_add(1);
                     let asked = state.next;
@@ -214,7 +214,7 @@ impl Source {
             // An echo may be among them.
             self.state.lock().echoes.clear();
             let to = SystemTime::now();
-            batch.missed(Gap { from, to, node: None });
+            batch.push_gap(Gap { from, to, node: None });
         }
         if let Some(gap) = batch.gap {
             self.missed(gap);
@@ -282,7 +282,7 @@ impl Upstream for Source {
 
     fn misses_events(&self) -> bool {
         let subscription = &self.state.lock().channels[Channel::Events as usize];
-        subscription.is(&Kept::Missing) || subscription.deaf_since.is_some()
+        subscription.is(&Kept::Interrupted) || subscription.deaf_since.is_some()
     }
 }
 
@@ -318,7 +318,7 @@ impl Listener for Source {
         }
     }
 
-    fn missing(&self) {
+    fn gap_began(&self) {
         self.state.lock().echoes.clear();
     }
 }

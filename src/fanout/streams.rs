@@ -195,7 +195,7 @@ impl Listener for Streams {
         skipped
     }
 
-    fn missing(&self) {
+    fn gap_began(&self) {
         // The server may allow them to the next connection.
         self.refused.store(false, Ordering::Relaxed);
     }

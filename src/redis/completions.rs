@@ -90,12 +90,12 @@ impl Events {
     }
 }
 
-struct Waiting {
+struct Contents {
     batch: CompletionBatch,
     wake: WakeOnce,
 }
 
-impl Waiting {
+impl Contents {
     fn taken(&mut self) -> Left {
         let left = Left {
             answers: !self.batch.answers.is_empty(),
@@ -106,11 +106,11 @@ impl Waiting {
     }
 }
 
-pub struct CompletionQueue(Mutex<Waiting>);
+pub struct CompletionQueue(Mutex<Contents>);
 
 impl CompletionQueue {
     pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Mutex::new(Waiting {
+        Self(Mutex::new(Contents {
             batch: CompletionBatch::default(),
             wake: WakeOnce::new(wake),
         }))
@@ -133,7 +133,7 @@ impl CompletionQueue {
     /// Takes at most `count` messages, what follows them, and events, but for those that must come after the last message. The thread comes
     /// again by itself while messages are left.
     pub fn take_messages(&self, count: usize) -> (VecDeque<Message>, Rest, Events) {
-        let Waiting { batch, wake } = &mut *self.0.lock();
+        let Contents { batch, wake } = &mut *self.0.lock();
         let (messages, rest) = batch.backlog.take(count);
         let mut events = Events {
             events: mem::take(&mut batch.events),
@@ -258,7 +258,7 @@ impl CompletionBatch {
         }
     }
 
-    pub fn missed(&mut self, gap: Gap) {
+    pub fn push_gap(&mut self, gap: Gap) {
         let earlier = self.gap.take().unwrap_or_else(|| gap.clone());
         self.gap = Some(Gap {
             from: gap.from.min(earlier.from),
@@ -295,7 +295,7 @@ impl CompletionBatch {
         }
         self.backlog.append(later.backlog);
         if let Some(gap) = later.gap {
-            self.missed(gap);
+            self.push_gap(gap);
         }
     }
 }

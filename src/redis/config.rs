@@ -1,16 +1,17 @@
 //! Where the server is, and how long to wait for it.
 
+mod asked;
 mod sentinel_url;
+mod server_url;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, IntoConnectionInfo};
-use tokio_rustls::rustls::pki_types::ServerName;
+use redis::ConnectionAddr;
 
-use crate::error::{Error, Reason, Result};
+use crate::error::Result;
 use crate::redis::credentials::Credentials;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::{invalid, no_unix_sockets};
@@ -156,7 +157,7 @@ impl Config {
             check_cluster(&options)?;
         }
         let sentinel = sentinel_options(&mut options)?;
-        let url = options.url.as_deref().map(parse).transpose()?;
+        let url = options.url.as_deref().map(server_url::parse).transpose()?;
         let by_url = url.as_ref().map(redis::ConnectionInfo::redis_settings);
         let (endpoint, tls_by_url) = match options.cluster.as_ref().and_then(|cluster| cluster.nodes.first())
         {
@@ -221,52 +222,6 @@ impl Config {
                 Target::Server(endpoint) => vec![endpoint.clone()],
                 Target::Node(_) | Target::Master(_) => Vec::new(),
             },
-        }
-    }
-
-    /// Where an address leads that a node of the cluster has told.
-    pub async fn located(&self, told: &Endpoint) -> Result<Endpoint> {
-        let longest = self.settings.connect_timeout;
-        if let Some(provided) = self.settings.provided.as_ref().filter(|one| one.addresses) {
-            let given = provided.endpoint(told, longest).await?;
-            return Ok(given.unwrap_or_else(|| told.clone()));
-        }
-        let mut addresses = self.cluster.iter().flat_map(|cluster| &cluster.addresses);
-        let known = addresses.find(|(from, _)| from == told);
-        Ok(known.map_or(told, |(_, to)| to).clone())
-    }
-
-    /// The name that a function gives for the certificate of a server. Nothing without a function, or without TLS.
-    pub async fn provided_server_name(&self, endpoint: &Endpoint) -> Result<Option<ServerName<'static>>> {
-        let provided = self.settings.provided.as_ref().filter(|_| self.tls.is_some());
-        let Some((provided, path)) = provided.and_then(|one| Some((one, one.server_name?))) else {
-            return Ok(None);
-        };
-        let longest = self.settings.connect_timeout;
-        let given = provided.server_name(path, endpoint, longest).await?;
-        let unusable = |_| {
-            let what = "gave what is neither a host's name nor an address";
-            Error::because(Reason::Function, format!("{path}.servername() {what}"))
-        };
-        ServerName::try_from(given).map(Some).map_err(unusable)
-    }
-
-    /// Whether the credentials may be others at the next connection.
-    pub fn asks_credentials(&self) -> bool {
-        let provided = self.settings.provided.as_ref();
-        provided.is_some_and(Provided::has_credentials)
-    }
-
-    /// The credentials for the next connection.
-    pub async fn credentials(&self) -> Result<Credentials> {
-        let configured = self.credentials.clone();
-        match &self.settings.provided {
-            Some(provided) if provided.has_credentials() => {
-                provided
-                    .credentials(configured, self.settings.connect_timeout)
-                    .await
-            }
-            _ => Ok(configured),
         }
     }
 }
@@ -404,61 +359,4 @@ fn unix(path: PathBuf) -> Result<Endpoint> {
     } else {
         Err(no_unix_sockets())
     }
-}
-
-/// redis-rs's errors name the wrong part of a URL, and show none of its text.
-fn parse(text: &str) -> Result<redis::ConnectionInfo> {
-    let Some(url) = redis::parse_redis_url(text) else {
-        return Err(wrong_url("Redis URL did not parse"));
-    };
-    let is_unix = url.scheme().ends_with("unix");
-    if url.fragment().is_some() {
-        return Err(wrong_url("nothing may follow a #"));
-    }
-    if is_unix && (!url.username().is_empty() || url.password().is_some()) {
-        return Err(wrong_url(
-            "the user and the password of a socket are ?user= and &pass=",
-        ));
-    }
-    let mut databases = Vec::new();
-    for (name, value) in url.query_pairs() {
-        match &*name {
-            "db" => databases.push(value.parse().map_err(|_| wrong_url("Invalid database number"))?),
-            "user" | "pass" if is_unix => {}
-            _ => return Err(unknown_parameter(&name, url.query())),
-        }
-    }
-    if is_unix && cfg!(not(unix)) {
-        return Err(no_unix_sockets());
-    }
-    let info = url
-        .clone()
-        .into_connection_info()
-        .map_err(|error| wrong_url(error.to_string().split(" - ").next().unwrap_or_default()))?;
-    let settings = info.redis_settings().clone();
-    if !is_unix && !url.path().trim_matches('/').is_empty() {
-        databases.push(settings.db());
-    }
-    let db = databases.first().copied().unwrap_or_default();
-    if databases.iter().any(|other| *other != db) {
-        return Err(wrong_url("it names two databases"));
-    }
-    if db < 0 {
-        return Err(wrong_url("the number of a database is not negative"));
-    }
-    Ok(info.set_redis_settings(settings.set_db(db)))
-}
-
-/// An @ in the query may end a password that was not encoded: then the name is not shown.
-fn unknown_parameter(name: &str, query: Option<&str>) -> Error {
-    let is_name = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
-    if query.is_some_and(|query| query.contains('@')) || !name.chars().all(is_name) {
-        return wrong_url("its query has a parameter that is not known");
-    }
-    wrong_url(&format!("the parameter {name} is not known: give it as a field"))
-}
-
-fn wrong_url(what: &str) -> Error {
-    let form = "redis://user:password@host:6379/0, rediss://… with TLS, unix:///path?db=0, or redis+sentinel://user:password@host:26379,host:26379/name/0";
-    invalid(format!("redis.url: {what}. It must be like {form}"))
 }

@@ -26,7 +26,7 @@ use crate::redis::pipeline::commands::Commands;
 use crate::redis::request::Role;
 use crate::redis::subscriber::listener::Listener;
 
-pub struct Handle {
+pub struct RedisHandle {
     pub client: Client,
     /// The messages for the framework's callbacks, on a handle that serves them.
     pub streams: Option<Arc<Streams>>,
@@ -53,7 +53,7 @@ pub struct Handle {
 /// The largest guess: a huge batch is an exception.
 const MOST_ROOM: usize = 128 << 10;
 
-impl Handle {
+impl RedisHandle {
     pub fn new(
         options: RedisOptions,
         on_mail: Function<(), ()>,
@@ -180,7 +180,7 @@ impl Handle {
     }
 }
 
-impl Callable for Handle {
+impl Callable for RedisHandle {
     /// Sends a batch: see `Batch::read`.
     fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
         let routes = self.client.router().may_be_cluster();
@@ -200,7 +200,7 @@ impl Callable for Handle {
     }
 }
 
-impl Drop for Handle {
+impl Drop for RedisHandle {
     /// The thread ended, or the store was collected: its connections must close.
     fn drop(&mut self) {
         self.abandon();

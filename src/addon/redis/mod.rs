@@ -20,7 +20,7 @@ use crate::addon::messages::messages;
 use crate::addon::raw::{Scope, guarded};
 use crate::addon::redis::asking::{Asked, RedisAnswer};
 use crate::addon::redis::events::{RedisEvent, RedisHealth, RedisSentinel, RedisServer};
-use crate::addon::redis::handle::Handle;
+use crate::addon::redis::handle::RedisHandle;
 use crate::addon::redis::options::RedisOptions;
 use crate::addon::to_napi;
 use crate::redis::completions::Events;
@@ -36,7 +36,7 @@ pub struct StreamNames {
 
 #[napi]
 pub struct RedisClient {
-    handle: Rc<Handle>,
+    handle: Rc<RedisHandle>,
 }
 
 #[napi]
@@ -54,7 +54,7 @@ impl RedisClient {
         on_question: Option<Function<Asked, ()>>,
     ) -> napi::Result<Self, String> {
         Ok(Self {
-            handle: Handle::new(options, on_mail, collect, on_question)?,
+            handle: RedisHandle::new(options, on_mail, collect, on_question)?,
         })
     }
 

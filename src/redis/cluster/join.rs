@@ -26,7 +26,7 @@ pub struct Join {
 #[derive(Debug)]
 struct State {
     outcomes: Vec<Option<Result<Bytes>>>,
-    missing: usize,
+    outstanding: usize,
 }
 
 impl Join {
@@ -37,7 +37,7 @@ impl Join {
             joining,
             state: Mutex::new(State {
                 outcomes: vec![None; places.len()],
-                missing: places.len(),
+                outstanding: places.len(),
             }),
             places,
         }
@@ -82,10 +82,13 @@ impl Join {
 impl Whole for Join {
     fn put(&self, part: usize, outcome: Result<Bytes>) -> Option<Result<Bytes>> {
         let mut state = self.state.lock();
-        let State { outcomes, missing } = &mut *state;
-        *missing -= usize::from(outcomes[part].is_none());
+        let State {
+            outcomes,
+            outstanding,
+        } = &mut *state;
+        *outstanding -= usize::from(outcomes[part].is_none());
         outcomes[part] = Some(outcome);
-        if *missing > 0 {
+        if *outstanding > 0 {
             return None;
         }
         let all: Vec<_> = outcomes.drain(..).flatten().collect();

@@ -160,7 +160,7 @@ impl<M: Machine> Supervisor<M> {
             if let Some(before) = before.filter(|before| *before != endpoint)
                 && let Some(confirmed) = self.locator.confirmed(&before)
             {
-                self.shared.with(|pipeline| pipeline.doubt(confirmed));
+                self.shared.with(|pipeline| pipeline.widen_gap(confirmed));
             }
             self.shared
                 .with(|pipeline| pipeline.connected(established, since));

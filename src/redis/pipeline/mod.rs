@@ -22,8 +22,8 @@ use crate::redis::completions::CompletionBatch;
 use crate::redis::config::Limits;
 use crate::redis::endpoint::{Endpoint, Node};
 use crate::redis::pipeline::commands::redirect::Returned;
-use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, Server};
-use crate::redis::pipeline::queue::{Queue, Waiting};
+use crate::redis::pipeline::in_flight::{Established, InFlight, Server};
+use crate::redis::pipeline::queue::{Queue, UnsentRequest};
 use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::request::{Fate, Id, Request, Role};
 use crate::trace::{Area, trace};
@@ -79,11 +79,11 @@ pub trait Machine: Default + Send + Sized + 'static {
         now: Instant,
     ) -> Vec<Request>;
 
-    /// There is no connection, and messages may have been missed since a moment.
-    fn missing(_pipeline: &mut Pipeline<Self>, _since: SystemTime) {}
+    /// There is no connection any more. Messages may have been missed since `since`.
+    fn disconnected(_pipeline: &mut Pipeline<Self>, _since: SystemTime) {}
 
-    /// What is missing began at this time at the latest.
-    fn doubt(&mut self, _from: SystemTime) {}
+    /// The gap that is open began at this time at the latest.
+    fn widen_gap(&mut self, _from: SystemTime) {}
 
     /// Whether requests of the machine's own wait for their turn.
     fn has_batches(&self) -> bool {
@@ -258,7 +258,7 @@ impl<M: Machine> Pipeline<M> {
         if !connection.retiring && connection.has_much_room() {
             while let Some(first) = self.waiting.first()
                 && connection.has_room(first)
-                && let Some(Waiting {
+                && let Some(UnsentRequest {
                     request, deadline, ..
                 }) = self.waiting.pop()
             {
@@ -283,15 +283,6 @@ impl<M: Machine> Pipeline<M> {
         if self.connection.is_some() {
             let batch = M::next_batch(self, now);
             self.send(batch, now);
-        }
-    }
-
-    /// Answered once there is a connection, or when there will be none.
-    pub fn connect(&mut self, id: Id) {
-        match &self.connection {
-            _ if self.ended => self.completed.failed(id, closed(Reason::Disconnected)),
-            Some(_) => self.completed.done(id),
-            None => self.connecting.push((id, 0)),
         }
     }
 
@@ -352,28 +343,6 @@ impl<M: Machine> Pipeline<M> {
                 self.cause.clone()
             },
         }
-    }
-
-    /// Answers `id` once all requests are answered. Requests that were not sent wait no longer than for a reply.
-    pub fn close(&mut self, id: Id, now: Instant) {
-        if self.ended {
-            return self.completed.done(id);
-        }
-        self.closing = Some(id);
-        for queue in [&mut self.waiting, &mut self.waiting_for_master] {
-            queue.wait_until(now + self.limits.timeout);
-        }
-    }
-
-    /// Whether it is closing, and no answer is awaited.
-    pub fn is_done(&self) -> bool {
-        self.closing.is_some()
-            && self.waiting.is_empty()
-            && self.waiting_for_master.is_empty()
-            && self
-                .connection
-                .as_ref()
-                .is_none_or(|connection| !connection.sent.iter().any(Sent::is_awaited))
     }
 
     pub fn take_returned(&mut self) -> Option<(Vec<Returned>, Vec<u64>)> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::redis::request::Request;
 
-pub struct Waiting {
+pub struct UnsentRequest {
     pub request: Request,
     pub deadline: Instant,
     /// How many attempts to connect have failed while it waited.
@@ -14,15 +14,15 @@ pub struct Waiting {
 
 /// In the order of their calls, which is that of their deadlines.
 #[derive(Default)]
-pub struct Queue(VecDeque<Waiting>);
+pub struct Queue(VecDeque<UnsentRequest>);
 
 impl Queue {
     /// Nearly always goes last. Only requests that a server has refused, or a lost connection has left, were called before others.
     pub fn push(&mut self, request: Request, deadline: Instant) {
-        let comes_later = |waiting: &&Waiting| request.is_before(&waiting.request);
+        let comes_later = |waiting: &&UnsentRequest| request.is_before(&waiting.request);
         let later = self.0.iter().rev().take_while(comes_later).count();
         let index = self.0.len() - later;
-        let waiting = Waiting {
+        let waiting = UnsentRequest {
             request,
             deadline,
             attempts: 0,
@@ -30,7 +30,7 @@ impl Queue {
         self.0.insert(index, waiting);
     }
 
-    pub fn pop(&mut self) -> Option<Waiting> {
+    pub fn pop(&mut self) -> Option<UnsentRequest> {
         self.0.pop_front()
     }
 
@@ -57,7 +57,7 @@ impl Queue {
     }
 
     /// Removes the requests that `leaves` chooses.
-    pub fn take_if(&mut self, mut leaves: impl FnMut(&mut Waiting) -> bool) -> Vec<Request> {
+    pub fn take_if(&mut self, mut leaves: impl FnMut(&mut UnsentRequest) -> bool) -> Vec<Request> {
         let mut left = Vec::new();
         for mut waiting in std::mem::take(&mut self.0) {
             if leaves(&mut waiting) {

@@ -32,7 +32,7 @@ pub struct Awaited {
     /// Topics that move to another home, and when the old one was last heard.
     pub moving: HashMap<Topic, SystemTime>,
     /// When the gap begins that is told once all have moved.
-    pub missing_since: Option<SystemTime>,
+    pub gap_since: Option<SystemTime>,
     /// Channels by which topics cross to another home.
     pub crossings: HashMap<Topic, Crossing>,
     /// Who is answered once so many homes are left.
@@ -49,12 +49,12 @@ impl Awaited {
     /// A topic is at its new home, or is to be nowhere. Gives the gap once none is on its way.
     pub fn arrived(&mut self, topic: &Topic) -> Option<Gap> {
         let heard = self.moving.remove(topic)?;
-        let since = self.missing_since.map_or(heard, |since| since.min(heard));
-        self.missing_since = Some(since);
+        let since = self.gap_since.map_or(heard, |since| since.min(heard));
+        self.gap_since = Some(since);
         if !self.moving.is_empty() {
             return None;
         }
-        let from = self.missing_since.take()?;
+        let from = self.gap_since.take()?;
         let to = SystemTime::now();
         Some(Gap { from, to, node: None })
     }
@@ -106,7 +106,7 @@ impl Listener for Ear {
                     continue;
                 }
                 if let Some(gap) = awaited.arrived(topic) {
-                    batch.missed(gap);
+                    batch.push_gap(gap);
                 }
             }
             match &event {
@@ -145,13 +145,13 @@ impl Listener for Ear {
             batch.done(id);
         }
         if let Some(gap) = awaited.arrived(topic) {
-            batch.missed(gap);
+            batch.push_gap(gap);
         }
         drop(awaited);
         self.put_unless_empty(batch);
     }
 
-    fn missing(&self) {
-        self.listener.missing();
+    fn gap_began(&self) {
+        self.listener.gap_began();
     }
 }

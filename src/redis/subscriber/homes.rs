@@ -239,7 +239,7 @@ impl ClusterSubscriber {
         let known = awaited.moving.entry(topic.clone()).or_insert(since);
         *known = since.min(*known);
         drop(awaited);
-        self.ear.listener.missing();
+        self.ear.listener.gap_began();
     }
 
     /// Answers `id`, if there is one, once the listener gets no more messages of the topic.
@@ -249,7 +249,7 @@ impl ClusterSubscriber {
         let mut awaited = self.ear.awaited.lock();
         let mut answers = CompletionBatch::default();
         if let Some(gap) = awaited.arrived(topic) {
-            answers.missed(gap);
+            answers.push_gap(gap);
         }
         let callers = awaited.callers.remove(topic).unwrap_or_default();
         drop(awaited);

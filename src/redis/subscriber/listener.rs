@@ -17,7 +17,7 @@ pub enum Kept {
     #[default]
     Requested,
     /// Requested, and missed for want of a connection.
-    Missing,
+    Interrupted,
     Live,
     /// Given up.
     Refused(Error),
@@ -54,7 +54,7 @@ pub trait Listener: Send + Sync {
     fn subscribed(&self, _topic: &Topic) {}
 
     /// Messages may be missed from this call on, until a gap is told.
-    fn missing(&self) {}
+    fn gap_began(&self) {}
 }
 
 impl Listener for CompletionQueue {

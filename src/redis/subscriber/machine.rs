@@ -82,14 +82,14 @@ impl Machine for Subscriptions {
         requests(pipeline.machine.table.due(), now)
     }
 
-    fn missing(pipeline: &mut Pipeline<Self>, since: SystemTime) {
+    fn disconnected(pipeline: &mut Pipeline<Self>, since: SystemTime) {
         if pipeline.machine.table.lost(since, pipeline.node.clone()) {
             pipeline.trace(|| "a gap has begun");
         }
     }
 
-    fn doubt(&mut self, from: SystemTime) {
-        self.table.doubt(from);
+    fn widen_gap(&mut self, from: SystemTime) {
+        self.table.widen_gap(from);
     }
 
     fn has_batches(&self) -> bool {

@@ -19,9 +19,9 @@ use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::{Listener, TopicState};
 
 /// Dropping it ends its subscriptions.
-pub struct Subscriber(Arc<Shared>);
+pub struct Subscriber(Arc<Inner>);
 
-struct Shared {
+struct Inner {
     config: Arc<Config>,
     listener: Arc<dyn Listener>,
     /// Locked before any pipeline.
@@ -52,7 +52,7 @@ enum Wish {
 impl Subscriber {
     pub fn join(config: &Arc<Config>, listener: Arc<dyn Listener>) -> Result<Self> {
         let is_cluster = config.cluster.is_some();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Inner {
             config: config.clone(),
             listener: listener.clone(),
             place: Mutex::new(Place::Nowhere),
@@ -141,7 +141,7 @@ impl Subscriber {
     }
 }
 
-impl Shared {
+impl Inner {
     fn note(&self, wish: impl FnOnce() -> Wish) {
         if let Some(early) = &mut *self.early.wishes.lock() {
             early.push(wish());
@@ -186,7 +186,7 @@ impl Shared {
 struct Scout {
     listener: Arc<dyn Listener>,
     early: Arc<Early>,
-    shared: Weak<Shared>,
+    shared: Weak<Inner>,
 }
 
 impl Listener for Scout {
@@ -228,7 +228,7 @@ impl Listener for Scout {
         self.listener.subscribed(topic);
     }
 
-    fn missing(&self) {
-        self.listener.missing();
+    fn gap_began(&self) {
+        self.listener.gap_began();
     }
 }

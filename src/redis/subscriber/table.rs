@@ -33,7 +33,7 @@ pub struct Table {
     /// When the gap began, while one is open, and at which server.
     gap: Option<(SystemTime, Option<Node>)>,
     /// Listeners to tell of the gap that is open.
-    missing: HashSet<usize, RandomState>,
+    gap_listeners: HashSet<usize, RandomState>,
 }
 
 /// What a listener that subscribes has to wait for.
@@ -108,8 +108,8 @@ impl Table {
         if was_last {
             self.topics.remove(topic);
         }
-        if self.missing.contains(&number) && !self.topics.values().any(|entry| entry.has(number)) {
-            self.missing.remove(&number);
+        if self.gap_listeners.contains(&number) && !self.topics.values().any(|entry| entry.has(number)) {
+            self.gap_listeners.remove(&number);
         }
         was_last
     }
@@ -239,27 +239,27 @@ impl Table {
     pub fn lost(&mut self, heard: SystemTime, node: Option<Node>) -> bool {
         self.unanswered = 0;
         self.queued.clear();
-        let mut is_missing = false;
+        let mut opens_gap = false;
         for entry in self.topics.values_mut() {
             if entry.status != Status::New {
                 entry.status = Status::Due(0);
-                is_missing = true;
+                opens_gap = true;
             }
         }
-        if is_missing {
+        if opens_gap {
             self.gap.get_or_insert((heard, node));
             let registrations = self.topics.values().flat_map(|entry| &entry.registrations);
             let may_miss = registrations
-                .inspect(|each| each.set(Kept::Missing))
+                .inspect(|each| each.set(Kept::Interrupted))
                 .filter(|each| each.is_kept() || each.hears);
-            self.missing.extend(may_miss.map(|each| each.listener));
-            for number in &self.missing {
+            self.gap_listeners.extend(may_miss.map(|each| each.listener));
+            for number in &self.gap_listeners {
                 if let Some(listener) = self.listeners.get(number) {
-                    listener.missing();
+                    listener.gap_began();
                 }
             }
         }
-        is_missing
+        opens_gap
     }
 
     /// The topics to subscribe first on a new connection; `request_answered` counts their answers. The others wait for a batch.
@@ -327,7 +327,7 @@ impl Table {
     }
 
     /// An open gap began at this time at the latest.
-    pub fn doubt(&mut self, from: SystemTime) {
+    pub fn widen_gap(&mut self, from: SystemTime) {
         if let Some((since, _)) = &mut self.gap {
             *since = from.min(*since);
         }
@@ -345,9 +345,9 @@ impl Table {
 
     /// Tells those who may have missed something.
     pub fn tell_gap(&mut self, gap: &Gap, deliveries: &mut Deliveries) {
-        for number in mem::take(&mut self.missing) {
+        for number in mem::take(&mut self.gap_listeners) {
             if let Some(listener) = self.listeners.get(&number) {
-                deliveries.to(number, listener).missed(gap.clone());
+                deliveries.to(number, listener).push_gap(gap.clone());
             }
         }
     }

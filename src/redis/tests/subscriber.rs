@@ -50,8 +50,8 @@ impl Listener for Ear {
         self.said("subscribed");
     }
 
-    fn missing(&self) {
-        self.said("missing");
+    fn gap_began(&self) {
+        self.said("gap began");
     }
 }
 
@@ -197,7 +197,7 @@ fn a_gap_is_told_to_those_who_may_have_missed_something() {
     hub.receive(&["subscribe", "news", "1"]);
     hub.lose();
     hub.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
-    assert_eq!(hub.heard(), heard([&["1 done", "missing"], &[], &[]]));
+    assert_eq!(hub.heard(), heard([&["1 done", "gap began"], &[], &[]]));
     // What was lost, and what asks for it anew.
     assert_eq!(
         hub.connect(),
@@ -225,7 +225,10 @@ fn what_is_kept_outlives_requests_and_connections() {
     hub.lose();
     hub.connect();
     hub.receive(&["subscribe", "news", "1"]);
-    assert_eq!(hub.heard(), heard([&[], &["missing", "subscribed", "gap"], &[]]));
+    assert_eq!(
+        hub.heard(),
+        heard([&[], &["gap began", "subscribed", "gap"], &[]])
+    );
 }
 
 #[test]
@@ -239,7 +242,10 @@ fn what_is_kept_and_was_never_subscribed_is_missed_too_once_an_attempt_has_faile
     hub.harness.deliver();
     hub.connect();
     hub.receive(&["subscribe", "news", "1"]);
-    assert_eq!(hub.heard(), heard([&["missing", "subscribed", "gap"], &[], &[]]));
+    assert_eq!(
+        hub.heard(),
+        heard([&["gap began", "subscribed", "gap"], &[], &[]])
+    );
 }
 
 /// The fan-out had a state of its own for each of its channels, beside those of the pipeline and of the routing table.
@@ -256,9 +262,9 @@ fn the_state_of_what_is_kept_is_for_all_to_read() {
     hub.receive(&["subscribe", "news", "1"]);
     assert_eq!(state.get(), Kept::Live);
     hub.lose();
-    assert_eq!(state.get(), Kept::Missing);
+    assert_eq!(state.get(), Kept::Interrupted);
     hub.connect();
-    assert_eq!(state.get(), Kept::Missing);
+    assert_eq!(state.get(), Kept::Interrupted);
     hub.receive(&["subscribe", "news", "1"]);
     assert_eq!(state.get(), Kept::Live);
     hub.lose();

@@ -92,7 +92,7 @@ impl Machine for Commands {
         Vec::new()
     }
 
-    fn missing(pipeline: &mut Pipeline<Self>, _: SystemTime) {
+    fn disconnected(pipeline: &mut Pipeline<Self>, _: SystemTime) {
         if let Some(returns) = &mut pipeline.machine.cluster {
             returns.lost();
         }
