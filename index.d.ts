@@ -973,7 +973,6 @@ export type KVErrorReason =
   | "platform"
   | "binary-missing"
   | "binary-unusable"
-  | "topology"
   | "scripts"
   | "in-worker"
   | "node-version"
@@ -1355,7 +1354,8 @@ interface RedisClusterConfig {
    * const addressMap = { "10.0.0.1:6379": { host: "127.0.0.1", port: 7001 } };
    *
    * @example
-   * const addressMap = ({ host, port }) => ({ host: "gateway.example", port: 7_000 + Number(host.split(".")[3]) });
+   * const nodes = [{ host: "localhost", port: 7_000 }];
+   * const kv = createRedisKV({ cluster: { nodes, addressMap: ({ port }) => ({ host: "localhost", port: port + 600 }) } });
    */
   addressMap?:
     | Record<string, RedisNode>
@@ -1384,7 +1384,8 @@ export interface RedisTlsConfig {
    * than `connectTimeout`.
    *
    * @example
-   * const tls = { servername: ({ host }) => `${host}.redis.example` };
+   * const nodes = [{ host: "redis-1", port: 6379 }];
+   * const kv = createRedisKV({ cluster: { nodes }, tls: { servername: ({ host }) => `${host}.redis.example` } });
    */
   servername?: string | ((node: RedisNode) => string | Promise<string>) | undefined;
   /** False accepts any certificate. True by default. */
@@ -1424,7 +1425,7 @@ export interface DurableObjectConfig {
  * A client of ioredis or node-redis, or a similar object. Its options are read, and a connection with the same options is opened.
  */
 export interface RedisClientLike {
-  /** The address, the credentials and the timeouts, in the form of ioredis (`host`, …) or node-redis (`socket`, …). */
+  /** The address, the credentials and the timeouts, in the form of ioredis (`host`, …), its Cluster (`redisOptions`, …) or node-redis (`socket`, …). */
   readonly options:
     | {
         host?: string | undefined;
@@ -1442,6 +1443,7 @@ export interface RedisClientLike {
         socket?: object | undefined;
         database?: number | undefined;
         name?: string | null | undefined;
+        redisOptions?: object | undefined;
       }
     | undefined;
 }

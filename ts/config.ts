@@ -127,7 +127,8 @@ export interface RedisClusterConfig {
    * const addressMap = { "10.0.0.1:6379": { host: "127.0.0.1", port: 7001 } };
    *
    * @example
-   * const addressMap = ({ host, port }) => ({ host: "gateway.example", port: 7_000 + Number(host.split(".")[3]) });
+   * const nodes = [{ host: "localhost", port: 7_000 }];
+   * const kv = createRedisKV({ cluster: { nodes, addressMap: ({ port }) => ({ host: "localhost", port: port + 600 }) } });
    */
   addressMap?:
     | Record<string, RedisNode>
@@ -156,7 +157,8 @@ export interface RedisTlsConfig {
    * than `connectTimeout`.
    *
    * @example
-   * const tls = { servername: ({ host }) => `${host}.redis.example` };
+   * const nodes = [{ host: "redis-1", port: 6379 }];
+   * const kv = createRedisKV({ cluster: { nodes }, tls: { servername: ({ host }) => `${host}.redis.example` } });
    */
   servername?: string | ((node: RedisNode) => string | Promise<string>) | undefined;
   /** False accepts any certificate. True by default. */

@@ -64,7 +64,6 @@ const BY_REASON: Readonly<Record<KVErrorReason, string>> = {
   platform: "Use one of the platforms that the message names.",
   "binary-missing": "Install again on this platform, with optional dependencies.",
   "binary-unusable": "Is it the binary of this C library and architecture? Install again on this platform.",
-  topology: "Give the address of one server: redis://host:6379.",
   scripts: "Use multi(), setnx() or getdel().",
   "in-worker": 'Use { type: "durable-object" }, or a process of Node.js.',
   "node-version": "Use a newer Node.js, or setGlobalKV(await createKV(…)) in place of the hook.",

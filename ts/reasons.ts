@@ -54,7 +54,6 @@ export type KVErrorReason =
   | "platform"
   | "binary-missing"
   | "binary-unusable"
-  | "topology"
   | "scripts"
   | "in-worker"
   | "node-version"

@@ -271,13 +271,6 @@ function trustAuthorities({ url, useTls, tls, sentinel }: RedisOptions): void {
   trustAsNode(rootCertificates.join("\n"), variable("NODE_EXTRA_CA_CERTS"));
 }
 
-/** `field` as `redis.sentinel`. */
-export function unsupported(field: string): KVError {
-  return new KVError("UNSUPPORTED", `${field} is not part of covara-kv yet: give the address of a server`, {
-    reason: "topology",
-  });
-}
-
 type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
   [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
 };
