@@ -30,7 +30,7 @@ const number = fc.oneof(
     "100000000000000000000",
   ),
 );
-// Zero has no sign in memory.
+// The memory store drops the sign of a zero.
 const SCRIPTS = [
   "redis.call('SET', 'k', $) return redis.call('GET', 'k')",
   "redis.call('ZADD', 'z', $, 'm') return redis.call('ZSCORE', 'z', 'm')",

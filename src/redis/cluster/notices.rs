@@ -14,6 +14,7 @@ use crate::redis::cluster::slot_map::parse_address;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::commands::redirect::{RefusalKind, Returned};
 use crate::redis::request::{Fate, Request};
+use crate::redis::runtime;
 use crate::redis::slot::Slot;
 
 /// The task looks whether its router still exists at least this often.
@@ -22,7 +23,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Starts a router: it takes its notices until it has ended.
 pub fn start(router: &Arc<ClusterRouter>) {
     if router.join() {
-        router.runtime.spawn(keep(Arc::downgrade(router)));
+        runtime::spawn(router.runtime, keep(Arc::downgrade(router)));
     }
 }
 
@@ -92,7 +93,7 @@ impl ClusterRouter {
         let moved: Vec<(Slot, Endpoint)> = returned
             .iter()
             .filter_map(|Returned { refusal, .. }| match &refusal.kind {
-                RefusalKind::Moved(slot, address) => Some((*slot, self.endpoint(address, node)?)),
+                RefusalKind::Moved(slot, address) => Some((*slot, parse_address(address, node)?)),
                 RefusalKind::Ask(_) | RefusalKind::NotYet => None,
             })
             .collect();
@@ -109,7 +110,7 @@ impl ClusterRouter {
             let Some(slot) = request.slot() else { continue };
             let until = state.deadline(&request, self.limits());
             let target = match &refusal.kind {
-                RefusalKind::Ask(address) => self.endpoint(address, node),
+                RefusalKind::Ask(address) => parse_address(address, node),
                 RefusalKind::Moved(..) | RefusalKind::NotYet => None,
             };
             if !state.fences.contains(slot) {
@@ -120,11 +121,6 @@ impl ClusterRouter {
                 .fences
                 .change(slot, |fence| fence.refuse(request, refusal, target, until));
         }
-    }
-
-    fn endpoint(&self, address: &str, node: &Endpoint) -> Option<Endpoint> {
-        let endpoint = parse_address(address, node)?;
-        Some(self.config.translated(endpoint))
     }
 
     /// A fence for a slot of which a node has refused a request: others of the slot may be in flight there.

@@ -165,7 +165,7 @@ impl ClusterRouter {
                 let last_page = last_page(call.clone(), topology, self.limits().timeout);
                 let number = state.next_number();
                 let guard = self.guard(state, number, Vec::new());
-                self.runtime.spawn(async move {
+                runtime::spawn(self.runtime, async move {
                     let mut batch = CompletionBatch::default();
                     batch.conclude(&request, Ok(last_page.await));
                     completions.put(batch);

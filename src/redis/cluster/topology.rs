@@ -153,7 +153,7 @@ impl Topology {
         *map = Arc::new(map.with_moved(moved));
         let map = map.clone();
         // They may be locked: whoever patches is one of them.
-        self.runtime.spawn(spread(state.members.clone(), map.clone()));
+        runtime::spawn(self.runtime, spread(state.members.clone(), map.clone()));
         Some(map)
     }
 
