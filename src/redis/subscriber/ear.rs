@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 
 use crate::backlog::Backlog;
 use crate::redis::completions::{CompletionBatch, Event, Gap};
+use crate::redis::endpoint::Node;
 use crate::redis::protocol::published::Skipped;
-use crate::redis::request::{Id, Topic, TopicName};
+use crate::redis::request::{Departure, Id, Topic, TopicName};
 use crate::redis::subscriber::listener::Listener;
 
 /// Answered by a home that was left: no call has this id.
@@ -29,34 +30,45 @@ pub struct Ear {
 pub struct Awaited {
     /// Who awaits the confirmation of a topic.
     pub callers: HashMap<Topic, Vec<Id>>,
-    /// Topics that move to another home, and when the old one was last heard.
-    pub moving: HashMap<Topic, SystemTime>,
-    /// When the gap begins that is told once all have moved.
-    pub gap_since: Option<SystemTime>,
+    /// Topics that have left a home and are at no other yet, since when, and which it was.
+    pub moving: HashMap<Topic, (SystemTime, Node)>,
+    /// When the gap begins that is told once all have moved, and at which home.
+    pub gap_since: Option<(SystemTime, Node)>,
+    /// Topics that a home has refused: they are not to be tried again.
+    pub refused: Vec<Topic>,
     /// Channels by which topics cross to another home.
-    pub crossings: HashMap<Topic, Crossing>,
+    pub crossings: HashMap<Topic, Signals>,
     /// Who is answered once so many homes are left.
     pub leaving: Option<(Id, usize)>,
 }
 
-/// Awaits the confirmation of a channel at the new home, and then the message that the old home was given for it.
-pub struct Crossing {
+/// Awaits the confirmation of a channel at the new home, that the topics have left the old one, and the message that the old one was given.
+pub struct Signals {
+    /// The old home.
+    pub node: Node,
     pub subscribed: Option<oneshot::Sender<()>>,
+    pub departed: Option<oneshot::Sender<()>>,
     pub heard: Option<oneshot::Sender<()>>,
 }
 
 impl Awaited {
     /// A topic is at its new home, or is to be nowhere. Gives the gap once none is on its way.
     pub fn arrived(&mut self, topic: &Topic) -> Option<Gap> {
-        let heard = self.moving.remove(topic)?;
-        let since = self.gap_since.map_or(heard, |since| since.min(heard));
-        self.gap_since = Some(since);
+        let left = self.moving.remove(topic)?;
+        let earliest = match self.gap_since.take() {
+            Some(earlier) if earlier.0 <= left.0 => earlier,
+            _ => left,
+        };
         if !self.moving.is_empty() {
+            self.gap_since = Some(earliest);
             return None;
         }
-        let from = self.gap_since.take()?;
-        let to = SystemTime::now();
-        Some(Gap { from, to, node: None })
+        let (from, node) = earliest;
+        Some(Gap {
+            from,
+            to: SystemTime::now(),
+            node: Some(node),
+        })
     }
 
     /// Takes the messages of crossings.
@@ -78,6 +90,19 @@ impl Awaited {
 }
 
 impl Ear {
+    /// These topics are nowhere any more: no gap waits for them.
+    pub fn forget(&self, topics: &[&Topic]) {
+        let mut batch = CompletionBatch::default();
+        let mut awaited = self.awaited.lock();
+        for topic in topics {
+            if let Some(gap) = awaited.arrived(topic) {
+                batch.push_gap(gap);
+            }
+        }
+        drop(awaited);
+        self.put_unless_empty(batch);
+    }
+
     pub fn put_unless_empty(&self, batch: CompletionBatch) {
         if !batch.is_empty() {
             self.listener.put(batch);
@@ -108,6 +133,7 @@ impl Listener for Ear {
                 if let Some(gap) = awaited.arrived(topic) {
                     batch.push_gap(gap);
                 }
+                awaited.refused.push(topic.clone());
             }
             match &event {
                 Event::Unsubscribed { topic, error } if awaited.callers.contains_key(topic) => {
@@ -149,6 +175,28 @@ impl Listener for Ear {
         }
         drop(awaited);
         self.put_unless_empty(batch);
+    }
+
+    fn departed(&self, departure: &Departure, since: SystemTime, is_refused: bool) {
+        let mut awaited = self.awaited.lock();
+        let Awaited {
+            crossings, moving, ..
+        } = &mut *awaited;
+        let Some(crossing) = crossings.get_mut(&departure.channel) else {
+            return;
+        };
+        for topic in &departure.topics {
+            let left = moving
+                .entry(topic.clone())
+                .or_insert_with(|| (since, crossing.node.clone()));
+            left.0 = left.0.min(since);
+        }
+        crossing.departed.take().map(|told| told.send(()));
+        if is_refused {
+            crossing.heard = None;
+        }
+        drop(awaited);
+        self.listener.gap_began();
     }
 
     fn gap_began(&self) {

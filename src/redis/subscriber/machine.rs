@@ -1,6 +1,7 @@
 //! The use of a connection for subscriptions: requests of topics, and the messages that come between their answers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -14,7 +15,7 @@ use crate::redis::pipeline::{Frame, Machine, Pipeline};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::published::Skipped;
 use crate::redis::protocol::scan::Scanner;
-use crate::redis::request::{Asker, Fate, Id, Request, Role, Subject, Subscription, Topic};
+use crate::redis::request::{Asker, Departure, Fate, Id, Request, Role, Subject, Subscription, Topic};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Deliveries, TopicState};
 use crate::redis::subscriber::pending::{Pending, PendingRequest, Waiter};
@@ -103,7 +104,8 @@ impl Machine for Subscriptions {
     }
 
     fn is_obsolete(&self, request: &Request) -> bool {
-        matches!(request.subject, Subject::Unsubscription) || self.table.is_left(request)
+        matches!(request.subject, Subject::Unsubscription | Subject::Departure(_))
+            || self.table.is_left(request)
     }
 
     fn has_output(&self) -> bool {
@@ -169,6 +171,35 @@ impl Pipeline<Subscriptions> {
             self.take_back(request, topic, now);
         } else if let Some(waiter) = waiter {
             waiter.answer(Ok(()));
+        }
+    }
+
+    /// Publishes an empty message by the same connection, which RESP 3 allows.
+    pub fn publish(&mut self, channel: &Topic, now: Instant) {
+        self.send([message_by(channel, now)], now);
+    }
+
+    /// Publishes an empty message to the channel by which topics cross to another home. At its answer the listener leaves them.
+    pub fn begin_departure(&mut self, departure: &Departure, now: Instant) {
+        let subject = Subject::Departure(Box::new(departure.clone()));
+        let request = message_by(&departure.channel, now);
+        self.send([Request { subject, ..request }], now);
+    }
+
+    /// Has a listener leave topics, unless it has. What came before is its own: all that was published up to a moment.
+    pub fn depart(&mut self, departure: &Departure, until: SystemTime, is_refused: bool, now: Instant) {
+        if departure.is_over.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.machine.deliveries.deliver();
+        let since = self.machine.table.complete_until(until);
+        for topic in &departure.topics {
+            if self.machine.table.depart(departure.listener, topic) {
+                self.take_back(None, topic, now);
+            }
+        }
+        if let Some(listener) = self.machine.table.listeners.get(&departure.listener) {
+            listener.departed(departure, since, is_refused);
         }
     }
 
@@ -252,11 +283,13 @@ impl Pipeline<Subscriptions> {
         let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(InFlight::pop) else {
             return;
         };
-        if let Subject::Subscription(subscription) = &request.subject {
-            match &outcome {
-                Ok(()) => self.confirmed(subscription, late, now),
-                Err(error) => self.refused(subscription, error),
+        match (&request.subject, &outcome) {
+            (Subject::Subscription(subscription), Ok(())) => self.confirmed(subscription, late, now),
+            (Subject::Subscription(subscription), Err(error)) => self.refused(subscription, error),
+            (Subject::Departure(departure), _) => {
+                self.depart(departure, SystemTime::now(), outcome.is_err(), now)
             }
+            _ => {}
         }
         match outcome {
             _ if late => {}
@@ -377,6 +410,10 @@ fn request(subscription: Subscription, now: Instant) -> Request {
         subject: Subject::Subscription(Box::new(subscription)),
         ..request
     }
+}
+
+fn message_by(channel: &Topic, now: Instant) -> Request {
+    Request::repeatable(None, &[b"PUBLISH", &channel.name, b""], now)
 }
 
 fn heard(frame: &Bytes) -> Heard {
