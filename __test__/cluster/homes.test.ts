@@ -228,3 +228,40 @@ test("a lost connection to a home is told with its node", async (world) => {
   );
   assert.ok(told.length >= 1);
 });
+
+// centrifuge PR#594: the connection was healthy, PING was answered, and for hours nothing that was published came.
+test("a home that brings nothing is found out, and a gap since the last message is told until it does", async (world) => {
+  const { bus, kv, nodes, heard, gaps, isAt } = await stage(world, { ...patience, commandTimeout: 250 });
+  const [home, other] = nodes;
+  const attempts = emissions(kv, "reconnecting");
+  bus.publish(home, CHANNEL, "1");
+  await eventually(() => heard.length === 1);
+  const last = Date.now();
+  bus.deaf.add(home);
+  bus.publish(other, CHANNEL, "missed");
+  await eventually(() => gaps.length === 1);
+  assert.ok((gaps[0]?.from ?? Number.NaN) <= last && (gaps[0]?.to ?? 0) > last);
+  assert.equal(gaps[0]?.node, place(home));
+  assert.match(String(attempts[0]?.cause), /does not bring what is published/);
+  await eventually(() => gaps.length === 2);
+  bus.deaf.delete(home);
+  await isAt(home);
+  bus.publish(other, CHANNEL, "2");
+  await eventually(() => heard.at(-1) === "2");
+});
+
+test("a home that nobody publishes at is asked now and then, and no gap is told", async (world) => {
+  const { cluster, bus, nodes, heard, gaps } = await stage(world, { ...patience, commandTimeout: 250 });
+  const [home] = nodes;
+  // With two stores of one process: what one asks for, the other hears too.
+  const second = await world.open(cluster, { ...patience, commandTimeout: 250 });
+  const told = emissions(second, "gap");
+  await second.subscribe(CHANNEL, () => {});
+  const begin = Date.now();
+  await eventually(() => cluster.count("PUBLISH") >= 3);
+  const each = (Date.now() - begin) / 3;
+  assert.ok(each >= 250, `one each ${each} ms`);
+  bus.publish(home, CHANNEL, "1");
+  await eventually(() => heard.length === 1);
+  assert.deepEqual([gaps, told], [[], []]);
+});

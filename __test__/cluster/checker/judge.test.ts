@@ -183,8 +183,17 @@ test("how the other shards went while one failed over", () => {
     stall: 1_990,
     slotsCalls: 2,
     connections: 1,
+    changes: 2,
   });
   assert.equal(violations(noTally(), judged ? [judged] : []).length, 1);
-  const costly = { kind: "failover", milliseconds: 1, others: 1, stall: 1, slotsCalls: 11, connections: 9 };
+  const costly = {
+    kind: "failover",
+    milliseconds: 1,
+    others: 1,
+    stall: 1,
+    slotsCalls: 11,
+    connections: 9,
+    changes: 1,
+  };
   assert.equal(violations(noTally(), [costly]).length, 2);
 });

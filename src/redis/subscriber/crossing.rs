@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use hashbrown::HashMap;
 use tokio::sync::oneshot::{self, Receiver};
@@ -40,6 +40,7 @@ impl Crossings {
         to: Endpoint,
         old: Option<Arc<SubscriberHandle>>,
         topics: Vec<Topic>,
+        confirmed: Option<SystemTime>,
     ) -> Crossing {
         self.last += 1;
         self.homes.insert(self.last, (from.clone(), to.clone()));
@@ -49,7 +50,8 @@ impl Crossings {
             to,
             old,
             topics,
-            channel: unique_channel(),
+            channel: own_channel("crossing"),
+            confirmed,
         }
     }
 
@@ -70,8 +72,10 @@ pub struct Crossing {
     to: Endpoint,
     old: Option<Arc<SubscriberHandle>>,
     pub topics: Vec<Topic>,
-    /// By which they cross. No other crossing has it.
+    /// By which they cross.
     channel: Topic,
+    /// When a node said last that the old home was the right one.
+    confirmed: Option<SystemTime>,
 }
 
 impl Crossing {
@@ -86,7 +90,7 @@ impl Crossing {
             departed: Some(departed),
             heard: Some(heard),
         };
-        ear.awaited.lock().crossings.insert(self.channel.clone(), signals);
+        ear.awaited.lock().own.insert(self.channel.clone(), signals);
         let until = subscriber
             .upgrade()
             .map(|strong| Instant::now() + strong.limits().timeout);
@@ -95,12 +99,12 @@ impl Crossing {
         {
             self.depart(old, is_open, has_departed).await;
             if is_open {
-                self.wait(&subscriber, old, is_heard, until).await;
+                self.wait(&subscriber, &ear, old, is_heard, until).await;
             } else {
                 sleep(PATIENCE).await;
             }
         }
-        ear.awaited.lock().crossings.remove(&self.channel);
+        ear.awaited.lock().own.remove(&self.channel);
         if let Some(subscriber) = subscriber.upgrade() {
             self.finish(&subscriber);
         }
@@ -145,10 +149,12 @@ impl Crossing {
     async fn wait(
         &self,
         subscriber: &Weak<ClusterSubscriber>,
+        ear: &Ear,
         old: &SubscriberHandle,
         mut is_heard: Receiver<()>,
         until: Instant,
     ) {
+        let departed = Instant::now();
         loop {
             match timeout(AGAIN, &mut is_heard).await {
                 Ok(Ok(())) => return,
@@ -160,8 +166,15 @@ impl Crossing {
             if Instant::now() >= until || is_gone(&health) || !self.is_right(subscriber) {
                 return;
             }
-            if health.is_ready {
-                old.publish(&self.channel);
+            if !health.is_ready {
+                continue;
+            }
+            old.publish(&self.channel);
+            // It answers, and is cut off: for how long is not known. What others have published at the new home was missed.
+            if departed.elapsed() >= PATIENCE
+                && let Some(confirmed) = self.confirmed
+            {
+                ear.awaited.lock().widen(&self.topics, confirmed);
             }
         }
     }
@@ -223,14 +236,14 @@ fn is_gone(health: &Health) -> bool {
     !health.is_ready && !is_silent && health.since.elapsed() >= PATIENCE
 }
 
-/// A channel that no other process has.
-fn unique_channel() -> Topic {
+/// A channel that nobody else has.
+pub fn own_channel(purpose: &str) -> Topic {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let random = jitter().to_bits();
     let process = std::process::id();
     Topic {
         kind: Kind::Channel,
-        name: format!("covara-kv:crossing:{process}-{number}-{random:x}").into(),
+        name: format!("covara-kv:{purpose}:{process}-{number}-{random:x}").into(),
     }
 }

@@ -36,15 +36,15 @@ pub struct Awaited {
     pub gap_since: Option<(SystemTime, Node)>,
     /// Topics that a home has refused: they are not to be tried again.
     pub refused: Vec<Topic>,
-    /// Channels by which topics cross to another home.
-    pub crossings: HashMap<Topic, Signals>,
+    /// Channels of the subscriber's own, by which topics cross and homes are probed.
+    pub own: HashMap<Topic, Signals>,
     /// Who is answered once so many homes are left.
     pub leaving: Option<(Id, usize)>,
 }
 
-/// Awaits the confirmation of a channel at the new home, that the topics have left the old one, and the message that the old one was given.
+/// Tells what comes by a channel of the subscriber's own: its confirmation, that topics have left a home for it, and a message.
 pub struct Signals {
-    /// The old home.
+    /// The home that is left, or probed.
     pub node: Node,
     pub subscribed: Option<oneshot::Sender<()>>,
     pub departed: Option<oneshot::Sender<()>>,
@@ -71,19 +71,28 @@ impl Awaited {
         })
     }
 
-    /// Takes the messages of crossings.
-    fn hear_crossings(&mut self, backlog: &mut Backlog) {
+    /// Topics that are on their way may have missed messages since a moment.
+    pub fn widen(&mut self, topics: &[Topic], since: SystemTime) {
+        for topic in topics {
+            if let Some(left) = self.moving.get_mut(topic) {
+                left.0 = left.0.min(since);
+            }
+        }
+    }
+
+    /// Takes the messages of the subscriber's own channels.
+    fn hear_own(&mut self, backlog: &mut Backlog) {
         let heard = RefCell::new(Vec::new());
         backlog.forget(|message| {
             let name = TopicName::of(&message.pattern, &message.channel);
-            let topic = self.crossings.keys().find(|topic| name.equivalent(*topic));
+            let topic = self.own.keys().find(|topic| name.equivalent(*topic));
             heard.borrow_mut().extend(topic.cloned());
             topic.is_some()
         });
         for topic in heard.into_inner() {
-            let crossing = self.crossings.get_mut(&topic);
-            crossing
-                .and_then(|crossing| crossing.heard.take())
+            let signals = self.own.get_mut(&topic);
+            signals
+                .and_then(|signals| signals.heard.take())
                 .map(|told| told.send(()));
         }
     }
@@ -126,8 +135,8 @@ impl Listener for Ear {
         // Whoever awaits the topic is told by its answer.
         for event in std::mem::take(&mut batch.events) {
             if let Event::Unsubscribed { topic, .. } = &event {
-                // A user that may not use the channel of a crossing moves without it.
-                if awaited.crossings.remove(topic).is_some() {
+                // A user that may not use the channel does without it.
+                if awaited.own.remove(topic).is_some() {
                     continue;
                 }
                 if let Some(gap) = awaited.arrived(topic) {
@@ -144,15 +153,15 @@ impl Listener for Ear {
                 _ => batch.events.push(event),
             }
         }
-        if !awaited.crossings.is_empty() {
-            awaited.hear_crossings(&mut batch.backlog);
+        if !awaited.own.is_empty() {
+            awaited.hear_own(&mut batch.backlog);
         }
         drop(awaited);
         self.put_unless_empty(batch);
     }
 
     fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
-        if self.awaited.lock().crossings.is_empty() {
+        if self.awaited.lock().own.is_empty() {
             self.listener.skip(channel, received)
         } else {
             Skipped::default()
@@ -160,8 +169,8 @@ impl Listener for Ear {
     }
 
     fn subscribed(&self, topic: &Topic) {
-        if let Some(crossing) = self.awaited.lock().crossings.get_mut(topic) {
-            crossing.subscribed.take().map(|told| told.send(()));
+        if let Some(signals) = self.awaited.lock().own.get_mut(topic) {
+            signals.subscribed.take().map(|told| told.send(()));
             return;
         }
         self.listener.subscribed(topic);
@@ -179,21 +188,19 @@ impl Listener for Ear {
 
     fn departed(&self, departure: &Departure, since: SystemTime, is_refused: bool) {
         let mut awaited = self.awaited.lock();
-        let Awaited {
-            crossings, moving, ..
-        } = &mut *awaited;
-        let Some(crossing) = crossings.get_mut(&departure.channel) else {
+        let Awaited { own, moving, .. } = &mut *awaited;
+        let Some(signals) = own.get_mut(&departure.channel) else {
             return;
         };
         for topic in &departure.topics {
             let left = moving
                 .entry(topic.clone())
-                .or_insert_with(|| (since, crossing.node.clone()));
+                .or_insert_with(|| (since, signals.node.clone()));
             left.0 = left.0.min(since);
         }
-        crossing.departed.take().map(|told| told.send(()));
+        signals.departed.take().map(|told| told.send(()));
         if is_refused {
-            crossing.heard = None;
+            signals.heard = None;
         }
         drop(awaited);
         self.listener.gap_began();

@@ -3,7 +3,7 @@
 
 use std::mem;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -27,6 +27,7 @@ use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::crossing::Crossings;
 use crate::redis::subscriber::ear::{Ear, LEFT, UNUSED};
 use crate::redis::subscriber::listener::{Listener, TopicState};
+use crate::redis::subscriber::probe::watch;
 
 /// Patterns have no slot: all are at one node, which hears the channels of the others by the bus.
 const HOME_OF_PATTERNS: Slot = 0;
@@ -34,7 +35,7 @@ const HOME_OF_PATTERNS: Slot = 0;
 pub struct ClusterSubscriber {
     config: Arc<Config>,
     runtime: &'static Runtime,
-    topology: Arc<Topology>,
+    pub(super) topology: Arc<Topology>,
     pub(super) ear: Arc<Ear>,
     /// Locked before any pipeline.
     state: Mutex<State>,
@@ -47,6 +48,8 @@ pub(super) struct State {
     pub homes: HashMap<Endpoint, Arc<SubscriberHandle>>,
     pub topics: HashMap<Topic, Desired>,
     pub crossings: Crossings,
+    /// When a node said last that the map holds.
+    pub confirmed: Option<SystemTime>,
     /// All is left.
     is_over: bool,
 }
@@ -89,6 +92,7 @@ impl ClusterSubscriber {
         if let Some(map) = subscriber.topology.map() {
             subscriber.apply(&map);
         }
+        runtime.spawn(watch(Arc::downgrade(&subscriber)));
         Ok(subscriber)
     }
 
@@ -133,6 +137,7 @@ impl ClusterSubscriber {
             homes,
             topics: known,
             crossings,
+            confirmed,
             ..
         } = state
         else {
@@ -159,7 +164,7 @@ impl ClusterSubscriber {
         }
         for ((from, to), topics) in moves {
             let old = homes.get(&from).cloned();
-            let crossing = crossings.begin(from, to, old, topics);
+            let crossing = crossings.begin(from, to, old, topics, *confirmed);
             for topic in &crossing.topics {
                 if let Some(kept) = known.get_mut(topic) {
                     kept.place = Place::Crossing(crossing.number);
@@ -276,6 +281,16 @@ impl ClusterSubscriber {
         state
     }
 
+    /// Homes of topics that are connected and have brought no message for this time.
+    pub(super) fn silent_homes(&self, time: Duration) -> Vec<(Endpoint, Arc<SubscriberHandle>)> {
+        let state = self.lock();
+        let homes = state.homes.iter();
+        let silent = homes.filter(|(_, home)| home.is_silent(time));
+        silent
+            .map(|(endpoint, home)| (endpoint.clone(), home.clone()))
+            .collect()
+    }
+
     /// How the connection to each home does.
     pub fn health(&self) -> Vec<Health> {
         self.state
@@ -351,6 +366,7 @@ impl ClusterSubscriber {
             .map(|(topic, _)| topic.clone())
             .collect();
         self.place(&mut state, &topics);
+        state.confirmed = Some(SystemTime::now());
         self.close_unused(&mut state);
     }
 

@@ -1,5 +1,6 @@
 //! The use of a connection for subscriptions: requests of topics, and the messages that come between their answers.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
@@ -29,6 +30,10 @@ pub struct Subscriptions {
     deliveries: Deliveries,
     /// A gap that has ended. It is told behind the messages.
     gap: Option<Gap>,
+    /// When the connection was opened, or has brought a message last.
+    pub brought: Option<Instant>,
+    /// It brings none of what is published.
+    pub is_deaf: bool,
 }
 
 /// What a frame is.
@@ -56,6 +61,7 @@ impl Machine for Subscriptions {
                         table, deliveries, ..
                     } = &mut pipeline.machine;
                     table.message(message, deliveries);
+                    pipeline.machine.brought = Some(now);
                 }
                 Heard::Answer(outcome) => pipeline.replied(outcome, now),
                 Heard::Other => {}
@@ -80,13 +86,24 @@ impl Machine for Subscriptions {
                 node: established.endpoint.to_string().into(),
             });
         }
+        pipeline.machine.brought = Some(now);
         requests(pipeline.machine.table.due(), now)
     }
 
     fn disconnected(pipeline: &mut Pipeline<Self>, since: SystemTime) {
+        let machine = &mut pipeline.machine;
+        let brought = machine.brought.filter(|_| mem::take(&mut machine.is_deaf));
+        let since = brought.map_or(since, |brought| since.min(SystemTime::now() - brought.elapsed()));
         if pipeline.machine.table.lost(since, pipeline.node.clone()) {
             pipeline.trace(|| "a gap has begun");
         }
+    }
+
+    fn fault(&self, place: &str) -> Option<Error> {
+        self.is_deaf.then(|| {
+            let message = format!("{place} does not bring what is published");
+            Error::because(Reason::Silent, message)
+        })
     }
 
     fn widen_gap(&mut self, from: SystemTime) {
@@ -376,6 +393,7 @@ impl Pipeline<Subscriptions> {
         let Skipped { messages, length } = self.machine.table.skip(buffer);
         if messages > 0 {
             (connection.heard, connection.received) = (now, now);
+            self.machine.brought = Some(now);
             connection.scanner = Scanner::default();
             buffer.advance(length);
         }

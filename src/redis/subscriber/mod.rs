@@ -1,6 +1,6 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
-//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears and [`crossing`] changes. [`table`]: the state of each topic ([`entry`]) on the server,
+//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears: [`crossing`] to another home, [`probe`] of one. [`table`]: the state of each topic ([`entry`]) on the server,
 //! and which [`listener`] has it. [`machine`]: what is sent and received for it. [`pending`]: answers that listeners await.
 
 mod crossing;
@@ -11,6 +11,7 @@ pub mod listener;
 pub mod machine;
 pub mod part;
 mod pending;
+mod probe;
 pub mod table;
 
 use std::sync::Arc;
@@ -116,6 +117,20 @@ impl SubscriberHandle {
             let silent = heard.map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard));
             pipeline.depart(departure, SystemTime::now() - silent, false, now);
         });
+    }
+
+    /// Whether it is connected, and no message has come for this time.
+    pub fn is_silent(&self, time: Duration) -> bool {
+        self.with(|pipeline, now| {
+            let brought = pipeline.machine.brought;
+            pipeline.is_connected()
+                && brought.is_some_and(|brought| now.saturating_duration_since(brought) >= time)
+        })
+    }
+
+    /// Has the connection closed and opened anew: messages are missed since the last one that came.
+    pub fn give_up_deaf(&self) {
+        self.with(|pipeline, _| pipeline.machine.is_deaf = pipeline.is_connected());
     }
 
     pub fn health(&self) -> Health {
