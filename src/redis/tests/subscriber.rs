@@ -1,6 +1,7 @@
 use std::time::SystemTime;
 
 use super::*;
+use crate::error::Reason;
 use crate::redis::completions::{CompletionBatch, Event};
 use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Departure, Kind, Topic};
@@ -422,4 +423,26 @@ fn a_server_that_does_not_publish_for_the_user_is_left_all_the_same() {
     hub.harness.receive("-NOPERM no\r\n").unwrap();
     hub.harness.deliver();
     assert_eq!(hub.heard(), heard([&["departed 0 s ago, refused"], &[], &[]]));
+}
+
+/// A connection was healthy, PING was answered, and nothing that was published came for hours.
+#[test]
+fn a_connection_that_brings_nothing_ends() {
+    let mut hub = Hub::new();
+    let now = hub.harness.now;
+    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
+    hub.receive(&["subscribe", "news", "1"]);
+    assert!(hub.harness.pipeline.tick(now).is_ok());
+    hub.harness.pipeline.machine.is_deaf = true;
+    let fault = hub.harness.pipeline.tick(now).unwrap_err();
+    assert_eq!(fault.reason, Some(Reason::Silent));
+    hub.harness.pipeline.lost(fault, now);
+    // It is found out once.
+    hub.connect();
+    assert!(hub.harness.pipeline.tick(now).is_ok());
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(
+        hub.heard(),
+        heard([&["subscribed", "gap began", "subscribed", "gap"], &[], &[]])
+    );
 }
