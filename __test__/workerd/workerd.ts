@@ -67,7 +67,7 @@ export function startScript(script: string, options: object): Promise<Worker> {
 async function start(options: object, folder?: string): Promise<Worker> {
   const objects = folder ?? mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "covara-kv-workerd-"));
   const { Miniflare } = require(tool("miniflare")) as { Miniflare: new (options: object) => Miniflare };
-  // Without `cf: false` miniflare downloads it.
+  // Without `cf: false` miniflare downloads the data of `request.cf`.
   const miniflare = new Miniflare({ ...options, cf: false, durableObjectsPersist: objects });
   const stop = async () => {
     await miniflare.dispose();
