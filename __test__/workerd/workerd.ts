@@ -20,7 +20,6 @@ export interface Worker {
   readonly url: URL;
   /** The value of its binding COVARA_KV. */
   readonly namespace: DurableObjectNamespaceLike;
-  /** Sends a request to the Worker. */
   fetch(url: string, init?: RequestInit): Promise<Upgradable>;
   stop(): Promise<void>;
 }
@@ -31,7 +30,6 @@ export const cannotRun = Number.parseInt(process.versions.node, 10) < 20 && "min
 /** A file system in memory, on Linux, as workerd waits for the disk at each commit. */
 const MEMORY = "/dev/shm";
 
-/** What a Worker may be given. */
 interface Options {
   /** The folder of its objects. Without one their data ends with the Worker. */
   readonly folder?: string;
