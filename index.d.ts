@@ -969,6 +969,7 @@ export type KVErrorReason =
   | "not-redis"
   | "not-ready"
   | "credentials"
+  | "function"
   | "no-sentinel"
   | "unknown-master"
   | "lost"
@@ -1000,7 +1001,6 @@ export type KVErrorReason =
   | "platform"
   | "binary-missing"
   | "binary-unusable"
-  | "topology"
   | "scripts"
   | "in-worker"
   | "node-version"
@@ -1374,12 +1374,21 @@ interface RedisClusterConfig {
   nodes: RedisNode[];
   /**
    * Where the addresses that nodes tell of each other lead from here, as behind a NAT: by `"host:port"`. An address that is not
-   * there is taken as it is told.
+   * there is taken as it is told. Or a function that is given such an address before each connection, and returns where it leads, or undefined
+   * if that is where it says. An attempt to connect fails with `CONNECTION`, and another follows, if the function throws, rejects, returns anything
+   * else, or takes longer than `connectTimeout`.
    *
    * @example
    * const addressMap = { "10.0.0.1:6379": { host: "127.0.0.1", port: 7001 } };
+   *
+   * @example
+   * const nodes = [{ host: "localhost", port: 7_000 }];
+   * const kv = createRedisKV({ cluster: { nodes, addressMap: ({ port }) => ({ host: "localhost", port: port + 600 }) } });
    */
-  addressMap?: Record<string, RedisNode> | undefined;
+  addressMap?:
+    | Record<string, RedisNode>
+    | ((node: RedisNode) => RedisNode | undefined | Promise<RedisNode | undefined>)
+    | undefined;
 }
 
 /** See {@link RedisConfig}'s `fanout`. */
@@ -1396,8 +1405,17 @@ export interface RedisTlsConfig {
   cert?: string | undefined;
   /** The client's private key, in PEM. */
   key?: string | undefined;
-  /** The name in the certificate of the server; the host by default. */
-  servername?: string | undefined;
+  /**
+   * The name in the certificate of the server; the host that is connected to by default. A string counts for all nodes of a cluster, and all
+   * masters of Sentinels. Or a function that is given host and port before each connection, as the nodes of a cluster or Sentinels tell them, and
+   * returns the name. An attempt to connect fails with `CONNECTION`, and another follows, if it throws, rejects, returns no name, or takes longer
+   * than `connectTimeout`.
+   *
+   * @example
+   * const nodes = [{ host: "redis-1", port: 6379 }];
+   * const kv = createRedisKV({ cluster: { nodes }, tls: { servername: ({ host }) => `${host}.redis.example` } });
+   */
+  servername?: string | ((node: RedisNode) => string | Promise<string>) | undefined;
   /** False accepts any certificate. True by default. */
   rejectUnauthorized?: boolean | undefined;
 }
@@ -1435,7 +1453,7 @@ export interface DurableObjectConfig {
  * A client of ioredis or node-redis, or a similar object. Its options are read, and a connection with the same options is opened.
  */
 export interface RedisClientLike {
-  /** The address, the credentials and the timeouts, in the form of ioredis (`host`, …) or node-redis (`socket`, …). */
+  /** The address, the credentials and the timeouts, in the form of ioredis (`host`, …), its Cluster (`redisOptions`, …) or node-redis (`socket`, …). */
   readonly options:
     | {
         host?: string | undefined;
@@ -1453,6 +1471,7 @@ export interface RedisClientLike {
         socket?: object | undefined;
         database?: number | undefined;
         name?: string | null | undefined;
+        redisOptions?: object | undefined;
       }
     | undefined;
 }

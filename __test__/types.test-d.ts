@@ -245,6 +245,20 @@ const configs: KVConfig[] = [
     redis: { sentinel: { name: "main", nodes: [{ host: "h", port: 1 }], username: "u", password: "p" } },
   },
   { type: "redis", redis: { cluster: { nodes: [{ host: "h", port: 1 }] } } },
+  {
+    type: "redis",
+    redis: {
+      cluster: {
+        nodes: [{ host: "h", port: 1 }],
+        addressMap: ({ host, port }) => ({ host, port: port + 1 }),
+      },
+      tls: { servername: async ({ host, port }) => `${host}-${port}` },
+    },
+  },
+  {
+    type: "redis",
+    redis: { cluster: { nodes: [], addressMap: () => undefined }, tls: { servername: ({ host }) => host } },
+  },
 ];
 const fromEnvironment = {
   type: process.env.KV as KVConfig["type"],

@@ -316,7 +316,8 @@ onEveryBackend("pubsub", (test) => {
     await other.psubscribe(`${name}*`, callback("pattern"));
     await kv.publish(name, "1");
     await eventually(() => calls.length === 2);
-    assert.deepEqual(calls, [`other ${name} 1`, `pattern ${name} 1`]);
+    // In a cluster the pattern is heard at another node than the channel: the test took their order for given.
+    assert.deepEqual(calls.sort(), [`other ${name} 1`, `pattern ${name} 1`]);
     await other.unsubscribe(name);
     await other.punsubscribe(`${name}*`);
     assert.equal(await kv.publish(name, "2"), 0);

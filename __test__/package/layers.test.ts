@@ -110,6 +110,7 @@ const TREES: Record<string, Tree> = {
       "redis/pipeline",
       "redis/completions",
       "redis/config",
+      "redis/provided",
       "redis/credentials",
       "redis/tls",
       "redis/request",

@@ -12,8 +12,8 @@ import {
   type KVStore,
   RedisKVStore,
 } from "covara-kv";
-import { Cluster as Cluster5, type RedisOptions as Options5, Redis as Redis5 } from "ioredis";
-import { Cluster as Cluster6, type RedisOptions as Options6, Redis as Redis6 } from "ioredis6";
+import { type RedisOptions as Options5, Redis as Redis5 } from "ioredis";
+import { type RedisOptions as Options6, Redis as Redis6 } from "ioredis6";
 import { warningsOf } from "../warnings.js";
 import { Authority } from "./certificates.js";
 import { closedPort, HOST, SECRET, SharedRedis } from "./servers.js";
@@ -42,27 +42,25 @@ const server = new SharedRedis(
 /** Makes a client that does not connect by itself. */
 type Make = (...args: [Options5] | [url: string, Options5]) => Redis5;
 
-const versions: Record<string, { make: Make; cluster: () => unknown }> = {
+const versions: Record<string, { make: Make }> = {
   "ioredis 5": {
     make: (...args) => {
       const options = { lazyConnect: true, ...(args.at(-1) as Options5) };
       return typeof args[0] === "string" ? new Redis5(args[0], options) : new Redis5(options);
     },
-    cluster: () => new Cluster5([{ host: HOST, port: 1 }], { lazyConnect: true }),
   },
   "ioredis 6": {
     make: ((...args: [object] | [string, object]) => {
       const options = { lazyConnect: true, ...(args.at(-1) as object) };
       return typeof args[0] === "string" ? new Redis6(args[0], options) : new Redis6(options);
     }) as unknown as Make,
-    cluster: () => new Cluster6([{ host: HOST, port: 1 }], { lazyConnect: true }),
   },
 };
 
 const name = "taken-over";
 const { ca } = authority;
 
-for (const [version, { make, cluster }] of Object.entries(versions)) {
+for (const [version, { make }] of Object.entries(versions)) {
   describe(`of a client of ${version}`, () => {
     /** Resolves to the line of CLIENT LIST for a store on this client. */
     const connectionOf = async (client: Redis5, use?: (kv: KVStore) => Promise<void>) => {
@@ -137,13 +135,6 @@ for (const [version, { make, cluster }] of Object.entries(versions)) {
         const client = make({ ...server.address, keyPrefix });
         assert.throws(() => createRedisKV(client), { code: "CONFIG", message: /keyPrefix/ });
       }
-    });
-
-    test("Cluster is UNSUPPORTED", async () => {
-      const client = cluster() as Redis5;
-      assert.throws(() => createRedisKV(client), { code: "UNSUPPORTED" });
-      await assert.rejects(createKV({ type: "redis", redis: client as object }), { code: "UNSUPPORTED" });
-      client.disconnect();
     });
 
     // Such options were dropped without an error: the store used another server, or trusted one that it should not.

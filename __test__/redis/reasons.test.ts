@@ -11,7 +11,6 @@ import {
   type RedisConfig,
   RedisKVStore,
 } from "covara-kv";
-import { Cluster } from "ioredis";
 import { type Answer, bulk, type FakeOptions, greet, startFake } from "../fake-server.js";
 import { closedPort, HOST } from "./servers.js";
 
@@ -160,12 +159,9 @@ const cases: Record<string, Case> = {
       return failure(() => getGlobalKV());
     },
   },
-  "a cluster": {
-    ...{ code: "UNSUPPORTED", reason: "topology" },
-    fail: () => {
-      const client = new Cluster([{ host: HOST, port: 1 }], { lazyConnect: true });
-      return failure(() => new RedisKVStore(client as never)).finally(() => client.disconnect());
-    },
+  "a function that says nothing of a node": {
+    ...{ code: "CONNECTION", reason: "function" },
+    fail: () => failing({ port: 1, tls: { servername: () => "" } }),
   },
   "Sentinels that are none": {
     ...{ code: "CONNECTION", reason: "no-sentinel" },

@@ -74,6 +74,22 @@ describe("TLS with the authority that signed the server", () => {
   for (const [how, config] of Object.entries(forms)) test(how, () => works(config()));
 });
 
+test("a servername that is a function is given the server before each connection", async () => {
+  const asked: string[] = [];
+  const servername = ({ host, port }: { host: string; port: number }) => {
+    asked.push(`${host}:${port}`);
+    return "redis.example.org";
+  };
+  await works({ port: redis.port, tls: { ca, servername } });
+  await works({
+    url: `rediss://127.0.0.1:${redis.port}`,
+    tls: { ca, servername: async (node) => servername(node) },
+  });
+  assert.deepEqual(asked, Array(2).fill(`${HOST}:${redis.port}`));
+  const error = await refusalOf({ port: redis.port, tls: { ca, servername: () => "other.example.org" } });
+  assert.match(error.message, /is not for other\.example\.org/);
+});
+
 describe("rejectUnauthorized: false takes any certificate", () => {
   test("of an unknown authority", () => works({ port: redis.port, tls: { rejectUnauthorized: false } }));
 

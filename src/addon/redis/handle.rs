@@ -9,8 +9,8 @@ use napi::Env;
 use napi::bindgen_prelude::{Function, FunctionRef};
 
 use crate::addon::raw::{Callable, Scope, Value};
+use crate::addon::redis::asking::{Asked, Asking};
 use crate::addon::redis::batch::Batch;
-use crate::addon::redis::credentials::{Asking, Question};
 use crate::addon::redis::options::RedisOptions;
 use crate::addon::redis::socket_poller::SocketPoller;
 use crate::addon::reply::{Collect, Replies};
@@ -58,7 +58,7 @@ impl RedisHandle {
         options: RedisOptions,
         on_mail: Function<(), ()>,
         collect: Function<(), ()>,
-        on_question: Option<Function<Question, ()>>,
+        on_question: Option<Function<Asked, ()>>,
     ) -> napi::Result<Rc<Self>, String> {
         let (prefix, is_node) = (options.prefix.clone(), options.is_node);
         let (fanout, for_streams) = (options.fanout(), options.for_streams);

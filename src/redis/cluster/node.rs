@@ -89,7 +89,7 @@ impl Node {
             inbox: inbox.clone(),
             is_lost: AtomicBool::new(false),
         };
-        let connection = Connection::new(config.clone(), Target::Server(endpoint.clone()), Arc::new(sink))?;
+        let connection = Connection::new(config.clone(), Target::Node(endpoint.clone()), Arc::new(sink))?;
         connection.with(Pipeline::join_cluster);
         connection.start();
         Ok(Arc::new(Self {

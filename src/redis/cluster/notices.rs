@@ -79,7 +79,7 @@ impl ClusterRouter {
         let moved: Vec<(Slot, Endpoint)> = returned
             .iter()
             .filter_map(|Returned { refusal, .. }| match &refusal.kind {
-                RefusalKind::Moved(slot, address) => Some((*slot, self.endpoint(address, node)?)),
+                RefusalKind::Moved(slot, address) => Some((*slot, parse_address(address, node)?)),
                 RefusalKind::Ask(_) | RefusalKind::NotYet => None,
             })
             .collect();
@@ -93,7 +93,7 @@ impl ClusterRouter {
             let Some(slot) = request.slot() else { continue };
             let until = request.called + self.limits().queue_timeout;
             let target = match &refusal.kind {
-                RefusalKind::Ask(address) => self.endpoint(address, node),
+                RefusalKind::Ask(address) => parse_address(address, node),
                 RefusalKind::Moved(..) | RefusalKind::NotYet => None,
             };
             if !state.fences.contains_key(&slot) {
@@ -104,11 +104,6 @@ impl ClusterRouter {
                 fence.refuse(request, refusal, target, until);
             }
         }
-    }
-
-    fn endpoint(&self, address: &str, node: &Endpoint) -> Option<Endpoint> {
-        let endpoint = parse_address(address, node)?;
-        Some(self.topology.config().translated(endpoint))
     }
 
     /// A fence for a slot of which a node has refused a request: others of the slot may be in flight there.

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::redis::config::Config;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::slot::{SLOTS, Slot};
 use crate::reply::Reply;
@@ -114,14 +113,6 @@ impl SlotMap {
             }
         }
         ranges
-    }
-
-    /// The map with the addresses that the configuration has for its nodes.
-    pub fn translated(mut self, config: &Config) -> Self {
-        for endpoint in self.masters.iter_mut().chain(self.replicas.iter_mut().flatten()) {
-            *endpoint = config.translated(endpoint.clone());
-        }
-        self
     }
 
     /// The map with other owners of some slots.

@@ -317,7 +317,7 @@ impl<'a> Handshake<'a> {
     fn refusal(&self, command: &str, error: &Error) -> Option<bool> {
         match (command, &*error.code) {
             // Credentials that are asked for may be others the next time.
-            (_, "NOAUTH" | "WRONGPASS") => Some(self.config.settings.provided.is_none()),
+            (_, "NOAUTH" | "WRONGPASS") => Some(!self.config.asks_credentials()),
             (_, "DENIED") | ("HELLO" | "AUTH" | "SELECT", "NOPERM") | ("AUTH" | "SELECT", "ERR") => {
                 Some(true)
             }

@@ -216,7 +216,7 @@ impl ClusterSubscriber {
     ) -> Result<&'a Arc<SubscriberHandle>> {
         if !homes.contains_key(endpoint) {
             let config = Config {
-                target: Target::Server(endpoint.clone()),
+                target: Target::Node(endpoint.clone()),
                 ..Config::clone(&self.config)
             };
             let home = SubscriberHandle::join(&Arc::new(config), self.ear.clone())?;

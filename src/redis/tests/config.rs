@@ -105,7 +105,7 @@ fn a_unix_socket_is_taken_where_the_system_has_them() {
 fn urls_of_sentinels_say_who_and_where() {
     let sentinels = |config: &Config| match &config.target {
         Target::Master(sentinels) => sentinels.clone(),
-        Target::Server(endpoint) => panic!("{endpoint}"),
+        other => panic!("{other}"),
     };
     for (url, name, nodes, user, of_sentinels, db, tls) in [
         ("redis+sentinel://h/m", "m", "h:26379", None, None, 0, false),
