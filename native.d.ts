@@ -195,6 +195,8 @@ export interface RedisClusterOptions {
   nodes: Array<RedisNode>
   /** Where the addresses that nodes tell lead: from, to, from, to, … */
   addresses: Array<RedisNode>
+  /** Whether a transaction is split by slot. */
+  splits: boolean
 }
 
 /** What happened to a connection. Times are in ms, those of a gap since the epoch. */
@@ -255,6 +257,7 @@ export interface RedisOptions {
   isNode: boolean
   fanout: "targeted" | "filtered" | "all"
   cluster?: RedisClusterOptions
+  readFrom?: "primary" | "replica" | "prefer-replica"
   /** It subscribes for the framework's callbacks, and does nothing else. */
   forStreams: boolean
 }

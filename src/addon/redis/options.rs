@@ -8,7 +8,7 @@ use napi_derive::napi;
 use crate::addon::redis::credentials::{Asker, Asking};
 use crate::error::Result;
 use crate::fanout::streams::Fanout;
-use crate::redis::config::{ClusterOptions, Config, Limits, Options, SentinelOptions, Settings};
+use crate::redis::config::{ClusterOptions, Config, Limits, Options, ReadFrom, SentinelOptions, Settings};
 use crate::redis::credentials::Provided;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::tls::TlsOptions;
@@ -47,6 +47,8 @@ pub struct RedisOptions {
     #[napi(ts_type = "\"targeted\" | \"filtered\" | \"all\"")]
     pub fanout: String,
     pub cluster: Option<RedisClusterOptions>,
+    #[napi(ts_type = "\"primary\" | \"replica\" | \"prefer-replica\"")]
+    pub read_from: Option<String>,
     /// It subscribes for the framework's callbacks, and does nothing else.
     pub for_streams: bool,
 }
@@ -83,6 +85,8 @@ pub struct RedisClusterOptions {
     pub nodes: Vec<RedisNode>,
     /// Where the addresses that nodes tell lead: from, to, from, to, …
     pub addresses: Vec<RedisNode>,
+    /// Whether a transaction is split by slot.
+    pub splits: bool,
 }
 
 impl From<RedisNode> for Endpoint {
@@ -98,6 +102,7 @@ impl RedisClusterOptions {
         ClusterOptions {
             addresses: std::iter::from_fn(pair).collect(),
             nodes: self.nodes.into_iter().map(Endpoint::from).collect(),
+            splits: self.splits,
         }
     }
 }
@@ -142,6 +147,11 @@ impl RedisOptions {
             client_name: self.client_name,
             retry_delay: self.retry_delay.map(milliseconds),
             connect_timeout: milliseconds(self.connect_timeout),
+            read_from: match self.read_from.as_deref() {
+                Some("replica") => ReadFrom::Replica,
+                Some("prefer-replica") => ReadFrom::PreferReplica,
+                _ => ReadFrom::Primary,
+            },
             limits: Limits {
                 timeout: milliseconds(self.command_timeout),
                 max_queue: self.max_queue as usize,
