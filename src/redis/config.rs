@@ -1,15 +1,16 @@
 //! Where the server is, and how long to wait for it.
 
 mod sentinel_url;
+mod server_url;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, IntoConnectionInfo};
+use redis::ConnectionAddr;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::redis::credentials::{Credentials, Provided};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::{invalid, no_unix_sockets};
@@ -172,7 +173,7 @@ impl Config {
                 "redis.readFrom: with Sentinels all commands go to the master: leave it out, or give the address of a replica as redis.url",
             ));
         }
-        let url = options.url.as_deref().map(parse).transpose()?;
+        let url = options.url.as_deref().map(server_url::parse).transpose()?;
         let by_url = url.as_ref().map(redis::ConnectionInfo::redis_settings);
         let (endpoint, tls_by_url) = match options.cluster.as_ref().and_then(|cluster| cluster.nodes.first())
         {
@@ -396,61 +397,4 @@ fn unix(path: PathBuf) -> Result<Endpoint> {
     } else {
         Err(no_unix_sockets())
     }
-}
-
-/// redis-rs's errors name the wrong part of a URL, and show none of its text.
-fn parse(text: &str) -> Result<redis::ConnectionInfo> {
-    let Some(url) = redis::parse_redis_url(text) else {
-        return Err(wrong_url("Redis URL did not parse"));
-    };
-    let is_unix = url.scheme().ends_with("unix");
-    if url.fragment().is_some() {
-        return Err(wrong_url("nothing may follow a #"));
-    }
-    if is_unix && (!url.username().is_empty() || url.password().is_some()) {
-        return Err(wrong_url(
-            "the user and the password of a socket are ?user= and &pass=",
-        ));
-    }
-    let mut databases = Vec::new();
-    for (name, value) in url.query_pairs() {
-        match &*name {
-            "db" => databases.push(value.parse().map_err(|_| wrong_url("Invalid database number"))?),
-            "user" | "pass" if is_unix => {}
-            _ => return Err(unknown_parameter(&name, url.query())),
-        }
-    }
-    if is_unix && cfg!(not(unix)) {
-        return Err(no_unix_sockets());
-    }
-    let info = url
-        .clone()
-        .into_connection_info()
-        .map_err(|error| wrong_url(error.to_string().split(" - ").next().unwrap_or_default()))?;
-    let settings = info.redis_settings().clone();
-    if !is_unix && !url.path().trim_matches('/').is_empty() {
-        databases.push(settings.db());
-    }
-    let db = databases.first().copied().unwrap_or_default();
-    if databases.iter().any(|other| *other != db) {
-        return Err(wrong_url("it names two databases"));
-    }
-    if db < 0 {
-        return Err(wrong_url("the number of a database is not negative"));
-    }
-    Ok(info.set_redis_settings(settings.set_db(db)))
-}
-
-/// An @ in the query may end a password that was not encoded: then the name is not shown.
-fn unknown_parameter(name: &str, query: Option<&str>) -> Error {
-    let is_name = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
-    if query.is_some_and(|query| query.contains('@')) || !name.chars().all(is_name) {
-        return wrong_url("its query has a parameter that is not known");
-    }
-    wrong_url(&format!("the parameter {name} is not known: give it as a field"))
-}
-
-fn wrong_url(what: &str) -> Error {
-    let form = "redis://user:password@host:6379/0, rediss://… with TLS, unix:///path?db=0, or redis+sentinel://user:password@host:26379,host:26379/name/0";
-    invalid(format!("redis.url: {what}. It must be like {form}"))
 }

@@ -168,7 +168,7 @@ impl Member for ClusterRouter {
         let observer = Arc::new(Answer(Mutex::new(Some(answer))));
         let now = Instant::now();
         node.connection.with(|pipeline| {
-            let is_well = pipeline.is_connected() && !pipeline.is_silent(now, SILENT);
+            let is_well = pipeline.is_connected() && pipeline.silence(now) < SILENT;
             is_well.then(|| pipeline.ask(command, observer, now))
         })?;
         Some(answered)
@@ -177,7 +177,7 @@ impl Member for ClusterRouter {
     fn has_silent_node(&self) -> bool {
         let now = Instant::now();
         let state = self.lock();
-        let is_silent = |node: &Arc<Node>| node.connection.with(|pipeline| pipeline.is_silent(now, SILENT));
+        let is_silent = |node: &Arc<Node>| node.connection.with(|pipeline| pipeline.silence(now) >= SILENT);
         state.masters.iter().any(is_silent)
     }
 }

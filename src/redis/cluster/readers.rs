@@ -125,7 +125,7 @@ impl ClusterRouter {
                 return None;
             };
             let (is_ready, has_failed) = reader.node.connection.with(|pipeline| {
-                let is_ready = pipeline.is_connected() && !pipeline.is_silent(now, SILENT);
+                let is_ready = pipeline.is_connected() && pipeline.silence(now) < SILENT;
                 (is_ready, pipeline.is_connected() || pipeline.has_failed())
             });
             if is_ready {

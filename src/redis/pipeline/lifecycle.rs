@@ -10,9 +10,18 @@ use crate::redis::endpoint::Node;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
 use crate::redis::pipeline::queue::{Queue, UnsentRequest};
 use crate::redis::pipeline::{ATTEMPTS, Machine, Pipeline, closed};
-use crate::redis::request::Fate;
+use crate::redis::request::{Fate, Id};
 
 impl<M: Machine> Pipeline<M> {
+    /// Answered once there is a connection, or when there will be none.
+    pub fn connect(&mut self, id: Id) {
+        match &self.connection {
+            _ if self.ended => self.completed.failed(id, closed(Reason::Disconnected)),
+            Some(_) => self.completed.done(id),
+            None => self.connecting.push((id, 0)),
+        }
+    }
+
     pub fn connected(&mut self, established: Established, now: Instant) {
         let is_first = self.cause.take().is_none();
         self.node = Some(established.endpoint.to_string().into());
@@ -167,6 +176,28 @@ impl<M: Machine> Pipeline<M> {
             delay,
             cause,
         });
+    }
+
+    /// Answers `id` once all requests are answered. Requests that were not sent wait no longer than for a reply.
+    pub fn close(&mut self, id: Id, now: Instant) {
+        if self.ended {
+            return self.completed.done(id);
+        }
+        self.closing = Some(id);
+        for queue in [&mut self.waiting, &mut self.waiting_for_master] {
+            queue.wait_until(now + self.limits.timeout);
+        }
+    }
+
+    /// Whether it is closing, and no answer is awaited.
+    pub fn is_done(&self) -> bool {
+        self.closing.is_some()
+            && self.waiting.is_empty()
+            && self.waiting_for_master.is_empty()
+            && self
+                .connection
+                .as_ref()
+                .is_none_or(|connection| !connection.sent.iter().any(Sent::is_awaited))
     }
 
     /// There will be no other connection: fails all requests, and answers who closed it.

@@ -22,7 +22,7 @@ use crate::redis::completions::CompletionBatch;
 use crate::redis::config::Limits;
 use crate::redis::endpoint::{Endpoint, Node};
 use crate::redis::pipeline::commands::redirect::Returned;
-use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, Server};
+use crate::redis::pipeline::in_flight::{Established, InFlight, Server};
 use crate::redis::pipeline::queue::{Queue, UnsentRequest};
 use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::request::{Fate, Id, Request, Role};
@@ -291,15 +291,6 @@ impl<M: Machine> Pipeline<M> {
         }
     }
 
-    /// Answered once there is a connection, or when there will be none.
-    pub fn connect(&mut self, id: Id) {
-        match &self.connection {
-            _ if self.ended => self.completed.failed(id, closed(Reason::Disconnected)),
-            Some(_) => self.completed.done(id),
-            None => self.connecting.push((id, 0)),
-        }
-    }
-
     /// Who is at the other end, while there is a connection.
     pub fn server(&self) -> Option<&Server> {
         self.connection.as_ref().map(|connection| &connection.server)
@@ -357,28 +348,6 @@ impl<M: Machine> Pipeline<M> {
                 self.cause.clone()
             },
         }
-    }
-
-    /// Answers `id` once all requests are answered. Requests that were not sent wait no longer than for a reply.
-    pub fn close(&mut self, id: Id, now: Instant) {
-        if self.ended {
-            return self.completed.done(id);
-        }
-        self.closing = Some(id);
-        for queue in [&mut self.waiting, &mut self.waiting_for_master] {
-            queue.wait_until(now + self.limits.timeout);
-        }
-    }
-
-    /// Whether it is closing, and no answer is awaited.
-    pub fn is_done(&self) -> bool {
-        self.closing.is_some()
-            && self.waiting.is_empty()
-            && self.waiting_for_master.is_empty()
-            && self
-                .connection
-                .as_ref()
-                .is_none_or(|connection| !connection.sent.iter().any(Sent::is_awaited))
     }
 
     pub fn take_returned(&mut self) -> Option<(Vec<Returned>, Vec<u64>)> {

@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hashbrown::HashSet;
 
@@ -52,14 +52,6 @@ impl Pipeline<Commands> {
         sent.filter_map(|sent| sent.request.slot())
             .filter(|slot| slots.contains(slot))
             .collect()
-    }
-
-    /// Whether the server owes replies and has sent nothing for so long.
-    pub fn is_silent(&self, now: Instant, longest: Duration) -> bool {
-        let connection = self.connection.as_ref();
-        connection.is_some_and(|connection| {
-            !connection.sent.is_empty() && now.saturating_duration_since(connection.heard) >= longest
-        })
     }
 
     /// Whether attempts to connect have failed since there was a connection.
