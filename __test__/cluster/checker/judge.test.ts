@@ -119,6 +119,15 @@ counts(
   { stale: 1, outOfOrder: 1 },
 );
 
+counts(
+  "a read that was sent again behind a write whose reply was lost with its own",
+  {
+    streams: [stream("register", [call(1), call(2), call(3, "perhaps")], [call(2, "done", "3")])],
+    held: list("3"),
+  },
+  {},
+);
+
 const heard = (numbers: number[], ...gaps: { from: number; to: number }[]) => [
   { subscriber: "one", numbers: new Map([["a", numbers]]), gaps },
 ];
@@ -139,6 +148,11 @@ counts(
   "a message twice, and late",
   { streams: [stream("channel", three)], heard: heard([1, 2, 3, 2]) },
   { messagesDoubled: 1, messagesOutOfOrder: 1 },
+);
+counts(
+  "a message that a frozen node publishes when its publisher has given it up",
+  { streams: [stream("channel", [call(1), call(2, "perhaps"), call(3)])], heard: heard([1, 3, 2]) },
+  {},
 );
 counts(
   "a gap without a cause",

@@ -265,7 +265,9 @@ function judgeRegister(findings: Findings, stream: Stream, final: number, losses
       if (call.number > (acknowledged?.number ?? 0)) acknowledged = call;
     if (read.outcome !== "done") continue;
     const seen = Number(read.result ?? 0);
-    if (seen > read.number) findings.add("outOfOrder", stream, read);
+    // A read whose reply was lost is sent again, behind writes whose replies were lost with it.
+    const isRepeated = calls[seen - 1]?.outcome === "perhaps";
+    if (seen > read.number && !isRepeated) findings.add("outOfOrder", stream, read);
     // In a shard that lost something, what was acknowledged before may be gone.
     if (acknowledged !== undefined && seen < acknowledged.number && isQuiet(read) && isQuiet(acknowledged))
       findings.add("stale", stream, read);

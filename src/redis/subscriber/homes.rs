@@ -92,7 +92,7 @@ impl ClusterSubscriber {
         if let Some(map) = subscriber.topology.map() {
             subscriber.apply(&map);
         }
-        runtime.spawn(watch(Arc::downgrade(&subscriber)));
+        runtime::spawn(runtime, watch(Arc::downgrade(&subscriber)));
         Ok(subscriber)
     }
 
@@ -101,8 +101,7 @@ impl ClusterSubscriber {
         let mut awaited = self.ear.awaited.lock();
         awaited.callers.entry(topic.clone()).or_default().push(id);
         drop(awaited);
-        self.runtime
-            .spawn(expire(Arc::downgrade(self), id, topic.clone()));
+        runtime::spawn(self.runtime, expire(Arc::downgrade(self), id, topic.clone()));
         self.keep(topic, Arc::default());
     }
 
@@ -170,8 +169,8 @@ impl ClusterSubscriber {
                     kept.place = Place::Crossing(crossing.number);
                 }
             }
-            self.runtime
-                .spawn(crossing.run(self.this.clone(), self.ear.clone()));
+            let crossed = crossing.run(self.this.clone(), self.ear.clone());
+            runtime::spawn(self.runtime, crossed);
         }
         for (home, topics) in arrivals {
             self.arrive(state, &home, &topics);
@@ -217,7 +216,7 @@ impl ClusterSubscriber {
     ) -> Result<&'a Arc<SubscriberHandle>> {
         if !homes.contains_key(endpoint) {
             let config = Config {
-                target: Target::Server(endpoint.clone()),
+                target: Target::Node(endpoint.clone()),
                 ..Config::clone(&self.config)
             };
             let home = SubscriberHandle::join(&Arc::new(config), self.ear.clone())?;

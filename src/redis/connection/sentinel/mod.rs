@@ -20,6 +20,7 @@ use crate::redis::connection::failure::Failure;
 use crate::redis::connection::sentinel::board::{Board, Next, Node};
 use crate::redis::connection::sentinel::node::{Answers, SentinelNode};
 use crate::redis::endpoint::Endpoint;
+use crate::redis::runtime;
 
 /// Those that somebody holds.
 static WATCHERS: Mutex<Vec<Weak<Watcher>>> = Mutex::new(Vec::new());
@@ -67,7 +68,7 @@ impl Watcher {
                 patience,
                 answers: answers.clone(),
             };
-            runtime.spawn(node.watch()).abort_handle()
+            runtime::spawn(runtime, async { match node.watch().await {} }).abort_handle()
         };
         let tasks = sentinels.nodes.iter().enumerate().map(watch).collect();
         Self {

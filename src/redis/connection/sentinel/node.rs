@@ -121,7 +121,7 @@ impl SentinelNode {
                     _ = asks.changed() => break,
                     frame = wire.frame() => match frame {
                         Ok(frame) => self.hear(&frame),
-                        Err(error) => return self.lost(error),
+                        Err(error) => return Failure::passing(error),
                     },
                 }
             }
@@ -178,16 +178,8 @@ impl SentinelNode {
 
     fn ended<T>(&self, outcome: Result<Result<T, Error>, tokio::time::error::Elapsed>) -> Result<T, Failure> {
         match outcome {
-            Ok(outcome) => outcome.map_err(|error| self.lost(error)),
+            Ok(outcome) => outcome.map_err(Failure::passing),
             Err(_) => Err(self.silent(PATIENCE)),
-        }
-    }
-
-    fn lost(&self, error: Error) -> Failure {
-        Failure {
-            error,
-            refused: false,
-            closed: false,
         }
     }
 
