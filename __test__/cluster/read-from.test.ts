@@ -222,7 +222,7 @@ test("a store reads from one replica of a master, and many stores from all of th
     for (let round = 0; round < 10; round++) await kv.get(key);
     const read = replicas.map(({ calls }, index) => calls.length - (before[index] as number));
     assert.deepEqual(
-      read.toSorted((one, other) => one - other),
+      [...read].sort((one, other) => one - other),
       [0, 10],
     );
     const index = read.indexOf(10);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::redis::cluster::node::Node;
-use crate::redis::cluster::router::State;
 use crate::redis::request::Request;
 
 pub struct Batches {
@@ -20,9 +19,9 @@ struct Reads {
 }
 
 impl Batches {
-    pub fn new(state: &State) -> Self {
+    pub fn new(masters: usize) -> Self {
         Self {
-            masters: vec![Vec::new(); state.masters.len()],
+            masters: vec![Vec::new(); masters],
             readers: Vec::new(),
         }
     }
@@ -44,8 +43,8 @@ impl Batches {
     }
 
     /// Each node with its requests.
-    pub fn into_nodes(self, state: &State) -> impl Iterator<Item = (Arc<Node>, Vec<Request>)> {
-        let masters = state.masters.iter().cloned().zip(self.masters);
+    pub fn into_nodes(self, masters: &[Arc<Node>]) -> impl Iterator<Item = (Arc<Node>, Vec<Request>)> {
+        let masters = masters.iter().cloned().zip(self.masters);
         let readers = self.readers.into_iter().flatten();
         let readers = readers.filter_map(|reads| Some((reads.node?, reads.requests)));
         masters

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Result};
+use crate::redis::cluster::frames::{array, items, misshapen, sum};
 use crate::redis::cluster::transaction;
-use crate::redis::protocol::decode;
-use crate::redis::protocol::scan::Scanner;
 use crate::redis::request::{Fate, Joining, Observer, Whole};
 use crate::redis::slot::Slot;
-use crate::reply::Reply;
 
 /// Waits for the outcome of each part.
 #[derive(Debug)]
@@ -128,17 +126,6 @@ fn in_part(error: &Error, outcomes: &[Result<Bytes>]) -> Error {
     error.clone().with_message(message)
 }
 
-pub fn sum(frames: &[&Bytes]) -> Result<Bytes> {
-    let mut sum: i64 = 0;
-    for frame in frames {
-        match decode::parse(frame)? {
-            Reply::Integer(number) => sum += number,
-            _ => return Err(misshapen()),
-        }
-    }
-    Ok(format!(":{sum}\r\n").into())
-}
-
 /// While a slot moves, two masters may have a key.
 fn union(frames: &[&Bytes]) -> Result<Bytes> {
     let mut seen = HashSet::new();
@@ -150,51 +137,10 @@ fn union(frames: &[&Bytes]) -> Result<Bytes> {
     Ok(array(&all))
 }
 
-/// The items of an array, as they came in.
-pub fn items(frame: &Bytes) -> Result<Vec<Bytes>> {
-    let head = memchr::memchr(b'\n', frame).ok_or_else(misshapen)? + 1;
-    if frame.first() != Some(&b'*') {
-        return Err(misshapen());
-    }
-    replies(&frame.slice(head..))
-}
-
-/// Replies one after the other, as they came in, but for pushes among them.
-pub fn replies(frame: &Bytes) -> Result<Vec<Bytes>> {
-    let mut rest = frame.clone();
-    let mut replies = Vec::new();
-    while !rest.is_empty() {
-        let end = Scanner::default()
-            .end(&rest)
-            .ok()
-            .flatten()
-            .ok_or_else(misshapen)?;
-        let reply = rest.split_to(end);
-        if reply.first() != Some(&b'>') {
-            replies.push(reply);
-        }
-    }
-    Ok(replies)
-}
-
-pub fn array(items: &[Bytes]) -> Bytes {
-    let mut bytes = BytesMut::from(format!("*{}\r\n", items.len()).as_bytes());
-    for item in items {
-        bytes.extend_from_slice(item);
-    }
-    bytes.freeze()
-}
-
-pub fn misshapen() -> Error {
-    Error::because(
-        Reason::Protocol,
-        "a node's reply has another shape than the command's replies have",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Reason;
 
     fn joined(joining: Joining, places: &[&[usize]], frames: &[&'static str]) -> Result<Bytes> {
         let parts = places.iter().map(|places| (0, places.to_vec())).collect();

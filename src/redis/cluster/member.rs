@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::error::{Error, Result};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::Fence;
-use crate::redis::cluster::node::Node;
+use crate::redis::cluster::node::{Node, SILENT};
 use crate::redis::cluster::router::{ClusterRouter, State};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Member;
@@ -21,9 +21,6 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::ATTEMPTS;
 use crate::redis::request::{Fate, Observer, Request, Role};
 use crate::redis::slot::Slot;
-
-/// A node that owes replies and has sent nothing for so long may have lost its slots.
-pub const SILENT: Duration = Duration::from_secs(1);
 
 impl ClusterRouter {
     /// The connection to a node, which is opened if there is none.
@@ -50,7 +47,7 @@ impl ClusterRouter {
         let before = state.map.replace(map.clone());
         state.masters = masters;
         state.cause = None;
-        let mut batches = Batches::new(state);
+        let mut batches = Batches::new(state.masters.len());
         match before {
             Some(before) => self.reroute(state, &before, &mut batches, now),
             None => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -17,6 +18,9 @@ use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::commands::redirect::Returned;
 use crate::redis::request::{Guard, Id};
 use crate::redis::slot::Slot;
+
+/// A node that owes replies and has sent nothing for so long may have lost its slots.
+pub const SILENT: Duration = Duration::from_secs(1);
 
 /// Answered by a node that has closed: no call has this id.
 const CLOSED: Id = Id::MAX;

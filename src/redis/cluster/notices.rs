@@ -143,7 +143,7 @@ impl ClusterRouter {
                 Step::Try(requests, target) => self.send_trial(state, slot, number, requests, target, now),
                 Step::Fall(requests) => {
                     state.fences.remove(&slot);
-                    let mut batches = Batches::new(state);
+                    let mut batches = Batches::new(state.masters.len());
                     for request in requests {
                         self.put(state, ready(request, now), slot, &mut batches, now);
                     }

@@ -115,7 +115,7 @@ impl ClusterRouter {
     /// Sends requests, in their order for each slot.
     pub fn send(&self, requests: impl IntoIterator<Item = Request>, now: Instant) {
         let mut state = self.state.lock();
-        let mut batches = Batches::new(&state);
+        let mut batches = Batches::new(state.masters.len());
         for request in requests {
             self.route(&mut state, request, &mut batches, now);
         }
@@ -293,7 +293,7 @@ impl ClusterRouter {
 
     /// Sends the batches, each in one write.
     pub(super) fn flush(&self, state: &State, batches: Batches, now: Instant) {
-        for (node, batch) in batches.into_nodes(state) {
+        for (node, batch) in batches.into_nodes(&state.masters) {
             node.connection.with(|pipeline| pipeline.send(batch, now));
         }
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::error::{Error, Reason, Result};
-use crate::redis::cluster::join::{array, items, misshapen, replies, sum};
+use crate::redis::cluster::frames::{array, items, misshapen, replies, sum};
 use crate::redis::protocol::decode;
 use crate::redis::slot::Slot;
 use crate::reply::Reply;
