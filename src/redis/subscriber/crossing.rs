@@ -188,7 +188,7 @@ impl Crossing {
         let map = state.map.as_ref();
         let home = |topic| map.and_then(|map| home_of(map, topic));
         let mut homes = self.topics.iter().filter_map(home);
-        homes.any(|home| *home == self.to)
+        !state.is_over && homes.any(|home| *home == self.to)
     }
 
     fn finish(&self, subscriber: &ClusterSubscriber) {

@@ -51,7 +51,7 @@ pub(super) struct State {
     /// When a node said last that the map holds.
     pub confirmed: Option<SystemTime>,
     /// All is left.
-    is_over: bool,
+    pub is_over: bool,
 }
 
 /// A topic that is subscribed.
