@@ -2,7 +2,6 @@
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 
-/** One connection to the fake server. */
 export interface Peer {
   /** The connection's number, in the order of connecting, from 0. */
   readonly index: number;

@@ -86,7 +86,6 @@ export const several = <T>(item: fc.Arbitrary<T>) =>
 
 const SAFE = Number.MAX_SAFE_INTEGER;
 
-/** What `incrBy` adds. */
 export const increment = fc.oneof(fc.constantFrom(0, 1, -1, 10, SAFE, -SAFE), fc.maxSafeInteger());
 
 /** An index of a list, or a rank. */

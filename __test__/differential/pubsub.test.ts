@@ -57,7 +57,7 @@ const sharing: Record<string, (name: string) => KVStore> = {
 };
 
 for (const [name, open] of Object.entries(sharing)) {
-  test(`messages of ${name} reach the same subscribers as in Redis, and are counted alike`, () => compare(open));
+  test(`messages of ${name} reach the same subscribers as in Redis, counted alike`, () => compare(open));
 }
 
 async function compare(open: (name: string) => KVStore): Promise<void> {

@@ -70,7 +70,7 @@ for (const [order, stages] of [
           Array.from({ length: sent - from }, (_, index) => from + index),
         );
       }
-      // At most two instances of a fleet run at a time, as in a rolling update.
+      // Two instances stay, as in a rolling update.
       if (fleet.length > 2) await fleet.shift()?.instance.kill();
     }
   });

@@ -75,7 +75,7 @@ function filesOf(kind: Kind): Files {
   ]);
 }
 
-/** A running application. It is killed when the test ends. */
+/** A running application. The test that starts it must kill it. */
 export class Instance {
   readonly lines: Record<string, unknown>[] = [];
   /** Its output on stderr. */

@@ -198,7 +198,7 @@ test("a store that is subscribed on a shared store stays, although nothing else 
 });
 
 // A test runner with worker threads loads the package in threads only. The allocator took the first of them for the main thread, which
-// never ends, and gave its leftovers to the next thread at the same address: a segmentation fault in the second thread.
+// never ends. It gave its leftovers to the next thread at the same address: a segmentation fault.
 test("threads load the package one after the other, in a process whose main thread never does", async () => {
   const outcome = await runBare(`
     const program = 'require("covara-kv").createMemoryKV().set("k", "v".repeat(100_000));';

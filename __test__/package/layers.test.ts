@@ -1,5 +1,6 @@
-// `dial, link, plain, supervisor, transport` imported each other in a circle, and so did `outbox, registry, source`, and the values of the
-// memory store and the engine of the Durable Object. To understand one file a reader had to read all of them. Imports lead only downward.
+// `dial, link, plain, supervisor, transport` imported each other in a circle, and so did `outbox, registry, source`. So did the values of
+// the memory store and the engine of the Durable Object. To understand one file a reader had to read all of them. Imports lead only
+// downward.
 import { deepEqual, ok } from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, posix, relative } from "node:path";

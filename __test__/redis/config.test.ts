@@ -70,6 +70,7 @@ const wrong: Record<string, unknown[]> = {
   maxQueue: [...noInteger, 2 ** 32],
   maxReplySize: [...noInteger, 0, 2 ** 32],
   fanout: [...notText, "", "Targeted", "none"],
+  readFrom: [...notText, "", "Replica", "secondary"],
 };
 
 describe("a field of a wrong type or out of range is INVALID_ARGUMENT, and named", () => {

@@ -84,8 +84,8 @@ const ways: Record<string, (kv: KVStore, hear: (message: string) => void) => Pro
   listen: (kv, hear) => kv.listen(["flood"], hear),
 };
 
-// All messages that had come in were handed over at once, and those that came meanwhile right after, up to 1,000 times: a timer of 10 ms
-// fired 14.7 s late.
+// All messages that had come in were handed over at once, then those that came meanwhile, up to 1,000 times. A timer of 10 ms fired 14.7 s
+// late.
 for (const [way, subscribe] of Object.entries(ways)) {
   test(`${way}: the event loop turns during a flood`, { timeout: 60_000 * patience }, async () => {
     await using kv = await open({ port });
@@ -127,7 +127,7 @@ test("the event loop turns while many callers call in loops", { timeout: 60_000 
   assert.ok(most < 60_000, `${most} replies in a turn`);
 });
 
-// The I/O thread read one connection for as long as it had data: a call of a store on another server, with a timeout of 1 s, failed after
+// The I/O thread read one connection for as long as it had data. A call of a store on another server, with a timeout of 1 s, failed after
 // 5.9 s.
 test("a flood holds up no other connection", { timeout: 60_000 * patience }, async () => {
   const authority = new Authority("covara-kv tests");

@@ -208,8 +208,7 @@ test("an object that cannot be reached is tried again, and waiting handlers are 
   await worker.initializeEventSubscription();
 });
 
-// A handler that was not live in time was forgotten, but went on trying: every second for ever, or until it heard beside its successor. In
-// a request that had ended its socket never opened. Every later request waited 5 s for it, and was refused.
+// A socket that a request was opening when it ended never opens. Every later request waited 5 s for it, and was refused.
 test("a handler that never becomes live holds up others no longer than its own time limit", async () => {
   const get = namespace.get;
   namespace.get = () => ({ fetch: () => new Promise(() => {}) });
@@ -249,6 +248,8 @@ test("an initializeKV that fails takes back its own store alone", async () => {
   await kv.disconnect();
 });
 
+// A socket that was still being opened when its store was closed was forgotten. Its attempts went on every second for ever, or until it was
+// live beside its successor.
 test("what a store that is closed had not opened yet is not opened later", async () => {
   namespace.failure = new Error("no such object");
   const got: string[] = [];

@@ -23,8 +23,8 @@ interface Socket {
 declare const WebSocketPair: new () => [Socket, Socket];
 
 /**
- * A socket that relays the object's. If workerd passed on the object's own socket, it would end the TCP connection without a close of the
- * WebSocket: Node.js would notice that only at the eviction of the object, 10 s later.
+ * A socket that relays the object's. With the object's own socket, workerd ends the TCP connection only when the object is evicted, 10 s
+ * later, and only then does Node.js tell of the close.
  */
 function relayed(socket: Socket): Socket {
   const { 0: outside, 1: inside } = new WebSocketPair();

@@ -20,7 +20,6 @@ export interface Worker {
   readonly url: URL;
   /** The value of its binding COVARA_KV. */
   readonly namespace: DurableObjectNamespaceLike;
-  /** Sends a request to the Worker. */
   fetch(url: string, init?: RequestInit): Promise<Upgradable>;
   stop(): Promise<void>;
 }
@@ -31,7 +30,6 @@ export const cannotRun = Number.parseInt(process.versions.node, 10) < 20 && "min
 /** A file system in memory, on Linux, as workerd waits for the disk at each commit. */
 const MEMORY = "/dev/shm";
 
-/** What a Worker may be given. */
 interface Options {
   /** The folder of its objects. Without one their data ends with the Worker. */
   readonly folder?: string;
@@ -67,7 +65,7 @@ export function startScript(script: string, options: object): Promise<Worker> {
 async function start(options: object, folder?: string): Promise<Worker> {
   const objects = folder ?? mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "covara-kv-workerd-"));
   const { Miniflare } = require(tool("miniflare")) as { Miniflare: new (options: object) => Miniflare };
-  // Without `cf: false` miniflare downloads it.
+  // Without `cf: false` miniflare downloads the data of `request.cf`.
   const miniflare = new Miniflare({ ...options, cf: false, durableObjectsPersist: objects });
   const stop = async () => {
     await miniflare.dispose();

@@ -87,6 +87,7 @@ impl ClusterRouter {
         let latest = Instant::now() + self.limits().timeout;
         state.closing = Some(Closing { id, latest });
         state.waiting.wait_until(latest);
+        state.readers.held.wait_until(latest);
         state.fences.wait_until(latest);
         self.fail_connecting(&mut state);
         self.inbox.come.notify_one();
@@ -103,12 +104,11 @@ impl ClusterRouter {
         let Some(id) = state.closing.as_ref().map(|closing| closing.id) else {
             return;
         };
-        if !state.waiting.is_empty() || !state.fences.is_empty() || !state.numbers.is_empty() {
+        let is_idle = state.waiting.is_empty() && state.readers.held.is_empty();
+        if !is_idle || !state.fences.is_empty() || !state.numbers.is_empty() {
             return;
         }
-        for (_, node) in mem::take(&mut state.nodes) {
-            state.retire(node);
-        }
+        state.retire_all();
         if state.retired.is_empty() {
             state.end();
             self.completions.done(id);
@@ -119,7 +119,7 @@ impl ClusterRouter {
     pub fn abandon(&self) {
         let mut state = self.lock();
         state.end();
-        for node in state.nodes.values().chain(state.retired.values()) {
+        for node in state.all_nodes() {
             node.connection.abandon();
         }
         self.inbox.come.notify_one();
@@ -130,12 +130,13 @@ impl ClusterRouter {
         let mut state = self.lock();
         state.end();
         for notice in self.inbox.end() {
-            if let Notice::Returned { returned, .. } = notice {
+            if let Notice::Returned { returned, .. } | Notice::ReadsReturned(_, returned) = notice {
                 fail_returned(&self.completions, &returned);
             }
         }
         let mut unsent = state.fences.take();
         unsent.extend(state.waiting.take_if(|_| true));
+        unsent.extend(state.readers.held.take_if(|_| true));
         for request in unsent {
             self.fail(&request, Fate::NotRun, closed(Reason::Disconnected));
         }
@@ -143,9 +144,7 @@ impl ClusterRouter {
         if let Some(closing) = state.closing.take() {
             self.completions.done(closing.id);
         }
-        for (_, node) in mem::take(&mut state.nodes) {
-            state.retire(node);
-        }
+        state.retire_all();
     }
 }
 
@@ -154,6 +153,14 @@ impl State {
     pub fn retire(&mut self, node: Arc<Node>) {
         node.close();
         self.retired.insert(node.number, node);
+    }
+
+    fn retire_all(&mut self) {
+        let masters = mem::take(&mut self.nodes).into_values();
+        let readers = mem::take(&mut self.readers.nodes).into_values();
+        for node in masters.chain(readers.map(|reader| reader.node)) {
+            self.retire(node);
+        }
     }
 
     fn end(&mut self) {

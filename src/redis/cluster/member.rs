@@ -10,9 +10,10 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Reason, Result};
+use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Fences};
-use crate::redis::cluster::node::Node;
-use crate::redis::cluster::router::{Batches, ClusterRouter, State};
+use crate::redis::cluster::node::{Node, SILENT};
+use crate::redis::cluster::router::{ClusterRouter, State};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Member;
 use crate::redis::completions::{CompletionBatch, Event};
@@ -21,8 +22,6 @@ use crate::redis::pipeline::{ATTEMPTS, closed};
 use crate::redis::request::{Fate, Observer, Request, Role};
 use crate::redis::slot::Slot;
 
-/// A node that owes replies and has sent nothing for so long may have lost its slots.
-const SILENT: Duration = Duration::from_secs(1);
 /// For how long a connection to a node without slots is kept: a node that is behind may name it as a master once more.
 const KEPT: Duration = Duration::from_secs(2);
 
@@ -55,7 +54,7 @@ impl ClusterRouter {
         let before = state.map.replace(map.clone());
         state.masters = masters;
         state.cause = None;
-        let mut batches = Self::batches(state);
+        let mut batches = Batches::new(state.masters.len());
         match before {
             Some(before) => self.reroute(state, &before, &mut batches, now),
             None => {
@@ -67,6 +66,7 @@ impl ClusterRouter {
         }
         self.flush(state, batches, now);
         self.find_unused(state, now);
+        self.close_unused_readers(state, map, now);
     }
 
     /// Moves what waits for slots that have another master than before. What is in flight at the old one is answered first.
@@ -99,11 +99,19 @@ impl ClusterRouter {
             if !in_flight.is_empty() {
                 state.numbers.insert(number, in_flight.into_iter().collect());
             }
+            self.fence_returned(state, now);
             for request in waiting {
                 if let Some(slot) = request.slot() {
                     self.put(state, request, slot, batches, now);
                 }
             }
+        }
+    }
+
+    /// What a node has not run may be neither in flight nor behind a fence yet: later requests of its slot would overtake it.
+    fn fence_returned(&self, state: &mut State, now: Instant) {
+        for slot in self.inbox.returned_slots() {
+            state.fences.set(slot, || Fence::open(now));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -16,6 +17,10 @@ use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::commands::redirect::Returned;
 use crate::redis::pipeline::{Pipeline, closed};
 use crate::redis::request::{Fate, Guard, Id, Request, Subject};
+use crate::redis::slot::Slot;
+
+/// A node that owes replies and has sent nothing for so long may have lost its slots.
+pub const SILENT: Duration = Duration::from_secs(1);
 
 /// Answered by a node that has closed: no call has this id.
 const CLOSED: Id = Id::MAX;
@@ -34,6 +39,12 @@ pub enum Notice {
     Connected,
     /// A node was lost, or cannot be connected to.
     Lost,
+    /// The replica at this endpoint has not run these reads.
+    ReadsReturned(Endpoint, Vec<Returned>),
+    /// A replica was connected to.
+    ReaderReady,
+    /// A replica was lost, or cannot be connected to.
+    ReaderLost(Endpoint),
     /// The node of this number has closed.
     Closed(u64),
 }
@@ -65,6 +76,16 @@ impl Inbox {
         }
         self.come.notify_one();
         None
+    }
+
+    /// The slots of requests that nodes have not run, and that nobody has taken yet.
+    pub fn returned_slots(&self) -> Vec<Slot> {
+        let notices = self.notices.lock();
+        let returned = notices.iter().flatten().flat_map(|notice| match notice {
+            Notice::Returned { returned, .. } => &returned[..],
+            _ => &[],
+        });
+        returned.filter_map(|returned| returned.request.slot()).collect()
     }
 
     pub fn take(&self) -> Vec<Notice> {
@@ -117,14 +138,38 @@ impl Node {
         completions: &Arc<CompletionQueue>,
         inbox: &Arc<Inbox>,
     ) -> Result<Arc<Self>> {
+        Self::open_for(Use::All, number, config.clone(), endpoint, completions, inbox)
+    }
+
+    /// Opens a connection to a replica, for reads.
+    pub fn open_reader(
+        number: u64,
+        config: &Config,
+        endpoint: &Endpoint,
+        completions: &Arc<CompletionQueue>,
+        inbox: &Arc<Inbox>,
+    ) -> Result<Arc<Self>> {
+        let config = Arc::new(config.of_replica());
+        Self::open_for(Use::Reads, number, config, endpoint, completions, inbox)
+    }
+
+    fn open_for(
+        for_use: Use,
+        number: u64,
+        config: Arc<Config>,
+        endpoint: &Endpoint,
+        completions: &Arc<CompletionQueue>,
+        inbox: &Arc<Inbox>,
+    ) -> Result<Arc<Self>> {
         let sink = NodeSink {
             number,
+            for_use,
             endpoint: endpoint.clone(),
             completions: completions.clone(),
             inbox: inbox.clone(),
             is_lost: AtomicBool::new(false),
         };
-        let connection = Connection::new(config.clone(), Target::Node(endpoint.clone()), Arc::new(sink))?;
+        let connection = Connection::new(config, Target::Node(endpoint.clone()), Arc::new(sink))?;
         connection.with(Pipeline::join_cluster);
         connection.start();
         Ok(Arc::new(Self {
@@ -139,8 +184,17 @@ impl Node {
     }
 }
 
+/// What a connection to a node is used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    All,
+    /// The node is a replica.
+    Reads,
+}
+
 struct NodeSink {
     number: u64,
+    for_use: Use,
     endpoint: Endpoint,
     completions: Arc<CompletionQueue>,
     inbox: Arc<Inbox>,
@@ -149,9 +203,18 @@ struct NodeSink {
 }
 
 impl NodeSink {
-    /// The store is ready with its first node, and told of any other once it has been lost and is there again.
+    /// The store is ready with its first node, and told of any other once it has been lost and is there again. Of replicas only its health
+    /// tells, as their masters serve.
     fn is_told(&self, event: &Event) -> bool {
         match event {
+            Event::Ready { .. } if self.for_use == Use::Reads => {
+                self.inbox.put(Notice::ReaderReady);
+                false
+            }
+            Event::Reconnecting { .. } if self.for_use == Use::Reads => {
+                self.inbox.put(Notice::ReaderLost(self.endpoint.clone()));
+                false
+            }
             Event::Ready { .. } => {
                 self.inbox.put(Notice::Connected);
                 let was_ready = self.inbox.is_ready.swap(true, Ordering::Relaxed);
@@ -180,12 +243,18 @@ impl Sink<Commands> for NodeSink {
 
     fn take_back(&self, returned: Vec<Returned>, passed: Vec<u64>) {
         if !returned.is_empty() {
-            let notice = Notice::Returned {
-                number: self.number,
-                endpoint: self.endpoint.clone(),
-                returned,
+            let (number, endpoint) = (self.number, self.endpoint.clone());
+            let notice = match self.for_use {
+                Use::All => Notice::Returned {
+                    number,
+                    endpoint,
+                    returned,
+                },
+                Use::Reads => Notice::ReadsReturned(endpoint, returned),
             };
-            if let Some(Notice::Returned { returned, .. }) = self.inbox.put(notice) {
+            if let Some(Notice::Returned { returned, .. } | Notice::ReadsReturned(_, returned)) =
+                self.inbox.put(notice)
+            {
                 fail_returned(&self.completions, &returned);
             }
         }
@@ -212,6 +281,7 @@ pub fn fail(completions: &CompletionQueue, request: &Request, fate: Fate, error:
 /// Fails requests that a node has not run, and that no router sends again.
 pub fn fail_returned(completions: &CompletionQueue, returned: &[Returned]) {
     for Returned { request, .. } in returned {
-        fail(completions, request, Fate::NotRun, closed(Reason::Disconnected));
+        let error = closed(Reason::Disconnected).at(None, request.slot());
+        fail(completions, request, Fate::NotRun, error);
     }
 }

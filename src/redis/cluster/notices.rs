@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep_until;
 
 use crate::error::{Error, Reason};
+use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Step};
 use crate::redis::cluster::lifecycle::EndGuard;
 use crate::redis::cluster::node::{Node, Notice};
@@ -55,6 +56,8 @@ impl ClusterRouter {
         }
         self.answer_connecting(&mut state);
         self.expire(&mut state, now);
+        self.expire_reads(&mut state, now);
+        self.retry_reads(&mut state, now);
         let next = self.step(&mut state, now);
         let close = self.close_unused(&mut state, now);
         self.close_when_done(&mut state);
@@ -76,6 +79,9 @@ impl ClusterRouter {
             // Calls of `connect` are answered by the state of the masters.
             Notice::Connected => {}
             Notice::Lost => state.refresh(),
+            Notice::ReadsReturned(replica, returned) => self.take_back_reads(state, &replica, returned, now),
+            Notice::ReaderReady => state.readers.wake(now),
+            Notice::ReaderLost(replica) => self.reader_lost(state, &replica, now),
             Notice::Closed(number) => {
                 state.retired.remove(&number);
             }
@@ -106,8 +112,9 @@ impl ClusterRouter {
             self.adopt(state, &map, now);
         }
         state.refresh();
-        for Returned { request, refusal } in returned {
+        for Returned { request, mut refusal } in returned {
             let Some(slot) = request.slot() else { continue };
+            refusal.error = refusal.error.at(Some(&node.to_string()), Some(slot));
             let until = state.deadline(&request, self.limits());
             let target = match &refusal.kind {
                 RefusalKind::Ask(address) => parse_address(address, node),
@@ -153,7 +160,7 @@ impl ClusterRouter {
                 Step::Try(requests, target) => self.send_trial(state, slot, number, requests, target, now),
                 Step::Fall(requests) => {
                     state.fences.remove(slot);
-                    let mut batches = Self::batches(state);
+                    let mut batches = Batches::new(state.masters.len());
                     for request in requests {
                         self.put(state, ready(request, now), slot, &mut batches, now);
                     }
@@ -161,10 +168,8 @@ impl ClusterRouter {
                 }
             }
         }
-        state
-            .waiting
-            .next_deadline()
-            .map_or(next, |deadline| next.min(deadline))
+        let others = [state.waiting.next_deadline(), state.readers.next()];
+        others.into_iter().flatten().fold(next, Instant::min)
     }
 
     /// Sends the requests that go ahead of the others behind a fence.
@@ -200,26 +205,31 @@ impl ClusterRouter {
     /// Fails requests that have waited for too long.
     fn expire(&self, state: &mut State, now: Instant) {
         let milliseconds = self.limits().queue_timeout.as_millis();
-        let fail = |request: &Request, what: String, cause: Option<&Error>| {
-            let cause = cause.map_or(String::new(), |cause| format!(": {}", cause.message));
+        let told =
+            |cause: Option<&Error>| cause.map_or(String::new(), |cause| format!(": {}", cause.message));
+        while let Some(request) = state.waiting.pop_due(now) {
+            let told = told(state.cause.as_ref());
             let message = format!(
-                "{what} within {milliseconds} ms (queueTimeout), so that the command was not run{cause}"
+                "The slots of the cluster were not found within {milliseconds} ms (queueTimeout), so that the command was not run{told}"
             );
             let error = Error::because(Reason::QueueTimeout, message);
-            self.fail(request, Fate::NotRun, error);
-        };
-        while let Some(request) = state.waiting.pop_due(now) {
-            let what = "The slots of the cluster were not found".to_owned();
-            fail(&request, what, state.cause.as_ref());
+            self.fail(&request, Fate::NotRun, error);
         }
         for slot in state.fences.slots() {
             let pop = |fence: &mut Fence| {
-                let cause = fence.last().map(|last| last.error.clone());
-                fence.pop_due(now).map(|request| (request, cause))
+                let request = fence.pop_due(now)?;
+                Some((request, fence.last().map(|last| last.error.clone())))
             };
-            while let Some((request, cause)) = state.fences.change(slot, pop).flatten() {
-                let what = format!("No node of the cluster took slot {slot}");
-                fail(&request, what, cause.as_ref());
+            while let Some((request, last)) = state.fences.change(slot, pop).flatten() {
+                let owner = state.map.as_ref().and_then(|map| map.owner(slot));
+                let owner = owner.map(|owner| owner.to_string().into());
+                let told = told(last.as_ref());
+                let message = format!(
+                    "No node of the cluster took the command within {milliseconds} ms (queueTimeout), so that it was not run{told}"
+                );
+                let node = last.and_then(|error| error.node.clone()).or(owner);
+                let error = Error::because(Reason::QueueTimeout, message).at(node.as_deref(), Some(slot));
+                self.fail(&request, Fate::NotRun, error);
             }
         }
     }

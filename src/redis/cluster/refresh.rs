@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const STAGGER: Duration = Duration::from_millis(250);
 /// The shortest time between two maps. It doubles while they are wanted again and again and say nothing new.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1_500);
 /// The same as long as no node has told any map.
 const LONGEST_WITHOUT_MAP: Duration = Duration::from_secs(2);
 /// The map is asked for unasked after this time, and half of it with jitter.

@@ -9,10 +9,12 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Runtime;
 
 use crate::error::{Error, Reason, Result};
+use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Fences};
 use crate::redis::cluster::join::Join;
 use crate::redis::cluster::lifecycle::Closing;
 use crate::redis::cluster::node::{Inbox, Node, Trial, fail};
+use crate::redis::cluster::readers::Readers;
 use crate::redis::cluster::refresh::topology_of;
 use crate::redis::cluster::scan::{Scan, last_page};
 use crate::redis::cluster::slot_map::SlotMap;
@@ -28,10 +30,7 @@ use crate::redis::pipeline::queue::Queue;
 use crate::redis::pipeline::{Health, closed};
 use crate::redis::request::{Fate, Id, Part, Request, Route, ScanCall, Split, Subject, Whole};
 use crate::redis::runtime;
-use crate::redis::slot::Slot;
-
-/// Where requests without a key go.
-const NO_KEY: Slot = 0;
+use crate::redis::slot::{NO_KEY, Slot};
 
 pub struct ClusterRouter {
     pub(super) config: Arc<Config>,
@@ -49,13 +48,14 @@ pub(super) struct State {
     pub map: Option<Arc<SlotMap>>,
     /// One for each master of the map, in its order.
     pub masters: Vec<Arc<Node>>,
-    /// All that requests are sent to.
+    /// All that requests are sent to, but replicas.
     pub nodes: HashMap<Endpoint, Arc<Node>>,
     /// Those among them that are no masters any more, and when they are to close.
     pub unused: HashMap<Endpoint, Instant>,
     /// Those that close once they have answered all, by their numbers.
     pub retired: HashMap<u64, Arc<Node>>,
     pub fences: Fences,
+    pub readers: Readers,
     /// The slots of each mark and of each guard. A guard without slots keeps the router open.
     pub numbers: HashMap<u64, Vec<Slot>>,
     pub last_number: u64,
@@ -70,9 +70,6 @@ pub(super) struct State {
     pub closing: Option<Closing>,
     pub ended: bool,
 }
-
-/// Requests for each master, by its index.
-pub(super) type Batches = Vec<Vec<Request>>;
 
 impl ClusterRouter {
     /// Opens nothing yet.
@@ -92,6 +89,7 @@ impl ClusterRouter {
                 unused: HashMap::new(),
                 retired: HashMap::new(),
                 fences: Fences::default(),
+                readers: Readers::default(),
                 numbers: HashMap::new(),
                 last_number: 0,
                 waiting: Queue::default(),
@@ -109,7 +107,7 @@ impl ClusterRouter {
     /// Sends requests, in their order for each slot.
     pub fn send(&self, requests: impl IntoIterator<Item = Request>, now: Instant) {
         let mut state = self.state.lock();
-        let mut batches = Self::batches(&state);
+        let mut batches = Batches::new(state.masters.len());
         for request in requests {
             self.route(&mut state, request, &mut batches, now);
         }
@@ -126,7 +124,7 @@ impl ClusterRouter {
         match mem::replace(&mut request.route, Route::Any) {
             Route::Unknown => self.fail(&request, Fate::NotRun, was_one_server()),
             Route::Any => self.put(state, request, NO_KEY, batches, now),
-            Route::Slot(slot) => self.put(state, request, slot, batches, now),
+            Route::Slot(slot) => self.dispatch(state, request, slot, batches, now),
             Route::Crossed(error) => self.fail(&request, Fate::NotRun, *error),
             Route::Split(split) => self.put_parts(state, &request, *split, batches, now),
             Route::Scan(call) => {
@@ -138,6 +136,7 @@ impl ClusterRouter {
                 let parts = parts.map(|slot| Part {
                     slot,
                     bytes: request.bytes.clone(),
+                    replies: request.replies,
                     places: Vec::new(),
                 });
                 let parts = parts.collect();
@@ -191,19 +190,23 @@ impl ClusterRouter {
         batches: &mut Batches,
         now: Instant,
     ) {
-        let places = split.parts.iter().map(|part| part.places.clone()).collect();
+        let parts = split.parts.iter().map(|part| (part.slot, part.places.clone()));
         let observer = match &request.subject {
             Subject::Observed(observer) => Some(observer.clone()),
             _ => None,
         };
-        let whole: Arc<dyn Whole> = Arc::new(Join::new(split.joining, places, observer));
-        for (index, Part { slot, bytes, .. }) in split.parts.into_iter().enumerate() {
+        let whole: Arc<dyn Whole> = Arc::new(Join::new(split.joining, parts.collect(), observer));
+        for (index, part) in split.parts.into_iter().enumerate() {
+            let Part {
+                slot, bytes, replies, ..
+            } = part;
             let part = Request {
                 bytes,
+                replies,
                 subject: Subject::Part(whole.clone(), index),
                 ..request.clone()
             };
-            self.put(state, part, slot, batches, now);
+            self.dispatch(state, part, slot, batches, now);
         }
     }
 
@@ -221,7 +224,7 @@ impl ClusterRouter {
             return self.hold(state, request, slot);
         }
         match state.map.as_ref().and_then(|map| map.owner_index(slot)) {
-            Some(index) => batches[index].push(request),
+            Some(index) => batches.masters[index].push(request),
             None => {
                 self.refuse_unserved(state, slot, now);
                 self.hold(state, request, slot);
@@ -237,7 +240,7 @@ impl ClusterRouter {
         state.fences.change(slot, |fence| fence.hold(request, until));
     }
 
-    fn no_room(&self) -> Error {
+    pub(super) fn no_room(&self) -> Error {
         let most = self.limits().max_queue;
         Error::ours(
             "QUEUE_FULL",
@@ -266,7 +269,7 @@ impl ClusterRouter {
     }
 
     pub(super) fn fail(&self, request: &Request, fate: Fate, error: Error) {
-        fail(&self.completions, request, fate, error);
+        fail(&self.completions, request, fate, error.at(None, request.slot()));
     }
 
     /// A guard by which the router learns that what holds it has ended.
@@ -284,23 +287,16 @@ impl ClusterRouter {
         self.state.lock()
     }
 
-    pub(super) fn batches(state: &State) -> Batches {
-        vec![Vec::new(); state.masters.len()]
-    }
-
     /// Sends the batches, each in one write.
     pub(super) fn flush(&self, state: &State, batches: Batches, now: Instant) {
-        for (node, batch) in state.masters.iter().zip(batches) {
-            if !batch.is_empty() {
-                node.connection.with(|pipeline| pipeline.send(batch, now));
-            }
+        for (node, batch) in batches.into_nodes(&state.masters) {
+            node.connection.with(|pipeline| pipeline.send(batch, now));
         }
     }
 
     /// Calls `each` with the connection to every node.
     pub fn each_connection(&self, mut each: impl FnMut(&Arc<Connection<Commands>>)) {
-        let state = self.lock();
-        for node in state.nodes.values().chain(state.retired.values()) {
+        for node in self.lock().all_nodes() {
             each(&node.connection);
         }
     }
@@ -315,9 +311,9 @@ impl ClusterRouter {
     /// How the connection to each node does.
     pub fn health(&self) -> Vec<Health> {
         let state = self.lock();
-        let health: Vec<_> = state
-            .masters
-            .iter()
+        let readers = state.readers.nodes.values().map(|reader| &reader.node);
+        let nodes = state.masters.iter().chain(readers);
+        let health: Vec<_> = nodes
             .map(|node| node.connection.with(|pipeline| pipeline.health()))
             .collect();
         if !health.is_empty() {
@@ -349,8 +345,14 @@ impl State {
         self.last_number
     }
 
-    fn has_room(&self, most: usize) -> bool {
-        self.waiting.len() + self.fences.held() < most
+    /// Those that are open, also to replicas.
+    pub fn all_nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        let readers = self.readers.nodes.values().map(|reader| &reader.node);
+        self.nodes.values().chain(readers).chain(self.retired.values())
+    }
+
+    pub fn has_room(&self, most: usize) -> bool {
+        self.waiting.len() + self.readers.held.len() + self.fences.held() < most
     }
 
     /// How long a request may wait for a node that takes it.

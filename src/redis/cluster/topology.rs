@@ -109,6 +109,11 @@ impl Topology {
     /// Has the map asked for: something is wrong with it, or with a node.
     pub fn refresh(&self) {
         *self.doubted.lock() = Some(Instant::now());
+        self.want();
+    }
+
+    /// Has the map asked for, though nothing is wrong.
+    pub fn want(&self) {
         self.wanted.notify_one();
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::redis::config::{Config, Options, SentinelOptions, Settings, Target};
+use crate::redis::config::{Config, Options, ReadFrom, SentinelOptions, Settings, Target};
 use crate::redis::credentials::Credentials;
 use crate::redis::tls::TlsOptions;
 
@@ -17,6 +17,7 @@ pub fn options() -> Options {
         use_tls: None,
         sentinel: None,
         settings: Settings {
+            read_from: ReadFrom::default(),
             provided: None,
             protocol: None,
             client_name: None,

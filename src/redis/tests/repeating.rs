@@ -1,6 +1,6 @@
 use super::*;
 
-// A GET of a value longer than the server's client-output-buffer-limit was sent again until its time was over: 8 connections ended, each
+// A GET of a value longer than the server's client-output-buffer-limit was sent again until its time was over. 8 connections ended, each
 // with the writes that had been sent behind the GET.
 
 #[test]
