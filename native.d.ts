@@ -212,6 +212,8 @@ export interface RedisClusterOptions {
   addresses: Array<RedisNode>
   /** Whether JavaScript is asked for that. */
   asksAddress: boolean
+  /** Whether a transaction is split by slot. */
+  splits: boolean
 }
 
 /** What happened to a connection. Times are in ms, those of a gap since the epoch. */
@@ -273,6 +275,7 @@ export interface RedisOptions {
   isNode: boolean
   fanout: "targeted" | "filtered" | "all"
   cluster?: RedisClusterOptions
+  readFrom?: "primary" | "replica" | "prefer-replica"
   /** It subscribes for the framework's callbacks, and does nothing else. */
   forStreams: boolean
 }

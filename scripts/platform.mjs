@@ -2,6 +2,7 @@
 //   node scripts/platform.mjs linux-x64-musl          builds it, runs its tests, and writes both into docs/platforms.json
 //   node scripts/platform.mjs linux-x64-musl build    one of these alone: build, lint, rust (the Rust tests), run
 //   node scripts/platform.mjs linux-x64-musl run "conformance, Redis"    one suite; the others stay as they were with this binary on this day
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { build, lint } from "./platform/build.mjs";
@@ -12,6 +13,12 @@ import { Failure, main, step } from "./steps.mjs";
 
 const today = () => new Date().toISOString().slice(0, 10);
 
+/** The last commit that changed what a binary is built from. */
+const source = () =>
+  execFileSync("git", ["log", "-1", "--format=%h", "--", "src", "build.rs", "Cargo.toml", "Cargo.lock"], {
+    encoding: "utf8",
+  }).trim();
+
 const work = {
   async build(platform, binary) {
     await step(`${platform}: build`, (run) => build(run, platform));
@@ -19,7 +26,7 @@ const work = {
     const isPublished = ["linux", process.platform].includes(systemOf(platform));
     const check = ["scripts/check-binary.mjs", ...(isPublished ? [] : ["--any-size"]), binary];
     await step(`${platform}: binary`, (run) => run("node", ...check));
-    record(platform, { built: today(), bytes: statSync(binary).size });
+    record(platform, { built: today(), commit: source(), bytes: statSync(binary).size });
   },
 
   async lint(platform) {

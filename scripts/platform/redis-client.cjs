@@ -14,13 +14,15 @@ async function ask(what, argument) {
   return JSON.parse(text);
 }
 
-exports.startRedis = async (config = {}) => {
-  const { id, ...address } = await ask("start", config);
+exports.startRedis = async (config = {}, ...args) => {
+  const { id, ...address } = await ask("start", { config, args });
   const methods = ["kill", "restart", "pause", "resume", "stop"].map((method) => [
     method,
     () => ask("call", { id, method }),
   ]);
   return { ...address, ...Object.fromEntries(methods) };
 };
+
+exports.freePort = async () => (await ask("port", {})).port;
 
 exports.software = () => JSON.parse(process.env.COVARA_KV_REDIS_SOFTWARE);

@@ -2,14 +2,17 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 
-/** `startRedis` is that of the tests. Gives where to ask: redis-client.cjs does. */
-export async function serveRedis(startRedis) {
+/** `startRedis` and `freePort` are those of the tests. Gives where to ask: redis-client.cjs does. */
+export async function serveRedis({ startRedis, freePort }) {
   const servers = [];
   /** What may be asked, by the method's name. */
   const methods = {
-    async start(config) {
-      const server = await startRedis(config);
+    async start({ config, args }) {
+      const server = await startRedis(config, ...args);
       return { id: servers.push(server) - 1, host: server.host, port: server.port };
+    },
+    async port() {
+      return { port: await freePort() };
     },
     async call({ id, method }) {
       await servers[id][method]();

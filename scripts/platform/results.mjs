@@ -28,15 +28,18 @@ const elsewhere = {
 /** @param {string} json what docs/platforms.json holds */
 export function tableOf(json) {
   const known = JSON.parse(json);
-  const names = ["conformance, memory", "conformance, Redis", "threads terminated", "memory", "Redis"];
-  const heads = ["platform", "built", "run by", ...names.slice(0, 3), "other tests: memory", "Redis", "Rust"];
+  const names = ["conformance, memory", "conformance, Redis", "threads terminated"];
+  const others = ["memory", "Redis", "Sentinel and Cluster"];
+  const heads = ["platform", "built", "run by", ...names, "other tests: memory", ...others.slice(1), "Rust"];
   const rows = Object.keys(platforms).map((platform) => {
-    const { built, bytes, rust, ran } = known[platform] ?? {};
+    const { built, commit, bytes, rust, ran } = known[platform] ?? {};
     const system = systemOf(platform);
-    const passed = names.map((name) => ran?.passed[name] ?? "");
+    const passed = [...names, ...others].map((name) => ran?.passed[name] ?? "");
     return [
       `\`${platform}\``,
-      built ? `${built}, ${(bytes / 1e6).toFixed(2)} MB` : (elsewhere.built[system] ?? "not yet"),
+      built
+        ? `${built}${commit ? ` of ${commit}` : ""}, ${(bytes / 1e6).toFixed(2)} MB`
+        : (elsewhere.built[system] ?? "not yet"),
       ran ? `${ran.on}, Node.js ${ran.node}, ${ran.date}` : (elsewhere.ran[system] ?? "not yet"),
       ...passed,
       rust?.passed ?? "",

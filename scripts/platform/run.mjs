@@ -18,15 +18,23 @@ const patience = "5";
 
 const inMemory = "memory; memory, strict; memory, shared";
 const onRedis = "Redis; Redis, RESP 2";
+const onMany = "Redis, Sentinel; Redis Cluster; Redis Cluster, no tag";
 const threads = ["__test__/memory/terminated.test.ts", "__test__/redis/threads.test.ts"];
 
-/** The tests of each result: where they are, and on which backends they run. */
+/** The tests of each result: where they are, on which backends they run, and whether all of them need a Redis. */
 const suites = {
   "conformance, memory": { of: ["__test__/conformance"], env: { TEST_BACKENDS: inMemory } },
-  "conformance, Redis": { of: ["__test__/conformance"], env: { TEST_BACKENDS: onRedis } },
+  "conformance, Redis": { of: ["__test__/conformance"], env: { TEST_BACKENDS: onRedis }, redis: true },
   "threads terminated": { of: threads },
   memory: { of: ["__test__/memory"], except: threads },
-  Redis: { of: ["__test__/redis"], except: threads },
+  Redis: { of: ["__test__/redis"], except: threads, redis: true },
+  "Sentinel and Cluster": {
+    of: ["__test__/conformance", "__test__/cluster"],
+    // It tests the tests' own cluster, and no binary.
+    except: ["__test__/cluster/levers.test.ts"],
+    env: { TEST_BACKENDS: onMany },
+    redis: true,
+  },
 };
 
 /** What of them Windows cannot run: its tests have no openssl, its runtime no unix sockets, its Node.js no text outside of V8's heap. */
@@ -38,6 +46,7 @@ const notOnWindows = [
   "long-values",
   "node-redis",
   "refusals",
+  "sentinel-tls",
   "tls",
 ].map((name) => `__test__/redis/${name}.test.ts`);
 
@@ -55,8 +64,8 @@ export async function run(platform, binary, only, report) {
   // There is no Redis for Windows; Wine is served by the one of this machine.
   const hasRedis = process.platform !== "win32";
   if (hasRedis) await redisServer();
-  const { startRedis, software } = load("./__test__/redis-server.js");
-  const redis = await serveRedis(startRedis);
+  const { startRedis, freePort, software } = load("./__test__/redis-server.js");
+  const redis = await serveRedis({ startRedis, freePort });
   if (systemOf(platform) === "win32" && runtime !== native)
     cpSync("scripts/platform/redis-client.cjs", `${directory}/__test__/redis-server.js`);
   const left = [
@@ -72,7 +81,7 @@ export async function run(platform, binary, only, report) {
     await step(`${platform}: doctor`, (_, log) => doctor(place, hasRedis && startRedis, log));
     const by = { on: runtime.name, node: await version(place) };
     for (const [name, suite] of Object.entries(suites)) {
-      if ((name.endsWith("Redis") && !hasRedis) || (only ?? name) !== name) continue;
+      if ((suite.redis && !hasRedis) || (only ?? name) !== name) continue;
       await step(`${platform}: ${name}`, async (_, log) => {
         const passed = await runSuite(place, suite, log);
         report({ ...by, passed: { [name]: passed } });

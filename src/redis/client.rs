@@ -83,7 +83,7 @@ impl Client {
     /// and the reply to a command. `is_told` is an address that nodes tell.
     pub fn ask_node(&self, id: Id, node: Endpoint, is_told: bool, command: Vec<String>) -> Result<()> {
         let (config, completions) = (self.config(), self.completions.clone());
-        runtime::get()?.spawn(async move {
+        runtime::spawn(runtime::get()?, async move {
             let mut batch = CompletionBatch::default();
             match survey::ask(&config, &node, is_told, &command).await {
                 Ok(told) => batch.answer(id, Shape::AsIs, Ok(told)),

@@ -61,6 +61,7 @@ pub struct Settings {
     /// A fixed wait between attempts to connect.
     pub retry_delay: Option<Duration>,
     pub connect_timeout: Duration,
+    pub read_from: ReadFrom,
     pub limits: Limits,
 }
 
@@ -111,6 +112,18 @@ pub enum Kind {
     /// It has all keys.
     Store,
     Sentinel,
+    /// It has a copy of a part of a cluster's keys, and is read from.
+    Replica,
+}
+
+/// Which nodes of a cluster take commands that only read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReadFrom {
+    #[default]
+    Primary,
+    Replica,
+    /// The master where no replica is ready.
+    PreferReplica,
 }
 
 /// Stores whose configurations are equal share their subscribing connection.
@@ -132,6 +145,8 @@ pub struct ClusterOptions {
     pub nodes: Vec<Endpoint>,
     /// Where the addresses that nodes tell lead from here.
     pub addresses: Vec<(Endpoint, Endpoint)>,
+    /// Whether a transaction with keys of several slots is split by slot.
+    pub splits: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +172,11 @@ impl Config {
             check_cluster(&options)?;
         }
         let sentinel = sentinel_options(&mut options)?;
+        if sentinel.is_some() && options.settings.read_from != ReadFrom::Primary {
+            return Err(invalid(
+                "redis.readFrom: with Sentinels all commands go to the master: leave it out, or give the address of a replica as redis.url",
+            ));
+        }
         let url = options.url.as_deref().map(server_url::parse).transpose()?;
         let by_url = url.as_ref().map(redis::ConnectionInfo::redis_settings);
         let (endpoint, tls_by_url) = match options.cluster.as_ref().and_then(|cluster| cluster.nodes.first())
@@ -210,6 +230,14 @@ impl Config {
     pub fn as_cluster(&self) -> Self {
         Self {
             cluster: Some(ClusterOptions::default()),
+            ..self.clone()
+        }
+    }
+
+    /// The same for reads of a replica.
+    pub fn of_replica(&self) -> Self {
+        Self {
+            kind: Kind::Replica,
             ..self.clone()
         }
     }

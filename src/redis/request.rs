@@ -132,6 +132,8 @@ pub struct Split {
 pub struct Part {
     pub slot: Slot,
     pub bytes: Bytes,
+    /// How many replies the server gives to it.
+    pub replies: usize,
     /// Where each item of its reply stands in the reply to the whole.
     pub places: Vec<usize>,
 }
@@ -145,6 +147,8 @@ pub enum Joining {
     InOrder,
     /// Numbers are added, and the items of lists are put together, each once.
     All,
+    /// Each is a transaction. Each result goes to the place of its command; the numbers of one place are added.
+    Transaction,
 }
 
 pub trait Guard: Debug + Send + Sync {}

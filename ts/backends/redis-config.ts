@@ -63,6 +63,13 @@ const integer =
 
 const timeout = integer(1, MAX_MILLISECONDS);
 
+const oneOf =
+  <T extends string>(...values: T[]): Check<T> =>
+  (value, name) => {
+    if (values.includes(value as T)) return value as T;
+    throw invalid(`${METHOD}: ${name} must be one of ${values.join(", ")}`);
+  };
+
 const queueTimeout: Check<number> = (value, name) =>
   value === Infinity ? value : integer(0, MAX_MILLISECONDS)(value, name);
 
@@ -152,12 +159,13 @@ const addressMap: Check<RedisNode[]> = (value, name) =>
 const CLUSTER = {
   nodes: required(nodes, "rootNodes", "startupNodes"),
   addressMap: optional(orFunction(addressMap), "natMap", "nodeAddressMap"),
+  crossSlot: optional(oneOf("split")),
 } satisfies Fields<RedisClusterConfig>;
 
 const clusterOptions: Check<Unasked<"cluster">> = (value, name) => {
   const given = fieldsOf<RedisClusterConfig>(object(value, name, METHOD), { fields: CLUSTER, path: name });
   const read = optionsOf(CLUSTER, given, name);
-  return { nodes: read.nodes, addresses: read.addressMap ?? [] };
+  return { nodes: read.nodes, addresses: read.addressMap ?? [], splits: read.crossSlot === "split" };
 };
 
 /** All fields. The names of their options in native code are the same. */
@@ -188,6 +196,10 @@ const FIELDS = {
     ...["commandsQueueMaxLength", "queueSize", "offlineQueueSize"],
   ),
   maxReplySize: withDefault(() => 2 ** 30, integer(1, MAX_U32)),
+  readFrom: optional(
+    oneOf("primary", "replica", "prefer-replica"),
+    ...["scaleReads", "useReplicas", "readPreference", "readOnly"],
+  ),
   fanout: withDefault(defaultFanout, (value, name) => fanoutMode(value, `${METHOD}: ${name}`)),
 } satisfies Fields<RedisConfig>;
 

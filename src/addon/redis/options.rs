@@ -8,7 +8,7 @@ use napi_derive::napi;
 use crate::addon::redis::asking::{Asker, Asking};
 use crate::error::Result;
 use crate::fanout::streams::Fanout;
-use crate::redis::config::{ClusterOptions, Config, Limits, Options, SentinelOptions, Settings};
+use crate::redis::config::{ClusterOptions, Config, Limits, Options, ReadFrom, SentinelOptions, Settings};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::provided::Provided;
 use crate::redis::tls::TlsOptions;
@@ -48,6 +48,8 @@ pub struct RedisOptions {
     #[napi(ts_type = "\"targeted\" | \"filtered\" | \"all\"")]
     pub fanout: String,
     pub cluster: Option<RedisClusterOptions>,
+    #[napi(ts_type = "\"primary\" | \"replica\" | \"prefer-replica\"")]
+    pub read_from: Option<String>,
     /// It subscribes for the framework's callbacks, and does nothing else.
     pub for_streams: bool,
 }
@@ -87,6 +89,8 @@ pub struct RedisClusterOptions {
     pub addresses: Vec<RedisNode>,
     /// Whether JavaScript is asked for that.
     pub asks_address: bool,
+    /// Whether a transaction is split by slot.
+    pub splits: bool,
 }
 
 impl From<RedisNode> for Endpoint {
@@ -102,6 +106,7 @@ impl RedisClusterOptions {
         ClusterOptions {
             addresses: std::iter::from_fn(pair).collect(),
             nodes: self.nodes.into_iter().map(Endpoint::from).collect(),
+            splits: self.splits,
         }
     }
 }
@@ -151,6 +156,11 @@ impl RedisOptions {
             client_name: self.client_name,
             retry_delay: self.retry_delay.map(milliseconds),
             connect_timeout: milliseconds(self.connect_timeout),
+            read_from: match self.read_from.as_deref() {
+                Some("replica") => ReadFrom::Replica,
+                Some("prefer-replica") => ReadFrom::PreferReplica,
+                _ => ReadFrom::Primary,
+            },
             limits: Limits {
                 timeout: milliseconds(self.command_timeout),
                 max_queue: self.max_queue as usize,

@@ -40,7 +40,7 @@ const WITNESSES: usize = 3;
 pub fn topology_of(config: &Arc<Config>) -> Result<Arc<Topology>, Error> {
     let (topology, is_new) = Topology::of(config)?;
     if is_new {
-        runtime::get()?.spawn(keep(Arc::downgrade(&topology)));
+        runtime::spawn(runtime::get()?, keep(Arc::downgrade(&topology)));
     }
     Ok(topology)
 }

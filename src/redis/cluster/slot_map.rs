@@ -88,6 +88,10 @@ impl SlotMap {
         &self.replicas[index]
     }
 
+    pub fn is_replica(&self, endpoint: &Endpoint) -> bool {
+        self.replicas.iter().any(|replicas| replicas.contains(endpoint))
+    }
+
     /// The first slot of each master that has any.
     pub fn first_slots(&self) -> Vec<Slot> {
         let first = |index| self.owners.iter().position(|owner| usize::from(*owner) == index);

@@ -92,8 +92,7 @@ impl ClusterSubscriber {
         let mut awaited = self.ear.awaited.lock();
         awaited.callers.entry(topic.clone()).or_default().push(id);
         drop(awaited);
-        self.runtime
-            .spawn(expire(Arc::downgrade(self), id, topic.clone()));
+        runtime::spawn(self.runtime, expire(Arc::downgrade(self), id, topic.clone()));
         self.keep(topic, Arc::default());
     }
 
@@ -153,8 +152,7 @@ impl ClusterSubscriber {
         for ((old, endpoint), topics) in crossings {
             left.push(old.clone());
             let old = (homes.get(&old).cloned(), old);
-            self.runtime
-                .spawn(cross(self.this.clone(), old, endpoint, topics));
+            runtime::spawn(self.runtime, cross(self.this.clone(), old, endpoint, topics));
         }
         for (endpoint, topics) in arrivals {
             self.arrive(state, &endpoint, &topics);

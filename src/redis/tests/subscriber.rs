@@ -5,7 +5,7 @@ use crate::redis::request::{Kind, Topic};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Kept, Listener, TopicState};
 
-/// Writes down what it is told.
+/// A listener that writes down all that it is told.
 #[derive(Default)]
 struct Ear(Mutex<Vec<String>>);
 
@@ -198,7 +198,7 @@ fn a_gap_is_told_to_those_who_may_have_missed_something() {
     hub.lose();
     hub.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
     assert_eq!(hub.heard(), heard([&["1 done", "gap began"], &[], &[]]));
-    // What was lost, and what asks for it anew.
+    // One for the lost subscription, one for the new request.
     assert_eq!(
         hub.connect(),
         sent(&[&["SUBSCRIBE", "news"], &["SUBSCRIBE", "news"]])
@@ -212,7 +212,7 @@ fn a_gap_is_told_to_those_who_may_have_missed_something() {
 fn what_is_kept_outlives_requests_and_connections() {
     let mut hub = Hub::new();
     hub.with(|pipeline, now| pipeline.subscribe(0, 1, &news(), now));
-    // The request that is under way will do.
+    // A request is in flight already, so none is sent.
     assert_eq!(
         hub.with(|pipeline, now| pipeline.keep(1, &news(), Priority::First, Arc::default(), now)),
         ""
@@ -248,7 +248,7 @@ fn what_is_kept_and_was_never_subscribed_is_missed_too_once_an_attempt_has_faile
     );
 }
 
-/// The fan-out had a state of its own for each of its channels, beside those of the pipeline and of the routing table.
+/// The fan-out kept a state of its own for each channel, beside those of the pipeline and of the routing table.
 #[test]
 fn the_state_of_what_is_kept_is_for_all_to_read() {
     let mut hub = Hub::new();
@@ -272,14 +272,14 @@ fn the_state_of_what_is_kept_is_for_all_to_read() {
     hub.harness.receive("-NOPERM no\r\n").unwrap();
     hub.harness.deliver();
     assert_eq!(state.get(), Kept::Refused(Error::reply("NOPERM no")));
-    // A topic that another listener has made live is live at once.
+    // A topic that is live for another listener is live at once.
     hub.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
     hub.receive(&["subscribe", "news", "1"]);
     keep(&mut hub);
     assert_eq!(state.get(), Kept::Live);
 }
 
-/// What was asked for first was confirmed, and taken for the confirmation of what was asked for last.
+/// The confirmation of an earlier request was taken for that of the last one.
 #[test]
 fn each_confirmation_is_that_of_its_own_request() {
     let mut hub = Hub::new();

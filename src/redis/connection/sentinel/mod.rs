@@ -6,6 +6,7 @@
 pub mod board;
 mod node;
 
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use crate::redis::connection::failure::Failure;
 use crate::redis::connection::sentinel::board::{Board, Next, Node};
 use crate::redis::connection::sentinel::node::{Answers, SentinelNode};
 use crate::redis::endpoint::Endpoint;
+use crate::redis::runtime;
 
 /// Those that somebody holds.
 static WATCHERS: Mutex<Vec<Weak<Watcher>>> = Mutex::new(Vec::new());
@@ -50,7 +52,7 @@ impl Watcher {
             told: watch::Sender::new(()),
             asks: watch::Sender::new(()),
         });
-        let task = runtime.spawn(watch(sentinels.clone(), answers.clone()));
+        let task = runtime::spawn(runtime, watch(sentinels.clone(), answers.clone()));
         Self {
             sentinels,
             answers,
@@ -126,7 +128,8 @@ async fn watch(sentinels: Arc<Sentinels>, answers: Arc<Answers>) {
                 patience,
                 answers: answers.clone(),
             };
-            watched.spawn(node.watch());
+            let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(node.watch());
+            watched.spawn(task);
         }
         // The sender is held here.
         _ = told.changed().await;

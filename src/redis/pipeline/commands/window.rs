@@ -21,7 +21,8 @@ pub struct Window {
 impl Window {
     pub fn new(round_trip: Duration) -> Self {
         Self {
-            bytes: (round_trip.as_nanos() as usize).clamp(WINDOW, LARGEST_WINDOW),
+            bytes: usize::try_from(round_trip.as_nanos())
+                .map_or(LARGEST_WINDOW, |bytes| bytes.clamp(WINDOW, LARGEST_WINDOW)),
             reply_length: 0,
         }
     }
