@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
-use std::thread::sleep;
+use std::thread::yield_now;
 
 use super::config::options;
 use super::*;
@@ -112,6 +112,6 @@ fn a_store_that_is_closed_asks_for_no_map() {
     let start = Instant::now();
     while topology.strong_count() > 0 {
         assert!(start.elapsed() < PATIENCE);
-        sleep(Duration::from_millis(5));
+        yield_now();
     }
 }
