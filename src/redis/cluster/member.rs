@@ -114,6 +114,31 @@ impl ClusterRouter {
         }
     }
 
+    /// What was in flight at a connection that was lost, and may be sent again, waits for the next one to its node. If that has lost the
+    /// slot, it goes on from its place behind the fence: later requests would overtake it.
+    pub(super) fn hold_repeated(&self, state: &mut State, slots: &[Slot]) {
+        let State {
+            nodes, fences, map, ..
+        } = state;
+        let Some(map) = map else { return };
+        for (endpoint, node) in nodes {
+            let is_lost = |slot: &Slot| slots.contains(slot) && map.owner(*slot) != Some(endpoint);
+            let waiting = node.connection.with(|pipeline| {
+                pipeline.take_waiting(|request| {
+                    let slot = request.slot().filter(&is_lost);
+                    slot.is_some_and(|slot| fences.contains_key(&slot))
+                })
+            });
+            for request in waiting {
+                let until = request.called + self.limits().queue_timeout;
+                let slot = request.slot();
+                if let Some(fence) = slot.and_then(|slot| fences.get_mut(&slot)) {
+                    fence.hold(request, until);
+                }
+            }
+        }
+    }
+
     /// Closes the connections to nodes that are no masters any more.
     fn close_unused(&self, state: &mut State) {
         let State {

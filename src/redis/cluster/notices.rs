@@ -64,7 +64,9 @@ impl ClusterRouter {
         match notice {
             Notice::Returned(node, returned) => self.take_back(state, &node, returned, now),
             Notice::Ended(number) => {
-                for slot in state.numbers.remove(&number).unwrap_or_default() {
+                let slots = state.numbers.remove(&number).unwrap_or_default();
+                self.hold_repeated(state, &slots);
+                for slot in slots {
                     if let Some(fence) = state.fences.get_mut(&slot) {
                         fence.ended(number, now);
                     }
