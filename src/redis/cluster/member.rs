@@ -115,6 +115,31 @@ impl ClusterRouter {
         }
     }
 
+    /// What was in flight at a connection that was lost, and may be sent again, waits for the next one to its node. If that has lost the
+    /// slot, it goes on from its place behind the fence: later requests would overtake it.
+    pub(super) fn hold_repeated(&self, state: &mut State, slots: &[Slot]) {
+        let Some(map) = state.map.clone() else { return };
+        let nodes = state.nodes.iter().map(|(endpoint, node)| (Some(endpoint), node));
+        let retired = state.retired.values().map(|node| (None, node));
+        let mut repeated = Vec::new();
+        for (endpoint, node) in nodes.chain(retired) {
+            let is_owner = |slot: &Slot| endpoint.is_some() && map.owner(*slot) == endpoint;
+            let is_lost =
+                |slot: &Slot| slots.contains(slot) && !is_owner(slot) && state.fences.contains(*slot);
+            repeated.extend(
+                node.connection.with(|pipeline| {
+                    pipeline.take_waiting(|request| request.slot().filter(&is_lost).is_some())
+                }),
+            );
+        }
+        for request in repeated {
+            let until = state.deadline(&request, self.limits());
+            if let Some(slot) = request.slot() {
+                state.fences.change(slot, |fence| fence.hold(request, until));
+            }
+        }
+    }
+
     /// Nodes that are no masters any more close, those with a connection in a while.
     fn find_unused(&self, state: &mut State, now: Instant) {
         let State {

@@ -72,7 +72,9 @@ impl ClusterRouter {
                 returned,
             } => self.take_back(state, (number, &endpoint), returned, now),
             Notice::Ended(number) => {
-                for slot in state.numbers.remove(&number).unwrap_or_default() {
+                let slots = state.numbers.remove(&number).unwrap_or_default();
+                self.hold_repeated(state, &slots);
+                for slot in slots {
                     state.fences.change(slot, |fence| fence.ended(number, now));
                 }
             }
