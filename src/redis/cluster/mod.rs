@@ -2,7 +2,7 @@
 //!
 //! [`router`]: which node takes a request. [`member`]: it takes maps. [`notices`]: what nodes refuse. [`fence`]: requests of a slot in trouble wait behind it, in their order. [`node`]: one master.
 //! [`reads`]: which go to [`readers`], replicas. [`batches`]: one write for each node.
-//! [`topology`]: the map of the slots, which the process shares and [`refresh`] keeps. [`slot_map`] reads it. [`join`]: replies in parts, with [`transaction`] and [`frames`]. [`scan`]: SCAN.
+//! [`topology`]: the map of the slots, which the process shares and [`refresh`] keeps. [`slot_map`] reads it. [`join`]: replies in parts, with [`transaction`] and [`frames`]. [`scan`]: SCAN. [`survey`]: what a node says of itself.
 
 mod batches;
 mod fence;
@@ -17,5 +17,6 @@ pub mod refresh;
 pub mod router;
 mod scan;
 pub mod slot_map;
+pub mod survey;
 pub mod topology;
 mod transaction;

@@ -178,7 +178,7 @@ async fn ask_seeds(config: &Arc<Config>) -> Result<SlotMap, Failure> {
 }
 
 async fn ask_seed(config: &Arc<Config>, seed: &Endpoint) -> Result<SlotMap, Failure> {
-    let bytes = query(config, seed, &encode::command(&CLUSTER_SLOTS)).await?;
+    let (_, bytes) = query(config, seed, &encode::command(&CLUSTER_SLOTS)).await?;
     let reply = decode::parse(&bytes).map_err(Failure::refused)?;
     if let Reply::Error(error) = reply {
         // `ERR This instance has cluster support disabled`
