@@ -28,7 +28,7 @@ use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind};
 use crate::redis::pipeline::in_flight::Server;
 use crate::redis::pipeline::queue::Queue;
 use crate::redis::pipeline::{Health, closed};
-use crate::redis::request::{Fate, Id, Part, Request, Route, ScanCall, Split, Subject, Whole};
+use crate::redis::request::{Fate, Id, Part, Request, Role, Route, ScanCall, Split, Subject, Whole};
 use crate::redis::runtime;
 use crate::redis::slot::{NO_KEY, Slot};
 
@@ -320,6 +320,7 @@ impl ClusterRouter {
             return health;
         }
         vec![Health {
+            role: Role::Commands,
             node: None,
             is_ready: false,
             since: state.since,
