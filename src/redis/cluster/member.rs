@@ -98,11 +98,19 @@ impl ClusterRouter {
             if !in_flight.is_empty() {
                 state.numbers.insert(number, in_flight.into_iter().collect());
             }
+            self.fence_returned(state, now);
             for request in waiting {
                 if let Some(slot) = request.slot() {
                     self.put(state, request, slot, batches, now);
                 }
             }
+        }
+    }
+
+    /// What a node has not run may be neither in flight nor behind a fence yet: later requests of its slot would overtake it.
+    fn fence_returned(&self, state: &mut State, now: Instant) {
+        for slot in self.inbox.returned_slots() {
+            state.fences.entry(slot).or_insert_with(|| Fence::open(now));
         }
     }
 

@@ -17,6 +17,7 @@ use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::commands::redirect::Returned;
 use crate::redis::request::{Guard, Id};
+use crate::redis::slot::Slot;
 
 /// A node that owes replies and has sent nothing for so long may have lost its slots.
 pub const SILENT: Duration = Duration::from_secs(1);
@@ -53,6 +54,16 @@ impl Inbox {
     pub fn put(&self, notice: Notice) {
         self.notices.lock().push(notice);
         self.come.notify_one();
+    }
+
+    /// The slots of requests that nodes have not run, and that nobody has taken yet.
+    pub fn returned_slots(&self) -> Vec<Slot> {
+        let notices = self.notices.lock();
+        let returned = notices.iter().flat_map(|notice| match notice {
+            Notice::Returned(_, returned) => &returned[..],
+            _ => &[],
+        });
+        returned.filter_map(|returned| returned.request.slot()).collect()
     }
 
     pub fn take(&self) -> Vec<Notice> {

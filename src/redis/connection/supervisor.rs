@@ -307,7 +307,10 @@ impl<M: Machine> Supervisor<M> {
                 yield_now().await;
             }
             match self.shared.with(|pipeline| pipeline.tick(Instant::now())) {
-                Ok(next) => sleep_until(next.into()).await,
+                Ok(next) => tokio::select! {
+                    () = sleep_until(next.into()) => {}
+                    () = self.shared.fault.notified() => {}
+                },
                 Err(cause) => return cause,
             }
         }

@@ -82,6 +82,11 @@ pub trait Machine: Default + Send + Sized + 'static {
     /// There is no connection any more. Messages may have been missed since `since`.
     fn disconnected(_pipeline: &mut Pipeline<Self>, _since: SystemTime) {}
 
+    /// Why the connection to a place must end, though it is open.
+    fn fault(&self, _place: &str) -> Option<Error> {
+        None
+    }
+
     /// The gap that is open began at this time at the latest.
     fn widen_gap(&mut self, _from: SystemTime) {}
 
