@@ -208,10 +208,9 @@ export class RedisKVStore extends Store {
   }
 
   /** @internal See {@link Session.askNode}. */
-  askNode: Session["askNode"] = async (...question) => {
-    if (this.#session === undefined) throw closed();
-    return this.#session.askNode(...question);
-  };
+  askNode(...question: Parameters<Session["askNode"]>): ReturnType<Session["askNode"]> {
+    return this.#session?.askNode(...question) ?? Promise.reject(closed());
+  }
 
   /** @internal Has the fan-out hear by way of this server, until `end`. */
   attachFanout(fanout: NativeFanoutThread): void {
