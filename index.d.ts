@@ -151,196 +151,78 @@ export interface Subscription extends ScopedSubscription {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/**
- * A store with Redis's commands.
- *
- * Methods that return a Promise never throw: they reject with a {@link KVError}. Each may reject with the codes `INVALID_ARGUMENT`
- * (nothing was sent), `CLOSED` (after `disconnect`) and, over a network, `CONNECTION`, `TIMEOUT` and `QUEUE_FULL`. A method for one
- * type of value may reject with `WRONGTYPE` where the key holds another (memory and Durable Object: only with `strict`; else the key
- * counts as empty, with one warning). Each method lists further errors. A surplus argument is `INVALID_ARGUMENT`, unless it is
- * undefined. A reply that the command does not have is `CONNECTION`.
- *
- * Keys, fields, members and values are strings of at most 512 MB of UTF-8. A store with a prefix adds it, with a colon, to each key.
- */
-export interface KVStore {
+interface HashMethods {
   /**
-   * Connects. Resolves once the store is usable; at once if it is. Commands connect by themselves too.
-   * Errors: `CONNECTION`, `CONFIG`.
+   * The value of a field of a hash; null if there is none. {@link https://redis.io/commands/hget}
    *
    * @example
-   * await kv.connect();
-   * kv.isConnected(); // true
+   * await kv.hset("user:1", "name", "ada");
+   * await kv.hget("user:1", "name"); // "ada"
+   * await kv.hget("user:1", "email"); // null
    */
-  connect(): Promise<void>;
+  hget(key: string, field: string): Promise<string | null>;
   /**
-   * Ends all subscriptions and closes the store: later calls reject with `CLOSED`, until `connect`. Empties a memory store, which the
-   * next call opens again unless it is strict.
+   * Sets a field of a hash, and those of further pairs of field and value. How many are new.
+   * {@link https://redis.io/commands/hset}
    *
    * @example
-   * await kv.set("greeting", "hello");
-   * await kv.disconnect();
-   * await kv.get("greeting"); // null
+   * await kv.hset("user:1", "name", "ada"); // 1
+   * await kv.hset("user:1", "name", "Ada", "city", "London"); // 1
    */
-  disconnect(): Promise<void>;
+  hset(key: string, field: string, value: string, ...pairs: string[]): Promise<number>;
   /**
-   * Whether the store is connected at this moment.
+   * Sets a field of a hash for each own property of `data`. Errors: `ERR` if it has none.
+   * {@link https://redis.io/commands/hset}
    *
    * @example
-   * kv.isConnected(); // false
-   * await kv.connect();
-   * kv.isConnected(); // true
+   * await kv.hmset("user:1", { name: "ada", city: "London" });
+   * await kv.hlen("user:1"); // 2
    */
-  isConnected(): boolean;
-  /** The state of the connection for commands. */
-  readonly status: KVStatus;
+  hmset(key: string, data: Record<string, string>): Promise<void>;
   /**
-   * The state of each connection, since when, the time of the last bytes of the server, and the commands that wait. Asks no server,
-   * connects nothing, and never rejects.
+   * A hash as a plain object; `{}` if there is none. {@link https://redis.io/commands/hgetall}
    *
    * @example
-   * await kv.connect();
-   * const { status, connections } = await kv.health();
-   * status === "ready" && connections.every(({ state }) => state === "ready"); // true
+   * await kv.hmset("user:1", { name: "ada", city: "London" });
+   * await kv.hgetall("user:1"); // { name: "ada", city: "London" }
+   * await kv.hgetall("missing"); // {}
    */
-  health(): Promise<KVHealth>;
-  /** The same as `disconnect`, for `await using`. */
-  [Symbol.asyncDispose](): Promise<void>;
+  hgetall(key: string): Promise<Record<string, string>>;
   /**
-   * Calls `listener` at every `event`. Throws `INVALID_ARGUMENT` if it is no function.
+   * Deletes fields of a hash. How many there were. {@link https://redis.io/commands/hdel}
    *
    * @example
-   * const gaps: Gap[] = [];
-   * kv.on("gap", (gap) => gaps.push(gap));
-   * kv.listenerCount("gap"); // 1
+   * await kv.hset("user:1", "name", "ada");
+   * await kv.hdel("user:1", "name", "email"); // 1
    */
-  on<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  hdel(key: string, ...fields: OneOrMany[]): Promise<number>;
   /**
-   * Calls `listener` at the next `event` only. Throws `INVALID_ARGUMENT` if it is no function.
+   * Whether a hash has a field. {@link https://redis.io/commands/hexists}
    *
    * @example
-   * let isEnded = false;
-   * kv.once("end", () => {
-   *   isEnded = true;
-   * });
-   * await kv.disconnect();
-   * isEnded; // true
+   * await kv.hset("user:1", "name", "ada");
+   * await kv.hexists("user:1", "name"); // true
    */
-  once<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  hexists(key: string, field: string): Promise<boolean>;
   /**
-   * Removes a listener: the one added last, if it was added more than once.
+   * The fields of a hash. {@link https://redis.io/commands/hkeys}
    *
    * @example
-   * const report = (error: Error) => console.error(error);
-   * kv.on("error", report);
-   * kv.off("error", report);
-   * kv.listenerCount("error"); // 0
+   * await kv.hset("user:1", "name", "ada");
+   * await kv.hkeys("user:1"); // ["name"]
    */
-  off<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  hkeys(key: string): Promise<string[]>;
   /**
-   * The same as `on`.
+   * How many fields a hash has. {@link https://redis.io/commands/hlen}
    *
    * @example
-   * kv.addListener("error", (error) => console.error(error));
-   * kv.listenerCount("error"); // 1
+   * await kv.hset("user:1", "name", "ada");
+   * await kv.hlen("user:1"); // 1
    */
-  addListener<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
-  /**
-   * The same as `off`.
-   *
-   * @example
-   * const report = (error: Error) => console.error(error);
-   * kv.addListener("error", report);
-   * kv.removeListener("error", report);
-   * kv.listenerCount("error"); // 0
-   */
-  removeListener<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
-  /**
-   * The number of listeners of `event`.
-   *
-   * @example
-   * kv.listenerCount("ready"); // 0
-   */
-  listenerCount(event: keyof KVEvents): number;
-  /**
-   * Checks that the store answers. Resolves to `"PONG"`. {@link https://redis.io/commands/ping}
-   *
-   * @example
-   * await kv.ping(); // "PONG"
-   */
-  ping(): Promise<string>;
-  /**
-   * The string at `key`; null if there is none. {@link https://redis.io/commands/get}
-   *
-   * @example
-   * await kv.set("greeting", "hello");
-   * await kv.get("greeting"); // "hello"
-   * await kv.get("missing"); // null
-   */
-  get(key: string): Promise<string | null>;
-  /**
-   * The strings at `keys`, in their order; null for a key without one. {@link https://redis.io/commands/mget}
-   *
-   * @example
-   * await kv.set("a", "1");
-   * await kv.mget("a", "missing"); // ["1", null]
-   */
-  mget(...keys: OneOrMany[]): Promise<(string | null)[]>;
-  /**
-   * Sets `key` to a string, whatever it held, and removes its expiry unless `options` give one. The result does not tell whether
-   * `nx` or `xx` prevented it: see {@link KVStore.setnx}. Errors: `ERR` for an expiry that is
-   * not positive. {@link https://redis.io/commands/set}
-   *
-   * @example
-   * await kv.set("session", "ada", { ex: 60 });
-   * await kv.ttl("session"); // 60
-   */
-  set(key: string, value: string, options?: SetOptions): Promise<void>;
-  /**
-   * Sets `key` to a string if it does not exist; with an expiry, this takes a lock. True if it was set.
-   * Errors: `ERR` for an expiry that is not positive. {@link https://redis.io/commands/set}
-   *
-   * @example
-   * await kv.setnx("lock", "worker-1", { ex: 30 }); // true
-   * await kv.setnx("lock", "worker-2", { ex: 30 }); // false
-   */
-  setnx(key: string, value: string, options?: ExpiryOptions): Promise<boolean>;
-  /**
-   * The string at `key`, which is deleted; null if there is none. {@link https://redis.io/commands/getdel}
-   *
-   * @example
-   * await kv.set("code", "1234");
-   * await kv.getdel("code"); // "1234"
-   * await kv.getdel("code"); // null
-   */
-  getdel(key: string): Promise<string | null>;
-  /**
-   * Adds 1 to the integer at `key`, 0 if there is none. The sum. Errors: `ERR` if it is no 64-bit integer.
-   * {@link https://redis.io/commands/incr}
-   *
-   * @example
-   * await kv.incr("visits"); // 1
-   * await kv.incr("visits"); // 2
-   */
-  incr(key: string): Promise<number>;
-  /**
-   * Adds the integer `n` to the integer at `key`, 0 if there is none. The sum, which is exact up to 2^53 - 1;
-   * `get` gives every digit past it. Errors: `ERR` if it is no 64-bit integer.
-   * {@link https://redis.io/commands/incrby}
-   *
-   * @example
-   * await kv.incrBy("points", 10); // 10
-   * await kv.incrBy("points", -3); // 7
-   */
-  incrBy(key: string, n: number): Promise<number>;
-  /**
-   * Subtracts 1 from the integer at `key`, 0 if there is none. The difference. Errors: `ERR` if it is no
-   * 64-bit integer. {@link https://redis.io/commands/decr}
-   *
-   * @example
-   * await kv.set("stock", "3");
-   * await kv.decr("stock"); // 2
-   */
-  decr(key: string): Promise<number>;
+  hlen(key: string): Promise<number>;
+}
+
+interface KeyMethods {
   /**
    * Deletes keys. How many there were. {@link https://redis.io/commands/del}
    *
@@ -413,114 +295,9 @@ export interface KVStore {
    * found; // ["user:1"]
    */
   scan(cursor: string, options?: ScanOptions): Promise<ScanResult>;
-  /**
-   * The value of a field of a hash; null if there is none. {@link https://redis.io/commands/hget}
-   *
-   * @example
-   * await kv.hset("user:1", "name", "ada");
-   * await kv.hget("user:1", "name"); // "ada"
-   * await kv.hget("user:1", "email"); // null
-   */
-  hget(key: string, field: string): Promise<string | null>;
-  /**
-   * Sets a field of a hash, and those of further pairs of field and value. How many are new.
-   * {@link https://redis.io/commands/hset}
-   *
-   * @example
-   * await kv.hset("user:1", "name", "ada"); // 1
-   * await kv.hset("user:1", "name", "Ada", "city", "London"); // 1
-   */
-  hset(key: string, field: string, value: string, ...pairs: string[]): Promise<number>;
-  /**
-   * Sets a field of a hash for each own property of `data`. Errors: `ERR` if it has none.
-   * {@link https://redis.io/commands/hset}
-   *
-   * @example
-   * await kv.hmset("user:1", { name: "ada", city: "London" });
-   * await kv.hlen("user:1"); // 2
-   */
-  hmset(key: string, data: Record<string, string>): Promise<void>;
-  /**
-   * A hash as a plain object; `{}` if there is none. {@link https://redis.io/commands/hgetall}
-   *
-   * @example
-   * await kv.hmset("user:1", { name: "ada", city: "London" });
-   * await kv.hgetall("user:1"); // { name: "ada", city: "London" }
-   * await kv.hgetall("missing"); // {}
-   */
-  hgetall(key: string): Promise<Record<string, string>>;
-  /**
-   * Deletes fields of a hash. How many there were. {@link https://redis.io/commands/hdel}
-   *
-   * @example
-   * await kv.hset("user:1", "name", "ada");
-   * await kv.hdel("user:1", "name", "email"); // 1
-   */
-  hdel(key: string, ...fields: OneOrMany[]): Promise<number>;
-  /**
-   * Whether a hash has a field. {@link https://redis.io/commands/hexists}
-   *
-   * @example
-   * await kv.hset("user:1", "name", "ada");
-   * await kv.hexists("user:1", "name"); // true
-   */
-  hexists(key: string, field: string): Promise<boolean>;
-  /**
-   * The fields of a hash. {@link https://redis.io/commands/hkeys}
-   *
-   * @example
-   * await kv.hset("user:1", "name", "ada");
-   * await kv.hkeys("user:1"); // ["name"]
-   */
-  hkeys(key: string): Promise<string[]>;
-  /**
-   * How many fields a hash has. {@link https://redis.io/commands/hlen}
-   *
-   * @example
-   * await kv.hset("user:1", "name", "ada");
-   * await kv.hlen("user:1"); // 1
-   */
-  hlen(key: string): Promise<number>;
-  /**
-   * Adds members to a set. How many are new. {@link https://redis.io/commands/sadd}
-   *
-   * @example
-   * await kv.sadd("tags", "redis", "lua"); // 2
-   * await kv.sadd("tags", "lua"); // 0
-   */
-  sadd(key: string, ...members: OneOrMany[]): Promise<number>;
-  /**
-   * Removes members from a set. How many there were. {@link https://redis.io/commands/srem}
-   *
-   * @example
-   * await kv.sadd("tags", "redis", "lua");
-   * await kv.srem("tags", "lua", "missing"); // 1
-   */
-  srem(key: string, ...members: OneOrMany[]): Promise<number>;
-  /**
-   * The members of a set, in no order. {@link https://redis.io/commands/smembers}
-   *
-   * @example
-   * await kv.sadd("tags", "redis", "lua");
-   * (await kv.smembers("tags")).sort(); // ["lua", "redis"]
-   */
-  smembers(key: string): Promise<string[]>;
-  /**
-   * Whether a set has a member. {@link https://redis.io/commands/sismember}
-   *
-   * @example
-   * await kv.sadd("tags", "redis");
-   * await kv.sismember("tags", "redis"); // true
-   */
-  sismember(key: string, member: string): Promise<boolean>;
-  /**
-   * How many members a set has. {@link https://redis.io/commands/scard}
-   *
-   * @example
-   * await kv.sadd("tags", "redis", "lua");
-   * await kv.scard("tags"); // 2
-   */
-  scard(key: string): Promise<number>;
+}
+
+interface ListMethods {
   /**
    * Adds values at the head of a list, one after another. The new length. Errors: `ERR` for no values.
    * {@link https://redis.io/commands/lpush}
@@ -582,75 +359,9 @@ export interface KVStore {
    * await kv.lrange("log", 0, -1); // ["b", "c"]
    */
   ltrim(key: string, start: number, stop: number): Promise<void>;
-  /**
-   * Adds a member to a sorted set, or moves it to a new score, and those of further pairs of score and member.
-   * How many are new. {@link https://redis.io/commands/zadd}
-   *
-   * @example
-   * await kv.zadd("scores", 10, "ada"); // 1
-   * await kv.zadd("scores", 12, "ada", 7, "bob"); // 1
-   */
-  zadd(key: string, score: number, member: string, ...pairs: (number | string)[]): Promise<number>;
-  /**
-   * Removes members from a sorted set. How many there were. {@link https://redis.io/commands/zrem}
-   *
-   * @example
-   * await kv.zadd("scores", 10, "ada");
-   * await kv.zrem("scores", "ada", "missing"); // 1
-   */
-  zrem(key: string, ...members: OneOrMany[]): Promise<number>;
-  /**
-   * The score of a member, which may be infinite; null if there is none.
-   * {@link https://redis.io/commands/zscore}
-   *
-   * @example
-   * await kv.zadd("scores", 10.5, "ada");
-   * await kv.zscore("scores", "ada"); // 10.5
-   * await kv.zscore("scores", "bob"); // null
-   */
-  zscore(key: string, member: string): Promise<number | null>;
-  /**
-   * The members of a sorted set from rank `start` to `stop`, inclusive, by score, then by the bytes of the
-   * member; negative ranks count from the end. {@link https://redis.io/commands/zrange}
-   *
-   * @example
-   * await kv.zadd("scores", 10, "ada", 7, "bob", 9, "eve");
-   * await kv.zrange("scores", 0, 1); // ["bob", "eve"]
-   */
-  zrange(key: string, start: number, stop: number): Promise<string[]>;
-  /**
-   * The members with a score from `min` to `max`, in the order of {@link KVStore.zrange}. A bound is a
-   * number or a string: `"-inf"`, `"+inf"`, `"5"`, or `"(5"`, which leaves 5 out. Errors: `ERR` for a string
-   * that is no bound. {@link https://redis.io/commands/zrangebyscore}
-   *
-   * @example
-   * await kv.zadd("scores", 10, "ada", 7, "bob", 9, "eve");
-   * await kv.zrangebyscore("scores", "(7", "+inf"); // ["eve", "ada"]
-   * await kv.zrangebyscore("scores", 0, 8, { withScores: true }); // ["bob", "7"]
-   */
-  zrangebyscore(
-    key: string,
-    min: number | string,
-    max: number | string,
-    options?: ZRangeOptions,
-  ): Promise<string[]>;
-  /**
-   * How many members a sorted set has. {@link https://redis.io/commands/zcard}
-   *
-   * @example
-   * await kv.zadd("scores", 10, "ada", 7, "bob");
-   * await kv.zcard("scores"); // 2
-   */
-  zcard(key: string): Promise<number>;
-  /**
-   * Adds `n` to the score of a member, 0 if there is none. The new score. Errors: `ERR` if it is not a
-   * number. {@link https://redis.io/commands/zincrby}
-   *
-   * @example
-   * await kv.zadd("scores", 10, "ada");
-   * await kv.zincrby("scores", 1.5, "ada"); // 11.5
-   */
-  zincrby(key: string, n: number, member: string): Promise<number>;
+}
+
+interface PubSubMethods {
   /**
    * Sends a message to a channel, whose name gets no prefix. The number of subscribers that got it.
    * {@link https://redis.io/commands/publish}
@@ -733,52 +444,6 @@ export interface KVStore {
     callback: MessageCallback,
     options?: ListenOptions,
   ): Promise<Subscription>;
-  /**
-   * Starts a transaction: commands that are queued, then run with nothing in between.
-   * {@link https://redis.io/commands/multi}
-   *
-   * @example
-   * await kv.multi().set("a", "1").incr("a").exec(); // ["OK", 2]
-   */
-  multi(): KVStoreTransaction;
-  /**
-   * Runs a Lua script, which gets `keys` (under the store's prefix) as KEYS and `args` as ARGV. Its result,
-   * by Redis's conversions. Errors: what the script raises; `TIMEOUT` after 5 s.
-   * {@link https://redis.io/commands/eval}
-   *
-   * @example
-   * await kv.eval("return redis.call('INCRBY', KEYS[1], ARGV[1])", ["visits"], ["5"]); // 5
-   */
-  eval(script: string, keys: readonly string[], args: readonly string[]): Promise<unknown>;
-}
-
-type Added =
-  | (
-      | "status"
-      | "health"
-      | typeof Symbol.asyncDispose
-      | "ping"
-      | "mget"
-      | "setnx"
-      | "getdel"
-      | "type"
-      | "listen"
-    )
-  | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
-
-/**
- * The framework's interface of a {@link KVStore}: the methods that this package adds are optional, so that an application's own class, or
- * a mock in a test, need not have them.
- */
-export interface KVAdapter extends Omit<KVStore, Added | "multi">, Partial<Pick<KVStore, Added>> {
-  /**
-   * Starts a transaction: commands that are queued, then run with nothing in between.
-   * {@link https://redis.io/commands/multi}
-   *
-   * @example
-   * await kv.multi().set("a", "1").incr("a").exec(); // ["OK", 2]
-   */
-  multi(): KVTransaction;
 }
 
 interface Queue<Self> {
@@ -912,6 +577,369 @@ interface Queue<Self> {
   discard(): void;
 }
 
+interface SetMethods {
+  /**
+   * Adds members to a set. How many are new. {@link https://redis.io/commands/sadd}
+   *
+   * @example
+   * await kv.sadd("tags", "redis", "lua"); // 2
+   * await kv.sadd("tags", "lua"); // 0
+   */
+  sadd(key: string, ...members: OneOrMany[]): Promise<number>;
+  /**
+   * Removes members from a set. How many there were. {@link https://redis.io/commands/srem}
+   *
+   * @example
+   * await kv.sadd("tags", "redis", "lua");
+   * await kv.srem("tags", "lua", "missing"); // 1
+   */
+  srem(key: string, ...members: OneOrMany[]): Promise<number>;
+  /**
+   * The members of a set, in no order. {@link https://redis.io/commands/smembers}
+   *
+   * @example
+   * await kv.sadd("tags", "redis", "lua");
+   * (await kv.smembers("tags")).sort(); // ["lua", "redis"]
+   */
+  smembers(key: string): Promise<string[]>;
+  /**
+   * Whether a set has a member. {@link https://redis.io/commands/sismember}
+   *
+   * @example
+   * await kv.sadd("tags", "redis");
+   * await kv.sismember("tags", "redis"); // true
+   */
+  sismember(key: string, member: string): Promise<boolean>;
+  /**
+   * How many members a set has. {@link https://redis.io/commands/scard}
+   *
+   * @example
+   * await kv.sadd("tags", "redis", "lua");
+   * await kv.scard("tags"); // 2
+   */
+  scard(key: string): Promise<number>;
+}
+
+interface SortedSetMethods {
+  /**
+   * Adds a member to a sorted set, or moves it to a new score, and those of further pairs of score and member.
+   * How many are new. {@link https://redis.io/commands/zadd}
+   *
+   * @example
+   * await kv.zadd("scores", 10, "ada"); // 1
+   * await kv.zadd("scores", 12, "ada", 7, "bob"); // 1
+   */
+  zadd(key: string, score: number, member: string, ...pairs: (number | string)[]): Promise<number>;
+  /**
+   * Removes members from a sorted set. How many there were. {@link https://redis.io/commands/zrem}
+   *
+   * @example
+   * await kv.zadd("scores", 10, "ada");
+   * await kv.zrem("scores", "ada", "missing"); // 1
+   */
+  zrem(key: string, ...members: OneOrMany[]): Promise<number>;
+  /**
+   * The score of a member, which may be infinite; null if there is none.
+   * {@link https://redis.io/commands/zscore}
+   *
+   * @example
+   * await kv.zadd("scores", 10.5, "ada");
+   * await kv.zscore("scores", "ada"); // 10.5
+   * await kv.zscore("scores", "bob"); // null
+   */
+  zscore(key: string, member: string): Promise<number | null>;
+  /**
+   * The members of a sorted set from rank `start` to `stop`, inclusive, by score, then by the bytes of the
+   * member; negative ranks count from the end. {@link https://redis.io/commands/zrange}
+   *
+   * @example
+   * await kv.zadd("scores", 10, "ada", 7, "bob", 9, "eve");
+   * await kv.zrange("scores", 0, 1); // ["bob", "eve"]
+   */
+  zrange(key: string, start: number, stop: number): Promise<string[]>;
+  /**
+   * The members with a score from `min` to `max`, in the order of {@link KVStore.zrange}. A bound is a
+   * number or a string: `"-inf"`, `"+inf"`, `"5"`, or `"(5"`, which leaves 5 out. Errors: `ERR` for a string
+   * that is no bound. {@link https://redis.io/commands/zrangebyscore}
+   *
+   * @example
+   * await kv.zadd("scores", 10, "ada", 7, "bob", 9, "eve");
+   * await kv.zrangebyscore("scores", "(7", "+inf"); // ["eve", "ada"]
+   * await kv.zrangebyscore("scores", 0, 8, { withScores: true }); // ["bob", "7"]
+   */
+  zrangebyscore(
+    key: string,
+    min: number | string,
+    max: number | string,
+    options?: ZRangeOptions,
+  ): Promise<string[]>;
+  /**
+   * How many members a sorted set has. {@link https://redis.io/commands/zcard}
+   *
+   * @example
+   * await kv.zadd("scores", 10, "ada", 7, "bob");
+   * await kv.zcard("scores"); // 2
+   */
+  zcard(key: string): Promise<number>;
+  /**
+   * Adds `n` to the score of a member, 0 if there is none. The new score. Errors: `ERR` if it is not a
+   * number. {@link https://redis.io/commands/zincrby}
+   *
+   * @example
+   * await kv.zadd("scores", 10, "ada");
+   * await kv.zincrby("scores", 1.5, "ada"); // 11.5
+   */
+  zincrby(key: string, n: number, member: string): Promise<number>;
+}
+
+interface StringMethods {
+  /**
+   * The string at `key`; null if there is none. {@link https://redis.io/commands/get}
+   *
+   * @example
+   * await kv.set("greeting", "hello");
+   * await kv.get("greeting"); // "hello"
+   * await kv.get("missing"); // null
+   */
+  get(key: string): Promise<string | null>;
+  /**
+   * The strings at `keys`, in their order; null for a key without one. {@link https://redis.io/commands/mget}
+   *
+   * @example
+   * await kv.set("a", "1");
+   * await kv.mget("a", "missing"); // ["1", null]
+   */
+  mget(...keys: OneOrMany[]): Promise<(string | null)[]>;
+  /**
+   * Sets `key` to a string, whatever it held, and removes its expiry unless `options` give one. The result does not tell whether
+   * `nx` or `xx` prevented it: see {@link KVStore.setnx}. Errors: `ERR` for an expiry that is
+   * not positive. {@link https://redis.io/commands/set}
+   *
+   * @example
+   * await kv.set("session", "ada", { ex: 60 });
+   * await kv.ttl("session"); // 60
+   */
+  set(key: string, value: string, options?: SetOptions): Promise<void>;
+  /**
+   * Sets `key` to a string if it does not exist; with an expiry, this takes a lock. True if it was set.
+   * Errors: `ERR` for an expiry that is not positive. {@link https://redis.io/commands/set}
+   *
+   * @example
+   * await kv.setnx("lock", "worker-1", { ex: 30 }); // true
+   * await kv.setnx("lock", "worker-2", { ex: 30 }); // false
+   */
+  setnx(key: string, value: string, options?: ExpiryOptions): Promise<boolean>;
+  /**
+   * The string at `key`, which is deleted; null if there is none. {@link https://redis.io/commands/getdel}
+   *
+   * @example
+   * await kv.set("code", "1234");
+   * await kv.getdel("code"); // "1234"
+   * await kv.getdel("code"); // null
+   */
+  getdel(key: string): Promise<string | null>;
+  /**
+   * Adds 1 to the integer at `key`, 0 if there is none. The sum. Errors: `ERR` if it is no 64-bit integer.
+   * {@link https://redis.io/commands/incr}
+   *
+   * @example
+   * await kv.incr("visits"); // 1
+   * await kv.incr("visits"); // 2
+   */
+  incr(key: string): Promise<number>;
+  /**
+   * Adds the integer `n` to the integer at `key`, 0 if there is none. The sum, which is exact up to 2^53 - 1;
+   * `get` gives every digit past it. Errors: `ERR` if it is no 64-bit integer.
+   * {@link https://redis.io/commands/incrby}
+   *
+   * @example
+   * await kv.incrBy("points", 10); // 10
+   * await kv.incrBy("points", -3); // 7
+   */
+  incrBy(key: string, n: number): Promise<number>;
+  /**
+   * Subtracts 1 from the integer at `key`, 0 if there is none. The difference. Errors: `ERR` if it is no
+   * 64-bit integer. {@link https://redis.io/commands/decr}
+   *
+   * @example
+   * await kv.set("stock", "3");
+   * await kv.decr("stock"); // 2
+   */
+  decr(key: string): Promise<number>;
+}
+
+/**
+ * A store with Redis's commands.
+ *
+ * Methods that return a Promise never throw: they reject with a {@link KVError}. Each may reject with the codes `INVALID_ARGUMENT`
+ * (nothing was sent), `CLOSED` (after `disconnect`) and, over a network, `CONNECTION`, `TIMEOUT` and `QUEUE_FULL`. A method for one
+ * type of value may reject with `WRONGTYPE` where the key holds another (memory and Durable Object: only with `strict`; else the key
+ * counts as empty, with one warning). Each method lists further errors. A surplus argument is `INVALID_ARGUMENT`, unless it is
+ * undefined. A reply that the command does not have is `CONNECTION`.
+ *
+ * Keys, fields, members and values are strings of at most 512 MB of UTF-8. A store with a prefix adds it, with a colon, to each key.
+ */
+export interface KVStore
+  extends KeyMethods,
+    StringMethods,
+    HashMethods,
+    ListMethods,
+    SetMethods,
+    SortedSetMethods,
+    PubSubMethods {
+  /**
+   * Connects. Resolves once the store is usable; at once if it is. Commands connect by themselves too.
+   * Errors: `CONNECTION`, `CONFIG`.
+   *
+   * @example
+   * await kv.connect();
+   * kv.isConnected(); // true
+   */
+  connect(): Promise<void>;
+  /**
+   * Ends all subscriptions and closes the store: later calls reject with `CLOSED`, until `connect`. Empties a memory store, which the
+   * next call opens again unless it is strict.
+   *
+   * @example
+   * await kv.set("greeting", "hello");
+   * await kv.disconnect();
+   * await kv.get("greeting"); // null
+   */
+  disconnect(): Promise<void>;
+  /**
+   * Whether the store is connected at this moment.
+   *
+   * @example
+   * kv.isConnected(); // false
+   * await kv.connect();
+   * kv.isConnected(); // true
+   */
+  isConnected(): boolean;
+  /** The state of the connection for commands. */
+  readonly status: KVStatus;
+  /**
+   * The state of each connection, since when, the time of the last bytes of the server, and the commands that wait. Asks no server,
+   * connects nothing, and never rejects.
+   *
+   * @example
+   * await kv.connect();
+   * const { status, connections } = await kv.health();
+   * status === "ready" && connections.every(({ state }) => state === "ready"); // true
+   */
+  health(): Promise<KVHealth>;
+  /** The same as `disconnect`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+  /**
+   * Calls `listener` at every `event`. Throws `INVALID_ARGUMENT` if it is no function.
+   *
+   * @example
+   * const gaps: Gap[] = [];
+   * kv.on("gap", (gap) => gaps.push(gap));
+   * kv.listenerCount("gap"); // 1
+   */
+  on<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /**
+   * Calls `listener` at the next `event` only. Throws `INVALID_ARGUMENT` if it is no function.
+   *
+   * @example
+   * let isEnded = false;
+   * kv.once("end", () => {
+   *   isEnded = true;
+   * });
+   * await kv.disconnect();
+   * isEnded; // true
+   */
+  once<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /**
+   * Removes a listener: the one added last, if it was added more than once.
+   *
+   * @example
+   * const report = (error: Error) => console.error(error);
+   * kv.on("error", report);
+   * kv.off("error", report);
+   * kv.listenerCount("error"); // 0
+   */
+  off<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /**
+   * The same as `on`.
+   *
+   * @example
+   * kv.addListener("error", (error) => console.error(error));
+   * kv.listenerCount("error"); // 1
+   */
+  addListener<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /**
+   * The same as `off`.
+   *
+   * @example
+   * const report = (error: Error) => console.error(error);
+   * kv.addListener("error", report);
+   * kv.removeListener("error", report);
+   * kv.listenerCount("error"); // 0
+   */
+  removeListener<E extends keyof KVEvents>(event: E, listener: KVListener<E>): this;
+  /**
+   * The number of listeners of `event`.
+   *
+   * @example
+   * kv.listenerCount("ready"); // 0
+   */
+  listenerCount(event: keyof KVEvents): number;
+  /**
+   * Checks that the store answers. Resolves to `"PONG"`. {@link https://redis.io/commands/ping}
+   *
+   * @example
+   * await kv.ping(); // "PONG"
+   */
+  ping(): Promise<string>;
+  /**
+   * Starts a transaction: commands that are queued, then run with nothing in between.
+   * {@link https://redis.io/commands/multi}
+   *
+   * @example
+   * await kv.multi().set("a", "1").incr("a").exec(); // ["OK", 2]
+   */
+  multi(): KVStoreTransaction;
+  /**
+   * Runs a Lua script, which gets `keys` (under the store's prefix) as KEYS and `args` as ARGV. Its result,
+   * by Redis's conversions. Errors: what the script raises; `TIMEOUT` after 5 s.
+   * {@link https://redis.io/commands/eval}
+   *
+   * @example
+   * await kv.eval("return redis.call('INCRBY', KEYS[1], ARGV[1])", ["visits"], ["5"]); // 5
+   */
+  eval(script: string, keys: readonly string[], args: readonly string[]): Promise<unknown>;
+}
+
+type Added =
+  | (
+      | "status"
+      | "health"
+      | typeof Symbol.asyncDispose
+      | "ping"
+      | "mget"
+      | "setnx"
+      | "getdel"
+      | "type"
+      | "listen"
+    )
+  | ("on" | "once" | "off" | "addListener" | "removeListener" | "listenerCount");
+
+/**
+ * The framework's interface of a {@link KVStore}: the methods that this package adds are optional, so that an application's own class, or
+ * a mock in a test, need not have them.
+ */
+export interface KVAdapter extends Omit<KVStore, Added | "multi">, Partial<Pick<KVStore, Added>> {
+  /**
+   * Starts a transaction: commands that are queued, then run with nothing in between.
+   * {@link https://redis.io/commands/multi}
+   *
+   * @example
+   * await kv.multi().set("a", "1").incr("a").exec(); // ["OK", 2]
+   */
+  multi(): KVTransaction;
+}
+
 /** A transaction of a {@link KVStore}. */
 export interface KVStoreTransaction extends Queue<KVStoreTransaction> {}
 
@@ -941,6 +969,7 @@ export type KVErrorReason =
   | "not-redis"
   | "not-ready"
   | "credentials"
+  | "function"
   | "no-sentinel"
   | "unknown-master"
   | "lost"
@@ -972,7 +1001,6 @@ export type KVErrorReason =
   | "platform"
   | "binary-missing"
   | "binary-unusable"
-  | "topology"
   | "scripts"
   | "in-worker"
   | "node-version"
@@ -990,6 +1018,10 @@ export interface KVErrorDetails {
   index?: number | undefined;
   /** The results of a transaction. */
   results?: unknown[] | undefined;
+  /** The node of a cluster. */
+  node?: string | undefined;
+  /** The slot of the keys in a cluster. */
+  slot?: number | undefined;
 }
 
 /**
@@ -1018,8 +1050,15 @@ export declare class KVError extends Error {
   readonly cause?: unknown;
   /** From `exec`: the position in the transaction of the command that failed, counted from 0. */
   readonly index?: number;
-  /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
+  /**
+   * From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run, but for a transaction that was
+   * split by slot.
+   */
   readonly results?: unknown[];
+  /** In a cluster: the node that was to run the command, as `host:port`, where one was. Not of an error that it replied. */
+  readonly node?: string;
+  /** In a cluster: the slot of the command's keys; 0 for a command without a key. Not of an error that the node replied. */
+  readonly slot?: number;
   /** An error with a code, for stores of an application. */
   constructor(code: string, message: string, details?: KVErrorDetails);
 }
@@ -1339,6 +1378,16 @@ export interface RedisConfig {
   sentinel?: RedisSentinelConfig | undefined;
   /** A Redis Cluster, in place of one server. */
   cluster?: RedisClusterConfig | undefined;
+  /**
+   * Which nodes of a cluster take commands that only read keys, but for SCAN and those in a transaction. `"primary"`, the default: the
+   * masters. `"replica"`: a replica of the slot, one for each store and master; while there is none they wait, at most for `queueTimeout`,
+   * and reject with `CONNECTION`. `"prefer-replica"`: a replica where one is ready, else the master. A replica is behind its master: a read
+   * may give an older value than the write before it. One server takes all reads itself; with Sentinels it is `CONFIG`.
+   *
+   * @example
+   * const redis = { cluster: { nodes: [{ host: "10.0.0.1", port: 6379 }] }, readFrom: "prefer-replica" };
+   */
+  readFrom?: "primary" | "replica" | "prefer-replica" | undefined;
 }
 
 interface RedisClusterConfig {
@@ -1346,12 +1395,31 @@ interface RedisClusterConfig {
   nodes: RedisNode[];
   /**
    * Where the addresses that nodes tell of each other lead from here, as behind a NAT: by `"host:port"`. An address that is not
-   * there is taken as it is told.
+   * there is taken as it is told. Or a function that is given such an address before each connection, and returns where it leads, or undefined
+   * if that is where it says. An attempt to connect fails with `CONNECTION`, and another follows, if the function throws, rejects, returns anything
+   * else, or takes longer than `connectTimeout`.
    *
    * @example
    * const addressMap = { "10.0.0.1:6379": { host: "127.0.0.1", port: 7001 } };
+   *
+   * @example
+   * const nodes = [{ host: "localhost", port: 7_000 }];
+   * const kv = createRedisKV({ cluster: { nodes, addressMap: ({ port }) => ({ host: "localhost", port: port + 600 }) } });
    */
-  addressMap?: Record<string, RedisNode> | undefined;
+  addressMap?:
+    | Record<string, RedisNode>
+    | ((node: RedisNode) => RedisNode | undefined | Promise<RedisNode | undefined>)
+    | undefined;
+  /**
+   * What becomes of a transaction (`multi`) whose keys are in several slots. By default it is refused with `CROSSSLOT`. With `"split"` it
+   * is run as one transaction for each slot: each of them is atomic, all together are not, and others may see some of them done. `exec`
+   * resolves to the results in the order of the calls. If a part fails, `exec` rejects with an error that says in which slots the calls were
+   * run, and whose `results` has what the others gave. Scripts, and commands with two keys in two slots, are refused all the same.
+   *
+   * @example
+   * const redis = { cluster: { nodes: [{ host: "10.0.0.1", port: 6379 }], crossSlot: "split" } };
+   */
+  crossSlot?: "split" | undefined;
 }
 
 /** See {@link RedisConfig}'s `fanout`. */
@@ -1368,8 +1436,17 @@ export interface RedisTlsConfig {
   cert?: string | undefined;
   /** The client's private key, in PEM. */
   key?: string | undefined;
-  /** The name in the certificate of the server; the host by default. */
-  servername?: string | undefined;
+  /**
+   * The name in the certificate of the server; the host that is connected to by default. A string counts for all nodes of a cluster, and all
+   * masters of Sentinels. Or a function that is given host and port before each connection, as the nodes of a cluster or Sentinels tell them, and
+   * returns the name. An attempt to connect fails with `CONNECTION`, and another follows, if it throws, rejects, returns no name, or takes longer
+   * than `connectTimeout`.
+   *
+   * @example
+   * const nodes = [{ host: "redis-1", port: 6379 }];
+   * const kv = createRedisKV({ cluster: { nodes }, tls: { servername: ({ host }) => `${host}.redis.example` } });
+   */
+  servername?: string | ((node: RedisNode) => string | Promise<string>) | undefined;
   /** False accepts any certificate. True by default. */
   rejectUnauthorized?: boolean | undefined;
 }
@@ -1407,7 +1484,7 @@ export interface DurableObjectConfig {
  * A client of ioredis or node-redis, or a similar object. Its options are read, and a connection with the same options is opened.
  */
 export interface RedisClientLike {
-  /** The address, the credentials and the timeouts, in the form of ioredis (`host`, …) or node-redis (`socket`, …). */
+  /** The address, the credentials and the timeouts, in the form of ioredis (`host`, …), its Cluster (`redisOptions`, …) or node-redis (`socket`, …). */
   readonly options:
     | {
         host?: string | undefined;
@@ -1425,6 +1502,7 @@ export interface RedisClientLike {
         socket?: object | undefined;
         database?: number | undefined;
         name?: string | null | undefined;
+        redisOptions?: object | undefined;
       }
     | undefined;
 }

@@ -102,15 +102,15 @@ export declare class MemoryStore {
 export declare class RedisClient {
   /**
    * Opens nothing yet. `on_mail` is called when there is something to `take`; `on_question` before each connection for which
-   * credentials are asked, with a number that `credentials` wants, and whether they are for a Sentinel.
+   * functions are asked, with a number that `answer` wants, whether they are the Sentinels', what is asked, and about which node.
    */
-  constructor(options: RedisOptions, onMail: () => void, collect: Collect, onQuestion?: (number: number, ofSentinels: boolean) => void)
+  constructor(options: RedisOptions, onMail: () => void, collect: Collect, onQuestion?: (number: number, ofSentinels: boolean, what: "credentials" | "address" | "servername", host: string | null | undefined, port: number | null | undefined) => void)
   /** The function that sends a batch of commands. */
   sender(): (first: number, ...entries: unknown[]) => void
   /** Opens the connection, and opens it again whenever it is lost. */
   start(): void
-  /** Answers a question for credentials: with them, or with the reason of a failure. */
-  credentials(number: number, username?: string | undefined | null, password?: string | undefined | null, failure?: string | undefined | null): void
+  /** Answers a question. */
+  answer(number: number, answer: RedisAnswer): void
   /** Answers `id` once connected, or after `maxRetries` failed attempts. */
   connect(id: number): void
   /** The server, or null while there is no connection. */
@@ -119,6 +119,11 @@ export declare class RedisClient {
   health(): Array<RedisHealth>
   /** What each Sentinel says, while they are watched. */
   sentinels(): Array<RedisSentinel>
+  /**
+   * Answers `id` with the version, the role, the microseconds of a round trip and the reply to a command of a node of a cluster. `is_told` is an
+   * address that nodes tell.
+   */
+  askNode(id: number, node: RedisNode, isTold: boolean, command: Array<string>): void
   /** Answers `id` once messages come. */
   subscribe(id: number, isPattern: boolean, name: string): void
   /** Answers `id` once the subscription has ended. */
@@ -191,10 +196,24 @@ export interface NativeStreamStats {
   notLocal: number
 }
 
+/** What a function gives, or the reason of its failure. */
+export interface RedisAnswer {
+  username?: string
+  password?: string
+  host?: string
+  port?: number
+  servername?: string
+  failure?: string
+}
+
 export interface RedisClusterOptions {
   nodes: Array<RedisNode>
   /** Where the addresses that nodes tell lead: from, to, from, to, … */
   addresses: Array<RedisNode>
+  /** Whether JavaScript is asked for that. */
+  asksAddress: boolean
+  /** Whether a transaction is split by slot. */
+  splits: boolean
 }
 
 /** What happened to a connection. Times are in ms, those of a gap since the epoch. */
@@ -233,6 +252,7 @@ export interface RedisOptions {
   /** Whether JavaScript is asked for it before each connection. */
   asksUsername: boolean
   asksPassword: boolean
+  asksServername: boolean
   db?: number
   /** The version of RESP. */
   protocol?: number
@@ -255,6 +275,7 @@ export interface RedisOptions {
   isNode: boolean
   fanout: "targeted" | "filtered" | "all"
   cluster?: RedisClusterOptions
+  readFrom?: "primary" | "replica" | "prefer-replica"
   /** It subscribes for the framework's callbacks, and does nothing else. */
   forStreams: boolean
 }
@@ -277,6 +298,7 @@ export interface RedisSentinelOptions {
   password?: string
   asksUsername: boolean
   asksPassword: boolean
+  asksServername: boolean
   useTls?: boolean
   tls?: RedisTlsOptions
 }

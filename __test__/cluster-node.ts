@@ -1,6 +1,7 @@
 // One node of a cluster of the tests: what it sees, what it counts, and what can be done to it.
 import { setTimeout as wait } from "node:timers/promises";
 import { Redis } from "ioredis";
+import { eventually } from "./eventually.js";
 import type { RedisServer } from "./redis-server.js";
 
 /** What a node says of one node, or of itself: a line of CLUSTER NODES. */
@@ -105,6 +106,14 @@ export class ClusterNode {
   /** Does nothing else for so long. */
   async sleep(milliseconds: number): Promise<void> {
     await this.admin.call("DEBUG", "SLEEP", milliseconds / 1_000);
+  }
+
+  /** Resolves, to when that is, once it takes no more writes, as it has missed most of the other masters for too long. */
+  async down(): Promise<number> {
+    await eventually(async () =>
+      String(await this.admin.call("CLUSTER", "INFO")).includes("cluster_state:fail"),
+    );
+    return Date.now();
   }
 
   /** As this node sees the cluster. */

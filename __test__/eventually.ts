@@ -1,10 +1,10 @@
 // A test waits for a condition, never for a time.
 import { setTimeout as wait } from "node:timers/promises";
 
-/** How many times as long as usual a test may take: more than one where an emulator runs it. */
+/** The factor by which a test's time limit grows: more than one where an emulator runs the tests. */
 export const patience = Number(process.env.TEST_PATIENCE ?? 1);
 
-/** Resolves once `condition` holds, looked at each `interval` ms. Fails if it does not for 20 s: far more than anything here takes. */
+/** Resolves once `condition` holds; it is checked every `interval` ms. Fails after 20 s, far longer than any condition here takes. */
 export async function eventually(condition: () => unknown, interval = 5): Promise<void> {
   const deadline = Date.now() + 20_000 * patience;
   while (!(await condition())) {

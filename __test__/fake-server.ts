@@ -1,32 +1,31 @@
-// A server that answers the handshake as Redis does, and then does what a test tells it to.
+// A server that answers the handshake as Redis does, and everything after it as a test says.
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 
-/** One connection to the fake server. */
 export interface Peer {
-  /** The how manieth connection it is, from 0. */
+  /** The connection's number, in the order of connecting, from 0. */
   readonly index: number;
   readonly socket: Socket;
   /** Every command that came in, the handshake included. */
   readonly commands: string[][];
-  /** The same without the handshake, as the commands of each chunk that came in. */
+  /** The commands after the handshake, grouped by the chunk of bytes in which they arrived. */
   readonly chunks: string[][][];
   send(bytes: string | Buffer): void;
 }
 
-/** What is sent for a command, if anything. */
+/** Gives the bytes to send for a command, or undefined to send nothing. */
 export type Answer = (command: string[], peer: Peer) => string | Buffer | undefined;
 
 export interface FakeServer extends AsyncDisposable {
   readonly host: string;
   readonly port: number;
   readonly peers: readonly Peer[];
-  /** Of all connections. */
+  /** The commands of all connections. */
   readonly commands: readonly (readonly string[])[];
   readonly chunks: readonly (readonly (readonly string[])[])[];
   /** How often a command came in, over all connections. */
   count(name: string): number;
-  /** Sends the same to every client. */
+  /** Sends the same bytes on every connection. */
   send(bytes: string): void;
   stop(): Promise<void>;
 }
@@ -37,14 +36,14 @@ export const OK = "+OK\r\n";
 
 export const bulk = (text: string) => `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
 
-/** The confirmation of SUBSCRIBE, UNSUBSCRIBE and their like. */
+/** The confirmation of SUBSCRIBE, UNSUBSCRIBE, PSUBSCRIBE and PUNSUBSCRIBE. */
 export const confirmation = ([name = "", topic = ""]: string[]) =>
   `>3\r\n${bulk(name.toLowerCase())}${bulk(topic)}:1\r\n`;
 
 export const message = (channel: string, text: string) =>
   `>3\r\n${bulk("message")}${bulk(channel)}${bulk(text)}`;
 
-/** As a healthy server answers when it is greeted. */
+/** The answers of a healthy server to the handshake. */
 export const greet: Answer = ([name]) => {
   switch (name?.toUpperCase()) {
     case "HELLO":
@@ -65,13 +64,13 @@ export const greet: Answer = ([name]) => {
 };
 
 export interface FakeOptions {
-  /** Where it listens; 127.0.0.1 by default. */
+  /** The address it listens on; 127.0.0.1 by default. */
   host?: string;
-  /** The answers to all but the greeting. By default there are none. */
+  /** The answers to all commands after the handshake. By default it gives none. */
   answer?: Answer;
-  /** The answers to the greeting, in place of a healthy server's. */
+  /** The answers to the handshake, in place of a healthy server's. */
   greeting?: Answer;
-  /** What happens at once when a connection comes in. */
+  /** Called as soon as a connection is accepted. */
   accepted?: (peer: Peer) => void;
 }
 
@@ -143,7 +142,7 @@ export async function startFake({
   };
 }
 
-/** The whole commands at the front of the bytes, and how long they are. */
+/** The complete commands at the start of the bytes, and the length of these commands in bytes. */
 export function commandsOf(bytes: Buffer): { commands: string[][]; length: number } {
   const commands: string[][] = [];
   let length = 0;
@@ -154,7 +153,7 @@ export function commandsOf(bytes: Buffer): { commands: string[][]; length: numbe
   return { commands, length };
 }
 
-/** The command at the front of the bytes, once it is complete. */
+/** The command at the start of the bytes, if it is complete. */
 function firstCommand(bytes: Buffer): { command: string[]; length: number } | undefined {
   let at = 0;
   const number = () => {

@@ -1,7 +1,7 @@
 import type { KVStoreTransaction } from "covara-kv";
 import type { Method } from "./replies.js";
 
-/** Every method, with arguments that are good. TypeScript refuses to compile while one is missing. */
+/** Every method, with valid arguments. A missing method is an error of TypeScript. */
 export const goodArguments: Record<Method, readonly unknown[]> = {
   connect: [],
   disconnect: [],

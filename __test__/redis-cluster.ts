@@ -13,8 +13,8 @@ export interface ClusterOptions {
   replicasEach?: number;
   /** `cluster-node-timeout` in milliseconds: a dead master is replaced after about this and a second. */
   nodeTimeout?: number;
-  /** More of redis.conf, for all nodes. */
-  config?: Record<string, string>;
+  /** More of redis.conf, for all nodes, or for that of an index. */
+  config?: Record<string, string> | ((index: number) => Promise<Record<string, string>>);
   /** Each node has an address of its own, 127.0.0.11 and on, so that `isolate` can cut it off. Linux only. */
   addresses?: boolean;
 }
@@ -294,7 +294,7 @@ export async function startCluster({
         "cluster-allow-replica-migration": "no",
         "repl-diskless-sync-delay": "0",
         "enable-debug-command": "yes",
-        ...config,
+        ...(typeof config === "function" ? await config(index) : config),
       });
       return new ClusterNode(index, busPort, server);
     }),

@@ -10,11 +10,11 @@ import { join } from "node:path";
 export interface RedisServer {
   readonly host: string;
   readonly port: number;
-  /** Ends the process as a crash does. What it wrote to its directory stays. */
+  /** Ends the process by SIGKILL. The files in its directory stay. */
   kill(): Promise<void>;
   /** Starts it again after `kill`, on the same port and with the same files. Resolves once it answers PING. */
   restart(): Promise<void>;
-  /** The process does nothing until `resume`; the system still takes connections and bytes for it. */
+  /** Stops the process until `resume`; the operating system still accepts connections and bytes for it. */
   pause(): void;
   resume(): void;
   /** Ends the process and removes what it left. May be called twice. */
@@ -22,13 +22,13 @@ export interface RedisServer {
 }
 
 const HOST = "127.0.0.1";
-/** The one on PATH, or another that scripts/servers.mjs has fetched. */
+/** The redis-server on PATH, or the program of another server that scripts/servers.mjs has fetched. */
 const PROGRAM = process.env.REDIS_SERVER ?? "redis-server";
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
-/** A port that was free a moment ago may be taken by now. */
+/** A port that was free a moment ago may be in use when the server starts. */
 const ATTEMPTS = 5;
 
-/** Which server `startRedis` starts. Valkey counts by itself: its 7.2 was the first. */
+/** Which server `startRedis` starts. Valkey has versions of its own; its first was 7.2. */
 export interface Software {
   readonly name: "Redis" | "Valkey";
   readonly version: readonly [major: number, minor: number, patch: number];
@@ -42,12 +42,15 @@ export function software(): Software {
   return { name, version: version.map(Number) as [number, number, number] };
 }
 
-/** Listens on 127.0.0.1, or where `config.bind` says. Resolves once the server answers PING. `args` come behind the configuration on the command line, such as `--sentinel`. Fails if there is no `redis-server`: a test that needs it must not pass without. */
+/**
+ * Listens on 127.0.0.1, or on `config.bind`. Resolves once the server answers PING. `args` follow the configuration on the command line,
+ * such as `--sentinel`. Fails if there is no `redis-server`: a test that needs one must not pass without.
+ */
 export async function startRedis(
   config: Record<string, string> = {},
   ...args: string[]
 ): Promise<RedisServer> {
-  // The first of several addresses: it is the one that is asked whether the server answers.
+  // The first of several addresses is the one that is asked for PING.
   const host = config.bind?.split(" ")[0] ?? HOST;
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
@@ -149,13 +152,13 @@ class Process {
     for (const signal of SIGNALS) process.removeListener(signal, this.#pass);
   }
 
-  /** Without waiting. A process that still writes into its directory while it dies makes the removal fail at first. */
+  /** Does not wait. The removal fails at first if the dying process still writes into its directory. */
   readonly #end = () => {
     this.#child.kill("SIGKILL");
     rmSync(this.#directory, { recursive: true, force: true, maxRetries: 3 });
   };
 
-  /** A test that is stopped from outside must not leave its server behind. */
+  /** A test that is stopped by a signal must not leave its server running. */
   readonly #pass = (signal: NodeJS.Signals) => {
     this.#end();
     process.kill(process.pid, signal);
@@ -171,7 +174,7 @@ function notStarted(cause: Error): Error {
   );
 }
 
-/** Outside the range from which the system gives ports to clients: one of them could take it while the server is down. */
+/** Outside the range from which the system gives ports to clients: otherwise a client could take the port while the server is down. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(10_000, 32_000);
@@ -187,14 +190,14 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** Whether this very process answers: another one may have taken the port in the meantime. */
+/** Whether the process with this id answers, and not another one that has taken the port in the meantime. */
 function answers(host: string, port: number, pid: number | undefined): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, host, () => socket.write("PING\r\nINFO server\r\n"));
     let reply = "";
     socket.on("data", (chunk) => {
       reply += chunk;
-      if (reply.startsWith("-LOADING")) socket.destroy(); // Not yet.
+      if (reply.startsWith("-LOADING")) socket.destroy(); // Still loading.
       const id = /^\+PONG.*process_id:(\d+)\r\n/s.exec(reply)?.[1];
       if (id === undefined) return;
       socket.destroy();

@@ -1,9 +1,9 @@
-// Calls in the manner of redis-cli: what is sent, and what must come back.
+// Calls as data, each with the result that it must have.
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import { KVError, type KVStore } from "covara-kv";
 
-/** The methods of KVStore that resolve to something, and may reject. */
+/** The methods of KVStore that resolve to a value, and may reject. */
 export type Method = Exclude<
   {
     [M in keyof KVStore]-?: NonNullable<KVStore[M]> extends (...args: never[]) => Promise<unknown>
@@ -16,7 +16,7 @@ export type Method = Exclude<
 /** A method and its arguments. */
 type Call = { [M in Method]: readonly [M, ...Parameters<NonNullable<KVStore[M]>>] }[Method];
 
-/** A call, and its result: a value, a Refusal, or a list in any order. */
+/** A call and its result: a value, a Refusal, or a list in any order. */
 export type Step = readonly [call: Call, result: unknown];
 
 /** A rejection with a KVError. */
@@ -26,7 +26,7 @@ export class Refusal {
     readonly message?: string | RegExp,
   ) {}
 
-  /** Fails unless `error` is this refusal. True, as `assert.throws` wants it. */
+  /** Fails unless `error` is this refusal. Returns true, as `assert.throws` requires. */
   check(error: unknown): true {
     assert.ok(error instanceof KVError, `not a KVError: ${inspect(error)}`);
     assert.equal(error.code, this.code, error.stack);
@@ -36,7 +36,7 @@ export class Refusal {
   }
 }
 
-/** `message` is the whole text, or a pattern of it. */
+/** `message` is the whole text, or a pattern that it matches. */
 export const refusal = (code: string, message?: string | RegExp) => new Refusal(code, message);
 
 export const syntaxError = refusal("ERR", "ERR syntax error");
@@ -51,10 +51,10 @@ class InAnyOrder {
   constructor(readonly items: readonly string[]) {}
 }
 
-/** A list whose order Redis leaves open. */
+/** A list whose order is not defined by Redis. */
 export const inAnyOrder = (...items: string[]) => new InAnyOrder(items);
 
-/** What a Promise rejects with, which must be a KVError. */
+/** The error with which a Promise rejects, which must be a KVError. */
 export async function errorOf(promise: Promise<unknown>, what = "the call"): Promise<KVError> {
   const outcome = await promise.then(
     (result) => ({ result }),
@@ -69,7 +69,7 @@ export async function expectRefusal(promise: Promise<unknown>, expected: Refusal
   expected.check(await errorOf(promise));
 }
 
-/** Makes the calls one after the other. Each must have just its result. */
+/** Makes the calls one after the other, and compares each result. */
 export async function expectReplies(kv: KVStore, steps: readonly Step[]): Promise<void> {
   for (const [call, expected] of steps) {
     const shown = inspect(call, { breakLength: Number.POSITIVE_INFINITY, maxStringLength: 100 });
@@ -79,25 +79,25 @@ export async function expectReplies(kv: KVStore, steps: readonly Step[]): Promis
     } else if (expected instanceof InAnyOrder) {
       assert.deepEqual([...((await reply) as string[])].sort(), [...expected.items].sort(), shown);
     } else {
-      // assert's own message shows the difference, so the call must be told apart from it.
+      // assert's own message shows the difference of the values, so the call is named besides.
       const actual = withoutElapsed(await reply, call, expected);
       assert.deepEqual({ call: shown, reply: actual }, { call: shown, reply: expected });
     }
   }
 }
 
-/** Seconds to live go on while a slow machine makes the calls: up to two of them count as none. */
+/** Times to live get shorter while a slow machine makes the calls: a difference of up to two seconds is ignored. */
 function withoutElapsed(reply: unknown, [method]: Call, expected: unknown): unknown {
   const elapsed = method === "ttl" ? Number(expected) - Number(reply) : 0;
   return elapsed > 0 && elapsed <= 2 && Number(reply) > 0 ? expected : reply;
 }
 
-/** Makes a call, whatever its arguments are. */
+/** Makes a call with any arguments, without a check of their types. */
 export function send(kv: KVStore, [method, ...args]: readonly [Method, ...unknown[]]): Promise<unknown> {
   return (kv[method] as (...args: unknown[]) => Promise<unknown>).apply(kv, args);
 }
 
-/** Everything that a store holds. */
+/** All data of a store. */
 export async function contents(kv: KVStore): Promise<Record<string, unknown>> {
   const keys = (await kv.keys("*")).sort();
   const entries = keys.map(async (key) => [key, await kv.ttl(key), await value(kv, key)]);

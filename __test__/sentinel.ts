@@ -1,4 +1,4 @@
-// A real master, its replicas and its Sentinels, and what can happen to them.
+// A real master with its replicas and Sentinels, and the faults that a test can cause.
 import { Redis } from "ioredis";
 import { eventually } from "./backends.js";
 import { type RedisServer, startRedis } from "./redis-server.js";
@@ -8,25 +8,25 @@ export const MASTER = "mymaster";
 export interface SentinelOptions {
   replicas?: number;
   sentinels?: number;
-  /** Of the servers. */
+  /** The configuration of the servers. */
   config?: Record<string, string>;
-  /** Of the Sentinels. */
+  /** The configuration of the Sentinels. */
   sentinelConfig?: Record<string, string>;
-  /** How long a server is silent until it counts as down, in ms. */
+  /** How long a server must be silent before a Sentinel takes it for down, in ms. */
   downAfter?: number;
 }
 
 /** One master of the name {@link MASTER} with its replicas, and Sentinels that watch it. */
 export interface SentinelSet extends AsyncDisposable {
-  /** As `redis.sentinel` takes it. */
+  /** The option `redis.sentinel` that leads to this master. */
   readonly sentinel: { name: string; nodes: { host: string; port: number }[] };
   readonly sentinels: readonly RedisServer[];
   readonly servers: readonly RedisServer[];
-  /** The server that a Sentinel names. */
+  /** The server that a Sentinel names as master. */
   master(): Promise<RedisServer>;
-  /** A client of ioredis of a server or a Sentinel. */
+  /** An ioredis client of a server or a Sentinel. */
   admin(server: RedisServer): Redis;
-  /** Has a Sentinel begin a planned failover, and resolves once it names another master. */
+  /** Starts a planned failover, and resolves once a Sentinel names another master. */
   failover(): Promise<RedisServer>;
   /** Resolves once all Sentinels know each other and all servers. */
   settled(): Promise<void>;
@@ -124,7 +124,7 @@ export async function startSentinels({
     servers.push(
       ...(await Promise.all(Array.from({ length: replicas }, () => start({ ...common, replicaof })))),
     );
-    // They read a replica's state every ten seconds only, and elect none that was not linked then.
+    // Sentinels read a replica's state only every ten seconds, and elect none that had no link to the master then.
     await eventually(async () => (await Promise.all(servers.map(isLinked))).every(Boolean));
     const quorum = Math.floor(count / 2) + 1;
     const monitor = {

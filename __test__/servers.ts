@@ -9,12 +9,12 @@ const isBefore =
     return at >= 0 && Number(version[at]) < Number(other[at]);
   };
 
-/** Valkey's first version did as Redis 7.2. */
+/** Valkey's first version behaves as Redis 7.2. */
 const isSince72 = (server: Software) => !isBefore(7, 2, 0)(server);
 const isBefore70 = isBefore(7, 0, 0);
 const isValkey = ({ name }: Software) => name === "Valkey";
 
-/** The rows of the table, and which servers they are about. */
+/** The rows of that table, and the servers that each is about. */
 const rows = {
   "A number in a script, and a score as text": isSince72,
   "A cursor of SCAN that is none": isSince72,
@@ -33,19 +33,19 @@ export const rowNames = Object.keys(rows) as Row[];
 
 let known: Software | undefined;
 
-/** Whether the server of the tests does otherwise than Redis 7.0 there. */
+/** Whether the server of the tests differs from Redis 7.0 in this row. */
 export function differsIn(row: Row): boolean {
   known ??= software();
   return rows[row](known);
 }
 
-/** Why a test does not run on the server of the tests, if it does not. */
+/** The reason to skip a test on the server of the tests, or false. */
 export const unlike70 = (...differences: Row[]): string | false => {
   const row = differences.find(differsIn);
   return row !== undefined && `docs/compatibility.md, Servers: ${row}`;
 };
 
-/** The tests of each family of __test__/conformance that hold on some servers. */
+/** The tests of __test__/conformance, as `family: name`, that each difference makes fail. */
 const limited: Partial<Record<Row, readonly string[]>> = {
   "A number in a script, and a score as text": [
     "scripting: redis.call('set', KEYS[1], 0.1); return redis.call('get', KEYS[1])",
@@ -59,7 +59,7 @@ const limited: Partial<Record<Row, readonly string[]>> = {
     "return redis.call('eval', 'return 1', 0)",
   ].map((script) => `scripting: ${script} fails`),
   "What a script may change": [
-    // Their errors have another form as well.
+    // Their errors differ too.
     ...[
       "return redis.error_reply('boom')",
       "error({err = 'MY own words'})",
@@ -79,7 +79,7 @@ const limited: Partial<Record<Row, readonly string[]>> = {
   "A pattern of many stars": ["scan: a pattern of many stars takes linear time"],
 };
 
-/** Those that do not hold on the server of the tests, and why. */
+/** The tests to skip on the server of the tests, with the reason. */
 export const notHere = (): { test: string; reason: string }[] =>
   Object.entries(limited).flatMap(([row, tests]) => {
     const reason = unlike70(row as Row);

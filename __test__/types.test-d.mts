@@ -11,5 +11,5 @@ expectTypeOf(new MemoryKVStore()).toExtend<KVStore>();
 expectTypeOf(new KVError("ERR", "ERR text").code).toBeString();
 expectTypeOf<SetOptions>().toEqualTypeOf<{ ex?: number; px?: number; nx?: boolean; xx?: boolean }>();
 expectTypeOf<ReturnType<typeof createDurableObjectKV>>().toExtend<KVStore>();
-// @ts-expect-error the native side is nobody's to import
+// @ts-expect-error the native side cannot be imported
 export type Native = typeof import("covara-kv/dist/index.js");

@@ -1,4 +1,4 @@
-// The types, as a user of CommonJS meets them: checked by tsc, never run. types.test-d.mts is the same for ES modules.
+// The types as a user of CommonJS sees them: checked by tsc, never run. types.test-d.mts checks them for ES modules.
 import {
   type AggregateWatcher,
   type ConnectionHealth,
@@ -108,7 +108,7 @@ expectTypeOf<KVConfig["redis"]>().toExtend<
 type M = Required<KVStore>;
 type F<A extends unknown[], R> = (...args: A) => Promise<R>;
 type OneOrMany = string | readonly string[];
-// What was added is optional for a class of an application's own: these were its methods before.
+// A class of an application's own may have these older signatures: later arguments are optional for it.
 expectTypeOf<{
   del(...keys: string[]): Promise<number>;
   hset(key: string, field: string, value: string): Promise<number>;
@@ -245,6 +245,20 @@ const configs: KVConfig[] = [
     redis: { sentinel: { name: "main", nodes: [{ host: "h", port: 1 }], username: "u", password: "p" } },
   },
   { type: "redis", redis: { cluster: { nodes: [{ host: "h", port: 1 }] } } },
+  {
+    type: "redis",
+    redis: {
+      cluster: {
+        nodes: [{ host: "h", port: 1 }],
+        addressMap: ({ host, port }) => ({ host, port: port + 1 }),
+      },
+      tls: { servername: async ({ host, port }) => `${host}-${port}` },
+    },
+  },
+  {
+    type: "redis",
+    redis: { cluster: { nodes: [], addressMap: () => undefined }, tls: { servername: ({ host }) => host } },
+  },
 ];
 const fromEnvironment = {
   type: process.env.KV as KVConfig["type"],
@@ -252,14 +266,14 @@ const fromEnvironment = {
 };
 expectTypeOf(createKV).toBeCallableWith(fromEnvironment);
 expectTypeOf(configs).toEqualTypeOf<KVConfig[]>();
-// @ts-expect-error a type that there is not
+// @ts-expect-error there is no such type
 createKV({ type: "memcached" });
-// @ts-expect-error a value that is no string
+// @ts-expect-error a value must be a string
 kv.set("k", 1);
-// @ts-expect-error options that there are not
+// @ts-expect-error there is no such option
 kv.set("k", "v", { keepttl: true });
 
-// Durable Objects, by the types of Workers' own look
+// Durable Objects, with types that look like those of Workers
 declare const binding: {
   idFromName(name: string): { name?: string };
   get(id: unknown): { fetch(input: string): Promise<Response> };
@@ -277,7 +291,7 @@ expectTypeOf<CovaraKVDurableObject["fetch"]>().returns.resolves.toEqualTypeOf<Re
 expectTypeOf<DurableObjectStorageLike["list"]>().toBeCallableWith({ prefix: "s" });
 expectTypeOf<ReturnType<DurableObjectStateLike["getWebSockets"]>>().toEqualTypeOf<WebSocketLike[]>();
 
-/** A user's own store, such as a test's stand-in, need only give what the interface says. */
+/** A user's own store, such as a test double, needs only what the interface requires. */
 export class Wrapped implements Pick<KVStore, "get" | "set" | "multi"> {
   constructor(private readonly inner: KVStore) {}
   get(key: string) {
@@ -292,7 +306,7 @@ export class Wrapped implements Pick<KVStore, "get" | "set" | "multi"> {
 }
 export abstract class Whole extends MemoryKVStore implements KVStore {}
 
-// What this package adds is optional for those who implement KVAdapter, and there on what its functions return.
+// What this package adds is optional for classes that implement KVAdapter, and present on what its functions return.
 expectTypeOf<KVStore>().toExtend<KVAdapter>();
 expectTypeOf<KVStoreTransaction>().toExtend<KVTransaction>();
 expectTypeOf<Exclude<keyof KVAdapter, keyof KVStore>>().toBeNever();
@@ -315,7 +329,7 @@ expectTypeOf<Added>().toEqualTypeOf<
 
 type Callbacks = Map<string, (message: string, channel: string) => void>;
 
-/** An application's own, written when the interface had no more than this. */
+/** An application's own class, written when the interface had only these methods. */
 export class OwnTransaction implements KVTransaction {
   get(_key: string): KVTransaction {
     return this;
@@ -362,7 +376,7 @@ export class OwnTransaction implements KVTransaction {
   discard(): void {}
 }
 
-/** As well. */
+/** The same for a store. */
 export class Own implements KVAdapter {
   readonly #strings = new Map<string, string>();
   readonly #callbacks: Callbacks = new Map();

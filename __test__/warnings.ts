@@ -1,6 +1,6 @@
 import { setImmediate as turn } from "node:timers/promises";
 
-/** Runs `work`, and gives the warnings of the process meanwhile, which are not printed. */
+/** Runs `work`, and resolves to the warnings that the process emitted meanwhile. They are not printed. */
 export async function warningsOf(
   work: () => unknown,
 ): Promise<{ code: string | undefined; message: string }[]> {
@@ -10,7 +10,7 @@ export async function warningsOf(
   process.on("warning", (warning) => void warnings.push(warning));
   try {
     await work();
-    await turn(); // A warning is told in the tick after the one that it comes from.
+    await turn(); // A warning is emitted in the tick after its cause.
   } finally {
     process.removeAllListeners("warning");
     for (const printer of printers) process.on("warning", printer);

@@ -4,19 +4,19 @@ import { setImmediate as turn } from "node:timers/promises";
 import { stores } from "./stores.mjs";
 
 const KEYS = 1_000_000;
-/** After how many seconds every key expires. */
+/** The time to live of every key, in seconds. */
 const LIFETIME = 2;
-/** How long the event loop is watched: until after the last key's end, in ms. */
+/** How long the event loop is watched, in ms: until after the last key has expired. */
 const WATCHED = 6_000;
-/** A stall, in ms. */
+/** A turn that takes at least this long is a stall, in ms. */
 const LONG = 2;
 
-/** 100 bytes, like those of no other key. In one piece: V8 keeps a string that was joined as its parts. */
+/** 100 bytes that no other key has. Made in one piece, as V8 keeps a concatenated string as its parts. */
 function value(number) {
   return Buffer.from(String(number).padStart(100, "*")).toString();
 }
 
-/** What a program that makes the same strings and keeps none of them takes by itself: the young generation at its full size. */
+/** Makes the same strings and keeps none, so that V8's young generation has its full size before the measurement. */
 async function warmUp() {
   let length = 0;
   for (let i = 0; i < KEYS; i += 1) length += (await Promise.resolve(`user:${i}${value(i)}`)).length;
@@ -44,7 +44,7 @@ async function growth(store) {
   return { rss: after.rss - before.rss, heap: after.heap - before.heap };
 }
 
-/** The longest time from one turn of the event loop to the next, how many were over the bar, and what Node's own monitor saw, in ms. */
+/** The longest turn of the event loop, the number of stalls, and the maximum of Node.js's own monitor; times in ms. */
 async function longestStall(duration) {
   const monitor = monitorEventLoopDelay({ resolution: 1 });
   monitor.enable();
@@ -69,13 +69,13 @@ async function stall(store) {
   const empty = footprint().rss;
   await fill(kv, "user");
   const full = footprint().rss;
-  // One key after the other: their ends are as far apart as these calls, which is about a second.
+  // One key after the other, so that they expire over about a second, the time that these calls take.
   for (let i = 0; i < KEYS; i += 1) await kv.expire(`user:${i}`, LIFETIME);
   const result = await longestStall(WATCHED);
   const swept = footprint().rss;
   await fill(kv, "session");
   const refilled = footprint().rss;
-  // Nothing but the memory tells from outside whether the keys are gone, or only out of sight.
+  // Only the memory shows whether the keys were freed, or only hidden.
   if (refilled - full > (full - empty) / 2) throw new Error("The expired keys still take memory.");
   return { ...result, kept: (swept - empty) / (full - empty) };
 }

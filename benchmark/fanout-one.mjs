@@ -1,4 +1,4 @@
-// One instance, with one of the ways to hear what is published: `node --expose-gc fanout-one.mjs port way`, forked by fanout.mjs.
+// One instance that hears the events in one of the ways: `node --expose-gc fanout-one.mjs port way`, forked by fanout.mjs.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { monitorEventLoopDelay } from "node:perf_hooks";
@@ -15,12 +15,12 @@ import {
 } from "./fanout-world.mjs";
 
 const [port, way] = process.argv.slice(2);
-/** How long, after the last message was published, the last event may take. */
+/** How long the last event may take after the last message was published, in ms. */
 const GRACE_MS = 1_000;
-/** How often the event loop's delay is looked at. A sample contains it. */
+/** The interval of the event loop's monitor, in ms. Each of its samples includes the interval. */
 const PERIOD_MS = 10;
 
-/** Handler, subscription and text of each event, in turn. Looked at when the window is over. */
+/** Handler, subscription and text of each event, one after the other. They are checked after the window. */
 const received = [];
 const deliverTo = (handler) => (event, subscription) => void received.push(handler, subscription, event);
 const delivered = () => received.length / 3;
@@ -31,14 +31,14 @@ async function openIoredis() {
   const { resolve } = createRequire(new URL("peers/package.json", import.meta.url));
   const { Redis } = await import(resolve("ioredis"));
   const redis = new Redis({ port: Number(port) });
-  // Redis does this to a subscriber that takes its messages too slowly. What it had not taken is lost.
+  // Redis closes the connection of a subscriber that takes its messages too slowly. The messages that were waiting are lost.
   redis.on("close", () => {
     cutOff += 1;
   });
   return redis;
 }
 
-/** Each opens what it needs and gives how to ask it how many messages it is done with. */
+/** Each way opens what it needs, and resolves to a function that tells how many messages it has handled. */
 const ways = {
   async "covara-kv"() {
     const kv = await import("covara-kv");
@@ -50,7 +50,7 @@ const ways = {
     return () => kv.getFanoutStats().seen;
   },
 
-  /** As the framework does: whose a subscription is stands in Redis, where fanout.mjs has put it. */
+  /** As the framework does: it looks up in Redis to which handler a subscription belongs. fanout.mjs has written that. */
   async "JSON.parse, store"() {
     const [subscriber, store] = [await openIoredis(), await openIoredis()];
     const handlers = new Map();
@@ -69,7 +69,7 @@ const ways = {
     return () => handled;
   },
 
-  /** As the framework could do, if it kept its own subscriptions in memory. */
+  /** As the framework could do, with its own subscriptions in memory. */
   async "JSON.parse, Map"() {
     const subscriber = await openIoredis();
     const handlers = new Map();
@@ -86,7 +86,7 @@ const ways = {
   },
 };
 
-/** Of the thread that runs JavaScript, in ms: its CPU time, and how long it was ready and had no core. Linux only. */
+/** The CPU time of the thread that runs JavaScript, and the time for which it was ready and had no core, in ms. Linux only. */
 function thread() {
   const [js, coreless] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ");
   return { js: Number(js) / 1e6, coreless: Number(coreless) / 1e6 };
@@ -124,7 +124,7 @@ async function measure(seconds, handledSoFar) {
   };
 }
 
-/** Every event that came was due, came once, to its handler, in order, and as it was published. */
+/** The number of events that were not due, came twice, went to another handler, were out of order, or were of another type. */
 function countWrong() {
   const lastOf = new Map();
   let wrong = 0;

@@ -1,5 +1,5 @@
-// The rest of the fleet: `node fanout-publisher.mjs port messages-per-second`, forked by fanout.mjs. It publishes at a steady rate, over
-// a plain socket, until it is told to stop, and then says how many messages the server had taken at which time.
+// The rest of the fleet: `node fanout-publisher.mjs port messages-per-second`, forked by fanout.mjs. It publishes at a steady rate, over a
+// plain socket, until it is told to stop. Then it sends how many messages the server had taken at which time.
 import { connect } from "node:net";
 import { messageText, SUBSCRIPTIONS, subscriptionNames, subscriptionOf } from "./fanout-world.mjs";
 
@@ -14,9 +14,9 @@ const socket = connect(port, "127.0.0.1");
 const now = () => performance.timeOrigin + performance.now();
 let sent = 0;
 let taken = 0;
-/** Pairs of a time and how many messages the server had answered by then. */
+/** Pairs of a time and the number of messages that the server had answered by then. */
 const samples = [];
-// What counts is what the server has taken, not what was written: each answer has 4 bytes, ":1\r\n".
+// Counts messages that the server has taken, not those that were written: each answer has 4 bytes, ":1\r\n".
 socket.on("data", (answers) => {
   taken += answers.length / 4;
 });

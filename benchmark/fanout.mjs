@@ -12,21 +12,21 @@ import { commandLine, digits, finish, machine, mark, median, setting, table } fr
 import { benchFilter, benchFleets, showFilter, showFleets } from "./streams.mjs";
 
 const { json, strict, names } = commandLine();
-/** Whether a part of the benchmark was asked for: all are by default. */
+/** Whether a part of the benchmark runs: by default all do. */
 const asks = (part) => names.length === 0 || names.includes(part);
 const rounds = setting("BENCH_ROUNDS", 3);
 const seconds = setting("BENCH_SECONDS", 8);
 /** Messages a second of the whole fleet. */
 const RATE = setting("BENCH_PUBLISH_RATE", 50_000);
 const WARM_UP_MS = 1_500;
-/** Of the JS thread's CPU time of what the framework does. */
+/** The CPU time of the JS thread must be at most this share of the framework's. */
 const BAR = 0.05;
 const OURS = "covara-kv";
 const FRAMEWORK = "JSON.parse, store";
 const MAP = "JSON.parse, Map";
 const here = fileURLToPath(new URL(".", import.meta.url));
 
-/** Puts into Redis whose each subscription is, of this instance and of the others, where the framework looks it up. */
+/** Writes to Redis to which handler each subscription belongs, of this instance and of the others, as the framework looks it up. */
 async function seed(port) {
   if (!existsSync(`${here}peers/node_modules/ioredis`))
     execFileSync("npm", ["ci", "--prefix", `${here}peers`], { stdio: "inherit" });
@@ -45,7 +45,7 @@ async function seed(port) {
   await redis.quit();
 }
 
-/** One window of one way. */
+/** Measures one window of one way. */
 async function measure(port, way) {
   const instance = new Program("fanout-one.mjs", String(port), way);
   let publisher;
@@ -80,7 +80,7 @@ async function measure(port, way) {
   }
 }
 
-/** Medians; what must not happen at all is summed up. */
+/** Medians; for figures that must be zero or complete, the sums. */
 function summary(list) {
   const sums = ["due", "inTime", "wrong", "cutOff"];
   const figures = Object.keys(list[0]).map((figure) => {
@@ -105,7 +105,7 @@ function show(results) {
   console.log(table([heads, ...lines]));
 }
 
-/** Our JS thread over that of another way: in the same time, and for each message that was dealt with. */
+/** The CPU time of our JS thread over that of another way: in the same time, and for each handled message. */
 function ratios(ours, other) {
   const [inAll, each] = [ours.js / other.js, ours.jsEach / other.jsEach];
   return { inAll, each };
@@ -145,7 +145,7 @@ async function benchHandlers() {
     }
     finish(strict, met);
 
-    // Speed is nothing without these: whatever was asked for, the run fails.
+    // Wrong or missing events fail the run in any case, as speed without them means nothing.
     const wrong = ways.filter((way) => results[way].wrong > 0);
     const lost = ours.due - ours.inTime;
     if (wrong.length > 0 || lost !== 0) {

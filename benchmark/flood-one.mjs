@@ -1,5 +1,5 @@
-// One process that is flooded in one way, for so long: `node flood-one.mjs port other-port way µs ms [messages-per-second]`, run by flood.mjs. What
-// it prints says how much it has taken, and how long everything else had to wait meanwhile.
+// One process that is flooded in one way for `ms`: `node flood-one.mjs port other-port way µs ms [messages-per-second]`, run by flood.mjs.
+// It prints how much it has taken, and how late everything else was meanwhile.
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -17,7 +17,7 @@ const { createKV, createMemoryKV, initializeEventSubscription, initializeKV, pub
 const TIMER_MS = 10;
 const CALLERS = 20_000;
 
-/** Of the thread that runs JavaScript, in ms. Linux only. */
+/** The CPU time of the thread that runs JavaScript, in ms. Linux only. */
 const threadCpu = () =>
   Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ")[0]) / 1e6;
 
@@ -155,7 +155,7 @@ async function flooded(port, otherPort, way, work, duration, rate) {
   prober.on("message", (time) => late.http.push(time));
 
   await ways[way]();
-  // The first moments are everyone's: code is compiled, connections are opened.
+  // The first moments are not measured: code is compiled, and connections are opened.
   await wait(FLOOD_AFTER_MS / 2);
   for (const kind of Object.values(late)) kind.length = 0;
   const [cpu, js] = [process.cpuUsage(), threadCpu()];
@@ -177,7 +177,7 @@ async function flooded(port, otherPort, way, work, duration, rate) {
     }
   };
   await Promise.all([timer(), store()]);
-  // What was asked meanwhile is answered too.
+  // A request of that time must be answered, too.
   await once(prober, "message");
   const seconds = (ended - began) / 1_000;
   const { user, system } = process.cpuUsage(cpu);

@@ -1,11 +1,12 @@
-// Publishes messages of 100 bytes, each beginning with its number, over a plain socket, for so long: `node flood-publisher.mjs port channel
-// messages-per-second ms`. At a rate of 0 as fast as the server takes them. Messages on covara:events are events of the subscription "flood".
+// Publishes messages of 100 bytes, each beginning with its number, over a plain socket for `ms`: `node flood-publisher.mjs port channel
+// messages-per-second ms`. At the rate 0 it publishes as fast as the server takes them. Messages on covara:events are events of the
+// subscription "flood".
 import { connect } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { FLOOD_AFTER_MS } from "./flood-time.mjs";
 
 const [port, channel, rate, duration] = process.argv.slice(2);
-/** How many may be unanswered. */
+/** The most messages without an answer. */
 const WINDOW = 2_000;
 const EACH_MS = 2;
 
@@ -24,7 +25,7 @@ const socket = connect(Number(port), "127.0.0.1");
 let sent = 0;
 let answered = 0;
 
-/** Writes all up to a number. */
+/** Writes all messages up to a number. */
 function write(due) {
   let batch = "";
   for (; sent < due; sent += 1) batch += command(sent);

@@ -1,2 +1,2 @@
-/** When the flood begins, after whoever makes it: until then what is measured has begun. */
+/** How long a publisher waits before the flood, in ms, so that the measurement has begun. */
 export const FLOOD_AFTER_MS = 1_000;

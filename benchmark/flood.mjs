@@ -5,7 +5,7 @@ import { child, commandLine, digits, finish, machine, mark, setting } from "./re
 
 const { json, strict, names } = commandLine();
 const seconds = setting("BENCH_SECONDS", 5);
-/** In ms: how late a timer, a request to an HTTP server and a call of another store may be. */
+/** How late a timer, a request to an HTTP server and a call of another store may be, in ms. */
 const BAR = 50;
 
 const ways = ["subscribe", "psubscribe", "listen", "fan-out", "fan-out between threads", "shared memory"];
@@ -47,7 +47,7 @@ try {
   for (const { way, work } of rows) {
     const args = [flooded.port, other.port, way, work, seconds * 1_000];
     const one = await child("flood-one.mjs", ...args.map(String));
-    // What was never answered is late for ever.
+    // A request that was never answered counts as late for ever.
     one.http ??= Number.POSITIVE_INFINITY;
     const met = Math.max(one.timer, one.http, one.store) <= BAR && one.disordered === 0;
     results.push({ ...one, met });

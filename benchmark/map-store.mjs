@@ -1,14 +1,14 @@
-// The naive peer: a store as it is commonly written in JavaScript, with the methods of KVStore that are benchmarked. Each is
-// the straightforward way to do it, no slower than that on purpose: `npm run bench:memory` says what better ways bring.
+// The naive peer: a store as it is commonly written in JavaScript, with the methods of KVStore that are benchmarked. Each method is the
+// straightforward way, and not slow on purpose.
 
 /** How often the whole store is walked for expired keys, in ms. */
 const SWEEP_EVERY = 1_000;
 
 export class MapStore {
   #prefix;
-  /** By name, the prefix included: `{ type, value, expiresAt }`, with `expiresAt` in ms since the epoch. */
+  /** Entries by name, prefix included: `{ type, value, expiresAt }`, with `expiresAt` in ms since the epoch. */
   #entries = new Map();
-  /** By channel. */
+  /** Callbacks by channel. */
   #callbacks = new Map();
 
   constructor(prefix = "") {
@@ -195,7 +195,7 @@ export class MapStore {
     return entry?.type === type ? entry.value : undefined;
   }
 
-  /** The entry to be written to: a new one if there is none, or one of another type. */
+  /** The entry to write to: a new one if the key has none, or one of another type. */
   #open(key, type, create) {
     const name = this.#name(key);
     let entry = this.#alive(name);

@@ -6,7 +6,7 @@ import { rows } from "./rows.mjs";
 const { json, strict, names } = commandLine();
 const rounds = setting("BENCH_ROUNDS", 5);
 
-/** Rounds of the row and of what it is compared with in turn, so that what else the machine does meets both. */
+/** Rounds of the row and of its peer in turn, so that other load on the machine affects both. */
 async function measure({ name, bar = undefined, peer = undefined }) {
   const native = [];
   const other = [];

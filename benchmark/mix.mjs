@@ -1,8 +1,8 @@
-// Operations of all kinds, each as likely as the others, on a bounded number of keys: whatever adds has something that takes away.
+// Operations of all kinds, equally likely, on a bounded number of keys: for each operation that adds data there is one that removes it.
 
 const upTo = (end) => Math.floor(Math.random() * end);
 const name = (kind, count = 2_000) => `${kind}:${upTo(count)}`;
-/** Of very different lengths, so that the allocator has to find places of all sizes. */
+/** Values of very different lengths, so that the allocator has to find places of all sizes. */
 const value = () => "x".repeat(1 + 2 ** (upTo(100) / 10));
 const script = "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('INCR', KEYS[2])";
 
@@ -45,7 +45,7 @@ export async function mixOf(kv) {
     () => kv.publish("news", value()),
     async () => (await kv.listen([`channel:${upTo(100)}`], receive)).close(),
     () => kv.multi().incr(name("counter")).set(name("string"), value()).expire(name("hash"), 1).exec(),
-    // An error is a way out of its own.
+    // The path of an error must not leak memory either.
     () => kv.incr("no number").catch(() => {}),
     () => kv.eval(script, [name("string"), name("counter")], [value()]),
   ];

@@ -1,4 +1,4 @@
-// A script of this folder in a process of its own, that answers when asked.
+// Runs a script of this folder in a process of its own, and asks it questions.
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";

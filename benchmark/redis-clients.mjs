@@ -1,4 +1,4 @@
-// Redis clients behind one small interface: each is opened for a server's port.
+// The Redis clients behind one small interface. Each function opens a client for the port of a server.
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const { resolve } = createRequire(new URL("peers/package.json", import.meta.url));
 export const peer = (name) => import(resolve(name));
 
-/** The clients of `peers/`, unless they are there. */
+/** Installs the clients of `peers/`, unless they are installed. */
 export function install() {
   const peers = fileURLToPath(new URL("peers", import.meta.url));
   if (existsSync(`${peers}/node_modules/redis`)) return;
@@ -22,7 +22,7 @@ export function install() {
  * @property {() => unknown} close
  */
 
-/** One listener of the client's, which calls all: how an application does it where the client takes one. */
+/** One listener that calls all callbacks, as an application does where the client takes only one listener. */
 const fanOut = (callbacks) => (message) => {
   for (const callback of callbacks) callback(message);
 };
@@ -94,7 +94,7 @@ export const clients = {
     return {
       get: (key) => client.get(key),
       set: (key, value) => client.set(key, value),
-      // It takes subscriptions only when a client is made.
+      // This client takes subscriptions only when it is made.
       async subscribe(channel, callbacks) {
         const call = fanOut(callbacks);
         const mode = GlideClientConfiguration.PubSubChannelModes.Exact;

@@ -1,4 +1,4 @@
-// Rows of Redis clients side by side: rounds in turn, medians, and our figures over the best of the others.
+// Compares Redis clients row by row: rounds in turn, medians, and our figures over the best of the others.
 import { digits, mark, median, table } from "./report.mjs";
 
 const OURS = "covara-kv";
@@ -10,7 +10,7 @@ function barsOf({ callers, callbacks }) {
   return callers < 256 ? { operations: 1.5 } : { operations: 2, js: 0.5 };
 }
 
-/** Rounds of all clients in turn, so that what else the machine does meets all. */
+/** Rounds of all clients in turn, so that other load on the machine affects all. */
 export async function measure(row, clients, rounds, measureOnce) {
   const results = Object.fromEntries(clients.map((client) => [client, []]));
   for (let round = 0; round < rounds; round += 1) {
@@ -25,7 +25,7 @@ export async function measure(row, clients, rounds, measureOnce) {
   return { name: row.name, medians, verdicts: verdicts(row, medians) };
 }
 
-/** For each bar: our figure over the best of the others. */
+/** Our figure over the best of the others, for each bar. */
 function verdicts(row, { [OURS]: ours, ...others }) {
   if (ours === undefined) return [];
   return Object.entries(barsOf(row)).map(([figure, bar]) => {

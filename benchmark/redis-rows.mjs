@@ -1,4 +1,4 @@
-// What bench:redis measures: each row runs on one client, warms up, then measures.
+// The rows of bench:redis: each runs on one client, warms up, then measures.
 
 const WARM_UP = 400;
 const MEASURED = 1_000;
@@ -19,7 +19,7 @@ function calls(command, sizeName, callers) {
       for (const key of keys) await client.set(key, value);
       const call = command === "GET" ? (key) => client.get(key) : (key) => client.set(key, value);
 
-      /** How many calls were answered in so many milliseconds; `latencies` takes how long each took. */
+      /** Resolves to the number of answered calls within a time; every eighth latency is added to `latencies`. */
       const load = async (milliseconds, latencies) => {
         const end = performance.now() + milliseconds;
         let count = 0;
@@ -46,7 +46,7 @@ function calls(command, sizeName, callers) {
   };
 }
 
-/** Messages that another process publishes as fast as they are heard. */
+/** Messages that another process publishes at a steady rate. */
 function pubsub(callbacks) {
   return {
     name: `pub/sub, ${callbacks.toLocaleString("en")} ${callbacks === 1 ? "callback" : "callbacks"}`,
@@ -57,7 +57,7 @@ function pubsub(callbacks) {
         if (index === 0) heard += 1;
       });
       await client.subscribe("bench", listeners);
-      // The publisher starts with the first message and goes on at a steady rate.
+      // The publisher may still be starting.
       while (heard === 0) await wait(10);
       await wait(WARM_UP);
       return measured(async () => {

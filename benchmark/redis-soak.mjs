@@ -13,13 +13,13 @@ const openings = setting("BENCH_OPENINGS", 2_000);
 const losses = setting("BENCH_LOSSES", 2_000);
 const CALLERS = 64;
 const SAMPLES = 10;
-/** How much the last samples may differ, in bytes. */
+/** The most by which the last samples may differ, in bytes. */
 const FLAT = 8 * MB;
 const COMPARED = 5;
 
 const { port, stop } = await startRedis();
 const open = () => createKV({ type: "redis", prefix: "soak", redis: { port, retryDelay: 0 } });
-/** Looks at the server from outside. */
+/** A client that watches the server, and ends connections. */
 const observer = new Redis({ port });
 
 async function connections() {
@@ -28,7 +28,7 @@ async function connections() {
     .split("\n").length;
 }
 
-/** Does `work` so often, in equal parts, and looks at the memory after each. */
+/** Does `work` `times` times, in equal parts, and samples the memory after each part. */
 async function soak(title, times, work) {
   const samples = [];
   for (let part = 1; part <= SAMPLES; part += 1) {

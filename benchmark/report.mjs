@@ -1,4 +1,4 @@
-// What the benchmarks share: child processes, medians and tables.
+// Shared by the benchmarks: child processes, medians and tables.
 import { execFile } from "node:child_process";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -6,7 +6,7 @@ import { parseArgs, promisify } from "node:util";
 
 const run = promisify(execFile);
 
-/** The options that every benchmark takes, and what else was on the command line. */
+/** The options of every benchmark, and the names on the command line. */
 export function commandLine() {
   const { values, positionals } = parseArgs({
     options: {
@@ -18,11 +18,11 @@ export function commandLine() {
   return { json: values.json, strict: values["strict-bars"], names: positionals };
 }
 
-/** What a script of this folder prints, which is JSON, when run in a process of its own. */
+/** Runs a script of this folder in a process of its own, and resolves to the JSON that it prints. */
 export async function child(script, ...args) {
   const path = fileURLToPath(new URL(script, import.meta.url));
   const { stdout } = await run(process.execPath, ["--expose-gc", path, ...args]);
-  // What comes before its last line is a library's own.
+  // A library may print lines before the last one.
   return JSON.parse(stdout.trim().split("\n").at(-1));
 }
 
@@ -45,7 +45,7 @@ export function digits(number) {
   return number.toLocaleString("en", { minimumFractionDigits: fraction, maximumFractionDigits: fraction });
 }
 
-/** Lines of columns: the first to the left, the others to the right. */
+/** A table of lines with columns: the first is aligned to the left, the others to the right. */
 export function table(lines) {
   const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => String(line[column]).length)));
   const pad = (cell, column) =>
@@ -53,17 +53,17 @@ export function table(lines) {
   return lines.map((line) => line.map(pad).join("  ").trimEnd()).join("\n");
 }
 
-/** ✓ or ✗ for what has a bar. */
+/** ✓ or ✗ where there is a bar, otherwise nothing. */
 export function mark(met) {
   return met === undefined ? "" : met ? "✓" : "✗";
 }
 
-/** Which machine the figures are from. */
+/** The machine that the figures are from. */
 export function machine() {
   return `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model.trim()}`;
 }
 
-/** A missed bar fails the process if that was asked for: on a busy machine it says little. */
+/** Fails the process for a missed bar if `strict`: on a busy machine a missed bar says little. */
 export function finish(strict, allMet) {
   if (strict && !allMet) process.exitCode = 1;
 }

@@ -11,7 +11,7 @@
 const SIMPLE = 1.5;
 const ALGORITHM = 50;
 const RECIPE = 20;
-/** No crossing beats a Map on a hot key. */
+/** A call into native code does not beat a Map on a key in the processor's cache. */
 const HELD = 0.9;
 
 const KEYS = 100_000;
@@ -19,12 +19,12 @@ const KEYS = 100_000;
 const HOT = 1_000;
 const CALLBACKS = 100;
 const MEMBERS = 10_000;
-/** Operations between two restorations where an operation of the Map store takes long. */
+/** Operations between two calls of `restore`, in rows where the Map store takes long for each. */
 const FEW = 100;
 const BATCH = 1_000;
-/** Sliding windows at one time. */
+/** The number of sliding windows at one time. */
 const USERS = 10;
-/** The scores of the sorted sets are times in milliseconds, as they mostly are. */
+/** The scores of the sorted sets are times in milliseconds, as in most applications. */
 const EPOCH = 1_700_000_000_000;
 const FIELDS = ["id", "name", "mail", "role", "language"];
 
@@ -41,10 +41,10 @@ const perKey = { bar: SIMPLE, operations: KEYS };
 const perHotKey = { operations: HOT };
 const perMember = { bar: ALGORITHM, operations: FEW, prepare: fillSortedSet };
 
-/** What the callbacks of `publish-100` count. */
+/** The count of the callbacks of `publish-100`. */
 const heard = { count: 0 };
 
-/** Sums up the lengths of the texts, as a caller looks at what it gets, and as a check. */
+/** Checks the sum of the texts' lengths. A caller too reads the texts that it gets. */
 function expectTexts(length, count) {
   if (length !== count * text(0).length) throw new Error("The store gave other texts than it was given.");
 }
@@ -71,7 +71,7 @@ export const rows = [
     async run(kv) {
       for (let i = 0; i < KEYS; i += 1) await kv.set(keys[i], values[i]);
     },
-    // A server stores a text that it has just made. One that is there anyway would cost a Map only a pointer.
+    // A server stores texts that it has just made. For a text that exists already a Map would only store a pointer.
     async restore() {
       for (let i = 0; i < KEYS; i += 1) values[i] = text(random(KEYS));
     },
@@ -324,7 +324,7 @@ export const rows = [
   { ...rateLimit(MEMBERS), bar: RECIPE },
 ];
 
-/** Appends to a log of which the last entries are kept. */
+/** Appends to a log that keeps its last entries. */
 async function append(kv) {
   const id = await kv.incr("changelog:id");
   await kv.zadd("changelog", id, `{"id":${id},"type":"created","resource":"posts"}`);
@@ -332,7 +332,7 @@ async function append(kv) {
   await kv.zrem("changelog", ...(await kv.zrange("changelog", 0, -MEMBERS - 1)));
 }
 
-/** Requests of users who make `limit` of them in each sliding window. */
+/** Requests of users, of whom each makes `limit` requests in each sliding window. */
 function rateLimit(limit) {
   const length = limit * USERS;
   let now = EPOCH;
@@ -377,7 +377,7 @@ async function fillSortedSet(kv) {
   for (const i of shuffled(members.keys())) await kv.zadd("index", EPOCH + i, members[i]);
 }
 
-/** A string of its own of 64 bytes. In one piece: V8 keeps one that was joined as its parts. */
+/** A new string of 64 bytes, made in one piece, as V8 keeps a concatenated string as its parts. */
 function text(number) {
   return Buffer.from(String(number).padEnd(64, "*")).toString();
 }

@@ -1,9 +1,9 @@
-// One round of one row on one store, in a process of its own: prints how many operations a second it did, as JSON.
+// One round of one row on one store, in a process of its own: prints its operations a second, as JSON.
 import { setImmediate as turn } from "node:timers/promises";
 import { rows } from "./rows.mjs";
 import { stores } from "./stores.mjs";
 
-/** How long the timed part of the warm-up and of the measurement last at least, in ms. */
+/** The least timed duration of the warm-up and of the measurement, in ms. */
 const WARM_UP = 300;
 const MEASURED = 500;
 
@@ -11,7 +11,7 @@ const [store, name] = process.argv.slice(2);
 const row = rows.find((row) => row.name === name);
 const kv = stores[store]();
 
-/** Operations a second. */
+/** Operations a second, over at least this timed duration in ms. */
 async function measure(least) {
   let operations = 0;
   let time = 0;

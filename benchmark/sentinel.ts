@@ -1,4 +1,4 @@
-// A planned failover by Sentinel under ten seconds of writes that it does not know of: how many acknowledged writes each client loses.
+// How many acknowledged writes each client loses in a planned failover by Sentinel: the old master takes writes for up to ten seconds after it.
 //   node --import tsx benchmark/sentinel.ts [covara-kv] [ioredis] [ioredis-detector] [node-redis]
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV } from "covara-kv";
@@ -7,7 +7,7 @@ import { createSentinel } from "redis";
 import { type SentinelSet, startSentinels } from "../__test__/sentinel.js";
 
 const LIST = "written";
-/** Until the old master knows what it has become, and longer. */
+/** Long enough for the old master to learn that it is a replica, in ms. */
 const AFTERWARDS = 15_000;
 
 interface Client {

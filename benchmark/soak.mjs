@@ -9,10 +9,10 @@ const MB = 1e6;
 const { json, strict } = commandLine();
 const operations = setting("BENCH_OPERATIONS", 10_000_000);
 const SAMPLES = 10;
-/** How much the last samples may differ, in bytes. */
+/** The most by which the last samples may differ, in bytes. */
 const FLAT = 8 * MB;
 const COMPARED = 5;
-/** Operations between two turns of the event loop, in which expired keys are swept. */
+/** Operations between two turns of the event loop. Expired keys are swept in a turn. */
 const BETWEEN_TURNS = 1_000;
 
 const kv = createMemoryKV("soak");

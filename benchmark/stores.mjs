@@ -1,10 +1,10 @@
 import { createMemoryKV } from "covara-kv";
 import { MapStore } from "./map-store.mjs";
 
-/** What every key is put behind, in both stores. */
+/** The prefix of every key, in both stores. */
 const PREFIX = "app";
 
-/** What is compared, by the name it has on a command line. */
+/** The stores that are compared, by their names on a command line. */
 export const stores = {
   native: () => createMemoryKV(PREFIX),
   map: () => new MapStore(PREFIX),

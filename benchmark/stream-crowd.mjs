@@ -1,5 +1,5 @@
 // The other instances: `node stream-crowd.mjs port instances channels`, forked by streams.mjs. Each is a plain socket that subscribes the
-// fleet's channel, and with `targeted` those of its streams.
+// channel of the fleet, and with `targeted` those of its streams.
 import { once } from "node:events";
 import { connect } from "node:net";
 import { EVENTS, namesOf } from "./stream-world.mjs";

@@ -14,7 +14,7 @@ const kv = await createKV({
   redis: { port: Number(port), fanout: /** @type {any} */ (fanout) },
 });
 const onMessage = handlerOf(kv, handlers, (event) => {
-  // Others say that the store was too far behind.
+  // An event without an object is an invalidation: the store was too far behind.
   if (event.object !== undefined) written.push(event.object.id);
 });
 await kv.subscribe(EVENTS, (text) => {
@@ -24,7 +24,7 @@ await kv.subscribe(EVENTS, (text) => {
 });
 for (const name of namesOf(0)) await create(kv, name, "handler-0");
 
-/** Of the process, and of the thread that runs JavaScript, in µs. Linux only. */
+/** The CPU time of the process, and of the thread that runs JavaScript, in µs. Linux only. */
 function cpu() {
   const { user, system } = process.cpuUsage();
   const js = Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ")[0]) / 1e3;

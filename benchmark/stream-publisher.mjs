@@ -1,5 +1,5 @@
-// The rest of the fleet: `node stream-publisher.mjs port instances rate how`, forked by streams.mjs. `one-by-one` and `at-once` publish over a
-// plain socket, each message by itself or those of 2 ms together; `filtered` and `targeted` by a store.
+// The rest of the fleet: `node stream-publisher.mjs port instances rate how`, forked by streams.mjs. `one-by-one` and `at-once` publish
+// over a plain socket, each message by itself or those of 2 ms together. `filtered` and `targeted` publish on a store.
 import { connect } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { createKV } from "covara-kv";
@@ -24,7 +24,7 @@ async function publisher() {
     };
   }
   const socket = connect(port, "127.0.0.1").setNoDelay();
-  // Each answer is that of PUBLISH, a digit.
+  // Each answer has 4 bytes, ":1\r\n".
   socket.on("data", (answers) => {
     taken += answers.length / 4;
   });

@@ -1,4 +1,5 @@
-// What the framework's streams cost an instance, with the filter and without; and the fleet, by one channel and by one for each subscription.
+// The cost of the framework's streams for an instance, with and without the filter, and for a fleet, with one channel and with one for each
+// subscription.
 import { connect } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV } from "covara-kv";
@@ -9,11 +10,11 @@ import { create, namesOf } from "./stream-world.mjs";
 
 const rounds = setting("BENCH_ROUNDS", 3);
 const seconds = setting("BENCH_STREAM_SECONDS", 4);
-/** As few events are its own, V8 compiles for a while what they run. */
+/** Few events are the instance's own, so that V8 takes long to compile the code that they run. */
 const WARM_UP_MS = 4_000;
-/** Of an instance's events, one in so many is its own. */
+/** The size of the fleet: one of so many events is for the instance that is measured. */
 const INSTANCES = 100;
-/** CPU time of the whole process for each event, over that with `fanout: "all"`. */
+/** `bar` is the CPU time of the process for each event, over that with `fanout: "all"`. */
 const ROWS = [
   { name: "8,000/s, one by one", rate: 8_000, how: "one-by-one", bar: 0.4 },
   { name: "100,000/s", rate: 100_000, how: "at-once", bar: 0.1 },
@@ -21,7 +22,7 @@ const ROWS = [
 const FLEETS = [1, 10, 100, 300];
 const FLEET_RATE = 2_000;
 
-/** What Redis has done: its CPU time in µs, and bytes sent. */
+/** The CPU time of Redis in µs, and the bytes that it has sent. */
 async function workOf(port) {
   const text = await new Promise((resolve, reject) => {
     let reply = "";
@@ -41,7 +42,7 @@ async function workOf(port) {
   };
 }
 
-/** A window with an instance, a publisher, and other instances that are plain sockets. */
+/** Measures a window with an instance, a publisher and, if asked for, other instances that are plain sockets. */
 async function measure({ fanout, instances, others, rate, how }) {
   const { port, stop } = await startRedis();
   const programs = [];
@@ -71,7 +72,7 @@ async function measure({ fanout, instances, others, rate, how }) {
       handled: window.handled / seconds,
       cpu: window.process / seconds / 1e3,
       js: window.js / seconds / 1e3,
-      // What waits has not been paid for.
+      // With "all" the events that still wait have cost nothing yet, so only handled ones count.
       each: window.process / (fanout === "all" ? window.handled : published),
       redis: (workAfter.cpu - workBefore.cpu) / published,
       bytes: (workAfter.bytes - workBefore.bytes) / published,
@@ -91,7 +92,7 @@ const medians = (list) =>
 
 const whole = (number) => Math.round(number).toLocaleString("en");
 
-/** The bar's rows. */
+/** The rows that have a bar. */
 export async function benchFilter() {
   const rows = [];
   for (const { name, rate, how, bar } of ROWS) {

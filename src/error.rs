@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 use std::ops::Deref;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 /// Boxed, as a result on the hot path is as large as its error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +18,11 @@ pub struct Failure {
     pub message: Cow<'static, str>,
     /// What led to it.
     pub cause: Option<Error>,
+    /// The node of a cluster that was to run the command, and the slot of its keys.
+    pub node: Option<Arc<str>>,
+    pub slot: Option<u16>,
+    /// The results of a transaction of which a part has failed: each as it came in, or its error.
+    pub results: Vec<Result<Bytes>>,
 }
 
 /// A cause of an error, for codes with several: docs/errors.md describes each.
@@ -34,6 +42,7 @@ pub enum Reason {
     NotRedis,
     NotReady,
     Credentials,
+    Function,
     NoSentinel,
     UnknownMaster,
     Lost,
@@ -76,6 +85,7 @@ impl Reason {
             Self::NotRedis => ("CONNECTION", "not-redis"),
             Self::NotReady => ("CONNECTION", "not-ready"),
             Self::Credentials => ("CONNECTION", "credentials"),
+            Self::Function => ("CONNECTION", "function"),
             Self::NoSentinel => ("CONNECTION", "no-sentinel"),
             Self::UnknownMaster => ("CONNECTION", "unknown-master"),
             Self::Lost => ("CONNECTION", "lost"),
@@ -120,36 +130,56 @@ impl Error {
             Cow::Borrowed(text) => Cow::Borrowed(first_word(text)),
             Cow::Owned(text) => Cow::Owned(first_word(text).to_owned()),
         };
-        Self(Box::new(Failure {
-            code,
-            reason: None,
-            message,
-            cause: None,
-        }))
+        Self::new(code, None, message)
     }
 
     /// An error that Redis does not have, with a code that has one cause.
     pub fn ours(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Failure {
-            code: Cow::Borrowed(code),
-            reason: None,
-            message: message.into(),
-            cause: None,
-        }))
+        Self::new(Cow::Borrowed(code), None, message.into())
     }
 
     /// An error that Redis does not have, by its cause, which fixes the code.
     pub fn because(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Cow::Borrowed(reason.names().0), Some(reason), message.into())
+    }
+
+    fn new(code: Cow<'static, str>, reason: Option<Reason>, message: Cow<'static, str>) -> Self {
         Self(Box::new(Failure {
-            code: Cow::Borrowed(reason.names().0),
-            reason: Some(reason),
-            message: message.into(),
+            code,
+            reason,
+            message,
             cause: None,
+            node: None,
+            slot: None,
+            results: Vec::new(),
         }))
     }
 
     pub fn caused_by(mut self, cause: Self) -> Self {
         self.0.cause = Some(cause);
+        self
+    }
+
+    /// The error of a command of a cluster. Its message says where too, unless it is the server's own.
+    pub fn at(mut self, node: Option<&str>, slot: Option<u16>) -> Self {
+        let is_told = self.node.is_some() || self.slot.is_some();
+        let is_ours = self.reason.is_some() || self.code == "QUEUE_FULL";
+        if is_told || (node.is_none() && slot.is_none()) {
+            return self;
+        }
+        if is_ours {
+            let places = slot.map(|slot| format!("slot {slot}"));
+            let places: Vec<_> = places.into_iter().chain(node.map(str::to_owned)).collect();
+            self.0.message = format!("{} ({})", self.message, places.join(", ")).into();
+        }
+        self.0.node = node.map(Arc::from);
+        self.0.slot = slot;
+        self
+    }
+
+    /// The error of a transaction of which other parts have results.
+    pub fn with_results(mut self, results: Vec<Result<Bytes>>) -> Self {
+        self.0.results = results;
         self
     }
 

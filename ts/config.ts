@@ -111,6 +111,16 @@ export interface RedisConfig {
   sentinel?: RedisSentinelConfig | undefined;
   /** A Redis Cluster, in place of one server. */
   cluster?: RedisClusterConfig | undefined;
+  /**
+   * Which nodes of a cluster take commands that only read keys, but for SCAN and those in a transaction. `"primary"`, the default: the
+   * masters. `"replica"`: a replica of the slot, one for each store and master; while there is none they wait, at most for `queueTimeout`,
+   * and reject with `CONNECTION`. `"prefer-replica"`: a replica where one is ready, else the master. A replica is behind its master: a read
+   * may give an older value than the write before it. One server takes all reads itself; with Sentinels it is `CONFIG`.
+   *
+   * @example
+   * const redis = { cluster: { nodes: [{ host: "10.0.0.1", port: 6379 }] }, readFrom: "prefer-replica" };
+   */
+  readFrom?: "primary" | "replica" | "prefer-replica" | undefined;
 }
 
 /** Where a Redis Cluster is. */
@@ -119,12 +129,31 @@ export interface RedisClusterConfig {
   nodes: RedisNode[];
   /**
    * Where the addresses that nodes tell of each other lead from here, as behind a NAT: by `"host:port"`. An address that is not
-   * there is taken as it is told.
+   * there is taken as it is told. Or a function that is given such an address before each connection, and returns where it leads, or undefined
+   * if that is where it says. An attempt to connect fails with `CONNECTION`, and another follows, if the function throws, rejects, returns anything
+   * else, or takes longer than `connectTimeout`.
    *
    * @example
    * const addressMap = { "10.0.0.1:6379": { host: "127.0.0.1", port: 7001 } };
+   *
+   * @example
+   * const nodes = [{ host: "localhost", port: 7_000 }];
+   * const kv = createRedisKV({ cluster: { nodes, addressMap: ({ port }) => ({ host: "localhost", port: port + 600 }) } });
    */
-  addressMap?: Record<string, RedisNode> | undefined;
+  addressMap?:
+    | Record<string, RedisNode>
+    | ((node: RedisNode) => RedisNode | undefined | Promise<RedisNode | undefined>)
+    | undefined;
+  /**
+   * What becomes of a transaction (`multi`) whose keys are in several slots. By default it is refused with `CROSSSLOT`. With `"split"` it
+   * is run as one transaction for each slot: each of them is atomic, all together are not, and others may see some of them done. `exec`
+   * resolves to the results in the order of the calls. If a part fails, `exec` rejects with an error that says in which slots the calls were
+   * run, and whose `results` has what the others gave. Scripts, and commands with two keys in two slots, are refused all the same.
+   *
+   * @example
+   * const redis = { cluster: { nodes: [{ host: "10.0.0.1", port: 6379 }], crossSlot: "split" } };
+   */
+  crossSlot?: "split" | undefined;
 }
 
 /** See {@link RedisConfig}'s `fanout`. */
@@ -141,8 +170,17 @@ export interface RedisTlsConfig {
   cert?: string | undefined;
   /** The client's private key, in PEM. */
   key?: string | undefined;
-  /** The name in the certificate of the server; the host by default. */
-  servername?: string | undefined;
+  /**
+   * The name in the certificate of the server; the host that is connected to by default. A string counts for all nodes of a cluster, and all
+   * masters of Sentinels. Or a function that is given host and port before each connection, as the nodes of a cluster or Sentinels tell them, and
+   * returns the name. An attempt to connect fails with `CONNECTION`, and another follows, if it throws, rejects, returns no name, or takes longer
+   * than `connectTimeout`.
+   *
+   * @example
+   * const nodes = [{ host: "redis-1", port: 6379 }];
+   * const kv = createRedisKV({ cluster: { nodes }, tls: { servername: ({ host }) => `${host}.redis.example` } });
+   */
+  servername?: string | ((node: RedisNode) => string | Promise<string>) | undefined;
   /** False accepts any certificate. True by default. */
   rejectUnauthorized?: boolean | undefined;
 }
@@ -154,7 +192,10 @@ export interface RedisTlsConfig {
 export interface RedisSentinelConfig {
   /** What the Sentinels call the master: the name after `sentinel monitor` in their configuration. */
   name: string;
-  /** One Sentinel at least. All that are given are watched, by one connection each for the process. */
+  /**
+   * One Sentinel at least. All that are given are watched, by one connection each for the process, and the others that they name, as long as
+   * those answer.
+   */
   nodes: RedisNode[];
   /** The Sentinels' user, or a function that gives it, as `username` of {@link RedisConfig}. The master's own stands there. */
   username?: string | (() => string | Promise<string>) | undefined;

@@ -14,6 +14,10 @@ export interface KVErrorDetails {
   index?: number | undefined;
   /** The results of a transaction. */
   results?: unknown[] | undefined;
+  /** The node of a cluster. */
+  node?: string | undefined;
+  /** The slot of the keys in a cluster. */
+  slot?: number | undefined;
 }
 
 /**
@@ -47,12 +51,19 @@ export class KVError extends Error {
   declare readonly cause?: unknown;
   /** From `exec`: the position in the transaction of the command that failed, counted from 0. */
   declare readonly index?: number;
-  /** From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run. */
+  /**
+   * From `exec`: the result of every command, a KVError for one that failed. Absent if nothing was run, but for a transaction that was
+   * split by slot.
+   */
   declare readonly results?: unknown[];
+  /** In a cluster: the node that was to run the command, as `host:port`, where one was. Not of an error that it replied. */
+  declare readonly node?: string;
+  /** In a cluster: the slot of the command's keys; 0 for a command without a key. Not of an error that the node replied. */
+  declare readonly slot?: number;
 
   /** An error with a code, for stores of an application. */
   constructor(code: string, message: string, details: KVErrorDetails = {}) {
-    const { reason, command, cause, index, results } = details;
+    const { reason, command, cause, index, results, node, slot } = details;
     super(message, cause === undefined ? {} : { cause });
     this.code = code;
     if (reason !== undefined) this.reason = reason;
@@ -61,6 +72,8 @@ export class KVError extends Error {
     if (command !== undefined) this.command = command;
     if (index !== undefined) this.index = index;
     if (results !== undefined) this.results = results;
+    if (node !== undefined) this.node = node;
+    if (slot !== undefined) this.slot = slot;
   }
 }
 
@@ -88,6 +101,13 @@ export function isError(value: unknown): value is Error {
   }
 }
 
+/** As `Scope::error` in src/addon/raw.rs makes it. */
+interface NativeError extends Error {
+  readonly code?: unknown;
+  readonly node?: string;
+  readonly slot?: number;
+}
+
 /** An error of native code. Its tag is the code and, after a space, the reason if there is one. */
 export function tagged(tag: string, message: string, details?: KVErrorDetails): KVError {
   const [code = "", reason] = tag.split(" ");
@@ -100,8 +120,9 @@ export function tagged(tag: string, message: string, details?: KVErrorDetails): 
  */
 export function decode(error: unknown, command?: string): unknown {
   if (error instanceof KVError || !isError(error)) return error;
-  const { code, cause } = error as Error & { code?: unknown };
-  return typeof code === "string" ? tagged(code, error.message, { command, cause: decode(cause) }) : error;
+  const { code, cause, node, slot } = error as NativeError;
+  if (typeof code !== "string") return error;
+  return tagged(code, error.message, { command, cause: decode(cause), node, slot });
 }
 
 /** The error of a call after `disconnect`. */

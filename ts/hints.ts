@@ -22,6 +22,7 @@ const BY_REASON: Readonly<Record<KVErrorReason, string>> = {
   "not-redis": "Something else listens on this port: is the port right?",
   "not-ready": "The server is there and cannot serve yet: wait for it, or see its log.",
   credentials: "What the function does is in the message: it is asked again at the next attempt.",
+  function: "What the function does is in the message: it is asked again at the next attempt.",
   "no-sentinel":
     "The message tells why for each: are the Sentinels' addresses, user, password and TLS right?",
   "unknown-master":
@@ -63,7 +64,6 @@ const BY_REASON: Readonly<Record<KVErrorReason, string>> = {
   platform: "Use one of the platforms that the message names.",
   "binary-missing": "Install again on this platform, with optional dependencies.",
   "binary-unusable": "Is it the binary of this C library and architecture? Install again on this platform.",
-  topology: "Give the address of one server: redis://host:6379.",
   scripts: "Use multi(), setnx() or getdel().",
   "in-worker": 'Use { type: "durable-object" }, or a process of Node.js.',
   "node-version": "Use a newer Node.js, or setGlobalKV(await createKV(…)) in place of the hook.",

@@ -75,10 +75,10 @@ export class Transaction<Argv = Argument[]> {
     const results = queue.map(({ command, argv }) =>
       argv === undefined ? command.none?.() : this.#resultOf(command, replies[next++]),
     );
-    const index = results.findIndex(isError);
+    const index = failureIn(results);
     if (index === -1) return results;
-    const { code, reason, message, command } = results[index] as KVError;
-    throw new KVError(code, message, { reason, command, index, results });
+    const { code, reason, message, command, node, slot } = results[index] as KVError;
+    throw new KVError(code, message, { reason, command, index, results, node, slot });
   }
 
   discard(): void {
@@ -102,4 +102,10 @@ export class Transaction<Argv = Argument[]> {
     }
     return this;
   }
+}
+
+/** The index of the first error: of one that has aborted others, before those. -1 if there is none. */
+function failureIn(results: readonly unknown[]): number {
+  const caused = results.findIndex((result) => isError(result) && (result as KVError).code !== "EXECABORT");
+  return caused === -1 ? results.findIndex(isError) : caused;
 }

@@ -1,5 +1,5 @@
-// Each bundler failed at the packages of the other platforms, and then at the binary, until it was told to leave covara-kv out.
-// Rollup put its indentation into strings that our minifier had broken over lines: "covara-kv has no binary for linux-x64".
+// Each bundler failed at the packages of the other platforms, and then at the binary, until it was told to leave covara-kv out. Rollup
+// indented the lines of strings that our minifier had broken over lines: "covara-kv has no binary for linux-x64".
 import assert from "node:assert/strict";
 import { cpSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ const machine = new Machine();
 let redis: RedisServer;
 let url: string;
 let project: string;
-/** Where only the package of this platform is installed. */
+/** A folder in which only the package of this platform is installed. */
 let besides: string;
 
 before(async () => {
@@ -32,10 +32,10 @@ after(async () => {
   await redis?.stop();
 });
 
-/** Where the project's packages are while a bundle runs: webpack writes the paths of the build into it. */
+/** The project's packages are moved here while a bundle runs: webpack writes paths of the build into it, and they must lead nowhere. */
 const away = () => join(project, "away");
 
-/** Bundles the program. Gives the folder that it is in. */
+/** Bundles the program. Resolves to the folder of the output. */
 async function bundled({ files = {}, build: [program, ...args] }: Case): Promise<string> {
   rmSync(join(project, "out"), { recursive: true, force: true });
   machine.folder("project", files);
@@ -104,7 +104,7 @@ test("esbuild that copies, ES modules without the banner: it says what is missin
   assert.match(error, /covara-kv.* --banner:js=.*createRequire.*docs\/bundlers\.md/);
 });
 
-// Without `require` in reach of the package manager's own: it lets covara-kv alone see the binary.
+// pnpm keeps the package of the binary out of reach of the bundle's own `require`: only covara-kv can resolve it.
 test("pnpm's folders: the bundle finds the binary through covara-kv", async () => {
   const output = await bundled(cases["esbuild, ES modules"] as Case);
   const directory = machine.folder("pnpm");

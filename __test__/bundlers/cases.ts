@@ -1,14 +1,14 @@
-// How each bundler is called, with no list of externals. In a project with app.mjs and app.cjs it writes to `out`.
+// How each bundler is called, without a list of externals. It runs in a project with app.mjs and app.cjs, and writes to `out`.
 import { platformName } from "../../ts/loader.js";
 import { tool } from "../installed/run.js";
 import { all, bundler } from "./project.js";
 
 export interface Case {
-  /** What the bundler reads. */
+  /** The bundler's configuration files. */
   readonly files?: Record<string, string>;
   readonly build: [program: string, ...args: string[]];
   readonly run: [program: string, ...args: string[]];
-  /** Whether the binary is in the output too. */
+  /** Whether the output has a copy of the binary. */
   readonly copies?: true;
 }
 
@@ -23,7 +23,7 @@ const esbuild = (entry: string, output: string, ...options: string[]): Case => {
   };
 };
 
-/** What has esbuild copy the binary. A bundle of ES modules has no `require` by itself. */
+/** The options with which esbuild copies the binary. A bundle of ES modules has no `require` of its own. */
 const copying = ["--conditions=node-addons", "--loader:.node=copy"];
 export const banner =
   '--banner:js=import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
@@ -117,7 +117,7 @@ const quick: Record<string, Case> = {
   "Vite 6 for SSR": vite(tool("vite/bin/vite.js")),
 };
 
-/** Bun's and esbuild's own programs are of this platform. */
+/** The programs of Bun and esbuild are those of this platform. */
 const bunOnLinux: Record<string, Case> = {
   "bun build for Node.js": bun("node", "esm"),
   "bun build for Node.js, CommonJS": bun("node", "cjs"),

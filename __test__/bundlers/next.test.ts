@@ -51,7 +51,7 @@ const files = {
     }`,
 };
 
-/** A server of Next.js's that was built, and what it says. */
+/** The built server of Next.js, while it runs, with its output. */
 class Server {
   #process: ChildProcess | undefined;
   #log = "";
@@ -122,7 +122,7 @@ if (all)
       machine.remove();
     });
 
-    /** Builds the project anew, then takes its sources away and of its packages all but the binary. */
+    /** Builds the project anew, then removes its sources, and its packages except the binary. */
     async function build(settings: Record<string, string>, ...options: string[]): Promise<void> {
       rmSync(project, { recursive: true, force: true });
       for (const [file, text] of Object.entries(files)) {
@@ -148,7 +148,7 @@ if (all)
       });
     }
 
-    /** Takes what `output: "standalone"` gives to a folder of its own. */
+    /** Moves the output of `output: "standalone"` to a folder of its own. */
     function standalone(name: string): string {
       const directory = machine.folder(name);
       cpSync(join(project, ".next/standalone"), directory, { recursive: true, verbatimSymlinks: true });

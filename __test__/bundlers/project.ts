@@ -1,13 +1,13 @@
-// A project with the package installed from its tarballs, and folders to which only a bundle is taken.
+// A project with the package installed from its tarballs, and folders that hold only a bundle.
 import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { platformName } from "../../ts/loader.js";
 import { type Machine, npm, root, version } from "../installed/run.js";
 
-/** Whether to try what only `npm run check:bundlers` has the tools for. */
+/** Whether to test the bundlers whose tools only `npm run check:bundlers` installs. */
 export const all = process.env.BUNDLERS === "all";
 
-/** Where a package is of those. */
+/** The path of a package of these tools. */
 export const bundler = (path: string) => join(root, ".cache/bundlers/node_modules", path);
 
 /** The package of this platform, and the binary in it. */
@@ -16,13 +16,13 @@ export const binary = `covara-kv.${platformName()}.node`;
 
 const tarball = (name: string) => join(root, `.cache/package/${name}-${version}.tgz`);
 
-/** Installs the package, or only some of its packages, into a folder. */
+/** Installs all packages of ours, or some, into a folder. */
 export async function install(
   machine: Machine,
   directory: string,
   names = ["covara-kv", platformPackage],
 ): Promise<void> {
-  // The packages of other platforms are optional, and in no registry here.
+  // The packages of other platforms are optional, and no registry here has them.
   const options = ["--offline", "--omit=optional", "--no-audit", "--no-fund", "--no-package-lock"];
   await machine.run(directory, "node", npm, "install", ...options, ...names.map(tarball));
 }

@@ -30,7 +30,7 @@ const compilers: Record<string, string> = {
   }),
 };
 
-/** Every optional field, as it comes from an environment in which it may not be set. */
+/** Every optional field, with the value that an environment gives: undefined where a variable is not set. */
 const configuration = `
 import { createKV, createRedisKVFromConfig, initializeKV, type KVConfig, type KVStore, type RedisConfig } from "covara-kv";
 declare const env: Readonly<Record<string, string | undefined>>;
@@ -47,7 +47,7 @@ export const stores: (() => Promise<KVStore>)[] = [
 ];
 `;
 
-/** The program, with and without the types of Node.js itself, which then need no declaration. */
+/** The program without and with the types of Node.js. With them it needs no declaration of `process`. */
 const programs = {
   "without @types/node": { types: [], text: typescript },
   "with @types/node": { types: ["node"], text: typescript.replace(/^declare const process.*$/m, "") },

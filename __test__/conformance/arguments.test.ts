@@ -17,7 +17,7 @@ import {
 
 type Call = readonly [Method, ...unknown[]];
 
-/** Calls with an argument too many, which meant something to whoever wrote it. */
+/** Calls with one argument too many. The caller meant something by it. */
 const surplus: readonly Call[] = [
   ["get", "k", "other"],
   ["getdel", "k", "other"],
@@ -102,8 +102,8 @@ onEveryBackend("arguments", (test) => {
     assert.deepEqual([await kv.hlen("h"), await kv.hget("h", "2999")], [3_001, "2999"]);
   });
 
-  // expire("k", 5, "NX") shortened a longer time, lpop("l", 2) took one, zrange("z", 0, -1, "REV") came ascending: what was too
-  // much vanished without a word.
+  // expire("k", 5, "NX") shortened a longer time, lpop("l", 2) took one, zrange("z", 0, -1, "REV") came ascending. Surplus arguments were
+  // dropped without an error.
   test("an argument too many is refused, and nothing changes", async ({ kv }) => {
     await kv.set("k", "v");
     await kv.rpush("l", "a", "b");
@@ -152,7 +152,7 @@ onEveryBackend("arguments", (test) => {
     assert.deepEqual(await kv.keys("*"), []);
   });
 
-  // keys(), scan(), hmset() and eval() reached a Redis server, which refused them with texts of its own.
+  // keys(), scan(), hmset() and eval() reached a Redis server, which refused them with errors of its own.
   test("a missing argument is found before the store is asked", async ({ kv }) => {
     const takesNone = ["connect", "disconnect", "ping", "mget", "del", "exists"];
     const takesKeyAlone = ["hdel", "sadd", "srem", "zrem", "lpush", "rpush"];
@@ -166,7 +166,7 @@ onEveryBackend("arguments", (test) => {
     }
   });
 
-  // del(...keys) with 125,000 keys threw a RangeError, and so not even a Promise.
+  // del(...keys) with 125,000 keys threw a RangeError instead of giving a Promise that rejects.
   test("methods that take any number of strings take arrays of them", async ({ kv }) => {
     await expectReplies(kv, [
       [["sadd", "s", ["a", "b"], "c", []], 3],

@@ -6,7 +6,10 @@ import { expectRefusal, refusal } from "../replies.js";
 
 type Name = keyof DiagnosticsMessages;
 
-/** Listens to channels while `body` runs. Gives what came of the store of this prefix: the channel's last word, and the message. */
+/**
+ * Listens to the diagnostics channels while `body` runs. Resolves to the messages of the store with this prefix, each with the last part of
+ * its channel's name.
+ */
 async function messagesDuring(
   prefix: string,
   body: () => Promise<void>,

@@ -14,7 +14,7 @@ const make: Record<Type, Step[0]> = {
   zset: ["zadd", "zset", 1, "m"],
 };
 
-/** The commands that want a key of one type, with what follows the key. */
+/** The commands that need a key of one type, with the arguments that follow the key. */
 const typed: [type: Type, method: Method, ...args: unknown[]][] = [
   ["string", "get"],
   ["string", "getdel"],
@@ -65,11 +65,11 @@ const neitherTextNorNumber = [
   Buffer.from("k"),
   new Date(),
 ];
-/** Integers are counted, scores are not: what each refuses beyond the wrong types. */
+/** Wrong integers. Scores accept them. */
 const noInteger = [Number.NaN, Number.POSITIVE_INFINITY, 1.5, 2 ** 53, -(2 ** 53), 1e300];
 const scores = new Set<Method>(["zadd", "zincrby", "zrangebyscore"]);
 
-/** The methods that take any number of strings after so many arguments, or arrays of them. */
+/** The methods that take any number of strings, or arrays of them, with the number of arguments before these. */
 const takesMany = new Map<Method, number>([
   ["mget", 0],
   ["del", 0],
@@ -102,7 +102,7 @@ function wrongValues(method: Method, value: unknown, position: number): unknown[
   return method === "zrangebyscore" ? [...wrong, ...lone] : [...wrong, "1"];
 }
 
-/** Options that are wrong, and the call that they come after. */
+/** Wrong options, and the call that they are appended to. */
 const wrongOptions: [call: [Method, ...unknown[]], options: unknown[]][] = [
   [
     ["set", "k", "w"],
@@ -195,8 +195,8 @@ onEveryBackend("errors", (test) => {
     });
   }
 
-  // listen rejected with what a getter of its channels threw; subscribe with a TypeError, as its refusal could not even name the kind of
-  // a revoked proxy.
+  // listen rejected with the error that a getter of its channels threw. subscribe rejected with a TypeError: its refusal could not name the
+  // type of a revoked proxy.
   test("what the arguments throw when they are read does not come out", async ({ kv }) => {
     const thrower = () => {
       throw new Error("boom");
@@ -250,7 +250,7 @@ onEveryBackend("errors", (test) => {
   });
 });
 
-/** The refusal names the method, and never holds the value. */
+/** Fails unless the call gives a Promise that rejects with INVALID_ARGUMENT, and its message begins with the method. */
 async function expectRefusedArgument(
   call: () => Promise<unknown>,
   method: Method,

@@ -54,7 +54,7 @@ onEveryBackend("hashes", (test) => {
     ]);
   });
 
-  // A field `__proto__` was lost on its way to the Durable Object, and could have changed the prototype of what hgetall gave.
+  // A field `__proto__` was lost on its way to the Durable Object, and could have changed the prototype of the object that hgetall gave.
   test("fields with the names of JavaScript's own properties are fields like any other", async ({ kv }) => {
     const names = [
       "__proto__",

@@ -140,7 +140,7 @@ onEveryBackend("keys and expiry", (test) => {
     }
   });
 
-  // A write to a key that had expired, but was not yet swept, went into the dead value and was lost with it.
+  // A write to a key that had expired, but was not yet swept, went into the expired value and was lost with it.
   test("an expired key is gone for every command, swept or not", async ({ kv }) => {
     const gone: Step[] = [
       [["get", "s1"], null],
@@ -224,7 +224,10 @@ onEveryBackend("keys and expiry", (test) => {
   });
 });
 
-/** Gives each key a value of the type that its name starts with, and one second. When that is over, in ms since the epoch. */
+/**
+ * Gives each key a value of the type that its name starts with, and one second to live. Resolves to the time by which all are over, in ms
+ * since the epoch.
+ */
 async function withDeadline(kv: KVStore, keys: string[]): Promise<number> {
   const make: Record<string, (key: string) => Promise<unknown>> = {
     s: (key) => kv.set(key, "7"),
@@ -240,7 +243,7 @@ async function withDeadline(kv: KVStore, keys: string[]): Promise<number> {
   return Date.now() + 1_000;
 }
 
-/** Keeps the event loop busy, so that the store's own sweep cannot come first. */
+/** Keeps the event loop busy, so that the store's own sweep cannot run first. */
 function holdUpUntil(time: number): void {
   while (Date.now() <= time);
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { onEveryBackend } from "../backends.js";
 import { expectReplies, refusal } from "../replies.js";
 
-/** Ranges of the list a b c d e, as LRANGE gives them and LTRIM keeps them. */
+/** Ranges of the list a b c d e, as LRANGE returns them and LTRIM keeps them. */
 const ranges: [start: number, stop: number, values: string][] = [
   [0, -1, "abcde"],
   [0, 0, "a"],

@@ -4,17 +4,17 @@ import { eventually, onEveryBackend } from "../backends.js";
 import { expectReplies, invalidArgument } from "../replies.js";
 import { warningsOf } from "../warnings.js";
 
-/** What the callbacks of a test were called with, as `name channel message`. */
+/** Records the calls of a test's callbacks, as `name channel message`. */
 function recorder() {
   const calls: string[] = [];
   const callback = (name: string) => (message: string, channel: string) =>
     void calls.push(`${name} ${channel} ${message}`);
-  /** Resolves once the calls are these. Fails if there are others. */
+  /** Resolves once the calls are these. Fails if there are others. Clears the record. */
   const heard = async (...expected: string[]) => {
     await eventually(() => calls.length >= expected.length);
     assert.deepEqual(calls.splice(0), expected);
   };
-  /** The same, where the order of one callback's calls to another's is open. */
+  /** The same, for calls of several callbacks, whose order is not defined. */
   const heardByAll = async (...expected: string[]) => {
     await eventually(() => calls.length >= expected.length);
     assert.deepEqual(calls.splice(0).sort(), expected.sort());
@@ -98,7 +98,7 @@ onEveryBackend("pubsub", (test) => {
     await heard(`b ${name}x 1`);
   });
 
-  // unsubscribe took away everyone's callbacks, and on Redis there was no other way to leave.
+  // unsubscribe removed the callbacks of all callers, and on Redis a caller had no other way to leave.
   test("listen gives a handle that takes away its own callback only", async ({ kv, unique }) => {
     const { callback, heard, heardByAll } = recorder();
     const [a, b] = [unique("a"), unique("b")];
@@ -146,7 +146,7 @@ onEveryBackend("pubsub", (test) => {
     await kv.subscribe(a, callback("other"));
     await kv.publish(a, "1");
     await kv.publish(b, "1");
-    // On a Durable Object they come over two sockets: their order is left open.
+    // On a Durable Object they come over two sockets, so their order is not defined.
     await eventually(() => calls.length === 3);
     assert.deepEqual(calls.splice(0).sort(), [`other ${a} 1`, `scoped ${a} 1`, `scoped ${b} 1`]);
     await scoped.close();
@@ -156,7 +156,7 @@ onEveryBackend("pubsub", (test) => {
     await heard(`other ${a} 2`);
   });
 
-  // On the Durable Object channels were the tags of a socket, of which there may be ten.
+  // On the Durable Object each channel was a tag of a socket, and a socket may have only ten.
   test("50 channels and 50 patterns", async ({ kv, unique }) => {
     const { calls, callback } = recorder();
     const names = Array.from({ length: 50 }, (_, index) => unique(`c${index}`));
@@ -196,8 +196,8 @@ onEveryBackend("pubsub", (test) => {
     await heard(`c ${name} 2`);
   });
 
-  // A callback that threw rejected the publish, and the callbacks after it heard nothing.
-  test("a callback that throws hurts nobody, and is reported once", async ({ kv, unique }) => {
+  // A callback that threw rejected the publish, and the callbacks after it got no message.
+  test("a callback that throws harms no other, and is reported once", async ({ kv, unique }) => {
     const { callback, heard } = recorder();
     const name = unique("news");
     await kv.subscribe(name, () => {
@@ -227,7 +227,7 @@ onEveryBackend("pubsub", (test) => {
     await heard(`after ${name} 2`);
   });
 
-  test("whatever a callback throws is reported", async ({ kv, unique }) => {
+  test("any value that a callback throws is reported", async ({ kv, unique }) => {
     const unprintable = { toString: () => assert.fail("not even this can be printed") };
     const errors: Error[] = [];
     kv.on("error", (error) => void errors.push(error));
@@ -279,7 +279,7 @@ onEveryBackend("pubsub", (test) => {
     const { calls, callback, heardByAll } = recorder();
     const name = unique("news");
     const handles: Subscription[] = [];
-    // Whichever is called first.
+    // The callback that is called first removes the other.
     const takesTheOther = (other: number) => () => {
       calls.push("one of the two");
       void handles[other]?.close();
@@ -292,7 +292,7 @@ onEveryBackend("pubsub", (test) => {
     await heardByAll("one of the two", `third ${name} 2`);
   });
 
-  // It got the rest of the batch, which was published before it was there.
+  // It got the rest of the batch, which was published before it subscribed.
   test("a subscription made in a delivery gets nothing of that delivery", async ({ kv, unique }) => {
     const { callback, heard } = recorder();
     const name = unique("news");

@@ -3,7 +3,7 @@ import type { KVStore, ScanOptions } from "covara-kv";
 import { onEveryBackend } from "../backends.js";
 import { expectReplies, inAnyOrder, refusal, syntaxError } from "../replies.js";
 
-/** Redis's globs: what matches, and what does not. */
+/** Redis's globs: the keys that match, and those that do not. */
 const globs: [pattern: string, matching: string[], others: string[]][] = [
   ["*", ["a", "*", "a b", "\0", "ä", "日本語"], []],
   ["a*", ["a", "ab", "a*"], ["", "ba", "A"]],
@@ -45,7 +45,7 @@ onEveryBackend("scan", (test) => {
     });
   }
 
-  // As a regular expression such a pattern took seconds against two hundred letters: twice the stars would never end.
+  // As a regular expression such a pattern took seconds on two hundred letters, and with twice the stars would not have ended.
   test("a pattern of many stars takes linear time", async ({ kv }) => {
     const pattern = `${"*a".repeat(40)}*b`;
     await kv.set("a".repeat(100_000), "v");
@@ -73,8 +73,8 @@ onEveryBackend("scan", (test) => {
     assert.match(cursor, /^[1-9]\d*$/);
   });
 
-  // A scan that listed the keys anew for every page, and counted from the start, missed as many as had been deleted before it.
-  test("what stays from start to end is seen, whatever comes and goes", async ({ kv }) => {
+  // A scan that listed the keys anew for every page, and counted from the start, skipped one key for each key deleted before its position.
+  test("a key that stays from start to end is seen while others come and go", async ({ kv }) => {
     const staying = Array.from({ length: 500 }, (_, index) => `stays ${index}`);
     const leaving = Array.from({ length: 500 }, (_, index) => `leaves ${index}`);
     for (const [index, name] of staying.entries()) {
@@ -135,8 +135,8 @@ onEveryBackend("scan", (test) => {
     assert.deepEqual((await allKeys(store)).sort(), ["", ":", "a", "app:nested:a"]);
   });
 
-  // On Redis a scan without a pattern gave the keys of other applications, cut short by the length of the prefix; and a prefix with a
-  // star or a bracket was a glob.
+  // On Redis a scan without a pattern gave the keys of other applications, cut short by the length of the prefix. A prefix with a star or a
+  // bracket was read as a glob.
   test("only the keys of the store's own prefix, which is taken literally", async ({ open, unique }) => {
     const name = unique("p");
     const prefixes = [
@@ -170,7 +170,7 @@ onEveryBackend("scan", (test) => {
   });
 });
 
-/** All that a scan gives, page by page. */
+/** All keys of a scan, page by page. */
 async function allKeys(kv: KVStore, options?: ScanOptions): Promise<string[]> {
   const keys: string[] = [];
   let cursor = "0";
@@ -182,7 +182,7 @@ async function allKeys(kv: KVStore, options?: ScanOptions): Promise<string[]> {
   return keys;
 }
 
-/** A scan during which as many keys come as go between pages: the store changes, and does not grow. How many pages it took. */
+/** Scans while as many keys are added as deleted between pages, so that the store does not grow. Resolves to the number of pages. */
 async function churningScan(
   kv: KVStore,
   onPage: (page: number, keys: string[]) => Promise<unknown>[],

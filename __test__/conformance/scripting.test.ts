@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { eventually, onEveryBackend } from "../backends.js";
 import { expectRefusal, expectReplies, refusal, wrongType } from "../replies.js";
 
-/** Deletes a lock if it is still its owner's: as it stands in Redis's own documentation. */
+/** Deletes a lock if its caller still owns it: the script of Redis's own documentation. */
 const compareAndDelete = `
 if redis.call("get",KEYS[1]) == ARGV[1] then
     return redis.call("del",KEYS[1])
@@ -11,7 +11,7 @@ else
 end
 `;
 
-/** A token bucket, as rate limiters bring it along. */
+/** A token bucket, as libraries for rate limits ship it. */
 const tokenBucket = `
 local tokens_key = KEYS[1]
 local timestamp_key = KEYS[2]
@@ -50,7 +50,7 @@ redis.call("setex", timestamp_key, ttl, now)
 return { allowed_num, new_tokens }
 `;
 
-/** The same with one hash. */
+/** The same token bucket in one hash. */
 const hashBucket = `
 local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at')
 local tokens = tonumber(bucket[1]) or tonumber(ARGV[1])
@@ -63,7 +63,7 @@ redis.call('PEXPIRE', KEYS[1], 60000)
 return { ok, tostring(tokens) }
 `;
 
-/** What a script returns, and what that resolves to. */
+/** Scripts, each with the value that its call resolves to. */
 const results: [script: string, result: unknown][] = [
   ["return 1", 1],
   ["return -3.99", -3],

@@ -3,7 +3,7 @@ import type { KVStoreTransaction } from "covara-kv";
 import { onEveryBackend } from "../backends.js";
 import { contents, errorOf, expectRefusal, expectReplies, notAnInteger, refusal } from "../replies.js";
 
-/** Commands in turn, each with its result. */
+/** Commands in the order of the queue, each with its result. */
 const queued: [queue: (multi: KVStoreTransaction) => KVStoreTransaction, result: unknown][] = [
   [(multi) => multi.get("s"), null],
   [(multi) => multi.set("s", "1"), "OK"],
@@ -72,7 +72,7 @@ onEveryBackend("transactions", (test) => {
     assert.deepEqual(await kv.multi().del().sadd("s").exec(), [0, 0]);
   });
 
-  // On Redis exec ran everything twice, and discard did nothing.
+  // On Redis a second exec ran all commands again, and discard did nothing.
   test("exec and discard empty the queue", async ({ kv }) => {
     const multi = kv.multi().incr("n");
     assert.deepEqual(await multi.exec(), [1]);
@@ -173,7 +173,7 @@ onEveryBackend("transactions", (test) => {
     await Promise.all(others);
   });
 
-  // On a Durable Object what was called after exec went out beside it, and a read came before what it had written.
+  // On a Durable Object a call after exec was sent beside the transaction, and a read ran before the transaction's write.
   test("what is called in one go has its effect in that order, transactions among it", async ({ kv }) => {
     const results = await Promise.all([
       kv.set("a", "0"),

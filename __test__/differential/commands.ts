@@ -1,4 +1,4 @@
-// The methods that are one command, as data: what random calls of them look like, and how to say the same to Redis.
+// The methods that are one Redis command, as data: random arguments, the same call in Redis's words, and the result.
 import type { ExpiryOptions, KVStore, SetOptions, ZRangeOptions } from "covara-kv";
 import fc from "fast-check";
 import { differsIn } from "../servers.js";
@@ -7,26 +7,26 @@ import * as to from "./replies.js";
 
 interface Row<A extends unknown[]> {
   readonly args: fc.Arbitrary<A>;
-  /** What to say to Redis; undefined for a call that the method answers by itself. */
+  /** The call as Redis's words; undefined where the method answers without a command. */
   argv(...args: A): string[] | undefined;
-  /** What docs/surface.md says that the method resolves to where Redis replies this. */
+  /** The result that docs/surface.md gives for this reply. */
   result(reply: to.Reply, ...args: A): unknown;
-  /** What it resolves to where Redis is not asked. */
+  /** The result of a call for which `argv` is undefined. */
   readonly none?: unknown;
-  /** Its result in a transaction, if that is another. */
+  /** The result in a transaction, where it differs. */
   readonly queued?: (reply: to.Reply) => unknown;
-  /** Brings what Redis gives in no order into one. */
+  /** Sorts a result whose order Redis leaves open. */
   readonly inOrder?: (result: unknown) => unknown;
-  /** A second may have passed between the two answers. */
+  /** The result may differ by one, as a second may pass between the two answers. */
   readonly elapses?: true;
 }
 
 export type Command = Row<unknown[]>;
 
-/** Checks a row by itself, and forgets what its arguments are. */
+/** Checks the types of a row, then drops the type of its arguments. */
 const row = <A extends unknown[]>(row: Row<A>) => row as unknown as Command;
 
-/** A command whose arguments are its words, just as they are. */
+/** A command whose words are the arguments, unchanged. */
 function plain<A extends string[]>(
   name: string,
   args: fc.Arbitrary<A>,
@@ -36,7 +36,7 @@ function plain<A extends string[]>(
   return { args, argv: (...words) => [name, ...(words as string[])], result, ...more };
 }
 
-/** Words, after a key if there is one. Where Redis refuses to do something with no words, the method does nothing. */
+/** A command of a list of words, after a key if it has one. Where Redis refuses an empty list, the method does nothing. */
 function ofMany(
   name: string,
   args: fc.Arbitrary<string[]>,
@@ -64,7 +64,7 @@ const setOptions: fc.Arbitrary<SetOptions> = fc
   )
   .map(([expiry, condition]) => ({ ...expiry, ...condition }));
 
-/** Of LIMIT, where all servers agree. */
+/** The offset of LIMIT, without those on which servers differ. */
 const offset = differsIn("A negative offset of LIMIT") ? pool.index.map(Math.abs) : pool.index;
 
 const rangeOptions: fc.Arbitrary<ZRangeOptions> = fc.record(
@@ -93,7 +93,7 @@ function scoreWord(score: number | string): string {
   return Object.is(score, -0) ? "-0" : String(score);
 }
 
-/** Arguments, with options after them or without. */
+/** Arguments, with or without options at the end. */
 const optional = <A extends unknown[], O>(args: fc.Arbitrary<A>, options: fc.Arbitrary<O>) =>
   fc.oneof(
     args,
@@ -224,7 +224,7 @@ export const sortedSets = {
   }),
 };
 
-/** The rest of KVStore: no command, or one with a test of its own beside this file. */
+/** The methods of KVStore that are no command, or that have a test of their own beside this file. */
 type Otherwise =
   | ("connect" | "disconnect" | "isConnected" | "status" | "health" | "multi" | "eval" | "scan")
   | ("subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "subscribeScoped" | "listen")

@@ -1,4 +1,4 @@
-// Where the memory store means to differ from Redis, for the reasons in docs/compatibility.md: what each answers.
+// Where the memory store differs from Redis on purpose, for the reasons in docs/compatibility.md: the answer of each.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMemoryKV } from "covara-kv";
@@ -8,7 +8,7 @@ import { pipeline, useRedis } from "./redis.js";
 
 interface Difference {
   readonly what: string;
-  /** Returns or fails. Its one key is `key`. */
+  /** Returns a value or fails. Its one key is `key`. */
   readonly script: string;
   readonly memory: string | RegExp;
   readonly redis: string | RegExp;
@@ -117,7 +117,7 @@ for (const { what, script, memory, redis: expected } of DIFFERENCES) {
   });
 }
 
-test("a setting of cjson is for the script that makes it; Redis keeps it for all scripts that come", async () => {
+test("a setting of cjson is for the script that makes it; Redis keeps it for all later scripts", async () => {
   const kv = createMemoryKV("", { strict: true });
   const [set, read] = ["cjson.encode_max_depth(7)", "return cjson.encode_max_depth()"];
   await kv.eval(set, [], []);

@@ -1,4 +1,4 @@
-// Scripts on a strict memory store and on Redis: replies, errors to the letter, and what is there at the end.
+// Scripts on a strict memory store and on Redis: replies, exact error texts, and the data at the end.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -12,7 +12,7 @@ import { SCRIPTS } from "./scripts.js";
 import { commandWords } from "./words.js";
 
 const redis = useRedis();
-/** The least that is compared, whatever the seed. */
+/** The least number of comparisons, whatever the seed. */
 const ENOUGH = 5_000;
 let compared = 0;
 

@@ -1,4 +1,4 @@
-// Scripts as data, run on both stores and compared: results, errors to the letter, and what is there at the end.
+// Scripts as data, run on both stores and compared: results, exact error texts, and the data at the end.
 import assert from "node:assert/strict";
 import { createMemoryKV } from "covara-kv";
 import type { Redis } from "ioredis";
@@ -15,11 +15,11 @@ export interface Evaluation {
   readonly args: readonly string[];
 }
 
-/** Runs the command that ARGV is. */
+/** Runs the command that is in ARGV. */
 export const CALL = "return redis.call(unpack(ARGV))";
 export const PCALL = "return redis.pcall(unpack(ARGV))";
 
-/** Runs them on both, each from nothing. Throws where they differ. */
+/** Runs the scripts on both stores, each empty at first. Throws where the stores differ. */
 export async function compareEvaluations(redis: Redis, evaluations: readonly Evaluation[]): Promise<void> {
   const words = evaluations.map(({ script, keys, args }) => [
     "EVAL",
@@ -42,13 +42,16 @@ export async function compareEvaluations(redis: Redis, evaluations: readonly Eva
   await kv.disconnect();
 }
 
-/** Replies of both in one form. */
+/** Gives the replies of both stores one form. */
 function plain(reply: unknown): unknown {
   if (Array.isArray(reply)) return reply.map(plain);
   return reply instanceof Error ? failureOf(reply) : reply;
 }
 
-/** ioredis reads an integer digit by digit, and past 2^53 rounds at each: what is as good as equal becomes what it read. */
+/**
+ * ioredis reads an integer digit by digit, and past 2^53 rounds at each digit. A reply that is nearly equal is replaced with the number
+ * that ioredis read.
+ */
 function rounded(reply: unknown, expected: unknown): unknown {
   if (Array.isArray(reply) && Array.isArray(expected))
     return reply.map((item, at) => rounded(item, expected[at]));
@@ -56,12 +59,12 @@ function rounded(reply: unknown, expected: unknown): unknown {
   return Math.abs(reply - expected) < Math.abs(reply) * 1e-14 ? expected : reply;
 }
 
-/** What a reply has, in one order, on whatever level. */
+/** A reply with its lists sorted, at every level. */
 function sorted(reply: unknown): unknown {
   return Array.isArray(reply) ? reply.map(sorted).sort() : reply;
 }
 
-/** They as JavaScript, to be pasted. */
+/** The scripts as JavaScript, to be pasted into a test. */
 export const scriptOf = (evaluations: readonly Evaluation[]) =>
   ['const kv = createMemoryKV("", { strict: true });', ...evaluations.map(source)].join("\n");
 

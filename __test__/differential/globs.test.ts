@@ -1,4 +1,4 @@
-// KEYS with random globs over an alphabet of which most characters mean something: the same keys match as in Redis.
+// KEYS with random globs, over an alphabet in which most characters have a meaning in globs: the same keys match as in Redis.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -12,7 +12,7 @@ import { literal } from "./steps.js";
 const redis = useRedis(EXACT);
 let compared = 0;
 
-/** What may stand in a pattern for a character. */
+/** The forms in which a character may stand in a pattern. */
 const FORMS: ((character: string) => string)[] = [
   (character) => character,
   () => "?",
@@ -25,7 +25,7 @@ const FORMS: ((character: string) => string)[] = [
   (character) => `[z-${character}`,
 ];
 
-/** A pattern that is like a text, so that it has a chance to match. */
+/** A pattern made from a text, so that it has a chance to match that text. */
 const likeness = fc.tuple(globText(6), fc.array(fc.constantFrom(...FORMS), { minLength: 6, maxLength: 6 }));
 const derived = likeness.map(([text, forms]) =>
   [...text].map((character, at) => forms[at]?.(character)).join(""),
@@ -41,7 +41,7 @@ for (const [name, open] of Object.entries(localStores))
   test(`the same keys match in ${name} as in Redis`, async () => {
     await check(run, runs(150), async ({ prefix, keys, patterns }) => {
       const before = prefix === "" ? "" : `${prefix}:`;
-      // In Redis a backslash takes the meaning from any character, also from one that has none.
+      // In Redis a backslash makes any character literal, also one without a meaning.
       const literally = [...before].map((character) => `\\${character}`).join("");
       const replies = await pipeline(redis.client, [
         ["FLUSHALL"],

@@ -4,14 +4,14 @@ import type { Method } from "./commands.js";
 import type { Call, Step } from "./steps.js";
 
 const word = fc.nat(700).map((number) => `m${number}`);
-/** Words with a stride between them: three numbers, which shrink sooner than hundreds of words. */
+/** Words with a stride between them: made of three numbers, which shrink to a small case sooner than hundreds of words. */
 const many = fc
   .tuple(fc.nat(300), fc.integer({ min: 1, max: 400 }), fc.constantFrom(1, 1, 2, 3, 7))
   .map(([first, count, stride]) =>
     Array.from({ length: count }, (_, at) => `m${(first + at * stride) % 700}`),
   );
 const index = fc.integer({ min: -400, max: 400 });
-/** Few, so that many members have the same. */
+/** Few values, so that many members share a score. */
 const score = fc.oneof(fc.nat(5), fc.constantFrom(Infinity, -Infinity, 0.5));
 const bound = fc.constantFrom("-inf", "+inf", "(1", "1", "(3", 4, 0.5);
 

@@ -1,4 +1,4 @@
-// Random sequences on a lenient store: as long as no key of another type is met it is Redis; and then it warns and goes on.
+// Random sequences on a lenient store: it answers as Redis until it meets a key of another type; then it warns and goes on.
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import type { KVStore } from "covara-kv";
@@ -22,7 +22,7 @@ for (const [name, open] of Object.entries(localStores)) {
   }
 }
 
-/** The texts of the warnings about keys of another type. They are not printed. */
+/** Collects the texts of the warnings about keys of another type, and keeps them from being printed. */
 function wrongTypeWarnings(t: TestContext): string[] {
   const texts: string[] = [];
   t.mock.method(process, "emitWarning", (text: string, { code }: { code: string }) => {

@@ -1,4 +1,4 @@
-// The stores that are no server's: each opens empty, with a prefix.
+// The stores that need no server: each opens empty, with a prefix.
 import { createDurableObjectKV, createMemoryKV, type KVStore } from "covara-kv";
 import { FakeNamespace } from "../durable-object/fake-namespace.js";
 import { FakeSqlStorage, type FakeStorage } from "../durable-object/fake-storage.js";
@@ -7,7 +7,7 @@ export interface LocalOptions {
   strict?: boolean;
 }
 
-/** A store on an object of its own. */
+/** A store on a Durable Object of its own. */
 export const onDurableObject =
   (newStorage: () => FakeStorage) =>
   (prefix: string, options: LocalOptions = {}): KVStore =>

@@ -1,7 +1,7 @@
-// Random expressions of Lua: calls of the libraries that Redis gives to scripts, with arguments right and wrong.
+// Random expressions of Lua: calls of the libraries that Redis offers to scripts, with right and wrong arguments.
 import fc from "fast-check";
 
-/** Makes an expression's values, or what it raises, a list of texts. An expression comes after it. */
+/** Turns the values of an expression, or the error that it raises, into a list of texts. The expression is appended. */
 export const SHOW = `
 local function show(value, depth)
   if type(value) == 'number' then return string.format('%.17g', value) end
@@ -151,7 +151,7 @@ const number = fc.oneof(
   { weight: 1, arbitrary: fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => `(${n})`) },
 );
 const position = fc.integer({ min: -4, max: 9 }).map((n) => `(${n})`);
-/** As a position or a count. What no 32 bits hold C makes undefined numbers of, which differ from machine to machine. */
+/** A position or a count. C leaves open what becomes of a number that 32 bits cannot hold, so those differ between machines. */
 const small = fc.oneof(
   { weight: 5, arbitrary: position },
   {
@@ -179,7 +179,7 @@ const anything = fc.oneof(
   },
 );
 
-/** A call in which now and then an argument is of a wrong type, or missing. */
+/** A call in which now and then an argument has the wrong type, or is missing. */
 function call(name: string, ...parameters: fc.Arbitrary<string>[]): fc.Arbitrary<string> {
   const argument = (right: fc.Arbitrary<string>) =>
     fc.oneof({ weight: 12, arbitrary: right }, { weight: 1, arbitrary: anything });
@@ -336,7 +336,7 @@ const oddJson = fc.oneof(
     )
     .map(quoted),
 );
-/** With settings of a library of its own: those of the library of all scripts Redis keeps for the scripts after it. */
+/** Settings of a cjson library that the script makes for itself: Redis keeps those of the shared library for later scripts. */
 const withSettings = fc
   .tuple(fc.array(setting, { minLength: 1, maxLength: 3 }), odd, oddJson)
   .map(

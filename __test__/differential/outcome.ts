@@ -1,4 +1,4 @@
-// What came of a step, in a form that two stores can be compared by.
+// The outcome of a step, in a form in which two stores can be compared.
 import { isDeepStrictEqual } from "node:util";
 import { KVError } from "covara-kv";
 import { differsIn } from "../servers.js";
@@ -8,14 +8,14 @@ import type { Step } from "./steps.js";
 export interface Failure {
   readonly code: string;
   readonly message: string;
-  /** Of a transaction: the command that failed, and what came of all. */
+  /** Only of a transaction: the index of the command that failed, and all results. */
   readonly index?: number | undefined;
   readonly results?: unknown[] | undefined;
 }
 
 export type Outcome = { readonly value: unknown } | { readonly failure: Failure };
 
-/** The failure that Redis's error is to become. */
+/** The failure that a store reports for this error of Redis. */
 export function failureOf({ message }: Error): Failure {
   return { code: message.split(" ", 1)[0] as string, message: inWordsOf70(message) };
 }
@@ -26,7 +26,7 @@ function inWordsOf70(message: string): string {
   return hasOtherWords ? message.replace(/^(ERR invalid expire time in) (\w+)$/, "$1 '$2' command") : message;
 }
 
-/** What came of a method. Anything but a KVError is no answer, and goes on as the error it is. */
+/** The outcome of a method. An error that is no KVError is thrown on. */
 export async function outcomeOf(result: Promise<unknown>): Promise<Outcome> {
   try {
     return { value: await result };
@@ -50,7 +50,7 @@ export function equal(step: Step, one: Outcome, other: Outcome): boolean {
   return isDeepStrictEqual(value, otherValue) || (elapses === true && areClose(value, otherValue));
 }
 
-/** Seconds to live that were read at times less than a second apart. */
+/** Whether two times to live, in seconds, were read less than about a second apart. */
 function areClose(one: unknown, other: unknown): boolean {
   return Number(one) > 0 && Number(other) > 0 && Math.abs(Number(one) - Number(other)) <= 1;
 }

@@ -1,4 +1,4 @@
-// The words of random calls: few enough to collide, nasty enough to tell.
+// The words of random calls: few enough to collide, and odd enough to find bugs.
 import fc from "fast-check";
 import { differsIn } from "../servers.js";
 
@@ -12,14 +12,14 @@ const KEYS: Record<Kind, [string, string]> = {
   zset: ["z", "a:b"],
 };
 
-/** Any key: of any type, or of none. */
+/** A key of any type, or one that does not exist. */
 export const anyKey = fc.constantFrom(...Object.values(KEYS).flat(), "missing");
 
 /** Mostly a key of this type, now and then one of another. */
 export const keyOf = (kind: Kind) =>
   fc.oneof({ weight: 7, arbitrary: fc.constantFrom(...KEYS[kind]) }, { weight: 1, arbitrary: anyKey });
 
-/** Too long for Redis's compact encodings, which are exchanged for others on its arrival. */
+/** Too long for Redis's compact encodings: Redis converts the collection when it arrives. */
 const LONG = "long".repeat(30);
 
 const INTEGERS = [
@@ -54,7 +54,7 @@ export const value = fc.oneof(
   { weight: 2, arbitrary: fc.string({ unit: "binary", maxLength: 9 }) },
 );
 
-/** A field or a member: the same ones come again and again. U+FFFD is after U+1F600 in UTF-16, and before it in UTF-8. */
+/** A field or a member, from a few, so that calls meet. U+FFFD is after U+1F600 in UTF-16, and before it in UTF-8. */
 export const member = fc.oneof(
   {
     weight: 9,
@@ -86,7 +86,6 @@ export const several = <T>(item: fc.Arbitrary<T>) =>
 
 const SAFE = Number.MAX_SAFE_INTEGER;
 
-/** What `incrBy` adds. */
 export const increment = fc.oneof(fc.constantFrom(0, 1, -1, 10, SAFE, -SAFE), fc.maxSafeInteger());
 
 /** An index of a list, or a rank. */
@@ -160,18 +159,19 @@ export const bound = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(...BOUNDS) },
 );
 
-/** A time that is past at once, or does not pass while the test runs; the largest in seconds that Redis's milliseconds hold. */
+/** A time that is over at once, or lasts longer than the test; the largest in seconds that fits into Redis's milliseconds. */
 export const seconds = fc.constantFrom(1000, 86_400, 2 ** 31, 1e11, SAFE, 0, -1, -1000, -SAFE);
 export const milliseconds = fc.constantFrom(1e6, 86_400_000, 2 ** 40, SAFE, 0, -1, -SAFE);
 
 const GLOB_CHARACTERS = [..."*?[]^-\\!abcz\0é\u{1f600}"];
 
-/** Text of which much means something in a glob. */
+/** Text in which many characters have a meaning in globs. */
 export const globText = (maxLength: number) =>
   fc.string({ unit: fc.constantFrom(...GLOB_CHARACTERS), maxLength });
 
 /**
- * Any pattern but `**` and longer ones: to Redis only `*` matches the empty key, which under a prefix is not empty. See globs.test.ts.
+ * Any pattern but `**` and longer runs of stars. In Redis only `*` matches the empty key, which is not empty under a prefix. See
+ * globs.test.ts.
  */
 export const pattern = fc.oneof(
   { weight: 2, arbitrary: fc.constantFrom("*", "?", "[a-z]", "*:*", "nul\0", "[^s]*", "\\*", "") },

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { literal } from "./steps.js";
 
 const { DIFFERENTIAL_RUNS, DIFFERENTIAL_SEED } = process.env;
-/** By default the same cases each time: a change is to fail for what it does. */
+/** By default the same cases each time: a failure then comes from the change, not from a new case. */
 const SEED = DIFFERENTIAL_SEED ?? (DIFFERENTIAL_RUNS === undefined ? "1" : undefined);
 
 export const runs = (byDefault: number) => Number(DIFFERENTIAL_RUNS ?? byDefault);

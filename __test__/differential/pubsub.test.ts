@@ -1,4 +1,5 @@
-// Random subscriptions of several stores: PUBLISH counts as Redis counts connections, and each store receives what a connection does.
+// Random subscriptions of several stores: PUBLISH counts as Redis counts connections, and each store receives the messages that a
+// connection receives.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
@@ -14,7 +15,7 @@ const SUBSCRIBERS = 3;
 
 const redis = useRedis();
 
-/** What came since the last look: the pattern, if it came by one, the channel and the message. */
+/** The messages since the inbox was emptied: the pattern, if a pattern matched, the channel and the message. */
 type Inbox = [pattern: string | null, channel: string, message: string][];
 const inboxes: Inbox[] = Array.from({ length: SUBSCRIBERS }, () => []);
 
@@ -49,14 +50,14 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
 
 const namespace = new FakeNamespace();
 
-/** Stores that share what has this name. */
+/** Opens stores with the same name, which share messages. */
 const sharing: Record<string, (name: string) => KVStore> = {
   memory: (shared) => createMemoryKV("", { shared }),
   "the Durable Object": (name) => createDurableObjectKV(namespace, { name }),
 };
 
 for (const [name, open] of Object.entries(sharing)) {
-  test(`messages of ${name} reach whom they reach in Redis, and are counted alike`, () => compare(open));
+  test(`messages of ${name} reach the same subscribers as in Redis, counted alike`, () => compare(open));
 }
 
 async function compare(open: (name: string) => KVStore): Promise<void> {
@@ -85,7 +86,7 @@ async function compare(open: (name: string) => KVStore): Promise<void> {
   console.log(`${received.toLocaleString("en")} messages received`);
 }
 
-/** Publishes to both, and compares who receives it. How many do. */
+/** Publishes on both, and compares the receivers. Resolves to their number. */
 async function publish(stores: Subscriber[], channel: string, message: string): Promise<number> {
   const expected = await redis.client.publish(channel, message);
   const count = await stores[0]?.kv.publish(channel, message);
@@ -101,7 +102,7 @@ async function publish(stores: Subscriber[], channel: string, message: string): 
   return expected;
 }
 
-/** A store that others share, with an inbox. */
+/** A store that shares messages with others, and its inbox. */
 class Subscriber {
   readonly kv: KVStore;
   readonly inbox: Inbox = [];
@@ -116,7 +117,7 @@ class Subscriber {
     return this.kv[kind](name, this.#callback(kind, name));
   }
 
-  /** The same one for the same name: a connection, too, subscribes to a name once. */
+  /** The same callback for the same name, as a connection too subscribes to a name only once. */
   #callback(kind: string, name: string): MessageCallback {
     const id = literal([kind, name]);
     const pattern = kind === "psubscribe" ? name : null;

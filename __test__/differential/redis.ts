@@ -4,12 +4,15 @@ import { Redis, type RedisOptions } from "ioredis";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import type { Reply } from "./replies.js";
 
-/** As every server names it: since 7.0 that is `hash-max-listpack-entries`. Up to how many fields a hash keeps the order of insertion: what the memory store promises. Redis's own default is 512. */
+/**
+ * How many fields a hash has before Redis stops keeping the order of insertion; the memory store promises the order up to here, and Redis's
+ * default is 512. Every server knows the setting as `hash-max-ziplist-entries`; since 7.0 that is an alias.
+ */
 const ORDERED = 128;
 
-/** A server that runs while the tests of a file do. */
+/** A server that runs as long as the tests of a file. */
 export interface TestRedis {
-  /** A client, for all that needs no connection of its own. There once the tests run. */
+  /** A client for calls that need no connection of their own. It exists once the tests run. */
   readonly client: Redis;
   /** Another client. */
   connect(): Redis;
@@ -54,10 +57,10 @@ export function useRedis(options: RedisOptions = {}, config: Record<string, stri
   };
 }
 
-/** JavaScript has no integers of 64 bits: as text they are exact. */
+/** Integers as text: JavaScript's numbers cannot hold all integers of 64 bits. */
 export const EXACT: RedisOptions = { stringNumbers: true };
 
-/** Sends commands in one round trip. An error is its command's reply. */
+/** Sends commands in one round trip. A command that fails has its error as the reply. */
 export async function pipeline(redis: Redis, commands: readonly string[][]): Promise<Reply[]> {
   const batch = redis.pipeline();
   for (const [name, ...args] of commands) batch.call(name as string, ...args);

@@ -1,11 +1,11 @@
-// What the random tests found, and no other test holds: each was once not as in Redis.
+// Bugs that the random tests found and no other test covers. In each, the memory store once differed from Redis.
 import { test } from "node:test";
 import { unlike70 } from "../servers.js";
 import { CALL, compareEvaluations, type Evaluation } from "./evaluations.js";
 import { showing } from "./lua.js";
 import { useRedis } from "./redis.js";
 
-/** Commands, called by scripts: most have words that no method takes. */
+/** Commands called by scripts, as most have words that no method accepts. */
 const COMMANDS: Record<string, string[][]> = {
   "RPOPLPUSH of a list of one onto itself took away the list, and with it its expiry": [
     ["RPUSH", "l", "a"],
@@ -75,7 +75,7 @@ const SCRIPTS: Record<string, string[]> = {
 };
 
 const redis = useRedis();
-/** All of them are compared as scripts. */
+/** All of them are compared as scripts, so errors have the form that Redis 7.0 gives them in scripts. */
 const skip = unlike70("An error in a script");
 
 for (const [story, commands] of Object.entries(COMMANDS)) {

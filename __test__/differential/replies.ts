@@ -1,5 +1,5 @@
-// What docs/surface.md says that a method resolves to, made of Redis's reply. Written apart from ts/commands.ts: what both got wrong in
-// the same way, these tests would not see.
+// Makes the results that docs/surface.md promises from Redis's replies. Written without ts/commands.ts: these tests would miss an error
+// that both share.
 
 /** A reply as ioredis gives it with `stringNumbers`: integers are text. */
 export type Reply = string | null | Error | Reply[];
@@ -15,7 +15,7 @@ export const integer: Convert = (reply) => Number(reply);
 /** Redis 7.0 prints 17 digits of a score, which read back as the same number. */
 export const double: Convert = (reply) => (reply === null ? null : number(String(reply)));
 
-/** Members and scores in turn, the scores laid out as by JavaScript, but for the infinities. */
+/** Members and scores in turn. Scores are written as JavaScript writes numbers, except the infinities. */
 export const scored: Convert = (reply) =>
   texts(reply).map((text, index) => (index % 2 === 0 ? text : scoreText(number(text))));
 
@@ -33,7 +33,7 @@ export function pairs<T>(flat: T[]): [T, T][] {
   ]);
 }
 
-/** A score. The sign of a zero is lost in Redis's small sets and kept in its large ones: here it counts for nothing. */
+/** A score. A zero has no sign here: Redis drops the sign in small sorted sets and keeps it in large ones. */
 function number(text: string): number {
   if (text === "inf") return Infinity;
   return text === "-inf" ? -Infinity : Number(text) + 0;

@@ -1,4 +1,4 @@
-// SCAN from start to end: the same keys as from Redis, and its promise while keys come and go between the pages.
+// SCAN from start to end: the same keys as from Redis, and Redis's promise for keys that come and go between the pages.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { KVStore, ScanOptions, ScanResult } from "covara-kv";
@@ -40,7 +40,7 @@ for (const [store, open] of Object.entries(localStores))
       await kv.disconnect();
     }));
 
-/** The keys of all pages, each once: Redis may show one twice. */
+/** The keys of all pages, without repetitions: Redis may return a key twice. */
 async function allPages(scan: (cursor: string) => Promise<ScanResult>): Promise<string[]> {
   const seen = new Set<string>();
   let cursor = "0";
@@ -105,7 +105,7 @@ for (const [store, open] of Object.entries(localStores))
     });
   });
 
-/** Both in turn, so that what goes leaves its place among what stays. */
+/** The items of both lists in turn, so that the deleted keys lie among those that stay. */
 function interleaved(one: string[], other: string[]): string[] {
   const turns = Array.from({ length: Math.max(one.length, other.length) }, (_, turn) => [
     one[turn],

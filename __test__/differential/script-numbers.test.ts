@@ -1,5 +1,5 @@
-// In memory a number that a script gave to a command was printed as by Redis 7.0 ("0.10000000000000001"), and a score that it read as by
-// Redis 7.2 ("0.1"): no server does both. A script's numbers are those of Redis 7.0, given and read.
+// In memory a number that a script gave to a command was printed as by Redis 7.0 ("0.10000000000000001"). A score that it read was printed
+// as by Redis 7.2 ("0.1"). No server does both: a script's numbers are those of Redis 7.0, given and read.
 import { test } from "node:test";
 import fc from "fast-check";
 import { unlike70 } from "../servers.js";
@@ -30,7 +30,7 @@ const number = fc.oneof(
     "100000000000000000000",
   ),
 );
-// Zero has no sign in memory.
+// The memory store drops the sign of a zero.
 const SCRIPTS = [
   "redis.call('SET', 'k', $) return redis.call('GET', 'k')",
   "redis.call('ZADD', 'z', $, 'm') return redis.call('ZSCORE', 'z', 'm')",

@@ -1,6 +1,6 @@
-// Scripts of every kind that applications bring, and of some that they do not mean to.
+// Scripts of every kind that applications use, and some with mistakes.
 
-/** Each is run with random keys and arguments. None depends on the order of a table or on the time, and no key expires meanwhile. */
+/** Each runs with random keys and arguments. None depends on the order of a table or on the time, and no key expires meanwhile. */
 export const SCRIPTS = [
   "return {KEYS, ARGV, #KEYS, #ARGV}",
   "return redis.call('GET', KEYS[1])",
@@ -46,7 +46,7 @@ export const SCRIPTS = [
   "return {redis.error_reply(ARGV[1]), {err = 'inner'}, {ok = 'fine'}}",
   "return {ok = ARGV[1]}",
   "error(ARGV[1])",
-  // Without a text, `error({})` ends Redis 7.0.15 by a segmentation fault.
+  // Without a text `error({})` crashes Redis 7.0.15 with a segmentation fault.
   "error({err = ARGV[1] or 'nothing'})",
   "return select('#', unpack(ARGV))",
   "table.sort(ARGV) return ARGV",

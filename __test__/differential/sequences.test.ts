@@ -1,4 +1,4 @@
-// Random sequences of commands on a store and on Redis: each reply, each error and what is there at the end are equal.
+// Random sequences of commands on a store and on Redis: each reply, each error and the data at the end are equal.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
@@ -13,13 +13,13 @@ import { readState, type State } from "./state.js";
 import { literal, type Step, sequences, sizeOf, source } from "./steps.js";
 import { runOnRedis, runStep } from "./stores.js";
 
-/** The least that is compared, whatever the seed. */
+/** The least number of comparisons, whatever the seed. */
 const ENOUGH = 20_000;
 const RUNS = 100;
 
 const redis = useRedis(EXACT);
 
-/** A store for one sequence: empty, and with this prefix. */
+/** Opens an empty store with this prefix, for one sequence. */
 type Open = (prefix: string) => Promise<KVStore>;
 
 /** A store on a Redis of its own. */
@@ -43,12 +43,12 @@ const stores: Record<string, Open> = {
   "the Durable Object on SQLite": strictly(onDurableObject(() => new FakeSqlStorage())),
 };
 
-/** The entries of an object are in the order of their names, those of a hash's fields as well. */
+/** Whether a store keeps the order in which a hash's fields were inserted. A Durable Object lists its entries by name. */
 const ordersFields = (name: string) => !name.startsWith("the Durable Object");
 
 const compared = new Map<string, number>();
 
-/** A prefix must not show, whatever is in it. */
+/** Prefixes, also one of glob characters: no prefix may change a result. */
 const prefix = fc.constantFrom("", "", "app", "a*[b]?\\:\0");
 
 for (const [name, open] of Object.entries(stores)) {

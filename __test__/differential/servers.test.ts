@@ -1,5 +1,5 @@
-// The suites compared with whatever redis-server there was, and held on 7.0 alone. What each server answers is pinned here; the tests that
-// hold on some of them ask __test__/servers.ts.
+// The suites ran against the redis-server on PATH, and passed only on 7.0. The answers of each server are pinned here; tests that pass only
+// on some servers ask __test__/servers.ts.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { software, startRedis } from "../redis-server.js";
 import { differsIn, type Row, rowNames } from "../servers.js";
 import { pipeline, useRedis } from "./redis.js";
 
-/** What a server answers: a value, or the pattern of an error. */
+/** The answer of a server: a value, or the pattern of an error. */
 type Answer = unknown | RegExp;
 
 interface Difference {
@@ -17,17 +17,17 @@ interface Difference {
   readonly command: readonly string[];
   readonly "Redis 6.2": Answer;
   readonly "Redis 7.0": Answer;
-  /** As 7.0, if it is not given. So is Valkey's. */
+  /** If left out, the answer of 7.0. The same for Valkey's. */
   readonly "Redis 7.4"?: Answer;
   readonly "Valkey 9.1"?: Answer;
 }
 
 const evaluated = (script: string) => ["EVAL", script, "1", "z"];
-/** An error in a script before 7.0, by the error that it was. */
+/** The error of a script before 7.0, which wraps this error. */
 const old = (error: string) =>
   new RegExp(`^ERR Error running script \\(call to f_[0-9a-f]{40}\\): @\\w+:\\d+: ${error}`);
 
-/** Too long for the compact encoding of a sorted set. */
+/** A member too long for the compact encoding of a sorted set. */
 const LONG = "m".repeat(65);
 
 const DIFFERENCES: readonly Difference[] = [
@@ -145,13 +145,13 @@ const DIFFERENCES: readonly Difference[] = [
   },
 ];
 
-/** What there is before a command. */
+/** The data before each command. */
 const GIVEN = [["FLUSHALL"], ["ZADD", "z", "1", "m"], ["ZADD", "large", "1", "a", "2", LONG, "3", "n"]];
 
 const redis = useRedis();
 const { name, version } = software();
 
-/** What the server is to answer: as the newest that is known and not newer than it. */
+/** The expected answer: that of the newest known version that is not newer than the server. */
 function expectedOf(difference: Difference): Answer {
   const known = (["Redis 6.2", "Redis 7.0", "Redis 7.4", "Valkey 9.1"] as const).filter((column) => {
     const [itsName, itsVersion] = column.split(" ");
@@ -175,7 +175,7 @@ for (const difference of DIFFERENCES) {
 
 const STARS: Row = "A pattern of many stars";
 
-test(`${STARS}: nobody else is answered, or the answer is there at once`, async () => {
+test(`${STARS}: no other client is answered, or the answer is there at once`, async () => {
   await using server = await disposable();
   const [asking, other] = [server.connect(), server.connect({ commandTimeout: 1_000 })];
   await asking.set("a".repeat(1_000), "v");
@@ -186,7 +186,7 @@ test(`${STARS}: nobody else is answered, or the answer is there at once`, async 
   else assert.deepEqual(await answer, []);
 });
 
-/** A server of its own: one that does not answer is of no use to other tests. */
+/** A server of its own, as the test leaves it busy for longer than other tests can wait. */
 async function disposable() {
   const server = await startRedis();
   const clients: Redis[] = [];

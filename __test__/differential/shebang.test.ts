@@ -1,5 +1,5 @@
-// A script's first line, `#!lua flags=no-writes`, was skipped unread: a script that must not write did, and a slip in a flag was no error.
-// Redis refuses both, and so does the memory store, in the same words.
+// A script's first line, `#!lua flags=no-writes`, was skipped unread. A script that must not write wrote, and a typing error in a flag was
+// no error. Redis and the memory store refuse both in the same words.
 import { test } from "node:test";
 import fc from "fast-check";
 import { unlike70 } from "../servers.js";

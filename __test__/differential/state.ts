@@ -1,4 +1,4 @@
-// All that a store holds, in a form that can be compared.
+// All data of a store, in a form that can be compared.
 import type { KVStore } from "covara-kv";
 import { hash, pairs, type Reply, scored, sorted, texts } from "./replies.js";
 
@@ -6,13 +6,13 @@ export interface Entry {
   readonly type: string;
   readonly expires: boolean;
   readonly value: unknown;
-  /** Of a hash that is small: Redis keeps its fields in the order of their insertion. */
+  /** Only of a small hash, whose fields Redis keeps in the order of insertion. */
   readonly fields?: string[];
 }
 
 export type State = Record<string, Entry>;
 
-/** Everything in one reply: { key, type, ttl, encoding, value }, … */
+/** All data in one reply: a list of [key, type, ttl, encoding, value]. */
 export const DUMP = `
 local read = {
   string = {'GET'}, hash = {'HGETALL'}, set = {'SMEMBERS'},
@@ -46,7 +46,7 @@ const READ: Record<string, (reply: Reply) => unknown> = {
   zset: scored,
 };
 
-/** The state of a store, with the order of a hash's fields where `like` has it. */
+/** The state of a store. It has the order of a hash's fields where `like` has it. */
 export async function readState(kv: KVStore, like: State): Promise<State> {
   const read = async (key: string): Promise<[string, Entry]> => {
     const type = await kv.type(key);

@@ -1,4 +1,4 @@
-// What a property runs: a sequence of calls and transactions, as data that shrinks, and prints as the script that it is.
+// What a property runs: a sequence of calls and transactions, as data that shrinks, and that prints as a script to paste.
 import type { KVStoreTransaction } from "covara-kv";
 import fc from "fast-check";
 import { commands, hashes, keyspace, lists, type Method, sets, sortedSets, strings } from "./commands.js";
@@ -49,7 +49,7 @@ const FAMILIES = { strings, keyspace, hashes, sets, lists, sortedSets };
 const family = (name: keyof typeof FAMILIES) => callsOf(Object.keys(FAMILIES[name]));
 const everything = callsOf(Object.keys(commands));
 
-/** Sequences by what most of their steps are. What a family does is seen by all the others' keys: expiry, DEL, TYPE. */
+/** Sequences, by the kind of most of their steps. Each also has steps of all other kinds, as DEL, TYPE and expiry concern every type. */
 export const sequences: Record<string, fc.Arbitrary<Step[]>> = {
   strings: sequence([6, family("strings")], [1, everything]),
   hashes: sequence([6, family("hashes")], [1, everything]),
@@ -67,10 +67,10 @@ function sequence(...steps: [weight: number, arbitrary: fc.Arbitrary<Step>][]): 
   return fc.array(step, { maxLength: 100, size: "max" });
 }
 
-/** How many commands Redis and the memory store are asked for in one step. */
+/** How many commands a step has. */
 export const sizeOf = (step: Step) => ("queue" in step ? step.queue.length : 1);
 
-/** The step as JavaScript, to be pasted. */
+/** The step as JavaScript, to be pasted into a test. */
 export function source(step: Step): string {
   if (!("queue" in step)) return `await kv.${callSource(step)};`;
   return `await kv.multi().${[...step.queue.map(callSource), "exec()"].join(".")};`;
@@ -84,7 +84,7 @@ export function literal(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
   if (value instanceof Error) return String(value);
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  // In brackets, a property `__proto__` is one like any other.
+  // In brackets `__proto__` is a property like any other.
   const properties = Object.entries(value).map(
     ([name, item]) => `[${JSON.stringify(name)}]: ${literal(item)}`,
   );

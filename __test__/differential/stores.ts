@@ -1,4 +1,4 @@
-// The two stores: each runs the same steps, and tells what came of them.
+// Runs the same steps on each of the two stores, and returns the outcomes.
 import type { KVStore, KVStoreTransaction } from "covara-kv";
 import type { Redis } from "ioredis";
 import { commands } from "./commands.js";
@@ -24,7 +24,7 @@ export async function runOnRedis(
   return { outcomes, state: stateOf(dump) };
 }
 
-/** The commands that a step is for Redis. */
+/** The commands that Redis gets for a step. */
 function wordsOf(step: Step): string[][] {
   if (!("queue" in step)) return [argvOf(step)].filter((argv) => argv !== undefined);
   const queue = step.queue.map(argvOf).filter((argv) => argv !== undefined);
@@ -39,7 +39,7 @@ function expected(step: Step, replies: Reply[]): Outcome {
   return reply instanceof Error ? { failure: failureOf(reply) } : { value: result(reply, ...step.args) };
 }
 
-/** A command that Redis does not queue, for the number of its words, stops the transaction; so it does here. */
+/** A command with a wrong number of words is not queued by Redis and stops the transaction. The expected outcome does the same. */
 function expectedOfAll({ queue }: Transaction, replies: Reply[]): Outcome {
   const queued = replies.slice(1, -1);
   const executed = replies.at(-1) ?? [];

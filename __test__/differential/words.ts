@@ -1,4 +1,4 @@
-// Random commands as words, right and wrong: what `redis.call` may be given, and no method would let through.
+// Random commands as words, right and wrong: `redis.call` accepts them, where a method would refuse them earlier.
 import fc from "fast-check";
 import { anyKey, keyOf, member, value } from "./pools.js";
 
@@ -10,7 +10,7 @@ const one = (word: Word): Words => word.map((word) => [word]);
 
 const NONE: Words = fc.constant([]);
 
-/** Mostly one of these, sometimes what Redis takes for none. */
+/** Mostly a right word, sometimes a wrong one. */
 const mostly = (right: string[], wrong: string[]): Word =>
   fc.oneof({ weight: 8, arbitrary: word(...right) }, { weight: 1, arbitrary: word(...wrong) });
 
@@ -33,11 +33,11 @@ const integer = mostly(
   NO_INTEGERS,
 );
 const few = mostly(["0", "1", "2", "3", "-1", "-2"], NO_INTEGERS);
-/** Past, far away or too far: nothing expires while the test runs. */
+/** Past, far away or too large: nothing expires while the test runs. */
 const TIMES = ["1000000", "99999999999", "99999999999999", "0", "-1", "-9223372036854775808"];
 const time = mostly([...TIMES, "9223372036854775807", "9223372036854775", "9223372036854776"], NO_INTEGERS);
 
-/** These are written alike with 17 digits and with as few as will do: see differences.test.ts. */
+/** Scores that 17 digits and the fewest digits write alike: see differences.test.ts. */
 const SCORES = [
   "0",
   "1",
@@ -58,13 +58,13 @@ const SCORES = [
 const NO_SCORES = ["", " 1", "1 ", "nan", "x", "1e400", "1e-400", "1_0", "-", ".", "e5", "1e", "1\0"];
 const score = mostly(SCORES, NO_SCORES);
 const bound = fc.oneof(mostly(["(1", "(0", "(-inf", "-inf", "+inf", "0", "2", "("], NO_SCORES), score);
-/** Added to one another their sums are exact in Redis's long double and in a double: see differences.test.ts. */
+/** Their sums are exact both in Redis's long double and in a double: see differences.test.ts. */
 const addend = mostly(
   ["0.5", "-0.25", "1", "3", "1e3", "-0.5"],
   ["", " 1", "1 ", "nan", "x", "1_0", "-", ".", "inf"],
 );
 
-/** Some of these options, in any order and case, and now and then one that is none. */
+/** Some of these options, in any order and case, and now and then an unknown one. */
 function options(...names: (string | [name: string, ...Word[]])[]): Words {
   const each = names.map((option) => {
     const [name, ...words] = [option].flat() as [string, ...Word[]];
@@ -81,7 +81,7 @@ function options(...names: (string | [name: string, ...Word[]])[]): Words {
   );
 }
 
-/** One to three of these. */
+/** The item one to three times. */
 const some = (...item: Word[]): Words =>
   fc.array(fc.tuple(...item), { minLength: 1, maxLength: 3 }).map((items) => items.flat());
 
@@ -89,7 +89,7 @@ function exactly(name: string, ...parts: (Word | Words)[]): Words {
   return fc.tuple(...(parts as fc.Arbitrary<string | string[]>[])).map((parts) => [name, ...parts.flat()]);
 }
 
-/** A command in which now and then a word is missing, or too much. */
+/** A command in which now and then a word is missing or too many. */
 function command(name: string, ...parts: (Word | Words)[]): Words {
   const right = exactly(name, ...parts);
   const less = fc.tuple(right, fc.nat(4)).map(([words, length]) => words.slice(0, length + 1));
@@ -107,7 +107,7 @@ const set = keyOf("set");
 const list = keyOf("list");
 const zset = keyOf("zset");
 
-/** GT and LT compare with a deadline: of two that count from now, which is later is up to the clock. */
+/** No GT and LT, which compare deadlines: of two relative ones the later depends on the clock. */
 const relative = options("NX", "XX");
 const absolute = options("NX", "XX", "GT", "LT");
 const times = [
@@ -147,7 +147,7 @@ const COMMANDS: Words[] = [
   command("PEXPIREAT", anyKey, time, absolute),
   command("PERSIST", anyKey),
   command("KEYS", word("*", "s", "?", "[hs]")),
-  // One page that holds everything: how Redis cuts smaller ones is its own affair.
+  // A count that gets all keys in one page, as Redis cuts smaller pages in its own way.
   exactly(
     "SCAN",
     word("0", "x"),
@@ -220,5 +220,5 @@ const COMMANDS: Words[] = [
 
 export const commandWords: Words = fc.oneof(...COMMANDS);
 
-/** Redis gives these replies in no order. */
+/** Commands whose replies have no order in Redis. */
 export const IN_NO_ORDER = new Set(["KEYS", "SCAN", "HGETALL", "HKEYS", "HVALS", "SMEMBERS"]);

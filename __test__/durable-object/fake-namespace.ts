@@ -1,4 +1,4 @@
-// A namespace of Durable Objects, with their sockets, in plain Node.
+// A namespace of Durable Objects, with their sockets, in plain Node.js.
 import {
   CovaraKVDurableObject,
   type DurableObjectNamespaceLike,
@@ -17,7 +17,7 @@ export class FakeWebSocket implements WebSocketLike {
   other: FakeWebSocket | undefined;
   isClosed = false;
   #attachment: unknown;
-  /** What the runtime does when the other end has closed. */
+  /** Called when the other end has closed, as the runtime calls webSocketClose. */
   onClose: (code: number) => void = () => {};
 
   send(data: string): void {
@@ -37,7 +37,7 @@ export class FakeWebSocket implements WebSocketLike {
     this.#handlers[type].push(handler);
   }
 
-  /** Cloudflare takes 2,048 bytes. */
+  /** Cloudflare allows 2,048 bytes. */
   serializeAttachment(value: unknown): void {
     if (JSON.stringify(value).length > 2_048) throw new Error("the attachment is too large");
     this.#attachment = structuredClone(value);
@@ -63,13 +63,13 @@ class FakeWebSocketPair {
   }
 }
 
-/** Nothing else is stubbed: Node's Response refuses 101. */
+/** Response is not replaced: Node's own refuses the status 101. */
 Object.assign(globalThis, { WebSocketPair: FakeWebSocketPair });
 
-/** One object, its storage and its sockets, which outlive it. */
+/** One object with its storage, and its sockets, which stay when the object leaves the memory. */
 export class FakeObject implements DurableObjectStateLike {
   readonly storage: DurableObjectStorageLike;
-  /** Each with its tags. */
+  /** The sockets, each with its tags. */
   readonly #sockets = new Map<FakeWebSocket, readonly string[]>();
   #object: CovaraKVDurableObject;
 
@@ -78,7 +78,7 @@ export class FakeObject implements DurableObjectStateLike {
     this.#object = new CovaraKVDurableObject(this);
   }
 
-  /** Cloudflare takes ten tags of 256 bytes. */
+  /** Cloudflare allows ten tags of 256 bytes. */
   acceptWebSocket(ws: WebSocketLike, tags: readonly string[] = []): void {
     if (tags.length > 10 || tags.some((tag) => Buffer.byteLength(tag) > 256))
       throw new Error("too many tags, or too long");
@@ -103,12 +103,12 @@ export class FakeObject implements DurableObjectStateLike {
     return this.#object.alarm();
   }
 
-  /** The object leaves the memory. Its sockets stay. */
+  /** Removes the object from memory. Its sockets stay. */
   evict(): void {
     this.#object = new CovaraKVDurableObject(this);
   }
 
-  /** Every socket breaks. */
+  /** Breaks every socket. */
   breakSockets(): void {
     for (const socket of [...this.#sockets.keys()]) {
       this.#sockets.delete(socket);
@@ -123,7 +123,7 @@ export class FakeNamespace implements DurableObjectNamespaceLike {
   readonly #newStorage: () => DurableObjectStorageLike;
   /** The requests that were made, as method and path. */
   readonly requests: string[] = [];
-  /** What every request fails with, if anything. */
+  /** The error with which every request fails, if set. */
   failure: Error | undefined;
 
   constructor(newStorage: () => DurableObjectStorageLike = () => new FakeStorage()) {
@@ -134,7 +134,7 @@ export class FakeNamespace implements DurableObjectNamespaceLike {
     return name;
   }
 
-  /** A stub for one request: Workers refuse one that comes from another. */
+  /** A stub that works for one request: a Worker may not use a stub of another request. */
   get(id: unknown): DurableObjectStubLike {
     let isUsed = false;
     return {

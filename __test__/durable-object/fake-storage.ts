@@ -1,4 +1,4 @@
-// Storages of Durable Objects, in plain Node.
+// Storages of Durable Objects, in plain Node.js.
 import type { DurableObjectStorageLike } from "covara-kv";
 
 interface ListOptions {
@@ -9,12 +9,12 @@ interface ListOptions {
   reverse?: boolean;
 }
 
-/** Just what `DurableObjectStorageLike` has: the five methods, and no option of `list` but the prefix. */
+/** Only what `DurableObjectStorageLike` has: the five methods, and `list` with no option but the prefix. */
 export class FakeStorage implements DurableObjectStorageLike {
   readonly entries = new Map<string, unknown>();
-  /** Calls of methods. */
+  /** The number of calls. */
   operations = 0;
-  /** Entries that were handed out or changed. */
+  /** The number of entries that were returned or changed. */
   touched = 0;
 
   constructor(entries: Record<string, unknown> = {}) {
@@ -46,7 +46,7 @@ export class FakeStorage implements DurableObjectStorageLike {
     this.entries.clear();
   }
 
-  /** What was counted while `work` ran. */
+  /** What `work` adds to both counters. */
   async counting(work: () => Promise<unknown>): Promise<{ operations: number; touched: number }> {
     const before = { operations: this.operations, touched: this.touched };
     await work();
@@ -59,11 +59,11 @@ export class FakeStorage implements DurableObjectStorageLike {
   }
 }
 
-/** What an object with SQLite has on top: `list` in the order of UTF-8 with all its options, transactions, alarms. */
+/** An object with SQLite adds: `list` in the order of UTF-8 with all its options, transactions, alarms. */
 export class FakeSqlStorage extends FakeStorage {
   readonly sql: { databaseSize: number | undefined } = { databaseSize: 4096 };
   alarm: number | null = null;
-  /** What a transaction has changed, with what was there before. */
+  /** The entries that the transaction has changed, with their values before. */
   #undo: [name: string, before: unknown][] | undefined;
 
   override async put(name: string, value: unknown): Promise<void> {

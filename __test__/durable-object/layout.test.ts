@@ -1,4 +1,4 @@
-// Data that objects hold today: written here by hand, from docs/surface.md, "The Durable Object".
+// The layout of existing objects' data. It is written here by hand, from docs/surface.md, "The Durable Object".
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createDurableObjectKV, DurableKVEngine } from "covara-kv";
@@ -32,16 +32,16 @@ const fixture = (): Record<string, unknown> => ({
   "h\0app:expired\0f": "v",
 });
 
-/** The fixture in a storage, and a store on it. */
+/** A storage with the fixture, and a store on it. */
 function open(Storage: new (entries: Record<string, unknown>) => FakeStorage) {
   const storage = new Storage(fixture());
   const namespace = new FakeNamespace(() => storage);
   return { storage, namespace, kv: createDurableObjectKV(namespace, { prefix: "app", strict: true }) };
 }
 
-/** The entries that today's objects know: without what was added. */
+/** The entries that older objects know, as they know them. */
 function known({ entries }: FakeStorage): Record<string, unknown> {
-  // The old storage has `sql`, which throws.
+  // Later versions added entries of other kinds, and `count` and `indexed`.
   const old = [...entries].filter(([name]) => /^[smhelz]\0/.test(name));
   return Object.fromEntries(
     old.map(([name, value]) => {
@@ -59,7 +59,7 @@ for (const Storage of [FakeStorage, FakeSqlStorage]) {
       const secondsLeft = () => Math.round((FAR - Date.now()) / 1000);
       const before = secondsLeft();
       const { entries } = await contents(kv);
-      // A second may have passed meanwhile.
+      // A second may have passed in between.
       const isNear = (ttl: unknown) => ttl === before || ttl === secondsLeft();
       const found = (entries as [key: string, ttl: number, value: unknown][]).map(([key, ttl, value]) => {
         return [key, isNear(ttl) ? "far" : ttl, value];
@@ -150,7 +150,7 @@ for (const Storage of [FakeStorage, FakeSqlStorage]) {
       });
     });
 
-    // `a` with the field `b\0c` and `a\0b` with the field `c` were one entry.
+    // The field `b\0c` of `a` and the field `c` of `a\0b` were the same entry.
     test("keys with NUL have members of their own", async () => {
       const engine = new DurableKVEngine(new Storage({}));
       const fields = [
@@ -216,7 +216,7 @@ test("a value over what an entry holds is refused, and nothing changes", async (
   await engine.set("k", "ä".repeat(1024 * 1024));
   await assert.rejects(engine.set("k", "日".repeat(1024 * 1024)), refused);
 
-  // The old storage has `sql`, which throws.
+  // The storage without SQLite has a `sql` that throws.
   const old = new FakeSqlStorage();
   Object.defineProperty(old.sql, "databaseSize", { get: () => assert.fail("SQL is not enabled") });
   const oldEngine = new DurableKVEngine(old);

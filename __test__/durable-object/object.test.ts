@@ -1,4 +1,4 @@
-// What goes over the wire: requests as today's stores make them, and answers that they understand.
+// The protocol between stores and objects: requests as existing stores make them, and answers that they understand.
 import assert from "node:assert/strict";
 import { describe, mock, test } from "node:test";
 import { createDurableObjectKV, DurableObjectKVStore, type DurableObjectStubLike } from "covara-kv";
@@ -23,7 +23,7 @@ async function batch(commands: unknown, more: object = {}): Promise<unknown> {
 const ok = (value: unknown) => ({ ok: true, value });
 
 describe("requests", () => {
-  // An object of before knows `hset` with one pair, and would have stored the first of several without a word.
+  // An older object knows `hset` with one pair, and would have stored only the first of several pairs.
   test("several pairs go by an op that older objects refuse", async () => {
     const sent: unknown[] = [];
     const stub: DurableObjectStubLike = {
@@ -206,11 +206,11 @@ describe("the store", () => {
     assert.equal(await createDurableObjectKV(namespace, { name: "a" }).get("k"), "v");
   });
 
-  // Each command had a transaction of its own: 10,000 at once waited for the disk as often, for 20 s in workerd.
+  // Each command had a transaction of its own: 10,000 calls at once waited for the disk 10,000 times, for 20 s in workerd.
   test("commands that are called at once share a transaction", async () => {
     const storage = new FakeSqlStorage();
     const kv = createDurableObjectKV(new FakeNamespace(() => storage));
-    // The first request since the object woke also looks for deadlines.
+    // The first request after the object wakes also looks for expired keys.
     await kv.ping();
     let transactions = 0;
     const transaction = storage.transaction.bind(storage);
@@ -227,7 +227,7 @@ describe("the store", () => {
     assert.deepEqual(await kv.mget("a", "b"), ["x", "y"]);
   });
 
-  // Whoever listened heard of a value, and found none.
+  // A subscriber was told of a value, read the key, and found none.
   test("what is published with commands that leave nothing is not heard, and heard in its order otherwise", async () => {
     const storage = new FakeSqlStorage();
     const kv = createDurableObjectKV(new FakeNamespace(() => storage));
@@ -256,7 +256,7 @@ describe("the store", () => {
     assert.equal(isOver, true);
   });
 
-  // In a Worker the requests of one that has ended never are answered: disconnect waited for them for ever.
+  // In a Worker, requests of an incoming request that has ended are never answered: disconnect waited for them for ever.
   test("disconnect waits as long as answers come, and for none that does not", async () => {
     const namespace = new FakeNamespace();
     const get = namespace.get.bind(namespace);
@@ -275,7 +275,7 @@ describe("the store", () => {
     await Promise.all(sets);
   });
 
-  // The value was there, with its deadline, although the command had failed for want of room.
+  // The key had its value and deadline, although the command had failed for lack of room.
   test("a key that has no room for its deadline gets neither that nor a value", async () => {
     const storage = new FakeSqlStorage();
     storage.sql.databaseSize = undefined;
@@ -288,7 +288,7 @@ describe("the store", () => {
     assert.equal(await kv.ttl(key), -1);
   });
 
-  // It was taken for set: nothing that expired later was swept before the object slept.
+  // A failed alarm was taken for set: later deadlines were not swept before the object slept.
   test("an alarm that could not be set is set by the next command", async () => {
     const storage = new FakeSqlStorage();
     const kv = createDurableObjectKV(new FakeNamespace(() => storage));
@@ -312,7 +312,7 @@ describe("the store", () => {
   });
 });
 
-// Vitest's fake timers put a Date of their own in place; what a Durable Object stores for a while is gone when they are advanced.
+// Vitest's fake timers replace Date. Keys of a Durable Object with a time to live must expire when a test advances them.
 test("expiry follows a test's fake clock", async () => {
   const kv = createDurableObjectKV(namespace, { name: "clock" });
   const start = Date.now();

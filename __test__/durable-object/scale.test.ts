@@ -1,4 +1,4 @@
-// What commands cost on large data: counted, not timed.
+// The cost of commands on large data: counted, not timed.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { DurableKVEngine } from "covara-kv";
@@ -9,7 +9,7 @@ const names = Array.from({ length: SIZE }, (_, index) => `m${index}`);
 
 type Work = (engine: DurableKVEngine) => Promise<unknown>;
 
-/** Commands with the most that each may call, and the most entries it may touch. */
+/** Commands, each with the most calls of the storage and the most entries that it may cost. */
 const costs: [name: string, work: Work, operations: number, touched: number][] = [
   ["ZADD of a new member", (kv) => kv.zadd("zset", 5_000.5, "new"), 8, 8],
   ["ZADD of a member that moves", (kv) => kv.zadd("zset", 1.5, "m9000"), 8, 8],
@@ -44,7 +44,7 @@ const costs: [name: string, work: Work, operations: number, touched: number][] =
   ["EXISTS", (kv) => kv.exists("zset", "hash"), 4, 4],
 ];
 
-/** As objects hold them today, without counts and without an index. */
+/** Data as older objects hold it, without counts and an index. */
 function largeData(): Record<string, unknown> {
   const entries: Record<string, unknown> = {
     "m\0zset": { type: "zset" },
@@ -65,7 +65,7 @@ describe("with 10,000 members", () => {
   const storage = new FakeSqlStorage(largeData());
   const engine = new DurableKVEngine(storage);
 
-  // Counts and the index of today's data are made once.
+  // The first command on data of older objects makes counts and an index, once.
   before(async () => {
     await engine.zrange("zset", 0, 0);
     await engine.hlen("hash");

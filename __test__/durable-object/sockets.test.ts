@@ -1,4 +1,4 @@
-// Pub/sub over the sockets of an object: replaced, lost, and asleep.
+// Pub/sub over the sockets of an object: sockets that are replaced, are lost, or belong to a sleeping object.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
@@ -30,7 +30,7 @@ test("a store has one socket, whatever is subscribed at once", async () => {
   assert.equal(object.getWebSockets().length, 0);
 });
 
-// An application that tests its object asks the runtime for the sockets of a channel.
+// The test of an application may ask the runtime for the sockets of a channel, by tag.
 test("a socket's tags are its channels, as far as there may be", async () => {
   const { object, kv } = open();
   const channels = Array.from({ length: 12 }, (_, index) => `c${index}`);
@@ -201,7 +201,7 @@ test("what is subscribed while the socket is lost does not wait for its turn", a
   await kv.disconnect();
 });
 
-// A connection may die without a word. What it had not heard was forgotten when its socket was replaced.
+// A connection may die without a close. Messages that it had missed were forgotten when its socket was replaced.
 test("a socket that does not say that it has been replaced may have missed messages, and that is told", async () => {
   const { object, kv, publisher } = open();
   const gaps: Gap[] = [];
@@ -229,7 +229,7 @@ test("a socket is opened again whatever reconnectDelay does", async () => {
   await kv.disconnect();
 });
 
-// Timers take no more than 2^31 - 1 ms, and wait 1 ms for anything longer: "never" was a thousand attempts a second.
+// A timer waits at most 2^31 - 1 ms, and 1 ms for anything longer: "never" became a thousand attempts a second.
 test("a wait that no timer can hold is a long one", async () => {
   const { namespace, object, kv } = open(() => Number.POSITIVE_INFINITY);
   const delays: number[] = [];
@@ -258,9 +258,9 @@ test("what is unsubscribed while the object cannot be reached is gone all the sa
   await kv.disconnect();
 });
 
-test("after disconnect nothing is opened any more", async () => {
+test("after disconnect nothing is opened", async () => {
   const { namespace, object, kv } = open(() => 5);
-  // Its socket is lost after that of the store that is closed, and comes back as soon: by then the other's would have.
+  // The other store's socket is lost later and has the same delay: when it is back, the closed store's would be back too.
   const other = createDurableObjectKV(namespace, { reconnectDelay: () => 5 });
   await kv.subscribe("a", () => {});
   await other.subscribe("a", () => {});
@@ -271,7 +271,7 @@ test("after disconnect nothing is opened any more", async () => {
   await other.disconnect();
 });
 
-// In a Worker what a request was opening when it ended never comes: disconnect waited for it for ever.
+// In a Worker a socket that a request was opening when it ended never opens: disconnect waited for it for ever.
 test("disconnect does not wait for a socket that never opens, and closes one that opens later", async () => {
   const { namespace, object, kv } = open();
   const get = namespace.get.bind(namespace);
@@ -318,8 +318,8 @@ test("a subscription that fails leaves nothing behind", async () => {
   await kv.disconnect();
 });
 
-// A store announces names that are too long for a URL, and then opens the socket. Where it could not, the object kept them for
-// as long as it was in memory, and in its storage for ever.
+// A store announces names that are too long for a URL, and then opens the socket. If the socket failed, the object kept the names in its
+// memory, and in its storage for ever.
 test("names that are announced and never opened go away, and the others stay", async () => {
   const storage = new FakeSqlStorage();
   const namespace = new FakeNamespace(() => storage);
@@ -332,7 +332,7 @@ test("names that are announced and never opened go away, and the others stay", a
       method: "POST",
       body: JSON.stringify({ id, channels: [long], patterns: [] }),
     });
-  /** As the runtime does, which has no alarm any more by then. */
+  /** Calls the alarm as the runtime does: it removes the alarm first. */
   const ring = () => {
     storage.alarm = null;
     return object.alarm();
@@ -343,7 +343,7 @@ test("names that are announced and never opened go away, and the others stay", a
   try {
     for (let i = 0; i < 5; i++) await announce(`never opened ${i}`);
     assert.equal(announced().length, 6);
-    // A minute is theirs, while the object sleeps too.
+    // The names are kept for a minute, also while the object sleeps.
     object.evict();
     await ring();
     assert.equal(announced().length, 6);
@@ -369,7 +369,7 @@ test("names that are announced and never opened go away, and the others stay", a
   await eventually(() => announced().length === 0);
 });
 
-test("without alarms they go when the next names are announced", async () => {
+test("without alarms, announced names go when the next are announced", async () => {
   const { namespace, object } = open();
   const { entries } = object.storage as unknown as { entries: Map<string, unknown> };
   const announce = (id: string) =>

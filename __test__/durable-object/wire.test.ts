@@ -1,4 +1,5 @@
-// Objects and stores of other versions have to be understood for years: the bytes on the wire are those of docs/durable-object-protocol.md.
+// Objects and stores of different versions must understand each other for years: the bytes on the wire are those of
+// docs/durable-object-protocol.md.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,13 +10,13 @@ import { FakeNamespace, type FakeWebSocket } from "./fake-namespace.js";
 
 const page = readFileSync(join(__dirname, "../../docs/durable-object-protocol.md"), "utf8");
 
-/** The example of the page with this name. */
+/** The example with this name in docs/durable-object-protocol.md. */
 function example(name: string): string {
   const [, text] = RegExp(`^\`\`\`(?:json|text) ${name}\n(.*?)\n\`\`\`$`, "ms").exec(page) ?? [];
   return text ?? assert.fail(`the page has no example ${name}`);
 }
 
-/** A store on an object, with all that goes between them. */
+/** A store on an object, with everything that both send. */
 function open(prefix?: string, strict?: true) {
   const object = new FakeNamespace().object();
   const requests: string[] = [];
@@ -39,7 +40,7 @@ function open(prefix?: string, strict?: true) {
   return { kv: new DurableObjectKVStore(stub, options), object, requests, bodies, responses, send };
 }
 
-/** Ids are random: each becomes a word. */
+/** Replaces each random id with a fixed word. */
 function withoutIds(requests: string[]): string[] {
   const words = new Map<string, string>();
   return requests.map((request) =>

@@ -1,4 +1,4 @@
-// Whatever the functions of the fan-out are called with: what is wrong is refused, and changes nothing.
+// The functions of the fan-out with any arguments: wrong ones are refused, and change nothing.
 import assert from "node:assert/strict";
 import {
   getAggregateWatcherCount,

@@ -1,4 +1,4 @@
-// A thread that does not take what comes in costs so much memory and no more. What is dropped is told of.
+// A thread that does not take its messages costs a bounded amount of memory. Its handlers are told of dropped messages.
 import assert from "node:assert/strict";
 import {
   getFanoutStats,
@@ -21,11 +21,11 @@ import {
   useMemory,
 } from "./instances.js";
 
-/** What the hand-over to a thread holds at most. */
+/** The limits of a thread's queue. */
 const MAX_MESSAGES = 100_000;
 const MAX_BYTES = 64 << 20;
 
-/** Has a thread do nothing while `work` is done. */
+/** Keeps a thread busy while `work` runs. */
 async function whileBlocked(thread: Instance, work: () => Promise<unknown>): Promise<void> {
   const [started, until] = [0, 0].map(() => new Int32Array(new SharedArrayBuffer(4))) as [
     Int32Array,
@@ -42,7 +42,7 @@ async function whileBlocked(thread: Instance, work: () => Promise<unknown>): Pro
   await blocked;
 }
 
-/** Publishes numbers to the subscriptions in turn, as another instance does. */
+/** Publishes numbers, one to each subscription in turn, as another instance would. */
 const flood = (subscriptions: readonly string[], from: number, count: number) =>
   server.admin.eval(
     `for n = tonumber(ARGV[1]), ARGV[1] + ARGV[2] - 1 do
@@ -56,13 +56,13 @@ const flood = (subscriptions: readonly string[], from: number, count: number) =>
     ...subscriptions,
   );
 
-/** Resolves once so many messages have come in since there were `before`. */
+/** Resolves once `count` messages have come in since there were `before`. */
 const seen = (before: number, count: number) => eventually(() => getFanoutStats().seen >= before + count);
 
 const of = (deliveries: readonly Delivery[], subscription: string) =>
   eventsOf(deliveries.filter((delivery) => delivery.subscription === subscription));
 
-test("more than there is room for: one invalidation of each subscription, and all others are none the worse", async (world) => {
+test("more than there is room for: one invalidation of each subscription, and no other handler is affected", async (world) => {
   await world.start();
   const [thread, other] = [await world.thread(), await world.thread()];
   await thread.do("register", "h1", ["s0", "s1"]);
@@ -93,7 +93,7 @@ test("more than there is room for: one invalidation of each subscription, and al
   assert.ok(ofOther?.length === 1_000 && ofOther.every((n, index) => n === 2 * index));
   assert.ok(ofHere?.length === 1_000 && ofHere.every((n, index) => n === 2 * index + 1));
 
-  // It is as if nothing had been.
+  // After the overflow everything is delivered again.
   await flood([...subscriptions, "quiet"], 0, 400);
   await eventually(async () => (await thread.do("delivered")) >= 400);
   const later = await thread.do("take");
@@ -136,7 +136,7 @@ test("large events are bounded by their bytes, events of this process too", asyn
     for (let n = 0; n < fits + 10; n++) {
       assert.equal(await publishEvent({ type: "added", subscriptionId: "s", event: [n, padding] }), true);
     }
-    // A small one fits still: but it comes after what was dropped, and its place is behind the invalidation.
+    // A small event would still fit. It is dropped too: after the dropped one its place is behind the invalidation.
     await publishEvent({ type: "added", subscriptionId: "s", event: "small" });
   });
   await eventually(async () => (await thread.do("delivered")) >= fits + 2);

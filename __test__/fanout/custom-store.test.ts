@@ -1,4 +1,4 @@
-// A store of an application's own: it has what the framework's interface has, and no more.
+// A store of an application's own that has only what the framework's interface requires.
 import assert from "node:assert/strict";
 import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 import {
@@ -17,7 +17,7 @@ import { eventually } from "../backends.js";
 import { warningsOf } from "../warnings.js";
 import { AGGREGATE, EVENTS, eventsOf, GAP, test, type World, wire } from "./instances.js";
 
-/** A store without `listen` and events. `beforeSubscribe` is awaited before each SUBSCRIBE: it may fail. */
+/** A store without `listen` and events. `beforeSubscribe` is awaited before each SUBSCRIBE, and may fail. */
 function useCustom(
   world: World,
   beforeSubscribe: (call: number) => Promise<void> | void = () => {},
@@ -34,7 +34,7 @@ function useCustom(
     async subscribe(channel: string, callback: (message: string, channel: string) => void) {
       store.calls += 1;
       await beforeSubscribe(store.calls);
-      // Callbacks that are new each time are called as often as they were given.
+      // A new callback each time: the memory store would call the same one only once for a message.
       await memory.subscribe(channel, (message) => callback(message, channel));
     },
   };
@@ -46,7 +46,7 @@ function useCustom(
   return store as unknown as KVAdapter & { calls: number };
 }
 
-test("a store that has no more than the framework's interface will do", async (world) => {
+test("a store that has no more than the framework's interface works", async (world) => {
   const kv = useCustom(world);
   const [deliveries, calls] = [world.handler("h", "s"), world.watcher("users")];
   await initializeEventSubscription();
@@ -82,7 +82,7 @@ test("a SUBSCRIBE that fails is told of, and tried again; then handlers are told
   assert.deepEqual(eventsOf(deliveries), [GAP, "1"]);
 });
 
-// The attempt of a timer, and that of a handler that came meanwhile, both succeeded.
+// The attempt of a timer and the attempt of a new handler overlapped, and both succeeded: each event was delivered twice.
 test("attempts never overlap: each event is delivered once", async (world) => {
   const waiting: (() => void)[] = [];
   const kv = useCustom(world, (call) => {
@@ -104,7 +104,7 @@ test("attempts never overlap: each event is delivered once", async (world) => {
   await turn();
   register();
   await turn();
-  // A timer as long as that of the first attempt, and set later, rings later.
+  // As long as the timer of the first attempt, and set later, so that timer has fired.
   await wait(1_000);
   while (waiting.length > 0) {
     waiting.shift()?.();

@@ -1,4 +1,4 @@
-// Whoever may have missed something is told of it once, when it hears again; and nobody else is.
+// A handler or watcher that may have missed something is told once, when it is live again; all others are told nothing.
 import assert from "node:assert/strict";
 import {
   clearGlobalKV,
@@ -20,7 +20,7 @@ const publish = (subscriptionId: string, event: unknown) =>
 const areSubscribed = (events: number, aggregate: number) =>
   eventually(async () => (await subscribers()).join() === [events, aggregate].join());
 
-/** Ends every connection that subscribes something. */
+/** Ends every connection that has subscriptions. */
 const killSubscribing = () => server.admin.client("KILL", "TYPE", "pubsub");
 
 test("a connection is lost: one invalidation of each subscription, one call of each watcher, in every thread", async (world) => {
@@ -87,7 +87,7 @@ test("a thread closes its store, and opens it again: its own handlers are told, 
   await thread.do("disconnect");
   await server.admin.publish(EVENTS, wire("t", "missed"));
   await server.admin.publish(EVENTS, wire("s", "heard"));
-  // What is published within the process needs no store.
+  // An event of this process needs no store.
   assert.equal(await publish("t", "from here"), true);
   await eventually(async () => deliveries.length > 0 && (await thread.do("delivered")) > 0);
   assert.deepEqual(eventsOf(await thread.do("take")), ['"from here"']);
@@ -100,7 +100,7 @@ test("a thread closes its store, and opens it again: its own handlers are told, 
   assert.deepEqual(eventsOf(deliveries), ['"heard"', '"again"']);
 });
 
-// initializeEventSubscription had failed with TIMEOUT, so that nobody knew from when on the handler was heard.
+// initializeEventSubscription had failed with TIMEOUT, and the handler was not told when its channel became live.
 test("a handler that came while the server was away is told when it is heard", async (world) => {
   const redis = await startRedis();
   world.defer(() => redis.stop());
@@ -154,7 +154,8 @@ test("changes told while the connection is lost: afterwards each one is heard on
   assert.equal(users.length, 20);
 });
 
-// What waits for the server is published when this process hears again: it then heard itself, and took it for somebody else.
+// A message that waits for the server is published when this process is subscribed again. The process then received its own message, and
+// took it for another instance's.
 for (const what of ["an event", "a change"]) {
   test(`${what} that is published while the server is away is not taken for another instance's`, async (world) => {
     const redis = await startRedis();
@@ -172,12 +173,12 @@ for (const what of ["an event", "a change"]) {
           : notifyAggregateWatchers("users", [round]);
       await redis.restart();
       await published;
-      await eventually(() => last.length > 0); // Of the gap.
+      await eventually(() => last.length > 0); // The call of the gap.
       await initializeEventSubscription();
       last.length = 0;
       await kv.publish(AGGREGATE, '{"resource":"last"}');
       await eventually(() => last.length > 0);
-      // Of the gap, the last one.
+      // The last call is that of the gap.
       assert.deepEqual(users.splice(0), what === "an event" ? [[]] : [[[round]], []]);
       last.length = 0;
     }

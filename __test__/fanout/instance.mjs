@@ -1,4 +1,4 @@
-// An instance of an application, in a process or a thread of its own: does what instances.ts tells it to.
+// An instance of an application, in a process or a thread of its own: does the jobs of instances.ts.
 import process from "node:process";
 import { setImmediate as turn } from "node:timers/promises";
 import { parentPort } from "node:worker_threads";
@@ -14,14 +14,14 @@ import {
   unregisterHandler,
 } from "covara-kv";
 
-/** So many events are published in one tick. */
+/** The number of events that are published in one tick. */
 const AT_ONCE = 50;
 
 let deliveries = [];
 const watchers = new Map();
 let published = 0;
 
-/** What each event became: whether somebody was reached, or the code of the error. */
+/** Resolves to the outcome of each event: whether a handler was reached, or the code of the error. */
 async function publish(events) {
   const outcome = ({ subscriptionId, event }) =>
     publishEvent({ type: "changed", subscriptionId, event }).then(
@@ -61,7 +61,7 @@ const jobs = {
   published: () => published,
   notify: (resource) => notifyAggregateWatchers(resource),
   delivered: () => deliveries.length,
-  /** What was delivered since this was last asked. */
+  /** The deliveries since the last call. */
   take() {
     const taken = deliveries;
     deliveries = [];
@@ -74,13 +74,13 @@ const jobs = {
     await kv.subscribe(channel, () => {});
     await kv.listen([`${channel}, too`], () => {});
   },
-  /** Does nothing, and takes nothing, until somebody sets the first of `until`. */
+  /** Blocks the thread until the caller sets the first element of `until`. */
   block(started, until) {
     Atomics.store(started, 0, 1);
     Atomics.notify(started, 0);
     Atomics.wait(until, 0, 0);
   },
-  /** Publishes without end. */
+  /** Publishes until the thread ends. */
   flood(subscriptions) {
     const events = subscriptions.map((subscriptionId, n) => ({ subscriptionId, event: { n } }));
     (async () => {

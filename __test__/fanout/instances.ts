@@ -1,4 +1,4 @@
-// What the tests of the fan-out share: instances in processes and threads of their own, and this process as one.
+// Shared by the tests of the fan-out: instances in processes and threads of their own, and this process as one.
 import assert from "node:assert/strict";
 import { fork } from "node:child_process";
 import { join } from "node:path";
@@ -30,7 +30,7 @@ export const AGGREGATE = "covara:aggregate";
 export const GAP = '{"type":"invalidate","reason":"fanout-gap"}';
 export const OVERFLOW = '{"type":"invalidate","reason":"overflow"}';
 
-/** A command waits for the server for as long as its timeout allows. */
+/** The timeout alone, and not the number of retries, limits how long a command waits for the server. */
 export const PATIENT = { maxRetries: 1_000_000, retryDelay: 20 } as const;
 
 export interface Delivery {
@@ -46,7 +46,7 @@ export interface Event {
   readonly event: unknown;
 }
 
-/** What an instance does when it is told to: see instance.mjs. */
+/** The jobs of an instance: see instance.mjs. */
 interface Jobs {
   open(redis: RedisConfig, prefix?: string): void;
   register(handler: string, subscriptions: readonly string[]): void;
@@ -72,7 +72,7 @@ interface Answer {
   readonly error?: string;
 }
 
-/** An instance, as seen from here. */
+/** An instance as the test sees it. */
 export class Instance {
   readonly #send: (message: unknown) => void;
   readonly #end: () => Promise<unknown>;
@@ -109,7 +109,7 @@ export class Instance {
     return instance;
   }
 
-  /** Resolves to the result of a job. Rejects with what it failed with, or if the instance ends. */
+  /** Resolves to the result of a job. Rejects with the job's error, or when the instance ends. */
   do<J extends keyof Jobs>(job: J, ...args: Parameters<Jobs[J]>): Promise<ReturnType<Jobs[J]>> {
     const id = this.#next++;
     return new Promise((resolve, reject) => {
@@ -130,26 +130,26 @@ export class Instance {
     this.#asked.clear();
   }
 
-  /** Ends it at once, whatever it is doing. */
+  /** Ends the instance at once, even in the middle of a job. */
   async end(): Promise<void> {
     await this.#end();
   }
 }
 
-/** What a test is given. All that it opens is closed after it. */
+/** What a test gets. All that it opens is closed after the test. */
 export interface World {
   /** Initializes this thread with a Redis: the one that the tests share, unless told otherwise. */
   start(redis?: RedisConfig, prefix?: string): Promise<KVStore>;
   /** An instance on the Redis that the tests share, unless told otherwise. */
   instance(redis?: RedisConfig): Promise<Instance>;
   thread(redis?: RedisConfig): Promise<Instance>;
-  /** A handler of this thread. Gives what it is delivered, from now on. */
+  /** Registers a handler in this thread. Returns the list that its deliveries are added to. */
   handler(id: string, ...subscriptions: string[]): Delivery[];
-  /** A watcher of this thread. Gives the arguments of its calls, from now on. */
+  /** Registers a watcher in this thread. Returns the list that the arguments of its calls are added to. */
   watcher(resource: string): unknown[][];
-  /** An independent client. */
+  /** An independent client of the server. */
   client(redis?: { host: string; port: number; connectionName?: string }): Redis;
-  /** Called after the test, the last one first. */
+  /** Adds a function to call after the test. The last one is called first. */
   defer(close: () => unknown): void;
 }
 
@@ -157,7 +157,7 @@ export function test(name: string, body: (world: World) => Promise<void>): void 
   nodeTest(name, { timeout: 60_000 }, async () => {
     const closing: (() => unknown)[] = [];
     const defer = (close: () => unknown) => void closing.push(close);
-    // Handlers and watchers go before any store does: the next test is not to hear that they missed something.
+    // Handlers and watchers leave before any store closes: otherwise the next test would get their gap.
     const leaving: (() => unknown)[] = [];
     const opened = async (instance: Instance, redis: RedisConfig) => {
       defer(() => instance.end());
@@ -208,7 +208,7 @@ export function test(name: string, body: (world: World) => Promise<void>): void 
   });
 }
 
-/** Makes a memory store of its own the one of this thread. */
+/** Makes a memory store the global store of this thread. */
 export function useMemory(world: World): KVStore {
   const kv = createMemoryKV();
   world.defer(() => {
@@ -219,25 +219,25 @@ export function useMemory(world: World): KVStore {
   return kv;
 }
 
-/** How many subscribe the channels of the fan-out: that of events, and that of changes. */
+/** The number of subscribers of the channels of the fan-out: that of events, and that of changes. */
 export async function subscribers(admin = server.admin): Promise<[events: number, aggregate: number]> {
   const counts = (await admin.pubsub("NUMSUB", EVENTS, AGGREGATE)) as unknown[];
   return [Number(counts[1]), Number(counts[3])];
 }
 
-/** How many connections the server has that subscribe something. */
+/** The number of connections of the server that have subscriptions. */
 export async function subscribingConnections(admin = server.admin): Promise<number> {
   const list = String(await admin.call("CLIENT", "LIST", "TYPE", "pubsub"));
   return list.split("\n").filter((line) => line !== "").length;
 }
 
-/** A message on the channel of events. */
+/** The message of an event, as instances publish it. */
 export const wire = (subscriptionId: string, event: unknown) =>
   JSON.stringify({ type: "changed", subscriptionId, event });
 
 export const eventsOf = (deliveries: readonly Delivery[]) => deliveries.map(({ event }) => event);
 
-/** Numbers from 0 to just under 1, the same for the same seed. */
+/** Numbers from 0 up to 1, the same for the same seed. */
 export function random(seed: number): () => number {
   let state = seed;
   return () => {

@@ -1,10 +1,10 @@
-// What is on the wire is what instances of the TypeScript framework send and read: ioredis stands for them.
+// Messages are those that instances of the TypeScript framework publish and read: ioredis stands for such an instance.
 import assert from "node:assert/strict";
 import { getFanoutStats, notifyAggregateWatchers, publishEvent } from "covara-kv";
 import { eventually } from "../backends.js";
 import { AGGREGATE, EVENTS, eventsOf, server, subscribers, test, type World, wire } from "./instances.js";
 
-/** What is published on the channels of the fan-out from now on, as `[channel, message]`. */
+/** Collects the messages on the channels of the fan-out from now on, as `[channel, message]`. */
 async function published(world: World): Promise<[channel: string, message: string][]> {
   const seen: [string, string][] = [];
   const client = world.client();
@@ -83,7 +83,7 @@ test("what is published is what other instances read", async (world) => {
   ];
   await eventually(() => seen.length >= expected.length);
   assert.deepEqual(seen, expected);
-  // What has a handler here is not published at all.
+  // An event whose handler is in this process is not published.
   assert.deepEqual(eventsOf(deliveries), ["1"]);
 });
 
@@ -120,7 +120,7 @@ test("the store's prefix is not put before the channels", async (world) => {
   await eventually(() => deliveries.length === 1 && calls.length === 1);
 });
 
-test("malformed messages are counted and dropped, and hurt nobody", async (world) => {
+test("malformed messages are counted and dropped, and do no harm", async (world) => {
   await world.start();
   const [deliveries, calls] = [world.handler("stream", "s"), world.watcher("users")];
   await eventually(async () => (await subscribers()).join() === "1,1");
@@ -166,12 +166,12 @@ test("malformed messages are counted and dropped, and hurt nobody", async (world
   assert.equal(after.notLocal - before.notLocal, 1);
 });
 
-test("whether anyone was reached is known of instances that are none of ours, too", async (world) => {
+test("publishEvent also tells whether an instance of the framework was reached", async (world) => {
   await world.start();
   const event = { type: "added", subscriptionId: "elsewhere", event: 1 } as const;
   assert.equal(await publishEvent(event), false);
   const deliveries = world.handler("stream", "s");
-  // This process alone hears it, and has no handler for it.
+  // Only this process has subscribed, and it has no handler for the event.
   assert.equal(await publishEvent(event), false);
   await published(world);
   assert.equal(await publishEvent(event), true);

@@ -1,4 +1,4 @@
-// Whatever a handler or a watcher does, and whatever one is called with, the others are none the worse for it.
+// A handler or a watcher that throws, leaves or publishes does no harm to the others.
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import {
@@ -91,7 +91,7 @@ test("a subscription that ends inside deliver gets nothing more, a handler that 
   assert.deepEqual([seen, eventsOf(other)], [['a "untrack"', 'b "leave"'], ["3"]]);
 });
 
-test("one of a batch ends a subscription, or a handler: the rest of the batch is for nobody", async (world) => {
+test("one of a batch ends a subscription, or a handler: the rest of the batch is dropped", async (world) => {
   await world.start();
   const seen: string[] = [];
   const record = (event: string, subscription: string) => void seen.push(`${subscription} ${event}`);
@@ -113,7 +113,7 @@ test("one of a batch ends a subscription, or a handler: the rest of the batch is
     trackSubscription(handler, subscription);
   }
   await initializeEventSubscription();
-  // In one command, so that they come in as one batch.
+  // One script publishes all of them, so that they come in as one batch.
   const messages = ["a", "b", "c", "d", "b", "c"].map((name, n) => wire(name, n));
   await server.admin.eval(
     "for _, m in ipairs(ARGV) do redis.call('publish', KEYS[1], m) end",
@@ -125,7 +125,7 @@ test("one of a batch ends a subscription, or a handler: the rest of the batch is
   assert.deepEqual(seen, ["a 0", "c 2", "c 5"]);
 });
 
-// Whatever was tracked anew inside deliver lost what was published to it before deliver returned, although publishEvent
+// A subscription that was tracked anew inside deliver lost the events published to it before deliver returned, although publishEvent
 // resolved to true.
 test("a subscription that ends and begins anew inside deliver gets what comes after that", async (world) => {
   useMemory(world);
@@ -164,7 +164,7 @@ test("a handler and a subscription that begin inside deliver are there at once",
   assert.deepEqual(seen, ["h 1", "not yet: deliver is not called within deliver", "new 2", "h 3"]);
 });
 
-// A client that comes back under its old id: what had come in for it, and waited for the event loop, was for nobody.
+// A client came back under its old id: events that had come in for it, and waited for the event loop, were dropped.
 test("a handler that is replaced loses nothing of what waits for it", async (world) => {
   await world.start();
   const before = world.handler("h", "s");
@@ -176,7 +176,7 @@ test("a handler that is replaced loses nothing of what waits for it", async (wor
     before.length = 0;
     const { delivered } = getFanoutStats();
     const published = other.do("publish", events);
-    // Without a turn of the event loop: they are here, and have not been taken.
+    // Without a turn of the event loop, so that the events have come in and no handler has taken them.
     const deadline = Date.now() + 5_000;
     while (getFanoutStats().delivered < delivered + events.length && Date.now() < deadline);
     registerHandler("h", (event) => void seen.push(event));
@@ -236,7 +236,7 @@ test("watchers that come and go inside a watcher", async (world) => {
   assert.deepEqual(seen, ["first", "third"]);
 });
 
-// The store still counted this process, which did not count itself any more.
+// The store still counted this process as a subscriber. The process did not subtract itself, as it had left.
 for (const where of ["a memory store", "Redis"]) {
   test(`a process that has just left is not taken for one that was reached, on ${where}`, async (world) => {
     if (where === "Redis") await world.start();
@@ -259,8 +259,8 @@ test("without a store only what is here is reached", async (world) => {
   assert.deepEqual(await subscribers(), [0, 0]);
 });
 
-// All that a handler published to itself was delivered before the first publishEvent returned: it never did.
-test("a handler that publishes to its own thread without end leaves the event loop to others", async (world) => {
+// Every event that a handler published to itself was delivered before the first publishEvent returned, so it never returned.
+test("a handler that publishes to its own thread without end does not block the event loop", async (world) => {
   useMemory(world);
   let count = 0;
   let isOver = false;

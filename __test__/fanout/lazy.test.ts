@@ -1,4 +1,4 @@
-// Nothing is subscribed that nobody needs; what is needed is, whatever becomes of the store.
+// A channel is subscribed only while a handler or a watcher needs it, also when the store closes or changes.
 import assert from "node:assert/strict";
 import {
   clearGlobalKV,
@@ -42,7 +42,7 @@ test("the first handler and the first watcher subscribe, the last ones unsubscri
   world.watcher("users");
   await areSubscribed(1, 1);
   unregisterHandler("a");
-  await kv.get("k"); // What it might have asked of the server is there by now.
+  await kv.get("k"); // A command that the end of `a` might have caused has reached the server by now.
   await initializeEventSubscription();
   assert.deepEqual(await subscribers(), [1, 1]);
   unregisterHandler("b");
@@ -90,7 +90,7 @@ test("initializeEventSubscription resolves once live, however often it is called
   const [deliveries, calls] = [world.handler("h", "s"), world.watcher("users")];
   await Promise.all([initializeEventSubscription(), initializeEventSubscription()]);
   assert.deepEqual(await subscribers(), [1, 1]);
-  // Nobody who publishes from now on is missed.
+  // A message that is published from now on is heard.
   assert.equal(await server.admin.publish(EVENTS, wire("s", 1)), 1);
   assert.equal(await server.admin.publish(AGGREGATE, '{"resource":"users"}'), 1);
   await initializeEventSubscription();
@@ -111,7 +111,7 @@ test("it resolves once live for handlers that came later, too", async (world) =>
   }
 });
 
-test("a store that is not connected yet will do", async (world) => {
+test("a store that is not connected yet works", async (world) => {
   const kv = createRedisKV(server.address);
   world.defer(() => kv.disconnect());
   world.defer(clearGlobalKV);
@@ -145,7 +145,7 @@ test("the store becomes one on another server: the fan-out follows, and tells of
       [[], []],
     ],
   );
-  // One that is none of it any more may go.
+  // The store before is not used, so that its end changes nothing.
   await before.disconnect();
   await admin.publish(EVENTS, wire("s", 2));
   await eventually(() => deliveries.length > 2);

@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 const root = join(__dirname, "../..");
 
 test("examples/live-feed runs as a user runs it: each step is checked, and it ends by itself", async () => {
-  const { REDIS_URL: _, ...env } = process.env; // It starts a Redis of its own, and so may restart it.
+  const { REDIS_URL: _, ...env } = process.env; // The example starts a Redis of its own, so that it may restart it.
   // Rejects unless the exit code is 0.
   const { stdout, stderr } = await promisify(execFile)(process.execPath, ["examples/live-feed/run.mjs"], {
     cwd: root,

@@ -1,4 +1,4 @@
-// The fan-out on a memory store: one process is the whole fleet, or its threads share a store.
+// The fan-out on a memory store: one process is the whole fleet, or the threads of a process share a store.
 import assert from "node:assert/strict";
 import {
   createMemoryKV,
@@ -60,7 +60,7 @@ for (const initialized of [false, true]) {
     await notifyAggregateWatchers("users");
     await kv.publish(AGGREGATE, '{"resource":"users"}');
     await eventually(() => calls.length >= 3);
-    assert.deepEqual(calls, [[], [], []]); // Its own message was not heard a second time.
+    assert.deepEqual(calls, [[], [], []]); // Its own message is not heard a second time.
   });
 }
 
@@ -80,7 +80,7 @@ test("without a handler or a watcher nothing is subscribed; the last to leave un
   await eventually(async () => (await heard()).join() === "0,0");
 });
 
-test("the store becomes another one: the fan-out follows it, and says so", async (world) => {
+test("the store becomes another one: the fan-out follows it, and tells of a gap", async (world) => {
   const [first, second] = [useMemory(world), createMemoryKV()];
   world.defer(() => second.disconnect());
   const [deliveries, calls] = [world.handler("h", "s"), world.watcher("users")];
@@ -92,7 +92,7 @@ test("the store becomes another one: the fan-out follows it, and says so", async
   await second.publish(EVENTS, wire("s", "second"));
   await second.publish(AGGREGATE, '{"resource":"users"}');
   await eventually(() => deliveries.length > 0 && calls.length > 0);
-  // And to a Redis, and back.
+  // Then to a Redis, and back.
   await world.start();
   await initializeEventSubscription();
   assert.deepEqual(await subscribers(), [1, 1]);
@@ -134,7 +134,7 @@ test("stores that are shared are one fleet; a private one is not of it", async (
   assert.equal(await same.publish(EVENTS, wire("s", "same")), 1);
   await eventually(() => deliveries.length > 0);
   assert.deepEqual(eventsOf(deliveries), ['"same"']);
-  // Somebody else who listens there is somebody who may have the handler.
+  // Another subscriber of the channel may have the handler, so it counts as reached.
   await using _ = await same.listen([EVENTS], () => {});
   assert.equal(await publish("elsewhere", 1), true);
 });

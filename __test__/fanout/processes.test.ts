@@ -1,5 +1,4 @@
-// Instances in processes of their own on one Redis: everything gets to where it belongs, once and in order, and nothing is missed
-// without a word.
+// Instances in processes of their own on one Redis: each event reaches its handler, once and in order, and a lost one is told as a gap.
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import { publishEvent } from "covara-kv";
@@ -25,7 +24,7 @@ const INSTANCES = 4;
 const HANDLERS = 1_000;
 const EVENTS = 20_000;
 
-/** A delivery, and where it was among all of its instance. */
+/** A delivery, and its place among all deliveries of its instance. */
 interface Placed extends Delivery {
   readonly instance: number;
   readonly place: number;
@@ -36,7 +35,7 @@ interface Sent {
   readonly number: number;
 }
 
-/** The instances of a fleet, and who has which subscription. */
+/** The instances of a fleet, and the owner of each subscription. */
 class Fleet {
   readonly instances: Instance[] = [];
   /** The instance and the handler of each subscription. */
@@ -66,7 +65,7 @@ class Fleet {
     return [handler, subscriptions];
   }
 
-  /** So many events of random subscriptions, for each instance to publish its own of them. */
+  /** Makes events for random subscriptions, and deals them out to the instances that publish them. */
   events(count: number): (Event & { event: Sent })[][] {
     const subscriptions = [...this.owners.keys()];
     const ofInstance = this.instances.map((): (Event & { event: Sent })[] => []);
@@ -78,7 +77,7 @@ class Fleet {
     return ofInstance;
   }
 
-  /** Has each instance publish its events. Resolves to what each event became. */
+  /** Each instance publishes its events. Resolves to the outcome of each event. */
   async publish(events: Event[][]): Promise<(boolean | string)[][]> {
     return Promise.all(this.instances.map((instance, n) => instance.do("publish", events[n] ?? [])));
   }
@@ -88,7 +87,7 @@ class Fleet {
     return counts.then((counts) => counts.reduce((sum, count) => sum + count, 0));
   }
 
-  /** What was delivered since, of each subscription. Each delivery must have been to its owner. */
+  /** The deliveries since the last call, by subscription. Fails if one was not to the owner of its subscription. */
   async take(): Promise<Map<string, Placed[]>> {
     const deliveries = new Map([...this.owners.keys()].map((name): [string, Placed[]] => [name, []]));
     for (const [index, instance] of this.instances.entries()) {
@@ -107,7 +106,7 @@ const isGap = ({ event }: Delivery) => event === GAP;
 const sentOf = (deliveries: readonly Delivery[]): Sent[] =>
   deliveries.filter((delivery) => !isGap(delivery)).map(({ event }) => JSON.parse(event));
 
-/** Each event is there once at most, and those of a publisher in the order in which it published them. */
+/** Fails if an event is there twice, or if the events of one publisher are not in the order of publication. */
 function assertOrdered(deliveries: readonly Delivery[]): void {
   const last = new Map<number, number>();
   for (const { publisher, number } of sentOf(deliveries)) {
@@ -116,7 +115,7 @@ function assertOrdered(deliveries: readonly Delivery[]): void {
   }
 }
 
-/** Publishes events, and checks that all of them arrive, and nothing else does. */
+/** Publishes events, and fails unless exactly these arrive. */
 async function assertAllArrive(fleet: Fleet, count: number): Promise<void> {
   const events = fleet.events(count);
   const outcomes = await fleet.publish(events);
@@ -144,7 +143,7 @@ test("every event arrives at just its handler, once and in order", async (world)
   }
   const sum = (of: "delivered" | "notLocal" | "seen") =>
     stats.reduce((sum, instance) => sum + instance[of], 0);
-  // What an instance has itself it does not publish. All others get what is published.
+  // An event whose handler is in the same instance is not published. Every instance receives all others.
   assert.equal(sum("delivered"), EVENTS);
   assert.equal(sum("seen") % INSTANCES, 0);
   assert.equal(sum("notLocal"), (sum("seen") / INSTANCES) * (INSTANCES - 1));
@@ -159,7 +158,7 @@ test("a handler that is unregistered, and its subscriptions, get nothing more; t
     subscriptionId,
     event: { publisher: 1, number: 0 },
   }));
-  // The others are asked: they may have it.
+  // The other instances are asked, as they may have the subscription.
   assert.deepEqual(await fleet.instances[1]?.do("publish", events), [true, true, true]);
   assert.deepEqual(await fleet.instances[0]?.do("publish", events.slice(0, 1)), [true]);
   await eventually(async () => (await fleet.sum("delivered")) > 0);
@@ -170,8 +169,7 @@ test("a handler that is unregistered, and its subscriptions, get nothing more; t
   );
 });
 
-// publishEvent waits while the channel is about to be heard. One that was called when it had just become so, before those that
-// waited knew, overtook them.
+// publishEvent waits while the channel is being subscribed. A call after the SUBSCRIBE, before the waiting calls were woken, overtook them.
 test("what a process publishes stays in order while its subscribing connection is lost", async (world) => {
   await world.start({ ...server.address, ...PATIENT });
   world.handler("stream", "here");
@@ -194,7 +192,7 @@ test("what a process publishes stays in order while its subscribing connection i
   assert.equal(late, -1, `after ${late - 1} came ${seen[late]}`);
 });
 
-test("Redis dies and comes back while publishing goes on: nobody stays stale", async (world) => {
+test("Redis dies and comes back while publishing goes on: no handler stays stale", async (world) => {
   const redis = await startRedis();
   world.defer(() => redis.stop());
   const { host, port } = redis;
@@ -212,7 +210,7 @@ test("Redis dies and comes back while publishing goes on: nobody stays stale", a
   assert.ok((await fleet.sum("published")) < EVENTS, "Redis was to die in the middle");
   const died = Date.now();
   await redis.restart();
-  const outcomes = await published; // Every single one is settled.
+  const outcomes = await published; // Each publish has settled.
   for (const outcome of outcomes.flat()) {
     assert.ok(typeof outcome === "boolean" || ["CONNECTION", "TIMEOUT"].includes(outcome), `${outcome}`);
   }
@@ -249,10 +247,7 @@ test("Redis dies and comes back while publishing goes on: nobody stays stale", a
   assert.equal(await subscribingConnections(admin), INSTANCES);
 });
 
-/**
- * The invalidation must have come after what was lost: whatever the same publisher published before, and the same instance got, had come
- * by then.
- */
+/** Fails unless the invalidation came after the lost event: no later event of the same publisher may have come before it. */
 function assertToldOf(lost: Sent, told: Placed | undefined, arrived: readonly Placed[]): void {
   assert.ok(told !== undefined, `${lost.number} is lost without a word`);
   const isLater = ({ instance, place, event }: Placed) =>

@@ -1,4 +1,4 @@
-// What a reviewer found by experiment; each opens with what went wrong.
+// Races, each with the story of its bug.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ import { eventually } from "../backends.js";
 import { errorOf } from "../replies.js";
 import { GAP, server, test } from "./instances.js";
 
-// It found no handler under its id for a moment, and told nobody.
+// While a handler was replaced, its id had no handler for a moment: the gap was dropped.
 test("a gap is told to a handler that is being registered again", async (world) => {
   await world.start();
   let gaps = 0;
@@ -44,7 +44,7 @@ test("a gap is told to a handler that is being registered again", async (world) 
   }
 });
 
-// Its answer could not keep it alive, as it had no handler of its own.
+// A thread that waited for initializeEventSubscription ended, as it had no handler that kept it alive.
 test("a thread that waits until it is heard stays alive", async () => {
   const program = `
     const { Worker, isMainThread, workerData } = require("node:worker_threads");
@@ -68,7 +68,7 @@ test("a thread that waits until it is heard stays alive", async () => {
   assert.equal(output, "heard\nended 0\n");
 });
 
-// Each failure, in each thread, began a chain of attempts of its own, and each publish one more.
+// Each failure, in each thread, began a chain of attempts of its own, and each publish began another one.
 test("a channel that is refused is asked for once a second, however much is published", async (world) => {
   await server.admin.call("ACL", "SETUSER", "deaf", "on", ">p", "+@all", "~*", "resetchannels");
   await world.start({ ...server.address, username: "deaf", password: "p" });
@@ -88,7 +88,7 @@ test("a channel that is refused is asked for once a second, however much is publ
   assert.ok((await refused()) <= before + 6, `${await refused()} after ${before}`);
 });
 
-// The count of one's own messages that were to come back was kept for a channel that was not heard any more.
+// The count of own messages that were to come back was kept after the channel was unsubscribed.
 test("a change is heard after one's own was published by a thread that had just ceased to watch", async () => {
   const kv = createMemoryKV();
   setGlobalKV(kv);
@@ -104,7 +104,7 @@ test("a change is heard after one's own was published by a thread that had just 
   await kv.disconnect();
 });
 
-// Only the first 1,024 of what waited were delivered before it resolved.
+// Only the first 1,024 waiting events were delivered before publishEvent resolved.
 test("what is published to a handler of this thread has been delivered when it resolves", async () => {
   let delivered = 0;
   const outcomes: Promise<boolean>[] = [];

@@ -1,4 +1,4 @@
-// A server that lets nobody hear the channels: whoever asked is told, and once it does let them they are heard.
+// A server that refuses the channels: the caller is told, and the channels are heard once the server allows them.
 import assert from "node:assert/strict";
 import {
   clearGlobalKV,
@@ -26,7 +26,7 @@ import {
   wire,
 } from "./instances.js";
 
-/** Makes the store of this thread one of a user who may use these channels and no others. */
+/** Opens the store of this thread as a user that may use only these channels. */
 async function startAs(world: World, ...channels: string[]): Promise<void> {
   await permit(...channels);
   world.defer(() => server.admin.acl("DELUSER", "app"));
@@ -52,7 +52,7 @@ const permit = (...channels: string[]) =>
 const areSubscribed = (events: number, aggregate: number) =>
   eventually(async () => (await subscribers()).join() === [events, aggregate].join());
 
-/** Fails unless one warning tells that the channel could not be subscribed. */
+/** Fails unless `work` causes one warning, which tells that the channel could not be subscribed. */
 async function expectWarning(work: () => Promise<unknown>): Promise<void> {
   const warnings = await warningsOf(work);
   assert.equal(warnings.length, 1, JSON.stringify(warnings));
@@ -66,7 +66,7 @@ test("a channel that may not be heard is refused with a warning, and heard once 
   await expectWarning(async () => {
     assert.equal((await errorOf(initializeEventSubscription())).code, "NOPERM");
   });
-  // The other channel is none the worse for it.
+  // The other channel is not affected.
   await areSubscribed(0, 1);
   await server.admin.publish(AGGREGATE, '{"resource":"users"}');
   await eventually(() => calls.length > 0);
@@ -76,7 +76,7 @@ test("a channel that may not be heard is refused with a warning, and heard once 
   await areSubscribed(1, 1);
   await server.admin.publish(EVENTS, wire("s1", 1));
   await server.admin.publish(EVENTS, wire("s2", 2));
-  // Both were there before the channel was heard, and so are told of that first.
+  // Both handlers came before the channel was subscribed, and so get a gap first.
   await eventually(() => eventsOf(first).at(-1) === "1" && eventsOf(second).at(-1) === "2");
 });
 
@@ -94,7 +94,7 @@ test("a handler that comes when there is no permission costs a warning, and work
   await areSubscribed(1, 0);
 });
 
-// A handler that was heard, or should have been, and was not for a while, was never told so: it went on as if nothing had happened.
+// A handler that could not be heard for a while was not told of a gap, and missed events without a sign.
 test("a handler that could not be heard at first is told when it is", async (world) => {
   await startAs(world);
   await initializeEventSubscription();
@@ -117,7 +117,7 @@ test("a permission that is taken away and given again leaves a gap that handlers
   const first = world.handler("first", "s1");
   await initializeEventSubscription();
   await expectWarning(async () => {
-    await permit(); // The server then ends the connections of those who had subscribed.
+    await permit(); // The server then ends the connections of this user's subscribers.
     await warned();
   });
   assert.equal(await server.admin.publish(EVENTS, wire("s1", "missed")), 0);
@@ -130,7 +130,7 @@ test("a permission that is taken away and given again leaves a gap that handlers
   assert.deepEqual(eventsOf(first).sort(), [GAP, "1"].sort());
 });
 
-// It was refused once, with a warning. Called again, initializeEventSubscription resolved as if all were well, and nothing was heard.
+// The first call was refused, with a warning. A second call of initializeEventSubscription resolved, although nothing was subscribed.
 test("initializeEventSubscription tells of a refusal each time, and tries again", async (world) => {
   await startAs(world);
   const deliveries = world.handler("h", "s");
@@ -159,7 +159,7 @@ test("a change that may not be published is told here, and is taken for no other
   assert.equal((await errorOf(publishEvent(event))).code, "NOPERM");
 });
 
-test("initializeKV closes the store that it could not hear by", async (world) => {
+test("initializeKV closes the store on which it could not subscribe", async (world) => {
   await permit();
   world.defer(() => server.admin.acl("DELUSER", "app"));
   world.handler("h", "s");
@@ -170,7 +170,7 @@ test("initializeKV closes the store that it could not hear by", async (world) =>
   await eventually(async () => (await server.clients()).length === 0);
 });
 
-/** Resolves once the process has warned of something. */
+/** Resolves at the next warning of the process. */
 function warned(): Promise<void> {
   return new Promise((resolve) => process.once("warning", () => resolve()));
 }

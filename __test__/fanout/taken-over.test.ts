@@ -1,5 +1,5 @@
-// Two streams that tracked one subscriptionId: the first one got nothing any more, and nothing said why. A subscription belongs to one
-// handler, and a process warns the first time that another takes it over.
+// Two streams tracked one subscriptionId: the first one got no more events, without a warning. A subscription belongs to one handler, and a
+// process warns the first time that another handler takes it over.
 import assert from "node:assert/strict";
 import { after, beforeEach, test } from "node:test";
 import {
@@ -26,12 +26,12 @@ beforeEach(() => {
 });
 after(() => handlers.forEach(unregisterHandler));
 
-// The order counts: a process warns once.
+// This test must be the first, as a process warns only once.
 test("nothing is said while each handler has subscriptions of its own", async () => {
   const warnings = await warningsOf(() => {
     for (const id of handlers) trackSubscription(id, `of ${id}`);
     trackSubscription("first", "of first");
-    // A handler of the same id takes the place of the one before.
+    // A handler with the same id replaces the one before.
     registerHandler("first", () => {});
     unregisterHandler("second");
     trackSubscription("third", "of second");

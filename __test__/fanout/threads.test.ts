@@ -1,4 +1,4 @@
-// The threads of a process are one instance: one connection, one registry. What a thread has goes with it.
+// The threads of a process are one instance: one connection, one registry. When a thread ends, its handlers and watchers leave.
 import assert from "node:assert/strict";
 import {
   createKV,
@@ -30,7 +30,7 @@ import {
 const publish = (subscriptionId: string, event: unknown) =>
   publishEvent({ type: "changed", subscriptionId, event });
 
-/** How many PUBLISH commands the server has had. */
+/** The number of PUBLISH commands that the server has run. */
 async function publications(): Promise<number> {
   const info = await server.admin.info("commandstats");
   return Number(/cmdstat_publish:calls=(\d+)/.exec(info)?.[1] ?? 0);
@@ -57,7 +57,7 @@ test("all threads of a process have one subscribing connection, whatever they su
   world.defer(() => store.disconnect());
   await store.subscribe("of another store", () => {});
   assert.equal(await subscribingConnections(), 1);
-  // Each gets its own by it.
+  // Each thread gets its own events over this connection.
   await server.admin.publish(EVENTS, wire("s", 0));
   await server.admin.publish(EVENTS, wire("s 1", 1));
   await eventually(async () => deliveries.length > 0 && (await threads[1]?.do("delivered")) === 1);
@@ -119,7 +119,7 @@ test("a thread that is terminated takes its handlers with it, 100 times while ev
   for (let round = 0; round < 5; round++) {
     const threads = Array.from({ length: 20 }, () => Instance.thread());
     const lives = threads.map(async (thread, n) => {
-      // Some before they have begun, others in the middle of it.
+      // Some threads end before they open a store, others in the middle of their work.
       if (n % 5 > 0) await thread.do("open", server.address);
       if (n % 5 > 1) await thread.do("register", `h ${n}`, [`of ${n}`]);
       if (n % 5 > 2) await thread.do("watch", "users");
@@ -165,11 +165,11 @@ test("a handler that is registered in another thread moves there with its subscr
   await eventually(async () => (await b.do("delivered")) === 3);
   assert.deepEqual(await a.do("take"), []);
   assert.equal(getActiveHandlerCount(), 1);
-  // The thread that had it before ends: that is no matter to the one that has it now.
+  // The end of the thread that had the handler before does not affect it.
   await a.end();
   assert.equal(await publish("s", 2), true);
   await eventually(async () => (await b.do("delivered")) === 4);
-  // Any thread may track, and unregister.
+  // Any thread may track a subscription, or unregister the handler.
   trackSubscription("h", "v");
   assert.equal(await publish("v", 3), true);
   await eventually(async () => (await b.do("delivered")) === 5);
@@ -181,8 +181,8 @@ test("a handler that is registered in another thread moves there with its subscr
   assert.equal(getActiveHandlerCount(), 0);
 });
 
-// A client reconnects and is taken by another thread; then its old connection is noticed to be gone, and what it had there
-// aborted. That unregistered the new handler.
+// A client reconnected, and another thread took it. Then the old thread noticed that the connection was gone, and aborted its signal: that
+// unregistered the new handler.
 test("the signal of a handler that has moved does not unregister it where it is now", async (world) => {
   await world.start();
   const thread = await world.thread();
@@ -196,7 +196,7 @@ test("the signal of a handler that has moved does not unregister it where it is 
   ];
   const registered = thread.do("register", "h", ["t"]);
   const blocked = thread.do("block", started, until);
-  assert.notEqual(Atomics.wait(started, 0, 0, 20_000), "timed-out"); // This thread has not heard of it yet.
+  assert.notEqual(Atomics.wait(started, 0, 0, 20_000), "timed-out"); // This thread has not been told of the move yet.
   abort.abort();
   Atomics.store(until, 0, 1);
   Atomics.notify(until, 0);
@@ -205,7 +205,7 @@ test("the signal of a handler that has moved does not unregister it where it is 
   await eventually(async () => (await thread.do("delivered")) === 1);
 });
 
-// What had come in for it, and its thread had not taken yet, went with the thread.
+// The events that its old thread had not taken yet were lost with that thread.
 test("a handler that moves loses nothing of what its thread has not taken without being told", async (world) => {
   await world.start();
   const [a, b] = [await world.thread(), await world.thread()];
@@ -215,7 +215,7 @@ test("a handler that moves loses nothing of what its thread has not taken withou
     Int32Array,
   ];
   const blocked = a.do("block", started, until);
-  blocked.catch(() => {}); // It is terminated.
+  blocked.catch(() => {}); // The thread is ended while it is blocked.
   await eventually(() => Atomics.load(started, 0) === 1);
   for (let n = 0; n < 10; n++) assert.equal(await publish("s", n), true);
   await b.do("register", "h", ["t"]);
@@ -274,7 +274,7 @@ test("what an application subscribes itself on the channels is its own affair", 
   assert.deepEqual(eventsOf(deliveries), ["1", "2"]);
 });
 
-test("watchers in two threads are called once for each change, whoever tells of it", async (world) => {
+test("watchers in two threads are called once for each change, whichever thread or process tells of it", async (world) => {
   await world.start();
   const threads = [await world.thread(), await world.thread()];
   const [users, posts] = [world.watcher("users"), world.watcher("posts")];
@@ -294,7 +294,7 @@ test("watchers in two threads are called once for each change, whoever tells of 
     notifyAggregateWatchers("users"),
     threads[1]?.do("notify", "users"),
   ]);
-  // What comes last by the same way came after all of it.
+  // A message that comes last on the same channel comes after all the others.
   await server.admin.publish(AGGREGATE, '{"resource":"last"}');
   await eventually(
     async () =>

@@ -4,7 +4,7 @@ import { Calls, emissions, test, underLoad } from "./faults.js";
 
 const TIMEOUT = 5_000;
 const KILLS = 100;
-/** By default the waits grow when connections do not hold. */
+/** With the default, each lost connection makes the wait for the next one longer. */
 const QUICK = { retryDelay: 2 };
 
 test("100 kills of the command connections under load: every call settles, with its own reply", async ({
@@ -30,7 +30,7 @@ test("100 kills of the command connections under load: every call settles, with 
       calls.try(() => kv.get(`none.${key}`)),
     ]);
     const [set, got, both, transaction, script, none] = results;
-    // A read that was sent again may have overtaken the write that failed.
+    // A read that was sent again may have run before the write that failed.
     if (got !== undefined && set !== undefined) assert.equal(got[0], `${key}=é`);
     for (const value of both?.[0] ?? [])
       assert.ok(value === null || value === `${key}=é`, `${key}: ${value}`);
@@ -82,7 +82,7 @@ test("100 kills of the subscribing connection: it hears again, and is told of ea
   for (let kill = 1; kill <= KILLS; kill++) {
     assert.ok(Number(await killer.client("KILL", "TYPE", "pubsub", "SKIPME", "yes")) >= 1);
     await eventually(() => gaps.length >= kill);
-    // After the gap was told everything is live.
+    // When the gap is told, the subscription is live.
     const next = text + 2;
     await eventually(() => names.every((name) => Number(heard.get(name)?.at(-1)) >= next));
   }

@@ -7,7 +7,7 @@ import { emissions, SLACK, test, timeOf } from "./faults.js";
 
 const CONNECT = { connectTimeout: 200, maxRetries: 2, retryDelay: 20 };
 
-/** createKV must reject with CONNECTION, with a message that says where and why, and leave nothing open. */
+/** Fails unless createKV rejects with CONNECTION, names the server and the cause, and leaves no connection open. */
 async function expectNoStore(server: FakeServer, why: RegExp): Promise<void> {
   const { host, port } = server;
   const creating = createKV({ type: "redis", redis: { host, port, ...CONNECT } });
@@ -40,13 +40,13 @@ test("a server that greets halfway and closes is given up", async ({ fake }) => 
   await expectNoStore(server, /closed the connection|reset/);
 });
 
-test("a server that is none of Redis's is not tried again", async ({ fake }) => {
+test("a server of another protocol is not tried again", async ({ fake }) => {
   const server = await fake({ greeting: () => "HTTP/1.1 400 Bad Request\r\n\r\n" });
   await expectNoStore(server, /no Redis server/);
   assert.equal(server.peers.length, 1);
 });
 
-// A socket that connects to a port of its own machine where nobody listens may meet itself.
+// A socket that connects to a free port of its own machine may connect to itself.
 test("a server that sends back what it is sent is not taken for Redis", async ({ fake }) => {
   const server = await fake({
     greeting: (command) => `*${command.length}\r\n${command.map(bulk).join("")}`,
@@ -99,7 +99,7 @@ test("connections that end right after their greeting are opened ever more slowl
   });
   const kv = await open(server);
   const reconnecting = emissions(kv, "reconnecting");
-  // A read with which two of them were lost fails.
+  // This read fails, as two connections are lost with it.
   await kv.get("a").catch(() => {});
   await eventually(() => server.peers.length === 6 && kv.isConnected());
   const delays = reconnecting.map(({ delay }) => delay);

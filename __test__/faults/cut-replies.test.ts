@@ -6,7 +6,7 @@ import { type Answer, bulk, OK } from "../fake-server.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
 import { PATIENT, test } from "./faults.js";
 
-/** Answers GET with its key, so that every reply says whose it is. */
+/** Answers GET with its key, so that every reply shows to which call it belongs. */
 const echo: Answer = ([name, key = ""]) => (name === "GET" ? bulk(`${key}=é\r\n$5`) : OK);
 
 const valueFor = (key: string) => `${key}=é\r\n$5`;
@@ -140,7 +140,7 @@ for (const garbage of [
   });
 }
 
-test("a number that is none is no result, and nobody else's either", async ({ fake, open }) => {
+test("an invalid number is no result, and not that of another call", async ({ fake, open }) => {
   const server = await fake({
     answer: (command, peer) => (command[0] === "INCR" ? ":abc\r\n" : echo(command, peer)),
   });
@@ -150,7 +150,7 @@ test("a number that is none is no result, and nobody else's either", async ({ fa
   assert.equal(read?.status === "fulfilled" && read.value, valueFor("a"));
 });
 
-test("a push among the replies is nobody's reply", async ({ fake, open }) => {
+test("a push among the replies is no call's reply", async ({ fake, open }) => {
   const push = `>2\r\n${bulk("invalidate")}*0\r\n`;
   const server = await fake({ answer: (command, peer) => `${push}${echo(command, peer)}${push}` });
   const kv = await open(server);
@@ -158,7 +158,7 @@ test("a push among the replies is nobody's reply", async ({ fake, open }) => {
   assert.equal(await kv.get("c"), valueFor("c"));
 });
 
-test("a reply to no command ends the connection, and is nobody's", async ({ fake, open }) => {
+test("a reply to no command ends the connection, and resolves no call", async ({ fake, open }) => {
   const server = await fake({
     answer: (command, peer) => `${echo(command, peer)}${peer.index === 0 ? bulk("too much") : ""}`,
   });
@@ -168,7 +168,8 @@ test("a reply to no command ends the connection, and is nobody's", async ({ fake
   assert.deepEqual(await Promise.all([kv.get("b"), kv.get("c")]), [valueFor("b"), valueFor("c")]);
 });
 
-// libuv stops a poll by itself when the socket has an error, and reading gave the reply first: nobody looked again until the next deadline.
+// libuv stops a poll by itself when the socket has an error, and reading returned the reply first: the loss was noticed only at the next
+// deadline.
 test("a reset right behind a reply is noticed at once", async ({ fake, open }) => {
   const server = await fake({
     answer: (_, peer) => {
@@ -179,7 +180,7 @@ test("a reset right behind a reply is noticed at once", async ({ fake, open }) =
   });
   const kv = await open(server, { ...PATIENT, commandTimeout: 60_000 });
   for (let round = 0; round < 20; round++) {
-    // Before the PING of an idle connection would tell.
+    // Sooner than the PING of an idle connection would notice it.
     const lost = once(kv as never, "reconnecting", { signal: AbortSignal.timeout(5_000) });
     assert.equal(await kv.get("k"), "value");
     await lost;

@@ -101,6 +101,6 @@ test("after disconnect nothing is heard of the server's comings and goings", asy
   }
   await server.kill();
   await server.restart();
-  await wait(100); // More than the first attempts to connect again would take.
+  await wait(100); // Longer than the first attempts to connect again would take.
   assert.deepEqual(events, []);
 });

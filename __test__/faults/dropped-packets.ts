@@ -1,4 +1,4 @@
-// Runs in a network namespace of its own. Drops the packets of all servers while commands are called, and tells what came of it.
+// Runs in a network namespace of its own. Drops the packets of all servers during commands, and prints the outcome.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createKV, type KVStore } from "covara-kv";

@@ -1,4 +1,4 @@
-// Servers whose replies never end: the memory of the process was theirs, over 2 GB and growing long after the TIMEOUT.
+// Replies without end took more than 2 GB of the process's memory, and still more long after the TIMEOUT.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
 import { type Answer, bulk, confirmation, greet, type Peer } from "../fake-server.js";
@@ -7,7 +7,7 @@ import { test } from "./faults.js";
 
 const MAX_REPLY_SIZE = 1_000_000;
 
-/** Sends bytes again and again, as fast as they are read, until the connection ends. */
+/** Sends the same bytes until the connection ends, as fast as the client reads them. */
 function pour({ socket }: Peer, bytes: string): void {
   const piece = bytes.repeat(Math.ceil(65_536 / bytes.length));
   const write = () => {

@@ -5,14 +5,14 @@ import { errorOf, expectRefusal, refusal } from "../replies.js";
 import { Calls, emissions, PATIENT, test, underLoad } from "./faults.js";
 import { movable } from "./movable.js";
 
-/** RESP 2 is what is left where there is no HELLO. */
+/** RESP 2 is what a store uses where the server has no HELLO. */
 const protocols: Record<string, Record<string, string>> = {
   "RESP 3": {},
   "RESP 2": { "rename-command": 'HELLO ""' },
 };
 
 for (const [protocol, config] of Object.entries(protocols)) {
-  // The name moved a second after the failover: 966 writes were refused in 20 s, and so on until a restart.
+  // The name led to the new master a second after the failover: 966 writes were refused in 20 s, and all later ones until a restart.
   test(`writes wait for the new master, and reads go on (${protocol})`, async (world) => {
     const { redis, client, open } = world;
     const [old, next] = [await redis(config), await redis(config)];
@@ -40,7 +40,7 @@ for (const [protocol, config] of Object.entries(protocols)) {
     await load.stop();
     assert.equal(ready.length, 1);
     assert.equal(kv.status, "ready");
-    // Each write that was answered was run, once, at one of the two.
+    // Each acknowledged write ran once, on one of the two servers.
     const count = Number(await client(next).get("n"));
     assert.equal(count, writes.succeeded - written);
   });

@@ -1,4 +1,4 @@
-// A server that closes an idle connection while the client sees nothing: a frozen process (Lambda), a busy event loop.
+// A server that closes an idle connection while the client cannot notice: its process is frozen (Lambda), or its event loop is busy.
 import assert from "node:assert/strict";
 import { execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
@@ -14,7 +14,7 @@ const authority = new Authority("covara-kv tests");
 after(() => authority.remove());
 const identity = authority.sign("server", "subjectAltName=IP:127.0.0.1");
 
-/** Ways to one server, which closes all connections when it is told to, in no longer than the caller stands still. */
+/** The addresses of one server, and a function that closes all its connections while this thread is blocked. */
 async function serverOf({ redis }: World) {
   const tlsPort = await closedPort();
   const path = join(tmpdir(), `covara-kv-${process.pid}-${tlsPort}.sock`);
@@ -34,7 +34,7 @@ async function serverOf({ redis }: World) {
 }
 
 for (const way of ["TCP", "TLS", "a unix socket"]) {
-  // The bytes went into what was closed, and whether the write was run nobody knew: the first write after each freeze failed.
+  // The first write after each freeze went into a closed connection and failed, with the outcome unknown.
   test(`the first write after a busy loop is run (${way})`, async (world) => {
     const { ways, closeAll } = await serverOf(world);
     const kv = await createKV({ type: "redis", redis: { ...ways[way], retryDelay: 1 } });

@@ -1,4 +1,4 @@
-// What the tests of faults share: stores on a server that fails, load, and deadlines.
+// Shared by the tests of faults: stores on a server that fails, load, and deadlines.
 import assert from "node:assert/strict";
 import { test as nodeTest } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
@@ -10,10 +10,10 @@ import { type RedisServer, startRedis } from "../redis-server.js";
 
 type RedisConfig = NonNullable<KVConfig["redis"]>;
 
-/** How much later than its deadline a Promise may settle: a loaded machine runs nothing for a while. */
+/** How much later than its deadline a Promise may settle, in ms: a loaded machine may run nothing for so long. */
 export const SLACK = 2_000;
 
-/** Connects again at once. A command that waits for that gives up after its time only. */
+/** Connects again at once. A waiting command fails only after its `queueTimeout`. */
 export const PATIENT = { queueTimeout: 60_000, retryDelay: 20 } as const;
 
 interface Address {
@@ -21,14 +21,14 @@ interface Address {
   readonly port: number;
 }
 
-/** What a test is given. All that it opens is closed after it. */
+/** What a test gets. All that it opens is closed after the test. */
 export interface World {
   redis(config?: Record<string, string>, ...args: string[]): Promise<RedisServer>;
   fake(options: FakeOptions): Promise<FakeServer>;
   open(server: Address, config?: RedisConfig, prefix?: string): Promise<KVStore>;
-  /** An independent client. */
+  /** An independent client of a server. */
   client(server: Address): Redis;
-  /** Called after the test, the last one first. */
+  /** Adds a function to call after the test. The last one is called first. */
   defer(close: () => unknown): void;
 }
 
@@ -71,7 +71,7 @@ export function test(name: string, body: (world: World) => Promise<void>, timeou
   });
 }
 
-/** Calls that must each settle within a timeout, and fail with nothing but a KVError of one of some codes. */
+/** Makes calls that must settle within `timeout`, and may fail only with a KVError of one of `codes`. */
 export class Calls {
   readonly errors: KVError[] = [];
   succeeded = 0;
@@ -82,7 +82,7 @@ export class Calls {
     readonly codes: readonly string[] = ["CONNECTION", "TIMEOUT"],
   ) {}
 
-  /** Makes a call. Resolves to `[its result]`, or to nothing if it failed. */
+  /** Makes a call. Resolves to `[its result]`, or to undefined if it failed. */
   async try<T>(call: () => Promise<T>): Promise<[T] | undefined> {
     const start = performance.now();
     try {
@@ -108,7 +108,7 @@ export class Calls {
   }
 }
 
-/** Repeats `body` in several places at once, until it is stopped. */
+/** Repeats `body` in several loops at once, until `stop` is called. */
 export function underLoad(workers: number, body: (worker: number, round: number) => Promise<unknown>) {
   let stopped = false;
   const work = async (worker: number) => {
@@ -118,9 +118,9 @@ export function underLoad(workers: number, body: (worker: number, round: number)
     }
   };
   const done = Promise.all(Array.from({ length: workers }, (_, worker) => work(worker)));
-  done.catch(() => {}); // Told by stop().
+  done.catch(() => {}); // stop() rejects with it.
   return {
-    /** Resolves once the last round is over. Rejects with what a round rejected with. */
+    /** Resolves once the last round is over. Rejects with the error of a round. */
     async stop(): Promise<void> {
       stopped = true;
       await done;
@@ -135,7 +135,7 @@ export async function timeOf(promise: Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-/** The arguments of every emission of an event from now on. */
+/** Collects the arguments of an event's emissions from now on. */
 export function emissions<E extends keyof KVEvents>(kv: KVStore, event: E): KVEvents[E][0][] {
   const seen: KVEvents[E][0][] = [];
   kv.on(event, ((argument: KVEvents[E][0]) => void seen.push(argument)) as never);

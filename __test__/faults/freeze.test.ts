@@ -80,7 +80,7 @@ test("a frozen server costs an idle subscriber a gap, and it hears again", async
   await kv.subscribe("news", (text) => void heard.push(text));
   const gaps = emissions(kv, "gap");
   server.pause();
-  // The subscribing connection owes nothing: a second subscription makes it owe a reply.
+  // The subscribing connection waits for no reply: a second subscription makes it wait for one.
   await expectRefusal(
     kv.subscribe("other", () => {}),
     refusal("TIMEOUT"),

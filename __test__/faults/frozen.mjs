@@ -1,4 +1,4 @@
-// A program that writes whenever it is told to, and says what came of it.
+// A program that writes once for each message from its parent, and sends back the outcome.
 import { createKV } from "covara-kv";
 
 const kv = await createKV({ type: "redis", redis: JSON.parse(process.argv[2]) });

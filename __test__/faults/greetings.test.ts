@@ -1,4 +1,4 @@
-// Servers and proxies as they greet: not all know HELLO, and not all say so as Redis does.
+// The handshake with servers and proxies: not all know HELLO, and not all refuse it in Redis's words.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createKV, KVError, type RedisConfig } from "covara-kv";
@@ -13,7 +13,7 @@ const creating = ({ host, port }: { host: string; port: number }, redis: RedisCo
 
 const unknown = ([name]: string[]) => `-ERR unknown command '${name}'\r\n`;
 
-/** A server, or a proxy, that knows what is in `known` and answers anything else by `other`. */
+/** Answers the commands in `known`, and all others with `other`. */
 const knowing =
   (known: Record<string, string>, other: Answer = unknown): Answer =>
   (command, peer) =>
@@ -26,7 +26,7 @@ const closes: Answer = (_, { socket }) => {
 
 const namesOf = (peer: Peer | undefined) => (peer?.commands ?? []).map(([name]) => name);
 
-/** The store works, and how it was greeted last. */
+/** Checks that a store works on the server. Resolves to the commands of the last handshake. */
 async function works(server: FakeServer, redis?: RedisConfig): Promise<(string | undefined)[]> {
   await using kv = await creating(server, redis);
   assert.equal(await kv.get("k"), "v");
@@ -36,7 +36,7 @@ async function works(server: FakeServer, redis?: RedisConfig): Promise<(string |
 const answer: Answer = ([name]) => (name === "GET" ? bulk("v") : OK);
 const OLD = { PING: "+PONG\r\n", ROLE: `*1\r\n${bulk("master")}`, AUTH: OK };
 
-// HELLO was taken as unknown only if the server said so in Redis's words: with others createKV failed by what it was told.
+// HELLO was taken for unknown only if the server said so in Redis's words. With other words createKV failed.
 for (const refusal of [
   "ERR unsupported command 'HELLO'",
   "ERR unknown or unsupported command",
@@ -56,7 +56,7 @@ for (const refusal of [
   });
 }
 
-// Proxies that want AUTH before anything else answered HELLO with NOAUTH, whatever password stood in it.
+// Proxies that require AUTH first answered HELLO with NOAUTH, even where it had a password.
 test("NOAUTH before HELLO, although a password is given, is RESP 2 with AUTH", async ({ fake }) => {
   let authenticated = false;
   const server = await fake({
@@ -87,7 +87,7 @@ test("WRONGPASS is told as it is, and nothing else is tried", async ({ fake }) =
   assert.equal(server.count("AUTH"), 0);
 });
 
-// twemproxy and its like answer nothing to what they do not know, and close.
+// twemproxy and similar proxies answer an unknown command by closing the connection.
 for (const [what, redis, bare] of [
   ["alone", {}, ["PING", "GET"]],
   ["with a password", { password: "p", clientName: "n" }, ["AUTH", "PING", "GET"]],
@@ -114,7 +114,7 @@ test("a proxy that refuses HELLO in words and closes then is greeted by no more 
   assert.deepEqual(await works(server), ["PING", "GET"]);
 });
 
-test("how a proxy wants to be greeted is known when the connection is lost", async ({ fake, defer }) => {
+test("how a proxy wants to be greeted is remembered when the connection is lost", async ({ fake, defer }) => {
   const server = await fake({ greeting: knowing({ PING: "+PONG\r\n" }, closes), answer });
   const kv = await creating(server);
   defer(() => kv.disconnect());
@@ -125,7 +125,7 @@ test("how a proxy wants to be greeted is known when the connection is lost", asy
   assert.deepEqual(server.peers.map(namesOf).slice(2), [["PING", "GET"]]);
 });
 
-// A database that is not 0 must not silently be another one.
+// If a database other than 0 was asked for, another one must not be used instead.
 test("SELECT refused matters only if a database was asked for", async ({ fake }) => {
   const server = await fake({ greeting: knowing(OLD), answer });
   await works(server);
@@ -157,7 +157,7 @@ test("protocol: 2 says no HELLO, and protocol: 3 wants nothing less", async ({ f
   }
 });
 
-// "closed the connection at once" was all that was said, though the server had said why.
+// The error was "closed the connection at once", although the server had told its reason.
 test("a server that has no room for another client says so in the error and its cause", async ({
   redis,
   client,
@@ -199,7 +199,7 @@ test("a server that answers with an error and then nothing is told by its own wo
   assert.match(error.message, /did not answer within 100 ms, but for "ERR go away"$/);
 });
 
-// A Sentinel answers PING, and createKV resolved: each command failed by then.
+// A Sentinel answers PING, so createKV resolved, and each command failed.
 test("a Sentinel is CONFIG, which says what to do", async ({ redis }) => {
   const master = await redis();
   const monitor = `monitor m 127.0.0.1 ${master.port} 1`;
@@ -220,11 +220,11 @@ test("a Sentinel that knows no HELLO is CONFIG", async ({ fake }) => {
   assert.equal((await errorOf(creating(server))).code, "CONFIG");
 });
 
-/** By ADDSLOTS, as Redis 6.2 has no ADDSLOTSRANGE. */
+/** ADDSLOTS for each slot, as Redis 6.2 has no ADDSLOTSRANGE. */
 const addSlots = (admin: Redis, first: number, last: number) =>
   admin.call("CLUSTER", "ADDSLOTS", ...Array.from({ length: last - first + 1 }, (_, index) => first + index));
 
-// A node of a cluster was taken as a server: every other key failed with MOVED.
+// A node of a cluster was taken for a single server: keys of other nodes failed with MOVED.
 test("a node of a cluster is known by its greeting, and asked for its slots", async ({
   redis,
   client,

@@ -82,7 +82,7 @@ test("a read whose reply was lost succeeds once the server is back, a write fail
   server.pause();
   const read = Promise.all([kv.get("a"), kv.mget("a", "b"), kv.hgetall("none")]);
   const written = errorOf(kv.incr("n"));
-  await wait(100); // For the bytes to leave.
+  await wait(100); // Until the bytes have left this process.
   await server.kill();
   const { code, message } = await written;
   assert.equal(code, "CONNECTION");

@@ -38,7 +38,7 @@ test("a connection that is lost in the middle of a large value costs the write, 
   await kv.set("small", "small=1");
   await killer.ping();
   server.pause();
-  // More than fits into the sockets' buffers: it is sent in part, and what follows not at all.
+  // More than the sockets' buffers hold: part of it is sent, and nothing of what follows.
   const large = errorOf(kv.set("large", "x".repeat(SIZE / 2)));
   const after = Promise.all([kv.get("small"), kv.set("next", "next=1"), kv.get("next")]);
   await wait(100);

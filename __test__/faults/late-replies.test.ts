@@ -8,10 +8,10 @@ import { emissions, test } from "./faults.js";
 const TIMEOUT = 400;
 const LATE = refusal("TIMEOUT", /did not reply within 400 ms/);
 
-/** Answers GET with its key, so that every reply says whose it is. */
+/** Answers GET with its key, so that every reply shows to which call it belongs. */
 const echo: Answer = ([name, key = ""]) => (name === "GET" ? bulk(`${key}=`) : OK);
 
-/** Answers nothing until it is told to; then all that it owes, in order. */
+/** Holds all answers back until it is released, then sends them in order. */
 function held() {
   const owed: (() => void)[] = [];
   let holding = true;
@@ -28,7 +28,7 @@ function held() {
   return { answer, owed, release };
 }
 
-test("a reply that comes too late is nobody's", async ({ fake, open }) => {
+test("a reply that comes too late answers no call", async ({ fake, open }) => {
   const { answer, owed, release } = held();
   const server = await fake({ answer });
   const kv = await open(server, { commandTimeout: TIMEOUT });
@@ -41,7 +41,7 @@ test("a reply that comes too late is nobody's", async ({ fake, open }) => {
   assert.deepEqual([reconnecting.length, server.peers.length], [0, 1]);
 });
 
-test("late replies that come one by one, with calls in between, are nobody's", async ({ fake, open }) => {
+test("late replies that come one by one, with calls in between, answer no call", async ({ fake, open }) => {
   const { answer, owed, release } = held();
   const server = await fake({ answer });
   const kv = await open(server, { commandTimeout: TIMEOUT });
@@ -49,7 +49,7 @@ test("late replies that come one by one, with calls in between, are nobody's", a
   await Promise.all(late);
   const replies: Promise<unknown>[] = [];
   for (let index = 0; index < 5; index++) {
-    // On a slow machine these may be late as well.
+    // On a slow machine these calls may time out as well.
     replies.push(kv.get(`k${index}`).catch(({ code }: { code: string }) => code));
     await eventually(() => owed.length === 6);
     release(1);
@@ -61,7 +61,7 @@ test("late replies that come one by one, with calls in between, are nobody's", a
   assert.equal(await kv.get("after"), "after=");
 });
 
-test("the late replies to a transaction are nobody's", async ({ fake, open }) => {
+test("the late replies to a transaction answer no call", async ({ fake, open }) => {
   let release = () => {};
   const server = await fake({
     answer: (command, peer) => {
@@ -81,7 +81,7 @@ test("the late replies to a transaction are nobody's", async ({ fake, open }) =>
   assert.equal(await kv.get("k"), "k=");
 });
 
-test("a reply that comes after its connection was given up is nobody's", async ({ fake, open }) => {
+test("a reply that comes after its connection was given up answers no call", async ({ fake, open }) => {
   const { answer, owed, release } = held();
   const server = await fake({
     answer: (command, peer) => (peer.index === 0 ? answer(command, peer) : echo(command, peer)),

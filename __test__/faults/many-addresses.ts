@@ -1,4 +1,5 @@
-// Runs in a network namespace of its own, where eight.test has eight addresses. Tells what connections are made to a server at all of them.
+// Runs in a network namespace of its own, in which eight.test has eight addresses. Prints how many connections are opened to a server that
+// listens on all of them.
 import { execFileSync } from "node:child_process";
 import { lookup } from "node:dns/promises";
 import { createKV, type KVStore } from "covara-kv";

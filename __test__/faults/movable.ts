@@ -1,4 +1,4 @@
-// An address that leads to another server from some time on, as a name does (DNS, a proxy, a service).
+// An address that a test can move to another server, as a name moves (DNS, a proxy, a service).
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import type { World } from "./faults.js";
@@ -9,7 +9,7 @@ interface Address {
 }
 
 export interface Movable extends Address {
-  /** Leads to another server from now on. The connections that there are stay. */
+  /** Leads new connections to another server. Open connections stay. */
   move(to: Address): void;
 }
 

@@ -1,5 +1,4 @@
-// Networks that cannot be had otherwise, in namespaces of their own: one that loses all packets and says nothing, by iptables; one with a name of
-// many addresses, by a file of hosts.
+// Networks that only a namespace can offer: one that drops all packets, by iptables; one with a name of many addresses, by a hosts file.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -13,7 +12,7 @@ const authority = new Authority("covara-kv tests");
 after(() => authority.remove());
 const { certFile, keyFile } = authority.sign("server", "subjectAltName=IP:127.0.0.1");
 
-// Over TLS the kernel's taking bytes counted as a sign of life: 895 of 900 calls failed over 940 s.
+// Over TLS, bytes that the kernel had taken counted as a sign of life: 895 of 900 calls failed in 940 s.
 test("a network that drops packets is noticed, and used again once it does not", {
   skip: process.platform !== "linux" && "has no network namespaces",
   timeout: 120_000,
@@ -30,7 +29,7 @@ test("a network that drops packets is noticed, and used again once it does not",
   }
 });
 
-// At each attempt a connection was opened to each address, and all but one were dropped: 8 clients where there was one.
+// Each attempt opened a connection to each address, and dropped all but one: the server saw 8 clients for each store.
 test("one connection is opened to a name with eight addresses, the next one after 250 ms or when one refuses", {
   skip: process.platform !== "linux" && "has no network namespaces",
   timeout: 60_000,
@@ -48,7 +47,7 @@ test("one connection is opened to a name with eight addresses, the next one afte
     assert.deepEqual([all.connections, twoSilent.connections, threeRefuse.connections], [1, 1, 1], stdout);
     assert.ok(all.time < 250, stdout);
     for (const { time } of [twoSilent, threeRefuse]) {
-      // Two wait for 250 ms; none that refuses does, which would be five of them.
+      // Two silent addresses cost 250 ms each. One that refuses costs nothing: five waits would be too many.
       assert.ok(time >= 500 && time < 1_000, stdout);
     }
   } finally {

@@ -81,7 +81,8 @@ test("a command that has waited for its whole time says where there is no server
   );
 });
 
-// The first calls failed after 0.6 s, by the number of attempts; a loop that one of them ended stood still for good.
+// The first calls failed after 0.6 s, when the number of attempts was used up. A loop of an application that such an error ended never ran
+// again.
 test("an outage of seconds costs a wait, and no command", async ({ redis, open }) => {
   const server = await redis();
   const kv = await open(server);

@@ -1,12 +1,12 @@
-// A reply that is longer than `client-output-buffer-limit` ends the connection. The read was sent again for as long as it might wait: 8 connections
-// were lost for one GET, each with the writes that had been sent behind it.
+// A reply that is longer than `client-output-buffer-limit` ends the connection. The read was sent again until its time was over: 8
+// connections were lost for one GET, each with the writes sent behind it.
 import assert from "node:assert/strict";
 import type { KVError } from "covara-kv";
 import { errorOf } from "../replies.js";
 import { emissions, PATIENT, test } from "./faults.js";
 
 const LIMIT = { "client-output-buffer-limit": "normal 1mb 0 0" };
-/** Redis keeps a value of this size in one piece, and cannot give it to the socket at once. */
+/** Redis holds a value of this size in one piece, and cannot pass all of it to the socket at once. */
 const SIZE = 64 * 1024 * 1024;
 
 const TWICE =
@@ -51,7 +51,7 @@ test("what was called beside it suffers once: reads come, and a write fails once
     outcome.status === "rejected" ? [outcome.reason] : [],
   );
   for (const error of refused) assert.match(error.message, /may have been run or not/);
-  // Written while the read was by itself on the second connection, or after that.
+  // Sent while the second connection carries the read alone, or after that.
   const later = await Promise.all(Array.from({ length: 20 }, (_, n) => kv.incr(`later ${n}`)));
   assert.deepEqual(later, Array(20).fill(1));
   assert.equal(reconnecting.length, 2);

@@ -1,4 +1,4 @@
-// A master of Valkey that becomes a replica tells clients that can follow where the new one is: `-REDIRECT host:port`.
+// A master of Valkey that becomes a replica tells clients that can follow the address of the new one: `-REDIRECT host:port`.
 import assert from "node:assert/strict";
 import { eventually } from "../backends.js";
 import { type Answer, bulk, OK } from "../fake-server.js";
@@ -12,11 +12,11 @@ const greetingOf =
     return name === "HELLO" ? `%${pairs.length}\r\n${pairs.join("")}` : name === "PING" ? "+PONG\r\n" : OK;
   };
 
-/** What was sent to a server beside the greeting. */
+/** The commands that a server got after the handshake. */
 const called = (commands: readonly (readonly string[])[]) =>
   commands.filter(([name = ""]) => ["INCR", "GET", "MULTI", "EXEC"].includes(name)).map(([name]) => name);
 
-// Calls waited for a name to lead to the new master, or failed with READONLY, while the old one knew where it was.
+// Calls waited until the name led to the new master, or failed with READONLY, although the old master knew its address.
 test("calls that a server redirects are run by the master that it names, once and in order", async ({
   fake,
   open,
@@ -37,7 +37,7 @@ test("calls that a server redirects are run by the master that it names, once an
   await eventually(() => ready.length === 1);
   assert.match(String(reconnecting[0]?.cause), new RegExp(`${from} has become a replica of ${to}`));
   assert.deepEqual([reconnecting[0]?.node, ready[0]?.node], [from, to]);
-  // After a loss it goes back to where the master was said to be.
+  // After a loss the store connects to the master of the redirect again.
   for (const { socket } of next.peers) socket.destroy();
   assert.equal(await kv.incr("n"), 1);
   assert.deepEqual([old.peers.length, next.peers.length], [1, 2]);

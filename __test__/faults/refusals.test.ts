@@ -8,7 +8,7 @@ import { Calls, emissions, PATIENT, SLACK, test } from "./faults.js";
 const LOADING = "-LOADING Redis is loading the dataset in memory\r\n";
 
 const OOM = refusal("OOM", /^OOM command not allowed/);
-/** An empty server holds more than this. */
+/** Less than an empty server uses. */
 const FULL = "100kb";
 
 test("a server without memory refuses writes with OOM, and reads go on", async ({ redis, client, open }) => {
@@ -34,7 +34,7 @@ test("a transaction that meets OOM tells which command was refused, and nothing 
   const [kv, admin] = [await open(server), client(server)];
   await kv.set("a", "a=1");
   await admin.config("SET", "maxmemory", FULL);
-  // In a transaction Redis takes no command at all: it would have to keep it.
+  // In a transaction Redis refuses every command, as it would have to keep it in memory.
   const error = await errorOf(kv.multi().del("a").incr("n").exec());
   OOM.check(error);
   assert.deepEqual([error.index, error.command, error.results], [0, "DEL", undefined]);

@@ -1,4 +1,4 @@
-// A store whose master moves: failovers by Sentinel, planned ones and others, on real servers.
+// A store whose master moves: planned and unplanned failovers by Sentinel, on real servers.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV, type Gap, KVError, type KVStore, type RedisConfig } from "covara-kv";
@@ -7,7 +7,7 @@ import type { RedisServer } from "../redis-server.js";
 import { type SentinelOptions, type SentinelSet, startSentinels } from "../sentinel.js";
 import { emissions, test, type World } from "./faults.js";
 
-/** How long an old master may go on acknowledging writes that are lost, in ms. */
+/** For how long an old master may acknowledge writes that are lost, in ms. */
 const LOST_MS = 700;
 const LIST = "written";
 const CHANNEL = "published";
@@ -24,9 +24,9 @@ async function openAt({ defer }: World, set: SentinelSet, config: RedisConfig = 
   return kv;
 }
 
-/** Pushes growing numbers to a list, one a millisecond, without waiting for replies. */
+/** Pushes growing numbers to a list, one each millisecond, without waiting for replies. */
 class Writer {
-  /** Each number that was acknowledged, and when. */
+  /** Each acknowledged number, and the time of its acknowledgement. */
   readonly acknowledged = new Map<number, number>();
   readonly failed = new Map<number, KVError>();
   slowest = 0;
@@ -58,7 +58,7 @@ class Writer {
     this.slowest = Math.max(this.slowest, performance.now() - called);
   }
 
-  /** Resolves once so many more were acknowledged. */
+  /** Resolves once `count` more numbers were acknowledged. */
   async goesOn(count = 200): Promise<void> {
     const enough = this.acknowledged.size + count;
     await eventually(() => this.acknowledged.size >= enough);
@@ -70,7 +70,10 @@ class Writer {
     await Promise.all(this.#calls);
   }
 
-  /** Checks what the master has in the end. Gives the numbers that were acknowledged and are lost. */
+  /**
+   * Fails if the master's list has a number twice, out of order, or reported as not run. Resolves to the acknowledged numbers that are
+   * lost.
+   */
   async check(set: SentinelSet): Promise<number[]> {
     await this.stop();
     const list = await set.admin(await set.master()).lrange(LIST, 0, -1);
@@ -86,14 +89,14 @@ class Writer {
     return [...this.acknowledged.keys()].filter((number) => !present.has(number));
   }
 
-  /** How many are acknowledged in a time, in ms. */
+  /** How many numbers are acknowledged in this duration, in ms. */
   countOf(duration: number): number {
     const times = [...this.acknowledged.values()];
     return (this.acknowledged.size * duration) / (Number(times.at(-1)) - Number(times[0]));
   }
 }
 
-/** Publishes growing numbers, and hears them by another store. */
+/** Publishes growing numbers on one store, and hears them on another. */
 class Listening {
   readonly heard: number[] = [];
   readonly published = new Map<number, number>();
@@ -125,7 +128,7 @@ class Listening {
     }
   }
 
-  /** Each message came once and in order, or a gap covers it. */
+  /** Fails unless each message came once and in order, or is covered by a gap. */
   async check(): Promise<void> {
     const count = this.heard.length;
     await eventually(() => this.heard.length > count + 100);
@@ -145,8 +148,8 @@ class Listening {
   }
 }
 
-// redis #6062: 10 seconds of acknowledged writes were lost by a planned failover. The old master takes them until it is told what it
-// has become, and clients stayed with it until then.
+// redis #6062: a planned failover lost 10 seconds of acknowledged writes. The old master takes writes until it learns that it is a replica,
+// and clients stayed connected to it until then.
 test("a planned failover loses no more than was on its way, keeps the order, and writes nothing twice", async (world) => {
   const set = await withSentinels(world);
   const kv = await openAt(world, set);
@@ -166,7 +169,7 @@ test("a planned failover loses no more than was on its way, keeps the order, and
   assert.ok(writer.slowest < 1_000, `${writer.slowest} ms`);
 });
 
-// go-redis #583: the subscriber stayed on the old master, connected and deaf.
+// go-redis #583: the subscriber stayed connected to the old master, and got no messages.
 test("a subscription moves with a planned failover, and a gap covers what was missed", async (world) => {
   const set = await withSentinels(world);
   const listening = await Listening.start(world, set);
@@ -189,14 +192,14 @@ test("after the master's death what was not sent goes to the next one, in order"
   await writer.goesOn();
   await listening.check();
   const lost = await writer.check(set);
-  // The server itself loses what it had not passed on.
+  // The server itself loses the writes that it had not passed on to a replica.
   assert.ok(lost.length <= writer.countOf(LOST_MS), `${lost.length} of ${writer.acknowledged.size}`);
   assert.ok(writer.slowest < 6_000, `${writer.slowest} ms`);
   for (const { message } of writer.failed.values()) assert.match(message, /may have been run or not/);
 });
 
-// A frozen master that woke took 370,340 increments in 10 seconds, acknowledged and lost.
-test("a frozen master is left, and what it runs when it wakes is acknowledged to nobody", async (world) => {
+// A frozen master that woke acknowledged 370,340 increments in 10 seconds, and all were lost.
+test("a frozen master is left, and what it runs when it wakes is not acknowledged", async (world) => {
   const set = await withSentinels(world);
   const kv = await openAt(world, set);
   const [writer, listening] = [new Writer(kv), await Listening.start(world, set)];
@@ -210,16 +213,16 @@ test("a frozen master is left, and what it runs when it wakes is acknowledged to
   await writer.goesOn(1_000);
   await listening.check();
   const lost = await writer.check(set);
-  // Those that it had not passed on when it froze.
+  // Writes that the master had not passed on when it froze are not counted.
   const late = lost.filter((number) => Number(writer.acknowledged.get(number)) > frozen + 100);
   assert.deepEqual(late, []);
   assert.ok(lost.length <= writer.countOf(LOST_MS), `${lost.length}`);
-  // What was sent is decided once there is another master, and not by a timeout.
+  // A write under way fails when another master is named, and not at its timeout.
   for (const { code, reason } of writer.failed.values())
     assert.deepEqual([code, reason], ["CONNECTION", "lost"]);
 });
 
-/** What befalls a Sentinel; the others go on. */
+/** The fault of one Sentinel. The others work. */
 const befallen: Record<string, (sentinel: RedisServer) => unknown> = {
   dead: (sentinel) => sentinel.kill(),
   frozen: (sentinel) => sentinel.pause(),
@@ -228,7 +231,7 @@ const befallen: Record<string, (sentinel: RedisServer) => unknown> = {
 for (const [what, befall] of Object.entries(befallen)) {
   test(`with a ${what} Sentinel a store opens at once, and follows the master`, async (world) => {
     const set = await withSentinels(world);
-    // The first of the list.
+    // The first of the list, which a store asks first.
     await befall(set.sentinels[0] as RedisServer);
     const started = performance.now();
     const kv = await openAt(world, set);
@@ -246,5 +249,37 @@ for (const [what, befall] of Object.entries(befallen)) {
       await kv.incr("n");
       return (await set.admin(next).get("n")) !== null;
     });
+  });
+}
+
+// ioredis `updateSentinels`; redis-operator: Sentinels are replaced one by one, and the one that the configuration has goes too. Then nobody was left who
+// knew of the next failover.
+for (const planned of [false, true]) {
+  test(`one of three Sentinels is configured, and dies: ${planned ? "a planned" : "the next"} failover is followed`, async (world) => {
+    const set = await withSentinels(world);
+    const [configured, ...others] = set.sentinels as [RedisServer, RedisServer, RedisServer];
+    const sentinel = { ...set.sentinel, nodes: set.sentinel.nodes.slice(0, 1) };
+    const kv = await openAt(world, set, { sentinel, queueTimeout: 20_000 });
+    const known = () => (kv as KVStore & { sentinels: { node: string; latency?: number }[] }).sentinels;
+    await eventually(() => known().filter(({ latency }) => latency !== undefined).length === 3);
+    const before = await set.master();
+    await configured.kill();
+    const named = async (server: RedisServer) => {
+      const reply = await set.admin(server).call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster");
+      return Number((reply as string[])[1]);
+    };
+    if (planned) await set.admin(others[0] as RedisServer).call("SENTINEL", "FAILOVER", "mymaster");
+    else await before.kill();
+    await eventually(async () => {
+      const ports = await Promise.all(others.map(named));
+      return ports.every((port) => port === ports[0] && port !== before.port);
+    }, 20);
+    const port = await named(others[0] as RedisServer);
+    const reached = async () =>
+      Number(
+        /^tcp_port:(\d+)/m.exec(String(await kv.eval("return redis.call('info', 'server')", [], [])))?.[1],
+      );
+    await eventually(async () => (await reached()) === port);
+    await kv.set("k", "after");
   });
 }

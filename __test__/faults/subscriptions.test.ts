@@ -21,7 +21,7 @@ import { movable } from "./movable.js";
 
 const silent = () => {};
 
-/** A server on which the user `u` may use no channel but those that begin with `allowed`. */
+/** A server on which the user `u` may use only channels that begin with `allowed`. */
 async function restricted({ redis, client, open }: World) {
   const server = await redis();
   const admin = client(server);
@@ -30,7 +30,7 @@ async function restricted({ redis, client, open }: World) {
   return { server, admin, kv };
 }
 
-/** Resolves once a message that is published arrives. */
+/** Publishes, and resolves once the message has arrived. */
 async function expectHeard(publisher: KVStore, channel: string, heard: readonly string[]): Promise<void> {
   const text = `sent ${heard.length}`;
   await publisher.publish(channel, text);
@@ -56,7 +56,7 @@ test("a subscription that the server refuses leaves nothing behind", async (worl
   assert.deepEqual(heard, ["1", "2"]);
 });
 
-test("two who subscribe at once are both refused", async (world) => {
+test("two calls that subscribe at once are both refused", async (world) => {
   const { kv } = await restricted(world);
   const both = [kv.subscribe("other", silent), kv.subscribe("other", () => {})];
   for (const each of both) await expectRefusal(each, refusal("NOPERM"));
@@ -118,7 +118,7 @@ test("a subscription that is never confirmed fails at its deadline and leaves no
   assert.ok(error.message.includes(`${server.host}:${server.port}`), error.message);
   assert.ok(time <= 300 + SLACK, `${time} ms`);
 
-  // It owes a reply for too long: that connection is given up, and nothing is asked for again on the next.
+  // The connection waits too long for a reply, so it is replaced. The next one must not ask for `a` again.
   await eventually(() => server.peers.length >= 3);
   confirms = true;
   const heard: string[] = [];
@@ -165,7 +165,7 @@ test("a subscription that is tried again after its deadline is live once it reso
   await expectRefusal(kv.subscribe("a", silent), refusal("TIMEOUT"));
   const heard: string[] = [];
   await kv.subscribe("a", (text) => void heard.push(text));
-  // What is asked for later is confirmed later: all that the first two led to has come in by then.
+  // A later subscription is confirmed later: by then, everything that the first two caused has come in.
   await kv.psubscribe("end", silent);
   assert.deepEqual([...subscribed], ["a"], "the server must still have the subscription");
   server.peers.at(-1)?.send(message("a", "1"));
@@ -188,7 +188,7 @@ test("a name that was left and taken again while its SUBSCRIBE was under way is 
 
 test("a name that was left while its SUBSCRIBE was lost is not subscribed again", async ({ fake, open }) => {
   const server = await fake({
-    // The first SUBSCRIBE to a and the UNSUBSCRIBE are never answered: the connection ends.
+    // The first SUBSCRIBE to `a` is never answered, and the UNSUBSCRIBE ends the connection.
     answer: (command, peer) => {
       if (command[1] !== "a" || peer.index > 1) return confirmation(command);
       if (command[0] === "UNSUBSCRIBE") peer.socket.destroy();
@@ -231,8 +231,8 @@ test("a refused subscription that was left in the meantime lets no process end t
   assert.deepEqual(await exited, [7, null]);
 });
 
-// For 11 s no message came, `status` was ready, nothing was told, and PUBLISH reached nobody.
-test("a subscribing connection that is away is told, and seen", async (world) => {
+// For 11 s no message came: `status` was ready, no event was emitted, and PUBLISH reached no subscriber.
+test("a subscribing connection that is away is told by an event, and shown by health", async (world) => {
   const { redis, open, client } = world;
   const server = await redis();
   const name = await movable(world, server);
@@ -259,7 +259,7 @@ test("a subscribing connection that is away is told, and seen", async (world) =>
   const away = await of("subscriptions");
   assert.equal(away?.state, "reconnecting");
   assert.ok(away.cause instanceof KVError && away.attempt > 0 && Number(away.lastHeard) <= away.since);
-  // Commands have a connection of their own.
+  // Commands have a connection of their own, which is not affected.
   assert.deepEqual([kv.status, await kv.get("k")], ["ready", null]);
   const { state, inFlight, waiting } = (await of("commands")) ?? {};
   assert.deepEqual([state, inFlight, waiting], ["ready", 0, 0]);
@@ -270,7 +270,7 @@ test("a subscribing connection that is away is told, and seen", async (world) =>
   assert.equal((await of("subscriptions"))?.state, "ready");
 });
 
-test("a fan-out that is deaf is told too", async (world) => {
+test("a fan-out that cannot hear is told too", async (world) => {
   const { redis, client } = world;
   const server = await redis();
   const name = await movable(world, server);

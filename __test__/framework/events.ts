@@ -1,4 +1,4 @@
-// What the tests of the framework's streams share: records and messages as the framework writes them, and what callbacks hear.
+// Shared by the tests of the framework's streams: records and messages as the framework writes them, and the messages that callbacks get.
 import { randomUUID } from "node:crypto";
 import { getFanoutStats, type KVStore, type StreamStats } from "covara-kv";
 import type { Redis } from "ioredis";
@@ -22,7 +22,7 @@ export function recordOf(id: string): string {
   return JSON.stringify({ id, resource, handlerId: "handler", filter: "", createdAt: Date.now() });
 }
 
-/** Creates a subscription as the process with its stream does. Resolves to its id. */
+/** Writes the record of a subscription, as the process with its stream does. Resolves to its id. */
 export async function open(kv: KVStore, id = newId()): Promise<string> {
   await kv.hset(hashOf(id.slice(id.indexOf(":") + 1)), id, recordOf(id));
   return id;
@@ -32,7 +32,7 @@ export async function close(kv: KVStore, id: string): Promise<void> {
   await kv.hdel(hashOf(id.slice(id.indexOf(":") + 1)), id);
 }
 
-/** A message of an event, as the framework writes it. */
+/** The message of an event, as the framework publishes it. */
 export const wire = (subscriptionId: string, event: unknown) =>
   JSON.stringify({ type: "changed", subscriptionId, event });
 
@@ -42,7 +42,7 @@ export const invalidate = (subscriptionId: string): Message => ({
   event: { type: "invalidate", reason: "fanout-gap" },
 });
 
-/** What a callback of `subscribe` hears from now on. */
+/** Collects the messages that a callback of `subscribe` gets from now on. */
 export async function hear(kv: KVStore, channel = EVENTS): Promise<Message[]> {
   const heard: Message[] = [];
   await kv.subscribe(channel, (message) => {
@@ -57,19 +57,19 @@ export const eventsOf = (messages: readonly Message[], id?: string) =>
     .filter(({ subscriptionId }) => id === undefined || subscriptionId === id)
     .map(({ event }) => event);
 
-/** Of the one store of a server that hears. */
+/** The statistics of the only store of this server that hears events. */
 export function statsOf({ port }: { port: number }): StreamStats {
   const [stats, ...more] = getFanoutStats().streams.filter(({ server }) => server.endsWith(`:${port}`));
   if (stats === undefined || more.length > 0) throw new Error("not one store hears");
   return stats;
 }
 
-/** How many subscribe a channel, by its own name. */
+/** The number of subscribers of a channel, without those of patterns. */
 export async function subscribersOf(client: Redis, channel: string): Promise<number> {
   return Number(((await client.pubsub("NUMSUB", channel)) as unknown[])[1]);
 }
 
-/** Resolves once the channels of all these subscriptions are live, or left. */
+/** Resolves once the channels of all these subscriptions are live, or, with `live` false, are unsubscribed. */
 export async function targeted(client: Redis, ids: readonly string[], live = true): Promise<void> {
   await eventually(async () => {
     const counts = (await client.pubsub("NUMSUB", ...ids.map(channelOf))) as unknown[];

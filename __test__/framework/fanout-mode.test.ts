@@ -1,4 +1,5 @@
-// Whoever operates the fleet decides what instances hear, also where the application's configuration knows nothing of it, and sees what decides.
+// The operator of a fleet decides which events instances hear, even where the application's configuration does not set it, and sees what
+// decides.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
@@ -131,7 +132,7 @@ test("records are the process's, whichever thread wrote them", async (world) => 
   for (const id of [far, ofThread, own]) await kv.publish(EVENTS, wire(id, id));
   await eventually(() => heard.length === 2);
   assert.deepEqual(eventsOf(heard), [ofThread, own]);
-  // Its streams may go on in another store.
+  // A record outlives the thread that wrote it: the process's streams may go on in another store.
   await worker.terminate();
   await kv.publish(EVENTS, wire(ofThread, "later"));
   await eventually(() => heard.length === 3);

@@ -1,4 +1,5 @@
-// The framework looks up each event of the fleet in Redis to learn that it is not for a stream here: 14 µs for each, on every instance.
+// The framework looks up each event of the fleet in Redis, to learn that no stream of its process needs it: 14 µs for each event, on every
+// instance.
 import assert from "node:assert/strict";
 import type { KVStore } from "covara-kv";
 import type { Redis } from "ioredis";
@@ -26,7 +27,7 @@ import {
 
 const LOOPBACK = "subjectAltName=IP:127.0.0.1";
 
-/** Publishes an event of another process's stream, and waits until what came before it, and it if it is to come, is there. */
+/** Publishes an event of another process's stream. Resolves to whether it was delivered, once an event behind it has arrived. */
 async function passes(client: Redis, kv: KVStore, heard: Message[]): Promise<boolean> {
   const [far, last] = [newId(), await open(kv)];
   await client.publish(EVENTS, wire(far, "far"));
@@ -54,7 +55,7 @@ for (const fanout of ["targeted", "filtered"] as const) {
   });
 }
 
-test("whoever wrote no record hears everything, and so does fanout: all", async (world) => {
+test("a process that wrote no record hears everything, and so does fanout: all", async (world) => {
   const server = await world.redis();
   const client = world.client(server);
   const kv = await world.open(server, { fanout: "filtered" });
@@ -70,7 +71,7 @@ test("whoever wrote no record hears everything, and so does fanout: all", async 
   assert.equal(statsOf(server).delivers, "all");
 });
 
-// A framework of a later version may write its records in another form: then nobody knows whose an event is.
+// A later version of the framework may write records in another form: then the package cannot tell to which process an event belongs.
 test("while a record is not understood everything is delivered", async (world) => {
   const server = await world.redis();
   const [kv, client] = [await world.open(server), world.client(server)];
@@ -111,8 +112,9 @@ test("records of a transaction count, and go with HDEL, with DEL of the hash, an
   assert.equal(records(), 1);
 });
 
-// A record is written again with its scope by processes that do not hold its stream: their sets grew with the whole fleet's records.
-test("whoever writes another process's record again is no process of its stream", async (world) => {
+// A process writes a record again with its scope, without holding its stream: the sets of such processes grew with the records of the whole
+// fleet.
+test("a process that writes another process's record again does not hold its stream", async (world) => {
   const server = await world.redis();
   const [kv, client] = [await world.open(server), world.client(server)];
   const heard = await hear(kv);
@@ -148,7 +150,7 @@ test("listen, patterns and other channels hear everything", async (world) => {
   assert.equal(await client.publish(EVENTS, wire(far, 3)), 0);
 });
 
-test("unsubscribe takes the callbacks of listen away too, as ever", async (world) => {
+test("unsubscribe takes the callbacks of listen away too", async (world) => {
   const server = await world.redis();
   const [kv, client] = [await world.open(server), world.client(server)];
   for (const channel of [EVENTS, AGGREGATE]) {
@@ -165,13 +167,13 @@ for (const seed of [1, 2, 3]) {
     const next = random(seed);
     const pick = <T>(items: readonly T[]) => items[Math.floor(next() * items.length)];
     const client = world.client(server);
-    // Another timeout has a subscribing connection of its own: where two listen on one, nothing is dropped where it was received.
+    // Another timeout gives this store a subscribing connection of its own: on a shared one no message is dropped where it is received.
     const all = await world.open(server, { fanout: "all", commandTimeout: 9_000 });
     const kv = await world.open(server);
     const [filtered, everything] = [await hear(kv), await hear(all)];
     const streams = new Set<string>();
     const written: Record<"filtered" | "everything", unknown[]> = { filtered: [], everything: [] };
-    /** As the framework's handler: what is of no stream goes nowhere. */
+    /** Writes as the framework's handler does: an event of no open stream is dropped. */
     const drain = async () => {
       const last = [...streams][0] ?? (await open(kv));
       streams.add(last);
@@ -203,7 +205,8 @@ for (const seed of [1, 2, 3]) {
   });
 }
 
-// What nobody wants is dropped where it was received, and a flood of it is read with pauses: neither loses an event of a stream here.
+// Events of other processes are dropped where they are received, and a flood of them is read with pauses. Neither may lose an event of a
+// stream here.
 for (const transport of ["TCP", "TLS"] as const) {
   test(`${transport}: a stream hears each of its events in a flood of others', in order`, async (world) => {
     const authority = new Authority("covara-kv tests");

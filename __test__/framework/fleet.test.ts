@@ -1,4 +1,4 @@
-// Instances of several kinds serve each other's streams, whichever were there first, and whatever happens to Redis and to one of them.
+// Instances of several kinds serve each other's streams, in any order of starting, also when Redis or an instance is killed.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { eventually } from "../backends.js";
@@ -25,7 +25,7 @@ async function start(world: World, { host, port }: RedisServer, way: Way, redis 
   return instance;
 }
 
-/** A stream with a subscription, once it is served. */
+/** A stream with a subscription. Resolves once it is served, and rejects if the subscription is refused. */
 async function opened(instance: Instance, resource: string): Promise<Stream> {
   const stream = await instance.stream();
   const { code } = await instance.post("/subscriptions", { handlerId: stream.handlerId, resource });
@@ -52,7 +52,7 @@ for (const [order, stages] of [
       const instance = await start(world, server, way);
       const stream = await opened(instance, "posts");
       world.defer(() => stream.close());
-      // The first stream of an instance has the channel subscribed in the background.
+      // The first stream of an instance starts the subscription of the channel, and does not wait for it.
       for (const { instance: other } of [...fleet, { instance }]) {
         await eventually(async () => {
           await mutate(other, "posts", "ready?");
@@ -70,7 +70,7 @@ for (const [order, stages] of [
           Array.from({ length: sent - from }, (_, index) => from + index),
         );
       }
-      // No more than two at a time, as where instances are replaced.
+      // Two instances stay, as in a rolling update.
       if (fleet.length > 2) await fleet.shift()?.instance.kill();
     }
   });
@@ -78,16 +78,16 @@ for (const [order, stages] of [
 
 const TIMEOUTS = { commandTimeout: 2_000, queueTimeout: 3_000, retryDelay: 50 };
 
-/** What came of a mutation. */
+/** The outcome of a mutation. */
 interface Mutation {
   readonly object: string;
   readonly resource: string;
-  /** In ms, as the times of events. */
+  /** In ms, on the clock of the events' times. */
   readonly began: number;
   readonly succeeded: boolean;
 }
 
-/** A stream, and from when to when it was served. */
+/** A stream, and the times between which it was served. */
 interface Served {
   readonly way: Way;
   readonly stream: Stream;
@@ -97,7 +97,7 @@ interface Served {
 }
 
 test(`${MUTATIONS} mutations on four processes while streams come and go, Redis is killed twice and one process once`, async (world) => {
-  // What was written outlives the server's process.
+  // Writes outlive the server's process.
   const server = await world.redis({ appendonly: "yes", appendfsync: "no" });
   const next = random(1);
   const pick = <T>(items: readonly T[]) => items[Math.floor(next() * items.length)] as T;
@@ -115,7 +115,7 @@ test(`${MUTATIONS} mutations on four processes while streams come and go, Redis 
     served.push(one);
     return one;
   };
-  /** One that stays: so the channel is subscribed for all that come later. Resolves once it hears. */
+  /** A stream that stays, so that the channel is subscribed for all later streams of the instance. Resolves once it hears. */
   const anchor = async (index: number) => {
     const { stream } = await serve(index, "anchors");
     const other = fleet[(index + 1) % fleet.length] as Instance;
@@ -141,7 +141,7 @@ test(`${MUTATIONS} mutations on four processes while streams come and go, Redis 
     for (let count = 0; left > 0; count++) {
       left -= 1;
       const [object, resource, began] = [`${index}:${count}`, pick(resources), performance.now()];
-      // A process that was killed answers nobody.
+      // A killed process sends no answer.
       const answer = await mutate(fleet[index] as Instance, resource, object).catch(() => ({ code: "GONE" }));
       if (ways[index] !== "plain") slowest = Math.max(slowest, performance.now() - began);
       mutations.push({ object, resource, began, succeeded: answer.code === undefined });
@@ -183,10 +183,10 @@ test(`${MUTATIONS} mutations on four processes while streams come and go, Redis 
   assert.ok(told.length > 0, "nobody was told of a gap");
 }, 600_000);
 
-/** Every event once and in order, or the stream was told to read again later. */
+/** Fails unless every event came once and in order, or the stream was told later to read again. */
 function check({ way, stream, resource, from, to }: Served, mutations: readonly Mutation[]): void {
   const heard = objectsOf(stream) as string[];
-  // With ioredis a command is sent again whose reply was lost, PUBLISH too.
+  // ioredis sends a command again if its reply was lost, also PUBLISH. So its events may come twice.
   const ofOurs = heard.filter((object) => /^[012]:/.test(object));
   assert.equal(new Set(ofOurs).size, ofOurs.length, `twice: ${way} ${ofOurs}`);
   for (const by of ["0", "1", "2"]) {
@@ -199,7 +199,7 @@ function check({ way, stream, resource, from, to }: Served, mutations: readonly 
       `out of order: ${way}`,
     );
   }
-  // With ioredis a stream is never told: it may be stale.
+  // With ioredis a stream is told of no gap, so it may miss events.
   if (way === "plain") return;
   const told = Math.max(0, ...stream.events.filter(({ type }) => type === "invalidate").map(({ at }) => at));
   const has = new Set(heard);

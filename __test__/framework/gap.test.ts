@@ -1,4 +1,4 @@
-// After a lost subscribing connection nobody was told anything: streams stayed open, and stale.
+// After the loss of a subscribing connection no stream was told: streams stayed open, and stale.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { setTimeout as wait } from "node:timers/promises";
@@ -55,8 +55,8 @@ for (const fanout of ["targeted", "filtered", "all"] as const) {
   });
 }
 
-// A process that is busy for long holds 64 MB of messages for its callbacks, and loses what comes after them.
-test("what a busy process has no room for: its streams are told to read again, behind what it had room for", async (world) => {
+// A process that is busy for long keeps up to 64 MB of messages for its callbacks, and drops later ones.
+test("messages that a busy process has no room for: its streams are told to read again, behind those it kept", async (world) => {
   const { server, kv, client } = await opened(world);
   const heard = await hear(kv);
   const told = emissions(kv, "gap");
@@ -67,7 +67,7 @@ test("what a busy process has no room for: its streams are told to read again, b
     execFileSync("redis-cli", ["-p", `${server.port}`, ...words], { encoding: "utf8" });
   const [head, tail] = wire(id, "N").split('"N"') as [string, string];
   const flood = `for n = 1, 100 do redis.call("PUBLISH", KEYS[1], ARGV[1] .. n .. string.rep(" ", 1000000) .. ARGV[2]) end`;
-  // Meanwhile nothing runs here.
+  // These commands block this thread, so that it takes no message.
   redis("EVAL", flood, "1", channelOf(id), head, tail);
   while (!/ omem=0 /.test(redis("CLIENT", "LIST", "TYPE", "pubsub")));
   await eventually(() => invalidated(heard).length === 2);
@@ -122,14 +122,14 @@ test("Redis is killed with -9 and comes back: streams read again, and hear what 
     await server.restart();
     await eventually(() => invalidated(heard).length === 2 * round);
     await targeted(client, ids);
-    // The record has gone with the server's memory. Its stream is still open.
+    // The record was lost with the server's memory, but its stream is open.
     for (const id of ids) assert.equal(await kv.publish(EVENTS, wire(id, round)), 1);
     await eventually(() => ids.every((id) => eventsOf(heard, id).includes(round)));
   }
   assert.deepEqual(idsOf(invalidated(heard)), sorted([...ids, ...ids]));
 });
 
-// A restart had thousands of clients read again in the same moment, and Redis take as many SUBSCRIBE at once from every instance.
+// After a restart thousands of clients read again at the same moment, and Redis got thousands of SUBSCRIBE at once from every instance.
 test("thousands of streams are subscribed again a batch at a time, and told over a second", async (world) => {
   const { server, kv, client } = await opened(world);
   const at = new Map<string, number>();
@@ -146,7 +146,7 @@ test("thousands of streams are subscribed again a batch at a time, and told over
   assert.equal(statsOf(server).channels, ids.length);
   await client.client("KILL", "TYPE", "pubsub");
   await eventually(() => at.size > 0);
-  // They are live again before their clients are told: what is published then is missed by none.
+  // The channels are live before the clients are told, so that no later message is missed.
   await targeted(client, ids);
   await eventually(() => at.size === ids.length);
   await wait(100);

@@ -1,4 +1,4 @@
-// guardUnhandledRejections: what it lets pass, and that all else is as if it were not there.
+// guardUnhandledRejections: which rejections it handles, and that all others behave as without a guard.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -6,8 +6,8 @@ import { describe, test } from "node:test";
 import { application } from "../package/application.js";
 
 /**
- * A store whose calls fail at once, with QUEUE_FULL: nobody answers the one that waits. `unhandled` rejects a Promise that nobody
- * has, as the framework's async functions do, and resolves when Node.js has dealt with it.
+ * A store whose calls fail at once with QUEUE_FULL, as one call waits for a server that does not exist. `unhandled` leaves a rejected
+ * Promise without a handler, as the framework's async functions do, and resolves when Node.js has handled it.
  */
 const head = `
   const { createRedisKV, guardUnhandledRejections, KVError } = require("covara-kv");
@@ -33,7 +33,7 @@ interface Outcome {
 }
 
 const directory = application({
-  // The package takes the timers as they are when it is loaded.
+  // The package takes its timers when it is loaded, so this file must be loaded before.
   "minutes.cjs": `
     const timers = require("node:timers");
     const { setTimeout } = timers;
@@ -50,7 +50,7 @@ const directory = application({
     };`,
 });
 
-/** What a program does, with the flags of Node.js. */
+/** Runs a program with flags of Node.js. Resolves to its exit code and output. */
 async function run(
   program: string,
   flags: string[] = [],
@@ -79,7 +79,7 @@ const listeners = {
     process.on("uncaughtExceptionMonitor", (error, origin) => console.log("monitor", String(error), origin));`,
 };
 
-/** Rejections that are none of ours, each with who listens. */
+/** Rejections that the guard must not handle, each with the process's listeners. */
 const others: [call: string, listener: keyof typeof listeners][] = [
   ["async () => { throw new Error('of no store') }", "no listener"],
   ["async () => { throw undefined }", "no listener"],
@@ -109,7 +109,7 @@ describe("every other rejection is as if there were no guard", () => {
   }
 });
 
-test("a changelog entry that is rejected ends nothing, in any mode, whoever listens", async () => {
+test("a changelog entry that is rejected ends nothing, in any mode, with any listener", async () => {
   const outcomes = MODES.map(async (mode) => {
     const program = `
       guardUnhandledRejections();
@@ -236,7 +236,7 @@ test("an error shows nothing that it did not before", async () => {
     };
     const both = async () => {
       const results = [];
-      // From one place: a stack shows where a call is.
+      // Both errors come from the same place, as a stack shows the place of the call.
       for (const key of ["covara:changelog:seq", "users:1"]) results.push(await shown(key));
       return results;
     };
@@ -259,7 +259,7 @@ test("what is undone is undone, once for each call, and nothing of it shows", as
     lines.push(process.emit !== emit);
     second();
     lines.push(process.emit === emit, own() === before);
-    // Somebody else stands before it, as signal-exit does.
+    // Another package replaces process.emit later, as signal-exit does.
     const third = guardUnhandledRejections();
     const guarded = process.emit;
     let seen = 0;

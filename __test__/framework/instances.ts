@@ -1,4 +1,4 @@
-// Applications on the framework's stand-in, as processes of their own.
+// Applications on the stand-in of the framework, each in a process of its own.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -14,7 +14,7 @@ import { application, type Files } from "../package/application.js";
 
 export type Kind = "module" | "commonjs";
 
-/** How the application gets its store; `bare` is setGlobalKV without the guard, `plain` the framework's own over ioredis. */
+/** How the application gets its store: `bare` is setGlobalKV without the guard, `plain` is the framework's own store over ioredis. */
 export type Way = "register" | "setGlobalKV" | "bare" | "plain";
 
 export interface AppOptions {
@@ -22,20 +22,20 @@ export interface AppOptions {
   readonly way: Way;
   readonly redis: RedisConfig;
   readonly prefix?: string;
-  /** How many loops poll for tasks; none by default. */
+  /** The number of loops that poll for tasks; none by default. */
   readonly workers?: number;
-  /** It listens to the store's `error` event, and prints what that tells. */
+  /** Whether it listens to the store's `error` event, and prints the errors. */
   readonly listens?: boolean;
-  /** It listens to `unhandledRejection`, and prints what that tells. */
+  /** Whether it listens to `unhandledRejection`, and prints the rejections. */
   readonly survives?: boolean;
-  /** Variables of its environment. */
+  /** More environment variables. */
   readonly env?: Record<string, string>;
 }
 
-/** Events of a stream, in the order in which they came. */
+/** The events of a stream, in the order in which they came. */
 export interface Stream {
   readonly handlerId: string;
-  /** The instance that it is open on. */
+  /** The instance on which it is open. */
   readonly owner: Instance;
   readonly events: { type: string; seq?: number; object?: unknown; at: number }[];
   close(): void;
@@ -45,7 +45,7 @@ const IOREDIS = createRequire(__filename).resolve("ioredis");
 
 const standIn = join(__dirname, "stand-in");
 
-/** The application's folder of each kind, with the framework and this package installed. */
+/** The folder of the application of each kind, with the framework and this package installed. */
 const directories = new Map<Kind, string>();
 
 function directoryOf(kind: Kind): string {
@@ -75,14 +75,14 @@ function filesOf(kind: Kind): Files {
   ]);
 }
 
-/** An application that serves. Killed with whoever is given to `defer`. */
+/** A running application. The test that starts it must kill it. */
 export class Instance {
   readonly lines: Record<string, unknown>[] = [];
-  /** What it wrote to stderr. */
+  /** Its output on stderr. */
   errors = "";
   readonly #child: ChildProcess;
   readonly #exit: Promise<unknown>;
-  /** Its exit code, or the signal that ended it; undefined while it lives. */
+  /** The exit code, or the signal that ended it; undefined while it runs. */
   ended: unknown;
 
   private constructor(options: AppOptions) {
@@ -102,7 +102,7 @@ export class Instance {
     });
   }
 
-  /** Resolves once it serves. */
+  /** Resolves once it serves requests. */
   static async start(options: AppOptions): Promise<Instance> {
     const instance = new Instance(options);
     await eventually(() => instance.#port !== undefined || instance.ended !== undefined);
@@ -118,7 +118,7 @@ export class Instance {
     return (await (await fetch(`http://127.0.0.1:${this.#port}${path}`)).json()) as T;
   }
 
-  /** Resolves to the answer; to one with a `code` if it was refused. */
+  /** Resolves to the answer. It has a `code` if the request was refused. */
   async post(path: string, body: object): Promise<{ code?: string; id?: string }> {
     const response = await fetch(`http://127.0.0.1:${this.#port}${path}`, {
       method: "POST",
@@ -133,7 +133,7 @@ export class Instance {
       const events: Stream["events"] = [];
       const request = httpGet(`http://127.0.0.1:${this.#port}/stream`, (response) => {
         const lines = createInterface({ input: response });
-        for (const emitter of [response, lines]) emitter.on("error", () => {}); // It was closed.
+        for (const emitter of [response, lines]) emitter.on("error", () => {}); // The connection was closed.
         lines.on("line", (line) => {
           if (line === "") return;
           const { handlerId, ...event } = JSON.parse(line.slice("data: ".length));

@@ -1,11 +1,11 @@
-// An outage of Redis ends no process of the framework's, and leaves no stream deaf.
+// An outage of Redis ends no process of the framework, and every stream hears again after it.
 import assert from "node:assert/strict";
 import { eventually } from "../backends.js";
 import { test, type World } from "../faults/faults.js";
 import type { RedisServer } from "../redis-server.js";
 import { type AppOptions, Instance, type Stream } from "./instances.js";
 
-/** Short, so that calls reject in a short outage. */
+/** Short timeouts, so that calls reject in a short outage. */
 const SHORT = { queueTimeout: 200, commandTimeout: 200, retryDelay: 20 };
 
 const RESOURCE = "posts";
@@ -27,7 +27,7 @@ const objectsOf = ({ events }: Stream) => events.map(({ object }) => object);
 
 for (const kind of ["module", "commonjs"] as const) {
   for (const way of ["register", "setGlobalKV"] as const) {
-    // Node ended the process for the first changelog entry that was rejected: an outage of 3 s ended every instance that took a write.
+    // Node.js ended the process at the first rejected changelog entry: an outage of 3 s ended every instance that took a write.
     test(`${kind}, ${way}: every process lives through an outage, and streams hear again`, async (world) => {
       const server = await world.redis();
       const [first, second] = await Promise.all([
@@ -43,7 +43,7 @@ for (const kind of ["module", "commonjs"] as const) {
       });
 
       await server.kill();
-      // The first stream of an instance subscribes for all of them, and does not ask again.
+      // The first stream of an instance subscribes for all of them, once, and does not try again.
       const during = await second.stream();
       world.defer(() => during.close());
       for (const instance of [first, second]) {
@@ -51,7 +51,7 @@ for (const kind of ["module", "commonjs"] as const) {
       }
       await eventually(() => first.errors.includes("COVARA_KV_UNHANDLED"));
       await eventually(() => second.lines.some(({ command }) => command === "INCR"));
-      // Longer than it waits for a connection.
+      // Longer than a call waits for a connection.
       await new Promise((resolve) => setTimeout(resolve, 2 * SHORT.queueTimeout));
 
       await server.restart();
@@ -84,13 +84,13 @@ test("without the guard the process ends", async (world) => {
   const server = await world.redis();
   const instance = await start(world, server, { kind: "module", way: "bare" });
   await server.kill();
-  await mutate(instance, "during").catch(() => {}); // It may have ended before it answered.
+  await mutate(instance, "during").catch(() => {}); // The process may end before it answers.
   await eventually(() => instance.ended !== undefined);
   assert.equal(instance.ended, 1);
   assert.match(instance.errors, /KVError/);
 });
 
-// The loop is over, and only a new process polls again: it must not go on as if it worked.
+// A loop that has ended is started again only by a new process. So this process must end, and not run on without the loop.
 test("a task worker's loop that is over ends the process", async (world) => {
   const server = await world.redis();
   const instance = await start(world, server, { kind: "module", way: "register", workers: 1 });

@@ -1,4 +1,4 @@
-// The framework subscribes its channels once, for the first stream of a process, and awaits nothing.
+// The framework subscribes its channels once, for the first stream of a process, and does not await the calls.
 import assert from "node:assert/strict";
 import { createRedisKV, type KVStore } from "covara-kv";
 import { eventually } from "../backends.js";
@@ -8,7 +8,7 @@ import { expectRefusal, refusal } from "../replies.js";
 
 const CHANNELS = ["covara:events", "covara:aggregate"] as const;
 
-/** Every call fails soon: each of these is a reason to ask again. */
+/** In each configuration a call fails soon, with this code. */
 const CONFIGS = {
   TIMEOUT: { queueTimeout: 50, commandTimeout: 50, retryDelay: 20 },
   CONNECTION: { maxRetries: 1, retryDelay: 20 },
@@ -22,7 +22,7 @@ function opened(world: World, { host, port }: RedisServer, config: object = CONF
 }
 
 for (const [code, config] of Object.entries(CONFIGS)) {
-  // After a rejection the stream that it was for stayed deaf until another one opened.
+  // After a rejection the first stream heard nothing until another stream opened.
   test(`subscribe of the framework's channels goes on past ${code}, and resolves once live`, async (world) => {
     const server = await world.redis();
     await server.kill();
@@ -41,7 +41,7 @@ for (const [code, config] of Object.entries(CONFIGS)) {
       kv.subscribe("another", () => {}),
       refusal(code),
     );
-    // Longer than any of these configurations lets a call wait.
+    // Longer than a call waits in any of these configurations.
     await new Promise((resolve) => setTimeout(resolve, 300));
     assert.equal(live, 0);
     await server.restart();
@@ -52,7 +52,7 @@ for (const [code, config] of Object.entries(CONFIGS)) {
   });
 }
 
-test("what is left meanwhile is not subscribed any more, and what is subscribed after that is", async (world) => {
+test("a channel that is left meanwhile is not subscribed, and one that is taken again after that is", async (world) => {
   const server = await world.redis();
   await server.kill();
   const kv = opened(world, server);

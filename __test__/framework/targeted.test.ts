@@ -1,4 +1,4 @@
-// One channel for the fleet cost Redis 154 µs a message with 300 instances, and every instance's network the whole of it.
+// With one channel for the fleet a message cost Redis 154 µs at 300 instances, and went to every instance over the network.
 import assert from "node:assert/strict";
 import { clearGlobalKV, createRedisKV, publishEvent, setGlobalKV } from "covara-kv";
 import { eventually } from "../backends.js";
@@ -18,7 +18,7 @@ import {
   wire,
 } from "./events.js";
 
-/** A store without scripts: a server from which EVAL was taken away, or a user who may not call it. */
+/** A server without EVAL, on which a store can run no script. */
 const NO_EVAL = { "rename-command": 'EVAL ""' };
 
 async function opened(world: World, server: Record<string, string> = {}) {
@@ -28,7 +28,7 @@ async function opened(world: World, server: Record<string, string> = {}) {
   const subscriber = world.client(redis);
   subscriber.on("message", (_, message) => fleet.push(JSON.parse(message).event));
   await subscriber.subscribe(EVENTS);
-  /** `fleet` has what an instance with the TypeScript store hears. */
+  /** `fleet` has the events that an instance with the TypeScript store hears. */
   return { redis, kv: await world.open(redis, PATIENT), client, fleet };
 }
 
@@ -43,7 +43,7 @@ for (const [how, server] of [
     await targeted(client, [own]);
     for (let i = 0; i < 3; i++) {
       assert.equal(await kv.publish(EVENTS, wire(own, `own ${i}`)), 1);
-      // This process hears the fleet's channel too.
+      // This process has subscribed the channel of the fleet too.
       assert.equal(await kv.publish(EVENTS, wire(far, `far ${i}`)), 2);
     }
     await eventually(() => heard.length === 3 && fleet.length === 3);
@@ -58,7 +58,7 @@ for (const [how, server] of [
   });
 }
 
-test("publishEvent goes there too, and knows whether anyone was reached", async (world) => {
+test("publishEvent goes there too, and tells whether a process was reached", async (world) => {
   const { kv, client, fleet } = await opened(world);
   setGlobalKV(kv);
   world.defer(() => clearGlobalKV());
@@ -76,15 +76,16 @@ test("publishEvent goes there too, and knows whether anyone was reached", async 
   assert.deepEqual([eventsOf(heard), fleet], [[1], [2]]);
 });
 
-// PUBLISH counts whoever listens to a pattern: a monitor of `*` was taken for the process with the stream, and plain instances heard nothing.
-test("who listens to a pattern is not taken for the process with the stream", async (world) => {
+// PUBLISH also counts clients that subscribe a matching pattern: a monitor of `*` was taken for the process with the stream, and plain
+// instances got no event.
+test("a client that listens to a pattern is not taken for the process with the stream", async (world) => {
   const { redis, kv, fleet } = await opened(world);
   await world.client(redis).psubscribe("covara:*");
   assert.equal(await kv.publish(EVENTS, wire(newId(), 1)), 2);
   await eventually(() => fleet.length === 1);
 });
 
-test("with filtered and all no subscription has a channel of its own, and nobody publishes there", async (world) => {
+test("with filtered and all no subscription has a channel of its own, and no store publishes there", async (world) => {
   const { redis, client, fleet } = await opened(world);
   for (const fanout of ["filtered", "all"] as const) {
     const kv = await world.open(redis, { fanout });
@@ -122,7 +123,7 @@ for (const [who, rules] of [
   ["who may run no script", "+@all -eval -evalsha &covara:*"],
   ["who may ask for no subscribers", "+@all -pubsub &covara:*"],
 ] as const) {
-  test(`rules of an ACL for ${who}: events come all the same, and nobody is told of an error`, async (world) => {
+  test(`rules of an ACL for ${who}: events come all the same, and no error is told`, async (world) => {
     const redis = await world.redis({ user: `limited on nopass ~* resetchannels ${rules}` });
     const limited = { ...PATIENT, username: "limited", password: "any" };
     const kv = await world.open(redis, limited);
@@ -142,7 +143,7 @@ for (const [who, rules] of [
     );
     assert.deepEqual(errors, []);
     if (who === "who hears") {
-      // What is refused of the fleet's channel is told as ever.
+      // A refusal of a channel of the application is told by the call.
       const silent = createRedisKV({
         host: redis.host,
         port: redis.port,
@@ -159,7 +160,8 @@ for (const [how, server] of [
   ["by a script", {}],
   ["without EVAL", NO_EVAL],
 ] as const) {
-  // Between HSET's answer and the server's word on SUBSCRIBE a publisher goes from the fleet's channel to the subscription's.
+  // Between the reply to HSET and the confirmation of SUBSCRIBE, a publisher changes from the channel of the fleet to that of the
+  // subscription.
   test(`${how}: events that are under way while a stream's channel comes are heard once and in order`, async (world) => {
     const { redis, kv, client, fleet } = await opened(world, server);
     const heard = await hear(kv);
@@ -170,7 +172,7 @@ for (const [how, server] of [
       const id = newId();
       ids.push(id);
       const created = open(kv, id);
-      // Half of them from when another process may know of the record, half from when this one knows.
+      // Half of the streams publish once another process may see the record, the others once this process has the reply.
       if (stream % 2 === 0) await created;
       else await eventually(async () => (await client.hexists(hashOf("posts"), id)) === 1);
       const published = publishers.map(async (publisher, who) => {
@@ -191,12 +193,12 @@ for (const [how, server] of [
         );
       }
     await targeted(client, ids);
-    // How many come before the server has confirmed the channel is up to the machine: none to a few in a hundred.
+    // How many events come before the server confirms the channel depends on the machine: up to a few in a hundred.
     assert.ok(fleet.length < 0.9 * heard.length, `${fleet.length} of ${heard.length} went to the fleet`);
   });
 }
 
-test("what is refused while events are under way overtakes none of them", async (world) => {
+test("an event whose script is refused overtakes none of those under way", async (world) => {
   const { redis, kv, client } = await opened(world);
   const heard = await hear(kv);
   const id = await open(kv);

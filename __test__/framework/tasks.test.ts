@@ -1,24 +1,24 @@
-// The task worker's polling loop has no catch: where one of its calls rejects it is over, in silence.
+// The polling loop of the task worker has no catch: it ends without a sign when one of its calls rejects.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { eventually } from "../backends.js";
 import { test } from "../faults/faults.js";
 import { Instance } from "./instances.js";
 
-/** Less than a call waits for a connection by default. */
+/** Shorter than a call waits for a connection by default, in ms. */
 const OUTAGE = process.env.FAULTS_LONG === "1" ? 8_000 : 2_000;
 const WORKERS = 20;
 const TASKS = 40;
 
 interface State {
-  /** How often each loop has come around. */
+  /** The number of rounds of each loop. */
   readonly turns: number[];
-  /** How many tasks are being done. */
+  /** The number of tasks that are being done. */
   readonly running: number;
   readonly done: string[];
 }
 
-// An outage of 6 s ended all of four loops: 0 of 40 tasks were worked off afterwards, where the store that is replaced did all.
+// An outage of 6 s ended all four loops: 0 of 40 tasks were done afterwards, while the store that this package replaces did all.
 test("every loop outlives an outage, and all tasks are done", async (world) => {
   const server = await world.redis({ appendonly: "yes" });
   const { host, port } = server;
@@ -33,7 +33,7 @@ test("every loop outlives an outage, and all tasks are done", async (world) => {
   const state = () => instance.get<State>("/");
   const ids = Array.from({ length: TASKS }, (_, index) => `task-${index}`);
   await instance.post("/tasks", { ids, duration: 1_500 });
-  // No loop has a write on its way then: one whose write was would be over, as nobody knows whether that was run.
+  // At this moment no loop has a write in flight: such a write fails with an unknown outcome, and ends its loop.
   await eventually(async () => (await state()).running === WORKERS);
   await server.kill();
   await wait(OUTAGE);
@@ -46,7 +46,7 @@ test("every loop outlives an outage, and all tasks are done", async (world) => {
     (await state()).turns.every((count, worker) => count > (before.turns[worker] ?? 0)),
   );
   assert.deepEqual((await state()).done.sort(), ids.sort());
-  // A beat's write may have been on its way.
+  // The write of a beat may have been in flight.
   const lost = instance.lines.filter((line) => "lost" in line);
   for (const { lost: code, command } of lost) {
     assert.ok(code === "CONNECTION" && ["HSET", "EXPIRE"].includes(String(command)), `${code} ${command}`);

@@ -11,12 +11,12 @@ import { argument, values } from "./values.js";
 
 const { FUZZ_RUNS } = process.env;
 const RUNS = Number(FUZZ_RUNS ?? 10_000);
-/** By default the same values each time, so that a change fails for what it does; a longer run looks for new ones. */
+/** By default the same values each time, so that a failure comes from the change; a longer run uses new ones. */
 const SEED = FUZZ_RUNS === undefined ? { seed: 1 } : {};
 
 const methods = Object.keys(goodArguments) as Method[];
 
-/** Of any value, also one that throws when it is shown. */
+/** The text of any value, also of one that throws when it is inspected. */
 function shown(value: unknown): string {
   try {
     return inspect(value, { depth: 1, showProxy: true });
@@ -33,7 +33,7 @@ async function fill(kv: MemoryKVStore): Promise<void> {
   await kv.zadd("zset", 1, "m");
 }
 
-/** About so many calls for each store. */
+/** The average number of calls for each store. */
 const PER_STORE = 25;
 const NUMBER_OF_STORES = Math.ceil(RUNS / PER_STORE);
 const batchesOf = <T>(call: fc.Arbitrary<T>) =>
@@ -96,7 +96,7 @@ test("anything at all can be queued; exec gives results or a KVError, and a refu
   });
 });
 
-// What TypeScript checks cannot reach the native side; still it must hold out against anything.
+// TypeScript's checks stop such values before the native side; it must withstand them all the same.
 test("the native side answers or throws, whatever it is given", async () => {
   const { commandIndex, MemoryStore } = require("../../ts/native.js");
   const names = "GET SET DEL HSET SADD RPUSH ZADD ZRANGEBYSCORE SCAN KEYS PUBLISH EVAL MSET".split(" ");
@@ -127,7 +127,7 @@ test("the native side answers or throws, whatever it is given", async () => {
         else if (way === "constructor") new MemoryStore(...args);
         else store[way](...args);
       } catch {
-        // That it can be caught is all.
+        // Any error will do, as long as it can be caught.
       }
     }
     store.takeMessages(1_000);

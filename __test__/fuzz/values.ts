@@ -1,4 +1,4 @@
-// Values to be given as arguments, most of them made to break whoever reads them.
+// Values for arguments, most of them made to break the code that reads them.
 import fc from "fast-check";
 
 const thrower = (): never => {
@@ -7,7 +7,7 @@ const thrower = (): never => {
 const traps = new Proxy({}, { get: () => thrower });
 const hostileProxy = (target: object) => new Proxy(target, traps);
 
-/** Values made to break whoever reads them. Made anew each time, as reading some of them changes them. */
+/** Values made to break the code that reads them. They are made anew each time, as reading changes some of them. */
 const hostile = fc.constantFrom<(() => unknown)[]>(
   () => hostileProxy({}),
   () => hostileProxy([]),
@@ -38,7 +38,7 @@ const hostile = fc.constantFrom<(() => unknown)[]>(
   () => new (class extends String {})("k"),
   () => new Uint8Array(8),
   () => Object.defineProperty(() => thrower(), "length", { value: -1 }),
-  // biome-ignore lint/suspicious/noThenProperty: what is awaited by mistake must show itself
+  // biome-ignore lint/suspicious/noThenProperty: an await by mistake must show itself
   () => ({ then: thrower }),
   () => Symbol("s"),
   () => 10n ** 400n,
@@ -49,7 +49,7 @@ const hostile = fc.constantFrom<(() => unknown)[]>(
   () => Object.fromEntries([["__proto__", "v"]]),
 );
 
-/** Values that are good somewhere, so that a call gets past its first check. */
+/** Values that are valid for some method, so that a call passes its first check. */
 const plausible = fc.constantFrom<unknown[]>(
   "string",
   "hash",

@@ -1,4 +1,4 @@
-// The packages as a user gets them: published to a registry, and installed where there is neither cargo nor a compiler.
+// The packages as a user gets them: published to a registry, and installed on a machine with neither cargo nor a compiler.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
@@ -47,7 +47,7 @@ test("the packages are small", () => {
   const size = files.reduce((sum, file) => sum + (file.isFile() ? file.size : 0), 0);
   assert.ok(size < 400_000, `${size} bytes of covara-kv`);
   const binary = statSync(join(root, `covara-kv.${platformName()}.node`)).size;
-  assert.ok(binary < 4_500_000, `${binary} bytes of its binary`);
+  assert.ok(binary < 5_000_000, `${binary} bytes of its binary`);
 });
 
 describe("package managers", () => {
@@ -166,7 +166,7 @@ describe("bundlers, with the external that docs/bundlers.md gives", () => {
   }
 });
 
-/** Their binaries are of this platform: what they show holds for the others. */
+/** The runtimes' binaries are those of this platform. The result holds for other platforms too. */
 const elsewhere = platformName() !== "linux-x64-gnu" && "the runtimes are tested on linux-x64-gnu";
 test("the README's table says what works on which runtime", { skip: elsewhere }, async () => {
   const { optionalDependencies } = JSON.parse(readFileSync(join(__dirname, "tools/package.json"), "utf8"));

@@ -1,5 +1,5 @@
-// What an application does first, as an ES module, in CommonJS and in TypeScript: with Redis if it is given a URL, else in memory.
-// Prints DONE if all of it is as it should be.
+// The first program of an application, as an ES module, in CommonJS and in TypeScript: on Redis if it gets a URL, else in memory. It prints
+// DONE if all results are right.
 
 const work = `
 async function main() {
@@ -35,7 +35,7 @@ main().catch((error) => {
 
 export const esm = `import { createKV, KVError } from "covara-kv";\n${work}`;
 export const cjs = `const { createKV, KVError } = require("covara-kv/kv");\n${work}`;
-/** The package's types need no others, not even those of Node itself. */
+/** The package's types need no other types, not even those of Node.js. */
 export const typescript = `
 declare const process: { readonly pid: number; readonly argv: string[]; exitCode?: number };
 import { createKV, type KVStore, KVError } from "covara-kv";
@@ -43,14 +43,14 @@ import { getGlobalKV } from "covara-kv/kv";
 export const global: () => KVStore = getGlobalKV;
 ${work}`;
 
-/** The ways in which TypeScript finds a package, with a module system for each in which the output runs. */
+/** The ways in which TypeScript resolves a package, each with the module systems in which the output runs. */
 export const compilerOptions = {
   "node16, ES modules": { module: "node16", moduleResolution: "node16" },
   "node16, CommonJS": { module: "node16", moduleResolution: "node16" },
   bundler: { module: "esnext", moduleResolution: "bundler" },
 };
 
-/** What the README's table of runtimes is about: each prints DONE and ends by itself where it works. */
+/** The features of the README's table of runtimes. Each program prints DONE and ends by itself where it works. */
 export const features: Record<string, { readonly files: Record<string, string>; readonly run: string[] }> = {
   "in memory": { files: { "app.mjs": esm }, run: ["app.mjs"] },
   "in memory, shared by worker threads": {

@@ -1,4 +1,4 @@
-// A registry of npm's kind on the loopback interface (verdaccio), with nothing behind it: what is not published there does not exist.
+// A registry like npm's on the loopback interface (verdaccio), with no other registry behind it: it has only packages published there.
 import type { EventEmitter } from "node:events";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -39,16 +39,16 @@ export async function startRegistry(): Promise<Registry> {
   };
 }
 
-/** Publishes our packages, as `npm run package` has packed them, and has a machine install from there. */
+/** Publishes our packages, as `npm run package` packed them, and sets a machine to install from this registry. */
 export async function publish({ url }: Registry, machine: Machine): Promise<void> {
   machine.env.npm_config_registry = url;
   const settings = { ".npmrc": `${url.slice("http:".length)}:_authToken=anyone` };
   const directory = machine.folder("publish", settings);
-  // Where we release, the registry is told which build a package is from. There is no such thing here.
+  // A release tells the registry which build a package is from (provenance). A local registry cannot verify that.
   const put = (path: string) => machine.run(directory, "node", npm, "publish", path, "--provenance=false");
   const packed = (name: string) => join(root, `.cache/package/${name}-${version}.tgz`);
   for (const platform of readdirSync(join(root, "npm"))) {
-    // A platform whose binary is not here is published without it: that it exists is all that package managers need to pass it over.
+    // A platform whose binary is not here is published without it: a package manager only needs to see that it is for another platform.
     const tarball = packed(`covara-kv-${platform}`);
     await put(existsSync(tarball) ? tarball : join(root, "npm", platform));
   }

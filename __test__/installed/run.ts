@@ -1,4 +1,4 @@
-// Running things as on a machine that has Node.js and nothing else: no compiler, and nothing of this repository.
+// Runs programs as on a machine that has Node.js and nothing else: no compiler, and no file of this repository.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,15 +6,15 @@ import { dirname, join } from "node:path";
 
 export const root = join(__dirname, "../..");
 
-/** The version of ours. */
+/** The version of our packages. */
 export const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
-/** Where a package is that scripts/tools.mjs has installed, or a file of it. */
+/** The path of a package, or of its file, that scripts/tools.mjs has installed. */
 export const tool = (path: string) => join(root, ".cache/tools/node_modules", path);
 
 export const npm = tool("npm/bin/npm-cli.js");
 
-/** Folders of one test file, with a home directory, and a PATH on which there is only `node`. */
+/** Folders of one test file, with a home directory, and a PATH that has only `node`. */
 export class Machine {
   readonly #directory = mkdtempSync(join(tmpdir(), "covara-kv-machine-"));
   readonly env: Record<string, string>;
@@ -36,7 +36,7 @@ export class Machine {
     return directory;
   }
 
-  /** Resolves to what the command printed. Rejects with all it said if it fails. */
+  /** Resolves to the output of the command. Rejects with all its output if it fails. */
   run(directory: string, command: string, ...args: string[]): Promise<string> {
     const options = { cwd: directory, env: this.env, timeout: 120_000 };
     return new Promise((resolve, reject) => {

@@ -39,7 +39,7 @@ async function project(
   return directory;
 }
 
-/** A Worker with the store and nothing else. */
+/** A Worker that only uses the store. */
 const smallest = `
   import { createDurableObjectKV } from "covara-kv";
   export { CovaraKVDurableObject } from "covara-kv";
@@ -51,7 +51,7 @@ const smallest = `
 
 const esbuild = require(tool("esbuild"));
 
-/** A bundle needs neither Node.js nor a binary, and imports nothing but this. */
+/** Fails if a bundle needs Node.js or a binary, or imports anything but `expected`. */
 async function assertSelfContained(bundle: string, ...expected: string[]): Promise<void> {
   assert.doesNotMatch(bundle, /\.node\b|node:|\brequire\b|covara-kv-(linux|darwin|win32)/);
   const { metafile } = await esbuild.build({
@@ -96,7 +96,7 @@ describe("esbuild", () => {
   }
 });
 
-/** What wrangler would upload for a project. */
+/** The bundle that wrangler would upload for a project. */
 async function bundled(directory: string): Promise<string> {
   const wrangler = tool("wrangler/bin/wrangler.js");
   const said = await machine.run(directory, "node", wrangler, "deploy", "--dry-run", "--outdir", "out");
@@ -106,7 +106,7 @@ async function bundled(directory: string): Promise<string> {
   return readFileSync(join(directory, "out", file as string), "utf8");
 }
 
-/** Runs a project as its wrangler.toml says. */
+/** Runs a project with the settings of its wrangler.toml. */
 async function start(directory: string): Promise<Worker> {
   const program = `
     const { unstable_getMiniflareWorkerOptions: optionsOf } = require(${JSON.stringify(tool("wrangler"))});
@@ -168,7 +168,7 @@ describe("wrangler", { skip: cannotRun }, () => {
   });
 });
 
-/** The imports of a Worker in TypeScript: the binding's type is wrangler's. */
+/** The imports of a Worker in TypeScript. wrangler generates the type of the binding. */
 const typescript = `
   import { env } from "cloudflare:workers";
   import { createDurableObjectKV, initializeKV, registerHandler } from "covara-kv";
@@ -190,7 +190,7 @@ const typescript = `
     },
   } satisfies ExportedHandler<Env>;`;
 
-/** As the framework's documentation has it, between where `env` is from and a Worker that uses it. */
+/** The framework's documented snippet, between the import of `env` and a Worker that uses it. */
 const snippet = `
 import { env } from "cloudflare:workers";
 import { createDurableObjectKV, setGlobalKV, initializeEventSubscription } from "covara";
@@ -249,12 +249,12 @@ describe("examples/worker", { skip: cannotRun }, () => {
     const statuses: number[] = [];
     do statuses.push((await call("POST", "/feed", "hello", cookie)).status);
     while (statuses.at(-1) === 201);
-    // More than 5 are taken only if a window ends meanwhile.
+    // More than 5 posts pass only if a window ends meanwhile.
     assert.ok(statuses.length > 5);
     assert.equal(statuses.at(-1), 429);
   });
 
-  /** Opens a stream; `heard` fills with what comes. */
+  /** Opens a stream; `heard` fills with its chunks. */
   async function follow() {
     const leaving = new AbortController();
     const response = await fetch(new URL("/feed", worker.url), { signal: leaving.signal });
@@ -263,11 +263,11 @@ describe("examples/worker", { skip: cannotRun }, () => {
       const decoder = new TextDecoder();
       for await (const chunk of response.body ?? []) heard.push(decoder.decode(chunk as Uint8Array));
     };
-    read().catch(() => {}); // It has left.
+    read().catch(() => {}); // The read fails when the client leaves.
     return { heard, leave: () => leaving.abort() };
   }
 
-  test("open streams hear a post, and who has left has no socket any more", async () => {
+  test("open streams hear a post, and a client that has left has no socket", async () => {
     const kv = createDurableObjectKV(worker.namespace, { prefix: "example" });
     const sockets = () => kv.publish("covara:events", "a message for nobody");
     const { cookie } = await call("POST", "/session", "eve");
@@ -280,7 +280,7 @@ describe("examples/worker", { skip: cannotRun }, () => {
     assert.deepEqual([stays.heard, leaves.heard], [[one], [one]]);
 
     leaves.leave();
-    await post("two"); // Workerd notices when it writes.
+    await post("two"); // workerd notices that a client has left when it writes to it.
     await eventually(async () => (await sockets()) === 1 && (await kv.scard("streams")) === 1);
     assert.equal(await post("three"), '{"streams":1}');
     await eventually(() => stays.heard.length === 3);

@@ -1,6 +1,6 @@
-// Jest's resetModules, and a require.cache that is cleared, make a second copy of the package in the same thread. A message that one copy
-// published reached the subscribers of the other only when the event loop turned, after `publish` had resolved; and `instanceof KVError` was
-// false for errors of the other.
+// Jest's resetModules, and a cleared require.cache, make a second copy of the package in the same thread. A message published by one copy
+// reached the subscribers of the other only in the next turn of the event loop, after `publish` had resolved. `instanceof KVError` was
+// false for errors of the other copy.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
@@ -11,7 +11,7 @@ type Package = typeof import("covara-kv");
 
 const require = createRequire(join(__dirname, "../../package.json"));
 
-/** Another copy of the package; `withBinary` loads the binary anew too. */
+/** Loads another copy of the package; `withBinary` loads the binary anew too. */
 function copy(withBinary: boolean): Package {
   for (const path of Object.keys(require.cache)) {
     if (/dist[/\\]index\.js$/.test(path) || (withBinary && path.endsWith(".node")))

@@ -1,4 +1,4 @@
-// Scripts that call deep, from JavaScript that has used up nearly all of its stack in a worker thread.
+// Scripts with deep recursion, called from JavaScript that has used up nearly all of its stack in a worker thread.
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import { createMemoryKV } from "covara-kv";
 
@@ -15,7 +15,7 @@ const SCRIPTS = [
 if (isMainThread) {
   const worker = new Worker(new URL(import.meta.url), {
     resourceLimits: { stackSizeMb: Number(process.argv[2]) },
-    // Node writes a line there for each Promise that is rejected without stack.
+    // Node.js writes a line to stderr for each Promise that is rejected without stack.
     stderr: true,
   });
   worker.on("message", (frames) => console.log(frames));
@@ -30,13 +30,13 @@ if (isMainThread) {
     try {
       dive();
     } catch {
-      // The deepest frames first, then each that is left.
+      // The deepest frame continues first, then each of those above it.
     }
     if (calls.length === 400) return;
     try {
       calls.push(kv.eval(SCRIPTS[calls.length % SCRIPTS.length], [], []));
     } catch {
-      // Not even the call fits.
+      // Too little stack is left even for the call.
     }
   };
   dive();

@@ -5,8 +5,8 @@ import { test } from "node:test";
 import { promisify } from "node:util";
 import { patience } from "../backends.js";
 
-// With most of a worker's stack used by JavaScript 80 nested `gsub`s ended the process: a segmentation fault in 3 of 3 runs. In a
-// process of their own, as nothing else could tell.
+// When JavaScript had used most of a worker's stack, 80 nested `gsub`s ended the process with a segmentation fault in 3 of 3 runs. The
+// scripts run in a process of their own, as only its parent can see such an end.
 test("scripts may call deep where JavaScript has left little stack", {
   timeout: 120_000 * patience,
 }, async () => {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { createMemoryKV, type KVStore } from "covara-kv";
 import { eventually } from "../backends.js";
 
-/** How many keys the store holds, with those that have expired and were not yet swept. */
+/** The number of keys in the store, including expired ones that were not yet swept. */
 const size = (kv: KVStore) => kv.eval("return redis.call('dbsize')", [], []);
 
 test("expired keys of every type go although nobody reads them", async () => {

@@ -1,5 +1,5 @@
-// Tests of programs fake the clock: `vi.useFakeTimers(); await kv.set("k", "v", { ex: 10 }); vi.advanceTimersByTime(11_000)`, and expect the
-// key to be gone. Once only the Durable Object followed. Vitest and Jest fake it with the library that is used here.
+// Tests of programs fake the clock: `vi.useFakeTimers(); await kv.set("k", "v", { ex: 10 }); vi.advanceTimersByTime(11_000)`, and expect
+// the key to be gone. Only the Durable Object did that. Vitest and Jest use the same library as these tests.
 import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 import { type Clock, install } from "@sinonjs/fake-timers";
@@ -11,14 +11,14 @@ afterEach(() => {
   clock = undefined;
 });
 
-/** As Vitest does by default: not `process.nextTick`, which the test runner needs. */
+/** Fakes what Vitest fakes by default; not `process.nextTick`, which the test runner needs. */
 const fakeTimers = (now = Date.now()): Clock =>
   install({ toFake: ["Date", "setTimeout", "clearTimeout", "setInterval", "clearInterval"], now });
 
 const call = (kv: KVStore, ...words: string[]) =>
   kv.eval("return redis.call(unpack(ARGV))", [], words.map(String));
 
-/** What can be known of a key `k` that may have expired. */
+/** All that a store tells of a key `k` that may have expired. */
 async function seen(kv: KVStore) {
   return {
     get: await kv.get("k"),
@@ -67,7 +67,7 @@ test("the date may be set, also to long ago, and only the date", async () => {
   const kv = createMemoryKV();
   clock = install({ toFake: ["Date"], now: Date.parse("1999-12-31") });
   await kv.set("k", "v", { ex: 10 });
-  // The sweeper runs on the system's timers: by the system's clock this key is long due.
+  // The sweeper runs on the system's timers. By the system's clock this key expired long ago.
   await new Promise((resolve) => setTimeout(resolve, 300));
   assert.deepEqual(await seen(kv), { ...there, ttl: 10 });
   clock.setSystemTime(Date.parse("2000-01-01"));
@@ -90,7 +90,7 @@ test("a spy on Date.now is followed", async () => {
   spy.mock.restore();
 });
 
-test("deadlines are times: with the system's clock back, what is in its future stays", async () => {
+test("deadlines are times: with the system's clock back, a key with a later deadline stays", async () => {
   const kv = createMemoryKV();
   const now = Date.now();
   clock = fakeTimers(now);
@@ -113,9 +113,8 @@ test("a shared store goes by the system's clock, as its other threads do", async
   await kv.disconnect();
 });
 
-// Limiters add `TIME` to a sorted set: its microseconds were always those of a whole millisecond, and 254 of 500 calls got through in
-// place of 10.
-test("TIME is another in each call", async () => {
+// Rate limiters add `TIME` to a sorted set. Its microseconds were always a whole millisecond, and 254 of 500 calls passed instead of 10.
+test("TIME differs in each call", async () => {
   const kv = createMemoryKV();
   const times = new Set<string>();
   for (let n = 0; n < 1_000; n++) times.add(`${await call(kv, "TIME")}`);

@@ -45,7 +45,7 @@ test("createKV sets no global store", async () => {
   assert.equal(hasGlobalKV(), false);
 });
 
-// A test's stand-in with the one method that it needs was refused.
+// A test double with only the one method that its test needs was refused.
 test("any object may be set, and nothing else", async () => {
   setGlobalKV(createMemoryKV());
   await initializeEventSubscription();

@@ -38,7 +38,7 @@ const reads: [type: string, result: unknown, method: Method, ...args: unknown[]]
   ["zset", 0, "zcard", "k"],
 ];
 
-/** Commands that put a value of their own type in place of another. */
+/** Commands that replace a value of another type with one of their own type. */
 const writes: [type: string, result: unknown, method: Method, ...args: unknown[]][] = [
   ["string", 1, "incr", "k"],
   ["string", 5, "incrBy", "k", 5],

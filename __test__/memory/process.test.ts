@@ -10,11 +10,11 @@ interface Outcome {
   stderr: string;
 }
 
-/** Runs a program of its own, with the package's exports at hand. */
+/** Runs a program in a process of its own, with the package imported. */
 const run = (program: string, ...flags: string[]): Promise<Outcome> =>
   runBare(`import { createMemoryKV, initializeKV } from "covara-kv"; ${program}`, ...flags);
 
-/** Killed, and so failing, if it has not ended after a minute. */
+/** Runs a program. It is killed, and so fails, if it has not ended after a minute. */
 function runBare(program: string, ...flags: string[]): Promise<Outcome> {
   const source = `
     import { setImmediate as turn } from "node:timers/promises";
@@ -29,7 +29,7 @@ function runBare(program: string, ...flags: string[]): Promise<Outcome> {
   });
 }
 
-/** Programs that end by themselves, with what they leave open. */
+/** Programs that end by themselves, by what they leave open. */
 const ending: Record<string, string> = {
   "a store that was never used": `createMemoryKV();`,
   "an open store": `await createMemoryKV().connect();`,
@@ -70,7 +70,7 @@ test("a subscription of a shared store keeps the process alive until it leaves, 
     const kv = createMemoryKV("", { shared: "s" });
     await kv.subscribe("c", () => {});
     let ticks = 0;
-    // An interval that is unref'd runs only while something else keeps the process alive.
+    // An unref'd interval runs only while something else keeps the process alive.
     setInterval(() => {
       ticks += 1;
       if (ticks === 20) kv.unsubscribe("c").then(() => console.log("left"));
@@ -78,7 +78,7 @@ test("a subscription of a shared store keeps the process alive until it leaves, 
   assert.deepEqual(outcome, { code: 0, stdout: "left\n", stderr: "" });
 });
 
-test("process.exit ends a process whatever its stores and threads are doing", async () => {
+test("process.exit ends a process in the middle of the work of its stores and threads", async () => {
   const outcome = await run(`
     const kv = createMemoryKV("", { shared: "s" });
     await kv.subscribe("c", () => {});
@@ -93,7 +93,7 @@ test("process.exit ends a process whatever its stores and threads are doing", as
   assert.deepEqual(outcome, { code: 7, stdout: "", stderr: "" });
 });
 
-test("an error that nobody catches ends a process, and a KVError shows where it comes from", async () => {
+test("an uncaught error ends a process, and a KVError shows where it comes from", async () => {
   const { code, stderr } = await run(`
     const kv = createMemoryKV();
     await kv.subscribe("c", () => {});
@@ -197,8 +197,8 @@ test("a store that is subscribed on a shared store stays, although nothing else 
   assert.deepEqual(outcome, { code: 0, stdout: "1,stop\n", stderr: "" });
 });
 
-// As a test runner with worker threads does. The allocator took the thread that had loaded it for the one that never ends, and gave
-// what that had left to the next thread that had its address: a segmentation fault in the second thread.
+// A test runner with worker threads loads the package in threads only. The allocator took the first of them for the main thread, which
+// never ends. It gave its leftovers to the next thread at the same address: a segmentation fault.
 test("threads load the package one after the other, in a process whose main thread never does", async () => {
   const outcome = await runBare(`
     const program = 'require("covara-kv").createMemoryKV().set("k", "v".repeat(100_000));';

@@ -4,8 +4,8 @@ import { createMemoryKV } from "covara-kv";
 import { eventually } from "../backends.js";
 import { warningsOf } from "../warnings.js";
 
-// The array of a long reply was made by Array.prototype.push while the store was in use: whoever had patched that could call the
-// store from within, which ended the process.
+// The array of a long reply was filled by Array.prototype.push while the store was in use. A patched push could call the store, which ended
+// the process.
 test("nothing of the user's runs while the store is in use", async () => {
   const kv = createMemoryKV();
   const members = Array.from({ length: 1_000 }, (_, n) => `${n}`);
@@ -18,7 +18,7 @@ test("nothing of the user's runs while the store is in use", async () => {
     return this.length;
   };
   const { push } = Array.prototype;
-  // biome-ignore lint/suspicious/noExplicitAny: the patch of somebody who does not care about types
+  // biome-ignore lint/suspicious/noExplicitAny: a patch with no regard for types
   Array.prototype.push = reenter as any;
   const reading = kv.lrange("list", 0, -1);
   Array.prototype.push = push;
@@ -27,7 +27,7 @@ test("nothing of the user's runs while the store is in use", async () => {
   await kv.disconnect();
 });
 
-// Unhandled, it ended the process.
+// The unhandled rejection ended the process.
 test("what a listener or onGap rejects with becomes a warning", async () => {
   const fail = async () => {
     throw new Error("boom");
@@ -42,7 +42,7 @@ test("what a listener or onGap rejects with becomes a warning", async () => {
   assert.equal(warnings.length, 2);
 });
 
-// As it came from the native side it was no KVError.
+// The error of the native side was not made a KVError.
 test("a store that is disconnected while it subscribes refuses", async () => {
   const kv = createMemoryKV("", { shared: "closed by ready" });
   kv.on("ready", () => kv.disconnect());
@@ -65,8 +65,8 @@ test("what was published before a subscription does not reach it", async () => {
   await kv.disconnect();
 });
 
-// Whoever published the first message was never heard of again: all that followed was delivered before `publish` returned.
-test("a callback that publishes again, and again, leaves the event loop to others", async () => {
+// All later messages were delivered before `publish` returned, so the first publish never returned.
+test("a callback that publishes again, and again, does not block the event loop", async () => {
   const kv = createMemoryKV();
   let count = 0;
   let isOver = false;
@@ -78,7 +78,7 @@ test("a callback that publishes again, and again, leaves the event loop to other
   for (let turn = 0; turn < 20; turn++) {
     const before = count;
     await eventually(() => count > before);
-    // What is published meanwhile comes in its turn, and publish resolves after it.
+    // A message that is published meanwhile is delivered in its turn, and publish resolves after that.
     let isHeard = false;
     const handle = await kv.listen(["d"], () => {
       isHeard = true;

@@ -1,4 +1,4 @@
-// What scripts are kept from on memory, beyond what Redis keeps them from.
+// The limits of scripts on the memory store, beyond those of Redis.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMemoryKV } from "covara-kv";
@@ -59,7 +59,7 @@ for (const [what, script] of Object.entries(greedy)) {
   });
 }
 
-/** Ways to leave something behind for the next script. */
+/** Ways in which a script could leave something behind for the next one. */
 const leaks = [
   "getmetatable('').__index = function() return 'leaked' end",
   "getmetatable('').leak = 1",
@@ -102,7 +102,7 @@ test("10,000 different scripts", async () => {
   assert.equal(await kv.eval("return 7", [], []), 7);
 });
 
-// Two calls within a microsecond had one TIME: of 500 calls 254 got through, as those of one time were one member.
+// TIME had whole milliseconds: calls within the same one added the same member, and 254 of 500 passed.
 test("a limiter that takes TIME for its members lets through as many as it should", async () => {
   const limiter = `
     local time = redis.call('TIME')

@@ -1,5 +1,5 @@
-// A thread that published before it had taken what another one had flooded it with told a gap that began with its own message: what had been
-// dropped before was in no gap.
+// A thread published before it had taken the messages of a flood from another thread. Its gap began with its own message, so that messages
+// dropped earlier were in no gap.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -27,7 +27,7 @@ test("a gap begins before the first message that was dropped, whatever this thre
   const before = Date.now();
   Atomics.store(flooded, 0, 1);
   Atomics.notify(flooded, 0);
-  // This thread takes nothing meanwhile.
+  // This thread takes no message until the flood is over.
   Atomics.wait(flooded, 0, 1);
   await kv.publish("other", "message");
   assert.ok((await gap).from <= before, `${(await gap).from - before} ms after the flood began`);

@@ -6,7 +6,7 @@ import { createKV, createMemoryKV, type Gap, type MemoryKVStore } from "covara-k
 import { eventually, patience } from "../backends.js";
 import { Thread } from "./threads.js";
 
-/** Runs a test with the name of a store of its own, and a handle to it. */
+/** Runs a test with the name of a shared store of its own, and a handle to it. */
 function sharing(name: string, body: (shared: string, kv: MemoryKVStore) => Promise<void>): void {
   test(name, { timeout: 60_000 * patience }, async () => {
     const shared = randomUUID();
@@ -55,7 +55,7 @@ sharing("the data goes with the last handle of the process", async (shared, kv) 
   assert.equal(await kv.get("k"), null);
 });
 
-// connect rejected with the native error as it came: it was no KVError, while a command rejected with one.
+// connect rejected with the error of the native side, while a command rejected with a KVError.
 sharing("a shared store is strict for all or for none", async (shared, kv) => {
   const strict = createMemoryKV("", { shared, strict: true });
   await assert.rejects(strict.get("k"), { name: "KVError", code: "CONFIG" });
@@ -203,7 +203,7 @@ sharing("a key that expires is gone in every thread", async (shared, kv) => {
   await other.disconnect();
 });
 
-// Another thread published faster than this one took: a timer of 10 ms fired 24 s late.
+// Another thread published faster than this one took the messages: a timer of 10 ms fired 24 s late.
 sharing("the event loop turns while another thread publishes without end", async (shared, kv) => {
   let count = 0;
   await kv.subscribe("news", () => {
@@ -218,8 +218,8 @@ sharing("the event loop turns while another thread publishes without end", async
     await wait(0);
     most = Math.max(most, count - before);
   }
-  // It waits for all that was there before.
+  // This publish resolves when all earlier messages were delivered.
   await kv.publish("news", "own");
-  // At 20 µs each 100 take the 2 ms that are given to them.
+  // At 20 µs for each, 100 messages fill the 2 ms of a turn.
   assert.ok(most < 3_000, `${most} messages in a turn`);
 });

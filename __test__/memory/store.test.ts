@@ -14,7 +14,7 @@ test("a store is usable before connect, and connects by itself", async () => {
   assert.deepEqual([await kv.get("k"), events], ["v", ["ready"]]);
 });
 
-test("whatever is called first connects", async () => {
+test("the first call connects, whichever it is", async () => {
   const first: ((kv: MemoryKVStore) => Promise<unknown>)[] = [
     (kv) => kv.get("k"),
     (kv) => kv.set("k", "v", { ex: 1 }),
@@ -49,7 +49,8 @@ test("disconnect empties a store, which can be connected again", async () => {
   assert.equal(await kv.get("k"), "w");
 });
 
-// Tests and hot reloads disconnect the process's store and go on with it. The framework's own goes on: its suites failed with CLOSED.
+// Tests and hot reloads disconnect the process's store and go on using it. The framework's own store allows that; with this one its test
+// suites failed with CLOSED.
 test("a store that is not strict goes on after disconnect, empty", async () => {
   const uses: Record<string, (kv: MemoryKVStore) => Promise<unknown>> = {
     get: (kv) => kv.get("k"),
@@ -85,7 +86,7 @@ test("a store that is not strict goes on after disconnect, empty", async () => {
   });
 });
 
-// Two subscriptions in a row were there only after the next poll of a test: it took 4 and 6 microtasks each.
+// Two subscriptions in a row were live only after the next poll of a test, as they took 4 and 6 microtasks.
 test("what is subscribed is there after as few microtasks as a plain async method takes", async () => {
   const kv = createMemoryKV();
   const microtasksOf = async (call: () => Promise<unknown>) => {
@@ -148,7 +149,7 @@ test("a prefix or an option of a wrong type is refused at once", () => {
   }
 });
 
-// Within one thread memory's pub/sub was always synchronous, and applications rely on it.
+// Within one thread the pub/sub of the framework's memory store is synchronous, and applications rely on it.
 test("when publish resolves, every callback has run", async () => {
   const kv = createMemoryKV();
   const received: string[] = [];
@@ -197,7 +198,7 @@ test("a listener of ready or end may use the store", async () => {
   assert.deepEqual(seen, ["set", "CLOSED"]);
 });
 
-// The types had the methods as properties: a class that extended MemoryKVStore could not override one.
+// The types declared the methods as properties, so that a class that extended MemoryKVStore could not override one.
 test("a store's class can be extended", async () => {
   class Counting extends MemoryKVStore {
     reads = 0;

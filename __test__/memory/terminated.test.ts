@@ -33,8 +33,8 @@ test("threads that are terminated in mid-call leave a store that works", {
   await kv.disconnect();
 });
 
-// A command of a MULTI was run when its reply was made, and none can be made in a thread that is being terminated: in half
-// of the tries the keys written were some thousands of 20,000.
+// The commands of a MULTI ran while its reply was made, and a thread that is being terminated can make none. In half of the tries only some
+// thousands of 20,000 keys were written.
 test("a transaction of a thread that is terminated is there as a whole or not at all", {
   timeout: 120_000 * patience,
 }, async () => {

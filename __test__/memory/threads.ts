@@ -1,4 +1,4 @@
-// Worker threads that work on a shared store: see worker.mjs for what they do.
+// Worker threads that use a shared store: worker.mjs has their jobs.
 import { once } from "node:events";
 import { join } from "node:path";
 import { afterEach } from "node:test";
@@ -24,7 +24,7 @@ export class Thread {
       this.hasEnded = true;
       running.delete(this.worker);
     });
-    this.#exit.catch(() => {}); // Whoever waits for the thread is told.
+    this.#exit.catch(() => {}); // `ended` and `isUnderway` reject with it.
   }
 
   /** How often the thread has raised its signal. */
@@ -39,18 +39,18 @@ export class Thread {
     return this;
   }
 
-  /** Stops this thread, its event loop too, until the other raises its signal. */
+  /** Blocks this thread, with its event loop, until the other thread raises its signal. */
   block(): void {
     Atomics.wait(this.#signal, 0, 0);
   }
 
-  /** Lets a thread that holds a store go on. */
+  /** Lets a thread in the job `hold` end. */
   release(): void {
     Atomics.store(this.#signal, 1, 1);
     Atomics.notify(this.#signal, 1);
   }
 
-  /** Resolves when the thread has ended by itself. Fails if it failed. */
+  /** Resolves when the thread has ended by itself. Rejects with its error. */
   async ended(): Promise<void> {
     await this.#exit;
   }

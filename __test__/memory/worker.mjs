@@ -1,11 +1,11 @@
-// What the worker threads of the tests do, by the name of the job.
+// The jobs of the tests' worker threads, by name.
 import { setImmediate as turn } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { createMemoryKV } from "covara-kv";
 
 const { job, shared, signal, ...data } = workerData;
 const kv = createMemoryKV(data.prefix, { shared });
-/** Shared with the thread that started this one: [0] is raised here while it goes on, [1] there. */
+/** The signal that is shared with the starting thread: this thread raises [0] while it makes progress, the other raises [1]. */
 const [RAISED_HERE, RAISED_THERE] = [0, 1];
 
 const raise = () => {
@@ -18,14 +18,14 @@ const jobs = {
     for (const [key, value] of Object.entries(data.values)) await kv.set(key, value);
   },
 
-  /** Holds the store open until told otherwise. */
+  /** Holds the store open until the other thread raises its signal. */
   async hold() {
     await kv.connect();
     raise();
     Atomics.wait(signal, RAISED_THERE, 0);
   },
 
-  /** One transaction after another, each of new keys. */
+  /** Runs one transaction after another, each on new keys. */
   async fill() {
     for (let round = 0; ; round++) {
       const transaction = kv.multi();
@@ -53,7 +53,7 @@ const jobs = {
     }
   },
 
-  /** Adds to a counter by reading and writing, which only a lock makes safe. */
+  /** Adds to a counter by a read and a write, which is safe only under a lock. */
   async incrementUnderLock() {
     for (let round = 0; round < data.rounds; round++) {
       while (!(await kv.setnx("lock", data.name))) await turn();
@@ -67,7 +67,7 @@ const jobs = {
     raise();
   },
 
-  /** Answers every question, until the question is `stop`. */
+  /** Answers each question, until the question is `stop`. */
   async answer() {
     await kv.subscribe("ask", async (question) => {
       await kv.publish("answer", `${data.name}: ${question}!`);
@@ -76,7 +76,7 @@ const jobs = {
     raise();
   },
 
-  /** Subscribes in one of the ways, and leaves in the matching one when it is told to. Nothing else keeps the thread alive. */
+  /** Subscribes in one of the ways, and leaves in the matching way at the message `stop`. Nothing else keeps the thread alive. */
   async listen() {
     const leave = await ways[data.way]((message) => {
       if (message === "stop") void leave();
@@ -84,7 +84,7 @@ const jobs = {
     raise();
   },
 
-  // The rest goes on until the thread is terminated.
+  // The following jobs run until the thread is terminated.
 
   async commands() {
     for (let n = 0; ; n++) {

@@ -1,5 +1,5 @@
-// `zmscore` and `rename`, added by the guide of before, compiled and answered wrongly on a Durable Object: the guide named six of eight
-// files. So its own code blocks are applied to a copy of the sources, which is built and tested on every backend.
+// An earlier guide named six of eight files: `zmscore` and `rename`, added by it, compiled and answered wrongly on a Durable Object. So the
+// guide's code blocks are applied to a copy of the sources, which is built and tested on every backend.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { copyFileSync, readFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { backends } from "../backends.js";
 import { root } from "../installed/run.js";
 import { copyWith, hunksIn } from "./guide.js";
 
-/** Always the same folder: Cargo builds again only what has changed. Its dependencies are those of `cargo test`. */
+/** Always the same folder, so that Cargo builds only what has changed. Its dependencies are those of `cargo test`. */
 const copy = join(root, ".cache/adding-a-command");
 
 function run(command: string, args: string[], env: NodeJS.ProcessEnv = {}): string {
@@ -31,7 +31,7 @@ const node = (...args: string[]) => run(process.execPath, args, { NODE_TEST_CONT
 
 before(() => copyWith(copy, hunksIn(readFileSync(join(root, "docs/adding-a-command.md"), "utf8"))));
 
-/** The file name of the addon that is loaded here. */
+/** The path of the addon that this process has loaded. */
 const addon = () => Object.keys(require.cache).find((path) => path.endsWith(".node"));
 
 test("the Rust part compiles", () => {
@@ -61,7 +61,7 @@ test("the commands answer on every backend, also in a transaction", () => {
   const tap = node("--import", "tsx", "--test", "--test-reporter=tap", pattern, ...files);
   for (const name of ["renamenx renames", "rename renames", "zmscore gives"]) {
     const passed = tap.match(RegExp(`^ *ok \\d+ - ${name} (?!.*# SKIP)`, "gm")) ?? [];
-    // Two keys without a tag have several slots.
+    // On a cluster two keys without a tag have different slots, so one backend refuses.
     const refusing = name.startsWith("rename") ? 1 : 0;
     assert.equal(passed.length, backends.length - refusing, `${name}\n${tap}`);
   }

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after } from "node:test";
 
-/** Their text, by path. */
+/** The text of files, by path. */
 export type Files = Record<string, string>;
 
 export const root = join(__dirname, "../..");
@@ -14,7 +14,7 @@ after(() => {
   for (const directory of made) rmSync(directory, { recursive: true, force: true });
 });
 
-/** The folder is there until the tests of the file are over. */
+/** Makes the folder. It is removed after the tests of the file. */
 export function application(files: Files): string {
   const directory = mkdtempSync(join(tmpdir(), "covara-kv-app-"));
   made.push(directory);

@@ -1,4 +1,4 @@
-// The three ways in which the framework meets this package, with a stand-in of the framework's shape.
+// The three ways in which the framework can use this package, with a stand-in that has the framework's shape.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { symlinkSync } from "node:fs";
@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { application, type Files, root } from "./application.js";
 
-/** The framework: its own modules import its key-value module by relative paths. */
+/** The files of the framework, whose modules import its key-value module by relative paths. */
 function framework(kind: "module" | "commonjs", kv: Files, exports: object = kvExports): Files {
   const inner =
     kind === "module"
@@ -39,7 +39,7 @@ const kvExports = {
   ".": "./dist/index.js",
   "./kv": { types: "./dist/kv/index.d.ts", default: "./dist/kv/index.js" },
 };
-/** Not to be loaded. */
+/** The framework's own stores, which must not be loaded. */
 const own: Files = Object.fromEntries(
   ["index", "memory", "redis", "types"].map((name) => [
     `kv/${name}.js`,

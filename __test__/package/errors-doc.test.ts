@@ -1,5 +1,5 @@
-// A code that was in no document had to be looked up in the source, where one code has up to sixteen causes: whether the command may have
-// been run, the message told in words, or not at all. docs/errors.md has every code and reason that the source can give, and nothing else.
+// A code that no document had was to be found only in the source, where one code has up to sixteen causes. Whether the command may have
+// been run was told in words, or not at all. docs/errors.md has every code and reason of the source, and no others.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -41,7 +41,7 @@ const tagOf = ({ code, reason }: Omit<Row, "todo">) => (reason === undefined ? c
 
 const rust = sourcesOf("src", ".rs");
 const typescript = sourcesOf("ts", ".ts");
-/** The code and the reason of each error that TypeScript makes, as far as they are literals. */
+/** The code and the reason of each error that TypeScript makes, where they are literals. */
 const made = [...typescript.matchAll(/new KVError\(\s*"([A-Z_]+)"[^;]*/g)].map(([call, code = ""]) => ({
   code,
   reason: /\breason: "([\w-]+)"/.exec(call)?.[1],
@@ -51,7 +51,7 @@ describe("docs/errors.md", () => {
   test("has each code and reason that the source can give, and nothing else", () => {
     const ofRust = found(rust, /=> \("([A-Z_]+)", "([\w-]+)"\)/g).map((names) => names.join(" "));
     const oursOfRust = found(rust, /Error::ours\(\s*"([A-Z_]+)"/g).flat();
-    // A reply's code is the first word of its text.
+    // The code of a reply is the first word of its text.
     const replies = found(`${rust}${typescript}`, /\(\s*["`](ERR|[A-Z]{5,}) /g).flat();
     const hinted = found(read("ts/hints.ts").split("BY_CODE")[1] ?? "", /^ {2}([A-Z_]+):/gm).flat();
     const given = [...ofRust, ...oursOfRust, ...made.map(tagOf), ...replies, ...hinted] as string[];

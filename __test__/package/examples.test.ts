@@ -1,5 +1,5 @@
-// An example in the documentation showed a result that the method had never given. Each `@example` in ts/ is run, and each `// …` behind a
-// statement of it is what the statement gives.
+// An example in the documentation showed a result that the method never gave. So each `@example` in ts/ is run, and each `// …` behind a
+// statement is compared with the statement's value.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,14 +14,14 @@ import { type RedisServer, startRedis } from "../redis-server.js";
 const root = join(__dirname, "../../ts");
 
 interface Documented {
-  /** As in `KVStore.get`, or `createKV`. */
+  /** A name such as `KVStore.get` or `createKV`. */
   name: string;
-  /** A method, or a function that is exported. */
+  /** Whether it is a method or an exported function. */
   isCallable: boolean;
   examples: string[];
 }
 
-/** Everything in a file that has a name, with its examples. */
+/** Everything with a name in a file, with its examples. */
 function documentedIn(path: string): Documented[] {
   const source = ts.createSourceFile(
     path,
@@ -50,7 +50,7 @@ function documentedIn(path: string): Documented[] {
 const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts"));
 const documented = files.flatMap(documentedIn);
 
-/** The example as JavaScript that reports what each statement with a `// …` behind it gives, and what it is said to give. */
+/** The example as JavaScript that compares the value of each statement with the `// …` behind it. */
 function programOf(example: string): { code: string; checks: number } {
   const source = ts.createSourceFile("example.ts", example, ts.ScriptTarget.Latest, true);
   let checks = 0;
@@ -71,10 +71,10 @@ function programOf(example: string): { code: string; checks: number } {
   return { code, checks };
 }
 
-/** What examples leave open: closed, and undone, after each. */
+/** How to close and undo what an example has left, after it. */
 const open: (() => unknown)[] = [];
 
-/** Remembers how to undo what a function has done. */
+/** Wraps a function so that its effect is undone after the example. */
 function undone<A extends unknown[], R>(
   work: (...args: A) => R,
   undo: (result: Awaited<R>, ...args: A) => unknown,
@@ -88,7 +88,7 @@ function undone<A extends unknown[], R>(
 
 const disconnect = (kv: covara.KVStore) => kv.disconnect();
 
-/** What an example may name: the package, and what an application would have. */
+/** The names that an example may use: those of the package, and those that an application would have. */
 function scopeOf(url: string) {
   return {
     ...covara,
@@ -187,5 +187,5 @@ describe("the examples in ts/", () => {
   });
 });
 
-/** Without a prototype of its own: an object of a reply has none. */
+/** Objects of a reply have no prototype; a copy has the usual one, so that they compare as equal. */
 const plain = (value: unknown) => (value === undefined ? undefined : structuredClone(value));

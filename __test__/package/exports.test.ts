@@ -8,7 +8,7 @@ import * as kv from "covara-kv/kv";
 
 const root = join(__dirname, "../..");
 
-/** What docs/surface.md promises, and what came with covara-kv. */
+/** The names that docs/surface.md promises, and those that this package adds. */
 const names = [
   "CovaraKVDurableObject",
   "DurableKVEngine",
@@ -57,7 +57,7 @@ test("covara-kv and covara-kv/kv export the same, to import and to require", () 
   assert.equal(main.getGlobalKV, kv.getGlobalKV);
 });
 
-// An application may import what the framework requires: were there two instances, each would have a store of its own.
+// An application may import the package that the framework requires: two instances would have two global stores.
 test("the process has one store, and one KVError, however the package is loaded", () => {
   const seen = run(
     "module",

@@ -1,4 +1,4 @@
-// The changes that a guide shows, applied to a copy of the sources.
+// Applies the changes that a guide shows to a copy of the sources.
 import assert from "node:assert/strict";
 import {
   existsSync,
@@ -13,7 +13,7 @@ import {
 import { dirname, join } from "node:path";
 import { root } from "../installed/run.js";
 
-/** Lines of a file that become others. */
+/** Lines of a file, before and after the change. */
 interface Hunk {
   readonly path: string;
   readonly before: string;
@@ -30,7 +30,7 @@ export function hunksIn(guide: string): Hunk[] {
   );
 }
 
-/** One side of a hunk: without the lines of the other. */
+/** One side of a hunk, without the lines of the other. */
 function side(hunk: string, other: "+" | "-"): string {
   const lines = hunk.split("\n").slice(0, -1);
   return lines
@@ -39,7 +39,10 @@ function side(hunk: string, other: "+" | "-"): string {
     .join("");
 }
 
-/** Copies what the package is built and tested from, with the hunks applied. A file that is as it was keeps its time, so that Cargo does not build again. */
+/**
+ * Copies the files from which the package is built and tested, with the hunks applied. An unchanged file keeps its time, so that Cargo does
+ * not build it again.
+ */
 export function copyWith(directory: string, hunks: readonly Hunk[]): void {
   const changed = new Map<string, string>();
   for (const { path, before, after } of hunks) {

@@ -1,5 +1,6 @@
-// `dial, link, plain, supervisor, transport` imported each other in a circle, `outbox, registry, source` did, and so did the values of the
-// memory store and the engine of the Durable Object: to understand one file a reader had to read all of them. Imports go down only.
+// `dial, link, plain, supervisor, transport` imported each other in a circle, and so did `outbox, registry, source`. So did the values of
+// the memory store and the engine of the Durable Object. To understand one file a reader had to read all of them. Imports lead only
+// downward.
 import { deepEqual, ok } from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, posix, relative } from "node:path";
@@ -8,17 +9,17 @@ import ts from "typescript";
 
 const ROOT = join(__dirname, "../..");
 
-/** What a test needs to know of a tree of sources. */
+/** The rules of a tree of sources, and its imports. */
 interface Tree {
-  /** From the top down. A folder is a floor, and so is a file; the longest name counts. */
+  /** From the top down. A floor is a folder or a file; for a file under several floors the longest name counts. */
   floors: string[];
-  /** Pairs of floors of which the first must not import the second, although that lies lower. */
+  /** Pairs of floors of which the first must not import the second, although the second is lower. */
   apart: [string, string][];
   /** The modules that each module imports. */
   imports: Map<string, Set<string>>;
 }
 
-/** Every file of a folder for which `isSource` is true: its name without the extension, and its text. */
+/** The files of a folder for which `isSource` is true: name without extension, and text. */
 function sources(folder: string, isSource: (path: string) => boolean): Map<string, string> {
   const root = join(ROOT, folder);
   const found = new Map<string, string>();
@@ -30,7 +31,7 @@ function sources(folder: string, isSource: (path: string) => boolean): Map<strin
   return found;
 }
 
-/** `a::{b, c::d}` as `a::b` and `a::c::d`. */
+/** Expands `a::{b, c::d}` into `a::b` and `a::c::d`. */
 function expand(tree: string): string[] {
   const open = tree.indexOf("{");
   if (open < 0) return [tree.replace(/::self$/, "")];
@@ -77,7 +78,7 @@ function rustImports(modules: Map<string, string>, name: string): Set<string> {
   return found;
 }
 
-/** Type imports count: a type that another file declares has to be read there. */
+/** Type imports count too: the reader has to look up the type in the other file. */
 function typescriptImports(modules: Map<string, string>, name: string): Set<string> {
   const { importedFiles } = ts.preProcessFile(modules.get(name) ?? "", true, true);
   const paths = importedFiles.map(({ fileName }) => fileName).filter((path) => path.startsWith("."));
@@ -109,6 +110,7 @@ const TREES: Record<string, Tree> = {
       "redis/pipeline",
       "redis/completions",
       "redis/config",
+      "redis/provided",
       "redis/credentials",
       "redis/tls",
       "redis/request",
@@ -142,7 +144,7 @@ const TREES: Record<string, Tree> = {
       "redirect",
       "index",
       "create",
-      // Replacements in a Worker for modules below.
+      // In a Worker these replace modules below.
       "worker",
       "fanout",
       "global",
@@ -166,6 +168,7 @@ const TREES: Record<string, Tree> = {
       "fields",
       "arguments",
       "adapter",
+      "methods",
       "method-types",
       "diagnostics",
       "overflow",
@@ -179,7 +182,7 @@ const TREES: Record<string, Tree> = {
       "loader",
       "binaries",
       "platforms",
-      // What needs nothing else of ours.
+      // Modules that import no other module of ours.
       "errors",
       "hints",
       "reasons",
@@ -205,7 +208,7 @@ const TREES: Record<string, Tree> = {
 
 const isIn = (name: string, folder: string) => name === folder || name.startsWith(`${folder}/`);
 
-/** The place of a module from the top, or -1. */
+/** The floor of a module, counted from the top, or -1. */
 function floorOf({ floors }: Tree, name: string): number {
   const mine = floors.filter((floor) => isIn(name, floor)).sort((a, b) => b.length - a.length);
   return floors.indexOf(mine[0] ?? "");
@@ -232,7 +235,7 @@ for (const [folder, tree] of Object.entries(TREES)) {
         [...tree.imports.keys()].filter((name) => floorOf(tree, name) < 0),
         [],
       );
-      // A test that reads nothing refuses nothing.
+      // A test that finds no imports would pass always.
       ok([...tree.imports.values()].reduce((sum, { size }) => sum + size, 0) > 200);
     });
 

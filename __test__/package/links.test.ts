@@ -1,5 +1,5 @@
-// Comments named documents that were never in the repository, and headings that had been renamed. Every link leads to a file and a heading,
-// and every file that a document or a comment names is there.
+// Comments named documents that were never in the repository, and headings that had been renamed. So every link must lead to a file and a
+// heading, and every file that a document or a comment names must exist.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -8,7 +8,7 @@ import { describe, test } from "node:test";
 const root = join(__dirname, "../..");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
 
-/** Neither generated nor downloaded. */
+/** The files of a folder that are neither generated nor downloaded. */
 function filesIn(folder: string): string[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
@@ -37,10 +37,10 @@ const SOURCES = FILES.filter((path) =>
   /^(src|ts|scripts|benchmark|__test__)\/.*\.(rs|lua|[cm]?[jt]s)$/.test(path),
 );
 
-/** What is built, what an application has, and a name that looks like a file's. */
+/** Files that a build or an application has, and names that only look like files. */
 const ELSEWHERE = /^(?:dist\/.*|(?:app|core|index)\.c?js|module\.mjs|tests\.[cm]js|(?:Node|Next)\.js)$/;
 
-/** As GitHub makes an anchor of a heading. */
+/** The anchor that GitHub makes of a heading. */
 function anchorOf(heading: string): string {
   const text = heading.replaceAll("`", "").replace(/\[([^\]]*)\]\([^)]*\)/g, "$1");
   return text
@@ -55,7 +55,7 @@ function headingsOf(path: string): string[] {
   return [...withoutCode(read(path)).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => heading);
 }
 
-/** The comments of a source file. A URL's slashes, and a pattern's, begin none. */
+/** The comments of a source file. The slashes of a URL or a pattern begin no comment. */
 function commentsOf(path: string): string {
   const text = read(path);
   const found = path.endsWith(".lua")
@@ -73,7 +73,7 @@ function named(text: string): string[] {
   return [...names].map(([name]) => name);
 }
 
-/** By its path, or by the end of it. TypeScript imports a `.ts` as `.js`. */
+/** Whether a file has this path, or a path that ends with it. TypeScript imports a `.ts` as `.js`. */
 function exists(name: string): boolean {
   const path = name.replace(/^(\.\.?\/)+/, "");
   const paths = [path, path.replace(/\.js$/, ".ts")];

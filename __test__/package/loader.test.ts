@@ -1,4 +1,4 @@
-// What users see where there is no binary for their platform.
+// The errors that users see where there is no binary for their platform.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -8,7 +8,7 @@ import { after, before, test } from "node:test";
 
 const root = join(__dirname, "../..");
 
-/** The package as it is installed, without a binary. */
+/** A folder with the installed package, without a binary. */
 let directory: string;
 before(() => {
   directory = mkdtempSync(join(tmpdir(), "covara-kv-package-"));
@@ -59,7 +59,7 @@ test("a platform without a binary is told which have one", () => {
   );
 });
 
-// Reports of crashes had no connections any more, in every process that had loaded the package.
+// In every process that had loaded the package, crash reports had lost the section on connections.
 test("what the process's reports hold stays as it was", () => {
   const show = 'JSON.stringify(Object.getOwnPropertyDescriptor(process.report, "excludeNetwork") ?? null)';
   const value = "String(process.report.excludeNetwork)";

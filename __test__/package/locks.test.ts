@@ -1,10 +1,11 @@
-// A dependency was added, and `npm run fuzz`, which has a lock file of its own, could not be built: nothing had looked.
+// `npm run fuzz` has a lock file of its own. A dependency was added to the package alone, so that the fuzz targets could not be built, and
+// no test noticed.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
-/** The crates that covara-kv is built with, by a lock file, but for those of its tests. */
+/** The crates with which a lock file builds covara-kv, except `also`. */
 function dependenciesIn(lock: string, also: readonly string[]): string[] {
   const text = readFileSync(join(__dirname, "../..", lock), "utf8");
   const list = /name = "covara-kv"\nversion = "[^"]+"\ndependencies = \[\n([^\]]*)\]/.exec(text)?.[1] ?? "";

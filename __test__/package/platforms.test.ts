@@ -1,4 +1,4 @@
-// What is written about a platform in ts/platforms.ts and ts/binaries.ts, in package.json, in npm/ and in scripts/platform/table.mjs has to be the same.
+// ts/platforms.ts, ts/binaries.ts, package.json, npm/ and scripts/platform/table.mjs must agree on each platform.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { test } from "node:test";
 
 const root = join(__dirname, "../..");
 const main = require("covara-kv/package.json");
-/** By what the compiler calls it. */
+/** The names of platforms, by the compiler's name. */
 const names: Record<string, string> = {
   "x86_64-unknown-linux-gnu": "linux-x64-gnu",
   "x86_64-unknown-linux-musl": "linux-x64-musl",
@@ -37,7 +37,7 @@ test("the scripts build it for the same", () => {
     assert.match(table, new RegExp(`"${platform}": \\{\\s*target: "${target}"`));
 });
 
-// Nine platforms were promised when one was tested.
+// The README promised nine platforms when one was tested.
 test("README.md says of each platform what was built and run, as docs/platforms.json has it", async () => {
   const { tableOf } = await import(join(root, "scripts/platform/results.mjs"));
   const table = tableOf(readFileSync(join(root, "docs/platforms.json"), "utf8"));

@@ -1,4 +1,4 @@
-// Whoever audits a binary has to know what it is made of: nothing of Cargo.lock shows in it.
+// An auditor of a binary has to know its crates, and the binary itself shows nothing of Cargo.lock.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,7 +1,7 @@
-// The contract lay outside of the repository, so nothing noticed when a method was missing from it. docs/surface.md names every export and
-// every method, and nothing that does not exist.
+// The contract was outside of the repository, so no test noticed that a method was missing from it. docs/surface.md names every export and
+// every method, and none that does not exist.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import * as covara from "covara-kv";
@@ -19,16 +19,22 @@ function named(heading: string): string[] {
   );
 }
 
-/** The members of an interface of ts/adapter.ts. */
+const interfaces = ["adapter.ts", ...readdirSync(join(root, "ts/methods")).map((name) => `methods/${name}`)]
+  .map((name) => ts.createSourceFile(name, read(`ts/${name}`), ts.ScriptTarget.Latest))
+  .flatMap(({ statements }) => statements.filter(ts.isInterfaceDeclaration));
+
+/** The members of an interface of ts/adapter.ts, and of those of ts/methods/ that it extends. */
 function membersOf(name: string): string[] {
-  const source = ts.createSourceFile("adapter.ts", read("ts/adapter.ts"), ts.ScriptTarget.Latest);
-  const [found] = source.statements
-    .filter(ts.isInterfaceDeclaration)
-    .filter((item) => item.name.text === name);
+  const found = interfaces.find((item) => item.name.text === name);
   assert.ok(found, name);
-  return found.members.flatMap((member) =>
+  const bases = (found.heritageClauses ?? []).flatMap(({ types }) =>
+    types.map(({ expression }) => expression),
+  );
+  const inherited = bases.filter(ts.isIdentifier).flatMap(({ text }) => membersOf(text));
+  const own = found.members.flatMap((member) =>
     member.name && ts.isIdentifier(member.name) ? member.name.text : [],
   );
+  return [...inherited, ...own];
 }
 
 describe("docs/surface.md", () => {

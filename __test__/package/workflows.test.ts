@@ -1,4 +1,4 @@
-// The release called dist/cli/index.js for days after the command line had become one file: nothing read the workflows before GitHub did.
+// The release called dist/cli/index.js for days after the command line had become one file, as only GitHub read the workflows.
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ const root = join(__dirname, "../..");
 const { scripts, bin } = require(join(root, "package.json"));
 const platforms: string[] = readdirSync(join(root, "npm"));
 
-/** Stands for the platforms of a job's matrix. */
+/** Stands for every platform of a job's matrix. */
 const EACH = "PLATFORM";
 
 const workflows = readdirSync(join(root, ".github/workflows")).map((name) => {
@@ -31,11 +31,11 @@ function jobsOf(text: string): Record<string, string> {
   );
 }
 
-/** The commands of the steps, each line by itself. */
+/** The commands of the steps, one for each line of `run`. */
 const commandsOf = (text: string) =>
   [...text.matchAll(/^ +(?:- )?run: (.*)$/gm)].map(([, line]) => line as string);
 
-/** What a command starts, without the container it is started in. */
+/** The command itself, without the container that runs it. */
 const started = (command: string) => command.replace(/^\$RUN \$\{\{ matrix\.\w+ \}\} /, "");
 
 test("every action is pinned by its hash, with the version it is of", () => {
@@ -73,14 +73,14 @@ test("a release builds, checks, tests and publishes the binary of every platform
         .filter((platform) => platform !== undefined)
         .flatMap((platform) => (platform === EACH ? matrixOf(job) : [platform])),
     );
-  // Which also checks it, by scripts/check-binary.mjs.
+  // The build also checks the binary, by scripts/check-binary.mjs.
   assert.deepEqual(on(/^node scripts\/platform\.mjs (.*) build$/).sort(), platforms);
   assert.deepEqual(on(/^node scripts\/platform\.mjs (.*) run$/).sort(), platforms);
   assert.ok(commandsOf(release.package ?? "").includes("node scripts/release.mjs rehearse --all"));
   assert.ok(commandsOf(release.publish ?? "").includes("node scripts/release.mjs publish"));
 });
 
-// Nothing was compiled for 32 bits before a release was tagged.
+// Before a release was tagged, nothing was compiled for 32 bits.
 test("CI lints for 32 bits and for Windows, which none of its jobs builds for", () => {
   const job = jobsIn("ci.yml")["lint-elsewhere"] ?? "";
   assert.ok(commandsOf(job).includes(`node scripts/platform.mjs ${EACH} lint`));

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A certificate and its key: where they are, and what they hold. */
+/** A certificate and its key: the paths of the files, and their contents. */
 export class Identity {
   readonly cert: string;
   readonly key: string;
@@ -18,7 +18,7 @@ export class Identity {
   }
 }
 
-/** An authority, and whom it has signed. */
+/** An authority that signs certificates for a test. */
 export class Authority {
   readonly #directory = mkdtempSync(join(tmpdir(), "covara-kv-tls-"));
   readonly self: Identity;
@@ -29,12 +29,14 @@ export class Authority {
     this.self = new Identity(cert, key);
   }
 
-  /** The certificate as a server's redis.conf and a client's `ca` want it. */
+  /** The certificate as a client's `ca` takes it. */
   get ca(): string {
     return this.self.cert;
   }
 
-  /** `extension` as openssl writes it, such as `subjectAltName=DNS:localhost,IP:127.0.0.1`. Without one the certificate is of X.509's version 1. */
+  /**
+   * `extension` is openssl's text, such as `subjectAltName=DNS:localhost,IP:127.0.0.1`. Without one the certificate has version 1 of X.509.
+   */
   sign(subject: string, extension: string): Identity {
     const [cert, key] = this.#files(subject);
     const request = `${cert}.csr`;
@@ -46,7 +48,7 @@ export class Authority {
     return new Identity(cert, key);
   }
 
-  /** Signs as `sign` does, for a time of its own, as `openssl ca` writes it: `20200101000000Z`. */
+  /** Signs as `sign` does, with a period of validity in the format of `openssl ca`: `20200101000000Z`. */
   signFor(subject: string, extension: string, from: string, until: string, signsItself = false): Identity {
     const [cert, key] = this.#files(subject);
     const [request, config, index] = [`${cert}.csr`, `${cert}.cnf`, `${cert}.index`];
@@ -66,7 +68,7 @@ export class Authority {
     return new Identity(cert, key);
   }
 
-  /** Signed by itself: by default openssl makes it that of an authority. */
+  /** A certificate that signed itself. openssl marks it as an authority's by default. */
   selfSigned(subject: string, extension: string): Identity {
     const [cert, key] = this.#files(subject);
     const what = ["-subj", `/CN=${subject}`, "-addext", extension, "-days", "2"];
@@ -74,7 +76,7 @@ export class Authority {
     return new Identity(cert, key);
   }
 
-  /** What redis.conf needs for TLS on a port, with one of those that were signed here. */
+  /** The settings of redis.conf for TLS on a port, with a certificate of this authority. */
   redisConfig(port: number, { certFile, keyFile }: Identity, clients = "no"): Record<string, string> {
     return {
       "tls-port": `${port}`,

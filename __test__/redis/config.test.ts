@@ -26,7 +26,7 @@ function thrownBy(make: () => unknown): unknown {
 
 const asConfig = (value: unknown) => value as RedisConfig;
 
-/** Fails unless every way to make a store refuses the configuration, before anything is opened. */
+/** Fails unless every way to make a store refuses the configuration before it opens a connection. */
 async function refuses(config: unknown, code: string, message: RegExp): Promise<void> {
   const redis = asConfig(config);
   const errors = [
@@ -70,6 +70,7 @@ const wrong: Record<string, unknown[]> = {
   maxQueue: [...noInteger, 2 ** 32],
   maxReplySize: [...noInteger, 0, 2 ** 32],
   fanout: [...notText, "", "Targeted", "none"],
+  readFrom: [...notText, "", "Replica", "secondary"],
 };
 
 describe("a field of a wrong type or out of range is INVALID_ARGUMENT, and named", () => {
@@ -100,7 +101,7 @@ test("a field that is undefined is as if it were not there", async () => {
   }
 });
 
-describe("a configuration that is none is refused", () => {
+describe("a configuration of another type is refused", () => {
   for (const config of [5, "redis://127.0.0.1", true, [], Symbol("s")]) {
     test(inspect(config), () => refuses(config, "INVALID_ARGUMENT", /redis must be an object/));
   }
@@ -194,7 +195,8 @@ test("__proto__ as a key is no field", async () => {
   assert.equal(warnings.length, 1);
 });
 
-// A class of an application with getters for its configuration: what is not an own field was to be ignored, and the store to be on localhost.
+// An application had a class with getters for its configuration. Inherited fields would be ignored, and the store would connect to
+// localhost.
 test("fields that are inherited are CONFIG", async () => {
   class Settings {
     get host() {
@@ -208,8 +210,8 @@ test("fields that are inherited are CONFIG", async () => {
   await assert.rejects(createKV(config), { code: "CONFIG", message: /^type must not be inherited/ });
 });
 
-// Whoever could write to Object.prototype switched the verification of certificates off, for every store of the process.
-test("what somebody has put on Object.prototype is no option", async () => {
+// Code that could write to Object.prototype could switch off the verification of certificates for every store of the process.
+test("a property of Object.prototype is no option", async () => {
   const polluted = {
     rejectUnauthorized: false,
     ...{
@@ -264,7 +266,7 @@ test("what somebody has put on Object.prototype is no option", async () => {
   }
 });
 
-describe("a field that there is not is warned of, once, with the one that may be meant", () => {
+describe("an unknown field is warned of, once, with the field that may be meant", () => {
   const code = "COVARA_KV_CONFIG";
   const warned = async (config: object, ...texts: RegExp[]) => {
     const warnings = await warningsOf(async () => {
@@ -282,7 +284,7 @@ describe("a field that there is not is warned of, once, with the one that may be
   const nowhere = { host: "127.0.0.1", port: 1, maxRetries: 0 };
   const redis = (fields: object) => ({ type: "redis", redis: { ...nowhere, ...fields } });
 
-  // `stric: true` left the store lenient, and `keyPrefix` put everything beside the keys of other applications: without a word.
+  // `stric: true` left the store lenient, and `keyPrefix` mixed its keys with those of other applications, both without a warning.
   test("by its letters", async () => {
     await warned({ type: "memory", stric: true }, /^stric is no field .*did you mean strict\?$/);
     await warned({ type: "memory", Shared: "s" }, /^Shared is .*did you mean shared\?$/);
@@ -332,7 +334,7 @@ describe("a field that there is not is warned of, once, with the one that may be
   });
 });
 
-// An environment variable that was not set: the store was on localhost, and production wrote into an empty server there.
+// An environment variable was not set: the store used localhost, and a production system wrote into an empty server there.
 test("where the server is, given as undefined, is CONFIG", async () => {
   for (const name of ["url", "host", "path", "port"]) {
     const told = new RegExp(
@@ -342,7 +344,7 @@ test("where the server is, given as undefined, is CONFIG", async () => {
     await refuses({ password: undefined, db: 1, [name]: undefined }, "CONFIG", told);
   }
   await refuses({ host: undefined, port: 6379 }, "CONFIG", /^redis\.host /);
-  // Something else says where it is.
+  // Another field gives the address.
   for (const config of [
     { url: undefined, host: "h" },
     { url: "redis://h", host: undefined },
@@ -352,7 +354,7 @@ test("where the server is, given as undefined, is CONFIG", async () => {
   }
 });
 
-// AUTH takes both: nothing was sent, and the server took the connection for its default user, which may do anything.
+// AUTH takes both. Nothing was sent, and the server took the connection for its default user, who may run any command.
 test("a user without a password is CONFIG", async () => {
   const told = /^redis\.username: a user needs a password/;
   await refuses({ username: "alice" }, "CONFIG", told);
@@ -362,7 +364,7 @@ test("a user without a password is CONFIG", async () => {
   await new RedisKVStore({ url: "redis://alice@127.0.0.1", password: SECRET }).disconnect();
 });
 
-// `?db=3`, as other clients have it, used database 0.
+// `?db=3`, which other clients understand, was ignored: the store used database 0.
 test("a url's query names the database, and what else it says is CONFIG", async () => {
   const server = await startRedis();
   try {
@@ -385,7 +387,7 @@ test("a url's query names the database, and what else it says is CONFIG", async 
   );
   await refuses({ url: "rediss://h/0#insecure" }, "CONFIG", /^redis\.url: nothing may follow a #/);
   await refuses({ url: "redis://h/1?db=2" }, "CONFIG", /^redis\.url: it names two databases/);
-  // A password that is not encoded ends at its question mark, and its rest is no name to be shown.
+  // A password that is not encoded ends at its question mark. The rest of it must not be shown as a parameter's name.
   await refuses({ url: "redis://user:12?hunter2=x@h" }, "CONFIG", /^redis\.url: its query has a parameter/);
 });
 

@@ -28,7 +28,7 @@ const oldServer = new SharedRedis(() => old, withUser);
 const protectedServer = new SharedRedis(undefined, withPassword);
 const oldProtectedServer = new SharedRedis(() => old, withPassword);
 
-/** Fails unless the store works, and keeps its keys in the database. */
+/** Fails unless the store works, and keeps its keys in the database `db`. */
 async function works(redis: RedisConfig, { on = server, db = 0 } = {}): Promise<void> {
   const key = randomUUID();
   await using kv = await open(redis);
@@ -154,7 +154,7 @@ describe("a user", () => {
 });
 
 describe("a connection", () => {
-  /** CLIENT LIST tells it since 7.0. */
+  /** Only since 7.0 CLIENT LIST has the field `resp`. */
   const skip = unlike70("What came with 7.0");
 
   test("has the name that was asked for, and speaks RESP 3", { skip }, async () => {
@@ -193,7 +193,7 @@ describe("a connection", () => {
     ]);
   });
 
-  test("is opened by the first command of a store that nobody connected", async () => {
+  test("is opened by the first command of a store that was not connected", async () => {
     const kv = new RedisKVStore(server.address);
     assert.equal(kv.status, "connecting");
     assert.equal(kv.isConnected(), false);

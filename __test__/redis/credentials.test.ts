@@ -1,4 +1,4 @@
-// Tokens of cloud providers hold for minutes: with a password that was given once, no connection could be opened again after that.
+// Tokens of cloud providers are valid for minutes. With a password that was given only once, no later connection could be opened.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, test } from "node:test";
@@ -10,7 +10,7 @@ import { listen, open, refusalOf, SECRET, SharedRedis, withoutSecret } from "./s
 
 const server = new SharedRedis();
 
-/** From now on the user has this password alone, and is disconnected. */
+/** Gives the user this password in place of all others, and ends its connections. */
 async function rotate(user: string, password: string): Promise<void> {
   await server.admin.call("ACL", "SETUSER", user, "on", "resetpass", `>${password}`, "~*", "&*", "+@all");
   await server.admin.call("CLIENT", "KILL", "USER", user);
@@ -82,7 +82,7 @@ describe("a password that is a function", () => {
     assert.equal(await kv.ping(), "PONG");
   });
 
-  // The server has the new one a moment before or after whoever hands it out.
+  // The server may get a new password a moment before or after the provider hands it out.
   test("that is refused is asked again, and what was called waits", async () => {
     await rotate("late", `${SECRET}-old`);
     let token = `${SECRET}-old`;
@@ -176,7 +176,7 @@ test("a user's name that is a function is CONFIG without a password", async () =
   assert.equal(error.code, "CONFIG");
 });
 
-test("an answer that comes too late is nobody's", async () => {
+test("an answer that comes too late is not used", async () => {
   const answers: ((token: string) => void)[] = [];
   await rotate("slow", SECRET);
   const password = () => new Promise<string>((resolve) => void answers.push(resolve));
@@ -224,7 +224,7 @@ test("a function that is asked keeps no process alive, and neither does one that
   assert.deepEqual(outcome, { code: 0, stdout: "PONG\nTIMEOUT\n", stderr: "" });
 });
 
-test("a store that nobody holds is collected, although its function refers to it", async () => {
+test("a store without a reference is collected, although its function refers to it", async () => {
   await rotate("collected", SECRET);
   const program = `
     const held = { token: ${JSON.stringify(SECRET)} };

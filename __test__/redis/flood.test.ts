@@ -1,4 +1,4 @@
-// Messages come faster than they are taken: whatever else a process does goes on.
+// Messages come faster than they are taken: everything else in the process must go on.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
@@ -12,9 +12,9 @@ import { type RedisServer, startRedis } from "../redis-server.js";
 import { Authority } from "./certificates.js";
 import { closedPort, listen, open, SharedRedis } from "./servers.js";
 
-/** As flooder.mjs counts: then it begins again. */
+/** flooder.mjs counts up to this, and begins again. */
 const ROUND = 4_000;
-/** What the hand-over to a thread holds at most. */
+/** The limit of a thread's queue. */
 const MAX_MESSAGES = 100_000;
 
 let flooder: Worker;
@@ -31,7 +31,7 @@ const spin = (microseconds: number) => {
   for (const end = performance.now() + microseconds / 1_000; performance.now() < end; );
 };
 
-/** What a subscriber has heard. */
+/** Counts the messages of a subscriber, and checks their order. */
 class Heard {
   count = 0;
   gaps: { at: number; reason: string }[] = [];
@@ -39,7 +39,7 @@ class Heard {
   #mayMiss = true;
   wrong: string[] = [];
 
-  /** What is done with each message, in µs. */
+  /** How long each message takes, in µs. */
   readonly #work: number;
 
   constructor(kv: KVStore, work: number) {
@@ -60,7 +60,7 @@ class Heard {
   };
 }
 
-/** How much of a count there was from one turn to the next, at most, while timers fire and a socket is asked. */
+/** The most that `count` grows by in one turn of the event loop, while timers fire and a socket is used. */
 async function mostInATurn(count: () => number, turns: number): Promise<number> {
   await using echo = await listen((socket) => socket.pipe(socket));
   const socket = connect(echo.port, "127.0.0.1");
@@ -84,7 +84,8 @@ const ways: Record<string, (kv: KVStore, hear: (message: string) => void) => Pro
   listen: (kv, hear) => kv.listen(["flood"], hear),
 };
 
-// All that had come in was handed over at once, and what came meanwhile right after it, up to 1,000 times: a timer of 10 ms fired 14.7 s late.
+// All messages that had come in were handed over at once, then those that came meanwhile, up to 1,000 times. A timer of 10 ms fired 14.7 s
+// late.
 for (const [way, subscribe] of Object.entries(ways)) {
   test(`${way}: the event loop turns during a flood`, { timeout: 60_000 * patience }, async () => {
     await using kv = await open({ port });
@@ -92,13 +93,13 @@ for (const [way, subscribe] of Object.entries(ways)) {
     await subscribe(kv, heard.hear);
     await eventually(() => heard.count > 0);
     const most = await mostInATurn(() => heard.count, 100);
-    // At 20 µs each 100 take the 2 ms that are given to them; a socket takes a few turns.
+    // At 20 µs for each, 100 messages fill the 2 ms of a turn; the socket takes a few turns.
     assert.ok(most < 3_000, `${most} messages in a turn`);
     assert.deepEqual(heard.wrong, []);
   });
 }
 
-// A subscriber that took a part of a full backlog was told of a gap for each.
+// A subscriber that took only a part of a full queue was told of a gap each time.
 test("what is lost in a flood is told once, in its place", { timeout: 60_000 * patience }, async () => {
   await using kv = await open({ port });
   const heard = new Heard(kv, 5);
@@ -110,7 +111,7 @@ test("what is lost in a flood is told once, in its place", { timeout: 60_000 * p
   assert.deepEqual(heard.wrong, []);
 });
 
-// Replies came while those before were handed over: timers fired 9.3 s late.
+// Replies that came during the delivery of others were delivered in the same turn: timers fired 9.3 s late.
 test("the event loop turns while many callers call in loops", { timeout: 60_000 * patience }, async () => {
   await using kv = await open(redis.address);
   let count = 0;
@@ -126,8 +127,8 @@ test("the event loop turns while many callers call in loops", { timeout: 60_000 
   assert.ok(most < 60_000, `${most} replies in a turn`);
 });
 
-// The thread that carries all connections read one for as long as there was something: a call of a store on another server, with a timeout
-// of 1 s, failed after 5.9.
+// The I/O thread read one connection for as long as it had data. A call of a store on another server, with a timeout of 1 s, failed after
+// 5.9 s.
 test("a flood holds up no other connection", { timeout: 60_000 * patience }, async () => {
   const authority = new Authority("covara-kv tests");
   const { certFile, keyFile } = authority.sign("server", "subjectAltName=IP:127.0.0.1");

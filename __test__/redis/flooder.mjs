@@ -1,10 +1,10 @@
-// A thread with a server that greets as Redis does, and floods whoever subscribes with numbered messages, as fast as the socket takes them.
+// A thread with a server that completes the handshake, and floods each subscriber with numbered messages as fast as the socket takes them.
 import { createServer } from "node:net";
 import { parentPort } from "node:worker_threads";
 
 const bulk = (text) => `$${text.length}\r\n${text}\r\n`;
 const greeting = `%2\r\n${bulk("proto")}:3\r\n${bulk("role")}${bulk("master")}`;
-/** So many messages are made once and written again and again. */
+/** So many messages are made once and sent again and again. */
 const ROUND = 4_000;
 const frames = (kind, topic) =>
   Buffer.from(

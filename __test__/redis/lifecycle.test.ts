@@ -68,7 +68,7 @@ describe("a process ends by itself", () => {
 });
 
 describe("a process stays alive", () => {
-  test("until a command that nobody awaits has had its effect", async () => {
+  test("until a command that is not awaited has had its effect", async () => {
     const programs = [
       `createRedisKV(redis).set("last line", "1");`,
       `const kv = await createKV({ type: "redis", redis }); kv.incr("last line");`,
@@ -88,7 +88,7 @@ describe("a process stays alive", () => {
     await using fake = await startFake({
       answer: (_, peer) => {
         answer = () => peer.send("$4\r\nlate\r\n");
-        // On a busy machine the process waits before its command is here.
+        // On a busy machine the program prints "waiting" before its command arrives.
         if (isWaiting) answer();
         return undefined;
       },
@@ -128,7 +128,7 @@ describe("a process stays alive", () => {
   });
 });
 
-test("process.exit ends a process whatever its stores are doing", async () => {
+test("process.exit ends a process in the middle of the work of its stores", async () => {
   for (const when of ["0", "100", "5_000"]) {
     const outcome = await run(
       server.address,
@@ -269,7 +269,7 @@ test("a store that is dropped is collected, and its connections go", async () =>
   assert.deepEqual(outcome, { code: 0, stdout: "2\n", stderr: "" });
 });
 
-// A list of those that keep the process alive kept every store that had ever been subscribed.
+// The list of stores that keep the process alive held every store that had ever been subscribed.
 test("a store that was subscribed and disconnected is collected", async () => {
   const outcome = await run(
     server.address,
@@ -300,7 +300,7 @@ test("subscribe resolves only once a message can come", async () => {
   await kv.disconnect();
 });
 
-// It left an open store behind, and that as the global one.
+// The rejected call left an open store behind, as the global store.
 test("an initializeKV that rejects leaves no store behind", async () => {
   await server.admin.call("ACL", "SETUSER", "deaf", "on", ">p", "+@all", "~*", "resetchannels");
   const redis = { ...server.address, clientName: "initialized", username: "deaf", password: "p" };
@@ -321,7 +321,7 @@ test("connect right after disconnect begins once the end was told", async () => 
   await kv.disconnect();
 });
 
-// A wake-up for the socket alone was left out while the first event waited: once in a thousand openings a call took its whole timeout.
+// No wake-up was sent for the socket alone while the first event waited: in one of a thousand openings a call took its whole timeout.
 test("the first calls of many stores are answered at once", async () => {
   const lives = Array.from({ length: 4 }, async () => {
     for (let life = 0; life < 250; life++) {

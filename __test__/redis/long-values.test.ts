@@ -1,5 +1,5 @@
-// When more long values are awaited than V8 keeps for young ones, their text lies outside of its heap, and the server is asked for a part of them
-// at a time: docs/design/redis-connection.md, "Long values".
+// When callers await more long values than V8's young generation holds, their text lies outside of V8's heap, and the server is asked for
+// them in parts: docs/design/redis-connection.md, "Long values".
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createKV } from "covara-kv";
@@ -13,7 +13,7 @@ const SIZE = 20_000;
 const KEYS = 50;
 const CALLERS = 2_000;
 
-test("long values that many await are what they were, and stay so", {
+test("long values that many callers await are right, and stay right", {
   timeout: 60_000 * patience,
 }, async () => {
   const program = `
@@ -56,8 +56,8 @@ test("threads with long values are terminated at any moment", { timeout: 60_000 
   assert.equal(await server.admin.ping(), "PONG");
 });
 
-// The server had a reply for each of them in its memory, and took four times as long for each.
-test("a server does not get to hold all long replies at once", { timeout: 60_000 * patience }, async () => {
+// The server held a reply for each call in its memory, and took four times as long for each.
+test("a server does not have to hold all long replies at once", { timeout: 60_000 * patience }, async () => {
   const kv = await createKV({ type: "redis", redis: server.address });
   const value = "x".repeat(50_000);
   await kv.set("long", value);

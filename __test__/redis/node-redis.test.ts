@@ -31,7 +31,7 @@ const server = new SharedRedis(
   (admin) => admin.call("ACL", "SETUSER", "alice", "on", `>${SECRET}`, "~*", "&*", "+@all"),
 );
 
-/** Each version has types of its own, and none connects by itself. */
+/** Makes a client that does not connect by itself. Each version has types of its own. */
 type Make = (options?: object) => RedisClientLike & object;
 
 const versions: Record<string, { make: Make; others: () => object[] }> = {
@@ -60,10 +60,10 @@ const versions: Record<string, { make: Make; others: () => object[] }> = {
 const name = "taken-over";
 const { ca } = authority;
 
-// Its options have other names than ioredis's: none was read, and the store was on 127.0.0.1:6379 without a word.
+// Its options have other names than those of ioredis: none was read, and the store used 127.0.0.1:6379 without a warning.
 for (const [version, { make, others }] of Object.entries(versions)) {
   describe(`of a client of ${version}`, () => {
-    /** Gives what CLIENT LIST says of a store on this client. */
+    /** Resolves to the line of CLIENT LIST for a store on this client. */
     const connectionOf = async (options: object, use?: (kv: KVStore) => Promise<void>) => {
       const warnings = await warningsOf(async () => {
         const kv = createRedisKV(make({ name, ...options }));

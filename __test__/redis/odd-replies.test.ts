@@ -1,4 +1,4 @@
-// Replies that no Redis gives, but a proxy, a module, or a server that is none may.
+// Replies that no Redis gives; a proxy, a module, or a server of another kind may.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { KVError, type KVStore, type ScanResult } from "covara-kv";
@@ -11,7 +11,7 @@ import { HOST, open } from "./servers.js";
 
 let server: FakeServer;
 let kv: KVStore;
-/** What the server answers to everything. */
+/** The server's reply to every command. */
 let reply: string;
 
 beforeEach(async () => {
@@ -31,7 +31,7 @@ afterEach(async () => {
   await server.stop();
 });
 
-/** The methods that are one command each; a script's reply is whatever it is. */
+/** The methods of one command each. `eval` is not among them, as a script may reply anything. */
 const methods = (Object.keys(goodArguments) as Method[]).filter(
   (method) => !/connect|subscribe|listen|ping|eval/.test(method),
 );
@@ -64,7 +64,7 @@ const isNothing: Check = (value) => value === undefined;
 const orNull = (check: Check) => (value: unknown) => value === null || check(value);
 const listOf = (check: Check) => (value: unknown) => Array.isArray(value) && value.every(check);
 
-/** What TypeScript says that the methods of each kind of result resolve to. */
+/** The type of the results, as TypeScript declares it for each kind. */
 const results: Record<ResultKind, Check> = {
   text: isText,
   textOrNull: orNull(isText),
@@ -96,7 +96,7 @@ function isResult(method: Method, result: unknown): boolean {
   return results[kindOf.get(returns) ?? assert.fail(`${method} has no kind`)](result);
 }
 
-// hgetall and scan rejected with a TypeError; others resolved to null, or to numbers where text was to be.
+// hgetall and scan rejected with a TypeError. Other methods resolved to null, or to numbers in place of texts.
 test("a reply that the command does not have is CONNECTION; nothing else comes out", async () => {
   for (reply of REPLIES) {
     for (const method of methods) {
@@ -117,7 +117,7 @@ test("a reply that the command does not have is CONNECTION; nothing else comes o
   assert.equal(await kv.get("k"), null);
 });
 
-// Errors within arrays came as plain Errors, as if they were values.
+// An error inside an array became a plain Error among the values.
 test("an error within a reply rejects with that error", async () => {
   reply = "*2\r\n$1\r\na\r\n-MOVED 5 elsewhere\r\n";
   for (const method of [

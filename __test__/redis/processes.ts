@@ -1,4 +1,4 @@
-// Programs and threads of their own that use a Redis.
+// Programs and worker threads that use a Redis.
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -14,8 +14,8 @@ export interface Outcome {
 }
 
 /**
- * Runs a program with `redis`, the configuration, at hand. Killed, and so failing, if it has not ended after a minute.
- * `onOutput` is called with all that it has printed, each time there is more.
+ * Runs a program in which `redis` is the configuration. It is killed, and so fails, if it has not ended after a minute. `onOutput` gets the
+ * whole output so far, each time there is more.
  */
 export function run(
   redis: RedisConfig,
@@ -28,7 +28,7 @@ export function run(
   }: {
     flags?: string[];
     imports?: string;
-    /** Beside this process's. */
+    /** Added to the environment of this process. */
     env?: Record<string, string>;
     onOutput?: (output: string) => void;
   } = {},
@@ -75,16 +75,16 @@ export class Thread {
       this.hasEnded = true;
       running.delete(this.worker);
     });
-    this.#exit.catch(() => {}); // Whoever waits for the thread is told.
+    this.#exit.catch(() => {}); // `ended` and `hasRaised` reject with it.
   }
 
-  /** Resolves once the thread has raised its signal so often. */
+  /** Resolves once the thread has raised its signal this many times. */
   async hasRaised(times: number): Promise<void> {
     await eventually(() => Atomics.load(this.#signal, 0) >= times || this.hasEnded);
     if (this.hasEnded) await this.#exit;
   }
 
-  /** Resolves when the thread has ended by itself. Fails if it failed. */
+  /** Resolves when the thread has ended by itself. Rejects with its error. */
   async ended(): Promise<void> {
     await this.#exit;
   }

@@ -1,5 +1,5 @@
-// Whether a command may have been run was told in words, and several causes had one code: whoever wanted to try again had to read
-// messages. Each failure has its reason, and a hint of what to do.
+// Only the text of an error told whether the command may have been run, and several causes shared a code: a caller that wanted to retry had
+// to read texts. Each failure has a reason, and a hint of what to do.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
@@ -11,7 +11,6 @@ import {
   type RedisConfig,
   RedisKVStore,
 } from "covara-kv";
-import { Cluster } from "ioredis";
 import { type Answer, bulk, type FakeOptions, greet, startFake } from "../fake-server.js";
 import { closedPort, HOST } from "./servers.js";
 
@@ -25,7 +24,7 @@ async function failure(work: () => unknown): Promise<KVError> {
   throw new Error("it did not fail");
 }
 
-/** What a store fails with, or a command of it, which is disconnected at the end. */
+/** Resolves to the error of a new store, or of a command on it. The store is disconnected at the end. */
 async function failing(
   config: RedisConfig,
   work: (kv: RedisKVStore) => Promise<unknown> = (kv) => kv.connect(),
@@ -40,7 +39,7 @@ async function failing(
   });
 }
 
-/** Does something with a server that answers as the options say. */
+/** Runs `use` with the address of a fake server that has these options. */
 async function withFake<T>(options: FakeOptions, use: (address: RedisConfig) => Promise<T>): Promise<T> {
   const { host, port, stop } = await startFake(options);
   try {
@@ -58,7 +57,7 @@ interface Case {
   fail(): Promise<KVError>;
 }
 
-/** Windows has no unix sockets at all. */
+/** On Windows this package has no unix sockets. */
 const noSocket: Pick<Case, "code" | "reason"> =
   process.platform === "win32"
     ? { code: "UNSUPPORTED", reason: "unix-socket" }
@@ -160,12 +159,9 @@ const cases: Record<string, Case> = {
       return failure(() => getGlobalKV());
     },
   },
-  "a cluster": {
-    ...{ code: "UNSUPPORTED", reason: "topology" },
-    fail: () => {
-      const client = new Cluster([{ host: HOST, port: 1 }], { lazyConnect: true });
-      return failure(() => new RedisKVStore(client as never)).finally(() => client.disconnect());
-    },
+  "a function that says nothing of a node": {
+    ...{ code: "CONNECTION", reason: "function" },
+    fail: () => failing({ port: 1, tls: { servername: () => "" } }),
   },
   "Sentinels that are none": {
     ...{ code: "CONNECTION", reason: "no-sentinel" },

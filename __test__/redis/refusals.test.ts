@@ -28,7 +28,7 @@ const oldProtectedServer = new SharedRedis(() => ({ "rename-command": 'HELLO ""'
 const wrong = `${SECRET}, but wrong`;
 const wrongPassword = ["WRONGPASS", /^WRONGPASS invalid username-password pair/] as const;
 const noPassword = ["NOAUTH", /^NOAUTH /] as const;
-/** What is refused, by a server that wants a password. */
+/** What a server that requires a password refuses. */
 const refused: [what: string, (port: number) => RedisConfig, readonly [code: string, message: RegExp]][] = [
   ["a wrong password", (port) => ({ port, password: wrong }), wrongPassword],
   [
@@ -67,8 +67,8 @@ for (const [protocol, server] of [
 const unknownCommand = ([name, ...args]: readonly string[]) =>
   `-ERR unknown command '${name}', with args beginning with: ${args.map((arg) => `'${arg}' `).join("")}\r\n`;
 
-// Redis repeats the arguments of a command that it does not know, the password of AUTH among them.
-test("a server that knows neither HELLO nor AUTH is refused without a word of the password", async () => {
+// Redis repeats the arguments of an unknown command in its error, also the password of AUTH.
+test("a server that knows neither HELLO nor AUTH is refused without showing the password", async () => {
   await using fake = await startFake({
     greeting: (command, peer) =>
       ["HELLO", "AUTH"].includes(command[0] ?? "") ? unknownCommand(command) : greet(command, peer),
@@ -77,7 +77,7 @@ test("a server that knows neither HELLO nor AUTH is refused without a word of th
   assert.match(error.message, /AUTH/);
 });
 
-test("commands of a store that nobody connected fail as createKV does", async () => {
+test("commands of a store that was not connected fail as createKV does", async () => {
   const wrong = new RedisKVStore({ ...protectedServer.address, password: `${SECRET}!`, retryDelay: 0 });
   const errors = await Promise.all([
     errorOf(wrong.get("k")),
@@ -131,7 +131,7 @@ describe("createKV rejects with CONNECTION, and says what it tried", () => {
     let connections = 0;
     server.on("connection", () => connections++);
     const { port } = server.address() as AddressInfo;
-    // Without a wait there is a second connection now and then, before JavaScript has heard of the first one's end.
+    // With a short wait a second connection may open before JavaScript is told of the end of the first.
     const error = await refusalOf({ port, password: SECRET, retryDelay: 60_000 });
     assert.equal(error.code, "CONNECTION");
     assert.match(error.message, /is no Redis server: it sent "HTTP\/1\.1 400 Bad Request/);
@@ -168,11 +168,11 @@ describe("maxRetries", () => {
   for (const maxRetries of [1, 2, 7]) {
     test(`of ${maxRetries} is how many attempts createKV makes`, async () => {
       await using peer = await listen((socket) => socket.destroy());
-      // Where RESP 2 would do too, an attempt may be two connections.
+      // With RESP 2 as a fallback, an attempt may be two connections.
       const error = await refusalOf({ port: peer.port, maxRetries, retryDelay: 0, protocol: 3 });
       assert.equal(error.code, "CONNECTION");
       assert.match(error.message, new RegExp(`after ${maxRetries} attempts?: `));
-      // The next may be under way already.
+      // The next attempt may have begun.
       assert.ok([maxRetries, maxRetries + 1].includes(peer.connections), `${peer.connections}`);
     });
   }

@@ -19,7 +19,7 @@ test("one that stays long is not lost when the ring grows around it", () => {
   assert.equal(ring.take(first), "first");
 });
 
-// The native side counts on from a batch's first id, and does not know where ids wrap around.
+// The native side counts up from the first id of a batch, and does not know where ids wrap around.
 test("ids wrap around, and those past the end mean the first ones", () => {
   const end = 2 ** 30;
   const ring = new Ring<string>(end - 2);

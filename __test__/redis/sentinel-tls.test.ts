@@ -73,6 +73,23 @@ describe("Sentinels with a password and TLS of their own", () => {
     assert.deepEqual(asked, ["sentinel", "server"]);
   });
 
+  // redis.tls counts for the Sentinels too where sentinel.tls says nothing else, with its function.
+  test("a servername that is a function is asked for Sentinels and server each", async () => {
+    const asked: string[] = [];
+    const name = (who: string) => (node: { port: number }) => {
+      asked.push(`${who} ${node.port}`);
+      return HOST;
+    };
+    const own = { name: MASTER, nodes: nodes(), password: sentinelSecret };
+    const tls = { ca, servername: name("all") };
+    await using kv = await open({ tls, password: SECRET, sentinel: own });
+    assert.equal(await kv.ping(), "PONG");
+    const sentinel = { ...own, tls: { ca, servername: name("sentinels") } };
+    await using other = await open({ tls: { ca }, password: SECRET, sentinel });
+    assert.equal(await other.ping(), "PONG");
+    assert.deepEqual(asked, [`all ${tlsPort}`, `all ${masterTlsPort}`, `sentinels ${tlsPort}`]);
+  });
+
   test("a wrong password and no TLS are told of each Sentinel, without the password", async () => {
     const sentinel = { name: MASTER, nodes: nodes() };
     const none = await refusalOf({ tls: { ca }, sentinel, maxRetries: 1 });

@@ -1,4 +1,4 @@
-// Servers to connect to, real ones and stand-ins, and what they see of their clients.
+// Servers to connect to, real ones and fakes, and the connections that they see.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type ListenOptions, type Socket } from "node:net";
@@ -10,16 +10,16 @@ import { type RedisServer, startRedis } from "../redis-server.js";
 import { errorOf } from "../replies.js";
 
 export const HOST = "127.0.0.1";
-/** Nobody may ever read this in an error. */
+/** A password that no error may contain. */
 export const SECRET = "p@ss:w/ord%-hunter2";
 
 export const open = (redis: RedisConfig, prefix?: string): Promise<KVStore> =>
   createKV({ type: "redis", redis, ...(prefix !== undefined && { prefix }) });
 
-/** What createKV rejects with. It must not hold the password anywhere. */
+/** Resolves to the error of createKV. Fails if the error contains the password. */
 export async function refusalOf(redis: RedisConfig): Promise<KVError> {
   const opened = open(redis);
-  opened.then((kv) => kv.disconnect()).catch(() => {}); // One that should not have opened must not outlive the test.
+  opened.then((kv) => kv.disconnect()).catch(() => {}); // A store that opens by mistake must not outlive the test.
   return withoutSecret(await errorOf(opened, "createKV"));
 }
 
@@ -37,7 +37,7 @@ export function withoutSecret(error: unknown): KVError {
   return error;
 }
 
-/** A client as CLIENT LIST shows it. */
+/** The fields of a client in CLIENT LIST. */
 export type Client = Record<string, string>;
 
 /** A Redis that all tests of a file share. */
@@ -45,7 +45,7 @@ export class SharedRedis {
   #server: RedisServer | undefined;
   #admin: Redis | undefined;
 
-  /** `prepare` makes of the server what it could not have been from its start: one that wants a password, say. */
+  /** `prepare` changes the started server, for settings that would lock out the test itself, such as a required password. */
   constructor(
     config: () => Record<string, string> | Promise<Record<string, string>> = () => ({}),
     prepare?: (admin: Redis) => Promise<unknown>,
@@ -87,7 +87,7 @@ export class SharedRedis {
     return clients.filter(({ name }) => name !== "admin");
   }
 
-  /** The one client of this name. */
+  /** The only client with this name. */
   async client(name: string): Promise<Client> {
     const named = (await this.clients()).filter((client) => client.name === name);
     assert.equal(named.length, 1);
@@ -95,13 +95,13 @@ export class SharedRedis {
   }
 }
 
-/** A server on the loopback interface that is no Redis. */
+/** A server on the loopback interface that does not speak Redis's protocol. */
 export interface Peer extends AsyncDisposable {
   readonly port: number;
   readonly place: string;
-  /** How many connections there have been. */
+  /** The number of connections so far. */
   readonly connections: number;
-  /** Sends the same to every client. */
+  /** Sends the same text on every connection. */
   write(text: string): void;
 }
 
@@ -138,7 +138,7 @@ export async function listen(
   };
 }
 
-/** Passes every connection on to the server, once it is `released`. */
+/** Forwards every connection to a server, after `released` has resolved. */
 export const forward = (
   to: { host: string; port: number },
   options: ListenOptions,
@@ -152,7 +152,7 @@ export const forward = (
     socket.on("close", () => upstream.destroy());
   }, options);
 
-/** A port on which nobody listens, for as long as nobody else takes it. */
+/** A port on which no server listens, unless another process takes it. */
 export async function closedPort(): Promise<number> {
   const peer = await listen(() => {});
   await peer[Symbol.asyncDispose]();

@@ -1,5 +1,5 @@
-// The stack of a rejected Redis command began and ended within the package: which of a hundred `get`s it was, nothing told. It shows the
-// async functions that wait for it, as the memory store's does.
+// The stack of a rejected Redis command had only lines of the package: it did not tell which of a hundred `get`s had failed. It shows the
+// async functions that await the command, as that of the memory store does.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createMemoryKV, KVError, type KVStore, RedisKVStore } from "covara-kv";
@@ -18,7 +18,7 @@ const calls: Record<string, Call> = {
   "what comes after a then": (kv) => kv.lpush("string", "x").then(() => {}),
 };
 
-/** The stack of what a call is rejected with, whose callers are `whoCalled` and `whoCalledThat`. */
+/** The stack of the error of a call, whose callers are `whoCalled` and `whoCalledThat`. */
 async function stackOf(kv: KVStore, call: Call): Promise<string> {
   async function whoCalled() {
     return await call(kv);

@@ -54,7 +54,7 @@ describe("threads that are terminated leave no connection", { timeout: 60_000 * 
         (_, n) => new Thread(jobs[n % jobs.length] as string, server.address),
       );
       const terminated = threads.map(async (thread, n) => {
-        // Some at once, before they have begun; others after some turns of this thread, or when they have done something.
+        // Some threads end before they have begun, others after some turns of this thread, or after some progress.
         if (n % 3 === 1) for (let turn = 0; turn < n * 20; turn++) await kv.get("k");
         if (n % 3 === 2) await thread.hasRaised(n);
         await thread.worker.terminate();
@@ -83,7 +83,7 @@ test("a process with threads in mid-load exits when it is told to", async () => 
   await noneIsLeft();
 });
 
-// Node unloads an addon with the last environment that has it.
+// Node.js unloads an addon when the last environment that uses it ends.
 test("threads use it one after the other, in a process whose main thread never loads it", async () => {
   const outcome = await run(
     server.address,
@@ -104,8 +104,8 @@ test("threads use it one after the other, in a process whose main thread never l
   await noneIsLeft();
 });
 
-// The I/O thread outlives a worker: without its code in memory it would crash. Linux keeps the binary by a flag of the linker (build.rs),
-// macOS and Windows by what napi does with the first threadsafe function.
+// The I/O thread outlives a worker, and would crash if its code were unloaded. On Linux a linker flag keeps the binary loaded (build.rs),
+// on macOS and Windows napi does so with the first threadsafe function.
 test("the binary stays loaded after the only thread that has used it", async () => {
   const outcome = await run(
     server.address,

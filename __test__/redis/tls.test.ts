@@ -23,7 +23,7 @@ const client = authority.sign("client", "extendedKeyUsage=clientAuth");
 const ancient = authority.sign("ancient", "");
 const impostor = stranger.sign("client", "extendedKeyUsage=clientAuth");
 
-/** A Redis with TLS on one port, and none on another. */
+/** A Redis with TLS on one port, and plain text on another. */
 class TlsRedis {
   port = 0;
   plainPort = 0;
@@ -39,7 +39,7 @@ class TlsRedis {
     after(() => stop?.());
   }
 
-  /** `redis` at a port of its own, which counts its connections. */
+  /** The same server behind a port of its own, which counts connections. */
   async counting(tls: RedisTlsConfig | boolean): Promise<{ peer: Peer; redis: RedisConfig }> {
     const peer = await forward({ host: HOST, port: this.port }, { host: HOST });
     return { peer, redis: { port: peer.port, tls, password: SECRET, retryDelay: 10 } };
@@ -72,6 +72,22 @@ describe("TLS with the authority that signed the server", () => {
     }),
   };
   for (const [how, config] of Object.entries(forms)) test(how, () => works(config()));
+});
+
+test("a servername that is a function is given the server before each connection", async () => {
+  const asked: string[] = [];
+  const servername = ({ host, port }: { host: string; port: number }) => {
+    asked.push(`${host}:${port}`);
+    return "redis.example.org";
+  };
+  await works({ port: redis.port, tls: { ca, servername } });
+  await works({
+    url: `rediss://127.0.0.1:${redis.port}`,
+    tls: { ca, servername: async (node) => servername(node) },
+  });
+  assert.deepEqual(asked, Array(2).fill(`${HOST}:${redis.port}`));
+  const error = await refusalOf({ port: redis.port, tls: { ca, servername: () => "other.example.org" } });
+  assert.match(error.message, /is not for other\.example\.org/);
 });
 
 describe("rejectUnauthorized: false takes any certificate", () => {
@@ -228,7 +244,7 @@ describe("over TLS", () => {
   });
 });
 
-/** A TLS server that greets as Redis does, with a certificate of any kind: redis-server refuses some. */
+/** A TLS server that completes the handshake of Redis, with any certificate: redis-server refuses some. */
 async function tlsFake(
   { cert, key }: Identity,
   options: TlsOptions = {},
@@ -259,13 +275,13 @@ async function gets(config: RedisConfig): Promise<void> {
   assert.equal(await kv.get("k"), "v");
 }
 
-/** As openssl writes a time. */
+/** A time so many days ago, in openssl's format. */
 const ago = (days: number) =>
   `${new Date(Date.now() - days * 86_400_000).toISOString().replace(/[-:T]/g, "").slice(0, 14)}Z`;
 
 const VERSIONS = ["TLSv1.2", "TLSv1.3"] as const;
 
-// OpenSSL, and so every other client, takes it: here it was `Other(OtherError(CaUsedAsEndEntity))`.
+// OpenSSL, and so every other client, accepts such a certificate. The error was `Other(OtherError(CaUsedAsEndEntity))`.
 describe("a certificate that signed itself, given as ca", () => {
   const self = authority.selfSigned("self", "subjectAltName=DNS:localhost,IP:127.0.0.1");
   const other = authority.selfSigned("other-self", "subjectAltName=DNS:localhost,IP:127.0.0.1");
@@ -278,13 +294,13 @@ describe("a certificate that signed itself, given as ca", () => {
     });
   }
 
-  test("must have the server's name all the same", async () => {
+  test("must still have the server's name", async () => {
     await using fake = await tlsFake(self);
     const error = await refusalOf({ port: fake.port, tls: { ca: self.cert, servername: "example.org" } });
     assert.match(error.message, /is not for example\.org: it is for localhost, 127\.0\.0\.1\. /);
   });
 
-  test("must be in time all the same", async () => {
+  test("must still be in its period of validity", async () => {
     const extensions = "subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:TRUE";
     const old = authority.signFor("old-self", extensions, ago(30), ago(2.5), true);
     await using fake = await tlsFake(old);
@@ -306,7 +322,7 @@ describe("a certificate that signed itself, given as ca", () => {
   });
 });
 
-// It is documented as "takes any certificate": this one was refused as UnsupportedCertVersion.
+// The option is documented as "takes any certificate". This certificate was refused as UnsupportedCertVersion.
 describe("a certificate of X.509's version 1", () => {
   for (const version of VERSIONS) {
     test(`is any certificate to rejectUnauthorized: false, over ${version}`, async () => {
@@ -325,7 +341,7 @@ describe("a certificate of X.509's version 1", () => {
   });
 });
 
-// Errors were shown as the library that made them prints them, with a link to its documentation.
+// The errors had the words of the TLS library, with a link to its documentation.
 describe("what is wrong with a certificate is said in words", () => {
   const names = "subjectAltName=IP:127.0.0.1";
   const wrong: Record<string, [() => Identity, RegExp]> = {
@@ -377,9 +393,9 @@ describe("what is wrong with a certificate is said in words", () => {
   });
 });
 
-// Images such as node:slim have no certificates of the system, where Node.js brings its own.
+// Images such as node:slim have no certificates of the system. Node.js brings its own.
 describe("authorities that Node.js trusts", () => {
-  /** What stores with TLS, and no authority given, get from the server. */
+  /** The output of stores with TLS and no authority of their own: the value, or the error's text. */
   const get = async (port: number, env: Record<string, string>, before = "") => {
     const program = `${before}
       for (const tls of [true, {}]) {
@@ -399,14 +415,14 @@ describe("authorities that Node.js trusts", () => {
 
   test("of its own count where the system has none", async () => {
     await using fake = await tlsFake(server);
-    // What Node.js brings cannot be replaced, but what is loaded for it can.
+    // Node.js's certificates cannot be replaced, but the module that has them can.
     const before = `
       const { default: Module } = await import("node:module");
       const load = Module._load;
       Module._load = (name, ...rest) => name === "node:tls" ? { rootCertificates: ${JSON.stringify([ca])} } : load(name, ...rest);`;
     const system = (file: string) => ({ SSL_CERT_FILE: file, SSL_CERT_DIR: "/nonexistent" });
     assert.equal(await get(fake.port, system("/nonexistent"), before), "v\nv\n");
-    // A system that has some has the last word.
+    // The certificates of the system count alone, where it has some.
     assert.match(await get(fake.port, system(stranger.self.certFile), before), /of an authority that is not/);
     assert.match(await get(fake.port, system("/nonexistent")), /of an authority that is not known here/);
   });

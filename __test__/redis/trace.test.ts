@@ -1,4 +1,4 @@
-// Whoever looked for the cause of a reconnection had no more than its events: COVARA_KV_DEBUG prints what connections do, and why.
+// Only events told of a reconnection, and not its cause. COVARA_KV_DEBUG prints what connections do, and why.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -16,7 +16,7 @@ before(async () => {
 });
 after(() => server.stop());
 
-/** Connects, subscribes, writes a record, loses its connections once, and leaves. */
+/** Connects, subscribes, writes a record, loses its connections once, and disconnects. */
 const PROGRAM = `
 import { once } from "node:events";
 import { createKV } from "covara-kv";
@@ -50,7 +50,7 @@ async function linesWith(areas: string | undefined): Promise<string[]> {
   return text.split("\n").filter((line) => line !== "");
 }
 
-/** Whether some lines match, in this order. */
+/** Fails unless some lines match the patterns, in this order. */
 function assertInOrder(lines: readonly string[], patterns: readonly RegExp[]): void {
   let at = 0;
   for (const pattern of patterns) {

@@ -1,4 +1,4 @@
-// While little is under way JavaScript's thread reads the socket itself, else the I/O thread does: docs/design/redis-connection.md, "Who reads".
+// While little is in flight JavaScript's thread reads the socket, otherwise the I/O thread: docs/design/redis-connection.md, "Who reads".
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
@@ -14,8 +14,8 @@ const server = new SharedRedis();
 
 const open = (redis = {}) => createKV({ type: "redis", redis: { ...server.address, ...redis } });
 
-// The I/O thread keeps the deadlines. It does not know what lies in a socket that JavaScript's thread would read if it were not busy: unless it
-// looks, commands that the server has answered fail, and the connection is given up as frozen.
+// The I/O thread keeps the deadlines. While JavaScript's thread is busy, replies lie unread in the socket: unless the I/O thread looks
+// there first, answered commands fail, and the connection is given up as frozen.
 test("a thread that was busy for longer than the timeout gets the replies that came in time", async () => {
   const kv = await open({ commandTimeout: 1_000 });
   const lost: unknown[] = [];
@@ -62,7 +62,7 @@ test("replies reach their callers while much and little alternate", {
 test("an idle store learns at once that its connection is lost", async () => {
   const kv = await open({ retryDelay: 1 });
   for (let round = 0; round < 20; round++) {
-    // At times after the I/O thread has read.
+    // After one short reply, or after a long one that the I/O thread reads.
     await kv.mget(...Array(round % 2 === 0 ? 1 : 100_000).fill("k"));
     const lost = once(kv as never, "reconnecting");
     await server.admin.client("KILL", "TYPE", "normal", "SKIPME", "yes");
@@ -89,7 +89,7 @@ test("connections that end leave no file open", {
   await eventually(() => files() <= before);
 });
 
-// To wait for a socket the I/O thread needs another file. Without one a connection that was well was given up.
+// The I/O thread needs one more file to wait for a socket. Where none could be opened, a healthy connection was given up.
 test("a process that can open no more files goes on with the connection that it has", {
   skip: process.platform === "win32" && "has no ulimit",
 }, async () => {

@@ -1,4 +1,4 @@
-// What the worker threads of the tests do, by the name of the job.
+// The jobs of the tests' worker threads, by name.
 import { setImmediate as turn } from "node:timers/promises";
 import { workerData } from "node:worker_threads";
 import { createKV, createRedisKV } from "covara-kv";
@@ -14,13 +14,13 @@ const jobs = {
     await kv.disconnect();
   },
 
-  /** The thread ends although its store is open: nothing is in flight. */
+  /** The thread ends although its store is open, as nothing is in flight. */
   async use() {
     const kv = await createKV({ type: "redis", redis });
     await kv.set("thread", "was here");
   },
 
-  // The rest goes on until the thread is terminated.
+  // The following jobs run until the thread is terminated.
 
   async connecting() {
     for (;;) {

@@ -1,19 +1,19 @@
-// The conformance tests and checks.ts as one file, for runners that are not Node's own.
+// The conformance tests and checks.ts as one file, for test runners other than Node.js's own.
 import { cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build, type Plugin } from "esbuild";
 import { platformName } from "../../ts/loader.js";
 import { root } from "../installed/run.js";
 
-/** Where the bundles are, and beside them the package in node_modules: what is linked there some runners take for a test's own. */
+/** The folder of the bundles, with the package in node_modules. It is a copy, as some runners take linked files for the test's own. */
 export const folder = join(root, ".cache/runners");
 
 const tests = join(root, "__test__");
 
-/** What a bundle has in place of the modules of these names. */
+/** The text that replaces a module in the bundle, by the name of the import. */
 const replacements: Record<string, string> = {
   "node:test": 'export * from "./runners/environment.js";',
-  // Durable Objects have no native part, and want more of Node's globals than a realm may have.
+  // Durable Objects have no native part, and need more of Node.js's globals than some realms have.
   "./durable-object/fake-namespace.js": "export class FakeNamespace {}",
   "./workerd/workerd.js":
     "export const cannotRun = true; export const namespaceOf = () => {}, startWorker = () => {};",
@@ -32,7 +32,7 @@ const replacing: Plugin = {
   },
 };
 
-/** Writes `tests.cjs` and `tests.mjs`, and copies the package as it was built. */
+/** Writes `tests.cjs` and `tests.mjs`, and copies the built package. */
 export async function bundle(): Promise<void> {
   rmSync(folder, { recursive: true, force: true });
   const families = readdirSync(join(tests, "conformance")).map((file) => `./conformance/${file}`);
@@ -48,7 +48,7 @@ export async function bundle(): Promise<void> {
       outfile: join(folder, outfile),
       format,
       bundle: true,
-      // Our package.json says that of all modules only one has side effects.
+      // Our package.json declares only one module as having side effects, which would drop the test files.
       ignoreAnnotations: true,
       platform: "node",
       target: "es2022",

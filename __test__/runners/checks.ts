@@ -1,4 +1,4 @@
-// What depends on the realm, on timers and on globals. Run in each environment, as the conformance tests are.
+// Tests that depend on the realm, on timers and on globals. They run in each environment, beside the conformance tests.
 import assert from "node:assert/strict";
 import { after, before, describe } from "node:test";
 import realTimers from "node:timers";
@@ -24,7 +24,7 @@ before(async () => {
 
 after(() => server?.stop());
 
-/** Runs `work` while timers, ticks and the clock are a test's. */
+/** Runs `work` while timers, ticks and the clock are faked. */
 async function withFakeTimers(work: () => Promise<void>): Promise<void> {
   timers.useFakeTimers();
   try {
@@ -40,7 +40,8 @@ const stores: [name: string, open: () => Promise<KVStore>][] = [
   ["Redis", () => createKV({ type: "redis", redis, prefix: `checks-${Math.random()}` })],
 ];
 
-// In Jest, Vitest's vm pools and node:vm `instanceof Error` was false for what the addon makes: createKV to a closed port resolved.
+// In Jest, Vitest's vm pools and node:vm `instanceof Error` was false for errors that the addon makes: createKV with a closed port
+// resolved.
 test("createKV rejects if there is no server", async () => {
   const config = { ...redis, port: 1, maxRetries: 0, retryDelay: 1 };
   await expectRefusal(createKV({ type: "redis", redis: config }), refusal("CONNECTION"));
@@ -141,7 +142,7 @@ for (const [name, open] of stores) {
       await kv.unsubscribe(channel);
     });
 
-    // One call under jest.useFakeTimers() and the store never answered again, as its tick was a fake one.
+    // After one call under jest.useFakeTimers() the store never answered again, as the tick that sends a batch was a fake one.
     test("a store works while timers are faked, and after", async () => {
       await withFakeTimers(async () => {
         await kv.set("k", "1");
@@ -163,7 +164,7 @@ for (const [name, open] of stores) {
   });
 }
 
-// After 300 ms of fake timers the thread's timer was a fake one, and nothing was swept any more.
+// After 300 ms of fake timers the thread's own timer was a fake one, and no expired key was swept.
 test("expired keys are swept while timers are faked, and after", async () => {
   const kv = createMemoryKV();
   const isSwept = async () => {

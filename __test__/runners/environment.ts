@@ -1,4 +1,4 @@
-// In place of `node:test`, in bundles for other runners: what Jest, Vitest and our own node:vm give as globals.
+// Replaces `node:test` in bundles for other runners, with the globals of Jest, Vitest and our own node:vm.
 interface Timers {
   useFakeTimers(): unknown;
   useRealTimers(): unknown;
@@ -10,13 +10,13 @@ interface Globals {
   beforeAll(work: () => unknown): void;
   afterAll(work: () => unknown): void;
   test(name: string, body: () => unknown, timeout?: number): void;
-  /** Vitest's, and ours. */
+  /** In Vitest and in our node:vm. */
   vi?: Timers;
-  /** Ours: loads the package once more. */
+  /** Only in our node:vm: loads the package once more. */
   loadCopy?: () => unknown;
 }
 
-/** A variable that Jest gives each module, and no global. */
+/** Jest gives this variable to each module; it is no global. */
 declare const jest: (Timers & { resetModules(): void }) | undefined;
 
 const globals = globalThis as unknown as Globals;
@@ -24,10 +24,10 @@ const isJest = typeof jest !== "undefined";
 
 export const { describe, beforeAll: before, afterAll: after } = globals;
 
-/** What a test's environment cannot change, and takes longest. */
+/** Tests that take long, and whose result does not depend on the environment. */
 const isLong = (name: string) => /\d,\d{3}|megabyte|thousands|more strings|expired key/.test(name);
 
-/** Jest gives tests a copy of `process`, which hears of no warning. */
+/** Tests that need warnings: Jest gives tests a copy of `process`, which emits none. */
 const isUnheard = (name: string) => isJest && /reported once|breaks nothing/.test(name);
 
 export function test(name: string, options: { skip: unknown; timeout: number }, body: () => unknown): void {
@@ -37,7 +37,7 @@ export function test(name: string, options: { skip: unknown; timeout: number }, 
 
 export const timers = (isJest ? jest : globals.vi) as Timers;
 
-/** Another copy of the package, where there can be one. */
+/** Loads another copy of the package, in environments that can. */
 export const loadCopy: Globals["loadCopy"] = isJest
   ? () => {
       jest?.resetModules();

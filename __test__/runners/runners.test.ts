@@ -1,4 +1,4 @@
-// The package in the test runners that people use. In most of them tests are in another realm than the addon, and fake timers.
+// The package in the common test runners. In most of them the tests are in another realm than the addon, and can fake timers.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -9,9 +9,9 @@ import { bundle, folder } from "./bundle.js";
 
 before(bundle);
 
-/** Runs Node.js. Gives what it printed, whether or not it failed. */
+/** Runs Node.js. Resolves to its output, also when it failed. */
 function node(...args: string[]): Promise<string> {
-  // It is no test of this runner's.
+  // Node.js would otherwise run it as a part of this test run.
   const { NODE_TEST_CONTEXT: _, ...own } = process.env;
   const env = { ...own, TEST_BACKENDS: "memory, strict; Redis" };
   const options = { cwd: folder, env, timeout: 300_000, maxBuffer: 1 << 28 };
@@ -22,13 +22,13 @@ function node(...args: string[]): Promise<string> {
   });
 }
 
-/** What Jest and Vitest write of a run. */
+/** The fields used of the report that Jest and Vitest write. */
 interface Report {
   readonly success: boolean;
   readonly numPassedTests: number;
 }
 
-/** The least that the families and the checks are, in one environment. */
+/** The least number of tests in one environment. */
 const TESTS = 500;
 
 async function passes(environments: number, report: string, ...command: string[]): Promise<void> {

@@ -1,4 +1,4 @@
-// Runs a file of tests, given as an argument, in a realm with intrinsics of its own and few of Node's globals.
+// Runs the file of tests that is its argument, in a realm with intrinsics of its own and few of Node.js's globals.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
@@ -18,7 +18,7 @@ const { setImmediate, setInterval, setTimeout } = globalThis;
 const context = createContext({
   ...{ AbortController, Buffer, URL },
   ...{ clearImmediate, clearInterval, clearTimeout, queueMicrotask, setImmediate, setInterval, setTimeout },
-  // What is faked of it is faked in this realm.
+  // A copy, so that only this realm sees what its tests fake.
   process: Object.create(process),
   ...{ describe, beforeAll: before, afterAll: after },
   test: (name: string, body: () => Promise<void>, timeout: number) => test(name, { timeout }, () => body()),
@@ -33,7 +33,7 @@ context.vi = {
   advanceTimersByTime: (ms: number) => clock?.tick(ms),
 };
 
-/** Gives for each file what is `require` in it. Modules of Node's and addons are those of the main realm. */
+/** Makes the `require` of each file. Modules of Node.js and addons come from the main realm. */
 function loader(context: object): (file: string) => (name: string) => unknown {
   const modules = new Map<string, { exports: unknown }>();
   const requireFrom = (from: string) => (name: string) => {

@@ -1,4 +1,4 @@
-// The way in for Workers: it needs nothing but what they have, and has every name that the way in for Node.js has.
+// The package's entry for Workers: it needs only what Workers have, and exports every name that the entry for Node.js exports.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -12,7 +12,7 @@ import { FakeSqlStorage } from "../durable-object/fake-storage.js";
 const root = join(__dirname, "../..");
 const source = readFileSync(join(root, "dist/worker.mjs"), "utf8");
 
-/** Loads it where there is nothing but these. */
+/** Loads the entry in a realm with only these globals. */
 function load(globals: object): typeof main {
   const { code } = transformSync(source, { format: "cjs" });
   const module = { exports: {} };
@@ -48,7 +48,7 @@ test("no native module, no loader and nothing of Node's is in it", () => {
   assert.doesNotMatch(source, /\.node\b|node:|\brequire\b|covara-kv-(linux|darwin|win32)|^import\b/m);
 });
 
-/** Runs a program that prints JSON, in a runtime that asks for the package under a condition. */
+/** Runs a program that prints JSON, with one condition for resolving the package. */
 function run(condition: string, program: string): unknown {
   const args = [`--conditions=${condition}`, "--input-type=module", "--eval", program];
   return JSON.parse(execFileSync(process.execPath, args, { cwd: root, encoding: "utf8" }));

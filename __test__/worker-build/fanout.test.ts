@@ -1,4 +1,4 @@
-// The fan-out in a Worker: everyone hears by a socket of their own, and what came before it is not lost in silence.
+// The fan-out in a Worker: each handler and watcher has a socket of its own, and is told when it may have missed something.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { createDurableObjectKV, type KVStore } from "covara-kv";
 import { eventually } from "../backends.js";
 import { FakeNamespace, type FakeObject } from "../durable-object/fake-namespace.js";
 
-/** The same names as in Node.js. */
+/** The entry exports the same names as that for Node.js. */
 type Worker = typeof import("covara-kv");
 
 const GAP = '{"type":"invalidate","reason":"fanout-gap"}';
@@ -16,7 +16,7 @@ let worker: Worker;
 let namespace: FakeNamespace;
 let object: FakeObject;
 let store: KVStore;
-/** What another isolate publishes with. */
+/** The store with which another isolate publishes. */
 let elsewhere: KVStore;
 
 beforeEach(async () => {
@@ -36,7 +36,7 @@ afterEach(async () => {
   await Promise.all([store.disconnect(), elsewhere.disconnect()]);
 });
 
-/** Registers a handler that keeps what it gets. */
+/** Registers a handler that collects its events. */
 async function registered(id: string, ...subscriptions: string[]): Promise<string[]> {
   const got: string[] = [];
   worker.registerHandler(id, (event, subscription) => got.push(`${subscription} ${event}`));
@@ -127,7 +127,7 @@ test("a lost socket comes back, and its handler alone is told of the gap, once f
   end();
 });
 
-// In a Worker the socket opens only after the handler is there: an event that is published in between is for nobody.
+// In a Worker the socket opens only after the handler is registered: an event that is published in between reaches no handler.
 test("a subscription that was tracked before the socket was live is told that it may have missed something", async () => {
   const got: string[] = [];
   worker.registerHandler("a", (event, subscription) => got.push(`${subscription} ${event}`));
@@ -161,12 +161,12 @@ test("a signal unregisters its own handler alone, and one that is aborted regist
   await eventually(() => sockets() === 0);
 });
 
-test("watchers hear what anyone tells, of their own resource, without rows", async () => {
+test("watchers hear of changes of their own resource from any isolate, without rows", async () => {
   const calls: unknown[][] = [];
   const others: unknown[] = [];
   const end = worker.registerAggregateWatcher("posts", (...args) => calls.push(args));
   const endOther = worker.registerAggregateWatcher("users", () => others.push(1));
-  // Each is called once when its socket is live: it may have missed something before.
+  // Each is called once when its socket is live, as it may have missed a change before.
   await eventually(() => calls.length === 1 && others.length === 1);
   await worker.notifyAggregateWatchers("posts", [{ id: 1 }]);
   await elsewhere.publish("covara:aggregate", "{}");
@@ -180,7 +180,7 @@ test("watchers hear what anyone tells, of their own resource, without rows", asy
   endOther();
 });
 
-test("what throws hurts nobody else, and is in the log", async (t) => {
+test("a handler that throws harms no other, and its error is in the log", async (t) => {
   const warn = t.mock.method(console, "warn", () => {});
   worker.registerHandler("a", () => {
     throw new Error("mine");
@@ -196,7 +196,7 @@ test("what throws hurts nobody else, and is in the log", async (t) => {
   }
 });
 
-test("an object that cannot be reached is tried again, and whoever waited is told", async () => {
+test("an object that cannot be reached is tried again, and waiting handlers are told", async () => {
   namespace.failure = new Error("no such object");
   const got: string[] = [];
   worker.registerHandler("a", (event) => got.push(event));
@@ -208,9 +208,8 @@ test("an object that cannot be reached is tried again, and whoever waited is tol
   await worker.initializeEventSubscription();
 });
 
-// What was still trying by then was forgotten, but went on: every second for ever, or until it heard beside its successor.
-// The socket of a request that ends before it is open never opens. Every later request waited 5 s for it, and was refused.
-test("a handler that never becomes live holds up nobody for longer than the time that it has", async () => {
+// A socket that a request was opening when it ended never opens. Every later request waited 5 s for it, and was refused.
+test("a handler that never becomes live holds up others no longer than its own time limit", async () => {
   const get = namespace.get;
   namespace.get = () => ({ fetch: () => new Promise(() => {}) });
   worker.registerHandler("a", () => {});
@@ -221,8 +220,8 @@ test("a handler that never becomes live holds up nobody for longer than the time
   await eventually(() => got.length === 1);
 });
 
-// The new store was closed, and the process left without any.
-test("a handler that cannot be reached by a store of before is no matter of initializeKV", async () => {
+// initializeKV closed the new store, and the process had none.
+test("a handler that an earlier store cannot reach does not make initializeKV fail", async () => {
   namespace.failure = new Error("no such object");
   worker.registerHandler("a", () => {});
   await assert.rejects(worker.initializeEventSubscription(), { code: "CONNECTION" });
@@ -249,6 +248,8 @@ test("an initializeKV that fails takes back its own store alone", async () => {
   await kv.disconnect();
 });
 
+// A socket that was still being opened when its store was closed was forgotten. Its attempts went on every second for ever, or until it was
+// live beside its successor.
 test("what a store that is closed had not opened yet is not opened later", async () => {
   namespace.failure = new Error("no such object");
   const got: string[] = [];
@@ -256,7 +257,7 @@ test("what a store that is closed had not opened yet is not opened later", async
   await assert.rejects(worker.initializeEventSubscription(), { code: "CONNECTION" });
   worker.trackSubscription("a", "1:x");
 
-  // One that fails later, on a store of its own, and so is tried again later.
+  // A handler on a store of its own fails later, so its next attempt is later too.
   const elsewhere = new FakeNamespace();
   elsewhere.failure = new Error("no such object either");
   const other = worker.createDurableObjectKV(elsewhere);
@@ -289,7 +290,7 @@ test("handlers stay with their store until it is closed, and then go to the one 
   assert.equal(got[1], `1:x ${GAP}`);
   await worker.publishEvent({ type: "added", subscriptionId: "1:x", event: 2 });
   await eventually(() => got.length === 3);
-  // Opened again: so is what hears by it.
+  // After the store has opened again its handlers hear again.
   await next.disconnect();
   await next.connect();
   await eventually(() => got.length === 4);
@@ -298,8 +299,9 @@ test("handlers stay with their store until it is closed, and then go to the one 
   await next.disconnect();
 });
 
-// Stores of the framework's interface have no listen, and unsubscribe takes everyone's callbacks: the others were deaf.
-test("who leaves a store that has no listen takes nobody else along", async () => {
+// Stores of the framework's interface have no listen, and their unsubscribe removes the callbacks of all handlers: the others heard
+// nothing.
+test("a handler that leaves a store without listen takes no other along", async () => {
   for (const isScoped of [true, false]) {
     const own = new Proxy(store, {
       get(target, name) {

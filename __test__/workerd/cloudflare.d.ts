@@ -1,4 +1,4 @@
-/** What the runtime has, as far as the Workers of the tests use it. */
+/** The part of the runtime's module that the Workers of the tests use. */
 declare module "cloudflare:workers" {
   export const env: { readonly COVARA_KV: import("covara-kv").DurableObjectNamespaceLike };
 }

@@ -1,4 +1,4 @@
-// A Worker with open streams. It is set up as docs/workers.md says.
+// A Worker with open streams, set up as docs/workers.md says.
 import { env } from "cloudflare:workers";
 import {
   createDurableObjectKV,
@@ -22,8 +22,8 @@ void initializeEventSubscription();
 const encoder = new TextEncoder();
 
 /**
- * A line of JSON for all that `open` writes, until `close`. An empty line now and then is what a client that has gone is noticed by:
- * workerd tells only when it cannot write.
+ * A response with a line of JSON for each `write` of `open`, until the client leaves. Empty lines show that a client has left: workerd
+ * notices only when it writes.
  */
 function lines(open: (write: (line: unknown) => void) => Promise<void>, close: () => void): Response {
   let beat: ReturnType<typeof setInterval>;
@@ -42,7 +42,7 @@ function lines(open: (write: (line: unknown) => void) => Promise<void>, close: (
 }
 
 const routes: Record<string, (body: never) => Response | Promise<Response>> = {
-  /** What its subscriptions get, after a first line: it is live. */
+  /** The events of the subscriptions, after a line `"live"`. */
   "/stream": ({ id, subscriptions }: { id: string; subscriptions: string[] }) =>
     lines(
       async (write) => {

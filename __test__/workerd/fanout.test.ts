@@ -1,4 +1,4 @@
-// The fan-out in Workers: two isolates whose handlers are in requests of their own, over one object.
+// The fan-out in Workers: two isolates, whose handlers are in different requests, over one object.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -7,7 +7,7 @@ import { eventually } from "../backends.js";
 import { type Lines, openLines } from "./lines.js";
 import { cannotRun, startWorker, type Worker } from "./workerd.js";
 
-/** The Worker in one of its isolates. */
+/** The Worker, in one of its isolates. */
 class Isolate {
   readonly #worker: Worker;
   readonly #host: string;
@@ -17,7 +17,7 @@ class Isolate {
     this.#host = host;
   }
 
-  /** Resolves once it is live. */
+  /** Resolves once the stream is live. */
   stream(id: string, ...subscriptions: string[]): Promise<Lines> {
     return openLines(this.#fetch("stream", { id, subscriptions }));
   }
@@ -88,7 +88,7 @@ describe("the fan-out in Workers", { skip: cannotRun }, () => {
     assert.equal((await here.stats()).handlers, 0);
   });
 
-  // Requests may not use each other's sockets: the object is asked to close it.
+  // A request may not use the socket of another request, so the object is asked to close it.
   test("another request may unregister a handler", async () => {
     const stream = await here.stream("a", "1:x");
     await here.unregister("a");
@@ -102,7 +102,7 @@ describe("the fan-out in Workers", { skip: cannotRun }, () => {
     const stream = await here.stream("a");
     await here.publish("1:x", 1);
     await eventually(() => stream.got.length === 1);
-    // Between the two sockets it may have missed something.
+    // It may have missed something between the two sockets.
     assert.deepEqual(stream.first, [["1:x", '{"type":"invalidate","reason":"fanout-gap"}']]);
     assert.deepEqual(stream.got, [["1:x", "1"]]);
     assert.deepEqual(old.got, []);

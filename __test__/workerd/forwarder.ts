@@ -1,4 +1,4 @@
-// A Worker that passes requests to the object that the header `object` names, as they come.
+// A Worker that passes each request on to the object that its header `object` names.
 import { CovaraKVDurableObject } from "covara-kv";
 
 export { CovaraKVDurableObject };
@@ -23,8 +23,8 @@ interface Socket {
 declare const WebSocketPair: new () => [Socket, Socket];
 
 /**
- * A socket that says what the object's does. With that one itself workerd ends the TCP connection, and only then does Node
- * tell that it was closed, when the object is evicted: 10 s later.
+ * A socket that relays the object's. With the object's own socket, workerd ends the TCP connection only when the object is evicted, 10 s
+ * later, and only then does Node.js tell of the close.
  */
 function relayed(socket: Socket): Socket {
   const { 0: outside, 1: inside } = new WebSocketPair();
@@ -35,7 +35,7 @@ function relayed(socket: Socket): Socket {
     from.accept();
     from.addEventListener("message", ({ data }) => to.send(data));
     from.addEventListener("close", ({ code, reason }) => {
-      // What a close without a code, or a lost connection, reads as is no code to close with.
+      // 1005 (no code) and 1006 (lost connection) may be read, but not sent.
       if (code === 1005 || code === 1006) to.close();
       else to.close(code, reason);
     });

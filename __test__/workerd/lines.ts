@@ -1,15 +1,15 @@
-// Responses that are lines of JSON, as they come.
+// Reads responses that are lines of JSON, while they arrive.
 
 export interface Lines {
-  /** What came before `"live"`. */
+  /** The lines before `"live"`. */
   readonly first: readonly unknown[];
-  /** What has come since. */
+  /** The lines after it. */
   readonly got: readonly unknown[];
-  /** The client goes away. */
+  /** Ends the response, as a client that goes away. */
   leave(): Promise<void>;
 }
 
-/** Resolves once the response has said that it is live. */
+/** Resolves once the response has the line `"live"`. */
 export async function openLines(response: Promise<Response>): Promise<Lines> {
   const reader = ((await response).body as ReadableStream<Uint8Array>).getReader();
   const lines = linesOf(reader);
@@ -21,11 +21,11 @@ export async function openLines(response: Promise<Response>): Promise<Lines> {
   const got: unknown[] = [];
   const reading = (async () => {
     for await (const line of lines) got.push(JSON.parse(line));
-  })().catch(() => {}); // The Worker has been stopped.
+  })().catch(() => {}); // The Worker was stopped.
   return {
     first,
     got,
-    // Not by an AbortSignal: to that undici holds on weakly, for as long as no garbage is collected.
+    // By the reader, and not by an AbortSignal: undici holds that only weakly, so it is lost to garbage collection.
     async leave() {
       await reader.cancel();
       await reading;
@@ -39,7 +39,7 @@ async function* linesOf(reader: ReadableStreamDefaultReader<Uint8Array>): AsyncG
   for (let read = await reader.read(); !read.done; read = await reader.read()) {
     const lines = (rest + decoder.decode(read.value, { stream: true })).split("\n");
     rest = lines.pop() ?? "";
-    // An empty one only shows that the response goes on.
+    // An empty line only shows that the response goes on.
     yield* lines.filter((line) => line !== "");
   }
 }

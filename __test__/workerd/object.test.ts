@@ -1,4 +1,4 @@
-// What becomes of objects in workerd: they are evicted and come back, their alarms ring, they are in files.
+// The life of objects in workerd: they are evicted and come back, their alarms ring, and their data is in files.
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { eventually } from "../backends.js";
 import { RemoteObject, startStores } from "./objects.js";
 import { cannotRun, type Worker } from "./workerd.js";
 
-/** workerd evicts an object that nobody has asked anything for 10 s. To ask whether it has is to ask. */
+/** workerd evicts an object after 10 s without a request. A test cannot ask whether it has, as asking is a request. */
 const IDLE = 11_000;
 
 async function evicted(object: RemoteObject): Promise<void> {
@@ -53,7 +53,7 @@ describe("an object in workerd", { skip: cannotRun, concurrency: true }, () => {
     assert.equal(await object.publish(`${long}r`, "2"), 1);
     await eventually(() => listener.got.length === 2);
     await listener.leave();
-    // What was kept of the socket goes with it.
+    // The names of the socket are deleted with it.
     await eventually(async () => (await object.publish(long, "3")) === 0);
     await eventually(async () => !(await object.entries()).some((name) => name.startsWith("w\0")));
   });

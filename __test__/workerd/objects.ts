@@ -1,4 +1,4 @@
-// What tests do with the objects of store-worker.ts.
+// The calls of tests on the objects of store-worker.ts.
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { type Lines, openLines } from "./lines.js";
@@ -8,7 +8,7 @@ import { startWorker, type Worker } from "./workerd.js";
 export const startStores = (folder?: string) =>
   startWorker(join(__dirname, "store-worker.ts"), folder === undefined ? {} : { folder });
 
-/** An object, and its store in the Worker. */
+/** An object, and the store on it in the Worker. */
 export class RemoteObject {
   readonly #worker: Worker;
   readonly #name: string;
@@ -18,12 +18,12 @@ export class RemoteObject {
     this.#name = name;
   }
 
-  /** Calls methods, all in one request. */
+  /** Calls methods one after the other, in one request. */
   call(...calls: Call[]): Promise<unknown[]> {
     return this.#json("call", calls);
   }
 
-  /** Queues calls, and executes them. */
+  /** Queues calls in a transaction, and executes it. */
   multi(...calls: Call[]): Promise<unknown[]> {
     return this.#json("multi", calls);
   }
@@ -33,13 +33,13 @@ export class RemoteObject {
     return receivers as number;
   }
 
-  /** Messages of one request, each with its channel. Resolves once it is live. */
+  /** The messages that one request hears, each with its channel. Resolves once it is live. */
   listen(channels: string[], patterns: string[] = []): Promise<Lines> {
     const body = JSON.stringify({ channels, patterns });
     return openLines(this.#fetch("listen", { method: "POST", body }));
   }
 
-  /** What changes when the object has been evicted from memory. Asking wakes it. */
+  /** An id that changes when the object is evicted from memory. Asking for it wakes the object. */
   life(): Promise<string> {
     return this.#json("life");
   }
@@ -49,7 +49,7 @@ export class RemoteObject {
     return this.#json("entries");
   }
 
-  /** How many sockets have a tag. */
+  /** The number of sockets with a tag. */
   tagged(tag: string): Promise<number> {
     return this.#json(`tagged?tag=${encodeURIComponent(tag)}`);
   }

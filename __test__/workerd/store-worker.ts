@@ -1,4 +1,4 @@
-// A Worker whose stores are in the Worker too. Each route does on the store of an object what a test wants.
+// A Worker that has the stores itself. Each route runs a test's calls on the store of an object.
 import {
   createDurableObjectKV,
   CovaraKVDurableObject as DurableObject,
@@ -13,12 +13,12 @@ interface Env {
   readonly COVARA_KV: DurableObjectNamespaceLike;
 }
 
-/** A call of a method. JSON has no infinite numbers. */
+/** A call of a method. Infinite numbers are texts, as JSON has none. */
 export type Call = readonly [method: string, ...args: unknown[]];
 
-/** The object, with a look into it. */
+/** The object, with routes that show its state. */
 export class CovaraKVDurableObject extends DurableObject {
-  /** Another one when the object has been evicted and is back. */
+  /** A new id each time the object comes into memory. */
   readonly #life = crypto.randomUUID();
   readonly #state: DurableObjectStateLike;
 
@@ -42,7 +42,7 @@ export class CovaraKVDurableObject extends DurableObject {
   }
 }
 
-/** As an application has them: made by the first request, and used by all that follow. */
+/** Kept as an application keeps them: the first request makes a store, and all later ones use it. */
 const stores = new Map<string, DurableObjectKVStore>();
 
 function storeOf(name: string, namespace: DurableObjectNamespaceLike): DurableObjectKVStore {
@@ -56,7 +56,7 @@ const encoder = new TextEncoder();
 type Route = (kv: DurableObjectKVStore, request: Request) => Promise<Response>;
 
 const routes: Record<string, Route | undefined> = {
-  /** Calls, one after the other. */
+  /** Calls methods, one after the other. */
   async "/call"(kv, request) {
     const results: unknown[] = [];
     for (const [method, ...args] of await callsIn(request)) {
@@ -74,7 +74,7 @@ const routes: Record<string, Route | undefined> = {
     return answer(await multi.exec());
   },
 
-  /** A line of JSON for each message, after a first one: it is live. */
+  /** A line of JSON for each message, after a line `"live"`. */
   async "/listen"(kv, request) {
     const { channels, patterns } = (await request.json()) as { channels: string[]; patterns: string[] };
     let subscription: Subscription;
@@ -85,10 +85,10 @@ const routes: Record<string, Route | undefined> = {
         subscription = await kv.listen(channels, heard, { patterns });
         write("live");
       },
-      // The client has gone: nothing else closes the socket.
+      // The client has left, and only this closes the socket.
       cancel: () => subscription.close(),
     });
-    // Of any other type it would be compressed, and held back for that.
+    // A response of another type would be compressed, and its lines held back.
     return new Response(lines, { headers: { "content-type": "text/event-stream" } });
   },
 };
@@ -113,7 +113,7 @@ export default {
   async fetch(request: Request, { COVARA_KV }: Env): Promise<Response> {
     const { pathname, hostname } = new URL(request.url);
     const route = routes[pathname];
-    // What has no route is for the object.
+    // A path without a route goes to the object.
     if (route === undefined) return COVARA_KV.get(COVARA_KV.idFromName(hostname)).fetch(request.url);
     try {
       return await route(storeOf(hostname, COVARA_KV), request);

@@ -1,4 +1,4 @@
-// Workers in workerd, Cloudflare's runtime, which miniflare starts.
+// Runs Workers in workerd, Cloudflare's runtime, which miniflare starts.
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { tool } from "../installed/run.js";
 
 type Upgradable = Response & { readonly webSocket: WebSocketLike | null };
 
-/** What we use of miniflare. */
+/** The part of miniflare that is used here. */
 interface Miniflare {
   readonly ready: Promise<URL>;
   dispatchFetch(url: string, init?: RequestInit): Promise<Upgradable>;
@@ -16,30 +16,28 @@ interface Miniflare {
 }
 
 export interface Worker {
-  /** Where it listens. */
+  /** The address it listens on. */
   readonly url: URL;
-  /** What its binding COVARA_KV is. */
+  /** The value of its binding COVARA_KV. */
   readonly namespace: DurableObjectNamespaceLike;
-  /** Sends a request to the Worker. */
   fetch(url: string, init?: RequestInit): Promise<Upgradable>;
   stop(): Promise<void>;
 }
 
-/** Why there is no workerd on this Node.js, if there is none. */
+/** Why workerd cannot run on this Node.js, or false. */
 export const cannotRun = Number.parseInt(process.versions.node, 10) < 20 && "miniflare needs Node.js 20";
 
-/** A file system in memory, on Linux: workerd has each commit wait for the disk. */
+/** A file system in memory, on Linux, as workerd waits for the disk at each commit. */
 const MEMORY = "/dev/shm";
 
-/** What a Worker may be given. */
 interface Options {
-  /** Where its objects are. Without one they end with it. */
+  /** The folder of its objects. Without one their data ends with the Worker. */
   readonly folder?: string;
-  /** Runs it in several isolates, over the same objects: each answers for the host of its name. */
+  /** Runs the Worker in several isolates over the same objects. Each isolate answers for the host of its name. */
   readonly isolates?: readonly string[];
 }
 
-/** Starts the Worker of a file, whose binding COVARA_KV is of its class CovaraKVDurableObject. */
+/** Starts the Worker in a file, which exports the class CovaraKVDurableObject for its binding COVARA_KV. */
 export async function startWorker(file: string, { folder, isolates }: Options = {}): Promise<Worker> {
   const script = await bundled(file);
   const [first = "worker", ...others] = isolates ?? [];
@@ -59,7 +57,7 @@ export async function startWorker(file: string, { folder, isolates }: Options = 
   return start({ workers }, folder);
 }
 
-/** Starts a Worker that has been bundled, with miniflare's options for it. */
+/** Starts a bundled Worker, with options of miniflare. */
 export function startScript(script: string, options: object): Promise<Worker> {
   return start({ ...options, modules: true, script });
 }
@@ -67,7 +65,7 @@ export function startScript(script: string, options: object): Promise<Worker> {
 async function start(options: object, folder?: string): Promise<Worker> {
   const objects = folder ?? mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "covara-kv-workerd-"));
   const { Miniflare } = require(tool("miniflare")) as { Miniflare: new (options: object) => Miniflare };
-  // Without `cf: false` that is downloaded.
+  // Without `cf: false` miniflare downloads the data of `request.cf`.
   const miniflare = new Miniflare({ ...options, cf: false, durableObjectsPersist: objects });
   const stop = async () => {
     await miniflare.dispose();
@@ -78,7 +76,7 @@ async function start(options: object, folder?: string): Promise<Worker> {
     const namespace = await miniflare.getDurableObjectNamespace("COVARA_KV");
     return { url, namespace, fetch: (url, init) => miniflare.dispatchFetch(url, init), stop };
   } catch (error) {
-    // What has not started has to be ended as well.
+    // A Worker that failed to start has to be ended too.
     await stop();
     throw error;
   }

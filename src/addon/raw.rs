@@ -40,7 +40,7 @@ pub mod poll {
     }
 }
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -201,7 +201,7 @@ impl<'scope> Scope<'scope> {
         }
     }
 
-    /// A JavaScript `Error` whose `code` is the tag, with its `cause` if there is one.
+    /// A JavaScript `Error` whose `code` is the tag, with `cause`, `node` and `slot` where there are any.
     pub fn error(self, error: &Error) -> Result<Value<'scope>> {
         let (code, message) = (
             self.string(error.tag().as_bytes())?,
@@ -211,11 +211,20 @@ impl<'scope> Scope<'scope> {
         let made =
             self.made(|result| unsafe { sys::napi_create_error(self.env, code.raw, message.raw, result) })?;
         if let Some(cause) = &error.cause {
-            let cause = self.error(cause)?;
-            // SAFETY: both values belong to this scope, and the name ends with NUL.
-            check(unsafe { sys::napi_set_named_property(self.env, made.raw, c"cause".as_ptr(), cause.raw) })?;
+            self.set(made, c"cause", self.error(cause)?)?;
+        }
+        if let Some(node) = &error.node {
+            self.set(made, c"node", self.string(node.as_bytes())?)?;
+        }
+        if let Some(slot) = error.slot {
+            self.set(made, c"slot", self.double(f64::from(slot))?)?;
         }
         Ok(made)
+    }
+
+    fn set(self, object: Value<'scope>, name: &CStr, value: Value<'scope>) -> Result<()> {
+        // SAFETY: both values belong to this scope, and the name ends with NUL.
+        check(unsafe { sys::napi_set_named_property(self.env, object.raw, name.as_ptr(), value.raw) })
     }
 
     fn throw(self, error: &Error) {

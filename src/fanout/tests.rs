@@ -1,4 +1,4 @@
-//! The registry by itself: what it does over real servers is in `__test__/fanout`.
+//! The registry alone. `__test__/fanout` tests it on real servers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,7 +56,7 @@ fn a_handler_that_is_registered_again_keeps_its_subscriptions() {
     );
 }
 
-/// What waited for a handler was lost when it was registered again.
+/// Events that waited for a handler were lost when it was registered again.
 #[test]
 fn what_waits_for_a_handler_that_is_replaced_is_the_new_ones() {
     let (registry, a, b) = (Registry::default(), new_thread(), new_thread());
@@ -73,7 +73,7 @@ fn what_waits_for_a_handler_that_is_replaced_is_the_new_ones() {
     assert!(matches!(&b.take(9)[..], [Item::Invalidate { handler: 3, .. }]));
 }
 
-/// A stream that was aborted took away the one that a client had opened in its place.
+/// The end of an aborted stream unregistered the stream that a client had opened in its place.
 #[test]
 fn a_handler_is_unregistered_by_its_token_only_where_it_is_still_the_one() {
     let (registry, a, b) = (Registry::default(), new_thread(), new_thread());
@@ -84,7 +84,7 @@ fn a_handler_is_unregistered_by_its_token_only_where_it_is_still_the_one() {
     assert_eq!(registry.unregister("h", Some(1), &b), Some(1));
 }
 
-/// What was dropped for want of room was told to the handler that had the subscription before.
+/// When an event of the subscription was dropped for lack of room, the handler that had the subscription before was told.
 #[test]
 fn a_subscription_that_moves_takes_along_that_something_waited() {
     let (registry, a) = (Registry::default(), new_thread());

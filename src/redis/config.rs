@@ -1,5 +1,6 @@
 //! Where the server is, and how long to wait for it.
 
+mod asked;
 mod sentinel_url;
 mod server_url;
 
@@ -11,9 +12,10 @@ use std::time::Duration;
 use redis::ConnectionAddr;
 
 use crate::error::Result;
-use crate::redis::credentials::{Credentials, Provided};
+use crate::redis::credentials::Credentials;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::{invalid, no_unix_sockets};
+use crate::redis::provided::Provided;
 use crate::redis::tls::{Tls, TlsOptions};
 
 /// As JavaScript gives it, each field of its right type. What is given beside the URL wins.
@@ -41,7 +43,7 @@ pub struct SentinelOptions {
     pub nodes: Vec<(String, u16)>,
     pub username: Option<String>,
     pub password: Option<String>,
-    /// Replaces these credentials.
+    /// What functions give in place of these.
     pub provided: Option<Provided>,
     /// As with the master, where neither says otherwise.
     pub tls: Option<TlsOptions>,
@@ -51,7 +53,7 @@ pub struct SentinelOptions {
 /// What a URL does not say.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
-    /// Replaces the configured credentials.
+    /// What functions give in place of what is configured.
     pub provided: Option<Provided>,
     /// The version of RESP, where the server is not to choose it.
     pub protocol: Option<u32>,
@@ -59,6 +61,7 @@ pub struct Settings {
     /// A fixed wait between attempts to connect.
     pub retry_delay: Option<Duration>,
     pub connect_timeout: Duration,
+    pub read_from: ReadFrom,
     pub limits: Limits,
 }
 
@@ -66,6 +69,8 @@ pub struct Settings {
 #[derive(Clone, PartialEq)]
 pub enum Target {
     Server(Endpoint),
+    /// A node of a cluster, by the address that nodes tell.
+    Node(Endpoint),
     /// A master that may move: Sentinels know where it is.
     Master(Arc<Sentinels>),
 }
@@ -95,7 +100,7 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Self::Server(endpoint) => endpoint.fmt(formatter),
+            Self::Server(endpoint) | Self::Node(endpoint) => endpoint.fmt(formatter),
             Self::Master(sentinels) => write!(formatter, "the master {:?}", sentinels.name),
         }
     }
@@ -107,6 +112,18 @@ pub enum Kind {
     /// It has all keys.
     Store,
     Sentinel,
+    /// It has a copy of a part of a cluster's keys, and is read from.
+    Replica,
+}
+
+/// Which nodes of a cluster take commands that only read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReadFrom {
+    #[default]
+    Primary,
+    Replica,
+    /// The master where no replica is ready.
+    PreferReplica,
 }
 
 /// Stores whose configurations are equal share their subscribing connection.
@@ -128,6 +145,8 @@ pub struct ClusterOptions {
     pub nodes: Vec<Endpoint>,
     /// Where the addresses that nodes tell lead from here.
     pub addresses: Vec<(Endpoint, Endpoint)>,
+    /// Whether a transaction with keys of several slots is split by slot.
+    pub splits: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +172,11 @@ impl Config {
             check_cluster(&options)?;
         }
         let sentinel = sentinel_options(&mut options)?;
+        if sentinel.is_some() && options.settings.read_from != ReadFrom::Primary {
+            return Err(invalid(
+                "redis.readFrom: with Sentinels all commands go to the master: leave it out, or give the address of a replica as redis.url",
+            ));
+        }
         let url = options.url.as_deref().map(server_url::parse).transpose()?;
         let by_url = url.as_ref().map(redis::ConnectionInfo::redis_settings);
         let (endpoint, tls_by_url) = match options.cluster.as_ref().and_then(|cluster| cluster.nodes.first())
@@ -184,7 +208,9 @@ impl Config {
             None => Target::Server(endpoint),
         };
         let tls = tls.map(Tls::new).transpose()?;
-        if let (Some(tls), Target::Server(Endpoint::Tcp { host, .. })) = (&tls, &target) {
+        let asks_name = options.settings.provided.as_ref();
+        let asks_name = asks_name.is_some_and(|provided| provided.server_name.is_some());
+        if let (Some(tls), Target::Server(Endpoint::Tcp { host, .. }), false) = (&tls, &target, asks_name) {
             tls.name_of(host)?;
         }
         Ok(Self {
@@ -208,30 +234,22 @@ impl Config {
         }
     }
 
+    /// The same for reads of a replica.
+    pub fn of_replica(&self) -> Self {
+        Self {
+            kind: Kind::Replica,
+            ..self.clone()
+        }
+    }
+
     /// The nodes by which a cluster is found.
     pub fn seeds(&self) -> Vec<Endpoint> {
         match &self.cluster {
             Some(cluster) if !cluster.nodes.is_empty() => cluster.nodes.clone(),
             _ => match &self.target {
                 Target::Server(endpoint) => vec![endpoint.clone()],
-                Target::Master(_) => Vec::new(),
+                Target::Node(_) | Target::Master(_) => Vec::new(),
             },
-        }
-    }
-
-    /// Where an address leads that a node has told.
-    pub fn translated(&self, told: Endpoint) -> Endpoint {
-        let addresses = self.cluster.iter().flat_map(|cluster| &cluster.addresses);
-        let mut known = addresses.filter(|(from, _)| *from == told);
-        known.next().map_or(told, |(_, to)| to.clone())
-    }
-
-    /// The credentials for the next connection.
-    pub async fn credentials(&self) -> Result<Credentials> {
-        let configured = self.credentials.clone();
-        match &self.settings.provided {
-            Some(provided) => provided.ask(configured, self.settings.connect_timeout).await,
-            None => Ok(configured),
         }
     }
 }

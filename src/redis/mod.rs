@@ -7,7 +7,7 @@
 //! - [`connection`]: opens a connection, carries its bytes, and opens the next one when it is lost.
 //! - [`pipeline`]: requests from their call to their answer: order, deadlines, what is sent again. Does no I/O.
 //! - [`completions`]: what came back, until JavaScript's thread takes it. [`request`]: a command on its way.
-//! - [`config`], [`credentials`], [`tls`]: how to reach the server, who we are to it, and whom to trust.
+//! - [`config`], [`credentials`], [`tls`]: how to reach the server, who we are to it, and whom to trust. [`provided`]: what the application's functions say of that.
 //! - [`endpoint`]: where a connection leads. [`slot`]: which part of a cluster's keys a key is in. [`runtime`]: the I/O thread. [`error`]: the errors of more than one floor.
 //! - [`protocol`] is RESP.
 
@@ -21,6 +21,7 @@ pub mod endpoint;
 pub mod error;
 pub mod pipeline;
 pub mod protocol;
+pub mod provided;
 pub mod request;
 pub mod router;
 mod runtime;

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -132,6 +133,8 @@ pub struct Split {
 pub struct Part {
     pub slot: Slot,
     pub bytes: Bytes,
+    /// How many replies the server gives to it.
+    pub replies: usize,
     /// Where each item of its reply stands in the reply to the whole.
     pub places: Vec<usize>,
 }
@@ -145,6 +148,8 @@ pub enum Joining {
     InOrder,
     /// Numbers are added, and the items of lists are put together, each once.
     All,
+    /// Each is a transaction. Each result goes to the place of its command; the numbers of one place are added.
+    Transaction,
 }
 
 pub trait Guard: Debug + Send + Sync {}
@@ -166,6 +171,8 @@ pub enum Subject {
     Script(Box<Script>),
     Subscription(Box<Subscription>),
     Unsubscription,
+    /// At its answer a listener leaves topics for another home.
+    Departure(Box<Departure>),
     /// An observer is told the outcome too.
     Observed(Arc<dyn Observer>),
     /// The part of this number of a whole, which has the request's id.
@@ -198,6 +205,17 @@ pub enum Fate {
 pub struct Subscription {
     pub topic: Topic,
     pub asker: Asker,
+}
+
+/// Topics that a listener leaves. What the server published before its answer has come by then, and nothing comes later.
+#[derive(Debug, Clone)]
+pub struct Departure {
+    pub listener: usize,
+    pub topics: Vec<Topic>,
+    /// By which they cross to another home.
+    pub channel: Topic,
+    /// They were left before the answer.
+    pub is_over: Arc<AtomicBool>,
 }
 
 /// Who made the request for a topic. An answer to an earlier request does not count for a later one.

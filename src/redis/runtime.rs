@@ -1,9 +1,12 @@
 //! The I/O thread.
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::LazyLock;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 use crate::error::{Error, Reason, Result};
 
@@ -22,4 +25,10 @@ pub fn get() -> Result<&'static Runtime> {
         )
     };
     RUNTIME.as_ref().map_err(unable)
+}
+
+/// Has the I/O thread run a task. Boxed, for tokio compiles each kind of task anew: 5 KB each.
+pub fn spawn(runtime: &Runtime, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(task);
+    runtime.spawn(task)
 }

@@ -6,6 +6,9 @@ pub type Slot = u16;
 /// How many slots there are.
 pub const SLOTS: usize = 16_384;
 
+/// Where commands without a key go.
+pub const NO_KEY: Slot = 0;
+
 /// The slot of a key, or of a channel.
 pub fn slot_of(key: &[u8]) -> Slot {
     crc16(tag(key)) % SLOTS as Slot

@@ -1,17 +1,27 @@
 // Reads the options of a client of ioredis or node-redis, given in place of a configuration, to open a connection with the same options.
-import { isIP } from "node:net";
 import { object } from "../arguments.js";
-import type { RedisConfig, RedisNode, RedisSentinelConfig, RedisTlsConfig } from "../config.js";
+import type { RedisConfig, RedisNode, RedisSentinelConfig } from "../config.js";
 import { KVError } from "../errors.js";
-import { warnOfField } from "../fields.js";
 import { own, prototypesOf } from "../own.js";
-import { defined, isField, METHOD, unsupported } from "./redis-config.js";
+import {
+  checkFamily,
+  IOREDIS,
+  inherited,
+  prefixOf,
+  type Read,
+  refused,
+  TLS,
+  taken,
+  tlsConfigOf,
+} from "./client-options.js";
+import { ofIoredisCluster } from "./ioredis-cluster.js";
+import { defined, isField, METHOD } from "./redis-config.js";
 
 /**
  * A client of ioredis or node-redis, or a similar object. Its options are read, and a connection with the same options is opened.
  */
 export interface RedisClientLike {
-  /** The address, the credentials and the timeouts, in the form of ioredis (`host`, …) or node-redis (`socket`, …). */
+  /** The address, the credentials and the timeouts, in the form of ioredis (`host`, …), its Cluster (`redisOptions`, …) or node-redis (`socket`, …). */
   readonly options:
     | {
         host?: string | undefined;
@@ -29,62 +39,10 @@ export interface RedisClientLike {
         socket?: object | undefined;
         database?: number | undefined;
         name?: string | null | undefined;
+        redisOptions?: object | undefined;
       }
     | undefined;
 }
-
-/** The configuration of a client. */
-interface Read {
-  readonly config: RedisConfig;
-  /** The prefix that the client adds to each key. */
-  readonly keyPrefix: string;
-}
-
-/** The known options, and how each is treated. An unknown option may change the server, or the trust in it. */
-interface Options<K extends string> {
-  readonly taken: readonly K[];
-  /** Options without influence on the server, on the trust in it, or on this store. */
-  readonly ignored: readonly string[];
-}
-
-const IOREDIS = {
-  taken: [
-    ...(["host", "port", "path", "family", "tls", "username", "password", "db"] as const),
-    ...(["connectionName", "keyPrefix", "connectTimeout", "commandTimeout"] as const),
-  ],
-  ignored: [
-    ...["retryStrategy", "reconnectOnError", "maxRetriesPerRequest", "maxLoadingRetryTime", "lazyConnect"],
-    ...["enableOfflineQueue", "enableReadyCheck", "enableAutoPipelining", "autoPipeliningIgnoredCommands"],
-    ...["autoResubscribe", "autoResendUnfulfilledCommands", "offlineQueue", "commandQueue", "monitor"],
-    ...[
-      "socketTimeout",
-      "disconnectTimeout",
-      "blockingTimeout",
-      "blockingTimeoutGrace",
-      "keepAlive",
-      "noDelay",
-    ],
-    ...[
-      "disableClientInfo",
-      "clientInfoTag",
-      "stringNumbers",
-      "protocol",
-      "replyMapping",
-      "himportFieldsets",
-    ],
-    ...["scripts", "showFriendlyErrorStack"],
-    // Options for sentinels.
-    ...["name", "role", "preferredSlaves", "sentinelUsername", "sentinelPassword", "sentinelTLS"],
-    ...[
-      "sentinelRetryStrategy",
-      "sentinelReconnectStrategy",
-      "sentinelCommandTimeout",
-      "sentinelMaxConnections",
-    ],
-    ...["enableTLSForSentinelMode", "updateSentinels", "failoverDetector"],
-  ],
-  refused: ["Connector", "natMap", "readOnly"],
-} as const;
 
 /** Of ioredis with sentinels, where an address of a server counts for nothing. */
 const IOREDIS_SENTINEL = {
@@ -113,37 +71,11 @@ const NODE_REDIS = {
   refused: ["readonly"],
 } as const;
 
-/** The options of node:tls. */
-const TLS = {
-  taken: ["ca", "cert", "key", "servername", "rejectUnauthorized", "minVersion", "maxVersion"],
-  ignored: [
-    ...[
-      "keepAlive",
-      "keepAliveInitialDelay",
-      "noDelay",
-      "timeout",
-      "highWaterMark",
-      "enableTrace",
-      "session",
-    ],
-    ...["autoSelectFamily", "autoSelectFamilyAttemptTimeout"],
-  ],
-} as const;
-
 /** The options of a socket of node-redis, beside those of node:tls and node:net. */
 const SOCKET = {
   taken: ["host", "port", "path", "family", "tls", "connectTimeout"],
   ignored: ["reconnectStrategy", "socketTimeout"],
 } as const;
-
-/** What to use in place of a refused option. */
-const INSTEAD: Readonly<Record<string, string>> = {
-  checkServerIdentity: "give a configuration whose tls.servername is the name that the certificate has",
-  secureContext: "give a configuration with tls.ca, tls.cert and tls.key",
-  credentialsProvider: "give a configuration whose username and password are functions",
-  family: "give an address in place of the host's name",
-  role: "give the address of that replica",
-};
 
 /** Whether this is a client, and not a configuration. Throws CONFIG for anything else. */
 export function isClient(value: unknown): value is RedisClientLike {
@@ -162,11 +94,11 @@ export function isClient(value: unknown): value is RedisClientLike {
 
 /** The configuration with the options of a client. Throws CONFIG for an option that cannot be taken over. */
 export function configOf(client: RedisClientLike): Read {
-  // ioredis's Cluster, the only client of a cluster that has options.
-  if ((client as { isCluster?: unknown }).isCluster === true) throw unsupported("redis.cluster");
   const isOfNodeRedis = has(client, "isOpen");
   const given = client.options;
   const options = object(given === undefined && isOfNodeRedis ? {} : given, "client.options", METHOD);
+  // ioredis's Cluster, the only client of a cluster that has options.
+  if ((client as { isCluster?: unknown }).isCluster === true) return ofIoredisCluster(client, options);
   const says = (...names: string[]) => names.some((name) => Object.hasOwn(options, name));
   if (isOfNodeRedis || says("socket", "database", "modules", "RESP")) return ofNodeRedis(options);
   if (says("host", "port", "path", "sentinels", "Connector")) return ofIoredis(options);
@@ -243,68 +175,9 @@ function ofNodeRedis(options: object): Read {
   return { config: defined(config) as RedisConfig, keyPrefix: prefixOf(rest.keyPrefix) };
 }
 
-/** Options of node:tls may also be Buffers and arrays. */
-function tlsConfigOf(tls: object, path: string, others: readonly string[] = []): RedisTlsConfig {
-  const ignored = [...TLS.ignored, ...others];
-  const { minVersion, maxVersion, ca, cert, key, ...rest } = taken(tls, path, { ...TLS, ignored });
-  // This store supports TLS 1.2 and 1.3.
-  if (minVersion != null && !["TLSv1", "TLSv1.1", "TLSv1.2"].includes(minVersion as string)) {
-    throw refused(`${path}minVersion`);
-  }
-  if (maxVersion != null && maxVersion !== "TLSv1.3") throw refused(`${path}maxVersion`);
-  const pem = (value: unknown): unknown => {
-    if (value == null) return undefined;
-    if (Array.isArray(value)) return value.map(pem).join("\n");
-    return ArrayBuffer.isView(value) ? Buffer.from(value as Uint8Array).toString() : value;
-  };
-  return defined({ ...rest, ca: pem(ca), cert: pem(cert), key: pem(key) }) as RedisTlsConfig;
-}
-
-/** The options that are taken over. Any other one that is set and not ignorable is refused, or leads to a warning. */
-function taken<K extends string>(
-  options: object,
-  path: string,
-  { taken, ignored, refused: known }: Options<K> & { readonly refused?: readonly string[] },
-): Record<K, unknown> {
-  for (const [name, value] of Object.entries(options)) {
-    if (!value || (taken as readonly string[]).includes(name) || ignored.includes(name)) continue;
-    // If all dangerous options are known, the client itself ignores the rest.
-    if (known === undefined || known.includes(name)) throw refused(path + name);
-    warnOfField(`client.options.${name} is not known to covara-kv and changes nothing`);
-  }
-  return own(options, taken, inherited);
-}
-
-/** Refuses `family` for a host name. For an IP address it has no effect. */
-function checkFamily(family: unknown, host: unknown, path: string): void {
-  if (family && isIP(String(host)) === 0) throw refused(`${path}family`);
-}
-
-function prefixOf(keyPrefix: unknown): string {
-  const prefix = ArrayBuffer.isView(keyPrefix)
-    ? Buffer.from(keyPrefix as Uint8Array).toString()
-    : (keyPrefix ?? "");
-  if (prefix === "") return "";
-  if (typeof prefix === "string" && prefix.endsWith(":")) return prefix.slice(0, -1);
-  const message =
-    "The client's keyPrefix must end with a colon, as every prefix here does: give it as `prefix`";
-  throw new KVError("CONFIG", message, { reason: "client" });
-}
-
 /** Whether an object or its class has a property. */
 function has(value: object, name: string): boolean {
   return [value, ...prototypesOf(value)].some((holder) => Object.hasOwn(holder, name));
-}
-
-function refused(name: string): KVError {
-  const instead =
-    INSTEAD[name.slice(name.lastIndexOf(".") + 1)] ?? "give a configuration in place of the client";
-  const why = "may change which server is meant or who is trusted, and cannot be taken over";
-  return new KVError("CONFIG", `client.options.${name} ${why}: ${instead}`, { reason: "client" });
-}
-
-function inherited(name: string): KVError {
-  return new KVError("CONFIG", `client.options: ${name} must not be inherited`, { reason: "client" });
 }
 
 function neither(): KVError {

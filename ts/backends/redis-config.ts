@@ -12,7 +12,7 @@ import { KVError } from "../errors.js";
 import { defaultFanout, fanoutMode } from "../fanout/mode.js";
 import { type Field, type Fields, fieldsOf, type Given } from "../fields.js";
 import { trustAsNode } from "../native.js";
-import { type AskCredentials, askerOf } from "./redis-credentials.js";
+import { type AskFunctions, askerOf, functionsOf } from "./redis-functions.js";
 
 /** The name in error messages. */
 export const METHOD = "RedisKVStore";
@@ -28,8 +28,12 @@ type Check<T> = (value: unknown, name: string) => T;
 const anyText: Check<string> = (value, name) => text(name).check(value, METHOD);
 
 /** Undefined for a function, which is called before each connection. */
-const textOrFunction: Check<string | undefined> = (value, name) =>
-  typeof value === "function" ? undefined : anyText(value, name) || undefined;
+const orFunction =
+  <T>(check: Check<T>): Check<T | undefined> =>
+  (value, name) =>
+    typeof value === "function" ? undefined : check(value, name);
+
+const textOrFunction = orFunction<string | undefined>((value, name) => anyText(value, name) || undefined);
 
 const version: Check<number> = (value, name) => {
   if (value === 2 || value === 3) return value;
@@ -59,6 +63,13 @@ const integer =
 
 const timeout = integer(1, MAX_MILLISECONDS);
 
+const oneOf =
+  <T extends string>(...values: T[]): Check<T> =>
+  (value, name) => {
+    if (values.includes(value as T)) return value as T;
+    throw invalid(`${METHOD}: ${name} must be one of ${values.join(", ")}`);
+  };
+
 const queueTimeout: Check<number> = (value, name) =>
   value === Infinity ? value : integer(0, MAX_MILLISECONDS)(value, name);
 
@@ -86,7 +97,7 @@ const TLS = {
   ca: optional(nonEmpty, "caCert", "caCerts", "caFile"),
   cert: optional(nonEmpty, "certificate", "clientCert"),
   key: optional(nonEmpty, "privateKey", "clientKey"),
-  servername: optional(nonEmpty, "sni", "host", "hostname", "checkServerIdentity"),
+  servername: optional(orFunction(nonEmpty), "sni", "host", "hostname", "checkServerIdentity"),
   rejectUnauthorized: optional(
     (value, name) => checkBoolean(value, name, METHOD),
     ...["verify", "insecure", "skipVerify", "insecureSkipVerify"],
@@ -116,6 +127,12 @@ const nodes: Check<RedisNode[]> = (value, name) => {
   return Array.from(value, (each, index) => node(each, `${name}[${index}]`));
 };
 
+/** Options without what functions are asked for. */
+type Unasked<Name extends "sentinel" | "cluster"> = Omit<
+  NonNullable<RedisOptions[Name]>,
+  "asksUsername" | "asksPassword" | "asksServername" | "asksAddress"
+>;
+
 const SENTINEL = {
   name: required(nonEmpty, "masterName", "masterSet", "service", "serviceName", "group"),
   nodes: required(nodes, "sentinels", "hosts", "sentinelRootNodes"),
@@ -124,15 +141,10 @@ const SENTINEL = {
   tls: optional(tlsOptions, "sentinelTLS", "ssl"),
 } satisfies Fields<RedisSentinelConfig>;
 
-const sentinelOptions: Check<NonNullable<RedisOptions["sentinel"]>> = (value, name) => {
+const sentinelOptions: Check<Unasked<"sentinel">> = (value, name) => {
   const given = fieldsOf<RedisSentinelConfig>(object(value, name, METHOD), { fields: SENTINEL, path: name });
   const { tls, ...others } = optionsOf(SENTINEL, given, name);
-  return defined({
-    ...others,
-    ...tls,
-    asksUsername: typeof given.username === "function",
-    asksPassword: typeof given.password === "function",
-  });
+  return defined({ ...others, ...tls });
 };
 
 /** Each address that nodes tell, and where it leads. */
@@ -146,13 +158,14 @@ const addressMap: Check<RedisNode[]> = (value, name) =>
 
 const CLUSTER = {
   nodes: required(nodes, "rootNodes", "startupNodes"),
-  addressMap: withDefault(() => [], addressMap, "natMap", "nodeAddressMap"),
+  addressMap: optional(orFunction(addressMap), "natMap", "nodeAddressMap"),
+  crossSlot: optional(oneOf("split")),
 } satisfies Fields<RedisClusterConfig>;
 
-const clusterOptions: Check<NonNullable<RedisOptions["cluster"]>> = (value, name) => {
+const clusterOptions: Check<Unasked<"cluster">> = (value, name) => {
   const given = fieldsOf<RedisClusterConfig>(object(value, name, METHOD), { fields: CLUSTER, path: name });
   const read = optionsOf(CLUSTER, given, name);
-  return { nodes: read.nodes, addresses: read.addressMap };
+  return { nodes: read.nodes, addresses: read.addressMap ?? [], splits: read.crossSlot === "split" };
 };
 
 /** All fields. The names of their options in native code are the same. */
@@ -183,6 +196,10 @@ const FIELDS = {
     ...["commandsQueueMaxLength", "queueSize", "offlineQueueSize"],
   ),
   maxReplySize: withDefault(() => 2 ** 30, integer(1, MAX_U32)),
+  readFrom: optional(
+    oneOf("primary", "replica", "prefer-replica"),
+    ...["scaleReads", "useReplicas", "readPreference", "readOnly"],
+  ),
   fanout: withDefault(defaultFanout, (value, name) => fanoutMode(value, `${METHOD}: ${name}`)),
 } satisfies Fields<RedisConfig>;
 
@@ -196,8 +213,8 @@ const BESIDE_REDIS = { keyPrefix: "prefix, beside redis", prefix: "prefix, besid
 export interface ReadConfig {
   /** With the defaults. */
   readonly options: RedisOptions;
-  /** Undefined if no credentials are functions. */
-  readonly askCredentials: AskCredentials | undefined;
+  /** Undefined if no field is a function. */
+  readonly askFunctions: AskFunctions | undefined;
 }
 
 /** Throws INVALID_ARGUMENT for a field of a wrong type. */
@@ -208,17 +225,25 @@ export function readConfig(config: RedisConfig): ReadConfig {
     elsewhere: BESIDE_REDIS,
   });
   checkWhere(config, given);
-  const { tls, ...others } = optionsOf(FIELDS, given, "redis");
+  const { tls, sentinel, cluster, ...others } = optionsOf(FIELDS, given, "redis");
+  const functions = functionsOf(given);
+  const { own, ofSentinels } = functions;
+  const asks = ({ username, password, servername }: typeof own) => ({
+    asksUsername: username !== undefined,
+    asksPassword: password !== undefined,
+    asksServername: servername !== undefined,
+  });
   const options = defined({
     ...others,
     ...tls,
-    asksUsername: typeof given.username === "function",
-    asksPassword: typeof given.password === "function",
+    ...asks(own),
+    sentinel: sentinel && { ...sentinel, ...asks(ofSentinels) },
+    cluster: cluster && { ...cluster, asksAddress: own.addressMap !== undefined },
     isNode,
     forStreams: false,
   });
   trustAuthorities(options);
-  return { options, askCredentials: askerOf({ redis: given, "redis.sentinel": given.sentinel ?? {} }) };
+  return { options, askFunctions: askerOf(functions) };
 }
 
 type OptionsOf<Rows extends Record<string, Row<unknown>>> = {
@@ -256,13 +281,6 @@ function trustAuthorities({ url, useTls, tls, sentinel }: RedisOptions): void {
   // Loaded late: it takes a while, and a Node.js without OpenSSL lacks it.
   const { rootCertificates } = require("node:tls") as typeof import("node:tls");
   trustAsNode(rootCertificates.join("\n"), variable("NODE_EXTRA_CA_CERTS"));
-}
-
-/** `field` as `redis.sentinel`. */
-export function unsupported(field: string): KVError {
-  return new KVError("UNSUPPORTED", `${field} is not part of covara-kv yet: give the address of a server`, {
-    reason: "topology",
-  });
 }
 
 type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {

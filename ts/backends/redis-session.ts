@@ -4,6 +4,7 @@ import type {
   RedisClient as NativeRedisClient,
   RedisEvent,
   RedisHealth,
+  RedisNode,
   RedisOptions,
   RedisSentinel,
   RedisServer,
@@ -17,7 +18,7 @@ import { BATCH, BatchSize, isSliceOver, runFairly } from "../time-slice.js";
 import { monotonic, nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";
 import { collect } from "./collect.js";
-import type { AskCredentials, CredentialsPlace } from "./redis-credentials.js";
+import type { AskFunctions, Question } from "./redis-functions.js";
 import { Ring } from "./ring.js";
 
 /** A batch of more values is sent before the tick ends: they are arguments on the stack. */
@@ -33,8 +34,19 @@ export interface Listener {
   heard(messages: Messages): void;
   /** A command failed. `first` is its first argument. */
   failed(error: unknown, command: Command, first: unknown): void;
-  /** Asks for credentials that are not in the options. */
-  readonly askCredentials: AskCredentials | undefined;
+  /** Asks the functions of the configuration. */
+  readonly askFunctions: AskFunctions | undefined;
+}
+
+type OnQuestion = NonNullable<ConstructorParameters<typeof NativeRedisClient>[3]>;
+
+/** What a node of a cluster says of itself, and its reply to a command. */
+export interface NodeAnswer {
+  readonly version: string;
+  readonly role: string;
+  /** In ms. */
+  readonly latency: number;
+  readonly reply: unknown;
 }
 
 /** A Promise that waits for an answer. */
@@ -66,7 +78,7 @@ const soon = Promise.resolve();
 /** Not closures, which each batch would create again. */
 let flush: (session: Session) => void;
 let take: (session: Session | undefined) => void;
-let giveCredentials: (session: Session | undefined, number: number, place: CredentialsPlace) => void;
+let askFunctions: (session: Session | undefined, number: number, question: Question) => void;
 
 /**
  * Sessions with unanswered requests or subscriptions. Others live as long as their stores: native code does not reference them, so
@@ -103,13 +115,17 @@ export class Session {
     this.#listener = listener;
     const self = new WeakRef(this);
     try {
-      const onQuestion = (number: number, ofSentinels: boolean) =>
-        giveCredentials(self.deref(), number, ofSentinels ? "redis.sentinel" : "redis");
+      const onQuestion: OnQuestion = (number, ofSentinels, what, host, port) =>
+        askFunctions(self.deref(), number, {
+          ofSentinels,
+          what,
+          node: { host: host ?? "", port: port ?? 0 },
+        });
       this.#native = new RedisClient(
         options,
         () => take(self.deref()),
         collect,
-        listener.askCredentials && onQuestion,
+        listener.askFunctions && onQuestion,
       );
       this.#send = this.#native.sender();
     } catch (error) {
@@ -203,6 +219,13 @@ export class Session {
     return this.#native.health();
   }
 
+  /** Asks a node of a cluster, over a connection of its own. `isTold` is an address that nodes tell, which may lead elsewhere. */
+  async askNode(node: RedisNode, isTold: boolean, command: string[]): Promise<NodeAnswer> {
+    const answer = await this.#ask((id) => this.#native.askNode(id, node, isTold, command));
+    const [version, role, microseconds, reply] = answer as [string, string, string, unknown];
+    return { version, role, latency: Number(microseconds) / 1_000, reply };
+  }
+
   sentinels(): RedisSentinel[] {
     return this.#native.sentinels();
   }
@@ -222,13 +245,8 @@ export class Session {
     this.#native.abandon();
   }
 
-  async #giveCredentials(number: number, place: CredentialsPlace): Promise<void> {
-    try {
-      const given = await this.#listener.askCredentials?.(place);
-      this.#native.credentials(number, given?.username, given?.password, undefined);
-    } catch (error) {
-      this.#native.credentials(number, undefined, undefined, (error as Error).message);
-    }
+  async #askFunctions(number: number, question: Question): Promise<void> {
+    this.#native.answer(number, (await this.#listener.askFunctions?.(question)) ?? {});
   }
 
   /** Makes a request that is not part of a batch. */
@@ -273,8 +291,8 @@ export class Session {
     take = (session) => {
       if (session !== undefined) runFairly(session.#take);
     };
-    giveCredentials = (session, number, place) => {
-      if (session !== undefined) void session.#giveCredentials(number, place);
+    askFunctions = (session, number, question) => {
+      if (session !== undefined) void session.#askFunctions(number, question);
     };
   }
 

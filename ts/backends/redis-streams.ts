@@ -1,7 +1,7 @@
 import type { Messages, RedisEvent, RedisOptions } from "../../native.js";
 import { CHANNEL_OF } from "../fanout/channels.js";
 import { clearTimeout, setTimeout } from "../timers.js";
-import type { AskCredentials } from "./redis-credentials.js";
+import type { AskFunctions } from "./redis-functions.js";
 import { Session } from "./redis-session.js";
 
 /** After a gap messages are delivered in steps, over a second: thousands of clients read their state again. */
@@ -15,8 +15,8 @@ export interface Listener {
   heard(messages: Messages): void;
   /** Delivers a message of our own, which was not published. */
   deliver(channel: string, message: string): void;
-  /** Asks for credentials that are not in the options. */
-  readonly askCredentials: AskCredentials | undefined;
+  /** Asks the functions of the configuration. */
+  readonly askFunctions: AskFunctions | undefined;
 }
 
 /**
@@ -31,13 +31,13 @@ export class Streams {
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: RedisOptions, prefix: string, listener: Listener) {
-    const { happened, heard, deliver, askCredentials } = listener;
+    const { happened, heard, deliver, askFunctions } = listener;
     this.#deliver = deliver;
     this.session = new Session({ ...options, forStreams: true }, prefix, {
       happened,
       heard,
       failed: () => {},
-      askCredentials,
+      askFunctions,
     });
   }
 

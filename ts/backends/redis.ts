@@ -22,7 +22,7 @@ import { type RunAll, Transaction } from "../transaction.js";
 import { isUnanswered, noteChannel, noteCommand, type Tell } from "../unawaited.js";
 import { configOf, isClient, type RedisClientLike } from "./redis-client.js";
 import { readConfig } from "./redis-config.js";
-import type { AskCredentials } from "./redis-credentials.js";
+import type { AskFunctions } from "./redis-functions.js";
 import { type Published, Publisher, subscriptionOf, type Way } from "./redis-publisher.js";
 import { Session } from "./redis-session.js";
 import { Streams } from "./redis-streams.js";
@@ -40,7 +40,7 @@ const ASK_AGAIN_MS = 250;
  */
 export class RedisKVStore extends Store {
   readonly #options: RedisOptions;
-  readonly #askCredentials: AskCredentials | undefined;
+  readonly #askFunctions: AskFunctions | undefined;
   #status: KVStatus = "connecting";
   #session: Session | undefined;
   /** Set once `subscribe` was called for a channel of the framework. */
@@ -78,11 +78,11 @@ export class RedisKVStore extends Store {
    * or the trust in it. Opens no connection.
    */
   constructor(client: RedisClientLike | RedisConfig, prefix = "") {
-    const { options, askCredentials, fullPrefix } = reading("RedisKVStore", () => read(client, prefix));
+    const { options, askFunctions, fullPrefix } = reading("RedisKVStore", () => read(client, prefix));
     super(fullPrefix);
     if (fullPrefix !== "") options.prefix = fullPrefix;
     this.#options = options;
-    this.#askCredentials = askCredentials;
+    this.#askFunctions = askFunctions;
     this.#session = this.#newSession();
   }
 
@@ -206,6 +206,12 @@ export class RedisKVStore extends Store {
     return this.#session?.sentinels() ?? [];
   }
 
+  /** @internal See {@link Session.askNode}. */
+  askNode: Session["askNode"] = async (...question) => {
+    if (this.#session === undefined) throw closed();
+    return this.#session.askNode(...question);
+  };
+
   /** @internal Has the fan-out hear by way of this server, until `end`. */
   attachFanout(fanout: NativeFanoutThread): void {
     this.#open().attachFanout(fanout);
@@ -260,7 +266,7 @@ export class RedisKVStore extends Store {
         if (session === this.#session) this.deliverTaken(messages);
       },
       failed: (error, command, first) => noteCommand(error, command, first, this.#tell),
-      askCredentials: this.#askCredentials,
+      askFunctions: this.#askFunctions,
     });
     return session;
   }
@@ -276,7 +282,7 @@ export class RedisKVStore extends Store {
         if (messages[0] !== null && messages[0] > 0) streams.missed();
       },
       deliver: (channel, message) => this.deliverToStreams(channel, message),
-      askCredentials: this.#askCredentials,
+      askFunctions: this.#askFunctions,
     });
     return streams;
   }

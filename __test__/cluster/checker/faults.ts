@@ -148,13 +148,16 @@ const atOnce: Kind = async (cluster, slot, random) => {
 /** In a network namespace alone. */
 const partition: Kind = async (cluster, slot, random) => {
   let heal = () => {};
+  // Until it has found out that it is cut off, the master acknowledges what will be lost: it says itself when that is.
+  let found = Promise.resolve(0);
   const { slots, failover } = await replace(cluster, slot, (master) => {
     heal = cluster.isolate(master);
+    found = master.down();
   });
   await wait(random.integer(0, 300));
+  const until = await found;
   heal();
-  // Until it has missed the others for the timeout, and a while longer, the master that is cut off acknowledges what will be lost.
-  return { slots, failover, losses: [about(failover.from, failover.from + 2 * cluster.nodeTimeout)] };
+  return { slots, failover, losses: [about(failover.from, until)] };
 };
 
 export interface FaultOptions {

@@ -119,6 +119,15 @@ counts(
   { stale: 1, outOfOrder: 1 },
 );
 
+counts(
+  "a read that was sent again behind a write whose reply was lost with its own",
+  {
+    streams: [stream("register", [call(1), call(2), call(3, "perhaps")], [call(2, "done", "3")])],
+    held: list("3"),
+  },
+  {},
+);
+
 const heard = (numbers: number[], ...gaps: { from: number; to: number }[]) => [
   { subscriber: "one", numbers: new Map([["a", numbers]]), gaps },
 ];
@@ -139,6 +148,11 @@ counts(
   "a message twice, and late",
   { streams: [stream("channel", three)], heard: heard([1, 2, 3, 2]) },
   { messagesDoubled: 1, messagesOutOfOrder: 1 },
+);
+counts(
+  "a message that a frozen node publishes when its publisher has given it up",
+  { streams: [stream("channel", [call(1), call(2, "perhaps"), call(3)])], heard: heard([1, 3, 2]) },
+  {},
 );
 counts(
   "a gap without a cause",
@@ -183,8 +197,17 @@ test("how the other shards went while one failed over", () => {
     stall: 1_990,
     slotsCalls: 2,
     connections: 1,
+    changes: 2,
   });
   assert.equal(violations(noTally(), judged ? [judged] : []).length, 1);
-  const costly = { kind: "failover", milliseconds: 1, others: 1, stall: 1, slotsCalls: 11, connections: 9 };
+  const costly = {
+    kind: "failover",
+    milliseconds: 1,
+    others: 1,
+    stall: 1,
+    slotsCalls: 11,
+    connections: 9,
+    changes: 1,
+  };
   assert.equal(violations(noTally(), [costly]).length, 2);
 });

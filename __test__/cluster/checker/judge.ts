@@ -63,6 +63,9 @@ export interface Tally {
   incompleteScans: number;
 }
 
+/** Faults that end when the old master is back. */
+const RETURNING: ReadonlySet<string> = new Set(["kill -9", "SIGSTOP", "partition"]);
+
 /** How the clients took one failover. */
 export interface Failover {
   readonly kind: string;
@@ -73,6 +76,8 @@ export interface Failover {
   readonly stall: number;
   readonly slotsCalls: number;
   readonly connections: number;
+  /** How often the map changed for it: twice where the old master came back as a replica. */
+  readonly changes: number;
 }
 
 /** The shortest time in which throughput says something. */
@@ -260,7 +265,9 @@ function judgeRegister(findings: Findings, stream: Stream, final: number, losses
       if (call.number > (acknowledged?.number ?? 0)) acknowledged = call;
     if (read.outcome !== "done") continue;
     const seen = Number(read.result ?? 0);
-    if (seen > read.number) findings.add("outOfOrder", stream, read);
+    // A read whose reply was lost is sent again, behind writes whose replies were lost with it.
+    const isRepeated = calls[seen - 1]?.outcome === "perhaps";
+    if (seen > read.number && !isRepeated) findings.add("outOfOrder", stream, read);
     // In a shard that lost something, what was acknowledged before may be gone.
     if (acknowledged !== undefined && seen < acknowledged.number && isQuiet(read) && isQuiet(acknowledged))
       findings.add("stale", stream, read);
@@ -274,7 +281,9 @@ function judgeChannel(
   gaps: readonly Span[],
 ): void {
   const heard = countsOf(numbers);
-  addInversions(findings, "messagesOutOfOrder", stream, numbers);
+  // A node that was frozen may publish what its publisher has given up: whenever it wakes.
+  const isKept = (number: number) => stream.calls[number - 1]?.outcome !== "perhaps";
+  addInversions(findings, "messagesOutOfOrder", stream, numbers.filter(isKept));
   let wasUntold = false;
   for (const call of stream.calls) {
     const times = heard.get(call.number) ?? 0;
@@ -312,12 +321,13 @@ export function judgeFailovers(streams: readonly Stream[], faults: readonly Faul
         stall: Math.max(...edges.slice(1).map((end, index) => end - (edges[index] as number))),
         slotsCalls: cost.slots,
         connections: cost.connections,
+        changes: RETURNING.has(kind) ? 2 : 1,
       },
     ];
   });
 }
 
-/** CLUSTER SLOTS calls that one failover may cost all stores of a process. */
+/** CLUSTER SLOTS calls that one change of the map may cost all stores of a process. */
 const MOST_SLOTS_CALLS = 10;
 /** New connections for it: to the new master and the old one, for commands and for messages, of each of the two stores. */
 const MOST_CONNECTIONS = 8;
@@ -347,9 +357,9 @@ export function violations(tally: Tally, failovers: readonly Failover[]): string
   const broken = (Object.entries(RULES) as [keyof Tally, string][])
     .filter(([figure]) => tally[figure] > 0)
     .map(([figure, words]) => `${tally[figure]} ${words}`);
-  for (const { kind, slotsCalls, connections } of failovers) {
-    if (slotsCalls > MOST_SLOTS_CALLS) broken.push(`${kind}: ${slotsCalls} calls of CLUSTER SLOTS`);
-    if (connections > MOST_CONNECTIONS) broken.push(`${kind}: ${connections} new connections`);
+  for (const { kind, slotsCalls, connections, changes } of failovers) {
+    if (slotsCalls > MOST_SLOTS_CALLS * changes) broken.push(`${kind}: ${slotsCalls} calls of CLUSTER SLOTS`);
+    if (connections > MOST_CONNECTIONS * changes) broken.push(`${kind}: ${connections} new connections`);
   }
   const others = middle(failovers.map(({ others }) => others));
   if (others < LEAST_OTHERS) broken.push(`the other shards had ${others.toFixed(2)} of what was due`);

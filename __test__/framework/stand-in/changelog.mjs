@@ -2,7 +2,7 @@ import { getGlobalKV } from "./kv/index.mjs";
 
 const MAX_ENTRIES = 1_000;
 
-/** Nobody awaits it. */
+/** Its callers do not await it. */
 export async function appendToChangelog(resource, change) {
   const kv = getGlobalKV();
   const seq = await kv.incr("covara:changelog:seq");

@@ -1,6 +1,6 @@
 import { getGlobalKV } from "./kv/index.mjs";
 
-/** Written at start-up. Nobody awaits it. */
+/** Runs at start-up, and is not awaited. */
 export async function writeClients(clients) {
   for (const client of clients) await getGlobalKV().set(`oidc:clients:${client.id}`, JSON.stringify(client));
 }

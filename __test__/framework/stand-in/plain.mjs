@@ -1,10 +1,10 @@
-// The framework's own store over ioredis, as far as the stand-in needs it: two connections, and callbacks by channel.
+// The framework's own store over ioredis, with the parts that the stand-in needs: two connections, and callbacks by channel.
 /** @param {new (options: object) => import("ioredis").Redis} Redis */
 export function createPlainKV(Redis, { host, port }) {
   const commands = new Redis({ host, port });
-  // The check would be sent behind a SUBSCRIBE, which forbids it.
+  // The ready check sends INFO, which may come behind a SUBSCRIBE and is forbidden there.
   const subscriber = new Redis({ host, port, enableReadyCheck: false });
-  for (const client of [commands, subscriber]) client.on("error", () => {}); // It connects again.
+  for (const client of [commands, subscriber]) client.on("error", () => {}); // The client connects again by itself.
   const callbacks = new Map();
   subscriber.on("message", (channel, message) => {
     for (const callback of callbacks.get(channel) ?? []) callback(message, channel);

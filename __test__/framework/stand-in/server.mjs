@@ -43,13 +43,13 @@ async function answer(request, response) {
   }
 }
 
-/** A line for each event, the first one with the handler's id. */
+/** Writes a line for each event. The first line has the handler's id. */
 function stream(request, response) {
   const write = (event) => response.write(`data: ${JSON.stringify(event)}\n\n`);
   response.writeHead(200, { "content-type": "text/event-stream" });
   const handlerId = openHandler(write);
   write({ type: "open", handlerId });
-  // Records that cannot be taken away are swept by the framework later.
+  // If deleting the records fails, the framework sweeps them later.
   request.on("close", () => closeHandler(handlerId).catch(() => {}));
 }
 

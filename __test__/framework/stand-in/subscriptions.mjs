@@ -5,15 +5,15 @@ import { getGlobalKV } from "./kv/index.mjs";
 const EVENTS = "covara:events";
 const AGGREGATE = "covara:aggregate";
 
-/** The open streams of this process, by handler: what writes to each, and its subscriptions. */
+/** The open streams of this process, by handler: the function that writes to each, and its subscriptions. */
 const handlers = new Map();
-/** What has been said to change on other instances. */
+/** The resources whose changes other instances have told. */
 const aggregates = [];
 
 const recordsOf = (resource) => `covara:subs:byres:${resource}`;
 const resourceOf = (subscriptionId) => subscriptionId.slice(subscriptionId.indexOf(":") + 1);
 
-/** A client's stream is open. The first one of the process has both channels subscribed. */
+/** Adds a client's stream. The first one of the process subscribes both channels. */
 export function openHandler(write) {
   const handlerId = randomUUID();
   handlers.set(handlerId, { write, subscriptions: [] });
@@ -33,7 +33,7 @@ export async function subscribe(handlerId, resource) {
   return id;
 }
 
-/** A stream has ended. The last one of the process has both channels left. */
+/** Removes a stream. The last one of the process unsubscribes both channels. */
 export async function closeHandler(handlerId) {
   const { subscriptions } = handlers.get(handlerId);
   handlers.delete(handlerId);
@@ -46,21 +46,21 @@ export async function closeHandler(handlerId) {
   }
 }
 
-/** Asked once, for all streams of the process. Nobody awaits it. */
+/** Called once for all streams of the process, and not awaited. */
 async function subscribeBoth() {
   const kv = getGlobalKV();
   await kv.subscribe(EVENTS, onMessage);
   await kv.subscribe(AGGREGATE, onAggregate);
 }
 
-/** Nobody awaits it. */
+/** Not awaited. */
 async function unsubscribeBoth() {
   const kv = getGlobalKV();
   await kv.unsubscribe(EVENTS);
   await kv.unsubscribe(AGGREGATE);
 }
 
-/** A change, told to the streams of all instances. */
+/** Tells the streams of all instances of a change. */
 export async function mutate(resource, object) {
   void appendToChangelog(resource, { object });
   const kv = getGlobalKV();
@@ -75,7 +75,7 @@ export async function mutate(resource, object) {
   await kv.publish(AGGREGATE, JSON.stringify({ resource }));
 }
 
-/** On every instance, for every message. */
+/** Runs on every instance, for every message. */
 async function onMessage(text) {
   const { subscriptionId, event } = JSON.parse(text);
   const kv = getGlobalKV();

@@ -20,14 +20,14 @@ export async function enqueue(ids, duration) {
   }
 }
 
-/** Loops that poll for tasks, and what goes on beside them. Nobody awaits any of it. */
+/** Starts loops that poll for tasks, and the timers beside them. None of them is awaited. */
 export function startTasks(workers) {
   state.turns = Array.from({ length: workers }, () => 0);
   for (let worker = 0; worker < workers; worker++) void poll(worker);
   setInterval(() => void tick(), TICK_MS);
 }
 
-/** Where one of its calls rejects, the loop is over. */
+/** The loop ends when one of its calls rejects. */
 async function poll(worker) {
   const kv = getGlobalKV();
   const owner = `${process.pid}-${worker}`;

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::addon::arguments::{self, Words, push_number, push_prefix};
 use crate::addon::raw::{Attempt, Buffer, Scope, Value};
-use crate::addon::redis::route::Slots;
+use crate::addon::redis::route::{Slots, split_transaction};
 use crate::commands::{self, Command, Effect, Keys};
 use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
@@ -28,10 +28,17 @@ pub struct Batch<'a> {
     refused: Vec<(Id, Error)>,
     /// Changes of the framework's records by the current entry.
     changes: Changes,
-    /// Whether there is a cluster, so that each entry needs its route.
-    routes: bool,
+    /// None without a cluster, where no entry needs a route.
+    routes: Option<Routes>,
     /// The slots of the entry that is being read.
     slots: Slots,
+}
+
+/// How entries get their routes.
+#[derive(Clone, Copy)]
+pub struct Routes {
+    /// Whether a transaction with keys of several slots is split by slot.
+    pub splits: bool,
 }
 
 /// Each with the position of its command in its transaction, if there is one.
@@ -50,8 +57,13 @@ struct Draft {
 }
 
 impl<'a> Batch<'a> {
-    /// With room for so many bytes. `routes` is true if there is a cluster.
-    pub fn new(prefix: Option<&'a [u8]>, records: &'a Arc<Records>, room: usize, routes: bool) -> Self {
+    /// With room for so many bytes.
+    pub fn new(
+        prefix: Option<&'a [u8]>,
+        records: &'a Arc<Records>,
+        room: usize,
+        routes: Option<Routes>,
+    ) -> Self {
         Self {
             prefix,
             records,
@@ -137,6 +149,7 @@ impl<'a> Batch<'a> {
             return self.command(scope, id, items);
         }
         let mut replies = 2;
+        let start = self.bytes.len();
         self.bytes.extend_from_slice(&encode::command(&[b"MULTI"]));
         for (position, item) in items.enumerate() {
             let words = scope.elements(item?).ok_or_else(malformed)?;
@@ -145,10 +158,10 @@ impl<'a> Batch<'a> {
         }
         self.bytes.extend_from_slice(&encode::command(&[b"EXEC"]));
         let slots = mem::take(&mut self.slots);
-        let route = if self.routes {
-            slots.route(&self.bytes)
-        } else {
-            Route::Unknown
+        let route = match self.routes {
+            None => Route::Unknown,
+            Some(Routes { splits: true }) if slots.are_several() => split_transaction(&self.bytes[start..]),
+            Some(_) => slots.route(&self.bytes),
         };
         self.push(id, replies, false, Shape::Transaction, None, route);
         Ok(())
@@ -220,7 +233,7 @@ impl<'a> Batch<'a> {
         let scores = command.shape == commands::Shape::Scores && words.places.iter().skip(3).any(has_scores);
         let shape = if scores { Shape::Scores } else { Shape::AsIs };
         let mut route = Route::Unknown;
-        if self.routes {
+        if self.routes.is_some() {
             self.slots.add(command, words.bytes, &words.places);
             if position.is_none() {
                 route = mem::take(&mut self.slots).route_command(command, words.bytes, &words.places);

@@ -9,8 +9,8 @@ use napi::Env;
 use napi::bindgen_prelude::{Function, FunctionRef};
 
 use crate::addon::raw::{Callable, Scope, Value};
-use crate::addon::redis::batch::Batch;
-use crate::addon::redis::credentials::{Asking, Question};
+use crate::addon::redis::asking::{Asked, Asking};
+use crate::addon::redis::batch::{Batch, Routes};
 use crate::addon::redis::options::RedisOptions;
 use crate::addon::redis::socket_poller::SocketPoller;
 use crate::addon::reply::{Collect, Replies};
@@ -33,6 +33,8 @@ pub struct RedisHandle {
     pub records: Arc<Records>,
     pub asking: Option<Arc<Asking>>,
     prefix: Option<Vec<u8>>,
+    /// How commands are routed in a cluster.
+    routes: Routes,
     /// Events that arrived with the messages that were taken, until JavaScript takes them.
     pub events: RefCell<Events>,
     waker: Waker,
@@ -58,10 +60,11 @@ impl RedisHandle {
         options: RedisOptions,
         on_mail: Function<(), ()>,
         collect: Function<(), ()>,
-        on_question: Option<Function<Question, ()>>,
+        on_question: Option<Function<Asked, ()>>,
     ) -> napi::Result<Rc<Self>, String> {
         let (prefix, is_node) = (options.prefix.clone(), options.is_node);
         let (fanout, for_streams) = (options.fanout(), options.for_streams);
+        let splits = options.cluster.as_ref().is_some_and(|cluster| cluster.splits);
         let asking = on_question.as_ref().map(Asking::new).transpose()?;
         let config = Arc::new(options.into_config(asking.as_ref()).map_err(to_napi)?);
         let waker = Waker::new(&on_mail)?;
@@ -82,6 +85,7 @@ impl RedisHandle {
             records,
             asking,
             prefix: prefix.map(String::into_bytes),
+            routes: Routes { splits },
             events: RefCell::default(),
             waker,
             awaited: Cell::new(0),
@@ -183,7 +187,7 @@ impl RedisHandle {
 impl Callable for RedisHandle {
     /// Sends a batch: see `Batch::read`.
     fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
-        let routes = self.client.router().may_be_cluster();
+        let routes = self.client.router().may_be_cluster().then_some(self.routes);
         let mut batch = Batch::new(
             self.prefix.as_deref(),
             &self.records,

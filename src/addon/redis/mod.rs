@@ -1,7 +1,7 @@
 //! A handle to a Redis server, which a `RedisKVStore` of TypeScript holds. Commands, answers and messages cross in batches.
 
+mod asking;
 mod batch;
-mod credentials;
 mod events;
 mod handle;
 mod options;
@@ -18,16 +18,14 @@ use napi_derive::napi;
 
 use crate::addon::messages::messages;
 use crate::addon::raw::{Scope, guarded};
-use crate::addon::redis::credentials::Question;
+use crate::addon::redis::asking::{Asked, RedisAnswer};
 use crate::addon::redis::events::{RedisEvent, RedisHealth, RedisSentinel, RedisServer};
 use crate::addon::redis::handle::RedisHandle;
-use crate::addon::redis::options::RedisOptions;
+use crate::addon::redis::options::{RedisNode, RedisOptions};
 use crate::addon::to_napi;
-use crate::error::{Error, Reason};
 use crate::redis::completions::Events;
 use crate::redis::config::{Config, Target};
 use crate::redis::connection::sentinel;
-use crate::redis::credentials::Credentials;
 use crate::redis::request::{Kind, Topic};
 
 #[napi(object, object_from_js = false)]
@@ -44,15 +42,16 @@ pub struct RedisClient {
 #[napi]
 impl RedisClient {
     /// Opens nothing yet. `on_mail` is called when there is something to `take`; `on_question` before each connection for which
-    /// credentials are asked, with a number that `credentials` wants, and whether they are for a Sentinel.
+    /// functions are asked, with a number that `answer` wants, whether they are the Sentinels', what is asked, and about which node.
     #[napi(constructor)]
     pub fn new(
         options: RedisOptions,
         on_mail: Function<(), ()>,
         #[napi(ts_arg_type = "Collect")] collect: Function<(), ()>,
-        #[napi(ts_arg_type = "(number: number, ofSentinels: boolean) => void")] on_question: Option<
-            Function<Question, ()>,
-        >,
+        #[napi(
+            ts_arg_type = "(number: number, ofSentinels: boolean, what: \"credentials\" | \"address\" | \"servername\", host: string | null | undefined, port: number | null | undefined) => void"
+        )]
+        on_question: Option<Function<Asked, ()>>,
     ) -> napi::Result<Self, String> {
         Ok(Self {
             handle: RedisHandle::new(options, on_mail, collect, on_question)?,
@@ -72,19 +71,9 @@ impl RedisClient {
         self.handle.client.router().start();
     }
 
-    /// Answers a question for credentials: with them, or with the reason of a failure.
+    /// Answers a question.
     #[napi]
-    pub fn credentials(
-        &self,
-        number: u32,
-        username: Option<String>,
-        password: Option<String>,
-        failure: Option<String>,
-    ) {
-        let credentials = Credentials { username, password };
-        let answer = failure.map_or(Ok(credentials), |why| {
-            Err(Error::because(Reason::Credentials, why))
-        });
+    pub fn answer(&self, number: u32, answer: RedisAnswer) {
         if let Some(asking) = &self.handle.asking {
             asking.answer(number, answer);
         }
@@ -115,12 +104,29 @@ impl RedisClient {
     #[napi]
     pub fn sentinels(&self) -> Vec<RedisSentinel> {
         match &self.config().target {
-            Target::Server(_) => Vec::new(),
+            Target::Server(_) | Target::Node(_) => Vec::new(),
             Target::Master(sentinels) => {
                 let status = sentinel::status(sentinels);
                 status.into_iter().map(events::sentinel).collect()
             }
         }
+    }
+
+    /// Answers `id` with the version, the role, the microseconds of a round trip and the reply to a command of a node of a cluster. `is_told` is an
+    /// address that nodes tell.
+    #[napi]
+    pub fn ask_node(
+        &self,
+        env: &Env,
+        id: u32,
+        node: RedisNode,
+        is_told: bool,
+        command: Vec<String>,
+    ) -> napi::Result<(), String> {
+        let asked = self.handle.client.ask_node(id, node.into(), is_told, command);
+        asked.map_err(to_napi)?;
+        self.handle.await_more(env, 1);
+        Ok(())
     }
 
     /// Answers `id` once messages come.

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use napi_derive::napi;
 
-use crate::addon::redis::credentials::{Asker, Asking};
+use crate::addon::redis::asking::{Asker, Asking};
 use crate::error::Result;
 use crate::fanout::streams::Fanout;
-use crate::redis::config::{ClusterOptions, Config, Limits, Options, SentinelOptions, Settings};
-use crate::redis::credentials::Provided;
+use crate::redis::config::{ClusterOptions, Config, Limits, Options, ReadFrom, SentinelOptions, Settings};
 use crate::redis::endpoint::Endpoint;
+use crate::redis::provided::Provided;
 use crate::redis::tls::TlsOptions;
 
 #[napi(object)]
@@ -24,6 +24,7 @@ pub struct RedisOptions {
     /// Whether JavaScript is asked for it before each connection.
     pub asks_username: bool,
     pub asks_password: bool,
+    pub asks_servername: bool,
     pub db: Option<i64>,
     /// The version of RESP.
     pub protocol: Option<u32>,
@@ -47,6 +48,8 @@ pub struct RedisOptions {
     #[napi(ts_type = "\"targeted\" | \"filtered\" | \"all\"")]
     pub fanout: String,
     pub cluster: Option<RedisClusterOptions>,
+    #[napi(ts_type = "\"primary\" | \"replica\" | \"prefer-replica\"")]
+    pub read_from: Option<String>,
     /// It subscribes for the framework's callbacks, and does nothing else.
     pub for_streams: bool,
 }
@@ -59,6 +62,7 @@ pub struct RedisSentinelOptions {
     pub password: Option<String>,
     pub asks_username: bool,
     pub asks_password: bool,
+    pub asks_servername: bool,
     pub use_tls: Option<bool>,
     pub tls: Option<RedisTlsOptions>,
 }
@@ -83,6 +87,10 @@ pub struct RedisClusterOptions {
     pub nodes: Vec<RedisNode>,
     /// Where the addresses that nodes tell lead: from, to, from, to, …
     pub addresses: Vec<RedisNode>,
+    /// Whether JavaScript is asked for that.
+    pub asks_address: bool,
+    /// Whether a transaction is split by slot.
+    pub splits: bool,
 }
 
 impl From<RedisNode> for Endpoint {
@@ -98,6 +106,7 @@ impl RedisClusterOptions {
         ClusterOptions {
             addresses: std::iter::from_fn(pair).collect(),
             nodes: self.nodes.into_iter().map(Endpoint::from).collect(),
+            splits: self.splits,
         }
     }
 }
@@ -111,18 +120,25 @@ impl RedisOptions {
         }
     }
 
-    /// `asking` gives the credentials that are asked for.
+    /// `asking` has the functions.
     pub fn into_config(self, asking: Option<&Arc<Asking>>) -> Result<Config> {
-        let provided = |username, password, of_sentinels| {
-            let asking = asking.filter(|_| username || password)?.clone();
-            Some(Provided {
-                path: if of_sentinels { "redis.sentinel" } else { "redis" },
-                username,
-                password,
-                provider: Arc::new(Asker { asking, of_sentinels }),
-            })
+        let addresses = self.cluster.as_ref().is_some_and(|cluster| cluster.asks_address);
+        let provider = |of_sentinels| {
+            let asking = asking?.clone();
+            Some(Arc::new(Asker { asking, of_sentinels }))
         };
+        let provided = provider(false).and_then(|provider| {
+            used(Provided {
+                path: "redis",
+                username: self.asks_username,
+                password: self.asks_password,
+                addresses,
+                server_name: self.asks_servername.then_some("redis.tls"),
+                provider,
+            })
+        });
         let sentinel = self.sentinel.map(|sentinel| SentinelOptions {
+            provided: provider(true).and_then(|provider| sentinel.provided(provider)),
             name: sentinel.name,
             nodes: sentinel
                 .nodes
@@ -131,17 +147,20 @@ impl RedisOptions {
                 .collect(),
             username: sentinel.username,
             password: sentinel.password,
-            provided: provided(sentinel.asks_username, sentinel.asks_password, true),
             tls: sentinel.tls.map(RedisTlsOptions::into_options),
             use_tls: sentinel.use_tls,
         });
-        let provided = provided(self.asks_username, self.asks_password, false);
         let settings = Settings {
             provided,
             protocol: self.protocol,
             client_name: self.client_name,
             retry_delay: self.retry_delay.map(milliseconds),
             connect_timeout: milliseconds(self.connect_timeout),
+            read_from: match self.read_from.as_deref() {
+                Some("replica") => ReadFrom::Replica,
+                Some("prefer-replica") => ReadFrom::PreferReplica,
+                _ => ReadFrom::Primary,
+            },
             limits: Limits {
                 timeout: milliseconds(self.command_timeout),
                 max_queue: self.max_queue as usize,
@@ -167,6 +186,27 @@ impl RedisOptions {
             settings,
         })
     }
+}
+
+impl RedisSentinelOptions {
+    fn provided(&self, provider: Arc<Asker>) -> Option<Provided> {
+        // What is not said of the Sentinels' TLS is as with the master.
+        let tls = self.tls.as_ref().map_or("redis.tls", |_| "redis.sentinel.tls");
+        used(Provided {
+            path: "redis.sentinel",
+            username: self.asks_username,
+            password: self.asks_password,
+            addresses: false,
+            server_name: self.asks_servername.then_some(tls),
+            provider,
+        })
+    }
+}
+
+/// Nothing if no field is a function.
+fn used(provided: Provided) -> Option<Provided> {
+    let is_used = provided.has_credentials() || provided.addresses || provided.server_name.is_some();
+    is_used.then_some(provided)
 }
 
 impl RedisTlsOptions {

@@ -5,11 +5,12 @@ use std::ops::Range;
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-use crate::commands::{Command, Keys, Spread};
+use crate::commands::{self, Command, Keys, Spread};
 use crate::error::Error;
 use crate::redis::protocol::encode;
+use crate::redis::protocol::scan::{header, number};
 use crate::redis::request::{Joining, Part, Route, ScanCall, Split};
-use crate::redis::slot::{Slot, slot_of};
+use crate::redis::slot::{NO_KEY, Slot, slot_of};
 
 /// The slots of the keys of an entry: of one command, or of all commands of a transaction.
 #[derive(Default)]
@@ -32,6 +33,11 @@ impl Slots {
                 Some(_) => {}
             }
         }
+    }
+
+    /// Whether keys are in different slots.
+    pub fn are_several(&self) -> bool {
+        self.other.is_some()
     }
 
     /// Where an entry goes that cannot be split.
@@ -112,10 +118,114 @@ fn parts(command: &Command, bytes: &[u8], places: &[Range<usize>]) -> Vec<Part> 
         Part {
             slot,
             bytes: Bytes::from(encode::command(&words)),
+            replies: 1,
             places: indexes,
         }
     };
     by_slot.into_iter().map(part).collect()
+}
+
+/// A transaction for each slot of an encoded one, in the order of their first commands. A command with keys of several slots must be one whose
+/// numbers are added.
+pub fn split_transaction(bytes: &[u8]) -> Route {
+    let mut transactions = Transactions::default();
+    // The first is MULTI, and the last EXEC.
+    let mut commands = EncodedCommands { bytes, at: 0 }.skip(1).peekable();
+    let mut position = 0;
+    while let Some((range, words)) = commands.next()
+        && commands.peek().is_some()
+    {
+        let Some((name, places)) = words.split_first() else {
+            return Route::Any;
+        };
+        let Some(command) = commands::index_of(&bytes[name.clone()]) else {
+            return Route::Any;
+        };
+        let command = commands::COMMANDS[command];
+        let mut slots = Slots::default();
+        slots.add(command, bytes, places);
+        if slots.are_several() && command.spread == Spread::Sum {
+            for part in parts(command, bytes, places) {
+                transactions.add(part.slot, &part.bytes, position);
+            }
+        } else {
+            match slots.route(bytes) {
+                Route::Slot(slot) => transactions.add(slot, &bytes[range], position),
+                Route::Any => transactions.add(NO_KEY, &bytes[range], position),
+                refused => return refused,
+            }
+        }
+        position += 1;
+    }
+    Route::Split(Box::new(Split {
+        joining: Joining::Transaction,
+        parts: transactions.finish(),
+    }))
+}
+
+/// The transaction of each slot.
+#[derive(Default)]
+struct Transactions {
+    parts: Vec<(Slot, Vec<u8>, Vec<usize>)>,
+    indexes: HashMap<Slot, usize>,
+}
+
+impl Transactions {
+    /// Adds a command. `position` is its place in the whole.
+    fn add(&mut self, slot: Slot, command: &[u8], position: usize) {
+        let parts = &mut self.parts;
+        let index = *self.indexes.entry(slot).or_insert_with(|| {
+            parts.push((slot, encode::command(&[b"MULTI"]), Vec::new()));
+            parts.len() - 1
+        });
+        let (_, encoded, positions) = &mut parts[index];
+        encoded.extend_from_slice(command);
+        positions.push(position);
+    }
+
+    fn finish(self) -> Vec<Part> {
+        let part = |(slot, mut bytes, places): (Slot, Vec<u8>, Vec<usize>)| {
+            bytes.extend_from_slice(&encode::command(&[b"EXEC"]));
+            Part {
+                slot,
+                bytes: bytes.into(),
+                replies: places.len() + 2,
+                places,
+            }
+        };
+        self.parts.into_iter().map(part).collect()
+    }
+}
+
+/// Encoded commands: where each is, and where its words are.
+struct EncodedCommands<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl EncodedCommands<'_> {
+    /// The number of a line of this kind, behind which it goes on.
+    fn number(&mut self, kind: u8) -> Option<usize> {
+        let (found, line, length) = header(&self.bytes[self.at..])?;
+        self.at += length;
+        usize::try_from(number(line)?).ok().filter(|_| found == kind)
+    }
+}
+
+impl Iterator for EncodedCommands<'_> {
+    type Item = (Range<usize>, Vec<Range<usize>>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.at;
+        let words = self.number(b'*')?;
+        let mut places = Vec::with_capacity(words);
+        for _ in 0..words {
+            let length = self.number(b'$')?;
+            places.push(self.at..self.at + length);
+            self.at += length + encode::END.len();
+        }
+        Some((start..self.at, places))
+    }
 }
 
 /// Keys in a message are quoted, and cut where they are long.

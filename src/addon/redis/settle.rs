@@ -62,12 +62,24 @@ fn has_runs(answers: &[Answer]) -> bool {
 
 /// The JavaScript value of an answer.
 fn value<'scope>(replies: &Replies<'scope, '_>, answer: &Answer) -> Result<Value<'scope>> {
-    let bytes = answer.outcome.as_ref().map_err(Clone::clone)?;
+    let bytes = match &answer.outcome {
+        Ok(bytes) => bytes,
+        Err(error) if error.results.is_empty() => return Err(error.clone()),
+        Err(error) => return replies.array([results(replies, &error.results)].into_iter()),
+    };
     match answer.shape {
         Shape::AsIs => replies.value(&decode::parse_reply(bytes)?),
         Shape::Scores => replies.value(&decode::with_scores(decode::parse_reply(bytes)?)),
         Shape::Transaction => replies.value(&transaction(decode::parse_all(bytes)?)?),
     }
+}
+
+/// Those of a transaction of which a part has failed.
+fn results<'scope>(replies: &Replies<'scope, '_>, results: &[Result<Bytes>]) -> Result<Value<'scope>> {
+    replies.array(results.iter().map(|result| match result {
+        Ok(bytes) => replies.value(&decode::parse_reply(bytes)?),
+        Err(error) => replies.scope.error(error),
+    }))
 }
 
 /// `[results]`; or `[error, index]` if the server refused to queue a command, so that none ran.

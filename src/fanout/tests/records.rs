@@ -59,12 +59,12 @@ fn a_record_counts_from_its_call_and_stays_if_it_may_be_there() {
     replied(&created, ":1\r\n");
     assert_eq!(records.look().decision(), Decision::Filters);
     assert_eq!(*records.look().created(), [Arc::<str>::from("created")]);
-    // Written again: it is still this process's.
+    // A record that is written again is still this process's.
     replied(&write(&records, "created", true), ":0\r\n");
     assert_eq!(names(&records), ["created", "unknown"]);
 }
 
-/// A stream that was opened again under the same name was deaf: the answer to an earlier HDEL took its record away.
+/// A stream that was opened again under the same name heard nothing: the reply to an earlier HDEL removed its record.
 #[test]
 fn a_record_that_was_written_again_meanwhile_stays() {
     let records = records();
@@ -85,7 +85,7 @@ fn a_record_that_was_written_again_meanwhile_stays() {
 fn while_a_record_is_not_understood_nothing_is_kept_back() {
     let records = records();
     replied(&write(&records, "a", true), ":1\r\n");
-    // Also if another process has created it: there may be more of the kind.
+    // A record of another process counts too, as it may be one of many in this form.
     replied(&write(&records, "odd", false), ":0\r\n");
     assert_eq!(records.look().decision(), Decision::Unreadable);
     replied(&write(&records, "odd", true), ":0\r\n");

@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
-use crate::error::{Error, Reason, Result};
-use crate::redis::protocol::decode;
-use crate::redis::protocol::scan::Scanner;
+use crate::error::{Error, Result};
+use crate::redis::cluster::frames::{array, items, misshapen, sum};
+use crate::redis::cluster::transaction;
 use crate::redis::request::{Fate, Joining, Observer, Whole};
-use crate::reply::Reply;
+use crate::redis::slot::Slot;
 
 /// Waits for the outcome of each part.
 #[derive(Debug)]
 pub struct Join {
     joining: Joining,
-    /// Where each item of a part's reply stands in the whole.
-    places: Vec<Vec<usize>>,
+    /// The slot of each part, and where each item of its reply stands in the whole.
+    parts: Vec<(Slot, Vec<usize>)>,
     state: Mutex<State>,
     /// Is told the outcome of the whole.
     observer: Option<Arc<dyn Observer>>,
@@ -30,20 +30,32 @@ struct State {
 }
 
 impl Join {
-    /// `places` has an entry for each part.
-    pub fn new(joining: Joining, places: Vec<Vec<usize>>, observer: Option<Arc<dyn Observer>>) -> Self {
+    pub fn new(
+        joining: Joining,
+        parts: Vec<(Slot, Vec<usize>)>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
         Self {
             observer,
             joining,
             state: Mutex::new(State {
-                outcomes: vec![None; places.len()],
-                outstanding: places.len(),
+                outcomes: vec![None; parts.len()],
+                outstanding: parts.len(),
             }),
-            places,
+            parts,
         }
     }
 
     fn joined(&self, outcomes: &[Result<Bytes>]) -> Result<Bytes> {
+        if self.joining == Joining::Transaction {
+            let parts = self.parts.iter().zip(outcomes);
+            let parts = parts.map(|((slot, places), outcome)| transaction::Part {
+                slot: *slot,
+                places,
+                outcome,
+            });
+            return transaction::joined(&parts.collect::<Vec<_>>());
+        }
         let failed = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
         if let Some(error) = failed {
             return Err(in_part(error, outcomes));
@@ -60,13 +72,14 @@ impl Join {
             Joining::Sum => sum(&frames),
             Joining::InOrder => self.in_order(&frames),
             Joining::All if frames.iter().any(|frame| frame.first() == Some(&b':')) => sum(&frames),
-            Joining::All => union(&frames),
+            Joining::All | Joining::Transaction => union(&frames),
         }
     }
 
     fn in_order(&self, frames: &[&Bytes]) -> Result<Bytes> {
-        let mut all = vec![Bytes::new(); self.places.iter().map(Vec::len).sum()];
-        for (frame, places) in frames.iter().zip(&self.places) {
+        let places = self.parts.iter().map(|(_, places)| places);
+        let mut all = vec![Bytes::new(); places.clone().map(Vec::len).sum()];
+        for (frame, places) in frames.iter().zip(places) {
             let items = items(frame)?;
             if items.len() != places.len() {
                 return Err(misshapen());
@@ -113,17 +126,6 @@ fn in_part(error: &Error, outcomes: &[Result<Bytes>]) -> Error {
     error.clone().with_message(message)
 }
 
-fn sum(frames: &[&Bytes]) -> Result<Bytes> {
-    let mut sum: i64 = 0;
-    for frame in frames {
-        match decode::parse(frame)? {
-            Reply::Integer(number) => sum += number,
-            _ => return Err(misshapen()),
-        }
-    }
-    Ok(format!(":{sum}\r\n").into())
-}
-
 /// While a slot moves, two masters may have a key.
 fn union(frames: &[&Bytes]) -> Result<Bytes> {
     let mut seen = HashSet::new();
@@ -135,47 +137,14 @@ fn union(frames: &[&Bytes]) -> Result<Bytes> {
     Ok(array(&all))
 }
 
-/// The items of an array, as they came in.
-pub fn items(frame: &Bytes) -> Result<Vec<Bytes>> {
-    let head = memchr::memchr(b'\n', frame).ok_or_else(misshapen)? + 1;
-    if frame.first() != Some(&b'*') {
-        return Err(misshapen());
-    }
-    let mut rest = frame.slice(head..);
-    let mut items = Vec::new();
-    while !rest.is_empty() {
-        let end = Scanner::default()
-            .end(&rest)
-            .ok()
-            .flatten()
-            .ok_or_else(misshapen)?;
-        items.push(rest.split_to(end));
-    }
-    Ok(items)
-}
-
-pub fn array(items: &[Bytes]) -> Bytes {
-    let mut bytes = BytesMut::from(format!("*{}\r\n", items.len()).as_bytes());
-    for item in items {
-        bytes.extend_from_slice(item);
-    }
-    bytes.freeze()
-}
-
-fn misshapen() -> Error {
-    Error::because(
-        Reason::Protocol,
-        "a node's reply has another shape than the command's replies have",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Reason;
 
     fn joined(joining: Joining, places: &[&[usize]], frames: &[&'static str]) -> Result<Bytes> {
-        let places = places.iter().map(|places| places.to_vec()).collect();
-        let join = Join::new(joining, places, None);
+        let parts = places.iter().map(|places| (0, places.to_vec())).collect();
+        let join = Join::new(joining, parts, None);
         let outcomes = frames.iter().enumerate().rev();
         let outcomes = outcomes.map(|(part, frame)| join.put(part, Ok(Bytes::from_static(frame.as_bytes()))));
         let mut whole: Vec<_> = outcomes.flatten().collect();
@@ -210,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_error_says_how_much_was_done() {
-        let join = Join::new(Joining::Sum, vec![vec![]; 3], None);
+        let join = Join::new(Joining::Sum, vec![(0, vec![]); 3], None);
         let lost = Error::because(Reason::Lost, "The connection was lost");
         assert!(join.put(1, Err(lost)).is_none());
         assert!(join.put(0, Ok(":1\r\n".into())).is_none());

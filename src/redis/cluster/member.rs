@@ -10,9 +10,10 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
+use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::Fence;
-use crate::redis::cluster::node::Node;
-use crate::redis::cluster::router::{Batches, ClusterRouter, State};
+use crate::redis::cluster::node::{Node, SILENT};
+use crate::redis::cluster::router::{ClusterRouter, State};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Member;
 use crate::redis::completions::{CompletionBatch, Event};
@@ -20,9 +21,6 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::ATTEMPTS;
 use crate::redis::request::{Fate, Observer, Request, Role};
 use crate::redis::slot::Slot;
-
-/// A node that owes replies and has sent nothing for so long may have lost its slots.
-const SILENT: Duration = Duration::from_secs(1);
 
 impl ClusterRouter {
     /// The connection to a node, which is opened if there is none.
@@ -49,7 +47,7 @@ impl ClusterRouter {
         let before = state.map.replace(map.clone());
         state.masters = masters;
         state.cause = None;
-        let mut batches = Self::batches(state);
+        let mut batches = Batches::new(state.masters.len());
         match before {
             Some(before) => self.reroute(state, &before, &mut batches, now),
             None => {
@@ -64,6 +62,7 @@ impl ClusterRouter {
         }
         self.flush(state, batches, now);
         self.close_unused(state);
+        self.close_unused_readers(state, map, now);
     }
 
     /// Moves what waits for slots that have another master than before. What is in flight at the old one is answered first.
@@ -99,11 +98,19 @@ impl ClusterRouter {
             if !in_flight.is_empty() {
                 state.numbers.insert(number, in_flight.into_iter().collect());
             }
+            self.fence_returned(state, now);
             for request in waiting {
                 if let Some(slot) = request.slot() {
                     self.put(state, request, slot, batches, now);
                 }
             }
+        }
+    }
+
+    /// What a node has not run may be neither in flight nor behind a fence yet: later requests of its slot would overtake it.
+    fn fence_returned(&self, state: &mut State, now: Instant) {
+        for slot in self.inbox.returned_slots() {
+            state.fences.entry(slot).or_insert_with(|| Fence::open(now));
         }
     }
 

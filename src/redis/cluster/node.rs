@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -16,6 +17,10 @@ use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::commands::redirect::Returned;
 use crate::redis::request::{Guard, Id};
+use crate::redis::slot::Slot;
+
+/// A node that owes replies and has sent nothing for so long may have lost its slots.
+pub const SILENT: Duration = Duration::from_secs(1);
 
 /// Answered by a node that has closed: no call has this id.
 const CLOSED: Id = Id::MAX;
@@ -28,6 +33,12 @@ pub enum Notice {
     Ended(u64),
     /// A node was lost, or cannot be connected to.
     Lost,
+    /// The replica at this endpoint has not run these reads.
+    ReadsReturned(Endpoint, Vec<Returned>),
+    /// A replica was connected to.
+    ReaderReady,
+    /// A replica was lost, or cannot be connected to.
+    ReaderLost(Endpoint),
     Closed,
 }
 
@@ -43,6 +54,16 @@ impl Inbox {
     pub fn put(&self, notice: Notice) {
         self.notices.lock().push(notice);
         self.come.notify_one();
+    }
+
+    /// The slots of requests that nodes have not run, and that nobody has taken yet.
+    pub fn returned_slots(&self) -> Vec<Slot> {
+        let notices = self.notices.lock();
+        let returned = notices.iter().flat_map(|notice| match notice {
+            Notice::Returned(_, returned) => &returned[..],
+            _ => &[],
+        });
+        returned.filter_map(|returned| returned.request.slot()).collect()
     }
 
     pub fn take(&self) -> Vec<Notice> {
@@ -83,13 +104,35 @@ impl Node {
         completions: &Arc<CompletionQueue>,
         inbox: &Arc<Inbox>,
     ) -> Result<Arc<Self>> {
+        Self::open_for(Use::All, config.clone(), endpoint, completions, inbox)
+    }
+
+    /// Opens a connection to a replica, for reads.
+    pub fn open_reader(
+        config: &Config,
+        endpoint: &Endpoint,
+        completions: &Arc<CompletionQueue>,
+        inbox: &Arc<Inbox>,
+    ) -> Result<Arc<Self>> {
+        let config = Arc::new(config.of_replica());
+        Self::open_for(Use::Reads, config, endpoint, completions, inbox)
+    }
+
+    fn open_for(
+        for_use: Use,
+        config: Arc<Config>,
+        endpoint: &Endpoint,
+        completions: &Arc<CompletionQueue>,
+        inbox: &Arc<Inbox>,
+    ) -> Result<Arc<Self>> {
         let sink = NodeSink {
+            for_use,
             endpoint: endpoint.clone(),
             completions: completions.clone(),
             inbox: inbox.clone(),
             is_lost: AtomicBool::new(false),
         };
-        let connection = Connection::new(config.clone(), Target::Server(endpoint.clone()), Arc::new(sink))?;
+        let connection = Connection::new(config, Target::Node(endpoint.clone()), Arc::new(sink))?;
         connection.with(Pipeline::join_cluster);
         connection.start();
         Ok(Arc::new(Self {
@@ -103,7 +146,16 @@ impl Node {
     }
 }
 
+/// What a connection to a node is used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    All,
+    /// The node is a replica.
+    Reads,
+}
+
 struct NodeSink {
+    for_use: Use,
     endpoint: Endpoint,
     completions: Arc<CompletionQueue>,
     inbox: Arc<Inbox>,
@@ -112,9 +164,18 @@ struct NodeSink {
 }
 
 impl NodeSink {
-    /// The store is ready with its first node, and told of any other once it has been lost and is there again.
+    /// The store is ready with its first node, and told of any other once it has been lost and is there again. Of replicas only its health
+    /// tells, as their masters serve.
     fn is_told(&self, event: &Event) -> bool {
         match event {
+            Event::Ready { .. } if self.for_use == Use::Reads => {
+                self.inbox.put(Notice::ReaderReady);
+                false
+            }
+            Event::Reconnecting { .. } if self.for_use == Use::Reads => {
+                self.inbox.put(Notice::ReaderLost(self.endpoint.clone()));
+                false
+            }
             Event::Ready { .. } => {
                 let was_ready = self.inbox.is_ready.swap(true, Ordering::Relaxed);
                 self.is_lost.swap(false, Ordering::Relaxed) || !was_ready
@@ -142,7 +203,11 @@ impl Sink<Commands> for NodeSink {
 
     fn take_back(&self, returned: Vec<Returned>, passed: Vec<u64>) {
         if !returned.is_empty() {
-            self.inbox.put(Notice::Returned(self.endpoint.clone(), returned));
+            let notice = match self.for_use {
+                Use::All => Notice::Returned,
+                Use::Reads => Notice::ReadsReturned,
+            };
+            self.inbox.put(notice(self.endpoint.clone(), returned));
         }
         for number in passed {
             self.inbox.put(Notice::Ended(number));

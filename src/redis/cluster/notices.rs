@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep_until;
 
 use crate::error::{Error, Reason};
+use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Step};
 use crate::redis::cluster::node::{Node, Notice, Trial};
 use crate::redis::cluster::router::{ClusterRouter, State};
@@ -13,6 +14,7 @@ use crate::redis::cluster::slot_map::parse_address;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::commands::redirect::{RefusalKind, Returned};
 use crate::redis::request::{Fate, Request};
+use crate::redis::runtime;
 use crate::redis::slot::Slot;
 
 /// The task looks whether its router still exists at least this often.
@@ -21,7 +23,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Starts a router: it takes its notices until it has ended.
 pub fn start(router: &Arc<ClusterRouter>) {
     if router.join() {
-        router.runtime.spawn(keep(Arc::downgrade(router)));
+        runtime::spawn(router.runtime, keep(Arc::downgrade(router)));
     }
 }
 
@@ -51,6 +53,8 @@ impl ClusterRouter {
             self.take_notice(&mut state, notice, now);
         }
         self.expire(&mut state, now);
+        self.expire_reads(&mut state, now);
+        self.retry_reads(&mut state, now);
         let next = self.step(&mut state, now);
         self.close_when_done(&mut state);
         (!state.ended).then_some(next)
@@ -67,6 +71,9 @@ impl ClusterRouter {
                 }
             }
             Notice::Lost => self.topology.refresh(),
+            Notice::ReadsReturned(replica, returned) => self.take_back_reads(state, &replica, returned, now),
+            Notice::ReaderReady => state.readers.wake(now),
+            Notice::ReaderLost(replica) => self.reader_lost(state, &replica, now),
             Notice::Closed => {
                 state.open = state.open.map(|open| open.saturating_sub(1));
             }
@@ -78,7 +85,7 @@ impl ClusterRouter {
         let moved: Vec<(Slot, Endpoint)> = returned
             .iter()
             .filter_map(|Returned { refusal, .. }| match &refusal.kind {
-                RefusalKind::Moved(slot, address) => Some((*slot, self.endpoint(address, node)?)),
+                RefusalKind::Moved(slot, address) => Some((*slot, parse_address(address, node)?)),
                 RefusalKind::Ask(_) | RefusalKind::NotYet => None,
             })
             .collect();
@@ -88,11 +95,12 @@ impl ClusterRouter {
             self.adopt(state, &map, now);
         }
         self.topology.refresh();
-        for Returned { request, refusal } in returned {
+        for Returned { request, mut refusal } in returned {
             let Some(slot) = request.slot() else { continue };
+            refusal.error = refusal.error.at(Some(&node.to_string()), Some(slot));
             let until = request.called + self.limits().queue_timeout;
             let target = match &refusal.kind {
-                RefusalKind::Ask(address) => self.endpoint(address, node),
+                RefusalKind::Ask(address) => parse_address(address, node),
                 RefusalKind::Moved(..) | RefusalKind::NotYet => None,
             };
             if !state.fences.contains_key(&slot) {
@@ -103,11 +111,6 @@ impl ClusterRouter {
                 fence.refuse(request, refusal, target, until);
             }
         }
-    }
-
-    fn endpoint(&self, address: &str, node: &Endpoint) -> Option<Endpoint> {
-        let endpoint = parse_address(address, node)?;
-        Some(self.topology.config().translated(endpoint))
     }
 
     /// A fence for a slot of which a node has refused a request: others of the slot may be in flight there.
@@ -140,7 +143,7 @@ impl ClusterRouter {
                 Step::Try(requests, target) => self.send_trial(state, slot, number, requests, target, now),
                 Step::Fall(requests) => {
                     state.fences.remove(&slot);
-                    let mut batches = Self::batches(state);
+                    let mut batches = Batches::new(state.masters.len());
                     for request in requests {
                         self.put(state, ready(request, now), slot, &mut batches, now);
                     }
@@ -148,10 +151,8 @@ impl ClusterRouter {
                 }
             }
         }
-        state
-            .waiting
-            .next_deadline()
-            .map_or(next, |deadline| next.min(deadline))
+        let others = [state.waiting.next_deadline(), state.readers.next()];
+        others.into_iter().flatten().fold(next, Instant::min)
     }
 
     /// Sends the requests that go ahead of the others behind a fence.
@@ -202,35 +203,38 @@ impl ClusterRouter {
             let message = format!(
                 "The slots of the cluster were not found within {milliseconds} ms (queueTimeout), so that the command was not run{cause}"
             );
-            missed.push((request, message));
+            missed.push((request, message, None));
         }
-        for (slot, fence) in &mut state.fences {
+        let State { fences, map, .. } = state;
+        for (slot, fence) in fences {
+            let owner = map
+                .as_ref()
+                .and_then(|map| map.owner(*slot))
+                .map(|owner| owner.to_string().into());
             let due = fence.expire(now);
-            let last = fence
-                .last()
-                .map_or(String::new(), |last| format!(": {}", last.error.message));
+            let last = fence.last().map(|last| &last.error);
+            let told = last.map_or(String::new(), |error| format!(": {}", error.message));
+            let node = last.and_then(|error| error.node.clone()).or(owner);
             missed.extend(due.into_iter().map(|request| {
                 let message = format!(
-                    "No node of the cluster took slot {slot} within {milliseconds} ms (queueTimeout), so that the command was not run{last}"
+                    "No node of the cluster took the command within {milliseconds} ms (queueTimeout), so that it was not run{told}"
                 );
-                (request, message)
+                (request, message, node.clone())
             }));
         }
-        for (request, message) in missed {
-            self.fail(
-                &request,
-                Fate::NotRun,
-                Error::because(Reason::QueueTimeout, message),
-            );
+        for (request, message, node) in missed {
+            let error = Error::because(Reason::QueueTimeout, message).at(node.as_deref(), request.slot());
+            self.fail(&request, Fate::NotRun, error);
         }
     }
 
     /// Closes the nodes once nothing waits, and answers whoever closes once they have closed.
     fn close_when_done(&self, state: &mut State) {
         let Some(id) = state.closing else { return };
-        if state.open.is_none() && state.waiting.is_empty() && state.fences.is_empty() {
-            state.open = Some(state.nodes.len());
-            for node in state.nodes.values() {
+        let is_idle = state.waiting.is_empty() && state.readers.held.is_empty() && state.fences.is_empty();
+        if state.open.is_none() && is_idle {
+            state.open = Some(state.all_nodes().count());
+            for node in state.all_nodes() {
                 node.close();
             }
         }

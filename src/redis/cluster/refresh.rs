@@ -40,7 +40,7 @@ const WITNESSES: usize = 3;
 pub fn topology_of(config: &Arc<Config>) -> Result<Arc<Topology>, Error> {
     let (topology, is_new) = Topology::of(config)?;
     if is_new {
-        runtime::get()?.spawn(keep(Arc::downgrade(&topology)));
+        runtime::spawn(runtime::get()?, keep(Arc::downgrade(&topology)));
     }
     Ok(topology)
 }
@@ -138,9 +138,7 @@ async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<SlotMap> {
         let map = decode::parse(&bytes)
             .ok()
             .and_then(|reply| SlotMap::parse(&reply, node));
-        let Some(map) = map.map(|map| map.translated(topology.config())) else {
-            continue;
-        };
+        let Some(map) = map else { continue };
         witnesses += 1;
         let is_whole = map.covered() >= known.covered();
         if best.as_ref().is_none_or(|best| map.covered() > best.covered()) {
@@ -180,7 +178,7 @@ async fn ask_seeds(config: &Arc<Config>) -> Result<SlotMap, Failure> {
 }
 
 async fn ask_seed(config: &Arc<Config>, seed: &Endpoint) -> Result<SlotMap, Failure> {
-    let bytes = query(config, seed, &encode::command(&CLUSTER_SLOTS)).await?;
+    let (_, bytes) = query(config, seed, &encode::command(&CLUSTER_SLOTS)).await?;
     let reply = decode::parse(&bytes).map_err(Failure::refused)?;
     if let Reply::Error(error) = reply {
         // `ERR This instance has cluster support disabled`
@@ -196,8 +194,7 @@ async fn ask_seed(config: &Arc<Config>, seed: &Endpoint) -> Result<SlotMap, Fail
             Failure::temporary(Reason::NotReady, failed.message.to_string())
         });
     }
-    let map = SlotMap::parse(&reply, seed).map(|map| map.translated(config));
-    map.ok_or_else(|| {
+    SlotMap::parse(&reply, seed).ok_or_else(|| {
         Failure::temporary(
             Reason::NotReady,
             format!("{seed} knows of no master with slots yet"),

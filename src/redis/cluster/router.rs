@@ -9,9 +9,11 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Runtime;
 
 use crate::error::{Error, Reason, Result};
+use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::Fence;
 use crate::redis::cluster::join::Join;
 use crate::redis::cluster::node::{Inbox, Node};
+use crate::redis::cluster::readers::Readers;
 use crate::redis::cluster::refresh::topology_of;
 use crate::redis::cluster::scan::{Scan, last_page};
 use crate::redis::cluster::slot_map::SlotMap;
@@ -27,10 +29,7 @@ use crate::redis::pipeline::in_flight::Server;
 use crate::redis::pipeline::queue::Queue;
 use crate::redis::request::{Fate, Id, Part, Request, Route, ScanCall, Split, Subject, Whole};
 use crate::redis::runtime;
-use crate::redis::slot::Slot;
-
-/// Where requests without a key go.
-const NO_KEY: Slot = 0;
+use crate::redis::slot::{NO_KEY, Slot};
 
 pub struct ClusterRouter {
     pub(super) config: Arc<Config>,
@@ -47,9 +46,10 @@ pub(super) struct State {
     pub map: Option<Arc<SlotMap>>,
     /// One for each master of the map, in its order.
     pub masters: Vec<Arc<Node>>,
-    /// All that are open.
+    /// All that are open, but to replicas.
     pub nodes: HashMap<Endpoint, Arc<Node>>,
     pub fences: HashMap<Slot, Fence>,
+    pub readers: Readers,
     /// The slots of each mark and of each guard.
     pub numbers: HashMap<u64, Vec<Slot>>,
     pub last_number: u64,
@@ -67,9 +67,6 @@ pub(super) struct State {
     pub ended: bool,
 }
 
-/// Requests for each master, by its index.
-pub(super) type Batches = Vec<Vec<Request>>;
-
 impl ClusterRouter {
     /// Opens nothing yet.
     pub fn new(config: Arc<Config>, completions: Arc<CompletionQueue>) -> Result<Arc<Self>> {
@@ -86,6 +83,7 @@ impl ClusterRouter {
                 masters: Vec::new(),
                 nodes: HashMap::new(),
                 fences: HashMap::new(),
+                readers: Readers::default(),
                 numbers: HashMap::new(),
                 last_number: 0,
                 waiting: Queue::default(),
@@ -117,7 +115,7 @@ impl ClusterRouter {
     /// Sends requests, in their order for each slot.
     pub fn send(&self, requests: impl IntoIterator<Item = Request>, now: Instant) {
         let mut state = self.state.lock();
-        let mut batches = Self::batches(&state);
+        let mut batches = Batches::new(state.masters.len());
         for request in requests {
             self.route(&mut state, request, &mut batches, now);
         }
@@ -131,7 +129,7 @@ impl ClusterRouter {
         match mem::replace(&mut request.route, Route::Any) {
             Route::Unknown => self.fail(&request, Fate::NotRun, was_one_server()),
             Route::Any => self.put(state, request, NO_KEY, batches, now),
-            Route::Slot(slot) => self.put(state, request, slot, batches, now),
+            Route::Slot(slot) => self.dispatch(state, request, slot, batches, now),
             Route::Crossed(error) => self.fail(&request, Fate::NotRun, *error),
             Route::Split(split) => self.put_parts(state, &request, *split, batches, now),
             Route::Scan(call) => {
@@ -143,6 +141,7 @@ impl ClusterRouter {
                 let parts = parts.map(|slot| Part {
                     slot,
                     bytes: request.bytes.clone(),
+                    replies: request.replies,
                     places: Vec::new(),
                 });
                 let parts = parts.collect();
@@ -165,7 +164,7 @@ impl ClusterRouter {
             Ok(None) => {
                 let (completions, call) = (self.completions.clone(), call.clone());
                 let last_page = last_page(call, self.topology.clone());
-                self.runtime.spawn(async move {
+                runtime::spawn(self.runtime, async move {
                     let mut batch = CompletionBatch::default();
                     batch.conclude(&request, Ok(last_page.await));
                     completions.put(batch);
@@ -190,19 +189,23 @@ impl ClusterRouter {
         batches: &mut Batches,
         now: Instant,
     ) {
-        let places = split.parts.iter().map(|part| part.places.clone()).collect();
+        let parts = split.parts.iter().map(|part| (part.slot, part.places.clone()));
         let observer = match &request.subject {
             Subject::Observed(observer) => Some(observer.clone()),
             _ => None,
         };
-        let whole: Arc<dyn Whole> = Arc::new(Join::new(split.joining, places, observer));
-        for (index, Part { slot, bytes, .. }) in split.parts.into_iter().enumerate() {
+        let whole: Arc<dyn Whole> = Arc::new(Join::new(split.joining, parts.collect(), observer));
+        for (index, part) in split.parts.into_iter().enumerate() {
+            let Part {
+                slot, bytes, replies, ..
+            } = part;
             let part = Request {
                 bytes,
+                replies,
                 subject: Subject::Part(whole.clone(), index),
                 ..request.clone()
             };
-            self.put(state, part, slot, batches, now);
+            self.dispatch(state, part, slot, batches, now);
         }
     }
 
@@ -220,7 +223,7 @@ impl ClusterRouter {
             return self.hold(state, request, slot);
         }
         match state.map.as_ref().and_then(|map| map.owner_index(slot)) {
-            Some(index) => batches[index].push(request),
+            Some(index) => batches.masters[index].push(request),
             None => {
                 self.refuse_unserved(state, slot, now);
                 self.hold(state, request, slot);
@@ -238,7 +241,7 @@ impl ClusterRouter {
         }
     }
 
-    fn no_room(&self) -> Error {
+    pub(super) fn no_room(&self) -> Error {
         let most = self.limits().max_queue;
         Error::ours(
             "QUEUE_FULL",
@@ -267,6 +270,7 @@ impl ClusterRouter {
     }
 
     pub(super) fn fail(&self, request: &Request, fate: Fate, error: Error) {
+        let error = error.at(None, request.slot());
         if let Subject::Observed(observer) = &request.subject {
             observer.unanswered(fate);
         }
@@ -287,16 +291,10 @@ impl ClusterRouter {
         self.state.lock()
     }
 
-    pub(super) fn batches(state: &State) -> Batches {
-        vec![Vec::new(); state.masters.len()]
-    }
-
     /// Sends the batches, each in one write.
     pub(super) fn flush(&self, state: &State, batches: Batches, now: Instant) {
-        for (node, batch) in state.masters.iter().zip(batches) {
-            if !batch.is_empty() {
-                node.connection.with(|pipeline| pipeline.send(batch, now));
-            }
+        for (node, batch) in batches.into_nodes(&state.masters) {
+            node.connection.with(|pipeline| pipeline.send(batch, now));
         }
     }
 
@@ -325,6 +323,7 @@ impl ClusterRouter {
         let latest = Instant::now() + self.limits().timeout;
         state.closing = Some(id);
         state.waiting.wait_until(latest);
+        state.readers.held.wait_until(latest);
         for fence in state.fences.values_mut() {
             fence.wait_until(latest);
         }
@@ -344,7 +343,7 @@ impl ClusterRouter {
     pub fn abandon(&self) {
         let mut state = self.lock();
         state.ended = true;
-        for node in state.nodes.values() {
+        for node in state.all_nodes() {
             node.connection.abandon();
         }
         self.inbox.come.notify_one();
@@ -352,7 +351,7 @@ impl ClusterRouter {
 
     /// Calls `each` with the connection to every node.
     pub fn each_connection(&self, mut each: impl FnMut(&Arc<Connection<Commands>>)) {
-        for node in self.lock().nodes.values() {
+        for node in self.lock().all_nodes() {
             each(&node.connection);
         }
     }
@@ -367,9 +366,9 @@ impl ClusterRouter {
     /// How the connection to each node does.
     pub fn health(&self) -> Vec<Health> {
         let state = self.lock();
-        let health: Vec<_> = state
-            .masters
-            .iter()
+        let readers = state.readers.nodes.values().map(|reader| &reader.node);
+        let nodes = state.masters.iter().chain(readers);
+        let health: Vec<_> = nodes
             .map(|node| node.connection.with(|pipeline| pipeline.health()))
             .collect();
         if !health.is_empty() {
@@ -401,8 +400,14 @@ impl State {
         self.last_number
     }
 
-    fn has_room(&self, most: usize) -> bool {
+    /// Those that are open, also to replicas.
+    pub fn all_nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        let readers = self.readers.nodes.values().map(|reader| &reader.node);
+        self.nodes.values().chain(readers)
+    }
+
+    pub fn has_room(&self, most: usize) -> bool {
         let held: usize = self.fences.values().map(Fence::len).sum();
-        self.waiting.len() + held < most
+        self.waiting.len() + self.readers.held.len() + held < most
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::error::{Error, Reason, Result};
-use crate::redis::cluster::join::{array, items};
+use crate::redis::cluster::frames::{array, items};
 use crate::redis::cluster::refresh::renew;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Topology;

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::redis::config::Config;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::slot::{SLOTS, Slot};
 use crate::reply::Reply;
@@ -89,6 +88,10 @@ impl SlotMap {
         &self.replicas[index]
     }
 
+    pub fn is_replica(&self, endpoint: &Endpoint) -> bool {
+        self.replicas.iter().any(|replicas| replicas.contains(endpoint))
+    }
+
     /// The first slot of each master that has any.
     pub fn first_slots(&self) -> Vec<Slot> {
         let first = |index| self.owners.iter().position(|owner| usize::from(*owner) == index);
@@ -114,14 +117,6 @@ impl SlotMap {
             }
         }
         ranges
-    }
-
-    /// The map with the addresses that the configuration has for its nodes.
-    pub fn translated(mut self, config: &Config) -> Self {
-        for endpoint in self.masters.iter_mut().chain(self.replicas.iter_mut().flatten()) {
-            *endpoint = config.translated(endpoint.clone());
-        }
-        self
     }
 
     /// The map with other owners of some slots.

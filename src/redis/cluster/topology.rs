@@ -103,6 +103,11 @@ impl Topology {
     /// Has the map asked for: something is wrong with it, or with a node.
     pub fn refresh(&self) {
         *self.doubted.lock() = Some(Instant::now());
+        self.want();
+    }
+
+    /// Has the map asked for, though nothing is wrong.
+    pub fn want(&self) {
         self.wanted.notify_one();
     }
 
@@ -146,7 +151,7 @@ impl Topology {
         *map = Arc::new(map.with_moved(moved));
         let map = map.clone();
         // They may be locked: whoever patches is one of them.
-        self.runtime.spawn(spread(state.members.clone(), map.clone()));
+        runtime::spawn(self.runtime, spread(state.members.clone(), map.clone()));
         Some(map)
     }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::error::Reason;
-use crate::redis::config::Config;
+use crate::redis::config::{Config, Target};
 use crate::redis::connection::addresses;
 use crate::redis::connection::failure::Failure;
 use crate::redis::connection::handshake::{Form, Handshake};
@@ -26,6 +27,8 @@ pub type Opened = (Transport, Established);
 
 pub struct Connector {
     config: Arc<Config>,
+    /// The address that nodes of a cluster tell of the server, by which a function knows its name.
+    told: Option<Endpoint>,
     /// The form of the handshake that the server took last: others are not tried in vain again.
     form: Mutex<Option<Form>>,
 }
@@ -34,21 +37,31 @@ impl Connector {
     pub fn new(config: Arc<Config>) -> Self {
         Self {
             config,
+            told: None,
             form: Mutex::default(),
         }
     }
 
+    pub fn of(config: Arc<Config>, target: &Target) -> Self {
+        let told = match target {
+            Target::Node(told) => Some(told.clone()),
+            Target::Server(_) | Target::Master(_) => None,
+        };
+        Self {
+            told,
+            ..Self::new(config)
+        }
+    }
+
     pub async fn open(&self, endpoint: &Endpoint) -> Result<Opened, Failure> {
-        let credentials = self.config.credentials().await;
-        let credentials = credentials.map_err(|error| Failure {
-            error,
-            refused: false,
-            closed: false,
-        })?;
+        let credentials = self.config.credentials().await.map_err(Failure::passing)?;
+        let named = self.told.as_ref().unwrap_or(endpoint);
+        let server_name = self.config.provided_server_name(named).await;
         let attempt = Attempt {
             handshake: Handshake::new(&self.config, endpoint, credentials),
             connector: self,
             endpoint,
+            server_name: server_name.map_err(Failure::passing)?,
             in_tls: AtomicBool::new(false),
         };
         tokio::time::timeout(self.config.settings.connect_timeout, attempt.open())
@@ -61,6 +74,8 @@ struct Attempt<'a> {
     connector: &'a Connector,
     endpoint: &'a Endpoint,
     handshake: Handshake<'a>,
+    /// That a function gives for the certificate.
+    server_name: Option<ServerName<'static>>,
     /// The handshake of TLS is under way.
     in_tls: AtomicBool,
 }
@@ -135,7 +150,8 @@ impl Attempt<'_> {
                     return plain(Registered::Tcp(stream));
                 };
                 self.in_tls.store(true, Ordering::Relaxed);
-                let stream = tls.wrap(stream, host).await.map_err(|error| Failure {
+                let stream = tls.wrap(stream, host, self.server_name.as_ref()).await;
+                let stream = stream.map_err(|error| Failure {
                     // The server has seen nothing of the handshake yet.
                     closed: false,
                     ..Failure::broken(endpoint, &error, true)

@@ -16,12 +16,17 @@ pub struct Failure {
 
 impl Failure {
     /// The next attempt may succeed.
-    pub fn temporary(reason: Reason, message: String) -> Self {
+    pub fn passing(error: Error) -> Self {
         Self {
-            error: Error::because(reason, message),
+            error,
             refused: false,
             closed: false,
         }
+    }
+
+    /// As `passing`.
+    pub fn temporary(reason: Reason, message: String) -> Self {
+        Self::passing(Error::because(reason, message))
     }
 
     pub fn refused(error: Error) -> Self {

@@ -189,8 +189,11 @@ impl<'a> Handshake<'a> {
     fn last_questions(&self) -> impl Iterator<Item = Question> + use<> {
         let db = self.config.db;
         let select = (db != 0).then(|| ("SELECT", cmd("SELECT").arg(db).take()));
+        let is_replica = self.config.kind == Kind::Replica;
+        // Without it a replica sends reads to its master.
+        let read = is_replica.then(|| ("READONLY", cmd("READONLY")));
         // A server that is still loading answers to all the rest.
-        select.into_iter().chain([("PING", cmd("PING"))])
+        select.into_iter().chain(read).chain([("PING", cmd("PING"))])
     }
 
     /// Sends all commands at once, and gives the reply to each.
@@ -317,12 +320,13 @@ impl<'a> Handshake<'a> {
     fn refusal(&self, command: &str, error: &Error) -> Option<bool> {
         match (command, &*error.code) {
             // Credentials that are asked for may be others the next time.
-            (_, "NOAUTH" | "WRONGPASS") => Some(self.config.settings.provided.is_none()),
+            (_, "NOAUTH" | "WRONGPASS") => Some(!self.config.asks_credentials()),
             (_, "DENIED") | ("HELLO" | "AUTH" | "SELECT", "NOPERM") | ("AUTH" | "SELECT", "ERR") => {
                 Some(true)
             }
             ("HELLO", _) => Some(self.is_of_hello(error)),
             ("AUTH" | "SELECT", _) | (_, "LOADING" | "MASTERDOWN" | "BUSY") => Some(false),
+            ("READONLY", _) => Some(true),
             // Names are for CLIENT LIST only, and not every user may PING.
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! Where a connection leads: to a fixed endpoint, or to the master that Sentinels name.
+//! Where a connection leads: to a fixed endpoint, to a node of a cluster, or to the master that Sentinels name.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use crate::error::Reason;
-use crate::redis::config::Target;
+use crate::redis::config::{Config, Target};
 use crate::redis::connection::failure::Failure;
 use crate::redis::connection::sentinel::Watcher;
 use crate::redis::connection::sentinel::board::Next;
@@ -16,13 +16,16 @@ use crate::redis::pipeline::in_flight::{Established, ServerRole};
 
 pub enum Locator {
     Fixed(Endpoint),
+    /// By the address that nodes tell.
+    Node(Endpoint, Arc<Config>),
     Watched(Arc<Watcher>),
 }
 
 impl Locator {
-    pub fn new(target: &Target, runtime: &Runtime) -> Self {
+    pub fn new(config: &Arc<Config>, target: &Target, runtime: &Runtime) -> Self {
         match target {
             Target::Server(endpoint) => Self::Fixed(endpoint.clone()),
+            Target::Node(told) => Self::Node(told.clone(), config.clone()),
             Target::Master(sentinels) => Self::Watched(Watcher::join(sentinels, runtime)),
         }
     }
@@ -31,6 +34,7 @@ impl Locator {
     pub async fn locate(&self) -> Result<Endpoint, Failure> {
         match self {
             Self::Fixed(endpoint) => Ok(endpoint.clone()),
+            Self::Node(told, config) => config.located(told).await.map_err(Failure::passing),
             Self::Watched(watcher) => watcher.master().await,
         }
     }
@@ -38,7 +42,7 @@ impl Locator {
     /// Returns once a connection to `from` should lead elsewhere.
     pub async fn next(&self, from: Option<&Endpoint>) -> Next {
         match self {
-            Self::Fixed(_) => pending().await,
+            Self::Fixed(_) | Self::Node(..) => pending().await,
             Self::Watched(watcher) => watcher.next(from).await,
         }
     }
@@ -46,7 +50,7 @@ impl Locator {
     /// Where a connection leads as far as is known without asking.
     pub fn believed(&self) -> Option<Endpoint> {
         match self {
-            Self::Fixed(endpoint) => Some(endpoint.clone()),
+            Self::Fixed(endpoint) | Self::Node(endpoint, _) => Some(endpoint.clone()),
             Self::Watched(watcher) => watcher.believed(),
         }
     }
@@ -54,7 +58,7 @@ impl Locator {
     /// Whether a server will do: Sentinels may name one that is a replica, or is one already.
     pub fn check(&self, established: &Established) -> Result<(), Failure> {
         let is_replica = established.server.role == ServerRole::Replica;
-        if matches!(self, Self::Fixed(_)) || !is_replica {
+        if !matches!(self, Self::Watched(_)) || !is_replica {
             return Ok(());
         }
         let endpoint = &established.endpoint;
@@ -72,7 +76,7 @@ impl Locator {
     /// How long ago the master was last known to be at an endpoint. What was published since may have gone to another.
     pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Duration> {
         match self {
-            Self::Fixed(_) => None,
+            Self::Fixed(_) | Self::Node(..) => None,
             Self::Watched(watcher) => watcher.confirmed(endpoint),
         }
     }

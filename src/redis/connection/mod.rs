@@ -77,7 +77,7 @@ impl<M: Machine> Connection<M> {
             self.shared.clone(),
             self.socket.clone(),
         );
-        self.runtime.spawn(supervisor.run());
+        runtime::spawn(self.runtime, supervisor.run());
     }
 
     /// Uses the pipeline, and gives the sink what it has completed.

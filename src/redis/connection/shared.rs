@@ -48,6 +48,8 @@ pub struct Shared<M> {
     pub batches: Notify,
     /// The server has refused a write: the supervisor looks for a master.
     pub refused: Notify,
+    /// The machine has found a fault of the connection: the supervisor ends it.
+    pub fault: Notify,
     /// The connection is closing, or was abandoned: the supervisor checks which.
     pub ending: Notify,
     abandoned: AtomicBool,
@@ -62,6 +64,7 @@ impl<M: Machine> Shared<M> {
             unsent: Notify::new(),
             batches: Notify::new(),
             refused: Notify::new(),
+            fault: Notify::new(),
             ending: Notify::new(),
             abandoned: AtomicBool::new(false),
         }
@@ -86,6 +89,9 @@ impl<M: Machine> Shared<M> {
         }
         if pipeline.misses_master() {
             self.refused.notify_one();
+        }
+        if pipeline.fault().is_some() {
+            self.fault.notify_one();
         }
         if pipeline.is_done() {
             self.ending.notify_one();

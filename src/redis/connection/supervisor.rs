@@ -58,8 +58,8 @@ impl<M: Machine> Supervisor<M> {
         slot: Arc<SocketSlot>,
     ) -> Self {
         Self {
-            connector: Connector::new(config.clone()),
-            locator: Locator::new(target, runtime),
+            connector: Connector::of(config.clone(), target),
+            locator: Locator::new(&config, target, runtime),
             tried: Mutex::default(),
             led_to: Mutex::default(),
             redirect: Mutex::default(),
@@ -116,7 +116,7 @@ impl<M: Machine> Supervisor<M> {
             && opened.1.server.role == ServerRole::Master
         {
             match &self.locator {
-                Locator::Fixed(_) => *self.redirect.lock() = Some(master),
+                Locator::Fixed(_) | Locator::Node(..) => *self.redirect.lock() = Some(master),
                 Locator::Watched(watcher) => watcher.promoted(&master),
             }
             return Ok(opened);
@@ -307,7 +307,10 @@ impl<M: Machine> Supervisor<M> {
                 yield_now().await;
             }
             match self.shared.with(|pipeline| pipeline.tick(Instant::now())) {
-                Ok(next) => sleep_until(next.into()).await,
+                Ok(next) => tokio::select! {
+                    () = sleep_until(next.into()) => {}
+                    () = self.shared.fault.notified() => {}
+                },
                 Err(cause) => return cause,
             }
         }

@@ -24,6 +24,11 @@ impl<M: Machine> Pipeline<M> {
             ..
         } = self.limits;
         let mut next = now + timeout.min(queue_timeout);
+        if self.connection.is_some()
+            && let Some(fault) = self.fault()
+        {
+            return Err(fault);
+        }
         if let Some(connection) = &mut self.connection {
             let silent = now.saturating_duration_since(connection.heard);
             let owed = !connection.sent.is_empty();
@@ -45,6 +50,11 @@ impl<M: Machine> Pipeline<M> {
             self.waiting_for_master.next_deadline(),
         ];
         Ok(deadlines.into_iter().flatten().fold(next, Instant::min))
+    }
+
+    /// Why the connection must end, if the machine says so.
+    pub fn fault(&self) -> Option<Error> {
+        self.machine.fault(self.place())
     }
 
     fn expire(&mut self, now: Instant) {

@@ -82,6 +82,11 @@ pub trait Machine: Default + Send + Sized + 'static {
     /// There is no connection any more. Messages may have been missed since `since`.
     fn disconnected(_pipeline: &mut Pipeline<Self>, _since: SystemTime) {}
 
+    /// Why the connection to a place must end, though it is open.
+    fn fault(&self, _place: &str) -> Option<Error> {
+        None
+    }
+
     /// The gap that is open began at this time at the latest.
     fn widen_gap(&mut self, _from: SystemTime) {}
 
@@ -135,6 +140,11 @@ pub trait Machine: Default + Send + Sized + 'static {
 
     /// A request has failed.
     fn failed(&mut self, _request: &Request, _fate: Fate) {}
+
+    /// The error of a request that `node` was to run, as its caller is told it.
+    fn error_at(&self, _request: &Request, _node: &str, error: Error) -> Error {
+        error
+    }
 
     /// Whether the sink has to pass on more than what is completed.
     fn has_output(&self) -> bool {
@@ -363,6 +373,7 @@ impl<M: Machine> Pipeline<M> {
 
     pub(super) fn fail(&mut self, request: &Request, fate: Fate, error: Error) {
         self.machine.failed(request, fate);
+        let error = self.machine.error_at(request, self.place(), error);
         self.completed.conclude(request, Err(error));
     }
 }

@@ -111,14 +111,14 @@ impl Scanner {
 }
 
 /// An element's kind, the rest of its first line, and the length of all that.
-pub(super) fn header(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
+pub fn header(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let (kind, rest) = bytes.split_first()?;
     let end = memchr(b'\n', rest)?;
     let line = rest[..end].strip_suffix(b"\r")?;
     Some((*kind, line, end + 2))
 }
 
-pub(super) fn number(line: &[u8]) -> Option<i64> {
+pub fn number(line: &[u8]) -> Option<i64> {
     std::str::from_utf8(line).ok()?.parse().ok()
 }
 

@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 
 use crate::backlog::Backlog;
 use crate::redis::completions::{CompletionBatch, Event, Gap};
+use crate::redis::endpoint::Node;
 use crate::redis::protocol::published::Skipped;
-use crate::redis::request::{Id, Topic, TopicName};
+use crate::redis::request::{Departure, Id, Topic, TopicName};
 use crate::redis::subscriber::listener::Listener;
 
 /// Answered by a home that was left: no call has this id.
@@ -29,55 +30,88 @@ pub struct Ear {
 pub struct Awaited {
     /// Who awaits the confirmation of a topic.
     pub callers: HashMap<Topic, Vec<Id>>,
-    /// Topics that move to another home, and when the old one was last heard.
-    pub moving: HashMap<Topic, SystemTime>,
-    /// When the gap begins that is told once all have moved.
-    pub gap_since: Option<SystemTime>,
-    /// Channels by which topics cross to another home.
-    pub crossings: HashMap<Topic, Crossing>,
+    /// Topics that have left a home and are at no other yet, since when, and which it was.
+    pub moving: HashMap<Topic, (SystemTime, Node)>,
+    /// When the gap begins that is told once all have moved, and at which home.
+    pub gap_since: Option<(SystemTime, Node)>,
+    /// Topics that a home has refused: they are not to be tried again.
+    pub refused: Vec<Topic>,
+    /// Channels of the subscriber's own, by which topics cross and homes are probed.
+    pub own: HashMap<Topic, Signals>,
     /// Who is answered once so many homes are left.
     pub leaving: Option<(Id, usize)>,
 }
 
-/// Awaits the confirmation of a channel at the new home, and then the message that the old home was given for it.
-pub struct Crossing {
+/// Tells what comes by a channel of the subscriber's own: its confirmation, that topics have left a home for it, and a message.
+pub struct Signals {
+    /// The home that is left, or probed.
+    pub node: Node,
     pub subscribed: Option<oneshot::Sender<()>>,
+    pub departed: Option<oneshot::Sender<()>>,
     pub heard: Option<oneshot::Sender<()>>,
 }
 
 impl Awaited {
     /// A topic is at its new home, or is to be nowhere. Gives the gap once none is on its way.
     pub fn arrived(&mut self, topic: &Topic) -> Option<Gap> {
-        let heard = self.moving.remove(topic)?;
-        let since = self.gap_since.map_or(heard, |since| since.min(heard));
-        self.gap_since = Some(since);
+        let left = self.moving.remove(topic)?;
+        let earliest = match self.gap_since.take() {
+            Some(earlier) if earlier.0 <= left.0 => earlier,
+            _ => left,
+        };
         if !self.moving.is_empty() {
+            self.gap_since = Some(earliest);
             return None;
         }
-        let from = self.gap_since.take()?;
-        let to = SystemTime::now();
-        Some(Gap { from, to, node: None })
+        let (from, node) = earliest;
+        Some(Gap {
+            from,
+            to: SystemTime::now(),
+            node: Some(node),
+        })
     }
 
-    /// Takes the messages of crossings.
-    fn hear_crossings(&mut self, backlog: &mut Backlog) {
+    /// Topics that are on their way may have missed messages since a moment.
+    pub fn widen(&mut self, topics: &[Topic], since: SystemTime) {
+        for topic in topics {
+            if let Some(left) = self.moving.get_mut(topic) {
+                left.0 = left.0.min(since);
+            }
+        }
+    }
+
+    /// Takes the messages of the subscriber's own channels.
+    fn hear_own(&mut self, backlog: &mut Backlog) {
         let heard = RefCell::new(Vec::new());
         backlog.forget(|message| {
             let name = TopicName::of(&message.pattern, &message.channel);
-            let topic = self.crossings.keys().find(|topic| name.equivalent(*topic));
+            let topic = self.own.keys().find(|topic| name.equivalent(*topic));
             heard.borrow_mut().extend(topic.cloned());
             topic.is_some()
         });
         for topic in heard.into_inner() {
-            let crossing = self.crossings.get_mut(&topic);
-            crossing
-                .and_then(|crossing| crossing.heard.take())
+            let signals = self.own.get_mut(&topic);
+            signals
+                .and_then(|signals| signals.heard.take())
                 .map(|told| told.send(()));
         }
     }
 }
 
 impl Ear {
+    /// These topics are nowhere any more: no gap waits for them.
+    pub fn forget(&self, topics: &[&Topic]) {
+        let mut batch = CompletionBatch::default();
+        let mut awaited = self.awaited.lock();
+        for topic in topics {
+            if let Some(gap) = awaited.arrived(topic) {
+                batch.push_gap(gap);
+            }
+        }
+        drop(awaited);
+        self.put_unless_empty(batch);
+    }
+
     pub fn put_unless_empty(&self, batch: CompletionBatch) {
         if !batch.is_empty() {
             self.listener.put(batch);
@@ -101,13 +135,14 @@ impl Listener for Ear {
         // Whoever awaits the topic is told by its answer.
         for event in std::mem::take(&mut batch.events) {
             if let Event::Unsubscribed { topic, .. } = &event {
-                // A user that may not use the channel of a crossing moves without it.
-                if awaited.crossings.remove(topic).is_some() {
+                // A user that may not use the channel does without it.
+                if awaited.own.remove(topic).is_some() {
                     continue;
                 }
                 if let Some(gap) = awaited.arrived(topic) {
                     batch.push_gap(gap);
                 }
+                awaited.refused.push(topic.clone());
             }
             match &event {
                 Event::Unsubscribed { topic, error } if awaited.callers.contains_key(topic) => {
@@ -118,15 +153,15 @@ impl Listener for Ear {
                 _ => batch.events.push(event),
             }
         }
-        if !awaited.crossings.is_empty() {
-            awaited.hear_crossings(&mut batch.backlog);
+        if !awaited.own.is_empty() {
+            awaited.hear_own(&mut batch.backlog);
         }
         drop(awaited);
         self.put_unless_empty(batch);
     }
 
     fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
-        if self.awaited.lock().crossings.is_empty() {
+        if self.awaited.lock().own.is_empty() {
             self.listener.skip(channel, received)
         } else {
             Skipped::default()
@@ -134,8 +169,8 @@ impl Listener for Ear {
     }
 
     fn subscribed(&self, topic: &Topic) {
-        if let Some(crossing) = self.awaited.lock().crossings.get_mut(topic) {
-            crossing.subscribed.take().map(|told| told.send(()));
+        if let Some(signals) = self.awaited.lock().own.get_mut(topic) {
+            signals.subscribed.take().map(|told| told.send(()));
             return;
         }
         self.listener.subscribed(topic);
@@ -149,6 +184,26 @@ impl Listener for Ear {
         }
         drop(awaited);
         self.put_unless_empty(batch);
+    }
+
+    fn departed(&self, departure: &Departure, since: SystemTime, is_refused: bool) {
+        let mut awaited = self.awaited.lock();
+        let Awaited { own, moving, .. } = &mut *awaited;
+        let Some(signals) = own.get_mut(&departure.channel) else {
+            return;
+        };
+        for topic in &departure.topics {
+            let left = moving
+                .entry(topic.clone())
+                .or_insert_with(|| (since, signals.node.clone()));
+            left.0 = left.0.min(since);
+        }
+        signals.departed.take().map(|told| told.send(()));
+        if is_refused {
+            signals.heard = None;
+        }
+        drop(awaited);
+        self.listener.gap_began();
     }
 
     fn gap_began(&self) {

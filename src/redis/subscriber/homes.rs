@@ -2,66 +2,74 @@
 //! number of receivers are right, and no message of ours depends on the bus between the nodes.
 
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::refresh::topology_of;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::{Member, Topology};
 use crate::redis::completions::CompletionBatch;
-use crate::redis::config::{Config, Target};
-use crate::redis::connection::backoff::jitter;
+use crate::redis::config::{Config, Limits, Target};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::Health;
 use crate::redis::request::{Id, Kind, Topic};
 use crate::redis::runtime;
 use crate::redis::slot::{Slot, slot_of};
 use crate::redis::subscriber::SubscriberHandle;
-use crate::redis::subscriber::ear::{Crossing, Ear, LEFT, UNUSED};
+use crate::redis::subscriber::crossing::Crossings;
+use crate::redis::subscriber::ear::{Ear, LEFT, UNUSED};
 use crate::redis::subscriber::listener::{Listener, TopicState};
+use crate::redis::subscriber::probe::watch;
 
 /// Patterns have no slot: all are at one node, which hears the channels of the others by the bus.
 const HOME_OF_PATTERNS: Slot = 0;
-/// How long topics wait for the bus between two homes.
-const LONGEST_CROSSING: Duration = Duration::from_millis(500);
-/// The same where the old home cannot be asked: what it had published is there by then, or was lost with it.
-const LONGEST_ON_BUS: Duration = Duration::from_millis(100);
 
 pub struct ClusterSubscriber {
     config: Arc<Config>,
     runtime: &'static Runtime,
-    topology: Arc<Topology>,
-    ear: Arc<Ear>,
+    pub(super) topology: Arc<Topology>,
+    pub(super) ear: Arc<Ear>,
     /// Locked before any pipeline.
     state: Mutex<State>,
     this: Weak<Self>,
 }
 
 #[derive(Default)]
-struct State {
-    map: Option<Arc<SlotMap>>,
-    homes: HashMap<Endpoint, Arc<SubscriberHandle>>,
-    topics: HashMap<Topic, Desired>,
-    /// Homes that topics are leaving: each once for each crossing.
-    left: Vec<Endpoint>,
+pub(super) struct State {
+    pub map: Option<Arc<SlotMap>>,
+    pub homes: HashMap<Endpoint, Arc<SubscriberHandle>>,
+    pub topics: HashMap<Topic, Desired>,
+    pub crossings: Crossings,
+    /// When a node said last that the map holds.
+    pub confirmed: Option<SystemTime>,
+    /// All is left.
+    pub is_over: bool,
 }
 
 /// A topic that is subscribed.
-struct Desired {
-    /// Where it is, once the map is known.
-    home: Option<Endpoint>,
+pub(super) struct Desired {
+    pub place: Place,
     /// There may be thousands: they are subscribed in batches, and their states are not asked for.
-    is_batched: bool,
-    state: Arc<TopicState>,
+    pub is_batched: bool,
+    pub state: Arc<TopicState>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The map is not known yet.
+    Nowhere,
+    /// Subscribed there, or about to be.
+    At(Endpoint),
+    /// On its way to another home, with the crossing of this number.
+    Crossing(u64),
 }
 
 impl ClusterSubscriber {
@@ -84,6 +92,7 @@ impl ClusterSubscriber {
         if let Some(map) = subscriber.topology.map() {
             subscriber.apply(&map);
         }
+        runtime::spawn(runtime, watch(Arc::downgrade(&subscriber)));
         Ok(subscriber)
     }
 
@@ -92,8 +101,7 @@ impl ClusterSubscriber {
         let mut awaited = self.ear.awaited.lock();
         awaited.callers.entry(topic.clone()).or_default().push(id);
         drop(awaited);
-        self.runtime
-            .spawn(expire(Arc::downgrade(self), id, topic.clone()));
+        runtime::spawn(self.runtime, expire(Arc::downgrade(self), id, topic.clone()));
         self.keep(topic, Arc::default());
     }
 
@@ -108,11 +116,11 @@ impl ClusterSubscriber {
     }
 
     fn keep_all(&self, topics: &[Topic], is_batched: bool, topic_state: &Arc<TopicState>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         for topic in topics {
-            let home = state.topics.get(topic).and_then(|kept| kept.home.clone());
+            let place = state.topics.get(topic).map(|kept| kept.place.clone());
             let kept = Desired {
-                home,
+                place: place.unwrap_or(Place::Nowhere),
                 is_batched,
                 state: topic_state.clone(),
             };
@@ -122,47 +130,55 @@ impl ClusterSubscriber {
     }
 
     /// Subscribes topics at their homes; moves those that are elsewhere.
-    fn place(&self, state: &mut State, topics: &[Topic]) {
+    pub(super) fn place(&self, state: &mut State, topics: &[Topic]) {
         let State {
             map: Some(map),
             homes,
             topics: known,
-            left,
+            crossings,
+            confirmed,
+            ..
         } = state
         else {
             return;
         };
         let mut arrivals: HashMap<Endpoint, Vec<Topic>> = HashMap::new();
-        let mut crossings: HashMap<(Endpoint, Endpoint), Vec<Topic>> = HashMap::new();
+        let mut moves: HashMap<(Endpoint, Endpoint), Vec<Topic>> = HashMap::new();
         for topic in topics {
             let Some(kept) = known.get_mut(topic) else {
                 continue;
             };
-            let Some(endpoint) = map.owner(home_slot(topic)) else {
+            let Some(home) = home_of(map, topic) else {
                 continue;
             };
-            match kept.home.replace(endpoint.clone()) {
-                Some(old) if old != *endpoint => {
-                    self.begin_move(topic, homes.get(&old).map(|old| &**old));
-                    let topics = crossings.entry((old, endpoint.clone())).or_default();
+            match &kept.place {
+                // Where it goes is looked up again at the end of its crossing.
+                Place::Crossing(_) => {}
+                Place::At(old) if old != home => {
+                    let topics = moves.entry((old.clone(), home.clone())).or_default();
                     topics.push(topic.clone());
                 }
-                _ => arrivals.entry(endpoint.clone()).or_default().push(topic.clone()),
+                _ => arrivals.entry(home.clone()).or_default().push(topic.clone()),
             }
         }
-        for ((old, endpoint), topics) in crossings {
-            left.push(old.clone());
-            let old = (homes.get(&old).cloned(), old);
-            self.runtime
-                .spawn(cross(self.this.clone(), old, endpoint, topics));
+        for ((from, to), topics) in moves {
+            let old = homes.get(&from).cloned();
+            let crossing = crossings.begin(from, to, old, topics, *confirmed);
+            for topic in &crossing.topics {
+                if let Some(kept) = known.get_mut(topic) {
+                    kept.place = Place::Crossing(crossing.number);
+                }
+            }
+            let crossed = crossing.run(self.this.clone(), self.ear.clone());
+            runtime::spawn(self.runtime, crossed);
         }
-        for (endpoint, topics) in arrivals {
-            self.arrive(state, &endpoint, &topics);
+        for (home, topics) in arrivals {
+            self.arrive(state, &home, &topics);
         }
     }
 
-    /// Subscribes topics at their home, if it still is.
-    fn arrive(&self, state: &mut State, endpoint: &Endpoint, topics: &[Topic]) {
+    /// Subscribes topics at a home.
+    pub(super) fn arrive(&self, state: &mut State, endpoint: &Endpoint, topics: &[Topic]) {
         let State {
             homes, topics: known, ..
         } = state;
@@ -171,44 +187,26 @@ impl ClusterSubscriber {
         };
         let mut batch = Vec::new();
         for topic in topics {
-            match known.get(topic) {
-                Some(kept) if kept.home.as_ref() != Some(endpoint) => {}
-                Some(kept) if !kept.is_batched => home.keep(topic, kept.state.clone()),
-                Some(_) => batch.push(topic.clone()),
-                None => {}
+            let Some(kept) = known.get_mut(topic) else {
+                continue;
+            };
+            kept.place = Place::At(endpoint.clone());
+            if kept.is_batched {
+                batch.push(topic.clone());
+            } else {
+                home.keep(topic, kept.state.clone());
             }
         }
         home.keep_batched(&batch);
     }
 
-    /// Returns once the new home has heard by the bus all that the old one had published when it was left: nothing comes twice then.
-    async fn await_bus(&self, old: &SubscriberHandle, endpoint: &Endpoint, channel: &Topic) {
-        let (subscribed, is_subscribed) = oneshot::channel();
-        let (heard, is_heard) = oneshot::channel();
-        let crossing = Crossing {
-            subscribed: Some(subscribed),
-            heard: Some(heard),
-        };
-        self.ear
-            .awaited
-            .lock()
-            .crossings
-            .insert(channel.clone(), crossing);
-        if let Ok(home) = self.home(&mut self.state.lock().homes, endpoint) {
-            home.keep(channel, Arc::default());
+    /// The connection to a home, which is opened unless all is left.
+    pub(super) fn home_at(&self, endpoint: &Endpoint) -> Option<Arc<SubscriberHandle>> {
+        let mut state = self.lock();
+        if state.is_over {
+            return None;
         }
-        if is_subscribed.await.is_ok() {
-            old.publish(&channel.name);
-            // The sender is kept until then.
-            let _ = is_heard.await;
-        }
-    }
-
-    fn end_crossing(&self, endpoint: &Endpoint, channel: &Topic) {
-        self.ear.awaited.lock().crossings.remove(channel);
-        if let Some(home) = self.state.lock().homes.get(endpoint) {
-            home.unsubscribe(None, channel, || {});
-        }
+        self.home(&mut state.homes, endpoint).ok().cloned()
     }
 
     fn home<'a>(
@@ -218,7 +216,7 @@ impl ClusterSubscriber {
     ) -> Result<&'a Arc<SubscriberHandle>> {
         if !homes.contains_key(endpoint) {
             let config = Config {
-                target: Target::Server(endpoint.clone()),
+                target: Target::Node(endpoint.clone()),
                 ..Config::clone(&self.config)
             };
             let home = SubscriberHandle::join(&Arc::new(config), self.ear.clone())?;
@@ -227,25 +225,15 @@ impl ClusterSubscriber {
         Ok(&homes[endpoint])
     }
 
-    /// Nothing is heard from the old home any more. What was published since it was last heard may be missed.
-    fn begin_move(&self, topic: &Topic, old: Option<&SubscriberHandle>) {
-        let heard = old.and_then(|old| old.health().heard);
-        if let Some(old) = old {
-            old.unsubscribe(None, topic, || {});
-        }
-        let Some(heard) = heard else { return };
-        let mut awaited = self.ear.awaited.lock();
-        let since = SystemTime::now() - heard.elapsed();
-        let known = awaited.moving.entry(topic.clone()).or_insert(since);
-        *known = since.min(*known);
-        drop(awaited);
-        self.ear.listener.gap_began();
-    }
-
     /// Answers `id`, if there is one, once the listener gets no more messages of the topic.
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
-        let mut state = self.state.lock();
-        let home = state.topics.remove(topic).and_then(|kept| kept.home);
+        let mut state = self.lock();
+        let place = state.topics.remove(topic).map(|kept| kept.place);
+        let home = match place {
+            Some(Place::At(home)) => Some(home),
+            Some(Place::Crossing(number)) => state.crossings.from(number).cloned(),
+            _ => None,
+        };
         let mut awaited = self.ear.awaited.lock();
         let mut answers = CompletionBatch::default();
         if let Some(gap) = awaited.arrived(topic) {
@@ -267,17 +255,39 @@ impl ClusterSubscriber {
         self.ear.put_unless_empty(answers);
     }
 
-    fn close_unused(&self, state: &mut State) {
+    pub(super) fn close_unused(&self, state: &mut State) {
         let State {
-            homes, topics, left, ..
+            homes,
+            topics,
+            crossings,
+            ..
         } = state;
         let is_used = |endpoint: &Endpoint| {
-            let mut used = topics.values().filter_map(|kept| kept.home.as_ref());
-            left.contains(endpoint) || used.any(|home| home == endpoint)
+            let is_at = |kept: &Desired| matches!(&kept.place, Place::At(home) if home == endpoint);
+            crossings.use_home(endpoint) || topics.values().any(is_at)
         };
         for (_, home) in homes.extract_if(|endpoint, _| !is_used(endpoint)) {
             home.leave(UNUSED);
         }
+    }
+
+    /// Topics that a home has refused meanwhile are not kept.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        for topic in mem::take(&mut self.ear.awaited.lock().refused) {
+            state.topics.remove(&topic);
+        }
+        state
+    }
+
+    /// Homes of topics that are connected and have brought no message for this time.
+    pub(super) fn silent_homes(&self, time: Duration) -> Vec<(Endpoint, Arc<SubscriberHandle>)> {
+        let state = self.lock();
+        let homes = state.homes.iter();
+        let silent = homes.filter(|(_, home)| home.is_silent(time));
+        silent
+            .map(|(endpoint, home)| (endpoint.clone(), home.clone()))
+            .collect()
     }
 
     /// How the connection to each home does.
@@ -292,7 +302,8 @@ impl ClusterSubscriber {
 
     /// Answers `id` once all that only this listener had is unsubscribed.
     pub fn leave(&self, id: Id) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
+        state.is_over = true;
         state.topics.clear();
         let callers = mem::take(&mut self.ear.awaited.lock().callers);
         let mut failed = CompletionBatch::default();
@@ -331,7 +342,7 @@ impl ClusterSubscriber {
             awaited.callers.remove(topic);
         }
         drop(awaited);
-        let milliseconds = self.config.settings.limits.queue_timeout.as_millis();
+        let milliseconds = self.limits().queue_timeout.as_millis();
         let message =
             format!("The cluster did not confirm the subscription within {milliseconds} ms (queueTimeout)");
         let mut answer = CompletionBatch::default();
@@ -341,73 +352,38 @@ impl ClusterSubscriber {
     }
 
     fn adopt(&self, map: &Arc<SlotMap>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.map = Some(map.clone());
-        let misplaced: Vec<Topic> = state
+        let topics: Vec<Topic> = state
             .topics
             .iter()
-            .filter(|(topic, kept)| {
-                map.owner(home_slot(topic))
-                    .is_some_and(|owner| kept.home.as_ref() != Some(owner))
+            .filter(|(topic, kept)| match &kept.place {
+                Place::At(at) => home_of(map, topic).is_some_and(|home| home != at),
+                Place::Nowhere => true,
+                Place::Crossing(_) => false,
             })
             .map(|(topic, _)| topic.clone())
             .collect();
-        self.place(&mut state, &misplaced);
+        self.place(&mut state, &topics);
+        state.confirmed = Some(SystemTime::now());
         self.close_unused(&mut state);
     }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.config.settings.limits
+    }
 }
 
-fn home_slot(topic: &Topic) -> Slot {
-    match topic.kind {
+/// The master of a topic's slot.
+pub(super) fn home_of<'a>(map: &'a SlotMap, topic: &Topic) -> Option<&'a Endpoint> {
+    map.owner(match topic.kind {
         Kind::Channel => slot_of(&topic.name),
         Kind::Pattern => HOME_OF_PATTERNS,
-    }
-}
-
-/// Moves topics to their new home.
-async fn cross(
-    subscriber: Weak<ClusterSubscriber>,
-    (old, left): (Option<Arc<SubscriberHandle>>, Endpoint),
-    endpoint: Endpoint,
-    topics: Vec<Topic>,
-) {
-    let Some(subscriber) = subscriber.upgrade() else {
-        return;
-    };
-    let old = old.filter(|old| old.health().is_ready);
-    if let Some(old) = &old {
-        let channel = Topic {
-            kind: Kind::Channel,
-            name: format!("covara-kv:crossing:{}", unique()).into(),
-        };
-        let awaited = subscriber.await_bus(old, &endpoint, &channel);
-        // A home that does not answer, or may not be published at, is left all the same.
-        let _ = timeout(LONGEST_CROSSING, awaited).await;
-        subscriber.end_crossing(&endpoint, &channel);
-    } else {
-        sleep(LONGEST_ON_BUS).await;
-    }
-    let mut state = subscriber.state.lock();
-    if let Some(index) = state.left.iter().position(|other| *other == left) {
-        state.left.swap_remove(index);
-    }
-    subscriber.arrive(&mut state, &endpoint, &topics);
-    subscriber.close_unused(&mut state);
-}
-
-/// A name that no other process has.
-fn unique() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let random = jitter().to_bits();
-    format!("{}-{number}-{random:x}", std::process::id())
+    })
 }
 
 async fn expire(subscriber: Weak<ClusterSubscriber>, id: Id, topic: Topic) {
-    let Some(longest) = subscriber
-        .upgrade()
-        .map(|strong| strong.config.settings.limits.queue_timeout)
-    else {
+    let Some(longest) = subscriber.upgrade().map(|strong| strong.limits().queue_timeout) else {
         return;
     };
     sleep(longest).await;

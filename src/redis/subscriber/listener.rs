@@ -1,6 +1,7 @@
 //! Who gets what is published, and what each is to get.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 use crate::error::Error;
 use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::protocol::published::Skipped;
-use crate::redis::request::Topic;
+use crate::redis::request::{Departure, Topic};
 
 /// The state of a topic that a listener keeps subscribed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -52,6 +53,9 @@ pub trait Listener: Send + Sync {
 
     /// Messages of a kept topic come from this call on; those of the next batch are the first.
     fn subscribed(&self, _topic: &Topic) {}
+
+    /// Topics are left: messages may be missed since a moment. `is_refused` if the server does not publish to the channel by which they cross.
+    fn departed(&self, _departure: &Departure, _since: SystemTime, _is_refused: bool) {}
 
     /// Messages may be missed from this call on, until a gap is told.
     fn gap_began(&self) {}

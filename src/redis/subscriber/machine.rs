@@ -1,6 +1,8 @@
 //! The use of a connection for subscriptions: requests of topics, and the messages that come between their answers.
 
+use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -14,7 +16,7 @@ use crate::redis::pipeline::{Frame, Machine, Pipeline};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::published::Skipped;
 use crate::redis::protocol::scan::Scanner;
-use crate::redis::request::{Asker, Fate, Id, Request, Role, Subject, Subscription, Topic};
+use crate::redis::request::{Asker, Departure, Fate, Id, Request, Role, Subject, Subscription, Topic};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Deliveries, TopicState};
 use crate::redis::subscriber::pending::{Pending, PendingRequest, Waiter};
@@ -28,6 +30,10 @@ pub struct Subscriptions {
     deliveries: Deliveries,
     /// A gap that has ended. It is told behind the messages.
     gap: Option<Gap>,
+    /// When the connection was opened, or has brought a message last.
+    pub brought: Option<Instant>,
+    /// It brings none of what is published.
+    pub is_deaf: bool,
 }
 
 /// What a frame is.
@@ -55,6 +61,7 @@ impl Machine for Subscriptions {
                         table, deliveries, ..
                     } = &mut pipeline.machine;
                     table.message(message, deliveries);
+                    pipeline.machine.brought = Some(now);
                 }
                 Heard::Answer(outcome) => pipeline.replied(outcome, now),
                 Heard::Other => {}
@@ -79,13 +86,24 @@ impl Machine for Subscriptions {
                 node: established.endpoint.to_string().into(),
             });
         }
+        pipeline.machine.brought = Some(now);
         requests(pipeline.machine.table.due(), now)
     }
 
     fn disconnected(pipeline: &mut Pipeline<Self>, since: SystemTime) {
+        let machine = &mut pipeline.machine;
+        let brought = machine.brought.filter(|_| mem::take(&mut machine.is_deaf));
+        let since = brought.map_or(since, |brought| since.min(SystemTime::now() - brought.elapsed()));
         if pipeline.machine.table.lost(since, pipeline.node.clone()) {
             pipeline.trace(|| "a gap has begun");
         }
+    }
+
+    fn fault(&self, place: &str) -> Option<Error> {
+        self.is_deaf.then(|| {
+            let message = format!("{place} does not bring what is published");
+            Error::because(Reason::Silent, message)
+        })
     }
 
     fn widen_gap(&mut self, from: SystemTime) {
@@ -103,7 +121,8 @@ impl Machine for Subscriptions {
     }
 
     fn is_obsolete(&self, request: &Request) -> bool {
-        matches!(request.subject, Subject::Unsubscription) || self.table.is_left(request)
+        matches!(request.subject, Subject::Unsubscription | Subject::Departure(_))
+            || self.table.is_left(request)
     }
 
     fn has_output(&self) -> bool {
@@ -169,6 +188,35 @@ impl Pipeline<Subscriptions> {
             self.take_back(request, topic, now);
         } else if let Some(waiter) = waiter {
             waiter.answer(Ok(()));
+        }
+    }
+
+    /// Publishes an empty message by the same connection, which RESP 3 allows.
+    pub fn publish(&mut self, channel: &Topic, now: Instant) {
+        self.send([message_by(channel, now)], now);
+    }
+
+    /// Publishes an empty message to the channel by which topics cross to another home. At its answer the listener leaves them.
+    pub fn begin_departure(&mut self, departure: &Departure, now: Instant) {
+        let subject = Subject::Departure(Box::new(departure.clone()));
+        let request = message_by(&departure.channel, now);
+        self.send([Request { subject, ..request }], now);
+    }
+
+    /// Has a listener leave topics, unless it has. What came before is its own: all that was published up to a moment.
+    pub fn depart(&mut self, departure: &Departure, until: SystemTime, is_refused: bool, now: Instant) {
+        if departure.is_over.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.machine.deliveries.deliver();
+        let since = self.machine.table.complete_until(until);
+        for topic in &departure.topics {
+            if self.machine.table.depart(departure.listener, topic) {
+                self.take_back(None, topic, now);
+            }
+        }
+        if let Some(listener) = self.machine.table.listeners.get(&departure.listener) {
+            listener.departed(departure, since, is_refused);
         }
     }
 
@@ -252,11 +300,13 @@ impl Pipeline<Subscriptions> {
         let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(InFlight::pop) else {
             return;
         };
-        if let Subject::Subscription(subscription) = &request.subject {
-            match &outcome {
-                Ok(()) => self.confirmed(subscription, late, now),
-                Err(error) => self.refused(subscription, error),
+        match (&request.subject, &outcome) {
+            (Subject::Subscription(subscription), Ok(())) => self.confirmed(subscription, late, now),
+            (Subject::Subscription(subscription), Err(error)) => self.refused(subscription, error),
+            (Subject::Departure(departure), _) => {
+                self.depart(departure, SystemTime::now(), outcome.is_err(), now)
             }
+            _ => {}
         }
         match outcome {
             _ if late => {}
@@ -343,6 +393,7 @@ impl Pipeline<Subscriptions> {
         let Skipped { messages, length } = self.machine.table.skip(buffer);
         if messages > 0 {
             (connection.heard, connection.received) = (now, now);
+            self.machine.brought = Some(now);
             connection.scanner = Scanner::default();
             buffer.advance(length);
         }
@@ -377,6 +428,10 @@ fn request(subscription: Subscription, now: Instant) -> Request {
         subject: Subject::Subscription(Box::new(subscription)),
         ..request
     }
+}
+
+fn message_by(channel: &Topic, now: Instant) -> Request {
+    Request::repeatable(None, &[b"PUBLISH", &channel.name, b""], now)
 }
 
 fn heard(frame: &Bytes) -> Heard {

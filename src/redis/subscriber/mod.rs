@@ -1,8 +1,9 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
-//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears. [`table`]: the state of each topic ([`entry`]) on the server,
+//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears: [`crossing`] to another home, [`probe`] of one. [`table`]: the state of each topic ([`entry`]) on the server,
 //! and which [`listener`] has it. [`machine`]: what is sent and received for it. [`pending`]: answers that listeners await.
 
+mod crossing;
 mod ear;
 pub mod entry;
 mod homes;
@@ -10,11 +11,12 @@ pub mod listener;
 pub mod machine;
 pub mod part;
 mod pending;
+mod probe;
 pub mod table;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -22,7 +24,7 @@ use crate::error::Result;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
 use crate::redis::pipeline::{Health, Pipeline};
-use crate::redis::request::{Id, Request, Topic};
+use crate::redis::request::{Departure, Id, Topic};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Listener, TopicState};
 use crate::redis::subscriber::machine::{Delivering, Subscriptions};
@@ -89,11 +91,46 @@ impl SubscriberHandle {
     }
 
     /// Publishes an empty message by the same connection, which RESP 3 allows.
-    pub fn publish(&self, channel: &[u8]) {
+    pub fn publish(&self, channel: &Topic) {
+        self.with(|pipeline, now| pipeline.publish(channel, now));
+    }
+
+    /// What has the listener leave topics, which cross to another home by a channel.
+    pub fn departure(&self, topics: &[Topic], channel: &Topic) -> Departure {
+        Departure {
+            listener: self.number,
+            topics: topics.to_vec(),
+            channel: channel.clone(),
+            is_over: Arc::default(),
+        }
+    }
+
+    /// Publishes an empty message to the channel. At its answer the listener leaves the topics.
+    pub fn begin_departure(&self, departure: &Departure) {
+        self.with(|pipeline, now| pipeline.begin_departure(departure, now));
+    }
+
+    /// Has the listener leave the topics, unless it has: what was published since the server was last heard is missed.
+    pub fn end_departure(&self, departure: &Departure) {
         self.with(|pipeline, now| {
-            let request = Request::repeatable(None, &[b"PUBLISH", channel, b""], now);
-            pipeline.send([request], now);
+            let heard = pipeline.health().heard;
+            let silent = heard.map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard));
+            pipeline.depart(departure, SystemTime::now() - silent, false, now);
         });
+    }
+
+    /// Whether it is connected, and no message has come for this time.
+    pub fn is_silent(&self, time: Duration) -> bool {
+        self.with(|pipeline, now| {
+            let brought = pipeline.machine.brought;
+            pipeline.is_connected()
+                && brought.is_some_and(|brought| now.saturating_duration_since(brought) >= time)
+        })
+    }
+
+    /// Has the connection closed and opened anew: messages are missed since the last one that came.
+    pub fn give_up_deaf(&self) {
+        self.with(|pipeline, _| pipeline.machine.is_deaf = pipeline.is_connected());
     }
 
     pub fn health(&self) -> Health {

@@ -207,7 +207,7 @@ impl Listener for Scout {
         if is_cluster && let Ok(runtime) = runtime::get() {
             // Its part may be the last reference: it is dropped outside of the pipeline's lock.
             let shared = self.shared.clone();
-            runtime.spawn(async move {
+            runtime::spawn(runtime, async move {
                 if let Some(shared) = shared.upgrade() {
                     shared.become_cluster();
                 }

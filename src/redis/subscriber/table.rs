@@ -98,6 +98,16 @@ impl Table {
         is_new
     }
 
+    /// A listener leaves a topic for another server. True if the topic has no listener any more.
+    pub fn depart(&mut self, number: usize, topic: &Topic) -> bool {
+        let entry = self.topics.get(topic);
+        let registrations = entry.iter().flat_map(|entry| &entry.registrations);
+        for registration in registrations.filter(|each| each.listener == number) {
+            registration.set(Kept::Interrupted);
+        }
+        self.unsubscribe(number, topic)
+    }
+
     /// True if the topic has no listener any more.
     pub fn unsubscribe(&mut self, number: usize, topic: &Topic) -> bool {
         let Some(entry) = self.topics.get_mut(topic) else {
@@ -331,6 +341,11 @@ impl Table {
         if let Some((since, _)) = &mut self.gap {
             *since = from.min(*since);
         }
+    }
+
+    /// Up to when no message was missed: until a moment, or until the gap that is open began.
+    pub fn complete_until(&self, moment: SystemTime) -> SystemTime {
+        self.gap.as_ref().map_or(moment, |(since, _)| moment.min(*since))
     }
 
     /// The gap, once all that was due is answered.

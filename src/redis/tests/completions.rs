@@ -32,7 +32,7 @@ fn long_answers_are_taken_a_part_at_a_time() {
         (ids, left.answers, left.messages)
     };
     assert_eq!(take(), (vec![0, 1], true, true));
-    // Whoever takes comes again: it needs no wake-up.
+    // A thread that is taking comes again by itself, and needs no wake-up.
     completions.done(3);
     assert_eq!(take(), (vec![2, 3], false, true));
     assert_eq!(wakes.load(Ordering::Relaxed), 1);

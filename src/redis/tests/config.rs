@@ -1,5 +1,5 @@
 use super::*;
-use crate::redis::config::{Config, Options, SentinelOptions, Settings, Target};
+use crate::redis::config::{Config, Options, ReadFrom, SentinelOptions, Settings, Target};
 use crate::redis::credentials::Credentials;
 use crate::redis::tls::TlsOptions;
 
@@ -17,6 +17,7 @@ fn options() -> Options {
         use_tls: None,
         sentinel: None,
         settings: Settings {
+            read_from: ReadFrom::default(),
             provided: None,
             protocol: None,
             client_name: None,
@@ -48,7 +49,7 @@ fn urls_say_where_and_who() {
         ("rediss://h:2", "h:2", None, None, 0, true),
         ("valkeys://h", "h:6379", None, None, 0, true),
         ("redis://[::1]:3", "[::1]:3", None, None, 0, false),
-        // Names beyond ASCII need no table of Unicode's.
+        // A host beyond ASCII is taken without Unicode's tables.
         (
             "redis://xn--bcher-kva.example:4",
             "xn--bcher-kva.example:4",
@@ -58,7 +59,7 @@ fn urls_say_where_and_who() {
             false,
         ),
         ("redis://b\u{fc}cher", "b%C3%BCcher:6379", None, None, 0, false),
-        // The query was not looked at: these used database 0.
+        // The query was ignored: these used database 0.
         ("redis://h?db=3", "h:6379", None, None, 3, false),
         ("rediss://h/?db=3", "h:6379", None, None, 3, true),
         ("valkey://h/3?db=3", "h:6379", None, None, 3, false),
@@ -72,7 +73,7 @@ fn urls_say_where_and_who() {
     }
 }
 
-// A URL was refused in redis-rs's words, with a full stop before ours, and a path only when the store connected.
+// A URL was refused with redis-rs's text, with a full stop before ours, and a path was refused only when the store connected.
 #[test]
 fn a_unix_socket_is_taken_where_the_system_has_them() {
     let by_url = Options {
@@ -105,7 +106,7 @@ fn a_unix_socket_is_taken_where_the_system_has_them() {
 fn urls_of_sentinels_say_who_and_where() {
     let sentinels = |config: &Config| match &config.target {
         Target::Master(sentinels) => sentinels.clone(),
-        Target::Server(endpoint) => panic!("{endpoint}"),
+        other => panic!("{other}"),
     };
     for (url, name, nodes, user, of_sentinels, db, tls) in [
         ("redis+sentinel://h/m", "m", "h:26379", None, None, 0, false),
@@ -215,7 +216,7 @@ fn what_is_given_beside_a_url_wins() {
     assert!(config.tls.is_none());
 }
 
-/// Is refused, with a message that begins with `part` and holds no password.
+/// Fails unless the options are refused, with a message that begins with `part` and holds no password.
 fn expect_refusal(options: Options, part: &str) {
     let Err(error) = Config::new(options) else {
         panic!("{part} was taken")
@@ -254,19 +255,19 @@ fn what_is_wrong_with_a_url_is_said_without_a_password() {
             url("unix:///s?protocol=resp3"),
             "redis.url: the parameter protocol is not known",
         ),
-        // The password is not encoded: what is before its question mark is a port.
+        // The password is not encoded, so the part before its question mark is read as a port.
         (
             url("redis://u:12?secret=1@h"),
             "redis.url: its query has a parameter",
         ),
         (url("unix://u:secret@localhost/s"), "redis.url: the user"),
-        // The server took all of these for its default user.
+        // The server took each of these for its default user.
         (url("redis://u@h"), "redis.username"),
         (url("redis://u:@h"), "redis.username"),
     ] {
         expect_refusal(options, part);
     }
-    // Elsewhere the socket itself is refused.
+    // On other systems the socket itself is refused.
     if cfg!(unix) {
         expect_refusal(url("unix:///s?user=u&pass="), "redis.username");
     }

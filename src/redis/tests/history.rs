@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What may happen to a pipeline.
+/// The events of a history.
 #[derive(Debug, Clone)]
 enum Step {
     Read,
@@ -33,7 +33,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..120)
 }
 
-/// Answers each command with its own number.
+/// A server that answers each command with the number in it.
 #[derive(Default)]
 struct Server {
     unread: String,
@@ -42,7 +42,7 @@ struct Server {
 }
 
 impl Server {
-    /// Runs the next command of what was written.
+    /// Takes the written bytes, and runs the next complete command.
     fn run(&mut self, written: &str) {
         self.unread += written;
         let Some(rest) = self.unread.strip_prefix("*2\r\n") else {
@@ -60,7 +60,7 @@ impl Server {
         self.unread = rest.to_owned();
     }
 
-    /// What it sends: all that it has, or half of it.
+    /// Sends all of the waiting replies, or the first half of their bytes.
     fn send(&mut self, is_half: bool) -> String {
         let length = self.unsent.len();
         self.unsent
@@ -74,8 +74,8 @@ impl Server {
 }
 
 proptest! {
-    /// Against a server that answers each command with its own number, whatever becomes of connections: each request is answered just
-    /// once, and not with another's reply, and no write runs twice.
+    /// The server answers each command with its own number, and connections are lost at random. Each request gets exactly one answer, which
+    /// is its own, and no write runs twice.
     #[test]
     fn everyone_gets_one_answer_and_it_is_theirs(steps in steps()) {
         let (mut harness, mut server) = (Harness::<Commands>::new(), Server::default());

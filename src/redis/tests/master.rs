@@ -1,8 +1,8 @@
-//! What a replica refuses.
+//! Commands that a replica refuses.
 
 use super::*;
 
-/// The name led to the new master a second after the failover: 966 writes failed in 20 s, until a restart.
+/// The name led to the new master a second after the failover: 966 writes failed in 20 s, and all later ones until a restart.
 #[test]
 fn a_write_that_a_replica_refused_is_run_by_the_next_master() {
     let mut pipeline = Harness::<Commands>::connected();
@@ -14,7 +14,7 @@ fn a_write_that_a_replica_refused_is_run_by_the_next_master() {
     assert_eq!(pipeline.written(), sent(&[&["GET", "b"]]));
     pipeline.receive("$-1\r\n$-1\r\n").unwrap();
     assert_eq!(pipeline.answers(), answers(&[(2, "$-1\r\n"), (4, "$-1\r\n")]));
-    // The same server again: reads go on, writes wait.
+    // The store connects to the same replica again: reads go on, writes wait.
     pipeline.lose();
     pipeline.connect(usize::MAX, ServerRole::Replica);
     assert!(pipeline.pipeline.misses_master());
@@ -58,7 +58,7 @@ fn a_connection_that_is_replaced_first_answers_what_it_owes() {
     assert_eq!(pipeline.written(), sent(&[&["INCR", "a"], &["GET", "b"]]));
 }
 
-/// Valkey's master that has become a replica tells where the new one is: reads are sent on too.
+/// A master of Valkey that has become a replica tells the address of the new master: reads are sent there too.
 #[test]
 fn what_a_server_redirects_goes_to_the_next_connection_in_order() {
     const REDIRECT: &str = "-REDIRECT fe80::1:7\r\n";
@@ -95,7 +95,7 @@ fn what_a_server_redirects_goes_to_the_next_connection_in_order() {
     );
 }
 
-/// A transaction whose EXEC has a result was run, whatever is in it.
+/// A transaction whose EXEC has a result was run, even if the result holds a redirect.
 #[test]
 fn a_redirect_within_results_is_an_answer() {
     for reply in [
@@ -161,7 +161,7 @@ fn a_transaction_that_was_refused_as_a_whole_is_run_by_the_next_master() {
     }
 }
 
-/// It may have written before it raised what looks like a replica's refusal.
+/// The script may have written before it raised an error that looks like a replica's refusal.
 #[test]
 fn a_scripts_own_readonly_is_its_answer() {
     let mut pipeline = Harness::<Commands>::connected();
@@ -171,7 +171,7 @@ fn a_scripts_own_readonly_is_its_answer() {
     assert_eq!(pipeline.answers(), answers(&[(1, reply)]));
 }
 
-/// A value that looked like the error made the store leave a healthy connection, each time it was read in a MULTI.
+/// A value that looked like this error made the store leave a healthy connection each time it was read in a MULTI.
 #[test]
 fn a_value_in_a_transaction_is_no_error_of_the_servers() {
     for (reply, fine) in [("$14\r\n\r\n-READONLY no\r\n", true), ("-READONLY no\r\n", false)] {

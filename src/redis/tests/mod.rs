@@ -1,4 +1,4 @@
-//! The parts that do no I/O, by themselves: what they do over real connections is in `__test__/faults` and `__test__/redis`.
+//! The parts that do no I/O, alone. `__test__/faults` and `__test__/redis` test them over real connections.
 
 mod completions;
 mod config;
@@ -38,7 +38,7 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 struct Socket {
     taken: Mutex<Vec<u8>>,
     room: usize,
-    /// The server has closed the connection, and nobody has read that.
+    /// The server has closed the connection, and the end has not been read.
     farewell: AtomicBool,
 }
 
@@ -121,17 +121,17 @@ impl<M: Machine> Harness<M> {
         self.now += time;
     }
 
-    /// What has been written since the last time.
+    /// The bytes that were written since the last call.
     fn written(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.socket.taken.lock())).unwrap()
     }
 
-    /// What has been answered since the last time: the reply's bytes, or the error's code.
+    /// The answers since the last call: the reply's bytes, or the error's code.
     fn answers(&mut self) -> Vec<(Id, String)> {
         texts(std::mem::take(&mut self.pipeline.completed.answers))
     }
 
-    /// The first of what was answered since the last time, which is a failure.
+    /// The error of the first answer since the last call.
     fn error(&mut self) -> Error {
         let answers = std::mem::take(&mut self.pipeline.completed.answers);
         answers.into_iter().next().unwrap().outcome.unwrap_err()
@@ -151,7 +151,7 @@ impl<M: Machine> Harness<M> {
 }
 
 impl Harness<Subscriptions> {
-    /// As the subscriber's sink does.
+    /// Routes the messages, as the subscriber's sink does.
     fn deliver(&mut self) {
         while self.pipeline.has_output() {
             let batch = std::mem::take(&mut self.pipeline.completed);
@@ -168,7 +168,7 @@ fn socket(room: usize) -> Arc<Socket> {
     })
 }
 
-/// The replies' bytes, or the errors' codes.
+/// The bytes of each reply, or the code of each error.
 fn texts(answers: Vec<Answer>) -> Vec<(Id, String)> {
     let text = |outcome: Result<Bytes, Error>| match outcome {
         Ok(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),

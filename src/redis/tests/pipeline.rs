@@ -65,7 +65,7 @@ fn after_a_loss_reads_are_sent_again_and_writes_are_not() {
     );
     pipeline.connect(usize::MAX, ServerRole::Master);
     assert_eq!(pipeline.written(), sent(&[&["GET", "b"]]));
-    // The half reply of before must not be part of it.
+    // The half of a reply from the last connection must not be part of it.
     pipeline.receive("$1\r\nB\r\n").unwrap();
     assert_eq!(pipeline.answers(), answers(&[(3, "$1\r\nB\r\n")]));
 }
@@ -132,7 +132,7 @@ fn an_idle_connection_is_asked_whether_it_is_alive() {
     assert!(pipeline.pipeline.tick(pipeline.now).is_err());
 }
 
-/// With a server down the first calls failed after 0.6 s, by the number of attempts, although their timeout was 5 s.
+/// With the server down, the first calls failed after 0.6 s, when the attempts were used up, although their timeout was 5 s.
 #[test]
 fn without_a_connection_requests_wait_so_many_and_so_long() {
     let mut pipeline = Harness::<Commands>::new();
@@ -168,7 +168,7 @@ fn without_a_connection_requests_wait_so_many_and_so_long() {
     assert_eq!(next, pipeline.now + SECOND);
     pipeline.connect(usize::MAX, ServerRole::Master);
     assert_eq!(pipeline.written(), sent(&[&["INCR", "b"], &["INCR", "c"]]));
-    // From then on the reply has its time.
+    // From here on the command timeout of the reply counts.
     pipeline.pass(TIMEOUT - SECOND);
     pipeline.receive(">1\r\n+alive\r\n").unwrap();
     pipeline.pipeline.tick(pipeline.now).unwrap();
@@ -203,7 +203,7 @@ fn whoever_connects_is_told_after_three_attempts() {
     assert_eq!(pipeline.answers(), answers(&[(1, "CONNECTION")]));
 }
 
-/// What was called while there was a connection had half the time of what was called a moment later.
+/// A call from before the loss of the connection waited half as long as a call from after it.
 #[test]
 fn what_is_to_be_sent_again_waits_as_long_as_what_was_not_sent() {
     let mut pipeline = Harness::<Commands>::connected();
@@ -213,7 +213,7 @@ fn what_is_to_be_sent_again_waits_as_long_as_what_was_not_sent() {
     pipeline.pipeline.tick(pipeline.now).unwrap();
     pipeline.connect(usize::MAX, ServerRole::Master);
     assert_eq!(pipeline.written(), sent(&[&["GET", "a"]]));
-    // However often the connection is lost, there is an end to it.
+    // A read with which the connection is lost twice fails.
     pipeline.lose();
     assert_eq!(pipeline.answers(), answers(&[(1, "CONNECTION")]));
     pipeline.pass(SECOND);
@@ -244,7 +244,7 @@ fn a_refusal_is_told_to_all_who_wait_at_once() {
     assert_eq!(pipeline.answers(), answers(&[(1, "WRONGPASS"), (2, "WRONGPASS")]));
 }
 
-/// Over TLS the kernel went on taking bytes for a server that was gone: 895 of 900 calls failed over 940 s.
+/// Over TLS the kernel went on taking bytes for a server that was gone: 895 of 900 calls failed in 940 s.
 #[test]
 fn bytes_that_are_taken_say_nothing_of_the_server() {
     let mut pipeline = Harness::<Commands>::new();
@@ -259,7 +259,7 @@ fn bytes_that_are_taken_say_nothing_of_the_server() {
     assert!(pipeline.pipeline.tick(pipeline.now).is_err());
 }
 
-/// A server closed idle connections while the process was frozen, and the first write was pushed into what was closed.
+/// A server closed idle connections while the process was frozen, and the first write went into a closed connection.
 #[test]
 fn a_connection_that_was_idle_is_looked_at_before_it_is_written_to() {
     let mut pipeline = Harness::<Commands>::connected();
@@ -274,7 +274,7 @@ fn a_connection_that_was_idle_is_looked_at_before_it_is_written_to() {
     assert_eq!(pipeline.written(), sent(&[&["INCR", "a"]]));
 }
 
-/// A server that never ends a reply had all the memory there is: over 2 GB, long after its TIMEOUT.
+/// A reply without end took more than 2 GB of memory, and still more long after its TIMEOUT.
 #[test]
 fn a_reply_without_end_ends_the_connection() {
     let line = "x".repeat(70 << 10);
@@ -307,7 +307,7 @@ fn a_reply_without_end_ends_the_connection() {
         };
         assert!(received.unwrap_err().message.contains(error));
         assert!(pipeline.error().message.contains(error));
-        // It is not asked for again, and its neighbour is.
+        // The read is not sent again; the one behind it is.
         pipeline.lose();
         pipeline.connect(usize::MAX, ServerRole::Master);
         assert_eq!(pipeline.written(), sent(&[&["GET", "b"]]));

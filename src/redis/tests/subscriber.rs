@@ -1,11 +1,14 @@
+use std::time::SystemTime;
+
 use super::*;
+use crate::error::Reason;
 use crate::redis::completions::{CompletionBatch, Event};
 use crate::redis::protocol::published::{Skipped, skip};
-use crate::redis::request::{Kind, Topic};
+use crate::redis::request::{Departure, Kind, Topic};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Kept, Listener, TopicState};
 
-/// Writes down what it is told.
+/// A listener that writes down all that it is told.
 #[derive(Default)]
 struct Ear(Mutex<Vec<String>>);
 
@@ -48,6 +51,12 @@ impl Listener for Ear {
 
     fn subscribed(&self, _: &Topic) {
         self.said("subscribed");
+    }
+
+    fn departed(&self, _: &Departure, since: SystemTime, is_refused: bool) {
+        let ago = since.elapsed().unwrap_or_default().as_secs();
+        let refused = if is_refused { ", refused" } else { "" };
+        self.said(format!("departed {ago} s ago{refused}"));
     }
 
     fn gap_began(&self) {
@@ -108,6 +117,32 @@ fn news() -> Topic {
         kind: Kind::Channel,
         name: "news".into(),
     }
+}
+
+/// Listener 0 leaves news.
+fn departure() -> Departure {
+    Departure {
+        listener: 0,
+        topics: vec![news()],
+        channel: Topic {
+            kind: Kind::Channel,
+            name: "crossing".into(),
+        },
+        is_over: Arc::default(),
+    }
+}
+
+/// With listeners 0 and 1 of news, the first of which is about to leave it.
+fn departing(departure: &Departure) -> Hub {
+    let mut hub = Hub::new();
+    for number in [0, 1] {
+        hub.with(|pipeline, now| pipeline.keep(number, &news(), Priority::First, Arc::default(), now));
+    }
+    hub.receive(&["subscribe", "news", "1"]);
+    hub.heard();
+    let written = hub.with(|pipeline, now| pipeline.begin_departure(departure, now));
+    assert_eq!(written, sent(&[&["PUBLISH", "crossing", ""]]));
+    hub
 }
 
 fn heard(expected: [&[&str]; 3]) -> [Vec<String>; 3] {
@@ -198,7 +233,7 @@ fn a_gap_is_told_to_those_who_may_have_missed_something() {
     hub.lose();
     hub.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
     assert_eq!(hub.heard(), heard([&["1 done", "gap began"], &[], &[]]));
-    // What was lost, and what asks for it anew.
+    // One for the lost subscription, one for the new request.
     assert_eq!(
         hub.connect(),
         sent(&[&["SUBSCRIBE", "news"], &["SUBSCRIBE", "news"]])
@@ -212,7 +247,7 @@ fn a_gap_is_told_to_those_who_may_have_missed_something() {
 fn what_is_kept_outlives_requests_and_connections() {
     let mut hub = Hub::new();
     hub.with(|pipeline, now| pipeline.subscribe(0, 1, &news(), now));
-    // The request that is under way will do.
+    // A request is in flight already, so none is sent.
     assert_eq!(
         hub.with(|pipeline, now| pipeline.keep(1, &news(), Priority::First, Arc::default(), now)),
         ""
@@ -248,7 +283,7 @@ fn what_is_kept_and_was_never_subscribed_is_missed_too_once_an_attempt_has_faile
     );
 }
 
-/// The fan-out had a state of its own for each of its channels, beside those of the pipeline and of the routing table.
+/// The fan-out kept a state of its own for each channel, beside those of the pipeline and of the routing table.
 #[test]
 fn the_state_of_what_is_kept_is_for_all_to_read() {
     let mut hub = Hub::new();
@@ -272,14 +307,14 @@ fn the_state_of_what_is_kept_is_for_all_to_read() {
     hub.harness.receive("-NOPERM no\r\n").unwrap();
     hub.harness.deliver();
     assert_eq!(state.get(), Kept::Refused(Error::reply("NOPERM no")));
-    // A topic that another listener has made live is live at once.
+    // A topic that is live for another listener is live at once.
     hub.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
     hub.receive(&["subscribe", "news", "1"]);
     keep(&mut hub);
     assert_eq!(state.get(), Kept::Live);
 }
 
-/// What was asked for first was confirmed, and taken for the confirmation of what was asked for last.
+/// The confirmation of an earlier request was taken for that of the last one.
 #[test]
 fn each_confirmation_is_that_of_its_own_request() {
     let mut hub = Hub::new();
@@ -327,5 +362,87 @@ fn a_member_that_leaves_takes_only_its_own_along() {
     assert_eq!(
         (left.last().map(String::as_str), stayed),
         (Some("5 done"), vec!["a".to_owned()])
+    );
+}
+
+/// In a cluster a channel's home had moved, and what the old one had published came twice: from there, and by the bus from the new home.
+#[test]
+fn a_listener_departs_at_the_answer() {
+    let mut hub = departing(&departure());
+    let message = |text| sent(&[&["message", "news", text]]).replacen('*', ">", 1);
+    // In one piece: what stands before the answer is its own, and nothing behind it.
+    let received = [message("a"), ":0\r\n".to_owned(), message("b")].concat();
+    hub.harness.receive(&received).unwrap();
+    hub.harness.deliver();
+    assert_eq!(hub.heard(), heard([&["a", "departed 0 s ago"], &["a", "b"], &[]]));
+    // The other one still listens.
+    assert_eq!(hub.harness.written(), "");
+    let unsubscribed = hub.with(|pipeline, now| pipeline.unsubscribe(1, None, &news(), now));
+    assert_eq!(unsubscribed, sent(&[&["UNSUBSCRIBE", "news"]]));
+}
+
+/// A frozen master woke, and what waited at its sockets was delivered on a subscription that was left.
+#[test]
+fn who_has_departed_without_an_answer_hears_nothing() {
+    let departure = departure();
+    let mut hub = departing(&departure);
+    hub.harness.pass(Duration::from_secs(3));
+    let until = SystemTime::now() - Duration::from_secs(3);
+    hub.with(|pipeline, now| pipeline.depart(&departure, until, false, now));
+    hub.receive(&["message", "news", "late"]);
+    assert_eq!(hub.heard(), heard([&["departed 3 s ago"], &["late"], &[]]));
+    // It has come back: the answer is not to take it away again.
+    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
+    hub.harness.receive(":0\r\n").unwrap();
+    hub.receive(&["message", "news", "new"]);
+    assert_eq!(hub.heard(), heard([&["subscribed", "new"], &["new"], &[]]));
+}
+
+#[test]
+fn a_departure_within_a_gap_begins_where_the_gap_does() {
+    let departure = departure();
+    let mut hub = departing(&departure);
+    hub.harness.pass(Duration::from_secs(2));
+    hub.lose();
+    hub.connect();
+    hub.with(|pipeline, now| pipeline.depart(&departure, SystemTime::now(), false, now));
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(
+        hub.heard(),
+        heard([
+            &["gap began", "departed 2 s ago"],
+            &["gap began", "subscribed", "gap"],
+            &[]
+        ])
+    );
+}
+
+#[test]
+fn a_server_that_does_not_publish_for_the_user_is_left_all_the_same() {
+    let mut hub = departing(&departure());
+    hub.harness.receive("-NOPERM no\r\n").unwrap();
+    hub.harness.deliver();
+    assert_eq!(hub.heard(), heard([&["departed 0 s ago, refused"], &[], &[]]));
+}
+
+/// A connection was healthy, PING was answered, and nothing that was published came for hours.
+#[test]
+fn a_connection_that_brings_nothing_ends() {
+    let mut hub = Hub::new();
+    let now = hub.harness.now;
+    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
+    hub.receive(&["subscribe", "news", "1"]);
+    assert!(hub.harness.pipeline.tick(now).is_ok());
+    hub.harness.pipeline.machine.is_deaf = true;
+    let fault = hub.harness.pipeline.tick(now).unwrap_err();
+    assert_eq!(fault.reason, Some(Reason::Silent));
+    hub.harness.pipeline.lost(fault, now);
+    // It is found out once.
+    hub.connect();
+    assert!(hub.harness.pipeline.tick(now).is_ok());
+    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(
+        hub.heard(),
+        heard([&["subscribed", "gap began", "subscribed", "gap"], &[], &[]])
     );
 }

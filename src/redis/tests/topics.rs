@@ -22,7 +22,7 @@ fn push(words: &[&str]) -> String {
     sent(&[words]).replacen('*', ">", 1)
 }
 
-/// Keeps what has come for it.
+/// A listener that keeps all that it gets.
 #[derive(Default)]
 struct Recorder(Mutex<CompletionBatch>);
 
@@ -172,7 +172,7 @@ fn messages_come_between_confirmations_in_both_protocols() {
     }
 }
 
-/// Most of what a fleet publishes is for other instances, and is dropped before it is read whole.
+/// Most messages of a fleet are for other instances, and are dropped before they are read whole.
 #[test]
 fn what_nobody_wants_is_skipped_wherever_what_was_received_ends() {
     let came = [
@@ -202,7 +202,7 @@ fn what_nobody_wants_is_skipped_wherever_what_was_received_ends() {
         let (unwanted, heard): (Vec<_>, _) =
             harness.heard().into_iter().partition(|text| text == "a unwanted");
         assert_eq!(heard, ["a x", "b* b1 unwanted", "a y"], "{size}");
-        // One of which a part was read is dropped where it is routed.
+        // A message that was received in parts is dropped later, where it is routed.
         assert!(size < came.len() || unwanted.is_empty(), "{unwanted:?}");
         assert!(harness.buffer.is_empty());
     }
@@ -302,7 +302,7 @@ fn leaving_needs_no_connection() {
     );
 }
 
-/// Messages for a subscription that has ended went to a later one of the same name.
+/// Messages of a subscription that had ended went to a later one of the same name.
 #[test]
 fn what_comes_before_a_confirmation_is_for_nobody() {
     let mut harness = Subscriber::connected();
@@ -320,7 +320,7 @@ fn what_comes_before_a_confirmation_is_for_nobody() {
     assert_eq!(harness.heard(), ["a new"]);
 }
 
-/// A subscription that was left and made anew while the first request was under way went with the first one's failure.
+/// A subscription was left and made anew while the first request was in flight: the failure of the first request ended the new one too.
 #[test]
 fn a_failure_takes_nothing_from_a_later_request() {
     let mut harness = Subscriber::connected();
@@ -343,7 +343,7 @@ fn a_failure_takes_nothing_from_a_later_request() {
     assert_eq!(harness.heard(), ["a x"]);
 }
 
-/// The PING of an idle connection, and any request, moved the beginning of the gap: what was published before that and lost was not in it.
+/// The PING of an idle connection, and any other request, moved the beginning of the gap: messages lost before it were not in the gap.
 #[test]
 fn a_gap_begins_when_something_was_heard_last() {
     let mut harness = Subscriber::connected();
@@ -359,7 +359,7 @@ fn a_gap_begins_when_something_was_heard_last() {
     assert!(gap.to.duration_since(gap.from).unwrap() >= TIMEOUT);
 }
 
-/// A thousand SUBSCRIBE at once from each of many instances held up a server that had just come back.
+/// A thousand SUBSCRIBE at once from each of many instances blocked a server that had just come back.
 #[test]
 fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_is_told() {
     let mut harness = Subscriber::connected();
@@ -390,7 +390,7 @@ fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_
     harness.connect();
     assert_eq!(confirm(&mut harness), 1);
     assert_eq!(harness.gap(), None);
-    // One that has come meanwhile waits behind them, and one that has left is passed over.
+    // A new topic waits behind them, and a topic that was left is passed over.
     harness.keep_batched("new");
     harness.unsubscribe(None, "own:0");
     harness.written();

@@ -1,4 +1,4 @@
-//! How much a server may owe.
+//! How many bytes of replies may be in flight.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ fn bulk(length: usize) -> String {
     format!("${length}\r\n{}\r\n", "x".repeat(length))
 }
 
-/// How many replies of that length a server may owe, one to a connection that has not seen longer ones.
+/// How many replies of `LENGTH` fit into a window.
 fn most(window: usize) -> usize {
     window / bulk(LENGTH).len()
 }
 
-/// A connection that has seen replies of 16 KB, and so many calls.
+/// A connection that has seen replies of 16 KB, with so many calls sent on it.
 fn with_long_replies(round_trip: Duration, calls: u32) -> Harness {
     let mut pipeline = Harness::<Commands>::new();
     pipeline.round_trip = round_trip;
@@ -33,12 +33,12 @@ fn with_long_replies(round_trip: Duration, calls: u32) -> Harness {
     pipeline
 }
 
-/// How many commands have been written since the last time.
+/// The number of commands written since the last call.
 fn commands(pipeline: &Harness) -> usize {
     pipeline.written().matches("GETSET").count()
 }
 
-/// The server had 2,000 replies of 16 KB in memory at once, and took four times as long for each.
+/// The server held 2,000 replies of 16 KB in memory at once, and took four times as long for each.
 #[test]
 fn long_replies_are_asked_for_little_by_little() {
     let most = most(2 << 20);
@@ -58,7 +58,7 @@ fn long_replies_are_asked_for_little_by_little() {
     assert_eq!(owed, 0);
 }
 
-/// With 10 ms to the server a window of 2 MB would leave the line idle for most of the time.
+/// At a round trip of 10 ms a window of 2 MB would leave the line idle most of the time.
 #[test]
 fn a_far_server_may_owe_as_much_as_the_line_carries() {
     let pipeline = with_long_replies(Duration::from_millis(10), 1_000);
@@ -84,7 +84,7 @@ fn what_waited_until_less_was_owed_goes_out_on_the_next_connection() {
     assert_eq!(commands(&pipeline), 1_000 - owed);
 }
 
-/// Writes that had not been sent went to a server that had just refused to write.
+/// Unsent writes went to a server that had just refused writes.
 #[test]
 fn what_waited_until_less_was_owed_is_not_for_a_server_that_refuses_to_write() {
     let mut pipeline = with_long_replies(Duration::ZERO, 1_000);
@@ -101,7 +101,8 @@ fn what_waited_until_less_was_owed_is_not_for_a_server_that_refuses_to_write() {
     assert_eq!(commands(&pipeline), 1_000);
 }
 
-/// The server worked for nobody, and a write was run long after its caller had been told that it may not have been.
+/// Commands were sent after they had failed with TIMEOUT: their replies had no caller, and a write ran long after its caller was told that
+/// it may not have.
 #[test]
 fn what_waited_for_too_long_is_not_sent() {
     let mut pipeline = with_long_replies(Duration::ZERO, 1_000);
@@ -138,7 +139,7 @@ fn one_huge_reply_says_little_of_the_next() {
         .collect();
     pipeline.send(&requests);
     assert!(commands(&pipeline) > 16);
-    // However long they are, the server has something to do.
+    // The window never falls below a few commands, however long the replies are.
     for _ in 0..100 {
         pipeline.receive(&bulk(1 << 20)).unwrap();
     }

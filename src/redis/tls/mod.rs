@@ -71,15 +71,23 @@ impl Tls {
         })
     }
 
-    /// An error of kind `InvalidData` means that the server or its certificate is refused.
-    pub async fn wrap(&self, stream: TcpStream, host: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    /// `provided` is the name that a function gives for the certificate. An error of kind `InvalidData` means that the server or its certificate
+    /// is refused.
+    pub async fn wrap(
+        &self,
+        stream: TcpStream,
+        host: &str,
+        provided: Option<&ServerName<'static>>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let config = self.config.get_or_try_init(|| self.config()).await?;
         let connector = TlsConnector::from(config.clone());
         let unusable =
             |error: Error| std::io::Error::new(std::io::ErrorKind::InvalidData, error.message.clone());
-        connector
-            .connect(self.name_of(host).map_err(unusable)?, stream)
-            .await
+        let name = match provided {
+            Some(name) => name.clone(),
+            None => self.name_of(host).map_err(unusable)?,
+        };
+        connector.connect(name, stream).await
     }
 
     /// The name that the certificate of a host must have.

@@ -25,8 +25,7 @@ fn turns_to_free() -> usize {
     turns
 }
 
-/// Once sixteen sorted sets that expired together stopped the event loop for 150 ms, and DEL of one with a million members for 32
-/// to 120 ms.
+/// Sixteen sorted sets that expired together stopped the event loop for 150 ms, and DEL of one with a million members for 32 to 120 ms.
 #[test]
 fn large_collections_are_freed_in_pieces_whatever_removes_them() {
     type Removal = fn(&mut Keyspace);
@@ -91,7 +90,7 @@ fn a_store_that_has_gone_is_freed_in_pieces() {
     assert!(turns >= 10, "{turns} turns");
 }
 
-/// A loop that never lets the event loop turn must not fill the memory with what it has removed.
+/// A loop that never lets the event loop turn must not fill the memory with removed data.
 #[test]
 fn what_waits_to_be_freed_is_bounded() {
     struct Large(usize);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A sorted vector that is sorted anew for every question.
+/// The model of a sorted set: a map, sorted anew for every question.
 #[derive(Default)]
 struct Naive(BTreeMap<Vec<u8>, f64>);
 

@@ -1,4 +1,4 @@
-// The framework's key-value module: `covara-kv/register` puts this package in its place. Its own stores are left out.
+// The framework's key-value module, which `covara-kv/register` replaces with this package. The framework's own stores are left out.
 /** @type {import("covara-kv").KVAdapter} */
 let store;
 

@@ -46,7 +46,7 @@ fn what_lua_and_redis_have_is_there() {
     assert_eq!(shown(script), "[]");
 }
 
-/// Each tries to leave something behind: the script `LOOK` finds it if it can.
+/// Each script tries to leave something behind that the script `LOOK` would find.
 const LEAKS: [&str; 22] = [
     "rawset(_G, 'leak', 1)",
     "rawset(string, 'leak', 1) rawset(string, 'upper', function() return 'leak' end)",
@@ -113,7 +113,7 @@ fn random_numbers_tell_nothing_of_another_script() {
     let mut db = database();
     let mut draw = || show(&eval(&mut db, "return tostring(math.random())").unwrap());
     assert_ne!(draw(), draw());
-    // As Redis draws them.
+    // The numbers are those of Redis.
     assert_eq!(
         shown("math.randomseed(7) return {tostring(math.random()), math.random(10), math.random(5, 8)}"),
         "['0.26644419658298' 7 6]"

@@ -67,7 +67,7 @@ fn no_script_outlives_its_time() {
 }
 
 /// Scripts outlived their 5 s with the event loop stopped: the first of these took 30 s, the sets 14 s, `cjson.decode` of 64 MB 7 to 15 s.
-/// What loops in C, or over all of a long text, is counted too. The bound is far above what any of them takes.
+/// Loops in C and passes over a long text are counted too. The bound of 10 s is far above the time that any of these scripts takes.
 #[test]
 fn no_function_of_a_library_outlives_the_time() {
     const BORDER_FAR_AWAY: &str =
@@ -118,7 +118,7 @@ fn no_function_of_a_library_outlives_the_time() {
     }
 }
 
-/// A `gsub` that grows held 738 MB under a limit of 256: each counted what itself had built, and none what the others had.
+/// A nested `gsub` held 738 MB under a limit of 256 MB: each level counted only the text that it had built itself.
 #[test]
 fn functions_within_functions_share_the_memory() {
     let mut db = limited(Duration::from_secs(60), 64 << 20);
@@ -134,12 +134,12 @@ fn functions_within_functions_share_the_memory() {
         error.message
     );
     goes_on(&mut db);
-    // What was held is free again.
+    // The memory that was held is free again.
     let script = "for i = 1, 100 do ('x'):rep(1e6):gsub('x+', '%0%0') pcall(string.gsub, ('x'):rep(1e6), 'x', error) end return 1";
     assert_eq!(show(&eval(&mut db, script).unwrap()), "1");
 }
 
-/// MGET once made a copy of each value: with one key 7,000 times a script held 7 GB.
+/// MGET made a copy of each value: a script that asked for one key 7,000 times held 7 GB.
 #[test]
 fn one_large_value_asked_for_many_times_is_not_copied_each_time() {
     let mut db = limited(Duration::from_secs(60), 8 << 20);
@@ -359,7 +359,7 @@ fn deep_recursion_ends_with_an_error() {
     }
 }
 
-/// Lua's own `unpack` counts in C's int: with these bounds its count overflows, and it wrote past the end of its stack.
+/// Lua's own `unpack` counts in a C int. With these bounds the count overflowed, and `unpack` wrote past the end of the stack.
 #[test]
 fn unpack_survives_bounds_that_overflow() {
     for bounds in [

@@ -1,4 +1,4 @@
-//! What scripts do in a store. Texts and conversions were compared with Redis 7.0.15.
+//! What scripts do in a store. Texts and conversions are those of Redis 7.0.15.
 
 mod cjson;
 mod conversions;
@@ -24,12 +24,12 @@ fn run<'a>(db: &'a mut Database, words: &[&str]) -> Result<Reply<'a>> {
     db.execute(COMMANDS[index], &words[1..])
 }
 
-/// Without keys and arguments.
+/// Runs a script without keys and arguments.
 fn eval<'a>(db: &'a mut Database, script: &str) -> Result<Reply<'a>> {
     run(db, &["EVAL", script, "0"])
 }
 
-/// What a script of its own store replies, written as short as it can be.
+/// The reply of a script on a new store, in a short notation.
 fn shown(script: &str) -> String {
     match eval(&mut database(), script) {
         Ok(reply) => show(&reply),
@@ -49,7 +49,7 @@ fn show(reply: &Reply) -> String {
     }
 }
 
-/// What a script fails with, without ` script: <sha>, on …`.
+/// The error of a script, without its end ` script: <sha>, on …`.
 fn failure(script: &str) -> String {
     let shown = shown(script);
     let text = shown.split(" script: ").next().unwrap_or(&shown);

@@ -1,4 +1,4 @@
-//! Scripts as users have them, unchanged.
+//! Scripts of users, unchanged.
 
 use super::{database, run, show};
 use crate::commands::Database;

@@ -1,4 +1,4 @@
-//! The functions that are written in Rust, against Lua's own.
+//! Lua's functions that are written in Rust, compared with Lua's own.
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use super::super::limits::ScriptRun;
 use super::super::{raise, strings};
 use super::shown;
 
-/// Lua's own functions beside ours, by the same names.
+/// Lua's own functions, and ours under the same names.
 fn both() -> (Lua, Table, Table) {
     let lua = Lua::new();
     lua.set_app_data(ScriptRun::new(std::time::Duration::from_secs(60), 64 << 20));

@@ -54,6 +54,11 @@ impl Pipeline<Commands> {
             .collect()
     }
 
+    /// Whether attempts to connect have failed since there was a connection.
+    pub fn has_failed(&self) -> bool {
+        self.attempt > 0
+    }
+
     /// Sends a command whose outcome an observer is told.
     pub fn ask(&mut self, command: &[&[u8]], observer: Arc<dyn Observer>, now: Instant) {
         let request = Request {

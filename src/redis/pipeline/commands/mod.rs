@@ -157,6 +157,13 @@ impl Machine for Commands {
         self.cluster.as_mut()?.take()
     }
 
+    fn error_at(&self, request: &Request, node: &str, error: Error) -> Error {
+        match self.cluster {
+            Some(_) => error.at(Some(node), request.slot()),
+            None => error,
+        }
+    }
+
     fn failed(&mut self, request: &Request, fate: Fate) {
         if let Subject::Observed(observer) = &request.subject {
             observer.unanswered(fate);

@@ -1,0 +1,212 @@
+// Transactions whose keys are in several slots: other clients refuse them, or send them to the node of the first key, which refuses them.
+import assert from "node:assert/strict";
+import { setTimeout as wait } from "node:timers/promises";
+import { createKV, KVError, type KVStore } from "covara-kv";
+import { OK, type Peer } from "../fake-server.js";
+import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
+import { errorOf } from "../replies.js";
+import type { FakeCluster } from "./fake-nodes.js";
+import { error, homeOf, moved } from "./fake-nodes.js";
+import { sharedCluster, test } from "./shared.js";
+
+const cluster = sharedCluster({ nodeTimeout: 500 });
+
+const nodes = () => ({ cluster: { nodes: cluster().addresses, crossSlot: "split" } }) as const;
+const splitting = (fake: FakeCluster, more = {}) => ({
+  ...more,
+  cluster: { nodes: fake.addresses, crossSlot: "split" as const },
+});
+
+/** A key of each master's share, and a second one of the first slot. */
+const [a, b, c] = [0, 1, 2].map((shard) => keyIn(shareOf(shard, 3)[0] + 3, "split")) as [
+  string,
+  string,
+  string,
+];
+const besideA = `${a}:beside`;
+
+async function cleared(kv: KVStore): Promise<KVStore> {
+  await kv.del(a, b, c, besideA);
+  return kv;
+}
+
+/** Answers transactions as a server does: each command is queued, and EXEC answers OK for each. */
+function queueing() {
+  const queued = new Map<Peer, number>();
+  return ([name = ""]: string[], peer: Peer): string | undefined => {
+    const count = queued.get(peer);
+    if (name === "MULTI") {
+      queued.set(peer, 0);
+      return OK;
+    }
+    if (count === undefined) return undefined;
+    if (name === "EXEC") {
+      queued.delete(peer);
+      return `*${count}\r\n${OK.repeat(count)}`;
+    }
+    queued.set(peer, count + 1);
+    return "+QUEUED\r\n";
+  };
+}
+
+// The framework's store of tasks writes data, status and name of a task in one transaction: three keys, and as many slots.
+test('with crossSlot: "split" a transaction is run for each slot, and its results are in the order of the calls', async ({
+  open,
+}) => {
+  const kv = await cleared(await open(cluster(), nodes()));
+  const results = await kv
+    .multi()
+    .set(a, "1")
+    .set(b, "2")
+    .incr(besideA)
+    .get(b)
+    .get(a)
+    .setnx(c, "3")
+    .del(a, "missing", b, c, besideA)
+    .get(c)
+    .exec();
+  assert.deepEqual(results, ["OK", "OK", 1, "2", "1", true, 4, null]);
+  assert.deepEqual(await kv.multi().del().set(a, "1").del([]).set(b, "1").exec(), [0, "OK", 0, "OK"]);
+});
+
+test("each slot gets one MULTI, and what has one slot is not split", async (world) => {
+  const fake = await world.fake();
+  const answer = queueing();
+  fake.answer = (command, _, peer) => answer(command, peer);
+  const kv = await world.open(fake, splitting(fake));
+  await kv.multi().set(a, "1").set(b, "2").set(a, "3").set(besideA, "4").exec();
+  const calls = (key: string) => homeOf(fake, key).calls;
+  assert.deepEqual(calls(a), ["MULTI", `SET ${a} 1`, `SET ${a} 3`, `SET ${besideA} 4`, "EXEC"]);
+  assert.deepEqual(calls(b), ["MULTI", `SET ${b} 2`, "EXEC"]);
+  await kv.multi().set(c, "1").set(c, "2").exec();
+  assert.deepEqual(calls(c), ["MULTI", `SET ${c} 1`, `SET ${c} 2`, "EXEC"]);
+});
+
+test("scripts with keys of several slots are refused all the same, and so is every transaction without the option", async ({
+  open,
+}) => {
+  const kv = await open(cluster(), nodes());
+  assert.equal((await errorOf(kv.eval("return 1", [a, b], []))).code, "CROSSSLOT");
+  const strict = await open(cluster());
+  assert.equal((await errorOf(strict.multi().get(a).get(b).exec())).code, "CROSSSLOT");
+});
+
+test("a command that fails is told as ever: the others have run, in its slot and in others", async ({
+  open,
+}) => {
+  const kv = await cleared(await open(cluster(), nodes()));
+  await kv.rpush(besideA, "x");
+  const failed = await errorOf(kv.multi().set(b, "1").incr(besideA).set(a, "2").set(c, "3").exec());
+  assert.deepEqual([failed.code, failed.index, failed.command], ["WRONGTYPE", 1, "INCR"]);
+  const [first, second, ...others] = failed.results ?? [];
+  assert.ok(second instanceof KVError);
+  assert.deepEqual([first, ...others], ["OK", "OK", "OK"]);
+  assert.deepEqual(await kv.mget(a, b, c), ["2", "1", "3"]);
+  await cleared(kv);
+});
+
+test("if the connection to one node is lost, the error says which slots were run, and has the others' results", async (world) => {
+  const fake = await world.fake();
+  const answer = queueing();
+  fake.answer = (command, node, peer) => {
+    if (node !== homeOf(fake, b) || command[0] !== "EXEC") return answer(command, peer);
+    peer.socket.destroy();
+    return null;
+  };
+  const kv = await world.open(fake, splitting(fake));
+  const lost = await errorOf(kv.multi().set(a, "1").set(b, "2").set(c, "3").set(b, "4").exec());
+  assert.deepEqual([lost.code, lost.reason, lost.index], ["CONNECTION", "lost", 1]);
+  const [inA, inB, inC] = [a, b, c].map(slotOf);
+  const { host, port } = homeOf(fake, b);
+  assert.ok(lost.message.includes(`run in slots ${inA}, ${inC}, perhaps run in slot ${inB}`), lost.message);
+  assert.deepEqual([lost.node, lost.slot], [`${host}:${port}`, inB]);
+  const results = lost.results?.map((result) => (result instanceof KVError ? result.reason : result));
+  assert.deepEqual(results, ["OK", "lost", "OK", "lost"]);
+  const commands = lost.results?.map((result) => (result instanceof KVError ? result.command : ""));
+  assert.deepEqual(commands, ["", "SET", "", "SET"]);
+});
+
+test("a part that the server aborts was not run: its calls say so, and what was refused comes first", async (world) => {
+  const fake = await world.fake();
+  const answer = queueing();
+  const isB = (key = "") => key === b;
+  fake.answer = (command, node, peer) => {
+    const normal = answer(command, peer);
+    if (node !== homeOf(fake, b)) return normal;
+    if (isB(command[1]) && command[2] === "no") return error("OOM command not allowed");
+    return command[0] === "EXEC"
+      ? error("EXECABORT Transaction discarded because of previous errors.")
+      : normal;
+  };
+  const kv = await world.open(fake, splitting(fake));
+  const aborted = await errorOf(kv.multi().set(b, "1").set(a, "2").set(b, "no").exec());
+  assert.deepEqual([aborted.code, aborted.index], ["OOM", 2]);
+  assert.ok(
+    aborted.message.includes(`run in slot ${slotOf(a)}, not run in slot ${slotOf(b)}`),
+    aborted.message,
+  );
+  const results = aborted.results?.map((result) => (result instanceof KVError ? result.code : result));
+  assert.deepEqual(results, ["EXECABORT", "OK", "OOM"]);
+});
+
+test("a part whose slot has moved follows it, and the others are not run again", async (world) => {
+  const fake = await world.fake();
+  const [from, to] = [homeOf(fake, a), homeOf(fake, c)];
+  const answer = queueing();
+  fake.answer = (command, node, peer) => {
+    const normal = answer(command, peer);
+    if (node !== from) return normal;
+    if (command[1] === a) return moved(slotOf(a), to);
+    return command[0] === "EXEC"
+      ? error("EXECABORT Transaction discarded because of previous errors.")
+      : normal;
+  };
+  const kv = await world.open(fake, splitting(fake));
+  assert.deepEqual(await kv.multi().set(a, "1").set(b, "2").exec(), ["OK", "OK"]);
+  assert.deepEqual(to.calls, ["MULTI", `SET ${a} 1`, "EXEC"]);
+  assert.deepEqual(homeOf(fake, b).calls, ["MULTI", `SET ${b} 2`, "EXEC"]);
+});
+
+test("what is run for each slot keeps its order through a failover, transactions of several slots among it", async ({
+  open,
+}) => {
+  const kv = await cleared(await open(cluster(), { ...nodes(), queueTimeout: 10_000 }));
+  const calls: Promise<unknown>[] = [];
+  const timer = setInterval(() => {
+    const [one, two] = [`${calls.length}`, `${calls.length + 1}`];
+    calls.push(kv.multi().rpush(a, one).rpush(b, one).exec(), kv.rpush(a, two), kv.rpush(b, two));
+    calls.push(Promise.resolve());
+  }, 1);
+  await wait(100);
+  await cluster().failover(a);
+  await wait(100);
+  clearInterval(timer);
+  await Promise.all(calls);
+  for (const key of [a, b]) {
+    const numbers = (await kv.lrange(key, 0, -1)).map(Number);
+    assert.deepEqual(
+      numbers,
+      [...numbers].sort((one, other) => one - other),
+    );
+    assert.equal(numbers.length, calls.length / 2);
+  }
+  await cleared(kv);
+});
+
+test("a transaction of 2,000 slots", async ({ open }) => {
+  const kv = await open(cluster(), nodes(), "wide");
+  const multi = kv.multi();
+  for (let index = 0; index < 2_000; index++) multi.set(`k${index}`, `${index}`).incr(`k${index}`);
+  const results = await multi.exec();
+  assert.deepEqual(results, Array.from({ length: 2_000 }, (_, index) => ["OK", index + 1]).flat());
+  await kv.del(Array.from({ length: 2_000 }, (_, index) => `k${index}`));
+});
+
+test("any other value of crossSlot is refused", async () => {
+  for (const crossSlot of ["", "merge", true, 1, null]) {
+    const redis = { cluster: { nodes: cluster().addresses, crossSlot } };
+    const { code, message } = await errorOf(createKV({ type: "redis", redis: redis as never }));
+    assert.equal(code, "INVALID_ARGUMENT");
+    assert.match(message, /redis\.cluster\.crossSlot must be one of split/);
+  }
+});

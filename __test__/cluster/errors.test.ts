@@ -1,0 +1,105 @@
+// What an error of a command tells: ioredis and node-redis name neither the node nor the slot, so that nobody knows which of 60 servers to look at.
+import assert from "node:assert/strict";
+import type { KVError } from "covara-kv";
+import { closedPort } from "../redis/servers.js";
+import { slotOf } from "../redis-cluster.js";
+import { errorOf } from "../replies.js";
+import { CLUSTERDOWN, error, type FakeNode, homeOf, moved, TRYAGAIN } from "./fake-nodes.js";
+import { sharedCluster, test } from "./shared.js";
+
+const cluster = sharedCluster({ nodeTimeout: 500 });
+
+const SECRET = "no one may read this";
+const short = { commandTimeout: 300, queueTimeout: 300, username: "someone", password: SECRET };
+
+const place = ({ host, port }: { host: string; port: number }) => `${host}:${port}`;
+
+function names(error: KVError, node: FakeNode, key: string): void {
+  const slot = slotOf(key);
+  assert.deepEqual([error.node, error.slot], [place(node), slot], error.message);
+  assert.ok(error.message.includes(`(slot ${slot}, ${place(node)})`), error.message);
+  assert.ok(!`${error.stack} ${JSON.stringify(error)}`.includes(SECRET));
+}
+
+for (const [what, reply, code] of [
+  ["no reply in time", null, "TIMEOUT"],
+  ["CLUSTERDOWN that does not end", CLUSTERDOWN, "TIMEOUT"],
+  ["TRYAGAIN that does not end", TRYAGAIN, "TIMEOUT"],
+  ["LOADING that does not end", error("LOADING Redis is loading the dataset in memory"), "TIMEOUT"],
+] as const) {
+  test(`${what}: the error names the node and the slot`, async (world) => {
+    const fake = await world.fake();
+    const kv = await world.open(fake, short);
+    fake.answer = ([name]) => (name === "INCR" || reply === null ? reply : undefined);
+    const failed = await errorOf(kv.incr("a"));
+    assert.equal(failed.code, code);
+    names(failed, homeOf(fake, "a"), "a");
+    const executed = await errorOf(kv.multi().incr("a").exec());
+    if (reply === null) names(executed, homeOf(fake, "a"), "a");
+  });
+}
+
+test("redirections that do not end: the error names the last node and the slot", async (world) => {
+  const fake = await world.fake({ nodes: 2 });
+  const kv = await world.open(fake, short);
+  const [one, two] = fake.nodes as [FakeNode, FakeNode];
+  fake.answer = ([name], node) =>
+    name === "INCR" ? moved(slotOf("a"), node === one ? two : one) : undefined;
+  const failed = await errorOf(kv.incr("a"));
+  names(failed, failed.node === place(one) ? one : two, "a");
+});
+
+test("a connection that is lost: the error names the node and the slot", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, short);
+  fake.answer = ([name], _, peer) => {
+    if (name !== "INCR") return undefined;
+    peer.socket.destroy();
+    return null;
+  };
+  const failed = await errorOf(kv.incr("a"));
+  assert.deepEqual([failed.code, failed.reason], ["CONNECTION", "lost"]);
+  names(failed, homeOf(fake, "a"), "a");
+});
+
+test("a command of several slots names the node and the slot that has failed", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, short);
+  const keys = Array.from({ length: 20 }, (_, index) => `k${index}`);
+  const [dead] = fake.nodes as [FakeNode];
+  fake.answer = (_, node) => (node === dead ? null : undefined);
+  const failed = await errorOf(kv.del(keys));
+  assert.equal(failed.node, place(dead));
+  assert.ok(keys.some((key) => slotOf(key) === failed.slot && homeOf(fake, key) === dead));
+});
+
+test("a node that refuses the connection: the error names the node and the slot", async (world) => {
+  const fake = await world.fake();
+  const dead = { ...homeOf(fake, "a").name, port: await closedPort() };
+  for (const range of fake.ranges) if (range.nodes[0]?.port === homeOf(fake, "a").port) range.nodes = [dead];
+  const kv = await world.open(fake, short);
+  const failed = await errorOf(kv.set("a", "1"));
+  assert.equal(failed.reason, "queue-timeout");
+  assert.deepEqual([failed.node, failed.slot], [`${dead.host}:${dead.port}`, slotOf("a")]);
+  assert.ok(failed.message.includes(`(slot ${slotOf("a")}, ${dead.host}:${dead.port})`), failed.message);
+});
+
+test("a store that is closed meanwhile: the error names the node and the slot", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, short);
+  // Whoever asks for the slots meanwhile must not be answered in place of INCR.
+  fake.answer = () => null;
+  const failing = errorOf(kv.incr("a"));
+  await kv.disconnect();
+  const failed = await failing;
+  assert.ok(["CLOSED", "TIMEOUT"].includes(failed.code), failed.stack);
+  names(failed, homeOf(fake, "a"), "a");
+});
+
+test("what the server answers is its own text", async ({ open }) => {
+  const kv = await open(cluster());
+  await kv.rpush("list", "x");
+  const failed = await errorOf(kv.incr("list"));
+  assert.equal(failed.message, "WRONGTYPE Operation against a key holding the wrong kind of value");
+  await kv.del("list");
+});

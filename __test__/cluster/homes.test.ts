@@ -1,0 +1,267 @@
+// A channel whose home moves. What the old home had published came twice: from there, and a second time by the bus between the nodes, once the channel
+// was subscribed at the new one (208 messages in 60 s of the checker). In all of these each message comes once and in order, or a gap tells of it.
+import assert from "node:assert/strict";
+import { setTimeout as wait } from "node:timers/promises";
+import type { Gap, KVStore } from "covara-kv";
+import { eventually } from "../eventually.js";
+import { emissions } from "../faults/faults.js";
+import { keyIn, shareOf } from "../redis-cluster.js";
+import { FakeBus } from "./fake-bus.js";
+import { error, evenly, type FakeCluster, type FakeNode } from "./fake-nodes.js";
+import { test, type World } from "./shared.js";
+
+const SLOT = shareOf(0, 3)[0] + 7;
+const CHANNEL = keyIn(SLOT, "news");
+const patience = { commandTimeout: 2_000, queueTimeout: 4_000 } as const;
+
+interface Stage {
+  cluster: FakeCluster;
+  bus: FakeBus;
+  kv: KVStore;
+  nodes: readonly [FakeNode, FakeNode, FakeNode];
+  heard: string[];
+  gaps: Gap[];
+  /** Makes a node the master of the channel's slot, and the store know. */
+  moveTo(node: FakeNode): Promise<void>;
+  /** Resolves once the channel is subscribed at a node. */
+  isAt(node: FakeNode): Promise<void>;
+}
+
+async function stage({ fake, open }: World, config: object = patience): Promise<Stage> {
+  const cluster = await fake();
+  const bus = new FakeBus(cluster);
+  const nodes = cluster.nodes as readonly FakeNode[] as Stage["nodes"];
+  const kv = await open(cluster, config);
+  const heard: string[] = [];
+  const gaps = emissions(kv, "gap");
+  await kv.subscribe(CHANNEL, (text) => void heard.push(text));
+  return {
+    cluster,
+    bus,
+    kv,
+    nodes,
+    heard,
+    gaps,
+    async moveTo(node) {
+      const [first, ...others] = evenly(cluster.nodes.map(({ name }) => name));
+      assert.ok(first);
+      cluster.ranges = [{ ...first, nodes: [node.name] }, ...others];
+      await kv.get(CHANNEL);
+    },
+    isAt: (node) => eventually(() => bus.subscribers(node, CHANNEL) === 1),
+  };
+}
+
+const place = ({ host, port }: FakeNode) => `${host}:${port}`;
+
+test("a home moves while all is well: what is published before and after it comes once, and a gap names the old one", async (world) => {
+  const { bus, nodes, heard, gaps, moveTo, isAt } = await stage(world);
+  const [old, next] = nodes;
+  bus.publish(old, CHANNEL, "1");
+  const before = Date.now();
+  await moveTo(next);
+  await isAt(next);
+  bus.publish(next, CHANNEL, "2");
+  await eventually(() => heard.length === 2 && gaps.length === 1);
+  assert.deepEqual(heard, ["1", "2"]);
+  assert.equal(gaps[0]?.node, place(old));
+  assert.ok((gaps[0]?.from ?? 0) >= before - 50, "nothing was missed before");
+  await eventually(() => bus.subscribers(old, CHANNEL) === 0);
+});
+
+// The bus kept it for longer than the topics waited.
+test("an old home that is cut off brings nothing twice once it is back", async (world) => {
+  const { bus, nodes, heard, gaps, moveTo, isAt } = await stage(world);
+  const [old, next] = nodes;
+  const heal = bus.cut(old);
+  bus.publish(old, CHANNEL, "1");
+  await eventually(() => heard.length === 1);
+  await moveTo(next);
+  await eventually(() => bus.subscribers(old, CHANNEL) === 0);
+  await wait(1_000);
+  bus.publish(old, CHANNEL, "missed");
+  const until = Date.now();
+  heal();
+  await isAt(next);
+  bus.publish(next, CHANNEL, "2");
+  await eventually(() => heard.length === 2 && gaps.length === 1);
+  assert.deepEqual(heard, ["1", "2"]);
+  assert.ok((gaps[0]?.to ?? 0) >= until, "the gap covers all that was discarded");
+});
+
+// A frozen master woke, ran what waited at its sockets, and delivered it on a subscription that was left.
+test("an old home that is frozen and wakes brings nothing twice, and nothing on what was left", async (world) => {
+  const { bus, nodes, heard, gaps, moveTo, isAt } = await stage(world, {
+    ...patience,
+    commandTimeout: 5_000,
+  });
+  const [old, next] = nodes;
+  const heal = bus.cut(old);
+  bus.publish(old, CHANNEL, "1");
+  await eventually(() => heard.length === 1);
+  const wake = bus.freeze(old);
+  const before = Date.now();
+  // It redirects nobody: others are asked for the map once it has been silent for a while.
+  const moved = moveTo(next);
+  await eventually(() => next.calls.some((call) => call.startsWith("SUBSCRIBE ")));
+  await wait(700);
+  bus.publish(old, CHANNEL, "late");
+  wake();
+  heal();
+  await moved;
+  await isAt(next);
+  bus.publish(next, CHANNEL, "2");
+  await eventually(() => heard.at(-1) === "2" && gaps.length === 1);
+  assert.deepEqual(heard, ["1", "2"]);
+  assert.ok((gaps[0]?.from ?? Number.NaN) <= before);
+});
+
+test("an old home that stays cut off is waited for no longer than for a reply", async (world) => {
+  const { bus, nodes, heard, gaps, moveTo, isAt } = await stage(world, { ...patience, commandTimeout: 700 });
+  const [old, next] = nodes;
+  bus.cut(old);
+  const start = Date.now();
+  await moveTo(next);
+  await isAt(next);
+  const waited = Date.now() - start;
+  assert.ok(waited >= 600 && waited < 2_000, `${waited} ms`);
+  bus.publish(next, CHANNEL, "1");
+  await eventually(() => heard.length === 1 && gaps.length === 1);
+});
+
+test("a home that moves there and back, and on to a third one, brings each message once", async (world) => {
+  const { bus, nodes, heard, gaps, moveTo, isAt } = await stage(world);
+  const [first, second, third] = nodes;
+  const heal = bus.cut(first);
+  bus.publish(first, CHANNEL, "1");
+  await eventually(() => heard.length === 1);
+  await moveTo(second);
+  await moveTo(first);
+  await isAt(first);
+  bus.publish(first, CHANNEL, "2");
+  await moveTo(second);
+  await moveTo(third);
+  await wait(300);
+  heal();
+  await isAt(third);
+  bus.publish(third, CHANNEL, "3");
+  await eventually(() => heard.at(-1) === "3");
+  // The second one may fall into a gap.
+  assert.deepEqual(
+    heard.filter((text) => text !== "2"),
+    ["1", "3"],
+  );
+  assert.equal(new Set(heard).size, heard.length);
+  assert.ok(gaps.length >= 1);
+});
+
+test("a channel that is left while its home moves is subscribed nowhere, and no gap waits for it", async (world) => {
+  const { bus, kv, nodes, gaps, moveTo } = await stage(world);
+  const [old, next] = nodes;
+  const other = keyIn(SLOT, "other");
+  await kv.subscribe(other, () => {});
+  const heal = bus.cut(old);
+  await moveTo(next);
+  await eventually(() => bus.subscribers(old, CHANNEL) === 0);
+  await kv.unsubscribe(CHANNEL);
+  heal();
+  await eventually(() => gaps.length === 1);
+  await eventually(() => bus.subscribers(next, other) === 1);
+  assert.equal(bus.subscribers(next, CHANNEL), 0);
+  await moveTo(old);
+  await eventually(() => bus.subscribers(old, other) === 1);
+  assert.equal(bus.subscribers(old, CHANNEL), 0);
+});
+
+// What a home had refused was subscribed anew at every move.
+test("a channel that a home refuses ends with an error, and is not tried again when its home moves", async (world) => {
+  const { bus, cluster, kv, nodes, moveTo } = await stage(world);
+  const [old, next, third] = nodes;
+  const failed = emissions(kv, "error");
+  const answer = cluster.answer;
+  cluster.answer = (command, node, peer) =>
+    node !== old && command[0] === "SUBSCRIBE" && command[1] === CHANNEL
+      ? error("NOPERM no permissions to access a channel")
+      : answer(command, node, peer);
+  await moveTo(next);
+  await eventually(() => failed.length === 1);
+  assert.match(String(failed[0]), /NOPERM/);
+  await assert.rejects(
+    kv.subscribe(CHANNEL, () => {}),
+    { code: "NOPERM" },
+  );
+  cluster.answer = answer;
+  const asked = () => third.calls.filter((call) => call === `SUBSCRIBE ${CHANNEL}`).length;
+  await moveTo(third);
+  const probe = keyIn(SLOT, "probe");
+  await kv.subscribe(probe, () => {});
+  await eventually(() => bus.subscribers(third, probe) === 1);
+  assert.equal(asked(), 0);
+});
+
+// A user that may not use the package's own channel crosses without it.
+test("a home moves for a user that may not publish", async (world) => {
+  const { bus, cluster, nodes, heard, gaps, moveTo, isAt } = await stage(world);
+  const [old, next] = nodes;
+  const answer = cluster.answer;
+  cluster.answer = (command, node, peer) =>
+    command[0] === "PUBLISH" ? error("NOPERM no permissions") : answer(command, node, peer);
+  await moveTo(next);
+  await isAt(next);
+  bus.publish(next, CHANNEL, "1");
+  await eventually(() => heard.length === 1 && gaps.length === 1);
+  await eventually(() => bus.subscribers(old, CHANNEL) === 0);
+});
+
+test("a lost connection to a home is told with its node", async (world) => {
+  const { kv, nodes, gaps } = await stage(world);
+  const [home] = nodes;
+  const attempts = emissions(kv, "reconnecting");
+  for (const { socket, commands } of home.peers)
+    if (commands.some(([name]) => name === "SUBSCRIBE")) socket.destroy();
+  await eventually(() => gaps.length === 1);
+  assert.equal(gaps[0]?.node, place(home));
+  const told = attempts.filter(({ connection }) => connection === "subscriptions");
+  assert.deepEqual(
+    told.map(({ node }) => node),
+    told.map(() => place(home)),
+  );
+  assert.ok(told.length >= 1);
+});
+
+// centrifuge PR#594: the connection was healthy, PING was answered, and for hours nothing that was published came.
+test("a home that brings nothing is found out, and a gap since the last message is told until it does", async (world) => {
+  const { bus, kv, nodes, heard, gaps, isAt } = await stage(world, { ...patience, commandTimeout: 250 });
+  const [home, other] = nodes;
+  const attempts = emissions(kv, "reconnecting");
+  bus.publish(home, CHANNEL, "1");
+  await eventually(() => heard.length === 1);
+  const last = Date.now();
+  bus.deaf.add(home);
+  bus.publish(other, CHANNEL, "missed");
+  await eventually(() => gaps.length === 1);
+  assert.ok((gaps[0]?.from ?? Number.NaN) <= last && (gaps[0]?.to ?? 0) > last);
+  assert.equal(gaps[0]?.node, place(home));
+  assert.match(String(attempts[0]?.cause), /does not bring what is published/);
+  await eventually(() => gaps.length === 2);
+  bus.deaf.delete(home);
+  await isAt(home);
+  bus.publish(other, CHANNEL, "2");
+  await eventually(() => heard.at(-1) === "2");
+});
+
+test("a home that nobody publishes at is asked now and then, and no gap is told", async (world) => {
+  const { cluster, bus, nodes, heard, gaps } = await stage(world, { ...patience, commandTimeout: 250 });
+  const [home] = nodes;
+  // With two stores of one process: what one asks for, the other hears too.
+  const second = await world.open(cluster, { ...patience, commandTimeout: 250 });
+  const told = emissions(second, "gap");
+  await second.subscribe(CHANNEL, () => {});
+  const begin = Date.now();
+  await eventually(() => cluster.count("PUBLISH") >= 3);
+  const each = (Date.now() - begin) / 3;
+  assert.ok(each >= 250, `one each ${each} ms`);
+  bus.publish(home, CHANNEL, "1");
+  await eventually(() => heard.length === 1);
+  assert.deepEqual([gaps, told], [[], []]);
+});

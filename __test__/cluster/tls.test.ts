@@ -1,0 +1,98 @@
+// TLS with each node, whose certificate is for a name: nodes tell names that lead nowhere from here, or addresses that are in no certificate.
+// ioredis looks the names up first, and all certificates are refused (#754, ElastiCache); OpenCTI #17694 wants one name for all nodes.
+import assert from "node:assert/strict";
+import { after } from "node:test";
+import { createKV, type RedisConfig, type RedisNode } from "covara-kv";
+import { Authority } from "../redis/certificates.js";
+import { keyIn, shareOf } from "../redis-cluster.js";
+import { freePort } from "../redis-server.js";
+import { errorOf } from "../replies.js";
+import { sharedCluster, test, type World } from "./shared.js";
+
+const authority = new Authority("covara-kv tests");
+after(() => authority.remove());
+
+/** The port with TLS of each node. */
+const ports: number[] = [];
+const nameOf = (index: number) => `node-${index}.redis.test`;
+
+const cluster = sharedCluster({
+  nodeTimeout: 1_000,
+  async config(index) {
+    const port = await freePort();
+    ports[index] = port;
+    const names = `subjectAltName=DNS:${nameOf(index)},DNS:redis.test`;
+    return {
+      ...authority.redisConfig(port, authority.sign(nameOf(index), names)),
+      "tls-cluster": "yes",
+      "tls-replication": "yes",
+      "cluster-announce-hostname": nameOf(index),
+      "cluster-preferred-endpoint-type": "hostname",
+    };
+  },
+});
+
+const HOST = "127.0.0.1";
+const keys = [0, 1, 2].map((shard) => keyIn(shareOf(shard, 3)[0] + 5, "tls"));
+const seeds = () => ports.map((port) => ({ host: HOST, port }));
+const addressMap = ({ host, port }: RedisNode) =>
+  /redis\.test$/.test(host) ? { host: HOST, port } : undefined;
+
+async function works({ open }: World, config: RedisConfig): Promise<void> {
+  const kv = await open({ addresses: [] }, config);
+  await Promise.all(keys.map((key, index) => kv.set(key, `${index}`)));
+  assert.deepEqual(await kv.mget(...keys), ["0", "1", "2"]);
+  const heard: string[] = [];
+  for (const key of keys) await kv.subscribe(key, (text) => void heard.push(text));
+  for (const key of keys) assert.equal(await kv.publish(key, key), 1);
+}
+
+const { ca } = authority;
+
+test("one servername for all nodes", async (world) => {
+  await works(world, { cluster: { nodes: seeds(), addressMap }, tls: { ca, servername: "redis.test" } });
+});
+
+test("a servername of each node, by the name that nodes tell, through a failover", async (world) => {
+  const asked = new Set<string>();
+  const servername = ({ host, port }: RedisNode) => {
+    asked.add(host);
+    return host === HOST ? nameOf(ports.indexOf(port)) : host;
+  };
+  const config = { cluster: { nodes: seeds().slice(0, 2), addressMap }, tls: { ca, servername } };
+  await works(world, config);
+  assert.deepEqual([...asked].sort(), [HOST, nameOf(0), nameOf(1), nameOf(2)]);
+  const kv = await world.open({ addresses: [] }, config);
+  const [key = ""] = keys;
+  const next = await cluster().failover(key);
+  await kv.set(key, "after");
+  assert.equal(await next.admin.get(key).catch(({ message }) => message), "after");
+  assert.ok(asked.has(nameOf(next.index)));
+});
+
+// The name of another node, or none: whoever has a certificate for one must not be taken for the other.
+test("a servername that is another node's is refused, and told of", async () => {
+  const [first] = seeds();
+  assert.ok(first);
+  for (const [tls, reason] of [
+    [{ ca, servername: () => nameOf(1) }, "certificate-name"],
+    [{ ca, servername: nameOf(1) }, "certificate-name"],
+    [{ ca }, "certificate-name"],
+    [{ ca, servername: () => 7 as never }, "function"],
+    [{ ca, servername: () => "not a name" }, "function"],
+    [
+      {
+        ca,
+        servername: () => {
+          throw new Error("nobody knows");
+        },
+      },
+      "function",
+    ],
+  ] as const) {
+    const redis = { cluster: { nodes: [first], addressMap }, tls, retryDelay: 5, maxRetries: 1 };
+    const error = await errorOf(createKV({ type: "redis", redis }));
+    assert.equal(error.code, "CONNECTION", error.message);
+    assert.equal(error.reason ?? (error.cause as typeof error).reason, reason, error.message);
+  }
+});

@@ -1,0 +1,54 @@
+//! What is to be sent to each node, in one write.
+
+use std::sync::Arc;
+
+use crate::redis::cluster::node::Node;
+use crate::redis::request::Request;
+
+pub struct Batches {
+    /// By the index of each master.
+    pub masters: Vec<Vec<Request>>,
+    /// The same for reads. None until a replica of the master was looked for.
+    readers: Vec<Option<Reads>>,
+}
+
+struct Reads {
+    /// None if no replica is ready.
+    node: Option<Arc<Node>>,
+    requests: Vec<Request>,
+}
+
+impl Batches {
+    pub fn new(masters: usize) -> Self {
+        Self {
+            masters: vec![Vec::new(); masters],
+            readers: Vec::new(),
+        }
+    }
+
+    /// The reads for a replica of a master, which `find` finds for all of them. None if none is ready.
+    pub fn reads(
+        &mut self,
+        master: usize,
+        find: impl FnOnce() -> Option<Arc<Node>>,
+    ) -> Option<&mut Vec<Request>> {
+        if self.readers.is_empty() {
+            self.readers.resize_with(self.masters.len(), || None);
+        }
+        let reads = self.readers[master].get_or_insert_with(|| Reads {
+            node: find(),
+            requests: Vec::new(),
+        });
+        reads.node.is_some().then_some(&mut reads.requests)
+    }
+
+    /// Each node with its requests.
+    pub fn into_nodes(self, masters: &[Arc<Node>]) -> impl Iterator<Item = (Arc<Node>, Vec<Request>)> {
+        let masters = masters.iter().cloned().zip(self.masters);
+        let readers = self.readers.into_iter().flatten();
+        let readers = readers.filter_map(|reads| Some((reads.node?, reads.requests)));
+        masters
+            .chain(readers)
+            .filter(|(_, requests)| !requests.is_empty())
+    }
+}

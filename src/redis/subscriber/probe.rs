@@ -1,0 +1,119 @@
+//! Whether homes bring what is published. A node that is cut off from the others, or has forgotten a subscription, answers PING and is deaf.
+//!
+//! A home that has brought nothing for a while is given a channel, on which another master publishes: by the connection for commands, and
+//! so by the bus to the home. If nothing comes, a gap is told, the home is connected to anew, and the map is asked for.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use crate::redis::cluster::topology::Topology;
+use crate::redis::connection::backoff::jitter;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::request::Topic;
+use crate::redis::subscriber::SubscriberHandle;
+use crate::redis::subscriber::crossing::own_channel;
+use crate::redis::subscriber::ear::{Ear, Signals};
+use crate::redis::subscriber::homes::ClusterSubscriber;
+
+/// How many masters are to publish before a home counts as deaf: the first may be the one that is cut off.
+const WITNESSES: usize = 2;
+
+/// Probes silent homes as long as there is a subscriber. Homes are shared in the process, and so is what a probe brings.
+pub async fn watch(subscriber: Weak<ClusterSubscriber>) {
+    while let Some(strong) = subscriber.upgrade() {
+        // Twice the time that any reply may take.
+        let silence = 2 * strong.limits().timeout;
+        drop(strong);
+        sleep(silence.mul_f64(0.5 + jitter() / 2.0)).await;
+        let Some(strong) = subscriber.upgrade() else {
+            return;
+        };
+        let (topology, ear) = (strong.topology.clone(), strong.ear.clone());
+        let longest = strong.limits().timeout;
+        let silent = strong.silent_homes(silence);
+        drop(strong);
+        for (endpoint, home) in silent {
+            let probe = Probe {
+                topology: &topology,
+                ear: &ear,
+                endpoint,
+                longest,
+                channel: own_channel("probe"),
+            };
+            if probe.is_deaf(&home).await {
+                home.give_up_deaf();
+                topology.refresh();
+            }
+        }
+    }
+}
+
+struct Probe<'a> {
+    topology: &'a Topology,
+    ear: &'a Arc<Ear>,
+    /// The home.
+    endpoint: Endpoint,
+    /// How long each step may take.
+    longest: Duration,
+    channel: Topic,
+}
+
+impl Probe<'_> {
+    async fn is_deaf(&self, home: &SubscriberHandle) -> bool {
+        let (subscribed, is_subscribed) = oneshot::channel();
+        let (heard, mut is_heard) = oneshot::channel();
+        let signals = Signals {
+            node: self.endpoint.to_string().into(),
+            subscribed: Some(subscribed),
+            departed: None,
+            heard: Some(heard),
+        };
+        self.ear.awaited.lock().own.insert(self.channel.clone(), signals);
+        home.keep(&self.channel, Arc::default());
+        let mut is_deaf = false;
+        // A home that does not answer is given up by its connection, and a user that may not use the channel goes without.
+        if let Ok(Ok(())) = timeout(self.longest, is_subscribed).await {
+            for node in self.witnesses() {
+                if self.publish_at(&node).await {
+                    is_deaf = timeout(self.longest, &mut is_heard).await.is_err();
+                    if !is_deaf {
+                        break;
+                    }
+                }
+            }
+        }
+        self.ear.awaited.lock().own.remove(&self.channel);
+        home.unsubscribe(None, &self.channel, || {});
+        is_deaf
+    }
+
+    /// Other masters than the home, from a random one on. Where it is the only one, it publishes itself.
+    fn witnesses(&self) -> Vec<Endpoint> {
+        let map = self.topology.map();
+        let masters = map.as_ref().map_or(&[][..], |map| map.masters());
+        let others: Vec<_> = masters.iter().filter(|node| **node != self.endpoint).collect();
+        if others.is_empty() {
+            return vec![self.endpoint.clone()];
+        }
+        let first = (jitter() * others.len() as f64) as usize;
+        let turned = others.iter().cycle().skip(first);
+        turned
+            .take(others.len().min(WITNESSES))
+            .map(|node| (*node).clone())
+            .collect()
+    }
+
+    /// Whether a node has published on the channel.
+    async fn publish_at(&self, node: &Endpoint) -> bool {
+        let command: [&[u8]; 3] = [b"PUBLISH", &self.channel.name, b""];
+        let members = self.topology.members();
+        let asked = members.iter().find_map(|member| member.ask(node, &command));
+        drop(members);
+        let Some(answer) = asked else { return false };
+        let answer = timeout(self.longest, answer).await;
+        matches!(answer, Ok(Ok(bytes)) if bytes.starts_with(b":"))
+    }
+}
