@@ -29,7 +29,7 @@ const suites = {
   memory: { of: ["__test__/memory"], except: threads },
   Redis: { of: ["__test__/redis"], except: threads, redis: true },
   "Sentinel and Cluster": {
-    of: ["__test__/conformance", "__test__/cluster"],
+    of: ["__test__/cluster", "__test__/conformance"],
     // It tests the tests' own cluster, and no binary.
     except: ["__test__/cluster/levers.test.ts"],
     env: { TEST_BACKENDS: onMany },

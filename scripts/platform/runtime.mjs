@@ -34,8 +34,11 @@ export async function fetchRuntime(run, platform) {
   return { name: [name, isMusl && "musl 1.2.5"].filter(Boolean).join(", "), command, env, args: [], close };
 }
 
-/** wineserver keeps a socket of a process that has ended while it connected: the tests that follow find it at the server. */
-const notUnderWine = ["--test-name-pattern=/^(?!process.exit ends a process)/"];
+/**
+ * wineserver keeps a socket of a process that has ended while it connected: the tests that follow find it at the server. A test runs if its
+ * parent's name matches, and `<root>` is that of all: the pattern has left out nothing while it matched that.
+ */
+const notUnderWine = ["--test-name-pattern=/^(?!process.exit ends a process|<root>)/"];
 
 /** `words`, with `env`, before a program of the platform run it here: none where this machine does by itself. */
 export async function fetchRunner(run, platform) {
