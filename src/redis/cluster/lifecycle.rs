@@ -71,7 +71,10 @@ impl ClusterRouter {
                 "No master of the cluster can be connected to: {}",
                 with_reasons(&causes)
             );
-            let error = Error::because(reason.unwrap_or(Reason::NotReady), message);
+            let mut error = Error::because(reason.unwrap_or(Reason::NotReady), message);
+            if let Some((_, cause)) = causes.first() {
+                error = error.caused_by((*cause).clone());
+            }
             for (id, _) in mem::take(&mut state.connecting) {
                 self.completions.fail(id, error.clone());
             }

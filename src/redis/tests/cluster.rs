@@ -94,7 +94,7 @@ fn a_panic_of_the_task_leaves_no_call_without_an_answer() {
     store.router.connect(1);
     store.call(2, Subject::Observed(Arc::new(Panics)));
     store.call(3, Subject::Command);
-    let closed = |id: Id| (id, Some("CONNECTION".to_owned()));
+    let closed = |id: Id| (id, Some("CLOSED".to_owned()));
     assert_eq!(store.answers(2), [closed(1), closed(3)]);
     store.call(4, Subject::Command);
     store.router.connect(5);
