@@ -119,6 +119,11 @@ export declare class RedisClient {
   health(): Array<RedisHealth>
   /** What each Sentinel says, while they are watched. */
   sentinels(): Array<RedisSentinel>
+  /**
+   * Answers `id` with the version, the role, the microseconds of a round trip and the reply to a command of a node of a cluster. `is_told` is an
+   * address that nodes tell.
+   */
+  askNode(id: number, node: RedisNode, isTold: boolean, command: Array<string>): void
   /** Answers `id` once messages come. */
   subscribe(id: number, isPattern: boolean, name: string): void
   /** Answers `id` once the subscription has ended. */

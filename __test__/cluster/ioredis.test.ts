@@ -6,6 +6,7 @@ import { describe } from "node:test";
 import { createKV, createRedisKV, type RedisClientLike } from "covara-kv";
 import { Cluster as Cluster5, type ClusterNode, type ClusterOptions } from "ioredis";
 import { Cluster as Cluster6 } from "ioredis6";
+import { eventually } from "../eventually.js";
 import { keyIn, shareOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
 import { warningsOf } from "../warnings.js";
@@ -108,6 +109,25 @@ for (const [version, make] of Object.entries(versions)) {
         assert.match(commands.map(String).join("\n"), /AUTH,u,s@crets/);
       }
     });
+
+    for (const scaleReads of ["slave", "all", "master"] as const) {
+      test(`scaleReads ${scaleReads} reads at ${scaleReads === "master" ? "masters" : "replicas"}`, async (world) => {
+        const kv = await opened(world, lazy(world, cluster().addresses, { scaleReads }));
+        const [key = ""] = keys;
+        const [replica] = await cluster().replicasOf(await cluster().masterOf(key));
+        assert.ok(replica);
+        const reads = async () =>
+          Number(/cmdstat_get:calls=(\d+)/.exec(await replica.admin.info("commandstats"))?.[1] ?? 0);
+        const before = await reads();
+        await kv.set(key, "1");
+        const read = async () => {
+          await kv.get(key);
+          return (await reads()) > before;
+        };
+        if (scaleReads !== "master") return eventually(read);
+        for (let count = 0; count < 20; count++) assert.equal(await read(), false);
+      });
+    }
 
     // ElastiCache's documentation: else the names are looked up first, and no certificate has an address.
     test("a dnsLookup that leaves names as they are, or is the system's", async (world) => {

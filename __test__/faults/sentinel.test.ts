@@ -251,3 +251,35 @@ for (const [what, befall] of Object.entries(befallen)) {
     });
   });
 }
+
+// ioredis `updateSentinels`; redis-operator: Sentinels are replaced one by one, and the one that the configuration has goes too. Then nobody was left who
+// knew of the next failover.
+for (const planned of [false, true]) {
+  test(`one of three Sentinels is configured, and dies: ${planned ? "a planned" : "the next"} failover is followed`, async (world) => {
+    const set = await withSentinels(world);
+    const [configured, ...others] = set.sentinels as [RedisServer, RedisServer, RedisServer];
+    const sentinel = { ...set.sentinel, nodes: set.sentinel.nodes.slice(0, 1) };
+    const kv = await openAt(world, set, { sentinel, queueTimeout: 20_000 });
+    const known = () => (kv as KVStore & { sentinels: { node: string; latency?: number }[] }).sentinels;
+    await eventually(() => known().filter(({ latency }) => latency !== undefined).length === 3);
+    const before = await set.master();
+    await configured.kill();
+    const named = async (server: RedisServer) => {
+      const reply = await set.admin(server).call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster");
+      return Number((reply as string[])[1]);
+    };
+    if (planned) await set.admin(others[0] as RedisServer).call("SENTINEL", "FAILOVER", "mymaster");
+    else await before.kill();
+    await eventually(async () => {
+      const ports = await Promise.all(others.map(named));
+      return ports.every((port) => port === ports[0] && port !== before.port);
+    }, 20);
+    const port = await named(others[0] as RedisServer);
+    const reached = async () =>
+      Number(
+        /^tcp_port:(\d+)/m.exec(String(await kv.eval("return redis.call('info', 'server')", [], [])))?.[1],
+      );
+    await eventually(async () => (await reached()) === port);
+    await kv.set("k", "after");
+  });
+}

@@ -16,6 +16,17 @@ import { closedPort, HOST, open, refusalOf, SECRET } from "./servers.js";
 /** A Sentinel that names a master, or what it is told to name from then on. */
 interface FakeSentinel extends FakeServer {
   names: { host: string; port: number } | null;
+  /** What SENTINEL MYID says; nothing as before Redis 6.2. */
+  id?: string;
+  /** What SENTINEL SENTINELS says. */
+  others?: { host: string; port: number; id: string; flags?: string }[];
+}
+
+/** An element of the reply to SENTINEL SENTINELS, as an array of RESP 2 and as a map. */
+function otherSentinel({ host, port, id, flags = "sentinel" }: NonNullable<FakeSentinel["others"]>[number]) {
+  const fields = { name: id, ip: host, port: `${port}`, runid: id, flags, "down-after-milliseconds": "500" };
+  const words = Object.entries(fields).flat().map(bulk);
+  return words.join("");
 }
 
 const greetAsSentinel: Answer = (command, peer) =>
@@ -33,11 +44,15 @@ async function fakeSentinel(
       if (name === "SUBSCRIBE") {
         return words.map((channel) => `>3\r\n${bulk("subscribe")}${bulk(channel)}:1\r\n`).join("");
       }
+      if (words[0] === "MYID" && sentinel.id !== undefined) return bulk(sentinel.id);
+      if (words[0] === "SENTINELS" && sentinel.others !== undefined) {
+        return `*${sentinel.others.length}\r\n${sentinel.others.map((other) => `%6\r\n${otherSentinel(other)}`).join("")}`;
+      }
       const known = words[1] === MASTER ? sentinel.names : null;
       return known === null ? "*-1\r\n" : `*2\r\n${bulk(known.host)}${bulk(String(known.port))}`;
     },
   });
-  const sentinel = Object.assign(Object.create(fake) as FakeServer, { names });
+  const sentinel: FakeSentinel = Object.assign(Object.create(fake) as FakeServer, { names });
   return sentinel;
 }
 
@@ -90,6 +105,39 @@ describe("two masters and a Sentinel that names one of them", () => {
     sentinel.names = other;
     await eventually(() => moves.length > 0);
     assert.equal(await portOf(kv), other.port);
+  });
+
+  // An address that a Sentinel tells may lead to another Sentinel from here: it would name the master of another deployment.
+  test("a Sentinel that another one names counts if it says that it is the one that was meant", async () => {
+    const [one, other] = servers();
+    await using first = await fakeSentinel(one);
+    await using second = await fakeSentinel(one);
+    await using stranger = await fakeSentinel(other);
+    await using dead = await fakeSentinel(other);
+    first.id = "a";
+    second.id = "b";
+    stranger.id = "x";
+    first.others = [
+      { host: second.host, port: second.port, id: "b" },
+      { host: stranger.host, port: stranger.port, id: "c" },
+      { host: dead.host, port: dead.port, id: "d", flags: "s_down,sentinel" },
+      // Itself, by another address.
+      { host: "localhost", port: first.port, id: "a" },
+    ];
+    await using kv = await opened(by(first));
+    await eventually(() => second.count("SUBSCRIBE") === 1 && stranger.peers.length > 0);
+    await eventually(() => stranger.peers.every(({ socket }) => socket.destroyed));
+    const known = (kv as RedisKVStore & { sentinels: { node: string }[] }).sentinels.map(({ node }) => node);
+    assert.deepEqual(
+      known,
+      [first, second].map(({ host, port }) => `${host}:${port}`),
+    );
+    assert.deepEqual([first.peers.length, dead.peers.length], [1, 0]);
+    assert.equal(stranger.commands.filter(([, word]) => word === "GET-MASTER-ADDR-BY-NAME").length, 0);
+    second.send(told("+switch-master", `${MASTER} ${one.host} ${one.port} ${other.host} ${other.port}`));
+    first.names = other;
+    second.names = other;
+    await eventually(async () => (await portOf(kv)) === other.port);
   });
 
   // node-redis-sentinel PR#53: another master's switch was taken for ours.
@@ -389,6 +437,20 @@ describe("three Sentinels", () => {
     assert.deepEqual(await connectionsOf(clientName), [1, 1, 1]);
     await stores[0]?.disconnect();
     await eventually(async () => (await connectionsOf(clientName)).every((count) => count === 0));
+  });
+
+  test("are watched once each if they are configured by a name, and name each other by addresses", async () => {
+    const clientName = "by-name";
+    const nodes = there().sentinel.nodes.map(({ port }) => ({ host: "localhost", port }));
+    await using kv = await open({ sentinel: { name: MASTER, nodes }, clientName });
+    const { sentinels } = kv as RedisKVStore & { sentinels: unknown[] };
+    assert.ok(sentinels.length >= 3);
+    await eventually(async () => String(await connectionsOf(clientName)) === "1,1,1");
+    const known = (kv as RedisKVStore & { sentinels: { node: string }[] }).sentinels.map(({ node }) => node);
+    assert.deepEqual(
+      known,
+      nodes.map(({ host, port }) => `${host}:${port}`),
+    );
   });
 
   test("do not keep the process alive", async () => {

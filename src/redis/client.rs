@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::redis::completions::CompletionQueue;
+use crate::redis::cluster::survey;
+use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::config::Config;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::Health;
-use crate::redis::request::{Id, Request, Topic};
+use crate::redis::request::{Id, Request, Shape, Topic};
 use crate::redis::router::Router;
+use crate::redis::runtime;
 use crate::redis::subscriber::listener::Listener;
 use crate::redis::subscriber::part::Subscriber;
 
@@ -73,6 +76,21 @@ impl Client {
         }
         *self.config.borrow_mut() = config;
         *router = cluster;
+        Ok(())
+    }
+
+    /// Answers `id` with what a node of a cluster says, over a connection of its own: its version, its role, the microseconds of a round trip,
+    /// and the reply to a command. `is_told` is an address that nodes tell.
+    pub fn ask_node(&self, id: Id, node: Endpoint, is_told: bool, command: Vec<String>) -> Result<()> {
+        let (config, completions) = (self.config(), self.completions.clone());
+        runtime::spawn(runtime::get()?, async move {
+            let mut batch = CompletionBatch::default();
+            match survey::ask(&config, &node, is_told, &command).await {
+                Ok(told) => batch.answer(id, Shape::AsIs, Ok(told)),
+                Err(failure) => batch.failed(id, failure.error),
+            }
+            completions.put(batch);
+        });
         Ok(())
     }
 

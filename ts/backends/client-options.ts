@@ -86,7 +86,7 @@ const INSTEAD: Readonly<Record<string, string>> = {
   role: "give the address of that replica",
   dnsLookup: "give a configuration whose cluster.nodes have the addresses",
   useSRVRecords: "give a configuration whose cluster.nodes have the addresses",
-  scaleReads: "give a configuration with the nodes as cluster.nodes",
+  scaleReads: "give a configuration with readFrom",
 };
 
 /** Options of node:tls may also be Buffers and arrays. */

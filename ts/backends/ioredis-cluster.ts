@@ -57,7 +57,7 @@ export function ofIoredisCluster(client: object, options: object): Read {
     CLUSTER,
   );
   if (useSRVRecords) throw refused("useSRVRecords");
-  if (scaleReads && scaleReads !== "master") throw refused("scaleReads");
+  if (typeof scaleReads === "function") throw refused("scaleReads");
   const nodes = Array.from(Array.isArray(startupNodes) ? startupNodes : [], startupNodeOf);
   const ofNodes = taken(
     object(redisOptions ?? {}, "client.options.redisOptions", METHOD),
@@ -76,6 +76,8 @@ export function ofIoredisCluster(client: object, options: object): Read {
         ? tlsConfigOf(rest.tls, "redisOptions.tls.")
         : rest.tls,
     clientName: connectionName ?? undefined,
+    // It reads at the master too where there is no replica.
+    readFrom: scaleReads && scaleReads !== "master" ? "prefer-replica" : undefined,
     cluster: defined({
       nodes: nodes.map(({ host, port }) => ({ host, port })),
       addressMap: typeof natMap === "function" ? addressMapOf(natMap as NatMap) : (natMap ?? undefined),

@@ -4,6 +4,7 @@ import type {
   RedisClient as NativeRedisClient,
   RedisEvent,
   RedisHealth,
+  RedisNode,
   RedisOptions,
   RedisSentinel,
   RedisServer,
@@ -38,6 +39,15 @@ export interface Listener {
 }
 
 type OnQuestion = NonNullable<ConstructorParameters<typeof NativeRedisClient>[3]>;
+
+/** What a node of a cluster says of itself, and its reply to a command. */
+export interface NodeAnswer {
+  readonly version: string;
+  readonly role: string;
+  /** In ms. */
+  readonly latency: number;
+  readonly reply: unknown;
+}
 
 /** A Promise that waits for an answer. */
 interface Waiting {
@@ -207,6 +217,13 @@ export class Session {
 
   health(): RedisHealth[] {
     return this.#native.health();
+  }
+
+  /** Asks a node of a cluster, over a connection of its own. `isTold` is an address that nodes tell, which may lead elsewhere. */
+  async askNode(node: RedisNode, isTold: boolean, command: string[]): Promise<NodeAnswer> {
+    const answer = await this.#ask((id) => this.#native.askNode(id, node, isTold, command));
+    const [version, role, microseconds, reply] = answer as [string, string, string, unknown];
+    return { version, role, latency: Number(microseconds) / 1_000, reply };
   }
 
   sentinels(): RedisSentinel[] {

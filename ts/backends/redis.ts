@@ -206,6 +206,12 @@ export class RedisKVStore extends Store {
     return this.#session?.sentinels() ?? [];
   }
 
+  /** @internal See {@link Session.askNode}. */
+  askNode: Session["askNode"] = async (...question) => {
+    if (this.#session === undefined) throw closed();
+    return this.#session.askNode(...question);
+  };
+
   /** @internal Has the fan-out hear by way of this server, until `end`. */
   attachFanout(fanout: NativeFanoutThread): void {
     this.#open().attachFanout(fanout);

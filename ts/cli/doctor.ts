@@ -3,8 +3,9 @@ import { statSync } from "node:fs";
 import { basename } from "node:path";
 import { type ConnectionHealth, type FanoutMode, KVError, type KVStore, RedisKVStore } from "../index.js";
 import { libc, platformName } from "../loader.js";
+import { type Cluster, clusterRows, clusterText, isWhole, survey } from "./cluster.js";
 import { explain } from "./explain.js";
-import { type Options, type Place, refusedPlaceOf, storeOf, type Target, using } from "./store.js";
+import { type Options, type Place, refusedPlaceOf, seedsOf, storeOf, type Target, using } from "./store.js";
 import { clean, milliseconds, percentile, print, printJson, styled, WrongCall } from "./terminal.js";
 
 /** The number of timed calls, and their longest total time in ms. */
@@ -68,18 +69,33 @@ export async function doctor(target: Target, options: Options): Promise<number> 
   try {
     if (store === undefined) throw refusal;
     const health = await examine(store, place, options);
-    if (options.json) printJson({ ok: true, ...installation, ...told, ...health });
-    else printHealth(place.name, health);
-    return 0;
+    const cluster = health.server?.mode === "cluster" ? await surveyOf(target, options) : undefined;
+    const ok = cluster === undefined || isWhole(cluster);
+    if (options.json) printJson({ ok, ...installation, ...told, ...health, ...(cluster && { cluster }) });
+    else printHealth(place.name, health, cluster);
+    return ok ? 0 : 1;
   } catch (error) {
     const { code, message, cause } = explain(error);
+    // Why a cluster cannot be used its nodes tell better.
+    const cluster = store === undefined ? undefined : await surveyOf(target, options);
     if (options.json) {
-      printJson({ ok: false, ...installation, ...told, code, message, cause });
+      printJson({ ok: false, ...installation, ...told, code, message, cause, ...(cluster && { cluster }) });
     } else {
       print(`\n${styled("red", "✗")} ${styled("bold", name)}\n  ${clean(message)}`);
       if (cause !== "") print(`  ${cause}`);
+      if (cluster !== undefined) printCluster(cluster);
     }
     return 1;
+  }
+}
+
+/** What the nodes of a cluster say. Undefined if none of them tells of one. */
+async function surveyOf(target: Target, options: Options): Promise<Cluster | undefined> {
+  const [kv] = storeOf(target, options);
+  try {
+    return kv instanceof RedisKVStore ? await survey(kv, seedsOf(target)) : undefined;
+  } finally {
+    await kv.disconnect();
   }
 }
 
@@ -205,9 +221,16 @@ function printInstallation({ version, platform, libc, binary, binaryBytes, node,
   line("Node.js", `${node}, Node-API ${napi}`);
 }
 
-function printHealth(place: string, health: Health): void {
+function printCluster(cluster: Cluster): void {
+  line("cluster", clusterText(cluster));
+  printTable(clusterRows(cluster));
+  for (const warning of cluster.warnings) print(`  ${styled("red", "!")} ${clean(warning)}`);
+}
+
+function printHealth(place: string, health: Health, cluster: Cluster | undefined): void {
   const { connectMs, server, latencyMs, pubsubMs, connections, sentinels, fanout } = health;
-  print(`\n${styled("green", "✓")} ${styled("bold", place)}`);
+  const mark = cluster === undefined || isWhole(cluster) ? styled("green", "✓") : styled("red", "✗");
+  print(`\n${mark} ${styled("bold", place)}`);
   line("connected", `in ${milliseconds(connectMs)}`);
   if (server !== undefined) {
     line("server", server.version === undefined ? "before Redis 6" : `Redis ${server.version}`);
@@ -219,6 +242,7 @@ function printHealth(place: string, health: Health): void {
   line("latency", times(latencyMs));
   line("pub/sub", times(pubsubMs));
   if (sentinels !== undefined) printTable(sentinelRows(sentinels));
+  if (cluster !== undefined) printCluster(cluster);
   if (fanout !== undefined) line("fan-out", fanoutText(fanout));
   for (const { connection, state, inFlight, waiting } of connections) {
     line(connection, `${state}, ${inFlight} in flight, ${waiting} waiting`);

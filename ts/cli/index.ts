@@ -24,6 +24,7 @@ others redis://127.0.0.1:6379.
 
 Options:
   --url <url>          the server for get, set, keys, scan and monitor
+  --cluster <nodes>    host:port,host:port,… of a cluster, or redis://user:password@host:port,…, for doctor
   --prefix <prefix>    the store's prefix, for bench, get, set, keys and scan; none by default
   --ca <file>          the authority of the server's certificate, in PEM
   --insecure           takes any certificate
@@ -38,6 +39,7 @@ Exit codes: 0, 1 if something failed or is not there, 2 for a wrong call.
 
 const OPTIONS = {
   url: { type: "string" },
+  cluster: { type: "string" },
   prefix: { type: "string" },
   ca: { type: "string" },
   insecure: { type: "boolean" },
@@ -69,7 +71,7 @@ const keyCommands = () => import("./key-commands.js");
 
 const COMMANDS: Record<string, Command> = {
   doctor: {
-    ...{ byArgument: true, least: 0, most: 1, options: SERVER },
+    ...{ byArgument: true, least: 0, most: 1, options: [...SERVER, "cluster"] },
     load: async () => (await import("./doctor.js")).doctor,
   },
   bench: {
@@ -168,7 +170,11 @@ function commandOf(name: string | undefined, args: readonly string[], values: Va
 }
 
 /** The store of a command. */
-function targetOf({ byArgument }: Command, word: string | undefined, { url }: Values): Target {
+function targetOf({ byArgument }: Command, word: string | undefined, { url, cluster }: Values): Target {
+  if (cluster !== undefined) {
+    if (word !== undefined) throw new WrongCall("Either --cluster or a URL says where the servers are");
+    return { cluster };
+  }
   const given = byArgument ? word : url;
   if (byArgument && given === "memory") return {};
   if (given !== undefined) return { url: given };

@@ -3,7 +3,9 @@ import {
   createMemoryKV,
   type FanoutMode,
   type KVStore,
+  type RedisConfig,
   RedisKVStore,
+  type RedisNode,
   type RedisTlsConfig,
 } from "../index.js";
 import { WrongCall } from "./terminal.js";
@@ -25,17 +27,19 @@ export interface Target {
   readonly url?: string;
   /** Set if the URL is not from the command line. */
   readonly from?: "REDIS_URL";
+  /** Nodes of a cluster, in place of a URL: `host:port,…`, or a URL with several hosts. */
+  readonly cluster?: string;
 }
 
 /** A target without secrets. */
-export interface Place extends Target {
+export interface Place extends Omit<Target, "cluster"> {
   readonly name: string;
 }
 
 /** A store that is not connected yet, and where it is. */
 export function storeOf(target: Target, { prefix = "", ca, insecure }: Options): [KVStore, Place] {
   const withTls = ca !== undefined || insecure === true;
-  if (target.url === undefined) {
+  if (target.url === undefined && target.cluster === undefined) {
     if (withTls) throw new WrongCall("--ca and --insecure are for a server, and this is the memory store");
     return [createMemoryKV(prefix), placeOf(target)];
   }
@@ -46,9 +50,10 @@ export function storeOf(target: Target, { prefix = "", ca, insecure }: Options):
   // As covara-kv/register reads it.
   const { COVARA_KV_FANOUT: fanout = "" } = process.env;
   // A person at a terminal does not want to wait.
+  const where = target.cluster === undefined ? { url: target.url } : clusterOf(target.cluster);
   const store = new RedisKVStore(
     {
-      url: target.url,
+      ...where,
       maxRetries: 1,
       clientName: "covara-kv-cli",
       ...(withTls && { tls }),
@@ -56,15 +61,60 @@ export function storeOf(target: Target, { prefix = "", ca, insecure }: Options):
     },
     prefix,
   );
-  return [store, placeOf({ ...target, url: shown(target.url) })];
+  const url = target.url === undefined ? shownNodes(target.cluster ?? "") : shown(target.url);
+  return [store, placeOf({ ...(target.from !== undefined && { from: target.from }), url })];
+}
+
+/** Nodes that a store has taken, without the password. */
+const shownNodes = (text: string) => text.replace(/^((?:\w+:\/\/)?[^:@/]*):[^@]*@/, "$1:***@");
+
+type ClusterPlace = Pick<RedisConfig, "username" | "password" | "tls"> & { cluster: { nodes: RedisNode[] } };
+
+/** The nodes of `--cluster`, and what it says of user, password and TLS. Its error does not repeat it, as it may hold a password. */
+function clusterOf(text: string): ClusterPlace {
+  const wrong = new WrongCall("--cluster takes host:port,host:port,…, or redis://user:password@host:port,…");
+  const [, protocol = "", who = "", hosts = ""] =
+    /^(?:(rediss?|valkeys?):\/\/)?(?:([^@/]*)@)?([^@/?#]+)\/?$/.exec(text) ?? [];
+  const nodes = hosts.split(",").map((each) => {
+    const [, host = "", port = "6379"] = /^(\[[^\]]+\]|[^:[\]]+)(?::(\d{1,5}))?$/.exec(each) ?? [];
+    if (host === "" || Number(port) < 1 || Number(port) > 65_535) throw wrong;
+    return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
+  });
+  const [username = "", password] = who === "" ? [] : who.split(/:(.*)/s);
+  try {
+    return {
+      cluster: { nodes },
+      ...(username !== "" && { username: decodeURIComponent(username) }),
+      ...(password !== undefined && { password: decodeURIComponent(password) }),
+      ...(["rediss", "valkeys"].includes(protocol) && { tls: true }),
+    };
+  } catch {
+    throw wrong;
+  }
+}
+
+/** Where a cluster may be found: the nodes that are given, or the server of the URL. None for Sentinels, a socket and memory. */
+export function seedsOf({ url, cluster }: Target): RedisNode[] {
+  if (cluster !== undefined) return clusterOf(cluster).cluster.nodes;
+  if (url === undefined || !/^(rediss?|valkeys?):/i.test(url)) return [];
+  try {
+    const { hostname, port } = new URL(url);
+    return [{ host: hostname.replace(/^\[|\]$/g, "") || "127.0.0.1", port: Number(port || 6379) }];
+  } catch {
+    return [];
+  }
 }
 
 /** The place of a URL that was refused: it may be anything, so it is not shown. */
-export function refusedPlaceOf({ url, from }: Target): Place {
-  return placeOf({ ...(url !== undefined && { url: "the URL" }), ...(from !== undefined && { from }) });
+export function refusedPlaceOf({ url, cluster, from }: Target): Place {
+  return placeOf({
+    ...(url !== undefined && { url: "the URL" }),
+    ...(cluster !== undefined && { url: "the cluster" }),
+    ...(from !== undefined && { from }),
+  });
 }
 
-function placeOf(target: Target): Place {
+function placeOf(target: Omit<Target, "cluster">): Place {
   const { url = "the memory store", from } = target;
   return { ...target, name: from === undefined ? url : `${url} (from ${from})` };
 }

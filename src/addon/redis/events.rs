@@ -6,7 +6,7 @@ use napi_derive::napi;
 
 use crate::addon::since_epoch;
 use crate::redis::completions::{Event, Gap};
-use crate::redis::connection::sentinel::SentinelStatus;
+use crate::redis::connection::sentinel::board::Node;
 use crate::redis::pipeline::Health;
 use crate::redis::pipeline::in_flight::{Server, ServerRole};
 use crate::redis::request::Kind;
@@ -146,11 +146,11 @@ pub fn health(health: Health) -> RedisHealth {
     }
 }
 
-pub fn sentinel(SentinelStatus { endpoint, node }: SentinelStatus) -> RedisSentinel {
+pub fn sentinel(node: Node) -> RedisSentinel {
     let failure = node.failure.map(|(error, _)| error);
     let says = node.says.flatten().filter(|_| failure.is_none());
     RedisSentinel {
-        node: endpoint.to_string(),
+        node: node.endpoint.to_string(),
         latency: node.latency.map(|latency| latency.as_secs_f64() * 1_000.0),
         master: says.map(|master| master.to_string()),
         code: failure.as_ref().map(|error| error.tag().into_owned()),

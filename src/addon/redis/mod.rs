@@ -21,7 +21,7 @@ use crate::addon::raw::{Scope, guarded};
 use crate::addon::redis::asking::{Asked, RedisAnswer};
 use crate::addon::redis::events::{RedisEvent, RedisHealth, RedisSentinel, RedisServer};
 use crate::addon::redis::handle::RedisHandle;
-use crate::addon::redis::options::RedisOptions;
+use crate::addon::redis::options::{RedisNode, RedisOptions};
 use crate::addon::to_napi;
 use crate::redis::completions::Events;
 use crate::redis::config::{Config, Target};
@@ -110,6 +110,23 @@ impl RedisClient {
                 status.into_iter().map(events::sentinel).collect()
             }
         }
+    }
+
+    /// Answers `id` with the version, the role, the microseconds of a round trip and the reply to a command of a node of a cluster. `is_told` is an
+    /// address that nodes tell.
+    #[napi]
+    pub fn ask_node(
+        &self,
+        env: &Env,
+        id: u32,
+        node: RedisNode,
+        is_told: bool,
+        command: Vec<String>,
+    ) -> napi::Result<(), String> {
+        let asked = self.handle.client.ask_node(id, node.into(), is_told, command);
+        asked.map_err(to_napi)?;
+        self.handle.await_more(env, 1);
+        Ok(())
     }
 
     /// Answers `id` once messages come.

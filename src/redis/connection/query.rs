@@ -6,19 +6,45 @@ use bytes::{Buf, Bytes};
 use tokio::time::timeout;
 
 use crate::error::Reason;
-use crate::redis::config::Config;
-use crate::redis::connection::connect::Connector;
+use crate::redis::config::{Config, Target};
+use crate::redis::connection::connect::{Connector, Opened};
 use crate::redis::connection::failure::Failure;
 use crate::redis::connection::transport::Transport;
 use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::in_flight::Established;
 use crate::redis::protocol::scan::Scanner;
 
 /// The most bytes of a reply: CLUSTER SLOTS of a thousand masters takes a few hundred KB.
 const LONGEST: usize = 16 << 20;
 
-/// Connects, sends a command, and gives the reply.
-pub async fn query(config: &Arc<Config>, endpoint: &Endpoint, command: &[u8]) -> Result<Bytes, Failure> {
-    let (mut transport, _) = Connector::new(config.clone()).open(endpoint).await?;
+/// Connects, sends a command, and gives who has answered, and the reply.
+pub async fn query(
+    config: &Arc<Config>,
+    endpoint: &Endpoint,
+    command: &[u8],
+) -> Result<(Established, Bytes), Failure> {
+    let opened = Connector::new(config.clone()).open(endpoint).await?;
+    converse(config, endpoint, opened, command).await
+}
+
+/// The same with a node of a cluster, by the address that nodes tell.
+pub async fn query_node(
+    config: &Arc<Config>,
+    told: &Endpoint,
+    command: &[u8],
+) -> Result<(Established, Bytes), Failure> {
+    let endpoint = config.located(told).await.map_err(Failure::passing)?;
+    let connector = Connector::of(config.clone(), &Target::Node(told.clone()));
+    let opened = connector.open(&endpoint).await?;
+    converse(config, &endpoint, opened, command).await
+}
+
+async fn converse(
+    config: &Config,
+    endpoint: &Endpoint,
+    (mut transport, established): Opened,
+    command: &[u8],
+) -> Result<(Established, Bytes), Failure> {
     let longest = config.settings.connect_timeout;
     let reply = timeout(longest, ask(&mut transport, endpoint, command)).await;
     let reply = reply.unwrap_or_else(|_| {
@@ -27,7 +53,7 @@ pub async fn query(config: &Arc<Config>, endpoint: &Endpoint, command: &[u8]) ->
         Err(Failure::temporary(Reason::NoAnswer, message))
     });
     transport.close().await;
-    reply
+    Ok((established, reply?))
 }
 
 async fn ask(transport: &mut Transport, endpoint: &Endpoint, command: &[u8]) -> Result<Bytes, Failure> {

@@ -395,6 +395,6 @@ fn push<M: Machine>(
     });
 }
 
-fn closed(reason: Reason) -> Error {
+pub fn closed(reason: Reason) -> Error {
     Error::because(reason, "The connection was closed before there was an answer")
 }

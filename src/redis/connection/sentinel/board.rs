@@ -12,10 +12,17 @@ const PROMOTION: Duration = Duration::from_secs(3);
 const SETTLED: Duration = Duration::from_secs(5);
 /// How many masters are remembered.
 const REMEMBERED: usize = 16;
+/// The most Sentinels beside those that are configured.
+const MOST_NAMED: usize = 16;
 
 /// What one Sentinel says.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Node {
+    pub endpoint: Endpoint,
+    /// Who it is, once it has said so.
+    id: Option<String>,
+    /// Only others have named it; None if it is configured.
+    named: Option<Named>,
     /// The master that it named last; None within for no master of that name.
     pub says: Option<Option<Endpoint>>,
     /// When it last answered, or could not be asked.
@@ -26,9 +33,41 @@ pub struct Node {
     pub failure: Option<(Error, bool)>,
 }
 
+/// A Sentinel that another one has named.
+#[derive(Debug, Clone)]
+struct Named {
+    /// Who must be there: the address may lead to a stranger from here.
+    id: String,
+    is_watched: bool,
+    /// It counts for nothing any more.
+    is_gone: bool,
+}
+
 impl Node {
+    fn new(endpoint: Endpoint, named: Option<Named>) -> Self {
+        Self {
+            endpoint,
+            id: None,
+            named,
+            says: None,
+            ended: None,
+            latency: None,
+            failure: None,
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.named.as_ref().is_some_and(|named| named.is_gone)
+    }
+
+    /// Whether it can be asked.
+    fn is_alive(&self) -> bool {
+        self.ended.is_some() && self.failure.is_none() && !self.is_gone()
+    }
+
     fn named(&self) -> Option<&Endpoint> {
-        let says = self.says.as_ref().filter(|_| self.failure.is_none());
+        let says = self.says.as_ref();
+        let says = says.filter(|_| self.failure.is_none() && !self.is_gone());
         says.and_then(Option::as_ref)
     }
 }
@@ -53,9 +92,10 @@ pub struct Board {
 }
 
 impl Board {
-    pub fn new(count: usize) -> Self {
+    pub fn new(configured: &[Endpoint]) -> Self {
+        let node = |endpoint: &Endpoint| Node::new(endpoint.clone(), None);
         Self {
-            nodes: vec![Node::default(); count],
+            nodes: configured.iter().map(node).collect(),
             master: None,
             changed: None,
             confirmed: Vec::new(),
@@ -63,8 +103,8 @@ impl Board {
         }
     }
 
-    pub fn nodes(&self) -> &[Node] {
-        &self.nodes
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| !node.is_gone())
     }
 
     pub fn master(&self) -> Option<&Endpoint> {
@@ -73,20 +113,100 @@ impl Board {
 
     /// How many Sentinels answer.
     pub fn alive(&self) -> usize {
-        let answers = |node: &&Node| node.ended.is_some() && node.failure.is_none();
-        self.nodes.iter().filter(answers).count()
+        self.nodes.iter().filter(|node| node.is_alive()).count()
+    }
+
+    /// A Sentinel has said who it is, if it does. False if it is not to be watched: it is another than was named, or is watched by another address.
+    pub fn introduced(&mut self, index: usize, id: Option<String>) -> bool {
+        let Some(id) = id else {
+            return self.nodes[index].named.is_none();
+        };
+        let is_known = |(other, node): (usize, &Node)| {
+            other != index && !node.is_gone() && node.id.as_ref() == Some(&id)
+        };
+        let is_double = self.nodes.iter().enumerate().any(is_known);
+        match &mut self.nodes[index].named {
+            Some(named) if is_double || named.id != id => {
+                named.is_gone = true;
+                return false;
+            }
+            Some(_) => {}
+            None => {
+                for node in &mut self.nodes {
+                    if let Some(named) = node.named.as_mut().filter(|named| named.id == id) {
+                        named.is_gone = true;
+                    }
+                }
+            }
+        }
+        self.nodes[index].id = Some(id);
+        true
+    }
+
+    /// A Sentinel names another one.
+    pub fn named(&mut self, endpoint: Endpoint, id: String) {
+        let is_known = |node: &Node| {
+            let ids = [node.id.as_ref(), node.named.as_ref().map(|named| &named.id)];
+            !node.is_gone() && (node.endpoint == endpoint || ids.contains(&Some(&id)))
+        };
+        if self.nodes.iter().any(is_known) {
+            return;
+        }
+        let node = Node::new(
+            endpoint,
+            Some(Named {
+                id,
+                is_watched: false,
+                is_gone: false,
+            }),
+        );
+        let is_free =
+            |node: &&mut Node| node.is_gone() && !node.named.as_ref().is_some_and(|named| named.is_watched);
+        let count = self.nodes.iter().filter(|node| node.named.is_some()).count();
+        match self.nodes.iter_mut().find(is_free) {
+            Some(free) => *free = node,
+            None if count < MOST_NAMED => self.nodes.push(node),
+            None => {}
+        }
+    }
+
+    /// The Sentinels that are to be watched from now on.
+    pub fn take_unwatched(&mut self) -> Vec<(usize, Endpoint)> {
+        let mut unwatched = Vec::new();
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            let named = node.named.as_mut();
+            if let Some(named) = named.filter(|named| !named.is_watched && !named.is_gone) {
+                named.is_watched = true;
+                unwatched.push((index, node.endpoint.clone()));
+            }
+        }
+        unwatched
+    }
+
+    /// Whether a Sentinel that was named is watched by another address, or is another.
+    pub fn is_gone(&self, index: usize) -> bool {
+        self.nodes[index].is_gone()
+    }
+
+    /// Whether a Sentinel is still to be watched. If not, it is not from now on.
+    pub fn is_wanted(&mut self, index: usize) -> bool {
+        match &mut self.nodes[index].named {
+            Some(named) if named.is_gone => {
+                named.is_watched = false;
+                false
+            }
+            _ => true,
+        }
     }
 
     /// A Sentinel was asked at a moment, and has answered.
     pub fn answered(&mut self, index: usize, says: Option<Endpoint>, asked: Instant, now: Instant) {
         let node = &mut self.nodes[index];
         let has_changed = node.says.as_ref().is_some_and(|before| *before != says);
-        *node = Node {
-            says: Some(says.clone()),
-            ended: Some(now),
-            latency: Some(now - asked),
-            failure: None,
-        };
+        node.says = Some(says.clone());
+        node.ended = Some(now);
+        node.latency = Some(now - asked);
+        node.failure = None;
         let Some(named) = says else { return };
         let is_settled = self.changed.is_none_or(|changed| now - changed >= SETTLED);
         if self.master.as_ref() == Some(&named) {
@@ -101,6 +221,11 @@ impl Board {
         let node = &mut self.nodes[index];
         node.ended = Some(now);
         node.failure = Some((failure.error, failure.refused));
+        let is_alone = self.alive() == 0;
+        // As long as any answers, it names again who is there.
+        if let Some(named) = self.nodes[index].named.as_mut().filter(|_| !is_alone) {
+            named.is_gone = true;
+        }
     }
 
     /// A Sentinel has told that there is another master.
@@ -160,28 +285,19 @@ impl Board {
     }
 
     /// The master, once a Sentinel has named it since a moment; an error once all have been asked in vain.
-    pub fn outcome(
-        &self,
-        name: &str,
-        nodes: &[Endpoint],
-        since: Instant,
-    ) -> Option<Result<Endpoint, Failure>> {
+    pub fn outcome(&self, name: &str, since: Instant) -> Option<Result<Endpoint, Failure>> {
         let is_new = |node: &&Node| node.ended.is_some_and(|ended| ended >= since);
-        let is_named = self
-            .nodes
-            .iter()
-            .filter(is_new)
-            .any(|node| node.named().is_some());
+        let is_named = self.nodes().filter(is_new).any(|node| node.named().is_some());
         if let Some(master) = self.master.as_ref().filter(|_| is_named) {
             return Some(Ok(master.clone()));
         }
-        let are_done = self.nodes.iter().all(|node| is_new(&node));
-        are_done.then(|| Err(self.failure(name, nodes)))
+        let are_done = self.nodes().all(|node| is_new(&node));
+        are_done.then(|| Err(self.failure(name)))
     }
 
-    fn failure(&self, name: &str, nodes: &[Endpoint]) -> Failure {
-        let why = nodes.iter().zip(&self.nodes).map(|(endpoint, node)| {
-            let endpoint = endpoint.to_string();
+    fn failure(&self, name: &str) -> Failure {
+        let why = self.nodes().map(|node| {
+            let endpoint = node.endpoint.to_string();
             match &node.failure {
                 Some((error, _)) if error.message.contains(&endpoint) => error.message.to_string(),
                 Some((error, _)) => format!("{endpoint}: {}", error.message),
@@ -189,14 +305,14 @@ impl Board {
             }
         });
         let why = why.collect::<Vec<_>>().join("; ");
-        let has_answered = self.nodes.iter().any(|node| node.failure.is_none());
+        let has_answered = self.nodes().any(|node| node.failure.is_none());
         let are_refused = |node: &Node| node.failure.as_ref().is_some_and(|(_, refused)| *refused);
         let (reason, what) = match has_answered {
             true => (Reason::UnknownMaster, "No Sentinel knows a master"),
             false => (Reason::NoSentinel, "No Sentinel could be asked for the master"),
         };
         Failure {
-            refused: self.nodes.iter().all(are_refused),
+            refused: self.nodes().all(are_refused),
             ..Failure::temporary(reason, format!("{what} {name:?}: {why}"))
         }
     }
@@ -215,7 +331,8 @@ mod tests {
 
     impl Clock {
         fn new(count: usize) -> Self {
-            Self(Instant::now(), Board::new(count))
+            let nodes: Vec<_> = (0..count).map(|index| at(11 + index as u16)).collect();
+            Self(Instant::now(), Board::new(&nodes))
         }
 
         fn pass(&mut self, milliseconds: u64) {
@@ -327,9 +444,9 @@ mod tests {
     // ioredis #1364, bullmq #3093: "All sentinels are unreachable", with the cause hidden.
     #[test]
     fn why_no_master_is_known_is_told_for_each_sentinel() {
-        let (mut clock, nodes) = (Clock::new(2), [at(11), at(12)]);
+        let mut clock = Clock::new(2);
         let since = clock.0;
-        let outcome = |clock: &Clock| clock.1.outcome("m", &nodes, since);
+        let outcome = |clock: &Clock| clock.1.outcome("m", since);
         clock.fails(0);
         assert!(outcome(&clock).is_none());
         clock.fails(1);
@@ -352,5 +469,56 @@ mod tests {
         );
         clock.says(1, 1);
         assert!(matches!(outcome(&clock), Some(Ok(master)) if master == at(1)));
+    }
+
+    // ioredis `updateSentinels`: whoever is named is asked too. A stranger at its address from here would name another master.
+    #[test]
+    fn a_sentinel_that_is_named_counts_once_it_has_said_who_it_is() {
+        let mut clock = Clock::new(1);
+        clock.says(0, 1);
+        assert!(clock.1.introduced(0, Some("a".to_owned())));
+        for (port, id) in [(11, "x"), (21, "a"), (22, "b"), (22, "c"), (23, "b"), (24, "d")] {
+            clock.1.named(at(port), id.to_owned());
+        }
+        let watched = clock.1.take_unwatched();
+        assert_eq!(watched, [(1, at(22)), (2, at(24))]);
+        assert!(clock.1.take_unwatched().is_empty());
+        assert!(clock.1.introduced(1, Some("b".to_owned())));
+        assert!(!clock.1.introduced(2, Some("stranger".to_owned())));
+        assert!(clock.1.is_wanted(1) && !clock.1.is_wanted(2));
+        assert_eq!(clock.1.nodes().count(), 2);
+        // Its place is taken by the next.
+        clock.1.named(at(24), "d".to_owned());
+        assert_eq!(clock.1.take_unwatched(), [(2, at(24))]);
+    }
+
+    #[test]
+    fn a_sentinel_that_was_named_before_the_configured_one_said_that_it_is_the_same_is_left() {
+        let mut clock = Clock::new(2);
+        clock.1.named(at(21), "b".to_owned());
+        assert_eq!(clock.1.take_unwatched(), [(2, at(21))]);
+        assert!(clock.1.introduced(2, Some("b".to_owned())));
+        assert!(clock.1.introduced(1, Some("b".to_owned())));
+        assert!(!clock.1.is_wanted(2));
+        assert_eq!(clock.1.nodes().count(), 2);
+    }
+
+    #[test]
+    fn a_named_sentinel_that_fails_is_left_while_another_answers() {
+        let mut clock = Clock::new(1);
+        clock.says(0, 1);
+        clock.1.named(at(22), "b".to_owned());
+        clock.1.named(at(23), "c".to_owned());
+        clock.1.take_unwatched();
+        clock.says(1, 1);
+        clock.says(2, 1);
+        clock.fails(2);
+        assert!(!clock.1.is_wanted(2));
+        clock.fails(0);
+        clock.fails(1);
+        assert!(
+            clock.1.is_wanted(0) && clock.1.is_wanted(1),
+            "nobody is left to name it"
+        );
     }
 }

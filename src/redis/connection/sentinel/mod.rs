@@ -6,13 +6,14 @@
 pub mod board;
 mod node;
 
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::redis::config::Sentinels;
 use crate::redis::connection::connect::Connector;
@@ -29,13 +30,7 @@ static WATCHERS: Mutex<Vec<Weak<Watcher>>> = Mutex::new(Vec::new());
 pub struct Watcher {
     sentinels: Arc<Sentinels>,
     answers: Arc<Answers>,
-    tasks: Vec<AbortHandle>,
-}
-
-/// What one Sentinel says.
-pub struct SentinelStatus {
-    pub endpoint: Endpoint,
-    pub node: Node,
+    task: AbortHandle,
 }
 
 impl Watcher {
@@ -53,39 +48,25 @@ impl Watcher {
 
     fn new(sentinels: Arc<Sentinels>, runtime: &Runtime) -> Self {
         let answers = Arc::new(Answers {
-            board: Mutex::new(Board::new(sentinels.nodes.len())),
+            board: Mutex::new(Board::new(&sentinels.nodes)),
             told: watch::Sender::new(()),
             asks: watch::Sender::new(()),
         });
-        let settings = &sentinels.config.settings;
-        let patience = SentinelNode::patience(settings.connect_timeout, settings.provided.is_some());
-        let watch = |(index, endpoint): (usize, &Endpoint)| {
-            let node = SentinelNode {
-                index,
-                endpoint: endpoint.clone(),
-                name: sentinels.name.clone(),
-                connector: Connector::new(sentinels.config.clone()),
-                patience,
-                answers: answers.clone(),
-            };
-            runtime::spawn(runtime, async { match node.watch().await {} }).abort_handle()
-        };
-        let tasks = sentinels.nodes.iter().enumerate().map(watch).collect();
+        let task = runtime::spawn(runtime, watch(sentinels.clone(), answers.clone()));
         Self {
             sentinels,
             answers,
-            tasks,
+            task: task.abort_handle(),
         }
     }
 
     /// Asks the Sentinels. An error, with the reason of each, if none of them names a master.
     pub async fn master(&self) -> Result<Endpoint, Failure> {
-        let Sentinels { name, nodes, .. } = &*self.sentinels;
         let since = Instant::now();
         let mut told = self.answers.told.subscribe();
         self.answers.asks.send_replace(());
         loop {
-            let outcome = self.answers.board.lock().outcome(name, nodes, since);
+            let outcome = self.answers.board.lock().outcome(&self.sentinels.name, since);
             match outcome {
                 Some(outcome) => return outcome,
                 // The sender is held here.
@@ -126,9 +107,34 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
+        self.task.abort();
+    }
+}
+
+/// Watches the Sentinels that are configured, and those that these name.
+async fn watch(sentinels: Arc<Sentinels>, answers: Arc<Answers>) {
+    let settings = &sentinels.config.settings;
+    let patience = SentinelNode::patience(settings.connect_timeout, settings.provided.is_some());
+    let mut told = answers.told.subscribe();
+    let mut watched = JoinSet::new();
+    let mut next: Vec<_> = sentinels.nodes.iter().cloned().enumerate().collect();
+    loop {
+        for (index, endpoint) in next {
+            let node = SentinelNode {
+                index,
+                endpoint,
+                name: sentinels.name.clone(),
+                connector: Connector::new(sentinels.config.clone()),
+                patience,
+                answers: answers.clone(),
+            };
+            let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(node.watch());
+            watched.spawn(task);
         }
+        // The sender is held here.
+        _ = told.changed().await;
+        while watched.try_join_next().is_some() {}
+        next = answers.board.lock().take_unwatched();
     }
 }
 
@@ -138,13 +144,10 @@ fn find(watchers: &[Weak<Watcher>], sentinels: &Arc<Sentinels>) -> Option<Arc<Wa
 }
 
 /// What each Sentinel says, while they are watched.
-pub fn status(sentinels: &Arc<Sentinels>) -> Vec<SentinelStatus> {
+pub fn status(sentinels: &Arc<Sentinels>) -> Vec<Node> {
     let Some(watcher) = find(&WATCHERS.lock(), sentinels) else {
         return Vec::new();
     };
     let board = watcher.answers.board.lock();
-    let nodes = sentinels.nodes.iter().cloned().zip(board.nodes().iter().cloned());
-    nodes
-        .map(|(endpoint, node)| SentinelStatus { endpoint, node })
-        .collect()
+    board.nodes().cloned().collect()
 }

@@ -1,6 +1,5 @@
 //! One Sentinel: asks it for the master, and hears of failovers.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,8 @@ use crate::reply::Reply;
 
 /// A Sentinel that does not answer within this time is taken for dead.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How often a Sentinel is asked for the others.
+const DISCOVERY: Duration = Duration::from_secs(10);
 /// How often one of the Sentinels is asked, at most.
 const POLL: Duration = Duration::from_millis(500);
 /// A connection that was open for less counts as a failed attempt, as far as the backoff goes.
@@ -70,7 +71,8 @@ impl SentinelNode {
         }
     }
 
-    pub async fn watch(self) -> Infallible {
+    /// Returns once the Sentinel is not to be watched any more.
+    pub async fn watch(self) {
         let mut asks = self.answers.asks.subscribe();
         let mut attempt = 0;
         loop {
@@ -84,8 +86,13 @@ impl SentinelNode {
             attempt = if began.elapsed() < STABLE { attempt + 1 } else { 1 };
             // Whoever asks from here on is answered by another attempt.
             asks.mark_unchanged();
-            self.answers
-                .change(|board| board.failed(self.index, failure, Instant::now()));
+            let is_wanted = self.answers.change(|board| {
+                board.failed(self.index, failure, Instant::now());
+                board.is_wanted(self.index)
+            });
+            if !is_wanted {
+                return;
+            }
             tokio::select! {
                 () = sleep(backoff(attempt)) => {}
                 _ = asks.changed() => {}
@@ -96,6 +103,10 @@ impl SentinelNode {
     /// Asks again and again, until the connection ends. Gives why it has.
     async fn converse(&self, (transport, established): Opened, asks: &mut watch::Receiver<()>) -> Failure {
         let mut wire = Wire::new(transport);
+        let introduced = timeout(PATIENCE, self.introduce(&mut wire)).await;
+        if let Err(failure) = self.ended(introduced) {
+            return failure;
+        }
         // With RESP 2 nothing else could be asked on the connection.
         if established.server.resp == 3 {
             let subscribed = timeout(PATIENCE, wire.subscribe()).await;
@@ -103,7 +114,12 @@ impl SentinelNode {
                 return failure;
             }
         }
+        let mut discovery = Instant::now();
         loop {
+            if self.answers.board.lock().is_gone(self.index) {
+                let message = format!("{} is watched by another address", self.endpoint);
+                return Failure::temporary(Reason::NoSentinel, message);
+            }
             asks.mark_unchanged();
             let asked = Instant::now();
             let answer = timeout(PATIENCE, self.ask(&mut wire)).await;
@@ -112,6 +128,13 @@ impl SentinelNode {
                     .answers
                     .change(|board| board.answered(self.index, master, asked, Instant::now())),
                 Err(failure) => return failure,
+            }
+            if asked >= discovery {
+                discovery = asked + DISCOVERY;
+                let discovered = timeout(PATIENCE, self.discover(&mut wire)).await;
+                if let Err(failure) = self.ended(discovered) {
+                    return failure;
+                }
             }
             let in_turn = self.answers.board.lock().alive().max(1) as u32;
             let next = asked + (POLL * in_turn).mul_f64(0.75 + jitter() / 4.0);
@@ -130,15 +153,8 @@ impl SentinelNode {
 
     /// The master that the Sentinel names, if it knows one of the name.
     async fn ask(&self, wire: &mut Wire) -> Result<Option<Endpoint>, Error> {
-        wire.send(&[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self.name.as_bytes()])
-            .await?;
-        let frame = loop {
-            let frame = wire.frame().await?;
-            if !is_push(&frame) {
-                break frame;
-            }
-            self.hear(&frame);
-        };
+        let question: [&[u8]; 3] = [b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self.name.as_bytes()];
+        let frame = self.reply(wire, &question).await?;
         match decode::parse(&frame)? {
             Reply::Nil => Ok(None),
             Reply::Error(error) => Err(error),
@@ -148,6 +164,48 @@ impl SentinelNode {
             },
             _ => Err(unknown_answer()),
         }
+    }
+
+    async fn reply(&self, wire: &mut Wire, question: &[&[u8]]) -> Result<Bytes, Error> {
+        wire.send(question).await?;
+        loop {
+            let frame = wire.frame().await?;
+            if !is_push(&frame) {
+                return Ok(frame);
+            }
+            self.hear(&frame);
+        }
+    }
+
+    /// Learns who the Sentinel is. One that was named must be the one that was meant.
+    async fn introduce(&self, wire: &mut Wire) -> Result<(), Error> {
+        let frame = self.reply(wire, &[b"SENTINEL", b"MYID"]).await?;
+        let id = match decode::parse(&frame)? {
+            Reply::Bulk(id) => Some(text(&id).to_owned()),
+            // A Sentinel before 6.2, or a user who may not ask.
+            _ => None,
+        };
+        if self.answers.board.lock().introduced(self.index, id) {
+            return Ok(());
+        }
+        let message = format!("{} is another Sentinel than was named", self.endpoint);
+        Err(Error::because(Reason::NoSentinel, message))
+    }
+
+    /// Learns which other Sentinels watch the master. They are asked too, as those that are configured may all be replaced one day.
+    async fn discover(&self, wire: &mut Wire) -> Result<(), Error> {
+        let question: [&[u8]; 3] = [b"SENTINEL", b"SENTINELS", self.name.as_bytes()];
+        let frame = self.reply(wire, &question).await?;
+        let Reply::Array(others) = decode::parse(&frame)? else {
+            return Ok(());
+        };
+        let named: Vec<_> = others.iter().filter_map(named).collect();
+        self.answers.change(|board| {
+            for (endpoint, id) in named {
+                board.named(endpoint, id);
+            }
+        });
+        Ok(())
     }
 
     fn hear(&self, frame: &[u8]) {
@@ -250,6 +308,22 @@ const LONGEST: usize = 64 << 10;
 
 fn is_push(frame: &[u8]) -> bool {
     frame.first() == Some(&b'>')
+}
+
+/// Where another Sentinel is and who it is, unless it is taken for dead: an element of the reply to SENTINEL SENTINELS.
+fn named(other: &Reply) -> Option<(Endpoint, String)> {
+    let Reply::Array(items) = other else { return None };
+    let field = |name: &[u8]| {
+        let pair = items.chunks(2).find(|pair| pair[0] == Reply::bulk(name));
+        match pair.and_then(|pair| pair.get(1)) {
+            Some(Reply::Bulk(value)) => Some(text(value)),
+            _ => None,
+        }
+    };
+    let is_down = field(b"flags")?.split(',').any(|flag| flag.ends_with("_down"));
+    let id = field(b"runid").filter(|id| !id.is_empty() && !is_down)?;
+    let endpoint = endpoint(field(b"ip")?, field(b"port")?).ok()?;
+    Some((endpoint, id.to_owned()))
 }
 
 fn text(bytes: &[u8]) -> &str {

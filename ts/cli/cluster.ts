@@ -1,0 +1,301 @@
+import type { KVError, RedisKVStore, RedisNode } from "../index.js";
+import { explain } from "./explain.js";
+import { milliseconds } from "./terminal.js";
+
+/** A range of slots, both included. */
+type Range = readonly [first: number, last: number];
+
+/** A node of a cluster, as most nodes see it, and as it answers. */
+export interface ClusterNode {
+  /** Its address; its id where nobody knows the address. */
+  node: string;
+  role: "master" | "replica";
+  slots: readonly Range[];
+  /** The address of a replica's master. */
+  master?: string;
+  version?: string;
+  latency?: number;
+  /** Why it does not answer. */
+  code?: string;
+  message?: string;
+}
+
+/** What the nodes of a cluster say. */
+export interface Cluster {
+  nodes: readonly ClusterNode[];
+  /** Slots that no node has. */
+  unassigned: readonly Range[];
+  /** Slots whose master does not answer. */
+  unserved: readonly Range[];
+  /** Whether the cluster serves nothing while a slot has no master. Unknown if the server does not say. */
+  requireFullCoverage?: boolean;
+  warnings: readonly string[];
+}
+
+const SLOTS = 16_384;
+
+/** A line of CLUSTER NODES. */
+interface Line {
+  id: string;
+  /** Undefined if the node does not know it. */
+  address: RedisNode | undefined;
+  flags: readonly string[];
+  masterId: string;
+  ranges: readonly Range[];
+}
+
+/** An answer of a node. */
+interface Answer {
+  version: string;
+  latency: number;
+  reply: unknown;
+}
+
+type Asked = Answer | { code: string; message: string };
+
+/** Asks the nodes of a configuration, and all that they know. Undefined if none of them tells of a cluster. */
+export async function survey(kv: RedisKVStore, seeds: readonly RedisNode[]): Promise<Cluster | undefined> {
+  const ask = (node: RedisNode, isTold: boolean, ...command: string[]) => askNode(kv, node, isTold, command);
+  const told = await Promise.all(
+    seeds.map(async (seed) => {
+      const [nodes, slots] = await Promise.all([
+        ask(seed, false, "CLUSTER", "NODES"),
+        ask(seed, false, "CLUSTER", "SLOTS"),
+      ]);
+      if (!("reply" in nodes && typeof nodes.reply === "string")) return [];
+      const endpoints = endpointsOf("reply" in slots ? slots.reply : undefined, seed);
+      return linesOf(nodes.reply, seed).map((line) => ({
+        ...line,
+        address: endpoints.get(line.id) ?? line.address,
+      }));
+    }),
+  );
+  const known = new Map<string, Line>();
+  for (const line of told.flat()) {
+    if (known.get(line.id)?.address === undefined && !line.flags.includes("handshake"))
+      known.set(line.id, line);
+  }
+  if (known.size === 0) return undefined;
+  const asked = new Map<string, Asked>();
+  await Promise.all(
+    Array.from(known, async ([id, { address }]) => {
+      const unknown = { code: "CONNECTION unknown-host", message: "no node knows its address" };
+      asked.set(id, address === undefined ? unknown : await ask(address, true, "CLUSTER", "NODES"));
+    }),
+  );
+  return clusterOf(known, asked, await coverageOf(known, asked, ask));
+}
+
+async function askNode(
+  kv: RedisKVStore,
+  node: RedisNode,
+  isTold: boolean,
+  command: string[],
+): Promise<Asked> {
+  try {
+    const { version, latency, reply } = await kv.askNode(node, isTold, command);
+    if (reply instanceof Error) throw reply;
+    return { version, latency, reply };
+  } catch (error) {
+    const { code, message } = explain(error);
+    const { reason } = error as KVError;
+    return { code: reason === undefined ? code : `${code} ${reason}`, message };
+  }
+}
+
+/** CONFIG GET is refused by many providers. */
+async function coverageOf(
+  known: ReadonlyMap<string, Line>,
+  asked: ReadonlyMap<string, Asked>,
+  ask: (node: RedisNode, isTold: boolean, ...command: string[]) => Promise<Asked>,
+): Promise<boolean | undefined> {
+  const [id] = [...asked].find(([, answer]) => "reply" in answer) ?? [];
+  const address = known.get(id ?? "")?.address;
+  if (address === undefined) return undefined;
+  const answer = await ask(address, true, "CONFIG", "GET", "cluster-require-full-coverage");
+  const value = "reply" in answer && Array.isArray(answer.reply) ? answer.reply[1] : undefined;
+  return value === undefined ? undefined : value === "yes";
+}
+
+function clusterOf(
+  known: ReadonlyMap<string, Line>,
+  asked: ReadonlyMap<string, Asked>,
+  requireFullCoverage: boolean | undefined,
+): Cluster {
+  const nameOf = (id: string) => {
+    const address = known.get(id)?.address;
+    return address === undefined ? id : nameOfNode(address);
+  };
+  const views = [...asked].flatMap(([id, answer]) =>
+    "reply" in answer && typeof answer.reply === "string" ? [{ id, lines: linesOf(answer.reply) }] : [],
+  );
+  const owned = views.map(({ id, lines }) => ({ id, lines, owners: ownersOf(lines) }));
+  const signatures = owned.map(({ owners }) => owners.join());
+  const votes = (signature: string | undefined) => signatures.filter((other) => other === signature).length;
+  // Most nodes; where as many say otherwise, those that know of more slots.
+  const order = [...owned.keys()].sort(
+    (a, b) =>
+      votes(signatures[b]) - votes(signatures[a]) ||
+      (owned[b]?.owners.filter(Boolean).length ?? 0) - (owned[a]?.owners.filter(Boolean).length ?? 0),
+  );
+  const best = owned[order[0] ?? -1];
+  const lines = best?.lines ?? [...known.values()];
+  const owners = best?.owners ?? ownersOf(lines);
+  const answers = (id: string | undefined) => id !== undefined && "reply" in (asked.get(id) ?? {});
+  const unassigned = rangesOf((slot) => owners[slot] === undefined);
+  const unserved = rangesOf((slot) => owners[slot] !== undefined && !answers(owners[slot]));
+  const nodes = lines
+    .filter(({ flags, id }) => !flags.includes("handshake") && known.has(id))
+    .map((line): ClusterNode => nodeOf(line, asked.get(line.id), nameOf))
+    .sort((a, b) => keyOf(a).localeCompare(keyOf(b), "en", { numeric: true }));
+  const differing = owned.flatMap(({ id, owners: others }) => {
+    const slots = rangesOf((slot) => others[slot] !== owners[slot]);
+    return slots.length === 0
+      ? []
+      : [`${nameOf(id)} says otherwise than most nodes who has the slots ${shown(slots)}`];
+  });
+  const alone = lines.filter(
+    ({ id, ranges }) =>
+      ranges.length > 0 &&
+      answers(id) &&
+      !lines.some((other) => other.masterId === id && answers(other.id) && !isFailed(other)),
+  );
+  const unknown = lines.filter(({ id }) => known.get(id)?.address === undefined);
+  return {
+    nodes,
+    unassigned,
+    unserved,
+    ...(requireFullCoverage !== undefined && { requireFullCoverage }),
+    warnings: [
+      ...[unassigned].filter(hasAny).map((slots) => `nobody has the slots ${shown(slots)}`),
+      ...[unserved].filter(hasAny).map((slots) => `the master of the slots ${shown(slots)} does not answer`),
+      ...([unassigned, unserved].some(hasAny) && requireFullCoverage
+        ? ["the cluster serves no other slots either while that is so: cluster-require-full-coverage is yes"]
+        : []),
+      ...differing,
+      ...[alone].filter(hasAny).map((masters) => {
+        const names = masters
+          .map(({ id }) => nameOf(id))
+          .sort()
+          .join(", ");
+        return `no replica can take the place of ${names}`;
+      }),
+      ...unknown.map(
+        ({ id }) =>
+          `no node knows the address of ${id}: see cluster-announce-ip and cluster-announce-hostname`,
+      ),
+    ],
+  };
+}
+
+const hasAny = (list: readonly unknown[]) => list.length > 0;
+
+const isFailed = ({ flags }: Line) => flags.some((flag) => flag === "fail" || flag === "fail?");
+
+function nodeOf(line: Line, answer: Asked | undefined, nameOf: (id: string) => string): ClusterNode {
+  const isReplica = line.flags.includes("slave");
+  return {
+    node: nameOf(line.id),
+    role: isReplica ? "replica" : "master",
+    slots: line.ranges,
+    ...(isReplica && line.masterId !== "-" && { master: nameOf(line.masterId) }),
+    ...(answer !== undefined && "reply" in answer && { version: answer.version, latency: answer.latency }),
+    ...(answer !== undefined && "code" in answer && answer),
+  };
+}
+
+/** Masters by their slots, each with its replicas behind it. */
+function keyOf({ node, role, slots, master }: ClusterNode): string {
+  return role === "master" ? `${slots.length === 0 ? 1 : 0} ${node}` : `0 ${master ?? node} ${node}`;
+}
+
+/** The lines of CLUSTER NODES. `asked` is who answered, which may not know its own address. */
+function linesOf(text: string, asked?: RedisNode): Line[] {
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => {
+      const [id = "", place = "", flags = "", masterId = "", , , , , ...slots] = line.split(" ");
+      const [, host = "", port = "0"] = /^(.*):(\d+)(?:@|$)/.exec(place) ?? [];
+      const own = flags.includes("myself") ? asked?.host : undefined;
+      const known = host || own;
+      return {
+        id,
+        address: known === undefined || port === "0" ? undefined : { host: known, port: Number(port) },
+        flags: flags.split(","),
+        masterId,
+        // `[1->-id]` is a slot on its way.
+        ranges: slots.filter((range) => /^\d/.test(range)).map(rangeOf),
+      };
+    });
+}
+
+function rangeOf(text: string): Range {
+  const [first = 0, last = first] = text.split("-").map(Number);
+  return [first, last];
+}
+
+/** The addresses that clients are told, by id: hosts as `cluster-preferred-endpoint-type` says. */
+function endpointsOf(slots: unknown, asked: RedisNode): Map<string, RedisNode | undefined> {
+  const endpoints = new Map<string, RedisNode | undefined>();
+  for (const [, , ...nodes] of Array.isArray(slots) ? (slots as unknown[][]) : []) {
+    for (const node of nodes) {
+      const [host, port, id] = node as [string | null, number, string];
+      if (host !== "?") endpoints.set(id, { host: host || asked.host, port });
+    }
+  }
+  return endpoints;
+}
+
+/** For each slot the id of its master. */
+function ownersOf(lines: readonly Line[]): (string | undefined)[] {
+  const owners = new Array<string | undefined>(SLOTS).fill(undefined);
+  for (const { id, ranges } of lines) for (const [first, last] of ranges) owners.fill(id, first, last + 1);
+  return owners;
+}
+
+function rangesOf(isIn: (slot: number) => boolean): Range[] {
+  const ranges: [number, number][] = [];
+  for (let slot = 0; slot < SLOTS; slot++) {
+    if (!isIn(slot)) continue;
+    const last = ranges.at(-1);
+    if (last?.[1] === slot - 1) last[1] = slot;
+    else ranges.push([slot, slot]);
+  }
+  return ranges;
+}
+
+const shown = (ranges: readonly Range[]) =>
+  ranges.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(", ");
+
+const nameOfNode = ({ host, port }: RedisNode) =>
+  host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+
+const count = (ranges: readonly Range[]) => ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0);
+
+/** A line about the whole. */
+export function clusterText({ nodes, unassigned, requireFullCoverage }: Cluster): string {
+  const masters = nodes.filter(({ role }) => role === "master").length;
+  const coverage = requireFullCoverage === undefined ? "unknown" : requireFullCoverage ? "yes" : "no";
+  return [
+    `${masters} masters, ${nodes.length - masters} replicas`,
+    `${SLOTS - count(unassigned)} of ${SLOTS} slots`,
+    `cluster-require-full-coverage ${coverage}`,
+  ].join(", ");
+}
+
+/** A row for each node. */
+export function clusterRows({ nodes }: Cluster): string[][] {
+  const rows = nodes.map(({ node, role, slots, master = "", version = "", latency, message = "" }) => [
+    node,
+    role,
+    slots.length === 0 ? "" : `${shown(slots)} (${count(slots)})`,
+    master,
+    version,
+    latency === undefined ? message : milliseconds(latency),
+  ]);
+  return [["node", "role", "slots", "master", "version", "latency"], ...rows];
+}
+
+/** Whether each slot has a master that answers. */
+export const isWhole = ({ unassigned, unserved }: Cluster) => unassigned.length + unserved.length === 0;
