@@ -7,17 +7,10 @@ use std::time::Instant;
 use crate::error::{Error, Reason};
 use crate::redis::cluster::node::{Node, Notice, fail_returned};
 use crate::redis::cluster::refresh::with_reasons;
-use crate::redis::cluster::router::{ClusterRouter, State};
+use crate::redis::cluster::router::{Closing, ClusterRouter, State};
 use crate::redis::cluster::topology::Member;
 use crate::redis::pipeline::{ATTEMPTS, closed};
 use crate::redis::request::{Fate, Id};
-
-/// A store that is to be closed.
-pub struct Closing {
-    pub id: Id,
-    /// No request waits for a node any longer.
-    pub latest: Instant,
-}
 
 impl ClusterRouter {
     /// Has the slots discovered, and a connection to each master opened, from this call on. True for the first call.

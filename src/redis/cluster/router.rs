@@ -12,7 +12,6 @@ use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Fences};
 use crate::redis::cluster::join::Join;
-use crate::redis::cluster::lifecycle::Closing;
 use crate::redis::cluster::node::{Inbox, Node, Trial, fail};
 use crate::redis::cluster::readers::Readers;
 use crate::redis::cluster::refresh::topology_of;
@@ -69,6 +68,13 @@ pub(super) struct State {
     pub cause: Option<Error>,
     pub closing: Option<Closing>,
     pub ended: bool,
+}
+
+/// A store that is to be closed.
+pub struct Closing {
+    pub id: Id,
+    /// No request waits for a node any longer.
+    pub latest: Instant,
 }
 
 impl ClusterRouter {

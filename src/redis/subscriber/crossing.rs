@@ -4,22 +4,19 @@
 //! the old home had published before: where it was heard, none of it is still to come, and the topics are subscribed. Until then nothing
 //! is heard, and a gap tells so.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::time::{sleep, timeout};
 
 use crate::error::Reason;
-use crate::redis::connection::backoff::jitter;
-use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::Health;
-use crate::redis::request::{Kind, Topic};
+use crate::redis::request::Topic;
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::ear::{Ear, Signals};
-use crate::redis::subscriber::homes::{ClusterSubscriber, Place, State, home_of};
+use crate::redis::subscriber::homes::ClusterSubscriber;
+use crate::redis::subscriber::places::{Crossing, Place, State, home_of};
 
 /// How long a home may take for its answer, and how long the bus may still bring what a home has published that is gone.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -27,60 +24,6 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const PUBLISHERS: Duration = Duration::from_millis(50);
 /// The bus may lose the message: it is published again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
-
-/// Those that go on.
-#[derive(Default)]
-pub struct Crossings {
-    last: u64,
-    homes: HashMap<u64, (Endpoint, Endpoint)>,
-}
-
-impl Crossings {
-    pub fn begin(
-        &mut self,
-        from: Endpoint,
-        to: Endpoint,
-        old: Option<Arc<SubscriberHandle>>,
-        topics: Vec<Topic>,
-        confirmed: Option<SystemTime>,
-    ) -> Crossing {
-        self.last += 1;
-        self.homes.insert(self.last, (from.clone(), to.clone()));
-        Crossing {
-            number: self.last,
-            from,
-            to,
-            old,
-            topics,
-            channel: own_channel("crossing"),
-            last: own_channel("crossed"),
-            confirmed,
-        }
-    }
-
-    /// The old home of a crossing.
-    pub fn from(&self, number: u64) -> Option<&Endpoint> {
-        self.homes.get(&number).map(|(from, _)| from)
-    }
-
-    pub fn use_home(&self, endpoint: &Endpoint) -> bool {
-        let mut homes = self.homes.values();
-        homes.any(|(from, to)| from == endpoint || to == endpoint)
-    }
-}
-
-pub struct Crossing {
-    pub number: u64,
-    from: Endpoint,
-    to: Endpoint,
-    old: Option<Arc<SubscriberHandle>>,
-    pub topics: Vec<Topic>,
-    /// By which they cross, and by which the last publishers do.
-    channel: Topic,
-    last: Topic,
-    /// When a node said last that the old home was the right one.
-    confirmed: Option<SystemTime>,
-}
 
 impl Crossing {
     /// Ends with the subscriber, which it does not keep.
@@ -226,7 +169,7 @@ impl Crossing {
             crossings,
             ..
         } = &mut *state;
-        crossings.homes.remove(&self.number);
+        crossings.end(self.number);
         if let Some(home) = homes.get(&self.to) {
             for channel in [&self.channel, &self.last] {
                 home.unsubscribe(None, channel, || {});
@@ -262,16 +205,4 @@ fn is_gone(health: &Health) -> bool {
     let reason = health.cause.as_ref().and_then(|cause| cause.reason);
     let is_silent = matches!(reason, Some(Reason::Silent | Reason::NoAnswer));
     !health.is_ready && !is_silent && health.since.elapsed() >= PATIENCE
-}
-
-/// A channel that nobody else has.
-pub fn own_channel(purpose: &str) -> Topic {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let random = jitter().to_bits();
-    let process = std::process::id();
-    Topic {
-        kind: Kind::Channel,
-        name: format!("covara-kv:{purpose}:{process}-{number}-{random:x}").into(),
-    }
 }

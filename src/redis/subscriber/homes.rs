@@ -20,17 +20,12 @@ use crate::redis::completions::CompletionBatch;
 use crate::redis::config::{Config, Limits, Target};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::Health;
-use crate::redis::request::{Id, Kind, Topic};
+use crate::redis::request::{Id, Topic};
 use crate::redis::runtime;
-use crate::redis::slot::{Slot, slot_of};
 use crate::redis::subscriber::SubscriberHandle;
-use crate::redis::subscriber::crossing::Crossings;
 use crate::redis::subscriber::ear::{Ear, LEFT, UNUSED};
 use crate::redis::subscriber::listener::{Listener, TopicState};
-use crate::redis::subscriber::probe::watch;
-
-/// Patterns have no slot: all are at one node, which hears the channels of the others by the bus.
-const HOME_OF_PATTERNS: Slot = 0;
+use crate::redis::subscriber::places::{Desired, Place, State, home_of};
 
 pub struct ClusterSubscriber {
     config: Arc<Config>,
@@ -40,36 +35,6 @@ pub struct ClusterSubscriber {
     /// Locked before any pipeline.
     state: Mutex<State>,
     this: Weak<Self>,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    pub map: Option<Arc<SlotMap>>,
-    pub homes: HashMap<Endpoint, Arc<SubscriberHandle>>,
-    pub topics: HashMap<Topic, Desired>,
-    pub crossings: Crossings,
-    /// When a node said last that the map holds.
-    pub confirmed: Option<SystemTime>,
-    /// All is left.
-    pub is_over: bool,
-}
-
-/// A topic that is subscribed.
-pub(super) struct Desired {
-    pub place: Place,
-    /// There may be thousands: they are subscribed in batches, and their states are not asked for.
-    pub is_batched: bool,
-    pub state: Arc<TopicState>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    /// The map is not known yet.
-    Nowhere,
-    /// Subscribed there, or about to be.
-    At(Endpoint),
-    /// On its way to another home, with the crossing of this number.
-    Crossing(u64),
 }
 
 impl ClusterSubscriber {
@@ -92,7 +57,7 @@ impl ClusterSubscriber {
         if let Some(map) = subscriber.topology.map() {
             subscriber.apply(&map);
         }
-        runtime::spawn(runtime, watch(Arc::downgrade(&subscriber)));
+        runtime::spawn(runtime, Self::watch(Arc::downgrade(&subscriber)));
         Ok(subscriber)
     }
 
@@ -338,7 +303,8 @@ impl ClusterSubscriber {
         if callers.len() == before {
             return;
         }
-        if callers.is_empty() {
+        let is_last = callers.is_empty();
+        if is_last {
             awaited.callers.remove(topic);
         }
         drop(awaited);
@@ -348,7 +314,9 @@ impl ClusterSubscriber {
         let mut answer = CompletionBatch::default();
         answer.failed(id, Error::because(Reason::QueueTimeout, message));
         self.ear.put(answer);
-        self.unsubscribe(None, topic, || {});
+        if is_last {
+            self.unsubscribe(None, topic, || {});
+        }
     }
 
     fn adopt(&self, map: &Arc<SlotMap>) {
@@ -372,14 +340,6 @@ impl ClusterSubscriber {
     pub(super) fn limits(&self) -> &Limits {
         &self.config.settings.limits
     }
-}
-
-/// The master of a topic's slot.
-pub(super) fn home_of<'a>(map: &'a SlotMap, topic: &Topic) -> Option<&'a Endpoint> {
-    map.owner(match topic.kind {
-        Kind::Channel => slot_of(&topic.name),
-        Kind::Pattern => HOME_OF_PATTERNS,
-    })
 }
 
 async fn expire(subscriber: Weak<ClusterSubscriber>, id: Id, topic: Topic) {

@@ -1,6 +1,6 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
-//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears: [`crossing`] to another home, [`probe`] of one. [`table`]: the state of each topic ([`entry`]) on the server,
+//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears, with the [`places`] of topics: [`crossing`] to another home, [`probe`] of one. [`table`]: the state of each topic ([`entry`]) on the server,
 //! and which [`listener`] has it. [`machine`]: what is sent and received for it. [`pending`]: answers that listeners await.
 
 mod crossing;
@@ -11,6 +11,7 @@ pub mod listener;
 pub mod machine;
 pub mod part;
 mod pending;
+mod places;
 mod probe;
 pub mod table;
 

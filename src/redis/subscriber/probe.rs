@@ -14,38 +14,40 @@ use crate::redis::connection::backoff::jitter;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::request::Topic;
 use crate::redis::subscriber::SubscriberHandle;
-use crate::redis::subscriber::crossing::own_channel;
 use crate::redis::subscriber::ear::{Ear, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
+use crate::redis::subscriber::places::own_channel;
 
 /// How many masters are to publish before a home counts as deaf: the first may be the one that is cut off.
 const WITNESSES: usize = 2;
 
-/// Probes silent homes as long as there is a subscriber. Homes are shared in the process, and so is what a probe brings.
-pub async fn watch(subscriber: Weak<ClusterSubscriber>) {
-    while let Some(strong) = subscriber.upgrade() {
-        // Twice the time that any reply may take.
-        let silence = 2 * strong.limits().timeout;
-        drop(strong);
-        sleep(silence.mul_f64(0.5 + jitter() / 2.0)).await;
-        let Some(strong) = subscriber.upgrade() else {
-            return;
-        };
-        let (topology, ear) = (strong.topology.clone(), strong.ear.clone());
-        let longest = strong.limits().timeout;
-        let silent = strong.silent_homes(silence);
-        drop(strong);
-        for (endpoint, home) in silent {
-            let probe = Probe {
-                topology: &topology,
-                ear: &ear,
-                endpoint,
-                longest,
-                channel: own_channel("probe"),
+impl ClusterSubscriber {
+    /// Probes silent homes as long as there is a subscriber. Homes are shared in the process, and so is what a probe brings.
+    pub(super) async fn watch(subscriber: Weak<Self>) {
+        while let Some(strong) = subscriber.upgrade() {
+            // Twice the time that any reply may take.
+            let silence = 2 * strong.limits().timeout;
+            drop(strong);
+            sleep(silence.mul_f64(0.5 + jitter() / 2.0)).await;
+            let Some(strong) = subscriber.upgrade() else {
+                return;
             };
-            if probe.is_deaf(&home).await {
-                home.give_up_deaf();
-                topology.refresh();
+            let (topology, ear) = (strong.topology.clone(), strong.ear.clone());
+            let longest = strong.limits().timeout;
+            let silent = strong.silent_homes(silence);
+            drop(strong);
+            for (endpoint, home) in silent {
+                let probe = Probe {
+                    topology: &topology,
+                    ear: &ear,
+                    endpoint,
+                    longest,
+                    channel: own_channel("probe"),
+                };
+                if probe.is_deaf(&home).await {
+                    home.give_up_deaf();
+                    topology.refresh();
+                }
             }
         }
     }

@@ -1,0 +1,126 @@
+//! Where a cluster's topics are subscribed, and which of them are on their way to another home.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use hashbrown::HashMap;
+
+use crate::redis::cluster::slot_map::SlotMap;
+use crate::redis::connection::backoff::jitter;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::request::{Kind, Topic};
+use crate::redis::slot::{Slot, slot_of};
+use crate::redis::subscriber::SubscriberHandle;
+use crate::redis::subscriber::listener::TopicState;
+
+/// Patterns have no slot: all are at one node, which hears the channels of the others by the bus.
+const HOME_OF_PATTERNS: Slot = 0;
+
+#[derive(Default)]
+pub struct State {
+    pub map: Option<Arc<SlotMap>>,
+    pub homes: HashMap<Endpoint, Arc<SubscriberHandle>>,
+    pub topics: HashMap<Topic, Desired>,
+    pub crossings: Crossings,
+    /// When a node said last that the map holds.
+    pub confirmed: Option<SystemTime>,
+    /// All is left.
+    pub is_over: bool,
+}
+
+/// A topic that is subscribed.
+pub struct Desired {
+    pub place: Place,
+    /// There may be thousands: they are subscribed in batches, and their states are not asked for.
+    pub is_batched: bool,
+    pub state: Arc<TopicState>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The map is not known yet.
+    Nowhere,
+    /// Subscribed there, or about to be.
+    At(Endpoint),
+    /// On its way to another home, with the crossing of this number.
+    Crossing(u64),
+}
+
+/// Topics on their way to other homes.
+#[derive(Default)]
+pub struct Crossings {
+    last: u64,
+    homes: HashMap<u64, (Endpoint, Endpoint)>,
+}
+
+impl Crossings {
+    pub fn begin(
+        &mut self,
+        from: Endpoint,
+        to: Endpoint,
+        old: Option<Arc<SubscriberHandle>>,
+        topics: Vec<Topic>,
+        confirmed: Option<SystemTime>,
+    ) -> Crossing {
+        self.last += 1;
+        self.homes.insert(self.last, (from.clone(), to.clone()));
+        Crossing {
+            number: self.last,
+            from,
+            to,
+            old,
+            topics,
+            channel: own_channel("crossing"),
+            last: own_channel("crossed"),
+            confirmed,
+        }
+    }
+
+    pub fn end(&mut self, number: u64) {
+        self.homes.remove(&number);
+    }
+
+    /// The old home of a crossing.
+    pub fn from(&self, number: u64) -> Option<&Endpoint> {
+        self.homes.get(&number).map(|(from, _)| from)
+    }
+
+    pub fn use_home(&self, endpoint: &Endpoint) -> bool {
+        let mut homes = self.homes.values();
+        homes.any(|(from, to)| from == endpoint || to == endpoint)
+    }
+}
+
+pub struct Crossing {
+    pub number: u64,
+    pub from: Endpoint,
+    pub to: Endpoint,
+    pub old: Option<Arc<SubscriberHandle>>,
+    pub topics: Vec<Topic>,
+    /// By which they cross, and by which the last publishers do.
+    pub channel: Topic,
+    pub last: Topic,
+    /// When a node said last that the old home was the right one.
+    pub confirmed: Option<SystemTime>,
+}
+
+/// The master of a topic's slot.
+pub fn home_of<'a>(map: &'a SlotMap, topic: &Topic) -> Option<&'a Endpoint> {
+    map.owner(match topic.kind {
+        Kind::Channel => slot_of(&topic.name),
+        Kind::Pattern => HOME_OF_PATTERNS,
+    })
+}
+
+/// A channel that no other process has.
+pub fn own_channel(purpose: &str) -> Topic {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let random = jitter().to_bits();
+    let process = std::process::id();
+    Topic {
+        kind: Kind::Channel,
+        name: format!("covara-kv:{purpose}:{process}-{number}-{random:x}").into(),
+    }
+}
