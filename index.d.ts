@@ -1454,7 +1454,10 @@ export interface RedisTlsConfig {
 interface RedisSentinelConfig {
   /** What the Sentinels call the master: the name after `sentinel monitor` in their configuration. */
   name: string;
-  /** One Sentinel at least. All that are given are watched, by one connection each for the process. */
+  /**
+   * One Sentinel at least. All that are given are watched, by one connection each for the process, and the others that they name, as long as
+   * those answer.
+   */
   nodes: RedisNode[];
   /** The Sentinels' user, or a function that gives it, as `username` of {@link RedisConfig}. The master's own stands there. */
   username?: string | (() => string | Promise<string>) | undefined;

@@ -115,7 +115,7 @@ export declare class RedisClient {
   connect(id: number): void
   /** The server, or null while there is no connection. */
   server(): RedisServer | null
-  /** The state of the connection for commands, then of the subscribing one if there is one. */
+  /** The state of each connection for commands, then of the subscribing ones. */
   health(): Array<RedisHealth>
   /** What each Sentinel says, while they are watched. */
   sentinels(): Array<RedisSentinel>
@@ -226,6 +226,8 @@ export type RedisEvent =
 
 /** The state of a connection. Times are in ms since the epoch. */
 export interface RedisHealth {
+  /** Whether it is a subscribing connection. */
+  subscribes: boolean
   isReady: boolean
   node?: string
   since: number

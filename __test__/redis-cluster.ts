@@ -77,6 +77,17 @@ export class RedisCluster implements AsyncDisposable {
     return master;
   }
 
+  /** Resolves to a time: what the master had acknowledged by then its replicas have. */
+  async synced(master: ClusterNode): Promise<number> {
+    const time = Date.now();
+    const offset = Number((await master.info("replication")).get("master_repl_offset"));
+    for (const replica of await this.replicasOf(master))
+      await eventually(
+        async () => Number((await replica.info("replication")).get("slave_repl_offset")) >= offset,
+      );
+    return time;
+  }
+
   /** Resolves to the node that serves the slot in place of `master`, once all running nodes know. */
   async replaced(master: ClusterNode, slot: number): Promise<ClusterNode> {
     let next: ClusterNode | undefined;

@@ -207,7 +207,13 @@ test("a connection to a replica is opened for the first read, and begins with RE
   assert.equal(await kv.get(key), `node ${replica.index}`);
   const names = replica.peers[0]?.commands.map(([name]) => name) ?? [];
   assert.ok(names.includes("READONLY") && names.indexOf("READONLY") < names.indexOf("GET"), `${names}`);
-  assert.ok((await kv.health()).connections.some(({ node }) => node === `${replica.host}:${replica.port}`));
+  const { connections } = await kv.health();
+  // All but the first were told to be subscribing connections.
+  assert.deepEqual(
+    connections.map(({ connection }) => connection),
+    ["commands", "commands", "commands"],
+  );
+  assert.ok(connections.some(({ node }) => node === `${replica.host}:${replica.port}`));
   await kv.disconnect();
   await eventually(() => replica.peers.every(({ socket }) => socket.destroyed || socket.readableEnded));
 });

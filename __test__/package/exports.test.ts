@@ -81,8 +81,8 @@ test("nothing but the entries can be imported", () => {
 
 test("every member of KVStore and KVStoreTransaction has its docs and its page of Redis", () => {
   const types = readFileSync(join(root, "index.d.ts"), "utf8");
-  const adapter = types.slice(types.indexOf("export interface KVStore"));
-  const members = adapter.slice(0, adapter.indexOf("\n}")).split("\n");
+  const interfaces = types.matchAll(/^(?:export )?interface (?:KVStore|Queue|\w+Methods)\b[\s\S]*?\n\}/gm);
+  const members = [...interfaces].flatMap(([text]) => text.split("\n"));
   const methods = members.filter((line) => /^ {2}\w+\??\(/.test(line));
   assert.ok(methods.length > 55, `${methods.length} methods`);
   for (const [index, line] of members.entries()) {

@@ -187,9 +187,10 @@ export class RedisKVStore extends Store {
   /** @internal */
   protected override connections(): ConnectionHealth[] {
     const health = this.#session?.health() ?? [];
-    if (!this.#subscribes) health.push(...(this.#streams?.session.health().slice(1) ?? []));
-    return health.map(({ isReady, code, message = "", ...rest }, index) => ({
-      connection: index === 0 ? "commands" : "subscriptions",
+    const ofStreams = this.#subscribes ? undefined : this.#streams?.session.health();
+    health.push(...(ofStreams ?? []).filter(({ subscribes }) => subscribes));
+    return health.map(({ subscribes, isReady, code, message = "", ...rest }) => ({
+      connection: roleOf({ subscribes }),
       state: isReady ? "ready" : rest.lastHeard === undefined ? "connecting" : "reconnecting",
       ...rest,
       ...(code !== undefined && { cause: tagged(code, message) }),
@@ -207,10 +208,9 @@ export class RedisKVStore extends Store {
   }
 
   /** @internal See {@link Session.askNode}. */
-  askNode: Session["askNode"] = async (...question) => {
-    if (this.#session === undefined) throw closed();
-    return this.#session.askNode(...question);
-  };
+  askNode(...question: Parameters<Session["askNode"]>): ReturnType<Session["askNode"]> {
+    return this.#session?.askNode(...question) ?? Promise.reject(closed());
+  }
 
   /** @internal Has the fan-out hear by way of this server, until `end`. */
   attachFanout(fanout: NativeFanoutThread): void {

@@ -28,10 +28,10 @@ type Done = Partial<Pick<Fault, "slots" | "losses" | "failover">>;
 
 type Kind = (cluster: RedisCluster, slot: number, random: Random) => Promise<Done>;
 
-/** By so much may a replica be behind its master, and a master behind what the others have decided, in milliseconds. */
+/** By so much may a master be behind what the others have decided, or was done to it, in milliseconds. */
 const LAG = 300;
 
-const about = (from: number, to = from): Span => ({ from: from - LAG, to: to + LAG });
+const upTo = (from: number, to: number): Span => ({ from, to: to + LAG });
 
 const PLANNED: ReadonlySet<string> = new Set([
   "failover",
@@ -48,50 +48,51 @@ async function shardOf(cluster: RedisCluster, slot: number): Promise<readonly [n
   return ranges.find(([first, last]) => first <= slot && slot <= last) ?? [slot, slot];
 }
 
-/** What the master of a slot is put to until another one has taken its place. */
+/** What the master of a slot is put to until another one has taken its place. What it acknowledges from `synced` on the other may not have. */
 async function replace(
   cluster: RedisCluster,
   slot: number,
   begin: (master: ClusterNode) => unknown,
-): Promise<{ master: ClusterNode; slots: readonly [number, number]; failover: Span }> {
+): Promise<{ master: ClusterNode; slots: readonly [number, number]; failover: Span; synced: number }> {
   const [master, slots] = [await cluster.replaceable(slot), await shardOf(cluster, slot)];
+  const synced = await cluster.synced(master);
   const from = Date.now();
   await begin(master);
   await cluster.replaced(master, slot);
-  return { master, slots, failover: { from, to: Date.now() } };
+  return { master, slots, failover: { from, to: Date.now() }, synced };
 }
 
 const planned =
   (mode?: "FORCE" | "TAKEOVER"): Kind =>
   async (cluster, slot) => {
     const slots = await shardOf(cluster, slot);
-    await cluster.replaceable(slot);
+    const synced = await cluster.synced(await cluster.replaceable(slot));
     const from = Date.now();
     await cluster.failover(slot, mode);
     const failover = { from, to: Date.now() };
     return {
       slots,
       failover,
-      ...(mode !== undefined && { losses: [about(from, failover.to)] }),
+      ...(mode !== undefined && { losses: [upTo(synced, failover.to)] }),
     };
   };
 
 const kinds: Record<string, Kind> = {
   async "kill -9"(cluster, slot, random) {
-    const { master, slots, failover } = await replace(cluster, slot, (master) => master.kill());
+    const { master, slots, failover, synced } = await replace(cluster, slot, (master) => master.kill());
     await wait(random.integer(0, 300));
     await master.restart();
-    return { slots, failover, losses: [about(failover.from)] };
+    return { slots, failover, losses: [upTo(synced, failover.from)] };
   },
 
   async SIGSTOP(cluster, slot, random) {
-    const { master, slots, failover } = await replace(cluster, slot, (master) => master.pause());
+    const { master, slots, failover, synced } = await replace(cluster, slot, (master) => master.pause());
     await wait(random.integer(0, 300));
     // It runs what waits at its sockets before it hears that it is the master no more.
     const woken = Date.now();
     master.resume();
     await cluster.settled();
-    return { slots, failover, losses: [about(failover.from), about(woken, Date.now())] };
+    return { slots, failover, losses: [upTo(synced, failover.from), upTo(woken, Date.now())] };
   },
 
   failover: planned(),
@@ -150,14 +151,14 @@ const partition: Kind = async (cluster, slot, random) => {
   let heal = () => {};
   // Until it has found out that it is cut off, the master acknowledges what will be lost: it says itself when that is.
   let found = Promise.resolve(0);
-  const { slots, failover } = await replace(cluster, slot, (master) => {
+  const { slots, failover, synced } = await replace(cluster, slot, (master) => {
     heal = cluster.isolate(master);
     found = master.down();
   });
   await wait(random.integer(0, 300));
   const until = await found;
   heal();
-  return { slots, failover, losses: [about(failover.from, until)] };
+  return { slots, failover, losses: [upTo(synced, until)] };
 };
 
 export interface FaultOptions {

@@ -206,7 +206,7 @@ test("how the other shards went while one failed over", () => {
     others: 1,
     stall: 1,
     slotsCalls: 11,
-    connections: 9,
+    connections: 13,
     changes: 1,
   };
   assert.equal(violations(noTally(), [costly]).length, 2);

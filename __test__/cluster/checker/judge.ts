@@ -329,8 +329,11 @@ export function judgeFailovers(streams: readonly Stream[], faults: readonly Faul
 
 /** CLUSTER SLOTS calls that one change of the map may cost all stores of a process. */
 const MOST_SLOTS_CALLS = 10;
-/** New connections for it: to the new master and the old one, for commands and for messages, of each of the two stores. */
-const MOST_CONNECTIONS = 8;
+/**
+ * New connections for it: to the new master and the old one, for commands and for messages, of each of the two stores; and one more of each kind
+ * and store where a node closes the first one as it changes its role.
+ */
+const MOST_CONNECTIONS = 12;
 /** Of the calls on the other shards while one fails over, in the median: on a machine that others use one failover alone says little. */
 const LEAST_OTHERS = 0.9;
 

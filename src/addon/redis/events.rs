@@ -25,6 +25,8 @@ pub struct RedisServer {
 /// The state of a connection. Times are in ms since the epoch.
 #[napi(object, object_from_js = false)]
 pub struct RedisHealth {
+    /// Whether it is a subscribing connection.
+    pub subscribes: bool,
     pub is_ready: bool,
     pub node: Option<String>,
     pub since: f64,
@@ -134,6 +136,7 @@ pub fn event(event: Event) -> Option<RedisEvent> {
 pub fn health(health: Health) -> RedisHealth {
     let ago = |time: Instant| since_epoch(SystemTime::now() - time.elapsed());
     RedisHealth {
+        subscribes: health.role == Role::Subscriptions,
         is_ready: health.is_ready,
         node: health.node.map(|node| node.to_string()),
         since: ago(health.since),

@@ -93,7 +93,7 @@ impl RedisClient {
         server.as_ref().map(events::server)
     }
 
-    /// The state of the connection for commands, then of the subscribing one if there is one.
+    /// The state of each connection for commands, then of the subscribing ones.
     #[napi]
     pub fn health(&self) -> Vec<RedisHealth> {
         let health = self.handle.client.health();

@@ -5,10 +5,13 @@
 
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
+
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind};
 use crate::redis::pipeline::queue::Queue;
 use crate::redis::request::Request;
+use crate::redis::slot::Slot;
 
 /// The wait after a refusal that time alone may end; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
@@ -167,26 +170,82 @@ impl Fence {
         Step::Try(group, target)
     }
 
-    /// The requests that have waited for too long.
-    pub fn expire(&mut self, now: Instant) -> Vec<Request> {
-        std::iter::from_fn(|| self.held.pop_due(now)).collect()
+    /// The first request, if it has waited for too long.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Request> {
+        self.held.pop_due(now)
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {
         self.held.next_deadline()
     }
 
-    /// Shortens the deadlines to `latest`.
-    pub fn wait_until(&mut self, latest: Instant) {
-        self.held.wait_until(latest);
-    }
-
-    pub fn len(&self) -> usize {
-        self.held.len()
-    }
-
     /// The last refusal of all.
     pub fn last(&self) -> Option<&Refusal> {
         self.last.as_ref()
+    }
+}
+
+/// The fences of a router, each with its slot.
+#[derive(Default)]
+pub struct Fences {
+    by_slot: HashMap<Slot, Fence>,
+    /// How many requests wait behind all of them: asked for each request that is held.
+    held: usize,
+}
+
+impl Fences {
+    pub fn is_empty(&self) -> bool {
+        self.by_slot.is_empty()
+    }
+
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    pub fn contains(&self, slot: Slot) -> bool {
+        self.by_slot.contains_key(&slot)
+    }
+
+    pub fn slots(&self) -> Vec<Slot> {
+        self.by_slot.keys().copied().collect()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Fence> {
+        self.by_slot.values()
+    }
+
+    /// Sets a fence. One that the slot has stays.
+    pub fn set(&mut self, slot: Slot, fence: impl FnOnce() -> Fence) {
+        self.by_slot.entry(slot).or_insert_with(fence);
+    }
+
+    pub fn remove(&mut self, slot: Slot) {
+        if let Some(fence) = self.by_slot.remove(&slot) {
+            self.held -= fence.held.len();
+        }
+    }
+
+    /// Uses the fence of a slot, if it has one.
+    pub fn change<R>(&mut self, slot: Slot, work: impl FnOnce(&mut Fence) -> R) -> Option<R> {
+        let fence = self.by_slot.get_mut(&slot)?;
+        let before = fence.held.len();
+        let result = work(fence);
+        self.held = self.held + fence.held.len() - before;
+        Some(result)
+    }
+
+    /// Removes all fences, and gives the requests behind them.
+    pub fn take(&mut self) -> Vec<Request> {
+        let fences = std::mem::take(self).by_slot.into_values();
+        fences
+            .flat_map(|mut fence| fence.held.take_if(|_| true))
+            .collect()
+    }
+
+    /// Shortens the deadlines to `latest`.
+    pub fn wait_until(&mut self, latest: Instant) {
+        for fence in self.by_slot.values_mut() {
+            fence.held.wait_until(latest);
+        }
     }
 }

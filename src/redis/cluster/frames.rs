@@ -12,7 +12,7 @@ pub fn sum(frames: &[&Bytes]) -> Result<Bytes> {
     let mut sum: i64 = 0;
     for frame in frames {
         match decode::parse(frame)? {
-            Reply::Integer(number) => sum += number,
+            Reply::Integer(number) => sum = sum.checked_add(number).ok_or_else(misshapen)?,
             _ => return Err(misshapen()),
         }
     }

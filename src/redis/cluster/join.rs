@@ -156,6 +156,8 @@ mod tests {
     fn numbers_are_added() {
         let all = joined(Joining::Sum, &[&[], &[], &[]], &[":1\r\n", ":0\r\n", ":41\r\n"]);
         assert_eq!(all.unwrap(), ":42\r\n");
+        let too_large = joined(Joining::Sum, &[&[], &[]], &[":9223372036854775807\r\n", ":1\r\n"]);
+        assert_eq!(too_large.unwrap_err().reason, Some(Reason::Protocol));
     }
 
     #[test]

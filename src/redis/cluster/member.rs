@@ -9,18 +9,21 @@ use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::batches::Batches;
-use crate::redis::cluster::fence::Fence;
+use crate::redis::cluster::fence::{Fence, Fences};
 use crate::redis::cluster::node::{Node, SILENT};
 use crate::redis::cluster::router::{ClusterRouter, State};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Member;
 use crate::redis::completions::{CompletionBatch, Event};
 use crate::redis::endpoint::Endpoint;
-use crate::redis::pipeline::ATTEMPTS;
+use crate::redis::pipeline::{ATTEMPTS, closed};
 use crate::redis::request::{Fate, Observer, Request, Role};
 use crate::redis::slot::Slot;
+
+/// For how long a connection to a node without slots is kept: a node that is behind may name it as a master once more.
+const KEPT: Duration = Duration::from_secs(2);
 
 impl ClusterRouter {
     /// The connection to a node, which is opened if there is none.
@@ -28,7 +31,11 @@ impl ClusterRouter {
         if let Some(node) = state.nodes.get(endpoint) {
             return Ok(node.clone());
         }
-        let node = Node::open(&self.config, endpoint, &self.completions, &self.inbox)?;
+        if state.ended {
+            return Err(closed(Reason::Disconnected));
+        }
+        let number = state.next_number();
+        let node = Node::open(number, &self.config, endpoint, &self.completions, &self.inbox)?;
         state.nodes.insert(endpoint.clone(), node.clone());
         Ok(node)
     }
@@ -55,13 +62,10 @@ impl ClusterRouter {
                 while let Some(waiting) = state.waiting.pop() {
                     self.route(state, waiting.request, &mut batches, now);
                 }
-                for (id, _) in mem::take(&mut state.connecting) {
-                    self.connect_to_first(state, id);
-                }
             }
         }
         self.flush(state, batches, now);
-        self.close_unused(state);
+        self.find_unused(state, now);
         self.close_unused_readers(state, map, now);
     }
 
@@ -90,10 +94,7 @@ impl ClusterRouter {
                 (waiting, in_flight)
             });
             for slot in &in_flight {
-                state
-                    .fences
-                    .entry(*slot)
-                    .or_insert_with(|| Fence::draining(number));
+                state.fences.set(*slot, || Fence::draining(number));
             }
             if !in_flight.is_empty() {
                 state.numbers.insert(number, in_flight.into_iter().collect());
@@ -110,23 +111,64 @@ impl ClusterRouter {
     /// What a node has not run may be neither in flight nor behind a fence yet: later requests of its slot would overtake it.
     fn fence_returned(&self, state: &mut State, now: Instant) {
         for slot in self.inbox.returned_slots() {
-            state.fences.entry(slot).or_insert_with(|| Fence::open(now));
+            state.fences.set(slot, || Fence::open(now));
         }
     }
 
-    /// Closes the connections to nodes that are no masters any more.
-    fn close_unused(&self, state: &mut State) {
+    /// What was in flight at a connection that was lost, and may be sent again, waits for the next one to its node. If that has lost the
+    /// slot, it goes on from its place behind the fence: later requests would overtake it.
+    pub(super) fn hold_repeated(&self, state: &mut State, slots: &[Slot]) {
+        let Some(map) = state.map.clone() else { return };
+        let nodes = state.nodes.iter().map(|(endpoint, node)| (Some(endpoint), node));
+        let retired = state.retired.values().map(|node| (None, node));
+        let mut repeated = Vec::new();
+        for (endpoint, node) in nodes.chain(retired) {
+            let is_owner = |slot: &Slot| endpoint.is_some() && map.owner(*slot) == endpoint;
+            let is_lost =
+                |slot: &Slot| slots.contains(slot) && !is_owner(slot) && state.fences.contains(*slot);
+            repeated.extend(
+                node.connection.with(|pipeline| {
+                    pipeline.take_waiting(|request| request.slot().filter(&is_lost).is_some())
+                }),
+            );
+        }
+        for request in repeated {
+            let until = state.deadline(&request, self.limits());
+            if let Some(slot) = request.slot() {
+                state.fences.change(slot, |fence| fence.hold(request, until));
+            }
+        }
+    }
+
+    /// Nodes that are no masters any more close, those with a connection in a while.
+    fn find_unused(&self, state: &mut State, now: Instant) {
         let State {
-            nodes, fences, map, ..
+            nodes, unused, map, ..
         } = state;
         let Some(map) = map else { return };
-        let is_used = |endpoint: &Endpoint| {
-            map.masters().contains(endpoint) || fences.values().any(|fence| fence.target() == Some(endpoint))
-        };
-        let unused: Vec<_> = nodes.extract_if(|endpoint, _| !is_used(endpoint)).collect();
-        for (_, node) in unused {
-            node.close();
+        let is_used = |endpoint: &Endpoint| map.masters().contains(endpoint);
+        unused.retain(|endpoint, _| !is_used(endpoint));
+        for (endpoint, node) in nodes.iter().filter(|(endpoint, _)| !is_used(endpoint)) {
+            let is_connected = node.connection.with(|pipeline| pipeline.is_connected());
+            let close = if is_connected { now + KEPT } else { now };
+            unused.entry(endpoint.clone()).or_insert(close);
         }
+    }
+
+    /// Closes the nodes whose time has come. Gives when that of the next one comes.
+    pub(super) fn close_unused(&self, state: &mut State, now: Instant) -> Option<Instant> {
+        let is_asked =
+            |fences: &Fences, endpoint| fences.iter().any(|fence| fence.target() == Some(endpoint));
+        let due = state.unused.iter().filter(|(_, close)| **close <= now);
+        let due = due.filter(|(endpoint, _)| !is_asked(&state.fences, endpoint));
+        let due: Vec<_> = due.map(|(endpoint, _)| endpoint.clone()).collect();
+        for endpoint in due {
+            state.unused.remove(&endpoint);
+            if let Some(node) = state.nodes.remove(&endpoint) {
+                state.retire(node);
+            }
+        }
+        state.unused.values().filter(|close| **close > now).min().copied()
     }
 }
 

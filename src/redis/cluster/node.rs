@@ -7,16 +7,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
 use crate::redis::config::{Config, Target};
 use crate::redis::connection::Connection;
 use crate::redis::connection::shared::Sink;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::commands::redirect::Returned;
-use crate::redis::request::{Guard, Id};
+use crate::redis::pipeline::{Pipeline, closed};
+use crate::redis::request::{Fate, Guard, Id, Request, Subject};
 use crate::redis::slot::Slot;
 
 /// A node that owes replies and has sent nothing for so long may have lost its slots.
@@ -27,10 +27,16 @@ const CLOSED: Id = Id::MAX;
 
 /// What the router is told. Nodes tell it while their pipelines are locked, so that it must not use them at once.
 pub enum Notice {
-    /// The node at this endpoint has not run these.
-    Returned(Endpoint, Vec<Returned>),
+    /// A node has not run these.
+    Returned {
+        number: u64,
+        endpoint: Endpoint,
+        returned: Vec<Returned>,
+    },
     /// A mark has passed, or a guard was dropped.
     Ended(u64),
+    /// A node was connected to.
+    Connected,
     /// A node was lost, or cannot be connected to.
     Lost,
     /// The replica at this endpoint has not run these reads.
@@ -39,35 +45,60 @@ pub enum Notice {
     ReaderReady,
     /// A replica was lost, or cannot be connected to.
     ReaderLost(Endpoint),
-    Closed,
+    /// The node of this number has closed.
+    Closed(u64),
 }
 
-#[derive(Default)]
 pub struct Inbox {
     /// A node has been connected to: the store was told so.
     is_ready: AtomicBool,
-    notices: Mutex<Vec<Notice>>,
+    /// None once nobody takes them.
+    notices: Mutex<Option<Vec<Notice>>>,
     pub come: Notify,
 }
 
+impl Default for Inbox {
+    fn default() -> Self {
+        Self {
+            is_ready: AtomicBool::new(false),
+            notices: Mutex::new(Some(Vec::new())),
+            come: Notify::new(),
+        }
+    }
+}
+
 impl Inbox {
-    pub fn put(&self, notice: Notice) {
-        self.notices.lock().push(notice);
+    /// Gives the notice back once nobody takes it.
+    pub fn put(&self, notice: Notice) -> Option<Notice> {
+        match &mut *self.notices.lock() {
+            Some(notices) => notices.push(notice),
+            None => return Some(notice),
+        }
         self.come.notify_one();
+        None
     }
 
     /// The slots of requests that nodes have not run, and that nobody has taken yet.
     pub fn returned_slots(&self) -> Vec<Slot> {
         let notices = self.notices.lock();
-        let returned = notices.iter().flat_map(|notice| match notice {
-            Notice::Returned(_, returned) => &returned[..],
+        let returned = notices.iter().flatten().flat_map(|notice| match notice {
+            Notice::Returned { returned, .. } => &returned[..],
             _ => &[],
         });
         returned.filter_map(|returned| returned.request.slot()).collect()
     }
 
     pub fn take(&self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices.lock())
+        self.notices
+            .lock()
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// Nobody takes notices any more. Gives those that are left.
+    pub fn end(&self) -> Vec<Notice> {
+        self.notices.lock().take().unwrap_or_default()
     }
 }
 
@@ -93,39 +124,45 @@ impl Drop for Trial {
 }
 
 pub struct Node {
+    /// One that no other node of the store has had: a node at the same endpoint may have come before.
+    pub number: u64,
     pub connection: Arc<Connection<Commands>>,
 }
 
 impl Node {
     /// Opens the connection.
     pub fn open(
+        number: u64,
         config: &Arc<Config>,
         endpoint: &Endpoint,
         completions: &Arc<CompletionQueue>,
         inbox: &Arc<Inbox>,
     ) -> Result<Arc<Self>> {
-        Self::open_for(Use::All, config.clone(), endpoint, completions, inbox)
+        Self::open_for(Use::All, number, config.clone(), endpoint, completions, inbox)
     }
 
     /// Opens a connection to a replica, for reads.
     pub fn open_reader(
+        number: u64,
         config: &Config,
         endpoint: &Endpoint,
         completions: &Arc<CompletionQueue>,
         inbox: &Arc<Inbox>,
     ) -> Result<Arc<Self>> {
         let config = Arc::new(config.of_replica());
-        Self::open_for(Use::Reads, config, endpoint, completions, inbox)
+        Self::open_for(Use::Reads, number, config, endpoint, completions, inbox)
     }
 
     fn open_for(
         for_use: Use,
+        number: u64,
         config: Arc<Config>,
         endpoint: &Endpoint,
         completions: &Arc<CompletionQueue>,
         inbox: &Arc<Inbox>,
     ) -> Result<Arc<Self>> {
         let sink = NodeSink {
+            number,
             for_use,
             endpoint: endpoint.clone(),
             completions: completions.clone(),
@@ -136,6 +173,7 @@ impl Node {
         connection.with(Pipeline::join_cluster);
         connection.start();
         Ok(Arc::new(Self {
+            number,
             connection: Arc::new(connection),
         }))
     }
@@ -155,6 +193,7 @@ enum Use {
 }
 
 struct NodeSink {
+    number: u64,
     for_use: Use,
     endpoint: Endpoint,
     completions: Arc<CompletionQueue>,
@@ -177,6 +216,7 @@ impl NodeSink {
                 false
             }
             Event::Ready { .. } => {
+                self.inbox.put(Notice::Connected);
                 let was_ready = self.inbox.is_ready.swap(true, Ordering::Relaxed);
                 self.is_lost.swap(false, Ordering::Relaxed) || !was_ready
             }
@@ -193,7 +233,7 @@ impl NodeSink {
 impl Sink<Commands> for NodeSink {
     fn put(&self, mut batch: CompletionBatch, _: &mut Pipeline<Commands>) {
         if batch.answers.pop_if(|last| last.id == CLOSED).is_some() {
-            self.inbox.put(Notice::Closed);
+            self.inbox.put(Notice::Closed(self.number));
         }
         batch.events.retain(|event| self.is_told(event));
         if !batch.is_empty() {
@@ -203,11 +243,20 @@ impl Sink<Commands> for NodeSink {
 
     fn take_back(&self, returned: Vec<Returned>, passed: Vec<u64>) {
         if !returned.is_empty() {
+            let (number, endpoint) = (self.number, self.endpoint.clone());
             let notice = match self.for_use {
-                Use::All => Notice::Returned,
-                Use::Reads => Notice::ReadsReturned,
+                Use::All => Notice::Returned {
+                    number,
+                    endpoint,
+                    returned,
+                },
+                Use::Reads => Notice::ReadsReturned(endpoint, returned),
             };
-            self.inbox.put(notice(self.endpoint.clone(), returned));
+            if let Some(Notice::Returned { returned, .. } | Notice::ReadsReturned(_, returned)) =
+                self.inbox.put(notice)
+            {
+                fail_returned(&self.completions, &returned);
+            }
         }
         for number in passed {
             self.inbox.put(Notice::Ended(number));
@@ -216,5 +265,23 @@ impl Sink<Commands> for NodeSink {
 
     fn poll_socket(&self) {
         self.completions.wake();
+    }
+}
+
+/// Fails a request that no node has in flight.
+pub fn fail(completions: &CompletionQueue, request: &Request, fate: Fate, error: Error) {
+    if let Subject::Observed(observer) = &request.subject {
+        observer.unanswered(fate);
+    }
+    let mut batch = CompletionBatch::default();
+    batch.conclude(request, Err(error));
+    completions.put(batch);
+}
+
+/// Fails requests that a node has not run, and that no router sends again.
+pub fn fail_returned(completions: &CompletionQueue, returned: &[Returned]) {
+    for Returned { request, .. } in returned {
+        let error = closed(Reason::Disconnected).at(None, request.slot());
+        fail(completions, request, Fate::NotRun, error);
     }
 }

@@ -8,7 +8,8 @@ use tokio::time::sleep_until;
 use crate::error::{Error, Reason};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Step};
-use crate::redis::cluster::node::{Node, Notice, Trial};
+use crate::redis::cluster::lifecycle::EndGuard;
+use crate::redis::cluster::node::{Node, Notice};
 use crate::redis::cluster::router::{ClusterRouter, State};
 use crate::redis::cluster::slot_map::parse_address;
 use crate::redis::endpoint::Endpoint;
@@ -28,6 +29,7 @@ pub fn start(router: &Arc<ClusterRouter>) {
 }
 
 async fn keep(router: Weak<ClusterRouter>) {
+    let _guard = EndGuard(router.clone());
     while let Some(strong) = router.upgrade() {
         let Some(next) = strong.take_notices(Instant::now()) else {
             return;
@@ -52,36 +54,50 @@ impl ClusterRouter {
         for notice in notices {
             self.take_notice(&mut state, notice, now);
         }
+        self.answer_connecting(&mut state);
         self.expire(&mut state, now);
         self.expire_reads(&mut state, now);
         self.retry_reads(&mut state, now);
         let next = self.step(&mut state, now);
+        let close = self.close_unused(&mut state, now);
         self.close_when_done(&mut state);
-        (!state.ended).then_some(next)
+        (!state.ended).then(|| close.map_or(next, |close| next.min(close)))
     }
 
     fn take_notice(&self, state: &mut State, notice: Notice, now: Instant) {
         match notice {
-            Notice::Returned(node, returned) => self.take_back(state, &node, returned, now),
+            Notice::Returned {
+                number,
+                endpoint,
+                returned,
+            } => self.take_back(state, (number, &endpoint), returned, now),
             Notice::Ended(number) => {
-                for slot in state.numbers.remove(&number).unwrap_or_default() {
-                    if let Some(fence) = state.fences.get_mut(&slot) {
-                        fence.ended(number, now);
-                    }
+                let slots = state.numbers.remove(&number).unwrap_or_default();
+                self.hold_repeated(state, &slots);
+                for slot in slots {
+                    state.fences.change(slot, |fence| fence.ended(number, now));
                 }
             }
-            Notice::Lost => self.topology.refresh(),
+            // Calls of `connect` are answered by the state of the masters.
+            Notice::Connected => {}
+            Notice::Lost => state.refresh(),
             Notice::ReadsReturned(replica, returned) => self.take_back_reads(state, &replica, returned, now),
             Notice::ReaderReady => state.readers.wake(now),
             Notice::ReaderLost(replica) => self.reader_lost(state, &replica, now),
-            Notice::Closed => {
-                state.open = state.open.map(|open| open.saturating_sub(1));
+            Notice::Closed(number) => {
+                state.retired.remove(&number);
             }
         }
     }
 
     /// A node has not run these requests.
-    fn take_back(&self, state: &mut State, node: &Endpoint, returned: Vec<Returned>, now: Instant) {
+    fn take_back(
+        &self,
+        state: &mut State,
+        (node_number, node): (u64, &Endpoint),
+        returned: Vec<Returned>,
+        now: Instant,
+    ) {
         let moved: Vec<(Slot, Endpoint)> = returned
             .iter()
             .filter_map(|Returned { refusal, .. }| match &refusal.kind {
@@ -90,33 +106,36 @@ impl ClusterRouter {
             })
             .collect();
         if !moved.is_empty()
-            && let Some(map) = self.topology.patch(&moved)
+            && let Some(map) = state
+                .topology
+                .as_ref()
+                .and_then(|topology| topology.patch(&moved))
         {
             self.adopt(state, &map, now);
         }
-        self.topology.refresh();
+        state.refresh();
         for Returned { request, mut refusal } in returned {
             let Some(slot) = request.slot() else { continue };
             refusal.error = refusal.error.at(Some(&node.to_string()), Some(slot));
-            let until = request.called + self.limits().queue_timeout;
+            let until = state.deadline(&request, self.limits());
             let target = match &refusal.kind {
                 RefusalKind::Ask(address) => parse_address(address, node),
                 RefusalKind::Moved(..) | RefusalKind::NotYet => None,
             };
-            if !state.fences.contains_key(&slot) {
-                let fence = self.fence(state, slot, node, now);
-                state.fences.insert(slot, fence);
+            if !state.fences.contains(slot) {
+                let fence = self.fence(state, slot, node_number, now);
+                state.fences.set(slot, || fence);
             }
-            if let Some(fence) = state.fences.get_mut(&slot) {
-                fence.refuse(request, refusal, target, until);
-            }
+            state
+                .fences
+                .change(slot, |fence| fence.refuse(request, refusal, target, until));
         }
     }
 
     /// A fence for a slot of which a node has refused a request: others of the slot may be in flight there.
-    fn fence(&self, state: &mut State, slot: Slot, node: &Endpoint, now: Instant) -> Fence {
+    fn fence(&self, state: &mut State, slot: Slot, node: u64, now: Instant) -> Fence {
         let number = state.next_number();
-        let is_marked = state.nodes.get(node).is_some_and(|node| {
+        let is_marked = state.node(node).is_some_and(|node| {
             node.connection.with(|pipeline| {
                 pipeline.has_in_flight(|request| request.slot() == Some(slot)) && pipeline.mark(number)
             })
@@ -131,18 +150,18 @@ impl ClusterRouter {
     /// Lets requests behind fences go on. Gives when the next may.
     fn step(&self, state: &mut State, now: Instant) -> Instant {
         let mut next = now + LONGEST_WAIT;
-        let slots: Vec<Slot> = state.fences.keys().copied().collect();
-        for slot in slots {
+        for slot in state.fences.slots() {
             let number = state.next_number();
-            let Some(fence) = state.fences.get_mut(&slot) else {
-                continue;
-            };
-            next = fence.next_deadline().map_or(next, |deadline| next.min(deadline));
-            match fence.step(number, now) {
+            let stepped = state
+                .fences
+                .change(slot, |fence| (fence.next_deadline(), fence.step(number, now)));
+            let Some((deadline, step)) = stepped else { continue };
+            next = deadline.map_or(next, |deadline| next.min(deadline));
+            match step {
                 Step::Wait(until) => next = until.map_or(next, |until| next.min(until)),
                 Step::Try(requests, target) => self.send_trial(state, slot, number, requests, target, now),
                 Step::Fall(requests) => {
-                    state.fences.remove(&slot);
+                    state.fences.remove(slot);
                     let mut batches = Batches::new(state.masters.len());
                     for request in requests {
                         self.put(state, ready(request, now), slot, &mut batches, now);
@@ -165,24 +184,18 @@ impl ClusterRouter {
         target: Option<Endpoint>,
         now: Instant,
     ) {
+        let trial = self.guard(state, number, vec![slot]);
         let owner = || state.map.as_ref().and_then(|map| map.owner(slot)).cloned();
-        let trial = Arc::new(Trial {
-            number,
-            inbox: self.inbox.clone(),
-        });
-        state.numbers.insert(number, vec![slot]);
         let node: Option<Arc<Node>> = target
             .or_else(owner)
             .and_then(|endpoint| self.node(state, &endpoint).ok());
         let Some(node) = node else {
             // No master has the slot yet: they wait on.
-            if let Some(fence) = state.fences.get_mut(&slot) {
-                for request in requests {
-                    let until = request.called + self.limits().queue_timeout;
-                    fence.put_back(request, until);
-                }
+            for request in requests {
+                let until = state.deadline(&request, self.limits());
+                state.fences.change(slot, |fence| fence.put_back(request, until));
             }
-            return self.topology.refresh();
+            return state.refresh();
         };
         let requests = requests.into_iter().map(|request| Request {
             guard: Some(trial.clone()),
@@ -194,53 +207,32 @@ impl ClusterRouter {
     /// Fails requests that have waited for too long.
     fn expire(&self, state: &mut State, now: Instant) {
         let milliseconds = self.limits().queue_timeout.as_millis();
-        let mut missed = Vec::new();
+        let told =
+            |cause: Option<&Error>| cause.map_or(String::new(), |cause| format!(": {}", cause.message));
         while let Some(request) = state.waiting.pop_due(now) {
-            let cause = state
-                .cause
-                .as_ref()
-                .map_or(String::new(), |cause| format!(": {}", cause.message));
+            let told = told(state.cause.as_ref());
             let message = format!(
-                "The slots of the cluster were not found within {milliseconds} ms (queueTimeout), so that the command was not run{cause}"
+                "The slots of the cluster were not found within {milliseconds} ms (queueTimeout), so that the command was not run{told}"
             );
-            missed.push((request, message, None));
+            let error = Error::because(Reason::QueueTimeout, message);
+            self.fail(&request, Fate::NotRun, error);
         }
-        let State { fences, map, .. } = state;
-        for (slot, fence) in fences {
-            let owner = map
-                .as_ref()
-                .and_then(|map| map.owner(*slot))
-                .map(|owner| owner.to_string().into());
-            let due = fence.expire(now);
-            let last = fence.last().map(|last| &last.error);
-            let told = last.map_or(String::new(), |error| format!(": {}", error.message));
-            let node = last.and_then(|error| error.node.clone()).or(owner);
-            missed.extend(due.into_iter().map(|request| {
+        for slot in state.fences.slots() {
+            let pop = |fence: &mut Fence| {
+                let request = fence.pop_due(now)?;
+                Some((request, fence.last().map(|last| last.error.clone())))
+            };
+            while let Some((request, last)) = state.fences.change(slot, pop).flatten() {
+                let owner = state.map.as_ref().and_then(|map| map.owner(slot));
+                let owner = owner.map(|owner| owner.to_string().into());
+                let told = told(last.as_ref());
                 let message = format!(
                     "No node of the cluster took the command within {milliseconds} ms (queueTimeout), so that it was not run{told}"
                 );
-                (request, message, node.clone())
-            }));
-        }
-        for (request, message, node) in missed {
-            let error = Error::because(Reason::QueueTimeout, message).at(node.as_deref(), request.slot());
-            self.fail(&request, Fate::NotRun, error);
-        }
-    }
-
-    /// Closes the nodes once nothing waits, and answers whoever closes once they have closed.
-    fn close_when_done(&self, state: &mut State) {
-        let Some(id) = state.closing else { return };
-        let is_idle = state.waiting.is_empty() && state.readers.held.is_empty() && state.fences.is_empty();
-        if state.open.is_none() && is_idle {
-            state.open = Some(state.all_nodes().count());
-            for node in state.all_nodes() {
-                node.close();
+                let node = last.and_then(|error| error.node.clone()).or(owner);
+                let error = Error::because(Reason::QueueTimeout, message).at(node.as_deref(), Some(slot));
+                self.fail(&request, Fate::NotRun, error);
             }
-        }
-        if state.open == Some(0) {
-            state.ended = true;
-            self.completions().done(id);
         }
     }
 }

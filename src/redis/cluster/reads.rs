@@ -60,7 +60,9 @@ impl ClusterRouter {
         let mut replicas: Vec<_> = map.replicas(master).iter().collect();
         if replicas.is_empty() && readers.asked.is_none_or(|asked| now >= asked + ASK) {
             readers.asked = Some(now);
-            self.topology.want();
+            if let Some(topology) = &state.topology {
+                topology.want();
+            }
         }
         replicas.sort_by_cached_key(|replica| readers.order.hash_one(replica));
         for replica in replicas {
@@ -68,7 +70,10 @@ impl ClusterRouter {
                 continue;
             }
             let Some(reader) = readers.nodes.get(replica) else {
-                let node = Node::open_reader(&self.config, replica, &self.completions, &self.inbox).ok()?;
+                state.last_number += 1;
+                let number = state.last_number;
+                let node =
+                    Node::open_reader(number, &self.config, replica, &self.completions, &self.inbox).ok()?;
                 let reader = Reader { node, refused: None };
                 readers.nodes.insert(replica.clone(), reader);
                 return None;
@@ -92,10 +97,10 @@ impl ClusterRouter {
         if !state.has_room(self.limits().max_queue) {
             return self.fail(&request, Fate::NotRun, self.no_room());
         }
-        let until = request.called + self.limits().queue_timeout;
+        let until = state.deadline(&request, self.limits());
         if state.readers.held.is_empty() {
             state.readers.retry = Some(now + RETRY);
-            self.topology.refresh();
+            state.refresh();
             self.inbox.come.notify_one();
         }
         state.readers.held.push(request, until);
@@ -131,7 +136,7 @@ impl ClusterRouter {
         returned: Vec<Returned>,
         now: Instant,
     ) {
-        self.topology.refresh();
+        state.refresh();
         let mut batches = Batches::new(state.masters.len());
         let mut others = Vec::new();
         for Returned { mut request, refusal } in returned {
@@ -153,7 +158,7 @@ impl ClusterRouter {
 
     /// A replica was lost, or cannot be connected to: others take what waits for it.
     pub(super) fn reader_lost(&self, state: &mut State, replica: &Endpoint, now: Instant) {
-        self.topology.refresh();
+        state.refresh();
         let waiting = state.readers.nodes.get(replica).map(Reader::take_waiting);
         self.read_elsewhere(state, waiting.unwrap_or_default(), now);
         state.readers.wake(now);
@@ -170,7 +175,7 @@ impl ClusterRouter {
         let mut waiting = Vec::new();
         for (_, reader) in unused {
             waiting.extend(reader.take_waiting());
-            reader.node.close();
+            state.retire(reader.node);
         }
         self.read_elsewhere(state, waiting, now);
     }

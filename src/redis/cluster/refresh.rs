@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const STAGGER: Duration = Duration::from_millis(250);
 /// The shortest time between two maps. It doubles while they are wanted again and again and say nothing new.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1_500);
 /// The same as long as no node has told any map.
 const LONGEST_WITHOUT_MAP: Duration = Duration::from_secs(2);
 /// The map is asked for unasked after this time, and half of it with jitter.
@@ -120,10 +120,11 @@ async fn refreshed(topology: &Topology, delay: Duration) -> bool {
 
 const CLUSTER_SLOTS: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
 
-/// Asks over open connections. A node that knows of fewer slots than before may have been cut off: others are asked too.
+/// Asks over open connections. A node that is behind, or knows of fewer slots than before, may have been cut off: others are asked too. The
+/// map stays as it is where all of them are behind.
 async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<SlotMap> {
     let mut best: Option<SlotMap> = None;
-    let mut witnesses = 0;
+    let (mut witnesses, mut are_behind) = (0, false);
     let nodes = known.masters();
     let first = (jitter() * nodes.len() as f64) as usize;
     for index in 0..nodes.len() {
@@ -140,15 +141,19 @@ async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<SlotMap> {
             .and_then(|reply| SlotMap::parse(&reply, node));
         let Some(map) = map else { continue };
         witnesses += 1;
-        let is_whole = map.covered() >= known.covered();
-        if best.as_ref().is_none_or(|best| map.covered() > best.covered()) {
+        let is_behind = topology.is_behind(&map);
+        let is_whole = !is_behind && map.covered() >= known.covered();
+        if is_behind {
+            are_behind = true;
+        } else if best.as_ref().is_none_or(|best| map.covered() > best.covered()) {
             best = Some(map);
         }
         if is_whole || witnesses == WITNESSES {
             break;
         }
     }
-    best
+    let present = topology.map().filter(|_| are_behind);
+    best.or_else(|| present.as_deref().cloned())
 }
 
 /// Asks the nodes of the configuration: the next one when the last is slow or has failed.
@@ -209,24 +214,29 @@ fn no_map(failures: Vec<(Endpoint, Failure)>) -> Failure {
         return Failure::refused(failure.error.clone());
     }
     let reason = failures.iter().find_map(|(_, failure)| failure.error.reason);
-    let reasons: Vec<_> = failures
+    let causes: Vec<_> = failures
         .iter()
-        .map(|(seed, failure)| {
-            let message = &*failure.error.message;
-            let seed = seed.to_string();
-            if message.contains(&seed) {
-                message.to_owned()
-            } else {
-                format!("{seed}: {message}")
-            }
-        })
+        .map(|(seed, failure)| (seed, &failure.error))
         .collect();
     let message = format!(
         "no node of the cluster has told its slots: {}",
-        reasons.join("; ")
+        with_reasons(&causes)
     );
     Failure {
         refused,
         ..Failure::temporary(reason.unwrap_or(Reason::NotReady), message)
     }
+}
+
+/// Nodes, each with the reason why it cannot be used.
+pub fn with_reasons(causes: &[(&Endpoint, &Error)]) -> String {
+    let reason = |(node, cause): &(&Endpoint, &Error)| {
+        let node = node.to_string();
+        if cause.message.contains(&node) {
+            cause.message.to_string()
+        } else {
+            format!("{node}: {}", cause.message)
+        }
+    };
+    causes.iter().map(reason).collect::<Vec<_>>().join("; ")
 }

@@ -10,24 +10,25 @@ use tokio::runtime::Runtime;
 
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::batches::Batches;
-use crate::redis::cluster::fence::Fence;
+use crate::redis::cluster::fence::{Fence, Fences};
 use crate::redis::cluster::join::Join;
-use crate::redis::cluster::node::{Inbox, Node};
+use crate::redis::cluster::lifecycle::Closing;
+use crate::redis::cluster::node::{Inbox, Node, Trial, fail};
 use crate::redis::cluster::readers::Readers;
 use crate::redis::cluster::refresh::topology_of;
 use crate::redis::cluster::scan::{Scan, last_page};
 use crate::redis::cluster::slot_map::SlotMap;
-use crate::redis::cluster::topology::{Member, Topology};
+use crate::redis::cluster::topology::Topology;
 use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::config::{Config, Limits};
 use crate::redis::connection::Connection;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::pipeline::Health;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind};
 use crate::redis::pipeline::in_flight::Server;
 use crate::redis::pipeline::queue::Queue;
-use crate::redis::request::{Fate, Id, Part, Request, Route, ScanCall, Split, Subject, Whole};
+use crate::redis::pipeline::{Health, closed};
+use crate::redis::request::{Fate, Id, Part, Request, Role, Route, ScanCall, Split, Subject, Whole};
 use crate::redis::runtime;
 use crate::redis::slot::{NO_KEY, Slot};
 
@@ -35,7 +36,6 @@ pub struct ClusterRouter {
     pub(super) config: Arc<Config>,
     pub(super) runtime: &'static Runtime,
     pub(super) completions: Arc<CompletionQueue>,
-    pub(super) topology: Arc<Topology>,
     pub(super) inbox: Arc<Inbox>,
     /// Locked before any pipeline.
     state: Mutex<State>,
@@ -43,14 +43,20 @@ pub struct ClusterRouter {
 
 pub(super) struct State {
     pub started: bool,
+    /// None once the router has ended: without members the map is asked for by nobody.
+    pub topology: Option<Arc<Topology>>,
     pub map: Option<Arc<SlotMap>>,
     /// One for each master of the map, in its order.
     pub masters: Vec<Arc<Node>>,
-    /// All that are open, but to replicas.
+    /// All that requests are sent to, but replicas.
     pub nodes: HashMap<Endpoint, Arc<Node>>,
-    pub fences: HashMap<Slot, Fence>,
+    /// Those among them that are no masters any more, and when they are to close.
+    pub unused: HashMap<Endpoint, Instant>,
+    /// Those that close once they have answered all, by their numbers.
+    pub retired: HashMap<u64, Arc<Node>>,
+    pub fences: Fences,
     pub readers: Readers,
-    /// The slots of each mark and of each guard.
+    /// The slots of each mark and of each guard. A guard without slots keeps the router open.
     pub numbers: HashMap<u64, Vec<Slot>>,
     pub last_number: u64,
     /// Requests that wait for the first map.
@@ -61,9 +67,7 @@ pub(super) struct State {
     /// How many attempts to find the slots have failed, and why the last one has.
     pub attempt: u32,
     pub cause: Option<Error>,
-    pub closing: Option<Id>,
-    /// How many nodes are to close before `closing` is answered; None until they are asked to.
-    pub open: Option<usize>,
+    pub closing: Option<Closing>,
     pub ended: bool,
 }
 
@@ -75,14 +79,16 @@ impl ClusterRouter {
             config,
             runtime: runtime::get()?,
             completions,
-            topology,
             inbox: Arc::default(),
             state: Mutex::new(State {
                 started: false,
+                topology: Some(topology),
                 map: None,
                 masters: Vec::new(),
                 nodes: HashMap::new(),
-                fences: HashMap::new(),
+                unused: HashMap::new(),
+                retired: HashMap::new(),
+                fences: Fences::default(),
                 readers: Readers::default(),
                 numbers: HashMap::new(),
                 last_number: 0,
@@ -92,24 +98,10 @@ impl ClusterRouter {
                 attempt: 0,
                 cause: None,
                 closing: None,
-                open: None,
                 ended: false,
             }),
         });
         Ok(router)
-    }
-
-    /// Has the slots discovered, and a connection to each master opened, from this call on. True for the first call.
-    pub(super) fn join(self: &Arc<Self>) -> bool {
-        if mem::replace(&mut self.lock().started, true) {
-            return false;
-        }
-        let member: Arc<dyn Member> = self.clone();
-        self.topology.add(Arc::downgrade(&member));
-        if let Some(map) = self.topology.map() {
-            self.apply(&map);
-        }
-        true
     }
 
     /// Sends requests, in their order for each slot.
@@ -123,6 +115,9 @@ impl ClusterRouter {
     }
 
     pub(super) fn route(&self, state: &mut State, mut request: Request, batches: &mut Batches, now: Instant) {
+        if state.ended {
+            return self.fail(&request, Fate::NotRun, closed(Reason::Disconnected));
+        }
         let Some(map) = &state.map else {
             return self.wait_for_map(state, request);
         };
@@ -159,15 +154,21 @@ impl ClusterRouter {
         batches: &mut Batches,
         now: Instant,
     ) {
-        match Scan::begin(call, map, &self.topology) {
+        let Some(topology) = state.topology.clone() else {
+            return;
+        };
+        match Scan::begin(call, map, &topology) {
             Err(error) => self.fail(&request, Fate::NotRun, error),
             Ok(None) => {
-                let (completions, call) = (self.completions.clone(), call.clone());
-                let last_page = last_page(call, self.topology.clone());
+                let completions = self.completions.clone();
+                let last_page = last_page(call.clone(), topology, self.limits().timeout);
+                let number = state.next_number();
+                let guard = self.guard(state, number, Vec::new());
                 runtime::spawn(self.runtime, async move {
                     let mut batch = CompletionBatch::default();
                     batch.conclude(&request, Ok(last_page.await));
                     completions.put(batch);
+                    drop(guard);
                 });
             }
             Ok(Some((scan, slot, bytes))) => {
@@ -219,7 +220,7 @@ impl ClusterRouter {
         now: Instant,
     ) {
         request.route = Route::Slot(slot);
-        if state.fences.contains_key(&slot) {
+        if state.fences.contains(slot) {
             return self.hold(state, request, slot);
         }
         match state.map.as_ref().and_then(|map| map.owner_index(slot)) {
@@ -232,13 +233,11 @@ impl ClusterRouter {
     }
 
     fn hold(&self, state: &mut State, request: Request, slot: Slot) {
-        let until = request.called + self.limits().queue_timeout;
+        let until = state.deadline(&request, self.limits());
         if !state.has_room(self.limits().max_queue) {
             return self.fail(&request, Fate::NotRun, self.no_room());
         }
-        if let Some(fence) = state.fences.get_mut(&slot) {
-            fence.hold(request, until);
-        }
+        state.fences.change(slot, |fence| fence.hold(request, until));
     }
 
     pub(super) fn no_room(&self) -> Error {
@@ -255,8 +254,8 @@ impl ClusterRouter {
             kind: RefusalKind::NotYet,
             error: Error::reply("CLUSTERDOWN Hash slot not served"),
         };
-        state.fences.insert(slot, Fence::refused(refusal, now));
-        self.topology.refresh();
+        state.fences.set(slot, || Fence::refused(refusal, now));
+        state.refresh();
         self.inbox.come.notify_one();
     }
 
@@ -264,23 +263,20 @@ impl ClusterRouter {
         if !state.has_room(self.limits().max_queue) {
             return self.fail(&request, Fate::NotRun, self.no_room());
         }
-        let until = request.called + self.limits().queue_timeout;
+        let until = state.deadline(&request, self.limits());
         state.waiting.push(request, until);
         self.inbox.come.notify_one();
     }
 
     pub(super) fn fail(&self, request: &Request, fate: Fate, error: Error) {
-        let error = error.at(None, request.slot());
-        if let Subject::Observed(observer) = &request.subject {
-            observer.unanswered(fate);
-        }
-        let mut batch = CompletionBatch::default();
-        batch.conclude(request, Err(error));
-        self.completions.put(batch);
+        fail(&self.completions, request, fate, error.at(None, request.slot()));
     }
 
-    pub(super) fn completions(&self) -> &CompletionQueue {
-        &self.completions
+    /// A guard by which the router learns that what holds it has ended.
+    pub(super) fn guard(&self, state: &mut State, number: u64, slots: Vec<Slot>) -> Arc<Trial> {
+        state.numbers.insert(number, slots);
+        let inbox = self.inbox.clone();
+        Arc::new(Trial { number, inbox })
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -296,57 +292,6 @@ impl ClusterRouter {
         for (node, batch) in batches.into_nodes(&state.masters) {
             node.connection.with(|pipeline| pipeline.send(batch, now));
         }
-    }
-
-    /// Answers `id` once there is a connection.
-    pub fn connect(&self, id: Id) {
-        let mut state = self.lock();
-        if state.map.is_some() {
-            self.connect_to_first(&state, id);
-        } else {
-            state.connecting.push((id, 0));
-        }
-    }
-
-    pub(super) fn connect_to_first(&self, state: &State, id: Id) {
-        if let Some(node) = state.masters.first() {
-            node.connection.with(|pipeline| pipeline.connect(id));
-        }
-    }
-
-    /// Answers `id` once all that was asked for is answered and the connections are closed.
-    pub fn close(&self, id: Id) {
-        let mut state = self.lock();
-        if !state.started {
-            return self.completions.done(id);
-        }
-        let latest = Instant::now() + self.limits().timeout;
-        state.closing = Some(id);
-        state.waiting.wait_until(latest);
-        state.readers.held.wait_until(latest);
-        for fence in state.fences.values_mut() {
-            fence.wait_until(latest);
-        }
-        for (id, _) in mem::take(&mut state.connecting) {
-            self.completions.fail(
-                id,
-                Error::because(
-                    Reason::Disconnected,
-                    "The connection was closed before there was an answer",
-                ),
-            );
-        }
-        self.inbox.come.notify_one();
-    }
-
-    /// Drops all connections. Nothing is answered any more.
-    pub fn abandon(&self) {
-        let mut state = self.lock();
-        state.ended = true;
-        for node in state.all_nodes() {
-            node.connection.abandon();
-        }
-        self.inbox.come.notify_one();
     }
 
     /// Calls `each` with the connection to every node.
@@ -375,6 +320,7 @@ impl ClusterRouter {
             return health;
         }
         vec![Health {
+            role: Role::Commands,
             node: None,
             is_ready: false,
             since: state.since,
@@ -403,11 +349,33 @@ impl State {
     /// Those that are open, also to replicas.
     pub fn all_nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         let readers = self.readers.nodes.values().map(|reader| &reader.node);
-        self.nodes.values().chain(readers)
+        self.nodes.values().chain(readers).chain(self.retired.values())
     }
 
     pub fn has_room(&self, most: usize) -> bool {
-        let held: usize = self.fences.values().map(Fence::len).sum();
-        self.waiting.len() + self.readers.held.len() + held < most
+        self.waiting.len() + self.readers.held.len() + self.fences.held() < most
+    }
+
+    /// How long a request may wait for a node that takes it.
+    pub fn deadline(&self, request: &Request, limits: &Limits) -> Instant {
+        let until = request.called + limits.queue_timeout;
+        self.closing
+            .as_ref()
+            .map_or(until, |closing| until.min(closing.latest))
+    }
+
+    /// The node of a number, while it is open.
+    pub fn node(&self, number: u64) -> Option<&Arc<Node>> {
+        let mut nodes = self.nodes.values();
+        nodes
+            .find(|node| node.number == number)
+            .or_else(|| self.retired.get(&number))
+    }
+
+    /// Has the map asked for.
+    pub fn refresh(&self) {
+        if let Some(topology) = &self.topology {
+            topology.refresh();
+        }
     }
 }

@@ -262,8 +262,8 @@ impl Whole for Scan {
 
 /// A page without keys: the last one if all slots are done by a map that is no older than this call. SCAN is not redirected, so a slot
 /// that has moved shows in the map alone.
-pub async fn last_page(call: ScanCall, topology: Arc<Topology>) -> Bytes {
-    let _ = timeout(LONGEST_REFRESH, renew(&topology)).await;
+pub async fn last_page(call: ScanCall, topology: Arc<Topology>, longest: Duration) -> Bytes {
+    let _ = timeout(longest.min(LONGEST_REFRESH), renew(&topology)).await;
     let mut cursor = Cursor::parse(&call.cursor).unwrap_or_default();
     let is_done = topology.map().is_none_or(|map| cursor.advance(&map).is_none());
     let text = if is_done { "0".to_owned() } else { cursor.text() };

@@ -16,6 +16,9 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::runtime;
 use crate::redis::slot::Slot;
 
+/// For how long MOVED counts for more than a map: nodes hear of an election one after the other.
+const FRESH: Duration = Duration::from_secs(1);
+
 static TOPOLOGIES: Mutex<Vec<Weak<Topology>>> = Mutex::new(Vec::new());
 
 async fn spread(members: Vec<Weak<dyn Member>>, map: Arc<SlotMap>) {
@@ -54,6 +57,9 @@ pub struct Topology {
 #[derive(Default)]
 struct State {
     map: Option<Arc<SlotMap>>,
+    /// What nodes have said of slots last, and when.
+    moved: Vec<(Slot, Endpoint)>,
+    moved_at: Option<Instant>,
     members: Vec<Weak<dyn Member>>,
 }
 
@@ -141,6 +147,7 @@ impl Topology {
     /// Nodes have said that slots belong to others. Gives the map with that.
     pub fn patch(&self, moved: &[(Slot, Endpoint)]) -> Option<Arc<SlotMap>> {
         let mut state = self.state.lock();
+        (state.moved, state.moved_at) = (moved.to_vec(), Some(Instant::now()));
         let map = state.map.as_mut()?;
         if moved
             .iter()
@@ -153,6 +160,14 @@ impl Topology {
         // They may be locked: whoever patches is one of them.
         runtime::spawn(self.runtime, spread(state.members.clone(), map.clone()));
         Some(map)
+    }
+
+    /// Whether a map says otherwise of a slot than a node has said a moment ago: whoever gave it is behind.
+    pub fn is_behind(&self, map: &SlotMap) -> bool {
+        let state = self.state.lock();
+        let is_fresh = state.moved_at.is_some_and(|moved| moved.elapsed() < FRESH);
+        let mut moved = state.moved.iter();
+        is_fresh && moved.any(|(slot, endpoint)| map.owner(*slot) != Some(endpoint))
     }
 
     /// Takes a map, and has all members use it.

@@ -30,6 +30,7 @@ use crate::trace::{Area, trace};
 
 /// How a connection does.
 pub struct Health {
+    pub role: Role,
     pub is_ready: bool,
     /// Where it leads, or led last.
     pub node: Option<Node>,
@@ -340,6 +341,7 @@ impl<M: Machine> Pipeline<M> {
         let connection = self.connection.as_ref();
         let is_well = connection.is_some() && !self.misses_master();
         Health {
+            role: M::ROLE,
             is_ready: is_well,
             node: self.node.clone(),
             since: self.since,
@@ -395,6 +397,6 @@ fn push<M: Machine>(
     });
 }
 
-fn closed(reason: Reason) -> Error {
+pub fn closed(reason: Reason) -> Error {
     Error::because(reason, "The connection was closed before there was an answer")
 }

@@ -23,6 +23,8 @@ use crate::redis::subscriber::homes::{ClusterSubscriber, Place, State, home_of};
 
 /// How long a home may take for its answer, and how long the bus may still bring what a home has published that is gone.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How much later than topics a publisher may leave the old home. Its last messages come by the bus, and the next ones not.
+const PUBLISHERS: Duration = Duration::from_millis(50);
 /// The bus may lose the message: it is published again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -51,6 +53,7 @@ impl Crossings {
             old,
             topics,
             channel: own_channel("crossing"),
+            last: own_channel("crossed"),
             confirmed,
         }
     }
@@ -72,8 +75,9 @@ pub struct Crossing {
     to: Endpoint,
     old: Option<Arc<SubscriberHandle>>,
     pub topics: Vec<Topic>,
-    /// By which they cross.
+    /// By which they cross, and by which the last publishers do.
     channel: Topic,
+    last: Topic,
     /// When a node said last that the old home was the right one.
     confirmed: Option<SystemTime>,
 }
@@ -90,7 +94,15 @@ impl Crossing {
             departed: Some(departed),
             heard: Some(heard),
         };
-        ear.awaited.lock().own.insert(self.channel.clone(), signals);
+        let (followed, is_followed) = oneshot::channel();
+        let last = Signals {
+            node: signals.node.clone(),
+            subscribed: None,
+            departed: None,
+            heard: Some(followed),
+        };
+        let own = [(self.channel.clone(), signals), (self.last.clone(), last)];
+        ear.awaited.lock().own.extend(own);
         let until = subscriber
             .upgrade()
             .map(|strong| Instant::now() + strong.limits().timeout);
@@ -99,12 +111,20 @@ impl Crossing {
         {
             self.depart(old, is_open, has_departed).await;
             if is_open {
-                self.wait(&subscriber, &ear, old, is_heard, until).await;
+                let by = (&self.channel, is_heard);
+                if self.wait(&subscriber, &ear, old, by, until).await {
+                    sleep(PUBLISHERS).await;
+                    old.publish(&self.last);
+                    let by = (&self.last, is_followed);
+                    self.wait(&subscriber, &ear, old, by, until).await;
+                }
             } else {
                 sleep(PATIENCE).await;
             }
         }
-        ear.awaited.lock().own.remove(&self.channel);
+        for channel in [&self.channel, &self.last] {
+            ear.awaited.lock().own.remove(channel);
+        }
         if let Some(subscriber) = subscriber.upgrade() {
             self.finish(&subscriber);
         }
@@ -118,7 +138,10 @@ impl Crossing {
         until: Instant,
     ) -> Option<bool> {
         let home = subscriber.upgrade()?.home_at(&self.to)?;
-        home.keep(&self.channel, Arc::default());
+        // The one that is confirmed last is waited for.
+        for channel in [&self.last, &self.channel] {
+            home.keep(channel, Arc::default());
+        }
         drop(home);
         loop {
             if let Ok(outcome) = timeout(AGAIN, &mut is_subscribed).await {
@@ -144,32 +167,35 @@ impl Crossing {
         old.end_departure(&departure);
     }
 
-    /// Returns once nothing of the old home is still to come: that is known, or it is gone. A home that is frozen or cut off may go on
+    /// Returns once nothing of the old home is still to come: true if a channel has brought that, false if it is gone. A home that is frozen or cut off may go on
     /// and bring what it had published. It is waited for as long as a publisher does.
     async fn wait(
         &self,
         subscriber: &Weak<ClusterSubscriber>,
         ear: &Ear,
         old: &SubscriberHandle,
-        mut is_heard: Receiver<()>,
+        (channel, mut is_heard): (&Topic, Receiver<()>),
         until: Instant,
-    ) {
+    ) -> bool {
         let departed = Instant::now();
         loop {
             match timeout(AGAIN, &mut is_heard).await {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => return true,
                 // A user that may not use the channel crosses without it.
-                Ok(Err(_)) => return sleep(PATIENCE).await,
+                Ok(Err(_)) => {
+                    sleep(PATIENCE).await;
+                    return false;
+                }
                 Err(_) => {}
             }
             let health = old.health();
             if Instant::now() >= until || is_gone(&health) || !self.is_right(subscriber) {
-                return;
+                return false;
             }
             if !health.is_ready {
                 continue;
             }
-            old.publish(&self.channel);
+            old.publish(channel);
             // It answers, and is cut off: for how long is not known. What others have published at the new home was missed.
             if departed.elapsed() >= PATIENCE
                 && let Some(confirmed) = self.confirmed
@@ -202,7 +228,9 @@ impl Crossing {
         } = &mut *state;
         crossings.homes.remove(&self.number);
         if let Some(home) = homes.get(&self.to) {
-            home.unsubscribe(None, &self.channel, || {});
+            for channel in [&self.channel, &self.last] {
+                home.unsubscribe(None, channel, || {});
+            }
         }
         let (mut arrivals, mut others, mut left) = (Vec::new(), Vec::new(), Vec::new());
         for topic in &self.topics {

@@ -3,7 +3,7 @@ use crate::redis::config::{Config, Options, ReadFrom, SentinelOptions, Settings,
 use crate::redis::credentials::Credentials;
 use crate::redis::tls::TlsOptions;
 
-fn options() -> Options {
+pub fn options() -> Options {
     Options {
         cluster: None,
         url: None,

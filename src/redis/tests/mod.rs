@@ -1,5 +1,6 @@
 //! The parts that do no I/O, alone. `__test__/faults` and `__test__/redis` test them over real connections.
 
+mod cluster;
 mod completions;
 mod config;
 mod history;

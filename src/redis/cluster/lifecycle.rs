@@ -1,0 +1,184 @@
+//! A store joins a cluster, waits for its first connection, and leaves.
+
+use std::mem;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use crate::error::{Error, Reason};
+use crate::redis::cluster::node::{Node, Notice, fail_returned};
+use crate::redis::cluster::refresh::with_reasons;
+use crate::redis::cluster::router::{ClusterRouter, State};
+use crate::redis::cluster::topology::Member;
+use crate::redis::pipeline::{ATTEMPTS, closed};
+use crate::redis::request::{Fate, Id};
+
+/// A store that is to be closed.
+pub struct Closing {
+    pub id: Id,
+    /// No request waits for a node any longer.
+    pub latest: Instant,
+}
+
+impl ClusterRouter {
+    /// Has the slots discovered, and a connection to each master opened, from this call on. True for the first call.
+    pub(super) fn join(self: &Arc<Self>) -> bool {
+        let mut state = self.lock();
+        if mem::replace(&mut state.started, true) {
+            return false;
+        }
+        let topology = state.topology.clone();
+        drop(state);
+        if let Some(topology) = topology {
+            let member: Arc<dyn Member> = self.clone();
+            topology.add(Arc::downgrade(&member));
+            if let Some(map) = topology.map() {
+                self.apply(&map);
+            }
+        }
+        true
+    }
+
+    /// Answers `id` once there is a connection to a master.
+    pub fn connect(&self, id: Id) {
+        let mut state = self.lock();
+        if state.ended {
+            return self.completions.fail(id, closed(Reason::Disconnected));
+        }
+        state.connecting.push((id, 0));
+        self.inbox.come.notify_one();
+    }
+
+    /// Answers the calls of `connect` once a master is connected, or each has failed often enough.
+    pub(super) fn answer_connecting(&self, state: &mut State) {
+        if state.connecting.is_empty() || state.masters.is_empty() {
+            return;
+        }
+        let health = |node: &Arc<Node>| node.connection.with(|pipeline| pipeline.health());
+        let health: Vec<_> = state.masters.iter().map(health).collect();
+        let most = self.limits().max_retries.unwrap_or(ATTEMPTS).max(1);
+        if health.iter().any(|node| node.is_ready) {
+            for (id, _) in mem::take(&mut state.connecting) {
+                self.completions.done(id);
+            }
+        } else if health.iter().all(|node| node.attempt >= most) {
+            let masters = state.map.iter().flat_map(|map| map.masters());
+            let causes = masters.zip(&health);
+            let causes: Vec<_> = causes
+                .filter_map(|(master, node)| Some((master, node.cause.as_ref()?)))
+                .collect();
+            let reason = causes.iter().find_map(|(_, cause)| cause.reason);
+            let message = format!(
+                "No master of the cluster can be connected to: {}",
+                with_reasons(&causes)
+            );
+            let mut error = Error::because(reason.unwrap_or(Reason::NotReady), message);
+            if let Some((_, cause)) = causes.first() {
+                error = error.caused_by((*cause).clone());
+            }
+            for (id, _) in mem::take(&mut state.connecting) {
+                self.completions.fail(id, error.clone());
+            }
+        }
+    }
+
+    /// Answers `id` once all that was asked for is answered and the connections are closed.
+    pub fn close(&self, id: Id) {
+        let mut state = self.lock();
+        if !state.started || state.ended {
+            return self.completions.done(id);
+        }
+        let latest = Instant::now() + self.limits().timeout;
+        state.closing = Some(Closing { id, latest });
+        state.waiting.wait_until(latest);
+        state.readers.held.wait_until(latest);
+        state.fences.wait_until(latest);
+        self.fail_connecting(&mut state);
+        self.inbox.come.notify_one();
+    }
+
+    fn fail_connecting(&self, state: &mut State) {
+        for (id, _) in mem::take(&mut state.connecting) {
+            self.completions.fail(id, closed(Reason::Disconnected));
+        }
+    }
+
+    /// Closes the nodes once nothing waits, and answers whoever closes once they have closed.
+    pub(super) fn close_when_done(&self, state: &mut State) {
+        let Some(id) = state.closing.as_ref().map(|closing| closing.id) else {
+            return;
+        };
+        let is_idle = state.waiting.is_empty() && state.readers.held.is_empty();
+        if !is_idle || !state.fences.is_empty() || !state.numbers.is_empty() {
+            return;
+        }
+        state.retire_all();
+        if state.retired.is_empty() {
+            state.end();
+            self.completions.done(id);
+        }
+    }
+
+    /// Drops all connections. Nothing is answered any more.
+    pub fn abandon(&self) {
+        let mut state = self.lock();
+        state.end();
+        for node in state.all_nodes() {
+            node.connection.abandon();
+        }
+        self.inbox.come.notify_one();
+    }
+
+    /// The task has ended: what it was to send on fails, and the nodes close once they have answered.
+    fn end(&self) {
+        let mut state = self.lock();
+        state.end();
+        for notice in self.inbox.end() {
+            if let Notice::Returned { returned, .. } | Notice::ReadsReturned(_, returned) = notice {
+                fail_returned(&self.completions, &returned);
+            }
+        }
+        let mut unsent = state.fences.take();
+        unsent.extend(state.waiting.take_if(|_| true));
+        unsent.extend(state.readers.held.take_if(|_| true));
+        for request in unsent {
+            self.fail(&request, Fate::NotRun, closed(Reason::Disconnected));
+        }
+        self.fail_connecting(&mut state);
+        if let Some(closing) = state.closing.take() {
+            self.completions.done(closing.id);
+        }
+        state.retire_all();
+    }
+}
+
+impl State {
+    /// Has a node close once it has answered all. Until then JavaScript's thread polls its socket.
+    pub fn retire(&mut self, node: Arc<Node>) {
+        node.close();
+        self.retired.insert(node.number, node);
+    }
+
+    fn retire_all(&mut self) {
+        let masters = mem::take(&mut self.nodes).into_values();
+        let readers = mem::take(&mut self.readers.nodes).into_values();
+        for node in masters.chain(readers.map(|reader| reader.node)) {
+            self.retire(node);
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.topology = None;
+    }
+}
+
+/// Ends the router with its task, whatever has ended that, a panic too: no request is left without an answer.
+pub struct EndGuard(pub Weak<ClusterRouter>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        if let Some(router) = self.0.upgrade() {
+            router.end();
+        }
+    }
+}

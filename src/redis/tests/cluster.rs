@@ -1,0 +1,117 @@
+//! The router of a cluster of which no node can be reached.
+
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::yield_now;
+
+use super::config::options;
+use super::*;
+use crate::redis::cluster::topology::Topology;
+use crate::redis::completions::CompletionQueue;
+use crate::redis::config::{ClusterOptions, Config, Options};
+use crate::redis::request::{Fate, Observer, Route};
+use crate::redis::router::Router;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Store {
+    router: Router,
+    config: Arc<Config>,
+    completions: Arc<CompletionQueue>,
+    woken: Receiver<()>,
+}
+
+impl Store {
+    fn open(queue_timeout: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let host = "127.0.0.1".to_owned();
+        let mut options = options();
+        options.settings.limits.queue_timeout = queue_timeout;
+        options.settings.limits.max_queue = 100;
+        let cluster = ClusterOptions {
+            nodes: vec![Endpoint::Tcp { host, port }],
+            ..ClusterOptions::default()
+        };
+        let cluster = Some(cluster);
+        let config = Arc::new(Config::new(Options { cluster, ..options }).unwrap());
+        drop(listener);
+        let (wake, woken) = channel();
+        let completions = Arc::new(CompletionQueue::new(move || wake.send(()).is_ok()));
+        let router = Router::new(config.clone(), completions.clone()).unwrap();
+        router.start();
+        Self {
+            router,
+            config,
+            completions,
+            woken,
+        }
+    }
+
+    fn call(&self, id: Id, subject: Subject) {
+        let request = Request {
+            subject,
+            route: Route::Slot(1),
+            ..Request::repeatable(Some(id), &[b"GET", b"k"], Instant::now())
+        };
+        self.router.send([request], Instant::now());
+    }
+
+    /// The next answers, as ids and codes, in the order of the ids.
+    fn answers(&self, count: usize) -> Vec<(Id, Option<String>)> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            self.woken.recv_timeout(PATIENCE).unwrap();
+            let answers = self.completions.take_answers(count).0.into_iter();
+            all.extend(answers.map(|answer| {
+                (
+                    answer.id,
+                    answer.outcome.err().map(|error| error.code.to_string()),
+                )
+            }));
+            self.completions.take_messages(0);
+        }
+        all.sort();
+        all
+    }
+}
+
+#[derive(Debug)]
+struct Panics;
+
+impl Observer for Panics {
+    fn replied(&self, _: &Bytes) {}
+
+    fn unanswered(&self, _: Fate) {
+        panic!("a defect, for the test");
+    }
+}
+
+// A panic in the router's task left all that waited, and all that was called later, without an answer for ever.
+#[test]
+fn a_panic_of_the_task_leaves_no_call_without_an_answer() {
+    let store = Store::open(Duration::from_millis(100));
+    store.router.connect(1);
+    store.call(2, Subject::Observed(Arc::new(Panics)));
+    store.call(3, Subject::Command);
+    let closed = |id: Id| (id, Some("CLOSED".to_owned()));
+    assert_eq!(store.answers(2), [closed(1), closed(3)]);
+    store.call(4, Subject::Command);
+    store.router.connect(5);
+    store.router.close(6);
+    assert_eq!(store.answers(3), [closed(4), closed(5), (6, None)]);
+}
+
+// A store that was disconnected, and not yet collected, had its seeds asked for the slots every two seconds.
+#[test]
+fn a_store_that_is_closed_asks_for_no_map() {
+    let store = Store::open(PATIENCE);
+    let topology = Arc::downgrade(&Topology::of(&store.config).unwrap().0);
+    store.router.close(1);
+    assert_eq!(store.answers(1), [(1, None)]);
+    let start = Instant::now();
+    while topology.strong_count() > 0 {
+        assert!(start.elapsed() < PATIENCE);
+        yield_now();
+    }
+}
