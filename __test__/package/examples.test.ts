@@ -179,7 +179,8 @@ describe("the examples in ts/", () => {
   test("every method of a store and a transaction, and every function, has one that gives something", () => {
     const exported = Object.keys(covara).filter((name) => /^[a-z]/.test(name));
     const isPublic = ({ name }: Documented) =>
-      /^(?:KVStore|KVAdapter|Queue|\w+Methods)\./.test(name) || (exported.includes(name) && name !== "default");
+      /^(?:KVStore|KVAdapter|Queue|\w+Methods)\./.test(name) ||
+      (exported.includes(name) && name !== "default");
     const callable = documented.filter((one) => one.isCallable && isPublic(one));
     const without = callable.filter(({ examples }) => examples.length === 0).map(({ name }) => name);
     assert.deepEqual(without, []);

@@ -46,7 +46,9 @@ export async function build(run, platform) {
 export async function lint(run, platform) {
   await prepare(run, platform);
   const flags = ["--target", platforms[platform].target, ...cargoFlags()];
-  await run(cargoOf(platform), "clippy", ...flags, "--", "-D", "warnings");
+  // Where the standard library keeps thread-locals by a key, Clippy 1.96 takes one with `const` for one without.
+  const allowed = systemOf(platform) === "win32" ? ["-A", "clippy::missing_const_for_thread_local"] : [];
+  await run(cargoOf(platform), "clippy", ...flags, "--", "-D", "warnings", ...allowed);
 }
 
 /** Build scripts compile C for the platform too: with mingw, else with zig. */
