@@ -86,6 +86,7 @@ test("every member of KVStore and KVStoreTransaction has its docs and its page o
   const methods = members.filter((line) => /^ {2}\w+\??\(/.test(line));
   assert.ok(methods.length > 55, `${methods.length} methods`);
   for (const [index, line] of members.entries()) {
-    if (/^ {2}(?!extends )[\w[]/.test(line)) assert.match(members[index - 1] ?? "", /\*\/$/, `no docs at ${line}`);
+    if (/^ {2}(?!extends )[\w[]/.test(line))
+      assert.match(members[index - 1] ?? "", /\*\/$/, `no docs at ${line}`);
   }
 });
