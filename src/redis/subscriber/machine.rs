@@ -9,27 +9,27 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::backlog::Message;
 use crate::error::{Error, Reason, Result};
-use crate::redis::completions::{Answer, CompletionBatch, Event, Gap};
+use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::connection::shared::Sink;
-use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
+use crate::redis::pipeline::in_flight::Established;
 use crate::redis::pipeline::{Frame, Machine, Pipeline};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::published::Skipped;
 use crate::redis::protocol::scan::Scanner;
-use crate::redis::request::{Asker, Departure, Fate, Id, Request, Role, Subject, Subscription, Topic};
+use crate::redis::request::{Asker, Departure, Id, Request, Role, Subject, Subscription, Topic};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Deliveries, TopicState};
-use crate::redis::subscriber::pending::{Pending, PendingRequest, Waiter};
-use crate::redis::subscriber::table::{Next, Table, Wait};
+use crate::redis::subscriber::pending::{Pending, Waiter};
+use crate::redis::subscriber::table::{Table, Wait};
 use crate::reply::Reply;
 
 #[derive(Default)]
 pub struct Subscriptions {
     pub table: Table,
-    pending: Pending,
-    deliveries: Deliveries,
+    pub(super) pending: Pending,
+    pub(super) deliveries: Deliveries,
     /// A gap that has ended. It is told behind the messages.
-    gap: Option<Gap>,
+    pub(super) gap: Option<Gap>,
     /// When the connection was opened, or has brought a message last.
     pub brought: Option<Instant>,
     /// It brings none of what is published.
@@ -254,113 +254,9 @@ impl Pipeline<Subscriptions> {
     }
 }
 
-/// What comes back.
 impl Pipeline<Subscriptions> {
-    /// Gives listeners what has come for them.
-    pub fn deliver(&mut self, batch: CompletionBatch, now: Instant) {
-        for answer in batch.answers {
-            self.answered(answer, now);
-        }
-        let Subscriptions {
-            table,
-            deliveries,
-            gap,
-            ..
-        } = &mut self.machine;
-        for event in batch.events {
-            for (number, listener) in &table.listeners {
-                deliveries.to(*number, listener).events.push(event.clone());
-            }
-        }
-        if let Some(gap) = gap.take() {
-            table.tell_gap(&gap, deliveries);
-        }
-        deliveries.deliver();
-    }
-
-    fn answered(&mut self, answer: Answer, now: Instant) {
-        let Some(PendingRequest { topic, waiters }) = self.machine.pending.take(answer.id) else {
-            return;
-        };
-        let outcome = answer.outcome.map(drop);
-        if let Some(topic) = topic {
-            let waiting: Vec<_> = waiters.iter().map(|waiter| waiter.number).collect();
-            let table = &mut self.machine.table;
-            match table.answered(answer.id, &topic, outcome.is_ok(), &waiting) {
-                Next::Nothing => {}
-                Next::Unsubscribe => self.take_back(None, &topic, now),
-                Next::Subscribe => self.subscribe_due(&topic, now),
-            }
-        }
-        self.machine.tell(waiters, &outcome);
-    }
-
-    /// The server has answered the request that was sent first.
-    fn replied(&mut self, outcome: Result<()>, now: Instant) {
-        let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(InFlight::pop) else {
-            return;
-        };
-        match (&request.subject, &outcome) {
-            (Subject::Subscription(subscription), Ok(())) => self.confirmed(subscription, late, now),
-            (Subject::Subscription(subscription), Err(error)) => self.refused(subscription, error),
-            (Subject::Departure(departure), _) => {
-                self.depart(departure, SystemTime::now(), outcome.is_err(), now)
-            }
-            _ => {}
-        }
-        match outcome {
-            _ if late => {}
-            Ok(()) => self.done(&request),
-            Err(error) => self.fail(&request, Fate::Unknown, error),
-        }
-    }
-
-    fn confirmed(&mut self, subscription: &Subscription, late: bool, now: Instant) {
-        match self.machine.table.confirmed(subscription) {
-            Some(true) => self.trace(|| format!("subscribed {}", subscription.topic)),
-            // The listeners were told of a timeout: the subscription is undone.
-            None if late => self.take_back(None, &subscription.topic, now),
-            _ => {}
-        }
-        self.request_answered(subscription);
-    }
-
-    /// A request of listeners fails by its answer.
-    fn refused(&mut self, subscription: &Subscription, error: &Error) {
-        if matches!(subscription.asker, Asker::Table(_)) {
-            let Subscriptions {
-                table,
-                deliveries,
-                pending,
-                ..
-            } = &mut self.machine;
-            if let Some(request) = table.refused(subscription, error, deliveries) {
-                let pending = request.and_then(|request| pending.take(request));
-                let waiters = pending.map(|pending| pending.waiters).unwrap_or_default();
-                self.machine.tell(waiters, &Err(error.clone()));
-                self.trace(|| format!("refused {}: {}", subscription.topic, error.message));
-            }
-        }
-        self.request_answered(subscription);
-    }
-
-    fn request_answered(&mut self, subscription: &Subscription) {
-        if matches!(subscription.asker, Asker::Table(_)) {
-            self.machine.table.request_answered();
-            self.end_gap();
-        }
-    }
-
-    fn end_gap(&mut self) {
-        if let Some(gap) = self.machine.table.end_gap() {
-            let length = gap.to.duration_since(gap.from).unwrap_or_default();
-            self.machine.gap = Some(gap);
-            self.trace(|| format!("a gap of {} ms has ended", length.as_millis()));
-        }
-    }
-
     /// Subscribes a topic that is due.
-    fn subscribe_due(&mut self, topic: &Topic, now: Instant) {
+    pub(super) fn subscribe_due(&mut self, topic: &Topic, now: Instant) {
         if self.connection.is_some() {
             let due = self.machine.table.due_now(topic);
             self.send(due.map(|subscription| request(subscription, now)), now);
@@ -368,7 +264,7 @@ impl Pipeline<Subscriptions> {
     }
 
     /// Has the server unsubscribe a topic that nobody listens to.
-    fn take_back(&mut self, id: Option<Id>, topic: &Topic, now: Instant) {
+    pub(super) fn take_back(&mut self, id: Option<Id>, topic: &Topic, now: Instant) {
         let request = Request {
             subject: Subject::Unsubscription,
             ..Request::repeatable(id, &[topic.kind.unsubscribe(), &topic.name], now)
@@ -398,15 +294,6 @@ impl Pipeline<Subscriptions> {
             buffer.advance(length);
         }
         messages
-    }
-}
-
-impl Subscriptions {
-    fn tell(&mut self, waiters: Vec<Waiter>, outcome: &Result<()>) {
-        for Waiter { number, listener, id } in waiters {
-            let batch = self.deliveries.to(number, &listener);
-            batch.settled(id, outcome.clone());
-        }
     }
 }
 
