@@ -9,7 +9,7 @@ use crate::redis::config::Limits;
 use crate::redis::endpoint::Node;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
 use crate::redis::pipeline::queue::{Queue, UnsentRequest};
-use crate::redis::pipeline::{ATTEMPTS, Machine, Pipeline, closed};
+use crate::redis::pipeline::{ATTEMPTS, Health, Machine, Pipeline, closed};
 use crate::redis::request::{Fate, Id};
 
 impl<M: Machine> Pipeline<M> {
@@ -161,6 +161,26 @@ impl<M: Machine> Pipeline<M> {
     /// Messages may have been missed for this long: they may have gone to another server.
     pub fn widen_gap(&mut self, duration: Duration) {
         self.machine.widen_gap(SystemTime::now() - duration);
+    }
+
+    pub fn health(&self) -> Health {
+        let connection = self.connection.as_ref();
+        let is_well = connection.is_some() && !self.misses_master();
+        Health {
+            role: M::ROLE,
+            is_ready: is_well,
+            node: self.node.clone(),
+            since: self.since,
+            heard: connection.map(|connection| connection.received).or(self.heard),
+            in_flight: connection.map_or(0, |connection| connection.sent.len()),
+            waiting: self.waiting.len() + self.waiting_for_master.len() + self.connecting.len(),
+            attempt: self.attempt,
+            cause: if self.misses_master() {
+                Some(self.at_replica())
+            } else {
+                self.cause.clone()
+            },
+        }
     }
 
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {

@@ -337,26 +337,6 @@ impl<M: Machine> Pipeline<M> {
         self.node.as_deref().unwrap_or(&self.target)
     }
 
-    pub fn health(&self) -> Health {
-        let connection = self.connection.as_ref();
-        let is_well = connection.is_some() && !self.misses_master();
-        Health {
-            role: M::ROLE,
-            is_ready: is_well,
-            node: self.node.clone(),
-            since: self.since,
-            heard: connection.map(|connection| connection.received).or(self.heard),
-            in_flight: connection.map_or(0, |connection| connection.sent.len()),
-            waiting: self.waiting.len() + self.waiting_for_master.len() + self.connecting.len(),
-            attempt: self.attempt,
-            cause: if self.misses_master() {
-                Some(self.at_replica())
-            } else {
-                self.cause.clone()
-            },
-        }
-    }
-
     pub fn take_returned(&mut self) -> Option<(Vec<Returned>, Vec<u64>)> {
         self.machine.take_returned()
     }
