@@ -371,10 +371,8 @@ function read(client: RedisClientLike | RedisConfig, prefix: string) {
   const given = text("prefix").check(prefix, "RedisKVStore");
   if (!isClient(client)) return { ...readConfig(client), fullPrefix: given };
   const { config, keyPrefix } = configOf(client);
-  return {
-    ...readConfig(config),
-    fullPrefix: [keyPrefix, given].filter((part) => part !== "").join(":"),
-  };
+  const fullPrefix = [keyPrefix, given].filter((part) => part !== "").join(":");
+  return { ...readConfig(config), fullPrefix };
 }
 
 /**
