@@ -1411,6 +1411,13 @@ interface RedisClusterConfig {
     | ((node: RedisNode) => RedisNode | undefined | Promise<RedisNode | undefined>)
     | undefined;
   /**
+   * The name in the certificates of all nodes, or a function of host and port: as `tls.servername`, in place of it. With `tls` only.
+   *
+   * @example
+   * const redis = { cluster: { nodes: [{ host: "10.0.0.1", port: 6379 }], servername: "redis.example.com" }, tls: true };
+   */
+  servername?: string | ((node: RedisNode) => string | Promise<string>) | undefined;
+  /**
    * What becomes of a transaction (`multi`) whose keys are in several slots. By default it is refused with `CROSSSLOT`. With `"split"` it
    * is run as one transaction for each slot: each of them is atomic, all together are not, and others may see some of them done. `exec`
    * resolves to the results in the order of the calls. If a part fails, `exec` rejects with an error that says in which slots the calls were

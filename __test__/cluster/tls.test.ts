@@ -2,7 +2,7 @@
 // ioredis looks the names up first, and all certificates are refused (#754, ElastiCache); OpenCTI #17694 wants one name for all nodes.
 import assert from "node:assert/strict";
 import { after } from "node:test";
-import { createKV, type RedisConfig, type RedisNode } from "covara-kv";
+import { createKV, createRedisKV, type RedisConfig, type RedisNode } from "covara-kv";
 import { Authority } from "../redis/certificates.js";
 import { keyIn, shareOf } from "../redis-cluster.js";
 import { freePort } from "../redis-server.js";
@@ -52,6 +52,20 @@ const { ca } = authority;
 test("one servername for all nodes", async (world) => {
   await works(world, { cluster: { nodes: seeds(), addressMap }, tls: { ca, servername: "redis.test" } });
 });
+
+// The contract has it beside the nodes: there it was no field, and changed nothing.
+for (const servername of ["redis.test", () => "redis.test"]) {
+  test(`one servername beside the nodes: a ${typeof servername}`, async (world) => {
+    const besideNodes = { nodes: seeds(), addressMap, servername };
+    await works(world, { cluster: besideNodes, tls: { ca } });
+    for (const tls of [undefined, false, { ca, servername }]) {
+      assert.throws(() => createRedisKV({ cluster: besideNodes, tls }), {
+        code: "INVALID_ARGUMENT",
+        message: /redis\.cluster\.servername (is a name for TLS|and redis\.tls\.servername)/,
+      });
+    }
+  });
+}
 
 test("a servername of each node, by the name that nodes tell, through a failover", async (world) => {
   const asked = new Set<string>();

@@ -159,13 +159,15 @@ const addressMap: Check<RedisNode[]> = (value, name) =>
 const CLUSTER = {
   nodes: required(nodes, "rootNodes", "startupNodes"),
   addressMap: optional(orFunction(addressMap), "natMap", "nodeAddressMap"),
+  servername: optional(orFunction(nonEmpty), "sni"),
   crossSlot: optional(oneOf("split")),
 } satisfies Fields<RedisClusterConfig>;
 
-const clusterOptions: Check<Unasked<"cluster">> = (value, name) => {
+const clusterOptions: Check<Unasked<"cluster"> & { servername: string | undefined }> = (value, name) => {
   const given = fieldsOf<RedisClusterConfig>(object(value, name, METHOD), { fields: CLUSTER, path: name });
   const read = optionsOf(CLUSTER, given, name);
-  return { nodes: read.nodes, addresses: read.addressMap ?? [], splits: read.crossSlot === "split" };
+  const { nodes, addressMap = [], servername, crossSlot } = read;
+  return { nodes, addresses: addressMap, splits: crossSlot === "split", servername };
 };
 
 /** All fields. The names of their options in native code are the same. */
@@ -226,6 +228,8 @@ export function readConfig(config: RedisConfig): ReadConfig {
   });
   checkWhere(config, given);
   const { tls, sentinel, cluster, ...others } = optionsOf(FIELDS, given, "redis");
+  const servername = cluster?.servername;
+  checkServername(given);
   const functions = functionsOf(given);
   const { own, ofSentinels } = functions;
   const asks = ({ username, password, servername }: typeof own) => ({
@@ -236,6 +240,7 @@ export function readConfig(config: RedisConfig): ReadConfig {
   const options = defined({
     ...others,
     ...tls,
+    ...(servername !== undefined && { tls: { ...tls?.tls, servername } }),
     ...asks(own),
     sentinel: sentinel && { ...sentinel, ...asks(ofSentinels) },
     cluster: cluster && { ...cluster, asksAddress: own.addressMap !== undefined },
@@ -268,6 +273,15 @@ function checkWhere(config: RedisConfig, given: Given<RedisConfig>): void {
   if (unset === undefined) return;
   const hint = "is an environment variable not set? Leave the field out for the default";
   throw new KVError("CONFIG", `redis.${unset} is given, but undefined: ${hint}`, { reason: "address" });
+}
+
+/** The certificates of a cluster's nodes have one setting for their name. */
+function checkServername({ cluster, tls }: Given<RedisConfig>): void {
+  if (cluster?.servername === undefined) return;
+  const fault = (text: string) => invalid(`${METHOD}: redis.cluster.servername ${text}`);
+  if (tls === undefined || tls === false) throw fault("is a name for TLS: give redis.tls too");
+  if (tls !== true && tls.servername !== undefined)
+    throw fault("and redis.tls.servername are one setting: give either");
 }
 
 type TlsOptions = NonNullable<RedisOptions["tls"]>;

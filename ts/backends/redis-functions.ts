@@ -38,7 +38,8 @@ export interface ConfigFunctions {
 }
 
 export function functionsOf({ sentinel, cluster, ...given }: Given<RedisConfig>): ConfigFunctions {
-  const servername = servernameOf(given.tls, "redis.tls");
+  const servername =
+    sourceOf(cluster?.servername, "redis.cluster.servername") ?? servernameOf(given.tls, "redis.tls");
   return {
     own: {
       username: sourceOf(given.username, "redis.username"),
