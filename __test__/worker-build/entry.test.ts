@@ -45,7 +45,7 @@ test("the Durable Object's backend needs only what Workers have", async () => {
 });
 
 test("no native module, no loader and nothing of Node's is in it", () => {
-  assert.doesNotMatch(source, /\.node\b|node:|\brequire\b|covara-kv-(linux|darwin|win32)|^import\b/m);
+  assert.doesNotMatch(source, /\.node["'`]|["'`]node:|\brequire\b|covara-kv-(linux|darwin|win32)|^import\b/m);
 });
 
 /** Runs a program that prints JSON, with one condition for resolving the package. */
