@@ -53,7 +53,7 @@ const esbuild = require(tool("esbuild"));
 
 /** Fails if a bundle needs Node.js or a binary, or imports anything but `expected`. */
 async function assertSelfContained(bundle: string, ...expected: string[]): Promise<void> {
-  assert.doesNotMatch(bundle, /\.node\b|node:|\brequire\b|covara-kv-(linux|darwin|win32)/);
+  assert.doesNotMatch(bundle, /\.node["'`]|["'`]node:|\brequire\b|covara-kv-(linux|darwin|win32)/);
   const { metafile } = await esbuild.build({
     stdin: { contents: bundle },
     ...{ bundle: true, external: ["*"], write: false, format: "esm", metafile: true },
