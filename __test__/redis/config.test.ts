@@ -43,7 +43,7 @@ async function refuses(config: unknown, code: string, message: RegExp): Promise<
 
 const lone = "a\ud800b";
 const notText = [1, 0n, true, null, {}, [], ["a"], () => "a", Symbol("a"), new String("a"), lone];
-const notCredential = notText.filter((value) => typeof value !== "function");
+const notTextOrFunction = notText.filter((value) => typeof value !== "function");
 const noInteger = ["1", 1n, null, true, {}, [1], Number.NaN, 1.5, Number.POSITIVE_INFINITY, -1, 2 ** 53];
 
 const wrong: Record<string, unknown[]> = {
@@ -51,8 +51,8 @@ const wrong: Record<string, unknown[]> = {
   host: [...notText, "", "127.0.0.1\0"],
   path: [...notText, "", "/tmp/redis\0"],
   port: [...noInteger, 0, 65_536],
-  username: notCredential,
-  password: notCredential,
+  username: notTextOrFunction,
+  password: notTextOrFunction,
   protocol: [...noInteger, 0, 1, 4, 2.5],
   db: [...noInteger, 2 ** 31],
   clientName: [...notText, "", "two words", "line\n", "nul\0", "ümlaut", "\x7f"],
@@ -60,7 +60,7 @@ const wrong: Record<string, unknown[]> = {
   "tls.ca": [...notText, "", "\0"],
   "tls.cert": [...notText, "", "\0"],
   "tls.key": [...notText, "", "\0"],
-  "tls.servername": [...notText, "", "localhost\0"],
+  "tls.servername": [...notTextOrFunction, "", "localhost\0"],
   "tls.rejectUnauthorized": ["false", 0, null, {}],
   maxRetries: [...noInteger, 2 ** 32],
   retryDelay: [...noInteger, 2 ** 31],
