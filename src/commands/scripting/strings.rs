@@ -113,7 +113,8 @@ fn gsub(lua: &Lua, args: &Arguments, guard: &Guard, index: &Function) -> Result<
 fn rep(lua: &Lua, args: &Arguments) -> Result<LuaString> {
     let (text, count) = (args.string(1)?, args.integer(2)?);
     let text = text.as_bytes();
-    let count = usize::try_from(count).unwrap_or(0);
+    // 2^40 does not fit into 32 bits: it is too much, and not none.
+    let count = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
     let mut meter = Meter::new(lua);
     meter.allocate(text.len().saturating_mul(count))?;
     lua.create_string(text.repeat(count))
