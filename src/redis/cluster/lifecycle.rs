@@ -95,7 +95,7 @@ impl ClusterRouter {
         }
     }
 
-    /// Closes the nodes once nothing waits, and answers whoever closes once they have closed.
+    /// Closes the nodes once nothing waits, and answers the call of `close` once they have closed.
     pub(super) fn close_when_done(&self, state: &mut State) {
         let Some(id) = state.closing.as_ref().map(|closing| closing.id) else {
             return;

@@ -52,7 +52,7 @@ pub enum Notice {
 pub struct Inbox {
     /// A node has been connected to: the store was told so.
     is_ready: AtomicBool,
-    /// None once nobody takes them.
+    /// None once the router has ended.
     notices: Mutex<Option<Vec<Notice>>>,
     pub come: Notify,
 }
@@ -68,7 +68,7 @@ impl Default for Inbox {
 }
 
 impl Inbox {
-    /// Gives the notice back once nobody takes it.
+    /// Gives the notice back once the router has ended.
     pub fn put(&self, notice: Notice) -> Option<Notice> {
         match &mut *self.notices.lock() {
             Some(notices) => notices.push(notice),
@@ -78,7 +78,7 @@ impl Inbox {
         None
     }
 
-    /// The slots of requests that nodes have not run, and that nobody has taken yet.
+    /// The slots of requests that nodes have not run, and that the router has not taken yet.
     pub fn returned_slots(&self) -> Vec<Slot> {
         let notices = self.notices.lock();
         let returned = notices.iter().flatten().flat_map(|notice| match notice {
@@ -96,7 +96,7 @@ impl Inbox {
             .unwrap_or_default()
     }
 
-    /// Nobody takes notices any more. Gives those that are left.
+    /// The router has ended: gives the notices that are left.
     pub fn end(&self) -> Vec<Notice> {
         self.notices.lock().take().unwrap_or_default()
     }

@@ -42,7 +42,7 @@ pub struct ClusterRouter {
 
 pub(super) struct State {
     pub started: bool,
-    /// None once the router has ended: without members the map is asked for by nobody.
+    /// None once the router has ended: without members the map is not asked for.
     pub topology: Option<Arc<Topology>>,
     pub map: Option<Arc<SlotMap>>,
     /// One for each master of the map, in its order.

@@ -162,7 +162,7 @@ impl Topology {
         Some(map)
     }
 
-    /// Whether a map says otherwise of a slot than a node has said a moment ago: whoever gave it is behind.
+    /// Whether a map says otherwise of a slot than a node has said a moment ago: the node that gave it is behind.
     pub fn is_behind(&self, map: &SlotMap) -> bool {
         let state = self.state.lock();
         let is_fresh = state.moved_at.is_some_and(|moved| moved.elapsed() < FRESH);
