@@ -4,18 +4,21 @@ use std::collections::HashSet;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::channel::{AGGREGATE, EVENTS};
+use super::behind::{self, Behind};
+use super::channel::{AGGREGATE, Channel, EVENTS};
 use super::message;
 use super::records::{Decision, Follower, Records, State};
 use super::registry::count;
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
-use crate::redis::config::Config;
+use crate::redis::config::{Config, Limits};
 use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Kind, Topic};
+use crate::redis::runtime;
 use crate::redis::subscriber::listener::Listener;
 use crate::redis::subscriber::part::Subscriber;
 
@@ -41,6 +44,9 @@ pub struct Streams {
     pub server: String,
     pub records: Arc<Records>,
     completions: Arc<CompletionQueue>,
+    limits: Limits,
+    behind: Behind,
+    this: Weak<Self>,
     /// Present while it hears. Weak, as the subscriber holds its listeners.
     subscriber: Mutex<Weak<Subscriber>>,
     /// Resources with changes.
@@ -53,18 +59,21 @@ pub struct Streams {
 }
 
 impl Streams {
-    pub fn new(fanout: Fanout, config: &Config, completions: Arc<CompletionQueue>) -> Self {
-        Self {
+    pub fn new(fanout: Fanout, config: &Config, completions: Arc<CompletionQueue>) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
             fanout,
             server: config.target.to_string(),
             records: Records::at(config),
             completions,
+            limits: config.settings.limits.clone(),
+            behind: Behind::default(),
+            this: this.clone(),
             subscriber: Mutex::default(),
             resources: Mutex::default(),
             refused: AtomicBool::new(false),
             passed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-        }
+        })
     }
 
     pub fn resources(&self) -> Vec<String> {
@@ -100,6 +109,36 @@ impl Streams {
         let follower: Arc<dyn Follower> = self.clone();
         self.records.leave(&follower);
         HEARING.lock().retain(|other| !Arc::ptr_eq(other, self));
+    }
+
+    /// Gives the JavaScript thread what has come. Held is the lock of what waits.
+    fn give(&self, mut batch: CompletionBatch, _held: &mut behind::State) {
+        if !batch.backlog.is_empty() {
+            self.hear(&mut batch);
+        }
+        if !batch.is_empty() {
+            batch.backlog.detach();
+            self.completions.put(batch);
+        }
+    }
+
+    /// Gives what is held, each time that all which the fleet's channel had brought until then has come.
+    async fn release(streams: Weak<Self>) {
+        while let Some(strong) = streams.upgrade()
+            && strong.behind.lock().begin()
+        {
+            let subscriber = strong.subscriber.lock().upgrade();
+            drop(strong);
+            let passage = subscriber.and_then(|subscriber| subscriber.passage(Channel::Events.topic()));
+            if let Some(passage) = passage {
+                passage.is_over().await;
+            }
+            let Some(strong) = streams.upgrade() else { return };
+            let mut held = strong.behind.lock();
+            let mut batch = CompletionBatch::default();
+            held.release(&mut batch);
+            strong.give(batch, &mut held);
+        }
     }
 
     /// Passes on messages that may be for a stream here, as if all had come by the fleet's channel.
@@ -158,7 +197,8 @@ impl Follower for Streams {
             && let Some(subscriber) = subscriber
         {
             for subscription in subscriptions {
-                subscriber.unsubscribe(None, &topic(subscription), || {});
+                let topic = topic(subscription);
+                subscriber.unsubscribe(None, &topic, || self.behind.is_left(&topic.name));
             }
         }
     }
@@ -174,12 +214,18 @@ impl Listener for Streams {
             // All events come by the fleet's channel too.
             self.refused.store(true, Ordering::Relaxed);
         }
-        if !batch.backlog.is_empty() {
-            self.hear(&mut batch);
+        let mut held = self.behind.lock();
+        if held.hold(&mut batch, Instant::now())
+            && let Ok(runtime) = runtime::get()
+        {
+            runtime::spawn(runtime, Self::release(self.this.clone()));
         }
-        if !batch.is_empty() {
-            batch.backlog.detach();
-            self.completions.put(batch);
+        self.give(batch, &mut held);
+    }
+
+    fn subscribed_at_home(&self, topic: &Topic) {
+        if Channel::of(topic).is_none() {
+            self.behind.is_live(&topic.name, &self.limits);
         }
     }
 

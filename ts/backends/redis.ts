@@ -51,7 +51,8 @@ export class RedisKVStore extends Store {
   #gap: { from: number; to: number } | undefined;
   readonly #publisher = new Publisher({
     publish: (channel, message) => this.#open().run(PUBLISH, [channel, message]) as Promise<number>,
-    script: (script, args) => this.#open().script(PUBLISH, script, args) as Promise<number>,
+    script: (...given) => this.#open().script(PUBLISH, ...given) as Promise<number>,
+    isCluster: () => this.#open().isCluster,
   });
   #closing: Promise<void> | undefined;
   /** How often each of the framework's channels was left: what waits to be asked for again may have been left meanwhile. */

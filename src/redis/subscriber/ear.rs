@@ -174,6 +174,7 @@ impl Listener for Ear {
             return;
         }
         self.listener.subscribed(topic);
+        self.listener.subscribed_at_home(topic);
         let mut batch = CompletionBatch::default();
         let mut awaited = self.awaited.lock();
         for id in awaited.callers.remove(topic).into_iter().flatten() {
@@ -203,6 +204,9 @@ impl Listener for Ear {
             signals.heard = None;
         }
         drop(awaited);
+        if departure.topics.is_empty() {
+            return;
+        }
         self.listener.gap_began();
     }
 

@@ -193,12 +193,8 @@ impl ClusterSubscriber {
     /// Answers `id`, if there is one, once the listener gets no more messages of the topic.
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
         let mut state = self.lock();
-        let place = state.topics.remove(topic).map(|kept| kept.place);
-        let home = match place {
-            Some(Place::At(home)) => Some(home),
-            Some(Place::Crossing(number)) => state.crossings.from(number).cloned(),
-            _ => None,
-        };
+        let home = state.heard_at(topic).cloned();
+        state.topics.remove(topic);
         let mut awaited = self.ear.awaited.lock();
         let mut answers = CompletionBatch::default();
         if let Some(gap) = awaited.arrived(topic) {

@@ -1,6 +1,7 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
-//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears, with the [`places`] of topics: [`crossing`] to another home, [`probe`] of one. [`table`]: the state of each topic ([`entry`]) on the server,
+//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears, with the [`places`] of topics: [`crossing`] to another home, [`probe`] of one,
+//! and the [`passage`] of what one has published. [`table`]: the state of each topic ([`entry`]) on the server,
 //! and which [`listener`] has it. [`machine`]: what is sent and received for it. [`answers`] come back. [`pending`]: those that listeners await.
 
 mod answers;
@@ -11,6 +12,7 @@ mod homes;
 pub mod listener;
 pub mod machine;
 pub mod part;
+pub mod passage;
 mod pending;
 mod places;
 mod probe;

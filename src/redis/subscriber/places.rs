@@ -29,6 +29,17 @@ pub struct State {
     pub is_over: bool,
 }
 
+impl State {
+    /// The home at which a topic is heard, if it still is.
+    pub fn heard_at(&self, topic: &Topic) -> Option<&Endpoint> {
+        match &self.topics.get(topic)?.place {
+            Place::At(home) => Some(home),
+            Place::Crossing(number) => self.crossings.from(*number),
+            Place::Nowhere => None,
+        }
+    }
+}
+
 /// A topic that is subscribed.
 pub struct Desired {
     pub place: Place,
