@@ -116,3 +116,115 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::redis::completions::Gap;
+
+    const OWN: &str = "covara:events:1:posts";
+    const OTHER: &str = "covara:events:2:posts";
+    const FLEET: &str = "covara:events";
+
+    fn came(messages: &[(&'static str, &'static str)]) -> CompletionBatch {
+        let mut batch = CompletionBatch::default();
+        for (channel, payload) in messages {
+            batch.backlog.push(Message {
+                pattern: None,
+                channel: Bytes::from_static(channel.as_bytes()),
+                payload: Bytes::from_static(payload.as_bytes()),
+            });
+        }
+        batch
+    }
+
+    fn payloads(batch: CompletionBatch) -> Vec<String> {
+        let (messages, _) = batch.backlog.into_parts();
+        let payloads = messages.iter().map(|message| message.payload.to_vec());
+        payloads.map(|bytes| String::from_utf8(bytes).unwrap()).collect()
+    }
+
+    fn released(state: &mut State) -> Vec<String> {
+        let mut batch = CompletionBatch::default();
+        state.release(&mut batch);
+        payloads(batch)
+    }
+
+    fn live(channel: &'static str) -> Behind {
+        let behind = Behind::default();
+        let limits = Limits {
+            timeout: Duration::from_secs(5),
+            queue_timeout: Duration::from_secs(10),
+            max_queue: 3,
+            max_retries: None,
+            max_reply: 1 << 20,
+        };
+        behind.is_live(&Bytes::from_static(channel.as_bytes()), &limits);
+        behind
+    }
+
+    #[test]
+    fn what_comes_by_a_new_channel_waits_for_a_passage_that_began_later() {
+        let behind = live(OWN);
+        let mut state = behind.lock();
+        let now = Instant::now();
+        let mut batch = came(&[(OWN, "1"), (FLEET, "2"), (OTHER, "3")]);
+        assert!(state.hold(&mut batch, now));
+        assert_eq!(payloads(batch), ["2", "3"]);
+        assert!(state.begin());
+        let mut batch = came(&[(OWN, "4")]);
+        assert!(!state.hold(&mut batch, now), "one passage is under way");
+        assert!(batch.backlog.is_empty());
+        assert_eq!(released(&mut state), ["1"]);
+        assert!(state.begin());
+        assert_eq!(released(&mut state), ["4"]);
+        assert!(!state.begin());
+    }
+
+    #[test]
+    fn a_channel_that_is_new_no_more_waits_only_for_its_own_messages() {
+        let behind = live(OWN);
+        let mut state = behind.lock();
+        let late = Instant::now() + Duration::from_secs(17);
+        state.hold(&mut came(&[(OWN, "1")]), Instant::now());
+        let mut batch = came(&[(OWN, "2")]);
+        state.hold(&mut batch, late);
+        assert!(batch.backlog.is_empty(), "it would overtake the first");
+        assert!(state.begin());
+        assert_eq!(released(&mut state), ["1", "2"]);
+        let mut batch = came(&[(OWN, "3")]);
+        assert!(!state.hold(&mut batch, late));
+        assert_eq!(payloads(batch), ["3"]);
+    }
+
+    // Who reads its state again after a gap must be behind none of the messages.
+    #[test]
+    fn a_gap_comes_behind_all_that_is_held() {
+        let behind = live(OWN);
+        let mut state = behind.lock();
+        let now = Instant::now();
+        state.hold(&mut came(&[(OWN, "1")]), now);
+        state.begin();
+        state.hold(&mut came(&[(OWN, "2")]), now);
+        let mut batch = came(&[(OWN, "3")]);
+        let time = SystemTime::now();
+        batch.push_gap(Gap {
+            from: time,
+            to: time,
+            node: None,
+        });
+        assert!(!state.hold(&mut batch, now));
+        assert_eq!(payloads(batch), ["1", "2", "3"]);
+        assert!(released(&mut state).is_empty());
+    }
+
+    #[test]
+    fn what_is_held_of_a_channel_that_is_left_is_dropped() {
+        let behind = live(OWN);
+        behind.lock().hold(&mut came(&[(OWN, "1")]), Instant::now());
+        behind.is_left(&Bytes::from_static(OWN.as_bytes()));
+        assert!(!behind.lock().begin());
+    }
+}

@@ -13,6 +13,7 @@ use crate::redis::pipeline::Health;
 use crate::redis::request::{Id, Request, Shape, Topic};
 use crate::redis::router::Router;
 use crate::redis::runtime;
+use crate::redis::subscriber::hearing::listen;
 use crate::redis::subscriber::listener::Listener;
 use crate::redis::subscriber::part::Subscriber;
 
@@ -33,7 +34,7 @@ impl Client {
         listener: Arc<dyn Listener>,
     ) -> Result<Self> {
         Ok(Self {
-            router: RefCell::new(Router::new(config.clone(), completions.clone())?),
+            router: RefCell::new(Router::new(config.clone(), completions.clone(), listen)?),
             config: RefCell::new(config),
             completions,
             listener,
@@ -60,7 +61,7 @@ impl Client {
             return Ok(());
         };
         let config = Arc::new(self.config().as_cluster());
-        let cluster = Router::new(config.clone(), self.completions.clone())?;
+        let cluster = Router::new(config.clone(), self.completions.clone(), listen)?;
         cluster.start();
         let (waiting, connecting, closing) = connection.with(|pipeline| {
             let waiting = pipeline.take_waiting(|_| true);

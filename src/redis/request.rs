@@ -51,6 +51,8 @@ pub struct Request {
     /// When it could be sent: the time for its reply counts from here on.
     pub ready: Instant,
     pub route: Route,
+    /// Whether it publishes and writes nothing: messages keep their order when their home moves.
+    pub publishes: bool,
     /// The node of a cluster is to take it though the slot is not its own yet: ASKING goes ahead of it.
     pub asking: bool,
     /// Dropped when the request has ended, whatever has ended it.
@@ -79,6 +81,7 @@ impl Request {
             called,
             ready: called,
             route: Route::Any,
+            publishes: false,
             asking: false,
             guard: None,
             suspected: false,

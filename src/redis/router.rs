@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::error::Result;
 use crate::redis::cluster::notices;
+use crate::redis::cluster::publishing::Listen;
 use crate::redis::cluster::router::ClusterRouter;
 use crate::redis::completions::CompletionQueue;
 use crate::redis::config::Config;
@@ -20,10 +21,10 @@ pub enum Router {
 }
 
 impl Router {
-    /// Opens nothing yet.
-    pub fn new(config: Arc<Config>, completions: Arc<CompletionQueue>) -> Result<Self> {
+    /// Opens nothing yet. `listen` is what a cluster's messages keep their order by.
+    pub fn new(config: Arc<Config>, completions: Arc<CompletionQueue>, listen: Listen) -> Result<Self> {
         if config.cluster.is_some() {
-            return Ok(Self::Cluster(ClusterRouter::new(config, completions)?));
+            return Ok(Self::Cluster(ClusterRouter::new(config, completions, listen)?));
         }
         let target = config.target.clone();
         let connection = Connection::new(config, target, completions)?;

@@ -131,7 +131,7 @@ class Findings {
 
   constructor(readonly faults: readonly Fault[]) {}
 
-  add(figure: keyof Tally, { keys: [key], slot }: Stream, call: Call, count = 1): void {
+  add(figure: keyof Tally, { keys: [key], slot }: Stream, call: Call, count = 1, behind?: Call): void {
     this.tally[figure] += count;
     if (count === 0 || !(figure in RULES)) return;
     if (this.examples.filter((example) => example.startsWith(`${figure}:`)).length === MOST_EXAMPLES) return;
@@ -141,7 +141,13 @@ class Findings {
       before === undefined
         ? "before all faults"
         : `called ${start - before.from} ms and ${outcome} ${end - before.from} ms after the begin of ${before.kind} on slots ${before.slots.join("-")}, which took ${before.to - before.from} ms`;
-    this.examples.push(`${figure}: ${key} (slot ${slot}), number ${number}, ${when} ${error ?? ""}`.trim());
+    const order =
+      behind === undefined
+        ? ""
+        : `, behind number ${behind.number}, called ${behind.start - start} ms and ${behind.outcome} ${behind.end - start} ms after its call`;
+    this.examples.push(
+      `${figure}: ${key} (slot ${slot}), number ${number}, ${when}${order} ${error ?? ""}`.trim(),
+    );
   }
 }
 
@@ -228,7 +234,9 @@ function addInversions(
 ): void {
   for (const [index, number] of numbers.entries()) {
     const call = stream.calls[number - 1];
-    if (call !== undefined && number < (numbers[index - 1] ?? 0)) findings.add(figure, stream, call);
+    const before = numbers[index - 1] ?? 0;
+    if (call !== undefined && number < before)
+      findings.add(figure, stream, call, 1, stream.calls[before - 1]);
   }
 }
 

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::addon::arguments::{self, Words, push_number, push_prefix};
 use crate::addon::raw::{Attempt, Buffer, Scope, Value};
 use crate::addon::redis::route::{Slots, split_transaction};
-use crate::commands::{self, Command, Effect, Keys};
+use crate::commands::{self, Command, Effect, Keys, Spread};
 use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
 use crate::fanout::records::Records;
@@ -32,6 +32,8 @@ pub struct Batch<'a> {
     routes: Option<Routes>,
     /// The slots of the entry that is being read.
     slots: Slots,
+    /// Whether the entry that is being read publishes.
+    publishes: bool,
 }
 
 /// How entries get their routes.
@@ -54,6 +56,7 @@ struct Draft {
     script: Option<Box<Script>>,
     changes: Changes,
     route: Route,
+    publishes: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -73,6 +76,7 @@ impl<'a> Batch<'a> {
             changes: Vec::new(),
             routes,
             slots: Slots::default(),
+            publishes: false,
         }
     }
 
@@ -105,6 +109,7 @@ impl<'a> Batch<'a> {
                     .truncate(self.drafts.last().map_or(0, |draft| draft.end));
                 self.changes.clear();
                 self.slots = Slots::default();
+                self.publishes = false;
                 self.refused.push((id, error));
             }
             count += 1;
@@ -135,6 +140,7 @@ impl<'a> Batch<'a> {
                 called,
                 ready: called,
                 route: draft.route,
+                publishes: draft.publishes,
                 asking: false,
                 guard: None,
                 suspected: false,
@@ -199,6 +205,7 @@ impl<'a> Batch<'a> {
             script,
             changes: mem::take(&mut self.changes),
             route,
+            publishes: mem::take(&mut self.publishes),
         });
     }
 
@@ -244,6 +251,8 @@ impl<'a> Batch<'a> {
         if self.routes.is_some() {
             self.slots.add(command, words.bytes, &words.places);
             if position.is_none() {
+                // A transaction with a message goes with its writes.
+                self.publishes = command.spread == Spread::Channel || keyed_by_channels;
                 route = mem::take(&mut self.slots).route_command(command, words.bytes, &words.places);
             }
         }

@@ -85,6 +85,7 @@ impl ClusterRouter {
         state.waiting.wait_until(latest);
         state.readers.held.wait_until(latest);
         state.fences.wait_until(latest);
+        state.publishing.fences.wait_until(latest);
         self.fail_connecting(&mut state);
         self.inbox.come.notify_one();
     }
@@ -131,6 +132,7 @@ impl ClusterRouter {
             }
         }
         let mut unsent = state.fences.take();
+        unsent.extend(state.publishing.fences.take());
         unsent.extend(state.waiting.take_if(|_| true));
         unsent.extend(state.readers.held.take_if(|_| true));
         for request in unsent {

@@ -52,6 +52,7 @@ impl ClusterRouter {
             .collect();
         let Ok(masters) = masters else { return };
         let before = state.map.replace(map.clone());
+        state.publishing.moved();
         state.masters = masters;
         state.cause = None;
         let mut batches = Batches::new(state.masters.len());

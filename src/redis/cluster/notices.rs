@@ -10,7 +10,7 @@ use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Step};
 use crate::redis::cluster::lifecycle::EndGuard;
 use crate::redis::cluster::node::{Node, Notice};
-use crate::redis::cluster::router::{ClusterRouter, State};
+use crate::redis::cluster::router::{ClusterRouter, FencesOf, OF_MESSAGES, OF_SLOTS, State};
 use crate::redis::cluster::slot_map::parse_address;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::commands::redirect::{RefusalKind, Returned};
@@ -74,6 +74,7 @@ impl ClusterRouter {
             Notice::Ended(number) => {
                 let slots = state.numbers.remove(&number).unwrap_or_default();
                 self.hold_repeated(state, &slots);
+                state.publishing.ended(number, &slots, now);
                 for slot in slots {
                     state.fences.change(slot, |fence| fence.ended(number, now));
                 }
@@ -150,28 +151,35 @@ impl ClusterRouter {
     /// Lets requests behind fences go on. Gives when the next may.
     fn step(&self, state: &mut State, now: Instant) -> Instant {
         let mut next = now + LONGEST_WAIT;
-        for slot in state.fences.slots() {
-            let number = state.next_number();
-            let stepped = state
-                .fences
-                .change(slot, |fence| (fence.next_deadline(), fence.step(number, now)));
-            let Some((deadline, step)) = stepped else { continue };
-            next = deadline.map_or(next, |deadline| next.min(deadline));
-            match step {
-                Step::Wait(until) => next = until.map_or(next, |until| next.min(until)),
-                Step::Try(requests, target) => self.send_trial(state, slot, number, requests, target, now),
-                Step::Fall(requests) => {
-                    state.fences.remove(slot);
-                    let mut batches = Batches::new(state.masters.len());
-                    for request in requests {
-                        self.put(state, ready(request, now), slot, &mut batches, now);
-                    }
-                    self.flush(state, batches, now);
-                }
+        for fences in [OF_SLOTS, OF_MESSAGES] {
+            for slot in fences(state).slots() {
+                let due = self.step_fence(state, fences, slot, now);
+                next = due.map_or(next, |due| next.min(due));
             }
         }
         let others = [state.waiting.next_deadline(), state.readers.next()];
         others.into_iter().flatten().fold(next, Instant::min)
+    }
+
+    /// Gives when the next request behind a fence may go on, or has waited for too long.
+    fn step_fence(&self, state: &mut State, fences: FencesOf, slot: Slot, now: Instant) -> Option<Instant> {
+        let number = state.next_number();
+        let step = |fence: &mut Fence| (fence.next_deadline(), fence.step(number, now));
+        let (deadline, step) = fences(state).change(slot, step)?;
+        let mut next = None;
+        match step {
+            Step::Wait(until) => next = until,
+            Step::Try(requests, target) => self.send_trial(state, slot, number, requests, target, now),
+            Step::Fall(requests) => {
+                fences(state).remove(slot);
+                let mut batches = Batches::new(state.masters.len());
+                for request in requests {
+                    self.put(state, ready(request, now), slot, &mut batches, now);
+                }
+                self.flush(state, batches, now);
+            }
+        }
+        next.into_iter().chain(deadline).min()
     }
 
     /// Sends the requests that go ahead of the others behind a fence.
@@ -197,6 +205,7 @@ impl ClusterRouter {
             }
             return state.refresh();
         };
+        let requests = self.hold_messages(state, slot, requests);
         let requests = requests.into_iter().map(|request| Request {
             guard: Some(trial.clone()),
             ..ready(request, now)
@@ -217,24 +226,30 @@ impl ClusterRouter {
             let error = Error::because(Reason::QueueTimeout, message);
             self.fail(&request, Fate::NotRun, error);
         }
-        for slot in state.fences.slots() {
-            let pop = |fence: &mut Fence| {
-                let request = fence.pop_due(now)?;
-                Some((request, fence.last().map(|last| last.error.clone())))
-            };
-            while let Some((request, last)) = state.fences.change(slot, pop).flatten() {
-                let owner = state.map.as_ref().and_then(|map| map.owner(slot));
-                let owner = owner.map(|owner| owner.to_string().into());
-                let told = told(last.as_ref());
-                let message = format!(
-                    "No node of the cluster took the command within {milliseconds} ms (queueTimeout), so that it was not run{told}"
-                );
-                let node = last.and_then(|error| error.node.clone()).or(owner);
-                let error = Error::because(Reason::QueueTimeout, message).at(node.as_deref(), Some(slot));
-                self.fail(&request, Fate::NotRun, error);
+        for fences in [OF_SLOTS, OF_MESSAGES] {
+            for slot in fences(state).slots() {
+                while let Some((request, last)) =
+                    fences(state).change(slot, |fence| pop(fence, now)).flatten()
+                {
+                    let owner = state.map.as_ref().and_then(|map| map.owner(slot));
+                    let owner = owner.map(|owner| owner.to_string().into());
+                    let told = told(last.as_ref());
+                    let message = format!(
+                        "No node of the cluster took the command within {milliseconds} ms (queueTimeout), so that it was not run{told}"
+                    );
+                    let node = last.and_then(|error| error.node.clone()).or(owner);
+                    let error = Error::because(Reason::QueueTimeout, message).at(node.as_deref(), Some(slot));
+                    self.fail(&request, Fate::NotRun, error);
+                }
             }
         }
     }
+}
+
+/// The first request behind a fence, if it has waited for too long, and the last refusal.
+fn pop(fence: &mut Fence, now: Instant) -> Option<(Request, Option<Error>)> {
+    let request = fence.pop_due(now)?;
+    Some((request, fence.last().map(|last| last.error.clone())))
 }
 
 /// A request that can be sent from now on.

@@ -13,6 +13,7 @@ use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Fences};
 use crate::redis::cluster::join::Join;
 use crate::redis::cluster::node::{Inbox, Node, Trial, fail};
+use crate::redis::cluster::publishing::{Listen, Publishing};
 use crate::redis::cluster::readers::Readers;
 use crate::redis::cluster::refresh::topology_of;
 use crate::redis::cluster::scan::{Scan, last_page};
@@ -36,6 +37,7 @@ pub struct ClusterRouter {
     pub(super) runtime: &'static Runtime,
     pub(super) completions: Arc<CompletionQueue>,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) listen: Listen,
     /// Locked before any pipeline.
     state: Mutex<State>,
 }
@@ -54,6 +56,7 @@ pub(super) struct State {
     /// Those that close once they have answered all, by their numbers.
     pub retired: HashMap<u64, Arc<Node>>,
     pub fences: Fences,
+    pub publishing: Publishing,
     pub readers: Readers,
     /// The slots of each mark and of each guard. A guard without slots keeps the router open.
     pub numbers: HashMap<u64, Vec<Slot>>,
@@ -70,6 +73,11 @@ pub(super) struct State {
     pub ended: bool,
 }
 
+/// The fences of a router: a request waits behind that of its slot first.
+pub(super) type FencesOf = fn(&mut State) -> &mut Fences;
+pub(super) const OF_SLOTS: FencesOf = |state| &mut state.fences;
+pub(super) const OF_MESSAGES: FencesOf = |state| &mut state.publishing.fences;
+
 /// A store that is to be closed.
 pub struct Closing {
     pub id: Id,
@@ -79,13 +87,14 @@ pub struct Closing {
 
 impl ClusterRouter {
     /// Opens nothing yet.
-    pub fn new(config: Arc<Config>, completions: Arc<CompletionQueue>) -> Result<Arc<Self>> {
+    pub fn new(config: Arc<Config>, completions: Arc<CompletionQueue>, listen: Listen) -> Result<Arc<Self>> {
         let topology = topology_of(&config)?;
         let router = Arc::new(Self {
             config,
             runtime: runtime::get()?,
             completions,
             inbox: Arc::default(),
+            listen,
             state: Mutex::new(State {
                 started: false,
                 topology: Some(topology),
@@ -95,6 +104,7 @@ impl ClusterRouter {
                 unused: HashMap::new(),
                 retired: HashMap::new(),
                 fences: Fences::default(),
+                publishing: Publishing::default(),
                 readers: Readers::default(),
                 numbers: HashMap::new(),
                 last_number: 0,
@@ -138,14 +148,13 @@ impl ClusterRouter {
                 self.scan(state, request, &call, &map, batches, now);
             }
             Route::Masters(joining) => {
-                let parts = map.first_slots().into_iter();
-                let parts = parts.map(|slot| Part {
+                let part = |slot| Part {
                     slot,
                     bytes: request.bytes.clone(),
                     replies: request.replies,
                     places: Vec::new(),
-                });
-                let parts = parts.collect();
+                };
+                let parts = map.first_slots().into_iter().map(part).collect();
                 self.put_parts(state, &request, Split { joining, parts }, batches, now);
             }
         }
@@ -227,23 +236,26 @@ impl ClusterRouter {
     ) {
         request.route = Route::Slot(slot);
         if state.fences.contains(slot) {
-            return self.hold(state, request, slot);
+            return self.hold(state, request, slot, OF_SLOTS);
         }
         match state.map.as_ref().and_then(|map| map.owner_index(slot)) {
+            Some(index) if request.publishes && !self.may_publish(state, slot, index) => {
+                self.hold(state, request, slot, OF_MESSAGES);
+            }
             Some(index) => batches.masters[index].push(request),
             None => {
                 self.refuse_unserved(state, slot, now);
-                self.hold(state, request, slot);
+                self.hold(state, request, slot, OF_SLOTS);
             }
         }
     }
 
-    fn hold(&self, state: &mut State, request: Request, slot: Slot) {
+    pub(super) fn hold(&self, state: &mut State, request: Request, slot: Slot, fences: FencesOf) {
         let until = state.deadline(&request, self.limits());
         if !state.has_room(self.limits().max_queue) {
             return self.fail(&request, Fate::NotRun, self.no_room());
         }
-        state.fences.change(slot, |fence| fence.hold(request, until));
+        fences(state).change(slot, |fence| fence.hold(request, until));
     }
 
     pub(super) fn no_room(&self) -> Error {
@@ -359,7 +371,8 @@ impl State {
     }
 
     pub fn has_room(&self, most: usize) -> bool {
-        self.waiting.len() + self.readers.held.len() + self.fences.held() < most
+        self.waiting.len() + self.readers.held.len() + self.fences.held() + self.publishing.fences.held()
+            < most
     }
 
     /// How long a request may wait for a node that takes it.

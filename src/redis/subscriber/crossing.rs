@@ -12,7 +12,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::error::Reason;
 use crate::redis::pipeline::Health;
-use crate::redis::request::Topic;
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::ear::{Ear, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
@@ -20,8 +19,6 @@ use crate::redis::subscriber::places::{Crossing, Place, State, home_of};
 
 /// How long a home may take for its answer, and how long the bus may still bring what a home has published that is gone.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How much later than topics a publisher may leave the old home. Its last messages come by the bus, and the next ones not.
-const PUBLISHERS: Duration = Duration::from_millis(50);
 /// The bus may lose the message: it is published again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -37,15 +34,7 @@ impl Crossing {
             departed: Some(departed),
             heard: Some(heard),
         };
-        let (followed, is_followed) = oneshot::channel();
-        let last = Signals {
-            node: signals.node.clone(),
-            subscribed: None,
-            departed: None,
-            heard: Some(followed),
-        };
-        let own = [(self.channel.clone(), signals), (self.last.clone(), last)];
-        ear.awaited.lock().own.extend(own);
+        ear.awaited.lock().own.insert(self.channel.clone(), signals);
         let until = subscriber
             .upgrade()
             .map(|strong| Instant::now() + strong.limits().timeout);
@@ -54,20 +43,12 @@ impl Crossing {
         {
             self.depart(old, is_open, has_departed).await;
             if is_open {
-                let by = (&self.channel, is_heard);
-                if self.wait(&subscriber, &ear, old, by, until).await {
-                    sleep(PUBLISHERS).await;
-                    old.publish(&self.last);
-                    let by = (&self.last, is_followed);
-                    self.wait(&subscriber, &ear, old, by, until).await;
-                }
+                self.wait(&subscriber, &ear, old, is_heard, until).await;
             } else {
                 sleep(PATIENCE).await;
             }
         }
-        for channel in [&self.channel, &self.last] {
-            ear.awaited.lock().own.remove(channel);
-        }
+        ear.awaited.lock().own.remove(&self.channel);
         if let Some(subscriber) = subscriber.upgrade() {
             self.finish(&subscriber);
         }
@@ -81,10 +62,7 @@ impl Crossing {
         until: Instant,
     ) -> Option<bool> {
         let home = subscriber.upgrade()?.home_at(&self.to)?;
-        // The one that is confirmed last is waited for.
-        for channel in [&self.last, &self.channel] {
-            home.keep(channel, Arc::default());
-        }
+        home.keep(&self.channel, Arc::default());
         drop(home);
         loop {
             if let Ok(outcome) = timeout(AGAIN, &mut is_subscribed).await {
@@ -110,35 +88,32 @@ impl Crossing {
         old.end_departure(&departure);
     }
 
-    /// Returns once nothing of the old home is still to come: true if a channel has brought that, false if it is gone. A home that is frozen or cut off may go on
-    /// and bring what it had published. It is waited for as long as a publisher does.
+    /// Returns once nothing of the old home is still to come: the channel has brought that, or the home is gone. A home that is frozen or
+    /// cut off may go on and bring what it had published. It is waited for as long as a publisher does.
     async fn wait(
         &self,
         subscriber: &Weak<ClusterSubscriber>,
         ear: &Ear,
         old: &SubscriberHandle,
-        (channel, mut is_heard): (&Topic, Receiver<()>),
+        mut is_heard: Receiver<()>,
         until: Instant,
-    ) -> bool {
+    ) {
         let departed = Instant::now();
         loop {
             match timeout(AGAIN, &mut is_heard).await {
-                Ok(Ok(())) => return true,
+                Ok(Ok(())) => return,
                 // A user that may not use the channel crosses without it.
-                Ok(Err(_)) => {
-                    sleep(PATIENCE).await;
-                    return false;
-                }
+                Ok(Err(_)) => return sleep(PATIENCE).await,
                 Err(_) => {}
             }
             let health = old.health();
             if Instant::now() >= until || is_gone(&health) || !self.is_right(subscriber) {
-                return false;
+                return;
             }
             if !health.is_ready {
                 continue;
             }
-            old.publish(channel);
+            old.publish(&self.channel);
             // It answers, and is cut off: for how long is not known. What others have published at the new home was missed.
             if departed.elapsed() >= PATIENCE
                 && let Some(confirmed) = self.confirmed
@@ -171,9 +146,7 @@ impl Crossing {
         } = &mut *state;
         crossings.end(self.number);
         if let Some(home) = homes.get(&self.to) {
-            for channel in [&self.channel, &self.last] {
-                home.unsubscribe(None, channel, || {});
-            }
+            home.unsubscribe(None, &self.channel, || {});
         }
         let (mut arrivals, mut others, mut left) = (Vec::new(), Vec::new(), Vec::new());
         for topic in &self.topics {

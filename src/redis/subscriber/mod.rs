@@ -2,12 +2,13 @@
 //!
 //! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears, with the [`places`] of topics: [`crossing`] to another home, [`probe`] of one,
 //! and the [`passage`] of what one has published. [`table`]: the state of each topic ([`entry`]) on the server,
-//! and which [`listener`] has it. [`machine`]: what is sent and received for it. [`answers`] come back. [`pending`]: those that listeners await.
+//! and which [`listener`] has it. [`hearing`]: a channel of the process's own at one node. [`machine`]: what is sent and received for it. [`answers`] come back. [`pending`]: those that listeners await.
 
 mod answers;
 mod crossing;
 mod ear;
 pub mod entry;
+pub mod hearing;
 mod homes;
 pub mod listener;
 pub mod machine;

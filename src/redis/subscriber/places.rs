@@ -83,7 +83,6 @@ impl Crossings {
             old,
             topics,
             channel: own_channel("crossing"),
-            last: own_channel("crossed"),
             confirmed,
         }
     }
@@ -109,9 +108,8 @@ pub struct Crossing {
     pub to: Endpoint,
     pub old: Option<Arc<SubscriberHandle>>,
     pub topics: Vec<Topic>,
-    /// By which they cross, and by which the last publishers do.
+    /// By which they cross.
     pub channel: Topic,
-    pub last: Topic,
     /// When a node said last that the old home was the right one.
     pub confirmed: Option<SystemTime>,
 }

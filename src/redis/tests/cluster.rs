@@ -11,6 +11,7 @@ use crate::redis::completions::CompletionQueue;
 use crate::redis::config::{ClusterOptions, Config, Options};
 use crate::redis::request::{Fate, Observer, Route};
 use crate::redis::router::Router;
+use crate::redis::subscriber::hearing::listen;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -38,7 +39,7 @@ impl Store {
         drop(listener);
         let (wake, woken) = channel();
         let completions = Arc::new(CompletionQueue::new(move || wake.send(()).is_ok()));
-        let router = Router::new(config.clone(), completions.clone()).unwrap();
+        let router = Router::new(config.clone(), completions.clone(), listen).unwrap();
         router.start();
         Self {
             router,

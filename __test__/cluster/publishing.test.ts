@@ -1,0 +1,175 @@
+// A publisher whose channel has another home. What it had published at the old one came there by the bus behind what it published next at the new one:
+// four messages of 15,000 in a run of the checker, after a home had moved there and back. The next message waits for those before it.
+import assert from "node:assert/strict";
+import type { KVStore } from "covara-kv";
+import { eventually } from "../eventually.js";
+import { keyIn, shareOf } from "../redis-cluster.js";
+import { FakeBus } from "./fake-bus.js";
+import { error, evenly, type FakeCluster, type FakeNode } from "./fake-nodes.js";
+import { test, type World } from "./shared.js";
+
+const SLOT = shareOf(0, 3)[0] + 7;
+const CHANNEL = keyIn(SLOT, "news");
+const patience = { commandTimeout: 2_000, queueTimeout: 4_000 } as const;
+
+interface Stage {
+  cluster: FakeCluster;
+  bus: FakeBus;
+  publisher: KVStore;
+  nodes: readonly [FakeNode, FakeNode, FakeNode];
+  /** Makes a node the master of the channel's slot, and a store know. */
+  moveTo(node: FakeNode, store?: KVStore): Promise<void>;
+  /** Opens a store that hears the channel at its home of now, and gives what it hears. */
+  hears(): Promise<string[]>;
+}
+
+async function stage({ fake, open }: World, config: object = patience): Promise<Stage> {
+  const cluster = await fake();
+  const bus = new FakeBus(cluster);
+  const publisher = await open(cluster, config);
+  return {
+    cluster,
+    bus,
+    publisher,
+    nodes: cluster.nodes as readonly FakeNode[] as Stage["nodes"],
+    async moveTo(node, store = publisher) {
+      const [first, ...others] = evenly(cluster.nodes.map(({ name }) => name));
+      assert.ok(first);
+      cluster.ranges = [{ ...first, nodes: [node.name] }, ...others];
+      await store.get(CHANNEL);
+    },
+    async hears() {
+      const heard: string[] = [];
+      // A configuration of its own: another process's.
+      const store = await open(cluster, { ...config, maxQueue: 1_000 });
+      await store.subscribe(CHANNEL, (text) => void heard.push(text));
+      return heard;
+    },
+  };
+}
+
+/** Whether a store has asked a node to publish this. */
+const hasPublished = (node: FakeNode, text: string) => node.calls.includes(`PUBLISH ${CHANNEL} ${text}`);
+
+test("what is published next comes behind what the bus brings from the old home", async (world) => {
+  const { bus, publisher, nodes, moveTo, hears } = await stage(world);
+  const [old, next] = nodes;
+  const heal = bus.cut(old);
+  await publisher.publish(CHANNEL, "1");
+  await moveTo(next);
+  const heard = await hears();
+  const published = [publisher.publish(CHANNEL, "2"), publisher.publish(CHANNEL, "3")];
+  await eventually(() => old.calls.some((call) => call.startsWith("PUBLISH covara-kv:publishing:")));
+  assert.ok(!hasPublished(next, "2"));
+  heal();
+  assert.deepEqual(await Promise.all(published), [1, 1]);
+  await eventually(() => heard.length === 3);
+  assert.deepEqual(heard, ["1", "2", "3"]);
+  // It is waited for once.
+  const asked = () => old.calls.filter((call) => call.startsWith("PUBLISH covara-kv:")).length;
+  const before = asked();
+  await publisher.publish(keyIn(SLOT, "other"), "4");
+  assert.equal(asked(), before);
+});
+
+test("a home that moves there and back has its messages in order", async (world) => {
+  const { bus, publisher, nodes, moveTo, hears } = await stage(world);
+  const [first, second] = nodes;
+  const heard = await hears();
+  await publisher.publish(CHANNEL, "1");
+  await moveTo(second);
+  await publisher.publish(CHANNEL, "2");
+  assert.ok(hasPublished(second, "2"));
+  const heal = bus.cut(second);
+  await publisher.publish(CHANNEL, "3");
+  await moveTo(first);
+  const published = publisher.publish(CHANNEL, "4");
+  await eventually(() => second.calls.some((call) => call.startsWith("PUBLISH covara-kv:publishing:")));
+  assert.ok(!hasPublished(first, "4"));
+  heal();
+  await published;
+  // Some may fall into gaps.
+  await eventually(() => heard.at(-1) === "4");
+  assert.deepEqual(heard, [...heard].sort());
+});
+
+test("commands do not wait for messages, nor do messages of slots that have stayed", async (world) => {
+  const { bus, cluster, publisher, nodes } = await stage(world);
+  const [old, next] = nodes;
+  const heal = bus.cut(old);
+  const stays = keyIn(shareOf(0, 3)[1], "stays");
+  await publisher.publish(CHANNEL, "1");
+  await publisher.publish(stays, "1");
+  const [share, ...others] = evenly(cluster.nodes.map(({ name }) => name));
+  assert.ok(share);
+  cluster.ranges = [
+    { first: share.first, last: SLOT, nodes: [next.name] },
+    { ...share, first: SLOT + 1 },
+    ...others,
+  ];
+  await publisher.get(CHANNEL);
+  const published = publisher.publish(CHANNEL, "2");
+  await publisher.get(CHANNEL);
+  await publisher.publish(stays, "2");
+  assert.ok(!hasPublished(next, "2"));
+  heal();
+  await published;
+});
+
+test("a store that has published nothing there waits for nothing", async (world) => {
+  const { bus, publisher, nodes, moveTo } = await stage(world);
+  const [old, next] = nodes;
+  bus.cut(old);
+  await moveTo(next);
+  await publisher.publish(CHANNEL, "1");
+  assert.ok(!old.calls.some((call) => call.startsWith("PUBLISH")));
+});
+
+test("an old home that stays cut off is waited for no longer than for a reply", async (world) => {
+  const { bus, publisher, nodes, moveTo } = await stage(world, { ...patience, commandTimeout: 700 });
+  const [old, next] = nodes;
+  bus.cut(old);
+  await publisher.publish(CHANNEL, "1");
+  await moveTo(next);
+  const start = Date.now();
+  await publisher.publish(CHANNEL, "2");
+  const waited = Date.now() - start;
+  assert.ok(waited >= 600 && waited < 3_000, `${waited} ms`);
+});
+
+test("a message that waits rejects at queueTimeout, and was not published", async (world) => {
+  const { bus, publisher, nodes, moveTo } = await stage(world, { commandTimeout: 3_000, queueTimeout: 300 });
+  const [old, next] = nodes;
+  bus.cut(old);
+  await publisher.publish(CHANNEL, "1");
+  await moveTo(next);
+  await assert.rejects(publisher.publish(CHANNEL, "2"), { code: "TIMEOUT", reason: "queue-timeout" });
+  assert.ok(!hasPublished(next, "2"));
+});
+
+test("a store that is disconnected meanwhile settles what waits", async (world) => {
+  const { bus, publisher, nodes, moveTo } = await stage(world);
+  const [old, next] = nodes;
+  const heal = bus.cut(old);
+  await publisher.publish(CHANNEL, "1");
+  await moveTo(next);
+  const published = publisher.publish(CHANNEL, "2");
+  await eventually(() => old.calls.some((call) => call.startsWith("PUBLISH covara-kv:publishing:")));
+  const closed = publisher.disconnect();
+  heal();
+  assert.equal(await published, 0);
+  await closed;
+  assert.ok(hasPublished(next, "2"));
+});
+
+test("a user that may not use the package's own channel publishes without it", async (world) => {
+  const { cluster, publisher, nodes, moveTo } = await stage(world);
+  const [, next] = nodes;
+  const answer = cluster.answer;
+  cluster.answer = (command, node, peer) =>
+    command[0] === "SUBSCRIBE" ? error("NOPERM no permissions") : answer(command, node, peer);
+  await publisher.publish(CHANNEL, "1");
+  await moveTo(next);
+  await publisher.publish(CHANNEL, "2");
+  assert.ok(hasPublished(next, "2"));
+});

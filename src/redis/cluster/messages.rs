@@ -1,0 +1,99 @@
+//! Which messages a router may publish, and which wait for those before them: [`publishing`](super::publishing).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::time::timeout_at;
+
+use crate::redis::cluster::fence::Fence;
+use crate::redis::cluster::node::Node;
+use crate::redis::cluster::publishing::{Crossing, Last, hear};
+use crate::redis::cluster::router::{ClusterRouter, OF_MESSAGES, State};
+use crate::redis::request::Request;
+use crate::redis::runtime;
+use crate::redis::slot::Slot;
+
+impl ClusterRouter {
+    /// Whether a message of a slot may be published at its master now. Otherwise a fence holds it.
+    pub(super) fn may_publish(&self, state: &mut State, slot: Slot, master: usize) -> bool {
+        if state.publishing.fences.contains(slot) {
+            return false;
+        }
+        let to = state.masters[master].number;
+        let last = state.publishing.last.get(&slot);
+        let from = last
+            .filter(|last| last.node != to && last.reached != Some(to))
+            .map(|last| last.node);
+        // One without slots is kept open for a while: of one that has closed, nothing is on its way.
+        let from = from.and_then(|from| state.nodes.values().find(|node| node.number == from));
+        let crossing = from
+            .cloned()
+            .and_then(|from| self.cross(state, &from, master, slot));
+        let Some(number) = crossing else {
+            let last = Last {
+                node: to,
+                reached: None,
+            };
+            state.publishing.last.insert(slot, last);
+            return true;
+        };
+        state.publishing.fences.set(slot, || Fence::draining(number));
+        false
+    }
+
+    /// Holds the messages among requests that were to go ahead of others, unless they may be published.
+    pub(super) fn hold_messages(
+        &self,
+        state: &mut State,
+        slot: Slot,
+        requests: Vec<Request>,
+    ) -> Vec<Request> {
+        let Some(master) = state.map.as_ref().and_then(|map| map.owner_index(slot)) else {
+            return requests;
+        };
+        let mut others = Vec::new();
+        for request in requests {
+            if request.publishes && !request.asking && !self.may_publish(state, slot, master) {
+                self.hold(state, request, slot, OF_MESSAGES);
+            } else {
+                others.push(request);
+            }
+        }
+        others
+    }
+
+    /// Has the messages of a slot wait for a crossing. None if there was one since the slot has moved.
+    fn cross(&self, state: &mut State, from: &Arc<Node>, master: usize, slot: Slot) -> Option<u64> {
+        let to = state.masters[master].number;
+        let mut crossings = state.publishing.crossings.iter();
+        let same = crossings
+            .find(|crossing| crossing.is_current && crossing.from == from.number && crossing.to == to);
+        if let Some(same) = same {
+            let slots = state.numbers.get_mut(&same.number).filter(|_| !same.is_over)?;
+            slots.push(slot);
+            return Some(same.number);
+        }
+        let home = state.map.as_ref()?.masters().get(master)?.clone();
+        let number = state.next_number();
+        let guard = self.guard(state, number, vec![slot]);
+        state.publishing.crossings.push(Crossing {
+            number,
+            from: from.number,
+            to,
+            is_current: true,
+            is_over: false,
+        });
+        let (listen, config) = (self.listen, self.config.clone());
+        let (from, longest) = (from.clone(), self.limits().timeout);
+        runtime::spawn(self.runtime, async move {
+            // A process that can open no connection cannot know.
+            if let Ok(hearing) = listen(&config, &home) {
+                let until = Instant::now() + longest;
+                // A node that does not answer is waited for no longer than for a reply.
+                let _ = timeout_at(until.into(), hear(hearing, &from)).await;
+            }
+            drop(guard);
+        });
+        Some(number)
+    }
+}

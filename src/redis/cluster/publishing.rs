@@ -1,0 +1,135 @@
+//! Messages keep the order of their calls when their home moves. The next one is published at the new home once the bus has brought there
+//! what the store had published at the old one: other clients' subscribers heard it behind later messages.
+//!
+//! The store subscribes a channel of its own at the new home, and publishes to it at the old one, behind all it has published there. A
+//! node's bus connection to another keeps the order.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use tokio::sync::oneshot::Receiver;
+use tokio::time::{sleep, timeout};
+
+use crate::error::Result;
+use crate::redis::cluster::fence::Fences;
+use crate::redis::cluster::node::Node;
+use crate::redis::config::Config;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::request::{Fate, Observer, Topic};
+use crate::redis::slot::Slot;
+
+/// The bus may lose a message: it is published again after this time.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How long the bus may still bring what a node has published that is gone.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Subscribes a channel of the process's own at a node.
+pub type Listen = fn(&Config, &Endpoint) -> Result<Hearing>;
+
+/// A channel of the process's own. Both receivers fail once the node has refused the channel.
+pub struct Hearing {
+    pub channel: Topic,
+    pub subscribed: Receiver<()>,
+    pub heard: Receiver<()>,
+    /// Dropping it ends the subscription.
+    pub subscription: Box<dyn Send + Sync>,
+}
+
+/// Where a router publishes.
+#[derive(Default)]
+pub struct Publishing {
+    pub last: HashMap<Slot, Last>,
+    /// Messages that wait for a crossing.
+    pub fences: Fences,
+    pub crossings: Vec<Crossing>,
+}
+
+/// Where the last message of a slot was published. Nodes are told by their numbers.
+pub struct Last {
+    pub node: u64,
+    /// What it had published has come to this one.
+    pub reached: Option<u64>,
+}
+
+/// From one home to another, for all slots that have moved there with one map.
+pub struct Crossing {
+    /// The number by which the router learns of its end.
+    pub number: u64,
+    pub from: u64,
+    pub to: u64,
+    /// No slot has moved since it began.
+    pub is_current: bool,
+    pub is_over: bool,
+}
+
+impl Publishing {
+    /// Slots have moved. A later crossing is one of its own, as more may have been published since.
+    pub fn moved(&mut self) {
+        self.crossings.retain_mut(|crossing| {
+            crossing.is_current = false;
+            !crossing.is_over
+        });
+    }
+
+    /// The crossing of this number has ended, if it is one.
+    pub fn ended(&mut self, number: u64, slots: &[Slot], now: Instant) {
+        let mut crossings = self.crossings.iter_mut();
+        let Some(crossing) = crossings.find(|crossing| crossing.number == number) else {
+            return;
+        };
+        crossing.is_over = true;
+        let to = crossing.to;
+        self.crossings
+            .retain(|crossing| crossing.is_current || !crossing.is_over);
+        for slot in slots {
+            if let Some(last) = self.last.get_mut(slot) {
+                last.reached = Some(to);
+            }
+            self.fences.change(*slot, |fence| fence.ended(number, now));
+        }
+    }
+}
+
+/// Returns once what a node has published has come to another, where a channel is heard.
+pub async fn hear(hearing: Hearing, from: &Node) {
+    let Hearing {
+        channel,
+        subscribed,
+        mut heard,
+        subscription,
+    } = hearing;
+    // A user that may not use the channel goes without.
+    if subscribed.await.is_err() {
+        return sleep(PATIENCE).await;
+    }
+    let publish = || {
+        from.connection.with(|pipeline| {
+            let is_connected = pipeline.is_connected();
+            if is_connected {
+                let command: [&[u8]; 3] = [b"PUBLISH", &channel.name, b""];
+                pipeline.ask(&command, Arc::new(Unobserved), Instant::now());
+            }
+            is_connected
+        })
+    };
+    loop {
+        let is_gone = !publish();
+        let wait = if is_gone { PATIENCE } else { AGAIN };
+        if timeout(wait, &mut heard).await.is_ok() || is_gone {
+            break;
+        }
+    }
+    drop(subscription);
+}
+
+/// The reply tells nothing: the message itself does.
+#[derive(Debug)]
+struct Unobserved;
+
+impl Observer for Unobserved {
+    fn replied(&self, _: &Bytes) {}
+
+    fn unanswered(&self, _: Fate) {}
+}
