@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import type { KVStore } from "covara-kv";
+import { eventually } from "../eventually.js";
 import { SLACK, timeOf } from "../faults/faults.js";
-import { keyIn, slotOf } from "../redis-cluster.js";
+import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
 import { ask, homeOf, moved } from "./fake-nodes.js";
 import { sharedCluster, test } from "./shared.js";
@@ -223,4 +224,46 @@ test("what is in flight to the old owner is not sent to the new one", async (wor
   const replies = await Promise.all([kv.incr(key), kv.incr(key), kv.incr(key)]);
   assert.deepEqual([replies, asked], [[1, 1, 2], 3]);
   assert.deepEqual(other.calls, [`INCR ${key}`, `INCR ${key}`]);
+});
+
+// The checker's: a GET was in flight when its slot moved, its connection was lost, and the GET came to the new master behind a SET that was called after it.
+test("a read of a lost connection keeps its place while its slot moves", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, patience);
+  const key = keyIn(100);
+  const [old, next, third] = fake.nodes;
+  assert.ok(old && next && third);
+  const telling = keyIn(shareOf(2, 3)[1]);
+  let isStuck = true;
+  fake.answer = ([, asked], node) => {
+    if (node === third && asked === telling) return moved(slotOf(telling), next);
+    return node === old && isStuck ? null : undefined;
+  };
+  const read = kv.get(key);
+  await eventually(() => old.calls.includes(`GET ${key}`));
+  const [first, second, last] = fake.ranges;
+  assert.ok(first && second && last);
+  fake.ranges = [
+    { first: 0, last: 300, nodes: [next.name] },
+    { ...first, first: 301 },
+    second,
+    { ...last, last: last.last - 1 },
+    { ...last, first: last.last, nodes: [next.name] },
+  ];
+  await kv.get(telling);
+  // The map is known once a key of another slot that has moved is asked for at the new master.
+  const gets: Promise<unknown>[] = [];
+  await eventually(() => {
+    gets.push(kv.get(keyIn(200 + gets.length)));
+    return next.calls.some((call) => call !== `GET ${telling}`);
+  });
+  const written = kv.set(key, "1");
+  assert.ok(!next.calls.some((call) => call.includes(key)), "what is in flight is awaited first");
+  isStuck = false;
+  for (const { socket } of old.peers) socket.destroy();
+  await Promise.all([read, written, ...gets]);
+  assert.deepEqual(
+    next.calls.filter((call) => call.includes(key)),
+    [`GET ${key}`, `SET ${key} 1`],
+  );
 });

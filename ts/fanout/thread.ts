@@ -29,8 +29,8 @@ interface Question {
   readonly reject: (error: unknown) => void;
 }
 
-/** How long to wait for a round trip to the server. */
-const SHORTLY_MS = 100;
+/** How long to wait for a subscription that is under way: on a busy machine a new connection took more than 100 ms. */
+const SHORTLY_MS = 1_000;
 
 /** The part of this thread in the fan-out. */
 class Fanout implements Engine {
@@ -170,6 +170,8 @@ class Fanout implements Engine {
     }
     this.#native.notify(resource);
     const kv = getGlobalKV();
+    // The message would wait as long, and the subscription may be live before it leaves.
+    if (kv instanceof RedisKVStore && kv.status === "reconnecting") await kv.ping();
     await this.#aboutToHear("aggregate");
     const { wanted, live } = this.#source?.hears("aggregate") ?? { wanted: false, live: false };
     const expected = wanted && live ? this.#native.expect(resource) : null;
@@ -188,8 +190,8 @@ class Fanout implements Engine {
   }
 
   /**
-   * Resolves once a wanted channel is live, so that it is known whether a message comes back; or after a short time, as a lasting
-   * failure must not delay the caller.
+   * Resolves once a wanted channel is live, so that it is known whether a message comes back; or after a time, as a lasting failure
+   * must not delay the caller.
    */
   async #aboutToHear(channel: Channel): Promise<void> {
     if (!this.#isAboutToHear(channel)) return;

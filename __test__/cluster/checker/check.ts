@@ -154,7 +154,7 @@ class RoundOf {
       unsettled,
       unanswered: (await client.unanswered?.()) ?? 0,
     });
-    const failovers = judgeFailovers(this.#streams, faults);
+    const failovers = judgeFailovers(this.#streams, faults, scans.ended);
     return {
       faults,
       tally,
@@ -204,6 +204,8 @@ const listening = (subscriber: Subscriber) => ({
 class Scans {
   #stopped = false;
   readonly #missing: number[] = [];
+  /** When each came to its end, in milliseconds since the Unix epoch. */
+  readonly ended: number[] = [];
 
   constructor(client: CheckedClient, match: string, expected: number) {
     this.#repeat(client, match, expected);
@@ -212,7 +214,10 @@ class Scans {
   async #repeat(client: CheckedClient, match: string, expected: number): Promise<void> {
     while (!this.#stopped && client.scan !== undefined) {
       await client.scan(match).then(
-        (keys) => this.#missing.push(expected - new Set(keys).size),
+        (keys) => {
+          this.#missing.push(expected - new Set(keys).size);
+          this.ended.push(Date.now());
+        },
         () => {},
       );
       await wait(50);

@@ -189,13 +189,18 @@ test("how the other shards went while one failed over", () => {
   const failover = { from: 1_000, to: 3_000 };
   const due = [1, 2, 3, 4].map((second) => ({ at: 1_000 * second, calls: 2 }));
   const other = { ...stream("list", [call(1), call(2, "perhaps")]), slot: 9, due };
-  const [judged] = judgeFailovers([stream("list", three), other], [{ ...fault(1_000, 4_000), failover }]);
+  const [judged] = judgeFailovers(
+    [stream("list", three), other],
+    [{ ...fault(1_000, 4_000), failover }],
+    [900, 2_000],
+  );
   assert.deepEqual(judged, {
     kind: "kill -9",
     milliseconds: 2_000,
     others: 0.25,
     stall: 1_990,
     slotsCalls: 2,
+    scans: 1,
     connections: 1,
     changes: 2,
   });
@@ -205,7 +210,8 @@ test("how the other shards went while one failed over", () => {
     milliseconds: 1,
     others: 1,
     stall: 1,
-    slotsCalls: 11,
+    slotsCalls: 12,
+    scans: 1,
     connections: 13,
     changes: 1,
   };

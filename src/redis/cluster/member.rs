@@ -120,6 +120,9 @@ impl ClusterRouter {
     /// slot, it goes on from its place behind the fence: later requests would overtake it.
     pub(super) fn hold_repeated(&self, state: &mut State, slots: &[Slot]) {
         let Some(map) = state.map.clone() else { return };
+        if !slots.iter().any(|slot| state.fences.contains(*slot)) {
+            return;
+        }
         let nodes = state.nodes.iter().map(|(endpoint, node)| (Some(endpoint), node));
         let retired = state.retired.values().map(|node| (None, node));
         let mut repeated = Vec::new();
