@@ -18,11 +18,14 @@ import {
 } from "../framework/events.js";
 import { listen } from "../redis/servers.js";
 import { type ClusterNode, slotOf } from "../redis-cluster.js";
+import { software } from "../redis-server.js";
 import { sharedCluster, test } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } });
 
 const patience = { commandTimeout: 1_500, queueTimeout: 8_000 } as const;
+const hasShards = software().version[0] >= 7;
+const NUMSUB = hasShards ? "SHARDNUMSUB" : "NUMSUB";
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index);
 
 /** What a store does for publishEvent and for the doctor. */
@@ -37,13 +40,16 @@ async function homeOf(id: string): Promise<ClusterNode> {
 }
 
 /** How many subscribe the own channel of a subscription at its home. */
-async function subscribers(id: string): Promise<number> {
+async function subscribers(id: string, command = NUMSUB): Promise<number> {
   const home = await homeOf(id);
-  return Number(((await home.admin.call("PUBSUB", "NUMSUB", channelOf(id))) as unknown[])[1]);
+  return Number(((await home.admin.call("PUBSUB", command, channelOf(id))) as unknown[])[1]);
 }
 
-const live = (ids: readonly string[], count = 1) =>
-  eventually(async () => (await Promise.all(ids.map(subscribers))).every((found) => found === count));
+/** Resolves once all these own channels have so many subscribers. */
+const live = (ids: readonly string[], count = 1, command = NUMSUB) =>
+  eventually(async () =>
+    (await Promise.all(ids.map((id) => subscribers(id, command)))).every((found) => found === count),
+  );
 
 /** A subscription whose own channel has another home than that of the fleet. */
 async function awayFromFleet(kv: KVStore): Promise<string> {
@@ -220,6 +226,39 @@ test("a user without a right to the key publishes by commands, and each event co
   await eventually(() => heard.length === 20);
   assert.deepEqual(eventsOf(heard), numbers(20));
   assert.equal(internal(publisher).fanout.publishes, "commands");
+});
+
+// Redis 6.2 has no shard channels, and answers as to any command that there is not.
+test("where shard channels are refused, those of subscriptions are plain ones, at the same homes", async ({
+  open,
+}) => {
+  for (const { admin } of cluster().nodes)
+    await admin.call(
+      "ACL",
+      "SETUSER",
+      "plain",
+      "on",
+      "nopass",
+      "~*",
+      "&*",
+      "+@all",
+      ...(hasShards ? ["-ssubscribe"] : []),
+    );
+  const kv = await open(cluster(), { ...patience, username: "plain", password: "any" });
+  const publisher = await open(cluster(), patience);
+  const errors = emissions(kv, "error");
+  const heard = await hear(kv);
+  const ids = await Promise.all(numbers(20).map(() => openStream(kv)));
+  await live(ids, 1, "NUMSUB");
+  for (const id of ids)
+    assert.deepEqual(await internal(publisher).publishEvent(wire(id, id)), {
+      receivers: 1,
+      isTargeted: true,
+    });
+  await eventually(() => heard.length === ids.length);
+  for (const id of ids) await close(kv, id);
+  await live(ids, 0, "NUMSUB");
+  assert.deepEqual(errors, []);
 });
 
 for (const [trouble, make] of Object.entries<(id: string) => Promise<unknown>>({

@@ -53,6 +53,8 @@ pub struct Streams {
     resources: Mutex<HashSet<String>>,
     /// The server refuses this user the channels of subscriptions.
     pub refused: AtomicBool,
+    /// The server has no shard channels, or refuses them to this user: those of subscriptions are plain ones.
+    refuses_shards: AtomicBool,
     /// Messages that were passed on, and those that were for no stream here.
     pub passed: AtomicU64,
     pub dropped: AtomicU64,
@@ -71,6 +73,7 @@ impl Streams {
             subscriber: Mutex::default(),
             resources: Mutex::default(),
             refused: AtomicBool::new(false),
+            refuses_shards: AtomicBool::new(false),
             passed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         })
@@ -141,6 +144,22 @@ impl Streams {
         }
     }
 
+    /// Subscribes plain channels in place of shard channels that were refused. Called while a pipeline is locked.
+    fn go_without_shards(&self, refused: Vec<Topic>) {
+        self.refuses_shards.store(true, Ordering::Relaxed);
+        let streams = self.this.clone();
+        if let Ok(runtime) = runtime::get() {
+            runtime::spawn(runtime, async move {
+                let Some(strong) = streams.upgrade() else { return };
+                let follower: Arc<dyn Follower> = strong.clone();
+                let name = |topic: &Topic| topic.name.strip_prefix(b"covara:events:").map(<[u8]>::to_vec);
+                strong
+                    .records
+                    .again(&follower, &refused.iter().filter_map(name).collect());
+            });
+        }
+    }
+
     /// Passes on messages that may be for a stream here, as if all had come by the fleet's channel.
     fn hear(&self, batch: &mut CompletionBatch) {
         let (messages, overflow) = mem::take(&mut batch.backlog).into_parts();
@@ -186,7 +205,11 @@ impl Follower for Streams {
         if self.is_targeted()
             && let Some(subscriber) = subscriber
         {
-            let topics: Vec<_> = subscriptions.iter().map(|name| topic(name)).collect();
+            let kind = match subscriber.is_cluster() && !self.refuses_shards.load(Ordering::Relaxed) {
+                true => Kind::Shard,
+                false => Kind::Channel,
+            };
+            let topics: Vec<_> = subscriptions.iter().map(|name| topic(kind, name)).collect();
             subscriber.keep_batched(&topics);
         }
     }
@@ -197,8 +220,11 @@ impl Follower for Streams {
             && let Some(subscriber) = subscriber
         {
             for subscription in subscriptions {
-                let topic = topic(subscription);
-                subscriber.unsubscribe(None, &topic, || self.behind.is_left(&topic.name));
+                // Whichever was allowed at the time.
+                for kind in [Kind::Shard, Kind::Channel] {
+                    let topic = topic(kind, subscription);
+                    subscriber.unsubscribe(None, &topic, || self.behind.is_left(&topic.name));
+                }
             }
         }
     }
@@ -207,12 +233,19 @@ impl Follower for Streams {
 impl Listener for Streams {
     fn put(&self, mut batch: CompletionBatch) {
         let is_refusal = |event: &mut Event| match event {
-            Event::Unsubscribed { topic, .. } => topic.name != EVENTS && topic.name != AGGREGATE,
+            Event::Unsubscribed { topic, .. } => Channel::of(topic).is_none(),
             _ => false,
         };
-        if batch.events.extract_if(.., is_refusal).count() > 0 {
-            // All events come by the fleet's channel too.
-            self.refused.store(true, Ordering::Relaxed);
+        let mut plain = Vec::new();
+        for event in batch.events.extract_if(.., is_refusal) {
+            match event {
+                Event::Unsubscribed { topic, .. } if topic.kind == Kind::Shard => plain.push(topic),
+                // All events come by the fleet's channel too.
+                _ => self.refused.store(true, Ordering::Relaxed),
+            }
+        }
+        if !plain.is_empty() {
+            self.go_without_shards(plain);
         }
         let mut held = self.behind.lock();
         if held.hold(&mut batch, Instant::now())
@@ -244,13 +277,14 @@ impl Listener for Streams {
     fn gap_began(&self) {
         // The server may allow them to the next connection.
         self.refused.store(false, Ordering::Relaxed);
+        self.refuses_shards.store(false, Ordering::Relaxed);
     }
 }
 
 /// The channel of one subscription.
-fn topic(subscription: &str) -> Topic {
+fn topic(kind: Kind, subscription: &str) -> Topic {
     Topic {
-        kind: Kind::Channel,
+        kind,
         name: format!("{EVENTS}:{subscription}").into(),
     }
 }

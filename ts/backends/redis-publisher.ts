@@ -23,12 +23,16 @@ return redis.call('PUBLISH', fleet, message)`;
 
 /**
  * In a cluster the channel of the fleet is at another node. So this one publishes on the subscription's own channel, or returns 0 and
- * publishes nothing. A key leads it to the channel's node.
+ * publishes nothing. A key leads it to the channel's node. Redis 6.2 has plain channels alone, and earlier versions of this package use them.
  */
-export const OWN_SCRIPT = `if redis.call('PUBSUB', 'NUMSUB', ARGV[1])[2] == 0 then return 0 end
-local receivers
-for i = 2, #ARGV do receivers = redis.call('PUBLISH', ARGV[1], ARGV[i]) end
-return receivers`;
+export const OWN_SCRIPT = `local function publish(ask, count, command)
+  local subscribers = ask('PUBSUB', count, ARGV[1])
+  if subscribers.err or subscribers[2] == 0 then return end
+  local receivers
+  for i = 2, #ARGV do receivers = redis.call(command, ARGV[1], ARGV[i]) end
+  return receivers
+end
+return KEYS[1] and publish(redis.pcall, 'SHARDNUMSUB', 'SPUBLISH') or publish(redis.call, 'NUMSUB', 'PUBLISH') or 0`;
 
 /** The form in which the framework writes an event, up to the id of its subscription. Other forms go to the channel of the fleet. */
 const EVENT = /^\{"type":"\w+","subscriptionId":"([^"\\]+)",/;

@@ -48,6 +48,7 @@ impl ClusterSubscriber {
             ear: Arc::new(Ear {
                 listener,
                 awaited: Mutex::default(),
+                displaced: Arc::default(),
             }),
             state: Mutex::default(),
             this: this.clone(),
@@ -58,6 +59,7 @@ impl ClusterSubscriber {
             subscriber.apply(&map);
         }
         runtime::spawn(runtime, Self::watch(Arc::downgrade(&subscriber)));
+        runtime::spawn(runtime, Self::follow(Arc::downgrade(&subscriber)));
         Ok(subscriber)
     }
 
@@ -251,14 +253,13 @@ impl ClusterSubscriber {
             .collect()
     }
 
+    pub(super) fn all_homes(&self) -> Vec<Arc<SubscriberHandle>> {
+        self.state.lock().homes.values().cloned().collect()
+    }
+
     /// How the connection to each home does.
     pub fn health(&self) -> Vec<Health> {
-        self.state
-            .lock()
-            .homes
-            .values()
-            .map(|home| home.health())
-            .collect()
+        self.all_homes().iter().map(|home| home.health()).collect()
     }
 
     /// Answers `id` once all that only this listener had is unsubscribed.

@@ -60,6 +60,9 @@ pub trait Listener: Send + Sync {
     /// Topics are left: messages may be missed since a moment. `is_refused` if the server does not publish to the channel by which they cross.
     fn departed(&self, _departure: &Departure, _since: SystemTime, _is_refused: bool) {}
 
+    /// The server is not the home of a topic.
+    fn displaced(&self) {}
+
     /// Messages may be missed from this call on, until a gap is told.
     fn gap_began(&self) {}
 }

@@ -123,6 +123,10 @@ impl Subscriber {
         }
     }
 
+    pub fn is_cluster(&self) -> bool {
+        matches!(*self.0.place.lock(), Place::Cluster(_))
+    }
+
     /// The passage of what was published on a topic; None where all topics come by one connection.
     pub fn passage(&self, topic: &Topic) -> Option<Passage> {
         match &*self.0.place.lock() {

@@ -117,7 +117,7 @@ pub struct Crossing {
 /// The master of a topic's slot.
 pub fn home_of<'a>(map: &'a SlotMap, topic: &Topic) -> Option<&'a Endpoint> {
     map.owner(match topic.kind {
-        Kind::Channel => slot_of(&topic.name),
+        Kind::Channel | Kind::Shard => slot_of(&topic.name),
         Kind::Pattern => HOME_OF_PATTERNS,
     })
 }
