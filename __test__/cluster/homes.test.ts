@@ -229,6 +229,21 @@ test("a lost connection to a home is told with its node", async (world) => {
   assert.ok(told.length >= 1);
 });
 
+// Such an event had no node, so that nobody knew where to look.
+test("a node that was never connected to is named by the events of its attempts", async (world) => {
+  const { cluster, kv, nodes, moveTo } = await stage(world);
+  const [, next] = nodes;
+  await next.stop();
+  const attempts = emissions(kv, "reconnecting");
+  const moving = moveTo(next);
+  moving.catch(() => {});
+  const told = (connection: string) =>
+    attempts.filter((attempt) => attempt.connection === connection && attempt.node === place(next));
+  await eventually(() => told("commands").length > 0 && told("subscriptions").length > 0);
+  assert.ok(attempts.every(({ node }) => node !== undefined));
+  cluster.ranges = evenly(nodes.map(({ name }) => name));
+});
+
 // centrifuge PR#594: the connection was healthy, PING was answered, and for hours nothing that was published came.
 test("a home that brings nothing is found out, and a gap since the last message is told until it does", async (world) => {
   const { bus, kv, nodes, heard, gaps, isAt } = await stage(world, { ...patience, commandTimeout: 250 });

@@ -50,7 +50,10 @@ pub struct Connection<M> {
 impl<M: Machine> Connection<M> {
     /// Opens nothing yet.
     pub fn new(config: Arc<Config>, target: Target, sink: Arc<dyn Sink<M>>) -> Result<Self> {
-        let pipeline = Pipeline::new(config.settings.limits.clone(), target.to_string());
+        let mut pipeline = Pipeline::new(config.settings.limits.clone(), target.to_string());
+        if let Target::Node(node) = &target {
+            pipeline.node = Some(node.to_string().into());
+        }
         Ok(Self {
             config,
             target,

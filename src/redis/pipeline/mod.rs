@@ -158,7 +158,7 @@ pub struct Pipeline<M> {
     pub(super) limits: Limits,
     /// As errors name it while there is no connection.
     target: String,
-    /// Where the connection leads, or where the last one did.
+    /// Where the connection leads, or where the last one did. That of a cluster's node is known before.
     pub node: Option<Node>,
     /// Where the master is, as the server has said that was one before.
     redirect: Option<Endpoint>,
