@@ -249,26 +249,38 @@ export type Test = (name: string, body: (world: World) => Promise<void>) => void
 
 /** Runs each test that `define` defines on every backend. */
 export function onEveryBackend(family: string, define: (test: Test) => void): void {
-  for (const backend of backends) {
-    describe(`${family}, ${backend.name}`, () => {
-      let stop: (() => Promise<void>) | undefined;
-      before(async () => {
-        stop = await backend.start?.();
-      });
-      after(() => stop?.());
-      const names = new Set<string>();
-      const skips = backend.skip;
-      define((name, body) => {
-        names.add(`${family}: ${name}`);
-        const isMeant = ({ test }: Skip) => test === family || test === `${family}: ${name}`;
-        const skip = skips.find(isMeant)?.reason ?? false;
-        nodeTest(name, { skip, timeout: 60_000 * patience }, () => inNewWorld(backend, body));
-      });
-      const stale = skips.find(({ test }) => test.startsWith(`${family}: `) && !names.has(test));
-      if (stale !== undefined)
-        throw new Error(`${backend.name} skips a test that is not there: ${stale.test}`);
+  describe(family, () => {
+    /** For each backend, what ends it. They start together, since the start of a cluster is two seconds of waiting. */
+    let starting: Promise<(() => Promise<void>) | undefined>[] = [];
+    before(() => {
+      starting = backends.map(async (backend) => backend.start?.());
+      // The tests of a backend that does not start fail, and no others.
+      for (const one of starting) one.catch(() => {});
     });
-  }
+    after(async () => {
+      for (const one of await Promise.allSettled(starting))
+        if (one.status === "fulfilled") await one.value?.();
+    });
+    for (const [index, backend] of backends.entries()) {
+      describe(`${family}, ${backend.name}`, () => {
+        before(() => starting[index]?.then(() => {}));
+        defineOn(backend, family, define);
+      });
+    }
+  });
+}
+
+function defineOn(backend: Backend, family: string, define: (test: Test) => void): void {
+  const names = new Set<string>();
+  const skips = backend.skip;
+  define((name, body) => {
+    names.add(`${family}: ${name}`);
+    const isMeant = ({ test }: Skip) => test === family || test === `${family}: ${name}`;
+    const skip = skips.find(isMeant)?.reason ?? false;
+    nodeTest(name, { skip, timeout: 60_000 * patience }, () => inNewWorld(backend, body));
+  });
+  const stale = skips.find(({ test }) => test.startsWith(`${family}: `) && !names.has(test));
+  if (stale !== undefined) throw new Error(`${backend.name} skips a test that is not there: ${stale.test}`);
 }
 
 async function inNewWorld(backend: Backend, body: (world: World) => Promise<void>): Promise<void> {

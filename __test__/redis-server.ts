@@ -174,10 +174,17 @@ function notStarted(cause: Error): Error {
   );
 }
 
+/** Test files run beside each other, and a killed server comes back on its port: each process gives ports of a range of its own, once each. */
+const RANGES = 8;
+const EACH = 2_750;
+const given = new Set<number>();
+
 /** Outside the range from which the system gives ports to clients: otherwise a client could take the port while the server is down. */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = randomInt(10_000, 32_000);
+    const port = 10_000 + EACH * (process.pid % RANGES) + randomInt(EACH);
+    if (given.has(port)) continue;
+    given.add(port);
     const server = createServer().listen(port, HOST);
     const free = await once(server, "listening").then(
       () => true,

@@ -8,6 +8,8 @@
 //   run         what is timed: operations awaited one by one
 //   restore     not timed: brings the store back to what it was before `run`
 
+import { random, shuffled, text } from "./data.mjs";
+
 const SIMPLE = 1.5;
 const ALGORITHM = 50;
 const RECIPE = 20;
@@ -28,7 +30,6 @@ const USERS = 10;
 const EPOCH = 1_700_000_000_000;
 const FIELDS = ["id", "name", "mail", "role", "language"];
 
-const random = generator(42);
 const inOrder = Array.from({ length: KEYS }, (_, i) => `user:${100_000 + i}`);
 const keys = shuffled(inOrder);
 const friends = shuffled(inOrder);
@@ -375,29 +376,4 @@ async function fillLists(kv) {
 
 async function fillSortedSet(kv) {
   for (const i of shuffled(members.keys())) await kv.zadd("index", EPOCH + i, members[i]);
-}
-
-/** A new string of 64 bytes, made in one piece, as V8 keeps a concatenated string as its parts. */
-function text(number) {
-  return Buffer.from(String(number).padEnd(64, "*")).toString();
-}
-
-/** Integers from 0 up to below `end`, the same in every run (mulberry32). */
-function generator(seed) {
-  let state = seed;
-  return (end) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * end);
-  };
-}
-
-function shuffled(items) {
-  const result = [...items];
-  for (let i = result.length - 1; i > 0; i -= 1) {
-    const j = random(i + 1);
-    [result[i], result[j]] = [result[j], result[i]];
-  }
-  return result;
 }

@@ -77,30 +77,29 @@ async function packed(run) {
   await run("attw", tarball, "--ignore-rules", "cjs-resolves-to-esm");
 }
 
-/** Tests that wait for no time of their own, and measure nothing: two files of them run at a time. */
-const inPairs = [
-  "cli",
-  "conformance",
-  "differential",
-  "durable-object",
-  "fuzz",
-  "package",
-  "worker-build",
-  "workerd",
-];
+/** Tests that fail at a delay of less than the seconds for which a busy machine may run nothing: no other file runs beside them. */
+const alone = [
+  "cluster/checker",
+  "faults/network",
+  "faults/sentinel",
+  "redis/flood",
+  "redis/sentinel.test",
+].map((name) => `__test__/${name}`);
 
-/** What of them runs on other servers too: on one it is to be cheap. */
-const onServers = process.env.SERVERS === undefined ? ["conformance"] : ["conformance", "differential"];
+/** What runs on other servers too: on one it is to be cheap. */
+const onServers = ["conformance", ...(process.env.SERVERS === undefined ? [] : ["differential"])].map(
+  (folder) => `__test__/${folder}/`,
+);
 
 /** The Node tests; the closing line counts them. */
 async function nodeTests(servers) {
-  const paired = testsIn(inPairs);
-  const alone = testFiles().filter((file) => !paired.includes(file));
-  const counts = [await nodeTest("two at a time", 2, paired), await nodeTest("one at a time", 1, alone)];
+  const timed = testFiles(alone);
+  const others = testFiles().filter((file) => !timed.includes(file));
+  const counts = [await nodeTest("two at a time", 2, others), await nodeTest("one at a time", 1, timed)];
   for (const { name, env } of servers) {
     if (name === system) continue;
     Object.assign(process.env, env);
-    counts.push(await nodeTest(name, 2, testsIn(onServers)));
+    counts.push(await nodeTest(name, 2, testFiles(onServers)));
   }
   const [passed, skipped] = ["pass", "skipped"].map((outcome) => sum(counts, outcome));
   console.log(`${passed} passed, 0 failed${skipped ? `, ${skipped} skipped` : ""}`);
@@ -129,8 +128,6 @@ async function nodeTest(name, concurrency, tests) {
   });
   return count;
 }
-
-const testsIn = (folders) => testFiles(folders.map((folder) => `__test__/${folder}/`));
 
 /** The test files whose path holds one of the names, or all. */
 function testFiles(names = [""]) {

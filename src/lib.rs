@@ -10,6 +10,9 @@
 //! - [`trace`]: the log of connections and the fan-out, on request.
 //! - [`reply`], [`error`]: what a command answers. [`backlog`], [`wake`]: messages that wait for a JavaScript thread, and what wakes it.
 
+// A test may be a long table of cases.
+#![cfg_attr(test, allow(clippy::too_many_lines))]
+
 // It calls functions of Node.js, which a test or a fuzz target does not have.
 #[cfg(not(any(test, fuzzing)))]
 pub mod addon;

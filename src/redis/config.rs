@@ -184,20 +184,7 @@ impl Config {
             Some(node) => (node.clone(), false),
             None => endpoint(&options, url.as_ref())?,
         };
-        let text = |given: Option<String>, by_url: Option<&str>| {
-            let by_url = by_url.filter(|text| !text.is_empty());
-            given.or_else(|| by_url.map(str::to_owned))
-        };
-        let username = text(
-            options.username,
-            by_url.and_then(redis::RedisConnectionInfo::username),
-        );
-        let password = text(
-            options.password,
-            by_url.and_then(redis::RedisConnectionInfo::password),
-        );
-        let credentials = Credentials { username, password };
-        check_username("redis", &credentials, options.settings.provided.as_ref())?;
+        let credentials = credentials(&mut options, by_url)?;
         let use_tls = options.use_tls.unwrap_or(options.tls.is_some() || tls_by_url);
         let tls = use_tls.then(|| options.tls.unwrap_or_default());
         let target = match sentinel {
@@ -275,6 +262,21 @@ fn endpoint(options: &Options, url: Option<&redis::ConnectionInfo>) -> Result<(E
     };
     let host = options.host.as_deref().unwrap_or(&host);
     Ok((tcp(host, options.port.unwrap_or(port)), tls))
+}
+
+fn credentials(options: &mut Options, by_url: Option<&redis::RedisConnectionInfo>) -> Result<Credentials> {
+    let text = |given: &mut Option<String>, by_url: Option<&str>| {
+        let by_url = by_url.filter(|text| !text.is_empty());
+        given.take().or_else(|| by_url.map(str::to_owned))
+    };
+    let username = by_url.and_then(redis::RedisConnectionInfo::username);
+    let password = by_url.and_then(redis::RedisConnectionInfo::password);
+    let credentials = Credentials {
+        username: text(&mut options.username, username),
+        password: text(&mut options.password, password),
+    };
+    check_username("redis", &credentials, options.settings.provided.as_ref())?;
+    Ok(credentials)
 }
 
 /// Checks what stands beside the nodes of a cluster.

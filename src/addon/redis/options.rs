@@ -121,39 +121,48 @@ impl RedisOptions {
     }
 
     /// `asking` has the functions.
-    pub fn into_config(self, asking: Option<&Arc<Asking>>) -> Result<Config> {
-        let addresses = self.cluster.as_ref().is_some_and(|cluster| cluster.asks_address);
+    pub fn into_config(mut self, asking: Option<&Arc<Asking>>) -> Result<Config> {
         let provider = |of_sentinels| {
             let asking = asking?.clone();
             Some(Arc::new(Asker { asking, of_sentinels }))
         };
-        let provided = provider(false).and_then(|provider| {
-            used(Provided {
-                path: "redis",
-                username: self.asks_username,
-                password: self.asks_password,
-                addresses,
-                server_name: self.asks_servername.then_some("redis.tls"),
-                provider,
-            })
-        });
-        let sentinel = self.sentinel.map(|sentinel| SentinelOptions {
-            provided: provider(true).and_then(|provider| sentinel.provided(provider)),
-            name: sentinel.name,
-            nodes: sentinel
-                .nodes
-                .into_iter()
-                .map(|node| (node.host, node.port))
-                .collect(),
-            username: sentinel.username,
-            password: sentinel.password,
-            tls: sentinel.tls.map(RedisTlsOptions::into_options),
-            use_tls: sentinel.use_tls,
-        });
-        let settings = Settings {
+        let provided = provider(false).and_then(|provider| self.provided(provider));
+        let settings = self.settings(provided);
+        let sentinel = self.sentinel.take();
+        let sentinel = sentinel.map(|sentinel| sentinel.into_options(provider(true)));
+        Config::new(Options {
+            url: self.url,
+            host: self.host,
+            port: self.port,
+            path: self.path,
+            username: self.username,
+            password: self.password,
+            db: self.db,
+            use_tls: self.use_tls,
+            cluster: self.cluster.map(RedisClusterOptions::into_options),
+            tls: self.tls.map(RedisTlsOptions::into_options),
+            sentinel,
+            settings,
+        })
+    }
+
+    fn provided(&self, provider: Arc<Asker>) -> Option<Provided> {
+        let cluster = self.cluster.as_ref();
+        used(Provided {
+            path: "redis",
+            username: self.asks_username,
+            password: self.asks_password,
+            addresses: cluster.is_some_and(|cluster| cluster.asks_address),
+            server_name: self.asks_servername.then_some("redis.tls"),
+            provider,
+        })
+    }
+
+    fn settings(&mut self, provided: Option<Provided>) -> Settings {
+        Settings {
             provided,
             protocol: self.protocol,
-            client_name: self.client_name,
+            client_name: self.client_name.take(),
             retry_delay: self.retry_delay.map(milliseconds),
             connect_timeout: milliseconds(self.connect_timeout),
             read_from: match self.read_from.as_deref() {
@@ -170,25 +179,25 @@ impl RedisOptions {
                 max_retries: self.max_retries,
                 max_reply: self.max_reply_size as usize,
             },
-        };
-        Config::new(Options {
-            url: self.url,
-            host: self.host,
-            port: self.port,
-            path: self.path,
-            username: self.username,
-            password: self.password,
-            db: self.db,
-            use_tls: self.use_tls,
-            cluster: self.cluster.map(RedisClusterOptions::into_options),
-            tls: self.tls.map(RedisTlsOptions::into_options),
-            sentinel,
-            settings,
-        })
+        }
     }
 }
 
 impl RedisSentinelOptions {
+    fn into_options(self, provider: Option<Arc<Asker>>) -> SentinelOptions {
+        let provided = provider.and_then(|provider| self.provided(provider));
+        let nodes = self.nodes.into_iter();
+        SentinelOptions {
+            provided,
+            name: self.name,
+            nodes: nodes.map(|node| (node.host, node.port)).collect(),
+            username: self.username,
+            password: self.password,
+            tls: self.tls.map(RedisTlsOptions::into_options),
+            use_tls: self.use_tls,
+        }
+    }
+
     fn provided(&self, provider: Arc<Asker>) -> Option<Provided> {
         // What is not said of the Sentinels' TLS is as with the master.
         let tls = self.tls.as_ref().map_or("redis.tls", |_| "redis.sentinel.tls");

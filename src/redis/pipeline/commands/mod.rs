@@ -190,62 +190,77 @@ impl Pipeline<Commands> {
             return;
         };
         connection.most = self.machine.window.measure(frame.len());
-        let Some(Sent {
-            request,
-            deadline,
-            late,
-            by_hash,
-            ..
-        }) = connection.pop()
-        else {
+        let Some(sent) = connection.pop() else {
             return;
         };
-        if let Some(master) = master_named_by(&frame, &request) {
-            connection.retiring = true;
-            self.redirect = Some(master);
-            if !late {
-                return self.dispatch(request, now);
+        let is_refused = self.refused_by_replica(&frame, &sent.request);
+        if sent.late {
+            return;
+        }
+        if is_refused {
+            self.dispatch(sent.request, now);
+        } else {
+            self.answered(sent, frame, now);
+        }
+    }
+
+    /// Whether a replica refused the request as a whole; a master is to take it, and this replica no writes.
+    fn refused_by_replica(&mut self, frame: &[u8], request: &Request) -> bool {
+        if let Some(master) = master_named_by(frame, request) {
+            if let Some(connection) = &mut self.connection {
+                connection.retiring = true;
             }
+            self.redirect = Some(master);
+            return true;
         }
         // A store that began at a replica stays there.
         if self.machine.wants_master
-            && let Some(refused) = refusal(&frame, &request)
+            && let Some(refused) = refusal(frame, request)
         {
             self.machine.refuses_writes = true;
-            if refused == Refused::Whole && !late {
-                return self.dispatch(request, now);
-            }
+            return refused == Refused::Whole;
         }
-        if late {
-            return;
-        }
+        false
+    }
+
+    /// The reply to a request that its caller awaits.
+    fn answered(&mut self, sent: Sent, frame: Bytes, now: Instant) {
+        let request = &sent.request;
         let frame = if request.asking {
             without_asking(frame)
         } else {
             frame
         };
         if let Some(returns) = &mut self.machine.cluster
-            && let Some(refusal) = redirect::refusal(&frame, &request)
+            && let Some(refusal) = redirect::refusal(&frame, request)
         {
+            let request = sent.request;
             return returns.put(Returned { request, refusal });
         }
         if let Subject::Script(script) = &request.subject
-            && by_hash
+            && sent.by_hash
             && decode::is_error(&frame, "NOSCRIPT No matching script")
         {
             // The server has forgotten the script, and so has not run it.
             self.machine.scripts.remove(&script.sha1);
-            if connection.retiring || refuses(&self.machine, &request) {
-                self.dispatch(request, now);
-            } else {
-                // Ahead of waiting requests, which were called later.
-                push(&mut self.machine, connection, request, deadline, now);
-            }
-            return;
+            return self.send_again(sent, now);
         }
         if let Subject::Observed(observer) = &request.subject {
             observer.replied(&frame);
         }
-        self.completed.conclude(&request, Ok(frame));
+        self.completed.conclude(request, Ok(frame));
+    }
+
+    fn send_again(&mut self, sent: Sent, now: Instant) {
+        let Sent {
+            request, deadline, ..
+        } = sent;
+        match &mut self.connection {
+            // Ahead of waiting requests, which were called later.
+            Some(connection) if !connection.retiring && !refuses(&self.machine, &request) => {
+                push(&mut self.machine, connection, request, deadline, now);
+            }
+            _ => self.dispatch(request, now),
+        }
     }
 }
