@@ -300,7 +300,7 @@ export async function startCluster({
         // To protected mode only 127.0.0.1 is this machine.
         ...(addresses && { bind: host, "bind-source-addr": host, "protected-mode": "no" }),
         "cluster-enabled": "yes",
-        ...(isBefore7 || { "cluster-port": `${busPort}`, "enable-debug-command": "yes" }),
+        ...(!isBefore7 && { "cluster-port": `${busPort}`, "enable-debug-command": "yes" }),
         "cluster-node-timeout": `${nodeTimeout}`,
         // A replica takes over whatever the age of its data, and stays at its master.
         "cluster-replica-validity-factor": "0",
