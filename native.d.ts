@@ -115,6 +115,8 @@ export declare class RedisClient {
   connect(id: number): void
   /** The server, or null while there is no connection. */
   server(): RedisServer | null
+  /** Whether it is a cluster; null of one server that has said nothing yet. */
+  isCluster(): boolean | null
   /** The state of each connection for commands, then of the subscribing ones. */
   health(): Array<RedisHealth>
   /** What each Sentinel says, while they are watched. */

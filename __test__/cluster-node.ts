@@ -23,6 +23,8 @@ export class ClusterNode {
   #state: "running" | "paused" | "killed" = "running";
   /** The epoch in which it was a master last, as it was seen here. At first it is the one that `join` gives it. */
   #epoch: number;
+  /** Which packets it drops; -1 for none. */
+  #dropped = -1;
   /** When it was elected last: at this time or before. */
   #elected = 0;
 
@@ -78,6 +80,7 @@ export class ClusterNode {
   /** After `kill`. A master must have been replaced before: it comes back without data. */
   async restart(): Promise<void> {
     this.#adminConnections = 0;
+    this.#dropped = -1;
     await this.server.restart();
     this.#state = "running";
   }
@@ -100,6 +103,9 @@ export class ClusterNode {
 
   /** Drops what comes by the bus of one type, such as 4, PUBLISH, and 10, PUBLISHSHARD; -1 ends it. */
   async dropBusPackets(type: number): Promise<void> {
+    // Redis 6.2 has no such command, and nothing to end.
+    if (type === this.#dropped) return;
+    this.#dropped = type;
     await this.admin.call("DEBUG", "DROP-CLUSTER-PACKET-FILTER", type);
   }
 

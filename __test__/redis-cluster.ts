@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { ClusterNode, type Counters, type View } from "./cluster-node.js";
 import { eventually } from "./eventually.js";
-import { freePort, startRedis } from "./redis-server.js";
+import { freePort, software, startRedis } from "./redis-server.js";
 
 export { ClusterNode, type Counters } from "./cluster-node.js";
 
@@ -289,6 +289,8 @@ export async function startCluster({
   config = {},
   addresses = false,
 }: ClusterOptions = {}): Promise<RedisCluster> {
+  // Redis 6.2 has the bus at its port and 10,000.
+  const isBefore7 = software().version[0] < 7;
   const indexes = Array.from({ length: masters * (1 + replicasEach) }, (_, index) => index);
   const started = await Promise.allSettled(
     indexes.map(async (index) => {
@@ -298,16 +300,15 @@ export async function startCluster({
         // To protected mode only 127.0.0.1 is this machine.
         ...(addresses && { bind: host, "bind-source-addr": host, "protected-mode": "no" }),
         "cluster-enabled": "yes",
-        "cluster-port": `${busPort}`,
+        ...(!isBefore7 && { "cluster-port": `${busPort}`, "enable-debug-command": "yes" }),
         "cluster-node-timeout": `${nodeTimeout}`,
         // A replica takes over whatever the age of its data, and stays at its master.
         "cluster-replica-validity-factor": "0",
         "cluster-allow-replica-migration": "no",
         "repl-diskless-sync-delay": "0",
-        "enable-debug-command": "yes",
         ...(typeof config === "function" ? await config(index) : config),
       });
-      return new ClusterNode(index, busPort, server);
+      return new ClusterNode(index, isBefore7 ? server.port + 10_000 : busPort, server);
     }),
   );
   const nodes = started.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
@@ -329,7 +330,10 @@ async function join(nodes: readonly ClusterNode[], masters: number): Promise<voi
   // An epoch of its own for each spares the nodes to find out, which takes them seconds.
   for (const { index, admin } of nodes) await admin.call("CLUSTER", "SET-CONFIG-EPOCH", index + 1);
   for (const { index, admin } of nodes.slice(0, masters)) {
-    await admin.call("CLUSTER", "ADDSLOTSRANGE", ...shareOf(index, masters));
+    // One by one, as Redis 6.2 takes no range.
+    const [first, last] = shareOf(index, masters);
+    const slots = Array.from({ length: last - first + 1 }, (_, slot) => first + slot);
+    await admin.call("CLUSTER", "ADDSLOTS", ...slots);
   }
   // Each meets each: by gossip alone the last of them may hear of each other after ten seconds.
   for (const { admin } of nodes)

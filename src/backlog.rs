@@ -30,7 +30,7 @@ impl Message {
     }
 
     /// A copy whose text is an allocation of its own.
-    fn copied(&self) -> Self {
+    pub fn copied(&self) -> Self {
         let mut text = BytesMut::with_capacity(self.text_length());
         let mut copy = |part: &Bytes| {
             text.put_slice(part);
@@ -124,6 +124,11 @@ impl Backlog {
     pub fn forget(&mut self, ended: impl Fn(&Message) -> bool) {
         self.messages.retain(|message| !ended(message));
         self.bytes = self.messages.iter().map(Message::size).sum();
+    }
+
+    /// Whether one of the messages is such.
+    pub fn holds(&self, is_such: impl FnMut(&Message) -> bool) -> bool {
+        self.messages.iter().any(is_such)
     }
 
     /// At most so many messages, and what follows them.

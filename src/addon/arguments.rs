@@ -119,8 +119,11 @@ pub fn push_number(into: &mut Buffer, scope: Scope, value: Value) -> Result<()> 
 
 /// The row of a command, by its number.
 pub fn command(scope: Scope, number: Option<&Value>) -> Result<&'static Command> {
+    row(number.and_then(|number| scope.number(*number)))
+}
+
+pub fn row(number: Option<f64>) -> Result<&'static Command> {
     number
-        .and_then(|number| scope.number(*number))
         .and_then(|number| COMMANDS.get(number as usize).copied())
         .ok_or_else(|| Error::ours("INVALID_ARGUMENT", "no command has this number"))
 }

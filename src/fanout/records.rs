@@ -1,5 +1,6 @@
 //! The subscriptions whose records this process wrote to a server: those of the framework's streams here, and possibly others.
 
+use std::collections::HashSet;
 use std::mem;
 use std::sync::Arc;
 
@@ -124,6 +125,16 @@ impl Records {
         for leaving in followers.extract_if(.., |other| Arc::ptr_eq(other, follower)) {
             let created = self.state.lock().created();
             leaving.went(&created);
+        }
+    }
+
+    /// Tells a follower once more of those among these subscriptions that have streams here.
+    pub fn again(&self, follower: &Arc<dyn Follower>, subscriptions: &HashSet<Vec<u8>>) {
+        let followers = self.followers.lock();
+        if followers.iter().any(|other| Arc::ptr_eq(other, follower)) {
+            let mut created = self.state.lock().created();
+            created.retain(|subscription| subscriptions.contains(subscription.as_bytes()));
+            follower.came(&created);
         }
     }
 

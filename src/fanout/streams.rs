@@ -4,18 +4,21 @@ use std::collections::HashSet;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::channel::{AGGREGATE, EVENTS};
+use super::behind::{self, Behind};
+use super::channel::{AGGREGATE, Channel, EVENTS};
 use super::message;
 use super::records::{Decision, Follower, Records, State};
 use super::registry::count;
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
-use crate::redis::config::Config;
+use crate::redis::config::{Config, Limits};
 use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Kind, Topic};
+use crate::redis::runtime;
 use crate::redis::subscriber::listener::Listener;
 use crate::redis::subscriber::part::Subscriber;
 
@@ -41,30 +44,39 @@ pub struct Streams {
     pub server: String,
     pub records: Arc<Records>,
     completions: Arc<CompletionQueue>,
+    limits: Limits,
+    behind: Behind,
+    this: Weak<Self>,
     /// Present while it hears. Weak, as the subscriber holds its listeners.
     subscriber: Mutex<Weak<Subscriber>>,
     /// Resources with changes.
     resources: Mutex<HashSet<String>>,
     /// The server refuses this user the channels of subscriptions.
     pub refused: AtomicBool,
+    /// The server has no shard channels, or refuses them to this user: those of subscriptions are plain ones.
+    refuses_shards: AtomicBool,
     /// Messages that were passed on, and those that were for no stream here.
     pub passed: AtomicU64,
     pub dropped: AtomicU64,
 }
 
 impl Streams {
-    pub fn new(fanout: Fanout, config: &Config, completions: Arc<CompletionQueue>) -> Self {
-        Self {
+    pub fn new(fanout: Fanout, config: &Config, completions: Arc<CompletionQueue>) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
             fanout,
             server: config.target.to_string(),
             records: Records::at(config),
             completions,
+            limits: config.settings.limits.clone(),
+            behind: Behind::default(),
+            this: this.clone(),
             subscriber: Mutex::default(),
             resources: Mutex::default(),
             refused: AtomicBool::new(false),
+            refuses_shards: AtomicBool::new(false),
             passed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-        }
+        })
     }
 
     pub fn resources(&self) -> Vec<String> {
@@ -100,6 +112,52 @@ impl Streams {
         let follower: Arc<dyn Follower> = self.clone();
         self.records.leave(&follower);
         HEARING.lock().retain(|other| !Arc::ptr_eq(other, self));
+    }
+
+    /// Gives the JavaScript thread what has come. Held is the lock of what waits.
+    fn give(&self, mut batch: CompletionBatch, _held: &mut behind::State) {
+        if !batch.backlog.is_empty() {
+            self.hear(&mut batch);
+        }
+        if !batch.is_empty() {
+            batch.backlog.detach();
+            self.completions.put(batch);
+        }
+    }
+
+    /// Gives what is held, each time that all which the fleet's channel had brought until then has come.
+    async fn release(streams: Weak<Self>) {
+        while let Some(strong) = streams.upgrade()
+            && strong.behind.lock().begin()
+        {
+            let subscriber = strong.subscriber.lock().upgrade();
+            drop(strong);
+            let passage = subscriber.and_then(|subscriber| subscriber.passage(Channel::Events.topic()));
+            if let Some(passage) = passage {
+                passage.is_over().await;
+            }
+            let Some(strong) = streams.upgrade() else { return };
+            let mut held = strong.behind.lock();
+            let mut batch = CompletionBatch::default();
+            held.release(&mut batch);
+            strong.give(batch, &mut held);
+        }
+    }
+
+    /// Subscribes plain channels in place of shard channels that were refused. Called while a pipeline is locked.
+    fn go_without_shards(&self, refused: Vec<Topic>) {
+        self.refuses_shards.store(true, Ordering::Relaxed);
+        let streams = self.this.clone();
+        if let Ok(runtime) = runtime::get() {
+            runtime::spawn(runtime, async move {
+                let Some(strong) = streams.upgrade() else { return };
+                let follower: Arc<dyn Follower> = strong.clone();
+                let name = |topic: &Topic| topic.name.strip_prefix(b"covara:events:").map(<[u8]>::to_vec);
+                strong
+                    .records
+                    .again(&follower, &refused.iter().filter_map(name).collect());
+            });
+        }
     }
 
     /// Passes on messages that may be for a stream here, as if all had come by the fleet's channel.
@@ -147,7 +205,11 @@ impl Follower for Streams {
         if self.is_targeted()
             && let Some(subscriber) = subscriber
         {
-            let topics: Vec<_> = subscriptions.iter().map(|name| topic(name)).collect();
+            let kind = match subscriber.is_cluster() && !self.refuses_shards.load(Ordering::Relaxed) {
+                true => Kind::Shard,
+                false => Kind::Channel,
+            };
+            let topics: Vec<_> = subscriptions.iter().map(|name| topic(kind, name)).collect();
             subscriber.keep_batched(&topics);
         }
     }
@@ -158,7 +220,11 @@ impl Follower for Streams {
             && let Some(subscriber) = subscriber
         {
             for subscription in subscriptions {
-                subscriber.unsubscribe(None, &topic(subscription), || {});
+                // Whichever was allowed at the time.
+                for kind in [Kind::Shard, Kind::Channel] {
+                    let topic = topic(kind, subscription);
+                    subscriber.unsubscribe(None, &topic, || self.behind.is_left(&topic.name));
+                }
             }
         }
     }
@@ -167,19 +233,32 @@ impl Follower for Streams {
 impl Listener for Streams {
     fn put(&self, mut batch: CompletionBatch) {
         let is_refusal = |event: &mut Event| match event {
-            Event::Unsubscribed { topic, .. } => topic.name != EVENTS && topic.name != AGGREGATE,
+            Event::Unsubscribed { topic, .. } => Channel::of(topic).is_none(),
             _ => false,
         };
-        if batch.events.extract_if(.., is_refusal).count() > 0 {
-            // All events come by the fleet's channel too.
-            self.refused.store(true, Ordering::Relaxed);
+        let mut plain = Vec::new();
+        for event in batch.events.extract_if(.., is_refusal) {
+            match event {
+                Event::Unsubscribed { topic, .. } if topic.kind == Kind::Shard => plain.push(topic),
+                // All events come by the fleet's channel too.
+                _ => self.refused.store(true, Ordering::Relaxed),
+            }
         }
-        if !batch.backlog.is_empty() {
-            self.hear(&mut batch);
+        if !plain.is_empty() {
+            self.go_without_shards(plain);
         }
-        if !batch.is_empty() {
-            batch.backlog.detach();
-            self.completions.put(batch);
+        let mut held = self.behind.lock();
+        if held.hold(&mut batch, Instant::now())
+            && let Ok(runtime) = runtime::get()
+        {
+            runtime::spawn(runtime, Self::release(self.this.clone()));
+        }
+        self.give(batch, &mut held);
+    }
+
+    fn subscribed_at_home(&self, topic: &Topic) {
+        if Channel::of(topic).is_none() {
+            self.behind.is_live(&topic.name, &self.limits);
         }
     }
 
@@ -198,13 +277,14 @@ impl Listener for Streams {
     fn gap_began(&self) {
         // The server may allow them to the next connection.
         self.refused.store(false, Ordering::Relaxed);
+        self.refuses_shards.store(false, Ordering::Relaxed);
     }
 }
 
 /// The channel of one subscription.
-fn topic(subscription: &str) -> Topic {
+fn topic(kind: Kind, subscription: &str) -> Topic {
     Topic {
-        kind: Kind::Channel,
+        kind,
         name: format!("{EVENTS}:{subscription}").into(),
     }
 }

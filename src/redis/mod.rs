@@ -24,7 +24,7 @@ pub mod protocol;
 pub mod provided;
 pub mod request;
 pub mod router;
-mod runtime;
+pub mod runtime;
 pub mod slot;
 pub mod subscriber;
 #[cfg(test)]

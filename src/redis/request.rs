@@ -174,6 +174,8 @@ pub enum Subject {
     Script(Box<Script>),
     Subscription(Box<Subscription>),
     Unsubscription,
+    /// SUNSUBSCRIBE with a PING, whose reply alone counts: the other cannot be told from what the server says unasked.
+    ShardUnsubscription,
     /// At its answer a listener leaves topics for another home.
     Departure(Box<Departure>),
     /// An observer is told the outcome too.
@@ -252,6 +254,7 @@ impl fmt::Display for Topic {
         let kind = match self.kind {
             Kind::Channel => "channel",
             Kind::Pattern => "pattern",
+            Kind::Shard => "shard channel",
         };
         write!(formatter, "{kind} \"{}\"", self.name.escape_ascii())
     }
@@ -265,6 +268,11 @@ pub struct TopicName<'a> {
 }
 
 impl<'a> TopicName<'a> {
+    pub fn of_shard(name: &'a [u8]) -> Self {
+        let kind = Kind::Shard;
+        Self { kind, name }
+    }
+
     pub fn of_channel(name: &'a [u8]) -> Self {
         let kind = Kind::Channel;
         Self { kind, name }
@@ -292,6 +300,8 @@ impl Equivalent<Topic> for TopicName<'_> {
 pub enum Kind {
     Channel,
     Pattern,
+    /// A channel whose messages stay at the nodes of its slot, from Redis 7 on.
+    Shard,
 }
 
 impl Kind {
@@ -299,6 +309,7 @@ impl Kind {
         match self {
             Kind::Channel => b"SUBSCRIBE",
             Kind::Pattern => b"PSUBSCRIBE",
+            Kind::Shard => b"SSUBSCRIBE",
         }
     }
 
@@ -306,6 +317,7 @@ impl Kind {
         match self {
             Kind::Channel => b"UNSUBSCRIBE",
             Kind::Pattern => b"PUNSUBSCRIBE",
+            Kind::Shard => b"SUNSUBSCRIBE",
         }
     }
 }

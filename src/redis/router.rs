@@ -63,6 +63,14 @@ impl Router {
         }
     }
 
+    /// Whether it is a cluster. None of one server that has said nothing yet.
+    pub fn is_cluster(&self) -> Option<bool> {
+        match self {
+            Self::One(connection) => connection.with(|pipeline| pipeline.was_heard().then_some(false)),
+            Self::Cluster(_) => Some(true),
+        }
+    }
+
     /// Who is at the other end, while there is a connection.
     pub fn server(&self) -> Option<Server> {
         match self {

@@ -4,11 +4,14 @@ import { KVError } from "../errors.js";
 import { CHANNEL_OF } from "../fanout/channels.js";
 import { now } from "../timers.js";
 import { isUnanswered } from "../unawaited.js";
+import { type Outcomes, Turns } from "./turns.js";
 
 /** How long a channel without subscribers is remembered, where it takes a round trip to find out. */
 const REMEMBERED_MS = 1_000;
 /** The delay before a refused way of publishing is tried again. */
 const REFUSED_MS = 60_000;
+/** The most events that one script publishes. */
+const MOST_EVENTS = 100;
 
 /**
  * Returns a negative count for the subscription's own channel. PUBLISH counts subscribers of patterns, and NUMSUB does not: such a
@@ -17,6 +20,19 @@ const REFUSED_MS = 60_000;
 export const SCRIPT = `local own, fleet, message = unpack(ARGV)
 if redis.call('PUBSUB', 'NUMSUB', own)[2] > 0 then return -redis.call('PUBLISH', own, message) end
 return redis.call('PUBLISH', fleet, message)`;
+
+/**
+ * In a cluster the channel of the fleet is at another node. So this one publishes on the subscription's own channel, or returns 0 and
+ * publishes nothing. A key leads it to the channel's node. Redis 6.2 has plain channels alone, and earlier versions of this package use them.
+ */
+export const OWN_SCRIPT = `local function publish(ask, count, command)
+  local subscribers = ask('PUBSUB', count, ARGV[1])
+  if subscribers.err or subscribers[2] == 0 then return end
+  local receivers
+  for i = 2, #ARGV do receivers = redis.call(command, ARGV[1], ARGV[i]) end
+  return receivers
+end
+return KEYS[1] and publish(redis.pcall, 'SHARDNUMSUB', 'SPUBLISH') or publish(redis.call, 'NUMSUB', 'PUBLISH') or 0`;
 
 /** The form in which the framework writes an event, up to the id of its subscription. Other forms go to the channel of the fleet. */
 const EVENT = /^\{"type":"\w+","subscriptionId":"([^"\\]+)",/;
@@ -31,7 +47,10 @@ export interface Published {
 /** The commands of the store that the publisher needs. */
 export interface Commands {
   publish(channel: string, message: string): Promise<number>;
-  script(script: string, args: readonly string[]): Promise<number>;
+  /** `channels` lead it to a node of a cluster. */
+  script(script: string, channels: readonly string[], args: readonly string[]): Promise<number>;
+  /** Null while the server has said nothing. */
+  isCluster(): boolean | null;
 }
 
 /** How events are published: by a script; by two PUBLISH if scripts are refused; by one if the channels are refused. */
@@ -47,14 +66,13 @@ export class Publisher {
   readonly #commands: Commands;
   #way: Way = "script";
   #refusedAt = 0;
-  /** The number of scripts in flight. */
+  /** The number of scripts in flight, but those of turns. */
   #scripts = 0;
   /** Settles once the scripts in flight at a refusal have ended, and the function that settles it. */
   #gate: Promise<void> = Promise.resolve();
   #open: (() => void) | undefined;
-  /** The last event in flight of each subscription: of those whose script was refused, and of later ones. */
-  readonly #refused = new Map<string, Promise<unknown>>();
-  readonly #later = new Map<string, Promise<unknown>>();
+  /** Events that take more than one command. */
+  readonly #turns = new Turns<Published>(MOST_EVENTS, (...given) => this.#inSteps(...given));
   /** Channels without subscribers, with the time until which that is assumed. */
   readonly #unsubscribed = new Map<string, number>();
 
@@ -67,45 +85,73 @@ export class Publisher {
   }
 
   async publish(subscription: string, message: string): Promise<Published> {
-    if (this.#way !== "script" && !this.#isOver()) {
-      await this.#gate;
-      return runAfterPrevious(this.#later, subscription, () => this.#byCommands(subscription, message));
-    }
+    if (this.#way !== "script" && now() - this.#refusedAt >= REFUSED_MS) this.#way = "script";
+    if (this.#way === "script" && this.#commands.isCluster() === false && !this.#turns.has(subscription))
+      return this.#byScript(subscription, message);
+    if (this.#way !== "script") await this.#gate;
+    return this.#turns.add(subscription, message);
+  }
+
+  /** On one server. */
+  async #byScript(subscription: string, message: string): Promise<Published> {
     this.#scripts += 1;
     try {
       const channels = [ownChannel(subscription), CHANNEL_OF.events];
-      const receivers = await this.#commands.script(SCRIPT, [...channels, message]);
+      const receivers = await this.#commands.script(SCRIPT, [], [...channels, message]);
       return { receivers: Math.abs(receivers), isTargeted: receivers < 0 };
     } catch (error) {
       if (!isRefusal(error)) throw error;
       this.#refuse();
-      return await runAfterPrevious(this.#refused, subscription, () =>
-        this.#byCommands(subscription, message),
-      );
+      return await this.#turns.add(subscription, message);
     } finally {
       this.#scripts -= 1;
       if (this.#scripts === 0) this.#open?.();
     }
   }
 
-  /** Whether the script may be tried again: the refusal is long ago, and no event is in flight that it could overtake. */
-  #isOver(): boolean {
-    if (now() - this.#refusedAt < REFUSED_MS || this.#later.size > 0 || this.#scripts > 0) return false;
-    this.#way = "script";
-    return true;
-  }
-
   #refuse(): void {
     if (this.#way !== "script") return;
     this.#way = "commands";
     this.#refusedAt = now();
+    if (this.#scripts === 0) return;
     this.#gate = new Promise((resolve) => {
       this.#open = resolve;
     });
   }
 
+  /** Publishes events of a subscription, whose steps wait for each other. */
+  async #inSteps(subscription: string, messages: readonly string[]): Outcomes<Published> {
+    if (this.#way === "script") {
+      try {
+        const receivers = await this.#onOwn(subscription, messages);
+        const targeted = { receivers, isTargeted: true };
+        return await Promise.allSettled(
+          messages.map((message) => (receivers > 0 ? targeted : this.#toFleet(message))),
+        );
+      } catch (error) {
+        if (!isRefusal(error)) return messages.map(() => ({ status: "rejected", reason: error }));
+        this.#refuse();
+      }
+    }
+    const outcomes: PromiseSettledResult<Published>[] = [];
+    for (const message of messages)
+      outcomes.push(...(await Promise.allSettled([this.#byCommands(subscription, message)])));
+    return outcomes;
+  }
+
+  /** Publishes events on the subscription's own channel, by a script. Resolves to 0 if nobody has subscribed it, and nothing was published. */
+  async #onOwn(subscription: string, messages: readonly string[]): Promise<number> {
+    if (this.#isUnsubscribed(subscription)) return 0;
+    const own = ownChannel(subscription);
+    // A key that leads to a node wants a right to it: without a cluster none is needed.
+    const channels = this.#commands.isCluster() ? [own] : [];
+    const receivers = await this.#commands.script(OWN_SCRIPT, channels, [own, ...messages]);
+    if (receivers === 0) this.#remember(subscription);
+    return receivers;
+  }
+
   async #byCommands(subscription: string, message: string): Promise<Published> {
-    if (this.#way === "commands" && (this.#unsubscribed.get(subscription) ?? 0) <= now()) {
+    if (this.#way === "commands" && !this.#isUnsubscribed(subscription)) {
       try {
         const receivers = await this.#commands.publish(ownChannel(subscription), message);
         if (receivers > 0) return { receivers, isTargeted: true };
@@ -115,7 +161,15 @@ export class Publisher {
         this.#way = "fleet";
       }
     }
+    return this.#toFleet(message);
+  }
+
+  async #toFleet(message: string): Promise<Published> {
     return { receivers: await this.#commands.publish(CHANNEL_OF.events, message), isTargeted: false };
+  }
+
+  #isUnsubscribed(subscription: string): boolean {
+    return (this.#unsubscribed.get(subscription) ?? 0) > now();
   }
 
   /** Keeps the order of time, so that expired entries come first. */
@@ -134,23 +188,4 @@ const ownChannel = (subscription: string) => `${CHANNEL_OF.events}:${subscriptio
 /** Whether the server refused the command, so that nothing was published. */
 function isRefusal(error: unknown): boolean {
   return error instanceof KVError && error.code !== "CLOSED" && !isUnanswered(error);
-}
-
-/** Runs a job after the previous one of the same name. */
-function runAfterPrevious<T>(
-  last: Map<string, Promise<unknown>>,
-  name: string,
-  job: () => Promise<T>,
-): Promise<T> {
-  const before = last.get(name);
-  const turn = before === undefined ? job() : before.then(job);
-  const over = turn.then(
-    () => {},
-    () => {},
-  );
-  last.set(name, over);
-  over.then(() => {
-    if (last.get(name) === over) last.delete(name);
-  });
-  return turn;
 }

@@ -63,6 +63,8 @@ interface Waiting {
 const indexes = new Map<Command, number>();
 
 const EVAL = commandIndex("EVAL");
+/** Less the number of a command: its keys are channels, which have no prefix. */
+const KEYED_BY_CHANNELS = -1;
 
 function indexOf(command: Command): number {
   let index = indexes.get(command);
@@ -174,12 +176,17 @@ export class Session {
     });
   }
 
-  /** Runs a script without keys. Resolves to the number it returns. A failure is reported as one of `command`. */
-  script(command: Command, script: string, args: readonly string[]): Promise<unknown> {
-    const argv = [script, 0, ...args];
+  /** Runs a script whose keys are channels. Resolves to the number it returns. A failure is reported as one of `command`. */
+  script(
+    command: Command,
+    script: string,
+    channels: readonly string[],
+    args: readonly string[],
+  ): Promise<unknown> {
+    const argv = [script, channels.length, ...channels, ...args];
     return new Promise((resolve, reject) => {
       this.#begin({ command, first: args[0], resolve, reject });
-      this.#batch.push(argv.length, EVAL, ...argv);
+      this.#batch.push(argv.length, KEYED_BY_CHANNELS - EVAL, ...argv);
       this.#end(argv);
     });
   }
@@ -208,6 +215,11 @@ export class Session {
     this.#listening = listening;
     this.#native.listen(listening);
     this.#hold();
+  }
+
+  /** Whether it is a cluster. Null of one server that has said nothing yet. */
+  get isCluster(): boolean | null {
+    return this.#native.isCluster();
   }
 
   /** The server, or null while there is no connection. */

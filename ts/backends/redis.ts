@@ -51,7 +51,8 @@ export class RedisKVStore extends Store {
   #gap: { from: number; to: number } | undefined;
   readonly #publisher = new Publisher({
     publish: (channel, message) => this.#open().run(PUBLISH, [channel, message]) as Promise<number>,
-    script: (script, args) => this.#open().script(PUBLISH, script, args) as Promise<number>,
+    script: (...given) => this.#open().script(PUBLISH, ...given) as Promise<number>,
+    isCluster: () => this.#open().isCluster,
   });
   #closing: Promise<void> | undefined;
   /** How often each of the framework's channels was left: what waits to be asked for again may have been left meanwhile. */
@@ -220,8 +221,8 @@ export class RedisKVStore extends Store {
   /** @internal Publishes an event. Resolves to the number of its receivers, and to the kind of channel. */
   async publishEvent(message: string): Promise<Published> {
     const publish = () => this.#target(message) ?? this.#toFleet(message);
-    if (!isTraced()) return publish();
-    return traced({ command: PUBLISH.name, backend: "redis", prefix: this.prefix }, publish);
+    const told = { command: PUBLISH.name, backend: "redis", prefix: this.prefix } as const;
+    return isTraced() ? traced(told, publish) : publish();
   }
 
   /** @internal Which events are received, and how events are published. */
@@ -248,8 +249,7 @@ export class RedisKVStore extends Store {
   #target(message: unknown): Promise<Published> | undefined {
     if (this.#options.fanout !== "targeted") return undefined;
     const subscription = subscriptionOf(message);
-    if (subscription === undefined) return undefined;
-    return this.#publisher.publish(subscription, message as string);
+    return subscription === undefined ? undefined : this.#publisher.publish(subscription, message as string);
   }
 
   async #toFleet(message: string): Promise<Published> {

@@ -84,6 +84,8 @@ impl<'a> Batch<'a> {
     /// - `number of words, number of the command, ...words`,
     /// - `[number of the command, ...words]`, for a list that would overflow JavaScript's stack, or
     /// - `[[number of the command, ...words], …]`, a transaction.
+    ///
+    /// A number of -1 - n is that of the command n whose keys are channels: they have no prefix.
     pub fn read<'scope>(&mut self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<usize> {
         let malformed = || Error::ours("INVALID_ARGUMENT", "this is no batch of commands");
         let (first, mut values) = values.split_first().ok_or_else(malformed)?;
@@ -214,7 +216,13 @@ impl<'a> Batch<'a> {
         mut values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
         position: Option<usize>,
     ) -> Result<(&'static Command, Shape, Option<Box<Script>>, Route)> {
-        let command = arguments::command(scope, values.next().transpose()?.as_ref())?;
+        let number = values.next().transpose()?.and_then(|value| scope.number(value));
+        let (number, keyed_by_channels) = match number {
+            Some(number) if number < 0.0 => (Some(-1.0 - number), true),
+            number => (number, false),
+        };
+        let prefix = self.prefix.filter(|_| !keyed_by_channels);
+        let command = arguments::row(number)?;
         let count = values.len() + 1;
         let start = self.bytes.len();
         encode::begin(&mut self.bytes, count);
@@ -223,8 +231,8 @@ impl<'a> Batch<'a> {
             bytes: &mut self.bytes,
             places: SmallVec::new(),
         };
-        arguments::read(&mut words, scope, command, self.prefix, values)?;
-        let prefix = self.prefix.map_or(0, |prefix| prefix.len() + 1);
+        arguments::read(&mut words, scope, command, prefix, values)?;
+        let prefix = prefix.map_or(0, |prefix| prefix.len() + 1);
         if command.writes
             && let Some(change) = words.change(command, prefix)
         {
@@ -244,7 +252,7 @@ impl<'a> Batch<'a> {
             self.slots.add(command, words.bytes, &words.places);
             if position.is_none() {
                 // A transaction with a message goes with its writes.
-                self.publishes = command.spread == Spread::Channel;
+                self.publishes = command.spread == Spread::Channel || keyed_by_channels;
                 route = mem::take(&mut self.slots).route_command(command, words.bytes, &words.places);
             }
         }

@@ -72,7 +72,7 @@ impl RedisHandle {
         let collect = collect.create_ref().map_err(from_status)?;
         let to_wake = waker.clone();
         let completions = Arc::new(CompletionQueue::new(move || to_wake.wake()));
-        let streams = for_streams.then(|| Arc::new(Streams::new(fanout, &config, completions.clone())));
+        let streams = for_streams.then(|| Streams::new(fanout, &config, completions.clone()));
         let listener: Arc<dyn Listener> = match &streams {
             Some(streams) => streams.clone(),
             None => completions.clone(),

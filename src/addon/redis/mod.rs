@@ -93,6 +93,12 @@ impl RedisClient {
         server.as_ref().map(events::server)
     }
 
+    /// Whether it is a cluster; null of one server that has said nothing yet.
+    #[napi]
+    pub fn is_cluster(&self) -> Option<bool> {
+        self.handle.client.router().is_cluster()
+    }
+
     /// The state of each connection for commands, then of the subscribing ones.
     #[napi]
     pub fn health(&self) -> Vec<RedisHealth> {

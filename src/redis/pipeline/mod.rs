@@ -327,6 +327,11 @@ impl<M: Machine> Pipeline<M> {
         self.connection.is_some()
     }
 
+    /// Whether there is a connection, or was one.
+    pub fn was_heard(&self) -> bool {
+        self.connection.is_some() || self.heard.is_some()
+    }
+
     /// Where the connection leads, or where the last one did.
     pub fn node(&self) -> Option<Node> {
         self.node.clone()

@@ -7,6 +7,7 @@ use crate::redis::completions::{Answer, CompletionBatch};
 use crate::redis::pipeline::Pipeline;
 use crate::redis::pipeline::in_flight::{InFlight, Sent};
 use crate::redis::request::{Asker, Fate, Subject, Subscription};
+use crate::redis::subscriber::displaced::is_elsewhere;
 use crate::redis::subscriber::machine::Subscriptions;
 use crate::redis::subscriber::pending::{PendingRequest, Waiter};
 use crate::redis::subscriber::table::Next;
@@ -53,11 +54,24 @@ impl Pipeline<Subscriptions> {
 
     /// The server has answered the request that was sent first.
     pub(super) fn replied(&mut self, outcome: Result<()>, now: Instant) {
+        let front = self
+            .connection
+            .as_ref()
+            .and_then(|connection| connection.sent.front());
+        let is_unsubscription = |sent: &Sent| matches!(sent.request.subject, Subject::ShardUnsubscription);
+        if outcome.is_err() && front.is_some_and(is_unsubscription) {
+            // The reply to its PING follows.
+            return;
+        }
         let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(InFlight::pop) else {
             return;
         };
         match (&request.subject, &outcome) {
             (Subject::Subscription(subscription), Ok(())) => self.confirmed(subscription, late, now),
+            (Subject::Subscription(subscription), Err(error)) if is_elsewhere(subscription, error) => {
+                self.machine.table.misplaced(subscription);
+                self.request_answered(subscription);
+            }
             (Subject::Subscription(subscription), Err(error)) => self.refused(subscription, error),
             (Subject::Departure(departure), _) => {
                 self.depart(departure, SystemTime::now(), outcome.is_err(), now)

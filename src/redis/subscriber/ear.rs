@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use hashbrown::{Equivalent, HashMap};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::backlog::Backlog;
 use crate::redis::completions::{CompletionBatch, Event, Gap};
@@ -24,6 +24,8 @@ pub const UNUSED: Id = Id::MAX - 1;
 pub struct Ear {
     pub listener: Arc<dyn Listener>,
     pub awaited: Mutex<Awaited>,
+    /// Topics are at a server that is not their home.
+    pub displaced: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -174,6 +176,7 @@ impl Listener for Ear {
             return;
         }
         self.listener.subscribed(topic);
+        self.listener.subscribed_at_home(topic);
         let mut batch = CompletionBatch::default();
         let mut awaited = self.awaited.lock();
         for id in awaited.callers.remove(topic).into_iter().flatten() {
@@ -203,7 +206,14 @@ impl Listener for Ear {
             signals.heard = None;
         }
         drop(awaited);
+        if departure.topics.is_empty() {
+            return;
+        }
         self.listener.gap_began();
+    }
+
+    fn displaced(&self) {
+        self.displaced.notify_one();
     }
 
     fn gap_began(&self) {

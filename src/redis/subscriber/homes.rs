@@ -48,6 +48,7 @@ impl ClusterSubscriber {
             ear: Arc::new(Ear {
                 listener,
                 awaited: Mutex::default(),
+                displaced: Arc::default(),
             }),
             state: Mutex::default(),
             this: this.clone(),
@@ -58,6 +59,7 @@ impl ClusterSubscriber {
             subscriber.apply(&map);
         }
         runtime::spawn(runtime, Self::watch(Arc::downgrade(&subscriber)));
+        runtime::spawn(runtime, Self::follow(Arc::downgrade(&subscriber)));
         Ok(subscriber)
     }
 
@@ -193,12 +195,8 @@ impl ClusterSubscriber {
     /// Answers `id`, if there is one, once the listener gets no more messages of the topic.
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
         let mut state = self.lock();
-        let place = state.topics.remove(topic).map(|kept| kept.place);
-        let home = match place {
-            Some(Place::At(home)) => Some(home),
-            Some(Place::Crossing(number)) => state.crossings.from(number).cloned(),
-            _ => None,
-        };
+        let home = state.heard_at(topic).cloned();
+        state.topics.remove(topic);
         let mut awaited = self.ear.awaited.lock();
         let mut answers = CompletionBatch::default();
         if let Some(gap) = awaited.arrived(topic) {
@@ -255,14 +253,13 @@ impl ClusterSubscriber {
             .collect()
     }
 
+    pub(super) fn all_homes(&self) -> Vec<Arc<SubscriberHandle>> {
+        self.state.lock().homes.values().cloned().collect()
+    }
+
     /// How the connection to each home does.
     pub fn health(&self) -> Vec<Health> {
-        self.state
-            .lock()
-            .homes
-            .values()
-            .map(|home| home.health())
-            .collect()
+        self.all_homes().iter().map(|home| home.health()).collect()
     }
 
     /// Answers `id` once all that only this listener had is unsubscribed.

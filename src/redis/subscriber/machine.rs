@@ -13,10 +13,10 @@ use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::connection::shared::Sink;
 use crate::redis::pipeline::in_flight::Established;
 use crate::redis::pipeline::{Frame, Machine, Pipeline};
-use crate::redis::protocol::decode;
 use crate::redis::protocol::published::Skipped;
 use crate::redis::protocol::scan::Scanner;
-use crate::redis::request::{Asker, Departure, Id, Request, Role, Subject, Subscription, Topic};
+use crate::redis::protocol::{decode, encode};
+use crate::redis::request::{Asker, Departure, Id, Kind, Request, Role, Subject, Subscription, Topic};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Deliveries, TopicState};
 use crate::redis::subscriber::pending::{Pending, Waiter};
@@ -39,6 +39,10 @@ pub struct Subscriptions {
 /// What a frame is.
 enum Heard {
     Message(Message),
+    /// A message of a shard channel.
+    ShardMessage(Message),
+    /// The server has unsubscribed a shard channel, of its own accord or as it was asked to.
+    ShardLeft(Bytes),
     /// The answer to the request that was sent first.
     Answer(Result<()>),
     /// A push of a kind that is not used.
@@ -56,13 +60,9 @@ impl Machine for Subscriptions {
                 return Ok(skipped);
             };
             match heard(&frame) {
-                Heard::Message(message) => {
-                    let Self {
-                        table, deliveries, ..
-                    } = &mut pipeline.machine;
-                    table.message(message, deliveries);
-                    pipeline.machine.brought = Some(now);
-                }
+                Heard::Message(message) => pipeline.machine.message(message, false, now),
+                Heard::ShardMessage(message) => pipeline.machine.message(message, true, now),
+                Heard::ShardLeft(name) => pipeline.displaced(&name),
                 Heard::Answer(outcome) => pipeline.replied(outcome, now),
                 Heard::Other => {}
             }
@@ -121,8 +121,10 @@ impl Machine for Subscriptions {
     }
 
     fn is_obsolete(&self, request: &Request) -> bool {
-        matches!(request.subject, Subject::Unsubscription | Subject::Departure(_))
-            || self.table.is_left(request)
+        matches!(
+            request.subject,
+            Subject::Unsubscription | Subject::ShardUnsubscription | Subject::Departure(_)
+        ) || self.table.is_left(request)
     }
 
     fn has_output(&self) -> bool {
@@ -131,6 +133,11 @@ impl Machine for Subscriptions {
 }
 
 impl Subscriptions {
+    fn message(&mut self, message: Message, is_of_shard: bool, now: Instant) {
+        self.table.message(message, is_of_shard, &mut self.deliveries);
+        self.brought = Some(now);
+    }
+
     fn waiter(&self, number: usize, id: Id) -> Option<Waiter> {
         let listener = self.table.listeners.get(&number)?.clone();
         Some(Waiter { number, listener, id })
@@ -183,7 +190,9 @@ impl Pipeline<Subscriptions> {
     /// Answers a listener's `id`, if there is one, once it gets no more messages of the topic.
     pub fn unsubscribe(&mut self, number: usize, id: Option<Id>, topic: &Topic, now: Instant) {
         let waiter = id.and_then(|id| self.machine.waiter(number, id));
-        if self.machine.table.unsubscribe(number, topic) {
+        let is_left = self.machine.table.unsubscribe(number, topic);
+        self.end_gap_of_left();
+        if is_left {
             let request = waiter.map(|waiter| self.machine.pending.add(None, waiter));
             self.take_back(request, topic, now);
         } else if let Some(waiter) = waiter {
@@ -218,6 +227,7 @@ impl Pipeline<Subscriptions> {
         if let Some(listener) = self.machine.table.listeners.get(&departure.listener) {
             listener.departed(departure, since, is_refused);
         }
+        self.end_gap_of_left();
     }
 
     /// Gives the request that is to close the connection, if the last listener leaves.
@@ -265,10 +275,15 @@ impl Pipeline<Subscriptions> {
 
     /// Has the server unsubscribe a topic that nobody listens to.
     pub(super) fn take_back(&mut self, id: Option<Id>, topic: &Topic, now: Instant) {
-        let request = Request {
+        let mut request = Request {
             subject: Subject::Unsubscription,
             ..Request::repeatable(id, &[topic.kind.unsubscribe(), &topic.name], now)
         };
+        if topic.kind == Kind::Shard {
+            let ping = encode::command(&[b"PING"]);
+            request.bytes = [&request.bytes[..], &ping].concat().into();
+            request.subject = Subject::ShardUnsubscription;
+        }
         if self.connection.is_some() {
             return self.send([request], now);
         }
@@ -332,17 +347,23 @@ fn heard(frame: &Bytes) -> Heard {
         _ => Bytes::new(),
     });
     let mut word = || words.next().unwrap_or_default();
-    let pattern = match &word()[..] {
-        b"message" => None,
+    let kind = word();
+    let pattern = match &kind[..] {
+        b"message" | b"smessage" => None,
         b"pmessage" => Some(word()),
-        b"subscribe" | b"psubscribe" | b"unsubscribe" | b"punsubscribe" | b"pong" => {
+        b"subscribe" | b"psubscribe" | b"ssubscribe" | b"unsubscribe" | b"punsubscribe" | b"pong" => {
             return Heard::Answer(Ok(()));
         }
+        b"sunsubscribe" => return Heard::ShardLeft(word()),
         _ => return Heard::Other,
     };
-    Heard::Message(Message {
+    let message = Message {
         pattern,
         channel: word(),
         payload: word(),
-    })
+    };
+    if &kind[..] == b"smessage" {
+        return Heard::ShardMessage(message);
+    }
+    Heard::Message(message)
 }

@@ -1,10 +1,12 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
-//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears, with the [`places`] of topics: [`crossing`] to another home, [`probe`] of one. [`table`]: the state of each topic ([`entry`]) on the server,
+//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears, with the [`places`] of topics: [`crossing`] to another home, [`displaced`] ones, [`probe`] of a home,
+//! and the [`passage`] of what one has published. [`table`]: the state of each topic ([`entry`]) on the server,
 //! and which [`listener`] has it. [`hearing`]: a channel of the process's own at one node. [`machine`]: what is sent and received for it. [`answers`] come back. [`pending`]: those that listeners await.
 
 mod answers;
 mod crossing;
+mod displaced;
 mod ear;
 pub mod entry;
 pub mod hearing;
@@ -12,6 +14,7 @@ mod homes;
 pub mod listener;
 pub mod machine;
 pub mod part;
+pub mod passage;
 mod pending;
 mod places;
 mod probe;
@@ -134,6 +137,11 @@ impl SubscriberHandle {
     /// Has the connection closed and opened anew: messages are missed since the last one that came.
     pub fn give_up_deaf(&self) {
         self.with(|pipeline, _| pipeline.machine.is_deaf = pipeline.is_connected());
+    }
+
+    /// Asks for the topics again of which the server was not the home.
+    pub fn ask_displaced(&self) {
+        self.with(|pipeline, now| pipeline.ask_displaced(now));
     }
 
     pub fn health(&self) -> Health {

@@ -17,6 +17,7 @@ use crate::redis::runtime;
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::{Listener, TopicState};
+use crate::redis::subscriber::passage::Passage;
 
 /// Dropping it ends its subscriptions.
 pub struct Subscriber(Arc<Inner>);
@@ -119,6 +120,18 @@ impl Subscriber {
             Place::One(handle) => handle.unsubscribe(id, topic, left),
             Place::Cluster(cluster) => cluster.unsubscribe(id, topic, left),
             Place::Nowhere => left(),
+        }
+    }
+
+    pub fn is_cluster(&self) -> bool {
+        matches!(*self.0.place.lock(), Place::Cluster(_))
+    }
+
+    /// The passage of what was published on a topic; None where all topics come by one connection.
+    pub fn passage(&self, topic: &Topic) -> Option<Passage> {
+        match &*self.0.place.lock() {
+            Place::Cluster(cluster) => cluster.passage(topic),
+            Place::One(_) | Place::Nowhere => None,
         }
     }
 

@@ -29,6 +29,17 @@ pub struct State {
     pub is_over: bool,
 }
 
+impl State {
+    /// The home at which a topic is heard, if it still is.
+    pub fn heard_at(&self, topic: &Topic) -> Option<&Endpoint> {
+        match &self.topics.get(topic)?.place {
+            Place::At(home) => Some(home),
+            Place::Crossing(number) => self.crossings.from(*number),
+            Place::Nowhere => None,
+        }
+    }
+}
+
 /// A topic that is subscribed.
 pub struct Desired {
     pub place: Place,
@@ -106,7 +117,7 @@ pub struct Crossing {
 /// The master of a topic's slot.
 pub fn home_of<'a>(map: &'a SlotMap, topic: &Topic) -> Option<&'a Endpoint> {
     map.owner(match topic.kind {
-        Kind::Channel => slot_of(&topic.name),
+        Kind::Channel | Kind::Shard => slot_of(&topic.name),
         Kind::Pattern => HOME_OF_PATTERNS,
     })
 }

@@ -22,8 +22,10 @@ pub const BATCH: usize = 500;
 
 #[derive(Default)]
 pub struct Table {
-    topics: HashMap<Topic, Entry, RandomState>,
+    pub(super) topics: HashMap<Topic, Entry, RandomState>,
     pub listeners: HashMap<usize, Arc<dyn Listener>, RandomState>,
+    /// Topics of which the server is not the home any more. They are asked for again while none other is known.
+    pub(super) displaced: HashSet<Topic, RandomState>,
     /// Topics that wait for a batch, and some that need none any more.
     queued: VecDeque<Topic>,
     /// The number of the table's last request.
@@ -31,9 +33,9 @@ pub struct Table {
     /// How many of the table's requests are unanswered.
     unanswered: usize,
     /// When the gap began, while one is open, and at which server.
-    gap: Option<(SystemTime, Option<Node>)>,
+    pub(super) gap: Option<(SystemTime, Option<Node>)>,
     /// Listeners to tell of the gap that is open.
-    gap_listeners: HashSet<usize, RandomState>,
+    pub(super) gap_listeners: HashSet<usize, RandomState>,
 }
 
 /// What a listener that subscribes has to wait for.
@@ -117,6 +119,7 @@ impl Table {
         let was_last = entry.registrations.is_empty();
         if was_last {
             self.topics.remove(topic);
+            self.displaced.remove(topic);
         }
         if self.gap_listeners.contains(&number) && !self.topics.values().any(|entry| entry.has(number)) {
             self.gap_listeners.remove(&number);
@@ -209,10 +212,15 @@ impl Table {
     }
 
     /// A message for the listeners of its topic.
-    pub fn message(&self, message: Message, deliveries: &mut Deliveries) {
+    pub fn message(&self, message: Message, is_of_shard: bool, deliveries: &mut Deliveries) {
+        let name = if is_of_shard {
+            TopicName::of_shard(&message.channel)
+        } else {
+            TopicName::of(&message.pattern, &message.channel)
+        };
         let entry = self
             .topics
-            .get(&TopicName::of(&message.pattern, &message.channel))
+            .get(&name)
             .filter(|entry| entry.status == Status::Live);
         let Some((latest, others)) = entry.and_then(|entry| entry.registrations.split_last()) else {
             return;
@@ -249,6 +257,7 @@ impl Table {
     pub fn lost(&mut self, heard: SystemTime, node: Option<Node>) -> bool {
         self.unanswered = 0;
         self.queued.clear();
+        self.displaced.clear();
         let mut opens_gap = false;
         for entry in self.topics.values_mut() {
             if entry.status != Status::New {
@@ -350,7 +359,7 @@ impl Table {
 
     /// The gap, once all that was due is answered.
     pub fn end_gap(&mut self) -> Option<Gap> {
-        if self.unanswered > 0 || !self.queued.is_empty() {
+        if self.unanswered > 0 || !self.queued.is_empty() || !self.displaced.is_empty() {
             return None;
         }
         let (from, node) = self.gap.take()?;

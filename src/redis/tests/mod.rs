@@ -9,6 +9,7 @@ mod pipeline;
 mod redirects;
 mod repeating;
 mod scripts;
+mod shards;
 mod subscriber;
 mod topics;
 mod window;

@@ -19,18 +19,19 @@ fn pattern(name: &'static str) -> Topic {
     Topic { kind, name }
 }
 
-fn push(words: &[&str]) -> String {
+pub(super) fn push(words: &[&str]) -> String {
     sent(&[words]).replacen('*', ">", 1)
 }
 
 /// A listener that keeps all that it gets.
 #[derive(Default)]
-struct Recorder(Mutex<CompletionBatch>);
+pub(super) struct Recorder(pub(super) Mutex<CompletionBatch>);
 
 impl Listener for Recorder {
     fn put(&self, batch: CompletionBatch) {
         let mut came = self.0.lock();
         came.answers.extend(batch.answers);
+        came.events.extend(batch.events);
         came.backlog.append(batch.backlog);
         came.gap = batch.gap.or(came.gap.take());
     }
@@ -41,9 +42,9 @@ impl Listener for Recorder {
 }
 
 /// A subscriber with one listener.
-struct Subscriber {
+pub(super) struct Subscriber {
     harness: Harness<Subscriptions>,
-    recorder: Arc<Recorder>,
+    pub(super) recorder: Arc<Recorder>,
 }
 
 impl Deref for Subscriber {
@@ -69,7 +70,7 @@ impl Subscriber {
         Self { harness, recorder }
     }
 
-    fn connected() -> Self {
+    pub(super) fn connected() -> Self {
         let mut subscriber = Self::new();
         subscriber.connect();
         subscriber
@@ -85,7 +86,7 @@ impl Subscriber {
         self.deliver();
     }
 
-    fn receive(&mut self, text: &str) -> Result<(), Error> {
+    pub(super) fn receive(&mut self, text: &str) -> Result<(), Error> {
         let received = self.harness.receive(text);
         self.deliver();
         received
@@ -127,15 +128,15 @@ impl Subscriber {
         self.deliver();
     }
 
-    fn answers(&mut self) -> Vec<(Id, String)> {
+    pub(super) fn answers(&mut self) -> Vec<(Id, String)> {
         texts(std::mem::take(&mut self.recorder.0.lock().answers))
     }
 
-    fn gap(&self) -> Option<Gap> {
+    pub(super) fn gap(&self) -> Option<Gap> {
         self.recorder.0.lock().gap.clone()
     }
 
-    fn heard(&mut self) -> Vec<String> {
+    pub(super) fn heard(&mut self) -> Vec<String> {
         let (messages, _) = std::mem::take(&mut self.recorder.0.lock().backlog).into_parts();
         let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
         messages

@@ -1,0 +1,108 @@
+//! Shard channels, whose server may cease to be their home.
+
+use super::topics::{Subscriber, push};
+use super::*;
+use crate::redis::request::{Kind, Topic};
+use crate::redis::subscriber::entry::Priority;
+
+const MOVED: &str = "-MOVED 15495 127.0.0.1:7001\r\n";
+
+fn shard(name: &'static str) -> Topic {
+    let (kind, name) = (Kind::Shard, name.into());
+    Topic { kind, name }
+}
+
+fn keep(subscriber: &mut Subscriber, name: &'static str) {
+    let now = subscriber.now;
+    let state = Arc::default();
+    let (pipeline, topic) = (&mut subscriber.pipeline, shard(name));
+    pipeline.keep(0, &topic, Priority::Batched, state, now);
+}
+
+fn ask_displaced(subscriber: &mut Subscriber) {
+    let now = subscriber.now;
+    subscriber.pipeline.ask_displaced(now);
+}
+
+fn live(name: &'static str) -> Subscriber {
+    let mut subscriber = Subscriber::connected();
+    keep(&mut subscriber, name);
+    assert_eq!(subscriber.written(), sent(&[&["SSUBSCRIBE", name]]));
+    let came = [push(&["ssubscribe", name, "1"]), push(&["smessage", name, "x"])];
+    subscriber.receive(&came.concat()).unwrap();
+    assert_eq!(subscriber.heard(), [format!("{name} x")]);
+    subscriber
+}
+
+// node-redis #3311: the server had unsubscribed the channel, as its slot had moved. The client went on as if nothing had happened, and heard nothing.
+#[test]
+fn a_channel_that_the_server_has_unsubscribed_is_asked_for_again_and_a_gap_is_told() {
+    let mut subscriber = live("a");
+    let left = push(&["sunsubscribe", "a", "0"]);
+    subscriber
+        .receive(&[left, push(&["smessage", "a", "late"])].concat())
+        .unwrap();
+    assert!(subscriber.heard().is_empty());
+    assert_eq!((subscriber.written(), subscriber.gap()), (String::new(), None));
+    for _ in 0..2 {
+        ask_displaced(&mut subscriber);
+        assert_eq!(subscriber.written(), sent(&[&["SSUBSCRIBE", "a"]]));
+        subscriber.receive(MOVED).unwrap();
+    }
+    assert!(subscriber.recorder.0.lock().events.is_empty() && subscriber.gap().is_none());
+    ask_displaced(&mut subscriber);
+    let came = [push(&["ssubscribe", "a", "1"]), push(&["smessage", "a", "y"])];
+    subscriber.receive(&came.concat()).unwrap();
+    assert_eq!(subscriber.heard(), ["a y"]);
+    assert!(subscriber.gap().is_some());
+}
+
+#[test]
+fn a_channel_whose_home_is_elsewhere_from_the_first_is_no_refused_one() {
+    let mut subscriber = Subscriber::connected();
+    keep(&mut subscriber, "a");
+    subscriber.receive(MOVED).unwrap();
+    assert!(subscriber.recorder.0.lock().events.is_empty());
+    subscriber.written();
+    ask_displaced(&mut subscriber);
+    assert_eq!(subscriber.written(), sent(&[&["SSUBSCRIBE", "a"]]));
+    subscriber.receive("-NOPERM no rights\r\n").unwrap();
+    assert_eq!(subscriber.recorder.0.lock().events.len(), 1);
+}
+
+// A server that has unsubscribed it already answers SUNSUBSCRIBE with MOVED, or once more: taken for the answer to the next request, that put all
+// later answers out of step.
+#[test]
+fn what_answers_sunsubscribe_is_not_taken_for_the_next_answer() {
+    let left = push(&["sunsubscribe", "a", "0"]);
+    for answer in [&left[..], MOVED, &[&left[..], MOVED].concat(), &left.repeat(2)] {
+        let mut subscriber = live("a");
+        let now = subscriber.now;
+        subscriber.pipeline.unsubscribe(0, Some(1), &shard("a"), now);
+        keep(&mut subscriber, "b");
+        let written = sent(&[&["SUNSUBSCRIBE", "a"], &["PING"], &["SSUBSCRIBE", "b"]]);
+        assert_eq!(subscriber.written(), written);
+        subscriber.receive(answer).unwrap();
+        assert!(subscriber.answers().is_empty(), "{answer}");
+        let came = [
+            "+PONG\r\n",
+            &push(&["ssubscribe", "b", "1"]),
+            &push(&["smessage", "b", "x"]),
+        ];
+        subscriber.receive(&came.concat()).unwrap();
+        assert_eq!(subscriber.answers(), answers(&[(1, "_\r\n")]));
+        assert_eq!(subscriber.heard(), ["b x"]);
+    }
+}
+
+#[test]
+fn a_displaced_channel_that_is_left_holds_no_gap_open() {
+    let mut subscriber = live("a");
+    keep(&mut subscriber, "b");
+    subscriber.receive(&push(&["ssubscribe", "b", "2"])).unwrap();
+    subscriber.receive(&push(&["sunsubscribe", "a", "1"])).unwrap();
+    let now = subscriber.now;
+    subscriber.pipeline.unsubscribe(0, None, &shard("a"), now);
+    subscriber.receive("+PONG\r\n").unwrap();
+    assert!(subscriber.gap().is_some());
+}
