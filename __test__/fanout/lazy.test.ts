@@ -229,8 +229,10 @@ test("a process ends once its store is disconnected, although it has handlers", 
 });
 
 test("a process stays alive while it has handlers, and a store to hear by", async () => {
-  const ended = run(server.address, program(""));
+  // On a busy machine the server had the channel's subscription before the next line had run, which gives it to the handler.
+  const ended = run(server.address, program('await kv.set("tracked", "");'));
   await areSubscribed(1, 0);
+  await eventually(() => server.admin.exists("tracked"));
   await server.admin.publish(EVENTS, wire("s", 1));
   await server.admin.publish(EVENTS, wire("s", "end"));
   assert.deepEqual(await ended, { code: 0, stdout: '1\n"end"\n', stderr: "" });

@@ -38,7 +38,9 @@ test("calls that a server redirects are run by the master that it names, once an
   assert.match(String(reconnecting[0]?.cause), new RegExp(`${from} has become a replica of ${to}`));
   assert.deepEqual([reconnecting[0]?.node, ready[0]?.node], [from, to]);
   // After a loss the store connects to the master of the redirect again.
+  const told = reconnecting.length;
   for (const { socket } of next.peers) socket.destroy();
+  await eventually(() => reconnecting.length > told);
   assert.equal(await kv.incr("n"), 1);
   assert.deepEqual([old.peers.length, next.peers.length], [1, 2]);
 });
