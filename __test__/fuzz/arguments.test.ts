@@ -25,6 +25,12 @@ function shown(value: unknown): string {
   }
 }
 
+/** Each key with its value and its time to live in hours: of that in seconds a busy machine lost one during a call. */
+async function found(kv: MemoryKVStore): Promise<unknown[]> {
+  const { entries } = (await contents(kv)) as { entries: [key: string, ttl: number, value: unknown][] };
+  return entries.map(([key, ttl, value]) => [key, Math.ceil(ttl / 3_600), value]);
+}
+
 async function fill(kv: MemoryKVStore): Promise<void> {
   await kv.set("string", "7", { ex: 100_000 });
   await kv.hmset("hash", { f: "v", ["__proto__"]: "p" });
@@ -61,7 +67,7 @@ test("a call with anything at all gives a Promise of a result or a KVError, and 
       await kv.connect();
       await fill(kv);
     }
-    const before = await contents(kv);
+    const before = await found(kv);
     let promise: unknown;
     try {
       promise = send(kv, [method, ...args]);
@@ -75,7 +81,7 @@ test("a call with anything at all gives a Promise of a result or a KVError, and 
     );
     if (error === undefined) return;
     assert.ok(error instanceof KVError, `${what()} rejects with ${shown(error)}`);
-    if (error.code === "INVALID_ARGUMENT") assert.deepEqual(await contents(kv), before, what());
+    if (error.code === "INVALID_ARGUMENT") assert.deepEqual(await found(kv), before, what());
   });
 });
 
@@ -83,7 +89,7 @@ test("anything at all can be queued; exec gives results or a KVError, and a refu
   const queues = fc.array(fc.tuple(fc.constantFrom(...queued), values), { minLength: 1, maxLength: 4 });
   await fuzz(queues, async (kv, queue) => {
     const multi = kv.multi();
-    const before = await contents(kv);
+    const before = await found(kv);
     for (const [method, makers] of queue) {
       const args = makers.map((make) => make());
       const returned = (multi[method] as (...args: unknown[]) => unknown).apply(multi, args);
@@ -92,7 +98,7 @@ test("anything at all can be queued; exec gives results or a KVError, and a refu
     const outcome: unknown = await multi.exec().catch((error: unknown) => error);
     if (Array.isArray(outcome)) return assert.equal(outcome.length, queue.length);
     assert.ok(outcome instanceof KVError, shown(outcome));
-    if (outcome.results === undefined) assert.deepEqual(await contents(kv), before);
+    if (outcome.results === undefined) assert.deepEqual(await found(kv), before);
   });
 });
 
