@@ -5,14 +5,11 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { Gap, KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
 import { emissions } from "../faults/faults.js";
-import { keyIn, shareOf } from "../redis-cluster.js";
+import { keyIn } from "../redis-cluster.js";
 import { FakeBus } from "./fake-bus.js";
 import { error, evenly, type FakeCluster, type FakeNode } from "./fake-nodes.js";
+import { CHANNEL, moveTo, PATIENT, SLOT } from "./moving.js";
 import { test, type World } from "./shared.js";
-
-const SLOT = shareOf(0, 3)[0] + 7;
-const CHANNEL = keyIn(SLOT, "news");
-const patience = { commandTimeout: 2_000, queueTimeout: 4_000 } as const;
 
 interface Stage {
   cluster: FakeCluster;
@@ -27,7 +24,7 @@ interface Stage {
   isAt(node: FakeNode): Promise<void>;
 }
 
-async function stage({ fake, open }: World, config: object = patience): Promise<Stage> {
+async function stage({ fake, open }: World, config: object = PATIENT): Promise<Stage> {
   const cluster = await fake();
   const bus = new FakeBus(cluster);
   const nodes = cluster.nodes as readonly FakeNode[] as Stage["nodes"];
@@ -42,12 +39,7 @@ async function stage({ fake, open }: World, config: object = patience): Promise<
     nodes,
     heard,
     gaps,
-    async moveTo(node) {
-      const [first, ...others] = evenly(cluster.nodes.map(({ name }) => name));
-      assert.ok(first);
-      cluster.ranges = [{ ...first, nodes: [node.name] }, ...others];
-      await kv.get(CHANNEL);
-    },
+    moveTo: (node) => moveTo(node, cluster, kv),
     isAt: (node) => eventually(() => bus.subscribers(node, CHANNEL) === 1),
   };
 }
@@ -92,7 +84,7 @@ test("an old home that is cut off brings nothing twice once it is back", async (
 // A frozen master woke, ran what waited at its sockets, and delivered it on a subscription that was left.
 test("an old home that is frozen and wakes brings nothing twice, and nothing on what was left", async (world) => {
   const { bus, nodes, heard, gaps, moveTo, isAt } = await stage(world, {
-    ...patience,
+    ...PATIENT,
     commandTimeout: 5_000,
   });
   const [old, next] = nodes;
@@ -117,7 +109,7 @@ test("an old home that is frozen and wakes brings nothing twice, and nothing on 
 });
 
 test("an old home that stays cut off is waited for no longer than for a reply", async (world) => {
-  const { bus, nodes, heard, gaps, moveTo, isAt } = await stage(world, { ...patience, commandTimeout: 700 });
+  const { bus, nodes, heard, gaps, moveTo, isAt } = await stage(world, { ...PATIENT, commandTimeout: 700 });
   const [old, next] = nodes;
   bus.cut(old);
   const start = Date.now();
@@ -246,7 +238,7 @@ test("a node that was never connected to is named by the events of its attempts"
 
 // centrifuge PR#594: the connection was healthy, PING was answered, and for hours nothing that was published came.
 test("a home that brings nothing is found out, and a gap since the last message is told until it does", async (world) => {
-  const { bus, kv, nodes, heard, gaps, isAt } = await stage(world, { ...patience, commandTimeout: 250 });
+  const { bus, kv, nodes, heard, gaps, isAt } = await stage(world, { ...PATIENT, commandTimeout: 250 });
   const [home, other] = nodes;
   const attempts = emissions(kv, "reconnecting");
   bus.publish(home, CHANNEL, "1");
@@ -266,10 +258,10 @@ test("a home that brings nothing is found out, and a gap since the last message 
 });
 
 test("a home that nobody publishes at is asked now and then, and no gap is told", async (world) => {
-  const { cluster, bus, nodes, heard, gaps } = await stage(world, { ...patience, commandTimeout: 250 });
+  const { cluster, bus, nodes, heard, gaps } = await stage(world, { ...PATIENT, commandTimeout: 250 });
   const [home] = nodes;
   // With two stores of one process: what one asks for, the other hears too.
-  const second = await world.open(cluster, { ...patience, commandTimeout: 250 });
+  const second = await world.open(cluster, { ...PATIENT, commandTimeout: 250 });
   const told = emissions(second, "gap");
   await second.subscribe(CHANNEL, () => {});
   const begin = Date.now();

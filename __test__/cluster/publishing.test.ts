@@ -6,24 +6,21 @@ import { eventually } from "../eventually.js";
 import { keyIn, shareOf } from "../redis-cluster.js";
 import { FakeBus } from "./fake-bus.js";
 import { error, evenly, type FakeCluster, type FakeNode } from "./fake-nodes.js";
+import { CHANNEL, moveTo, PATIENT, SLOT } from "./moving.js";
 import { test, type World } from "./shared.js";
-
-const SLOT = shareOf(0, 3)[0] + 7;
-const CHANNEL = keyIn(SLOT, "news");
-const patience = { commandTimeout: 2_000, queueTimeout: 4_000 } as const;
 
 interface Stage {
   cluster: FakeCluster;
   bus: FakeBus;
   publisher: KVStore;
   nodes: readonly [FakeNode, FakeNode, FakeNode];
-  /** Makes a node the master of the channel's slot, and a store know. */
-  moveTo(node: FakeNode, store?: KVStore): Promise<void>;
+  /** Makes a node the master of the channel's slot, and the publisher know. */
+  moveTo(node: FakeNode): Promise<void>;
   /** Opens a store that hears the channel at its home of now, and gives what it hears. */
   hears(): Promise<string[]>;
 }
 
-async function stage({ fake, open }: World, config: object = patience): Promise<Stage> {
+async function stage({ fake, open }: World, config: object = PATIENT): Promise<Stage> {
   const cluster = await fake();
   const bus = new FakeBus(cluster);
   const publisher = await open(cluster, config);
@@ -32,12 +29,7 @@ async function stage({ fake, open }: World, config: object = patience): Promise<
     bus,
     publisher,
     nodes: cluster.nodes as readonly FakeNode[] as Stage["nodes"],
-    async moveTo(node, store = publisher) {
-      const [first, ...others] = evenly(cluster.nodes.map(({ name }) => name));
-      assert.ok(first);
-      cluster.ranges = [{ ...first, nodes: [node.name] }, ...others];
-      await store.get(CHANNEL);
-    },
+    moveTo: (node) => moveTo(node, cluster, publisher),
     async hears() {
       const heard: string[] = [];
       // A configuration of its own: another process's.
@@ -126,7 +118,7 @@ test("a store that has published nothing there waits for nothing", async (world)
 });
 
 test("an old home that stays cut off is waited for no longer than for a reply", async (world) => {
-  const { bus, publisher, nodes, moveTo } = await stage(world, { ...patience, commandTimeout: 700 });
+  const { bus, publisher, nodes, moveTo } = await stage(world, { ...PATIENT, commandTimeout: 700 });
   const [old, next] = nodes;
   bus.cut(old);
   await publisher.publish(CHANNEL, "1");
