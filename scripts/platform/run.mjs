@@ -30,8 +30,8 @@ const suites = {
   Redis: { of: ["__test__/redis"], except: threads, redis: true },
   "Sentinel and Cluster": {
     of: ["__test__/cluster", "__test__/conformance"],
-    // It tests the tests' own cluster, and no binary.
-    except: ["__test__/cluster/levers.test.ts"],
+    // One tests the tests' own cluster, and no binary; the other starts a program in TypeScript, and wants a thousand calls a second.
+    except: ["__test__/cluster/levers.test.ts", "__test__/cluster/checker.test.ts"],
     env: { TEST_BACKENDS: onMany },
     redis: true,
   },
