@@ -337,3 +337,42 @@ test("with Sentinels, readFrom is a wrong configuration", async () => {
     assert.match(failed.message, /redis\.readFrom: with Sentinels/);
   }
 });
+
+// One of 500 reads failed after queueTimeout: the replica had left the map before its connection was lost.
+test("a read that a replica owes when it leaves the map is run by the master once the replica is gone", async (world) => {
+  const fake = await faked(world);
+  const kv = await world.open(fake, { ...patience, readFrom: "prefer-replica" });
+  const [master, other] = fake.nodes as [FakeNode, FakeNode];
+  const [replica] = fake.replicas[0] as [FakeNode];
+  await eventually(async () => {
+    await kv.get(key);
+    return replica.calls.includes(`GET ${key}`);
+  });
+  fake.answer = ([name], node) => (name === "GET" && node === replica ? null : undefined);
+  const [asked, before] = [replica.calls.length, master.calls.length];
+  const read = kv.get(key);
+  await eventually(() => replica.calls.length > asked);
+  fake.ranges = evenly([master.name, other.name]);
+  // A master that sends a key away has the map asked for.
+  const moving = keyIn(shareOf(0, 2)[1]);
+  const [first, second] = fake.ranges;
+  assert.ok(first && second);
+  fake.ranges = [
+    { ...first, last: first.last - 1 },
+    { ...first, first: first.last, nodes: [other.name] },
+    second,
+  ];
+  fake.answer = ([name, asked], node) => {
+    if (asked === moving && node === master) return moved(slotOf(moving), other);
+    return name === "GET" && node === replica ? null : undefined;
+  };
+  await kv.set(moving, "1");
+  // The replica has left once a read goes to the master.
+  const reads: Promise<unknown>[] = [];
+  await eventually(() => {
+    reads.push(kv.get(key));
+    return master.calls.length > before + 1;
+  });
+  await replica.stop();
+  await Promise.all([read, ...reads]);
+});

@@ -42,7 +42,8 @@ export function streamsOn(shards: number, name: string, random: Random): Stream[
   for (let shard = 0; shard < shards; shard++) {
     for (const [kind, count] of Object.entries(STREAMS) as [StreamKind, number][]) {
       for (let index = 0; index < count; index++) {
-        const key = keyIn(random.integer(...shareOf(shard, shards)), `${name}:${kind}`);
+        // Two streams may have one slot, and never one key.
+        const key = keyIn(random.integer(...shareOf(shard, shards)), `${name}:${kind}${index}`);
         const keys = kind === "pair" ? ([`${key}:a`, `${key}:b`] as const) : ([key] as const);
         streams.push({ kind, keys, slot: slotOf(key), calls: [], reads: [], due: [] });
       }

@@ -43,8 +43,8 @@ pub enum Notice {
     ReadsReturned(Endpoint, Vec<Returned>),
     /// A replica was connected to.
     ReaderReady,
-    /// A replica was lost, or cannot be connected to.
-    ReaderLost(Endpoint),
+    /// The replica of this number was lost, or cannot be connected to.
+    ReaderLost(u64),
     /// The node of this number has closed.
     Closed(u64),
 }
@@ -178,6 +178,14 @@ impl Node {
         }))
     }
 
+    /// Removes the requests that wait for the connection, if it is not open.
+    pub fn take_waiting(&self) -> Vec<Request> {
+        self.connection.with(|pipeline| match pipeline.is_connected() {
+            true => Vec::new(),
+            false => pipeline.take_waiting(|_| true),
+        })
+    }
+
     /// Closes the connection once all that was asked for is answered, and tells the router.
     pub fn close(&self) {
         self.connection.close(CLOSED);
@@ -212,7 +220,7 @@ impl NodeSink {
                 false
             }
             Event::Reconnecting { .. } if self.for_use == Use::Reads => {
-                self.inbox.put(Notice::ReaderLost(self.endpoint.clone()));
+                self.inbox.put(Notice::ReaderLost(self.number));
                 false
             }
             Event::Ready { .. } => {

@@ -84,7 +84,7 @@ impl ClusterRouter {
             Notice::Lost => state.refresh(),
             Notice::ReadsReturned(replica, returned) => self.take_back_reads(state, &replica, returned, now),
             Notice::ReaderReady => state.readers.wake(now),
-            Notice::ReaderLost(replica) => self.reader_lost(state, &replica, now),
+            Notice::ReaderLost(number) => self.reader_lost(state, number, now),
             Notice::Closed(number) => {
                 state.retired.remove(&number);
             }

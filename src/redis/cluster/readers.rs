@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::redis::cluster::node::Node;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::queue::Queue;
-use crate::redis::request::Request;
 
 #[derive(Default)]
 pub struct Readers {
@@ -56,17 +55,5 @@ impl Readers {
         let cause = refused.as_ref().map(|(_, error)| error.clone());
         let cause = cause.or_else(|| node.connection.with(|pipeline| pipeline.health().cause));
         cause.map_or("it does not answer".to_owned(), |cause| cause.message.to_string())
-    }
-}
-
-impl Reader {
-    /// Removes the reads that wait for the connection, if it is not open.
-    pub fn take_waiting(&self) -> Vec<Request> {
-        self.node
-            .connection
-            .with(|pipeline| match pipeline.is_connected() {
-                true => Vec::new(),
-                false => pipeline.take_waiting(|_| true),
-            })
     }
 }

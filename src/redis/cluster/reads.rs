@@ -156,10 +156,14 @@ impl ClusterRouter {
         self.read_elsewhere(state, others, now);
     }
 
-    /// A replica was lost, or cannot be connected to: others take what waits for it.
-    pub(super) fn reader_lost(&self, state: &mut State, replica: &Endpoint, now: Instant) {
+    /// A replica was lost, or cannot be connected to: others take what waits for it. It may be none any more, and still owe replies.
+    pub(super) fn reader_lost(&self, state: &mut State, number: u64, now: Instant) {
         state.refresh();
-        let waiting = state.readers.nodes.get(replica).map(Reader::take_waiting);
+        let mut readers = state.readers.nodes.values().map(|reader| &reader.node);
+        let reader = readers
+            .find(|node| node.number == number)
+            .or_else(|| state.retired.get(&number));
+        let waiting = reader.map(|node| node.take_waiting());
         self.read_elsewhere(state, waiting.unwrap_or_default(), now);
         state.readers.wake(now);
     }
@@ -174,7 +178,7 @@ impl ClusterRouter {
             .collect();
         let mut waiting = Vec::new();
         for (_, reader) in unused {
-            waiting.extend(reader.take_waiting());
+            waiting.extend(reader.node.take_waiting());
             state.retire(reader.node);
         }
         self.read_elsewhere(state, waiting, now);

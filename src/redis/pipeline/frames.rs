@@ -33,7 +33,7 @@ impl<M: Machine> Pipeline<M> {
             let Some(connection) = &mut self.connection else {
                 return Ok(None);
             };
-            (connection.heard, connection.received) = (now, now);
+            connection.receive(now);
             let (replies, start) = connection.complete;
             let end = match connection.scanner.end(&buffer[start..]) {
                 Ok(Some(end)) => start + end,

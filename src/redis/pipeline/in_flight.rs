@@ -108,8 +108,11 @@ pub struct InFlight {
     pub since: Instant,
     /// When the server last sent anything, or began to owe a reply. Bytes that the kernel takes prove nothing of the server.
     pub heard: Instant,
-    /// When anything was last received. Messages that were published later may be lost with the connection.
+    /// When anything was last received.
     pub received: Instant,
+    /// The same before that. What the last read has brought may have lain there since then, and the end of the connection behind it:
+    /// messages that were published later may be lost.
+    pub whole_until: Instant,
     pub inline_write: Option<Arc<dyn InlineWrite>>,
     /// The transport is writing: no inline write until all is taken.
     pub writing: bool,
@@ -144,6 +147,14 @@ impl Sent {
 }
 
 impl InFlight {
+    /// Something was read.
+    pub fn receive(&mut self, now: Instant) {
+        if now > self.received {
+            self.whole_until = self.received;
+        }
+        (self.heard, self.received) = (now, now);
+    }
+
     pub fn new(greeted: Established, now: Instant) -> Self {
         Self {
             write_buffer: WriteBuffer::default(),
@@ -156,6 +167,7 @@ impl InFlight {
             since: now,
             heard: now,
             received: now,
+            whole_until: now,
             inline_write: greeted.inline_write,
             writing: false,
             busy: None,

@@ -121,8 +121,8 @@ impl<M: Machine> Pipeline<M> {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        let silent = now.saturating_duration_since(connection.received);
-        M::disconnected(self, SystemTime::now() - silent);
+        let whole_until = now.saturating_duration_since(connection.whole_until);
+        M::disconnected(self, SystemTime::now() - whole_until);
         let place: Node = self.place().into();
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;

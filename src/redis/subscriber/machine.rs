@@ -303,7 +303,7 @@ impl Pipeline<Subscriptions> {
         };
         let Skipped { messages, length } = self.machine.table.skip(buffer);
         if messages > 0 {
-            (connection.heard, connection.received) = (now, now);
+            connection.receive(now);
             self.machine.brought = Some(now);
             connection.scanner = Scanner::default();
             buffer.advance(length);

@@ -253,8 +253,8 @@ impl Table {
 
 /// Reconciliation: what the server is asked for anew, and the gap until then.
 impl Table {
-    /// There is no connection; the last one was heard at `heard`. True if a gap is open, which begins there.
-    pub fn lost(&mut self, heard: SystemTime, node: Option<Node>) -> bool {
+    /// There is no connection; nothing was missed until `whole_until`. True if a gap is open, which begins there.
+    pub fn lost(&mut self, whole_until: SystemTime, node: Option<Node>) -> bool {
         self.unanswered = 0;
         self.queued.clear();
         self.displaced.clear();
@@ -266,7 +266,7 @@ impl Table {
             }
         }
         if opens_gap {
-            self.gap.get_or_insert((heard, node));
+            self.gap.get_or_insert((whole_until, node));
             let registrations = self.topics.values().flat_map(|entry| &entry.registrations);
             let may_miss = registrations
                 .inspect(|each| each.set(Kept::Interrupted))
