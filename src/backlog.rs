@@ -19,7 +19,7 @@ pub struct Message {
 
 impl Message {
     /// Its size in memory, with the allocation of its text.
-    fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         const EACH: usize = size_of::<Message>() + 64;
         EACH + self.text_length()
     }
@@ -124,11 +124,6 @@ impl Backlog {
     pub fn forget(&mut self, ended: impl Fn(&Message) -> bool) {
         self.messages.retain(|message| !ended(message));
         self.bytes = self.messages.iter().map(Message::size).sum();
-    }
-
-    /// Whether one of the messages is such.
-    pub fn holds(&self, is_such: impl FnMut(&Message) -> bool) -> bool {
-        self.messages.iter().any(is_such)
     }
 
     /// At most so many messages, and what follows them.

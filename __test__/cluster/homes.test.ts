@@ -205,6 +205,22 @@ test("a home moves for a user that may not publish", async (world) => {
   await eventually(() => bus.subscribers(old, CHANNEL) === 0);
 });
 
+// Without the gap what is published during the move is lost, and its reader never knows.
+test("a home moves for a user that may use no channel of the package: a gap tells of it", async (world) => {
+  const { bus, cluster, nodes, heard, gaps, moveTo, isAt } = await stage(world);
+  const [old, next] = nodes;
+  const answer = cluster.answer;
+  cluster.answer = (command, node, peer) =>
+    String(command[1]).startsWith("covara-kv:") ? error("NOPERM no channel") : answer(command, node, peer);
+  const before = Date.now();
+  await moveTo(next);
+  await isAt(next);
+  bus.publish(next, CHANNEL, "1");
+  await eventually(() => heard.length === 1 && gaps.length === 1);
+  assert.equal(gaps[0]?.node, place(old));
+  assert.ok((gaps[0]?.from ?? Number.POSITIVE_INFINITY) <= Date.now() && (gaps[0]?.to ?? 0) >= before);
+});
+
 test("a lost connection to a home is told with its node", async (world) => {
   const { kv, nodes, gaps } = await stage(world);
   const [home] = nodes;

@@ -1,6 +1,7 @@
 // A publisher whose channel has another home. What it had published at the old one came there by the bus behind what it published next at the new one:
 // four messages of 15,000 in a run of the checker, after a home had moved there and back. The next message waits for those before it.
 import assert from "node:assert/strict";
+import { setTimeout as wait } from "node:timers/promises";
 import type { KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
 import { keyIn, shareOf } from "../redis-cluster.js";
@@ -129,13 +130,22 @@ test("an old home that stays cut off is waited for no longer than for a reply", 
   assert.ok(waited >= 600 && waited < 3_000, `${waited} ms`);
 });
 
+// The router's task slept, as nothing had told it of the deadline: the message failed when another event woke it, 2 s late.
 test("a message that waits rejects at queueTimeout, and was not published", async (world) => {
-  const { bus, publisher, nodes, moveTo } = await stage(world, { commandTimeout: 3_000, queueTimeout: 300 });
+  const config = { commandTimeout: 10_000, queueTimeout: 300 };
+  const { bus, cluster, publisher, nodes, moveTo } = await stage(world, config);
   const [old, next] = nodes;
   bus.cut(old);
   await publisher.publish(CHANNEL, "1");
+  const asked = cluster.count("CLUSTER");
   await moveTo(next);
+  // Maps that are on their way would wake it.
+  await eventually(() => cluster.count("CLUSTER") > asked);
+  await wait(300);
+  const start = Date.now();
   await assert.rejects(publisher.publish(CHANNEL, "2"), { code: "TIMEOUT", reason: "queue-timeout" });
+  const waited = Date.now() - start;
+  assert.ok(waited >= 250 && waited < 1_200, `${waited} ms`);
   assert.ok(!hasPublished(next, "2"));
 });
 

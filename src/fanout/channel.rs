@@ -6,6 +6,8 @@ use crate::redis::request::{Kind, Topic};
 
 /// Where events are published. No prefix is put before it.
 pub const EVENTS: &str = "covara:events";
+/// The own channel of a subscription begins with it.
+pub const OWN_PREFIX: &[u8] = b"covara:events:";
 /// Where changes of resources are published.
 pub const AGGREGATE: &str = "covara:aggregate";
 

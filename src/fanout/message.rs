@@ -40,9 +40,11 @@ pub fn may_be_for(text: &[u8], has: impl Fn(&str) -> bool) -> bool {
 }
 
 /// Whom an event is for that is written as the framework does it. That serde stops early takes it longer than all that it reads.
-fn plain_subscription(text: &[u8]) -> Option<&str> {
+pub fn plain_subscription(text: &[u8]) -> Option<&str> {
     let rest = text.strip_prefix(br#"{"type":""#)?;
-    let kind = rest.iter().position(|byte| !byte.is_ascii_lowercase())?;
+    let kind = rest
+        .iter()
+        .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')?;
     let rest = rest[kind..].strip_prefix(br#"","subscriptionId":""#)?;
     let subscription = &rest[..memchr::memchr2(b'"', b'\\', rest)?];
     let is_whole = rest[subscription.len()] == b'"' && !subscription.iter().any(u8::is_ascii_control);

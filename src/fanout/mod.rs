@@ -5,11 +5,10 @@
 //! - [`source`]: messages from a Redis server, over one subscription for all threads.
 //! - [`message`]: the messages, read no further than needed.
 //! - [`streams`]: messages for the framework's own callbacks. [`records`]: which of them have streams here, by the records that this process wrote
-//!   ([`change`]), [`behind`] what was published before on another channel.
+//!   ([`change`]), in one order with what comes by another channel ([`ways`]).
 //! - [`thread`]: a thread, and what waits for it to take ([`item`]). [`channel`]: the channels.
 //! - [`echoes`]: this process's own messages, which come back to it.
 
-pub mod behind;
 pub mod change;
 pub mod channel;
 pub mod echoes;
@@ -22,3 +21,4 @@ pub mod streams;
 #[cfg(test)]
 mod tests;
 pub mod thread;
+pub mod ways;

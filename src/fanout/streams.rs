@@ -9,11 +9,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::behind::{self, Behind};
-use super::channel::{AGGREGATE, Channel, EVENTS};
+use super::channel::{AGGREGATE, Channel, EVENTS, OWN_PREFIX};
 use super::message;
 use super::records::{Decision, Follower, Records, State};
 use super::registry::count;
+use super::ways::{self, Passages, Ways};
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
 use crate::redis::config::{Config, Limits};
 use crate::redis::protocol::published::{Skipped, skip};
@@ -45,7 +45,7 @@ pub struct Streams {
     pub records: Arc<Records>,
     completions: Arc<CompletionQueue>,
     limits: Limits,
-    behind: Behind,
+    ways: Ways,
     this: Weak<Self>,
     /// Present while it hears. Weak, as the subscriber holds its listeners.
     subscriber: Mutex<Weak<Subscriber>>,
@@ -68,7 +68,7 @@ impl Streams {
             records: Records::at(config),
             completions,
             limits: config.settings.limits.clone(),
-            behind: Behind::default(),
+            ways: Ways::default(),
             this: this.clone(),
             subscriber: Mutex::default(),
             resources: Mutex::default(),
@@ -115,7 +115,7 @@ impl Streams {
     }
 
     /// Gives the JavaScript thread what has come. Held is the lock of what waits.
-    fn give(&self, mut batch: CompletionBatch, _held: &mut behind::State) {
+    fn give(&self, mut batch: CompletionBatch, _held: &mut ways::State) {
         if !batch.backlog.is_empty() {
             self.hear(&mut batch);
         }
@@ -125,22 +125,36 @@ impl Streams {
         }
     }
 
-    /// Gives what is held, each time that all which the fleet's channel had brought until then has come.
-    async fn release(streams: Weak<Self>) {
-        while let Some(strong) = streams.upgrade()
-            && strong.behind.lock().begin()
-        {
-            let subscriber = strong.subscriber.lock().upgrade();
-            drop(strong);
-            let passage = subscriber.and_then(|subscriber| subscriber.passage(Channel::Events.topic()));
-            if let Some(passage) = passage {
-                passage.is_over().await;
+    /// Gives what is held, as each passage that it waits for is over.
+    fn release(&self, passages: Passages) {
+        let Passages { until, own, fleet } = passages;
+        let Some(subscriber) = self.subscriber.lock().upgrade() else {
+            return;
+        };
+        let mut topics: Vec<_> = own.into_iter().collect();
+        if !fleet.is_empty() {
+            topics.push(Channel::Events.topic().clone());
+        }
+        let fleet = Arc::new(fleet);
+        for passage in subscriber.passages(topics) {
+            let (streams, fleet) = (self.this.clone(), fleet.clone());
+            let passes = async move {
+                let passed = passage.is_over().await;
+                let Some(streams) = streams.upgrade() else { return };
+                let mut held = streams.ways.lock();
+                let mut batch = CompletionBatch::default();
+                held.own_have_passed(&passed, until, &mut batch);
+                if passed
+                    .iter()
+                    .any(|passed| passed.topic == *Channel::Events.topic())
+                {
+                    held.fleet_has_passed(&fleet, until, &mut batch);
+                }
+                streams.give(batch, &mut held);
+            };
+            if let Ok(runtime) = runtime::get() {
+                runtime::spawn(runtime, passes);
             }
-            let Some(strong) = streams.upgrade() else { return };
-            let mut held = strong.behind.lock();
-            let mut batch = CompletionBatch::default();
-            held.release(&mut batch);
-            strong.give(batch, &mut held);
         }
     }
 
@@ -152,7 +166,7 @@ impl Streams {
             runtime::spawn(runtime, async move {
                 let Some(strong) = streams.upgrade() else { return };
                 let follower: Arc<dyn Follower> = strong.clone();
-                let name = |topic: &Topic| topic.name.strip_prefix(b"covara:events:").map(<[u8]>::to_vec);
+                let name = |topic: &Topic| topic.name.strip_prefix(OWN_PREFIX).map(<[u8]>::to_vec);
                 strong
                     .records
                     .again(&follower, &refused.iter().filter_map(name).collect());
@@ -210,6 +224,9 @@ impl Follower for Streams {
                 false => Kind::Channel,
             };
             let topics: Vec<_> = subscriptions.iter().map(|name| topic(kind, name)).collect();
+            if subscriber.is_cluster() {
+                topics.iter().for_each(|topic| self.ways.is_coming(topic));
+            }
             subscriber.keep_batched(&topics);
         }
     }
@@ -223,7 +240,7 @@ impl Follower for Streams {
                 // Whichever was allowed at the time.
                 for kind in [Kind::Shard, Kind::Channel] {
                     let topic = topic(kind, subscription);
-                    subscriber.unsubscribe(None, &topic, || self.behind.is_left(&topic.name));
+                    subscriber.unsubscribe(None, &topic, || self.ways.is_left(&topic));
                 }
             }
         }
@@ -247,18 +264,24 @@ impl Listener for Streams {
         if !plain.is_empty() {
             self.go_without_shards(plain);
         }
-        let mut held = self.behind.lock();
-        if held.hold(&mut batch, Instant::now())
-            && let Ok(runtime) = runtime::get()
-        {
-            runtime::spawn(runtime, Self::release(self.this.clone()));
+        let mut held = self.ways.lock();
+        if let Some(passages) = held.hold(&mut batch, Instant::now()) {
+            // The subscriber is locked before any pipeline, of which one is locked here.
+            let streams = self.this.clone();
+            if let Ok(runtime) = runtime::get() {
+                runtime::spawn(runtime, async move {
+                    if let Some(streams) = streams.upgrade() {
+                        streams.release(passages);
+                    }
+                });
+            }
         }
         self.give(batch, &mut held);
     }
 
     fn subscribed_at_home(&self, topic: &Topic) {
         if Channel::of(topic).is_none() {
-            self.behind.is_live(&topic.name, &self.limits);
+            self.ways.is_live(topic, &self.limits);
         }
     }
 

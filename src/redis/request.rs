@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hashbrown::Equivalent;
+use hashbrown::{Equivalent, HashSet};
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
+use crate::redis::endpoint::Node;
 use crate::redis::protocol::encode;
 use crate::redis::slot::Slot;
 
@@ -216,12 +217,15 @@ pub struct Subscription {
 #[derive(Debug, Clone)]
 pub struct Departure {
     pub listener: usize,
-    pub topics: Vec<Topic>,
+    pub topics: Leaving,
+    /// Where they are.
+    pub node: Node,
     /// By which they cross to another home.
     pub channel: Topic,
-    /// They were left before the answer.
-    pub is_over: Arc<AtomicBool>,
 }
+
+/// Topics that are to be left. One that is unsubscribed meanwhile is taken out, as it may be subscribed anew. None once they are left.
+pub type Leaving = Arc<Mutex<Option<HashSet<Topic>>>>;
 
 /// Who made the request for a topic. An answer to an earlier request does not count for a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What nodes tell the router: requests that were not run, and what has ended. Requests that wait go on from here.
+//! What nodes tell the router: requests that were not run, and what has ended. Requests wait, and go on, from here.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::redis::cluster::node::{Node, Notice};
 use crate::redis::cluster::router::{ClusterRouter, FencesOf, OF_MESSAGES, OF_SLOTS, State};
 use crate::redis::cluster::slot_map::parse_address;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::pipeline::commands::redirect::{RefusalKind, Returned};
+use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind, Returned};
 use crate::redis::request::{Fate, Request};
 use crate::redis::runtime;
 use crate::redis::slot::Slot;
@@ -89,6 +89,33 @@ impl ClusterRouter {
                 state.retired.remove(&number);
             }
         }
+    }
+
+    /// Has a request wait behind the fence of its slot. The router's task, which may sleep for long, is told when it is to end sooner.
+    pub(super) fn hold(&self, state: &mut State, request: Request, slot: Slot, fences: FencesOf) {
+        let until = state.deadline(&request, self.limits());
+        if !state.has_room(self.limits().max_queue) {
+            return self.fail(&request, Fate::NotRun, self.no_room());
+        }
+        let is_sooner = fences(state).change(slot, |fence| {
+            let before = fence.next_deadline();
+            fence.hold(request, until);
+            fence.next_deadline() != before
+        });
+        if is_sooner == Some(true) {
+            self.inbox.come.notify_one();
+        }
+    }
+
+    /// No master has the slot: what is for it waits for one.
+    pub(super) fn refuse_unserved(&self, state: &mut State, slot: Slot, now: Instant) {
+        let refusal = Refusal {
+            kind: RefusalKind::NotYet,
+            error: Error::reply("CLUSTERDOWN Hash slot not served"),
+        };
+        state.fences.set(slot, || Fence::refused(refusal, now));
+        state.refresh();
+        self.inbox.come.notify_one();
     }
 
     /// A node has not run these requests.

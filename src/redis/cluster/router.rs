@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::batches::Batches;
-use crate::redis::cluster::fence::{Fence, Fences};
+use crate::redis::cluster::fence::Fences;
 use crate::redis::cluster::join::Join;
 use crate::redis::cluster::node::{Inbox, Node, Trial, fail};
 use crate::redis::cluster::publishing::{Listen, Publishing};
@@ -24,7 +24,6 @@ use crate::redis::config::{Config, Limits};
 use crate::redis::connection::Connection;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::commands::Commands;
-use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind};
 use crate::redis::pipeline::in_flight::Server;
 use crate::redis::pipeline::queue::Queue;
 use crate::redis::pipeline::{Health, closed};
@@ -250,31 +249,12 @@ impl ClusterRouter {
         }
     }
 
-    pub(super) fn hold(&self, state: &mut State, request: Request, slot: Slot, fences: FencesOf) {
-        let until = state.deadline(&request, self.limits());
-        if !state.has_room(self.limits().max_queue) {
-            return self.fail(&request, Fate::NotRun, self.no_room());
-        }
-        fences(state).change(slot, |fence| fence.hold(request, until));
-    }
-
     pub(super) fn no_room(&self) -> Error {
         let most = self.limits().max_queue;
         Error::ours(
             "QUEUE_FULL",
             format!("No node of the cluster takes the command, and {most} commands wait already (maxQueue)"),
         )
-    }
-
-    /// No master has the slot: what is for it waits for one.
-    fn refuse_unserved(&self, state: &mut State, slot: Slot, now: Instant) {
-        let refusal = Refusal {
-            kind: RefusalKind::NotYet,
-            error: Error::reply("CLUSTERDOWN Hash slot not served"),
-        };
-        state.fences.set(slot, || Fence::refused(refusal, now));
-        state.refresh();
-        self.inbox.come.notify_one();
     }
 
     fn wait_for_map(&self, state: &mut State, request: Request) {

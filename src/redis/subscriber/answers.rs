@@ -59,8 +59,8 @@ impl Pipeline<Subscriptions> {
             .as_ref()
             .and_then(|connection| connection.sent.front());
         let is_unsubscription = |sent: &Sent| matches!(sent.request.subject, Subject::ShardUnsubscription);
-        if outcome.is_err() && front.is_some_and(is_unsubscription) {
-            // The reply to its PING follows.
+        if outcome.as_ref().is_err_and(|error| !is_of_tail(error)) && front.is_some_and(is_unsubscription) {
+            // The answer to its tail follows.
             return;
         }
         let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(InFlight::pop) else {
@@ -128,6 +128,11 @@ impl Pipeline<Subscriptions> {
             self.trace(|| format!("a gap of {} ms has ended", length.as_millis()));
         }
     }
+}
+
+/// Whether a refusal is that of UNSUBSCRIBE, behind SUNSUBSCRIBE: only a user without a right to it gets one.
+fn is_of_tail(error: &Error) -> bool {
+    &*error.code == "NOPERM" && error.message.contains("'unsubscribe'")
 }
 
 impl Subscriptions {

@@ -29,7 +29,6 @@ impl Crossing {
         let (departed, has_departed) = oneshot::channel();
         let (heard, is_heard) = oneshot::channel();
         let signals = Signals {
-            node: self.from.to_string().into(),
             subscribed: Some(subscribed),
             departed: Some(departed),
             heard: Some(heard),
@@ -79,7 +78,8 @@ impl Crossing {
 
     /// Returns once the topics are left. Until then they are heard at the old home.
     async fn depart(&self, old: &SubscriberHandle, is_open: bool, has_departed: Receiver<()>) {
-        let departure = old.departure(&self.topics, &self.channel);
+        let node = self.from.to_string().into();
+        let departure = old.departure(self.leaving.clone(), node, &self.channel);
         if is_open && old.health().is_ready {
             old.begin_departure(&departure);
             // An old home that does not answer is left all the same.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::{Equivalent, HashMap, HashSet};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -30,8 +30,7 @@ pub struct Ear {
 
 #[derive(Default)]
 pub struct Awaited {
-    /// Who awaits the confirmation of a topic.
-    pub callers: HashMap<Topic, Vec<Id>>,
+    pub callers: HashMap<Topic, Callers>,
     /// Topics that have left a home and are at no other yet, since when, and which it was.
     pub moving: HashMap<Topic, (SystemTime, Node)>,
     /// When the gap begins that is told once all have moved, and at which home.
@@ -44,16 +43,33 @@ pub struct Awaited {
     pub leaving: Option<(Id, usize)>,
 }
 
+/// Who awaits the confirmation of a topic.
+#[derive(Default)]
+pub struct Callers {
+    pub ids: Vec<Id>,
+    /// Nothing else keeps the topic.
+    pub are_alone: bool,
+}
+
 /// Tells what comes by a channel of the subscriber's own: its confirmation, that topics have left a home for it, and a message.
+#[derive(Default)]
 pub struct Signals {
-    /// The home that is left, or probed.
-    pub node: Node,
     pub subscribed: Option<oneshot::Sender<()>>,
     pub departed: Option<oneshot::Sender<()>>,
     pub heard: Option<oneshot::Sender<()>>,
 }
 
 impl Awaited {
+    pub fn take_callers(&mut self, topic: &Topic) -> Callers {
+        self.callers.remove(topic).unwrap_or_default()
+    }
+
+    pub fn is_awaited(&self, id: Id, topic: &Topic) -> bool {
+        self.callers
+            .get(topic)
+            .is_some_and(|callers| callers.ids.contains(&id))
+    }
+
     /// A topic is at its new home, or is to be nowhere. Gives the gap once none is on its way.
     pub fn arrived(&mut self, topic: &Topic) -> Option<Gap> {
         let left = self.moving.remove(topic)?;
@@ -134,7 +150,6 @@ impl Listener for Ear {
                 awaited.leaving = None;
             }
         }
-        // Whoever awaits the topic is told by its answer.
         for event in std::mem::take(&mut batch.events) {
             if let Event::Unsubscribed { topic, .. } = &event {
                 // A user that may not use the channel does without it.
@@ -150,13 +165,17 @@ impl Listener for Ear {
                 // With its connection a home may have lost its slots.
                 self.displaced.notify_one();
             }
-            match &event {
-                Event::Unsubscribed { topic, error } if awaited.callers.contains_key(topic) => {
-                    for id in awaited.callers.remove(topic).into_iter().flatten() {
-                        batch.failed(id, error.clone());
-                    }
+            let mut is_told = false;
+            if let Event::Unsubscribed { topic, error } = &event {
+                let Callers { ids, are_alone } = awaited.take_callers(topic);
+                is_told = are_alone;
+                for id in ids {
+                    batch.failed(id, error.clone());
                 }
-                _ => batch.events.push(event),
+            }
+            // Callers that nothing else keeps the topic for are told by their answers alone.
+            if !is_told {
+                batch.events.push(event);
             }
         }
         if !awaited.own.is_empty() {
@@ -183,7 +202,7 @@ impl Listener for Ear {
         self.listener.subscribed_at_home(topic);
         let mut batch = CompletionBatch::default();
         let mut awaited = self.awaited.lock();
-        for id in awaited.callers.remove(topic).into_iter().flatten() {
+        for id in awaited.take_callers(topic).ids {
             batch.done(id);
         }
         if let Some(gap) = awaited.arrived(topic) {
@@ -193,27 +212,26 @@ impl Listener for Ear {
         self.put_unless_empty(batch);
     }
 
-    fn departed(&self, departure: &Departure, since: SystemTime, is_refused: bool) {
+    fn departed(&self, departure: &Departure, topics: &HashSet<Topic>, since: SystemTime, is_refused: bool) {
         let mut awaited = self.awaited.lock();
         let Awaited { own, moving, .. } = &mut *awaited;
-        let Some(signals) = own.get_mut(&departure.channel) else {
-            return;
-        };
-        for topic in &departure.topics {
+        for topic in topics {
             let left = moving
                 .entry(topic.clone())
-                .or_insert_with(|| (since, signals.node.clone()));
+                .or_insert_with(|| (since, departure.node.clone()));
             left.0 = left.0.min(since);
         }
-        signals.departed.take().map(|told| told.send(()));
-        if is_refused {
-            signals.heard = None;
+        // The new home may have refused the channel.
+        if let Some(signals) = own.get_mut(&departure.channel) {
+            signals.departed.take().map(|told| told.send(()));
+            if is_refused {
+                signals.heard = None;
+            }
         }
         drop(awaited);
-        if departure.topics.is_empty() {
-            return;
+        if !topics.is_empty() {
+            self.listener.gap_began();
         }
-        self.listener.gap_began();
     }
 
     fn displaced(&self) {

@@ -10,7 +10,6 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
 
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::refresh::topology_of;
@@ -23,7 +22,7 @@ use crate::redis::pipeline::Health;
 use crate::redis::request::{Id, Topic};
 use crate::redis::runtime;
 use crate::redis::subscriber::SubscriberHandle;
-use crate::redis::subscriber::ear::{Ear, LEFT, UNUSED};
+use crate::redis::subscriber::ear::{Callers, Ear, LEFT, UNUSED};
 use crate::redis::subscriber::listener::{Listener, TopicState};
 use crate::redis::subscriber::places::{Desired, Place, State, home_of};
 
@@ -65,25 +64,40 @@ impl ClusterSubscriber {
 
     /// Answers `id` once messages come.
     pub fn subscribe(self: &Arc<Self>, id: Id, topic: &Topic) {
+        let expiry = Self::expire(Arc::downgrade(self), id, topic.clone());
+        runtime::spawn(self.runtime, expiry);
+        let mut state = self.lock();
+        let kept = state.topics.get(topic).map(|kept| kept.state.clone());
         let mut awaited = self.ear.awaited.lock();
-        awaited.callers.entry(topic.clone()).or_default().push(id);
+        let callers = awaited.callers.entry(topic.clone()).or_insert_with(|| Callers {
+            are_alone: kept.is_none(),
+            ..Callers::default()
+        });
+        callers.ids.push(id);
         drop(awaited);
-        runtime::spawn(self.runtime, expire(Arc::downgrade(self), id, topic.clone()));
-        self.keep(topic, Arc::default());
+        self.keep_all(
+            &mut state,
+            std::slice::from_ref(topic),
+            false,
+            &kept.unwrap_or_default(),
+        );
     }
 
     /// Keeps a topic subscribed, wherever its home is. `state` is that of the topic from this call on.
     pub fn keep(&self, topic: &Topic, state: Arc<TopicState>) {
-        self.keep_all(std::slice::from_ref(topic), false, &state);
+        let mut places = self.lock();
+        if let Some(callers) = self.ear.awaited.lock().callers.get_mut(topic) {
+            callers.are_alone = false;
+        }
+        self.keep_all(&mut places, std::slice::from_ref(topic), false, &state);
     }
 
     /// Keeps topics of which there may be thousands.
     pub fn keep_batched(&self, topics: &[Topic]) {
-        self.keep_all(topics, true, &Arc::default());
+        self.keep_all(&mut self.lock(), topics, true, &Arc::default());
     }
 
-    fn keep_all(&self, topics: &[Topic], is_batched: bool, topic_state: &Arc<TopicState>) {
-        let mut state = self.lock();
+    fn keep_all(&self, state: &mut State, topics: &[Topic], is_batched: bool, topic_state: &Arc<TopicState>) {
         for topic in topics {
             let place = state.topics.get(topic).map(|kept| kept.place.clone());
             let kept = Desired {
@@ -93,7 +107,7 @@ impl ClusterSubscriber {
             };
             state.topics.insert(topic.clone(), kept);
         }
-        self.place(&mut state, topics);
+        self.place(state, topics);
     }
 
     /// Subscribes topics at their homes; moves those that are elsewhere.
@@ -196,13 +210,16 @@ impl ClusterSubscriber {
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
         let mut state = self.lock();
         let home = state.heard_at(topic).cloned();
-        state.topics.remove(topic);
+        let kept = state.topics.remove(topic);
+        if let Some(Place::Crossing(number)) = kept.map(|kept| kept.place) {
+            state.crossings.take_out(number, topic);
+        }
         let mut awaited = self.ear.awaited.lock();
         let mut answers = CompletionBatch::default();
         if let Some(gap) = awaited.arrived(topic) {
             answers.push_gap(gap);
         }
-        let callers = awaited.callers.remove(topic).unwrap_or_default();
+        let callers = awaited.take_callers(topic).ids;
         drop(awaited);
         for caller in callers {
             answers.done(caller);
@@ -227,7 +244,7 @@ impl ClusterSubscriber {
         } = state;
         let is_used = |endpoint: &Endpoint| {
             let is_at = |kept: &Desired| matches!(&kept.place, Place::At(home) if home == endpoint);
-            crossings.use_home(endpoint) || topics.values().any(is_at)
+            crossings.is_in_use(endpoint) || topics.values().any(is_at)
         };
         for (_, home) in homes.extract_if(|endpoint, _| !is_used(endpoint)) {
             home.leave(UNUSED);
@@ -269,7 +286,7 @@ impl ClusterSubscriber {
         state.topics.clear();
         let callers = mem::take(&mut self.ear.awaited.lock().callers);
         let mut failed = CompletionBatch::default();
-        for caller in callers.into_values().flatten() {
+        for caller in callers.into_values().flat_map(|callers| callers.ids) {
             failed.failed(
                 caller,
                 Error::because(Reason::Unanswered, "The store was disconnected"),
@@ -286,33 +303,6 @@ impl ClusterSubscriber {
         self.ear.awaited.lock().leaving = Some((id, homes.len()));
         for home in homes {
             home.leave(LEFT);
-        }
-    }
-
-    /// Fails a call that has waited for its confirmation for too long.
-    fn give_up(&self, id: Id, topic: &Topic) {
-        let mut awaited = self.ear.awaited.lock();
-        let Some(callers) = awaited.callers.get_mut(topic) else {
-            return;
-        };
-        let before = callers.len();
-        callers.retain(|caller| *caller != id);
-        if callers.len() == before {
-            return;
-        }
-        let is_last = callers.is_empty();
-        if is_last {
-            awaited.callers.remove(topic);
-        }
-        drop(awaited);
-        let milliseconds = self.limits().queue_timeout.as_millis();
-        let message =
-            format!("The cluster did not confirm the subscription within {milliseconds} ms (queueTimeout)");
-        let mut answer = CompletionBatch::default();
-        answer.failed(id, Error::because(Reason::QueueTimeout, message));
-        self.ear.put(answer);
-        if is_last {
-            self.unsubscribe(None, topic, || {});
         }
     }
 
@@ -339,16 +329,6 @@ impl ClusterSubscriber {
     }
 }
 
-async fn expire(subscriber: Weak<ClusterSubscriber>, id: Id, topic: Topic) {
-    let Some(longest) = subscriber.upgrade().map(|strong| strong.limits().queue_timeout) else {
-        return;
-    };
-    sleep(longest).await;
-    if let Some(subscriber) = subscriber.upgrade() {
-        subscriber.give_up(id, &topic);
-    }
-}
-
 impl Member for ClusterSubscriber {
     fn apply(&self, map: &Arc<SlotMap>) {
         self.adopt(map);
@@ -358,11 +338,18 @@ impl Member for ClusterSubscriber {
         if !refused {
             return;
         }
-        let callers = std::mem::take(&mut self.ear.awaited.lock().callers);
+        let mut state = self.lock();
+        let callers = mem::take(&mut self.ear.awaited.lock().callers);
         let mut answers = CompletionBatch::default();
-        for id in callers.into_values().flatten() {
-            answers.failed(id, cause.clone());
+        for (topic, Callers { ids, are_alone }) in callers {
+            if are_alone {
+                state.topics.remove(&topic);
+            }
+            for id in ids {
+                answers.failed(id, cause.clone());
+            }
         }
+        drop(state);
         self.ear.put_unless_empty(answers);
     }
 

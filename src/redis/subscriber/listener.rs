@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 
 use crate::error::Error;
@@ -58,7 +58,14 @@ pub trait Listener: Send + Sync {
     fn subscribed_at_home(&self, _topic: &Topic) {}
 
     /// Topics are left: messages may be missed since a moment. `is_refused` if the server does not publish to the channel by which they cross.
-    fn departed(&self, _departure: &Departure, _since: SystemTime, _is_refused: bool) {}
+    fn departed(
+        &self,
+        _departure: &Departure,
+        _topics: &HashSet<Topic>,
+        _since: SystemTime,
+        _is_refused: bool,
+    ) {
+    }
 
     /// The server is not the home of a topic.
     fn displaced(&self) {}

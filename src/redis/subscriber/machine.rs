@@ -2,7 +2,6 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -35,6 +34,9 @@ pub struct Subscriptions {
     /// It brings none of what is published.
     pub is_deaf: bool,
 }
+
+/// A channel that is never subscribed. To unsubscribe it has one answer of its own, whatever state the server is in.
+const NEVER: &[u8] = b"covara-kv:never";
 
 /// What a frame is.
 enum Heard {
@@ -214,18 +216,18 @@ impl Pipeline<Subscriptions> {
 
     /// Has a listener leave topics, unless it has. What came before is its own: all that was published up to a moment.
     pub fn depart(&mut self, departure: &Departure, until: SystemTime, is_refused: bool, now: Instant) {
-        if departure.is_over.swap(true, Ordering::Relaxed) {
+        let Some(topics) = departure.topics.lock().take() else {
             return;
-        }
+        };
         self.machine.deliveries.deliver();
         let since = self.machine.table.complete_until(until);
-        for topic in &departure.topics {
+        for topic in &topics {
             if self.machine.table.depart(departure.listener, topic) {
                 self.take_back(None, topic, now);
             }
         }
         if let Some(listener) = self.machine.table.listeners.get(&departure.listener) {
-            listener.departed(departure, since, is_refused);
+            listener.departed(departure, &topics, since, is_refused);
         }
         self.end_gap_of_left();
     }
@@ -280,8 +282,8 @@ impl Pipeline<Subscriptions> {
             ..Request::repeatable(id, &[topic.kind.unsubscribe(), &topic.name], now)
         };
         if topic.kind == Kind::Shard {
-            let ping = encode::command(&[b"PING"]);
-            request.bytes = [&request.bytes[..], &ping].concat().into();
+            let tail = encode::command(&[b"UNSUBSCRIBE", NEVER]);
+            request.bytes = [&request.bytes[..], &tail].concat().into();
             request.subject = Subject::ShardUnsubscription;
         }
         if self.connection.is_some() {

@@ -1,7 +1,7 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
 //! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears, with the [`places`] of topics: [`crossing`] to another home, [`displaced`] ones, [`probe`] of a home,
-//! and the [`passage`] of what one has published. [`table`]: the state of each topic ([`entry`]) on the server,
+//! the [`passage`] of what one has published, and the [`expiry`] of calls. [`table`]: the state of each topic ([`entry`]) on the server,
 //! and which [`listener`] has it. [`hearing`]: a channel of the process's own at one node. [`machine`]: what is sent and received for it. [`answers`] come back. [`pending`]: those that listeners await.
 
 mod answers;
@@ -9,6 +9,7 @@ mod crossing;
 mod displaced;
 mod ear;
 pub mod entry;
+mod expiry;
 pub mod hearing;
 mod homes;
 pub mod listener;
@@ -16,7 +17,7 @@ pub mod machine;
 pub mod part;
 pub mod passage;
 mod pending;
-mod places;
+pub mod places;
 mod probe;
 pub mod table;
 
@@ -29,11 +30,13 @@ use parking_lot::Mutex;
 use crate::error::Result;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
+use crate::redis::endpoint::Node;
 use crate::redis::pipeline::{Health, Pipeline};
-use crate::redis::request::{Departure, Id, Topic};
+use crate::redis::request::{Departure, Id, Leaving, Topic};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Listener, TopicState};
 use crate::redis::subscriber::machine::{Delivering, Subscriptions};
+use crate::redis::subscriber::passage::Turns;
 
 /// Those with handles. Locked before any pipeline.
 static SUBSCRIBERS: Mutex<Vec<Arc<SharedSubscriber>>> = Mutex::new(Vec::new());
@@ -44,6 +47,7 @@ type SharedSubscriber = Connection<Subscriptions>;
 pub struct SubscriberHandle {
     shared: Arc<SharedSubscriber>,
     number: usize,
+    turns: Turns,
 }
 
 impl SubscriberHandle {
@@ -64,7 +68,11 @@ impl SubscriberHandle {
         shared.with(|pipeline| {
             pipeline.machine.table.listeners.insert(number, listener);
         });
-        Ok(Self { shared, number })
+        Ok(Self {
+            shared,
+            number,
+            turns: Turns::default(),
+        })
     }
 
     /// Answers `id` once messages come.
@@ -102,12 +110,12 @@ impl SubscriberHandle {
     }
 
     /// What has the listener leave topics, which cross to another home by a channel.
-    pub fn departure(&self, topics: &[Topic], channel: &Topic) -> Departure {
+    pub fn departure(&self, topics: Leaving, node: Node, channel: &Topic) -> Departure {
         Departure {
             listener: self.number,
-            topics: topics.to_vec(),
+            topics,
+            node,
             channel: channel.clone(),
-            is_over: Arc::default(),
         }
     }
 
@@ -142,6 +150,16 @@ impl SubscriberHandle {
     /// Asks for the topics again of which the server was not the home.
     pub fn ask_displaced(&self) {
         self.with(|pipeline, now| pipeline.ask_displaced(now));
+    }
+
+    /// Whether the listener has the topic here.
+    pub fn has(&self, topic: &Topic) -> bool {
+        self.with(|pipeline, _| pipeline.machine.table.has(self.number, topic))
+    }
+
+    /// Whether the listener has the topic here, and the server has confirmed it.
+    pub fn is_live(&self, topic: &Topic) -> bool {
+        self.with(|pipeline, _| pipeline.machine.table.is_live(self.number, topic))
     }
 
     pub fn health(&self) -> Health {

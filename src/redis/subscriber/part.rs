@@ -127,11 +127,11 @@ impl Subscriber {
         matches!(*self.0.place.lock(), Place::Cluster(_))
     }
 
-    /// The passage of what was published on a topic; None where all topics come by one connection.
-    pub fn passage(&self, topic: &Topic) -> Option<Passage> {
+    /// The passages of what was published on topics.
+    pub fn passages(&self, topics: Vec<Topic>) -> Vec<Passage> {
         match &*self.0.place.lock() {
-            Place::Cluster(cluster) => cluster.passage(topic),
-            Place::One(_) | Place::Nowhere => None,
+            Place::Cluster(cluster) => cluster.passages(topics),
+            Place::One(_) | Place::Nowhere => vec![Passage::over(topics)],
         }
     }
 

@@ -1,59 +1,171 @@
 //! The passage of what a home has published: what another connection brings later comes behind it.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-use tokio::time::timeout;
+use hashbrown::{HashMap, HashSet};
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::sleep;
 
+use crate::redis::endpoint::Endpoint;
 use crate::redis::request::Topic;
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::ear::{Ear, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
-use crate::redis::subscriber::places::own_channel;
+use crate::redis::subscriber::places::{Place, own_channel};
 
-/// How often the connection is looked at: an answer that it was lost before does not come.
+/// How often it is looked whether an answer is still to come.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// The passage of topics at one home, or of those that are heard nowhere.
 pub struct Passage {
+    topics: Vec<Topic>,
+    at: Option<At>,
+}
+
+struct At {
+    endpoint: Endpoint,
     home: Arc<SubscriberHandle>,
+    /// When its connection was made.
+    since: Instant,
     ear: Arc<Ear>,
+    subscriber: Weak<ClusterSubscriber>,
+}
+
+/// A topic whose passage is over.
+#[derive(Debug)]
+pub struct Passed {
+    pub topic: Topic,
+    /// It is still subscribed at that home.
+    pub is_live: bool,
+}
+
+/// The requests by which passages end: one at a time, for all that wait.
+#[derive(Default)]
+pub struct Turns {
+    begun: AtomicU64,
+    /// The number of the last that was answered. Locked while one is in flight.
+    answered: Mutex<u64>,
 }
 
 impl ClusterSubscriber {
-    /// The passage of what was published at the home of a topic. None if it is heard nowhere.
-    pub fn passage(&self, topic: &Topic) -> Option<Passage> {
+    /// The passages of what was published at the homes of topics.
+    pub fn passages(self: &Arc<Self>, topics: Vec<Topic>) -> Vec<Passage> {
         let state = self.lock();
-        let home = state.homes.get(state.heard_at(topic)?)?.clone();
-        let ear = self.ear.clone();
-        Some(Passage { home, ear })
+        let mut by_home: HashMap<Option<Endpoint>, Vec<Topic>> = HashMap::new();
+        for topic in topics {
+            let home = state.heard_at(&topic).cloned();
+            by_home.entry(home).or_default().push(topic);
+        }
+        let passages = by_home.into_iter().map(|(endpoint, topics)| {
+            let home = endpoint.and_then(|endpoint| state.homes.get_key_value(&endpoint));
+            let at = home.and_then(|(endpoint, home)| {
+                let health = home.health();
+                health.is_ready.then(|| At {
+                    endpoint: endpoint.clone(),
+                    home: home.clone(),
+                    since: health.since,
+                    ear: self.ear.clone(),
+                    subscriber: Arc::downgrade(self),
+                })
+            });
+            Passage { topics, at }
+        });
+        passages.collect()
     }
 }
 
 impl Passage {
+    /// Of topics that all come by one connection.
+    pub fn over(topics: Vec<Topic>) -> Self {
+        Self { topics, at: None }
+    }
+
     /// Returns once all that was published there before this call has been put, or is lost with the connection, which a gap tells. What was
     /// published comes ahead of the answer to a request by the same connection.
-    pub async fn is_over(self) {
-        let before = self.home.health();
-        if !before.is_ready {
+    pub async fn is_over(self) -> Vec<Passed> {
+        let live = match &self.at {
+            Some(at) => {
+                tokio::select! {
+                    () = at.answered() => {}
+                    () = at.is_left(&self.topics) => {}
+                }
+                at.live(&self.topics)
+            }
+            None => vec![false; self.topics.len()],
+        };
+        let passed = self.topics.into_iter().zip(live);
+        passed.map(|(topic, is_live)| Passed { topic, is_live }).collect()
+    }
+}
+
+impl At {
+    /// Returns at the answer to a request that was begun after this call.
+    async fn answered(&self) {
+        let turns = &self.home.turns;
+        let before = turns.begun.load(Ordering::Relaxed);
+        let mut answered = turns.answered.lock().await;
+        if *answered > before {
             return;
         }
+        let number = turns.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let channel = own_channel("passage");
-        let (answered, mut is_answered) = oneshot::channel();
+        let (departed, is_answered) = oneshot::channel();
         let signals = Signals {
-            node: before.node.unwrap_or_default(),
-            subscribed: None,
-            departed: Some(answered),
-            heard: None,
+            departed: Some(departed),
+            ..Signals::default()
         };
         self.ear.awaited.lock().own.insert(channel.clone(), signals);
-        self.home.begin_departure(&self.home.departure(&[], &channel));
-        while timeout(LOOK, &mut is_answered).await.is_err() {
+        let awaited = Awaited {
+            ear: &self.ear,
+            channel,
+        };
+        let node = self.endpoint.to_string().into();
+        let none = Arc::new(parking_lot::Mutex::new(Some(HashSet::new())));
+        self.home
+            .begin_departure(&self.home.departure(none, node, &awaited.channel));
+        let _ = is_answered.await;
+        *answered = number;
+    }
+
+    /// Returns once no answer is waited for: the connection was lost, or none of the topics is there any more.
+    async fn is_left(&self, topics: &[Topic]) {
+        loop {
+            sleep(LOOK).await;
             let health = self.home.health();
-            if !health.is_ready || health.since != before.since {
-                break;
+            let is_lost = !health.is_ready || health.since != self.since;
+            if is_lost || !topics.iter().any(|topic| self.home.has(topic)) {
+                return;
             }
         }
-        self.ear.awaited.lock().own.remove(&channel);
+    }
+
+    /// Which of the topics are subscribed there, and are to stay.
+    fn live(&self, topics: &[Topic]) -> Vec<bool> {
+        let Some(subscriber) = self.subscriber.upgrade() else {
+            return vec![false; topics.len()];
+        };
+        let state = subscriber.lock();
+        let stays = |topic| {
+            let desired = state.topics.get(topic);
+            desired.is_some_and(|desired| desired.place == Place::At(self.endpoint.clone()))
+        };
+        let live = topics
+            .iter()
+            .map(|topic| stays(topic) && self.home.is_live(topic));
+        live.collect()
+    }
+}
+
+/// Forgets the request's channel, also where the answer is not waited for.
+struct Awaited<'a> {
+    ear: &'a Ear,
+    channel: Topic,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.ear.awaited.lock().own.remove(&self.channel);
     }
 }

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use hashbrown::HashMap;
+use parking_lot::Mutex;
 
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::connection::backoff::jitter;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::request::{Kind, Topic};
+use crate::redis::request::{Kind, Leaving, Topic};
 use crate::redis::slot::{Slot, slot_of};
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::listener::TopicState;
@@ -62,7 +63,13 @@ pub enum Place {
 #[derive(Default)]
 pub struct Crossings {
     last: u64,
-    homes: HashMap<u64, (Endpoint, Endpoint)>,
+    under_way: HashMap<u64, UnderWay>,
+}
+
+struct UnderWay {
+    from: Endpoint,
+    to: Endpoint,
+    leaving: Leaving,
 }
 
 impl Crossings {
@@ -75,30 +82,50 @@ impl Crossings {
         confirmed: Option<SystemTime>,
     ) -> Crossing {
         self.last += 1;
-        self.homes.insert(self.last, (from.clone(), to.clone()));
+        let leaving = Arc::new(Mutex::new(Some(topics.iter().cloned().collect())));
+        let under_way = UnderWay {
+            from: from.clone(),
+            to: to.clone(),
+            leaving: leaving.clone(),
+        };
+        self.under_way.insert(self.last, under_way);
         Crossing {
             number: self.last,
             from,
             to,
             old,
             topics,
+            leaving,
             channel: own_channel("crossing"),
             confirmed,
         }
     }
 
     pub fn end(&mut self, number: u64) {
-        self.homes.remove(&number);
+        self.under_way.remove(&number);
     }
 
     /// The old home of a crossing.
     pub fn from(&self, number: u64) -> Option<&Endpoint> {
-        self.homes.get(&number).map(|(from, _)| from)
+        self.under_way.get(&number).map(|crossing| &crossing.from)
     }
 
-    pub fn use_home(&self, endpoint: &Endpoint) -> bool {
-        let mut homes = self.homes.values();
-        homes.any(|(from, to)| from == endpoint || to == endpoint)
+    /// A topic is unsubscribed: the crossing is not to take it from its old home, where it may be subscribed anew.
+    pub fn take_out(&self, number: u64, topic: &Topic) {
+        if let Some(crossing) = self.under_way.get(&number) {
+            take_out(&crossing.leaving, topic);
+        }
+    }
+
+    pub fn is_in_use(&self, endpoint: &Endpoint) -> bool {
+        let mut crossings = self.under_way.values();
+        crossings.any(|crossing| crossing.from == *endpoint || crossing.to == *endpoint)
+    }
+}
+
+pub fn take_out(leaving: &Leaving, topic: &Topic) {
+    if let Some(topics) = &mut *leaving.lock() {
+        topics.remove(topic);
     }
 }
 
@@ -108,6 +135,7 @@ pub struct Crossing {
     pub to: Endpoint,
     pub old: Option<Arc<SubscriberHandle>>,
     pub topics: Vec<Topic>,
+    pub leaving: Leaving,
     /// By which they cross.
     pub channel: Topic,
     /// When a node said last that the old home was the right one.

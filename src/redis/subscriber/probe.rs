@@ -68,10 +68,9 @@ impl Probe<'_> {
         let (subscribed, is_subscribed) = oneshot::channel();
         let (heard, mut is_heard) = oneshot::channel();
         let signals = Signals {
-            node: self.endpoint.to_string().into(),
             subscribed: Some(subscribed),
-            departed: None,
             heard: Some(heard),
+            ..Signals::default()
         };
         self.ear.awaited.lock().own.insert(self.channel.clone(), signals);
         home.keep(&self.channel, Arc::default());

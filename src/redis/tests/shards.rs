@@ -7,6 +7,8 @@ use crate::redis::subscriber::entry::Priority;
 
 const MOVED: &str = "-MOVED 15495 127.0.0.1:7001\r\n";
 
+const NEVER: [&str; 3] = ["unsubscribe", "covara-kv:never", "0"];
+
 fn shard(name: &'static str) -> Topic {
     let (kind, name) = (Kind::Shard, name.into());
     Topic { kind, name }
@@ -70,8 +72,8 @@ fn a_channel_whose_home_is_elsewhere_from_the_first_is_no_refused_one() {
     assert_eq!(subscriber.recorder.0.lock().events.len(), 1);
 }
 
-// A server that has unsubscribed it already answers SUNSUBSCRIBE with MOVED, or once more: taken for the answer to the next request, that put all
-// later answers out of step.
+// A server that has unsubscribed it already answers SUNSUBSCRIBE with MOVED, or once more. Taken for the answer to the next request, that puts
+// all later answers out of step. So a request follows whose answer is known.
 #[test]
 fn what_answers_sunsubscribe_is_not_taken_for_the_next_answer() {
     let left = push(&["sunsubscribe", "a", "0"]);
@@ -80,17 +82,35 @@ fn what_answers_sunsubscribe_is_not_taken_for_the_next_answer() {
         let now = subscriber.now;
         subscriber.pipeline.unsubscribe(0, Some(1), &shard("a"), now);
         keep(&mut subscriber, "b");
-        let written = sent(&[&["SUNSUBSCRIBE", "a"], &["PING"], &["SSUBSCRIBE", "b"]]);
+        let tail = ["UNSUBSCRIBE", "covara-kv:never"];
+        let written = sent(&[&["SUNSUBSCRIBE", "a"], &tail, &["SSUBSCRIBE", "b"]]);
         assert_eq!(subscriber.written(), written);
         subscriber.receive(answer).unwrap();
         assert!(subscriber.answers().is_empty(), "{answer}");
         let came = [
-            "+PONG\r\n",
-            &push(&["ssubscribe", "b", "1"]),
-            &push(&["smessage", "b", "x"]),
+            push(&NEVER),
+            push(&["ssubscribe", "b", "1"]),
+            push(&["smessage", "b", "x"]),
         ];
         subscriber.receive(&came.concat()).unwrap();
         assert_eq!(subscriber.answers(), answers(&[(1, "_\r\n")]));
+        assert_eq!(subscriber.heard(), ["b x"]);
+    }
+}
+
+// The error of the request that follows counts as its answer, whatever SUNSUBSCRIBE was answered.
+#[test]
+fn a_user_that_may_not_unsubscribe_keeps_the_answers_in_step() {
+    const REFUSED: &str = "-NOPERM User u has no permissions to run the 'unsubscribe' command\r\n";
+    let both = "-NOPERM User u has no permissions to run the 'sunsubscribe' command\r\n".to_owned() + REFUSED;
+    for answer in [push(&["sunsubscribe", "a", "0"]) + REFUSED, both] {
+        let mut subscriber = live("a");
+        let now = subscriber.now;
+        subscriber.pipeline.unsubscribe(0, None, &shard("a"), now);
+        keep(&mut subscriber, "b");
+        subscriber.receive(&answer).unwrap();
+        let came = [push(&["ssubscribe", "b", "1"]), push(&["smessage", "b", "x"])];
+        subscriber.receive(&came.concat()).unwrap();
         assert_eq!(subscriber.heard(), ["b x"]);
     }
 }
@@ -103,6 +123,6 @@ fn a_displaced_channel_that_is_left_holds_no_gap_open() {
     subscriber.receive(&push(&["sunsubscribe", "a", "1"])).unwrap();
     let now = subscriber.now;
     subscriber.pipeline.unsubscribe(0, None, &shard("a"), now);
-    subscriber.receive("+PONG\r\n").unwrap();
+    subscriber.receive(&push(&NEVER)).unwrap();
     assert!(subscriber.gap().is_some());
 }

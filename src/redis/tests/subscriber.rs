@@ -2,6 +2,8 @@ mod departures;
 
 use std::time::SystemTime;
 
+use hashbrown::HashSet;
+
 use super::*;
 use crate::error::Reason;
 use crate::redis::completions::{CompletionBatch, Event};
@@ -9,6 +11,7 @@ use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Departure, Kind, Topic};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Kept, Listener, TopicState};
+use crate::redis::subscriber::places::take_out;
 
 /// A listener that writes down all that it is told.
 #[derive(Default)]
@@ -55,7 +58,7 @@ impl Listener for Ear {
         self.said("subscribed");
     }
 
-    fn departed(&self, _: &Departure, since: SystemTime, is_refused: bool) {
+    fn departed(&self, _: &Departure, _: &HashSet<Topic>, since: SystemTime, is_refused: bool) {
         let ago = since.elapsed().unwrap_or_default().as_secs();
         let refused = if is_refused { ", refused" } else { "" };
         self.said(format!("departed {ago} s ago{refused}"));

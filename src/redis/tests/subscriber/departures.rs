@@ -4,12 +4,12 @@ use super::*;
 fn departure() -> Departure {
     Departure {
         listener: 0,
-        topics: vec![news()],
+        topics: Arc::new(Mutex::new(Some([news()].into()))),
+        node: "127.0.0.1:7000".into(),
         channel: Topic {
             kind: Kind::Channel,
             name: "crossing".into(),
         },
-        is_over: Arc::default(),
     }
 }
 
@@ -84,4 +84,18 @@ fn a_server_that_does_not_publish_for_the_user_is_left_all_the_same() {
     hub.harness.receive("-NOPERM no\r\n").unwrap();
     hub.harness.deliver();
     assert_eq!(hub.heard(), heard([&["departed 0 s ago, refused"], &[], &[]]));
+}
+
+// The topic is unsubscribed and subscribed anew before the answer: its home has come back. Left at the answer, it would be heard nowhere.
+#[test]
+fn what_is_subscribed_anew_meanwhile_stays() {
+    let departure = departure();
+    let mut hub = departing(&departure);
+    hub.with(|pipeline, now| pipeline.unsubscribe(0, None, &news(), now));
+    take_out(&departure.topics, &news());
+    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
+    hub.heard();
+    hub.harness.receive(":0\r\n").unwrap();
+    hub.receive(&["message", "news", "new"]);
+    assert_eq!(hub.heard(), heard([&["departed 0 s ago", "new"], &["new"], &[]]));
 }

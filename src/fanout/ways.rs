@@ -1,0 +1,540 @@
+//! In a cluster the events of a subscription come by two connections: that of its own channel, and that of the fleet's. A publisher that
+//! changes from one to the other must not be heard in another order. So an event waits for the passage of what the other home had sent:
+//!
+//! - by an own channel that is new, as publishers may have used the fleet's before;
+//! - by the fleet's where an own channel is subscribed, as it may have lost its subscribers with its home.
+
+use std::collections::{HashSet, VecDeque};
+use std::mem;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::channel::{EVENTS, OWN_PREFIX};
+use super::message;
+use crate::backlog::{MAX_BYTES, MAX_MESSAGES, Message};
+use crate::redis::completions::CompletionBatch;
+use crate::redis::config::Limits;
+use crate::redis::request::Topic;
+use crate::redis::subscriber::passage::Passed;
+
+/// For how long publishers take an own channel to have no subscriber, once they have found none: `REMEMBERED_MS` of redis-publisher.ts.
+const REMEMBERED: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub struct Ways(Mutex<State>);
+
+#[derive(Default)]
+pub struct State {
+    own: HashMap<Bytes, Own, RandomState>,
+    /// What is held of each subscription.
+    held: HashMap<Bytes, Held, RandomState>,
+    messages: usize,
+    bytes: usize,
+    /// Nothing was held before.
+    since: Option<SystemTime>,
+    /// The number of the last event that was held.
+    last: u64,
+}
+
+/// An own channel that is subscribed.
+struct Own {
+    topic: Topic,
+    /// How often it has gone live: each time at another connection.
+    lives: u64,
+    /// Until then an event of the fleet's channel may be on its way that precedes what comes by this one. None before it is live.
+    new_until: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Held {
+    /// By the fleet's channel: whether the own channel had left its home at the end of the passage.
+    fleet: VecDeque<Waiting<bool>>,
+    /// By the own channel: the last event that was held at the end of the passage.
+    own: VecDeque<Waiting<u64>>,
+}
+
+struct Waiting<Passed> {
+    message: Message,
+    number: u64,
+    /// The lives of the own channel when it came.
+    lives: u64,
+    /// None until the passage is over.
+    passed: Option<Passed>,
+}
+
+/// The passages that events wait for.
+#[derive(Default)]
+pub struct Passages {
+    /// The number of the last of these events.
+    pub until: u64,
+    /// Own channels whose homes' passage is waited for.
+    pub own: HashSet<Topic>,
+    /// Subscriptions that wait for the passage of the fleet's channel.
+    pub fleet: HashSet<Bytes>,
+}
+
+impl Ways {
+    /// An own channel is about to be subscribed.
+    pub fn is_coming(&self, topic: &Topic) {
+        self.0.lock().own_of(topic);
+    }
+
+    /// An own channel is live. A publisher that has found no subscriber before may go on with the channel of the fleet for this long.
+    pub fn is_live(&self, topic: &Topic, limits: &Limits) {
+        let mut state = self.0.lock();
+        let own = state.own_of(topic);
+        own.topic = topic.clone();
+        own.lives += 1;
+        own.new_until = Some(Instant::now() + REMEMBERED + limits.queue_timeout + limits.timeout);
+    }
+
+    /// An own channel is left: what is held of its subscription is dropped.
+    pub fn is_left(&self, topic: &Topic) {
+        let mut state = self.0.lock();
+        let subscription = subscription_of(topic);
+        state.own.remove(&subscription);
+        if let Some(held) = state.held.remove(&subscription) {
+            let Held { fleet, own } = held;
+            fleet.iter().for_each(|waiting| state.released(&waiting.message));
+            own.iter().for_each(|waiting| state.released(&waiting.message));
+        }
+    }
+
+    /// Held while messages are given: what is released meanwhile keeps its place.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock()
+    }
+}
+
+impl State {
+    fn own_of(&mut self, topic: &Topic) -> &mut Own {
+        self.own.entry(subscription_of(topic)).or_insert_with(|| Own {
+            topic: topic.clone(),
+            lives: 0,
+            new_until: None,
+        })
+    }
+
+    /// Takes the messages that have to wait out of a batch, and tells what they wait for.
+    pub fn hold(&mut self, batch: &mut CompletionBatch, now: Instant) -> Option<Passages> {
+        if batch.gap.is_some() {
+            // It is told behind all that came before.
+            let later = mem::take(&mut batch.backlog);
+            self.give_all(batch);
+            batch.backlog.append(later);
+            return None;
+        }
+        if self.own.is_empty() {
+            return None;
+        }
+        let mut passages = Passages::default();
+        let (messages, overflow) = mem::take(&mut batch.backlog).into_parts();
+        for message in messages {
+            if let Some(message) = self.hold_one(message, now, &mut passages, batch) {
+                batch.backlog.push(message);
+            }
+        }
+        if let Some(since) = overflow {
+            batch.backlog.overflow(since);
+        }
+        passages.until = self.last;
+        (!passages.own.is_empty() || !passages.fleet.is_empty()).then_some(passages)
+    }
+
+    /// Gives the message back unless it has to wait.
+    fn hold_one(
+        &mut self,
+        message: Message,
+        now: Instant,
+        passages: &mut Passages,
+        batch: &mut CompletionBatch,
+    ) -> Option<Message> {
+        let is_fleet = message.channel == EVENTS;
+        let subscription = if is_fleet {
+            message::plain_subscription(&message.payload).map(str::as_bytes)
+        } else {
+            message.channel.strip_prefix(OWN_PREFIX)
+        };
+        let found = subscription.and_then(|name| self.own.get_key_value(name));
+        let Some((subscription, own)) = found else {
+            return Some(message);
+        };
+        let has_before = self
+            .held
+            .get(subscription)
+            .is_some_and(|held| !held.own.is_empty());
+        if !is_fleet && !has_before && own.new_until.is_some_and(|until| now >= until) {
+            return Some(message);
+        }
+        let (subscription, lives) = (subscription.clone(), own.lives);
+        if is_fleet {
+            passages.own.insert(own.topic.clone());
+        } else {
+            passages.fleet.insert(subscription.clone());
+        }
+        let message = message.copied();
+        let is_full = self.messages >= MAX_MESSAGES || self.bytes + message.size() > MAX_BYTES;
+        if is_full && let Some(since) = self.since {
+            self.give_all(batch);
+            batch.backlog.overflow(since);
+        }
+        self.since.get_or_insert_with(SystemTime::now);
+        self.messages += 1;
+        self.bytes += message.size();
+        self.last += 1;
+        let held = self.held.entry(subscription).or_default();
+        if is_fleet {
+            held.fleet.push_back(Waiting::new(message, self.last, lives));
+        } else {
+            held.own.push_back(Waiting::new(message, self.last, lives));
+        }
+        None
+    }
+
+    /// The passage of the home of own channels is over: gives what waits no more.
+    pub fn own_have_passed(&mut self, passed: &[Passed], until: u64, batch: &mut CompletionBatch) {
+        for Passed { topic, is_live } in passed {
+            let subscription = subscription_of(topic);
+            let lives = self.own.get(&subscription).map(|own| own.lives);
+            let Some(held) = self.held.get_mut(&subscription) else {
+                continue;
+            };
+            for waiting in held.fleet.iter_mut().filter(|waiting| waiting.is_due(until)) {
+                waiting.passed = Some(!is_live || lives != Some(waiting.lives));
+            }
+            self.give(&subscription, batch);
+        }
+    }
+
+    /// The passage of the home of the fleet's channel is over: gives what waits no more.
+    pub fn fleet_has_passed(
+        &mut self,
+        subscriptions: &HashSet<Bytes>,
+        until: u64,
+        batch: &mut CompletionBatch,
+    ) {
+        for subscription in subscriptions {
+            let Some(held) = self.held.get_mut(subscription) else {
+                continue;
+            };
+            for waiting in held.own.iter_mut().filter(|waiting| waiting.is_due(until)) {
+                waiting.passed = Some(self.last);
+            }
+            self.give(subscription, batch);
+        }
+    }
+
+    /// Gives what is held of a subscription, as far as its order is known.
+    fn give(&mut self, subscription: &Bytes, batch: &mut CompletionBatch) {
+        while let Some(message) = self.held.get_mut(subscription).and_then(Held::next) {
+            self.released(&message);
+            batch.backlog.push(message);
+        }
+        if self.held.get(subscription).is_some_and(Held::is_empty) {
+            self.held.remove(subscription);
+        }
+    }
+
+    /// Gives all that is held: a gap follows.
+    fn give_all(&mut self, batch: &mut CompletionBatch) {
+        for (_, mut held) in mem::take(&mut self.held) {
+            for waiting in &mut held.fleet {
+                waiting.passed.get_or_insert(false);
+            }
+            for waiting in &mut held.own {
+                waiting.passed.get_or_insert(self.last);
+            }
+            while let Some(message) = held.next() {
+                self.released(&message);
+                batch.backlog.push(message);
+            }
+        }
+    }
+
+    fn released(&mut self, message: &Message) {
+        self.messages -= 1;
+        self.bytes -= message.size();
+        if self.messages == 0 {
+            self.since = None;
+        }
+    }
+}
+
+impl Held {
+    fn is_empty(&self) -> bool {
+        self.fleet.is_empty() && self.own.is_empty()
+    }
+
+    /// Takes the first event, if its order is known.
+    fn next(&mut self) -> Option<Message> {
+        let is_own = match (self.fleet.front(), self.own.front()) {
+            (None, None) => return None,
+            (Some(fleet), None) => {
+                fleet.passed?;
+                false
+            }
+            (None, Some(own)) => {
+                own.passed?;
+                true
+            }
+            (Some(fleet), Some(own)) => match (fleet.passed, own.passed) {
+                (Some(has_left), _) => own.lives < fleet.lives || has_left && own.lives == fleet.lives,
+                // What came later than the passage does not precede it.
+                (None, Some(last)) if own.lives < fleet.lives || fleet.number > last => true,
+                (None, _) => return None,
+            },
+        };
+        if is_own {
+            self.own.pop_front().map(|waiting| waiting.message)
+        } else {
+            self.fleet.pop_front().map(|waiting| waiting.message)
+        }
+    }
+}
+
+impl<Passed> Waiting<Passed> {
+    fn new(message: Message, number: u64, lives: u64) -> Self {
+        Self {
+            message,
+            number,
+            lives,
+            passed: None,
+        }
+    }
+
+    /// Whether it waits for a passage that was begun for all events up to this number.
+    fn is_due(&self, until: u64) -> bool {
+        self.passed.is_none() && self.number <= until
+    }
+}
+
+/// The subscription that has an own channel.
+fn subscription_of(own: &Topic) -> Bytes {
+    own.name.slice(OWN_PREFIX.len().min(own.name.len())..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::completions::Gap;
+    use crate::redis::request::Kind;
+
+    const OWN: &str = "covara:events:1:posts";
+    const OTHER: &str = "covara:events:2:posts";
+
+    fn by(channel: &'static str, payload: String) -> Message {
+        Message {
+            pattern: None,
+            channel: Bytes::from_static(channel.as_bytes()),
+            payload: payload.into(),
+        }
+    }
+
+    fn own(event: &str) -> Message {
+        by(OWN, event.to_owned())
+    }
+
+    fn fleet(event: &str) -> Message {
+        by(
+            EVENTS,
+            format!(r#"{{"type":"added","subscriptionId":"1:posts","event":{event}}}"#),
+        )
+    }
+
+    fn topic() -> Topic {
+        Topic {
+            kind: Kind::Shard,
+            name: Bytes::from_static(OWN.as_bytes()),
+        }
+    }
+
+    fn limits() -> Limits {
+        Limits {
+            timeout: Duration::from_secs(5),
+            queue_timeout: Duration::from_secs(10),
+            max_queue: 3,
+            max_retries: None,
+            max_reply: 1 << 20,
+        }
+    }
+
+    fn live() -> Ways {
+        let ways = Ways::default();
+        ways.is_live(&topic(), &limits());
+        ways
+    }
+
+    /// When the own channel is new no more.
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(17)
+    }
+
+    /// The events of a batch, without what is around them.
+    fn events(batch: CompletionBatch) -> Vec<String> {
+        let (messages, _) = batch.backlog.into_parts();
+        let event = |message: Message| {
+            let text = String::from_utf8(message.payload.to_vec()).unwrap();
+            match text.split_once(r#""event":"#) {
+                Some((_, event)) => event.trim_end_matches('}').to_owned(),
+                None => text,
+            }
+        };
+        messages.into_iter().map(event).collect()
+    }
+
+    /// What is given at once, and what the others wait for.
+    fn come(ways: &Ways, messages: Vec<Message>, now: Instant) -> (Vec<String>, Option<Passages>) {
+        let mut batch = CompletionBatch::default();
+        for message in messages {
+            batch.backlog.push(message);
+        }
+        let passages = ways.lock().hold(&mut batch, now);
+        (events(batch), passages)
+    }
+
+    fn fleet_passed(ways: &Ways, passages: &Passages) -> Vec<String> {
+        let mut batch = CompletionBatch::default();
+        ways.lock()
+            .fleet_has_passed(&passages.fleet, passages.until, &mut batch);
+        events(batch)
+    }
+
+    fn own_passed(ways: &Ways, passages: &Passages, is_live: bool) -> Vec<String> {
+        let topics = passages.own.iter().cloned();
+        let passed: Vec<_> = topics.map(|topic| Passed { topic, is_live }).collect();
+        let mut batch = CompletionBatch::default();
+        ways.lock().own_have_passed(&passed, passages.until, &mut batch);
+        events(batch)
+    }
+
+    fn size(ways: &Ways) -> (usize, usize) {
+        let state = ways.lock();
+        (state.messages, state.bytes)
+    }
+
+    #[test]
+    fn what_comes_by_a_new_channel_waits_for_a_passage_that_began_later() {
+        let ways = live();
+        let now = Instant::now();
+        let other = by(OTHER, "3".to_owned());
+        let (given, first) = come(
+            &ways,
+            vec![own("1"), by("covara:aggregate", "2".to_owned()), other],
+            now,
+        );
+        assert_eq!(given, ["2", "3"]);
+        let (given, second) = come(&ways, vec![own("4")], now);
+        assert!(given.is_empty());
+        assert_eq!(fleet_passed(&ways, &first.unwrap()), ["1"]);
+        assert_eq!(fleet_passed(&ways, &second.unwrap()), ["4"]);
+    }
+
+    #[test]
+    fn a_channel_that_is_new_no_more_waits_only_for_its_own_messages() {
+        let ways = live();
+        let (_, first) = come(&ways, vec![own("1")], Instant::now());
+        let (given, second) = come(&ways, vec![own("2")], later());
+        assert!(given.is_empty(), "it would overtake the first");
+        assert_eq!(fleet_passed(&ways, &first.unwrap()), ["1"]);
+        assert_eq!(fleet_passed(&ways, &second.unwrap()), ["2"]);
+        let (given, none) = come(&ways, vec![own("3")], later());
+        assert_eq!(given, ["3"]);
+        assert!(none.is_none());
+    }
+
+    // The own channel's home had moved: a publisher found nobody there and used the fleet's, whose home was read first.
+    #[test]
+    fn what_comes_by_the_fleets_channel_is_behind_what_the_own_ones_home_had_sent() {
+        let ways = live();
+        let (given, fleets) = come(&ways, vec![fleet("2"), fleet("3")], later());
+        assert!(given.is_empty());
+        assert_eq!(come(&ways, vec![own("1")], later()).0, ["1"]);
+        assert_eq!(own_passed(&ways, &fleets.unwrap(), false), ["2", "3"]);
+        assert!(ways.lock().held.is_empty());
+    }
+
+    #[test]
+    fn the_same_while_the_own_channel_is_new() {
+        let ways = live();
+        let now = Instant::now();
+        let (_, fleets) = come(&ways, vec![fleet("2")], now);
+        let (_, owns) = come(&ways, vec![own("1")], now);
+        assert!(fleet_passed(&ways, &owns.unwrap()).is_empty(), "which is first?");
+        assert_eq!(own_passed(&ways, &fleets.unwrap(), false), ["1", "2"]);
+    }
+
+    #[test]
+    fn a_publisher_that_has_just_found_the_own_channel_is_heard_in_order_too() {
+        let ways = live();
+        let now = Instant::now();
+        let (_, owns) = come(&ways, vec![own("2")], now);
+        let (_, fleets) = come(&ways, vec![fleet("1")], now);
+        assert!(fleet_passed(&ways, &owns.unwrap()).is_empty(), "which is first?");
+        // What comes later than the passage does not precede it.
+        let (_, later) = come(&ways, vec![fleet("3")], now);
+        assert_eq!(own_passed(&ways, &fleets.unwrap(), true), ["1", "2"]);
+        assert_eq!(own_passed(&ways, &later.unwrap(), true), ["3"]);
+    }
+
+    #[test]
+    fn what_comes_by_a_new_home_is_behind_what_the_fleets_brought_meanwhile() {
+        let ways = live();
+        let (_, fleets) = come(&ways, vec![fleet("1")], later());
+        ways.is_live(&topic(), &limits());
+        let (_, owns) = come(&ways, vec![own("2")], Instant::now());
+        assert!(fleet_passed(&ways, &owns.unwrap()).is_empty());
+        assert_eq!(own_passed(&ways, &fleets.unwrap(), true), ["1", "2"]);
+    }
+
+    // Who reads its state again after a gap must be behind none of the messages.
+    #[test]
+    fn a_gap_comes_behind_all_that_is_held() {
+        let ways = live();
+        let now = Instant::now();
+        let (_, first) = come(&ways, vec![own("1")], now);
+        let mut batch = CompletionBatch::default();
+        batch.backlog.push(own("2"));
+        let time = SystemTime::now();
+        batch.push_gap(Gap {
+            from: time,
+            to: time,
+            node: None,
+        });
+        assert!(ways.lock().hold(&mut batch, now).is_none());
+        assert_eq!(events(batch), ["1", "2"]);
+        assert!(fleet_passed(&ways, &first.unwrap()).is_empty());
+        assert_eq!(size(&ways), (0, 0));
+    }
+
+    #[test]
+    fn what_is_held_of_a_channel_that_is_left_is_dropped() {
+        let ways = live();
+        let (_, owns) = come(&ways, vec![own("1"), fleet("2")], Instant::now());
+        ways.is_left(&topic());
+        assert!(fleet_passed(&ways, &owns.unwrap()).is_empty());
+        assert_eq!(size(&ways), (0, 0));
+        assert_eq!(come(&ways, vec![fleet("3")], Instant::now()).0, ["3"]);
+    }
+
+    // The home of the own channel is frozen, and its passage not over.
+    #[test]
+    fn more_than_there_is_room_for_is_told_as_a_gap() {
+        let ways = live();
+        let before = SystemTime::now();
+        for _ in 0..MAX_MESSAGES {
+            come(&ways, vec![fleet("1")], later());
+        }
+        assert_eq!(ways.lock().messages, MAX_MESSAGES);
+        let mut batch = CompletionBatch::default();
+        batch.backlog.push(fleet("2"));
+        ways.lock().hold(&mut batch, later());
+        let (given, overflow) = batch.backlog.into_parts();
+        assert_eq!(given.len(), MAX_MESSAGES);
+        assert!(overflow.is_some_and(|since| since >= before && since <= SystemTime::now()));
+        assert_eq!(ways.lock().messages, 1);
+    }
+}

@@ -1,0 +1,64 @@
+//! The deadline of a call that awaits the confirmation of a topic, as no connection to its home may be had.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::error::{Error, Reason};
+use crate::redis::completions::CompletionBatch;
+use crate::redis::request::{Id, Topic};
+use crate::redis::subscriber::homes::ClusterSubscriber;
+use crate::redis::subscriber::listener::Listener;
+
+/// The deadline may be infinite: the task of a call that was answered ends after this time.
+const LOOK: Duration = Duration::from_secs(60);
+
+impl ClusterSubscriber {
+    pub(super) async fn expire(subscriber: Weak<Self>, id: Id, topic: Topic) {
+        let Some(longest) = subscriber.upgrade().map(|strong| strong.limits().queue_timeout) else {
+            return;
+        };
+        let until = Instant::now() + longest;
+        while Instant::now() < until {
+            sleep_until(until.min(Instant::now() + LOOK)).await;
+            let Some(subscriber) = subscriber.upgrade() else {
+                return;
+            };
+            if !subscriber.ear.awaited.lock().is_awaited(id, &topic) {
+                return;
+            }
+        }
+        if let Some(subscriber) = subscriber.upgrade() {
+            subscriber.give_up(id, &topic);
+        }
+    }
+
+    /// Fails a call that has waited for its confirmation for too long.
+    fn give_up(&self, id: Id, topic: &Topic) {
+        let mut awaited = self.ear.awaited.lock();
+        let Some(callers) = awaited.callers.get_mut(topic) else {
+            return;
+        };
+        let before = callers.ids.len();
+        callers.ids.retain(|caller| *caller != id);
+        if callers.ids.len() == before {
+            return;
+        }
+        let is_last = callers.ids.is_empty();
+        let is_unwanted = is_last && callers.are_alone;
+        if is_last {
+            awaited.callers.remove(topic);
+        }
+        drop(awaited);
+        let milliseconds = self.limits().queue_timeout.as_millis();
+        let message =
+            format!("The cluster did not confirm the subscription within {milliseconds} ms (queueTimeout)");
+        let mut answer = CompletionBatch::default();
+        answer.failed(id, Error::because(Reason::QueueTimeout, message));
+        self.ear.put(answer);
+        if is_unwanted {
+            self.unsubscribe(None, topic, || {});
+        }
+    }
+}
