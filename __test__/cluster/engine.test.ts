@@ -9,8 +9,8 @@ import {
   unregisterHandler,
 } from "covara-kv";
 import { eventually } from "../eventually.js";
-import { EVENTS, newId, wire } from "../framework/events.js";
 import { GAP } from "../fanout/instances.js";
+import { EVENTS, newId, wire } from "../framework/events.js";
 import { sharedCluster, test, type World } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } });

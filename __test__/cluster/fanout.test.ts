@@ -19,7 +19,7 @@ import {
 import { listen } from "../redis/servers.js";
 import { type ClusterNode, slotOf } from "../redis-cluster.js";
 import { software } from "../redis-server.js";
-import { sharedCluster, test } from "./shared.js";
+import { sharedCluster, test, type World } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } });
 
@@ -52,11 +52,11 @@ const live = (ids: readonly string[], count = 1, command = NUMSUB) =>
   );
 
 /** A subscription whose own channel has another home than that of the fleet. */
-async function awayFromFleet(kv: KVStore): Promise<string> {
+async function awayFromFleet(): Promise<string> {
   const fleet = await cluster().masterOf(EVENTS);
   for (;;) {
     const id = newId();
-    if ((await homeOf(id)) !== fleet) return openStream(kv, id);
+    if ((await homeOf(id)) !== fleet) return id;
   }
 }
 
@@ -117,17 +117,12 @@ test("a burst of events of one subscription comes in order, by few scripts", asy
   assert.ok(scripts <= 11, `${scripts} scripts`);
 });
 
-// What had been published to the fleet before came later, by another connection, than what was published on the own channel next.
-test("a publisher changes from the fleet's channel to the own one: no event overtakes another, however late the fleet's come", async ({
-  open,
-  defer,
-}) => {
-  const late = await cluster().masterOf(EVENTS);
+/** A subscriber's way to a node, on which messages can be held. */
+async function lateWay(node: ClusterNode, defer: World["defer"]) {
   const held: (() => void)[] = [];
   let holds = false;
-  // What the fleet's home sends to the subscriber waits until it is let go.
   const proxy = await listen((socket) => {
-    const upstream = connect({ host: late.host, port: late.port });
+    const upstream = connect({ host: node.host, port: node.port });
     const gate = new Transform({
       transform(chunk, _, done) {
         const pass = () => done(null, chunk);
@@ -136,28 +131,49 @@ test("a publisher changes from the fleet's channel to the own one: no event over
       },
     });
     socket.pipe(upstream).pipe(gate).pipe(socket);
-    for (const end of [upstream, gate]) end.on("error", () => socket.destroy());
+    // What the node had sent before it closed is still to come.
+    upstream.on("error", () => gate.end());
+    gate.on("error", () => socket.destroy());
     socket.on("close", () => upstream.destroy());
   });
   defer(() => proxy[Symbol.asyncDispose]());
-  const kv = await open(cluster(), {
-    ...patience,
-    cluster: {
-      nodes: cluster().addresses,
-      addressMap: { [late.place]: { host: "127.0.0.1", port: proxy.port } },
+  return {
+    held,
+    hold() {
+      holds = true;
     },
-  });
+    release() {
+      holds = false;
+      for (const pass of held) pass();
+    },
+    config: {
+      ...patience,
+      cluster: {
+        nodes: cluster().addresses,
+        addressMap: { [node.place]: { host: "127.0.0.1", port: proxy.port } },
+      },
+    },
+  };
+}
+
+// The fleet's channel and the own one come by different connections. A later event must not overtake an earlier one.
+test("a publisher changes from the fleet's channel to the own one: no event overtakes another, however late the fleet's come", async ({
+  open,
+  defer,
+}) => {
+  const way = await lateWay(await cluster().masterOf(EVENTS), defer);
+  const kv = await open(cluster(), way.config);
   const publisher = await open(cluster(), patience);
   const gaps = emissions(kv, "gap");
   const heard = await hear(kv);
-  const id = await awayFromFleet(kv);
+  const id = await openStream(kv, await awayFromFleet());
   await live([id]);
   await close(kv, id);
   await live([id], 0);
-  holds = true;
+  way.hold();
   const first = publisher.publish(EVENTS, wire(id, 1));
   assert.equal(await first, 1);
-  await eventually(() => held.length > 0);
+  await eventually(() => way.held.length > 0);
   await openStream(kv, id);
   await live([id]);
   // Until the publisher has forgotten that nobody was there.
@@ -170,14 +186,51 @@ test("a publisher changes from the fleet's channel to the own one: no event over
     return (await internal(publisher).publishEvent(wire(id, ++number))).isTargeted;
   }
   assert.deepEqual(heard, []);
-  holds = false;
-  for (const pass of held) pass();
+  way.release();
   await eventually(() => heard.length === number);
   assert.deepEqual(
     eventsOf(heard),
     numbers(number).map((index) => index + 1),
   );
   assert.deepEqual(gaps, []);
+});
+
+test("a publisher changes from the own channel to the fleet's: no event overtakes another, however late the own ones come", async ({
+  open,
+  defer,
+}) => {
+  const publisher = await open(cluster(), patience);
+  const id = await awayFromFleet();
+  const way = await lateWay(await homeOf(id), defer);
+  const kv = await open(cluster(), way.config);
+  const heard = await hear(kv);
+  await openStream(kv, id);
+  await live([id]);
+  const behind = `behind {${EVENTS}}`;
+  let isRead = false;
+  await kv.subscribe(behind, () => {
+    isRead = true;
+  });
+  way.hold();
+  await eventually(async () => {
+    const { isTargeted } = await internal(publisher).publishEvent(wire(id, "own"));
+    return isTargeted;
+  });
+  await eventually(() => way.held.length > 0);
+  // The node has closed the connection, and its last event is still on its way.
+  await (await homeOf(id)).killClients("pubsub");
+  assert.deepEqual(await internal(publisher).publishEvent(wire(id, "fleet")), {
+    receivers: 1,
+    isTargeted: false,
+  });
+  // It comes by the connection of the fleet's channel, behind the event.
+  await publisher.publish(behind, "");
+  await eventually(() => isRead);
+  assert.ok(!eventsOf(heard, id).includes("fleet"), "it waits for the own one");
+  way.release();
+  await eventually(() => eventsOf(heard, id).includes("fleet"));
+  const events = eventsOf(heard, id).filter((event) => typeof event === "string");
+  assert.deepEqual(events.slice(-2), ["own", "fleet"]);
 });
 
 test("events that are under way while streams' channels come are heard once and in order", async ({
@@ -275,7 +328,7 @@ for (const [trouble, make] of Object.entries<(id: string) => Promise<unknown>>({
   }) => {
     const [kv, publisher] = [await open(cluster(), patience), await open(cluster(), patience)];
     const heard = await hear(kv);
-    const id = await awayFromFleet(kv);
+    const id = await openStream(kv, await awayFromFleet());
     await live([id]);
     const gaps = emissions(kv, "gap");
     const before = await homeOf(id);

@@ -1,5 +1,7 @@
 //! The registry alone. `__test__/fanout` tests it on real servers.
 
+mod ways;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

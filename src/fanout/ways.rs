@@ -32,8 +32,8 @@ pub struct State {
     own: HashMap<Bytes, Own, RandomState>,
     /// What is held of each subscription.
     held: HashMap<Bytes, Held, RandomState>,
-    messages: usize,
-    bytes: usize,
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
     /// Nothing was held before.
     since: Option<SystemTime>,
     /// The number of the last event that was held.
@@ -241,9 +241,11 @@ impl State {
 
     /// Gives all that is held: a gap follows.
     fn give_all(&mut self, batch: &mut CompletionBatch) {
-        for (_, mut held) in mem::take(&mut self.held) {
+        for (subscription, mut held) in mem::take(&mut self.held) {
+            let lives = self.own.get(&subscription).map(|own| own.lives);
             for waiting in &mut held.fleet {
-                waiting.passed.get_or_insert(false);
+                // By then the channel is live at another connection, unless the gap is another's.
+                waiting.passed.get_or_insert(lives != Some(waiting.lives));
             }
             for waiting in &mut held.own {
                 waiting.passed.get_or_insert(self.last);
@@ -315,226 +317,4 @@ impl<Passed> Waiting<Passed> {
 /// The subscription that has an own channel.
 fn subscription_of(own: &Topic) -> Bytes {
     own.name.slice(OWN_PREFIX.len().min(own.name.len())..)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::redis::completions::Gap;
-    use crate::redis::request::Kind;
-
-    const OWN: &str = "covara:events:1:posts";
-    const OTHER: &str = "covara:events:2:posts";
-
-    fn by(channel: &'static str, payload: String) -> Message {
-        Message {
-            pattern: None,
-            channel: Bytes::from_static(channel.as_bytes()),
-            payload: payload.into(),
-        }
-    }
-
-    fn own(event: &str) -> Message {
-        by(OWN, event.to_owned())
-    }
-
-    fn fleet(event: &str) -> Message {
-        by(
-            EVENTS,
-            format!(r#"{{"type":"added","subscriptionId":"1:posts","event":{event}}}"#),
-        )
-    }
-
-    fn topic() -> Topic {
-        Topic {
-            kind: Kind::Shard,
-            name: Bytes::from_static(OWN.as_bytes()),
-        }
-    }
-
-    fn limits() -> Limits {
-        Limits {
-            timeout: Duration::from_secs(5),
-            queue_timeout: Duration::from_secs(10),
-            max_queue: 3,
-            max_retries: None,
-            max_reply: 1 << 20,
-        }
-    }
-
-    fn live() -> Ways {
-        let ways = Ways::default();
-        ways.is_live(&topic(), &limits());
-        ways
-    }
-
-    /// When the own channel is new no more.
-    fn later() -> Instant {
-        Instant::now() + Duration::from_secs(17)
-    }
-
-    /// The events of a batch, without what is around them.
-    fn events(batch: CompletionBatch) -> Vec<String> {
-        let (messages, _) = batch.backlog.into_parts();
-        let event = |message: Message| {
-            let text = String::from_utf8(message.payload.to_vec()).unwrap();
-            match text.split_once(r#""event":"#) {
-                Some((_, event)) => event.trim_end_matches('}').to_owned(),
-                None => text,
-            }
-        };
-        messages.into_iter().map(event).collect()
-    }
-
-    /// What is given at once, and what the others wait for.
-    fn come(ways: &Ways, messages: Vec<Message>, now: Instant) -> (Vec<String>, Option<Passages>) {
-        let mut batch = CompletionBatch::default();
-        for message in messages {
-            batch.backlog.push(message);
-        }
-        let passages = ways.lock().hold(&mut batch, now);
-        (events(batch), passages)
-    }
-
-    fn fleet_passed(ways: &Ways, passages: &Passages) -> Vec<String> {
-        let mut batch = CompletionBatch::default();
-        ways.lock()
-            .fleet_has_passed(&passages.fleet, passages.until, &mut batch);
-        events(batch)
-    }
-
-    fn own_passed(ways: &Ways, passages: &Passages, is_live: bool) -> Vec<String> {
-        let topics = passages.own.iter().cloned();
-        let passed: Vec<_> = topics.map(|topic| Passed { topic, is_live }).collect();
-        let mut batch = CompletionBatch::default();
-        ways.lock().own_have_passed(&passed, passages.until, &mut batch);
-        events(batch)
-    }
-
-    fn size(ways: &Ways) -> (usize, usize) {
-        let state = ways.lock();
-        (state.messages, state.bytes)
-    }
-
-    #[test]
-    fn what_comes_by_a_new_channel_waits_for_a_passage_that_began_later() {
-        let ways = live();
-        let now = Instant::now();
-        let other = by(OTHER, "3".to_owned());
-        let (given, first) = come(
-            &ways,
-            vec![own("1"), by("covara:aggregate", "2".to_owned()), other],
-            now,
-        );
-        assert_eq!(given, ["2", "3"]);
-        let (given, second) = come(&ways, vec![own("4")], now);
-        assert!(given.is_empty());
-        assert_eq!(fleet_passed(&ways, &first.unwrap()), ["1"]);
-        assert_eq!(fleet_passed(&ways, &second.unwrap()), ["4"]);
-    }
-
-    #[test]
-    fn a_channel_that_is_new_no_more_waits_only_for_its_own_messages() {
-        let ways = live();
-        let (_, first) = come(&ways, vec![own("1")], Instant::now());
-        let (given, second) = come(&ways, vec![own("2")], later());
-        assert!(given.is_empty(), "it would overtake the first");
-        assert_eq!(fleet_passed(&ways, &first.unwrap()), ["1"]);
-        assert_eq!(fleet_passed(&ways, &second.unwrap()), ["2"]);
-        let (given, none) = come(&ways, vec![own("3")], later());
-        assert_eq!(given, ["3"]);
-        assert!(none.is_none());
-    }
-
-    // The own channel's home had moved: a publisher found nobody there and used the fleet's, whose home was read first.
-    #[test]
-    fn what_comes_by_the_fleets_channel_is_behind_what_the_own_ones_home_had_sent() {
-        let ways = live();
-        let (given, fleets) = come(&ways, vec![fleet("2"), fleet("3")], later());
-        assert!(given.is_empty());
-        assert_eq!(come(&ways, vec![own("1")], later()).0, ["1"]);
-        assert_eq!(own_passed(&ways, &fleets.unwrap(), false), ["2", "3"]);
-        assert!(ways.lock().held.is_empty());
-    }
-
-    #[test]
-    fn the_same_while_the_own_channel_is_new() {
-        let ways = live();
-        let now = Instant::now();
-        let (_, fleets) = come(&ways, vec![fleet("2")], now);
-        let (_, owns) = come(&ways, vec![own("1")], now);
-        assert!(fleet_passed(&ways, &owns.unwrap()).is_empty(), "which is first?");
-        assert_eq!(own_passed(&ways, &fleets.unwrap(), false), ["1", "2"]);
-    }
-
-    #[test]
-    fn a_publisher_that_has_just_found_the_own_channel_is_heard_in_order_too() {
-        let ways = live();
-        let now = Instant::now();
-        let (_, owns) = come(&ways, vec![own("2")], now);
-        let (_, fleets) = come(&ways, vec![fleet("1")], now);
-        assert!(fleet_passed(&ways, &owns.unwrap()).is_empty(), "which is first?");
-        // What comes later than the passage does not precede it.
-        let (_, later) = come(&ways, vec![fleet("3")], now);
-        assert_eq!(own_passed(&ways, &fleets.unwrap(), true), ["1", "2"]);
-        assert_eq!(own_passed(&ways, &later.unwrap(), true), ["3"]);
-    }
-
-    #[test]
-    fn what_comes_by_a_new_home_is_behind_what_the_fleets_brought_meanwhile() {
-        let ways = live();
-        let (_, fleets) = come(&ways, vec![fleet("1")], later());
-        ways.is_live(&topic(), &limits());
-        let (_, owns) = come(&ways, vec![own("2")], Instant::now());
-        assert!(fleet_passed(&ways, &owns.unwrap()).is_empty());
-        assert_eq!(own_passed(&ways, &fleets.unwrap(), true), ["1", "2"]);
-    }
-
-    // Who reads its state again after a gap must be behind none of the messages.
-    #[test]
-    fn a_gap_comes_behind_all_that_is_held() {
-        let ways = live();
-        let now = Instant::now();
-        let (_, first) = come(&ways, vec![own("1")], now);
-        let mut batch = CompletionBatch::default();
-        batch.backlog.push(own("2"));
-        let time = SystemTime::now();
-        batch.push_gap(Gap {
-            from: time,
-            to: time,
-            node: None,
-        });
-        assert!(ways.lock().hold(&mut batch, now).is_none());
-        assert_eq!(events(batch), ["1", "2"]);
-        assert!(fleet_passed(&ways, &first.unwrap()).is_empty());
-        assert_eq!(size(&ways), (0, 0));
-    }
-
-    #[test]
-    fn what_is_held_of_a_channel_that_is_left_is_dropped() {
-        let ways = live();
-        let (_, owns) = come(&ways, vec![own("1"), fleet("2")], Instant::now());
-        ways.is_left(&topic());
-        assert!(fleet_passed(&ways, &owns.unwrap()).is_empty());
-        assert_eq!(size(&ways), (0, 0));
-        assert_eq!(come(&ways, vec![fleet("3")], Instant::now()).0, ["3"]);
-    }
-
-    // The home of the own channel is frozen, and its passage not over.
-    #[test]
-    fn more_than_there_is_room_for_is_told_as_a_gap() {
-        let ways = live();
-        let before = SystemTime::now();
-        for _ in 0..MAX_MESSAGES {
-            come(&ways, vec![fleet("1")], later());
-        }
-        assert_eq!(ways.lock().messages, MAX_MESSAGES);
-        let mut batch = CompletionBatch::default();
-        batch.backlog.push(fleet("2"));
-        ways.lock().hold(&mut batch, later());
-        let (given, overflow) = batch.backlog.into_parts();
-        assert_eq!(given.len(), MAX_MESSAGES);
-        assert!(overflow.is_some_and(|since| since >= before && since <= SystemTime::now()));
-        assert_eq!(ways.lock().messages, 1);
-    }
 }

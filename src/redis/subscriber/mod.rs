@@ -1,7 +1,7 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
 //! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears, with the [`places`] of topics: [`crossing`] to another home, [`displaced`] ones, [`probe`] of a home,
-//! the [`passage`] of what one has published, and the [`expiry`] of calls. [`table`]: the state of each topic ([`entry`]) on the server,
+//! the [`passage`] of what one has published, by [`turns`], and the [`expiry`] of calls. [`table`]: the state of each topic ([`entry`]) on the server,
 //! and which [`listener`] has it. [`hearing`]: a channel of the process's own at one node. [`machine`]: what is sent and received for it. [`answers`] come back. [`pending`]: those that listeners await.
 
 mod answers;
@@ -20,6 +20,7 @@ mod pending;
 pub mod places;
 mod probe;
 pub mod table;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,7 +37,7 @@ use crate::redis::request::{Departure, Id, Leaving, Topic};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Listener, TopicState};
 use crate::redis::subscriber::machine::{Delivering, Subscriptions};
-use crate::redis::subscriber::passage::Turns;
+use crate::redis::subscriber::turns::Turns;
 
 /// Those with handles. Locked before any pipeline.
 static SUBSCRIBERS: Mutex<Vec<Arc<SharedSubscriber>>> = Mutex::new(Vec::new());
@@ -47,6 +48,7 @@ type SharedSubscriber = Connection<Subscriptions>;
 pub struct SubscriberHandle {
     shared: Arc<SharedSubscriber>,
     number: usize,
+    /// The requests that end passages.
     turns: Turns,
 }
 

@@ -1,11 +1,11 @@
 //! The passage of what a home has published: what another connection brings later comes behind it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use hashbrown::{HashMap, HashSet};
-use tokio::sync::{Mutex, oneshot};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::redis::endpoint::Endpoint;
@@ -39,14 +39,6 @@ pub struct Passed {
     pub topic: Topic,
     /// It is still subscribed at that home.
     pub is_live: bool,
-}
-
-/// The requests by which passages end: one at a time, for all that wait.
-#[derive(Default)]
-pub struct Turns {
-    begun: AtomicU64,
-    /// The number of the last that was answered. Locked while one is in flight.
-    answered: Mutex<u64>,
 }
 
 impl ClusterSubscriber {
@@ -88,7 +80,7 @@ impl Passage {
         let live = match &self.at {
             Some(at) => {
                 tokio::select! {
-                    () = at.answered() => {}
+                    () = at.home.turns.share(at.answer()) => {}
                     () = at.is_left(&self.topics) => {}
                 }
                 at.live(&self.topics)
@@ -101,15 +93,8 @@ impl Passage {
 }
 
 impl At {
-    /// Returns at the answer to a request that was begun after this call.
-    async fn answered(&self) {
-        let turns = &self.home.turns;
-        let before = turns.begun.load(Ordering::Relaxed);
-        let mut answered = turns.answered.lock().await;
-        if *answered > before {
-            return;
-        }
-        let number = turns.begun.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Returns at the answer to a request by the home's connection.
+    async fn answer(&self) {
         let channel = own_channel("passage");
         let (departed, is_answered) = oneshot::channel();
         let signals = Signals {
@@ -122,11 +107,10 @@ impl At {
             channel,
         };
         let node = self.endpoint.to_string().into();
-        let none = Arc::new(parking_lot::Mutex::new(Some(HashSet::new())));
-        self.home
-            .begin_departure(&self.home.departure(none, node, &awaited.channel));
+        let none = Arc::new(Mutex::new(Some(HashSet::new())));
+        let departure = self.home.departure(none, node, &awaited.channel);
+        self.home.begin_departure(&departure);
         let _ = is_answered.await;
-        *answered = number;
     }
 
     /// Returns once no answer is waited for: the connection was lost, or none of the topics is there any more.
