@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import type { KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
+import { SLACK, timeOf } from "../faults/faults.js";
 import { keyIn, shareOf } from "../redis-cluster.js";
 import { FakeBus } from "./fake-bus.js";
 import { error, evenly, type FakeCluster, type FakeNode } from "./fake-nodes.js";
@@ -147,7 +148,35 @@ test("a message that waits rejects at queueTimeout, and was not published", asyn
   const waited = Date.now() - start;
   assert.ok(waited >= 250 && waited < 1_200, `${waited} ms`);
   assert.ok(!hasPublished(next, "2"));
+  const closing = await timeOf(publisher.disconnect());
+  assert.ok(closing < SLACK, `disconnect waited ${closing} ms for a crossing for which no message waits`);
 });
+
+// Messages waited for a node that was their home no longer, and then for the next: as long as `queueTimeout`, after which they failed.
+for (const { back, name } of [
+  { back: false, name: "on to a third node" },
+  { back: true, name: "back" },
+])
+  test(`a home that moves ${name} before the next one has confirmed the crossing takes the message at once`, async (world) => {
+    const config = { commandTimeout: 10_000, queueTimeout: 20_000 };
+    const { bus, cluster, publisher, nodes, moveTo } = await stage(world, config);
+    const [old, lost, third] = nodes;
+    const heal = bus.cut(old);
+    await publisher.publish(CHANNEL, "1");
+    const answer = cluster.answer;
+    cluster.answer = (command, node, peer) =>
+      node === lost && command[0] === "SUBSCRIBE" ? null : answer(command, node, peer);
+    await moveTo(lost);
+    const published = timeOf(publisher.publish(CHANNEL, "2"));
+    await eventually(() => lost.calls.some((call) => call.startsWith("SUBSCRIBE ")));
+    // What it published at first needs no time to come to itself.
+    if (!back) heal();
+    await moveTo(back ? old : third);
+    const waited = await published;
+    assert.ok(waited < SLACK, `${waited} ms`);
+    assert.ok(hasPublished(back ? old : third, "2"));
+    assert.ok(!hasPublished(lost, "2"));
+  });
 
 test("a store that is disconnected meanwhile settles what waits", async (world) => {
   const { bus, publisher, nodes, moveTo } = await stage(world);

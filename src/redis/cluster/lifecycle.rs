@@ -101,6 +101,7 @@ impl ClusterRouter {
         let Some(id) = state.closing.as_ref().map(|closing| closing.id) else {
             return;
         };
+        state.end_unused_crossings();
         let is_idle = state.waiting.is_empty() && state.readers.held.is_empty();
         if !is_idle || !state.fences.is_empty() || !state.numbers.is_empty() {
             return;

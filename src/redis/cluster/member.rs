@@ -52,8 +52,8 @@ impl ClusterRouter {
             .collect();
         let Ok(masters) = masters else { return };
         let before = state.map.replace(map.clone());
-        state.publishing.moved();
         state.masters = masters;
+        state.move_messages(now);
         state.cause = None;
         let mut batches = Batches::new(state.masters.len());
         match before {

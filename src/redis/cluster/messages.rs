@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use crate::redis::cluster::fence::Fence;
@@ -76,12 +77,14 @@ impl ClusterRouter {
         let home = state.map.as_ref()?.masters().get(master)?.clone();
         let number = state.next_number();
         let guard = self.guard(state, number, vec![slot]);
+        let (wanted, unwanted) = oneshot::channel();
         state.publishing.crossings.push(Crossing {
             number,
             from: from.number,
             to,
             is_current: true,
             is_over: false,
+            wanted,
         });
         let (listen, config) = (self.listen, self.config.clone());
         let (from, longest) = (from.clone(), self.limits().timeout);
@@ -90,10 +93,35 @@ impl ClusterRouter {
             if let Ok(hearing) = listen(&config, &home) {
                 let until = Instant::now() + longest;
                 // A node that does not answer is waited for no longer than for a reply.
-                let _ = timeout_at(until.into(), hear(hearing, &from)).await;
+                let crossed = timeout_at(until.into(), hear(hearing, &from));
+                tokio::select! {
+                    _ = crossed => {}
+                    _ = unwanted => {}
+                }
             }
             drop(guard);
         });
         Some(number)
+    }
+}
+
+impl State {
+    /// The masters are others. Messages wait for no crossing to a node that is not their home.
+    pub fn move_messages(&mut self, now: Instant) {
+        let Some(map) = &self.map else { return };
+        let masters = &self.masters;
+        let is_home = |slot, node| {
+            let home = map.owner_index(slot).map(|index| masters[index].number);
+            home == Some(node)
+        };
+        self.publishing.moved(&mut self.numbers, is_home, now);
+    }
+
+    /// The store is to close: no crossing keeps it open for which no message waits.
+    pub fn end_unused_crossings(&mut self) {
+        if self.publishing.fences.held() == 0 {
+            let now = Instant::now();
+            self.publishing.moved(&mut self.numbers, |_, _| false, now);
+        }
     }
 }

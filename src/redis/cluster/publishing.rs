@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use tokio::sync::oneshot::Receiver;
+use tokio::sync::oneshot::{Receiver, Sender};
 use tokio::time::{sleep, timeout};
 
 use crate::error::Result;
@@ -62,18 +62,34 @@ pub struct Crossing {
     /// No slot has moved since it began.
     pub is_current: bool,
     pub is_over: bool,
+    /// Nothing is sent: its task ends when this is dropped.
+    pub wanted: Sender<()>,
 }
 
 impl Publishing {
-    /// Slots have moved. A later crossing is one of its own, as more may have been published since.
-    pub fn moved(&mut self) {
+    /// Slots have moved. A later crossing is one of its own, as more may have been published since. Messages wait for those that are under
+    /// way only if these lead to where the messages go: `is_home` is told a slot and a node.
+    pub fn moved(
+        &mut self,
+        slots_of: &mut HashMap<u64, Vec<Slot>>,
+        is_home: impl Fn(Slot, u64) -> bool,
+        now: Instant,
+    ) {
+        let fences = &mut self.fences;
         self.crossings.retain_mut(|crossing| {
             crossing.is_current = false;
-            !crossing.is_over
+            let slots = slots_of.get_mut(&crossing.number);
+            let Some(slots) = slots.filter(|_| !crossing.is_over) else {
+                return false;
+            };
+            for slot in slots.extract_if(.., |slot| !is_home(*slot, crossing.to)) {
+                fences.change(slot, |fence| fence.ended(crossing.number, now));
+            }
+            !slots.is_empty()
         });
     }
 
-    /// The crossing of this number has ended, if it is one.
+    /// The crossing of this number has ended, if it is one that messages wait for.
     pub fn ended(&mut self, number: u64, slots: &[Slot], now: Instant) {
         let mut crossings = self.crossings.iter_mut();
         let Some(crossing) = crossings.find(|crossing| crossing.number == number) else {
