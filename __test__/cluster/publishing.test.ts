@@ -131,6 +131,39 @@ test("an old home that stays cut off is waited for no longer than for a reply", 
   assert.ok(waited >= 600 && waited < 3_000, `${waited} ms`);
 });
 
+// The connection to the old home was closed 2 s after the move. What was published then went to the new home at once, ahead of what the bus still brought.
+test("a message is held for an old home that has had no slots for longer than the connection to others is kept", async (world) => {
+  const config = { commandTimeout: 3_000, queueTimeout: 10_000 };
+  const { bus, publisher, nodes, moveTo, hears } = await stage(world, config);
+  const [old, next] = nodes;
+  const heal = bus.cut(old);
+  await publisher.publish(CHANNEL, "1");
+  await moveTo(next);
+  const heard = await hears();
+  const asked = () => old.calls.filter((call) => call.startsWith("PUBLISH covara-kv:")).length;
+  await wait(2_300);
+  const published = publisher.publish(CHANNEL, "2");
+  await eventually(() => asked() > 0 || hasPublished(next, "2"));
+  // Longer than it is kept for later messages.
+  await wait(1_000);
+  assert.ok(!hasPublished(next, "2"));
+  heal();
+  await published;
+  await eventually(() => heard.length === 2);
+  assert.deepEqual(heard, ["1", "2"]);
+});
+
+// Nothing was waited for: the bus may still have had what the old home had published before it went.
+test("a message is held for a moment for an old home that was gone when the map came", async (world) => {
+  const { publisher, nodes, moveTo } = await stage(world);
+  const [old, next] = nodes;
+  await publisher.publish(CHANNEL, "1");
+  await old.stop();
+  await moveTo(next);
+  const waited = await timeOf(publisher.publish(CHANNEL, "2"));
+  assert.ok(waited >= 450 && waited < SLACK, `${waited} ms`);
+});
+
 // The router's task slept, as nothing had told it of the deadline: the message failed when another event woke it, 2 s late.
 test("a message that waits rejects at queueTimeout, and was not published", async (world) => {
   const config = { commandTimeout: 10_000, queueTimeout: 300 };
