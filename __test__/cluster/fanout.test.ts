@@ -267,6 +267,25 @@ test("events that are under way while streams' channels come are heard once and 
   assert.deepEqual(gaps, []);
 });
 
+// Each batch would wait for its own time, one after the other: the last of 2,000 events for 12 s here, with as many more behind it.
+test("the home of an own channel is away: what waits behind an event without an answer fails with it", async ({
+  open,
+}) => {
+  const limits = { connectTimeout: 300, commandTimeout: 300, queueTimeout: 300 };
+  const publisher = await open(cluster(), limits);
+  const id = await awayFromFleet();
+  const home = await homeOf(id);
+  for (const node of [home, ...(await cluster().replicasOf(home))]) node.pause();
+  const outcomes = await Promise.allSettled(
+    numbers(2_000).map((number) => publisher.publish(EVENTS, wire(id, number))),
+  );
+  const reasons = outcomes.map((outcome) => (outcome as PromiseRejectedResult).reason);
+  assert.ok(reasons.every(({ code }) => code === "TIMEOUT"));
+  const behind = reasons.filter(({ message }) => message.includes("behind others"));
+  assert.ok(behind.length >= 1_700, `${behind.length} did not wait for a batch of their own`);
+  assert.equal(behind[0].reason, "queue-timeout");
+});
+
 test("a user without a right to the key publishes by commands, and each event comes", async ({ open }) => {
   for (const { admin } of cluster().nodes)
     await admin.call("ACL", "SETUSER", "keyless", "on", "nopass", "~app:*", "&*", "+@all");

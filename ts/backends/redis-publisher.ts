@@ -3,13 +3,14 @@
 import { KVError } from "../errors.js";
 import { CHANNEL_OF } from "../fanout/channels.js";
 import { now } from "../timers.js";
-import { isUnanswered } from "../unawaited.js";
 import { type Outcomes, Turns } from "./turns.js";
 
 /** How long a channel without subscribers is remembered, where it takes a round trip to find out. */
 const REMEMBERED_MS = 1_000;
 /** The delay before a refused way of publishing is tried again. */
 const REFUSED_MS = 60_000;
+/** The codes of servers that refuse a command to this user, or have none such. */
+const REFUSALS = ["NOPERM", "ERR"];
 /** The most events that one script publishes. */
 const MOST_EVENTS = 100;
 
@@ -72,12 +73,15 @@ export class Publisher {
   #gate: Promise<void> = Promise.resolve();
   #open: (() => void) | undefined;
   /** Events that take more than one command. */
-  readonly #turns = new Turns<Published>(MOST_EVENTS, (...given) => this.#inSteps(...given));
+  readonly #turns: Turns<Published>;
   /** Channels without subscribers, with the time until which that is assumed. */
   readonly #unsubscribed = new Map<string, number>();
 
-  constructor(commands: Commands) {
+  /** An event waits behind others of its subscription for `longest` ms at most. */
+  constructor(longest: number, commands: Commands) {
     this.#commands = commands;
+    const limits = { most: MOST_EVENTS, longest };
+    this.#turns = new Turns(limits, (...given) => this.#inSteps(...given));
   }
 
   get way(): Way {
@@ -185,7 +189,10 @@ export class Publisher {
 
 const ownChannel = (subscription: string) => `${CHANNEL_OF.events}:${subscription}`;
 
-/** Whether the server refused the command, so that nothing was published. */
+/**
+ * Whether the server refuses the command to this user, or has none such. What it refuses for a while only, as with BUSY, it refuses PUBLISH
+ * too: another way would then bring events in another order.
+ */
 function isRefusal(error: unknown): boolean {
-  return error instanceof KVError && error.code !== "CLOSED" && !isUnanswered(error);
+  return error instanceof KVError && REFUSALS.includes(error.code);
 }

@@ -49,11 +49,7 @@ export class RedisKVStore extends Store {
   #subscribes = false;
   /** The last reported gap: both the session and the streams may report it. */
   #gap: { from: number; to: number } | undefined;
-  readonly #publisher = new Publisher({
-    publish: (channel, message) => this.#open().run(PUBLISH, [channel, message]) as Promise<number>,
-    script: (...given) => this.#open().script(PUBLISH, ...given) as Promise<number>,
-    isCluster: () => this.#open().isCluster,
-  });
+  readonly #publisher: Publisher;
   #closing: Promise<void> | undefined;
   /** How often each of the framework's channels was left: what waits to be asked for again may have been left meanwhile. */
   readonly #leavings = new Map<string, number>();
@@ -82,9 +78,13 @@ export class RedisKVStore extends Store {
     const { options, askFunctions, fullPrefix } = reading("RedisKVStore", () => read(client, prefix));
     super(fullPrefix);
     if (fullPrefix !== "") options.prefix = fullPrefix;
-    this.#options = options;
-    this.#askFunctions = askFunctions;
+    [this.#options, this.#askFunctions] = [options, askFunctions];
     this.#session = this.#newSession();
+    this.#publisher = new Publisher(options.queueTimeout, {
+      publish: (channel, message) => this.#open().run(PUBLISH, [channel, message]) as Promise<number>,
+      script: (...given) => this.#open().script(PUBLISH, ...given) as Promise<number>,
+      isCluster: () => this.#open().isCluster,
+    });
   }
 
   /** @internal */

@@ -1,5 +1,10 @@
+import { KVError } from "../errors.js";
+import { monotonic } from "../timers.js";
+import { isUnanswered } from "../unawaited.js";
+
 interface Waiting<T> {
   readonly message: string;
+  readonly since: number;
   readonly resolve: (result: T) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -7,16 +12,23 @@ interface Waiting<T> {
 /** What became of each message of a batch. */
 export type Outcomes<T> = Promise<readonly PromiseSettledResult<T>[]>;
 
+/** How messages wait. */
+export interface TurnLimits {
+  /** The most messages of one batch. */
+  readonly most: number;
+  /** How long a message may wait behind batches without an answer, in milliseconds. */
+  readonly longest: number;
+}
+
 /** Publishes the messages of each name one batch after the other. What comes meanwhile is the next batch. */
 export class Turns<T> {
-  readonly #most: number;
+  readonly #limits: TurnLimits;
   readonly #publish: (name: string, messages: readonly string[]) => Outcomes<T>;
   /** What waits behind the batch of each name. */
   readonly #waiting = new Map<string, Waiting<T>[]>();
 
-  /** `publish` takes at most so many messages. */
-  constructor(most: number, publish: (name: string, messages: readonly string[]) => Outcomes<T>) {
-    this.#most = most;
+  constructor(limits: TurnLimits, publish: (name: string, messages: readonly string[]) => Outcomes<T>) {
+    this.#limits = limits;
     this.#publish = publish;
   }
 
@@ -29,15 +41,16 @@ export class Turns<T> {
   add(name: string, message: string): Promise<T> {
     return new Promise((resolve, reject) => {
       const waiting = this.#waiting.get(name);
-      if (waiting !== undefined) waiting.push({ message, resolve, reject });
-      else void this.#run(name, { message, resolve, reject });
+      const mine = { message, since: monotonic(), resolve, reject };
+      if (waiting !== undefined) waiting.push(mine);
+      else void this.#run(name, mine);
     });
   }
 
   async #run(name: string, first: Waiting<T>): Promise<void> {
     const waiting: Waiting<T>[] = [];
     this.#waiting.set(name, waiting);
-    for (let batch = [first]; batch.length > 0; batch = waiting.splice(0, this.#most)) {
+    for (let batch = [first]; batch.length > 0; batch = waiting.splice(0, this.#limits.most)) {
       const outcomes = await this.#publish(
         name,
         batch.map(({ message }) => message),
@@ -47,7 +60,26 @@ export class Turns<T> {
         if (outcome?.status === "fulfilled") resolve(outcome.value);
         else reject(outcome?.reason);
       }
+      const unanswered = outcomes.find(({ status }) => status === "rejected") as
+        | PromiseRejectedResult
+        | undefined;
+      if (isUnanswered(unanswered?.reason)) this.#expire(waiting, unanswered.reason);
     }
     this.#waiting.delete(name);
+  }
+
+  /** Each batch may wait for as long as a command does: those behind it do not wait for one after the other. */
+  #expire(waiting: Waiting<T>[], cause: KVError): void {
+    const { longest } = this.#limits;
+    const until = monotonic() - longest;
+    const expired = waiting.findIndex(({ since }) => since > until);
+    for (const { reject } of waiting.splice(0, expired < 0 ? waiting.length : expired))
+      reject(
+        new KVError(
+          "TIMEOUT",
+          `The message waited for ${longest} ms (queueTimeout) behind others without an answer, and was not published`,
+          { reason: "queue-timeout", cause },
+        ),
+      );
   }
 }
