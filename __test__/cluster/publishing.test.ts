@@ -4,10 +4,21 @@ import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import type { KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
+import { bulk } from "../fake-server.js";
 import { SLACK, timeOf } from "../faults/faults.js";
-import { keyIn, shareOf } from "../redis-cluster.js";
+import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { FakeBus } from "./fake-bus.js";
-import { error, evenly, type FakeCluster, type FakeNode } from "./fake-nodes.js";
+import {
+  ask,
+  error,
+  evenly,
+  type FakeCluster,
+  type FakeNode,
+  moved,
+  protocolOf,
+  slotsReplyOf,
+  TRYAGAIN,
+} from "./fake-nodes.js";
 import { CHANNEL, moveTo, PATIENT, SLOT } from "./moving.js";
 import { test, type World } from "./shared.js";
 
@@ -131,6 +142,39 @@ test("an old home that stays cut off is waited for no longer than for a reply", 
   assert.ok(waited >= 600 && waited < 3_000, `${waited} ms`);
 });
 
+// The connection to the old home was closed 2 s after the move. What was published then went to the new home at once, ahead of what the bus still brought.
+test("a message is held for an old home that has had no slots for longer than the connection to others is kept", async (world) => {
+  const config = { commandTimeout: 3_000, queueTimeout: 10_000 };
+  const { bus, publisher, nodes, moveTo, hears } = await stage(world, config);
+  const [old, next] = nodes;
+  const heal = bus.cut(old);
+  await publisher.publish(CHANNEL, "1");
+  await moveTo(next);
+  const heard = await hears();
+  const asked = () => old.calls.filter((call) => call.startsWith("PUBLISH covara-kv:")).length;
+  await wait(2_300);
+  const published = publisher.publish(CHANNEL, "2");
+  await eventually(() => asked() > 0 || hasPublished(next, "2"));
+  // Longer than it is kept for later messages.
+  await wait(1_000);
+  assert.ok(!hasPublished(next, "2"));
+  heal();
+  await published;
+  await eventually(() => heard.length === 2);
+  assert.deepEqual(heard, ["1", "2"]);
+});
+
+// Nothing was waited for: the bus may still have had what the old home had published before it went.
+test("a message is held for a moment for an old home that was gone when the map came", async (world) => {
+  const { publisher, nodes, moveTo } = await stage(world);
+  const [old, next] = nodes;
+  await publisher.publish(CHANNEL, "1");
+  await old.stop();
+  await moveTo(next);
+  const waited = await timeOf(publisher.publish(CHANNEL, "2"));
+  assert.ok(waited >= 450 && waited < SLACK, `${waited} ms`);
+});
+
 // The router's task slept, as nothing had told it of the deadline: the message failed when another event woke it, 2 s late.
 test("a message that waits rejects at queueTimeout, and was not published", async (world) => {
   const config = { commandTimeout: 10_000, queueTimeout: 300 };
@@ -177,6 +221,63 @@ for (const { back, name } of [
     assert.ok(hasPublished(back ? old : third, "2"));
     assert.ok(!hasPublished(lost, "2"));
   });
+
+// It waited with the mark of ASK and was tried alone, but nothing told its fence of the end: later messages of the slot all failed at `queueTimeout`.
+test("a message that was answered by ASK and then waits for its home does not keep later ones from being published", async (world) => {
+  const { cluster, publisher, nodes } = await stage(world);
+  const [old, next, third] = nodes;
+  const [tried, waits] = [keyIn(SLOT, "tried"), keyIn(SLOT, "waits")];
+  const telling = keyIn(shareOf(1, 3)[0]);
+  const refused = new Set<string>();
+  /** What the old home answers once it goes on, in the order in which it was asked. */
+  let held: (() => void)[] | undefined;
+  const answer = cluster.answer;
+  cluster.answer = (command, node, peer) => {
+    const [name = "", key = "", text] = command;
+    if (key === telling) return node === third ? undefined : moved(slotOf(key), third);
+    if (node !== old) return answer(command, node, peer);
+    if (name === "PUBLISH" && text === "1") return ask(SLOT, third);
+    if ((key === tried || key === waits) && !refused.has(key)) {
+      refused.add(key);
+      return TRYAGAIN;
+    }
+    if (key === tried) held = [];
+    if (held === undefined) return answer(command, node, peer);
+    const isSlots = name === "CLUSTER";
+    held.push(() => peer.send(isSlots ? slotsReplyOf(cluster.ranges, protocolOf(peer)) : bulk("")));
+    return null;
+  };
+  await publisher.publish(CHANNEL, "0");
+  const calls: Promise<unknown>[] = [
+    publisher.get(tried),
+    publisher.get(waits),
+    publisher.publish(CHANNEL, "1"),
+  ];
+  await eventually(() => held !== undefined);
+  // The slot moves while the first one is tried, as another node tells.
+  const [share, second, last] = evenly(cluster.nodes.map(({ name }) => name));
+  assert.ok(share && second && last);
+  cluster.ranges = [
+    { ...share, nodes: [next.name] },
+    { ...second, last: second.first, nodes: [third.name] },
+    { ...second, first: second.first + 1 },
+    last,
+  ];
+  await publisher.get(telling);
+  await eventually(() => {
+    calls.push(publisher.get(keyIn(SLOT + calls.length)));
+    return next.calls.some((call) => call.startsWith("GET ") && call !== `GET ${telling}`);
+  }, 20);
+  for (const reply of held ?? []) reply();
+  held = undefined;
+  await Promise.all(calls);
+  await publisher.publish(CHANNEL, "2");
+  const published = next.calls.filter((call) => call.startsWith(`PUBLISH ${CHANNEL} `));
+  assert.deepEqual(
+    published,
+    ["1", "2"].map((text) => `PUBLISH ${CHANNEL} ${text}`),
+  );
+});
 
 test("a store that is disconnected meanwhile settles what waits", async (world) => {
   const { bus, publisher, nodes, moveTo } = await stage(world);

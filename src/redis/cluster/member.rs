@@ -13,6 +13,7 @@ use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Fences};
 use crate::redis::cluster::node::{Node, SILENT};
+use crate::redis::cluster::publishing::PATIENCE;
 use crate::redis::cluster::router::{ClusterRouter, State};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Member;
@@ -144,18 +145,28 @@ impl ClusterRouter {
         }
     }
 
-    /// Nodes that are no masters any more close, those with a connection in a while.
+    /// Nodes that are no masters any more close, those with a connection in a while. Later messages cross from those that were published at.
     fn find_unused(&self, state: &mut State, now: Instant) {
         let State {
-            nodes, unused, map, ..
+            nodes,
+            unused,
+            map,
+            publishing,
+            ..
         } = state;
         let Some(map) = map else { return };
         let is_used = |endpoint: &Endpoint| map.masters().contains(endpoint);
         unused.retain(|endpoint, _| !is_used(endpoint));
         for (endpoint, node) in nodes.iter().filter(|(endpoint, _)| !is_used(endpoint)) {
-            let is_connected = node.connection.with(|pipeline| pipeline.is_connected());
-            let close = if is_connected { now + KEPT } else { now };
-            unused.entry(endpoint.clone()).or_insert(close);
+            unused.entry(endpoint.clone()).or_insert_with(|| {
+                let is_connected = node.connection.with(|pipeline| pipeline.is_connected());
+                now + match (is_connected, publishing.has_published(node.number)) {
+                    (true, true) => KEPT.max(self.limits().timeout),
+                    (true, false) => KEPT,
+                    (false, true) => PATIENCE,
+                    (false, false) => Duration::ZERO,
+                }
+            });
         }
     }
 
@@ -163,8 +174,12 @@ impl ClusterRouter {
     pub(super) fn close_unused(&self, state: &mut State, now: Instant) -> Option<Instant> {
         let is_asked =
             |fences: &Fences, endpoint| fences.iter().any(|fence| fence.target() == Some(endpoint));
+        let is_left = |endpoint| {
+            let node = state.nodes.get(endpoint);
+            node.is_some_and(|node| state.publishing.crosses_from(node.number))
+        };
         let due = state.unused.iter().filter(|(_, close)| **close <= now);
-        let due = due.filter(|(endpoint, _)| !is_asked(&state.fences, endpoint));
+        let due = due.filter(|(endpoint, _)| !is_asked(&state.fences, endpoint) && !is_left(*endpoint));
         let due: Vec<_> = due.map(|(endpoint, _)| endpoint.clone()).collect();
         for endpoint in due {
             state.unused.remove(&endpoint);

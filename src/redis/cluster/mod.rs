@@ -9,7 +9,7 @@ mod batches;
 mod fence;
 mod frames;
 mod join;
-mod lifecycle;
+pub mod lifecycle;
 mod member;
 mod messages;
 mod node;

@@ -23,7 +23,7 @@ use crate::redis::slot::Slot;
 /// The bus may lose a message: it is published again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long the bus may still bring what a node has published that is gone.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Subscribes a channel of the process's own at a node.
 pub type Listen = fn(&Config, &Endpoint) -> Result<Hearing>;
@@ -67,6 +67,17 @@ pub struct Crossing {
 }
 
 impl Publishing {
+    /// Whether the last message of a slot was published at this node.
+    pub fn has_published(&self, node: u64) -> bool {
+        self.last.values().any(|last| last.node == node)
+    }
+
+    /// Whether messages wait for what this node has published.
+    pub fn crosses_from(&self, node: u64) -> bool {
+        let mut crossings = self.crossings.iter();
+        crossings.any(|crossing| crossing.from == node && !crossing.is_over)
+    }
+
     /// Slots have moved. A later crossing is one of its own, as more may have been published since. Messages wait for those that are under
     /// way only if these lead to where the messages go: `is_home` is told a slot and a node.
     pub fn moved(

@@ -234,6 +234,8 @@ impl ClusterRouter {
         now: Instant,
     ) {
         request.route = Route::Slot(slot);
+        // It may have been answered by ASK before: only behind the fence where it was is it known which node that meant.
+        request.asking = false;
         if state.fences.contains(slot) {
             return self.hold(state, request, slot, OF_SLOTS);
         }
