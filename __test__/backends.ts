@@ -27,11 +27,11 @@ interface Skip {
 
 export interface Backend {
   readonly name: string;
-  /** What the backend needs, for as long as the tests of a file run. Gives what ends it. */
+  /** Starts what the tests of one file need. Resolves to a function that stops it. */
   readonly start?: () => Promise<() => Promise<void>>;
   /** Opens a connected store. */
   open(options?: OpenOptions): Promise<KVStore>;
-  /** What this backend does otherwise: the test, as `family: name`, or a whole family, and why. */
+  /** Tests that do not hold for this backend, as `family: name` or a whole family, each with the reason. */
   readonly skip: readonly Skip[];
 }
 
@@ -78,7 +78,7 @@ const hearsAtHomes: Backend["skip"] = [
   ].map((test) => ({ test, reason: "PUBLISH counts who hears at one node: a pattern may be at another" })),
 ];
 
-/** A cursor that is no number, and pages of one master after the other, of which some may be empty. */
+/** In a cluster the cursor is text, and a page may be empty. So these tests do not hold. */
 const scansByMaster: Backend["skip"] = [
   "arguments: what was left out as undefined is not too many",
   "keys and expiry: an expired key is gone for every command, swept or not",
@@ -220,7 +220,7 @@ const all: readonly Backend[] = [
     skip: goesOnAfterItsEnd,
   },
   redis("Redis"),
-  // As servers before 6.0 are: they know no HELLO, and so no RESP 3.
+  // Like servers before 6.0, which have no HELLO and so no RESP 3.
   redis("Redis, RESP 2", { "rename-command": 'HELLO ""' }),
   sentinel("Redis, Sentinel"),
   redisCluster("Redis Cluster", "{tag}", [...hearsAtHomes, ...scansByMaster, tellsItsTag, showsItsTag]),
@@ -232,7 +232,7 @@ const all: readonly Backend[] = [
 
 const { TEST_BACKENDS } = process.env;
 
-/** All of them, or those of these names: in each of many test runners a few are enough. */
+/** All of them, or those that TEST_BACKENDS names: a few are enough for each of many test runners. */
 export const backends = all.filter(({ name }) => TEST_BACKENDS?.split("; ").includes(name) ?? true);
 
 /** What a test is given. */
@@ -250,11 +250,11 @@ export type Test = (name: string, body: (world: World) => Promise<void>) => void
 /** Runs each test that `define` defines on every backend. */
 export function onEveryBackend(family: string, define: (test: Test) => void): void {
   describe(family, () => {
-    /** For each backend, what ends it. They start together, since the start of a cluster is two seconds of waiting. */
+    /** The stop function of each backend. All start at the same time, because a cluster takes two seconds. */
     let starting: Promise<(() => Promise<void>) | undefined>[] = [];
     before(() => {
       starting = backends.map(async (backend) => backend.start?.());
-      // The tests of a backend that does not start fail, and no others.
+      // If a backend does not start, only its own tests fail.
       for (const one of starting) one.catch(() => {});
     });
     after(async () => {

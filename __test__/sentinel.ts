@@ -1,6 +1,6 @@
-// A real master with its replicas and Sentinels, and the faults that a test can cause.
+// A real master with replicas and Sentinels, and a planned failover.
 import { Redis } from "ioredis";
-import { eventually } from "./backends.js";
+import { eventually } from "./eventually.js";
 import { type RedisServer, startRedis } from "./redis-server.js";
 
 export const MASTER = "mymaster";
@@ -124,7 +124,7 @@ export async function startSentinels({
     servers.push(
       ...(await Promise.all(Array.from({ length: replicas }, () => start({ ...common, replicaof })))),
     );
-    // Sentinels read a replica's state only every ten seconds, and elect none that had no link to the master then.
+    // Sentinels read a replica's state every ten seconds. They elect no replica without a link at that time, so wait for the links first.
     await eventually(async () => (await Promise.all(servers.map(isLinked))).every(Boolean));
     const quorum = Math.floor(count / 2) + 1;
     const monitor = {

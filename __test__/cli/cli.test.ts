@@ -283,7 +283,7 @@ describe("what is shown of a URL", () => {
     }
   };
 
-  // These were printed as they were given, with --json too: only what looked like redis://user:password@ was changed.
+  // A password must be hidden in every form of URL, also with --json.
   test("of one that leads somewhere, all but the password", async () => {
     await hidden(`redis://alice:${SECRET}@127.0.0.1:1/2`, /✗ redis:\/\/alice:\*\*\*@127\.0\.0\.1:1\/2\n/);
     await hidden(` redis://:${SECRET}@127.0.0.1:1`, /✗ redis:\/\/:\*\*\*@127\.0\.0\.1:1\n/);
@@ -315,7 +315,7 @@ describe("what is shown of a URL", () => {
   });
 });
 
-// `doctor --url redis://…` tested the memory store and said ✓; `--ex abc` came from the server as an error of its own.
+// A wrong option is an error at once. An ignored `--url` would test the memory store instead of the server.
 test("what a command does not take is a wrong call", async () => {
   const url = "redis://127.0.0.1:1";
   const wrong: [string[], RegExp][] = [
@@ -350,7 +350,7 @@ test("what a command does not take is a wrong call", async () => {
   }
 });
 
-// Whoever had set REDIS_URL was told that all was well: of the memory store.
+// If `doctor` ignores REDIS_URL, it checks the memory store and reports success.
 test("REDIS_URL is the server of every command, and it is said", async () => {
   const server = await startRedis();
   const REDIS_URL = `redis://${server.host}:${server.port}`;

@@ -1,4 +1,4 @@
-// `doctor` at a cluster. Redis's own `redis-cli --cluster check` stops at the first node that does not answer, and says nothing of the reason.
+// `doctor` at a cluster. It shows every node, and why one does not answer. Redis's own `redis-cli --cluster check` stops there, without a reason.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
@@ -149,7 +149,7 @@ describe("three masters without replicas", { timeout: 120_000 }, () => {
     );
     await second.node.kill();
     const [[from, to] = [0, 0]] = second.view.ranges;
-    // Both wait for ten seconds, as a store does for a cluster.
+    // Both wait for ten seconds, like a store of a cluster.
     const [{ code, stdout }, told] = await Promise.all([
       cli("doctor", `redis://${first.node.place}`),
       report("--cluster", first.node.place),
@@ -166,7 +166,7 @@ describe("three masters without replicas", { timeout: 120_000 }, () => {
     const [first] = await cluster().masters();
     assert.ok(first);
     const [[from] = [0]] = first.view.ranges;
-    // A node may hear of the slots' master again from one that has not forgotten it yet.
+    // A node that still knows the slots' master may tell it to one that has forgotten it.
     const isForgotten = async ({ admin }: ClusterNode) => {
       await admin.call("CLUSTER", "DELSLOTSRANGE", from, from + 9).catch(() => {});
       const info = String(await admin.call("CLUSTER", "INFO"));

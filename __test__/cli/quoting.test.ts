@@ -1,5 +1,5 @@
-// A value with escape sequences, which anybody may have written, took over the terminal of whoever looked at it: `get` cleared the screen,
-// set its title, or hid what came after. Where a person looks it is quoted, as by redis-cli; a pipe gets it as it is.
+// A value may hold escape sequences that clear the screen or hide output. A terminal therefore gets it quoted, as by redis-cli. A pipe gets the raw
+// bytes.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { type RedisServer, startRedis } from "../redis-server.js";
 
 const CLI = join(__dirname, "../../dist/cli.js");
 const EVIL = '\x1b]0;title\x07\x1b[2J red\r\n\t\b\x7f\u009b31m \u202e \\ "';
-/** As `redis-cli` shows it on a terminal, which escapes what is no ASCII too. */
+/** As `redis-cli` shows it on a terminal. It also escapes all that is not ASCII. */
 const QUOTED = '"\\x1b]0;title\\a\\x1b[2J red\\r\\n\\t\\b\\x7f\\xc2\\x9b31m \\xe2\\x80\\xae \\\\ \\""';
 
 function cli(args: string[], isTerminal: boolean): Promise<{ stdout: string; stderr: string }> {

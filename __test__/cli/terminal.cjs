@@ -1,3 +1,3 @@
-// Makes a process think that a person looks.
+// Loaded before the CLI, so that it takes its output for a terminal.
 process.stdout.isTTY = true;
 process.stderr.isTTY = true;

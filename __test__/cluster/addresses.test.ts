@@ -1,5 +1,4 @@
-// How nodes are called. Clusters behind a NAT, in containers and at providers tell addresses that other clients could not use: no host, a
-// host that is unknown, a name, an address that leads nowhere from here.
+// How nodes are named. A node may announce no host, an unknown host, a name, or an address that cannot be reached from here.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.js";
 import { shareOf, slotOf } from "../redis-cluster.js";
@@ -14,7 +13,7 @@ import {
 } from "./fake-nodes.js";
 import { test } from "./shared.js";
 
-/** Not the default host, so that who takes that for it is found out. */
+/** Not 127.0.0.1: code that wrongly falls back to the default host must fail. */
 const HERE = process.platform === "linux" ? "127.0.0.2" : "127.0.0.1";
 
 const patience = { commandTimeout: 1_500, queueTimeout: 3_000 } as const;
@@ -22,7 +21,7 @@ const patience = { commandTimeout: 1_500, queueTimeout: 3_000 } as const;
 /** Names of keys, so many that every node has some. */
 const names = Array.from({ length: 30 }, (_, index) => `k${index}`);
 
-/** All nodes, each called as `rename` says. */
+/** Names each node as `rename` says. */
 function rename(fake: FakeCluster, rename: (node: NamedNode) => Partial<NamedNode>): void {
   fake.ranges = evenly(fake.nodes.map(({ name }) => ({ ...name, ...rename(name) })));
 }
@@ -31,7 +30,7 @@ function expectAtHome(fake: FakeCluster): void {
   for (const name of names) assert.ok(homeOf(fake, name).calls.includes(`SET ${name} 1`), name);
 }
 
-// ioredis, redix #328: a host that is null was skipped, or "null" was asked for. It is the one that was asked.
+// A null host is the host that was asked. Skipped, or looked up as the name "null", the node is never reached (ioredis, redix #328).
 for (const [what, host] of Object.entries({ null: null, empty: "" })) {
   test(`a host that is ${what} is the one that was asked`, async ({ fake, open }) => {
     const cluster = await fake({ host: HERE });
@@ -76,7 +75,8 @@ test("slots that nobody serves wait until somebody does", async ({ fake, open })
   await waiting;
 });
 
-// sage PR#237, phpredis #2646, libvalkey PR#160: "MOVED 3999 :6380" led to the default host, or nowhere.
+// "MOVED 3999 :6380" means the host that answers. At the default host there may be another server, or none (sage PR#237, phpredis #2646, libvalkey
+// PR#160).
 test("MOVED and ASK without a host lead to the one that answers", async ({ fake, open }) => {
   const cluster = await fake({ host: HERE });
   const kv = await open(cluster, patience);
@@ -90,7 +90,7 @@ test("MOVED and ASK without a host lead to the one that answers", async ({ fake,
   }
 });
 
-// ioredis #1583, redis PR#9530: with cluster-announce-hostname nodes are called by names, which must be looked up.
+// With cluster-announce-hostname nodes announce names, which must be looked up (ioredis #1583, redis PR#9530).
 test("a host may be a name", async ({ fake, open }) => {
   const cluster = await fake();
   rename(cluster, () => ({ host: "localhost" }));
@@ -111,7 +111,7 @@ test("what comes behind the id of a node is not minded, in both protocols", asyn
   expectAtHome(cluster);
 });
 
-// ioredis #740: the address was split at the first colon.
+// Split at its first colon, an IPv6 address gives a host that does not exist (ioredis #740).
 test("an IPv6 address is split at its last colon", async (world) => {
   const cluster = await world.fake({ host: "::1" });
   const kv = await world.open(cluster, patience);
@@ -123,7 +123,7 @@ test("an IPv6 address is split at its last colon", async (world) => {
   assert.equal(other.calls.at(-1), "SET a 1");
 });
 
-// ioredis #754 #935, node-redis #2815: nodes in containers and behind a NAT tell addresses that lead nowhere from outside.
+// Nodes in containers and behind a NAT announce addresses that cannot be reached from outside (ioredis #754 #935, node-redis #2815).
 test("addresses that lead nowhere from here are looked up in addressMap", async ({ fake, open }) => {
   const cluster = await fake();
   rename(cluster, ({ port }) => ({ host: "10.255.255.1", port: port - 1 }));
@@ -146,7 +146,7 @@ test("addresses that lead nowhere from here are looked up in addressMap", async 
   assert.equal(other.calls.at(-1), "SET a 1");
 });
 
-// redis-rs PR#1963, ioredis #1832: only the first node was given the password.
+// If only the first node gets the password, the others refuse every command (redis-rs PR#1963, ioredis #1832).
 test("user and password are given to every node", async ({ fake, open }) => {
   const cluster = await fake();
   let asked = 0;
@@ -166,7 +166,7 @@ test("user and password are given to every node", async ({ fake, open }) => {
   assert.ok(asked >= cluster.nodes.length);
 });
 
-// Azure Managed Redis, ElastiCache Serverless: one endpoint, or two entries, that never change.
+// Some providers show one node with all slots, and announce a replica that does not exist (Azure Managed Redis, ElastiCache Serverless).
 test("a topology of one master with all slots, and a replica that is only told", async ({ fake, open }) => {
   const cluster = await fake({ nodes: 1 });
   const [only] = cluster.nodes as [FakeNode];

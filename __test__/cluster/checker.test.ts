@@ -1,6 +1,5 @@
-// In a planned failover, the most usual event of a managed cluster, other clients ran 6 to 219 writes of one key in another order than they were called;
-// they resent writes that had run, lost messages without a word, and stood still on all shards while one failed over. Nothing of that may happen
-// here, whatever is done to the cluster: kill -9, SIGSTOP, failovers, resharding, lost connections, dropped bus packets, partitions.
+// Runs a store under load while nodes are killed, frozen, cut off, failed over and resharded. Every promise must hold. Other shards must go on
+// meanwhile.
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";

@@ -1,5 +1,5 @@
-// A function is equal only to itself. If the framework's channels are subscribed with functions of their own, they have their own map of the
-// slots too. No command renews that map, so after a failover they stay at a dead home for up to a minute.
+// A function is equal only to itself. Subscribed with functions of their own, the framework's channels have their own map of the slots. No command
+// renews that map, so after a failover they stay at a dead home for up to a minute.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.js";
 import { EVENTS, eventsOf, hear, open as openStream, wire } from "../framework/events.js";
@@ -11,7 +11,7 @@ const cluster = sharedCluster({ nodeTimeout: 500 });
 const USER = "app";
 const SECRET = "of-a-function";
 
-/** The user, by a function that notes its calls. */
+/** Adds the user at all nodes. Returns a configuration with its password as a function, and how often that was called. */
 async function user() {
   const all = ["on", `>${SECRET}`, "~*", "&*", "+@all"];
   for (const { admin } of cluster().nodes) await admin.call("ACL", "SETUSER", USER, ...all);

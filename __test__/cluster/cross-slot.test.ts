@@ -1,4 +1,5 @@
-// Transactions whose keys are in several slots: other clients refuse them, or send them to the node of the first key, which refuses them.
+// Transactions whose keys are in several slots. Sent to one node as a whole, such a transaction is refused. So each slot gets a transaction of its
+// own.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV, KVError, type KVStore } from "covara-kv";
@@ -49,7 +50,7 @@ function queueing() {
   };
 }
 
-// The framework's store of tasks writes data, status and name of a task in one transaction: three keys, and as many slots.
+// The framework's store of tasks writes data, status and name of a task in one transaction. These are three keys in three slots.
 test('with crossSlot: "split" a transaction is run for each slot, and its results are in the order of the calls', async ({
   open,
 }) => {

@@ -1,4 +1,4 @@
-// Nodes and stores that end while something is under way: what is owed comes, and no call is left without an answer.
+// A node or a store ends while calls are open. Due replies arrive, and every call settles.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
 import { eventually } from "../eventually.js";
@@ -14,7 +14,7 @@ import { test, type World } from "./shared.js";
 const [slow, quick] = [keyIn(shareOf(0, 3)[0] + 1), keyIn(shareOf(0, 3)[0] + 2)] as const;
 const TIMEOUT = 20_000;
 
-/** A store whose first node has lost its slots while it owes the reply to a GET, and what sends that. */
+/** Opens a store whose first node loses its slots before it answers a GET. `answer` sends that reply. */
 async function owedByRetired({ open }: World, fake: FakeCluster) {
   const config = { commandTimeout: 8_000, queueTimeout: 8_000 };
   const kv = await open(fake, config);
@@ -24,7 +24,7 @@ async function owedByRetired({ open }: World, fake: FakeCluster) {
   fake.answer = ([name, key], node, peer) => {
     if (node !== first) return undefined;
     if (name === "GET" && key === slow) owing = peer;
-    // What comes behind it waits too: a server answers in order.
+    // A server answers in order, so later commands wait too.
     if (peer === owing) return null;
     if (name !== "SET") return undefined;
     fake.ranges = evenly(others.map(({ name }) => name));
@@ -32,14 +32,14 @@ async function owedByRetired({ open }: World, fake: FakeCluster) {
   };
   const getting = kv.get(slow);
   await eventually(() => owing !== undefined);
-  // Another store hears that the slots have moved, and both have its map. Its own connection owes nothing, and closes.
+  // The other store gets MOVED and fetches the map, which both share. Its connection owes nothing, so it closes.
   await other.set(quick, "1");
   const theirs = first?.peers.find(({ commands }) => commands.some(([name]) => name === "SET"));
   await eventually(() => theirs?.socket.destroyed);
   return { kv, getting, answer: () => owing?.send("$4\r\nlate\r\n") };
 }
 
-// A node that had lost its slots was polled by nobody from then on: what it owed came with the deadline of some call, seconds later.
+// A node without slots may still owe replies, so it is read until it has answered. Otherwise the reply waits for the next deadline.
 test("a node that has lost its slots is heard until it has answered", async (world) => {
   const { getting, answer } = await owedByRetired(world, await world.fake());
   answer();
@@ -48,7 +48,7 @@ test("a node that has lost its slots is heard until it has answered", async (wor
   assert.ok(time < SLACK, `${time} ms`);
 });
 
-// Which node had closed was not said: the end of one that had no slots any more counted for another, whose calls had no answer then.
+// The close of one node must not count as the close of another. Otherwise calls at the other node never get an answer.
 test(
   "disconnect waits for a node that has lost its slots and owes a reply",
   async (world) => {
@@ -62,7 +62,7 @@ test(
   TIMEOUT,
 );
 
-// A redirected request had its whole time again: disconnect waited for all of queueTimeout.
+// After `disconnect` a refused request may wait only for `commandTimeout`. Otherwise `disconnect` takes all of `queueTimeout`.
 test(
   "what a node refuses after disconnect waits no longer than for a reply",
   async (world) => {
@@ -78,7 +78,7 @@ test(
   TIMEOUT,
 );
 
-// The last page of a scan waits for the map: a store that was closed meanwhile never answered it.
+// The last page of a scan waits for a fresh map. It must also settle when the store closes.
 test(
   "the last page of a scan ends with its store",
   async (world) => {
@@ -95,7 +95,7 @@ test(
   TIMEOUT,
 );
 
-// A store that was opened within a failover waited for the first master of the map, whatever the others did.
+// One reachable master is enough to open a store. During a failover the first master of the map may be down.
 test(
   "a store is open once any master is connected to",
   async (world) => {
@@ -109,7 +109,7 @@ test(
   TIMEOUT,
 );
 
-// ioredis #754: nodes in a container name addresses that lead nowhere from outside, and the error said nothing of them.
+// Nodes in a container announce addresses that cannot be reached from outside. An error without them does not show that (ioredis #754).
 test("where no master of the map can be connected to, the error says which and why not", async (world) => {
   const fake = await world.fake();
   const ports = [await closedPort(), await closedPort()];

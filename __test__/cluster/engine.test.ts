@@ -1,4 +1,4 @@
-// The package's own fan-out in a cluster, whose channel has a home that may go. Its handlers must hear again, and be told of the gap.
+// The package's own fan-out in a cluster. When its channel loses its home, handlers must hear again, and be told of the gap.
 import assert from "node:assert/strict";
 import {
   clearGlobalKV,

@@ -1,4 +1,5 @@
-// What an error of a command tells: ioredis and node-redis name neither the node nor the slot, so that nobody knows which of 60 servers to look at.
+// An error of a command names its node and its slot. Without them an operator cannot tell which of 60 servers fails (ioredis and node-redis name
+// neither).
 import assert from "node:assert/strict";
 import type { KVError } from "covara-kv";
 import { closedPort } from "../redis/servers.js";
@@ -87,7 +88,7 @@ test("a node that refuses the connection: the error names the node and the slot"
 test("a store that is closed meanwhile: the error names the node and the slot", async (world) => {
   const fake = await world.fake();
   const kv = await world.open(fake, short);
-  // Whoever asks for the slots meanwhile must not be answered in place of INCR.
+  // No command is answered. Replies have no ids, so a reply to CLUSTER SLOTS would be taken for the reply to INCR.
   fake.answer = () => null;
   const failing = errorOf(kv.incr("a"));
   await kv.disconnect();

@@ -1,4 +1,4 @@
-// Messages between fake nodes: each delivers to its own subscribers at once, and to those of the others by a bus that a test holds up. A node can freeze, too.
+// A fake bus. A node delivers to its own subscribers at once; others get the message over the bus. A test can block the bus or freeze a node.
 import { bulk, confirmation, message, type Peer } from "../fake-server.js";
 import { slotOf } from "../redis-cluster.js";
 import { type FakeCluster, type FakeNode, moved } from "./fake-nodes.js";
@@ -10,10 +10,10 @@ export class FakeBus {
   readonly #cut = new Map<FakeNode, (() => void)[]>();
   /** What came to a node while it is frozen. */
   readonly #frozen = new Map<FakeNode, (() => void)[]>();
-  /** Nodes whose subscriptions bring nothing, though all else is well. */
+  /** Nodes that deliver nothing to their own subscribers, though all else is well. */
   readonly deaf = new Set<FakeNode>();
 
-  /** The nodes of the cluster publish and subscribe from this call on. GET is answered by the slot's owner alone, so that it tells of a move. */
+  /** From now on the nodes handle SUBSCRIBE and PUBLISH. Only a slot's owner answers GET; others send MOVED. */
   constructor(cluster: FakeCluster) {
     this.#cluster = cluster;
     cluster.answer = (command, node, peer) => {
@@ -57,7 +57,7 @@ export class FakeBus {
     return topics;
   }
 
-  /** Publishes at a node, and gives how many heard it there. */
+  /** Publishes at a node. Returns how many connections heard it there. */
   publish(node: FakeNode, channel: string, text: string): number {
     const heard = this.#deliver(node, channel, text);
     const others = () => {
@@ -76,14 +76,14 @@ export class FakeBus {
     return peers.length;
   }
 
-  /** How many connections have a channel of a node. */
+  /** How many open connections have subscribed the channel at the node. */
   subscribers(node: FakeNode, channel: string): number {
     return [...(this.#subscribers.get(node) ?? [])].filter(
       ([peer, topics]) => peer.socket.writable && topics.has(channel),
     ).length;
   }
 
-  /** Cuts a node off from the others, until what it gives is called: then what the node had published comes. */
+  /** Cuts a node off. The returned function ends that, and delivers what the node published meanwhile. */
   cut(node: FakeNode): () => void {
     this.#cut.set(node, []);
     return () => {
@@ -93,7 +93,7 @@ export class FakeBus {
     };
   }
 
-  /** Freezes a node, until what it gives is called: then it answers what has come. */
+  /** Freezes a node. The returned function wakes it; it then answers what has arrived. */
   freeze(node: FakeNode): () => void {
     this.#frozen.set(node, []);
     return () => {

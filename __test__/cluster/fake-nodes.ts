@@ -1,11 +1,10 @@
-// A cluster of fake nodes, for what real ones do not do on demand. Each answers the greeting, CLUSTER SLOTS by the map that it is told, and simple
-// commands as if it had no keys; a test says what it answers otherwise.
+// A cluster of fake nodes, for situations that real nodes do not produce on demand. `answer` overrides any reply.
 import { type Answer, bulk, type FakeServer, greet, OK, type Peer, startFake } from "../fake-server.js";
 import { shareOf, slotOf } from "../redis-cluster.js";
 
 /** A node as CLUSTER SLOTS names it. */
 export interface NamedNode {
-  /** Null and "" are the host that was asked, "?" is unknown. */
+  /** `null` or `""`: the host that the client asked. `"?"`: unknown to the node. */
   host: string | null;
   port: number;
   id?: string;
@@ -13,14 +12,14 @@ export interface NamedNode {
   metadata?: Record<string, string>;
 }
 
-/** A range of slots with its master and its replicas. What is in no range is a hole. */
+/** A range of slots with its master and its replicas. Slots in no range have no master. */
 export interface Range {
   first: number;
   last: number;
   nodes: NamedNode[];
 }
 
-/** What a node answers in place of what fake nodes do; undefined leaves it to them, null is no answer. */
+/** Overrides a node's reply. `undefined`: the default reply. `null`: no reply. */
 export type NodeAnswer = (
   command: string[],
   node: FakeNode,
@@ -31,7 +30,7 @@ export interface FakeNode extends FakeServer {
   readonly index: number;
   /** How CLUSTER SLOTS names it. */
   readonly name: NamedNode;
-  /** The commands on keys that came in, in their order: as `"INCR a"`. */
+  /** The commands on keys, in the order in which they came in, such as `"INCR a"`. */
   readonly calls: readonly string[];
 }
 
@@ -39,7 +38,7 @@ export interface FakeCluster extends AsyncDisposable {
   readonly nodes: readonly FakeNode[];
   /** What CLUSTER SLOTS answers at all nodes. The test may change it. */
   ranges: Range[];
-  /** What the nodes answer in place of what they do by themselves, to CLUSTER SLOTS too. The test may change it. */
+  /** Overrides replies, also those to CLUSTER SLOTS. The test may change it. */
   answer: NodeAnswer;
   readonly addresses: { host: string; port: number }[];
   /** How often a command came in, over all nodes, such as `"CLUSTER"`. */
@@ -91,7 +90,7 @@ export const evenly = (nodes: readonly NamedNode[]): Range[] =>
     return { first, last, nodes: [node] };
   });
 
-/** A node answers HELLO with its mode, whatever protocol it is asked for. */
+/** A node tells its mode in its reply to HELLO, in both protocols. */
 const greeting: Answer = (command, peer) => {
   switch (command[0]?.toUpperCase()) {
     case "HELLO": {

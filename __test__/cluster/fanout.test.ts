@@ -1,5 +1,5 @@
-// Events of the framework's streams in a cluster. The script that published them ran at the node of slot 0: it found no subscriber of channels
-// whose home was another node, so that events went to the whole fleet, and counted nobody where the fleet's home was another.
+// Events of the framework's streams. The publishing script must run at the master of the channel's slot. At another node it finds no subscribers, so
+// events go to all instances.
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { Transform } from "node:stream";

@@ -1,5 +1,5 @@
-// `addressMap` and `tls.servername` as functions, at nodes that tell addresses which lead nowhere from here. In a fleet of containers the addresses
-// are not known beforehand: an object as the map was old by the next deployment.
+// `addressMap` and `tls.servername` as functions. In a fleet of containers each deployment brings other addresses. A map that is an object is wrong
+// from then on.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, test as nodeTest } from "node:test";
@@ -11,9 +11,9 @@ import { errorOf } from "../replies.js";
 import { error, evenly, type FakeCluster, type FakeNode, homeOf } from "./fake-nodes.js";
 import { test } from "./shared.js";
 
-/** Nobody is there: the address is for documentation. */
+/** No node is here: the address is reserved for documentation. */
 const NOWHERE = "192.0.2.1";
-/** Not the default host, so that who takes that for it is found out. */
+/** Not 127.0.0.1: code that wrongly falls back to the default host must fail. */
 const HERE = process.platform === "linux" ? "127.0.0.2" : "127.0.0.1";
 
 const patience = { commandTimeout: 1_500, queueTimeout: 3_000, connectTimeout: 1_000 } as const;
@@ -21,7 +21,7 @@ const patience = { commandTimeout: 1_500, queueTimeout: 3_000, connectTimeout: 1
 /** Names of keys, so many that every node has some. */
 const names = Array.from({ length: 30 }, (_, index) => `k${index}`);
 
-/** All nodes, called by a host. */
+/** Gives all nodes the same host. */
 function callAll(fake: FakeCluster, host: string | null): void {
   fake.ranges = evenly(fake.nodes.map(({ name }) => ({ ...name, host })));
 }

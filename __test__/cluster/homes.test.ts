@@ -1,5 +1,5 @@
-// A channel whose home moves. What the old home had published came twice: from there, and a second time by the bus between the nodes, once the channel
-// was subscribed at the new one (208 messages in 60 s of the checker). In all of these each message comes once and in order, or a gap tells of it.
+// The master of a channel's slot changes. The bus may bring a message again that the old master delivered. Each message must arrive once, or lie in a
+// gap.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import type { Gap, KVStore } from "covara-kv";
@@ -18,7 +18,7 @@ interface Stage {
   nodes: readonly [FakeNode, FakeNode, FakeNode];
   heard: string[];
   gaps: Gap[];
-  /** Makes a node the master of the channel's slot, and the store know. */
+  /** Makes a node the master of the channel's slot. A GET then lets the store notice. */
   moveTo(node: FakeNode): Promise<void>;
   /** Resolves once the channel is subscribed at a node. */
   isAt(node: FakeNode): Promise<void>;
@@ -61,7 +61,7 @@ test("a home moves while all is well: what is published before and after it come
   await eventually(() => bus.subscribers(old, CHANNEL) === 0);
 });
 
-// The bus kept it for longer than the topics waited.
+// The bus may hold a message longer than any fixed time. So the store waits for proof, not for a time.
 test("an old home that is cut off brings nothing twice once it is back", async (world) => {
   const { bus, nodes, heard, gaps, moveTo, isAt } = await stage(world);
   const [old, next] = nodes;
@@ -81,7 +81,7 @@ test("an old home that is cut off brings nothing twice once it is back", async (
   assert.ok((gaps[0]?.to ?? 0) >= until, "the gap covers all that was discarded");
 });
 
-// A frozen master woke, ran what waited at its sockets, and delivered it on a subscription that was left.
+// A master that wakes first runs what waited at its sockets. Nothing of that may arrive on a subscription that was left.
 test("an old home that is frozen and wakes brings nothing twice, and nothing on what was left", async (world) => {
   const { bus, nodes, heard, gaps, moveTo, isAt } = await stage(world, {
     ...PATIENT,
@@ -93,7 +93,7 @@ test("an old home that is frozen and wakes brings nothing twice, and nothing on 
   await eventually(() => heard.length === 1);
   const wake = bus.freeze(old);
   const before = Date.now();
-  // It redirects nobody: others are asked for the map once it has been silent for a while.
+  // A frozen node sends no MOVED. After some silence the store asks other nodes for the map.
   const moved = moveTo(next);
   await eventually(() => next.calls.some((call) => call.startsWith("SUBSCRIBE ")));
   await wait(700);
@@ -138,7 +138,7 @@ test("a home that moves there and back, and on to a third one, brings each messa
   await isAt(third);
   bus.publish(third, CHANNEL, "3");
   await eventually(() => heard.at(-1) === "3");
-  // The second one may fall into a gap.
+  // Message "2" may be lost; a gap then covers it.
   assert.deepEqual(
     heard.filter((text) => text !== "2"),
     ["1", "3"],
@@ -165,7 +165,7 @@ test("a channel that is left while its home moves is subscribed nowhere, and no 
   assert.equal(bus.subscribers(old, CHANNEL), 0);
 });
 
-// What a home had refused was subscribed anew at every move.
+// A topic that a home refused must not be tried again at the next move.
 test("a channel that a home refuses ends with an error, and is not tried again when its home moves", async (world) => {
   const { bus, cluster, kv, nodes, moveTo } = await stage(world);
   const [old, next, third] = nodes;
@@ -191,7 +191,7 @@ test("a channel that a home refuses ends with an error, and is not tried again w
   assert.equal(asked(), 0);
 });
 
-// A user that may not use the package's own channel crosses without it.
+// A user who may not PUBLISH cannot use the package's channel as proof. The topic then moves after a fixed wait.
 test("a home moves for a user that may not publish", async (world) => {
   const { bus, cluster, nodes, heard, gaps, moveTo, isAt } = await stage(world);
   const [old, next] = nodes;
@@ -205,7 +205,7 @@ test("a home moves for a user that may not publish", async (world) => {
   await eventually(() => bus.subscribers(old, CHANNEL) === 0);
 });
 
-// Without the gap what is published during the move is lost, and its reader never knows.
+// Without the gap a subscriber loses what is published during the move, and never knows.
 test("a home moves for a user that may use no channel of the package: a gap tells of it", async (world) => {
   const { bus, cluster, nodes, heard, gaps, moveTo, isAt } = await stage(world);
   const [old, next] = nodes;
@@ -252,7 +252,7 @@ test("a home that moves and closes only the subscribing connection is left at on
   await eventually(() => bus.subscribers(old, CHANNEL) === 0);
 });
 
-// Such an event had no node, so that nobody knew where to look.
+// The event must name its node. Otherwise the operator cannot find the failing server.
 test("a node that was never connected to is named by the events of its attempts", async (world) => {
   const { cluster, kv, nodes, moveTo } = await stage(world);
   const [, next] = nodes;
@@ -267,7 +267,7 @@ test("a node that was never connected to is named by the events of its attempts"
   cluster.ranges = evenly(nodes.map(({ name }) => name));
 });
 
-// centrifuge PR#594: the connection was healthy, PING was answered, and for hours nothing that was published came.
+// A node can answer PING and still deliver no message (centrifuge PR#594). The store must notice that and report a gap.
 test("a home that brings nothing is found out, and a gap since the last message is told until it does", async (world) => {
   const { bus, kv, nodes, heard, gaps, isAt } = await stage(world, { ...PATIENT, commandTimeout: 250 });
   const [home, other] = nodes;
@@ -291,7 +291,7 @@ test("a home that brings nothing is found out, and a gap since the last message 
 test("a home that nobody publishes at is asked now and then, and no gap is told", async (world) => {
   const { cluster, bus, nodes, heard, gaps } = await stage(world, { ...PATIENT, commandTimeout: 250 });
   const [home] = nodes;
-  // With two stores of one process: what one asks for, the other hears too.
+  // Two stores of a process share the connection, so a probe by one also counts for the other.
   const second = await world.open(cluster, { ...PATIENT, commandTimeout: 250 });
   const told = emissions(second, "gap");
   await second.subscribe(CHANNEL, () => {});

@@ -1,5 +1,5 @@
-// A Cluster of ioredis in place of a configuration: an application that has one keeps it, and every option is taken over, or refused by name. One that is
-// dropped in silence leads to other nodes, or to none.
+// A Cluster of ioredis in place of a configuration. Each option is taken over, or refused by name. An option that is ignored may lead to other nodes,
+// or to none.
 import assert from "node:assert/strict";
 import { lookup } from "node:dns";
 import { describe } from "node:test";
@@ -23,7 +23,7 @@ const versions: Record<string, Make> = {
   "ioredis 6": (nodes, options) => new Cluster6(nodes, options as object) as unknown as Cluster5,
 };
 
-/** Nobody is there: the address is for documentation. */
+/** No node is here: the address is reserved for documentation. */
 const NOWHERE = "192.0.2.1";
 const names = Array.from({ length: 30 }, (_, index) => `k${index}`);
 
@@ -129,7 +129,7 @@ for (const [version, make] of Object.entries(versions)) {
       });
     }
 
-    // ElastiCache's documentation: else the names are looked up first, and no certificate has an address.
+    // Without it ioredis looks up each name first, and no certificate is for an address (ElastiCache's documentation).
     test("a dnsLookup that leaves names as they are, or is the system's", async (world) => {
       const fake = await world.fake();
       const nodes = fake.addresses.map(({ port }) => ({ host: "localhost", port }));

@@ -1,4 +1,4 @@
-// Commands with several keys, and those about all keys: in other clients they failed, gave a third, or ran in part.
+// Commands on several keys, and commands about all keys. Sent to one node they fail, run in part, or give the keys of one master.
 import assert from "node:assert/strict";
 import type { KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
@@ -24,7 +24,7 @@ async function allKeys(kv: KVStore, match: string, count = 10): Promise<string[]
   return found;
 }
 
-// ioredis #1602 #1264 #734 #417, go-redis #399: "All keys in the pipeline should belong to the same slots allocation group".
+// No node has keys of all slots, so each gets its part of the command (ioredis #1602 #1264 #734 #417, go-redis #399).
 test("MGET, EXISTS and DEL take keys of all slots", async ({ open }) => {
   const kv = await open(cluster());
   await Promise.all(keys.map((key, index) => kv.set(key, `${index}`)));
@@ -45,7 +45,7 @@ test("50,000 keys at once come back in their order", async ({ open }) => {
   assert.equal(await kv.del(many), many.length);
 });
 
-// What is one call has one effect on its place: before or behind every other call of its keys.
+// A command on many keys is split by slot. It must keep its place among the other calls for each key.
 test("calls of one key keep their order, commands of many keys among them", async ({ open }) => {
   const kv = await open(cluster());
   const results = await Promise.all([
@@ -60,7 +60,7 @@ test("calls of one key keep their order, commands of many keys among them", asyn
   assert.deepEqual(told, [keys.map(() => "1"), keys.map(() => "2"), 6, 0]);
 });
 
-// redis #8274 #11946: each command was QUEUED, and EXEC answered CROSSSLOT; a key of another node discarded it with EXECABORT.
+// The server queues such commands and refuses only EXEC. So the store refuses before it sends anything (redis #8274 #11946).
 test("a transaction with keys of two slots is refused before anything is sent, and the error says what to do", async ({
   fake,
   open,
@@ -89,7 +89,7 @@ test("a tag in the prefix keeps all keys together: transactions and scripts of a
   await kv.del("a", "b");
 });
 
-// ioredis #175 #736 #764, node-redis #2606: SCAN and KEYS gave the keys of one node.
+// At one node SCAN and KEYS give the keys of one master (ioredis #175 #736 #764, node-redis #2606).
 test("KEYS and SCAN give the keys of all masters, each once", async ({ open }) => {
   const kv = await open(cluster(), {}, "scanned");
   const names = Array.from({ length: 500 }, (_, index) => `k${index}`).sort();
@@ -122,7 +122,7 @@ test("a scan sees every key that stays, through failovers and slots that move", 
         const migration = await cluster().migrate(slot, to);
         await migration.move(1);
         await migration.finish();
-        // There and back within one scan no client can see it: both scans of the two masters may have missed it.
+        // A slot that moves away and back within one scan can escape both masters' scans. So a whole scan runs between the two moves.
         const before = scans;
         await eventually(() => scans > before + 1);
         await (await cluster().migrate(slot, from)).finish();

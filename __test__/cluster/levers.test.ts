@@ -1,5 +1,4 @@
-// The other tests here believe what the levers say: a failover that had not taken place yet, a slot that had not moved, or a message that was not
-// dropped made them pass. Here an independent client, ioredis, sees each of them.
+// Checks each lever (failover, moved slot, dropped message) with an independent client. A lever without effect would let other tests pass wrongly.
 import assert from "node:assert/strict";
 import { Cluster, Redis } from "ioredis";
 import { eventually } from "../backends.js";

@@ -1,4 +1,4 @@
-// Clusters that one did not ask for: a plain URL that leads to a node, endpoints of providers, servers that are none.
+// The configuration does not fit the server: a plain URL of a cluster node, a provider's endpoint, or `cluster` for a single server.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
 import { bulk } from "../fake-server.js";
@@ -18,7 +18,7 @@ async function opened({ defer }: World, redis: object) {
   return kv;
 }
 
-// go-redis' UniversalClient, ElastiCache: the endpoint was turned to cluster mode, and every second call failed with MOVED.
+// Taken for a single server, a node answers MOVED to every key of another node (go-redis' UniversalClient, ElastiCache).
 test("a plain url, and host and port, at a node of a cluster lead to the whole cluster", async (world) => {
   const [{ host, port } = { host: "", port: 0 }] = cluster().addresses;
   for (const redis of [{ url: `redis://${host}:${port}` }, { host, port }]) {
@@ -43,7 +43,7 @@ test("a plain url at a replica of a cluster leads to the masters", async (world)
   assert.deepEqual(await kv.mget(...keys), ["0", "1", "2"]);
 });
 
-// SELECT failed with another text on each server, after the connection had been made.
+// A cluster has only database 0. Without this check SELECT fails once connected, with another text on each server.
 test("a database other than 0 is refused at once", async () => {
   const { addresses } = cluster();
   const [{ host, port } = { host: "", port: 0 }] = addresses;
@@ -83,7 +83,7 @@ test("a server that is no cluster, given as one, is named as such", async (world
   assert.match(message, /cluster/i);
 });
 
-// ElastiCache Serverless, Azure's Enterprise policy: one endpoint that says `cluster`, and has all slots itself.
+// An endpoint may call itself a cluster, and have all slots itself (ElastiCache Serverless, Azure's Enterprise policy).
 test("a plain address of an endpoint with all slots", async (world) => {
   const { nodes } = await world.fake({ nodes: 1 });
   const [proxy] = nodes as [FakeNode];
@@ -92,7 +92,7 @@ test("a plain address of an endpoint with all slots", async (world) => {
   assert.equal(proxy.calls.length, keys.length);
 });
 
-// Sentry PR#31425, Memorystore: CLUSTER SLOTS is refused to who may not run it.
+// A user without the right to run CLUSTER SLOTS gets NOPERM (Sentry PR#31425, Memorystore).
 test("a node that refuses CLUSTER SLOTS is told of with its words", async ({ fake }) => {
   const nodes = await fake();
   nodes.answer = ([name]) =>

@@ -1,5 +1,5 @@
-// A publisher whose channel has another home. What it had published at the old one came there by the bus behind what it published next at the new one:
-// four messages of 15,000 in a run of the checker, after a home had moved there and back. The next message waits for those before it.
+// A channel moves to another master. Earlier messages reach the new master only over the bus. So the publisher waits for them before it publishes the
+// next one.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import type { KVStore } from "covara-kv";
@@ -27,9 +27,9 @@ interface Stage {
   bus: FakeBus;
   publisher: KVStore;
   nodes: readonly [FakeNode, FakeNode, FakeNode];
-  /** Makes a node the master of the channel's slot, and the publisher know. */
+  /** Makes a node the master of the channel's slot. A GET then lets the publisher notice. */
   moveTo(node: FakeNode): Promise<void>;
-  /** Opens a store that hears the channel at its home of now, and gives what it hears. */
+  /** Opens a store that subscribes the channel at its present home. Resolves to what it hears. */
   hears(): Promise<string[]>;
 }
 
@@ -45,7 +45,7 @@ async function stage({ fake, open }: World, config: object = PATIENT): Promise<S
     moveTo: (node) => moveTo(node, cluster, publisher),
     async hears() {
       const heard: string[] = [];
-      // A configuration of its own: another process's.
+      // Another configuration, so that it shares no connection, like a store of another process.
       const store = await open(cluster, { ...config, maxQueue: 1_000 });
       await store.subscribe(CHANNEL, (text) => void heard.push(text));
       return heard;
@@ -70,7 +70,7 @@ test("what is published next comes behind what the bus brings from the old home"
   assert.deepEqual(await Promise.all(published), [1, 1]);
   await eventually(() => heard.length === 3);
   assert.deepEqual(heard, ["1", "2", "3"]);
-  // It is waited for once.
+  // The publisher waits only before the first message after a move.
   const asked = () => old.calls.filter((call) => call.startsWith("PUBLISH covara-kv:")).length;
   const before = asked();
   await publisher.publish(keyIn(SLOT, "other"), "4");
@@ -93,7 +93,7 @@ test("a home that moves there and back has its messages in order", async (world)
   assert.ok(!hasPublished(first, "4"));
   heal();
   await published;
-  // Some may fall into gaps.
+  // Some messages may fall into gaps.
   await eventually(() => heard.at(-1) === "4");
   assert.deepEqual(heard, [...heard].sort());
 });
@@ -142,7 +142,8 @@ test("an old home that stays cut off is waited for no longer than for a reply", 
   assert.ok(waited >= 600 && waited < 3_000, `${waited} ms`);
 });
 
-// The connection to the old home was closed 2 s after the move. What was published then went to the new home at once, ahead of what the bus still brought.
+// The connection to the old home must stay open while messages may cross from it. Otherwise a later message goes to the new home at once, ahead of
+// what the bus still brings.
 test("a message is held for an old home that has had no slots for longer than the connection to others is kept", async (world) => {
   const config = { commandTimeout: 3_000, queueTimeout: 10_000 };
   const { bus, publisher, nodes, moveTo, hears } = await stage(world, config);
@@ -155,7 +156,7 @@ test("a message is held for an old home that has had no slots for longer than th
   await wait(2_300);
   const published = publisher.publish(CHANNEL, "2");
   await eventually(() => asked() > 0 || hasPublished(next, "2"));
-  // Longer than it is kept for later messages.
+  // Longer than the connection is kept for later messages.
   await wait(1_000);
   assert.ok(!hasPublished(next, "2"));
   heal();
@@ -164,7 +165,7 @@ test("a message is held for an old home that has had no slots for longer than th
   assert.deepEqual(heard, ["1", "2"]);
 });
 
-// Nothing was waited for: the bus may still have had what the old home had published before it went.
+// The bus may still hold what the old home published before it went. A message that does not wait may overtake that.
 test("a message is held for a moment for an old home that was gone when the map came", async (world) => {
   const { publisher, nodes, moveTo } = await stage(world);
   const [old, next] = nodes;
@@ -175,7 +176,7 @@ test("a message is held for a moment for an old home that was gone when the map 
   assert.ok(waited >= 450 && waited < SLACK, `${waited} ms`);
 });
 
-// The router's task slept, as nothing had told it of the deadline: the message failed when another event woke it, 2 s late.
+// The router's task must wake at the deadline. Otherwise the message fails only when another event wakes the task, 2 s late.
 test("a message that waits rejects at queueTimeout, and was not published", async (world) => {
   const config = { commandTimeout: 10_000, queueTimeout: 300 };
   const { bus, cluster, publisher, nodes, moveTo } = await stage(world, config);
@@ -184,7 +185,7 @@ test("a message that waits rejects at queueTimeout, and was not published", asyn
   await publisher.publish(CHANNEL, "1");
   const asked = cluster.count("CLUSTER");
   await moveTo(next);
-  // Maps that are on their way would wake it.
+  // A map that arrives later would wake the task.
   await eventually(() => cluster.count("CLUSTER") > asked);
   await wait(300);
   const start = Date.now();
@@ -196,7 +197,7 @@ test("a message that waits rejects at queueTimeout, and was not published", asyn
   assert.ok(closing < SLACK, `disconnect waited ${closing} ms for a crossing for which no message waits`);
 });
 
-// Messages waited for a node that was their home no longer, and then for the next: as long as `queueTimeout`, after which they failed.
+// The home may move again before a crossing to it is confirmed. A message that goes on waiting for that node fails at `queueTimeout`.
 for (const { back, name } of [
   { back: false, name: "on to a third node" },
   { back: true, name: "back" },
@@ -213,7 +214,7 @@ for (const { back, name } of [
     await moveTo(lost);
     const published = timeOf(publisher.publish(CHANNEL, "2"));
     await eventually(() => lost.calls.some((call) => call.startsWith("SUBSCRIBE ")));
-    // What it published at first needs no time to come to itself.
+    // No crossing is needed to a node for what was published there.
     if (!back) heal();
     await moveTo(back ? old : third);
     const waited = await published;
@@ -222,14 +223,14 @@ for (const { back, name } of [
     assert.ok(!hasPublished(lost, "2"));
   });
 
-// It waited with the mark of ASK and was tried alone, but nothing told its fence of the end: later messages of the slot all failed at `queueTimeout`.
+// A message that was answered by ASK is tried alone. If its fence does not learn of its end, all later messages of the slot fail at `queueTimeout`.
 test("a message that was answered by ASK and then waits for its home does not keep later ones from being published", async (world) => {
   const { cluster, publisher, nodes } = await stage(world);
   const [old, next, third] = nodes;
   const [tried, waits] = [keyIn(SLOT, "tried"), keyIn(SLOT, "waits")];
   const telling = keyIn(shareOf(1, 3)[0]);
   const refused = new Set<string>();
-  /** What the old home answers once it goes on, in the order in which it was asked. */
+  /** The replies that the old home holds back, in the order of the requests. */
   let held: (() => void)[] | undefined;
   const answer = cluster.answer;
   cluster.answer = (command, node, peer) => {
@@ -254,7 +255,7 @@ test("a message that was answered by ASK and then waits for its home does not ke
     publisher.publish(CHANNEL, "1"),
   ];
   await eventually(() => held !== undefined);
-  // The slot moves while the first one is tried, as another node tells.
+  // The slot moves while the first request is tried, and another node tells of it.
   const [share, second, last] = evenly(cluster.nodes.map(({ name }) => name));
   assert.ok(share && second && last);
   cluster.ranges = [

@@ -1,5 +1,4 @@
-// Messages in a cluster. Other clients subscribe at one node at random and publish at another: what is published in order comes in another one,
-// and whatever happens to the node, or to the bus between nodes, nobody is told what was missed.
+// Other clients subscribe and publish at random nodes, so order is lost and losses are not reported. Here order holds, and every loss is a gap.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { createRedisKV, type Gap, type KVStore } from "covara-kv";
@@ -50,7 +49,7 @@ async function conversation({ open }: World, name: string) {
     subscriber,
     heard,
     gaps,
-    /** Resolves once what comes now is heard. */
+    /** Resolves once a message is heard that was published after this call. */
     async flows(): Promise<void> {
       const before = number;
       await eventually(() => (heard.at(-1) ?? 0) > before);
@@ -105,7 +104,7 @@ const troubles: Record<string, () => Promise<unknown>> = {
   },
 };
 
-// lettuce #3213, node-redis #2725: the connection went to another node, and what had been published meanwhile was gone without a word.
+// A connection that moves to another node misses what is published meanwhile. Without a gap no subscriber knows (lettuce #3213, node-redis #2725).
 for (const [trouble, make] of Object.entries(troubles)) {
   test(`the node of a channel ${trouble}: each message comes once and in order, or a gap tells of it`, async (world) => {
     const talk = await conversation(world, channel());
@@ -118,7 +117,7 @@ for (const [trouble, make] of Object.entries(troubles)) {
   });
 }
 
-// With all connections alive, packets between nodes were lost, and messages with them.
+// The bus may lose packets while all connections are alive. A message that needs the bus is then lost.
 test("the bus between nodes is not needed between stores", async (world) => {
   for (const node of cluster().nodes) await node.dropBusPackets(4);
   const talk = await conversation(world, channel());
@@ -127,7 +126,7 @@ test("the bus between nodes is not needed between stores", async (world) => {
   assert.deepEqual(talk.gaps, []);
 });
 
-// Where a publisher's calls went to several nodes, 157 of 4,000 messages came in another order; PUBLISH told of nobody although it was heard.
+// Published at several nodes, 157 of 4,000 messages arrive in another order. PUBLISH counts only the receivers of its own node.
 test("messages of one channel come in the order of their publication, and PUBLISH counts who hears", async ({
   open,
 }) => {
@@ -181,7 +180,7 @@ test("channels of all nodes are heard, and left", async ({ open }) => {
   assert.equal(await publisher.publish(names[1] as string, "2"), 1);
 });
 
-// Of one server's URL: what was subscribed before it had said that it is a node of a cluster was never confirmed.
+// The URL of a single server may lead to a node of a cluster. The store learns that late, and must confirm earlier subscriptions too.
 test("what is subscribed before the first connection comes from the homes", async ({ defer }) => {
   const [first] = cluster().nodes;
   const kv = createRedisKV({ url: `redis://${first?.place}` });

@@ -1,4 +1,4 @@
-// Reads from replicas: `readFrom`. ioredis #358 #539, iovalkey #50: reads failed while a replica loaded its data, or was gone.
+// Reads from replicas: `readFrom`. A replica that loads its data, or is gone, must not fail a read (ioredis #358 #539, iovalkey #50).
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV, type KVStore } from "covara-kv";
@@ -40,7 +40,7 @@ async function callsAt(role: "masters" | "replicas", command: string): Promise<n
   return calls.reduce((sum, one) => sum + one, 0);
 }
 
-/** Resolves once reads give what was written: a replica is behind its master, and not yet connected to. */
+/** Waits until every read gives the written value. A replica may be behind, or not connected yet. */
 async function written(kv: KVStore, value: string): Promise<void> {
   await Promise.all(keys.map((key) => kv.set(key, value)));
   await eventually(async () => (await kv.mget(...keys)).every((text) => text === value));
@@ -96,7 +96,7 @@ for (const readFrom of MODES) {
     const before = await cluster().masterOf(keys[0]);
     await cluster().failover(keys[0]);
     await cluster().settled();
-    // Only what the new master is not asked for tells that there is one: reads go on at it, as at a replica.
+    // Reads also succeed at the new master, so they do not show that the roles changed. A write does: it makes the store fetch the map.
     await kv.set(keys[0], "2");
     const reads = await callsOf(before, "get");
     await eventually(async () => (await callsOf(before, "get")) > reads + 10);
@@ -168,7 +168,7 @@ test('with "replica" and none that is there a read waits for one, and is told at
   const patient = await open(cluster(), { ...patience, queueTimeout: 30_000, readFrom: "replica" });
   const waiting = patient.get(keys[0]);
   await cluster().heal();
-  // Until the replica is in sync it may give what its file has: on a busy machine it was back for long before.
+  // A restarted replica may first answer from its file, before it is in sync. So the first read may give an old value.
   await waiting;
   await eventually(async () => (await patient.get(keys[0])) === "6");
   await kv.del(...keys);
@@ -210,7 +210,7 @@ test("a connection to a replica is opened for the first read, and begins with RE
   const names = replica.peers[0]?.commands.map(([name]) => name) ?? [];
   assert.ok(names.includes("READONLY") && names.indexOf("READONLY") < names.indexOf("GET"), `${names}`);
   const { connections } = await kv.health();
-  // All but the first were told to be subscribing connections.
+  // Every connection must be reported as one for commands, not only the first.
   assert.deepEqual(
     connections.map(({ connection }) => connection),
     ["commands", "commands", "commands"],
@@ -287,7 +287,7 @@ for (const [what, reply] of Object.entries(NOT_YET)) {
   });
 }
 
-// A key of a slot on its way is at the target, which is a master, if the source has it no more.
+// While a slot migrates, a key that has left the source is at the target, which is a master.
 test("a replica that answers ASK or TRYAGAIN leaves the read to the masters", async (world) => {
   for (const readFrom of MODES) {
     const fake = await faked(world);
@@ -338,7 +338,7 @@ test("with Sentinels, readFrom is a wrong configuration", async () => {
   }
 });
 
-// One of 500 reads failed after queueTimeout: the replica had left the map before its connection was lost.
+// A replica may leave the map before its connection is lost. A read in flight there must then move to the master.
 test("a read that a replica owes when it leaves the map is run by the master once the replica is gone", async (world) => {
   const fake = await faked(world);
   const kv = await world.open(fake, { ...patience, readFrom: "prefer-replica" });
@@ -353,7 +353,7 @@ test("a read that a replica owes when it leaves the map is run by the master onc
   const read = kv.get(key);
   await eventually(() => replica.calls.length > asked);
   fake.ranges = evenly([master.name, other.name]);
-  // A master that sends a key away has the map asked for.
+  // A MOVED reply from a master makes the store fetch the map.
   const moving = keyIn(shareOf(0, 2)[1]);
   const [first, second] = fake.ranges;
   assert.ok(first && second);
@@ -367,7 +367,7 @@ test("a read that a replica owes when it leaves the map is run by the master onc
     return name === "GET" && node === replica ? null : undefined;
   };
   await kv.set(moving, "1");
-  // The replica has left once a read goes to the master.
+  // When a read goes to the master, the store has taken the replica out of its map.
   const reads: Promise<unknown>[] = [];
   await eventually(() => {
     reads.push(kv.get(key));

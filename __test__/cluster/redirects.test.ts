@@ -1,5 +1,4 @@
-// Slots that move while they are written to. In a planned failover other clients ran 6 to 219 of the writes of one key in another order than they
-// were called: those that were redirected came behind those that were called later.
+// Slots that move while they are written to. Redirected writes must not run behind writes that were called later.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import type { KVStore } from "covara-kv";
@@ -14,7 +13,7 @@ const cluster = sharedCluster({ nodeTimeout: 1_000 });
 
 const patience = { commandTimeout: 3_000, queueTimeout: 5_000 } as const;
 
-/** Pushes growing numbers to a list, some in each millisecond, until it is stopped. Nothing waits for the reply before. */
+/** Pushes growing numbers to a list, some in each millisecond, until it is stopped. It waits for no reply. */
 function pusher(kv: KVStore, key: string) {
   const replies: Promise<number>[] = [];
   const timer = setInterval(() => {
@@ -61,7 +60,7 @@ test("the writes of one key keep their order through a planned failover, and non
   }
 });
 
-// ered #38, redis #2151, ioredis #2075: a write that was redirected overtook, or was overtaken: a lost update.
+// A redirected write must not change places with another write of its key: an update would be lost (ered #38, redis #2151, ioredis #2075).
 test("the writes of one key keep their order while its slot moves key by key, and none fails", async ({
   open,
 }) => {
@@ -83,7 +82,7 @@ test("the writes of one key keep their order while its slot moves key by key, an
   }
 });
 
-// redis #3203, rueidis #703, redis-rs PR#2305: the flag of ASKING holds for one command, and another one on the connection used it up.
+// ASKING holds for one command. Nothing may be sent between ASKING and its command (redis #3203, rueidis #703, redis-rs PR#2305).
 test("every redirected command has an ASKING of its own directly before it", async (world) => {
   const fake = await world.fake();
   const kv = await world.open(fake, patience);
@@ -133,7 +132,8 @@ test("what is answered with MOVED runs at the new owner, in the order of the cal
   );
 });
 
-// node-redis PR#3395, go-redis PR#3909: after MOVED every transaction failed until a restart. StackExchange.Redis #1520: EXECABORT hid it.
+// A transaction that meets MOVED must follow its slot, or it fails until a restart (node-redis PR#3395, go-redis PR#3909). EXECABORT hides the MOVED
+// (StackExchange.Redis #1520).
 test("a transaction follows its slot: moved, and on its way", async ({ open }) => {
   const kv = await open(cluster(), patience);
   const slot = slotOf("{multi}");
@@ -143,7 +143,7 @@ test("a transaction follows its slot: moved, and on its way", async ({ open }) =
   const migration = await cluster().migrate(slot, to);
   assert.deepEqual(await run(), [2, 2]);
   await migration.moveKeys("{multi}a");
-  // Half of it is there and half here: TRYAGAIN, until the rest has moved as well.
+  // One key has moved and one has not. The server answers TRYAGAIN until both are at the target.
   const waiting = run();
   await wait(200);
   await migration.moveKeys("{multi}b");
@@ -164,7 +164,7 @@ test("a script follows its slot, known to the new owner or not", async ({ open }
   assert.equal(await run(), 1);
   const migration = await cluster().migrate(slot, to);
   await migration.moveKeys("{eval}n");
-  // NOSCRIPT uses up the flag of ASKING.
+  // NOSCRIPT uses up the ASKING, so EVAL needs another one.
   assert.equal(await run(), 2);
   await migration.finish();
   assert.equal(await run(), 3);
@@ -173,7 +173,7 @@ test("a script follows its slot, known to the new owner or not", async ({ open }
   await kv.del("{eval}n");
 });
 
-// ioredis #1582 #1583: two nodes that sent each other's keys away were asked for ever.
+// Each of two nodes may name the other as the owner. Without a deadline both are asked for ever (ioredis #1582 #1583).
 test("nodes that send each other's keys away are not asked for ever", async (world) => {
   const fake = await world.fake({ nodes: 2 });
   const kv = await world.open(fake, { commandTimeout: 800, queueTimeout: 800 });
@@ -189,7 +189,7 @@ test("nodes that send each other's keys away are not asked for ever", async (wor
   assert.ok(asked > 1 && asked < 200, `they were asked ${asked} times`);
 });
 
-// redis-rs: while the slots were asked for, every command waited.
+// If every command waits for CLUSTER SLOTS, a node that does not answer it stops all of them (redis-rs).
 test("calls of other slots do not wait for CLUSTER SLOTS", async (world) => {
   const fake = await world.fake();
   const kv = await world.open(fake, patience);
@@ -218,7 +218,7 @@ test("what is in flight to the old owner is not sent to the new one", async (wor
   const other = fake.nodes.find((node) => node !== home);
   assert.ok(other);
   let asked = 0;
-  // The first is run where it was, the second has moved.
+  // The old node runs the first INCR and redirects the others.
   fake.answer = ([name], node) =>
     name === "INCR" && node === home && ++asked > 1 ? moved(100, other) : undefined;
   const replies = await Promise.all([kv.incr(key), kv.incr(key), kv.incr(key)]);
@@ -226,7 +226,7 @@ test("what is in flight to the old owner is not sent to the new one", async (wor
   assert.deepEqual(other.calls, [`INCR ${key}`, `INCR ${key}`]);
 });
 
-// The checker's: a GET was in flight when its slot moved, its connection was lost, and the GET came to the new master behind a SET that was called after it.
+// A GET is in flight when its slot moves and its connection is lost. It must run before a SET that is called later.
 test("a read of a lost connection keeps its place while its slot moves", async (world) => {
   const fake = await world.fake();
   const kv = await world.open(fake, patience);
@@ -251,8 +251,8 @@ test("a read of a lost connection keeps its place while its slot moves", async (
     { ...last, first: last.last, nodes: [next.name] },
   ];
   await kv.get(telling);
-  // The map is known once a key of another slot that has moved is asked for at the new master. If the old one, which does not answer, is asked
-  // for the map first, that takes a second: less than the slots last.
+  // The store has the new map when it asks the new master for a key of another moved slot. That takes a second if the old node, which does not
+  // answer, is asked first: less than the slots last.
   const gets: Promise<unknown>[] = [];
   await eventually(() => {
     gets.push(kv.get(keyIn(200 + gets.length)));

@@ -1,4 +1,4 @@
-// What the tests of a cluster share: one cluster for a file, which each test finds whole.
+// What the tests of a cluster share. The tests of a file have one cluster, and each of them finds it whole.
 import assert from "node:assert/strict";
 import { after, afterEach, before, test as nodeTest } from "node:test";
 import { createKV, type KVConfig, type KVStore } from "covara-kv";

@@ -1,5 +1,5 @@
-// TLS with each node, whose certificate is for a name: nodes tell names that lead nowhere from here, or addresses that are in no certificate.
-// ioredis looks the names up first, and all certificates are refused (#754, ElastiCache); OpenCTI #17694 wants one name for all nodes.
+// A certificate is for a name, but nodes may announce an address, or a name that cannot be resolved here. So the name to check is configured (ioredis
+// #754, ElastiCache, OpenCTI #17694).
 import assert from "node:assert/strict";
 import { after } from "node:test";
 import { createKV, createRedisKV, type RedisConfig, type RedisNode } from "covara-kv";
@@ -53,7 +53,7 @@ test("one servername for all nodes", async (world) => {
   await works(world, { cluster: { nodes: seeds(), addressMap }, tls: { ca, servername: "redis.test" } });
 });
 
-// The contract has it beside the nodes: there it was no field, and changed nothing.
+// `servername` may also stand beside `nodes` (docs/scaling.md). It must not be ignored there.
 for (const servername of ["redis.test", () => "redis.test"]) {
   test(`one servername beside the nodes: a ${typeof servername}`, async (world) => {
     const besideNodes = { nodes: seeds(), addressMap, servername };
@@ -84,7 +84,7 @@ test("a servername of each node, by the name that nodes tell, through a failover
   assert.ok(asked.has(nameOf(next.index)));
 });
 
-// The name of another node, or none: whoever has a certificate for one must not be taken for the other.
+// A node must not be accepted with the certificate of another node.
 test("a servername that is another node's is refused, and told of", async () => {
   const [first] = seeds();
   assert.ok(first);

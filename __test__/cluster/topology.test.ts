@@ -1,4 +1,4 @@
-// Who serves what, and what happens when that changes: stories of ioredis, node-redis, valkey-glide and others.
+// Which node serves what, and what happens when that changes. The issues in brackets are those of other clients.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV } from "covara-kv";
@@ -21,7 +21,7 @@ const keys = [0, 1, 2].map((shard) => keyIn(shareOf(shard, 3)[0] + 7, "topology"
   string,
 ];
 
-// ioredis #559: a master that was gone without a word was asked for 15 minutes.
+// A master that stops without closing its connections must be left within the deadline (ioredis #559).
 test("a master that freezes is left for its replica, and every call ends in its time", async ({ open }) => {
   const kv = await open(cluster(), patience);
   await kv.set(keys[0], "1");
@@ -40,7 +40,7 @@ test("a master that freezes is left for its replica, and every call ends in its 
   calls.checkDeadlines();
 });
 
-// valkey-glide #4990: one shard failed over, and all shards stood still for 30 to 60 s. #3946: what one node owed held up the others.
+// One shard that fails over must not stop the others (valkey-glide #4990). What one node owes must not delay the replies of others (#3946).
 test("the other shards go on while one answers nothing", async ({ open }) => {
   const kv = await open(cluster(), patience);
   for (const key of keys) await kv.set(key, "1");
@@ -54,7 +54,7 @@ test("the other shards go on while one answers nothing", async ({ open }) => {
   await stuck;
 });
 
-// valkey-glide #5857: an MGET over several shards was stuck for five minutes.
+// An MGET over several shards must not wait for ever for the one that does not answer (valkey-glide #5857).
 test("a command over several shards ends in its time although one answers nothing", async ({ open }) => {
   const kv = await open(cluster(), { commandTimeout: 300, queueTimeout: 300 });
   const master = await cluster().replaceable(slotOf(keys[0]));
@@ -65,7 +65,7 @@ test("a command over several shards ends in its time although one answers nothin
   assert.ok(time < 600 + SLACK, `${time} ms`);
 });
 
-// ioredis #1449 #1506: a connection for each refresh, and processors busy with them. valkey-go #140: 5,000 clients asked 1,000 shards at once.
+// If each store fetches the map for itself, each time over a new connection, a failover floods the nodes (ioredis #1449 #1506, valkey-go #140).
 test("a failover costs 20 stores of a process a few CLUSTER SLOTS, and no connection but to the new master", async ({
   open,
 }) => {
@@ -73,7 +73,7 @@ test("a failover costs 20 stores of a process a few CLUSTER SLOTS, and no connec
   const long = { commandTimeout: 20_000, queueTimeout: 20_000 };
   const stores = await Promise.all(Array.from({ length: 20 }, () => open(cluster(), long)));
   await Promise.all(stores.map((kv, index) => kv.set(keys[0], `${index}`)));
-  // Connections to all masters are opened from the start, and counted here only if they are late.
+  // The store connects to all masters from the start. Only a connection that is late would be counted below.
   const isReady = async (kv: (typeof stores)[number]) =>
     (await kv.health()).connections.every(({ state }) => state === "ready");
   for (const kv of stores) await eventually(() => isReady(kv));
@@ -92,7 +92,7 @@ test("a failover costs 20 stores of a process a few CLUSTER SLOTS, and no connec
   assert.ok(connections <= stores.length, `${connections} connections for ${stores.length} stores`);
 });
 
-// A client that follows MOVED each time, and learns nothing from it, asks twice for everything.
+// After one MOVED the store must use the new owner directly. Otherwise every call costs two requests.
 test("a slot that has moved is asked for at its new owner", async ({ open }) => {
   const kv = await open(cluster(), patience);
   const slot = shareOf(0, 3)[0] + 11;
@@ -110,7 +110,7 @@ test("a slot that has moved is asked for at its new owner", async ({ open }) => 
   await (await cluster().migrate(slot, from)).finish();
 });
 
-// node-redis #2704, keyv #1529: what was called while there was no connection failed with "Cannot read properties of undefined".
+// A call without any connection must wait for one. Otherwise it fails with a TypeError (node-redis #2704, keyv #1529).
 test("what is called while there is no connection to any node waits for one", async (world) => {
   const fake = await world.fake();
   const kv = await world.open(fake, patience);
@@ -119,7 +119,7 @@ test("what is called while there is no connection to any node waits for one", as
   await Promise.all(names.map((name) => kv.get(name)));
 });
 
-// ioredis #711 #220 #1000: "Failed to refresh slots cache", and no word of why.
+// "Failed to refresh slots cache" does not say which nodes were tried, nor why they failed (ioredis #711 #220 #1000).
 test("where no node can be reached, the error says which were tried and why not", async () => {
   const ports = [await closedPort(), await closedPort()];
   const nodes = ports.map((port) => ({ host: "127.0.0.1", port }));
@@ -131,7 +131,7 @@ test("where no node can be reached, the error says which were tried and why not"
   assert.match(message, /refused/i);
 });
 
-// redis-py #3604, lettuce #462, fred #59: all nodes got new addresses; only the name that was configured still led to the cluster.
+// All nodes may get new addresses. Then only the configured name still leads to the cluster (redis-py #3604, lettuce #462, fred #59).
 test("once all known nodes are gone, the configured ones are asked again", async (world) => {
   const [old, next] = [await world.fake(), await world.fake()];
   const name = await movable(world, old.addresses[0] as { host: string; port: number });
@@ -143,7 +143,7 @@ test("once all known nodes are gone, the configured ones are asked again", async
   assert.ok(homeOf(next, "a").calls.includes("INCR a"));
 });
 
-// ioredis PR#2060, node-redis #2806: connections to nodes that had left stayed for ever.
+// Without this the connections to nodes that have left stay for ever (ioredis PR#2060, node-redis #2806).
 test("the connection to a node that has left the cluster is closed", async (world) => {
   const fake = await world.fake();
   const kv = await world.open(fake, patience);
@@ -152,7 +152,7 @@ test("the connection to a node that has left the cluster is closed", async (worl
   for (const { first } of fake.ranges) await kv.set(keyIn(first), "1");
   await eventually(() => left.peers.some(({ socket }) => !socket.destroyed));
   fake.ranges = evenly([one.name, two.name]);
-  // The next call there finds out.
+  // The next call at that node makes the store fetch the map.
   fake.answer = ([name], node) =>
     node === left && name === "SET" ? `-MOVED ${shareOf(2, 3)[1]} ${two.host}:${two.port}\r\n` : undefined;
   await kv.set(keyIn(shareOf(2, 3)[1]), "1");
@@ -160,7 +160,7 @@ test("the connection to a node that has left the cluster is closed", async (worl
 });
 
 for (const [word, reply] of Object.entries({ TRYAGAIN, CLUSTERDOWN })) {
-  // radix #136, redis-clustr #5: what passes in a second was thrown at the caller.
+  // TRYAGAIN and CLUSTERDOWN often end within a second. So the call waits instead of failing (radix #136, redis-clustr #5).
   test(`${word} is waited out`, async (world) => {
     const fake = await world.fake();
     const kv = await world.open(fake, patience);
@@ -186,7 +186,7 @@ for (const [word, reply] of Object.entries({ TRYAGAIN, CLUSTERDOWN })) {
   });
 }
 
-// hiredis-cluster #140, jedis #1466, ioredis: the connection broke before the reply, and INCR was run twice or more.
+// A connection may break before the reply comes. If INCR is then sent again, it may run twice (hiredis-cluster #140, jedis #1466, ioredis).
 test("a write whose reply is lost is not sent again", async (world) => {
   const fake = await world.fake();
   const kv = await world.open(fake, patience);

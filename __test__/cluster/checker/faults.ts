@@ -1,4 +1,4 @@
-// What is done to a cluster at random, one thing at a time. Each ends with a cluster that is whole again.
+// Random faults, one at a time. After each the cluster is whole again.
 import { setTimeout as wait } from "node:timers/promises";
 import { type ClusterNode, type Counters, type RedisCluster, SLOTS } from "../../redis-cluster.js";
 import { software } from "../../redis-server.js";
@@ -12,15 +12,15 @@ export interface Span {
 
 export interface Fault extends Span {
   readonly kind: string;
-  /** The slots whose master it was done to: the share of one shard, one slot, or all. */
+  /** The affected slots: the share of one shard, one slot, or all. */
   readonly slots: readonly [first: number, last: number];
-  /** Whether a client need not fail a single call: nothing was broken, or only moved. */
+  /** Whether no call needs to fail: nothing breaks, or slots only move. */
   readonly isPlanned: boolean;
-  /** When servers run what they lose afterwards, acknowledged or not: the replica that took over had not heard of it. */
+  /** When servers run writes that are lost later, even acknowledged ones: the replica that takes over has not received them. */
   readonly losses: readonly Span[];
-  /** Until there was a new master, if it was a failover: meanwhile the other shards are to go on. */
+  /** For a failover: the time until there is a new master. The other shards must go on meanwhile. */
   readonly failover?: Span;
-  /** What the clients did meanwhile, at the nodes that ran all the time. */
+  /** What the clients cost meanwhile, at the nodes that were not restarted. */
   readonly cost: Counters;
 }
 
@@ -28,7 +28,7 @@ type Done = Partial<Pick<Fault, "slots" | "losses" | "failover">>;
 
 type Kind = (cluster: RedisCluster, slot: number, random: Random) => Promise<Done>;
 
-/** By so much may a master be behind what the others have decided, or was done to it, in milliseconds. */
+/** How late a master may learn what was decided without it, or done to it, in milliseconds. */
 const LAG = 300;
 
 const upTo = (from: number, to: number): Span => ({ from, to: to + LAG });
@@ -41,14 +41,14 @@ const PLANNED: ReadonlySet<string> = new Set([
   "DEBUG SLEEP",
 ]);
 
-/** The slots of the master that serves one of them. */
+/** The slots of the master that serves `slot`. */
 async function shardOf(cluster: RedisCluster, slot: number): Promise<readonly [number, number]> {
   const masters = await cluster.masters();
   const ranges = masters.flatMap(({ view }) => view.ranges);
   return ranges.find(([first, last]) => first <= slot && slot <= last) ?? [slot, slot];
 }
 
-/** What the master of a slot is put to until another one has taken its place. What it acknowledges from `synced` on the other may not have. */
+/** Breaks the master of a slot until a replica replaces it. Writes that it acknowledged after `synced` may be missing there. */
 async function replace(
   cluster: RedisCluster,
   slot: number,
@@ -88,7 +88,7 @@ const kinds: Record<string, Kind> = {
   async SIGSTOP(cluster, slot, random) {
     const { master, slots, failover, synced } = await replace(cluster, slot, (master) => master.pause());
     await wait(random.integer(0, 300));
-    // It runs what waits at its sockets before it hears that it is the master no more.
+    // It runs what waits at its sockets before it learns that it has been replaced.
     const woken = Date.now();
     master.resume();
     await cluster.settled();
@@ -138,7 +138,7 @@ const kinds: Record<string, Kind> = {
   },
 };
 
-/** Valkey's, from 9.0. */
+/** From 9.0 Valkey moves all keys of a slot at once. */
 const atOnce: Kind = async (cluster, slot, random) => {
   const home = await cluster.masterOf(slot);
   const others = (await cluster.masters()).map(({ node }) => node).filter((node) => node !== home);
@@ -146,10 +146,10 @@ const atOnce: Kind = async (cluster, slot, random) => {
   return { slots: [slot, slot] };
 };
 
-/** In a network namespace alone. */
+/** Works only in a network namespace. */
 const partition: Kind = async (cluster, slot, random) => {
   let heal = () => {};
-  // Until it has found out that it is cut off, the master acknowledges what will be lost: it says itself when that is.
+  // Until the master knows that it is cut off, it acknowledges writes that will be lost. It says when it knows.
   let found = Promise.resolve(0);
   const { slots, failover, synced } = await replace(cluster, slot, (master) => {
     heal = cluster.isolate(master);
@@ -162,13 +162,13 @@ const partition: Kind = async (cluster, slot, random) => {
 };
 
 export interface FaultOptions {
-  /** The nodes have addresses of their own, in a network namespace. */
+  /** Whether the nodes have addresses of their own, in a network namespace. */
   readonly partitions: boolean;
-  /** Those that have keys of the load. */
+  /** The slots of the load. */
   readonly slots: readonly number[];
 }
 
-/** Does everything in a random order, again and again, until `isOver`. */
+/** Causes all faults in a random order, again and again, until `isOver`. */
 export async function doFaults(
   cluster: RedisCluster,
   random: Random,

@@ -1,4 +1,4 @@
-// A checker that finds nothing finds no faults either: here each promise is broken on purpose, and nothing else.
+// A checker that never finds anything proves nothing. So each test breaks one promise on purpose, and no other.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Fault } from "./faults.js";
@@ -46,7 +46,7 @@ const round = (parts: Partial<Round>): Round => ({
 
 const three = [call(1), call(2), call(3)];
 
-/** What is judged, and what must be counted, beside calls and what is only counted. */
+/** Judges a round, and compares all figures but those that are only counted. */
 function counts(name: string, parts: Partial<Round>, expected: Partial<Tally>): void {
   test(name, () => {
     const judged = judge(round(parts));

@@ -1,4 +1,4 @@
-// Checks one client in a process of its own, in a network namespace if there is one: `program.ts CLIENT SECONDS SEED`. Writes the report as JSON to its file 3.
+// Checks one client in a process of its own: `program.ts CLIENT SECONDS SEED`. Writes the report as JSON to file descriptor 3.
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { check } from "./check.js";

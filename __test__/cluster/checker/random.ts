@@ -1,4 +1,4 @@
-// Random numbers that a seed gives again.
+// Random numbers. The same seed gives the same numbers.
 
 export interface Random {
   /** From 0 to 1. */

@@ -13,7 +13,7 @@ export async function runChecker(client: string, seconds: number, seed: number):
     ? ["unshare", "--map-root-user", "--net", process.execPath, ...program]
     : [process.execPath, ...program];
   const env = { ...process.env, ...(isLinux && { CHECKER_NAMESPACE: "1" }) };
-  // Libraries write to the standard output as they like.
+  // Libraries may write to standard output, so the report has a pipe of its own.
   const child = spawn(command as string, args, { env, stdio: ["ignore", "ignore", "inherit", "pipe"] });
   const [report, [code]] = await Promise.all([text(child.stdio[3] as Readable), once(child, "close")]);
   if (code !== 0) throw new Error(`the checker ended with ${code}`);
