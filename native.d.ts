@@ -105,6 +105,11 @@ export declare class RedisClient {
    * functions are asked, with a number that `answer` wants, whether they are the Sentinels', what is asked, and about which node.
    */
   constructor(options: RedisOptions, onMail: () => void, collect: Collect, onQuestion?: (number: number, ofSentinels: boolean, what: "credentials" | "address" | "servername", host: string | null | undefined, port: number | null | undefined) => void)
+  /**
+   * A client that subscribes for the framework's callbacks, and does nothing else. It has the same configuration, and asks the same
+   * functions: the answers are for this one.
+   */
+  forStreams(onMail: () => void, collect: Collect): RedisClient
   /** The function that sends a batch of commands. */
   sender(): (first: number, ...entries: unknown[]) => void
   /** Opens the connection, and opens it again whenever it is lost. */
@@ -280,8 +285,6 @@ export interface RedisOptions {
   fanout: "targeted" | "filtered" | "all"
   cluster?: RedisClusterOptions
   readFrom?: "primary" | "replica" | "prefer-replica"
-  /** It subscribes for the framework's callbacks, and does nothing else. */
-  forStreams: boolean
 }
 
 /** What a Sentinel says, or why it cannot be asked. */

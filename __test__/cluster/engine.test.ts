@@ -17,7 +17,8 @@ const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-ful
 
 /** A handler of one subscription, and what it has heard. */
 async function handler({ open, defer }: World, config: object) {
-  setGlobalKV(await open(cluster(), config));
+  const kv = await open(cluster(), config);
+  setGlobalKV(kv);
   const heard: string[] = [];
   const subscription = newId();
   registerHandler("handler", (event) => void heard.push(event));
@@ -26,13 +27,15 @@ async function handler({ open, defer }: World, config: object) {
     unregisterHandler("handler");
     clearGlobalKV();
   });
-  return { heard, subscription };
+  return { kv, heard, subscription };
 }
 
 test("the home of the fan-out's channel moves after it was asked whether it is live: handlers are told of the gap", async (world) => {
-  const { heard, subscription } = await handler(world, { commandTimeout: 1_500 });
+  const { kv, heard, subscription } = await handler(world, { commandTimeout: 1_500 });
   await initializeEventSubscription();
   await cluster().failover(EVENTS);
+  // A command makes the store notice. The subscribing connection does not: a replica delivers messages too.
+  await kv.get(EVENTS);
   await eventually(() => heard.includes(GAP));
   const publisher = await world.open(cluster());
   let number = 0;

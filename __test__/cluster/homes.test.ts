@@ -271,6 +271,21 @@ test("a lost connection to a home is told with its node", async (world) => {
   assert.ok(told.length >= 1);
 });
 
+// The connections for commands are well, so they give no reason to ask for the map. The subscriber must ask for it.
+test("a home that moves and closes only the subscribing connection is left at once", async (world) => {
+  const { bus, cluster, nodes, isAt } = await stage(world);
+  const [old, next] = nodes;
+  // A store asks for the map a second time soon after the first.
+  await eventually(() => cluster.count("CLUSTER") >= 2);
+  const [first, ...others] = cluster.ranges;
+  assert.ok(first);
+  cluster.ranges = [{ ...first, nodes: [next.name] }, ...others];
+  for (const { socket, commands } of old.peers)
+    if (commands.some(([name]) => name === "SUBSCRIBE")) socket.destroy();
+  await isAt(next);
+  await eventually(() => bus.subscribers(old, CHANNEL) === 0);
+});
+
 // Such an event had no node, so that nobody knew where to look.
 test("a node that was never connected to is named by the events of its attempts", async (world) => {
   const { cluster, kv, nodes, moveTo } = await stage(world);

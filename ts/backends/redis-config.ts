@@ -245,7 +245,6 @@ export function readConfig(config: RedisConfig): ReadConfig {
     sentinel: sentinel && { ...sentinel, ...asks(ofSentinels) },
     cluster: cluster && { ...cluster, asksAddress: own.addressMap !== undefined },
     isNode,
-    forStreams: false,
   });
   trustAuthorities(options);
   return { options, askFunctions: askerOf(functions) };

@@ -35,7 +35,7 @@ export interface Listener {
   /** A command failed. `first` is its first argument. */
   failed(error: unknown, command: Command, first: unknown): void;
   /** Asks the functions of the configuration. */
-  readonly askFunctions: AskFunctions | undefined;
+  readonly askFunctions?: AskFunctions | undefined;
 }
 
 type OnQuestion = NonNullable<ConstructorParameters<typeof NativeRedisClient>[3]>;
@@ -111,11 +111,15 @@ export class Session {
   #answeredNow = 0;
   #answeringSince = 0;
 
-  /** Opens no connection. Throws `CONFIG` for a wrong address or certificate. */
-  constructor(options: RedisOptions, prefix: string, listener: Listener) {
+  /**
+   * Opens no connection. Throws `CONFIG` for a wrong address or certificate. In place of options `store` may be the session of a store,
+   * for whose streams this one then subscribes.
+   */
+  constructor(store: RedisOptions | Session, prefix: string, listener: Listener) {
     this.#prefix = prefix;
     this.#listener = listener;
     const self = new WeakRef(this);
+    const onMail = () => take(self.deref());
     try {
       const onQuestion: OnQuestion = (number, ofSentinels, what, host, port) =>
         askFunctions(self.deref(), number, {
@@ -123,12 +127,10 @@ export class Session {
           what,
           node: { host: host ?? "", port: port ?? 0 },
         });
-      this.#native = new RedisClient(
-        options,
-        () => take(self.deref()),
-        collect,
-        listener.askFunctions && onQuestion,
-      );
+      this.#native =
+        store instanceof Session
+          ? store.#native.forStreams(onMail, collect)
+          : new RedisClient(store, onMail, collect, listener.askFunctions && onQuestion);
       this.#send = this.#native.sender();
     } catch (error) {
       throw decode(error);

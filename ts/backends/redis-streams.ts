@@ -1,7 +1,6 @@
-import type { Messages, RedisEvent, RedisOptions } from "../../native.js";
+import type { Messages, RedisEvent } from "../../native.js";
 import { CHANNEL_OF } from "../fanout/channels.js";
 import { clearTimeout, setTimeout } from "../timers.js";
-import type { AskFunctions } from "./redis-functions.js";
 import { Session } from "./redis-session.js";
 
 /** After a gap messages are delivered in steps, over a second: thousands of clients read their state again. */
@@ -15,8 +14,6 @@ export interface Listener {
   heard(messages: Messages): void;
   /** Delivers a message of our own, which was not published. */
   deliver(channel: string, message: string): void;
-  /** Asks the functions of the configuration. */
-  readonly askFunctions: AskFunctions | undefined;
 }
 
 /**
@@ -30,15 +27,10 @@ export class Streams {
   readonly #due = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(options: RedisOptions, prefix: string, listener: Listener) {
-    const { happened, heard, deliver, askFunctions } = listener;
+  /** `store` is the session of the store that has the streams. */
+  constructor(store: Session, { happened, heard, deliver }: Listener) {
     this.#deliver = deliver;
-    this.session = new Session({ ...options, forStreams: true }, prefix, {
-      happened,
-      heard,
-      failed: () => {},
-      askFunctions,
-    });
+    this.session = new Session(store, "", { happened, heard, failed: () => {} });
   }
 
   /** Resolves once the channel is live. `isWanted` tells whether it is still wanted then. */

@@ -159,7 +159,7 @@ export class RedisKVStore extends Store {
     const session = this.#open();
     session.listen(true);
     if (kind === "streams") {
-      this.#streams ??= this.#newStreams();
+      this.#streams ??= this.#newStreams(session);
       await this.#streams.subscribe(name, isWanted);
     } else {
       this.#subscribes = true;
@@ -271,8 +271,8 @@ export class RedisKVStore extends Store {
     return session;
   }
 
-  #newStreams(): Streams {
-    const streams: Streams = new Streams(this.#options, this.prefix, {
+  #newStreams(session: Session): Streams {
+    const streams: Streams = new Streams(session, {
       happened: (event) => {
         if (streams === this.#streams) this.#happenedToStreams(streams, event);
       },
@@ -282,7 +282,6 @@ export class RedisKVStore extends Store {
         if (messages[0] !== null && messages[0] > 0) streams.missed();
       },
       deliver: (channel, message) => this.deliverToStreams(channel, message),
-      askFunctions: this.#askFunctions,
     });
     return streams;
   }

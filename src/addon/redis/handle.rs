@@ -18,9 +18,10 @@ use crate::addon::waker::Waker;
 use crate::addon::{from_status, to_napi};
 use crate::error::Result;
 use crate::fanout::records::Records;
-use crate::fanout::streams::Streams;
+use crate::fanout::streams::{Fanout, Streams};
 use crate::redis::client::Client;
 use crate::redis::completions::{CompletionQueue, Event, Events};
+use crate::redis::config::Config;
 use crate::redis::connection::Connection;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::request::Role;
@@ -31,10 +32,7 @@ pub struct RedisHandle {
     /// The messages for the framework's callbacks, on a handle that serves them.
     pub streams: Option<Arc<Streams>>,
     pub records: Arc<Records>,
-    pub asking: Option<Arc<Asking>>,
-    prefix: Option<Vec<u8>>,
-    /// How commands are routed in a cluster.
-    routes: Routes,
+    pub setup: Setup,
     /// Events that arrived with the messages that were taken, until JavaScript takes them.
     pub events: RefCell<Events>,
     waker: Waker,
@@ -46,10 +44,20 @@ pub struct RedisHandle {
     last_size: Cell<usize>,
     collect: Collect,
     on_mail: FunctionRef<(), ()>,
-    pub is_node: bool,
     /// None where this thread cannot poll.
     poller: Option<SocketPoller>,
     this: Weak<Self>,
+}
+
+/// What is configured for JavaScript's side of the boundary.
+#[derive(Clone)]
+pub struct Setup {
+    pub asking: Option<Arc<Asking>>,
+    prefix: Option<Vec<u8>>,
+    /// How commands are routed in a cluster.
+    routes: Routes,
+    fanout: Fanout,
+    pub is_node: bool,
 }
 
 /// The largest guess: a huge batch is an exception.
@@ -62,17 +70,41 @@ impl RedisHandle {
         collect: Function<(), ()>,
         on_question: Option<Function<Asked, ()>>,
     ) -> napi::Result<Rc<Self>, String> {
-        let (prefix, is_node) = (options.prefix.clone(), options.is_node);
-        let (fanout, for_streams) = (options.fanout(), options.for_streams);
         let splits = options.cluster.as_ref().is_some_and(|cluster| cluster.splits);
-        let asking = on_question.as_ref().map(Asking::new).transpose()?;
-        let config = Arc::new(options.into_config(asking.as_ref()).map_err(to_napi)?);
+        let setup = Setup {
+            asking: on_question.as_ref().map(Asking::new).transpose()?,
+            prefix: options.prefix.clone().map(String::into_bytes),
+            routes: Routes { splits },
+            fanout: options.fanout(),
+            is_node: options.is_node,
+        };
+        let config = options.into_config(setup.asking.as_ref()).map_err(to_napi)?;
+        Self::open(setup, Arc::new(config), false, on_mail, collect)
+    }
+
+    /// One that subscribes for the framework's callbacks. Functions are equal only to themselves, so it has the same configuration: else
+    /// it shared neither the map of a cluster nor the subscribing connection.
+    pub fn for_streams(
+        &self,
+        on_mail: Function<(), ()>,
+        collect: Function<(), ()>,
+    ) -> napi::Result<Rc<Self>, String> {
+        Self::open(self.setup.clone(), self.client.config(), true, on_mail, collect)
+    }
+
+    fn open(
+        setup: Setup,
+        config: Arc<Config>,
+        for_streams: bool,
+        on_mail: Function<(), ()>,
+        collect: Function<(), ()>,
+    ) -> napi::Result<Rc<Self>, String> {
         let waker = Waker::new(&on_mail)?;
         let on_mail = on_mail.create_ref().map_err(from_status)?;
         let collect = collect.create_ref().map_err(from_status)?;
         let to_wake = waker.clone();
         let completions = Arc::new(CompletionQueue::new(move || to_wake.wake()));
-        let streams = for_streams.then(|| Streams::new(fanout, &config, completions.clone()));
+        let streams = for_streams.then(|| Streams::new(setup.fanout, &config, completions.clone()));
         let listener: Arc<dyn Listener> = match &streams {
             Some(streams) => streams.clone(),
             None => completions.clone(),
@@ -83,9 +115,6 @@ impl RedisHandle {
             client,
             streams,
             records,
-            asking,
-            prefix: prefix.map(String::into_bytes),
-            routes: Routes { splits },
             events: RefCell::default(),
             waker,
             awaited: Cell::new(0),
@@ -93,8 +122,8 @@ impl RedisHandle {
             last_size: Cell::new(0),
             collect,
             on_mail,
-            is_node,
-            poller: is_node.then(SocketPoller::default),
+            poller: setup.is_node.then(SocketPoller::default),
+            setup,
             this: this.clone(),
         }))
     }
@@ -187,9 +216,9 @@ impl RedisHandle {
 impl Callable for RedisHandle {
     /// Sends a batch: see `Batch::read`.
     fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
-        let routes = self.client.router().may_be_cluster().then_some(self.routes);
+        let routes = self.client.router().may_be_cluster().then_some(self.setup.routes);
         let mut batch = Batch::new(
-            self.prefix.as_deref(),
+            self.setup.prefix.as_deref(),
             &self.records,
             self.last_size.get(),
             routes,

@@ -58,6 +58,19 @@ impl RedisClient {
         })
     }
 
+    /// A client that subscribes for the framework's callbacks, and does nothing else. It has the same configuration, and asks the same
+    /// functions: the answers are for this one.
+    #[napi]
+    pub fn for_streams(
+        &self,
+        on_mail: Function<(), ()>,
+        #[napi(ts_arg_type = "Collect")] collect: Function<(), ()>,
+    ) -> napi::Result<RedisClient, String> {
+        Ok(Self {
+            handle: self.handle.for_streams(on_mail, collect)?,
+        })
+    }
+
     /// The function that sends a batch of commands.
     #[napi(ts_return_type = "(first: number, ...entries: unknown[]) => void")]
     pub fn sender<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
@@ -74,7 +87,7 @@ impl RedisClient {
     /// Answers a question.
     #[napi]
     pub fn answer(&self, number: u32, answer: RedisAnswer) {
-        if let Some(asking) = &self.handle.asking {
+        if let Some(asking) = &self.handle.setup.asking {
             asking.answer(number, answer);
         }
     }
@@ -189,7 +202,7 @@ impl RedisClient {
         let awaited = handle.awaited.get();
         handle.awaited.set(awaited.saturating_sub(answers.len()));
         guarded(scope, || {
-            let awaited = handle.is_node.then_some(awaited);
+            let awaited = handle.setup.is_node.then_some(awaited);
             settle::settle(handle.replies(scope), scope.import(&settle), &answers, awaited)?;
             scope.undefined()
         });

@@ -50,8 +50,6 @@ pub struct RedisOptions {
     pub cluster: Option<RedisClusterOptions>,
     #[napi(ts_type = "\"primary\" | \"replica\" | \"prefer-replica\"")]
     pub read_from: Option<String>,
-    /// It subscribes for the framework's callbacks, and does nothing else.
-    pub for_streams: bool,
 }
 
 #[napi(object)]

@@ -98,9 +98,9 @@ impl ClusterRouter {
 
     /// Closes the nodes once nothing waits, and answers the call of `close` once they have closed.
     pub(super) fn close_when_done(&self, state: &mut State) {
-        let Some(id) = state.closing.as_ref().map(|closing| closing.id) else {
+        if state.closing.is_none() {
             return;
-        };
+        }
         state.end_unused_crossings();
         let is_idle = state.waiting.is_empty() && state.readers.held.is_empty();
         if !is_idle || !state.fences.is_empty() || !state.numbers.is_empty() {
@@ -109,7 +109,14 @@ impl ClusterRouter {
         state.retire_all();
         if state.retired.is_empty() {
             state.end();
-            self.completions.done(id);
+            self.answer_close(state);
+        }
+    }
+
+    /// Once: an answer too many would count for a call that still waits, and the process could end before that is answered.
+    fn answer_close(&self, state: &mut State) {
+        if let Some(closing) = state.closing.take() {
+            self.completions.done(closing.id);
         }
     }
 
@@ -140,9 +147,7 @@ impl ClusterRouter {
             self.fail(&request, Fate::NotRun, closed(Reason::Disconnected));
         }
         self.fail_connecting(&mut state);
-        if let Some(closing) = state.closing.take() {
-            self.completions.done(closing.id);
-        }
+        self.answer_close(&mut state);
         state.retire_all();
     }
 }

@@ -10,7 +10,7 @@ mod confirmed;
 mod fence;
 mod frames;
 mod join;
-mod lifecycle;
+pub mod lifecycle;
 mod member;
 mod messages;
 mod node;

@@ -24,7 +24,7 @@ pub const UNUSED: Id = Id::MAX - 1;
 pub struct Ear {
     pub listener: Arc<dyn Listener>,
     pub awaited: Mutex<Awaited>,
-    /// Topics are at a server that is not their home.
+    /// Topics are at a server that is not their home, or may not be.
     pub displaced: Arc<Notify>,
 }
 
@@ -160,6 +160,10 @@ impl Listener for Ear {
                     batch.push_gap(gap);
                 }
                 awaited.refused.push(topic.clone());
+            }
+            if let Event::Reconnecting { .. } = &event {
+                // With its connection a home may have lost its slots.
+                self.displaced.notify_one();
             }
             let mut is_told = false;
             if let Event::Unsubscribed { topic, error } = &event {

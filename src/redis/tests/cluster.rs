@@ -6,6 +6,7 @@ use std::thread::yield_now;
 
 use super::config::options;
 use super::*;
+use crate::redis::cluster::lifecycle::EndGuard;
 use crate::redis::cluster::topology::Topology;
 use crate::redis::completions::CompletionQueue;
 use crate::redis::config::{ClusterOptions, Config, Options};
@@ -101,6 +102,19 @@ fn a_panic_of_the_task_leaves_no_call_without_an_answer() {
     store.router.connect(5);
     store.router.close(6);
     assert_eq!(store.answers(3), [closed(4), closed(5), (6, None)]);
+}
+
+// Answered a second time at the end of the task, it counts for a call that still waits: the process could end before that is answered.
+#[test]
+fn a_store_that_is_closed_is_told_once() {
+    let store = Store::open(PATIENCE);
+    store.router.close(1);
+    assert_eq!(store.answers(1), [(1, None)]);
+    let Router::Cluster(cluster) = &store.router else {
+        panic!("no cluster")
+    };
+    drop(EndGuard(Arc::downgrade(cluster)));
+    assert!(store.completions.take_answers(1).0.is_empty());
 }
 
 // A store that was disconnected, and not yet collected, had its seeds asked for the slots every two seconds.
