@@ -4,10 +4,11 @@ import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import type { Gap, KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
+import { bulk } from "../fake-server.js";
 import { emissions } from "../faults/faults.js";
-import { keyIn } from "../redis-cluster.js";
+import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { FakeBus } from "./fake-bus.js";
-import { error, evenly, type FakeCluster, type FakeNode } from "./fake-nodes.js";
+import { error, evenly, type FakeCluster, type FakeNode, moved } from "./fake-nodes.js";
 import { CHANNEL, moveTo, PATIENT, SLOT } from "./moving.js";
 import { test, type World } from "./shared.js";
 
@@ -79,6 +80,39 @@ test("an old home that is cut off brings nothing twice once it is back", async (
   await eventually(() => heard.length === 2 && gaps.length === 1);
   assert.deepEqual(heard, ["1", "2"]);
   assert.ok((gaps[0]?.to ?? 0) >= until, "the gap covers all that was discarded");
+});
+
+// A map of the old home itself, or one in which another slot has moved, does not confirm the home. A gap that begins there leaves out what was
+// published at the successor before.
+test("the gap of an old home that is cut off begins before its successor was elected", async (world) => {
+  const { cluster, bus, kv, nodes, gaps, moveTo, isAt } = await stage(world);
+  const [old, next, third] = nodes;
+  const telling = keyIn(shareOf(2, 3)[0]);
+  await kv.get(telling);
+  const heal = bus.cut(old);
+  const elected = Date.now();
+  await wait(50);
+  const answer = cluster.answer;
+  let maps = 0;
+  cluster.answer = (command, node, peer) => {
+    if (command[1] === telling) return node === third ? moved(slotOf(telling), next) : bulk("");
+    // Others are slow to hear of the election.
+    if (command[0] === "CLUSTER" && node !== old) return error("ERR unknown");
+    if (command[0] === "CLUSTER") maps += 1;
+    return answer(command, node, peer);
+  };
+  await kv.get(telling);
+  await eventually(() => maps > 0);
+  cluster.answer = answer;
+  await moveTo(next);
+  await eventually(() => bus.subscribers(old, CHANNEL) === 0);
+  // A moment later it is clear that the old home is cut off.
+  await wait(1_000);
+  heal();
+  await isAt(next);
+  await eventually(() => gaps.length === 1);
+  const late = (gaps[0]?.from ?? Number.NaN) - elected;
+  assert.ok(late <= 0, `${late} ms late`);
 });
 
 // A master that wakes first runs what waited at its sockets. Nothing of that may arrive on a subscription that was left.

@@ -1,14 +1,14 @@
 //! Asks for the map of the slots: over connections that are open, else at the nodes of the configuration, by their names.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::error::{Error, Reason};
 use crate::redis::cluster::slot_map::SlotMap;
-use crate::redis::cluster::topology::Topology;
+use crate::redis::cluster::topology::{Told, Topology};
 use crate::redis::config::Config;
 use crate::redis::connection::backoff::jitter;
 use crate::redis::connection::failure::Failure;
@@ -51,10 +51,10 @@ pub async fn renew(topology: &Topology) {
     let Some(known) = known else {
         return topology.refreshed().await;
     };
-    if let Some(map) = ask_nodes(topology, &known).await
-        && map != *known
+    if let Some(told) = ask_nodes(topology, &known).await
+        && told.map != *known
     {
-        topology.take(map);
+        topology.take(told);
     }
 }
 
@@ -98,15 +98,15 @@ async fn wait_until_wanted(topology: &Weak<Topology>) {
 async fn refreshed(topology: &Topology, delay: Duration) -> bool {
     let known = topology.map();
     if let Some(known) = &known
-        && let Some(map) = ask_nodes(topology, known).await
+        && let Some(told) = ask_nodes(topology, known).await
     {
-        let is_news = map != **known;
-        topology.take(map);
+        let is_news = told.map != **known;
+        topology.take(told);
         return is_news;
     }
     match ask_seeds(topology.config()).await {
-        Ok(map) => {
-            topology.take(map);
+        Ok(told) => {
+            topology.take(told);
             true
         }
         Err(failure) => {
@@ -122,17 +122,18 @@ const CLUSTER_SLOTS: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
 
 /// Asks over open connections. A node that is behind, or knows of fewer slots than before, may have been cut off: others are asked too. The
 /// map stays as it is where all of them are behind.
-async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<SlotMap> {
-    let mut best: Option<SlotMap> = None;
+async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<Told> {
+    let mut best: Option<Told> = None;
     let (mut witnesses, mut are_behind) = (0, false);
     let nodes = known.masters();
     let first = (jitter() * nodes.len() as f64) as usize;
     for index in 0..nodes.len() {
         let node = &nodes[(first + index) % nodes.len()];
         let members = topology.members();
-        let asked = members.iter().find_map(|member| member.ask(node, &CLUSTER_SLOTS));
+        let asked = SystemTime::now();
+        let answer = members.iter().find_map(|member| member.ask(node, &CLUSTER_SLOTS));
         drop(members);
-        let Some(answer) = asked else { continue };
+        let Some(answer) = answer else { continue };
         let Ok(Ok(bytes)) = timeout(PATIENCE, answer).await else {
             continue;
         };
@@ -145,19 +146,23 @@ async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<SlotMap> {
         let is_whole = !is_behind && map.covered() >= known.covered();
         if is_behind {
             are_behind = true;
-        } else if best.as_ref().is_none_or(|best| map.covered() > best.covered()) {
-            best = Some(map);
+        } else if best
+            .as_ref()
+            .is_none_or(|best| map.covered() > best.map.covered())
+        {
+            let teller = Some(node.clone());
+            best = Some(Told { map, teller, asked });
         }
         if is_whole || witnesses == WITNESSES {
             break;
         }
     }
     let present = topology.map().filter(|_| are_behind);
-    best.or_else(|| present.as_deref().cloned())
+    best.or_else(|| present.as_deref().cloned().map(Told::by_unknown))
 }
 
 /// Asks the nodes of the configuration: the next one when the last is slow or has failed.
-async fn ask_seeds(config: &Arc<Config>) -> Result<SlotMap, Failure> {
+async fn ask_seeds(config: &Arc<Config>) -> Result<Told, Failure> {
     let mut seeds = config.seeds().into_iter();
     let mut asked = JoinSet::new();
     let mut failures = Vec::new();
@@ -169,7 +174,7 @@ async fn ask_seeds(config: &Arc<Config>) -> Result<SlotMap, Failure> {
         }
         begins_next = tokio::select! {
             answer = asked.join_next() => match answer {
-                Some(Ok((Ok(map), _))) => return Ok(map),
+                Some(Ok((Ok(map), _))) => return Ok(Told::by_unknown(map)),
                 Some(Ok((Err(failure), seed))) => {
                     failures.push((seed, failure));
                     true

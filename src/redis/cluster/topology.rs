@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::error::{Error, Result};
+use crate::redis::cluster::confirmed::Confirmed;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::config::Config;
 use crate::redis::endpoint::Endpoint;
@@ -54,9 +55,30 @@ pub struct Topology {
     doubted: Mutex<Option<Instant>>,
 }
 
+/// A map, as a node has told it.
+pub struct Told {
+    pub map: SlotMap,
+    /// The node, if it is known by which name maps have it.
+    pub teller: Option<Endpoint>,
+    /// When it was asked.
+    pub asked: SystemTime,
+}
+
+impl Told {
+    /// By a node of a name that maps may not have, or by several.
+    pub fn by_unknown(map: SlotMap) -> Self {
+        Self {
+            map,
+            teller: None,
+            asked: SystemTime::now(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     map: Option<Arc<SlotMap>>,
+    confirmed: Confirmed,
     /// What nodes have said of slots last, and when.
     moved: Vec<(Slot, Endpoint)>,
     moved_at: Option<Instant>,
@@ -148,15 +170,17 @@ impl Topology {
     pub fn patch(&self, moved: &[(Slot, Endpoint)]) -> Option<Arc<SlotMap>> {
         let mut state = self.state.lock();
         (state.moved, state.moved_at) = (moved.to_vec(), Some(Instant::now()));
-        let map = state.map.as_mut()?;
+        let before = state.map.clone()?;
         if moved
             .iter()
-            .all(|(slot, endpoint)| map.owner(*slot) == Some(endpoint))
+            .all(|(slot, endpoint)| before.owner(*slot) == Some(endpoint))
         {
-            return Some(map.clone());
+            return Some(before);
         }
-        *map = Arc::new(map.with_moved(moved));
-        let map = map.clone();
+        let map = Arc::new(before.with_moved(moved));
+        let now = SystemTime::now();
+        state.confirmed.follow(Some(&before), &map, None, now);
+        state.map = Some(map.clone());
         // They may be locked: whoever patches is one of them.
         runtime::spawn(self.runtime, spread(state.members.clone(), map.clone()));
         Some(map)
@@ -171,12 +195,22 @@ impl Topology {
     }
 
     /// Takes a map, and has all members use it.
-    pub fn take(&self, map: SlotMap) {
-        let map = Arc::new(map);
-        self.state.lock().map = Some(map.clone());
+    pub fn take(&self, told: Told) {
+        let map = Arc::new(told.map);
+        let mut state = self.state.lock();
+        let before = state.map.replace(map.clone());
+        state
+            .confirmed
+            .follow(before.as_deref(), &map, told.teller.as_ref(), told.asked);
+        drop(state);
         for member in self.members() {
             member.apply(&map);
         }
+    }
+
+    /// When another node has last said that a master had its slots. What is subscribed there may have missed messages since.
+    pub fn confirmed(&self, master: &Endpoint) -> Option<SystemTime> {
+        self.state.lock().confirmed.get(master)
     }
 
     pub fn members(&self) -> Vec<Arc<dyn Member>> {

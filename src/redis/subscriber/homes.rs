@@ -3,7 +3,7 @@
 
 use std::mem;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -117,7 +117,6 @@ impl ClusterSubscriber {
             homes,
             topics: known,
             crossings,
-            confirmed,
             ..
         } = state
         else {
@@ -144,7 +143,8 @@ impl ClusterSubscriber {
         }
         for ((from, to), topics) in moves {
             let old = homes.get(&from).cloned();
-            let crossing = crossings.begin(from, to, old, topics, *confirmed);
+            let confirmed = self.topology.confirmed(&from);
+            let crossing = crossings.begin(from, to, old, topics, confirmed);
             for topic in &crossing.topics {
                 if let Some(kept) = known.get_mut(topic) {
                     kept.place = Place::Crossing(crossing.number);
@@ -320,7 +320,6 @@ impl ClusterSubscriber {
             .map(|(topic, _)| topic.clone())
             .collect();
         self.place(&mut state, &topics);
-        state.confirmed = Some(SystemTime::now());
         self.close_unused(&mut state);
     }
 

@@ -24,8 +24,6 @@ pub struct State {
     pub homes: HashMap<Endpoint, Arc<SubscriberHandle>>,
     pub topics: HashMap<Topic, Desired>,
     pub crossings: Crossings,
-    /// When a node said last that the map holds.
-    pub confirmed: Option<SystemTime>,
     /// All is left.
     pub is_over: bool,
 }
@@ -138,7 +136,7 @@ pub struct Crossing {
     pub leaving: Leaving,
     /// By which they cross.
     pub channel: Topic,
-    /// When a node said last that the old home was the right one.
+    /// When another node said last that the old home was the right one.
     pub confirmed: Option<SystemTime>,
 }
 
