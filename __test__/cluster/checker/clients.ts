@@ -1,4 +1,4 @@
-// The clients to check, behind one small interface: covara-kv, and those of benchmark/peers with their default options.
+// The clients that the checker checks, behind one small interface: covara-kv, and those of benchmark/peers as they are by default.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createKV, KVError } from "covara-kv";
@@ -24,27 +24,27 @@ export interface CheckedClient {
   /** MULTI with an RPUSH to each of two keys of one slot. */
   pushBoth(one: string, other: string, value: string): Promise<unknown>;
   publish(channel: string, text: string): Promise<unknown>;
-  /** All keys that match, by SCAN. Absent if the client cannot do that in a cluster. */
+  /** All keys that match, by SCAN, if it can do so in a cluster. */
   scan?(match: string): Promise<string[]>;
-  /** Whether the error of a failed call leaves open that the command may have run. */
+  /** Whether the command of a call that failed may have been run: what the error says. */
   mayHaveRun(error: unknown): boolean;
-  /** How many commands the client counts as unanswered. In the end there must be none. */
+  /** How many commands it takes for unanswered, when none is. */
   unanswered?(): Promise<number>;
   close(): unknown;
 }
 
 export interface ClientKind {
-  /** Within how many milliseconds each call settles, if the client says so. */
+  /** By when each call settles, in milliseconds, if it says so. */
   readonly deadline?: number;
   open(addresses: readonly Address[], listening: Listening): Promise<CheckedClient>;
 }
 
-/** Replies of a server that has not run the command. */
+/** What a server answers in place of running a command. */
 const REFUSAL = /\b(MOVED|ASK|TRYAGAIN|CLUSTERDOWN|READONLY|LOADING|MASTERDOWN|CROSSSLOT|EXECABORT)\b/;
 
 const COMMAND_TIMEOUT = 3_000;
 const QUEUE_TIMEOUT = 5_000;
-/** The reasons with which a write may have run: docs/errors.md. */
+/** After these reasons the write may have been run: docs/errors.md. */
 const PERHAPS: ReadonlySet<string> = new Set([
   "lost",
   "command-timeout",

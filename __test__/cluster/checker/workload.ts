@@ -1,11 +1,11 @@
-// The load: streams of calls, each on keys of its own, with a log of the outcome of every call.
+// What a client is made to do while faults come: streams of calls, each on keys of its own, with a log of what became of every call.
 import { keyIn, shareOf, slotOf } from "../../redis-cluster.js";
 import type { CheckedClient } from "./clients.js";
 import type { Random } from "./random.js";
 
 /** A call of one stream. Times are in milliseconds since the Unix epoch. */
 export interface Call {
-  /** Grows with each call of the stream. It is the value that is pushed, set or published; for INCR it only counts. */
+  /** Grows with each call of the stream: what is pushed, set or published. For INCR it only counts. */
   readonly number: number;
   readonly start: number;
   end: number;
@@ -22,9 +22,9 @@ export interface Stream {
   readonly keys: readonly [string, ...string[]];
   readonly slot: number;
   readonly calls: Call[];
-  /** GETs of a register, each called right behind a SET. `number` is that of the SET. */
+  /** GETs of a register, each right behind a SET: `number` is the one that was set before it. */
   readonly reads: Call[];
-  /** How many calls were due at which time, also those that were left out as too many were pending. */
+  /** When how many calls were due, whether they were made or too many were pending. */
   readonly due: { readonly at: number; readonly calls: number }[];
 }
 
@@ -32,7 +32,7 @@ export interface Stream {
 const STREAMS: Record<StreamKind, number> = { list: 3, counter: 2, register: 2, pair: 2, channel: 2 };
 /** A stream waits while so many of its calls are pending. */
 const MOST_PENDING = 256;
-/** Calls of one stream come in bursts, so that a redirection meets several calls of one key in flight. */
+/** Calls of one stream come in bursts, so that a redirect finds several of one key on their way. */
 const BURST = [1, 8] as const;
 const PAUSE = [5, 45] as const;
 
@@ -42,7 +42,7 @@ export function streamsOn(shards: number, name: string, random: Random): Stream[
   for (let shard = 0; shard < shards; shard++) {
     for (const [kind, count] of Object.entries(STREAMS) as [StreamKind, number][]) {
       for (let index = 0; index < count; index++) {
-        // Two streams may share a slot, but never a key.
+        // Two streams may have one slot, and never one key.
         const key = keyIn(random.integer(...shareOf(shard, shards)), `${name}:${kind}${index}`);
         const keys = kind === "pair" ? ([`${key}:a`, `${key}:b`] as const) : ([key] as const);
         streams.push({ kind, keys, slot: slotOf(key), calls: [], reads: [], due: [] });
@@ -60,7 +60,7 @@ export class Load {
   readonly #pending = new Set<Call>();
   readonly #timer: NodeJS.Timeout;
   #last = Date.now();
-  /** The most that the timer was late. Nothing runs meanwhile, so a call may settle so much later. */
+  /** How late the timer was at most: so much later may a call settle, as nothing runs meanwhile. */
   lag = 0;
 
   constructor(
@@ -129,7 +129,7 @@ export class Load {
     );
   }
 
-  /** Stops the load. Resolves once every call has settled, or after `patience` ms to how many have not. */
+  /** Calls no more. Resolves once every call has settled, or after so many milliseconds to how many have not. */
   async stop(patience: number): Promise<number> {
     clearInterval(this.#timer);
     const deadline = Date.now() + patience;
@@ -139,7 +139,7 @@ export class Load {
   }
 }
 
-/** Whether the stream may make another call. Only one call is looked at, as calls need not settle in their order. */
+/** The last of `calls` that are pending are at most so many: they need not be in the order of their calls. */
 function isFree({ calls }: Stream): boolean {
   const oldest = calls.at(-MOST_PENDING);
   return oldest === undefined || oldest.outcome !== "pending";
