@@ -108,8 +108,8 @@ class RoundOf {
     readonly random: { readonly faults: Random; readonly load: Random },
     readonly partitions: boolean,
   ) {
-    this.#streams = streamsOn(SHARDS, name, random.faults);
-    const channels = this.#streams.filter(({ kind }) => kind === "channel").map(({ keys }) => keys[0]);
+    this.#streams = streamsOn(SHARDS, name, random.faults, kind.hasEvents === true);
+    const channels = this.#streams.filter(isPublished).map(({ keys }) => keys[0]);
     this.#subscribers = ["the publisher", "another store"].map((name) => new Subscriber(name, channels));
     this.#staying = Array.from({ length: STAYING }, (_, index) => `${name}:stay:${index}`);
   }
@@ -178,8 +178,9 @@ class RoundOf {
 
   async #held(): Promise<Held> {
     const held = new Map<string, readonly string[]>();
-    for (const { kind, keys } of this.#streams) {
-      if (kind === "channel") continue;
+    for (const stream of this.#streams) {
+      if (isPublished(stream)) continue;
+      const { kind, keys } = stream;
       for (const key of keys) {
         const { admin } = await this.cluster.masterOf(key);
         const isList = kind === "list" || kind === "pair";
@@ -230,6 +231,8 @@ class Scans {
     return this.#missing;
   }
 }
+
+const isPublished = ({ kind }: Stream) => kind === "channel" || kind === "event";
 
 const callsOf = (streams: readonly Stream[]) => streams.flatMap(({ calls, reads }) => [...calls, ...reads]);
 

@@ -2,6 +2,7 @@
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createKV, KVError } from "covara-kv";
+import { channelOf, EVENTS, open as openStream, wire } from "../../framework/events.js";
 
 interface Address {
   readonly host: string;
@@ -10,6 +11,7 @@ interface Address {
 
 /** What a client subscribes to, and what it then calls. */
 export interface Listening {
+  /** Those of the framework's subscriptions among them, if the client has them. */
   readonly channels: readonly string[];
   heard(channel: string, text: string): void;
   /** Messages may have been missed; times are in milliseconds since the Unix epoch. */
@@ -36,6 +38,8 @@ export interface CheckedClient {
 export interface ClientKind {
   /** By when each call settles, in milliseconds, if it says so. */
   readonly deadline?: number;
+  /** Whether it delivers the events of the framework's subscriptions. */
+  readonly hasEvents?: boolean;
   open(addresses: readonly Address[], listening: Listening): Promise<CheckedClient>;
 }
 
@@ -54,8 +58,13 @@ const PERHAPS: ReadonlySet<string> = new Set([
   "internal",
 ]);
 
+/** The subscription that has an own channel. */
+const subscriptionOf = (channel: string) =>
+  channel.startsWith(channelOf("")) ? channel.slice(channelOf("").length) : undefined;
+
 const covara: ClientKind = {
   deadline: COMMAND_TIMEOUT + QUEUE_TIMEOUT,
+  hasEvents: true,
   async open(addresses, { channels, heard, gap }) {
     const kv = await createKV({
       type: "redis",
@@ -67,14 +76,26 @@ const covara: ClientKind = {
     });
     kv.on("error", () => {});
     kv.on("gap", ({ from, to }) => gap(from, to));
-    for (const channel of channels) await kv.subscribe(channel, (text) => heard(channel, text));
+    await kv.subscribe(EVENTS, (text) => {
+      const { subscriptionId, event } = JSON.parse(text);
+      if (typeof event === "string") heard(channelOf(subscriptionId), event);
+    });
+    for (const channel of channels) {
+      const subscription = subscriptionOf(channel);
+      if (subscription !== undefined) await openStream(kv, subscription);
+      else await kv.subscribe(channel, (text) => heard(channel, text));
+    }
     return {
       rpush: (key, value) => kv.rpush(key, value),
       incr: (key) => kv.incr(key),
       set: (key, value) => kv.set(key, value),
       get: (key) => kv.get(key),
       pushBoth: (one, other, value) => kv.multi().rpush(one, value).rpush(other, value).exec(),
-      publish: (channel, text) => kv.publish(channel, text),
+      publish(channel, text) {
+        const subscription = subscriptionOf(channel);
+        if (subscription === undefined) return kv.publish(channel, text);
+        return kv.publish(EVENTS, wire(subscription, text));
+      },
       async scan(match) {
         const found: string[] = [];
         let cursor = "0";

@@ -168,7 +168,7 @@ export function judge(round: Round): { tally: Tally; examples: readonly string[]
     }
     if (stream.kind === "counter") judgeCounter(findings, stream, Number(texts(key)[0] ?? 0), losses);
     if (stream.kind === "register") judgeRegister(findings, stream, Number(texts(key)[0] ?? 0), losses);
-    if (stream.kind === "channel")
+    if (stream.kind === "channel" || stream.kind === "event")
       for (const heard of round.heard)
         judgeChannel(findings, stream, heard.numbers.get(key) ?? [], heard.gaps);
   }

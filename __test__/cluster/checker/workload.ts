@@ -1,4 +1,5 @@
 // What a client is made to do while faults come: streams of calls, each on keys of its own, with a log of what became of every call.
+import { channelOf } from "../../framework/events.js";
 import { keyIn, shareOf, slotOf } from "../../redis-cluster.js";
 import type { CheckedClient } from "./clients.js";
 import type { Random } from "./random.js";
@@ -14,11 +15,11 @@ export interface Call {
   error?: string;
 }
 
-export type StreamKind = "list" | "counter" | "register" | "pair" | "channel";
+export type StreamKind = "list" | "counter" | "register" | "pair" | "channel" | "event";
 
 export interface Stream {
   readonly kind: StreamKind;
-  /** The key, both keys of a pair, or the channel. */
+  /** The key, both keys of a pair, the channel, or the own channel of a subscription of the framework. */
   readonly keys: readonly [string, ...string[]];
   readonly slot: number;
   readonly calls: Call[];
@@ -29,21 +30,30 @@ export interface Stream {
 }
 
 /** How many streams of each kind a shard has. */
-const STREAMS: Record<StreamKind, number> = { list: 3, counter: 2, register: 2, pair: 2, channel: 2 };
+const STREAMS: Record<StreamKind, number> = {
+  list: 3,
+  counter: 2,
+  register: 2,
+  pair: 2,
+  channel: 2,
+  event: 2,
+};
 /** A stream waits while so many of its calls are pending. */
 const MOST_PENDING = 256;
 /** Calls of one stream come in bursts, so that a redirect finds several of one key on their way. */
 const BURST = [1, 8] as const;
 const PAUSE = [5, 45] as const;
 
-/** Streams on slots of all shards, whose keys begin with `name`. */
-export function streamsOn(shards: number, name: string, random: Random): Stream[] {
+/** Streams on slots of all shards, whose keys have `name` in them. `hasEvents` if the client publishes the framework's events. */
+export function streamsOn(shards: number, name: string, random: Random, hasEvents: boolean): Stream[] {
   const streams: Stream[] = [];
   for (let shard = 0; shard < shards; shard++) {
     for (const [kind, count] of Object.entries(STREAMS) as [StreamKind, number][]) {
+      if (kind === "event" && !hasEvents) continue;
       for (let index = 0; index < count; index++) {
         // Two streams may have one slot, and never one key.
-        const key = keyIn(random.integer(...shareOf(shard, shards)), `${name}:${kind}${index}`);
+        const given = keyIn(random.integer(...shareOf(shard, shards)), `${name}:${kind}${index}`);
+        const key = kind === "event" ? channelOf(given) : given;
         const keys = kind === "pair" ? ([`${key}:a`, `${key}:b`] as const) : ([key] as const);
         streams.push({ kind, keys, slot: slotOf(key), calls: [], reads: [], due: [] });
       }
@@ -104,6 +114,7 @@ export class Load {
       case "pair":
         return this.#client.pushBoth(key, other, text);
       case "channel":
+      case "event":
         return this.#client.publish(key, text);
     }
   }
