@@ -1,4 +1,5 @@
-// The checker: a client under load on a real cluster, faults at random, and then what must hold. In rounds of a minute at most, each on keys of its own.
+// The checker puts a client under load on a real cluster, causes random faults, and judges the outcome. A round takes up to a minute, on keys of its
+// own.
 import { setTimeout as wait } from "node:timers/promises";
 import { type ClusterOptions, type RedisCluster, startCluster } from "../../redis-cluster.js";
 import type { CheckedClient, ClientKind } from "./clients.js";
@@ -10,7 +11,7 @@ import { Load, type Stream, streamsOn } from "./workload.js";
 export interface CheckOptions {
   readonly seconds: number;
   readonly seed: number;
-  /** In a network namespace: masters are cut off, too. */
+  /** Whether masters are cut off too, which needs a network namespace. */
   readonly partitions: boolean;
 }
 
@@ -20,12 +21,12 @@ export interface Report {
   /** How often each was done. */
   readonly faults: Readonly<Record<string, number>>;
   readonly tally: Tally;
-  /** The first of what was found, with its call and the fault before it. */
+  /** The first findings, each with its call and the fault before it. */
   readonly examples: readonly string[];
   readonly failovers: readonly Failover[];
-  /** What calls failed with, without what differs from call to call, and how often. */
+  /** How often calls failed with each error. Numbers in its text are replaced, so that equal errors count together. */
   readonly errors: Readonly<Record<string, number>>;
-  /** How long a call took at most, in milliseconds. */
+  /** The longest time of a call, in milliseconds. */
   readonly slowest: number;
   /** How late a timer of this process was at most, in milliseconds. */
   readonly lag: number;
@@ -35,11 +36,11 @@ const ROUND = 60;
 const SHARDS = 3;
 /** Keys that exist all the time, for SCAN. */
 const STAYING = 300;
-/** What a call without a deadline is waited for in the end, and the last message of a channel. */
+/** How long to wait at the end for calls without a deadline, and for the last message of each channel. */
 const PATIENCE = 20_000;
 const END = "end";
 
-/** The slots of a shard that has no master answer nothing, and the others go on. */
+/** While one shard has no master, the others go on. */
 const CLUSTER: ClusterOptions = { nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } };
 
 export async function check(kind: ClientKind, { seconds, seed, partitions }: CheckOptions): Promise<Report> {
@@ -104,7 +105,7 @@ class RoundOf {
     readonly cluster: RedisCluster,
     readonly kind: ClientKind,
     readonly name: string,
-    /** Two, so that every client gets the same faults. */
+    /** Two generators. The calls of a client must not change the faults, which are the same for all clients. */
     readonly random: { readonly faults: Random; readonly load: Random },
     readonly partitions: boolean,
   ) {
@@ -166,7 +167,7 @@ class RoundOf {
     };
   }
 
-  /** What was missed before is known for missed once the last message has come, or a subscriber is found to be deaf. */
+  /** Publishes a last message on each channel until it is heard. A message that is missing then will not come. */
   async #lastMessages(client: CheckedClient): Promise<void> {
     const deadline = Date.now() + PATIENCE;
     while (this.#subscribers.some(({ isUpToDate }) => !isUpToDate) && Date.now() < deadline) {
@@ -201,11 +202,11 @@ const listening = (subscriber: Subscriber) => ({
   gap: (from: number, to: number) => subscriber.gap(from, to),
 });
 
-/** Scans that follow each other until they are stopped. One that fails says nothing. */
+/** Scans that follow each other until they are stopped. A scan that fails is not judged. */
 class Scans {
   #stopped = false;
   readonly #missing: number[] = [];
-  /** When each came to its end, in milliseconds since the Unix epoch. */
+  /** When each scan ended, in milliseconds since the Unix epoch. */
   readonly ended: number[] = [];
 
   constructor(client: CheckedClient, match: string, expected: number) {
@@ -225,7 +226,7 @@ class Scans {
     }
   }
 
-  /** For each scan that came to its end, how many keys it missed. */
+  /** For each scan that succeeded, how many keys it missed. */
   stop(): readonly number[] {
     this.#stopped = true;
     return this.#missing;

@@ -1,4 +1,4 @@
-// The clients that the checker checks, behind one small interface: covara-kv, and those of benchmark/peers as they are by default.
+// The clients to check, behind one small interface: covara-kv, and those of benchmark/peers with their default options.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createKV, KVError } from "covara-kv";
@@ -11,7 +11,7 @@ interface Address {
 
 /** What a client subscribes to, and what it then calls. */
 export interface Listening {
-  /** Those of the framework's subscriptions among them, if the client has them. */
+  /** Also the own channels of the framework's subscriptions, if the client `hasEvents`. */
   readonly channels: readonly string[];
   heard(channel: string, text: string): void;
   /** Messages may have been missed; times are in milliseconds since the Unix epoch. */
@@ -26,29 +26,29 @@ export interface CheckedClient {
   /** MULTI with an RPUSH to each of two keys of one slot. */
   pushBoth(one: string, other: string, value: string): Promise<unknown>;
   publish(channel: string, text: string): Promise<unknown>;
-  /** All keys that match, by SCAN, if it can do so in a cluster. */
+  /** All keys that match, by SCAN. Absent if the client cannot do that in a cluster. */
   scan?(match: string): Promise<string[]>;
-  /** Whether the command of a call that failed may have been run: what the error says. */
+  /** Whether the error of a failed call leaves open that the command may have run. */
   mayHaveRun(error: unknown): boolean;
-  /** How many commands it takes for unanswered, when none is. */
+  /** How many commands the client counts as unanswered. In the end there must be none. */
   unanswered?(): Promise<number>;
   close(): unknown;
 }
 
 export interface ClientKind {
-  /** By when each call settles, in milliseconds, if it says so. */
+  /** Within how many milliseconds each call settles, if the client says so. */
   readonly deadline?: number;
   /** Whether it delivers the events of the framework's subscriptions. */
   readonly hasEvents?: boolean;
   open(addresses: readonly Address[], listening: Listening): Promise<CheckedClient>;
 }
 
-/** What a server answers in place of running a command. */
+/** Replies of a server that has not run the command. */
 const REFUSAL = /\b(MOVED|ASK|TRYAGAIN|CLUSTERDOWN|READONLY|LOADING|MASTERDOWN|CROSSSLOT|EXECABORT)\b/;
 
 const COMMAND_TIMEOUT = 3_000;
 const QUEUE_TIMEOUT = 5_000;
-/** After these reasons the write may have been run: docs/errors.md. */
+/** The reasons with which a write may have run: docs/errors.md. */
 const PERHAPS: ReadonlySet<string> = new Set([
   "lost",
   "command-timeout",
@@ -58,7 +58,7 @@ const PERHAPS: ReadonlySet<string> = new Set([
   "internal",
 ]);
 
-/** The subscription that has an own channel. */
+/** The framework's subscription whose own channel it is, if it is one. */
 const subscriptionOf = (channel: string) =>
   channel.startsWith(channelOf("")) ? channel.slice(channelOf("").length) : undefined;
 

@@ -1,4 +1,4 @@
-// What must hold after a round, whatever was done to the cluster: counted for every client, and said in words where it was broken.
+// Judges a round: counts what must not happen, whatever is done to the cluster, and describes the first findings.
 import type { Fault, Span } from "./faults.js";
 import type { Call, Stream } from "./workload.js";
 
@@ -9,10 +9,10 @@ export interface Heard {
   readonly gaps: readonly Span[];
 }
 
-/** What the servers hold in the end: the texts of a list, or of a string as the only one. */
+/** What the servers hold in the end, by key: the texts of a list, or the one text of a string. */
 export type Held = ReadonlyMap<string, readonly string[]>;
 
-/** A round as it was, for `judge`. */
+/** All that is known of a round. */
 export interface Round {
   readonly streams: readonly Stream[];
   readonly faults: readonly Fault[];
@@ -20,11 +20,11 @@ export interface Round {
   readonly heard: readonly Heard[];
   /** For each whole SCAN, how many it missed of the keys that existed all the time. */
   readonly scans: readonly number[];
-  /** By when each call was to settle, the lag of this process included. */
+  /** Within how many milliseconds each call must settle, with the lag of this process. */
   readonly deadline: number | undefined;
   /** Calls that had not settled in the end. */
   readonly unsettled: number;
-  /** Commands that the client took for unanswered in the end. */
+  /** Commands that the client counts as unanswered in the end. */
   readonly unanswered: number;
 }
 
@@ -33,22 +33,22 @@ export interface Tally {
   failed: number;
   /** While nothing was broken: in a planned failover, a resharding, a pause. */
   failedNeedlessly: number;
-  /** Numbers that are in a list twice, and counters that counted more than was called. */
+  /** Numbers that are twice in a list, and what counters have above the number of calls. */
   doubled: number;
-  /** Acknowledged and gone, though no server had lost it. */
+  /** Acknowledged writes that are gone, though no server may have lost them. */
   lost: number;
-  /** Acknowledged and lost by a server that was killed, frozen, cut off or not asked. */
+  /** Acknowledged writes that a server lost as it was killed, frozen, cut off or not asked. */
   lostByServer: number;
-  /** Said not to have been run, and there. */
+  /** Commands whose error says that they did not run, but whose effect is there. */
   ghosts: number;
-  /** Neighbours of one list, replies of one counter, and reads, that are not in the order of the calls. */
+  /** Neighbours in a list, replies of a counter, and reads that are not in the order of the calls. */
   outOfOrder: number;
   /** Reads of what was overwritten before the call. */
   stale: number;
   late: number;
   unsettled: number;
   unanswered: number;
-  /** Pairs of lists that a transaction was to keep equal. */
+  /** Pairs of lists that differ, though each transaction pushes to both. */
   unequal: number;
   messagesDoubled: number;
   messagesOutOfOrder: number;
@@ -57,7 +57,7 @@ export interface Tally {
   /** Spans of missed messages that no gap covers. */
   untoldGaps: number;
   toldGaps: number;
-  /** Gaps of more than a second in which nothing had been done. */
+  /** Gaps of more than a second that no fault explains. */
   causelessGaps: number;
   scans: number;
   incompleteScans: number;
@@ -66,11 +66,11 @@ export interface Tally {
 /** Faults that end when the old master is back. */
 const RETURNING: ReadonlySet<string> = new Set(["kill -9", "SIGSTOP", "partition"]);
 
-/** How the clients took one failover. */
+/** What one failover meant for the clients. */
 export interface Failover {
   readonly kind: string;
   readonly milliseconds: number;
-  /** Calls done on the other shards meanwhile, over those that were due. */
+  /** Calls that were done on the other shards meanwhile, divided by those that were due. */
   readonly others: number;
   /** The longest time without any of those, in milliseconds. */
   readonly stall: number;
@@ -78,15 +78,15 @@ export interface Failover {
   /** SCANs that ended meanwhile: the last page of each may ask for the map. */
   readonly scans: number;
   readonly connections: number;
-  /** How often the map changed for it: twice where the old master came back as a replica. */
+  /** How many changes of the map it makes: two if the old master comes back as a replica. */
   readonly changes: number;
 }
 
-/** The shortest time in which throughput says something. */
+/** A shorter time says nothing about throughput. */
 const WINDOW = 500;
-/** Clocks of two processes, and what is on its way. */
+/** The clocks of two processes differ, and messages take their time. */
 const SLACK = 100;
-/** After a fault a client may need so long to notice and to tell. */
+/** How long a client may take to notice a fault and to report the gap. */
 const AFTERMATH = 5_000;
 
 export const noTally = (): Tally => ({
@@ -123,10 +123,10 @@ const lossesOf = (faults: readonly Fault[], slot: number): Span[] =>
 const within = (spans: readonly Span[], { start, end }: Call) =>
   spans.some((span) => overlaps(span, { from: start, to: end }, 0));
 
-/** How many of each kind are told in words. */
+/** How many findings of each kind are described. */
 const MOST_EXAMPLES = 4;
 
-/** What was found, counted, and the first of it in words. */
+/** All findings, counted, and the first ones described. */
 class Findings {
   readonly tally = noTally();
   readonly examples: string[] = [];
@@ -202,7 +202,7 @@ function judgeCalls(
   }
 }
 
-/** Numbers that are there twice, not there, there against their word, and not in order. */
+/** Finds numbers that are there twice, missing, there against their error's word, or out of order. */
 function judgeList(
   findings: Findings,
   stream: Stream,
@@ -227,7 +227,7 @@ function countsOf(numbers: readonly number[]): Map<number, number> {
   return counts;
 }
 
-/** Each number of the stream's calls that comes directly behind a greater one. */
+/** Adds each number that comes directly behind a greater one. */
 function addInversions(
   findings: Findings,
   figure: "outOfOrder" | "messagesOutOfOrder",
@@ -253,7 +253,7 @@ function judgeCounter(findings: Findings, stream: Stream, final: number, losses:
   const excused = Math.min(missing, done.filter((call) => within(losses, call)).length);
   findings.add("lostByServer", stream, last, excused);
   findings.add("lost", stream, last, missing - excused);
-  // A server that had lost some counts them again.
+  // A server that has lost increments counts the same numbers again.
   if (losses.length > 0) return;
   for (const [index, call] of done.entries())
     if (Number(call.result) < Number(done[index - 1]?.result ?? 0)) findings.add("outOfOrder", stream, call);
@@ -291,7 +291,7 @@ function judgeChannel(
   gaps: readonly Span[],
 ): void {
   const heard = countsOf(numbers);
-  // A node that was frozen may publish what its publisher has given up: whenever it wakes.
+  // A frozen node that wakes may publish a message that its publisher has given up.
   const isKept = (number: number) => stream.calls[number - 1]?.outcome !== "perhaps";
   addInversions(findings, "messagesOutOfOrder", stream, numbers.filter(isKept));
   let wasUntold = false;
@@ -308,7 +308,7 @@ function judgeChannel(
   }
 }
 
-/** How the calls on the other shards went while one failed over. */
+/** Judges the calls on the other shards during each failover, and its cost. */
 export function judgeFailovers(
   streams: readonly Stream[],
   faults: readonly Fault[],
@@ -342,14 +342,14 @@ export function judgeFailovers(
   });
 }
 
-/** CLUSTER SLOTS calls that one change of the map may cost all stores of a process, beside those of its SCANs. */
+/** How many CLUSTER SLOTS calls all stores of a process may make for one change of the map, beside those of SCANs. */
 const MOST_SLOTS_CALLS = 10;
 /**
- * New connections for it: to the new master and the old one, for commands and for messages, of each of the two stores; and one more of each kind
- * and store where a node closes the first one as it changes its role.
+ * The most new connections for it: 8 = new and old master × commands and messages × 2 stores. Plus 4: a node may close the first connection when its
+ * role changes.
  */
 const MOST_CONNECTIONS = 12;
-/** Of the calls on the other shards while one fails over, in the median: on a machine that others use one failover alone says little. */
+/** Of the due calls, other shards must do this share during a failover. The median is judged: one failover says little on a busy machine. */
 const LEAST_OTHERS = 0.9;
 
 const RULES: { [Figure in keyof Tally]?: string } = {
@@ -370,7 +370,7 @@ const RULES: { [Figure in keyof Tally]?: string } = {
   incompleteScans: "scans missed keys that existed all the time",
 };
 
-/** What was broken, in words; nothing for a client that keeps what ours promises. */
+/** The broken promises, in words. Empty for a client that keeps all promises of ours. */
 export function violations(tally: Tally, failovers: readonly Failover[]): string[] {
   const broken = (Object.entries(RULES) as [keyof Tally, string][])
     .filter(([figure]) => tally[figure] > 0)

@@ -1,4 +1,4 @@
-// What a client is made to do while faults come: streams of calls, each on keys of its own, with a log of what became of every call.
+// The load: streams of calls, each on keys of its own, with a log of the outcome of every call.
 import { channelOf } from "../../framework/events.js";
 import { keyIn, shareOf, slotOf } from "../../redis-cluster.js";
 import type { CheckedClient } from "./clients.js";
@@ -6,7 +6,7 @@ import type { Random } from "./random.js";
 
 /** A call of one stream. Times are in milliseconds since the Unix epoch. */
 export interface Call {
-  /** Grows with each call of the stream: what is pushed, set or published. For INCR it only counts. */
+  /** Grows with each call of the stream. It is the value that is pushed, set or published; for INCR it only counts. */
   readonly number: number;
   readonly start: number;
   end: number;
@@ -23,9 +23,9 @@ export interface Stream {
   readonly keys: readonly [string, ...string[]];
   readonly slot: number;
   readonly calls: Call[];
-  /** GETs of a register, each right behind a SET: `number` is the one that was set before it. */
+  /** GETs of a register, each called right behind a SET. `number` is that of the SET. */
   readonly reads: Call[];
-  /** When how many calls were due, whether they were made or too many were pending. */
+  /** How many calls were due at which time, also those that were left out as too many were pending. */
   readonly due: { readonly at: number; readonly calls: number }[];
 }
 
@@ -40,7 +40,7 @@ const STREAMS: Record<StreamKind, number> = {
 };
 /** A stream waits while so many of its calls are pending. */
 const MOST_PENDING = 256;
-/** Calls of one stream come in bursts, so that a redirect finds several of one key on their way. */
+/** Calls of one stream come in bursts, so that a redirection meets several calls of one key in flight. */
 const BURST = [1, 8] as const;
 const PAUSE = [5, 45] as const;
 
@@ -51,7 +51,7 @@ export function streamsOn(shards: number, name: string, random: Random, hasEvent
     for (const [kind, count] of Object.entries(STREAMS) as [StreamKind, number][]) {
       if (kind === "event" && !hasEvents) continue;
       for (let index = 0; index < count; index++) {
-        // Two streams may have one slot, and never one key.
+        // Two streams may share a slot, but never a key.
         const given = keyIn(random.integer(...shareOf(shard, shards)), `${name}:${kind}${index}`);
         const key = kind === "event" ? channelOf(given) : given;
         const keys = kind === "pair" ? ([`${key}:a`, `${key}:b`] as const) : ([key] as const);
@@ -70,7 +70,7 @@ export class Load {
   readonly #pending = new Set<Call>();
   readonly #timer: NodeJS.Timeout;
   #last = Date.now();
-  /** How late the timer was at most: so much later may a call settle, as nothing runs meanwhile. */
+  /** The most that the timer was late. Nothing runs meanwhile, so a call may settle so much later. */
   lag = 0;
 
   constructor(
@@ -140,7 +140,7 @@ export class Load {
     );
   }
 
-  /** Calls no more. Resolves once every call has settled, or after so many milliseconds to how many have not. */
+  /** Stops the load. Resolves once every call has settled, or after `patience` ms to how many have not. */
   async stop(patience: number): Promise<number> {
     clearInterval(this.#timer);
     const deadline = Date.now() + patience;
@@ -150,7 +150,7 @@ export class Load {
   }
 }
 
-/** The last of `calls` that are pending are at most so many: they need not be in the order of their calls. */
+/** Whether the stream may make another call. Only one call is looked at, as calls need not settle in their order. */
 function isFree({ calls }: Stream): boolean {
   const oldest = calls.at(-MOST_PENDING);
   return oldest === undefined || oldest.outcome !== "pending";
