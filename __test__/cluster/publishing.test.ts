@@ -5,7 +5,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
 import { bulk } from "../fake-server.js";
-import { SLACK, timeOf } from "../faults/faults.js";
+import { emissions, SLACK, timeOf } from "../faults/faults.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { FakeBus } from "./fake-bus.js";
 import {
@@ -176,7 +176,30 @@ test("a message is held for a moment for an old home that was gone when the map 
   assert.ok(waited >= 450 && waited < SLACK, `${waited} ms`);
 });
 
+<<<<<<< HEAD
 // The router's task must wake at the deadline. Otherwise the message fails only when another event wakes the task, 2 s late.
+=======
+// The store was told of attempts to connect to a node that had left the cluster, for as long as its connection was kept.
+test("an old home that goes after its slots is given up soon", async (world) => {
+  const config = { commandTimeout: 30_000, queueTimeout: 60_000 };
+  const { cluster, publisher, nodes, moveTo } = await stage(world, config);
+  const [old, next] = nodes;
+  await publisher.publish(CHANNEL, "1");
+  const asked = cluster.count("CLUSTER");
+  await moveTo(next);
+  await eventually(() => cluster.count("CLUSTER") > asked);
+  await wait(300);
+  const attempts = emissions(publisher, "reconnecting");
+  await old.stop();
+  await eventually(() => attempts.length > 0);
+  await wait(1_000);
+  const before = attempts.length;
+  await wait(1_500);
+  assert.equal(attempts.length, before);
+});
+
+// The router's task slept, as nothing had told it of the deadline: the message failed when another event woke it, 2 s late.
+>>>>>>> hF
 test("a message that waits rejects at queueTimeout, and was not published", async (world) => {
   const config = { commandTimeout: 10_000, queueTimeout: 300 };
   const { bus, cluster, publisher, nodes, moveTo } = await stage(world, config);

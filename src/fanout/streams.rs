@@ -240,7 +240,12 @@ impl Follower for Streams {
                 // Whichever was allowed at the time.
                 for kind in [Kind::Shard, Kind::Channel] {
                     let topic = topic(kind, subscription);
-                    subscriber.unsubscribe(None, &topic, || self.ways.is_left(&topic));
+                    subscriber.unsubscribe(None, &topic, || {
+                        let mut held = self.ways.lock();
+                        let mut batch = CompletionBatch::default();
+                        held.leave(&topic, &mut batch);
+                        self.give(batch, &mut held);
+                    });
                 }
             }
         }

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::channel::{EVENTS, OWN_PREFIX};
 use super::message;
 use crate::backlog::{MAX_BYTES, MAX_MESSAGES, Message};
-use crate::redis::completions::CompletionBatch;
+use crate::redis::completions::{CompletionBatch, Gap};
 use crate::redis::config::Limits;
 use crate::redis::request::Topic;
 use crate::redis::subscriber::passage::Passed;
@@ -38,6 +38,15 @@ pub struct State {
     since: Option<SystemTime>,
     /// The number of the last event that was held.
     last: u64,
+    gap: Option<LaterGap>,
+}
+
+/// A gap that waits for events that came before it: who reads the state again then must be behind none of them.
+struct LaterGap {
+    gap: Gap,
+    /// The last of these events, and how many are still held.
+    until: u64,
+    held: usize,
 }
 
 /// An own channel that is subscribed.
@@ -92,18 +101,6 @@ impl Ways {
         own.new_until = Some(Instant::now() + REMEMBERED + limits.queue_timeout + limits.timeout);
     }
 
-    /// An own channel is left: what is held of its subscription is dropped.
-    pub fn is_left(&self, topic: &Topic) {
-        let mut state = self.0.lock();
-        let subscription = subscription_of(topic);
-        state.own.remove(&subscription);
-        if let Some(held) = state.held.remove(&subscription) {
-            let Held { fleet, own } = held;
-            fleet.iter().for_each(|waiting| state.released(&waiting.message));
-            own.iter().for_each(|waiting| state.released(&waiting.message));
-        }
-    }
-
     /// Held while messages are given: what is released meanwhile keeps its place.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock()
@@ -119,15 +116,20 @@ impl State {
         })
     }
 
-    /// Takes the messages that have to wait out of a batch, and tells what they wait for.
-    pub fn hold(&mut self, batch: &mut CompletionBatch, now: Instant) -> Option<Passages> {
-        if batch.gap.is_some() {
-            // It is told behind all that came before.
-            let later = mem::take(&mut batch.backlog);
-            self.give_all(batch);
-            batch.backlog.append(later);
-            return None;
+    /// An own channel is left: drops what is held of its subscription.
+    pub fn leave(&mut self, topic: &Topic, batch: &mut CompletionBatch) {
+        let subscription = subscription_of(topic);
+        self.own.remove(&subscription);
+        if let Some(held) = self.held.remove(&subscription) {
+            let Held { fleet, own } = held;
+            fleet.iter().for_each(|waiting| self.released(waiting));
+            own.iter().for_each(|waiting| self.released(waiting));
         }
+        self.tell_gap(batch);
+    }
+
+    /// Takes the messages that have to wait out of a batch, and a gap behind them, and tells what they wait for.
+    pub fn hold(&mut self, batch: &mut CompletionBatch, now: Instant) -> Option<Passages> {
         if self.own.is_empty() {
             return None;
         }
@@ -140,6 +142,10 @@ impl State {
         }
         if let Some(since) = overflow {
             batch.backlog.overflow(since);
+        }
+        if let Some(gap) = batch.gap.take() {
+            self.hold_gap(gap);
+            self.tell_gap(batch);
         }
         passages.until = self.last;
         (!passages.own.is_empty() || !passages.fleet.is_empty()).then_some(passages)
@@ -180,6 +186,7 @@ impl State {
         let is_full = self.messages >= MAX_MESSAGES || self.bytes + message.size() > MAX_BYTES;
         if is_full && let Some(since) = self.since {
             self.give_all(batch);
+            self.tell_gap(batch);
             batch.backlog.overflow(since);
         }
         self.since.get_or_insert_with(SystemTime::now);
@@ -230,36 +237,58 @@ impl State {
 
     /// Gives what is held of a subscription, as far as its order is known.
     fn give(&mut self, subscription: &Bytes, batch: &mut CompletionBatch) {
-        while let Some(message) = self.held.get_mut(subscription).and_then(Held::next) {
-            self.released(&message);
-            batch.backlog.push(message);
+        while let Some(waiting) = self.held.get_mut(subscription).and_then(Held::next) {
+            self.released(&waiting);
+            batch.backlog.push(waiting.message);
         }
         if self.held.get(subscription).is_some_and(Held::is_empty) {
             self.held.remove(subscription);
         }
+        self.tell_gap(batch);
     }
 
-    /// Gives all that is held: a gap follows.
+    fn hold_gap(&mut self, gap: Gap) {
+        let mut both = CompletionBatch {
+            gap: self.gap.take().map(|later| later.gap),
+            ..CompletionBatch::default()
+        };
+        both.push_gap(gap);
+        self.gap = both.gap.map(|gap| LaterGap {
+            gap,
+            until: self.last,
+            held: self.messages,
+        });
+    }
+
+    fn tell_gap(&mut self, batch: &mut CompletionBatch) {
+        if let Some(later) = self.gap.take_if(|later| later.held == 0) {
+            batch.push_gap(later.gap);
+        }
+    }
+
+    /// Gives all that is held: there is no room for more, which is told as a gap.
     fn give_all(&mut self, batch: &mut CompletionBatch) {
         for (subscription, mut held) in mem::take(&mut self.held) {
             let lives = self.own.get(&subscription).map(|own| own.lives);
             for waiting in &mut held.fleet {
-                // By then the channel is live at another connection, unless the gap is another's.
                 waiting.passed.get_or_insert(lives != Some(waiting.lives));
             }
             for waiting in &mut held.own {
                 waiting.passed.get_or_insert(self.last);
             }
-            while let Some(message) = held.next() {
-                self.released(&message);
-                batch.backlog.push(message);
+            while let Some(waiting) = held.next() {
+                self.released(&waiting);
+                batch.backlog.push(waiting.message);
             }
         }
     }
 
-    fn released(&mut self, message: &Message) {
+    fn released<Passed>(&mut self, waiting: &Waiting<Passed>) {
+        if let Some(later) = self.gap.as_mut().filter(|later| waiting.number <= later.until) {
+            later.held -= 1;
+        }
         self.messages -= 1;
-        self.bytes -= message.size();
+        self.bytes -= waiting.message.size();
         if self.messages == 0 {
             self.since = None;
         }
@@ -272,7 +301,7 @@ impl Held {
     }
 
     /// Takes the first event, if its order is known.
-    fn next(&mut self) -> Option<Message> {
+    fn next(&mut self) -> Option<Waiting<()>> {
         let is_own = match (self.fleet.front(), self.own.front()) {
             (None, None) => return None,
             (Some(fleet), None) => {
@@ -291,9 +320,9 @@ impl Held {
             },
         };
         if is_own {
-            self.own.pop_front().map(|waiting| waiting.message)
+            self.own.pop_front().map(Waiting::over)
         } else {
-            self.fleet.pop_front().map(|waiting| waiting.message)
+            self.fleet.pop_front().map(Waiting::over)
         }
     }
 }
@@ -305,6 +334,21 @@ impl<Passed> Waiting<Passed> {
             number,
             lives,
             passed: None,
+        }
+    }
+
+    fn over(self) -> Waiting<()> {
+        let Self {
+            message,
+            number,
+            lives,
+            ..
+        } = self;
+        Waiting {
+            message,
+            number,
+            lives,
+            passed: Some(()),
         }
     }
 

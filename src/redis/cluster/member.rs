@@ -172,6 +172,13 @@ impl ClusterRouter {
 
     /// Closes the nodes whose time has come. Gives when that of the next one comes.
     pub(super) fn close_unused(&self, state: &mut State, now: Instant) -> Option<Instant> {
+        // One that is lost is gone: the store would be told of each attempt to connect to it.
+        for (endpoint, close) in &mut state.unused {
+            let node = state.nodes.get(endpoint);
+            if node.is_some_and(|node| !node.connection.with(|pipeline| pipeline.is_connected())) {
+                *close = (*close).min(now + PATIENCE);
+            }
+        }
         let is_asked =
             |fences: &Fences, endpoint| fences.iter().any(|fence| fence.target() == Some(endpoint));
         let is_left = |endpoint| {
