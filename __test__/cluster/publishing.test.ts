@@ -176,10 +176,7 @@ test("a message is held for a moment for an old home that was gone when the map 
   assert.ok(waited >= 450 && waited < SLACK, `${waited} ms`);
 });
 
-<<<<<<< HEAD
-// The router's task must wake at the deadline. Otherwise the message fails only when another event wakes the task, 2 s late.
-=======
-// The store was told of attempts to connect to a node that had left the cluster, for as long as its connection was kept.
+// An old home that is lost must be given up soon. Otherwise the store is told of each attempt to connect to a node that has left.
 test("an old home that goes after its slots is given up soon", async (world) => {
   const config = { commandTimeout: 30_000, queueTimeout: 60_000 };
   const { cluster, publisher, nodes, moveTo } = await stage(world, config);
@@ -198,8 +195,7 @@ test("an old home that goes after its slots is given up soon", async (world) => 
   assert.equal(attempts.length, before);
 });
 
-// The router's task slept, as nothing had told it of the deadline: the message failed when another event woke it, 2 s late.
->>>>>>> hF
+// The router's task must wake at the deadline. Otherwise the message fails only when another event wakes the task, 2 s late.
 test("a message that waits rejects at queueTimeout, and was not published", async (world) => {
   const config = { commandTimeout: 10_000, queueTimeout: 300 };
   const { bus, cluster, publisher, nodes, moveTo } = await stage(world, config);
