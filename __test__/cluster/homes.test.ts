@@ -90,8 +90,6 @@ test("the gap of an old home that is cut off begins before its successor was ele
   const telling = keyIn(shareOf(2, 3)[0]);
   await kv.get(telling);
   const heal = bus.cut(old);
-  const elected = Date.now();
-  await wait(50);
   const answer = cluster.answer;
   let maps = 0;
   cluster.answer = (command, node, peer) => {
@@ -101,6 +99,8 @@ test("the gap of an old home that is cut off begins before its successor was ele
     if (command[0] === "CLUSTER") maps += 1;
     return answer(command, node, peer);
   };
+  const elected = Date.now();
+  await wait(50);
   await kv.get(telling);
   await eventually(() => maps > 0);
   cluster.answer = answer;
