@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -15,7 +14,7 @@ use super::records::{Decision, Follower, Records, State};
 use super::registry::count;
 use super::ways::{self, Passages, Ways};
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
-use crate::redis::config::{Config, Limits};
+use crate::redis::config::Config;
 use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Kind, Topic};
 use crate::redis::runtime;
@@ -44,7 +43,6 @@ pub struct Streams {
     pub server: String,
     pub records: Arc<Records>,
     completions: Arc<CompletionQueue>,
-    limits: Limits,
     ways: Ways,
     this: Weak<Self>,
     /// Present while it hears. Weak, as the subscriber holds its listeners.
@@ -67,7 +65,6 @@ impl Streams {
             server: config.target.to_string(),
             records: Records::at(config),
             completions,
-            limits: config.settings.limits.clone(),
             ways: Ways::default(),
             this: this.clone(),
             subscriber: Mutex::default(),
@@ -114,10 +111,19 @@ impl Streams {
         HEARING.lock().retain(|other| !Arc::ptr_eq(other, self));
     }
 
-    /// Gives the JavaScript thread what has come. Held is the lock of what waits.
+    /// Gives the JavaScript thread what has come, as if all had come by the fleet's channel. Held is the lock of what waits.
     fn give(&self, mut batch: CompletionBatch, _held: &mut ways::State) {
-        if !batch.backlog.is_empty() {
-            self.hear(&mut batch);
+        let (messages, overflow) = mem::take(&mut batch.backlog).into_parts();
+        for mut message in messages {
+            if message.channel != AGGREGATE {
+                message.channel = Bytes::from_static(EVENTS.as_bytes());
+                message.payload = ways::unmarked(&message.payload);
+            }
+            count(&self.passed);
+            batch.backlog.push(message);
+        }
+        if let Some(since) = overflow {
+            batch.backlog.overflow(since);
         }
         if !batch.is_empty() {
             batch.backlog.detach();
@@ -131,7 +137,7 @@ impl Streams {
         let Some(subscriber) = self.subscriber.lock().upgrade() else {
             return;
         };
-        let mut topics: Vec<_> = own.into_iter().collect();
+        let mut topics: Vec<_> = own.iter().map(|name| topic(Kind::Shard, name)).collect();
         if !fleet.is_empty() {
             topics.push(Channel::Events.topic().clone());
         }
@@ -143,11 +149,9 @@ impl Streams {
                 let Some(streams) = streams.upgrade() else { return };
                 let mut held = streams.ways.lock();
                 let mut batch = CompletionBatch::default();
-                held.own_have_passed(&passed, until, &mut batch);
-                if passed
-                    .iter()
-                    .any(|passed| passed.topic == *Channel::Events.topic())
-                {
+                let own: Vec<_> = passed.iter().filter_map(subscription_of).collect();
+                held.own_have_passed(&own, until, &mut batch);
+                if passed.contains(Channel::Events.topic()) {
                     held.fleet_has_passed(&fleet, until, &mut batch);
                 }
                 streams.give(batch, &mut held);
@@ -174,20 +178,17 @@ impl Streams {
         }
     }
 
-    /// Passes on messages that may be for a stream here, as if all had come by the fleet's channel.
-    fn hear(&self, batch: &mut CompletionBatch) {
+    /// Drops messages that are for no stream here.
+    fn filter(&self, batch: &mut CompletionBatch) {
         let (messages, overflow) = mem::take(&mut batch.backlog).into_parts();
         let state = self.records.look();
-        for mut message in messages {
+        for message in messages {
             if message.channel == AGGREGATE {
                 self.note_resource(&message.payload);
             } else if self.filters(&state, &message.channel) && !state.wants(&message.payload) {
                 count(&self.dropped);
                 continue;
-            } else if message.channel != EVENTS {
-                message.channel = Bytes::from_static(EVENTS.as_bytes());
             }
-            count(&self.passed);
             batch.backlog.push(message);
         }
         if let Some(since) = overflow {
@@ -223,10 +224,8 @@ impl Follower for Streams {
                 true => Kind::Shard,
                 false => Kind::Channel,
             };
-            let topics: Vec<_> = subscriptions.iter().map(|name| topic(kind, name)).collect();
-            if subscriber.is_cluster() {
-                topics.iter().for_each(|topic| self.ways.is_coming(topic));
-            }
+            let names = subscriptions.iter().map(|name| name.as_bytes());
+            let topics: Vec<_> = names.map(|name| topic(kind, name)).collect();
             subscriber.keep_batched(&topics);
         }
     }
@@ -239,11 +238,11 @@ impl Follower for Streams {
             for subscription in subscriptions {
                 // Whichever was allowed at the time.
                 for kind in [Kind::Shard, Kind::Channel] {
-                    let topic = topic(kind, subscription);
+                    let topic = topic(kind, subscription.as_bytes());
                     subscriber.unsubscribe(None, &topic, || {
                         let mut held = self.ways.lock();
                         let mut batch = CompletionBatch::default();
-                        held.leave(&topic, &mut batch);
+                        held.leave(subscription.as_bytes(), &mut batch);
                         self.give(batch, &mut held);
                     });
                 }
@@ -269,8 +268,9 @@ impl Listener for Streams {
         if !plain.is_empty() {
             self.go_without_shards(plain);
         }
+        self.filter(&mut batch);
         let mut held = self.ways.lock();
-        if let Some(passages) = held.hold(&mut batch, Instant::now()) {
+        if let Some(passages) = held.hold(&mut batch) {
             // The subscriber is locked before any pipeline, of which one is locked here.
             let streams = self.this.clone();
             if let Ok(runtime) = runtime::get() {
@@ -282,12 +282,6 @@ impl Listener for Streams {
             }
         }
         self.give(batch, &mut held);
-    }
-
-    fn subscribed_at_home(&self, topic: &Topic) {
-        if Channel::of(topic).is_none() {
-            self.ways.is_live(topic, &self.limits);
-        }
     }
 
     fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
@@ -309,10 +303,16 @@ impl Listener for Streams {
     }
 }
 
-/// The channel of one subscription.
-fn topic(kind: Kind, subscription: &str) -> Topic {
+/// The own channel of a subscription.
+fn topic(kind: Kind, subscription: &[u8]) -> Topic {
     Topic {
         kind,
-        name: format!("{EVENTS}:{subscription}").into(),
+        name: [OWN_PREFIX, subscription].concat().into(),
     }
+}
+
+/// The subscription that has an own channel.
+fn subscription_of(topic: &Topic) -> Option<Bytes> {
+    let name = topic.name.strip_prefix(OWN_PREFIX)?;
+    Some(topic.name.slice_ref(name))
 }

@@ -1,12 +1,10 @@
 //! In a cluster the events of a subscription come by two connections: that of its own channel, and that of the fleet's. A publisher that
-//! changes from one to the other must not be heard in another order. So an event waits for the passage of what the other home had sent:
-//!
-//! - by an own channel that is new, as publishers may have used the fleet's before;
-//! - by the fleet's where an own channel is subscribed, as it may have lost its subscribers with its home.
+//! changes from one to the other must not be heard in another order. It marks what it publishes first on the other way, and that waits
+//! for the passage of all that the home of the way before had sent.
 
 use std::collections::{HashSet, VecDeque};
 use std::mem;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -17,19 +15,15 @@ use super::channel::{EVENTS, OWN_PREFIX};
 use super::message;
 use crate::backlog::{MAX_BYTES, MAX_MESSAGES, Message};
 use crate::redis::completions::{CompletionBatch, Gap};
-use crate::redis::config::Limits;
-use crate::redis::request::Topic;
-use crate::redis::subscriber::passage::Passed;
 
-/// For how long publishers take an own channel to have no subscriber, once they have found none: `REMEMBERED_MS` of redis-publisher.ts.
-const REMEMBERED: Duration = Duration::from_secs(1);
+/// What a marked event ends with, which means nothing in JSON: `MARKS` of redis-publisher.ts. One mark for each change of ways, in turn.
+const MARKS: [u8; 3] = *b" \t\n";
 
 #[derive(Default)]
 pub struct Ways(Mutex<State>);
 
 #[derive(Default)]
 pub struct State {
-    own: HashMap<Bytes, Own, RandomState>,
     /// What is held of each subscription.
     held: HashMap<Bytes, Held, RandomState>,
     pub(super) messages: usize,
@@ -49,30 +43,19 @@ struct LaterGap {
     held: usize,
 }
 
-/// An own channel that is subscribed.
-struct Own {
-    topic: Topic,
-    /// How often it has gone live: each time at another connection.
-    lives: u64,
-    /// Until then an event of the fleet's channel may be on its way that precedes what comes by this one. None before it is live.
-    new_until: Option<Instant>,
-}
-
+/// What is held of one subscription, as it came by each way.
 #[derive(Default)]
 struct Held {
-    /// By the fleet's channel: whether the own channel had left its home at the end of the passage.
-    fleet: VecDeque<Waiting<bool>>,
-    /// By the own channel: the last event that was held at the end of the passage.
-    own: VecDeque<Waiting<u64>>,
+    fleet: VecDeque<Waiting>,
+    own: VecDeque<Waiting>,
 }
 
-struct Waiting<Passed> {
+struct Waiting {
     message: Message,
     number: u64,
-    /// The lives of the own channel when it came.
-    lives: u64,
-    /// None until the passage is over.
-    passed: Option<Passed>,
+    mark: Option<usize>,
+    /// It waits for no passage.
+    has_passed: bool,
 }
 
 /// The passages that events wait for.
@@ -80,27 +63,13 @@ struct Waiting<Passed> {
 pub struct Passages {
     /// The number of the last of these events.
     pub until: u64,
-    /// Own channels whose homes' passage is waited for.
-    pub own: HashSet<Topic>,
-    /// Subscriptions that wait for the passage of the fleet's channel.
+    /// Subscriptions that wait for the home of their own channel.
+    pub own: HashSet<Bytes>,
+    /// Subscriptions that wait for the home of the fleet's channel.
     pub fleet: HashSet<Bytes>,
 }
 
 impl Ways {
-    /// An own channel is about to be subscribed.
-    pub fn is_coming(&self, topic: &Topic) {
-        self.0.lock().own_of(topic);
-    }
-
-    /// An own channel is live. A publisher that has found no subscriber before may go on with the channel of the fleet for this long.
-    pub fn is_live(&self, topic: &Topic, limits: &Limits) {
-        let mut state = self.0.lock();
-        let own = state.own_of(topic);
-        own.topic = topic.clone();
-        own.lives += 1;
-        own.new_until = Some(Instant::now() + REMEMBERED + limits.queue_timeout + limits.timeout);
-    }
-
     /// Held while messages are given: what is released meanwhile keeps its place.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock()
@@ -108,35 +77,23 @@ impl Ways {
 }
 
 impl State {
-    fn own_of(&mut self, topic: &Topic) -> &mut Own {
-        self.own.entry(subscription_of(topic)).or_insert_with(|| Own {
-            topic: topic.clone(),
-            lives: 0,
-            new_until: None,
-        })
-    }
-
-    /// An own channel is left: drops what is held of its subscription.
-    pub fn leave(&mut self, topic: &Topic, batch: &mut CompletionBatch) {
-        let subscription = subscription_of(topic);
-        self.own.remove(&subscription);
-        if let Some(held) = self.held.remove(&subscription) {
-            let Held { fleet, own } = held;
-            fleet.iter().for_each(|waiting| self.released(waiting));
-            own.iter().for_each(|waiting| self.released(waiting));
+    /// A subscription has ended: drops what is held of it.
+    pub fn leave(&mut self, subscription: &[u8], batch: &mut CompletionBatch) {
+        if let Some(Held { fleet, own }) = self.held.remove(subscription) {
+            fleet
+                .iter()
+                .chain(&own)
+                .for_each(|waiting| self.released(waiting));
         }
         self.tell_gap(batch);
     }
 
     /// Takes the messages that have to wait out of a batch, and a gap behind them, and tells what they wait for.
-    pub fn hold(&mut self, batch: &mut CompletionBatch, now: Instant) -> Option<Passages> {
-        if self.own.is_empty() {
-            return None;
-        }
+    pub fn hold(&mut self, batch: &mut CompletionBatch) -> Option<Passages> {
         let mut passages = Passages::default();
         let (messages, overflow) = mem::take(&mut batch.backlog).into_parts();
         for message in messages {
-            if let Some(message) = self.hold_one(message, now, &mut passages, batch) {
+            if let Some(message) = self.hold_one(message, &mut passages, batch) {
                 batch.backlog.push(message);
             }
         }
@@ -155,65 +112,68 @@ impl State {
     fn hold_one(
         &mut self,
         message: Message,
-        now: Instant,
         passages: &mut Passages,
         batch: &mut CompletionBatch,
     ) -> Option<Message> {
+        let mark = mark_of(&message.payload);
+        if mark.is_none() && self.held.is_empty() {
+            return Some(message);
+        }
         let is_fleet = message.channel == EVENTS;
         let subscription = if is_fleet {
             message::plain_subscription(&message.payload).map(str::as_bytes)
         } else {
             message.channel.strip_prefix(OWN_PREFIX)
         };
-        let found = subscription.and_then(|name| self.own.get_key_value(name));
-        let Some((subscription, own)) = found else {
+        let Some(subscription) = subscription else {
             return Some(message);
         };
-        let has_before = self
-            .held
-            .get(subscription)
-            .is_some_and(|held| !held.own.is_empty());
-        if !is_fleet && !has_before && own.new_until.is_some_and(|until| now >= until) {
+        let held = self.held.get(subscription);
+        let is_behind = held.is_some_and(|held| match is_fleet {
+            true => !held.fleet.is_empty(),
+            false => !held.own.is_empty(),
+        });
+        if mark.is_none() && !is_behind {
             return Some(message);
         }
-        let (subscription, lives) = (subscription.clone(), own.lives);
-        if is_fleet {
-            passages.own.insert(own.topic.clone());
-        } else {
-            passages.fleet.insert(subscription.clone());
+        let subscription = Bytes::copy_from_slice(subscription);
+        if mark.is_some() {
+            let waits_for = if is_fleet {
+                &mut passages.own
+            } else {
+                &mut passages.fleet
+            };
+            waits_for.insert(subscription.clone());
         }
         let message = message.copied();
-        let is_full = self.messages >= MAX_MESSAGES || self.bytes + message.size() > MAX_BYTES;
-        if is_full && let Some(since) = self.since {
+        if self.messages >= MAX_MESSAGES || self.bytes + message.size() > MAX_BYTES {
             self.give_all(batch);
-            self.tell_gap(batch);
-            batch.backlog.overflow(since);
         }
         self.since.get_or_insert_with(SystemTime::now);
         self.messages += 1;
         self.bytes += message.size();
         self.last += 1;
         let held = self.held.entry(subscription).or_default();
-        if is_fleet {
-            held.fleet.push_back(Waiting::new(message, self.last, lives));
-        } else {
-            held.own.push_back(Waiting::new(message, self.last, lives));
-        }
+        let queue = if is_fleet { &mut held.fleet } else { &mut held.own };
+        queue.push_back(Waiting {
+            message,
+            number: self.last,
+            mark,
+            has_passed: mark.is_none(),
+        });
         None
     }
 
     /// The passage of the home of own channels is over: gives what waits no more.
-    pub fn own_have_passed(&mut self, passed: &[Passed], until: u64, batch: &mut CompletionBatch) {
-        for Passed { topic, is_live } in passed {
-            let subscription = subscription_of(topic);
-            let lives = self.own.get(&subscription).map(|own| own.lives);
-            let Some(held) = self.held.get_mut(&subscription) else {
-                continue;
-            };
-            for waiting in held.fleet.iter_mut().filter(|waiting| waiting.is_due(until)) {
-                waiting.passed = Some(!is_live || lives != Some(waiting.lives));
+    pub fn own_have_passed(&mut self, subscriptions: &[Bytes], until: u64, batch: &mut CompletionBatch) {
+        for subscription in subscriptions {
+            if let Some(held) = self.held.get_mut(subscription) {
+                held.fleet
+                    .iter_mut()
+                    .take_while(|waiting| waiting.number <= until)
+                    .for_each(|waiting| waiting.has_passed = true);
+                self.give(subscription, batch);
             }
-            self.give(&subscription, batch);
         }
     }
 
@@ -225,13 +185,13 @@ impl State {
         batch: &mut CompletionBatch,
     ) {
         for subscription in subscriptions {
-            let Some(held) = self.held.get_mut(subscription) else {
-                continue;
-            };
-            for waiting in held.own.iter_mut().filter(|waiting| waiting.is_due(until)) {
-                waiting.passed = Some(self.last);
+            if let Some(held) = self.held.get_mut(subscription) {
+                held.own
+                    .iter_mut()
+                    .take_while(|waiting| waiting.number <= until)
+                    .for_each(|waiting| waiting.has_passed = true);
+                self.give(subscription, batch);
             }
-            self.give(subscription, batch);
         }
     }
 
@@ -245,6 +205,23 @@ impl State {
             self.held.remove(subscription);
         }
         self.tell_gap(batch);
+    }
+
+    /// Gives all that is held: there is no room for more, which is told as a gap.
+    fn give_all(&mut self, batch: &mut CompletionBatch) {
+        let since = self.since;
+        for (_, mut held) in mem::take(&mut self.held) {
+            let all = held.fleet.iter_mut().chain(&mut held.own);
+            all.for_each(|waiting| waiting.has_passed = true);
+            while let Some(waiting) = held.next() {
+                self.released(&waiting);
+                batch.backlog.push(waiting.message);
+            }
+        }
+        self.tell_gap(batch);
+        if let Some(since) = since {
+            batch.backlog.overflow(since);
+        }
     }
 
     fn hold_gap(&mut self, gap: Gap) {
@@ -266,24 +243,7 @@ impl State {
         }
     }
 
-    /// Gives all that is held: there is no room for more, which is told as a gap.
-    fn give_all(&mut self, batch: &mut CompletionBatch) {
-        for (subscription, mut held) in mem::take(&mut self.held) {
-            let lives = self.own.get(&subscription).map(|own| own.lives);
-            for waiting in &mut held.fleet {
-                waiting.passed.get_or_insert(lives != Some(waiting.lives));
-            }
-            for waiting in &mut held.own {
-                waiting.passed.get_or_insert(self.last);
-            }
-            while let Some(waiting) = held.next() {
-                self.released(&waiting);
-                batch.backlog.push(waiting.message);
-            }
-        }
-    }
-
-    fn released<Passed>(&mut self, waiting: &Waiting<Passed>) {
+    fn released(&mut self, waiting: &Waiting) {
         if let Some(later) = self.gap.as_mut().filter(|later| waiting.number <= later.until) {
             later.held -= 1;
         }
@@ -301,64 +261,43 @@ impl Held {
     }
 
     /// Takes the first event, if its order is known.
-    fn next(&mut self) -> Option<Waiting<()>> {
-        let is_own = match (self.fleet.front(), self.own.front()) {
+    fn next(&mut self) -> Option<Waiting> {
+        let (fleet, own) = (self.fleet.front(), self.own.front());
+        let is_fleet = match (fleet, own) {
+            (Some(fleet), Some(own)) => first_is_fleet(fleet, own)?,
+            (Some(fleet), None) => fleet.has_passed.then_some(true)?,
+            (None, Some(own)) => own.has_passed.then_some(false)?,
             (None, None) => return None,
-            (Some(fleet), None) => {
-                fleet.passed?;
-                false
-            }
-            (None, Some(own)) => {
-                own.passed?;
-                true
-            }
-            (Some(fleet), Some(own)) => match (fleet.passed, own.passed) {
-                (Some(has_left), _) => own.lives < fleet.lives || has_left && own.lives == fleet.lives,
-                // What came later than the passage does not precede it.
-                (None, Some(last)) if own.lives < fleet.lives || fleet.number > last => true,
-                (None, _) => return None,
-            },
         };
-        if is_own {
-            self.own.pop_front().map(Waiting::over)
+        if is_fleet {
+            self.fleet.pop_front()
         } else {
-            self.fleet.pop_front().map(Waiting::over)
+            self.own.pop_front()
         }
     }
 }
 
-impl<Passed> Waiting<Passed> {
-    fn new(message: Message, number: u64, lives: u64) -> Self {
-        Self {
-            message,
-            number,
-            lives,
-            passed: None,
-        }
-    }
-
-    fn over(self) -> Waiting<()> {
-        let Self {
-            message,
-            number,
-            lives,
-            ..
-        } = self;
-        Waiting {
-            message,
-            number,
-            lives,
-            passed: Some(()),
-        }
-    }
-
-    /// Whether it waits for a passage that was begun for all events up to this number.
-    fn is_due(&self, until: u64) -> bool {
-        self.passed.is_none() && self.number <= until
+/// Whether the event by the fleet's channel comes before that by the own one. None if that is not known yet.
+fn first_is_fleet(fleet: &Waiting, own: &Waiting) -> Option<bool> {
+    let (Some(fleet_mark), Some(own_mark)) = (fleet.mark, own.mark) else {
+        // An event without a mark follows one by the same way, and waits for none by the other.
+        return Some(fleet.mark.is_none());
+    };
+    match (own_mark + MARKS.len() - fleet_mark) % MARKS.len() {
+        1 => fleet.has_passed.then_some(true),
+        2 => own.has_passed.then_some(false),
+        // Of two publishers.
+        _ => (fleet.has_passed && own.has_passed).then_some(fleet.number < own.number),
     }
 }
 
-/// The subscription that has an own channel.
-fn subscription_of(own: &Topic) -> Bytes {
-    own.name.slice(OWN_PREFIX.len().min(own.name.len())..)
+fn mark_of(payload: &[u8]) -> Option<usize> {
+    let last = payload.last()?;
+    MARKS.iter().position(|mark| mark == last)
+}
+
+/// An event without its mark.
+pub fn unmarked(payload: &Bytes) -> Bytes {
+    let length = payload.len() - usize::from(mark_of(payload).is_some());
+    payload.slice(..length)
 }

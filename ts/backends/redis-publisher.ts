@@ -3,6 +3,7 @@
 import { KVError } from "../errors.js";
 import { CHANNEL_OF } from "../fanout/channels.js";
 import { now } from "../timers.js";
+import { type Channel, Marks } from "./marks.js";
 import { type Outcomes, Turns } from "./turns.js";
 
 /** How long a channel without subscribers is remembered, where it takes a round trip to find out. */
@@ -74,6 +75,7 @@ export class Publisher {
   #open: (() => void) | undefined;
   /** Events that take more than one command. */
   readonly #turns: Turns<Published>;
+  readonly #marks = new Marks();
   /** Channels without subscribers, with the time until which that is assumed. */
   readonly #unsubscribed = new Map<string, number>();
 
@@ -129,17 +131,15 @@ export class Publisher {
       try {
         const receivers = await this.#onOwn(subscription, messages);
         const targeted = { receivers, isTargeted: true };
-        return await Promise.allSettled(
-          messages.map((message) => (receivers > 0 ? targeted : this.#toFleet(message))),
-        );
+        if (receivers > 0) return await Promise.allSettled(messages.map(() => targeted));
+        return await this.#toFleet(subscription, messages);
       } catch (error) {
         if (!isRefusal(error)) return messages.map(() => ({ status: "rejected", reason: error }));
         this.#refuse();
       }
     }
     const outcomes: PromiseSettledResult<Published>[] = [];
-    for (const message of messages)
-      outcomes.push(...(await Promise.allSettled([this.#byCommands(subscription, message)])));
+    for (const message of messages) outcomes.push(await this.#byCommands(subscription, message));
     return outcomes;
   }
 
@@ -149,27 +149,54 @@ export class Publisher {
     const own = ownChannel(subscription);
     // A key that leads to a node wants a right to it: without a cluster none is needed.
     const channels = this.#commands.isCluster() ? [own] : [];
-    const receivers = await this.#commands.script(OWN_SCRIPT, channels, [own, ...messages]);
-    if (receivers === 0) this.#remember(subscription);
-    return receivers;
+    return this.#toOwn(subscription, (mark) =>
+      this.#commands.script(OWN_SCRIPT, channels, [own, ...messages.map((message) => message + mark)]),
+    );
   }
 
-  async #byCommands(subscription: string, message: string): Promise<Published> {
+  async #byCommands(subscription: string, message: string): Promise<PromiseSettledResult<Published>> {
     if (this.#way === "commands" && !this.#isUnsubscribed(subscription)) {
       try {
-        const receivers = await this.#commands.publish(ownChannel(subscription), message);
-        if (receivers > 0) return { receivers, isTargeted: true };
-        this.#remember(subscription);
+        const publish = (mark: string) => this.#commands.publish(ownChannel(subscription), message + mark);
+        const receivers = await this.#toOwn(subscription, publish);
+        if (receivers > 0) return { status: "fulfilled", value: { receivers, isTargeted: true } };
       } catch (error) {
-        if (!isRefusal(error)) throw error;
+        if (!isRefusal(error)) return { status: "rejected", reason: error };
         this.#way = "fleet";
       }
     }
-    return this.#toFleet(message);
+    const [outcome] = await this.#toFleet(subscription, [message]);
+    return outcome as PromiseSettledResult<Published>;
   }
 
-  async #toFleet(message: string): Promise<Published> {
-    return { receivers: await this.#commands.publish(CHANNEL_OF.events, message), isTargeted: false };
+  /** Publishes on the subscription's own channel, with a mark. */
+  async #toOwn(subscription: string, publish: (mark: string) => Promise<number>): Promise<number> {
+    try {
+      const receivers = await publish(this.#mark(subscription, "own"));
+      if (receivers === 0) this.#remember(subscription);
+      else this.#marks.published(subscription, "own");
+      return receivers;
+    } catch (error) {
+      if (!isRefusal(error)) this.#marks.unanswered(subscription, "own");
+      throw error;
+    }
+  }
+
+  async #toFleet(subscription: string, messages: readonly string[]): Outcomes<Published> {
+    const mark = this.#mark(subscription, "fleet");
+    const publish = async (message: string) => ({
+      receivers: await this.#commands.publish(CHANNEL_OF.events, message + mark),
+      isTargeted: false,
+    });
+    const outcomes = await Promise.allSettled(messages.map(publish));
+    if (outcomes.every(({ status }) => status === "fulfilled")) this.#marks.published(subscription, "fleet");
+    else this.#marks.unanswered(subscription, "fleet");
+    return outcomes;
+  }
+
+  /** On one server all comes by one connection. */
+  #mark(subscription: string, channel: Channel): string {
+    return this.#commands.isCluster() === false ? "" : this.#marks.next(subscription, channel);
   }
 
   #isUnsubscribed(subscription: string): boolean {

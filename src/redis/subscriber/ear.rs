@@ -199,7 +199,6 @@ impl Listener for Ear {
             return;
         }
         self.listener.subscribed(topic);
-        self.listener.subscribed_at_home(topic);
         let mut batch = CompletionBatch::default();
         let mut awaited = self.awaited.lock();
         for id in awaited.take_callers(topic).ids {

@@ -54,9 +54,6 @@ pub trait Listener: Send + Sync {
     /// Messages of a kept topic come from this call on; those of the next batch are the first.
     fn subscribed(&self, _topic: &Topic) {}
 
-    /// The same of a cluster, where others' messages come by other connections.
-    fn subscribed_at_home(&self, _topic: &Topic) {}
-
     /// Topics are left: messages may be missed since a moment. `is_refused` if the server does not publish to the channel by which they cross.
     fn departed(
         &self,

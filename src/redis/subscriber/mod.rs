@@ -159,11 +159,6 @@ impl SubscriberHandle {
         self.with(|pipeline, _| pipeline.machine.table.has(self.number, topic))
     }
 
-    /// Whether the listener has the topic here, and the server has confirmed it.
-    pub fn is_live(&self, topic: &Topic) -> bool {
-        self.with(|pipeline, _| pipeline.machine.table.is_live(self.number, topic))
-    }
-
     pub fn health(&self) -> Health {
         self.with(|pipeline, _| pipeline.health())
     }

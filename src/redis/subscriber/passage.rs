@@ -1,6 +1,6 @@
 //! The passage of what a home has published: what another connection brings later comes behind it.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::{HashMap, HashSet};
@@ -9,11 +9,11 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::redis::endpoint::Endpoint;
-use crate::redis::request::Topic;
+use crate::redis::request::{Kind, Topic};
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::ear::{Ear, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
-use crate::redis::subscriber::places::{Place, own_channel};
+use crate::redis::subscriber::places::own_channel;
 
 /// How often it is looked whether an answer is still to come.
 const LOOK: Duration = Duration::from_millis(100);
@@ -30,23 +30,17 @@ struct At {
     /// When its connection was made.
     since: Instant,
     ear: Arc<Ear>,
-    subscriber: Weak<ClusterSubscriber>,
-}
-
-/// A topic whose passage is over.
-#[derive(Debug)]
-pub struct Passed {
-    pub topic: Topic,
-    /// It is still subscribed at that home.
-    pub is_live: bool,
 }
 
 impl ClusterSubscriber {
-    /// The passages of what was published at the homes of topics.
-    pub fn passages(self: &Arc<Self>, topics: Vec<Topic>) -> Vec<Passage> {
+    /// The passages of what was published at the homes of topics. A shard channel may be subscribed as a plain one.
+    pub fn passages(&self, topics: Vec<Topic>) -> Vec<Passage> {
         let state = self.lock();
         let mut by_home: HashMap<Option<Endpoint>, Vec<Topic>> = HashMap::new();
-        for topic in topics {
+        for mut topic in topics {
+            if topic.kind == Kind::Shard && !state.topics.contains_key(&topic) {
+                topic.kind = Kind::Channel;
+            }
             let home = state.heard_at(&topic).cloned();
             by_home.entry(home).or_default().push(topic);
         }
@@ -59,7 +53,6 @@ impl ClusterSubscriber {
                     home: home.clone(),
                     since: health.since,
                     ear: self.ear.clone(),
-                    subscriber: Arc::downgrade(self),
                 })
             });
             Passage { topics, at }
@@ -76,19 +69,14 @@ impl Passage {
 
     /// Returns once all that was published there before this call has been put, or is lost with the connection, which a gap tells. What was
     /// published comes ahead of the answer to a request by the same connection.
-    pub async fn is_over(self) -> Vec<Passed> {
-        let live = match &self.at {
-            Some(at) => {
-                tokio::select! {
-                    () = at.home.turns.share(at.answer()) => {}
-                    () = at.is_left(&self.topics) => {}
-                }
-                at.live(&self.topics)
+    pub async fn is_over(self) -> Vec<Topic> {
+        if let Some(at) = &self.at {
+            tokio::select! {
+                () = at.home.turns.share(at.answer()) => {}
+                () = at.is_left(&self.topics) => {}
             }
-            None => vec![false; self.topics.len()],
-        };
-        let passed = self.topics.into_iter().zip(live);
-        passed.map(|(topic, is_live)| Passed { topic, is_live }).collect()
+        }
+        self.topics
     }
 }
 
@@ -123,22 +111,6 @@ impl At {
                 return;
             }
         }
-    }
-
-    /// Which of the topics are subscribed there, and are to stay.
-    fn live(&self, topics: &[Topic]) -> Vec<bool> {
-        let Some(subscriber) = self.subscriber.upgrade() else {
-            return vec![false; topics.len()];
-        };
-        let state = subscriber.lock();
-        let stays = |topic| {
-            let desired = state.topics.get(topic);
-            desired.is_some_and(|desired| desired.place == Place::At(self.endpoint.clone()))
-        };
-        let live = topics
-            .iter()
-            .map(|topic| stays(topic) && self.home.is_live(topic));
-        live.collect()
     }
 }
 

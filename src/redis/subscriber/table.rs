@@ -131,11 +131,6 @@ impl Table {
         self.topics.get(topic).is_some_and(|entry| entry.has(number))
     }
 
-    pub fn is_live(&self, number: usize, topic: &Topic) -> bool {
-        let entry = self.topics.get(topic);
-        entry.is_some_and(|entry| entry.has(number) && entry.status == Status::Live)
-    }
-
     pub fn topics_of(&self, number: usize) -> Vec<Topic> {
         let entries = self.topics.iter().filter(|(_, entry)| entry.has(number));
         entries.map(|(topic, _)| topic.clone()).collect()
