@@ -291,9 +291,12 @@ fn first_is_fleet(fleet: &Waiting, own: &Waiting) -> Option<bool> {
     }
 }
 
+/// Only an event in the form of the framework has one: another message may end with anything.
 fn mark_of(payload: &[u8]) -> Option<usize> {
-    let last = payload.last()?;
-    MARKS.iter().position(|mark| mark == last)
+    let (last, event) = payload.split_last()?;
+    let mark = MARKS.iter().position(|mark| mark == last)?;
+    let is_event = event.ends_with(b"}") && message::plain_subscription(event).is_some();
+    is_event.then_some(mark)
 }
 
 /// An event without its mark.

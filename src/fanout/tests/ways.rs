@@ -79,6 +79,21 @@ fn what_has_no_mark_waits_for_nothing() {
     assert!(none.is_none());
 }
 
+// The last character is the publisher's own.
+#[test]
+fn what_is_no_event_has_no_mark() {
+    let ways = Ways::default();
+    for text in ["hello ", "\n", "{} ", r#"["type"]"#, ""] {
+        let mut message = fleet("1", "");
+        message.payload = Bytes::from_static(text.as_bytes());
+        assert_eq!(unmarked(&message.payload), text);
+        let mut batch = CompletionBatch::default();
+        batch.backlog.push(message);
+        assert!(ways.lock().hold(&mut batch).is_none());
+        assert_eq!(batch.backlog.len(), 1);
+    }
+}
+
 #[test]
 fn a_change_to_the_own_channel_waits_for_a_passage_that_began_later() {
     let ways = Ways::default();
