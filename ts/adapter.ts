@@ -26,8 +26,8 @@ export type {
  *
  * Methods that return a Promise never throw: they reject with a {@link KVError}. Each may reject with the codes `INVALID_ARGUMENT`
  * (nothing was sent), `CLOSED` (after `disconnect`) and, over a network, `CONNECTION`, `TIMEOUT` and `QUEUE_FULL`. A method for one
- * type of value may reject with `WRONGTYPE` where the key holds another (memory and Durable Object: only with `strict`; else the key
- * counts as empty, with one warning). Each method lists further errors. A surplus argument is `INVALID_ARGUMENT`, unless it is
+ * type of value may reject with `WRONGTYPE` where the key holds another. Memory and Durable Object do so only with `strict`; else the
+ * key counts as empty, with one warning. Each method lists further errors. A surplus argument is `INVALID_ARGUMENT`, unless it is
  * undefined. A reply that the command does not have is `CONNECTION`.
  *
  * Keys, fields, members and values are strings of at most 512 MB of UTF-8. A store with a prefix adds it, with a colon, to each key.

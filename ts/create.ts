@@ -31,9 +31,8 @@ const HEARD: Record<KVConfig["type"], readonly (keyof KVConfig)[]> = {
 };
 
 /**
- * Builds the store that `config.type` names, and connects it. Rejects before anything is opened with `CONFIG`
- * if the type is unknown, or what the type requires is missing; with `INVALID_ARGUMENT` if a field has a
- * wrong type; else with what `connect` rejects with.
+ * Builds the store that `config.type` names, and connects it. Before anything is opened, rejects with `CONFIG` if the type is unknown, or
+ * what the type requires is missing, and with `INVALID_ARGUMENT` if a field has a wrong type. Then rejects as `connect` does.
  *
  * Only an object's own fields count. A field that is unknown, or that the type does not use, has no effect, and a process
  * warning (`COVARA_KV_CONFIG`) names it.

@@ -15,16 +15,16 @@ let remove: (() => void) | undefined;
 
 /**
  * Keeps an outage from ending the process. Node.js ends a process for an unhandled rejection, and the framework does not await some
- * calls whose loss is harmless: on the changelog (`covara:changelog:*`), on OIDC clients (`oidc:clients:*`), and `subscribe` and
- * `unsubscribe` of `covara:events` and `covara:aggregate`.
+ * calls whose loss is harmless. These are calls on the changelog (`covara:changelog:*`) and on OIDC clients (`oidc:clients:*`), and
+ * `subscribe` and `unsubscribe` of `covara:events` and `covara:aggregate`.
  *
- * From now on such a call that rejects with `CONNECTION`, `TIMEOUT` or `QUEUE_FULL` goes to the `error` event of its store, or without
- * listeners to a process warning (`COVARA_KV_UNHANDLED`, at most one a minute, with the count), and to the channel
+ * From now on such a call that rejects with `CONNECTION`, `TIMEOUT` or `QUEUE_FULL` goes to the `error` event of its store. Without
+ * listeners it goes to a process warning (`COVARA_KV_UNHANDLED`, at most one a minute, with the count). It always goes to the channel
  * `covara-kv:unhandled` of `node:diagnostics_channel`. Any other rejection, and every mode of `--unhandled-rejections`, stays with
  * Node.js. `covara-kv/register` calls this. Each thread has its own guard.
  *
- * Returns a function that undoes this call. It has no effect in a Worker, which no rejection ends, and in Bun and Deno, which do not emit
- * these events through `process.emit`.
+ * Returns a function that undoes this call. The guard has no effect in a Worker, which no rejection ends. It has none in Bun and Deno
+ * either, which do not emit these events through `process.emit`.
  *
  * @example
  * // The framework's store.

@@ -117,7 +117,7 @@ export class PubSub {
     return Object.values(this.#topics).every(({ size }) => size === 0);
   }
 
-  /** Forgets everything, without a word to the source. */
+  /** Forgets everything without telling the backend. */
   clear(): void {
     for (const topics of Object.values(this.#topics)) topics.clear();
     this.#onGap.clear();

@@ -185,7 +185,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     return !this.#pubsub.isEmpty;
   }
 
-  /** @internal A name is not subscribed any more, whose registration has failed. */
+  /** @internal Called when a name has been removed, for example because its registration failed. */
   protected topicLeft(): void {}
 
   /** @internal Takes away all callbacks of a store that is closed. */

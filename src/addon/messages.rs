@@ -10,8 +10,8 @@ use crate::addon::since_epoch;
 use crate::backlog::{Message, Rest};
 use crate::error::Result;
 
-/// Since when messages were dropped, in ms since the epoch, 0 if none were, or null if more wait; then pattern or null, channel, message, and so
-/// on. Messages in a row mostly have one channel, whose string is made once.
+/// An array: first null if more wait, 0, or the time since which messages were dropped, in ms since the epoch. Then pattern or null, channel
+/// and message of each. Messages in a row mostly have one channel, whose string is made once.
 pub fn messages<'scope>(
     replies: &Replies<'scope, '_>,
     messages: &VecDeque<Message>,

@@ -39,7 +39,7 @@ fn parse_double(word: &[u8]) -> Option<f64> {
     (!value.is_nan() && !overflows && !underflows).then_some(value)
 }
 
-/// An end of a range of scores, as C's `strtod` reads it: leading white space is skipped, a NUL ends it, empty text is 0, and a
+/// An end of a range of scores, as C's `strtod` reads it. Leading white space is skipped, a NUL ends the text, and empty text is 0. A
 /// number too large for a double is infinite.
 pub fn parse_bound(word: &[u8]) -> Option<f64> {
     let word = word.split(|&byte| byte == 0).next()?;
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn bounds_are_read_as_by_strtod() {
-        // Bounds were once read like scores: Redis refuses `" 1"` and `""` from ZADD, and takes them from ZRANGEBYSCORE.
+        // Bounds are read more loosely than scores: Redis accepts `" 1"` and `""` here, and refuses them in ZADD.
         for (word, value) in [
             ("", 0.0),
             ("1.", 1.0),

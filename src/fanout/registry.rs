@@ -309,8 +309,8 @@ impl Registry {
         }
     }
 
-    /// Invalidates all that threads have, as messages of these channels may have been missed. One change: a handler that moves meanwhile is
-    /// told once or twice, never not at all.
+    /// Invalidates all that threads have, as messages of these channels may have been missed. One change: a handler that moves at the
+    /// same time is told at least once.
     pub fn missed(&self, channels: &[Channel], gap: &Gap, threads: &[Arc<Thread>]) {
         let _changes = self.changes.lock();
         for thread in threads.iter().filter(|thread| thread.demand() != (0, 0)) {

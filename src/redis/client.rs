@@ -80,8 +80,8 @@ impl Client {
         Ok(())
     }
 
-    /// Answers `id` with what a node of a cluster says, over a connection of its own: its version, its role, the microseconds of a round trip,
-    /// and the reply to a command. `is_told` is an address that nodes tell.
+    /// Answers `id` with what a node of a cluster says, over a connection of its own. That is its version, its role, the microseconds of a
+    /// round trip, and the reply to a command. `is_told`: nodes tell this address.
     pub fn ask_node(&self, id: Id, node: Endpoint, is_told: bool, command: Vec<String>) -> Result<()> {
         let (config, completions) = (self.config(), self.completions.clone());
         runtime::spawn(runtime::get()?, async move {
@@ -146,7 +146,7 @@ impl Client {
         }
     }
 
-    /// Drops both connections. Nothing is answered any more.
+    /// Drops both connections. Open requests never get an answer.
     pub fn abandon(&self) {
         self.router().abandon();
         self.subscriber.take();

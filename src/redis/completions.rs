@@ -63,7 +63,7 @@ pub struct CompletionBatch {
     pub events: Vec<Event>,
     pub answers: Vec<Answer>,
     pub backlog: Backlog,
-    /// Told after the messages: who reads the state again then is behind none of them.
+    /// Delivered after the messages. A listener that now reads the state again has seen all of them.
     pub gap: Option<Gap>,
 }
 
@@ -79,7 +79,7 @@ pub struct Left {
 #[derive(Default)]
 pub struct Events {
     pub events: Vec<Event>,
-    /// Told after the messages: who reads the state again then is behind none of them.
+    /// Delivered after the messages. A listener that now reads the state again has seen all of them.
     pub gap: Option<Gap>,
 }
 
@@ -230,7 +230,7 @@ impl CompletionBatch {
         });
     }
 
-    /// Answers whoever awaits a request. A part is answered with its whole.
+    /// Answers the caller of a request. A split request is answered once, when all its parts are.
     pub fn conclude(&mut self, request: &Request, outcome: Result<Bytes>) {
         let Some(id) = request.id else { return };
         let outcome = match &request.subject {

@@ -85,7 +85,7 @@ pub struct Sentinels {
 }
 
 impl Target {
-    /// Whether both lead to the same data, whoever asks for it.
+    /// Whether both lead to the same data. How the Sentinels are connected to makes no difference.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Master(one), Self::Master(other)) => {

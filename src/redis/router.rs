@@ -95,7 +95,7 @@ impl Router {
         }
     }
 
-    /// Drops the connections. Nothing is answered any more.
+    /// Drops the connections. Open requests never get an answer.
     pub fn abandon(&self) {
         match self {
             Self::One(connection) => connection.abandon(),

@@ -65,7 +65,7 @@ impl Expiry {
         self.looks.len()
     }
 
-    /// Frees some elements, of an index that is not used any more.
+    /// Frees some elements of an index that is out of use.
     pub fn shed(&mut self) {
         const AT_ONCE: usize = 1024;
         for _ in 0..AT_ONCE {

@@ -62,7 +62,7 @@ impl Index {
         self.shards.len()
     }
 
-    /// Frees some shards, of an index that is not used any more.
+    /// Frees some shards of an index that is out of use.
     pub fn shed(&mut self) {
         const AT_ONCE: usize = 16;
         self.shards.truncate(self.shards.len().saturating_sub(AT_ONCE));

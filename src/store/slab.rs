@@ -150,7 +150,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Takes the items of one chunk, of a slab that is not used any more.
+    /// Takes the items of one chunk of a slab that is out of use.
     pub fn shed(&mut self) -> impl Iterator<Item = T> + use<T> {
         let chunk = self.chunks.pop();
         self.live -= chunk.as_ref().map_or(0, |chunk| chunk.live.into());

@@ -348,7 +348,7 @@ export class Session {
     return isMore || messages[0] === null;
   };
 
-  /** Replies to requests whose ids follow one another from `first` on; if it is negative, each behind its id. */
+  /** `first` ≥ 0: replies to consecutive ids from `first` on. `first` < 0: pairs of id and reply. */
   readonly #answerAll = (first: number, ...replies: (Reply | Error)[]): void => {
     if (this.#answeringSince === 0 && replies.length >= BATCH) this.#answeringSince = monotonic();
     if (first >= 0) {

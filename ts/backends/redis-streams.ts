@@ -44,7 +44,7 @@ export class Streams {
     await this.session.unsubscribe(false, channel);
   }
 
-  /** A channel has no callbacks any more. */
+  /** A channel has no callbacks left. */
   left(channel: string): void {
     if (channel === CHANNEL_OF.events) this.session.hearStreams(false);
     for (const [message, of] of this.#due) if (of === channel) this.#due.delete(message);

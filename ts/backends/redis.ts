@@ -71,8 +71,8 @@ export class RedisKVStore extends Store {
 
   /**
    * Takes a configuration, or a client of ioredis or node-redis, whose options are read. Throws `INVALID_ARGUMENT` for a field of a wrong
-   * type; `CONFIG` for a wrong address or certificate, and for an option of a client that cannot be taken over and may change the server
-   * or the trust in it. Opens no connection.
+   * type, and `CONFIG` for a wrong address or certificate. An option of a client that cannot be taken over is `CONFIG` too, if it may
+   * change the server or the trust in it. Opens no connection.
    */
   constructor(client: RedisClientLike | RedisConfig, prefix = "") {
     const { options, askFunctions, fullPrefix } = reading("RedisKVStore", () => read(client, prefix));

@@ -7,7 +7,7 @@ type Range = readonly [first: number, last: number];
 
 /** A node of a cluster, as most nodes see it, and as it answers. */
 export interface ClusterNode {
-  /** Its address; its id where nobody knows the address. */
+  /** Its address, or its id if no node knows the address. */
   node: string;
   role: "master" | "replica";
   slots: readonly Range[];

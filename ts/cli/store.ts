@@ -129,7 +129,7 @@ export async function using<T>(store: KVStore, use: (store: KVStore) => Promise<
   }
 }
 
-/** Several hosts are none to `URL`: one stands for all of them meanwhile. */
+/** `URL` refuses several hosts, so one name stands for all of them while it parses. */
 function parsed(
   url: string,
 ): URL | Pick<URL, "protocol" | "username" | "password" | "host" | "pathname" | "searchParams"> {

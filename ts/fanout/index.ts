@@ -49,9 +49,9 @@ export async function initializeEventSubscription(): Promise<void> {
 }
 
 /**
- * Registers an open stream. `deliver` gets the events of the subscriptions that are tracked for it, each as JSON, in order. It also
- * gets `{"type":"invalidate","reason":"fanout-gap"}` after messages may have been missed, and the reason `overflow` in place of
- * events that a full queue dropped: then the stream must read its state again. An error of `deliver` becomes a warning.
+ * Registers an open stream. `deliver` gets the events of the subscriptions that are tracked for it, each as JSON, in order. After
+ * messages may have been missed, it gets `{"type":"invalidate","reason":"fanout-gap"}`. In place of events that a full queue dropped,
+ * it gets the reason `overflow`. At both the stream must read its state again. An error of `deliver` becomes a warning.
  *
  * Replaces a handler with this id, in any worker thread, and gets its subscriptions. Throws `INVALID_ARGUMENT`.
  *
@@ -137,8 +137,8 @@ export function untrackSubscription(subscriptionId: string): void {
 
 /**
  * Sends an event to the handler of its subscription: directly if that is in this process, in any worker thread, else by PUBLISH.
- * Resolves to whether it reached the handler, or an instance that may have it. Rejects with `INVALID_ARGUMENT`; with `CONFIG` if
- * it must be published and there is no store; with the error of PUBLISH.
+ * Resolves to whether it reached the handler, or an instance that may have it. Rejects with `INVALID_ARGUMENT`, and with `CONFIG` if
+ * it must be published and there is no store. Else rejects with the error of PUBLISH.
  *
  * @example
  * setGlobalKV(kv);

@@ -45,7 +45,7 @@ class Fanout implements Engine {
   /** Items have arrived during a delivery. */
   #again = false;
   readonly #waiters = new Waiters();
-  /** Subscriptions that ended while this thread delivers what it has taken: that is for nobody. */
+  /** Subscriptions that ended while this thread delivers what it has taken. Their events are dropped. */
   readonly #untracked = new Set<string>();
   /** Handlers that were replaced during a delivery, with their successors. */
   readonly #replaced = new Map<number, number>();

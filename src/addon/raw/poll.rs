@@ -94,8 +94,8 @@ impl Poll {
             is_started: Cell::new(false),
             is_closing: Cell::new(false),
         });
-        // SAFETY: the loop is this thread's, which this is. The memory is as large as libuv wants it, aligned to 8 bytes, and lives as
-        // long as the state: until `closed`, as the handle's data holds a reference to it. A handle that could not be made is none.
+        // SAFETY: this is the thread of the loop. The memory is as large as libuv wants it, and aligned to 8 bytes. It lives as long as
+        // the state: until `closed`, as the handle's data holds a reference to it. If `init` fails, libuv does not keep the memory.
         unsafe {
             if (libuv.init)(event_loop, state.handle(), number) != 0 {
                 return None;
@@ -189,7 +189,7 @@ unsafe extern "C" fn ending(_hook: sys::napi_async_cleanup_hook_handle, data: *m
     unsafe { (*data.cast::<State>()).close() };
 }
 
-/// libuv's callback: the handle is not used any more.
+/// libuv's callback: the handle is closed, and libuv does not use it from now on.
 unsafe extern "C" fn closed(handle: *mut Handle) {
     let Some(libuv) = LIBUV.as_ref() else { return };
     // SAFETY: the reference that `new` gave to the handle is taken back, once; nothing uses the handle afterwards. The hook was

@@ -41,8 +41,8 @@ pub struct RedisClient {
 
 #[napi]
 impl RedisClient {
-    /// Opens nothing yet. `on_mail` is called when there is something to `take`; `on_question` before each connection for which
-    /// functions are asked, with a number that `answer` wants, whether they are the Sentinels', what is asked, and about which node.
+    /// Opens nothing yet. `on_mail` runs when there is something to `take`. `on_question` runs before a connection that needs a value from
+    /// a function of the application. `answer` takes its number.
     #[napi(constructor)]
     pub fn new(
         options: RedisOptions,
@@ -131,8 +131,8 @@ impl RedisClient {
         }
     }
 
-    /// Answers `id` with the version, the role, the microseconds of a round trip and the reply to a command of a node of a cluster. `is_told` is an
-    /// address that nodes tell.
+    /// Answers `id` with what a node of a cluster says: its version, its role, the microseconds of a round trip, and the reply to a
+    /// command. `is_told`: nodes tell this address.
     #[napi]
     pub fn ask_node(
         &self,
@@ -187,8 +187,8 @@ impl RedisClient {
         self.handle.keep_alive(env);
     }
 
-    /// Settles at most so much of what was answered, with `settle(first id, ...replies)` or `settle(-1, id, reply, …)`, an Error for a failure. What is left is 1
-    /// for messages and events, which `messages` gives, and 2 for answers, which this gives when it is called again: it must be.
+    /// Settles at most `count` answers, with `settle(first id, ...replies)` or `settle(-1, id, reply, …)`. A failure is an Error. Returns
+    /// 1 if messages or events wait and 2 if answers are left, added. While answers are left, call it again.
     #[napi]
     pub fn take(
         &self,
@@ -245,7 +245,7 @@ impl RedisClient {
         self.handle.client.config()
     }
 
-    /// Drops both connections without an answer to anything.
+    /// Drops both connections. Open requests never get an answer.
     #[napi]
     pub fn abandon(&self) {
         self.handle.abandon();

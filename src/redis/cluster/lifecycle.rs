@@ -120,7 +120,7 @@ impl ClusterRouter {
         }
     }
 
-    /// Drops all connections. Nothing is answered any more.
+    /// Drops all connections. Open requests never get an answer.
     pub fn abandon(&self) {
         let mut state = self.lock();
         state.end();

@@ -145,7 +145,8 @@ impl ClusterRouter {
         }
     }
 
-    /// Nodes that are no masters any more close, those with a connection in a while. Later messages cross from those that were published at.
+    /// Marks nodes that are not masters now for closing: at once, or after a while if connected. Also after a while if messages were
+    /// published there, as later ones cross from there.
     fn find_unused(&self, state: &mut State, now: Instant) {
         let State {
             nodes,
@@ -262,7 +263,7 @@ struct Answer(Mutex<Option<oneshot::Sender<Bytes>>>);
 impl Observer for Answer {
     fn replied(&self, replies: &Bytes) {
         if let Some(answer) = self.0.lock().take() {
-            // Whoever asked may have lost patience.
+            // The receiver may be gone after a timeout.
             let _ = answer.send(replies.clone());
         }
     }

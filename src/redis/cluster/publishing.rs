@@ -1,5 +1,5 @@
-//! Messages keep the order of their calls when their home moves. The next one is published at the new home once the bus has brought there
-//! what the store had published at the old one: other clients' subscribers heard it behind later messages.
+//! Messages keep the order of their calls when their home moves. The next one waits until the bus has brought to the new home what the
+//! store published at the old one. Otherwise subscribers of other clients could get it before the earlier ones.
 //!
 //! The store subscribes a channel of its own at the new home, and publishes to it at the old one, behind all it has published there. A
 //! node's bus connection to another keeps the order.

@@ -156,7 +156,7 @@ impl ClusterRouter {
         self.read_elsewhere(state, others, now);
     }
 
-    /// A replica was lost, or cannot be connected to: others take what waits for it. It may be none any more, and still owe replies.
+    /// A replica was lost, or cannot be connected to: others take what waits for it. It may be retired by now, and still owe replies.
     pub(super) fn reader_lost(&self, state: &mut State, number: u64, now: Instant) {
         state.refresh();
         let mut readers = state.readers.nodes.values().map(|reader| &reader.node);
@@ -168,7 +168,7 @@ impl ClusterRouter {
         state.readers.wake(now);
     }
 
-    /// Closes the connections to nodes that are no replicas any more.
+    /// Closes the connections to nodes that are not replicas now.
     pub(super) fn close_unused_readers(&self, state: &mut State, map: &SlotMap, now: Instant) {
         let readers = &mut state.readers;
         readers.wake(now);

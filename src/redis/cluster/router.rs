@@ -50,7 +50,7 @@ pub(super) struct State {
     pub masters: Vec<Arc<Node>>,
     /// All that requests are sent to, but replicas.
     pub nodes: HashMap<Endpoint, Arc<Node>>,
-    /// Those among them that are no masters any more, and when they are to close.
+    /// Those among them that are not masters now, and when they are to close.
     pub unused: HashMap<Endpoint, Instant>,
     /// Those that close once they have answered all, by their numbers.
     pub retired: HashMap<u64, Arc<Node>>,

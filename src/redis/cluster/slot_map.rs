@@ -78,7 +78,7 @@ impl SlotMap {
         self.owner_index(slot).map(|index| &self.masters[index])
     }
 
-    /// Some have no slots any more.
+    /// Some may have lost all their slots.
     pub fn masters(&self) -> &[Endpoint] {
         &self.masters
     }

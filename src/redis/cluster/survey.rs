@@ -20,7 +20,7 @@ pub async fn ask(
 ) -> Result<Bytes, Failure> {
     let config = match &config.cluster {
         Some(_) => config.clone(),
-        // Whoever is a node of one is asked as such.
+        // Even a store of one server asks a node of a cluster as such.
         None => Arc::new(config.as_cluster()),
     };
     let words: Vec<_> = command.iter().map(|word| word.as_bytes()).collect();

@@ -181,7 +181,7 @@ impl Topology {
         let now = SystemTime::now();
         state.confirmed.follow(Some(&before), &map, None, now);
         state.map = Some(map.clone());
-        // They may be locked: whoever patches is one of them.
+        // In a task: the caller is a member and holds its own lock, which `apply` takes.
         runtime::spawn(self.runtime, spread(state.members.clone(), map.clone()));
         Some(map)
     }

@@ -20,7 +20,7 @@ use crate::redis::connection::transport::Transport;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::in_flight::Established;
 
-/// The kernel notices a peer that vanished without a word, even while no reply is awaited.
+/// The kernel notices a peer that vanished without closing the connection, even while no reply is awaited.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub type Opened = (Transport, Established);

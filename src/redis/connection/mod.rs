@@ -110,7 +110,7 @@ impl<M: Machine> Connection<M> {
         });
     }
 
-    /// Drops the connection. Nothing is answered any more.
+    /// Drops the connection. Open requests never get an answer.
     pub fn abandon(&self) {
         self.shared.abandon();
     }

@@ -47,7 +47,7 @@ fn masked(text: &str, password: &str) -> String {
 mod tests {
     use super::masked;
 
-    /// "invalid username-pass*** pair" was shown to whoever had the password `word`.
+    /// Without a search for whole words, a user with the password `word` would read "invalid username-pass*** pair".
     #[test]
     fn a_password_is_masked_as_a_word_and_not_within_one() {
         let known = "WRONGPASS invalid username-password pair or user is disabled.";

@@ -113,7 +113,7 @@ impl<M: Machine> Shared<M> {
         self.sink.poll_socket();
     }
 
-    /// Has the supervisor drop the connection. Nothing is answered any more.
+    /// Has the supervisor drop the connection. Open requests never get an answer.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
         self.ending.notify_one();

@@ -163,7 +163,7 @@ impl SharedSocket {
             match self.registered() {
                 Ok(registered) => {
                     let pauses = self.read_while_busy(shared, &registered, &mut buffer).await?;
-                    // Or this thread would wake up for all that comes in meanwhile.
+                    // While it is registered, this thread wakes up for every reply that JavaScript's thread reads.
                     drop(registered);
                     if pauses {
                         pace::pause().await;

@@ -73,10 +73,10 @@ impl<M: Machine> Supervisor<M> {
         // Whatever ends this, a panic too: no request is left without an answer.
         let _guard = EndGuard(&self.shared);
         let mut attempt = 0;
-        while let Some(cause) = self.connect(&mut attempt).await {
+        while let Some(cause) = self.open_and_carry(&mut attempt).await {
             attempt += 1;
             let waited = self.back_off(attempt, cause);
-            if self.while_wanted(waited).await.is_none() {
+            if self.while_wanted_and_alive(waited).await.is_none() {
                 return;
             }
         }
@@ -139,10 +139,11 @@ impl<M: Machine> Supervisor<M> {
         Ok(opened)
     }
 
-    /// Opens and carries a connection, and those that replace it. Gives why there is none any more; nothing if none is wanted.
-    async fn connect(&self, attempt: &mut u32) -> Option<Error> {
+    /// Opens a connection, and carries it until it is lost; so too each one that replaces it. Returns the reason, or None when no
+    /// connection is wanted, as the store is closed.
+    async fn open_and_carry(&self, attempt: &mut u32) -> Option<Error> {
         self.shared.trace(|| "connecting");
-        let mut opened = match self.while_wanted(self.open()).await? {
+        let mut opened = match self.while_wanted_and_alive(self.open()).await? {
             Ok(Ok(opened)) => opened,
             Ok(Err(failure)) => {
                 self.shared
@@ -166,7 +167,7 @@ impl<M: Machine> Supervisor<M> {
                 .with(|pipeline| pipeline.connected(established, since));
             let mut next = None;
             let carried = self.carry(&mut transport, &endpoint, &mut next);
-            let carried = self.while_wanted(carried).await;
+            let carried = self.while_wanted_and_alive(carried).await;
             let Some(Ok(cause) | Err(cause)) = carried else {
                 if !self.shared.is_abandoned() {
                     transport.close().await;
@@ -286,8 +287,8 @@ impl<M: Machine> Supervisor<M> {
         }
     }
 
-    /// Does the work and keeps deadlines meanwhile: an error if the server misses too many. Nothing once the connection is not wanted.
-    async fn while_wanted<T>(&self, work: impl Future<Output = T>) -> Option<Result<T, Error>> {
+    /// Runs `work`. Stops with an error when the server is silent for too long, and with None when the connection is no longer wanted.
+    async fn while_wanted_and_alive<T>(&self, work: impl Future<Output = T>) -> Option<Result<T, Error>> {
         let unwanted = async {
             while !self.shared.is_abandoned() && !self.shared.with(|pipeline| pipeline.is_done()) {
                 self.shared.ending.notified().await;

@@ -1,7 +1,7 @@
 //! Carries the bytes of one connection.
 //!
-//! Requests, deadlines and connecting again do not depend on how bytes travel. Another transport passes what it received to the pipeline,
-//! writes what is unsent, and offers an `InlineWrite` if it can.
+//! Requests, deadlines and connecting again do not depend on how bytes travel. To add a transport, add a variant to `Carrier`, and open it
+//! in `Attempt::connect`.
 
 use std::convert::Infallible;
 use std::io;
@@ -28,12 +28,12 @@ use crate::redis::pipeline::{Machine, Pipeline};
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub struct Transport {
-    channel: Channel,
+    carrier: Carrier,
     /// What was read of replies that are not complete.
     pub buffer: BytesMut,
 }
 
-enum Channel {
+enum Carrier {
     /// Registered with tokio while the handshake waits for it.
     Plain(Arc<SharedSocket>, Option<Arc<Registered>>),
     /// The I/O thread's alone, as one thread encrypts.
@@ -48,53 +48,53 @@ enum Channel {
 impl Transport {
     pub fn plain(registered: Registered) -> io::Result<Self> {
         let socket = SharedSocket::new(registered)?;
-        Ok(Self::new(Channel::Plain(Arc::new(socket), None)))
+        Ok(Self::new(Carrier::Plain(Arc::new(socket), None)))
     }
 
     pub fn tls(stream: TlsStream<TcpStream>) -> Self {
         let socket = SockRef::from(stream.get_ref().0).try_clone().ok();
         let (reader, writer) = tokio::io::split(stream);
-        Self::new(Channel::Tls {
+        Self::new(Carrier::Tls {
             reader,
             writer,
             socket,
         })
     }
 
-    fn new(channel: Channel) -> Self {
+    fn new(carrier: Carrier) -> Self {
         Self {
-            channel,
+            carrier,
             buffer: BytesMut::with_capacity(64 << 10),
         }
     }
 
     /// How other threads may write.
     pub fn inline_write(&self) -> Option<Arc<dyn InlineWrite>> {
-        match &self.channel {
-            Channel::Plain(socket, _) => Some(socket.clone()),
-            Channel::Tls { .. } => None,
+        match &self.carrier {
+            Carrier::Plain(socket, _) => Some(socket.clone()),
+            Carrier::Tls { .. } => None,
         }
     }
 
     /// Reads into the buffer. 0 at the end of the stream.
     pub async fn read(&mut self) -> io::Result<usize> {
-        match &mut self.channel {
-            Channel::Plain(socket, registered) => {
+        match &mut self.carrier {
+            Carrier::Plain(socket, registered) => {
                 let registered = match registered {
                     Some(registered) => registered,
                     none => none.insert(socket.registered()?),
                 };
                 registered.read(&mut self.buffer).await
             }
-            Channel::Tls { reader, .. } => reader.read_buf(&mut self.buffer).await,
+            Carrier::Tls { reader, .. } => reader.read_buf(&mut self.buffer).await,
         }
     }
 
     /// Writes a part of the bytes.
     pub async fn write(&mut self, bytes: &Bytes) -> io::Result<usize> {
-        match &mut self.channel {
-            Channel::Plain(socket, _) => socket.write_some(std::slice::from_ref(bytes)).await,
-            Channel::Tls { writer, .. } => {
+        match &mut self.carrier {
+            Carrier::Plain(socket, _) => socket.write_some(std::slice::from_ref(bytes)).await,
+            Carrier::Tls { writer, .. } => {
                 let written = writer.write(bytes).await?;
                 // TLS may hold back what it has taken.
                 writer.flush().await.map(|()| written)
@@ -105,8 +105,8 @@ impl Transport {
     /// Carries bytes until the connection ends, and gives the reason. It never ends by itself.
     pub async fn carry<M: Machine>(&mut self, shared: &Shared<M>, slot: &SocketSlot) -> Error {
         let buffer = &mut self.buffer;
-        let ended = match &mut self.channel {
-            Channel::Plain(socket, registered) => {
+        let ended = match &mut self.carrier {
+            Carrier::Plain(socket, registered) => {
                 registered.take();
                 let buffer = std::mem::take(buffer);
                 let _filled = slot.fill(socket);
@@ -116,7 +116,7 @@ impl Transport {
                     ended = socket.write(shared) => ended,
                 }
             }
-            Channel::Tls {
+            Carrier::Tls {
                 reader,
                 writer,
                 socket,
@@ -133,9 +133,9 @@ impl Transport {
     /// Shuts down gracefully: waits until the server has closed too, and so has forgotten the connection and its subscriptions.
     pub async fn close(mut self) {
         let shutdown = async {
-            match &mut self.channel {
-                Channel::Plain(socket, _) => socket.shut_down()?,
-                Channel::Tls { writer, .. } => writer.shutdown().await?,
+            match &mut self.carrier {
+                Carrier::Plain(socket, _) => socket.shut_down()?,
+                Carrier::Tls { writer, .. } => writer.shutdown().await?,
             }
             while self.read().await? > 0 {
                 self.buffer.clear();
@@ -149,7 +149,7 @@ impl Transport {
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        if let Channel::Plain(socket, _) = &self.channel {
+        if let Carrier::Plain(socket, _) = &self.carrier {
             socket.close();
         }
     }

@@ -110,8 +110,7 @@ pub struct InFlight {
     pub heard: Instant,
     /// When anything was last received.
     pub received: Instant,
-    /// The same before that. What the last read has brought may have lain there since then, and the end of the connection behind it:
-    /// messages that were published later may be lost.
+    /// When the read before the last one came. What the last one brought may have waited since then. So a gap begins here.
     pub whole_until: Instant,
     pub inline_write: Option<Arc<dyn InlineWrite>>,
     /// The transport is writing: no inline write until all is taken.

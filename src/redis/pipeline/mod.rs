@@ -80,7 +80,7 @@ pub trait Machine: Default + Send + Sized + 'static {
         now: Instant,
     ) -> Vec<Request>;
 
-    /// There is no connection any more. Messages may have been missed since `since`.
+    /// The connection was lost, or an attempt failed; so it may be called several times. Messages may be missed from `since` on.
     fn disconnected(_pipeline: &mut Pipeline<Self>, _since: SystemTime) {}
 
     /// Why the connection to a place must end, though it is open.

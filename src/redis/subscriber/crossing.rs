@@ -1,8 +1,8 @@
 //! Topics on their way from one home to another, so that no message of the old home comes twice.
 //!
-//! They are left at the answer to a message that is published at the old home. The bus brings that message to the new one behind all that
-//! the old home had published before: where it was heard, none of it is still to come, and the topics are subscribed. Until then nothing
-//! is heard, and a gap tells so.
+//! They are left at the answer to a message that is published at the old home. The bus keeps order. When the message arrives at the new
+//! home, everything that the old home published before it has arrived too. Then the topics are subscribed there. Until then their messages
+//! are missed, which a gap tells.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};

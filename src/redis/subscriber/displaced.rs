@@ -1,5 +1,6 @@
-//! Shard channels whose server is not their home any more. It says so unasked, or when it is asked for one. The map is asked for, and they
-//! cross to their new home; while none is known the server is asked again, as it may be the home again.
+//! Shard channels whose server has lost their slot. It unsubscribes them, or refuses SSUBSCRIBE. The map is then fetched.
+//!
+//! The channels cross to the home that the map names. While it names no other, the server is asked again: it may have the slot again.
 
 use std::sync::Weak;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,7 +20,7 @@ use crate::redis::subscriber::table::Table;
 /// So long the map is waited for before the server is asked again.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// What a server says that is not the home, or serves nothing now.
+/// Errors of a server that is not the home, or cannot serve the slot now.
 const ELSEWHERE: [&str; 6] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "LOADING"];
 
 impl Pipeline<Subscriptions> {

@@ -70,7 +70,7 @@ impl Awaited {
             .is_some_and(|callers| callers.ids.contains(&id))
     }
 
-    /// A topic is at its new home, or is to be nowhere. Gives the gap once none is on its way.
+    /// The topic is live at its new home, was left, or was refused. Returns the gap when no other topic is moving.
     pub fn arrived(&mut self, topic: &Topic) -> Option<Gap> {
         let left = self.moving.remove(topic)?;
         let earliest = match self.gap_since.take() {
@@ -117,7 +117,7 @@ impl Awaited {
 }
 
 impl Ear {
-    /// These topics are nowhere any more: no gap waits for them.
+    /// These topics were left, so the gap must not wait for them.
     pub fn forget(&self, topics: &[&Topic]) {
         let mut batch = CompletionBatch::default();
         let mut awaited = self.awaited.lock();

@@ -251,7 +251,7 @@ impl ClusterSubscriber {
         }
     }
 
-    /// Topics that a home has refused meanwhile are not kept.
+    /// Locks the state, and first removes topics that a home has refused.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
         for topic in mem::take(&mut self.ear.awaited.lock().refused) {

@@ -17,7 +17,7 @@ use crate::redis::request::{Departure, Topic};
 pub enum Kept {
     #[default]
     Requested,
-    /// Requested, and missed for want of a connection.
+    /// Requested, but there is no connection: messages are missed.
     Interrupted,
     Live,
     /// Given up.

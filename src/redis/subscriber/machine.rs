@@ -29,7 +29,7 @@ pub struct Subscriptions {
     pub(super) deliveries: Deliveries,
     /// A gap that has ended. It is told behind the messages.
     pub(super) gap: Option<Gap>,
-    /// When the connection was opened, or has brought a message last.
+    /// When the last message came; before the first one, when the connection was opened.
     pub brought: Option<Instant>,
     /// It brings none of what is published.
     pub is_deaf: bool,

@@ -1,8 +1,27 @@
 //! The subscribing connection to a server: one for all stores of the process whose configurations are equal.
 //!
-//! [`part`]: what a listener has of one server, or of a cluster, by [`homes`], which [`ear`] hears, with the [`places`] of topics: [`crossing`] to another home, [`displaced`] ones, [`probe`] of a home,
-//! the [`passage`] of what one has published, by [`turns`], and the [`expiry`] of calls. [`table`]: the state of each topic ([`entry`]) on the server,
-//! and which [`listener`] has it. [`hearing`]: a channel of the process's own at one node. [`machine`]: what is sent and received for it. [`answers`] come back. [`pending`]: those that listeners await.
+//! One server:
+//!
+//! - [`part`]: what a listener has subscribed, at one server or in a cluster.
+//! - [`listener`]: who gets messages, and the state of a topic that a listener keeps.
+//! - [`table`]: all topics of a server, and the gap in what was received.
+//! - [`entry`]: one topic, its state on the server, and its listeners.
+//! - [`machine`]: what is sent to the server, and what it sends.
+//! - [`answers`]: what a reply of the server changes.
+//! - [`pending`]: the answers that listeners await.
+//!
+//! Cluster only:
+//!
+//! - [`homes`]: subscribes each topic at its home.
+//! - [`places`]: where each topic is, and the topics that move.
+//! - [`ear`]: what the homes tell a listener.
+//! - [`crossing`]: topics move to another home.
+//! - [`displaced`]: shard channels whose server has lost their slot.
+//! - [`probe`]: whether a home still brings messages.
+//! - [`passage`]: waits for what a home has published.
+//! - [`turns`]: one request serves all passages that wait for it.
+//! - [`expiry`]: the deadline of a call that awaits its confirmation.
+//! - [`hearing`]: a channel of the process's own, at one node.
 
 mod answers;
 mod crossing;

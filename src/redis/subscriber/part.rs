@@ -195,7 +195,7 @@ impl Inner {
     }
 }
 
-/// Hears whether the one server is a node of a cluster. Called while a pipeline is locked.
+/// Passes everything on to the listener, and notices when the server turns out to be a cluster node. Called while a pipeline is locked.
 struct Scout {
     listener: Arc<dyn Listener>,
     early: Arc<Early>,

@@ -1,7 +1,8 @@
-//! Whether homes bring what is published. A node that is cut off from the others, or has forgotten a subscription, answers PING and is deaf.
+//! Whether homes bring what is published. A node that is cut off from the others, or has forgotten a subscription, is deaf: it answers PING,
+//! but brings nothing.
 //!
-//! A home that has brought nothing for a while is given a channel, on which another master publishes: by the connection for commands, and
-//! so by the bus to the home. If nothing comes, a gap is told, the home is connected to anew, and the map is asked for.
+//! A probe subscribes a channel at a home that has brought nothing for a while. Another master publishes on it: the message reaches the
+//! home by the bus. If it does not come, the home is connected to anew, the gap is told, and the map is fetched.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

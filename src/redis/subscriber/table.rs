@@ -24,9 +24,9 @@ pub const BATCH: usize = 500;
 pub struct Table {
     pub(super) topics: HashMap<Topic, Entry, RandomState>,
     pub listeners: HashMap<usize, Arc<dyn Listener>, RandomState>,
-    /// Topics of which the server is not the home any more. They are asked for again while none other is known.
+    /// Topics whose slot the server has lost. They are asked for again while no other home is known.
     pub(super) displaced: HashSet<Topic, RandomState>,
-    /// Topics that wait for a batch, and some that need none any more.
+    /// Topics that wait for a batch. It may hold topics that need none by now; `ask` skips them.
     queued: VecDeque<Topic>,
     /// The number of the table's last request.
     requests: u32,
@@ -53,7 +53,7 @@ pub enum Wait {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     Nothing,
-    /// Nobody listens any more.
+    /// The topic has no listener left.
     Unsubscribe,
     /// A listener keeps the topic.
     Subscribe,
@@ -100,7 +100,7 @@ impl Table {
         is_new
     }
 
-    /// A listener leaves a topic for another server. True if the topic has no listener any more.
+    /// A listener leaves a topic because its home moves. True if it was the last listener.
     pub fn depart(&mut self, number: usize, topic: &Topic) -> bool {
         let entry = self.topics.get(topic);
         let registrations = entry.iter().flat_map(|entry| &entry.registrations);
@@ -110,7 +110,7 @@ impl Table {
         self.unsubscribe(number, topic)
     }
 
-    /// True if the topic has no listener any more.
+    /// A listener leaves a topic. True if it was the last listener.
     pub fn unsubscribe(&mut self, number: usize, topic: &Topic) -> bool {
         let Some(entry) = self.topics.get_mut(topic) else {
             return false;
@@ -136,7 +136,7 @@ impl Table {
         entries.map(|(topic, _)| topic.clone()).collect()
     }
 
-    /// Whether a request subscribes a topic that is not desired any more, or that has a later request.
+    /// Whether a request subscribes a topic that has no listener left, or that has a later request.
     pub fn is_left(&self, request: &Request) -> bool {
         let Subject::Subscription(subscription) = &request.subject else {
             return false;
@@ -148,7 +148,7 @@ impl Table {
 
 /// Confirmed: what the server says.
 impl Table {
-    /// The server has confirmed a request. None if the topic is not desired any more, or whether it is live by this request.
+    /// The server has confirmed a request. None if nobody wants the topic; else whether this request made it live.
     pub fn confirmed(&mut self, Subscription { topic, asker }: &Subscription) -> Option<bool> {
         let entry = self.topics.get_mut(topic)?;
         let is_live = entry.is_asked_by(*asker);
@@ -187,8 +187,8 @@ impl Table {
         Next::Subscribe
     }
 
-    /// The server has refused the table's request. Gives the listeners' request for the topic, which changes nothing any more; None if there
-    /// is a later request of the table's.
+    /// The server has refused the table's request. Returns the listeners' open request, if there is one, which is void now. None if the
+    /// topic has no listener left, or the table has sent a later request.
     pub fn refused(
         &mut self,
         Subscription { topic, asker }: &Subscription,
@@ -298,7 +298,7 @@ impl Table {
         }
         let due = first.iter().filter_map(|topic| self.ask(topic)).collect();
         if self.unanswered == 0 && self.queued.is_empty() {
-            // All topics that could have missed a message were unsubscribed meanwhile.
+            // All topics that could have missed a message have been unsubscribed.
             self.gap = None;
         }
         due

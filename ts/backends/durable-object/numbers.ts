@@ -39,8 +39,8 @@ export interface Bound {
 }
 
 /**
- * An end of a range of scores, as C's `strtod` reads it: leading white space is skipped, a NUL ends it, empty text is 0, and a number
- * too large for a double is infinite.
+ * An end of a range of scores, as C's `strtod` reads it. Leading white space is skipped, a NUL ends the text, and empty text is 0. A
+ * number too large for a double is infinite.
  */
 export function bound(given: number | string): Bound {
   if (typeof given === "number") return { score: given, isExclusive: false };

@@ -1,6 +1,6 @@
 // The wire between stores and objects: routes, queries, bodies, socket messages and close codes, with their writers and readers.
 // docs/durable-object-protocol.md shows an example of each. Objects and stores of other versions use it: fields may be added, but not
-// changed. An "addition" did not exist before covara-kv.
+// changed. An "addition" is a field, or an op, that older objects and stores do not send.
 import { argumentsOf, type Command, commandOf, parameterAt } from "../../commands.js";
 import { KVError } from "../../errors.js";
 import { score } from "../../results.js";

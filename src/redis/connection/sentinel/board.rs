@@ -39,7 +39,7 @@ struct Named {
     /// Who must be there: the address may lead to a stranger from here.
     id: String,
     is_watched: bool,
-    /// It counts for nothing any more.
+    /// It does not answer, another Sentinel is there, or it is watched at another address: it does not count.
     is_gone: bool,
 }
 

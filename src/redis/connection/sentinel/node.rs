@@ -71,7 +71,7 @@ impl SentinelNode {
         }
     }
 
-    /// Returns once the Sentinel is not to be watched any more.
+    /// Watches the Sentinel. Returns once it is no longer to be watched.
     pub async fn watch(self) {
         let mut asks = self.answers.asks.subscribe();
         let mut attempt = 0;
@@ -84,7 +84,7 @@ impl SentinelNode {
                 Err(_) => self.silent(self.patience),
             };
             attempt = if began.elapsed() < STABLE { attempt + 1 } else { 1 };
-            // Whoever asks from here on is answered by another attempt.
+            // Questions from here on are answered by another attempt.
             asks.mark_unchanged();
             let is_wanted = self.answers.change(|board| {
                 board.failed(self.index, failure, Instant::now());

@@ -68,8 +68,8 @@ fn a_gap_begins_when_something_was_heard_last() {
     assert!(gap.to.duration_since(gap.from).unwrap() >= TIMEOUT);
 }
 
-/// On a busy machine messages and the end of the connection behind them were read together, 100 ms late: the gap began only then, and what
-/// was published meanwhile was missed without a word (the checker's hour).
+/// On a busy machine messages and the end of the connection behind them are read together, and late. If the gap began only then, it would
+/// not cover messages that were published before the read and are lost.
 #[test]
 fn a_gap_begins_before_the_last_read_which_may_have_come_late() {
     let mut harness = Subscriber::connected();

@@ -95,7 +95,8 @@ impl Board {
 mod tests {
     use crate::redis::connection::sentinel::board::tests::{Clock, at};
 
-    // ioredis `updateSentinels`: whoever is named is asked too. A stranger at its address from here would name another master.
+    // As in `updateSentinels` of ioredis, a Sentinel that is named is asked too. From here its address may lead to a stranger, which would
+    // name another master.
     #[test]
     fn a_sentinel_that_is_named_counts_once_it_has_said_who_it_is() {
         let mut clock = Clock::new(1);
