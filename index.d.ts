@@ -773,8 +773,8 @@ interface StringMethods {
  *
  * Methods that return a Promise never throw: they reject with a {@link KVError}. Each may reject with the codes `INVALID_ARGUMENT`
  * (nothing was sent), `CLOSED` (after `disconnect`) and, over a network, `CONNECTION`, `TIMEOUT` and `QUEUE_FULL`. A method for one
- * type of value may reject with `WRONGTYPE` where the key holds another (memory and Durable Object: only with `strict`; else the key
- * counts as empty, with one warning). Each method lists further errors. A surplus argument is `INVALID_ARGUMENT`, unless it is
+ * type of value may reject with `WRONGTYPE` where the key holds another. Memory and Durable Object do so only with `strict`; else the
+ * key counts as empty, with one warning. Each method lists further errors. A surplus argument is `INVALID_ARGUMENT`, unless it is
  * undefined. A reply that the command does not have is `CONNECTION`.
  *
  * Keys, fields, members and values are strings of at most 512 MB of UTF-8. A store with a prefix adds it, with a colon, to each key.
@@ -1525,8 +1525,8 @@ export declare class RedisKVStore extends Store {
   #private;
   /**
    * Takes a configuration, or a client of ioredis or node-redis, whose options are read. Throws `INVALID_ARGUMENT` for a field of a wrong
-   * type; `CONFIG` for a wrong address or certificate, and for an option of a client that cannot be taken over and may change the server
-   * or the trust in it. Opens no connection.
+   * type, and `CONFIG` for a wrong address or certificate. An option of a client that cannot be taken over is `CONFIG` too, if it may
+   * change the server or the trust in it. Opens no connection.
    */
   constructor(client: RedisClientLike | RedisConfig, prefix?: string);
 }
@@ -1552,9 +1552,8 @@ export declare function createRedisKV(client: RedisClientLike | RedisConfig, pre
 export declare function createRedisKVFromConfig(config: RedisConfig, prefix?: string): RedisKVStore;
 
 /**
- * Builds the store that `config.type` names, and connects it. Rejects before anything is opened with `CONFIG`
- * if the type is unknown, or what the type requires is missing; with `INVALID_ARGUMENT` if a field has a
- * wrong type; else with what `connect` rejects with.
+ * Builds the store that `config.type` names, and connects it. Before anything is opened, rejects with `CONFIG` if the type is unknown, or
+ * what the type requires is missing, and with `INVALID_ARGUMENT` if a field has a wrong type. Then rejects as `connect` does.
  *
  * Only an object's own fields count. A field that is unknown, or that the type does not use, has no effect, and a process
  * warning (`COVARA_KV_CONFIG`) names it.
@@ -1697,9 +1696,9 @@ export interface HandlerOptions {
 export declare function initializeEventSubscription(): Promise<void>;
 
 /**
- * Registers an open stream. `deliver` gets the events of the subscriptions that are tracked for it, each as JSON, in order. It also
- * gets `{"type":"invalidate","reason":"fanout-gap"}` after messages may have been missed, and the reason `overflow` in place of
- * events that a full queue dropped: then the stream must read its state again. An error of `deliver` becomes a warning.
+ * Registers an open stream. `deliver` gets the events of the subscriptions that are tracked for it, each as JSON, in order. After
+ * messages may have been missed, it gets `{"type":"invalidate","reason":"fanout-gap"}`. In place of events that a full queue dropped,
+ * it gets the reason `overflow`. At both the stream must read its state again. An error of `deliver` becomes a warning.
  *
  * Replaces a handler with this id, in any worker thread, and gets its subscriptions. Throws `INVALID_ARGUMENT`.
  *
@@ -1751,8 +1750,8 @@ export declare function untrackSubscription(subscriptionId: string): void;
 
 /**
  * Sends an event to the handler of its subscription: directly if that is in this process, in any worker thread, else by PUBLISH.
- * Resolves to whether it reached the handler, or an instance that may have it. Rejects with `INVALID_ARGUMENT`; with `CONFIG` if
- * it must be published and there is no store; with the error of PUBLISH.
+ * Resolves to whether it reached the handler, or an instance that may have it. Rejects with `INVALID_ARGUMENT`, and with `CONFIG` if
+ * it must be published and there is no store. Else rejects with the error of PUBLISH.
  *
  * @example
  * setGlobalKV(kv);
@@ -1860,16 +1859,16 @@ export declare function clearGlobalKV(): void;
 
 /**
  * Keeps an outage from ending the process. Node.js ends a process for an unhandled rejection, and the framework does not await some
- * calls whose loss is harmless: on the changelog (`covara:changelog:*`), on OIDC clients (`oidc:clients:*`), and `subscribe` and
- * `unsubscribe` of `covara:events` and `covara:aggregate`.
+ * calls whose loss is harmless. These are calls on the changelog (`covara:changelog:*`) and on OIDC clients (`oidc:clients:*`), and
+ * `subscribe` and `unsubscribe` of `covara:events` and `covara:aggregate`.
  *
- * From now on such a call that rejects with `CONNECTION`, `TIMEOUT` or `QUEUE_FULL` goes to the `error` event of its store, or without
- * listeners to a process warning (`COVARA_KV_UNHANDLED`, at most one a minute, with the count), and to the channel
+ * From now on such a call that rejects with `CONNECTION`, `TIMEOUT` or `QUEUE_FULL` goes to the `error` event of its store. Without
+ * listeners it goes to a process warning (`COVARA_KV_UNHANDLED`, at most one a minute, with the count). It always goes to the channel
  * `covara-kv:unhandled` of `node:diagnostics_channel`. Any other rejection, and every mode of `--unhandled-rejections`, stays with
  * Node.js. `covara-kv/register` calls this. Each thread has its own guard.
  *
- * Returns a function that undoes this call. It has no effect in a Worker, which no rejection ends, and in Bun and Deno, which do not emit
- * these events through `process.emit`.
+ * Returns a function that undoes this call. The guard has no effect in a Worker, which no rejection ends. It has none in Bun and Deno
+ * either, which do not emit these events through `process.emit`.
  *
  * @example
  * // The framework's store.

@@ -101,8 +101,8 @@ export declare class MemoryStore {
 
 export declare class RedisClient {
   /**
-   * Opens nothing yet. `on_mail` is called when there is something to `take`; `on_question` before each connection for which
-   * functions are asked, with a number that `answer` wants, whether they are the Sentinels', what is asked, and about which node.
+   * Opens nothing yet. `on_mail` runs when there is something to `take`. `on_question` runs before a connection that needs a value from
+   * a function of the application. `answer` takes its number.
    */
   constructor(options: RedisOptions, onMail: () => void, collect: Collect, onQuestion?: (number: number, ofSentinels: boolean, what: "credentials" | "address" | "servername", host: string | null | undefined, port: number | null | undefined) => void)
   /**
@@ -127,8 +127,8 @@ export declare class RedisClient {
   /** What each Sentinel says, while they are watched. */
   sentinels(): Array<RedisSentinel>
   /**
-   * Answers `id` with the version, the role, the microseconds of a round trip and the reply to a command of a node of a cluster. `is_told` is an
-   * address that nodes tell.
+   * Answers `id` with what a node of a cluster says: its version, its role, the microseconds of a round trip, and the reply to a
+   * command. `is_told`: nodes tell this address.
    */
   askNode(id: number, node: RedisNode, isTold: boolean, command: Array<string>): void
   /** Answers `id` once messages come. */
@@ -142,8 +142,8 @@ export declare class RedisClient {
   /** Whether the store has subscriptions, which keep the process alive. */
   listen(listening: boolean): void
   /**
-   * Settles at most so much of what was answered, with `settle(first id, ...replies)` or `settle(-1, id, reply, …)`, an Error for a failure. What is left is 1
-   * for messages and events, which `messages` gives, and 2 for answers, which this gives when it is called again: it must be.
+   * Settles at most `count` answers, with `settle(first id, ...replies)` or `settle(-1, id, reply, …)`. A failure is an Error. Returns
+   * 1 if messages or events wait and 2 if answers are left, added. While answers are left, call it again.
    */
   take(settle: (first: number, ...replies: (Reply | Error)[]) => void, count: number): number
   /** Takes at most `count` messages, as `takeMessages` of a memory store. */
@@ -152,7 +152,7 @@ export declare class RedisClient {
   events(): Array<RedisEvent>
   /** Closes the connection once all requests are answered, and the subscribing one. Answers `id` and `subscriptionsId`. */
   close(id: number, subscriptionsId: number): void
-  /** Drops both connections without an answer to anything. */
+  /** Drops both connections. Open requests never get an answer. */
   abandon(): void
 }
 
