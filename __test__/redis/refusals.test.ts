@@ -169,7 +169,7 @@ describe("maxRetries", () => {
     test(`of ${maxRetries} is how many attempts createKV makes`, async () => {
       await using peer = await listen((socket) => socket.destroy());
       // With RESP 2 as a fallback, an attempt may be two connections.
-      const error = await refusalOf({ port: peer.port, maxRetries, retryDelay: 0, protocol: 3 });
+      const error = await refusalOf({ port: peer.port, maxRetries, retryDelay: 100, protocol: 3 });
       assert.equal(error.code, "CONNECTION");
       assert.match(error.message, new RegExp(`after ${maxRetries} attempts?: `));
       // The next attempt may have begun.
@@ -223,7 +223,7 @@ describe("after createKV has failed", () => {
       socket.resume().on("close", () => left--);
       socket.write("-ERR go away\r\n");
     });
-    await refusalOf({ port: peer.port, maxRetries: 2, retryDelay: 0, connectTimeout: 50 });
+    await refusalOf({ port: peer.port, maxRetries: 2, retryDelay: 100, connectTimeout: 50 });
     const { connections } = peer;
     await new Promise((resolve) => setImmediate(resolve));
     assert.equal(peer.connections, connections);
