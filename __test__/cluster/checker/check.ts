@@ -56,7 +56,12 @@ export async function check(kind: ClientKind, { seconds, seed, partitions }: Che
   let [lag, slowest] = [0, 0];
   for (let done = 0; done < seconds; done += ROUND) {
     const length = Math.min(ROUND, seconds - done);
-    const round = await new RoundOf(cluster, kind, `round${done}`, random, partitions).run(length * 1_000);
+    const round = await new RoundOf(cluster, kind, `round${done}`, random, partitions)
+      .run(length * 1_000)
+      .catch((error: unknown) => {
+        const before = JSON.stringify({ seed, done, tally, examples });
+        throw new Error(`a round could not be held to its end; before: ${before}`, { cause: error });
+      });
     for (const { kind } of round.faults) faults[kind] = (faults[kind] ?? 0) + 1;
     for (const [name, count] of Object.entries(round.tally)) tally[name as keyof Tally] += count;
     for (const [error, count] of Object.entries(round.errors)) errors[error] = (errors[error] ?? 0) + count;
