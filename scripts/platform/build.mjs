@@ -6,8 +6,15 @@ import { delimiter } from "node:path";
 import { bin, cache, fetchCompiler, fetchNode } from "./fetch.mjs";
 import { platforms, systemOf } from "./table.mjs";
 
-/** The standard library is built with the binary, with these of its crates too: Debian has none for most of the platforms. */
-export const cargoFlags = (...crates) => ["--locked", `-Zbuild-std=${["std", "panic_unwind", ...crates]}`];
+/**
+ * The standard library is built with the binary, with these of its crates too: Debian has none for most of the platforms. It cannot print
+ * backtraces: without symbols they would say nothing, and they take 0.2 MB.
+ */
+export const cargoFlags = (...crates) => [
+  "--locked",
+  `-Zbuild-std=${["std", "panic_unwind", ...crates]}`,
+  "-Zbuild-std-features=panic-unwind",
+];
 
 /** Sets what cargo reads from the environment about a target: LINKER, RUNNER, RUSTFLAGS. */
 export function setForCargo(target, name, value) {

@@ -118,6 +118,7 @@ pub fn push_number(into: &mut Buffer, scope: Scope, value: Value) -> Result<()> 
 }
 
 /// The row of a command, by its number.
+#[inline]
 pub fn command(scope: Scope, number: Option<&Value>) -> Result<&'static Command> {
     row(number.and_then(|number| scope.number(*number)))
 }

@@ -107,6 +107,7 @@ impl<'scope> Scope<'scope> {
     }
 
     /// The elements of an array. None if the value is no array.
+    #[inline]
     pub fn elements(
         self,
         value: Value<'scope>,
@@ -133,6 +134,7 @@ impl<'scope> Scope<'scope> {
         (status == sys::Status::napi_ok).then(|| (0..length).map(element))
     }
 
+    #[inline]
     pub fn null(self) -> Result<Value<'scope>> {
         // SAFETY: the result goes to a local.
         self.made(|result| unsafe { sys::napi_get_null(self.env, result) })
@@ -154,12 +156,14 @@ impl<'scope> Scope<'scope> {
     }
 
     /// A string from Latin-1, which includes ASCII: V8 copies it, in half the time of decoding UTF-8.
+    #[inline]
     pub fn latin1(self, bytes: &[u8]) -> Result<Value<'scope>> {
         let (start, length) = (bytes.as_ptr().cast::<c_char>(), bytes.len() as isize);
         // SAFETY: as in `string`.
         self.made(|result| unsafe { sys::napi_create_string_latin1(self.env, start, length, result) })
     }
 
+    #[inline]
     pub fn undefined(self) -> Result<Value<'scope>> {
         // SAFETY: the result goes to a local.
         self.made(|result| unsafe { sys::napi_get_undefined(self.env, result) })
@@ -234,6 +238,7 @@ impl<'scope> Scope<'scope> {
         }
     }
 
+    #[inline]
     fn made(self, make: impl FnOnce(*mut sys::napi_value) -> sys::napi_status) -> Result<Value<'scope>> {
         let mut raw = ptr::null_mut();
         check(make(&mut raw))?;
@@ -344,6 +349,7 @@ unsafe extern "C" fn release<T>(_: sys::napi_env, data: *mut c_void, _: *mut c_v
     drop(unsafe { Rc::from_raw(data.cast_const().cast::<T>()) });
 }
 
+#[inline]
 fn check(status: sys::napi_status) -> Result<()> {
     match status {
         sys::Status::napi_ok => Ok(()),

@@ -67,11 +67,7 @@ fn hmget<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
 
 fn hgetall<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let hash = db.keyspace.read::<Hash>(args[0])?;
-    Ok(Reply::bulks(
-        hash.into_iter()
-            .flat_map(Hash::iter)
-            .flat_map(|(field, value)| [field, value]),
-    ))
+    Ok(Reply::bulks(hash.into_iter().flat_map(Hash::items)))
 }
 
 fn hdel<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {

@@ -28,6 +28,7 @@ pub const COMMANDS: &[Command] = &[
     command("RPOPLPUSH", 3, WRITES, Keys::FirstTwo, rpoplpush),
 ];
 
+#[inline]
 fn push<'a>(db: &'a mut Database, args: Args, push: fn(&mut List, &[u8])) -> Result<Reply<'a>> {
     let list = db.keyspace.entry::<List>(args[0])?;
     for &value in &args[1..] {

@@ -18,6 +18,7 @@ pub fn integer(word: &[u8]) -> Result<i64> {
 }
 
 /// A count. What is not an integer gets the same error as a negative number.
+#[inline]
 pub fn count(word: &[u8]) -> Result<usize> {
     let count = integer(word).ok().and_then(|count| usize::try_from(count).ok());
     count.ok_or_else(|| Error::reply("ERR value is out of range, must be positive"))
@@ -58,6 +59,7 @@ pub fn fixed(number: f64) -> String {
 }
 
 /// The positions from `start` to `stop`, as LRANGE has them: negative numbers count from the end.
+#[inline]
 pub fn range(start: i64, stop: i64, length: usize) -> Range<usize> {
     let length = length as i64;
     let from_end = |index: i64| {

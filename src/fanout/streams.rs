@@ -1,18 +1,18 @@
 //! Messages for the framework's own callbacks: those given to a store's `subscribe` on the channels of the fan-out.
 
 use std::collections::HashSet;
-use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::channel::{AGGREGATE, Channel, EVENTS, OWN_PREFIX};
+use super::channel::{AGGREGATE, Channel, OWN_PREFIX};
 use super::message;
 use super::records::{Decision, Follower, Records, State};
 use super::registry::count;
-use super::ways::{self, Passages, Ways};
+use super::ways::{self, Passages, Way, Ways};
+use crate::backlog::Message;
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
 use crate::redis::config::Config;
 use crate::redis::protocol::published::{Skipped, skip};
@@ -111,21 +111,11 @@ impl Streams {
         HEARING.lock().retain(|other| !Arc::ptr_eq(other, self));
     }
 
-    /// Gives the JavaScript thread what has come, as if all had come by the fleet's channel. Held is the lock of what waits.
+    /// Gives the JavaScript thread what has come. Held is the lock of what waits.
     fn give(&self, mut batch: CompletionBatch, _held: &mut ways::State) {
-        let (messages, overflow) = mem::take(&mut batch.backlog).into_parts();
-        for mut message in messages {
-            if message.channel != AGGREGATE {
-                message.channel = Bytes::from_static(EVENTS.as_bytes());
-                message.payload = ways::unmarked(&message.payload);
-            }
-            count(&self.passed);
-            batch.backlog.push(message);
-        }
-        if let Some(since) = overflow {
-            batch.backlog.overflow(since);
-        }
         if !batch.is_empty() {
+            self.passed
+                .fetch_add(batch.backlog.len() as u64, Ordering::Relaxed);
             batch.backlog.detach();
             self.completions.put(batch);
         }
@@ -141,7 +131,7 @@ impl Streams {
         if !fleet.is_empty() {
             topics.push(Channel::Events.topic().clone());
         }
-        let fleet = Arc::new(fleet);
+        let fleet: Arc<[_]> = fleet.into_iter().collect();
         for passage in subscriber.passages(topics) {
             let (streams, fleet) = (self.this.clone(), fleet.clone());
             let passes = async move {
@@ -150,9 +140,9 @@ impl Streams {
                 let mut held = streams.ways.lock();
                 let mut batch = CompletionBatch::default();
                 let own: Vec<_> = passed.iter().filter_map(subscription_of).collect();
-                held.own_have_passed(&own, until, &mut batch);
+                held.has_passed(Way::Own, &own, until, &mut batch);
                 if passed.contains(Channel::Events.topic()) {
-                    held.fleet_has_passed(&fleet, until, &mut batch);
+                    held.has_passed(Way::Fleet, &fleet, until, &mut batch);
                 }
                 streams.give(batch, &mut held);
             };
@@ -178,22 +168,15 @@ impl Streams {
         }
     }
 
-    /// Drops messages that are for no stream here.
-    fn filter(&self, batch: &mut CompletionBatch) {
-        let (messages, overflow) = mem::take(&mut batch.backlog).into_parts();
-        let state = self.records.look();
-        for message in messages {
-            if message.channel == AGGREGATE {
-                self.note_resource(&message.payload);
-            } else if self.filters(&state, &message.channel) && !state.wants(&message.payload) {
-                count(&self.dropped);
-                continue;
-            }
-            batch.backlog.push(message);
+    /// Whether a message is for a stream here.
+    fn wants(&self, state: &State, message: &Message) -> bool {
+        if message.channel == AGGREGATE {
+            self.note_resource(&message.payload);
+        } else if self.filters(state, &message.channel) && !state.wants(&message.payload) {
+            count(&self.dropped);
+            return false;
         }
-        if let Some(since) = overflow {
-            batch.backlog.overflow(since);
-        }
+        true
     }
 
     /// Whether what comes by a channel is only for the subscriptions that it names.
@@ -268,9 +251,12 @@ impl Listener for Streams {
         if !plain.is_empty() {
             self.go_without_shards(plain);
         }
-        self.filter(&mut batch);
         let mut held = self.ways.lock();
-        if let Some(passages) = held.hold(&mut batch) {
+        let passages = {
+            let state = self.records.look();
+            held.hold(&mut batch, |message| self.wants(&state, message))
+        };
+        if let Some(passages) = passages {
             // The subscriber is locked before any pipeline, of which one is locked here.
             let streams = self.this.clone();
             if let Ok(runtime) = runtime::get() {

@@ -11,13 +11,22 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::channel::{EVENTS, OWN_PREFIX};
+use super::channel::{AGGREGATE, EVENTS, OWN_PREFIX};
 use super::message;
 use crate::backlog::{MAX_BYTES, MAX_MESSAGES, Message};
 use crate::redis::completions::{CompletionBatch, Gap};
 
 /// What a marked event ends with, which means nothing in JSON: `MARKS` of redis-publisher.ts. One mark for each change of ways, in turn.
 const MARKS: [u8; 3] = *b" \t\n";
+
+/// How an event comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By the fleet's channel.
+    Fleet,
+    /// By the own channel of its subscription.
+    Own,
+}
 
 #[derive(Default)]
 pub struct Ways(Mutex<State>);
@@ -88,13 +97,17 @@ impl State {
         self.tell_gap(batch);
     }
 
-    /// Takes the messages that have to wait out of a batch, and a gap behind them, and tells what they wait for.
-    pub fn hold(&mut self, batch: &mut CompletionBatch) -> Option<Passages> {
+    /// Leaves in a batch the wanted messages that need not wait, without a gap behind others, and tells what those wait for.
+    pub fn hold(
+        &mut self,
+        batch: &mut CompletionBatch,
+        wants: impl Fn(&Message) -> bool,
+    ) -> Option<Passages> {
         let mut passages = Passages::default();
         let (messages, overflow) = mem::take(&mut batch.backlog).into_parts();
-        for message in messages {
+        for message in messages.into_iter().filter(wants) {
             if let Some(message) = self.hold_one(message, &mut passages, batch) {
-                batch.backlog.push(message);
+                pass_on(message, batch);
             }
         }
         if let Some(since) = overflow {
@@ -119,29 +132,25 @@ impl State {
         if mark.is_none() && self.held.is_empty() {
             return Some(message);
         }
-        let is_fleet = message.channel == EVENTS;
-        let subscription = if is_fleet {
-            message::plain_subscription(&message.payload).map(str::as_bytes)
+        let (way, subscription) = if message.channel == EVENTS {
+            let subscription = message::plain_subscription(&message.payload);
+            (Way::Fleet, subscription.map(str::as_bytes))
         } else {
-            message.channel.strip_prefix(OWN_PREFIX)
+            (Way::Own, message.channel.strip_prefix(OWN_PREFIX))
         };
         let Some(subscription) = subscription else {
             return Some(message);
         };
-        let held = self.held.get(subscription);
-        let is_behind = held.is_some_and(|held| match is_fleet {
-            true => !held.fleet.is_empty(),
-            false => !held.own.is_empty(),
-        });
+        let held = self.held.get_mut(subscription);
+        let is_behind = held.is_some_and(|held| !held.by(way).is_empty());
         if mark.is_none() && !is_behind {
             return Some(message);
         }
         let subscription = Bytes::copy_from_slice(subscription);
         if mark.is_some() {
-            let waits_for = if is_fleet {
-                &mut passages.own
-            } else {
-                &mut passages.fleet
+            let waits_for = match way {
+                Way::Fleet => &mut passages.own,
+                Way::Own => &mut passages.fleet,
             };
             waits_for.insert(subscription.clone());
         }
@@ -154,8 +163,7 @@ impl State {
         self.bytes += message.size();
         self.last += 1;
         let held = self.held.entry(subscription).or_default();
-        let queue = if is_fleet { &mut held.fleet } else { &mut held.own };
-        queue.push_back(Waiting {
+        held.by(way).push_back(Waiting {
             message,
             number: self.last,
             mark,
@@ -164,29 +172,15 @@ impl State {
         None
     }
 
-    /// The passage of the home of own channels is over: gives what waits no more.
-    pub fn own_have_passed(&mut self, subscriptions: &[Bytes], until: u64, batch: &mut CompletionBatch) {
+    /// The passage of a way's home is over: gives what came by the other way and waits no more.
+    pub fn has_passed(&mut self, way: Way, subscriptions: &[Bytes], until: u64, batch: &mut CompletionBatch) {
+        let other = match way {
+            Way::Fleet => Way::Own,
+            Way::Own => Way::Fleet,
+        };
         for subscription in subscriptions {
             if let Some(held) = self.held.get_mut(subscription) {
-                held.fleet
-                    .iter_mut()
-                    .take_while(|waiting| waiting.number <= until)
-                    .for_each(|waiting| waiting.has_passed = true);
-                self.give(subscription, batch);
-            }
-        }
-    }
-
-    /// The passage of the home of the fleet's channel is over: gives what waits no more.
-    pub fn fleet_has_passed(
-        &mut self,
-        subscriptions: &HashSet<Bytes>,
-        until: u64,
-        batch: &mut CompletionBatch,
-    ) {
-        for subscription in subscriptions {
-            if let Some(held) = self.held.get_mut(subscription) {
-                held.own
+                held.by(other)
                     .iter_mut()
                     .take_while(|waiting| waiting.number <= until)
                     .for_each(|waiting| waiting.has_passed = true);
@@ -199,7 +193,7 @@ impl State {
     fn give(&mut self, subscription: &Bytes, batch: &mut CompletionBatch) {
         while let Some(waiting) = self.held.get_mut(subscription).and_then(Held::next) {
             self.released(&waiting);
-            batch.backlog.push(waiting.message);
+            pass_on(waiting.message, batch);
         }
         if self.held.get(subscription).is_some_and(Held::is_empty) {
             self.held.remove(subscription);
@@ -215,7 +209,7 @@ impl State {
             all.for_each(|waiting| waiting.has_passed = true);
             while let Some(waiting) = held.next() {
                 self.released(&waiting);
-                batch.backlog.push(waiting.message);
+                pass_on(waiting.message, batch);
             }
         }
         self.tell_gap(batch);
@@ -256,6 +250,13 @@ impl State {
 }
 
 impl Held {
+    fn by(&mut self, way: Way) -> &mut VecDeque<Waiting> {
+        match way {
+            Way::Fleet => &mut self.fleet,
+            Way::Own => &mut self.own,
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.fleet.is_empty() && self.own.is_empty()
     }
@@ -299,8 +300,13 @@ fn mark_of(payload: &[u8]) -> Option<usize> {
     is_event.then_some(mark)
 }
 
-/// An event without its mark.
-pub fn unmarked(payload: &Bytes) -> Bytes {
-    let length = payload.len() - usize::from(mark_of(payload).is_some());
-    payload.slice(..length)
+/// Puts a message into a batch as if all events came by the fleet's channel.
+fn pass_on(mut message: Message, batch: &mut CompletionBatch) {
+    if message.channel != AGGREGATE {
+        message.channel = Bytes::from_static(EVENTS.as_bytes());
+        if mark_of(&message.payload).is_some() {
+            message.payload.truncate(message.payload.len() - 1);
+        }
+    }
+    batch.backlog.push(message);
 }

@@ -88,6 +88,17 @@ impl Hash {
         }
     }
 
+    /// Each field, and its value behind it.
+    pub fn items(&self) -> impl Iterator<Item = &[u8]> {
+        match self {
+            Hash::Packed(pack) => Either::Left(pack.iter()),
+            Hash::Table(table) => {
+                let items = table.iter().flat_map(|(field, value)| [&**field, &**value]);
+                Either::Right(items)
+            }
+        }
+    }
+
     fn table(&mut self) -> &mut IndexMap<Bytes, Bytes, RandomState> {
         if let Hash::Packed(_) = self {
             let table = self

@@ -13,6 +13,7 @@ pub enum Key {
 }
 
 impl From<&[u8]> for Key {
+    #[inline]
     fn from(key: &[u8]) -> Self {
         if key.len() > INLINE {
             return Key::Long(key.into());

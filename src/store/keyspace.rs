@@ -73,6 +73,7 @@ impl Keyspace {
     }
 
     /// The time of this turn, in milliseconds since the epoch.
+    #[inline]
     pub fn now(&mut self) -> u64 {
         self.clock.now()
     }
@@ -92,6 +93,7 @@ impl Keyspace {
         self.entries.len()
     }
 
+    #[inline]
     pub fn value(&mut self, key: &[u8]) -> Option<&Value> {
         let slot = self.find(key)?;
         self.entries.get(slot).map(|entry| &entry.value)
@@ -105,6 +107,7 @@ impl Keyspace {
     }
 
     /// The value of a key, if it exists and has this type.
+    #[inline]
     pub fn read<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>> {
         let Some(slot) = self.find(key) else {
             return Ok(None);
@@ -160,6 +163,7 @@ impl Keyspace {
     }
 
     /// Sets the value and the deadline of a key. `deadline` is in milliseconds since the epoch.
+    #[inline]
     pub fn set(&mut self, key: &[u8], value: Value, deadline: Option<u64>) {
         match self.find(key) {
             Some(slot) => self.replace_slot(slot, value, deadline),
@@ -194,6 +198,7 @@ impl Keyspace {
     }
 
     /// Removes a key. False if it does not exist.
+    #[inline]
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let slot = self.find(key);
         slot.is_some_and(|slot| self.remove_slot(slot))
@@ -282,6 +287,7 @@ impl Keyspace {
     }
 
     /// The slot of a key. An expired key is removed here.
+    #[inline]
     fn find(&mut self, key: &[u8]) -> Option<SlotId> {
         let slot = self.index.find(key, &self.entries)?;
         let deadline = self.entries.get(slot).and_then(|entry| entry.deadline);

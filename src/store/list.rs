@@ -62,6 +62,7 @@ impl List {
         }
     }
 
+    #[inline]
     pub fn range(&self, places: Range<usize>) -> impl Iterator<Item = &[u8]> {
         match self {
             List::Packed(pack) => Either::Left(pack.iter().skip(places.start).take(places.len())),

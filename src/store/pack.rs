@@ -41,6 +41,7 @@ impl Pack {
     }
 
     /// The first item equal to `item` among every `stride`th: in a hash every second item is a field.
+    #[inline]
     pub fn find(&self, item: &[u8], stride: usize) -> Option<At> {
         let mut at = 1;
         for index in 0..self.len() {
@@ -53,6 +54,7 @@ impl Pack {
         None
     }
 
+    #[inline]
     pub fn get(&self, At(at): At) -> &[u8] {
         &self.0[at + 1..at + 1 + usize::from(self.0[at])]
     }
@@ -62,6 +64,7 @@ impl Pack {
         At(at + usize::from(self.0[at]) + FRAME)
     }
 
+    #[inline]
     pub fn push_back(&mut self, item: &[u8]) {
         if self.len() == 0 {
             return self.push_only(item);
@@ -70,6 +73,7 @@ impl Pack {
         self.change(item.len() + FRAME, |bytes| bytes.extend(framed(item)));
     }
 
+    #[inline]
     pub fn push_front(&mut self, item: &[u8]) {
         if self.len() == 0 {
             return self.push_only(item);
@@ -114,6 +118,7 @@ impl Pack {
         Some(item)
     }
 
+    #[inline]
     pub fn replace(&mut self, at: At, item: &[u8]) {
         let old = self.get(at).len();
         if old == item.len() {
@@ -133,6 +138,7 @@ impl Pack {
         self.change(0, |bytes| drop(bytes.drain(at.0..end.0)));
     }
 
+    #[inline]
     fn count(&mut self, change: i8) {
         match self.0.first_mut() {
             Some(count) => *count = count.wrapping_add_signed(change),
@@ -161,6 +167,7 @@ pub struct Iter<'a> {
 impl<'a> Iterator for Iter<'a> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         let (&length, rest) = self.bytes.split_first()?;
         let (item, rest) = rest.split_at(length.into());
@@ -170,6 +177,7 @@ impl<'a> Iterator for Iter<'a> {
 }
 
 impl DoubleEndedIterator for Iter<'_> {
+    #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
         let (&length, rest) = self.bytes.split_last()?;
         let (rest, item) = rest.split_at(rest.len() - usize::from(length));

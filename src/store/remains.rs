@@ -24,6 +24,7 @@ struct Remains {
 }
 
 impl Remains {
+    #[inline]
     fn put(&mut self, large: Box<dyn Shed>) {
         self.members += large.left();
         self.queue.push(large);

@@ -105,6 +105,7 @@ impl SortedSet {
     }
 
     /// The members with these ranks, ascending.
+    #[inline]
     pub fn range(
         &self,
         ranks: Range<usize>,

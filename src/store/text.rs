@@ -38,6 +38,7 @@ impl Default for Text {
 }
 
 impl From<&[u8]> for Text {
+    #[inline]
     fn from(bytes: &[u8]) -> Self {
         Text::Exact(bytes.into())
     }

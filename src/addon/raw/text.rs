@@ -128,6 +128,7 @@ impl Scope<'_> {
         Ok(())
     }
 
+    #[inline]
     fn write_utf8(self, value: Value, buffer: &mut impl Bytes, room: usize) -> Result<Option<usize>> {
         let (spare, most) = buffer.spare();
         let room = room.min(most);

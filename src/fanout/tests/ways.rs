@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::backlog::{MAX_MESSAGES, Message};
 use crate::fanout::channel::EVENTS;
-use crate::fanout::ways::{Passages, Ways, unmarked};
+use crate::fanout::ways::{Passages, Way, Ways};
 use crate::redis::completions::{CompletionBatch, Gap};
 
 const OWN: &str = "covara:events:1:posts";
@@ -35,11 +35,15 @@ fn fleet(event: &str, mark: &str) -> Message {
 fn events(batch: CompletionBatch) -> Vec<String> {
     let (messages, _) = batch.backlog.into_parts();
     let event = |message: Message| {
-        let text = String::from_utf8(unmarked(&message.payload).to_vec()).unwrap();
+        let text = String::from_utf8(message.payload.to_vec()).unwrap();
         let (_, event) = text.split_once(r#""event":"#).unwrap();
         event.strip_suffix('}').unwrap().to_owned()
     };
     messages.into_iter().map(event).collect()
+}
+
+fn all(_: &Message) -> bool {
+    true
 }
 
 /// What is given at once, and what the others wait for.
@@ -48,21 +52,20 @@ fn come(ways: &Ways, messages: Vec<Message>) -> (Vec<String>, Option<Passages>) 
     for message in messages {
         batch.backlog.push(message);
     }
-    let passages = ways.lock().hold(&mut batch);
+    let passages = ways.lock().hold(&mut batch, all);
     (events(batch), passages)
 }
 
-fn fleet_passed(ways: &Ways, passages: &Passages) -> Vec<String> {
+/// What is given when a passage is over.
+fn passed(ways: &Ways, way: Way, passages: &Passages) -> Vec<String> {
+    let subscriptions = match way {
+        Way::Fleet => &passages.fleet,
+        Way::Own => &passages.own,
+    };
+    let subscriptions: Vec<_> = subscriptions.iter().cloned().collect();
     let mut batch = CompletionBatch::default();
     ways.lock()
-        .fleet_has_passed(&passages.fleet, passages.until, &mut batch);
-    events(batch)
-}
-
-fn own_passed(ways: &Ways, passages: &Passages) -> Vec<String> {
-    let own: Vec<_> = passages.own.iter().cloned().collect();
-    let mut batch = CompletionBatch::default();
-    ways.lock().own_have_passed(&own, passages.until, &mut batch);
+        .has_passed(way, &subscriptions, passages.until, &mut batch);
     events(batch)
 }
 
@@ -86,11 +89,11 @@ fn what_is_no_event_has_no_mark() {
     for text in ["hello ", "\n", "{} ", r#"["type"]"#, ""] {
         let mut message = fleet("1", "");
         message.payload = Bytes::from_static(text.as_bytes());
-        assert_eq!(unmarked(&message.payload), text);
         let mut batch = CompletionBatch::default();
         batch.backlog.push(message);
-        assert!(ways.lock().hold(&mut batch).is_none());
-        assert_eq!(batch.backlog.len(), 1);
+        assert!(ways.lock().hold(&mut batch, all).is_none());
+        let (given, _) = batch.backlog.into_parts();
+        assert_eq!(given[0].payload, text);
     }
 }
 
@@ -104,8 +107,8 @@ fn a_change_to_the_own_channel_waits_for_a_passage_that_began_later() {
     assert!(given.is_empty(), "it would overtake the first");
     assert!(none.is_none());
     let (_, second) = come(&ways, vec![own("5", MARKS[2])]);
-    assert_eq!(fleet_passed(&ways, &first.unwrap()), ["1", "4"]);
-    assert_eq!(fleet_passed(&ways, &second.unwrap()), ["5"]);
+    assert_eq!(passed(&ways, Way::Fleet, &first.unwrap()), ["1", "4"]);
+    assert_eq!(passed(&ways, Way::Fleet, &second.unwrap()), ["5"]);
     assert_eq!(size(&ways), (0, 0));
 }
 
@@ -116,7 +119,7 @@ fn a_change_to_the_fleets_channel_is_behind_what_the_own_ones_home_had_sent() {
     let (given, passages) = come(&ways, vec![fleet("2", MARKS[0]), fleet("3", "")]);
     assert!(given.is_empty());
     assert_eq!(come(&ways, vec![own("1", "")]).0, ["1"]);
-    assert_eq!(own_passed(&ways, &passages.unwrap()), ["2", "3"]);
+    assert_eq!(passed(&ways, Way::Own, &passages.unwrap()), ["2", "3"]);
     assert_eq!(size(&ways), (0, 0));
 }
 
@@ -127,13 +130,13 @@ fn two_changes_are_told_apart_by_their_marks() {
         let ways = Ways::default();
         let (_, owns) = come(&ways, vec![own("2", MARKS[second])]);
         let (_, fleets) = come(&ways, vec![fleet("1", MARKS[first])]);
-        assert!(fleet_passed(&ways, &owns.unwrap()).is_empty());
-        assert_eq!(own_passed(&ways, &fleets.unwrap()), ["1", "2"]);
+        assert!(passed(&ways, Way::Fleet, &owns.unwrap()).is_empty());
+        assert_eq!(passed(&ways, Way::Own, &fleets.unwrap()), ["1", "2"]);
         let ways = Ways::default();
         let (_, fleets) = come(&ways, vec![fleet("2", MARKS[second])]);
         let (_, owns) = come(&ways, vec![own("1", MARKS[first])]);
-        assert!(own_passed(&ways, &fleets.unwrap()).is_empty());
-        assert_eq!(fleet_passed(&ways, &owns.unwrap()), ["1", "2"]);
+        assert!(passed(&ways, Way::Own, &fleets.unwrap()).is_empty());
+        assert_eq!(passed(&ways, Way::Fleet, &owns.unwrap()), ["1", "2"]);
     }
 }
 
@@ -142,8 +145,8 @@ fn changes_of_two_publishers_with_one_mark_both_come() {
     let ways = Ways::default();
     let (_, passages) = come(&ways, vec![own("1", MARKS[0]), fleet("2", MARKS[0])]);
     let passages = passages.unwrap();
-    assert!(own_passed(&ways, &passages).is_empty());
-    assert_eq!(fleet_passed(&ways, &passages), ["1", "2"]);
+    assert!(passed(&ways, Way::Own, &passages).is_empty());
+    assert_eq!(passed(&ways, Way::Fleet, &passages), ["1", "2"]);
 }
 
 /// Has a gap come, and gives what is told at once.
@@ -158,7 +161,7 @@ fn gap_comes(ways: &Ways, messages: Vec<Message>) -> CompletionBatch {
         to: time,
         node: None,
     });
-    ways.lock().hold(&mut batch);
+    ways.lock().hold(&mut batch, all);
     batch
 }
 
@@ -173,10 +176,10 @@ fn a_gap_comes_behind_all_that_is_held() {
     let Passages { own, until, .. } = first.unwrap();
     let own: Vec<_> = own.into_iter().collect();
     let mut batch = CompletionBatch::default();
-    ways.lock().own_have_passed(&own, until, &mut batch);
+    ways.lock().has_passed(Way::Own, &own, until, &mut batch);
     assert!(batch.gap.is_some(), "3 came later");
     assert_eq!(events(batch), ["1", "2"]);
-    assert_eq!(own_passed(&ways, &last.unwrap()), ["3"]);
+    assert_eq!(passed(&ways, Way::Own, &last.unwrap()), ["3"]);
 }
 
 #[test]
@@ -194,7 +197,7 @@ fn what_is_held_of_a_subscription_that_has_ended_is_dropped_and_no_gap_waits_for
     let mut batch = CompletionBatch::default();
     ways.lock().leave(b"1:posts", &mut batch);
     assert!(batch.gap.is_some() && batch.backlog.is_empty());
-    assert!(fleet_passed(&ways, &passages.unwrap()).is_empty());
+    assert!(passed(&ways, Way::Fleet, &passages.unwrap()).is_empty());
     assert_eq!(size(&ways), (0, 0));
 }
 
@@ -210,7 +213,7 @@ fn more_than_there_is_room_for_is_told_as_a_gap() {
     assert_eq!(size(&ways).0, MAX_MESSAGES);
     let mut batch = CompletionBatch::default();
     batch.backlog.push(fleet("2", MARKS[1]));
-    ways.lock().hold(&mut batch);
+    ways.lock().hold(&mut batch, all);
     let (given, overflow) = batch.backlog.into_parts();
     assert_eq!(given.len(), MAX_MESSAGES);
     assert!(overflow.is_some_and(|since| since >= before && since <= SystemTime::now()));

@@ -19,11 +19,12 @@
 //! - [`displaced`]: shard channels whose server has lost their slot.
 //! - [`probe`]: whether a home still brings messages.
 //! - [`passage`]: waits for what a home has published.
-//! - [`turns`]: one request serves all passages that wait for it.
+//! - [`coalesced`]: one request serves all passages that wait for it.
 //! - [`expiry`]: the deadline of a call that awaits its confirmation.
 //! - [`hearing`]: a channel of the process's own, at one node.
 
 mod answers;
+mod coalesced;
 mod crossing;
 mod displaced;
 mod ear;
@@ -39,7 +40,6 @@ mod pending;
 pub mod places;
 mod probe;
 pub mod table;
-mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,10 +53,10 @@ use crate::redis::connection::Connection;
 use crate::redis::endpoint::Node;
 use crate::redis::pipeline::{Health, Pipeline};
 use crate::redis::request::{Departure, Id, Leaving, Topic};
+use crate::redis::subscriber::coalesced::Coalesced;
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Listener, TopicState};
 use crate::redis::subscriber::machine::{Delivering, Subscriptions};
-use crate::redis::subscriber::turns::Turns;
 
 /// Those with handles. Locked before any pipeline.
 static SUBSCRIBERS: Mutex<Vec<Arc<SharedSubscriber>>> = Mutex::new(Vec::new());
@@ -68,7 +68,7 @@ pub struct SubscriberHandle {
     shared: Arc<SharedSubscriber>,
     number: usize,
     /// The requests that end passages.
-    turns: Turns,
+    reads: Coalesced,
 }
 
 impl SubscriberHandle {
@@ -92,7 +92,7 @@ impl SubscriberHandle {
         Ok(Self {
             shared,
             number,
-            turns: Turns::default(),
+            reads: Coalesced::default(),
         })
     }
 

@@ -72,7 +72,7 @@ impl Passage {
     pub async fn is_over(self) -> Vec<Topic> {
         if let Some(at) = &self.at {
             tokio::select! {
-                () = at.home.turns.share(at.answer()) => {}
+                () = at.home.reads.share(at.answer()) => {}
                 () = at.is_left(&self.topics) => {}
             }
         }

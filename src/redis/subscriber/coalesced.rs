@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
 #[derive(Default)]
-pub struct Turns {
+pub struct Coalesced {
     begun: AtomicU64,
     /// The number of the last that ended. Locked while one is under way.
     ended: Mutex<u64>,
 }
 
-impl Turns {
+impl Coalesced {
     /// Returns once work has ended that began after this call: this one, or another's that came first.
     pub async fn share(&self, work: impl Future<Output = ()>) {
         let before = self.begun.load(Ordering::Relaxed);
