@@ -74,9 +74,16 @@ impl<M: Machine> Shared<M> {
     pub fn with<R>(&self, work: impl FnOnce(&mut Pipeline<M>) -> R) -> R {
         let mut pipeline = self.pipeline.lock();
         let result = work(&mut pipeline);
+        self.tell(&mut pipeline);
+        result
+    }
+
+    /// Gives the sink what the pipeline has completed, and wakes the tasks that have something to do. A function of its own: `with` is
+    /// compiled for each of its callers.
+    fn tell(&self, pipeline: &mut Pipeline<M>) {
         while pipeline.has_output() {
             let batch = std::mem::take(&mut pipeline.completed);
-            self.sink.put(batch, &mut pipeline);
+            self.sink.put(batch, pipeline);
         }
         if let Some((returned, passed)) = pipeline.take_returned() {
             self.sink.take_back(returned, passed);
@@ -96,7 +103,6 @@ impl<M: Machine> Shared<M> {
         if pipeline.is_done() {
             self.ending.notify_one();
         }
-        result
     }
 
     /// Takes complete replies off the front of the buffer, and gives how many messages were unwanted. An error ends the connection.
