@@ -75,6 +75,7 @@ pub fn range(start: i64, stop: i64, length: usize) -> Range<usize> {
 }
 
 /// Whether a word is this keyword, in any case.
+#[inline]
 pub fn is(word: &[u8], keyword: &str) -> bool {
     word.eq_ignore_ascii_case(keyword.as_bytes())
 }

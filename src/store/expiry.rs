@@ -81,6 +81,7 @@ impl Expiry {
     }
 
     /// The first slot whose second is over at `now`. Its deadline may be later.
+    #[inline]
     pub fn due(&self, now: u64) -> Option<SlotId> {
         let &(second, slot) = self.looks.first()?;
         (u64::from(second) <= now >> 10).then_some(slot)

@@ -30,6 +30,7 @@ impl From<&[u8]> for Key {
 impl Deref for Key {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         match self {
             Key::Short { length, bytes } => &bytes[..*length as usize],

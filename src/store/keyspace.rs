@@ -84,6 +84,7 @@ impl Keyspace {
     }
 
     /// Takes the commands whose warning about a key of another type is due.
+    #[inline]
     pub fn take_mismatches(&mut self) -> Vec<&'static str> {
         std::mem::take(&mut self.untold)
     }
@@ -205,6 +206,7 @@ impl Keyspace {
     }
 
     /// Removes a key and returns its value.
+    #[inline]
     pub fn take(&mut self, key: &[u8]) -> Option<Value> {
         let slot = self.find(key)?;
         self.take_slot(slot)

@@ -225,6 +225,7 @@ impl SortedSet {
     }
 
     /// The number of items before a chunk.
+    #[inline]
     fn before(&self, chunk: usize) -> usize {
         self.lengths[..chunk].iter().map(|&length| length as usize).sum()
     }
@@ -257,6 +258,7 @@ impl Shed for SortedSet {
     }
 }
 
+#[inline]
 fn compare(item: &Item, score: f64, member: &[u8]) -> Ordering {
     // Scores are never NaN; `partial_cmp` also makes -0 and 0 equal, as Redis does.
     item.0
@@ -276,6 +278,7 @@ struct RangeOf<'a> {
 impl<'a> Iterator for RangeOf<'a> {
     type Item = (&'a [u8], f64);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         let (chunk, at) = self.front;

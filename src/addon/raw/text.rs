@@ -42,6 +42,7 @@ impl Bytes for Buffer {
         self.len()
     }
 
+    #[inline]
     fn make_room(&mut self, additional: usize) {
         self.reserve_exact(additional);
     }
@@ -63,6 +64,7 @@ impl Bytes for Vec<u8> {
         self.len()
     }
 
+    #[inline]
     fn make_room(&mut self, additional: usize) {
         self.reserve(additional);
     }
