@@ -8,7 +8,7 @@ import { Failure, main } from "./steps.mjs";
 
 /** The glibc of Debian 10, RHEL 8 and the binaries of Node.js 18 to 24. */
 const newestGlibc = [2, 28];
-const largest = 5_200_000;
+const largest = 4_500_000;
 
 /** What is in a library, by its first bytes: its format and the machine it is for. */
 function kindOf(file) {

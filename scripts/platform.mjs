@@ -15,9 +15,11 @@ const today = () => new Date().toISOString().slice(0, 10);
 
 /** The last commit that changed what a binary is built from. */
 const source = () =>
-  execFileSync("git", ["log", "-1", "--format=%h", "--", "src", "build.rs", "Cargo.toml", "Cargo.lock"], {
-    encoding: "utf8",
-  }).trim();
+  execFileSync(
+    "git",
+    ["log", "-1", "--format=%h", "--", "src", "build.rs", ".cargo", "Cargo.toml", "Cargo.lock"],
+    { encoding: "utf8" },
+  ).trim();
 
 const work = {
   async build(platform, binary) {

@@ -1,7 +1,6 @@
 // The master of a channel's slot changes. The bus may bring a message again that the old master delivered. Each message must arrive once, or lie in a
 // gap.
 import assert from "node:assert/strict";
-import { setTimeout as wait } from "node:timers/promises";
 import type { Gap, KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
 import { bulk } from "../fake-server.js";
@@ -47,6 +46,10 @@ async function stage({ fake, open }: World, config: object = PATIENT): Promise<S
 
 const place = ({ host, port }: FakeNode) => `${host}:${port}`;
 
+/** How often the store has asked a node for a proof that all of its messages have come. */
+const asked = (node: FakeNode) =>
+  node.calls.filter((call) => call.startsWith("PUBLISH covara-kv:crossing:")).length;
+
 test("a home moves while all is well: what is published before and after it comes once, and a gap names the old one", async (world) => {
   const { bus, nodes, heard, gaps, moveTo, isAt } = await stage(world);
   const [old, next] = nodes;
@@ -71,7 +74,7 @@ test("an old home that is cut off brings nothing twice once it is back", async (
   await eventually(() => heard.length === 1);
   await moveTo(next);
   await eventually(() => bus.subscribers(old, CHANNEL) === 0);
-  await wait(1_000);
+  await eventually(() => asked(old) >= 8);
   bus.publish(old, CHANNEL, "missed");
   const until = Date.now();
   heal();
@@ -100,14 +103,13 @@ test("the gap of an old home that is cut off begins before its successor was ele
     return answer(command, node, peer);
   };
   const elected = Date.now();
-  await wait(50);
+  await eventually(() => Date.now() > elected + 20);
   await kv.get(telling);
   await eventually(() => maps > 0);
   cluster.answer = answer;
   await moveTo(next);
   await eventually(() => bus.subscribers(old, CHANNEL) === 0);
-  // A moment later it is clear that the old home is cut off.
-  await wait(1_000);
+  await eventually(() => asked(old) >= 8);
   heal();
   await isAt(next);
   await eventually(() => gaps.length === 1);
@@ -130,7 +132,7 @@ test("an old home that is frozen and wakes brings nothing twice, and nothing on 
   // A frozen node sends no MOVED. After some silence the store asks other nodes for the map.
   const moved = moveTo(next);
   await eventually(() => next.calls.some((call) => call.startsWith("SUBSCRIBE ")));
-  await wait(700);
+  await eventually(() => old.calls.includes(`UNSUBSCRIBE ${CHANNEL}`) && asked(old) > 0);
   bus.publish(old, CHANNEL, "late");
   wake();
   heal();
@@ -167,7 +169,9 @@ test("a home that moves there and back, and on to a third one, brings each messa
   bus.publish(first, CHANNEL, "2");
   await moveTo(second);
   await moveTo(third);
-  await wait(300);
+  await eventually(() => third.calls.some((call) => call.startsWith("SUBSCRIBE covara-kv:crossing:")));
+  const before = asked(first);
+  await eventually(() => asked(first) >= before + 2);
   heal();
   await isAt(third);
   bus.publish(third, CHANNEL, "3");
