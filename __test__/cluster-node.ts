@@ -154,6 +154,12 @@ export class ClusterNode {
     );
   }
 
+  /** How often it has answered an error, such as TRYAGAIN, since its start. */
+  async errors(code: string): Promise<number> {
+    const errors = await this.info("errorstats");
+    return Number(/count=(\d+)/.exec(errors.get(`errorstat_${code}`) ?? "")?.[1] ?? 0);
+  }
+
   /** What it counted since its start. */
   async counters(): Promise<Counters> {
     const [stats, commands] = [await this.info("stats"), await this.info("commandstats")];

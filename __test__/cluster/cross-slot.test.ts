@@ -1,8 +1,8 @@
 // Transactions whose keys are in several slots. Sent to one node as a whole, such a transaction is refused. So each slot gets a transaction of its
 // own.
 import assert from "node:assert/strict";
-import { setTimeout as wait } from "node:timers/promises";
 import { createKV, KVError, type KVStore } from "covara-kv";
+import { eventually } from "../eventually.js";
 import { OK, type Peer } from "../fake-server.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
@@ -178,9 +178,10 @@ test("what is run for each slot keeps its order through a failover, transactions
     calls.push(kv.multi().rpush(a, one).rpush(b, one).exec(), kv.rpush(a, two), kv.rpush(b, two));
     calls.push(Promise.resolve());
   }, 1);
-  await wait(100);
+  await eventually(() => calls.length >= 200);
   await cluster().failover(a);
-  await wait(100);
+  const before = calls.length;
+  await eventually(() => calls.length >= before + 200);
   clearInterval(timer);
   await Promise.all(calls);
   for (const key of [a, b]) {

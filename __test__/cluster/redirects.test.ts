@@ -1,6 +1,6 @@
 // Slots that move while they are written to. Redirected writes must not run behind writes that were called later.
 import assert from "node:assert/strict";
-import { setTimeout as wait } from "node:timers/promises";
+import { setImmediate as turn } from "node:timers/promises";
 import type { KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
 import { SLACK, timeOf } from "../faults/faults.js";
@@ -20,6 +20,11 @@ function pusher(kv: KVStore, key: string) {
     for (let index = 0; index < 4; index++) replies.push(kv.rpush(key, `${replies.length}`));
   }, 1);
   return {
+    /** Resolves once so many more were pushed. */
+    more(count: number): Promise<void> {
+      const before = replies.length;
+      return eventually(() => replies.length >= before + count);
+    },
     /** How many were pushed. Fails if one failed. */
     async stop(): Promise<number> {
       clearInterval(timer);
@@ -52,9 +57,9 @@ test("the writes of one key keep their order through a planned failover, and non
   const kv = await open(cluster(), patience);
   for (let round = 0; round < 3; round++) {
     const push = pusher(kv, "{order}list");
-    await wait(100);
+    await push.more(200);
     await cluster().failover("{order}list");
-    await wait(100);
+    await push.more(200);
     await expectInOrder(kv, "{order}list", await push.stop());
     await cluster().settled();
   }
@@ -69,15 +74,16 @@ test("the writes of one key keep their order while its slot moves key by key, an
   const { from, to } = await otherMaster(slot);
   for (const target of [to, from]) {
     const pushes = ["{order}a", "{order}b"].map((key) => ({ key, push: pusher(kv, key) }));
-    await wait(50);
+    const more = () => Promise.all(pushes.map(({ push }) => push.more(100)));
+    await more();
     const migration = await cluster().migrate(slot, target);
-    await wait(50);
+    await more();
     await migration.moveKeys("{order}a");
-    await wait(50);
+    await more();
     await migration.move();
-    await wait(50);
+    await more();
     await migration.finish();
-    await wait(50);
+    await more();
     for (const { key, push } of pushes) await expectInOrder(kv, key, await push.stop());
   }
 });
@@ -123,7 +129,7 @@ test("what is answered with MOVED runs at the new owner, in the order of the cal
   const calls: Promise<unknown>[] = [];
   for (let tick = 0; tick < 20; tick++) {
     for (let index = 0; index < 5; index++) calls.push(kv.set("a", `${calls.length}`));
-    await wait(0);
+    await turn();
   }
   await Promise.all(calls);
   assert.deepEqual(
@@ -144,8 +150,9 @@ test("a transaction follows its slot: moved, and on its way", async ({ open }) =
   assert.deepEqual(await run(), [2, 2]);
   await migration.moveKeys("{multi}a");
   // One key has moved and one has not. The server answers TRYAGAIN until both are at the target.
+  const before = await to.errors("TRYAGAIN");
   const waiting = run();
-  await wait(200);
+  await eventually(async () => (await to.errors("TRYAGAIN")) > before);
   await migration.moveKeys("{multi}b");
   assert.deepEqual(await waiting, [3, 3]);
   assert.deepEqual(await run(), [4, 4]);
