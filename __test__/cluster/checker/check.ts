@@ -44,7 +44,7 @@ const END = "end";
 const CLUSTER: ClusterOptions = { nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } };
 
 export async function check(kind: ClientKind, { seconds, seed, partitions }: CheckOptions): Promise<Report> {
-  const random = { faults: randomFrom(seed), load: randomFrom(~seed) };
+  const random = { faults: randomFrom(seed), load: randomFrom(~seed), streams: randomFrom(seed ^ 0x5eed) };
   await using cluster = await startCluster({ ...CLUSTER, addresses: partitions });
   const [faults, failovers, errors, tally]: [
     Record<string, number>,
@@ -103,6 +103,8 @@ class Subscriber {
 
 class RoundOf {
   readonly #streams: Stream[];
+  /** Where faults are, also those of the streams that the client has not. */
+  readonly #slots: readonly number[];
   readonly #subscribers: Subscriber[];
   readonly #staying: string[];
 
@@ -110,11 +112,13 @@ class RoundOf {
     readonly cluster: RedisCluster,
     readonly kind: ClientKind,
     readonly name: string,
-    /** Two generators. The calls of a client must not change the faults, which are the same for all clients. */
-    readonly random: { readonly faults: Random; readonly load: Random },
+    /** A generator each. The calls of a client must not change the faults, which are the same for all clients. */
+    readonly random: { readonly faults: Random; readonly load: Random; readonly streams: Random },
     readonly partitions: boolean,
   ) {
-    this.#streams = streamsOn(SHARDS, name, random.faults, kind.hasEvents === true);
+    const streams = streamsOn(SHARDS, name, random.streams);
+    this.#slots = streams.map(({ slot }) => slot);
+    this.#streams = streams.filter((stream) => stream.kind !== "event" || kind.hasEvents === true);
     const channels = this.#streams.filter(isPublished).map(({ keys }) => keys[0]);
     this.#subscribers = ["the publisher", "another store"].map((name) => new Subscriber(name, channels));
     this.#staying = Array.from({ length: STAYING }, (_, index) => `${name}:stay:${index}`);
@@ -138,8 +142,7 @@ class RoundOf {
     const scans = new Scans(client, `${this.name}:stay:*`, this.#staying.length);
     const end = Date.now() + milliseconds;
     await wait(1_500); // What it does without faults.
-    const slots = this.#streams.map(({ slot }) => slot);
-    const options = { partitions: this.partitions, slots };
+    const options = { partitions: this.partitions, slots: this.#slots };
     const faults = await doFaults(this.cluster, this.random.faults, options, () => Date.now() > end);
     const missing = scans.stop();
     const unsettled = await load.stop(this.kind.deadline ?? PATIENCE);

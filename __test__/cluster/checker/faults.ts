@@ -2,7 +2,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { type ClusterNode, type Counters, type RedisCluster, SLOTS } from "../../redis-cluster.js";
 import { software } from "../../redis-server.js";
-import type { Random } from "./random.js";
+import { type Random, randomFrom } from "./random.js";
 
 /** A span of time in milliseconds since the Unix epoch. */
 export interface Span {
@@ -186,7 +186,9 @@ export async function doFaults(
     for (const [kind, run] of random.shuffled(Object.entries(all))) {
       await wait(random.integer(200, 700));
       if (isOver()) break;
-      faults.push(await done(cluster, kind, () => run(cluster, random.pick(slots), random)));
+      // How many numbers a fault draws may depend on what the client has done, so it has a generator of its own.
+      const own = randomFrom(random.integer(0, 2 ** 31));
+      faults.push(await done(cluster, kind, () => run(cluster, own.pick(slots), own)));
     }
   }
   return faults;

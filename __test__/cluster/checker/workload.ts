@@ -44,12 +44,11 @@ const MOST_PENDING = 256;
 const BURST = [1, 8] as const;
 const PAUSE = [5, 45] as const;
 
-/** Streams on slots of all shards, whose keys have `name` in them. `hasEvents` if the client publishes the framework's events. */
-export function streamsOn(shards: number, name: string, random: Random, hasEvents: boolean): Stream[] {
+/** Streams on slots of all shards, whose keys have `name` in them. */
+export function streamsOn(shards: number, name: string, random: Random): Stream[] {
   const streams: Stream[] = [];
   for (let shard = 0; shard < shards; shard++) {
     for (const [kind, count] of Object.entries(STREAMS) as [StreamKind, number][]) {
-      if (kind === "event" && !hasEvents) continue;
       for (let index = 0; index < count; index++) {
         // Two streams may share a slot, but never a key.
         const given = keyIn(random.integer(...shareOf(shard, shards)), `${name}:${kind}${index}`);
