@@ -25,6 +25,8 @@ const HOST = "127.0.0.1";
 /** The redis-server on PATH, or the program of another server that scripts/servers.mjs has fetched. */
 const PROGRAM = process.env.REDIS_SERVER ?? "redis-server";
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+// Each server listens for them. With more than ten Node.js warns.
+process.setMaxListeners(0);
 /** A port that was free a moment ago may be in use when the server starts. */
 const ATTEMPTS = 5;
 

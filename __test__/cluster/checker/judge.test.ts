@@ -112,6 +112,21 @@ counts(
   { outOfOrder: 1 },
 );
 
+counts(
+  "counted again what a server has lost, and afterwards in another order",
+  {
+    streams: [
+      stream(
+        "counter",
+        [1, 2, 2, 4, 3].map((result, index) => call(index + 1, "done", result)),
+      ),
+    ],
+    held: list("4"),
+    faults: [fault(1_900, 2_050)],
+  },
+  { lostByServer: 1, outOfOrder: 1 },
+);
+
 counts("an older value stays", { streams: [stream("register", three)], held: list("2") }, { lost: 1 });
 counts(
   "what is read is old, or too new",
@@ -141,6 +156,14 @@ counts(
   {
     streams: [stream("channel", [...three, call(4), call(5)])],
     heard: heard([1, 4], { from: 4_900, to: 5_100 }),
+  },
+  { untoldGaps: 1 },
+);
+counts(
+  "a message that was published behind the gap, though called before its end",
+  {
+    streams: [stream("channel", [call(1), { ...call(2), end: 2_150 }, call(3)])],
+    heard: heard([1, 3], { from: 1_900, to: 2_040 }),
   },
   { untoldGaps: 1 },
 );

@@ -253,10 +253,10 @@ function judgeCounter(findings: Findings, stream: Stream, final: number, losses:
   const excused = Math.min(missing, done.filter((call) => within(losses, call)).length);
   findings.add("lostByServer", stream, last, excused);
   findings.add("lost", stream, last, missing - excused);
-  // A server that has lost increments counts the same numbers again.
-  if (losses.length > 0) return;
-  for (const [index, call] of done.entries())
-    if (Number(call.result) < Number(done[index - 1]?.result ?? 0)) findings.add("outOfOrder", stream, call);
+  // A server that has lost increments counts the same numbers again: those of calls that it may have lost.
+  const kept = done.filter((call) => !within(losses, call));
+  for (const [index, call] of kept.entries())
+    if (Number(call.result) < Number(kept[index - 1]?.result ?? 0)) findings.add("outOfOrder", stream, call);
 }
 
 function judgeRegister(findings: Findings, stream: Stream, final: number, losses: readonly Span[]): void {
@@ -301,7 +301,8 @@ function judgeChannel(
     if (call.outcome === "not-run" && times > 0) findings.add("ghosts", stream, call);
     if (call.outcome !== "done") continue;
     const isMissed = times === 0;
-    const isTold = gaps.some((gap) => overlaps(gap, { from: call.start, to: call.end }));
+    // A message that waits for its home is published when that has come, so just before the reply.
+    const isTold = gaps.some((gap) => overlaps(gap, { from: call.end, to: call.end }));
     if (isMissed) findings.tally.missed += 1;
     if (isMissed && !isTold && !wasUntold) findings.add("untoldGaps", stream, call);
     wasUntold = isMissed && !isTold;
