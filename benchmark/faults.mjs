@@ -7,7 +7,8 @@ import { commandLine, digits, finish, machine, mark, setting, table } from "./re
 // The tests are CommonJS.
 const checker = createRequire(new URL("../__test__/cluster/checker/", import.meta.url));
 const { clients: checked } = checker("./clients.ts");
-const { middle, violations } = checker("./judge.ts");
+const { middle } = checker("./failovers.ts");
+const { violations } = checker("./judge.ts");
 const { runChecker } = checker("./run.ts");
 
 const { json, strict, names } = commandLine();
@@ -21,6 +22,7 @@ const chosen = names.length > 0 ? names : Object.keys(checked);
 
 const count = (number) => number.toLocaleString("en");
 const percent = (part) => `${digits(100 * part)} %`;
+const changesOf = (failovers) => failovers.flatMap(({ changes }) => changes);
 const most = (numbers) => Math.max(0, ...numbers);
 
 /** The columns: what each has of a report. */
@@ -37,8 +39,8 @@ const columns = {
   "untold gaps": ({ tally }) => count(tally.untoldGaps),
   "other shards": ({ failovers }) => percent(middle(failovers.map(({ others }) => others))),
   "at worst": ({ failovers }) => percent(Math.min(...failovers.map(({ others }) => others))),
-  "CLUSTER SLOTS": ({ failovers }) => count(most(failovers.map(({ slotsCalls }) => slotsCalls))),
-  connections: ({ failovers }) => count(most(failovers.map(({ connections }) => connections))),
+  "CLUSTER SLOTS": ({ failovers }) => count(most(changesOf(failovers).map(({ slotsCalls }) => slotsCalls))),
+  connections: ({ failovers }) => count(most(changesOf(failovers).map(({ connections }) => connections))),
   "slowest ms": ({ slowest }) => count(slowest),
 };
 

@@ -3,8 +3,9 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { type ClusterOptions, type RedisCluster, startCluster } from "../../redis-cluster.js";
 import type { CheckedClient, ClientKind } from "./clients.js";
+import { type Failover, judgeFailovers } from "./failovers.js";
 import { doFaults, type Span } from "./faults.js";
-import { type Failover, type Heard, type Held, judge, judgeFailovers, noTally, type Tally } from "./judge.js";
+import { type Heard, type Held, judge, noTally, type Tally } from "./judge.js";
 import { type Random, randomFrom } from "./random.js";
 import { Load, type Stream, streamsOn } from "./workload.js";
 

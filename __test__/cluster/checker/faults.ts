@@ -20,13 +20,49 @@ export interface Fault extends Span {
   readonly losses: readonly Span[];
   /** For a failover: the time until there is a new master. The other shards must go on meanwhile. */
   readonly failover?: Span;
-  /** What the clients cost meanwhile, at the nodes that were not restarted. */
-  readonly cost: Counters;
+  /** What the clients cost meanwhile, at the nodes that were not restarted: until there is a new master, if the old one returns, and then. */
+  readonly costs: readonly Cost[];
 }
+
+export type Cost = Span & Counters;
+
+export const covers = ([first, last]: readonly [number, number], slot: number) =>
+  first <= slot && slot <= last;
 
 type Done = Partial<Pick<Fault, "slots" | "losses" | "failover">>;
 
-type Kind = (cluster: RedisCluster, slot: number, random: Random) => Promise<Done>;
+type Kind = (cluster: RedisCluster, slot: number, random: Random, meter: Meter) => Promise<Done>;
+
+/** Reads what the clients cost the nodes, step by step. */
+class Meter {
+  readonly costs: Cost[] = [];
+  readonly #last = new Map<ClusterNode, { start: string | undefined; counters: Counters }>();
+  #from = 0;
+
+  constructor(readonly cluster: RedisCluster) {}
+
+  async begin(): Promise<void> {
+    await this.step();
+    this.costs.pop();
+  }
+
+  /** Ends a step. What a frozen node counts belongs to the step in which it runs again. */
+  async step(): Promise<void> {
+    const to = Date.now();
+    const cost = { from: this.#from, to, connections: 0, slots: 0, calls: 0 };
+    for (const node of this.cluster.nodes.filter(({ isRunning }) => isRunning)) {
+      const start = (await node.info("server")).get("run_id");
+      const counters = await node.counters();
+      const before = this.#last.get(node);
+      this.#last.set(node, { start, counters });
+      if (before === undefined || before.start !== start) continue;
+      for (const name of ["connections", "slots", "calls"] as const)
+        cost[name] += counters[name] - before.counters[name];
+    }
+    this.costs.push(cost);
+    this.#from = to;
+  }
+}
 
 /** How late a master may learn what was decided without it, or done to it, in milliseconds. */
 const LAG = 300;
@@ -48,10 +84,11 @@ async function shardOf(cluster: RedisCluster, slot: number): Promise<readonly [n
   return ranges.find(([first, last]) => first <= slot && slot <= last) ?? [slot, slot];
 }
 
-/** Breaks the master of a slot until a replica replaces it. Writes that it acknowledged after `synced` may be missing there. */
+/** Breaks the master of a slot until a replica replaces it, which ends a step of the meter. Writes that it acknowledged after `synced` may be missing there. */
 async function replace(
   cluster: RedisCluster,
   slot: number,
+  meter: Meter,
   begin: (master: ClusterNode) => unknown,
 ): Promise<{ master: ClusterNode; slots: readonly [number, number]; failover: Span; synced: number }> {
   const [master, slots] = [await cluster.replaceable(slot), await shardOf(cluster, slot)];
@@ -59,7 +96,9 @@ async function replace(
   const from = Date.now();
   await begin(master);
   await cluster.replaced(master, slot);
-  return { master, slots, failover: { from, to: Date.now() }, synced };
+  const failover = { from, to: Date.now() };
+  await meter.step();
+  return { master, slots, failover, synced };
 }
 
 const planned =
@@ -78,15 +117,19 @@ const planned =
   };
 
 const kinds: Record<string, Kind> = {
-  async "kill -9"(cluster, slot, random) {
-    const { master, slots, failover, synced } = await replace(cluster, slot, (master) => master.kill());
+  async "kill -9"(cluster, slot, random, meter) {
+    const { master, slots, failover, synced } = await replace(cluster, slot, meter, (master) =>
+      master.kill(),
+    );
     await wait(random.integer(0, 300));
     await master.restart();
     return { slots, failover, losses: [upTo(synced, failover.from)] };
   },
 
-  async SIGSTOP(cluster, slot, random) {
-    const { master, slots, failover, synced } = await replace(cluster, slot, (master) => master.pause());
+  async SIGSTOP(cluster, slot, random, meter) {
+    const { master, slots, failover, synced } = await replace(cluster, slot, meter, (master) =>
+      master.pause(),
+    );
     await wait(random.integer(0, 300));
     // It runs what waits at its sockets before it learns that it has been replaced.
     const woken = Date.now();
@@ -147,11 +190,11 @@ const atOnce: Kind = async (cluster, slot, random) => {
 };
 
 /** Works only in a network namespace. */
-const partition: Kind = async (cluster, slot, random) => {
+const partition: Kind = async (cluster, slot, random, meter) => {
   let heal = () => {};
   // Until the master knows that it is cut off, it acknowledges writes that will be lost. It says when it knows.
   let found = Promise.resolve(0);
-  const { slots, failover, synced } = await replace(cluster, slot, (master) => {
+  const { slots, failover, synced } = await replace(cluster, slot, meter, (master) => {
     heal = cluster.isolate(master);
     found = master.down();
   });
@@ -188,26 +231,24 @@ export async function doFaults(
       if (isOver()) break;
       // How many numbers a fault draws may depend on what the client has done, so it has a generator of its own.
       const own = randomFrom(random.integer(0, 2 ** 31));
-      faults.push(await done(cluster, kind, () => run(cluster, own.pick(slots), own)));
+      faults.push(await done(cluster, kind, (meter) => run(cluster, own.pick(slots), own, meter)));
     }
   }
   return faults;
 }
 
-async function done(cluster: RedisCluster, kind: string, run: () => Promise<Done>): Promise<Fault> {
-  const before = new Map<ClusterNode, { counters: Counters; start: string | undefined }>();
-  const startOf = async (node: ClusterNode) => (await node.info("server")).get("run_id");
-  for (const node of cluster.nodes)
-    before.set(node, { counters: await node.counters(), start: await startOf(node) });
+async function done(
+  cluster: RedisCluster,
+  kind: string,
+  run: (meter: Meter) => Promise<Done>,
+): Promise<Fault> {
+  const meter = new Meter(cluster);
+  await meter.begin();
   const from = Date.now();
-  const { slots = [0, SLOTS - 1], losses = [], ...outcome } = await run();
+  const { slots = [0, SLOTS - 1], losses = [], ...outcome } = await run(meter);
   await cluster.settled();
   const to = Date.now();
-  const cost: Counters = { connections: 0, slots: 0, calls: 0 };
-  for (const [node, { counters, start }] of before) {
-    if ((await startOf(node)) !== start) continue;
-    const after = await node.counters();
-    for (const name of ["connections", "slots", "calls"] as const) cost[name] += after[name] - counters[name];
-  }
-  return { kind, from, to, slots, losses, cost, isPlanned: PLANNED.has(kind), ...outcome };
+  await meter.step();
+  const { costs } = meter;
+  return { kind, from, to, slots, losses, costs, isPlanned: PLANNED.has(kind), ...outcome };
 }

@@ -1,8 +1,9 @@
 // A checker that never finds anything proves nothing. So each test breaks one promise on purpose, and no other.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { judgeFailovers } from "./failovers.js";
 import type { Fault } from "./faults.js";
-import { judge, judgeFailovers, noTally, type Round, type Tally, violations } from "./judge.js";
+import { judge, noTally, type Round, type Tally, violations } from "./judge.js";
 import type { Call, Stream, StreamKind } from "./workload.js";
 
 const call = (number: number, outcome: Call["outcome"] = "done", result?: unknown): Call => ({
@@ -29,7 +30,7 @@ const fault = (from: number, to: number, slots: [number, number] = [0, 5]): Faul
   slots,
   isPlanned: false,
   losses: [{ from, to }],
-  cost: { connections: 1, slots: 2, calls: 0 },
+  costs: [],
 });
 
 const round = (parts: Partial<Round>): Round => ({
@@ -208,13 +209,17 @@ counts(
   { failedNeedlessly: 1 },
 );
 
-test("how the other shards went while one failed over", () => {
+test("how the other shards went while one failed over, and what that cost", () => {
   const failover = { from: 1_000, to: 3_000 };
+  const costs = [
+    { from: 1_000, to: 3_000, connections: 1, slots: 2, calls: 0 },
+    { from: 3_000, to: 4_000, connections: 0, slots: 3, calls: 0 },
+  ];
   const due = [1, 2, 3, 4].map((second) => ({ at: 1_000 * second, calls: 2 }));
   const other = { ...stream("list", [call(1), call(2, "perhaps")]), slot: 9, due };
   const [judged] = judgeFailovers(
     [stream("list", three), other],
-    [{ ...fault(1_000, 4_000), failover }],
+    [{ ...fault(1_000, 4_000), failover, costs }],
     [900, 2_000],
   );
   assert.deepEqual(judged, {
@@ -222,21 +227,14 @@ test("how the other shards went while one failed over", () => {
     milliseconds: 2_000,
     others: 0.25,
     stall: 1_990,
-    slotsCalls: 2,
-    scans: 1,
-    connections: 1,
-    changes: 2,
+    changes: [
+      { slotsCalls: 2, scans: 1, connections: 1 },
+      { slotsCalls: 3, scans: 0, connections: 0 },
+    ],
   });
   assert.equal(violations(noTally(), judged ? [judged] : []).length, 1);
-  const costly = {
-    kind: "failover",
-    milliseconds: 1,
-    others: 1,
-    stall: 1,
-    slotsCalls: 12,
-    scans: 1,
-    connections: 13,
-    changes: 1,
-  };
+  const cheap = { slotsCalls: 3, scans: 0, connections: 0 };
+  const dear = { slotsCalls: 12, scans: 1, connections: 13 };
+  const costly = { kind: "kill -9", milliseconds: 1, others: 1, stall: 1, changes: [dear, cheap] };
   assert.equal(violations(noTally(), [costly]).length, 2);
 });

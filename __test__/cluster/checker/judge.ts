@@ -1,5 +1,6 @@
 // Judges a round: counts what must not happen, whatever is done to the cluster, and describes the first findings.
-import type { Fault, Span } from "./faults.js";
+import { type Failover, MOST_CONNECTIONS, MOST_SLOTS_CALLS, middle } from "./failovers.js";
+import { covers, type Fault, type Span } from "./faults.js";
 import type { Call, Stream } from "./workload.js";
 
 /** What one subscriber heard of a channel, in the order in which it came, and which gaps it was told of. */
@@ -63,27 +64,6 @@ export interface Tally {
   incompleteScans: number;
 }
 
-/** Faults that end when the old master is back. */
-const RETURNING: ReadonlySet<string> = new Set(["kill -9", "SIGSTOP", "partition"]);
-
-/** What one failover meant for the clients. */
-export interface Failover {
-  readonly kind: string;
-  readonly milliseconds: number;
-  /** Calls that were done on the other shards meanwhile, divided by those that were due. */
-  readonly others: number;
-  /** The longest time without any of those, in milliseconds. */
-  readonly stall: number;
-  readonly slotsCalls: number;
-  /** SCANs that ended meanwhile: the last page of each may ask for the map. */
-  readonly scans: number;
-  readonly connections: number;
-  /** How many changes of the map it makes: two if the old master comes back as a replica. */
-  readonly changes: number;
-}
-
-/** A shorter time says nothing about throughput. */
-const WINDOW = 500;
 /** The clocks of two processes differ, and messages take their time. */
 const SLACK = 100;
 /** How long a client may take to notice a fault and to report the gap. */
@@ -114,7 +94,6 @@ export const noTally = (): Tally => ({
 });
 
 const overlaps = (a: Span, b: Span, slack = SLACK) => a.from <= b.to + slack && b.from <= a.to + slack;
-const covers = ([first, last]: readonly [number, number], slot: number) => first <= slot && slot <= last;
 
 /** When a server may have lost what it acknowledged for this slot. */
 const lossesOf = (faults: readonly Fault[], slot: number): Span[] =>
@@ -309,47 +288,6 @@ function judgeChannel(
   }
 }
 
-/** Judges the calls on the other shards during each failover, and its cost. */
-export function judgeFailovers(
-  streams: readonly Stream[],
-  faults: readonly Fault[],
-  scanned: readonly number[],
-): Failover[] {
-  return faults.flatMap(({ kind, from: begun, to: ended, slots, failover, cost }) => {
-    if (failover === undefined) return [];
-    const { from } = failover;
-    const to = Math.max(failover.to, from + WINDOW);
-    const isMeanwhile = (time: number) => from <= time && time < to;
-    const others = streams.filter(({ slot }) => !covers(slots, slot));
-    const due = others.flatMap(({ due }) => due).filter(({ at }) => isMeanwhile(at));
-    const done = others
-      .flatMap(({ calls, reads }) => [...calls, ...reads])
-      .filter(({ outcome, end }) => outcome === "done" && isMeanwhile(end))
-      .map(({ end }) => end)
-      .sort((a, b) => a - b);
-    const edges = [from, ...done, to];
-    return [
-      {
-        kind,
-        milliseconds: failover.to - from,
-        others: done.length / due.reduce((sum, { calls }) => sum + calls, 0),
-        stall: Math.max(...edges.slice(1).map((end, index) => end - (edges[index] as number))),
-        slotsCalls: cost.slots,
-        scans: scanned.filter((time) => begun <= time && time <= ended).length,
-        connections: cost.connections,
-        changes: RETURNING.has(kind) ? 2 : 1,
-      },
-    ];
-  });
-}
-
-/** How many CLUSTER SLOTS calls all stores of a process may make for one change of the map, beside those of SCANs. */
-const MOST_SLOTS_CALLS = 10;
-/**
- * The most new connections for it: 8 = new and old master × commands and messages × 2 stores. Plus 4: a node may close the first connection when its
- * role changes.
- */
-const MOST_CONNECTIONS = 12;
 /** Of the due calls, other shards must do this share during a failover. The median is judged: one failover says little on a busy machine. */
 const LEAST_OTHERS = 0.9;
 
@@ -376,17 +314,13 @@ export function violations(tally: Tally, failovers: readonly Failover[]): string
   const broken = (Object.entries(RULES) as [keyof Tally, string][])
     .filter(([figure]) => tally[figure] > 0)
     .map(([figure, words]) => `${tally[figure]} ${words}`);
-  for (const { kind, slotsCalls, scans, connections, changes } of failovers) {
-    if (slotsCalls > MOST_SLOTS_CALLS * changes + scans)
-      broken.push(`${kind}: ${slotsCalls} calls of CLUSTER SLOTS`);
-    if (connections > MOST_CONNECTIONS * changes) broken.push(`${kind}: ${connections} new connections`);
+  for (const { kind, changes } of failovers) {
+    for (const { slotsCalls, scans, connections } of changes) {
+      if (slotsCalls > MOST_SLOTS_CALLS + scans) broken.push(`${kind}: ${slotsCalls} calls of CLUSTER SLOTS`);
+      if (connections > MOST_CONNECTIONS) broken.push(`${kind}: ${connections} new connections`);
+    }
   }
   const others = middle(failovers.map(({ others }) => others));
   if (others < LEAST_OTHERS) broken.push(`the other shards had ${others.toFixed(2)} of what was due`);
   return broken;
-}
-
-export function middle(numbers: readonly number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
 }
