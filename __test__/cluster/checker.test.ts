@@ -23,4 +23,5 @@ test(`the promises hold through ${seconds} s of faults`, {
   assert.ok(least >= Math.floor(seconds / 60), shown);
   assert.ok(report.tally.calls > 1_000 * seconds, shown);
   assert.ok(report.tally.failed < 0.2 * report.tally.calls, shown);
+  assert.ok(report.tally.scans > 0, shown);
 });

@@ -1,11 +1,11 @@
 // The checker puts a client under load on a real cluster, causes random faults, and judges the outcome. A round takes up to a minute, on keys of its
 // own.
 import { setTimeout as wait } from "node:timers/promises";
-import { type ClusterOptions, type RedisCluster, startCluster } from "../../redis-cluster.js";
+import { type ClusterOptions, keyIn, type RedisCluster, startCluster } from "../../redis-cluster.js";
 import type { CheckedClient, ClientKind } from "./clients.js";
 import { type Failover, judgeFailovers } from "./failovers.js";
 import { doFaults, type Span } from "./faults.js";
-import { type Heard, type Held, judge, noTally, type Tally } from "./judge.js";
+import { type Heard, type Held, judge, noTally, type Scan, type Tally } from "./judge.js";
 import { type Random, randomFrom } from "./random.js";
 import { Load, type Stream, streamsOn } from "./workload.js";
 
@@ -35,8 +35,9 @@ export interface Report {
 
 const ROUND = 60;
 const SHARDS = 3;
-/** Keys that exist all the time, for SCAN. */
+/** Keys that exist all the time, for SCAN: so many anywhere, and so many in each slot of a stream, as only those slots move. */
 const STAYING = 300;
+const STAYING_IN_SLOT = 2;
 /** How long to wait at the end for calls without a deadline, and for the last message of each channel. */
 const PATIENCE = 20_000;
 const END = "end";
@@ -122,7 +123,13 @@ class RoundOf {
     this.#streams = streams.filter((stream) => stream.kind !== "event" || kind.hasEvents === true);
     const channels = this.#streams.filter(isPublished).map(({ keys }) => keys[0]);
     this.#subscribers = ["the publisher", "another store"].map((name) => new Subscriber(name, channels));
-    this.#staying = Array.from({ length: STAYING }, (_, index) => `${name}:stay:${index}`);
+    const numbered = (prefix: string, length: number) =>
+      Array.from({ length }, (_, index) => `${prefix}:${index}`);
+    const moving = [...new Set(this.#slots)].map((slot) => keyIn(slot, `${name}:stay`));
+    this.#staying = [
+      ...numbered(`${name}:stay`, STAYING),
+      ...moving.flatMap((prefix) => numbered(prefix, STAYING_IN_SLOT)),
+    ];
   }
 
   async run(milliseconds: number) {
@@ -145,7 +152,7 @@ class RoundOf {
     await wait(1_500); // What it does without faults.
     const options = { partitions: this.partitions, slots: this.#slots };
     const faults = await doFaults(this.cluster, this.random.faults, options, () => Date.now() > end);
-    const missing = scans.stop();
+    scans.stop();
     const unsettled = await load.stop(this.kind.deadline ?? PATIENCE);
     await this.#lastMessages(client);
     const heard: Heard[] = this.#subscribers.map(({ subscriber, numbers, gaps }) => ({
@@ -159,12 +166,12 @@ class RoundOf {
       faults,
       held: await this.#held(),
       heard,
-      scans: missing,
+      scans: scans.done,
       deadline: deadline === undefined ? undefined : deadline + load.lag,
       unsettled,
       unanswered: (await client.unanswered?.()) ?? 0,
     });
-    const failovers = judgeFailovers(this.#streams, faults, scans.ended);
+    const failovers = judgeFailovers(this.#streams, faults, scans.done);
     return {
       faults,
       tally,
@@ -211,12 +218,10 @@ const listening = (subscriber: Subscriber) => ({
   gap: (from: number, to: number) => subscriber.gap(from, to),
 });
 
-/** Scans that follow each other until they are stopped. A scan that fails is not judged. */
+/** Scans that follow each other until they are stopped. */
 class Scans {
   #stopped = false;
-  readonly #missing: number[] = [];
-  /** When each scan ended, in milliseconds since the Unix epoch. */
-  readonly ended: number[] = [];
+  readonly done: Scan[] = [];
 
   constructor(client: CheckedClient, match: string, expected: number) {
     this.#repeat(client, match, expected);
@@ -224,21 +229,18 @@ class Scans {
 
   async #repeat(client: CheckedClient, match: string, expected: number): Promise<void> {
     while (!this.#stopped && client.scan !== undefined) {
-      await client.scan(match).then(
-        (keys) => {
-          this.#missing.push(expected - new Set(keys).size);
-          this.ended.push(Date.now());
-        },
-        () => {},
+      const from = Date.now();
+      const missing = await client.scan(match).then(
+        (keys) => expected - new Set(keys).size,
+        () => undefined,
       );
+      this.done.push({ from, to: Date.now(), missing });
       await wait(50);
     }
   }
 
-  /** For each scan that succeeded, how many keys it missed. */
-  stop(): readonly number[] {
+  stop(): void {
     this.#stopped = true;
-    return this.#missing;
   }
 }
 

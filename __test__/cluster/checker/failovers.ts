@@ -1,5 +1,5 @@
 // Judges the failovers of a round: how the other shards went meanwhile, and what each change of the map cost.
-import { covers, type Fault } from "./faults.js";
+import { covers, type Fault, type Span } from "./faults.js";
 import type { Stream } from "./workload.js";
 
 /** What one change of the map cost the clients. */
@@ -37,7 +37,7 @@ export const MOST_CONNECTIONS = 12;
 export function judgeFailovers(
   streams: readonly Stream[],
   faults: readonly Fault[],
-  scanned: readonly number[],
+  scans: readonly Span[],
 ): Failover[] {
   return faults.flatMap(({ kind, slots, failover, costs }) => {
     if (failover === undefined) return [];
@@ -60,7 +60,7 @@ export function judgeFailovers(
         stall: Math.max(...edges.slice(1).map((end, index) => end - (edges[index] as number))),
         changes: costs.map(({ from, to, slots, connections }) => ({
           slotsCalls: slots,
-          scans: scanned.filter((time) => from <= time && time <= to).length,
+          scans: scans.filter((scan) => from <= scan.to && scan.to <= to).length,
           connections,
         })),
       },

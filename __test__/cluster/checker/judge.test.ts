@@ -198,7 +198,20 @@ counts(
   { streams: [stream("list", [{ ...call(1), end: 1_300 }])], held: list("1"), unsettled: 1, unanswered: 2 },
   { late: 1, unsettled: 1, unanswered: 2 },
 );
-counts("a scan that misses a key", { scans: [0, 2, 0] }, { incompleteScans: 1 });
+const scan = (from: number, missing?: number) => ({ from, to: from + 50, missing });
+counts(
+  "a scan that misses a key",
+  { scans: [scan(1_000, 0), scan(1_100, 2), scan(1_200, 0)] },
+  { incompleteScans: 1 },
+);
+counts(
+  "scans that fail in a fault, in a planned failover, and at another time",
+  {
+    scans: [scan(2_100), scan(1_100), scan(3_000), scan(3_100, 0)],
+    faults: [{ ...fault(1_000, 1_200), isPlanned: true }, fault(1_900, 2_200)],
+  },
+  { failedScans: 3, scansFailedNeedlessly: 2 },
+);
 counts(
   "a call that fails in a planned failover",
   {
@@ -220,7 +233,7 @@ test("how the other shards went while one failed over, and what that cost", () =
   const [judged] = judgeFailovers(
     [stream("list", three), other],
     [{ ...fault(1_000, 4_000), failover, costs }],
-    [900, 2_000],
+    [scan(850), scan(1_950)],
   );
   assert.deepEqual(judged, {
     kind: "kill -9",

@@ -13,14 +13,18 @@ export interface Heard {
 /** What the servers hold in the end, by key: the texts of a list, or the one text of a string. */
 export type Held = ReadonlyMap<string, readonly string[]>;
 
+/** A whole SCAN, and how many it missed of the keys that existed all the time. Undefined if it failed. */
+export interface Scan extends Span {
+  readonly missing: number | undefined;
+}
+
 /** All that is known of a round. */
 export interface Round {
   readonly streams: readonly Stream[];
   readonly faults: readonly Fault[];
   readonly held: Held;
   readonly heard: readonly Heard[];
-  /** For each whole SCAN, how many it missed of the keys that existed all the time. */
-  readonly scans: readonly number[];
+  readonly scans: readonly Scan[];
   /** Within how many milliseconds each call must settle, with the lag of this process. */
   readonly deadline: number | undefined;
   /** Calls that had not settled in the end. */
@@ -61,6 +65,9 @@ export interface Tally {
   /** Gaps of more than a second that no fault explains. */
   causelessGaps: number;
   scans: number;
+  failedScans: number;
+  /** While nothing was broken. */
+  scansFailedNeedlessly: number;
   incompleteScans: number;
 }
 
@@ -90,6 +97,8 @@ export const noTally = (): Tally => ({
   toldGaps: 0,
   causelessGaps: 0,
   scans: 0,
+  failedScans: 0,
+  scansFailedNeedlessly: 0,
   incompleteScans: 0,
 });
 
@@ -159,9 +168,19 @@ export function judge(round: Round): { tally: Tally; examples: readonly string[]
   }
   tally.unsettled = round.unsettled;
   tally.unanswered = round.unanswered;
-  tally.scans = round.scans.length;
-  tally.incompleteScans = round.scans.filter((missing) => missing > 0).length;
+  judgeScans(tally, round);
   return findings;
+}
+
+function judgeScans(tally: Tally, { scans, faults }: Round): void {
+  const failed = scans.filter(({ missing }) => missing === undefined);
+  const breaking = faults.filter(({ isPlanned }) => !isPlanned);
+  tally.scans = scans.length - failed.length;
+  tally.failedScans = failed.length;
+  tally.scansFailedNeedlessly = failed.filter(
+    (scan) => !breaking.some((fault) => overlaps(scan, fault)),
+  ).length;
+  tally.incompleteScans = scans.filter(({ missing = 0 }) => missing > 0).length;
 }
 
 function judgeCalls(
@@ -306,6 +325,7 @@ const RULES: { [Figure in keyof Tally]?: string } = {
   messagesOutOfOrder: "messages came in another order",
   untoldGaps: "spans of messages were missed, and no gap tells of it",
   causelessGaps: "gaps of more than a second had no cause",
+  scansFailedNeedlessly: "scans failed while nothing was broken",
   incompleteScans: "scans missed keys that existed all the time",
 };
 
