@@ -3,12 +3,14 @@ import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV } from "covara-kv";
 import { eventually } from "../eventually.js";
+import type { Peer } from "../fake-server.js";
 import { Calls, SLACK, timeOf, underLoad } from "../faults/faults.js";
 import { movable } from "../faults/movable.js";
+import { Thread } from "../redis/processes.js";
 import { closedPort } from "../redis/servers.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
-import { CLUSTERDOWN, evenly, homeOf, TRYAGAIN } from "./fake-nodes.js";
+import { CLUSTERDOWN, evenly, homeOf, moved, TRYAGAIN } from "./fake-nodes.js";
 import { sharedCluster, test } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } });
@@ -90,6 +92,38 @@ test("a failover costs 20 stores of a process a few CLUSTER SLOTS, and no connec
   assert.ok(after.slots - before.slots <= 10, `${after.slots - before.slots} calls of CLUSTER SLOTS`);
   const connections = after.connections - before.connections;
   assert.ok(connections <= stores.length, `${connections} connections for ${stores.length} stores`);
+});
+
+// Each thread has an instance of the addon. If each asked for the map itself, a process with many threads would flood the nodes.
+test("the stores of three worker threads ask for the map once, and once more when a slot has moved", async (world) => {
+  const fake = await world.fake();
+  const open = async () => {
+    const thread = new Thread("gets", { cluster: { nodes: fake.addresses } });
+    await thread.hasRaised(1);
+  };
+  await open();
+  const first = fake.count("CLUSTER");
+  for (let more = 0; more < 2; more++) await open();
+  // The first one may ask again once it is connected. Two more would ask twice.
+  const opened = fake.count("CLUSTER");
+  assert.ok(opened - first < 2, `${opened} calls of CLUSTER SLOTS`);
+
+  const home = homeOf(fake, "key");
+  const next = fake.nodes.find((node) => node !== home);
+  const range = fake.ranges.find(({ nodes }) => nodes[0] === home.name);
+  assert.ok(next && range);
+  range.nodes = [next.name];
+  const calls = new Map<Peer, number>();
+  fake.answer = ([name], node, peer) => {
+    if (name !== "GET") return undefined;
+    if (node === home) return moved(slotOf("key"), next);
+    calls.set(peer, (calls.get(peer) ?? 0) + 1);
+    return undefined;
+  };
+  // So many calls take longer than any store would wait before it asks.
+  await eventually(() => calls.size === 3 && Math.min(...calls.values()) > 1_000);
+  const asked = fake.count("CLUSTER") - opened;
+  assert.ok(asked === 1 || asked === 2, `${asked} calls of CLUSTER SLOTS for one change`);
 });
 
 // After one MOVED the store must use the new owner directly. Otherwise every call costs two requests.

@@ -41,6 +41,14 @@ const jobs = {
     }
   },
 
+  async gets() {
+    const kv = await createKV({ type: "redis", redis });
+    for (;;) {
+      await kv.get("key");
+      raise();
+    }
+  },
+
   async pubsub() {
     const kv = await createKV({ type: "redis", redis });
     await kv.subscribe(channel, raise);
