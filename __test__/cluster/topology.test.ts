@@ -126,6 +126,24 @@ test("the stores of three worker threads ask for the map once, and once more whe
   assert.ok(asked === 1 || asked === 2, `${asked} calls of CLUSTER SLOTS for one change`);
 });
 
+// If each call were a write of its own, each would cost a system call.
+test("what is called in one tick is one write to each node", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, patience);
+  const names = fake.ranges.map(({ first }, index) => keyIn(first, `${index}`));
+  const ticks = 10;
+  for (let tick = 0; tick < ticks; tick++)
+    await Promise.all(Array.from({ length: 50 }, () => names.map((name) => kv.set(name, "1"))).flat());
+  for (const { chunks } of fake.nodes) {
+    // A question for the map may be among them.
+    const sets = chunks.map((chunk) => chunk.filter(([name]) => name === "SET").length);
+    assert.deepEqual(
+      sets.filter((count) => count > 0),
+      Array(ticks).fill(50),
+    );
+  }
+});
+
 // After one MOVED the store must use the new owner directly. Otherwise every call costs two requests.
 test("a slot that has moved is asked for at its new owner", async ({ open }) => {
   const kv = await open(cluster(), patience);
