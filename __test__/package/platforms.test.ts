@@ -105,7 +105,7 @@ for (const [target, platform] of Object.entries(names)) {
       license: main.license,
       repository: { ...main.repository, directory: `npm/${platform}` },
       main: binary,
-      files: [binary],
+      files: [binary, "covara-kv.cdx.json"],
       os: [os],
       cpu: [cpu],
       ...libc,

@@ -2,7 +2,6 @@
 
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { delimiter } from "node:path";
 import { bin, cache, fetchCompiler, fetchNode } from "./fetch.mjs";
 import { platforms, systemOf } from "./table.mjs";
 
@@ -36,7 +35,6 @@ export async function prepare(run, platform) {
   await fetchCompiler(run, platform);
   const system = systemOf(platform);
   const { target } = platforms[platform];
-  process.env.PATH = [bin, `${cache}/python/bin`, process.env.PATH].join(delimiter);
   process.env.RUSTC_BOOTSTRAP = "1";
   // Beside the other compiler's results its own would be taken for stale ones, and the other way round.
   process.env.CARGO_TARGET_DIR = `${cache}/target`;
