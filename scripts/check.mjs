@@ -95,16 +95,24 @@ const onServers = [
   ...(process.env.SERVERS === undefined ? [] : ["differential/", "cluster/", "faults/sentinel"]),
 ].map((name) => `__test__/${name}`);
 
+/**
+ * The tests in groups, each with how many of its files run at a time.
+ * @param {string[]} tests
+ */
+export const groupsOf = (tests) => {
+  const isTimed = (file) => alone.some((name) => file.includes(name));
+  return [
+    { name: "three at a time", atATime: AT_A_TIME, tests: tests.filter((file) => !isTimed(file)) },
+    { name: "one at a time", atATime: 1, tests: tests.filter(isTimed) },
+  ].filter(({ tests }) => tests.length > 0);
+};
+
 /** The Node tests; the closing line counts them. */
 async function nodeTests(servers) {
-  const timed = testFiles(alone);
   const counts = [];
-  const run = async (name, tests) => {
-    const [busy, quiet] = [false, true].map((isTimed) =>
-      tests.filter((file) => timed.includes(file) === isTimed),
-    );
-    counts.push(await nodeTest(`${name}three at a time`, AT_A_TIME, busy));
-    if (quiet.length > 0) counts.push(await nodeTest(`${name}one at a time`, 1, quiet));
+  const run = async (prefix, files) => {
+    for (const { name, atATime, tests } of groupsOf(files))
+      counts.push(await nodeTest(`${prefix}${name}`, atATime, tests));
   };
   await run("", testFiles());
   for (const { name, env, runs } of servers) {
@@ -163,8 +171,9 @@ await main(import.meta.url, async () => {
   for (const { name, env, runs } of await chosenServers()) {
     if (process.env.SERVERS) console.log(name);
     Object.assign(process.env, env);
-    const here = tests.filter(runs);
-    // Without a file Node.js would look for tests itself.
-    if (here.length > 0) await visibly("node", "--import", "tsx", "--test", "--test-reporter=spec", ...here);
+    for (const { atATime, tests: group } of groupsOf(tests.filter(runs))) {
+      const options = [`--test-concurrency=${atATime}`, "--test-reporter=spec"];
+      await visibly("node", "--import", "tsx", "--test", ...options, ...group);
+    }
   }
 });
