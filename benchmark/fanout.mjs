@@ -139,7 +139,7 @@ async function benchHandlers() {
         const share = `it handled ${((100 * handled) / published).toFixed(0)} % of the messages`;
         const left = `${Math.round(backlog).toLocaleString("en")} were waiting or lost at the end of the window`;
         console.log(
-          `    "${way}" did not keep up: ${share}, ${left}; Redis cut it off ${cutOff} times in all`,
+          `    "${way}" fell behind: ${share}, ${left}; Redis cut it off ${cutOff} times in all`,
         );
       }
     }

@@ -64,7 +64,7 @@ test("no fault ends in an unhandled rejection, an uncaught exception or a warnin
     await fails("CLOSED");
     await load.stop();
 
-    const silent = await fake({ greeting: () => undefined });
+    const silent = await fake({ handshake: () => undefined });
     const { host, port } = silent;
     const redisConfig = { host, port, connectTimeout: 50, maxRetries: 1 };
     await expectRefusal(createKV({ type: "redis", redis: redisConfig }), refusal("CONNECTION"));

@@ -77,7 +77,7 @@ describe("a password that is a function", () => {
 
   test("wins over the url's", async () => {
     await rotate("by-url", SECRET);
-    const url = `redis://by-url:wrong@${server.place}`;
+    const url = `redis://by-url:wrong@${server.endpoint}`;
     await using kv = await open({ url, password: () => SECRET });
     assert.equal(await kv.ping(), "PONG");
   });

@@ -94,7 +94,7 @@ for (const [version, { make, others }] of Object.entries(versions)) {
     });
 
     test("what its url says is taken over", async () => {
-      const url = `redis://alice:${encodeURIComponent(SECRET)}@${server.place}/4`;
+      const url = `redis://alice:${encodeURIComponent(SECRET)}@${server.endpoint}/4`;
       const { user, db } = await connectionOf({ url });
       assert.deepEqual([user, db], ["alice", "4"]);
     });

@@ -19,8 +19,8 @@ test("what a URL says of Sentinels is heard, and what is wrong with it is CONFIG
     await using kv = await open({ url });
     await kv.set("k", "v");
     assert.equal(await admin.get("k"), "v");
-    const greeting = sentinel.commands.find(([name]) => name === "HELLO");
-    assert.ok(!greeting?.includes("AUTH"), "the master's password is not for the Sentinels");
+    const handshake = sentinel.commands.find(([name]) => name === "HELLO");
+    assert.ok(!handshake?.includes("AUTH"), "the master's password is not for the Sentinels");
   } finally {
     admin.disconnect();
     await one.stop();

@@ -8,7 +8,7 @@ import { Worker } from "node:worker_threads";
 import { createKV, createRedisKV, type RedisConfig, type RedisKVStore } from "covara-kv";
 import { Redis } from "ioredis";
 import { eventually } from "../backends.js";
-import { type Answer, bulk, greet } from "../fake-server.js";
+import { type Answer, answerHandshake, bulk } from "../fake-server.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { MASTER, type SentinelSet, startSentinels } from "../sentinel.js";
 import { by, fakeSentinel } from "./fake-sentinel.js";
@@ -223,11 +223,11 @@ describe("two masters and a Sentinel that names one of them", () => {
   test("a Sentinel of RESP 2 is polled", async () => {
     const [one, other] = servers();
     const role = `*2\r\n${bulk("sentinel")}*1\r\n${bulk(MASTER)}`;
-    const greeting: Answer = (command, peer) => {
+    const handshake: Answer = (command, peer) => {
       if (command[0] === "HELLO") return "-ERR unknown command 'HELLO'\r\n";
-      return command[0] === "ROLE" ? role : greet(command, peer);
+      return command[0] === "ROLE" ? role : answerHandshake(command, peer);
     };
-    await using sentinel = await fakeSentinel(one, { greeting });
+    await using sentinel = await fakeSentinel(one, { handshake });
     await using kv = await opened(by(sentinel));
     assert.equal(sentinel.count("SUBSCRIBE"), 0);
     sentinel.names = other;

@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(confirmed.get(&tcp(1)), Some(others));
     }
 
-    // What leaves a master is told by the very map that would confirm it.
+    // The map that removes a slot cannot confirm its master.
     #[test]
     fn a_master_that_has_lost_a_slot_is_not_confirmed() {
         let (present, later) = (map(&[(7, 2)]), map(&[(7, 2), (8, 2)]));

@@ -264,7 +264,7 @@ fn bytes_that_are_taken_say_nothing_of_the_server() {
 fn a_connection_that_was_idle_is_looked_at_before_it_is_written_to() {
     let mut pipeline = Harness::<Commands>::connected();
     pipeline.pass(SECOND);
-    pipeline.socket.farewell.store(true, Ordering::Relaxed);
+    pipeline.socket.shutdown.store(true, Ordering::Relaxed);
     pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
     assert_eq!(pipeline.written(), "");
     assert!(pipeline.pipeline.has_unsent());
