@@ -25,10 +25,10 @@ const HOST = "127.0.0.1";
 /** The redis-server on PATH, or the program of another server that scripts/servers.mjs has fetched. */
 const PROGRAM = process.env.REDIS_SERVER ?? "redis-server";
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
-/** A port that was free a moment ago may be in use when the server starts. */
+/** A port that has just been free may be in use when the server starts. */
 const ATTEMPTS = 5;
 
-/** Which server `startRedis` starts. Valkey has versions of its own; its first was 7.2. */
+/** Which server `startRedis` starts. Valkey has versions of its own, from 7.2 on. */
 export interface Software {
   readonly name: "Redis" | "Valkey";
   readonly version: readonly [major: number, minor: number, patch: number];

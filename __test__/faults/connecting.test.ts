@@ -1,3 +1,4 @@
+// A server that accepts and does not answer, or answers with another protocol, may block a store for ever or be taken for Redis.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
 import { eventually } from "../backends.js";

@@ -1,4 +1,4 @@
-// Replies without end took more than 2 GB of the process's memory, and still more long after the TIMEOUT.
+// A reply without end takes more than 2 GB of the process's memory, and still more long after the TIMEOUT.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
 import { type Answer, answerHandshake, bulk, confirmation, type Peer } from "../fake-server.js";

@@ -1,4 +1,4 @@
-// The handshake with servers and proxies: not all know HELLO, and not all refuse it in Redis's words.
+// Not all servers and proxies know HELLO, and not all refuse it in Redis's words. A strict handshake cannot connect to them.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createKV, KVError, type RedisConfig } from "covara-kv";
@@ -36,7 +36,7 @@ async function works(server: FakeServer, redis?: RedisConfig): Promise<(string |
 const answer: Answer = ([name]) => (name === "GET" ? bulk("v") : OK);
 const OLD = { PING: "+PONG\r\n", ROLE: `*1\r\n${bulk("master")}`, AUTH: OK };
 
-// HELLO was taken for unknown only if the server said so in Redis's words. With other words createKV failed.
+// HELLO must count as unknown in any words. If only Redis's words count, createKV fails.
 for (const refusal of [
   "ERR unsupported command 'HELLO'",
   "ERR unknown or unsupported command",
@@ -56,7 +56,7 @@ for (const refusal of [
   });
 }
 
-// Proxies that require AUTH first answered HELLO with NOAUTH, even where it had a password.
+// Proxies that require AUTH first answer HELLO with NOAUTH, even where it has a password.
 test("NOAUTH before HELLO, although a password is given, is RESP 2 with AUTH", async ({ fake }) => {
   let authenticated = false;
   const server = await fake({
@@ -128,7 +128,7 @@ test("the handshake that a proxy wants is remembered when the connection is lost
   assert.deepEqual(server.peers.map(namesOf).slice(2), [["PING", "GET"]]);
 });
 
-// If a database other than 0 was asked for, another one must not be used instead.
+// If a database other than 0 is asked for, another one must not be used instead.
 test("SELECT refused matters only if a database was asked for", async ({ fake }) => {
   const server = await fake({ handshake: knowing(OLD), answer });
   await works(server);
@@ -160,7 +160,7 @@ test("protocol: 2 says no HELLO, and protocol: 3 wants nothing less", async ({ f
   }
 });
 
-// The error was "closed the connection at once", although the server had told its reason.
+// The server tells its reason. An error that says "closed the connection at once" hides it.
 test("a server that has no room for another client says so in the error and its cause", async ({
   redis,
   client,
@@ -205,7 +205,7 @@ test("a server that answers with an error and then nothing is told by its own wo
   assert.match(error.message, /did not answer within 100 ms, but for "ERR go away"$/);
 });
 
-// A Sentinel answers PING, so createKV resolved, and each command failed.
+// A Sentinel answers PING. Without this check createKV resolves, and each command fails.
 test("a Sentinel is CONFIG, which says what to do", async ({ redis }) => {
   const master = await redis();
   const monitor = `monitor m 127.0.0.1 ${master.port} 1`;
@@ -230,7 +230,7 @@ test("a Sentinel that knows no HELLO is CONFIG", async ({ fake }) => {
 const addSlots = (admin: Redis, first: number, last: number) =>
   admin.call("CLUSTER", "ADDSLOTS", ...Array.from({ length: last - first + 1 }, (_, index) => first + index));
 
-// A node of a cluster was taken for a single server: keys of other nodes failed with MOVED.
+// If a node of a cluster is taken for a single server, keys of other nodes fail with MOVED.
 test("a node of a cluster is known by its handshake, and asked for its slots", async ({
   redis,
   client,

@@ -1,4 +1,5 @@
-// A master of Valkey that becomes a replica tells clients that can follow the address of the new one: `-REDIRECT host:port`.
+// A master of Valkey that becomes a replica answers `-REDIRECT host:port`. A client that cannot follow waits for the next look-up of the
+// name.
 import assert from "node:assert/strict";
 import { eventually } from "../backends.js";
 import { type Answer, bulk, OK } from "../fake-server.js";
@@ -16,7 +17,7 @@ const handshakeOf =
 const called = (commands: readonly (readonly string[])[]) =>
   commands.filter(([name = ""]) => ["INCR", "GET", "MULTI", "EXEC"].includes(name)).map(([name]) => name);
 
-// Calls waited until the name led to the new master, or failed with READONLY, although the old master knew its address.
+// The old master knows the address of the new one. Without this calls wait until the name leads there, or fail with READONLY.
 test("calls that a server redirects are run by the master that it names, once and in order", async ({
   fake,
   open,

@@ -1,3 +1,4 @@
+// A server that refuses for a while (OOM, LOADING, a new password) may make a store give up, or print a secret.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
 import { eventually } from "../backends.js";

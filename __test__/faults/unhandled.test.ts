@@ -1,3 +1,4 @@
+// A rejection inside of the package that has no handler ends the application's process.
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import { createKV } from "covara-kv";

@@ -1,3 +1,4 @@
+// A form of configuration that leads elsewhere, or drops a password or a database, fails only in production.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { lookup } from "node:dns/promises";

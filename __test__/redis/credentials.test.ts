@@ -1,4 +1,4 @@
-// Tokens of cloud providers are valid for minutes. With a password that was given only once, no later connection could be opened.
+// Tokens of cloud providers are valid for minutes. With a password that is given only once, no later connection can be opened.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, test } from "node:test";

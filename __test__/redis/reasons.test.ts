@@ -1,5 +1,4 @@
-// Only the text of an error told whether the command may have been run, and several causes shared a code: a caller that wanted to retry had
-// to read texts. Each failure has a reason, and a hint of what to do.
+// If several causes share a code, a caller that wants to retry has to read texts. Each failure has a reason, and a hint of what to do.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {

@@ -1,3 +1,4 @@
+// A refusal that is tried again, or told without the server's own words, hides the cause. It may also show a password.
 import assert from "node:assert/strict";
 import { lookup } from "node:dns/promises";
 import { once } from "node:events";

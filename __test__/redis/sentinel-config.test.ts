@@ -1,4 +1,4 @@
-// What a URL and the fields of `sentinel` say, and what is wrong with them.
+// A mistake in a URL or in the fields of `sentinel` is only found at the first failover unless it is CONFIG.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type RedisConfig, RedisKVStore } from "covara-kv";

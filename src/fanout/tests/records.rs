@@ -64,7 +64,7 @@ fn a_record_counts_from_its_call_and_stays_if_it_may_be_there() {
     assert_eq!(names(&records), ["created", "unknown"]);
 }
 
-/// A stream that was opened again under the same name heard nothing: the reply to an earlier HDEL removed its record.
+/// A stream that is opened again under the same name hears nothing if the reply to an earlier HDEL removes its record.
 #[test]
 fn a_record_that_was_written_again_meanwhile_stays() {
     let records = records();

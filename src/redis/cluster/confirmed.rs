@@ -68,8 +68,8 @@ mod tests {
         SystemTime::now() + Duration::from_secs(seconds)
     }
 
-    // The gap of a home that was cut off began when it had last called itself the master, or when any slot had moved. What was published at its
-    // successor before was missed, and no gap told so.
+    // A gap that begins when any slot has moved, or when the home has last called itself the master, misses what its successor publishes
+    // before.
     #[test]
     fn a_master_is_confirmed_by_a_map_of_another_node_alone() {
         let present = map(&[(7, 2), (8, 3)]);

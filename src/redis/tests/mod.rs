@@ -123,7 +123,7 @@ impl<M: Machine> Harness<M> {
         self.now += time;
     }
 
-    /// The bytes that were written since the last call.
+    /// The bytes that have been written since the last call.
     fn written(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.socket.taken.lock())).unwrap()
     }

@@ -274,7 +274,7 @@ fn what_is_kept_and_was_never_subscribed_is_missed_too_once_an_attempt_has_faile
     );
 }
 
-/// The fan-out kept a state of its own for each channel, beside those of the pipeline and of the routing table.
+/// A fan-out that keeps a state of its own for each channel, beside the pipeline's and the routing table's, differs from them.
 #[test]
 fn the_state_of_what_is_kept_is_for_all_to_read() {
     let mut subscriber = SharedSubscriber::new();
@@ -305,7 +305,7 @@ fn the_state_of_what_is_kept_is_for_all_to_read() {
     assert_eq!(state.get(), Kept::Live);
 }
 
-/// The confirmation of an earlier request was taken for that of the last one.
+/// The confirmation of an earlier request is taken for that of the last one.
 #[test]
 fn each_confirmation_is_that_of_its_own_request() {
     let mut subscriber = SharedSubscriber::new();
@@ -356,7 +356,7 @@ fn a_member_that_leaves_takes_only_its_own_along() {
     );
 }
 
-/// A connection was healthy, PING was answered, and nothing that was published came for hours.
+/// A connection may be healthy, with PING answered, while nothing that is published comes for hours.
 #[test]
 fn a_connection_that_brings_nothing_ends() {
     let mut subscriber = SharedSubscriber::new();

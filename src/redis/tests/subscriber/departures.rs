@@ -26,7 +26,7 @@ fn departing(departure: &Departure) -> SharedSubscriber {
     subscriber
 }
 
-/// In a cluster a channel's home had moved, and what the old one had published came twice: from there, and by the bus from the new home.
+/// In a cluster a channel's home moves, and what the old one has published comes twice: from there, and by the bus from the new home.
 #[test]
 fn a_listener_departs_at_the_answer() {
     let mut subscriber = departing(&departure());
@@ -45,7 +45,7 @@ fn a_listener_departs_at_the_answer() {
     assert_eq!(unsubscribed, sent(&[&["UNSUBSCRIBE", "news"]]));
 }
 
-/// A frozen master woke, and what waited at its sockets was delivered on a subscription that was left.
+/// A frozen master wakes, and what waits at its sockets is delivered on a subscription that has been left.
 #[test]
 fn who_has_departed_without_an_answer_hears_nothing() {
     let departure = departure();
