@@ -29,13 +29,12 @@ pub const COMMANDS: &[Command] = &[
     command("PERSIST", 2, WRITES, Keys::First, persist),
     command("TTL", 2, READS, Keys::First, |db, args| ttl(db, args, 1000)),
     command("PTTL", 2, READS, Keys::First, |db, args| ttl(db, args, 1)),
-    command("KEYS", 2, READS, Keys::None, keys).spread(Spread::Masters),
+    command("KEYS", 2, READS, Keys::None, keys).spread(Spread::Keys),
     command("SCAN", -2, READS, Keys::None, scan).spread(Spread::Scan),
     command("RENAME", 3, WRITES, Keys::FirstTwo, rename),
     command("DBSIZE", 1, READS, Keys::None, |db, _| {
         Ok(Reply::count(db.keyspace.size()))
-    })
-    .spread(Spread::Masters),
+    }),
     command("PING", -1, READS, Keys::None, ping),
     command("ECHO", 2, READS, Keys::None, |_, args| Ok(Reply::owned(args[0]))),
     command("TIME", 1, READS, Keys::None, time),

@@ -68,8 +68,8 @@ pub enum Spread {
     Sum,
     /// It is split by slot, and each item of the parts' replies goes to the place of its key.
     InOrder,
-    /// All masters are asked, and what they answer is added: numbers, or the items of lists.
-    Masters,
+    /// All masters are asked, and their keys are put together.
+    Keys,
     /// All masters are asked, one after the other: its first argument is a cursor.
     Scan,
     /// It has no key. Its first argument is a channel, which has a slot too.

@@ -109,8 +109,8 @@ pub enum Route {
     Slot(Slot),
     /// Each part goes to its own slot.
     Split(Box<Split>),
-    /// All masters take it.
-    Masters(Joining),
+    /// A KEYS of all masters.
+    Keys,
     /// A SCAN over all masters.
     Scan(Box<ScanCall>),
     /// No node has all its keys.
@@ -150,8 +150,8 @@ pub enum Joining {
     Sum,
     /// Each item goes to its place.
     InOrder,
-    /// Numbers are added, and the items of lists are put together, each once.
-    All,
+    /// They are the items of an array.
+    Each,
     /// Each is a transaction. Each result goes to the place of its command; the numbers of one place are added.
     Transaction,
 }

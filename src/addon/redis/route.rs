@@ -54,7 +54,7 @@ impl Slots {
     /// Where a command goes that is an entry of its own.
     pub fn route_command(self, command: &Command, bytes: &[u8], places: &[Range<usize>]) -> Route {
         let joining = match command.spread {
-            Spread::Masters => return Route::Masters(Joining::All),
+            Spread::Keys => return Route::Keys,
             Spread::Scan => return scan(bytes, places),
             Spread::Sum => Joining::Sum,
             Spread::InOrder => Joining::InOrder,

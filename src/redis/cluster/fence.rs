@@ -202,6 +202,11 @@ impl Fences {
         self.held
     }
 
+    /// How many wait for each slot.
+    pub fn held_by_slot(&self) -> impl Iterator<Item = (Slot, usize)> {
+        self.by_slot.iter().map(|(slot, fence)| (*slot, fence.held.len()))
+    }
+
     pub fn contains(&self, slot: Slot) -> bool {
         self.by_slot.contains_key(&slot)
     }

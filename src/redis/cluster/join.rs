@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hashbrown::HashSet;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
@@ -71,8 +70,9 @@ impl Join {
         match self.joining {
             Joining::Sum => sum(&frames),
             Joining::InOrder => self.in_order(&frames),
-            Joining::All if frames.iter().any(|frame| frame.first() == Some(&b':')) => sum(&frames),
-            Joining::All | Joining::Transaction => union(&frames),
+            Joining::Each | Joining::Transaction => {
+                Ok(array(&frames.into_iter().cloned().collect::<Vec<_>>()))
+            }
         }
     }
 
@@ -126,17 +126,6 @@ fn in_part(error: &Error, outcomes: &[Result<Bytes>]) -> Error {
     error.clone().with_message(message)
 }
 
-/// While a slot moves, two masters may have a key.
-fn union(frames: &[&Bytes]) -> Result<Bytes> {
-    let mut seen = HashSet::new();
-    let mut all = Vec::new();
-    for frame in frames {
-        let items = items(frame)?;
-        all.extend(items.into_iter().filter(|item| seen.insert(item.clone())));
-    }
-    Ok(array(&all))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,16 +156,6 @@ mod tests {
         assert_eq!(all.unwrap(), "*3\r\n_\r\n$2\r\n\r\n\r\n$1\r\na\r\n");
         let misshapen = joined(Joining::InOrder, &[&[0], &[1]], &["*2\r\n:1\r\n:2\r\n", "*0\r\n"]);
         assert_eq!(misshapen.unwrap_err().code, "CONNECTION");
-    }
-
-    #[test]
-    fn an_item_of_two_masters_is_there_once() {
-        let all = joined(
-            Joining::All,
-            &[&[], &[]],
-            &["*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*1\r\n$1\r\nb\r\n"],
-        );
-        assert_eq!(all.unwrap(), "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::error::{Error, Reason, Result};
+use crate::redis::cluster::keys::KeysCall;
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
 use crate::redis::config::{Config, Target};
 use crate::redis::connection::Connection;
@@ -47,6 +48,8 @@ pub enum Notice {
     ReaderLost(u64),
     /// The node of this number has closed.
     Closed(u64),
+    /// A call of KEYS goes on with another round.
+    Keys(Box<(Request, KeysCall)>),
 }
 
 pub struct Inbox {

@@ -88,6 +88,12 @@ impl ClusterRouter {
             Notice::Closed(number) => {
                 state.retired.remove(&number);
             }
+            Notice::Keys(call) => {
+                let (request, call) = *call;
+                let mut batches = Batches::new(state.masters.len());
+                self.keys(state, request, call, &mut batches, now);
+                self.flush(state, batches, now);
+            }
         }
     }
 

@@ -27,6 +27,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1_500);
 /// The same as long as no node has told any map.
 const LONGEST_WITHOUT_MAP: Duration = Duration::from_secs(2);
+/// How long a command that spreads over all masters waits for a new map.
+const LONGEST_RENEWAL: Duration = Duration::from_secs(2);
 /// The map is asked for unasked after this time, and half of it with jitter.
 const PERIOD: Duration = Duration::from_secs(60);
 /// How often nodes are checked for silence.
@@ -45,8 +47,13 @@ pub fn topology_of(config: &Arc<Config>) -> Result<Arc<Topology>, Error> {
     Ok(topology)
 }
 
-/// Has the topology take a map that is no older than this call. While nodes are in trouble it is that which all wait for.
-pub async fn renew(topology: &Topology) {
+/// Has the topology take a map that is no older than this call, unless no node tells it in time.
+pub async fn renew(topology: &Topology, longest: Duration) {
+    let _ = timeout(longest.min(LONGEST_RENEWAL), try_to_renew(topology)).await;
+}
+
+/// While nodes are in trouble it is the map which all wait for.
+async fn try_to_renew(topology: &Topology) {
     let known = topology.map().filter(|_| !topology.is_doubted(TROUBLE));
     let Some(known) = known else {
         return topology.refreshed().await;

@@ -12,22 +12,22 @@ use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::Fences;
 use crate::redis::cluster::join::Join;
+use crate::redis::cluster::keys::KeysCall;
 use crate::redis::cluster::node::{Inbox, Node, Trial, fail};
 use crate::redis::cluster::publishing::{Listen, Publishing};
 use crate::redis::cluster::readers::Readers;
 use crate::redis::cluster::refresh::topology_of;
-use crate::redis::cluster::scan::{Scan, last_page};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Topology;
-use crate::redis::completions::{CompletionBatch, CompletionQueue};
+use crate::redis::completions::CompletionQueue;
 use crate::redis::config::{Config, Limits};
 use crate::redis::connection::Connection;
 use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::closed;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::in_flight::Server;
 use crate::redis::pipeline::queue::Queue;
-use crate::redis::pipeline::{Health, closed};
-use crate::redis::request::{Fate, Id, Part, Request, Role, Route, ScanCall, Split, Subject, Whole};
+use crate::redis::request::{Fate, Id, Part, Request, Route, Split, Subject, Whole};
 use crate::redis::runtime;
 use crate::redis::slot::{NO_KEY, Slot};
 
@@ -146,53 +146,7 @@ impl ClusterRouter {
                 let map = map.clone();
                 self.scan(state, request, &call, &map, batches, now);
             }
-            Route::Masters(joining) => {
-                let part = |slot| Part {
-                    slot,
-                    bytes: request.bytes.clone(),
-                    replies: request.replies,
-                    places: Vec::new(),
-                };
-                let parts = map.first_slots().into_iter().map(part).collect();
-                self.put_parts(state, &request, Split { joining, parts }, batches, now);
-            }
-        }
-    }
-
-    fn scan(
-        &self,
-        state: &mut State,
-        request: Request,
-        call: &ScanCall,
-        map: &SlotMap,
-        batches: &mut Batches,
-        now: Instant,
-    ) {
-        let Some(topology) = state.topology.clone() else {
-            return;
-        };
-        match Scan::begin(call, map, &topology) {
-            Err(error) => self.fail(&request, Fate::NotRun, error),
-            Ok(None) => {
-                let completions = self.completions.clone();
-                let last_page = last_page(call.clone(), topology, self.limits().timeout);
-                let number = state.next_number();
-                let guard = self.guard(state, number, Vec::new());
-                runtime::spawn(self.runtime, async move {
-                    let mut batch = CompletionBatch::default();
-                    batch.conclude(&request, Ok(last_page.await));
-                    completions.put(batch);
-                    drop(guard);
-                });
-            }
-            Ok(Some((scan, slot, bytes))) => {
-                let page = Request {
-                    bytes,
-                    subject: Subject::Part(Arc::new(scan), 0),
-                    ..request
-                };
-                self.put(state, page, slot, batches, now);
-            }
+            Route::Keys => self.keys(state, request, KeysCall::new(), batches, now),
         }
     }
 
@@ -306,30 +260,6 @@ impl ClusterRouter {
         let state = self.lock();
         let mut nodes = state.masters.iter();
         nodes.find_map(|node| node.connection.with(|pipeline| pipeline.server().cloned()))
-    }
-
-    /// How the connection to each node does.
-    pub fn health(&self) -> Vec<Health> {
-        let state = self.lock();
-        let readers = state.readers.nodes.values().map(|reader| &reader.node);
-        let nodes = state.masters.iter().chain(readers);
-        let health: Vec<_> = nodes
-            .map(|node| node.connection.with(|pipeline| pipeline.health()))
-            .collect();
-        if !health.is_empty() {
-            return health;
-        }
-        vec![Health {
-            role: Role::Commands,
-            node: None,
-            is_ready: false,
-            since: state.since,
-            heard: None,
-            in_flight: 0,
-            waiting: state.waiting.len() + state.connecting.len(),
-            attempt: state.attempt,
-            cause: state.cause.clone(),
-        }]
     }
 }
 

@@ -1,76 +1,20 @@
 //! SCAN over all masters: <https://redis.io/docs/latest/commands/scan/>. A cursor tells which slots are done and at whom, and where the scan of
 //! the present master stands. A slot that another master has by now is scanned there: its keys may have moved unseen.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
-
-use bytes::Bytes;
-use tokio::time::timeout;
 
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::frames::{array, items};
 use crate::redis::cluster::refresh::renew;
 use crate::redis::cluster::slot_map::SlotMap;
+use crate::redis::cluster::slots::Slots;
 use crate::redis::cluster::topology::Topology;
 use crate::redis::protocol::{decode, encode};
 use crate::redis::request::{ScanCall, Whole};
 use crate::redis::slot::{SLOTS, Slot, slot_of};
 use crate::reply::Reply;
-
-/// How long the last page waits for the map.
-const LONGEST_REFRESH: Duration = Duration::from_secs(2);
-
-/// A set of slots.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Slots(Vec<bool>);
-
-impl Slots {
-    fn new() -> Self {
-        Self(vec![false; SLOTS])
-    }
-
-    fn has(&self, slot: Slot) -> bool {
-        self.0[usize::from(slot)]
-    }
-
-    fn insert(&mut self, slot: Slot) {
-        self.0[usize::from(slot)] = true;
-    }
-
-    fn iter(&self) -> impl Iterator<Item = Slot> {
-        (0..SLOTS as Slot).filter(|slot| self.has(*slot))
-    }
-
-    /// As `0-5460,6000`.
-    fn text(&self) -> String {
-        let mut text = String::new();
-        let mut slot = 0;
-        while slot < SLOTS {
-            let length = self.0[slot..].iter().take_while(|is_in| **is_in).count();
-            if length > 0 {
-                let comma = if text.is_empty() { "" } else { "," };
-                let last = slot + length - 1;
-                // Writing to a String does not fail.
-                let _ = write!(text, "{comma}{slot}-{last}");
-            }
-            slot += length.max(1);
-        }
-        text
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut slots = Self::new();
-        for range in text.split(',').filter(|range| !range.is_empty()) {
-            let (first, last) = range.split_once('-')?;
-            slots
-                .0
-                .get_mut(first.parse().ok()?..=last.parse().ok()?)?
-                .fill(true);
-        }
-        Some(slots)
-    }
-}
+use bytes::Bytes;
 
 #[derive(Debug, Clone, Default)]
 struct Cursor {
@@ -263,7 +207,7 @@ impl Whole for Scan {
 /// A page without keys: the last one if all slots are done by a map that is no older than this call. SCAN is not redirected, so a slot
 /// that has moved shows in the map alone.
 pub async fn last_page(call: ScanCall, topology: Arc<Topology>, longest: Duration) -> Bytes {
-    let _ = timeout(longest.min(LONGEST_REFRESH), renew(&topology)).await;
+    renew(&topology, longest).await;
     let mut cursor = Cursor::parse(&call.cursor).unwrap_or_default();
     let is_done = topology.map().is_none_or(|map| cursor.advance(&map).is_none());
     let text = if is_done { "0".to_owned() } else { cursor.text() };

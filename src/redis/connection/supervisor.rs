@@ -210,6 +210,11 @@ impl<M: Machine> Supervisor<M> {
             }
             never = self.send_batches() => match never {},
         };
+        self.hand_over(carried, longest).await
+    }
+
+    /// Waits for what the connection owes, as another takes its place: at most for this long.
+    async fn hand_over(&self, carried: impl Future<Output = Error>, longest: Option<Duration>) -> Error {
         let replaced = || Error::because(Reason::Replaced, "a master has taken its place");
         if !self.shared.with(|pipeline| pipeline.retire()) {
             return replaced();

@@ -38,6 +38,10 @@ impl Queue {
         self.0.front().map(|first| &first.request)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Request> {
+        self.0.iter().map(|waiting| &waiting.request)
+    }
+
     /// The first request, if its deadline has passed.
     pub fn pop_due(&mut self, now: Instant) -> Option<Request> {
         let waiting = self.0.pop_front_if(|first| first.deadline <= now)?;
