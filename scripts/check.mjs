@@ -94,14 +94,23 @@ const onServers = ["conformance", ...(process.env.SERVERS === undefined ? [] : [
   (folder) => `__test__/${folder}/`,
 );
 
+/**
+ * The tests in groups, each with how many of its files run at a time.
+ * @param {string[]} tests
+ */
+export const groupsOf = (tests) => {
+  const isTimed = (file) => alone.some((name) => file.includes(name));
+  return [
+    { name: "three at a time", atATime: AT_A_TIME, tests: tests.filter((file) => !isTimed(file)) },
+    { name: "one at a time", atATime: 1, tests: tests.filter(isTimed) },
+  ].filter(({ tests }) => tests.length > 0);
+};
+
 /** The Node tests; the closing line counts them. */
 async function nodeTests(servers) {
-  const timed = testFiles(alone);
-  const others = testFiles().filter((file) => !timed.includes(file));
-  const counts = [
-    await nodeTest("three at a time", AT_A_TIME, others),
-    await nodeTest("one at a time", 1, timed),
-  ];
+  const counts = [];
+  for (const { name, atATime, tests } of groupsOf(testFiles()))
+    counts.push(await nodeTest(name, atATime, tests));
   for (const { name, env } of servers) {
     if (name === system) continue;
     Object.assign(process.env, env);
@@ -158,6 +167,9 @@ await main(import.meta.url, async () => {
   for (const { name, env } of await chosenServers()) {
     if (process.env.SERVERS) console.log(name);
     Object.assign(process.env, env);
-    await visibly("node", "--import", "tsx", "--test", "--test-reporter=spec", ...tests);
+    for (const { atATime, tests: group } of groupsOf(tests)) {
+      const options = [`--test-concurrency=${atATime}`, "--test-reporter=spec"];
+      await visibly("node", "--import", "tsx", "--test", ...options, ...group);
+    }
   }
 });

@@ -2,22 +2,25 @@
 // npm run package
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
 import { writeSbom } from "./sbom.mjs";
 import { Failure, main, step } from "./steps.mjs";
 
 /** Where the packages lie. */
 export const target = ".cache/package";
 const platforms = readdirSync("npm");
+/** What the binaries are made of: each package of a binary has it. */
+const sbom = `${target}/covara-kv.cdx.json`;
 
 export const pack = () =>
   step("packages", async (run) => {
     rmSync(target, { recursive: true, force: true });
     stageMain();
+    writeSbom(sbom);
     const present = platforms.filter(stagePlatform);
     for (const name of ["", ...present.map((platform) => `-${platform}`)]) {
       await run("npm", "pack", `./${target}/covara-kv${name}`, "--pack-destination", target);
     }
-    writeSbom(`${target}/covara-kv.cdx.json`);
     return `with the binaries of ${present.join(", ")}`;
   });
 
@@ -49,7 +52,7 @@ function stagePlatform(platform) {
   if (!existsSync(binary)) return false;
   const directory = `${target}/covara-kv-${platform}`;
   cpSync(`npm/${platform}`, directory, { recursive: true });
-  for (const file of [binary, "LICENSE"]) cpSync(file, `${directory}/${file}`);
+  for (const file of [binary, "LICENSE", sbom]) cpSync(file, `${directory}/${basename(file)}`);
   return true;
 }
 

@@ -2,24 +2,17 @@
 //   node scripts/platform.mjs linux-x64-musl          builds it, runs its tests, and writes both into docs/platforms.json
 //   node scripts/platform.mjs linux-x64-musl build    one of these alone: build, lint, rust (the Rust tests), run
 //   node scripts/platform.mjs linux-x64-musl run "conformance, Redis"    one suite; the others stay as they were with this binary on this day
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { build, lint } from "./platform/build.mjs";
-import { record, withEarlier } from "./platform/results.mjs";
+import { commitOf, record, source, withEarlier } from "./platform/results.mjs";
 import { here, platforms, systemOf } from "./platform/table.mjs";
 import { dependencies, typescript } from "./setup.mjs";
 import { Failure, main, step } from "./steps.mjs";
 
 const today = () => new Date().toISOString().slice(0, 10);
 
-/** The last commit that changed what a binary is built from. */
-const source = () =>
-  execFileSync(
-    "git",
-    ["log", "-1", "--format=%h", "--", "src", "build.rs", ".cargo", "Cargo.toml", "Cargo.lock"],
-    { encoding: "utf8" },
-  ).trim();
+const sha256Of = (file) => createHash("sha256").update(readFileSync(file)).digest("hex");
 
 const work = {
   async build(platform, binary) {
@@ -28,7 +21,8 @@ const work = {
     const isPublished = ["linux", process.platform].includes(systemOf(platform));
     const check = ["scripts/check-binary.mjs", ...(isPublished ? [] : ["--any-size"]), binary];
     await step(`${platform}: binary`, (run) => run("node", ...check));
-    record(platform, { built: today(), commit: source(), bytes: statSync(binary).size });
+    const { size: bytes } = statSync(binary);
+    record(platform, { built: today(), commit: source(), sha256: sha256Of(binary), bytes });
   },
 
   async lint(platform) {
@@ -39,7 +33,7 @@ const work = {
     const { runRustTests } = await import("./platform/rust.mjs");
     await step(`${platform}: Rust tests`, async (run, log) => {
       const { passed, on } = await runRustTests(run, platform, log);
-      record(platform, { rust: { date: today(), on, passed } });
+      record(platform, { rust: { date: today(), commit: source(), on, passed } });
       return `${passed} passed`;
     });
   },
@@ -50,9 +44,10 @@ const work = {
     // It loads what is not there in a fresh clone.
     const { run } = await import("./platform/run.mjs");
     // Each by itself: an emulator takes hours, and one failure is not to cost what has passed.
-    const sha256 = createHash("sha256").update(readFileSync(binary)).digest("hex");
+    const sha256 = sha256Of(binary);
+    const of = { date: today(), sha256, commit: commitOf(platform, sha256) };
     await run(platform, binary, suite, (found) =>
-      record(platform, { ran: withEarlier(platform, { date: today(), sha256, ...found }) }),
+      record(platform, { ran: withEarlier(platform, { ...of, ...found }) }),
     );
   },
 };

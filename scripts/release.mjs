@@ -6,9 +6,10 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { missing, pack, target } from "./package.mjs";
+import { fetchRust } from "./platform/fetch.mjs";
 import { redisServer } from "./redis-server.mjs";
 import { dependencies, typescript } from "./setup.mjs";
-import { Failure, files, main, step } from "./steps.mjs";
+import { Failure, files, main, step, versionOf } from "./steps.mjs";
 import { tools } from "./tools.mjs";
 
 const { version } = JSON.parse(readFileSync("package.json", "utf8"));
@@ -31,6 +32,8 @@ async function rehearsal(option) {
   await typescript();
   await step("index.d.ts", (run) => run("node", "scripts/build-ts.mjs", "--check"));
   await redisServer();
+  // cargo lists the crates, and a container of CI has none.
+  if (!versionOf("cargo")) await step("Rust", fetchRust);
   await pack();
   await tools();
   // What is not there in a fresh clone is loaded when it is.

@@ -54,7 +54,7 @@ async function works(directory: string, [program, ...args]: Case["run"]): Promis
 }
 
 for (const [name, one] of Object.entries(cases)) {
-  describe(name, () => {
+  describe(name, { skip: one.skip }, () => {
     let output: string;
     before(async () => {
       output = await bundled(one);

@@ -12,7 +12,7 @@ import { promisify } from "node:util";
 import { eventually } from "../backends.js";
 import { Machine, root } from "../installed/run.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
-import { all, bundler, install, platformPackage } from "./project.js";
+import { bundler, install, platformPackage, unlessAll } from "./project.js";
 
 const next = bundler("next/dist/bin/next");
 
@@ -102,76 +102,75 @@ async function works(server: Server, url: string): Promise<void> {
   assert.deepEqual(await edge.json(), { code: "UNSUPPORTED", there: "function" }, server.log);
 }
 
-if (all)
-  describe("Next.js", () => {
-    const machine = new Machine();
-    // Turbopack follows no link out of its root, so the project lies beside Next.js.
-    const project = join(root, ".cache/bundlers/next-app");
-    let redis: RedisServer;
-    let url: string;
-    let server: Server;
+describe("Next.js", { skip: unlessAll }, () => {
+  const machine = new Machine();
+  // Turbopack follows no link out of its root, so the project lies beside Next.js.
+  const project = join(root, ".cache/bundlers/next-app");
+  let redis: RedisServer;
+  let url: string;
+  let server: Server;
 
-    before(async () => {
-      redis = await startRedis();
-      url = `redis://${redis.host}:${redis.port}`;
-    });
+  before(async () => {
+    redis = await startRedis();
+    url = `redis://${redis.host}:${redis.port}`;
+  });
 
-    after(async () => {
-      await server?.stop();
-      await redis?.stop();
-      rmSync(project, { recursive: true, force: true });
-      machine.remove();
-    });
+  after(async () => {
+    await server?.stop();
+    await redis?.stop();
+    rmSync(project, { recursive: true, force: true });
+    machine.remove();
+  });
 
-    /** Builds the project anew, then removes its sources, and its packages except the binary. */
-    async function build(settings: Record<string, string>, ...options: string[]): Promise<void> {
-      rmSync(project, { recursive: true, force: true });
-      for (const [file, text] of Object.entries(files)) {
-        mkdirSync(dirname(join(project, file)), { recursive: true });
-        writeFileSync(join(project, file), text);
-      }
-      await install(machine, project);
-      Object.assign(machine.env, { NEXT_TELEMETRY_DISABLED: "1", APP_ROOT: dirname(project) }, settings);
-      const env = machine.env as unknown as NodeJS.ProcessEnv;
-      await promisify(execFile)(process.execPath, [next, "build", ...options], { cwd: project, env });
-      for (const setting of Object.keys(settings)) delete machine.env[setting];
-      rmSync(join(project, "app"), { recursive: true });
-      rmSync(join(project, "node_modules/covara-kv"), { recursive: true });
+  /** Builds the project anew, then removes its sources, and its packages except the binary. */
+  async function build(settings: Record<string, string>, ...options: string[]): Promise<void> {
+    rmSync(project, { recursive: true, force: true });
+    for (const [file, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(project, file)), { recursive: true });
+      writeFileSync(join(project, file), text);
     }
+    await install(machine, project);
+    Object.assign(machine.env, { NEXT_TELEMETRY_DISABLED: "1", APP_ROOT: dirname(project) }, settings);
+    const env = machine.env as unknown as NodeJS.ProcessEnv;
+    await promisify(execFile)(process.execPath, [next, "build", ...options], { cwd: project, env });
+    for (const setting of Object.keys(settings)) delete machine.env[setting];
+    rmSync(join(project, "app"), { recursive: true });
+    rmSync(join(project, "node_modules/covara-kv"), { recursive: true });
+  }
 
-    for (const option of ["--turbopack", "--webpack"]) {
-      test(`${option}: route handlers of Node.js and of the edge work`, { timeout: 600_000 }, async () => {
-        await build({}, option);
-        server = new Server();
-        await server.start(project, machine.env, next, "start");
-        await works(server, url);
-        await server.stop();
-      });
-    }
-
-    /** Moves the output of `output: "standalone"` to a folder of its own. */
-    function standalone(name: string): string {
-      const directory = machine.folder(name);
-      cpSync(join(project, ".next/standalone"), directory, { recursive: true, verbatimSymlinks: true });
-      renameSync(join(project, ".next/standalone"), join(project, ".next/was-standalone"));
-      return join(directory, "next-app");
-    }
-
-    test("standalone, elsewhere: it says that the binary is missing", { timeout: 600_000 }, async () => {
-      await build({ STANDALONE: "1" });
+  for (const option of ["--turbopack", "--webpack"]) {
+    test(`${option}: route handlers of Node.js and of the edge work`, { timeout: 600_000 }, async () => {
+      await build({}, option);
       server = new Server();
-      await server.start(standalone("standalone"), machine.env, "server.js");
-      assert.equal((await server.get("kv")).status, 500);
-      assert.match(server.log, new RegExp(`nor the package ${platformPackage} in .*docs/bundlers\\.md`));
-      await server.stop();
-    });
-
-    test("standalone with serverExternalPackages, elsewhere: it works", { timeout: 600_000 }, async () => {
-      await build({ STANDALONE: "1", EXTERNAL: "1" });
-      const directory = standalone("standalone-external");
-      server = new Server();
-      await server.start(directory, machine.env, "server.js");
+      await server.start(project, machine.env, next, "start");
       await works(server, url);
       await server.stop();
     });
+  }
+
+  /** Moves the output of `output: "standalone"` to a folder of its own. */
+  function standalone(name: string): string {
+    const directory = machine.folder(name);
+    cpSync(join(project, ".next/standalone"), directory, { recursive: true, verbatimSymlinks: true });
+    renameSync(join(project, ".next/standalone"), join(project, ".next/was-standalone"));
+    return join(directory, "next-app");
+  }
+
+  test("standalone, elsewhere: it says that the binary is missing", { timeout: 600_000 }, async () => {
+    await build({ STANDALONE: "1" });
+    server = new Server();
+    await server.start(standalone("standalone"), machine.env, "server.js");
+    assert.equal((await server.get("kv")).status, 500);
+    assert.match(server.log, new RegExp(`nor the package ${platformPackage} in .*docs/bundlers\\.md`));
+    await server.stop();
   });
+
+  test("standalone with serverExternalPackages, elsewhere: it works", { timeout: 600_000 }, async () => {
+    await build({ STANDALONE: "1", EXTERNAL: "1" });
+    const directory = standalone("standalone-external");
+    server = new Server();
+    await server.start(directory, machine.env, "server.js");
+    await works(server, url);
+    await server.stop();
+  });
+});

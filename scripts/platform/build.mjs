@@ -1,8 +1,7 @@
 // Builds a platform's binary: with its own tools on its own system, on Debian for x64 with zig or mingw and a standard library from source.
 
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { delimiter } from "node:path";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { bin, cache, fetchCompiler, fetchNode } from "./fetch.mjs";
 import { platforms, systemOf } from "./table.mjs";
 
@@ -21,12 +20,21 @@ export function setForCargo(target, name, value) {
   process.env[`CARGO_TARGET_${target.toUpperCase().replaceAll("-", "_")}_${name}`] = value;
 }
 
+/**
+ * For musl `napi build` sets RUSTFLAGS, and cargo then ignores the flags of .cargo/config.toml. It adds to a RUSTFLAGS that is set
+ * already: these flags.
+ */
+export function keepFlags(platform) {
+  if (!platform.endsWith("-musl")) return;
+  const [, list] = /^rustflags = (\[.*\])$/m.exec(readFileSync(".cargo/config.toml", "utf8"));
+  process.env.RUSTFLAGS ??= JSON.parse(list).join(" ");
+}
+
 /** What a build of the platform sets for cargo. `napi build` passes it on. */
 export async function prepare(run, platform) {
   await fetchCompiler(run, platform);
   const system = systemOf(platform);
   const { target } = platforms[platform];
-  process.env.PATH = [bin, `${cache}/python/bin`, process.env.PATH].join(delimiter);
   process.env.RUSTC_BOOTSTRAP = "1";
   // Beside the other compiler's results its own would be taken for stale ones, and the other way round.
   process.env.CARGO_TARGET_DIR = `${cache}/target`;
@@ -45,6 +53,7 @@ export async function build(run, platform) {
     return run("npm", ...native);
   }
   await prepare(run, platform);
+  keepFlags(platform);
   const zig = systemOf(platform) === "win32" ? [] : ["--cross-compile"];
   await run("npm", ...native, ...zig, "--", ...cargoFlags());
 }

@@ -1,6 +1,6 @@
 // What a build or a run on another platform needs, from the registries of Debian, PyPI and npm. Nothing is installed: all lies in `cache`.
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { delimiter, resolve } from "node:path";
 import { Failure } from "../steps.mjs";
 import { platforms, systemOf } from "./table.mjs";
 
@@ -81,18 +81,31 @@ export function wrap(name, words, environment = ofHost) {
   return `${bin}/${name}`;
 }
 
-/** The compiler, and what links for the platform. */
-export async function fetchCompiler(run, platform) {
+/** Debian's cargo and rustc, on PATH. */
+export async function fetchRust(run) {
   await unpack(run, host, [...compiler, ...ofCargo]);
   for (const name of ["rustc", "cargo", "cargo-clippy", "clippy-driver"])
     wrap(name, [`${host}/usr/bin/${name}`]);
   // It strips binaries for macOS.
   wrap("rust-objcopy", [`${host}/usr/lib/llvm-22/bin/llvm-objcopy`]);
+  process.env.PATH = [bin, process.env.PATH].join(delimiter);
+}
+
+/** The compiler, and what links for the platform: both on PATH. */
+export async function fetchCompiler(run, platform) {
+  await fetchRust(run);
   if (systemOf(platform) === "win32") return fetchMingw(run);
+  const python = await fetchPython(run);
+  process.env.PATH = [python, process.env.PATH].join(delimiter);
+  if (existsSync(`${python}/cargo-zigbuild`)) return;
+  await run(`${python}/pip`, "install", "--quiet", "ziglang==0.14.1", "cargo-zigbuild==0.24.0");
+}
+
+/** A Python with pip, which Debian's may be without. Gives the folder of its programs. */
+async function fetchPython(run) {
   const python = `${cache}/python`;
-  if (existsSync(`${python}/bin/cargo-zigbuild`)) return;
-  await run("python3", "-m", "venv", python);
-  await run(`${python}/bin/pip`, "install", "--quiet", "ziglang==0.14.1", "cargo-zigbuild==0.24.0");
+  if (!existsSync(`${python}/bin/pip`)) await run("python3", "-m", "venv", python);
+  return `${python}/bin`;
 }
 
 export async function fetchMingw(run) {
@@ -130,7 +143,8 @@ export async function fetchNode(run, platform) {
     await run("tar", "xzf", `${directory}/${tarball}`, "-C", directory);
   } else {
     const only = ["--no-deps", "--only-binary", ":all:", "--platform", node.tag];
-    await run("python3", "-m", "pip", "download", "--quiet", ...only, "-d", directory, node.wheel);
+    const python = await fetchPython(run);
+    await run(`${python}/pip`, "download", "--quiet", ...only, "-d", directory, node.wheel);
     const [wheel] = readdirSync(directory);
     await run("python3", "-m", "zipfile", "-e", `${directory}/${wheel}`, directory);
     await run("chmod", "+x", program);

@@ -1,4 +1,5 @@
 // What docs/platforms.json knows of each platform, as the table of README.md.
+import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { platforms, systemOf } from "./table.mjs";
 
@@ -12,11 +13,49 @@ export function record(platform, found) {
   writeFileSync(path, `${JSON.stringify(Object.fromEntries(rows), undefined, 2)}\n`);
 }
 
+/** The last commit that changed what a binary is built from: nothing where git cannot tell, as in a clone without history. */
+export function source(directory = ".") {
+  // In a container the files are another user's than git's.
+  const options = ["-c", "safe.directory=*", "-C", directory];
+  const git = (...args) =>
+    execFileSync("git", [...options, ...args], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
+  try {
+    if (git("rev-parse", "--is-shallow-repository") === "true") return undefined;
+    const inputs = ["src", "build.rs", ".cargo", "Cargo.toml", "Cargo.lock"];
+    return git("log", "-1", "--format=%h", "--", ...inputs) || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The commit of a binary, if it is the one that was last built for the platform. */
+export function commitOf(platform, sha256) {
+  const known = JSON.parse(readFileSync(path, "utf8"))[platform];
+  return known?.sha256 === sha256 ? known.commit : undefined;
+}
+
 /** What a run found, and what one of the same binary, day and means had found of other suites. */
 export function withEarlier(platform, ran) {
-  const before = JSON.parse(readFileSync(path, "utf8"))[platform]?.ran;
+  return both(JSON.parse(readFileSync(path, "utf8"))[platform]?.ran, ran);
+}
+
+/** What two runs found. Of what they cannot have found together, the later one's. */
+export function both(before, ran) {
   const isLike = ["date", "sha256", "on", "node"].every((name) => before?.[name] === ran[name]);
-  return isLike ? { ...ran, passed: { ...before.passed, ...ran.passed } } : ran;
+  const merged = { ...ran };
+  for (const name of ["passed", "skipped", "left"]) {
+    // A suite that has run again has nothing of its earlier run.
+    const others = Object.entries(isLike ? (before[name] ?? {}) : {}).filter(
+      ([suite]) => !(suite in ran.passed),
+    );
+    const all = Object.fromEntries([...others, ...Object.entries(ran[name] ?? {})]);
+    if (Object.keys(all).length > 0) merged[name] = all;
+    else delete merged[name];
+  }
+  return merged;
 }
 
 /** What builds and runs those that nothing here does: a job of release.yml, without which none is published. */
@@ -34,16 +73,37 @@ export function tableOf(json) {
   const rows = Object.keys(platforms).map((platform) => {
     const { built, commit, bytes, rust, ran } = known[platform] ?? {};
     const system = systemOf(platform);
-    const passed = [...names, ...others].map((name) => ran?.passed[name] ?? "");
     return [
       `\`${platform}\``,
       built
         ? `${built}${commit ? ` of ${commit}` : ""}, ${(bytes / 1e6).toFixed(2)} MB`
         : (elsewhere.built[system] ?? "not yet"),
-      ran ? `${ran.on}, Node.js ${ran.node}, ${ran.date}` : (elsewhere.ran[system] ?? "not yet"),
-      ...passed,
-      rust?.passed ?? "",
+      ran
+        ? `${ran.on}, Node.js ${ran.node}, ${ran.date} ${binaryOf(ran)}`
+        : (elsewhere.ran[system] ?? "not yet"),
+      ...[...names, ...others].map((name) => resultOf(ran, name)),
+      rust ? `${rust.passed}, ${rust.on}, ${rust.date}${rust.commit ? ` of ${rust.commit}` : ""}` : "",
     ];
   });
   return [heads, heads.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+/** The binary that ran, which need not be the one that was built last. */
+function binaryOf({ commit, sha256 }) {
+  if (commit) return `of ${commit}`;
+  return sha256 ? `of a binary ${sha256.slice(0, 7)}…` : "of a binary that was not recorded";
+}
+
+/** How many tests of a suite passed, how many were skipped, and how many files were left out. */
+function resultOf(ran, suite) {
+  const sum = (counts = {}) => Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const skipped = sum(ran?.skipped?.[suite]);
+  const left = Object.keys(ran?.left?.[suite] ?? {}).length;
+  return [
+    ran?.passed[suite],
+    skipped && `${skipped} skipped`,
+    left && `${left} file${left === 1 ? "" : "s"} left out`,
+  ]
+    .filter(Boolean)
+    .join(", ");
 }

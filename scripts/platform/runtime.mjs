@@ -6,11 +6,19 @@ import { bin, cache, fetchEmulator, fetchMingw, fetchNode, host, libraries, root
 import { platforms, systemOf } from "./table.mjs";
 
 /** The machine's own Node.js. */
-export const native = { name: "natively", command: process.execPath, env: {}, args: [], close() {} };
+export const native = {
+  name: "natively",
+  command: process.execPath,
+  env: {},
+  args: [],
+  isEmulated: false,
+  leavesOut: "",
+  close() {},
+};
 
 /**
  * `command` starts Node.js, with `env`, `args` before the tests' own; `name` tells what runs it; `close` ends what it left
- * running.
+ * running. `leavesOut` is why `args` leave tests out.
  */
 export async function fetchRuntime(run, platform) {
   const node = await fetchNode(run, platform);
@@ -22,6 +30,8 @@ export async function fetchRuntime(run, platform) {
       command: wrap("node-win32", [...words, node], ofRunner),
       env: {},
       args: notUnderWine,
+      isEmulated: true,
+      leavesOut: "wineserver keeps a socket of a process that ended while it connected",
       close,
     };
   const isMusl = platform.endsWith("-musl");
@@ -31,7 +41,9 @@ export async function fetchRuntime(run, platform) {
     NODE_OPTIONS: `--require=${resolve("scripts/platform/exec-path.cjs")}`,
     COVARA_KV_NODE: command,
   };
-  return { name: [name, isMusl && "musl 1.2.5"].filter(Boolean).join(", "), command, env, args: [], close };
+  const isEmulated = platforms[platform].emulator !== undefined;
+  const names = [name, isMusl && "musl 1.2.5"].filter(Boolean).join(", ");
+  return { name: names, command, env, args: [], isEmulated, leavesOut: "", close };
 }
 
 /**
