@@ -13,7 +13,9 @@ const rows = [...walks.matchAll(/^\| `([\w./-]+)` \| \*{0,2}`([^`]+)`\*{0,2} \|/
 /** Whether a source defines a function: one of Rust, a method, a function or a row of a table in TypeScript. */
 function defines(file: string, name: string): boolean {
   const source = readFileSync(join(root, file), "utf8");
-  const [own = ""] = name.split(/::|\./).slice(-1);
+  const [own = "", type] = name.split(/::|\./).reverse();
+  const home = file.endsWith(".rs") ? `\\bimpl\\b[^{]*\\b${type}\\b` : `\\bclass ${type}\\b`;
+  if (type !== undefined && !new RegExp(home).test(source)) return false;
   const definition = file.endsWith(".rs")
     ? `\\bfn ${own}\\b`
     : `(?:^|\\s)(?:async |function )*${own}(?:<[^>]*>)?(?:\\(|: \\{| = \\()`;
