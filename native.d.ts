@@ -39,11 +39,11 @@ export declare class FanoutThread {
    * will come.
    */
   expect(resource: string): number | null
-  /** Expects the echo no longer: the change may not have been published. */
+  /** Stops expecting the echo: the change may not have been published. */
   takeBack(resource: string, expected: number): void
   /** Subscribes at a Redis server while there are handlers or watchers. */
   attach(client: RedisClient): void
-  /** Drops the expected echoes: the channel is no longer subscribed. */
+  /** Drops the expected echoes: the channel has been unsubscribed. */
   clearEchoes(): void
   /** Requests subscriptions again that were refused. */
   retry(): void

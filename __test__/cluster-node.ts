@@ -21,11 +21,11 @@ export class ClusterNode {
   /** How often `admin` has connected since the server started. */
   #adminConnections = 0;
   #state: "running" | "paused" | "killed" = "running";
-  /** The epoch in which it was a master last, as it was seen here. At first it is the one that `join` gives it. */
+  /** The epoch in which it has last been a master, as seen here. At first it is the one that `join` gives it. */
   #epoch: number;
   /** Which packets it drops; -1 for none. */
   #dropped = -1;
-  /** When it was elected last: at this time or before. */
+  /** When it has last been elected: at this time or before. */
   #elected = 0;
 
   constructor(
@@ -96,7 +96,7 @@ export class ClusterNode {
     this.server.resume();
   }
 
-  /** CLIENT KILL TYPE: the connections of clients, without the admin's. How many there were. */
+  /** CLIENT KILL TYPE: ends the connections of clients, without the admin's. Returns how many. */
   async killClients(type: "normal" | "pubsub"): Promise<number> {
     return Number(await this.admin.call("CLIENT", "KILL", "TYPE", type, "SKIPME", "yes"));
   }

@@ -44,7 +44,7 @@ export const message = (channel: string, text: string) =>
   `>3\r\n${bulk("message")}${bulk(channel)}${bulk(text)}`;
 
 /** The answers of a healthy server to the handshake. */
-export const greet: Answer = ([name]) => {
+export const answerHandshake: Answer = ([name]) => {
   switch (name?.toUpperCase()) {
     case "HELLO":
       return `%2\r\n${bulk("proto")}:3\r\n${bulk("role")}${bulk("master")}`;
@@ -69,49 +69,29 @@ export interface FakeOptions {
   /** The answers to all commands after the handshake. By default it gives none. */
   answer?: Answer;
   /** The answers to the handshake, in place of a healthy server's. */
-  greeting?: Answer;
+  handshake?: Answer;
   /** Called as soon as a connection is accepted. */
   accepted?: (peer: Peer) => void;
 }
 
-const GREETING = new Set(["HELLO", "AUTH", "CLIENT", "SELECT", "ROLE", "INFO", "PING"]);
+const HANDSHAKE = new Set(["HELLO", "AUTH", "CLIENT", "SELECT", "ROLE", "INFO", "PING"]);
 
-const isGreeting = ([name = ""]: string[]) => GREETING.has(name.toUpperCase());
+const isHandshake = ([name = ""]: string[]) => HANDSHAKE.has(name.toUpperCase());
 
 export async function startFake({
   host = HOST,
   answer,
-  greeting = greet,
+  handshake = answerHandshake,
   accepted,
 }: FakeOptions): Promise<FakeServer> {
   const peers: Peer[] = [];
   const server = createServer((socket) => {
-    const commands: string[][] = [];
-    const chunks: string[][][] = [];
-    const peer: Peer = {
-      index: peers.length,
-      socket,
-      commands,
-      chunks,
-      send: (bytes) => void (socket.writable && socket.write(bytes)),
-    };
+    const peer = peerOf(socket, peers.length);
     peers.push(peer);
     socket.setNoDelay(true);
     socket.on("error", () => {});
     accepted?.(peer);
-    let received: Buffer = Buffer.alloc(0);
-    socket.on("data", (chunk) => {
-      received = Buffer.concat([received, chunk]);
-      const { commands: came, length } = commandsOf(received);
-      received = received.subarray(length);
-      commands.push(...came);
-      const calls = came.filter((command) => !isGreeting(command));
-      if (calls.length > 0) chunks.push(calls);
-      for (const command of came) {
-        const bytes = (isGreeting(command) ? greeting : answer)?.(command, peer);
-        if (bytes !== undefined) peer.send(bytes);
-      }
-    });
+    serve(peer, (command) => (isHandshake(command) ? handshake : answer)?.(command, peer));
   });
   server.listen(0, host);
   await once(server, "listening");
@@ -140,6 +120,33 @@ export async function startFake({
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+function peerOf(socket: Socket, index: number): Peer {
+  return {
+    index,
+    socket,
+    commands: [],
+    chunks: [],
+    send: (bytes) => void (socket.writable && socket.write(bytes)),
+  };
+}
+
+/** Notes and answers what comes on a connection. */
+function serve({ socket, commands, chunks, send }: Peer, answer: (command: string[]) => ReturnType<Answer>) {
+  let received: Buffer = Buffer.alloc(0);
+  socket.on("data", (chunk) => {
+    received = Buffer.concat([received, chunk]);
+    const { commands: came, length } = commandsOf(received);
+    received = received.subarray(length);
+    commands.push(...came);
+    const calls = came.filter((command) => !isHandshake(command));
+    if (calls.length > 0) chunks.push(calls);
+    for (const command of came) {
+      const bytes = answer(command);
+      if (bytes !== undefined) send(bytes);
+    }
+  });
 }
 
 /** The complete commands at the start of the bytes, and the length of these commands in bytes. */

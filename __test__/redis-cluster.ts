@@ -77,7 +77,7 @@ export class RedisCluster implements AsyncDisposable {
     return master;
   }
 
-  /** Resolves to a time: what the master had acknowledged by then its replicas have. */
+  /** Resolves to a time: what the master has acknowledged by then its replicas have. */
   async synced(master: ClusterNode): Promise<number> {
     const time = Date.now();
     const offset = Number((await master.info("replication")).get("master_repl_offset"));
@@ -151,7 +151,7 @@ export class RedisCluster implements AsyncDisposable {
     return online.length === replicas;
   }
 
-  /** Ends all that was done to the nodes, and resolves once the cluster is whole again. */
+  /** Ends all that has been done to the nodes, and resolves once the cluster is whole again. */
   async heal(): Promise<void> {
     for (const heal of [...this.#cuts.values()]) heal();
     for (const node of this.nodes) await node.recover();
@@ -207,7 +207,7 @@ export class RedisCluster implements AsyncDisposable {
     const others = (await this.masters())
       .map(({ node }) => node)
       .filter((node) => node !== from && node !== to);
-    // The target is the first: else the slot would have no owner if the source were gone in between.
+    // The target is the first. Otherwise the slot has no owner if the source fails in between.
     for (const node of [to, from, ...others])
       await node.admin.call("CLUSTER", "SETSLOT", slot, "NODE", to.id);
     await this.#eventually(async () => (await this.#findMaster(slot)) === to && (await this.#agree()));
@@ -270,7 +270,7 @@ export class Migration {
     readonly tellOwner: () => Promise<void>,
   ) {}
 
-  /** Moves some of the keys that are left. How many it were. */
+  /** Moves some of the keys that are left. Returns how many. */
   async move(count = 100): Promise<number> {
     const keys = (await this.from.admin.call("CLUSTER", "GETKEYSINSLOT", this.slot, count)) as string[];
     await this.moveKeys(...keys);

@@ -27,10 +27,10 @@ const PROGRAM = process.env.REDIS_SERVER ?? "redis-server";
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 // Each server listens for them. With more than ten Node.js warns.
 process.setMaxListeners(0);
-/** A port that was free a moment ago may be in use when the server starts. */
+/** A port that has just been free may be in use when the server starts. */
 const ATTEMPTS = 5;
 
-/** Which server `startRedis` starts. Valkey has versions of its own; its first was 7.2. */
+/** Which server `startRedis` starts. Valkey has versions of its own, from 7.2 on. */
 export interface Software {
   readonly name: "Redis" | "Valkey";
   readonly version: readonly [major: number, minor: number, patch: number];

@@ -1,4 +1,4 @@
-// Classes of an application that implement the interfaces of before: checked by tsc, never run.
+// An application's own class with only the required methods must fit the interfaces. Checked by tsc, never run.
 import {
   type KVAdapter,
   type KVTransaction,
@@ -11,7 +11,7 @@ import {
 
 type Callbacks = Map<string, (message: string, channel: string) => void>;
 
-/** An application's own class, written when the interface had only these methods. */
+/** An application's own class with the required methods alone. */
 export class OwnTransaction implements KVTransaction {
   get(_key: string): KVTransaction {
     return this;

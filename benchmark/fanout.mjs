@@ -138,9 +138,7 @@ async function benchHandlers() {
         const { handled, published, backlog, cutOff } = results[way];
         const share = `it handled ${((100 * handled) / published).toFixed(0)} % of the messages`;
         const left = `${Math.round(backlog).toLocaleString("en")} were waiting or lost at the end of the window`;
-        console.log(
-          `    "${way}" did not keep up: ${share}, ${left}; Redis cut it off ${cutOff} times in all`,
-        );
+        console.log(`    "${way}" fell behind: ${share}, ${left}; Redis cut it off ${cutOff} times in all`);
       }
     }
     finish(strict, met);

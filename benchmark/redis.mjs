@@ -10,7 +10,7 @@ import { child, commandLine, finish, machine, setting } from "./report.mjs";
 
 const { json, strict, names } = commandLine();
 const rounds = setting("BENCH_ROUNDS", 3);
-/** Messages a second: a rate with which every client keeps up. */
+/** Messages a second: a rate at which no client falls behind. */
 const RATE = setting("BENCH_PUBLISH_RATE", 20_000);
 const here = fileURLToPath(new URL(".", import.meta.url));
 

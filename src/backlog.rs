@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_is_lost_is_lost_until_all_is_taken_and_told_once() {
-        // A subscriber that took a little of a full backlog, again and again, was told of a gap each time.
+        // A subscriber that takes a little of a full backlog, again and again, must not be told of a gap each time.
         let mut backlog = Backlog::default();
         let push = |backlog: &mut Backlog, count| {
             for _ in 0..count {
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_message_that_waits_holds_nothing_but_itself() {
-        // 19,114 messages of a byte, each the only one left of what it was received with, held 1.7 GB of "64 MB".
+        // 19,114 messages of a byte, each the only one left of its receive buffer, hold 1.7 GB of "64 MB".
         let received = Bytes::from(vec![b'x'; 64 << 10]);
         let mut backlog = Backlog::default();
         backlog.push(message(received.slice(..1)));

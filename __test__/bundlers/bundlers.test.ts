@@ -1,5 +1,4 @@
-// Each bundler failed at the packages of the other platforms, and then at the binary, until it was told to leave covara-kv out. Rollup
-// indented the lines of strings that our minifier had broken over lines: "covara-kv has no binary for linux-x64".
+// A bundler that does not leave covara-kv out fails at the packages of the other platforms, and then at the binary.
 import assert from "node:assert/strict";
 import { cpSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";

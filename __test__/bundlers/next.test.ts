@@ -1,4 +1,5 @@
-// Production builds of Next.js, by both of its bundlers: `npm run check:bundlers`. Next.js takes minutes, so `npm test` skips it.
+// Next.js bundles server code by rules of its own, and may break the package. Production builds by both of its bundlers take minutes, so
+// only `npm run check:bundlers` runs them.
 import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,5 +1,5 @@
-// The package's types in an application that is as strict as TypeScript can be, with the oldest and the newest one that is promised:
-// `url: process.env.REDIS_URL` was no RedisConfig under exactOptionalPropertyTypes.
+// An application as strict as TypeScript allows must compile, with the oldest and the newest TypeScript that is promised. Otherwise `url:
+// process.env.REDIS_URL` is no RedisConfig under exactOptionalPropertyTypes.
 import assert from "node:assert/strict";
 import { readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";

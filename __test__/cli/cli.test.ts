@@ -1,3 +1,5 @@
+// A doctor that passes a broken connection, or fails without a cause, sends its user to the wrong place. The same holds for a wrong exit
+// code.
 import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";

@@ -5,7 +5,7 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Redis } from "ioredis";
-import { bulk, type FakeServer, greet, startFake } from "../fake-server.js";
+import { answerHandshake, bulk, type FakeServer, startFake } from "../fake-server.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
 
 const CLI = join(__dirname, "../../dist/cli.js");
@@ -72,8 +72,10 @@ describe("what a server says of itself", () => {
   let fake: FakeServer;
   before(async () => {
     fake = await startFake({
-      greeting: (command, peer) =>
-        command[0] === "HELLO" ? `%1\r\n${bulk("version")}${bulk("7\x1b[2J")}` : greet(command, peer),
+      handshake: (command, peer) =>
+        command[0] === "HELLO"
+          ? `%1\r\n${bulk("version")}${bulk("7\x1b[2J")}`
+          : answerHandshake(command, peer),
       answer: ([name]) => (name === "GET" ? "-ERR \x1b[2J no\r\n" : "+OK\r\n"),
     });
   });

@@ -1,4 +1,4 @@
-// How nodes are named. A node may announce no host, an unknown host, a name, or an address that cannot be reached from here.
+// A node may announce no host, an unknown host, a name, or an address that cannot be reached from here. Taken as it is, it leads nowhere.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.js";
 import { shareOf, slotOf } from "../redis-cluster.js";
@@ -30,7 +30,7 @@ function expectAtHome(fake: FakeCluster): void {
   for (const name of names) assert.ok(homeOf(fake, name).calls.includes(`SET ${name} 1`), name);
 }
 
-// A null host is the host that was asked. Skipped, or looked up as the name "null", the node is never reached (ioredis, redix #328).
+// A null host means the host that is asked. Skipped, or looked up as the name "null", the node is never reached (ioredis, redix #328).
 for (const [what, host] of Object.entries({ null: null, empty: "" })) {
   test(`a host that is ${what} is the one that was asked`, async ({ fake, open }) => {
     const cluster = await fake({ host: HERE });

@@ -1,5 +1,5 @@
-// Runs a store under load while nodes are killed, frozen, cut off, failed over and resharded. Every promise must hold. Other shards must go on
-// meanwhile.
+// While nodes are killed, frozen, cut off, failed over and resharded, a promise may break or other shards may stop. Runs a store under that
+// load.
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";

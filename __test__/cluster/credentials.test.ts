@@ -11,7 +11,7 @@ const cluster = sharedCluster({ nodeTimeout: 500 });
 const USER = "app";
 const SECRET = "of-a-function";
 
-/** Adds the user at all nodes. Returns a configuration with its password as a function, and how often that was called. */
+/** Adds the user at all nodes. Returns a configuration with its password as a function, and the number of its calls. */
 async function user() {
   const all = ["on", `>${SECRET}`, "~*", "&*", "+@all"];
   for (const { admin } of cluster().nodes) await admin.call("ACL", "SETUSER", USER, ...all);

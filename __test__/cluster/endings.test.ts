@@ -1,4 +1,4 @@
-// A node or a store ends while calls are open. Due replies arrive, and every call settles.
+// A node or a store ends while calls are open. Replies that are due may be lost, and calls may never settle.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
 import { eventually } from "../eventually.js";

@@ -1,5 +1,13 @@
 // A cluster of fake nodes, for situations that real nodes do not produce on demand. `answer` overrides any reply.
-import { type Answer, bulk, type FakeServer, greet, OK, type Peer, startFake } from "../fake-server.js";
+import {
+  type Answer,
+  answerHandshake,
+  bulk,
+  type FakeServer,
+  OK,
+  type Peer,
+  startFake,
+} from "../fake-server.js";
 import { shareOf, slotOf } from "../redis-cluster.js";
 
 /** A node as CLUSTER SLOTS names it. */
@@ -91,7 +99,7 @@ export const evenly = (nodes: readonly NamedNode[]): Range[] =>
   });
 
 /** A node tells its mode in its reply to HELLO, in both protocols. */
-const greeting: Answer = (command, peer) => {
+const handshake: Answer = (command, peer) => {
   switch (command[0]?.toUpperCase()) {
     case "HELLO": {
       const words = ["server", "redis", "version", "7.0.15", "mode", "cluster", "role", "master"].map(bulk);
@@ -102,7 +110,7 @@ const greeting: Answer = (command, peer) => {
     case "INFO":
       return bulk("# Server\r\nredis_version:7.0.15\r\nredis_mode:cluster\r\nloading:0\r\n");
     default:
-      return greet(command, peer);
+      return answerHandshake(command, peer);
   }
 };
 
@@ -164,7 +172,7 @@ export async function startFakeCluster({
       const earlier = calls.filter((call) => call.startsWith(`${command[0]} ${command[1]}`));
       return simple(command, earlier.length);
     };
-    const server = await startFake({ ...(host !== undefined && { host }), greeting, answer: answered });
+    const server = await startFake({ ...(host !== undefined && { host }), handshake, answer: answered });
     node = Object.defineProperties(server, {
       index: { value: index },
       name: { value: { host: server.host, port: server.port } },

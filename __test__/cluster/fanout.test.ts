@@ -131,7 +131,7 @@ async function lateWay(node: ClusterNode, defer: World["defer"]) {
       },
     });
     socket.pipe(upstream).pipe(gate).pipe(socket);
-    // What the node had sent before it closed is still to come.
+    // What the node has sent before it closes is still to come.
     upstream.on("error", () => gate.end());
     gate.on("error", () => socket.destroy());
     socket.on("close", () => upstream.destroy());
@@ -176,7 +176,7 @@ test("a publisher changes from the fleet's channel to the own one: no event over
   await eventually(() => way.held.length > 0);
   await openStream(kv, id);
   await live([id]);
-  // Until the publisher has forgotten that nobody was there.
+  // Until the publisher has forgotten that there is no subscriber.
   let number = 1;
   await eventually(async () => {
     await publisher.publish(EVENTS, wire(id, ++number));

@@ -1,5 +1,5 @@
-// The master of a channel's slot changes. The bus may bring a message again that the old master delivered. Each message must arrive once, or lie in a
-// gap.
+// The master of a channel's slot changes. The bus may bring a message again that the old master has delivered. Each message must arrive
+// once, or lie in a gap.
 import assert from "node:assert/strict";
 import type { Gap, KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
@@ -85,8 +85,8 @@ test("an old home that is cut off brings nothing twice once it is back", async (
   assert.ok((gaps[0]?.to ?? 0) >= until, "the gap covers all that was discarded");
 });
 
-// A map of the old home itself, or one in which another slot has moved, does not confirm the home. A gap that begins there leaves out what was
-// published at the successor before.
+// A map of the old home itself, or one in which another slot has moved, does not confirm the home. A gap that begins there leaves out what
+// the successor publishes before.
 test("the gap of an old home that is cut off begins before its successor was elected", async (world) => {
   const { cluster, bus, kv, nodes, gaps, moveTo, isAt } = await stage(world);
   const [old, next, third] = nodes;
@@ -117,7 +117,7 @@ test("the gap of an old home that is cut off begins before its successor was ele
   assert.ok(late <= 0, `${late} ms late`);
 });
 
-// A master that wakes first runs what waited at its sockets. Nothing of that may arrive on a subscription that was left.
+// A master that wakes first runs what waits at its sockets. Nothing of that may arrive on a subscription that has been left.
 test("an old home that is frozen and wakes brings nothing twice, and nothing on what was left", async (world) => {
   const { bus, nodes, heard, gaps, moveTo, isAt } = await stage(world, {
     ...PATIENT,
@@ -203,7 +203,7 @@ test("a channel that is left while its home moves is subscribed nowhere, and no 
   assert.equal(bus.subscribers(old, CHANNEL), 0);
 });
 
-// A topic that a home refused must not be tried again at the next move.
+// A topic that a home refuses must not be tried again at the next move.
 test("a channel that a home refuses ends with an error, and is not tried again when its home moves", async (world) => {
   const { bus, cluster, kv, nodes, moveTo } = await stage(world);
   const [old, next, third] = nodes;

@@ -15,7 +15,7 @@ const keys = [0, 1, 2].flatMap((shard) =>
   [1, 2].map((offset) => keyIn(shareOf(shard, 3)[0] + offset, "keys")),
 );
 
-/** The keys that a whole SCAN gives. Redis itself gives a key twice now and then, while its table shrinks after many were deleted. */
+/** The keys that a whole SCAN gives. Redis itself gives a key twice now and then, while its table shrinks after many deletions. */
 async function allKeys(kv: KVStore, match: string, count = 10): Promise<string[]> {
   const found = new Set<string>();
   let cursor = "0";

@@ -1,4 +1,5 @@
-// The configuration does not fit the server: a plain URL of a cluster node, a provider's endpoint, or `cluster` for a single server.
+// A configuration may not fit the server: a plain URL of a cluster node, a provider's endpoint, or `cluster` for a single server. The error
+// must say what to do.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
 import { bulk } from "../fake-server.js";

@@ -172,7 +172,7 @@ test("a message is held for an old home that has had no slots for longer than th
   const [first, second, last] = evenly(cluster.nodes.map(({ name }) => name));
   assert.ok(first && second && last);
   await publisher.get(keyIn(last.first));
-  // Nothing was published at the third node, so its connection is not kept for a crossing.
+  // Nothing has been published at the third node, so its connection is not kept for a crossing.
   cluster.ranges = [first, second, last].map((range) => ({ ...range, nodes: [next.name] }));
   await publisher.get(CHANNEL);
   const heard = await hears();
@@ -248,7 +248,7 @@ for (const { back, name } of [
     await moveTo(lost);
     const published = timeOf(publisher.publish(CHANNEL, "2"));
     await eventually(() => lost.calls.some((call) => call.startsWith("SUBSCRIBE ")));
-    // No crossing is needed to a node for what was published there.
+    // A message that goes back to a node needs no crossing.
     if (!back) heal();
     await moveTo(back ? old : third);
     const waited = await published;
@@ -257,7 +257,8 @@ for (const { back, name } of [
     assert.ok(!hasPublished(lost, "2"));
   });
 
-// A message that was answered by ASK is tried alone. If its fence does not learn of its end, all later messages of the slot fail at `queueTimeout`.
+// A message that ASK has answered is tried alone. If its fence does not learn of its end, all later messages of the slot fail at
+// `queueTimeout`.
 test("a message that was answered by ASK and then waits for its home does not keep later ones from being published", async (world) => {
   const { cluster, publisher, nodes } = await stage(world);
   const [old, next, third] = nodes;

@@ -49,12 +49,12 @@ async function conversation({ open }: World, name: string) {
     subscriber,
     heard,
     gaps,
-    /** Resolves once a message is heard that was published after this call. */
+    /** Resolves once a message is heard that is published after this call. */
     async flows(): Promise<void> {
       const before = number;
       await eventually(() => (heard.at(-1) ?? 0) > before);
     },
-    /** Each message came once and in order, or a gap covers when it was published. */
+    /** Each message has come once and in order, or a gap covers its time. */
     async check(): Promise<void> {
       clearInterval(timer);
       await eventually(async () => {

@@ -1,4 +1,4 @@
-// Slots that move while they are written to. Redirected writes must not run behind writes that were called later.
+// A slot moves while it is written to. A redirected write must not run behind a write that is called later.
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import type { KVStore } from "covara-kv";
@@ -20,12 +20,12 @@ function pusher(kv: KVStore, key: string) {
     for (let index = 0; index < 4; index++) replies.push(kv.rpush(key, `${replies.length}`));
   }, 1);
   return {
-    /** Resolves once so many more were pushed. */
+    /** Resolves once so many more are pushed. */
     more(count: number): Promise<void> {
       const before = replies.length;
       return eventually(() => replies.length >= before + count);
     },
-    /** How many were pushed. Fails if one failed. */
+    /** How many have been pushed. Fails if one has failed. */
     async stop(): Promise<number> {
       clearInterval(timer);
       const lengths = await Promise.all(replies);

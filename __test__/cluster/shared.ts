@@ -46,7 +46,7 @@ export function test(name: string, body: (world: World) => Promise<void>, timeou
   });
 }
 
-/** A cluster that all tests of a file share. What a test did to its nodes is undone after it; the keys stay. */
+/** A cluster that all tests of a file share. What a test does to its nodes is undone after it; the keys stay. */
 export function sharedCluster(options?: ClusterOptions): () => RedisCluster {
   let cluster: RedisCluster | undefined;
   before(async () => {

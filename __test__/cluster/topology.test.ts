@@ -1,4 +1,5 @@
-// Which node serves what, and what happens when that changes. The issues in brackets are those of other clients.
+// A cluster that changes makes the map of its slots wrong, and calls go to the wrong node or to none. The issues in brackets are those of
+// other clients.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV } from "covara-kv";
@@ -169,7 +170,7 @@ test("what is called while there is no connection to any node waits for one", as
   await Promise.all(names.map((name) => kv.get(name)));
 });
 
-// "Failed to refresh slots cache" does not say which nodes were tried, nor why they failed (ioredis #711 #220 #1000).
+// "Failed to refresh slots cache" says neither which nodes are tried, nor why they fail (ioredis #711 #220 #1000).
 test("where no node can be reached, the error says which were tried and why not", async () => {
   const ports = [await closedPort(), await closedPort()];
   const nodes = ports.map((port) => ({ host: "127.0.0.1", port }));

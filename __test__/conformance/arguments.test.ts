@@ -1,3 +1,4 @@
+// An argument that one backend drops or refuses in its own way makes the same call mean something else there.
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import type { KVStoreTransaction } from "covara-kv";
@@ -63,7 +64,7 @@ const surplus: readonly Call[] = [
 ];
 
 onEveryBackend("arguments", (test) => {
-  // hset("h", "a", "1", "b", "2") stored `a` alone, and zadd("z", 1, "a", 2, "b") too.
+  // hset("h", "a", "1", "b", "2") must not store `a` alone, nor zadd("z", 1, "a", 2, "b").
   test("hset and zadd take more pairs", async ({ kv }) => {
     await expectReplies(kv, [
       [["hset", "h", "a", "1", "b", "2"], 2],
@@ -102,8 +103,8 @@ onEveryBackend("arguments", (test) => {
     assert.deepEqual([await kv.hlen("h"), await kv.hget("h", "2999")], [3_001, "2999"]);
   });
 
-  // expire("k", 5, "NX") shortened a longer time, lpop("l", 2) took one, zrange("z", 0, -1, "REV") came ascending. Surplus arguments were
-  // dropped without an error.
+  // A surplus argument that is dropped changes the meaning without an error: expire("k", 5, "NX") shortens a longer time, and lpop("l", 2)
+  // takes one.
   test("an argument too many is refused, and nothing changes", async ({ kv }) => {
     await kv.set("k", "v");
     await kv.rpush("l", "a", "b");
@@ -152,7 +153,7 @@ onEveryBackend("arguments", (test) => {
     assert.deepEqual(await kv.keys("*"), []);
   });
 
-  // keys(), scan(), hmset() and eval() reached a Redis server, which refused them with errors of its own.
+  // Without this check keys(), scan(), hmset() and eval() reach a Redis server, which refuses them with errors of its own.
   test("a missing argument is found before the store is asked", async ({ kv }) => {
     const takesNone = ["connect", "disconnect", "ping", "mget", "del", "exists"];
     const takesKeyAlone = ["hdel", "sadd", "srem", "zrem", "lpush", "rpush"];
@@ -166,7 +167,7 @@ onEveryBackend("arguments", (test) => {
     }
   });
 
-  // del(...keys) with 125,000 keys threw a RangeError instead of giving a Promise that rejects.
+  // del(...keys) with 125,000 keys must give a Promise that rejects. Otherwise it throws a RangeError.
   test("methods that take any number of strings take arrays of them", async ({ kv }) => {
     await expectReplies(kv, [
       [["sadd", "s", ["a", "b"], "c", []], 3],

@@ -1,3 +1,4 @@
+// Without these events an operator cannot tell which command is slow or fails, or backends tell it differently.
 import assert from "node:assert/strict";
 import { channel } from "node:diagnostics_channel";
 import type { CommandMessage, DiagnosticsMessages } from "covara-kv";

@@ -1,3 +1,4 @@
+// A program that handles errors by their code breaks if a backend gives another code, or changes data before it refuses.
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import { onEveryBackend } from "../backends.js";
@@ -195,8 +196,8 @@ onEveryBackend("errors", (test) => {
     });
   }
 
-  // listen rejected with the error that a getter of its channels threw. subscribe rejected with a TypeError: its refusal could not name the
-  // type of a revoked proxy.
+  // A refusal must be a KVError. Otherwise listen rejects with whatever a getter of its channels throws, and subscribe with a TypeError for
+  // a revoked proxy.
   test("what the arguments throw when they are read does not come out", async ({ kv }) => {
     const thrower = () => {
       throw new Error("boom");

@@ -1,3 +1,4 @@
+// If one backend answers a command on hashes differently, a program that changes its backend reads other fields.
 import assert from "node:assert/strict";
 import { onEveryBackend } from "../backends.js";
 import { expectReplies, inAnyOrder, refusal } from "../replies.js";
@@ -54,7 +55,7 @@ onEveryBackend("hashes", (test) => {
     ]);
   });
 
-  // A field `__proto__` was lost on its way to the Durable Object, and could have changed the prototype of the object that hgetall gave.
+  // A field `__proto__` is lost on its way to the Durable Object, or changes the prototype of the object that hgetall gives.
   test("fields with the names of JavaScript's own properties are fields like any other", async ({ kv }) => {
     const names = [
       "__proto__",

@@ -1,3 +1,4 @@
+// If one backend keeps expired keys, or rounds deadlines its own way, sessions and locks outlive their time there.
 import assert from "node:assert/strict";
 import type { KVStore } from "covara-kv";
 import { eventually, onEveryBackend } from "../backends.js";
@@ -140,7 +141,7 @@ onEveryBackend("keys and expiry", (test) => {
     }
   });
 
-  // A write to a key that had expired, but was not yet swept, went into the expired value and was lost with it.
+  // A write to an expired key that is not yet swept goes into the expired value, and is lost with it.
   test("an expired key is gone for every command, swept or not", async ({ kv }) => {
     const gone: Step[] = [
       [["get", "s1"], null],

@@ -1,3 +1,4 @@
+// A store that loses commands at disconnect, or cannot be connected again, breaks programs that work on another backend.
 import assert from "node:assert/strict";
 import { onEveryBackend } from "../backends.js";
 import { goodArguments } from "../methods.js";

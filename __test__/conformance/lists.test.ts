@@ -1,3 +1,4 @@
+// If one backend answers a command on lists differently, queues lose or reorder their entries there.
 import assert from "node:assert/strict";
 import { onEveryBackend } from "../backends.js";
 import { expectReplies, refusal } from "../replies.js";

@@ -1,3 +1,4 @@
+// If one backend delivers messages in another order, twice or after unsubscribe, subscribers work on one backend only.
 import assert from "node:assert/strict";
 import type { KVStore, Subscription } from "covara-kv";
 import { eventually, onEveryBackend } from "../backends.js";
@@ -98,7 +99,7 @@ onEveryBackend("pubsub", (test) => {
     await heard(`b ${name}x 1`);
   });
 
-  // unsubscribe removed the callbacks of all callers, and on Redis a caller had no other way to leave.
+  // unsubscribe removes the callbacks of all callers. Without a handle a caller has no other way to leave.
   test("listen gives a handle that takes away its own callback only", async ({ kv, unique }) => {
     const { callback, heard, heardByAll } = recorder();
     const [a, b] = [unique("a"), unique("b")];
@@ -157,7 +158,7 @@ onEveryBackend("pubsub", (test) => {
     await heard(`other ${a} 2`);
   });
 
-  // On the Durable Object each channel was a tag of a socket, and a socket may have only ten.
+  // A Durable Object's socket may have only ten tags. If each channel is a tag, the eleventh is refused.
   test("50 channels and 50 patterns", async ({ kv, unique }) => {
     const { calls, callback } = recorder();
     const names = Array.from({ length: 50 }, (_, index) => unique(`c${index}`));
@@ -197,7 +198,7 @@ onEveryBackend("pubsub", (test) => {
     await heard(`c ${name} 2`);
   });
 
-  // A callback that threw rejected the publish, and the callbacks after it got no message.
+  // A callback that throws must not reject the publish, nor keep the message from the callbacks after it.
   test("a callback that throws harms no other, and is reported once", async ({ kv, unique }) => {
     const { callback, heard } = recorder();
     const name = unique("news");
@@ -293,7 +294,7 @@ onEveryBackend("pubsub", (test) => {
     await heardByAll("one of the two", `third ${name} 2`);
   });
 
-  // It got the rest of the batch, which was published before it subscribed.
+  // A subscription that gets the rest of a delivery gets messages that are older than itself.
   test("a subscription made in a delivery gets nothing of that delivery", async ({ kv, unique }) => {
     const { callback, heard } = recorder();
     const name = unique("news");

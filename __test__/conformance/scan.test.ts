@@ -1,3 +1,4 @@
+// A scan that misses keys, gives keys of other prefixes or does not end makes cleanups wrong on that backend.
 import assert from "node:assert/strict";
 import type { KVStore, ScanOptions } from "covara-kv";
 import { onEveryBackend } from "../backends.js";
@@ -45,7 +46,7 @@ onEveryBackend("scan", (test) => {
     });
   }
 
-  // As a regular expression such a pattern took seconds on two hundred letters, and with twice the stars would not have ended.
+  // As a regular expression such a pattern takes seconds on two hundred letters, and with twice the stars does not end.
   test("a pattern of many stars takes linear time", async ({ kv }) => {
     const pattern = `${"*a".repeat(40)}*b`;
     await kv.set("a".repeat(100_000), "v");
@@ -73,7 +74,7 @@ onEveryBackend("scan", (test) => {
     assert.match(cursor, /^[1-9]\d*$/);
   });
 
-  // A scan that listed the keys anew for every page, and counted from the start, skipped one key for each key deleted before its position.
+  // A scan that lists the keys anew for every page, and counts from the start, skips one key for each key deleted before its position.
   test("a key that stays from start to end is seen while others come and go", async ({ kv }) => {
     const staying = Array.from({ length: 500 }, (_, index) => `stays ${index}`);
     const leaving = Array.from({ length: 500 }, (_, index) => `leaves ${index}`);
@@ -135,8 +136,8 @@ onEveryBackend("scan", (test) => {
     assert.deepEqual((await allKeys(store)).sort(), ["", ":", "a", "app:nested:a"]);
   });
 
-  // On Redis a scan without a pattern gave the keys of other applications, cut short by the length of the prefix. A prefix with a star or a
-  // bracket was read as a glob.
+  // A scan without a pattern gives the keys of other applications, cut short by the prefix's length. A prefix with a star or a bracket is
+  // read as a glob.
   test("only the keys of the store's own prefix, which is taken literally", async ({ open, unique }) => {
     const name = unique("p");
     const prefixes = [

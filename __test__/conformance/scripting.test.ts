@@ -1,3 +1,4 @@
+// If one backend converts the arguments or replies of a script differently, the same script gives other results there.
 import assert from "node:assert/strict";
 import { eventually, onEveryBackend } from "../backends.js";
 import { expectRefusal, expectReplies, refusal, wrongType } from "../replies.js";

@@ -1,3 +1,4 @@
+// If one backend answers a command on sets differently, a program that changes its backend finds other members.
 import assert from "node:assert/strict";
 import { onEveryBackend } from "../backends.js";
 import { expectReplies, inAnyOrder } from "../replies.js";

@@ -1,3 +1,4 @@
+// If one backend orders members or reads scores differently, leaderboards and rate limiters differ there.
 import assert from "node:assert/strict";
 import type { ZRangeOptions } from "covara-kv";
 import { onEveryBackend } from "../backends.js";
@@ -99,7 +100,7 @@ onEveryBackend("sorted sets", (test) => {
     assert.deepEqual(await kv.zrange("z", 0, -1), inOrder);
   });
 
-  // An infinite score read back as NaN from Redis, and was lost on the way to the Durable Object.
+  // An infinite score reads back as NaN from Redis, and is lost on the way to the Durable Object.
   test("scores may be infinite", async ({ kv }) => {
     await expectReplies(kv, [
       [["zadd", "z", Number.POSITIVE_INFINITY, "last"], 1],

@@ -1,3 +1,4 @@
+// If one backend answers a command on strings differently, counters and cached values differ there.
 import assert from "node:assert/strict";
 import { eventually, onEveryBackend } from "../backends.js";
 import { expectReplies, notAnInteger, refusal } from "../replies.js";

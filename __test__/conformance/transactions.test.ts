@@ -1,3 +1,4 @@
+// If one backend runs a part of a refused transaction, or lets other calls in between, data is half changed there.
 import assert from "node:assert/strict";
 import type { KVStoreTransaction } from "covara-kv";
 import { onEveryBackend } from "../backends.js";
@@ -72,7 +73,7 @@ onEveryBackend("transactions", (test) => {
     assert.deepEqual(await kv.multi().del().sadd("s").exec(), [0, 0]);
   });
 
-  // On Redis a second exec ran all commands again, and discard did nothing.
+  // A queue that is kept runs all commands again at a second exec, and discard does nothing.
   test("exec and discard empty the queue", async ({ kv }) => {
     const multi = kv.multi().incr("n");
     assert.deepEqual(await multi.exec(), [1]);
@@ -173,7 +174,7 @@ onEveryBackend("transactions", (test) => {
     await Promise.all(others);
   });
 
-  // On a Durable Object a call after exec was sent beside the transaction, and a read ran before the transaction's write.
+  // On a Durable Object a call after exec is sent beside the transaction, so that a read runs before the transaction's write.
   test("what is called in one go has its effect in that order, transactions among it", async ({ kv }) => {
     const results = await Promise.all([
       kv.set("a", "0"),

@@ -1,4 +1,4 @@
-// Where the memory store differs from Redis on purpose, for the reasons in docs/compatibility.md: the answer of each.
+// A difference from Redis that is not pinned may grow unnoticed. These are on purpose, for the reasons in docs/compatibility.md.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMemoryKV } from "covara-kv";

@@ -1,4 +1,4 @@
-// Scripts on a strict memory store and on Redis: replies, exact error texts, and the data at the end.
+// A script may give another reply, error text or data on a strict memory store than on Redis.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

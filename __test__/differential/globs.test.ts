@@ -1,4 +1,4 @@
-// KEYS with random globs, over an alphabet in which most characters have a meaning in globs: the same keys match as in Redis.
+// A glob may match other keys than in Redis. Random globs of KEYS, over an alphabet in which most characters have a meaning.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

@@ -1,4 +1,4 @@
-// Random sequences on a lenient store: it answers as Redis until it meets a key of another type; then it warns and goes on.
+// A lenient store may answer differently from Redis where no key has another type, or fail where one has. It must warn and go on.
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import type { KVStore } from "covara-kv";

@@ -50,7 +50,7 @@ export function equal(step: Step, one: Outcome, other: Outcome): boolean {
   return isDeepStrictEqual(value, otherValue) || (elapses === true && areClose(value, otherValue));
 }
 
-/** Whether two times to live, in seconds, were read less than about a second apart. */
+/** Whether two times to live, in seconds, are read less than about a second apart. */
 function areClose(one: unknown, other: unknown): boolean {
   return Number(one) > 0 && Number(other) > 0 && Math.abs(Number(one) - Number(other)) <= 1;
 }

@@ -1,5 +1,5 @@
-// Random subscriptions of several stores: PUBLISH counts as Redis counts connections, and each store receives the messages that a
-// connection receives.
+// PUBLISH may count otherwise than Redis counts connections, or a store receive other messages than a connection. Random subscriptions of
+// several stores.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
@@ -15,7 +15,7 @@ const SUBSCRIBERS = 3;
 
 const redis = useRedis();
 
-/** The messages since the inbox was emptied: the pattern, if a pattern matched, the channel and the message. */
+/** The messages since the inbox has last been emptied: the pattern, if a pattern matches, the channel and the message. */
 type Inbox = [pattern: string | null, channel: string, message: string][];
 const inboxes: Inbox[] = Array.from({ length: SUBSCRIBERS }, () => []);
 

@@ -1,4 +1,4 @@
-// Bugs that the random tests found and no other test covers. In each, the memory store once differed from Redis.
+// The memory store may differ from Redis in cases that random tests find and no other test covers.
 import { test } from "node:test";
 import { unlike70 } from "../servers.js";
 import { CALL, compareEvaluations, type Evaluation } from "./evaluations.js";

@@ -1,5 +1,5 @@
-// In memory a number that a script gave to a command was printed as by Redis 7.0 ("0.10000000000000001"). A score that it read was printed
-// as by Redis 7.2 ("0.1"). No server does both: a script's numbers are those of Redis 7.0, given and read.
+// No server prints a score that a script reads like Redis 7.2 ("0.1"), and a number that it gives like Redis 7.0 ("0.10000000000000001").
+// The memory store prints both like Redis 7.0.
 import { test } from "node:test";
 import fc from "fast-check";
 import { unlike70 } from "../servers.js";

@@ -1,4 +1,5 @@
-// Random sequences of commands on a store and on Redis: each reply, each error and the data at the end are equal.
+// A command may answer differently from Redis after some sequence of others. Replies, errors and the data at the end of random sequences
+// are equal.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
@@ -43,7 +44,7 @@ const stores: Record<string, Open> = {
   "the Durable Object on SQLite": strictly(onDurableObject(() => new FakeSqlStorage())),
 };
 
-/** Whether a store keeps the order in which a hash's fields were inserted. A Durable Object lists its entries by name. */
+/** Whether a store keeps the order in which a hash's fields are inserted. A Durable Object lists its entries by name. */
 const ordersFields = (name: string) => !name.startsWith("the Durable Object");
 
 const compared = new Map<string, number>();

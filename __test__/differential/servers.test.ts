@@ -1,5 +1,5 @@
-// The suites ran against the redis-server on PATH, and passed only on 7.0. The answers of each server are pinned here; tests that pass only
-// on some servers ask __test__/servers.ts.
+// A suite that knows one server fails on another. The answers of each server are pinned here; tests that pass only on some servers ask
+// __test__/servers.ts.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// A script's first line, `#!lua flags=no-writes`, was skipped unread. A script that must not write wrote, and a typing error in a flag was
-// no error. Redis and the memory store refuse both in the same words.
+// A script's first line, `#!lua flags=no-writes`, must be read. Otherwise a script that must not write writes, and a typing error in a flag
+// is no error.
 import { test } from "node:test";
 import fc from "fast-check";
 import { unlike70 } from "../servers.js";

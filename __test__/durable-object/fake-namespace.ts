@@ -121,7 +121,7 @@ export class FakeObject implements DurableObjectStateLike {
 export class FakeNamespace implements DurableObjectNamespaceLike {
   readonly #objects = new Map<string, FakeObject>();
   readonly #newStorage: () => DurableObjectStorageLike;
-  /** The requests that were made, as method and path. */
+  /** The requests so far, as method and path. */
   readonly requests: string[] = [];
   /** The error with which every request fails, if set. */
   failure: Error | undefined;

@@ -14,7 +14,7 @@ export class FakeStorage implements DurableObjectStorageLike {
   readonly entries = new Map<string, unknown>();
   /** The number of calls. */
   operations = 0;
-  /** The number of entries that were returned or changed. */
+  /** The number of entries that have been returned or changed. */
   touched = 0;
 
   constructor(entries: Record<string, unknown> = {}) {

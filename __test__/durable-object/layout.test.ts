@@ -1,4 +1,5 @@
-// The layout of existing objects' data. It is written here by hand, from docs/surface.md, "The Durable Object".
+// A new version that reads another layout loses the data of existing objects. The layout is written here by hand, from docs/surface.md,
+// "The Durable Object".
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createDurableObjectKV, DurableKVEngine } from "covara-kv";
@@ -41,7 +42,7 @@ function open(Storage: new (entries: Record<string, unknown>) => FakeStorage) {
 
 /** The entries that older objects know, as they know them. */
 function known({ entries }: FakeStorage): Record<string, unknown> {
-  // Later versions added entries of other kinds, and `count` and `indexed`.
+  // Later versions add entries of other kinds, and `count` and `indexed`.
   const old = [...entries].filter(([name]) => /^[smhelz]\0/.test(name));
   return Object.fromEntries(
     old.map(([name, value]) => {
@@ -150,7 +151,7 @@ for (const Storage of [FakeStorage, FakeSqlStorage]) {
       });
     });
 
-    // The field `b\0c` of `a` and the field `c` of `a\0b` were the same entry.
+    // The field `b\0c` of `a` and the field `c` of `a\0b` are the same entry if nothing escapes the NUL.
     test("keys with NUL have members of their own", async () => {
       const engine = new DurableKVEngine(new Storage({}));
       const fields = [

@@ -1,4 +1,5 @@
-// The protocol between stores and objects: requests as existing stores make them, and answers that they understand.
+// Stores and objects of different versions must understand each other. Requests are as existing stores make them, and answers as they
+// understand them.
 import assert from "node:assert/strict";
 import { describe, mock, test } from "node:test";
 import { createDurableObjectKV, DurableObjectKVStore, type DurableObjectStubLike } from "covara-kv";
@@ -206,7 +207,7 @@ describe("the store", () => {
     assert.equal(await createDurableObjectKV(namespace, { name: "a" }).get("k"), "v");
   });
 
-  // Each command had a transaction of its own: 10,000 calls at once waited for the disk 10,000 times, for 20 s in workerd.
+  // If each command has a transaction of its own, 10,000 calls at once wait for the disk 10,000 times, for 20 s in workerd.
   test("commands that are called at once share a transaction", async () => {
     const storage = new FakeSqlStorage();
     const kv = createDurableObjectKV(new FakeNamespace(() => storage));
@@ -227,7 +228,7 @@ describe("the store", () => {
     assert.deepEqual(await kv.mget("a", "b"), ["x", "y"]);
   });
 
-  // A subscriber was told of a value, read the key, and found none.
+  // A subscriber that is told of a value reads the key, and finds none.
   test("what is published with commands that leave nothing is not heard, and heard in its order otherwise", async () => {
     const storage = new FakeSqlStorage();
     const kv = createDurableObjectKV(new FakeNamespace(() => storage));
@@ -256,7 +257,7 @@ describe("the store", () => {
     assert.equal(isOver, true);
   });
 
-  // In a Worker, requests of an incoming request that has ended are never answered: disconnect waited for them for ever.
+  // In a Worker, requests of an incoming request that has ended are never answered. Without this disconnect waits for them for ever.
   test("disconnect waits as long as answers come, and for none that does not", async () => {
     const namespace = new FakeNamespace();
     const get = namespace.get.bind(namespace);
@@ -275,7 +276,7 @@ describe("the store", () => {
     await Promise.all(sets);
   });
 
-  // The key had its value and deadline, although the command had failed for lack of room.
+  // A command that fails for lack of room must not leave the key with its value and its deadline.
   test("a key that has no room for its deadline gets neither that nor a value", async () => {
     const storage = new FakeSqlStorage();
     storage.sql.databaseSize = undefined;
@@ -288,7 +289,7 @@ describe("the store", () => {
     assert.equal(await kv.ttl(key), -1);
   });
 
-  // A failed alarm was taken for set: later deadlines were not swept before the object slept.
+  // If a failed alarm counts as set, later deadlines are not swept before the object sleeps.
   test("an alarm that could not be set is set by the next command", async () => {
     const storage = new FakeSqlStorage();
     const kv = createDurableObjectKV(new FakeNamespace(() => storage));

@@ -1,4 +1,4 @@
-// The cost of commands on large data: counted, not timed.
+// A command whose cost grows with the data stops working on large objects. The cost is counted, not timed.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { DurableKVEngine } from "covara-kv";

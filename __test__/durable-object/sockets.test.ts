@@ -1,4 +1,4 @@
-// Pub/sub over the sockets of an object: sockets that are replaced, are lost, or belong to a sleeping object.
+// Sockets of an object are replaced, are lost, or belong to a sleeping object. Each may lose or repeat messages without a sign.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
@@ -201,7 +201,7 @@ test("what is subscribed while the socket is lost does not wait for its turn", a
   await kv.disconnect();
 });
 
-// A connection may die without a close. Messages that it had missed were forgotten when its socket was replaced.
+// A connection may die without a close. Messages that it misses are then forgotten when its socket is replaced.
 test("a socket that does not say that it has been replaced may have missed messages, and that is told", async () => {
   const { object, kv, publisher } = open();
   const gaps: Gap[] = [];
@@ -229,7 +229,7 @@ test("a socket is opened again whatever reconnectDelay does", async () => {
   await kv.disconnect();
 });
 
-// A timer waits at most 2^31 - 1 ms, and 1 ms for anything longer: "never" became a thousand attempts a second.
+// A timer waits at most 2^31 - 1 ms, and 1 ms for anything longer. So "never" becomes a thousand attempts a second.
 test("a wait that no timer can hold is a long one", async () => {
   const { namespace, object, kv } = open(() => Number.POSITIVE_INFINITY);
   const delays: number[] = [];
@@ -271,7 +271,7 @@ test("after disconnect nothing is opened", async () => {
   await other.disconnect();
 });
 
-// In a Worker a socket that a request was opening when it ended never opens: disconnect waited for it for ever.
+// In a Worker a socket whose request ends while it opens never opens. Without this disconnect waits for it for ever.
 test("disconnect does not wait for a socket that never opens, and closes one that opens later", async () => {
   const { namespace, object, kv } = open();
   const get = namespace.get.bind(namespace);
@@ -318,8 +318,7 @@ test("a subscription that fails leaves nothing behind", async () => {
   await kv.disconnect();
 });
 
-// A store announces names that are too long for a URL, and then opens the socket. If the socket failed, the object kept the names in its
-// memory, and in its storage for ever.
+// A store announces names that are too long for a URL, and then opens the socket. If the socket fails, the object keeps the names for ever.
 test("names that are announced and never opened go away, and the others stay", async () => {
   const storage = new FakeSqlStorage();
   const namespace = new FakeNamespace(() => storage);

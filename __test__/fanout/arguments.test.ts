@@ -1,4 +1,4 @@
-// The functions of the fan-out with any arguments: wrong ones are refused, and change nothing.
+// A wrong argument that the fan-out takes registers a handler that never hears. Wrong ones are refused, and change nothing.
 import assert from "node:assert/strict";
 import {
   getAggregateWatcherCount,

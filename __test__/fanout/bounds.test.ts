@@ -1,4 +1,5 @@
-// A thread that does not take its messages costs a bounded amount of memory. Its handlers are told of dropped messages.
+// A thread that does not take its messages must cost a bounded amount of memory. Otherwise it fills the process's, or its handlers miss
+// messages without being told.
 import assert from "node:assert/strict";
 import {
   getFanoutStats,
@@ -56,7 +57,7 @@ const flood = (subscriptions: readonly string[], from: number, count: number) =>
     ...subscriptions,
   );
 
-/** Resolves once `count` messages have come in since there were `before`. */
+/** Resolves once `count` messages have come in since there have been `before`. */
 const seen = (before: number, count: number) => eventually(() => getFanoutStats().seen >= before + count);
 
 const of = (deliveries: readonly Delivery[], subscription: string) =>

@@ -1,4 +1,4 @@
-// A store of an application's own that has only what the framework's interface requires.
+// An application's own store has only what the framework's interface requires. A fan-out that uses more fails on it.
 import assert from "node:assert/strict";
 import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 import {
@@ -82,7 +82,7 @@ test("a SUBSCRIBE that fails is told of, and tried again; then handlers are told
   assert.deepEqual(eventsOf(deliveries), [GAP, "1"]);
 });
 
-// The attempt of a timer and the attempt of a new handler overlapped, and both succeeded: each event was delivered twice.
+// The attempt of a timer and that of a new handler overlap, and both succeed. Each event is then delivered twice.
 test("attempts never overlap: each event is delivered once", async (world) => {
   const waiting: (() => void)[] = [];
   const kv = useCustom(world, (call) => {

@@ -1,4 +1,4 @@
-// A handler or watcher that may have missed something is told once, when it is live again; all others are told nothing.
+// A handler or watcher that may have missed something must be told once, when it is live again. All others must be told nothing.
 import assert from "node:assert/strict";
 import {
   clearGlobalKV,
@@ -100,7 +100,7 @@ test("a thread closes its store, and opens it again: its own handlers are told, 
   assert.deepEqual(eventsOf(deliveries), ['"heard"', '"again"']);
 });
 
-// initializeEventSubscription had failed with TIMEOUT, and the handler was not told when its channel became live.
+// initializeEventSubscription has failed with TIMEOUT. Without this the handler is not told when its channel becomes live.
 test("a handler that came while the server was away is told when it is heard", async (world) => {
   const redis = await startRedis();
   world.defer(() => redis.stop());
@@ -154,8 +154,8 @@ test("changes told while the connection is lost: afterwards each one is heard on
   assert.equal(users.length, 20);
 });
 
-// A message that waits for the server is published when this process is subscribed again. The process then received its own message, and
-// took it for another instance's.
+// A message that waits for the server is published when this process is subscribed again. The process then takes its own message for
+// another instance's.
 for (const what of ["an event", "a change"]) {
   test(`${what} that is published while the server is away is not taken for another instance's`, async (world) => {
     const redis = await startRedis();

@@ -21,7 +21,7 @@ let deliveries = [];
 const watchers = new Map();
 let published = 0;
 
-/** Resolves to the outcome of each event: whether a handler was reached, or the code of the error. */
+/** Resolves to the outcome of each event: whether a handler has been reached, or the code of the error. */
 async function publish(events) {
   const outcome = ({ subscriptionId, event }) =>
     publishEvent({ type: "changed", subscriptionId, event }).then(

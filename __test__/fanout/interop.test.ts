@@ -1,4 +1,4 @@
-// Messages are those that instances of the TypeScript framework publish and read: ioredis stands for such an instance.
+// A message in another form than the framework's is lost between mixed instances. ioredis stands for such an instance.
 import assert from "node:assert/strict";
 import { getFanoutStats, notifyAggregateWatchers, publishEvent } from "covara-kv";
 import { eventually } from "../backends.js";

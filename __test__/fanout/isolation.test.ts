@@ -1,4 +1,4 @@
-// A handler or a watcher that throws, leaves or publishes does no harm to the others.
+// A handler or a watcher that throws, leaves or publishes may keep events from the others.
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import {
@@ -125,8 +125,8 @@ test("one of a batch ends a subscription, or a handler: the rest of the batch is
   assert.deepEqual(seen, ["a 0", "c 2", "c 5"]);
 });
 
-// A subscription that was tracked anew inside deliver lost the events published to it before deliver returned, although publishEvent
-// resolved to true.
+// A subscription that begins anew inside deliver loses the events published to it before deliver returns, although publishEvent resolves to
+// true.
 test("a subscription that ends and begins anew inside deliver gets what comes after that", async (world) => {
   useMemory(world);
   const seen: string[] = [];
@@ -164,7 +164,7 @@ test("a handler and a subscription that begin inside deliver are there at once",
   assert.deepEqual(seen, ["h 1", "not yet: deliver is not called within deliver", "new 2", "h 3"]);
 });
 
-// A client came back under its old id: events that had come in for it, and waited for the event loop, were dropped.
+// A client comes back under its old id. The events that have come in for it, and wait for the event loop, are then dropped.
 test("a handler that is replaced loses nothing of what waits for it", async (world) => {
   await world.start();
   const before = world.handler("h", "s");
@@ -236,7 +236,7 @@ test("watchers that come and go inside a watcher", async (world) => {
   assert.deepEqual(seen, ["first", "third"]);
 });
 
-// The store still counted this process as a subscriber. The process did not subtract itself, as it had left.
+// The store still counts this process as a subscriber. A process that has left does not subtract itself, and its result is wrong.
 for (const where of ["a memory store", "Redis"]) {
   test(`a process that has just left is not taken for one that was reached, on ${where}`, async (world) => {
     if (where === "Redis") await world.start();
@@ -259,7 +259,7 @@ test("without a store only what is here is reached", async (world) => {
   assert.deepEqual(await subscribers(), [0, 0]);
 });
 
-// Every event that a handler published to itself was delivered before the first publishEvent returned, so it never returned.
+// If every event that a handler publishes to itself is delivered before the first publishEvent returns, that never returns.
 test("a handler that publishes to its own thread without end does not block the event loop", async (world) => {
   useMemory(world);
   let count = 0;

@@ -1,4 +1,4 @@
-// A channel is subscribed only while a handler or a watcher needs it, also when the store closes or changes.
+// A channel that stays subscribed when no handler or watcher needs it costs every instance each message.
 import assert from "node:assert/strict";
 import {
   clearGlobalKV,
@@ -229,7 +229,7 @@ test("a process ends once its store is disconnected, although it has handlers", 
 });
 
 test("a process stays alive while it has handlers, and a store to hear by", async () => {
-  // On a busy machine the server had the channel's subscription before the next line had run, which gives it to the handler.
+  // On a busy machine the server has the channel's subscription before the next line runs, which gives it to the handler.
   const ended = run(server.address, program('await kv.set("tracked", "");'));
   await areSubscribed(1, 0);
   await eventually(() => server.admin.exists("tracked"));

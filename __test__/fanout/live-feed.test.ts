@@ -1,3 +1,4 @@
+// An example that does not run misleads everyone who starts from it.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";

@@ -1,4 +1,5 @@
-// The fan-out on a memory store: one process is the whole fleet, or the threads of a process share a store.
+// On a memory store one process is the whole fleet, or the threads of a process share a store. An event that leaves its thread only by
+// Redis never arrives.
 import assert from "node:assert/strict";
 import {
   createMemoryKV,

@@ -1,4 +1,4 @@
-// Instances in processes of their own on one Redis: each event reaches its handler, once and in order, and a lost one is told as a gap.
+// Between processes an event may reach the wrong handler, come twice, or be lost without a gap. The instances share one Redis.
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import { publishEvent } from "covara-kv";
@@ -87,7 +87,7 @@ class Fleet {
     return counts.then((counts) => counts.reduce((sum, count) => sum + count, 0));
   }
 
-  /** The deliveries since the last call, by subscription. Fails if one was not to the owner of its subscription. */
+  /** The deliveries since the last call, by subscription. Fails if one has not gone to the owner of its subscription. */
   async take(): Promise<Map<string, Placed[]>> {
     const deliveries = new Map([...this.owners.keys()].map((name): [string, Placed[]] => [name, []]));
     for (const [index, instance] of this.instances.entries()) {
@@ -169,7 +169,7 @@ test("a handler that is unregistered, and its subscriptions, get nothing more; t
   );
 });
 
-// publishEvent waits while the channel is being subscribed. A call after the SUBSCRIBE, before the waiting calls were woken, overtook them.
+// publishEvent waits while the channel is being subscribed. A call after the SUBSCRIBE, before the waiting calls are woken, overtakes them.
 test("what a process publishes stays in order while its subscribing connection is lost", async (world) => {
   await world.start({ ...server.address, ...PATIENT });
   world.handler("stream", "here");
@@ -226,7 +226,7 @@ test("Redis dies and comes back while publishing goes on: no handler stays stale
   const all = [...before.values()].flat().sort((a, b) => a.place - b.place);
   let lost = 0;
   for (const [subscription, deliveries] of before) {
-    // One connection was lost, so that each subscription is invalidated once.
+    // One connection has been lost, so each subscription is invalidated once.
     const invalidations = deliveries.filter(isGap);
     assert.equal(invalidations.length, 1, `${subscription} got ${invalidations.length}`);
     assert.ok((invalidations[0]?.at ?? 0) >= died);

@@ -1,4 +1,4 @@
-// Races, each with the story of its bug.
+// Two things happen at once, and a handler loses an event or a thread never ends. Each test has its race.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ import { eventually } from "../backends.js";
 import { errorOf } from "../replies.js";
 import { GAP, server, test } from "./instances.js";
 
-// While a handler was replaced, its id had no handler for a moment: the gap was dropped.
+// While a handler is replaced, its id has no handler for a moment, and a gap is dropped.
 test("a gap is told to a handler that is being registered again", async (world) => {
   await world.start();
   let gaps = 0;
@@ -44,7 +44,7 @@ test("a gap is told to a handler that is being registered again", async (world) 
   }
 });
 
-// A thread that waited for initializeEventSubscription ended, as it had no handler that kept it alive.
+// A thread that waits for initializeEventSubscription ends, as it has no handler that keeps it alive.
 test("a thread that waits until it is heard stays alive", async () => {
   const program = `
     const { Worker, isMainThread, workerData } = require("node:worker_threads");
@@ -68,7 +68,7 @@ test("a thread that waits until it is heard stays alive", async () => {
   assert.equal(output, "heard\nended 0\n");
 });
 
-// Each failure, in each thread, began a chain of attempts of its own, and each publish began another one.
+// Each failure, in each thread, begins a chain of attempts of its own, and each publish begins another one.
 test("a channel that is refused is asked for once a second, however much is published", async (world) => {
   await server.admin.call("ACL", "SETUSER", "deaf", "on", ">p", "+@all", "~*", "resetchannels");
   await world.start({ ...server.address, username: "deaf", password: "p" });
@@ -88,7 +88,7 @@ test("a channel that is refused is asked for once a second, however much is publ
   assert.ok((await refused()) <= before + 6, `${await refused()} after ${before}`);
 });
 
-// The count of own messages that were to come back was kept after the channel was unsubscribed.
+// If the count of own messages that are to come back outlives the channel's subscription, later changes are taken for one's own.
 test("a change is heard after one's own was published by a thread that had just ceased to watch", async () => {
   const kv = createMemoryKV();
   setGlobalKV(kv);
@@ -104,7 +104,7 @@ test("a change is heard after one's own was published by a thread that had just 
   await kv.disconnect();
 });
 
-// Only the first 1,024 waiting events were delivered before publishEvent resolved.
+// If only the first 1,024 waiting events are delivered before publishEvent resolves, the others come after it.
 test("what is published to a handler of this thread has been delivered when it resolves", async () => {
   let delivered = 0;
   const outcomes: Promise<boolean>[] = [];

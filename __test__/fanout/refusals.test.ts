@@ -1,4 +1,4 @@
-// A server that refuses the channels: the caller is told, and the channels are heard once the server allows them.
+// A server refuses the channels. Without an error the caller waits for ever, and without another attempt it never hears.
 import assert from "node:assert/strict";
 import {
   clearGlobalKV,
@@ -76,7 +76,7 @@ test("a channel that may not be heard is refused with a warning, and heard once 
   await areSubscribed(1, 1);
   await server.admin.publish(EVENTS, wire("s1", 1));
   await server.admin.publish(EVENTS, wire("s2", 2));
-  // Both handlers came before the channel was subscribed, and so get a gap first.
+  // Both handlers come before the channel is subscribed, and so get a gap first.
   await eventually(() => eventsOf(first).at(-1) === "1" && eventsOf(second).at(-1) === "2");
 });
 
@@ -94,7 +94,7 @@ test("a handler that comes when there is no permission costs a warning, and work
   await areSubscribed(1, 0);
 });
 
-// A handler that could not be heard for a while was not told of a gap, and missed events without a sign.
+// A handler that cannot be heard for a while must be told of a gap. Otherwise it misses events without a sign.
 test("a handler that could not be heard at first is told when it is", async (world) => {
   await startAs(world);
   await initializeEventSubscription();
@@ -130,7 +130,8 @@ test("a permission that is taken away and given again leaves a gap that handlers
   assert.deepEqual(eventsOf(first).sort(), [GAP, "1"].sort());
 });
 
-// The first call was refused, with a warning. A second call of initializeEventSubscription resolved, although nothing was subscribed.
+// The first call is refused, with a warning. If the second call of initializeEventSubscription resolves, the caller believes that it is
+// subscribed.
 test("initializeEventSubscription tells of a refusal each time, and tries again", async (world) => {
   await startAs(world);
   const deliveries = world.handler("h", "s");

@@ -1,5 +1,5 @@
-// Two streams tracked one subscriptionId: the first one got no more events, without a warning. A subscription belongs to one handler, and a
-// process warns the first time that another handler takes it over.
+// Two streams track one subscriptionId, and the first one gets no more events. Without a warning the first time that one takes it over, no
+// one notices.
 import assert from "node:assert/strict";
 import { after, beforeEach, test } from "node:test";
 import {

@@ -1,4 +1,4 @@
-// The threads of a process are one instance: one connection, one registry. When a thread ends, its handlers and watchers leave.
+// The threads of a process are one instance. If a thread's handlers and watchers outlive it, events go to nothing.
 import assert from "node:assert/strict";
 import {
   createKV,
@@ -165,7 +165,7 @@ test("a handler that is registered in another thread moves there with its subscr
   await eventually(async () => (await b.do("delivered")) === 3);
   assert.deepEqual(await a.do("take"), []);
   assert.equal(getActiveHandlerCount(), 1);
-  // The end of the thread that had the handler before does not affect it.
+  // The end of the thread that has lost the handler does not affect it.
   await a.end();
   assert.equal(await publish("s", 2), true);
   await eventually(async () => (await b.do("delivered")) === 4);
@@ -181,8 +181,7 @@ test("a handler that is registered in another thread moves there with its subscr
   assert.equal(getActiveHandlerCount(), 0);
 });
 
-// A client reconnected, and another thread took it. Then the old thread noticed that the connection was gone, and aborted its signal: that
-// unregistered the new handler.
+// A client reconnects, and another thread takes it. Then the old thread aborts its signal, which must not unregister the new handler.
 test("the signal of a handler that has moved does not unregister it where it is now", async (world) => {
   await world.start();
   const thread = await world.thread();
@@ -205,7 +204,7 @@ test("the signal of a handler that has moved does not unregister it where it is 
   await eventually(async () => (await thread.do("delivered")) === 1);
 });
 
-// The events that its old thread had not taken yet were lost with that thread.
+// The events that its old thread has not taken yet are lost with that thread.
 test("a handler that moves loses nothing of what its thread has not taken without being told", async (world) => {
   await world.start();
   const [a, b] = [await world.thread(), await world.thread()];

@@ -1,3 +1,4 @@
+// When a server kills a connection, a call may never settle, get another call's reply, or run twice. A subscriber may miss a gap.
 import assert from "node:assert/strict";
 import { eventually } from "../backends.js";
 import { Calls, emissions, test, underLoad } from "./faults.js";
@@ -30,7 +31,7 @@ test("100 kills of the command connections under load: every call settles, with 
       calls.try(() => kv.get(`none.${key}`)),
     ]);
     const [set, got, both, transaction, script, none] = results;
-    // A read that was sent again may have run before the write that failed.
+    // A read that is sent again may have run before the write that fails.
     if (got !== undefined && set !== undefined) assert.equal(got[0], `${key}=é`);
     for (const value of both?.[0] ?? [])
       assert.ok(value === null || value === `${key}=é`, `${key}: ${value}`);

@@ -1,7 +1,8 @@
+// A server that accepts and does not answer, or answers with another protocol, may block a store for ever or be taken for Redis.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
 import { eventually } from "../backends.js";
-import { bulk, type FakeServer, greet, OK } from "../fake-server.js";
+import { answerHandshake, bulk, type FakeServer, OK } from "../fake-server.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
 import { emissions, SLACK, test, timeOf } from "./faults.js";
 
@@ -20,7 +21,7 @@ async function expectNoStore(server: FakeServer, why: RegExp): Promise<void> {
 }
 
 test("a server that accepts and says nothing is given up", async ({ fake }) => {
-  await expectNoStore(await fake({ greeting: () => undefined }), /did not answer within 200 ms/);
+  await expectNoStore(await fake({ handshake: () => undefined }), /did not answer within 200 ms/);
 });
 
 test("a server that closes at once is given up", async ({ fake }) => {
@@ -30,9 +31,9 @@ test("a server that closes at once is given up", async ({ fake }) => {
   );
 });
 
-test("a server that greets halfway and closes is given up", async ({ fake }) => {
+test("a server that answers half of the handshake and closes is given up", async ({ fake }) => {
   const server = await fake({
-    greeting: (_, { socket }) => {
+    handshake: (_, { socket }) => {
       socket.end("%2\r\n$5\r\npro");
       return undefined;
     },
@@ -41,7 +42,7 @@ test("a server that greets halfway and closes is given up", async ({ fake }) => 
 });
 
 test("a server of another protocol is not tried again", async ({ fake }) => {
-  const server = await fake({ greeting: () => "HTTP/1.1 400 Bad Request\r\n\r\n" });
+  const server = await fake({ handshake: () => "HTTP/1.1 400 Bad Request\r\n\r\n" });
   await expectNoStore(server, /no Redis server/);
   assert.equal(server.peers.length, 1);
 });
@@ -49,15 +50,16 @@ test("a server of another protocol is not tried again", async ({ fake }) => {
 // A socket that connects to a free port of its own machine may connect to itself.
 test("a server that sends back what it is sent is not taken for Redis", async ({ fake }) => {
   const server = await fake({
-    greeting: (command) => `*${command.length}\r\n${command.map(bulk).join("")}`,
+    handshake: (command) => `*${command.length}\r\n${command.map(bulk).join("")}`,
   });
   await expectNoStore(server, /./);
 });
 
-test("a greeting that trickles is understood", async ({ fake, open }) => {
+test("a handshake that trickles is understood", async ({ fake, open }) => {
   const server = await fake({
-    greeting: (command, peer) => {
-      for (const byte of Buffer.from(String(greet(command, peer)))) peer.socket.write(Uint8Array.of(byte));
+    handshake: (command, peer) => {
+      for (const byte of Buffer.from(String(answerHandshake(command, peer))))
+        peer.socket.write(Uint8Array.of(byte));
       return undefined;
     },
     answer: () => bulk("v"),
@@ -71,7 +73,7 @@ test("a silent server costs a command that connects by itself its timeout, and n
 }) => {
   let silent = false;
   const server = await fake({
-    greeting: (command, peer) => (silent ? undefined : greet(command, peer)),
+    handshake: (command, peer) => (silent ? undefined : answerHandshake(command, peer)),
     answer: () => OK,
   });
   const kv = await open(server, { connectTimeout: 200, retryDelay: 20, queueTimeout: 300 });
@@ -86,14 +88,14 @@ test("a silent server costs a command that connects by itself its timeout, and n
   assert.equal(await kv.set("a", "1"), undefined);
 });
 
-test("connections that end right after their greeting are opened ever more slowly", async ({
+test("connections that end right after their handshake are opened ever more slowly", async ({
   fake,
   open,
 }) => {
   const server = await fake({
-    greeting: (command, peer) => {
+    handshake: (command, peer) => {
       if (command[0] === "PING" && peer.index < 5) setImmediate(() => peer.socket.end());
-      return greet(command, peer);
+      return answerHandshake(command, peer);
     },
     answer: () => bulk("v"),
   });

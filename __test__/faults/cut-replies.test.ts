@@ -1,3 +1,4 @@
+// A connection that ends inside a reply may give a caller half of it, shift all later replies, or repeat a write.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
@@ -168,7 +169,7 @@ test("a reply to no command ends the connection, and resolves no call", async ({
   assert.deepEqual(await Promise.all([kv.get("b"), kv.get("c")]), [valueFor("b"), valueFor("c")]);
 });
 
-// libuv stops a poll by itself when the socket has an error, and reading returned the reply first: the loss was noticed only at the next
+// libuv stops a poll by itself when the socket has an error. If reading returns the reply first, the loss is noticed only at the next
 // deadline.
 test("a reset right behind a reply is noticed at once", async ({ fake, open }) => {
   const server = await fake({

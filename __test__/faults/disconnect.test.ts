@@ -1,3 +1,4 @@
+// A disconnect under load, or in an outage, may lose calls that are in flight, or never settle.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { eventually } from "../backends.js";

@@ -1,7 +1,7 @@
-// Replies without end took more than 2 GB of the process's memory, and still more long after the TIMEOUT.
+// A reply without end takes more than 2 GB of the process's memory, and still more long after the TIMEOUT.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
-import { type Answer, bulk, confirmation, greet, type Peer } from "../fake-server.js";
+import { type Answer, answerHandshake, bulk, confirmation, type Peer } from "../fake-server.js";
 import { errorOf } from "../replies.js";
 import { test } from "./faults.js";
 
@@ -68,14 +68,14 @@ test("pushes without end while a reply is owed are dropped as they come", async 
   assert.ok(process.memoryUsage().rss < 1_000_000_000, `${process.memoryUsage().rss}`);
 });
 
-test("a greeting without end is refused", async ({ fake }) => {
-  const greeting: Answer = ([command], peer) => {
+test("a handshake without end is refused", async ({ fake }) => {
+  const handshake: Answer = ([command], peer) => {
     if (command !== "HELLO") return undefined;
     peer.send("*2147483647\r\n");
     pour(peer, bulk("x"));
     return undefined;
   };
-  const { host, port } = await fake({ greeting });
+  const { host, port } = await fake({ handshake });
   const { code, message } = await errorOf(createKV({ type: "redis", redis: { host, port } }));
   assert.equal(code, "CONNECTION");
   assert.match(message, /is no Redis server/);
@@ -90,7 +90,7 @@ test("a message that is too large costs a subscriber a gap", async ({ fake, open
     poured = true;
     return undefined;
   };
-  const server = await fake({ answer, greeting: greet });
+  const server = await fake({ answer, handshake: answerHandshake });
   const kv = await open(server, { maxReplySize: MAX_REPLY_SIZE, retryDelay: 20 });
   const gap = new Promise((resolve) => kv.on("gap", resolve));
   const lost = new Promise<{ cause: Error }>((resolve) => kv.on("reconnecting", resolve));

@@ -1,4 +1,4 @@
-// A name (DNS, a proxy, a service) that leads to the old master for a while after a failover.
+// A name (DNS, a proxy, a service) leads to the old master for a while after a failover. Writes there fail or are lost.
 import assert from "node:assert/strict";
 import { eventually } from "../backends.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
@@ -12,7 +12,8 @@ const protocols: Record<string, Record<string, string>> = {
 };
 
 for (const [protocol, config] of Object.entries(protocols)) {
-  // The name led to the new master a second after the failover: 966 writes were refused in 20 s, and all later ones until a restart.
+  // The name leads to the new master a second after the failover. Without this 966 writes are refused in 20 s, and all later ones until a
+  // restart.
   test(`writes wait for the new master, and reads go on (${protocol})`, async (world) => {
     const { redis, client, open } = world;
     const [old, next] = [await redis(config), await redis(config)];

@@ -1,3 +1,4 @@
+// A frozen server keeps its connection open and answers nothing. Without a deadline calls wait for ever.
 import assert from "node:assert/strict";
 import { eventually } from "../backends.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";

@@ -1,10 +1,10 @@
-// The handshake with servers and proxies: not all know HELLO, and not all refuse it in Redis's words.
+// Not all servers and proxies know HELLO, and not all refuse it in Redis's words. A strict handshake cannot connect to them.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createKV, KVError, type RedisConfig } from "covara-kv";
 import type { Redis } from "ioredis";
 import { eventually } from "../backends.js";
-import { type Answer, bulk, type FakeServer, greet, OK, type Peer } from "../fake-server.js";
+import { type Answer, answerHandshake, bulk, type FakeServer, OK, type Peer } from "../fake-server.js";
 import { errorOf } from "../replies.js";
 import { emissions, test } from "./faults.js";
 
@@ -36,7 +36,7 @@ async function works(server: FakeServer, redis?: RedisConfig): Promise<(string |
 const answer: Answer = ([name]) => (name === "GET" ? bulk("v") : OK);
 const OLD = { PING: "+PONG\r\n", ROLE: `*1\r\n${bulk("master")}`, AUTH: OK };
 
-// HELLO was taken for unknown only if the server said so in Redis's words. With other words createKV failed.
+// HELLO must count as unknown in any words. If only Redis's words count, createKV fails.
 for (const refusal of [
   "ERR unsupported command 'HELLO'",
   "ERR unknown or unsupported command",
@@ -48,19 +48,19 @@ for (const refusal of [
   "UNKNOWN",
 ]) {
   test(`HELLO refused by "${refusal}" is RESP 2`, async ({ fake }) => {
-    const server = await fake({ greeting: knowing({ ...OLD, HELLO: `-${refusal}\r\n` }), answer });
-    const greeted = await works(server, { password: "p", clientName: "n" });
+    const server = await fake({ handshake: knowing({ ...OLD, HELLO: `-${refusal}\r\n` }), answer });
+    const sent = await works(server, { password: "p", clientName: "n" });
     const first = ["HELLO", "CLIENT", "CLIENT", "PING"];
-    assert.deepEqual(greeted, [...first, "AUTH", "CLIENT", "ROLE", "INFO", "PING", "GET"]);
+    assert.deepEqual(sent, [...first, "AUTH", "CLIENT", "ROLE", "INFO", "PING", "GET"]);
     assert.equal(server.peers.length, 1);
   });
 }
 
-// Proxies that require AUTH first answered HELLO with NOAUTH, even where it had a password.
+// Proxies that require AUTH first answer HELLO with NOAUTH, even where it has a password.
 test("NOAUTH before HELLO, although a password is given, is RESP 2 with AUTH", async ({ fake }) => {
   let authenticated = false;
   const server = await fake({
-    greeting: (command, peer) => {
+    handshake: (command, peer) => {
       authenticated ||= command[0] === "AUTH";
       return authenticated ? knowing(OLD)(command, peer) : "-NOAUTH Authentication required.\r\n";
     },
@@ -72,7 +72,7 @@ test("NOAUTH before HELLO, although a password is given, is RESP 2 with AUTH", a
 });
 
 test("NOAUTH without a password is told as it is, at the first attempt", async ({ fake }) => {
-  const server = await fake({ greeting: () => "-NOAUTH Authentication required.\r\n" });
+  const server = await fake({ handshake: () => "-NOAUTH Authentication required.\r\n" });
   const error = await errorOf(creating(server));
   assert.equal(error.code, "NOAUTH");
   assert.equal(server.peers.length, 1);
@@ -80,7 +80,7 @@ test("NOAUTH without a password is told as it is, at the first attempt", async (
 
 test("WRONGPASS is told as it is, and nothing else is tried", async ({ fake }) => {
   const refusal = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
-  const server = await fake({ greeting: knowing({ ...OLD, HELLO: refusal }) });
+  const server = await fake({ handshake: knowing({ ...OLD, HELLO: refusal }) });
   const error = await errorOf(creating(server, { password: "p" }));
   assert.equal(error.code, "WRONGPASS");
   assert.equal(server.peers.length, 1);
@@ -92,20 +92,20 @@ for (const [what, redis, bare] of [
   ["alone", {}, ["PING", "GET"]],
   ["with a password", { password: "p", clientName: "n" }, ["AUTH", "PING", "GET"]],
 ] as const) {
-  test(`a proxy that closes on HELLO, CLIENT and ROLE is greeted by no more than it knows: ${what}`, async ({
+  test(`a proxy that closes on HELLO, CLIENT and ROLE is sent no more than it knows: ${what}`, async ({
     fake,
   }) => {
-    const server = await fake({ greeting: knowing({ PING: "+PONG\r\n", AUTH: OK }, closes), answer });
+    const server = await fake({ handshake: knowing({ PING: "+PONG\r\n", AUTH: OK }, closes), answer });
     assert.deepEqual(await works(server, { maxRetries: 1, ...redis }), bare);
     assert.equal(server.peers.length, 2);
   });
 }
 
-test("a proxy that refuses HELLO in words and closes then is greeted by no more than it knows", async ({
+test("a proxy that refuses HELLO in words and closes then is sent no more than it knows", async ({
   fake,
 }) => {
   const server = await fake({
-    greeting: knowing({ PING: "+PONG\r\n" }, (command, { socket }) => {
+    handshake: knowing({ PING: "+PONG\r\n" }, (command, { socket }) => {
       socket.end(unknown(command));
       return undefined;
     }),
@@ -114,8 +114,11 @@ test("a proxy that refuses HELLO in words and closes then is greeted by no more 
   assert.deepEqual(await works(server), ["PING", "GET"]);
 });
 
-test("how a proxy wants to be greeted is remembered when the connection is lost", async ({ fake, defer }) => {
-  const server = await fake({ greeting: knowing({ PING: "+PONG\r\n" }, closes), answer });
+test("the handshake that a proxy wants is remembered when the connection is lost", async ({
+  fake,
+  defer,
+}) => {
+  const server = await fake({ handshake: knowing({ PING: "+PONG\r\n" }, closes), answer });
   const kv = await creating(server);
   defer(() => kv.disconnect());
   assert.equal(await kv.get("k"), "v");
@@ -125,9 +128,9 @@ test("how a proxy wants to be greeted is remembered when the connection is lost"
   assert.deepEqual(server.peers.map(namesOf).slice(2), [["PING", "GET"]]);
 });
 
-// If a database other than 0 was asked for, another one must not be used instead.
+// If a database other than 0 is asked for, another one must not be used instead.
 test("SELECT refused matters only if a database was asked for", async ({ fake }) => {
-  const server = await fake({ greeting: knowing(OLD), answer });
+  const server = await fake({ handshake: knowing(OLD), answer });
   await works(server);
   const error = await errorOf(creating(server, { db: 3 }));
   assert.match(error.message, /^ERR unknown command 'SELECT'/);
@@ -139,7 +142,7 @@ test("protocol: 2 says no HELLO, and protocol: 3 wants nothing less", async ({ f
     ...["AUTH", "ROLE", "INFO", "PING"],
     "GET",
   ]);
-  const old = await fake({ greeting: knowing(OLD), answer });
+  const old = await fake({ handshake: knowing(OLD), answer });
   const error = await errorOf(creating(old, { protocol: 3 }));
   assert.match(error.message, /^ERR unknown command 'HELLO'/);
   assert.equal(old.count("ROLE"), 0);
@@ -157,7 +160,7 @@ test("protocol: 2 says no HELLO, and protocol: 3 wants nothing less", async ({ f
   }
 });
 
-// The error was "closed the connection at once", although the server had told its reason.
+// The server tells its reason. An error that says "closed the connection at once" hides it.
 test("a server that has no room for another client says so in the error and its cause", async ({
   redis,
   client,
@@ -194,12 +197,15 @@ test("what a server says before it closes a connection is the reason of the loss
 });
 
 test("a server that answers with an error and then nothing is told by its own words", async ({ fake }) => {
-  const server = await fake({ accepted: (peer) => peer.send("-ERR go away\r\n"), greeting: () => undefined });
+  const server = await fake({
+    accepted: (peer) => peer.send("-ERR go away\r\n"),
+    handshake: () => undefined,
+  });
   const error = await errorOf(creating(server, { connectTimeout: 100, maxRetries: 1 }));
   assert.match(error.message, /did not answer within 100 ms, but for "ERR go away"$/);
 });
 
-// A Sentinel answers PING, so createKV resolved, and each command failed.
+// A Sentinel answers PING. Without this check createKV resolves, and each command fails.
 test("a Sentinel is CONFIG, which says what to do", async ({ redis }) => {
   const master = await redis();
   const monitor = `monitor m 127.0.0.1 ${master.port} 1`;
@@ -216,7 +222,7 @@ test("a Sentinel is CONFIG, which says what to do", async ({ redis }) => {
 
 test("a Sentinel that knows no HELLO is CONFIG", async ({ fake }) => {
   const role = `*2\r\n${bulk("sentinel")}*1\r\n${bulk("m")}`;
-  const server = await fake({ greeting: knowing({ PING: "+PONG\r\n", ROLE: role }) });
+  const server = await fake({ handshake: knowing({ PING: "+PONG\r\n", ROLE: role }) });
   assert.equal((await errorOf(creating(server))).code, "CONFIG");
 });
 
@@ -224,8 +230,8 @@ test("a Sentinel that knows no HELLO is CONFIG", async ({ fake }) => {
 const addSlots = (admin: Redis, first: number, last: number) =>
   admin.call("CLUSTER", "ADDSLOTS", ...Array.from({ length: last - first + 1 }, (_, index) => first + index));
 
-// A node of a cluster was taken for a single server: keys of other nodes failed with MOVED.
-test("a node of a cluster is known by its greeting, and asked for its slots", async ({
+// If a node of a cluster is taken for a single server, keys of other nodes fail with MOVED.
+test("a node of a cluster is known by its handshake, and asked for its slots", async ({
   redis,
   client,
   defer,
@@ -246,7 +252,7 @@ test("a node of a cluster is known by its greeting, and asked for its slots", as
 test("a node of a cluster that does not tell its slots is CONNECTION, which says so", async ({ fake }) => {
   const hello = `%2\r\n${bulk("mode")}${bulk("cluster")}${bulk("role")}${bulk("master")}`;
   const server = await fake({
-    greeting: (command, peer) => (command[0] === "HELLO" ? hello : greet(command, peer)),
+    handshake: (command, peer) => (command[0] === "HELLO" ? hello : answerHandshake(command, peer)),
     answer: unknown,
   });
   const error = await errorOf(creating(server));

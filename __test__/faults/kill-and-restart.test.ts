@@ -1,3 +1,4 @@
+// When a server crashes under load, an acknowledged write may be lost, or a command may run twice.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { eventually } from "../backends.js";

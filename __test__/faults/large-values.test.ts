@@ -1,3 +1,4 @@
+// A value that takes long to send may be cut off, or hold up the calls of other stores.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 

@@ -1,3 +1,4 @@
+// A reply that comes after its deadline may be given to the next caller.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { eventually } from "../backends.js";

@@ -1,4 +1,5 @@
-// Networks that only a namespace can offer: one that drops all packets, by iptables; one with a name of many addresses, by a hosts file.
+// A network that drops all packets gives no error, and a name with many addresses many connections. Both need a namespace, with iptables
+// and a hosts file.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -12,7 +13,7 @@ const authority = new Authority("covara-kv tests");
 after(() => authority.remove());
 const { certFile, keyFile } = authority.sign("server", "subjectAltName=IP:127.0.0.1");
 
-// Over TLS, bytes that the kernel had taken counted as a sign of life: 895 of 900 calls failed in 940 s.
+// Over TLS, bytes that the kernel takes must not count as a sign of life. Otherwise 895 of 900 calls fail in 940 s.
 test("a network that drops packets is noticed, and used again once it does not", {
   skip: process.platform !== "linux" && "has no network namespaces",
   timeout: 120_000,
@@ -29,7 +30,7 @@ test("a network that drops packets is noticed, and used again once it does not",
   }
 });
 
-// Each attempt opened a connection to each address, and dropped all but one: the server saw 8 clients for each store.
+// An attempt that opens a connection to each address, and drops all but one, shows the server 8 clients for each store.
 test("one connection is opened to a name with eight addresses, the next one after 250 ms or when one refuses", {
   skip: process.platform !== "linux" && "has no network namespaces",
   timeout: 60_000,

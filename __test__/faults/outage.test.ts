@@ -1,3 +1,4 @@
+// An outage may use up a budget of attempts, after which a store never connects again.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { eventually } from "../backends.js";
@@ -81,7 +82,7 @@ test("a command that has waited for its whole time says where there is no server
   );
 });
 
-// The first calls failed after 0.6 s, when the number of attempts was used up. A loop of an application that such an error ended never ran
+// If the number of attempts is used up before the timeout, the first calls fail after 0.6 s. A loop that such an error ends never runs
 // again.
 test("an outage of seconds costs a wait, and no command", async ({ redis, open }) => {
   const server = await redis();

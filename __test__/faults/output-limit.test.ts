@@ -1,5 +1,5 @@
-// A reply that is longer than `client-output-buffer-limit` ends the connection. The read was sent again until its time was over: 8
-// connections were lost for one GET, each with the writes sent behind it.
+// A reply that is longer than `client-output-buffer-limit` ends the connection. A read that is sent again and again then costs 8
+// connections, each with the writes behind it.
 import assert from "node:assert/strict";
 import type { KVError } from "covara-kv";
 import { errorOf } from "../replies.js";

@@ -1,10 +1,11 @@
-// A master of Valkey that becomes a replica tells clients that can follow the address of the new one: `-REDIRECT host:port`.
+// A master of Valkey that becomes a replica answers `-REDIRECT host:port`. A client that cannot follow waits for the next look-up of the
+// name.
 import assert from "node:assert/strict";
 import { eventually } from "../backends.js";
 import { type Answer, bulk, OK } from "../fake-server.js";
 import { emissions, PATIENT, test } from "./faults.js";
 
-const greetingOf =
+const handshakeOf =
   (version: string, role = "master"): Answer =>
   ([name]) => {
     const words = { server: "valkey", version, role, mode: "standalone" };
@@ -16,17 +17,17 @@ const greetingOf =
 const called = (commands: readonly (readonly string[])[]) =>
   commands.filter(([name = ""]) => ["INCR", "GET", "MULTI", "EXEC"].includes(name)).map(([name]) => name);
 
-// Calls waited until the name led to the new master, or failed with READONLY, although the old master knew its address.
+// The old master knows the address of the new one. Without this calls wait until the name leads there, or fail with READONLY.
 test("calls that a server redirects are run by the master that it names, once and in order", async ({
   fake,
   open,
 }) => {
   const next = await fake({
-    greeting: greetingOf("9.1.0"),
+    handshake: handshakeOf("9.1.0"),
     answer: ([name]) => (name === "INCR" ? ":1\r\n" : "$1\r\n1\r\n"),
   });
   const old = await fake({
-    greeting: greetingOf("9.1.0"),
+    handshake: handshakeOf("9.1.0"),
     answer: () => `-REDIRECT ${next.host}:${next.port}\r\n`,
   });
   const kv = await open(old, PATIENT);
@@ -49,10 +50,13 @@ test("a server that is redirected to and is no master is left for the address th
   fake,
   open,
 }) => {
-  const replica = await fake({ greeting: greetingOf("9.1.0", "replica"), answer: () => "-ERR not here\r\n" });
+  const replica = await fake({
+    handshake: handshakeOf("9.1.0", "replica"),
+    answer: () => "-ERR not here\r\n",
+  });
   let isMaster = true;
   const server = await fake({
-    greeting: (command, peer) => greetingOf("9.1.0", isMaster ? "master" : "replica")(command, peer),
+    handshake: (command, peer) => handshakeOf("9.1.0", isMaster ? "master" : "replica")(command, peer),
     answer() {
       if (!isMaster) return "$1\r\n1\r\n";
       isMaster = false;
@@ -73,7 +77,7 @@ test("only a master of Valkey from 8 on is told that redirects are followed", as
     ["7.2.5", "master", false],
     ["9.1.0", "replica", false],
   ] as const) {
-    const server = await fake({ greeting: greetingOf(version, role), answer: () => "$-1\r\n" });
+    const server = await fake({ handshake: handshakeOf(version, role), answer: () => "$-1\r\n" });
     const kv = await open(server);
     await kv.get("n");
     const told = server.commands.filter(([name, what]) => name === "CLIENT" && what === "CAPA");

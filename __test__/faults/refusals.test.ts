@@ -1,7 +1,8 @@
+// A server that refuses for a while (OOM, LOADING, a new password) may make a store give up, or print a secret.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
 import { eventually } from "../backends.js";
-import { type Answer, bulk, greet } from "../fake-server.js";
+import { type Answer, answerHandshake, bulk } from "../fake-server.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
 import { Calls, emissions, PATIENT, SLACK, test } from "./faults.js";
 
@@ -44,7 +45,8 @@ test("a transaction that meets OOM tells which command was refused, and nothing 
 test("a server that is loading is waited for", async ({ fake, open }) => {
   let loading = 5;
   const server = await fake({
-    greeting: (command, peer) => (command[0] === "PING" && loading-- > 0 ? LOADING : greet(command, peer)),
+    handshake: (command, peer) =>
+      command[0] === "PING" && loading-- > 0 ? LOADING : answerHandshake(command, peer),
     answer: () => bulk("v"),
   });
   const kv = await open(server, { ...PATIENT, maxRetries: 100 });
@@ -59,7 +61,7 @@ test("a server that is loading is waited for", async ({ fake, open }) => {
 
 test("a server that loads for too long is told by its own words", async ({ fake }) => {
   const server = await fake({
-    greeting: (command, peer) => (command[0] === "PING" ? LOADING : greet(command, peer)),
+    handshake: (command, peer) => (command[0] === "PING" ? LOADING : answerHandshake(command, peer)),
   });
   const { host, port } = server;
   const creating = createKV({ type: "redis", redis: { host, port, retryDelay: 10 } });

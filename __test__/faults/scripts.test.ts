@@ -1,3 +1,4 @@
+// A server that forgets its scripts answers NOSCRIPT. Callers would see that, or a script would run twice.
 import assert from "node:assert/strict";
 import { expectRefusal, refusal } from "../replies.js";
 import { test, underLoad } from "./faults.js";

@@ -1,4 +1,4 @@
-// A store whose master moves: planned and unplanned failovers by Sentinel, on real servers.
+// A store whose master moves, by planned and unplanned failovers, may write to the old one or hear nothing. Real servers and Sentinels.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV, type Gap, KVError, type KVStore, type RedisConfig } from "covara-kv";
@@ -58,7 +58,7 @@ class Writer {
     this.slowest = Math.max(this.slowest, performance.now() - called);
   }
 
-  /** Resolves once `count` more numbers were acknowledged. */
+  /** Resolves once `count` more numbers have been acknowledged. */
   async goesOn(count = 200): Promise<void> {
     const enough = this.acknowledged.size + count;
     await eventually(() => this.acknowledged.size >= enough);
@@ -148,8 +148,8 @@ class Listening {
   }
 }
 
-// redis #6062: a planned failover lost 10 seconds of acknowledged writes. The old master takes writes until it learns that it is a replica,
-// and clients stayed connected to it until then.
+// A planned failover can lose 10 seconds of acknowledged writes, while clients stay connected to the old master (redis #6062). It takes
+// writes until it learns that it is a replica.
 test("a planned failover loses no more than was on its way, keeps the order, and writes nothing twice", async (world) => {
   const set = await withSentinels(world);
   const kv = await openAt(world, set);
@@ -169,7 +169,7 @@ test("a planned failover loses no more than was on its way, keeps the order, and
   assert.ok(writer.slowest < 1_000, `${writer.slowest} ms`);
 });
 
-// go-redis #583: the subscriber stayed connected to the old master, and got no messages.
+// A subscriber that stays connected to the old master gets no messages (go-redis #583).
 test("a subscription moves with a planned failover, and a gap covers what was missed", async (world) => {
   const set = await withSentinels(world);
   const listening = await Listening.start(world, set);
@@ -192,13 +192,13 @@ test("after the master's death what was not sent goes to the next one, in order"
   await writer.goesOn();
   await listening.check();
   const lost = await writer.check(set);
-  // The server itself loses the writes that it had not passed on to a replica.
+  // The server itself loses the writes that it has not passed on to a replica.
   assert.ok(lost.length <= writer.countOf(LOST_MS), `${lost.length} of ${writer.acknowledged.size}`);
   assert.ok(writer.slowest < 6_000, `${writer.slowest} ms`);
   for (const { message } of writer.failed.values()) assert.match(message, /may have been run or not/);
 });
 
-// A frozen master that woke acknowledged 370,340 increments in 10 seconds, and all were lost.
+// A frozen master that wakes acknowledges 370,340 increments in 10 seconds, and all are lost.
 test("a frozen master is left, and what it runs when it wakes is not acknowledged", async (world) => {
   const set = await withSentinels(world);
   const kv = await openAt(world, set);
@@ -213,7 +213,7 @@ test("a frozen master is left, and what it runs when it wakes is not acknowledge
   await writer.goesOn(1_000);
   await listening.check();
   const lost = await writer.check(set);
-  // Writes that the master had not passed on when it froze are not counted.
+  // Writes that the master has not passed on when it freezes are not counted.
   const late = lost.filter((number) => Number(writer.acknowledged.get(number)) > frozen + 100);
   assert.deepEqual(late, []);
   assert.ok(lost.length <= writer.countOf(LOST_MS), `${lost.length}`);
@@ -252,8 +252,8 @@ for (const [what, befall] of Object.entries(befallen)) {
   });
 }
 
-// ioredis `updateSentinels`; redis-operator: Sentinels are replaced one by one, and the one that the configuration has goes too. Then nobody was left who
-// knew of the next failover.
+// Sentinels are replaced one by one, also the one that the configuration has. A store that does not learn the new ones misses the next
+// failover (ioredis `updateSentinels`; redis-operator).
 for (const planned of [false, true]) {
   test(`one of three Sentinels is configured, and dies: ${planned ? "a planned" : "the next"} failover is followed`, async (world) => {
     const set = await withSentinels(world);

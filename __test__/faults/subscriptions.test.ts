@@ -1,3 +1,4 @@
+// A subscription that is refused, late or lost may leave a callback that never hears, with no error.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
@@ -231,7 +232,7 @@ test("a refused subscription that was left in the meantime lets no process end t
   assert.deepEqual(await exited, [7, null]);
 });
 
-// For 11 s no message came: `status` was ready, no event was emitted, and PUBLISH reached no subscriber.
+// Without an event an outage of the subscribing connection is invisible: `status` is ready, and PUBLISH reaches no subscriber.
 test("a subscribing connection that is away is told by an event, and shown by health", async (world) => {
   const { redis, open, client } = world;
   const server = await redis();

@@ -1,3 +1,4 @@
+// A rejection inside of the package that has no handler ends the application's process.
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import { createKV } from "covara-kv";
@@ -64,7 +65,7 @@ test("no fault ends in an unhandled rejection, an uncaught exception or a warnin
     await fails("CLOSED");
     await load.stop();
 
-    const silent = await fake({ greeting: () => undefined });
+    const silent = await fake({ handshake: () => undefined });
     const { host, port } = silent;
     const redisConfig = { host, port, connectTimeout: 50, maxRetries: 1 };
     await expectRefusal(createKV({ type: "redis", redis: redisConfig }), refusal("CONNECTION"));

@@ -1,5 +1,4 @@
-// The operator of a fleet decides which events instances hear, even where the application's configuration does not set it, and sees what
-// decides.
+// The operator of a fleet must be able to decide which events instances hear, even where the application does not, and to see what decides.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";

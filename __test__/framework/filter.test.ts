@@ -27,7 +27,7 @@ import {
 
 const LOOPBACK = "subjectAltName=IP:127.0.0.1";
 
-/** Publishes an event of another process's stream. Resolves to whether it was delivered, once an event behind it has arrived. */
+/** Publishes an event of another process's stream. Resolves to whether it has been delivered, once an event behind it has arrived. */
 async function passes(client: Redis, kv: KVStore, heard: Message[]): Promise<boolean> {
   const [far, last] = [newId(), await open(kv)];
   await client.publish(EVENTS, wire(far, "far"));

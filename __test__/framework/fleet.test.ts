@@ -1,4 +1,5 @@
-// Instances of several kinds serve each other's streams, in any order of starting, also when Redis or an instance is killed.
+// Instances of several kinds serve each other's streams. In some order of starting, or when Redis or one of them is killed, a stream may
+// miss events.
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { eventually } from "../backends.js";
@@ -63,7 +64,8 @@ for (const [order, stages] of [
       const numbersOf = (one: Stream) => objectsOf(one).filter((object) => object !== "ready?");
       for (const { instance: mutating } of fleet) {
         for (let round = 0; round < 5; round++) await mutate(mutating, "posts", sent++);
-        // An instance tells its own streams at once: on a busy machine that overtook what another had told before, and still travelled.
+        // An instance tells its own streams at once. On a busy machine that overtakes what another has told before, and is still on its
+        // way.
         for (const { stream: one } of fleet) await eventually(() => numbersOf(one).at(-1) === sent - 1);
       }
       for (const { stream: one, from } of fleet) {
@@ -89,7 +91,7 @@ interface Mutation {
   readonly succeeded: boolean;
 }
 
-/** A stream, and the times between which it was served. */
+/** A stream, and the times between which it is served. */
 interface Served {
   readonly way: Way;
   readonly stream: Stream;
@@ -185,10 +187,10 @@ test(`${MUTATIONS} mutations on four processes while streams come and go, Redis 
   assert.ok(told.length > 0, "nobody was told of a gap");
 }, 600_000);
 
-/** Fails unless every event came once and in order, or the stream was told later to read again. */
+/** Fails unless every event has come once and in order, or the stream has been told later to read again. */
 function check({ way, stream, resource, from, to }: Served, mutations: readonly Mutation[]): void {
   const heard = objectsOf(stream) as string[];
-  // ioredis sends a command again if its reply was lost, also PUBLISH. So its events may come twice.
+  // ioredis sends a command again if its reply is lost, also PUBLISH. So its events may come twice.
   const ofOurs = heard.filter((object) => /^[012]:/.test(object));
   assert.equal(new Set(ofOurs).size, ofOurs.length, `twice: ${way} ${ofOurs}`);
   for (const by of ["0", "1", "2"]) {

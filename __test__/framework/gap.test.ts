@@ -1,4 +1,4 @@
-// After the loss of a subscribing connection no stream was told: streams stayed open, and stale.
+// A lost subscribing connection must be told to each stream. Otherwise streams stay open, and stale.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { setTimeout as wait } from "node:timers/promises";
@@ -122,7 +122,7 @@ test("Redis is killed with -9 and comes back: streams read again, and hear what 
     await server.restart();
     await eventually(() => invalidated(heard).length === 2 * round);
     await targeted(client, ids);
-    // The record was lost with the server's memory, but its stream is open.
+    // The record is lost with the server's memory, but its stream is open.
     for (const id of ids) assert.equal(await kv.publish(EVENTS, wire(id, round)), 1);
     await eventually(() => ids.every((id) => eventsOf(heard, id).includes(round)));
   }

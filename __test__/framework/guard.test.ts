@@ -1,4 +1,4 @@
-// guardUnhandledRejections: which rejections it handles, and that all others behave as without a guard.
+// guardUnhandledRejections may hide the rejections of an application, or miss those that it is for.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -118,7 +118,7 @@ export class Instance {
     return (await (await fetch(`http://127.0.0.1:${this.#port}${path}`)).json()) as T;
   }
 
-  /** Resolves to the answer. It has a `code` if the request was refused. */
+  /** Resolves to the answer. It has a `code` if the request is refused. */
   async post(path: string, body: object): Promise<{ code?: string; id?: string }> {
     const response = await fetch(`http://127.0.0.1:${this.#port}${path}`, {
       method: "POST",

@@ -1,4 +1,4 @@
-// An outage of Redis ends no process of the framework, and every stream hears again after it.
+// An outage of Redis may end a process of the framework, or leave its streams silent afterwards.
 import assert from "node:assert/strict";
 import { eventually } from "../backends.js";
 import { test, type World } from "../faults/faults.js";
@@ -27,7 +27,7 @@ const objectsOf = ({ events }: Stream) => events.map(({ object }) => object);
 
 for (const kind of ["module", "commonjs"] as const) {
   for (const way of ["register", "setGlobalKV"] as const) {
-    // Node.js ended the process at the first rejected changelog entry: an outage of 3 s ended every instance that took a write.
+    // Node.js ends the process at the first rejected changelog entry, so that an outage of 3 s ends every instance that takes a write.
     test(`${kind}, ${way}: every process lives through an outage, and streams hear again`, async (world) => {
       const server = await world.redis();
       const [first, second] = await Promise.all([

@@ -1,4 +1,5 @@
-// The framework subscribes its channels once, for the first stream of a process, and does not await the calls.
+// The framework subscribes its channels once, for the first stream of a process, and does not await the calls. A rejection would end the
+// process or leave it silent.
 import assert from "node:assert/strict";
 import { createRedisKV, type KVStore } from "covara-kv";
 import { eventually } from "../backends.js";
@@ -22,7 +23,7 @@ function opened(world: World, { host, port }: RedisServer, config: object = CONF
 }
 
 for (const [code, config] of Object.entries(CONFIGS)) {
-  // After a rejection the first stream heard nothing until another stream opened.
+  // After a rejection the first stream hears nothing until another stream opens.
   test(`subscribe of the framework's channels goes on past ${code}, and resolves once live`, async (world) => {
     const server = await world.redis();
     await server.kill();

@@ -1,4 +1,4 @@
-// With one channel for the fleet a message cost Redis 154 µs at 300 instances, and went to every instance over the network.
+// With one channel for the fleet a message costs Redis 154 µs at 300 instances, and goes to every instance over the network.
 import assert from "node:assert/strict";
 import { clearGlobalKV, createRedisKV, publishEvent, setGlobalKV } from "covara-kv";
 import { eventually } from "../backends.js";
@@ -76,8 +76,8 @@ test("publishEvent goes there too, and tells whether a process was reached", asy
   assert.deepEqual([eventsOf(heard), fleet], [[1], [2]]);
 });
 
-// PUBLISH also counts clients that subscribe a matching pattern: a monitor of `*` was taken for the process with the stream, and plain
-// instances got no event.
+// PUBLISH also counts clients that subscribe a matching pattern. If a monitor of `*` counts as the process with the stream, plain instances
+// get no event.
 test("a client that listens to a pattern is not taken for the process with the stream", async (world) => {
   const { redis, kv, fleet } = await opened(world);
   await world.client(redis).psubscribe("covara:*");

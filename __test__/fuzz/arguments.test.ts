@@ -1,4 +1,4 @@
-// Anything at all as arguments. FUZZ_RUNS=1000000 npm test -- fuzz goes on for longer.
+// Some argument may crash the process or leave the store broken. FUZZ_RUNS=1000000 npm test -- fuzz goes on for longer.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inspect } from "node:util";

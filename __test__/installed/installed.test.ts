@@ -1,4 +1,5 @@
-// The packages as a user gets them: published to a registry, and installed on a machine with neither cargo nor a compiler.
+// Packages may work in this repository and fail at a user's. They are published to a registry, and installed where there is neither cargo
+// nor a compiler.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";

@@ -1,4 +1,4 @@
-// The package in a Worker, as a user gets it: installed, bundled by esbuild and by wrangler, and run in workerd.
+// A bundle for Workers may pull in the addon or Node.js. The installed package is bundled by esbuild and by wrangler, and run in workerd.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";

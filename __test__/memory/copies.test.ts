@@ -1,6 +1,5 @@
-// Jest's resetModules, and a cleared require.cache, make a second copy of the package in the same thread. A message published by one copy
-// reached the subscribers of the other only in the next turn of the event loop, after `publish` had resolved. `instanceof KVError` was
-// false for errors of the other copy.
+// Jest's resetModules, and a cleared require.cache, make a second copy of the package in the thread. A message from one copy must reach the
+// other's subscribers before `publish` resolves.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { createRequire } from "node:module";

@@ -1,3 +1,4 @@
+// Deep recursion in a script may overflow the stack that JavaScript has left, which ends the process.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
@@ -5,8 +6,8 @@ import { test } from "node:test";
 import { promisify } from "node:util";
 import { patience } from "../backends.js";
 
-// When JavaScript had used most of a worker's stack, 80 nested `gsub`s ended the process with a segmentation fault in 3 of 3 runs. The
-// scripts run in a process of their own, as only its parent can see such an end.
+// When JavaScript uses most of a worker's stack, 80 nested `gsub`s end the process with a segmentation fault. The scripts run in a process
+// of their own, as only its parent can see such an end.
 test("scripts may call deep where JavaScript has left little stack", {
   timeout: 120_000 * patience,
 }, async () => {

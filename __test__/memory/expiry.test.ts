@@ -1,9 +1,10 @@
+// Expired keys that are not swept fill the memory, and a sweep that does too much at once stops the event loop.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMemoryKV, type KVStore } from "covara-kv";
 import { eventually } from "../backends.js";
 
-/** The number of keys in the store, including expired ones that were not yet swept. */
+/** The number of keys in the store, including expired ones that are not yet swept. */
 const size = (kv: KVStore) => kv.eval("return redis.call('dbsize')", [], []);
 
 test("expired keys of every type go although nobody reads them", async () => {

@@ -1,5 +1,5 @@
-// Tests of programs fake the clock: `vi.useFakeTimers(); await kv.set("k", "v", { ex: 10 }); vi.advanceTimersByTime(11_000)`, and expect
-// the key to be gone. Only the Durable Object did that. Vitest and Jest use the same library as these tests.
+// Tests of programs fake the clock, advance it past a key's deadline, and expect the key to be gone. A store with a clock of its own keeps
+// the key. Vitest and Jest use the same library as these tests.
 import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 import { type Clock, install } from "@sinonjs/fake-timers";
@@ -113,7 +113,7 @@ test("a shared store goes by the system's clock, as its other threads do", async
   await kv.disconnect();
 });
 
-// Rate limiters add `TIME` to a sorted set. Its microseconds were always a whole millisecond, and 254 of 500 calls passed instead of 10.
+// Rate limiters add `TIME` to a sorted set. If its microseconds are always a whole millisecond, 254 of 500 calls pass instead of 10.
 test("TIME differs in each call", async () => {
   const kv = createMemoryKV();
   const times = new Set<string>();

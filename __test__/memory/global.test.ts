@@ -1,3 +1,4 @@
+// Without one store for the process, each module uses a store of its own, or one that is half configured.
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import {
@@ -45,7 +46,7 @@ test("createKV sets no global store", async () => {
   assert.equal(hasGlobalKV(), false);
 });
 
-// A test double with only the one method that its test needs was refused.
+// A test double may have only the one method that its test needs. It must not be refused.
 test("any object may be set, and nothing else", async () => {
   setGlobalKV(createMemoryKV());
   await initializeEventSubscription();

@@ -1,3 +1,4 @@
+// A lenient store that reads or replaces too much hides errors, and one without a warning hides them for good.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createKV, createMemoryKV, type KVStore } from "covara-kv";

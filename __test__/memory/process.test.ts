@@ -1,3 +1,4 @@
+// A timer or a thread that is left behind keeps the process from ending, or ends it too early.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
@@ -197,8 +198,8 @@ test("a store that is subscribed on a shared store stays, although nothing else 
   assert.deepEqual(outcome, { code: 0, stdout: "1,stop\n", stderr: "" });
 });
 
-// A test runner with worker threads loads the package in threads only. The allocator took the first of them for the main thread, which
-// never ends. It gave its leftovers to the next thread at the same address: a segmentation fault.
+// A test runner with worker threads loads the package in threads only. If the allocator takes the first of them for the main thread, a
+// later thread ends with a segmentation fault.
 test("threads load the package one after the other, in a process whose main thread never does", async () => {
   const outcome = await runBare(`
     const program = 'require("covara-kv").createMemoryKV().set("k", "v".repeat(100_000));';

@@ -1,11 +1,12 @@
+// User code that runs while the store is in use may call it again. That breaks the store or ends the process.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMemoryKV } from "covara-kv";
 import { eventually } from "../backends.js";
 import { warningsOf } from "../warnings.js";
 
-// The array of a long reply was filled by Array.prototype.push while the store was in use. A patched push could call the store, which ended
-// the process.
+// If the array of a long reply is filled by Array.prototype.push, a patched push may call the store while it is in use. That ends the
+// process.
 test("nothing of the user's runs while the store is in use", async () => {
   const kv = createMemoryKV();
   const members = Array.from({ length: 1_000 }, (_, n) => `${n}`);
@@ -27,7 +28,7 @@ test("nothing of the user's runs while the store is in use", async () => {
   await kv.disconnect();
 });
 
-// The unhandled rejection ended the process.
+// An unhandled rejection ends the process.
 test("what a listener or onGap rejects with becomes a warning", async () => {
   const fail = async () => {
     throw new Error("boom");
@@ -42,7 +43,7 @@ test("what a listener or onGap rejects with becomes a warning", async () => {
   assert.equal(warnings.length, 2);
 });
 
-// The error of the native side was not made a KVError.
+// The error of the native side must become a KVError.
 test("a store that is disconnected while it subscribes refuses", async () => {
   const kv = createMemoryKV("", { shared: "closed by ready" });
   kv.on("ready", () => kv.disconnect());
@@ -65,7 +66,7 @@ test("what was published before a subscription does not reach it", async () => {
   await kv.disconnect();
 });
 
-// All later messages were delivered before `publish` returned, so the first publish never returned.
+// If all later messages are delivered before `publish` returns, the first publish never returns.
 test("a callback that publishes again, and again, does not block the event loop", async () => {
   const kv = createMemoryKV();
   let count = 0;

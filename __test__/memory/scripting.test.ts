@@ -1,4 +1,4 @@
-// The limits of scripts on the memory store, beyond those of Redis.
+// A script without limits fills the memory of the application's process, or stops its event loop. These limits go beyond Redis's.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMemoryKV } from "covara-kv";
@@ -102,7 +102,7 @@ test("10,000 different scripts", async () => {
   assert.equal(await kv.eval("return 7", [], []), 7);
 });
 
-// TIME had whole milliseconds: calls within the same one added the same member, and 254 of 500 passed.
+// If TIME has whole milliseconds, calls within the same one add the same member, and 254 of 500 pass.
 test("a limiter that takes TIME for its members lets through as many as it should", async () => {
   const limiter = `
     local time = redis.call('TIME')

@@ -1,5 +1,5 @@
-// A thread published before it had taken the messages of a flood from another thread. Its gap began with its own message, so that messages
-// dropped earlier were in no gap.
+// A thread may publish before it takes the messages of a flood from another thread. If its gap begins with its own message, messages
+// dropped earlier are in no gap.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";

@@ -1,3 +1,4 @@
+// If threads that share a store do not see the same data in order, locks and counters between them are wrong.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
@@ -218,7 +219,7 @@ sharing("the event loop turns while another thread publishes without end", async
     await wait(0);
     most = Math.max(most, count - before);
   }
-  // This publish resolves when all earlier messages were delivered.
+  // This publish resolves when all earlier messages have been delivered.
   await kv.publish("news", "own");
   // At 20 µs for each, 100 messages fill the 2 ms of a turn.
   assert.ok(most < 3_000, `${most} messages in a turn`);

@@ -1,3 +1,4 @@
+// A store that works only after connect, or not after disconnect, breaks tests and hot reloads.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMemoryKV, type KVError, MemoryKVStore } from "covara-kv";
@@ -49,8 +50,8 @@ test("disconnect empties a store, which can be connected again", async () => {
   assert.equal(await kv.get("k"), "w");
 });
 
-// Tests and hot reloads disconnect the process's store and go on using it. The framework's own store allows that; with this one its test
-// suites failed with CLOSED.
+// Tests and hot reloads disconnect the process's store and go on using it, as the framework's own store allows. Without this they fail with
+// CLOSED.
 test("a store that is not strict goes on after disconnect, empty", async () => {
   const uses: Record<string, (kv: MemoryKVStore) => Promise<unknown>> = {
     get: (kv) => kv.get("k"),
@@ -86,7 +87,7 @@ test("a store that is not strict goes on after disconnect, empty", async () => {
   });
 });
 
-// Two subscriptions in a row were live only after the next poll of a test, as they took 4 and 6 microtasks.
+// Two subscriptions in a row that take 4 and 6 microtasks are live only after the next poll of a test.
 test("what is subscribed is there after as few microtasks as a plain async method takes", async () => {
   const kv = createMemoryKV();
   const microtasksOf = async (call: () => Promise<unknown>) => {
@@ -198,7 +199,7 @@ test("a listener of ready or end may use the store", async () => {
   assert.deepEqual(seen, ["set", "CLOSED"]);
 });
 
-// The types declared the methods as properties, so that a class that extended MemoryKVStore could not override one.
+// If the types declare the methods as properties, a class that extends MemoryKVStore cannot override one.
 test("a store's class can be extended", async () => {
   class Counting extends MemoryKVStore {
     reads = 0;

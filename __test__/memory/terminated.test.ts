@@ -1,3 +1,4 @@
+// A thread may be terminated in the middle of a call. The store that it shares must not stay locked or half changed.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMemoryKV } from "covara-kv";
@@ -33,8 +34,8 @@ test("threads that are terminated in mid-call leave a store that works", {
   await kv.disconnect();
 });
 
-// The commands of a MULTI ran while its reply was made, and a thread that is being terminated can make none. In half of the tries only some
-// thousands of 20,000 keys were written.
+// A thread that is being terminated can make no reply. If the commands of a MULTI run while their reply is made, only some thousands of
+// 20,000 keys are written.
 test("a transaction of a thread that is terminated is there as a whole or not at all", {
   timeout: 120_000 * patience,
 }, async () => {

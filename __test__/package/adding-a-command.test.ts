@@ -1,5 +1,5 @@
-// An earlier guide named six of eight files: `zmscore` and `rename`, added by it, compiled and answered wrongly on a Durable Object. So the
-// guide's code blocks are applied to a copy of the sources, which is built and tested on every backend.
+// A guide that misses a file leads to a command that compiles and answers wrongly on a Durable Object. So its code blocks are applied to a
+// copy of the sources, which is built and tested on every backend.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { copyFileSync, readFileSync } from "node:fs";

@@ -1,4 +1,5 @@
-// The check refuses binaries before a release. The binary built here is no test case: on a newer system than we promise it is refused too.
+// A binary that needs a newer system than we promise reaches users unless the check refuses it. The binary built here is no test case: on a
+// newer system it is refused too.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { wrongLibc } from "../../scripts/check-binary.mjs";

@@ -1,4 +1,5 @@
-// The three ways in which the framework can use this package, with a stand-in that has the framework's shape.
+// The framework can use this package in three ways. A change of a name or a signature breaks it there, so a stand-in has the framework's
+// shape.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { symlinkSync } from "node:fs";

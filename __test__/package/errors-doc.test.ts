@@ -1,5 +1,4 @@
-// A code that no document had was to be found only in the source, where one code has up to sixteen causes. Whether the command may have
-// been run was told in words, or not at all. docs/errors.md has every code and reason of the source, and no others.
+// A code that no document has is to be found only in the source. docs/errors.md has every code and reason of the source, and no others.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// An example in the documentation showed a result that the method never gave. So each `@example` in ts/ is run, and each `// …` behind a
-// statement is compared with the statement's value.
+// An example may show a result that the method never gives. So each `@example` in ts/ is run, and each `// …` behind a statement is
+// compared with the statement's value.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

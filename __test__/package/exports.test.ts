@@ -1,3 +1,4 @@
+// If the entries export different names, or two copies of a class, `import` and `require` do not fit together.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";

@@ -1,5 +1,5 @@
-// Comments named documents that were never in the repository, and headings that had been renamed. So every link must lead to a file and a
-// heading, and every file that a document or a comment names must exist.
+// Comments name documents that do not exist, and headings that have other names. So every link must lead to a file and a heading, and every
+// file that a document or a comment names must exist.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";

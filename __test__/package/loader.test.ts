@@ -1,4 +1,4 @@
-// The errors that users see where there is no binary for their platform.
+// Without a binary for their platform users see only an error of the loader. It must say what is missing and what to do.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -59,7 +59,7 @@ test("a platform without a binary is told which have one", () => {
   );
 });
 
-// In every process that had loaded the package, crash reports had lost the section on connections.
+// In a process that loads the package, crash reports must keep their section on connections.
 test("what the process's reports hold stays as it was", () => {
   const show = 'JSON.stringify(Object.getOwnPropertyDescriptor(process.report, "excludeNetwork") ?? null)';
   const value = "String(process.report.excludeNetwork)";

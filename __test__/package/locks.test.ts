@@ -1,5 +1,5 @@
-// `npm run fuzz` has a lock file of its own. A dependency was added to the package alone, so that the fuzz targets could not be built, and
-// no test noticed.
+// `npm run fuzz` has a lock file of its own. A dependency that is added to the package alone breaks the build of the fuzz targets, and no
+// other test notices.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

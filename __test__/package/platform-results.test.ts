@@ -10,7 +10,7 @@ import { pathToFileURL } from "node:url";
 const script = (name: string) => import(join(__dirname, "../../scripts/platform", name));
 
 describe("the commit of a binary", () => {
-  /** The result for a repository whose last commit did not change the source, and for a clone without its history. */
+  /** The result for a repository whose last commit does not change the source, and for a clone without its history. */
   async function commits(environment: Record<string, string>) {
     const { source } = await script("results.mjs");
     const directory = mkdtempSync(join(tmpdir(), "covara-kv-source-"));

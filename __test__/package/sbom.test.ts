@@ -1,4 +1,4 @@
-// An auditor of a binary has to know its crates, and the binary itself shows nothing of Cargo.lock.
+// An auditor of a binary cannot know its crates, as the binary itself shows nothing of Cargo.lock.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

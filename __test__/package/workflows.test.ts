@@ -1,4 +1,4 @@
-// The release called dist/cli/index.js for days after the command line had become one file, as only GitHub read the workflows.
+// Only GitHub reads the workflows. A release that calls a file that has moved fails there, and nowhere else.
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -85,7 +85,7 @@ test("a release builds, checks, tests and publishes the binary of every platform
   assert.ok(commandsOf(release.publish ?? "").includes("node scripts/release.mjs publish"));
 });
 
-// Before a release was tagged, nothing was compiled for 32 bits.
+// Unless CI compiles for 32 bits, only a tagged release does.
 test("CI lints for 32 bits and for Windows, which none of its jobs builds for", () => {
   const job = jobsIn("ci.yml")["lint-elsewhere"] ?? "";
   assert.ok(commandsOf(job).includes(`node scripts/platform.mjs ${EACH} lint`));

@@ -1,4 +1,5 @@
-// Where a server is, who asks it and by which certificates: what of it is wrong is CONFIG, before anything is opened.
+// A mistake in where a server is, who asks it or by which certificates connects a store to the wrong one. It must be CONFIG before anything
+// is opened.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createKV, RedisKVStore } from "covara-kv";
@@ -6,7 +7,7 @@ import { startRedis } from "../redis-server.js";
 import { asConfig, refuses } from "./refused.js";
 import { SECRET } from "./servers.js";
 
-// An environment variable was not set: the store used localhost, and a production system wrote into an empty server there.
+// An environment variable may not be set. A store that then uses localhost makes a production system write into an empty server there.
 test("where the server is, given as undefined, is CONFIG", async () => {
   for (const name of ["url", "host", "path", "port"]) {
     const told = new RegExp(
@@ -26,7 +27,7 @@ test("where the server is, given as undefined, is CONFIG", async () => {
   }
 });
 
-// AUTH takes both. Nothing was sent, and the server took the connection for its default user, who may run any command.
+// AUTH takes both. If nothing is sent, the server takes the connection for its default user, who may run any command.
 test("a user without a password is CONFIG", async () => {
   const told = /^redis\.username: a user needs a password/;
   await refuses({ username: "alice" }, "CONFIG", told);
@@ -36,7 +37,7 @@ test("a user without a password is CONFIG", async () => {
   await new RedisKVStore({ url: "redis://alice@127.0.0.1", password: SECRET }).disconnect();
 });
 
-// `?db=3`, which other clients understand, was ignored: the store used database 0.
+// Other clients understand `?db=3`. A store that ignores it uses database 0.
 test("a url's query names the database, and what else it says is CONFIG", async () => {
   const server = await startRedis();
   try {

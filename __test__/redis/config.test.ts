@@ -1,3 +1,4 @@
+// A wrong field that is ignored makes the store connect to another server, or without the security that the user asks for.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { inspect } from "node:util";
@@ -163,8 +164,7 @@ test("__proto__ as a key is no field", async () => {
   assert.equal(warnings.length, 1);
 });
 
-// An application had a class with getters for its configuration. Inherited fields would be ignored, and the store would connect to
-// localhost.
+// An application may have a class with getters for its configuration. A store that ignores inherited fields connects to localhost.
 test("fields that are inherited are CONFIG", async () => {
   class Settings {
     get host() {
@@ -178,7 +178,7 @@ test("fields that are inherited are CONFIG", async () => {
   await assert.rejects(createKV(config), { code: "CONFIG", message: /^type must not be inherited/ });
 });
 
-// Code that could write to Object.prototype could switch off the verification of certificates for every store of the process.
+// Code that can write to Object.prototype must not switch off the verification of certificates for every store of the process.
 test("a property of Object.prototype is no option", async () => {
   const polluted = {
     rejectUnauthorized: false,
@@ -252,7 +252,7 @@ describe("an unknown field is warned of, once, with the field that may be meant"
   const nowhere = { host: "127.0.0.1", port: 1, maxRetries: 0 };
   const redis = (fields: object) => ({ type: "redis", redis: { ...nowhere, ...fields } });
 
-  // `stric: true` left the store lenient, and `keyPrefix` mixed its keys with those of other applications, both without a warning.
+  // `stric: true` leaves the store lenient, and `keyPrefix` mixes its keys with those of other applications, both without a warning.
   test("by its letters", async () => {
     await warned({ type: "memory", stric: true }, /^stric is no field .*did you mean strict\?$/);
     await warned({ type: "memory", Shared: "s" }, /^Shared is .*did you mean shared\?$/);

@@ -1,3 +1,4 @@
+// A form of configuration that leads elsewhere, or drops a password or a database, fails only in production.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { lookup } from "node:dns/promises";
@@ -44,15 +45,17 @@ describe("the address", () => {
     "host and port": () => [server.address],
     "a port alone, on 127.0.0.1": () => [{ port: server.address.port }],
     "a host's name": () => [{ host: "localhost", port: server.address.port }],
-    "redis://": () => [{ url: `redis://${server.place}` }],
-    "redis:// with a slash": () => [{ url: `redis://${server.place}/` }],
-    "valkey://": () => [{ url: `valkey://${server.place}` }],
-    "redis:// with a database": () => [{ url: `redis://${server.place}/7` }, 7],
+    "redis://": () => [{ url: `redis://${server.endpoint}` }],
+    "redis:// with a slash": () => [{ url: `redis://${server.endpoint}/` }],
+    "valkey://": () => [{ url: `valkey://${server.endpoint}` }],
+    "redis:// with a database": () => [{ url: `redis://${server.endpoint}/7` }, 7],
     "redis:// with a user, a password and a database": () => [
-      { url: `redis://${user}:${password}@${server.place}/3` },
+      { url: `redis://${user}:${password}@${server.endpoint}/3` },
       3,
     ],
-    "valkey:// with a user and a password": () => [{ url: `valkey://${user}:${password}@${server.place}` }],
+    "valkey:// with a user and a password": () => [
+      { url: `valkey://${user}:${password}@${server.endpoint}` },
+    ],
     path: () => [{ path: socket }],
     "path, with a user, a password and a database": () => [
       { path: socket, username: "al/ice:@", password: SECRET, db: 5 },
@@ -109,7 +112,7 @@ describe("what is given beside the url wins over it", () => {
 
   test("a host and a port, over a socket", () => works({ url: `unix://${socket}x`, ...server.address }));
 
-  test("tls: false, over rediss://", () => works({ url: `rediss://${server.place}`, tls: false }));
+  test("tls: false, over rediss://", () => works({ url: `rediss://${server.endpoint}`, tls: false }));
 });
 
 describe("a user", () => {
@@ -132,7 +135,7 @@ describe("a user", () => {
     test(`of no name logs in with a password, over ${protocol}`, async () => {
       await works({ ...on.address, password: SECRET }, { on });
       await works({ ...on.address, username: "default", password: SECRET, db: 6 }, { on, db: 6 });
-      await works({ url: `redis://:${password}@${on.place}` }, { on });
+      await works({ url: `redis://:${password}@${on.endpoint}` }, { on });
     });
   }
 

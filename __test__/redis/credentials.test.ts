@@ -1,4 +1,4 @@
-// Tokens of cloud providers are valid for minutes. With a password that was given only once, no later connection could be opened.
+// Tokens of cloud providers are valid for minutes. With a password that is given only once, no later connection can be opened.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, test } from "node:test";
@@ -77,7 +77,7 @@ describe("a password that is a function", () => {
 
   test("wins over the url's", async () => {
     await rotate("by-url", SECRET);
-    const url = `redis://by-url:wrong@${server.place}`;
+    const url = `redis://by-url:wrong@${server.endpoint}`;
     await using kv = await open({ url, password: () => SECRET });
     assert.equal(await kv.ping(), "PONG");
   });

@@ -1,5 +1,12 @@
 // A Sentinel that a test tells what to say.
-import { type Answer, bulk, type FakeOptions, type FakeServer, greet, startFake } from "../fake-server.js";
+import {
+  type Answer,
+  answerHandshake,
+  bulk,
+  type FakeOptions,
+  type FakeServer,
+  startFake,
+} from "../fake-server.js";
 import { MASTER } from "../sentinel.js";
 
 /** A Sentinel that names a master, or what it is told to name from then on. */
@@ -18,17 +25,17 @@ function otherSentinel({ host, port, id, flags = "sentinel" }: NonNullable<FakeS
   return words.join("");
 }
 
-const greetAsSentinel: Answer = (command, peer) =>
+const answerSentinelHandshake: Answer = (command, peer) =>
   command[0] === "HELLO"
     ? `%2\r\n${bulk("mode")}${bulk("sentinel")}${bulk("role")}${bulk("sentinel")}`
-    : greet(command, peer);
+    : answerHandshake(command, peer);
 
 export async function fakeSentinel(
   names: FakeSentinel["names"],
-  { greeting = greetAsSentinel }: FakeOptions = {},
+  { handshake = answerSentinelHandshake }: FakeOptions = {},
 ): Promise<FakeSentinel> {
   const fake: FakeServer = await startFake({
-    greeting,
+    handshake,
     answer([name = "", ...words]) {
       if (name === "SUBSCRIBE") {
         return words.map((channel) => `>3\r\n${bulk("subscribe")}${bulk(channel)}:1\r\n`).join("");

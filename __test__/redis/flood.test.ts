@@ -1,4 +1,4 @@
-// Messages come faster than they are taken: everything else in the process must go on.
+// Messages that come faster than they are taken may stop everything else in the process.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
@@ -84,8 +84,7 @@ const ways: Record<string, (kv: KVStore, hear: (message: string) => void) => Pro
   listen: (kv, hear) => kv.listen(["flood"], hear),
 };
 
-// All messages that had come in were handed over at once, then those that came meanwhile, up to 1,000 times. A timer of 10 ms fired 14.7 s
-// late.
+// If all messages that have come in are handed over at once, and then those that come meanwhile, a timer of 10 ms fires 14.7 s late.
 for (const [way, subscribe] of Object.entries(ways)) {
   test(`${way}: the event loop turns during a flood`, { timeout: 60_000 * patience }, async () => {
     await using kv = await open({ port });
@@ -99,7 +98,7 @@ for (const [way, subscribe] of Object.entries(ways)) {
   });
 }
 
-// A subscriber that took only a part of a full queue was told of a gap each time.
+// A subscriber that takes only a part of a full queue is told of a gap each time.
 test("what is lost in a flood is told once, in its place", { timeout: 60_000 * patience }, async () => {
   await using kv = await open({ port });
   const heard = new Heard(kv, 5);
@@ -111,7 +110,7 @@ test("what is lost in a flood is told once, in its place", { timeout: 60_000 * p
   assert.deepEqual(heard.wrong, []);
 });
 
-// Replies that came during the delivery of others were delivered in the same turn: timers fired 9.3 s late.
+// If replies that come during the delivery of others are delivered in the same turn, timers fire 9.3 s late.
 test("the event loop turns while many callers call in loops", { timeout: 60_000 * patience }, async () => {
   await using kv = await open(redis.address);
   let count = 0;
@@ -127,8 +126,7 @@ test("the event loop turns while many callers call in loops", { timeout: 60_000 
   assert.ok(most < 60_000, `${most} replies in a turn`);
 });
 
-// The I/O thread read one connection for as long as it had data. A call of a store on another server, with a timeout of 1 s, failed after
-// 5.9 s.
+// If the I/O thread reads one connection for as long as it has data, a call of another store waits 5.9 s, past its timeout of 1 s.
 test("a flood holds up no other connection", { timeout: 60_000 * patience }, async () => {
   const authority = new Authority("covara-kv tests");
   const { certFile, keyFile } = authority.sign("server", "subjectAltName=IP:127.0.0.1");

@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import { parentPort } from "node:worker_threads";
 
 const bulk = (text) => `$${text.length}\r\n${text}\r\n`;
-const greeting = `%2\r\n${bulk("proto")}:3\r\n${bulk("role")}${bulk("master")}`;
+const handshake = `%2\r\n${bulk("proto")}:3\r\n${bulk("role")}${bulk("master")}`;
 /** So many messages are made once and sent again and again. */
 const ROUND = 4_000;
 const frames = (kind, topic) =>
@@ -15,7 +15,7 @@ const frames = (kind, topic) =>
     }).join(""),
   );
 
-const answers = { HELLO: greeting, CLIENT: "+OK\r\n", SELECT: "+OK\r\n", PING: "+PONG\r\n" };
+const answers = { HELLO: handshake, CLIENT: "+OK\r\n", SELECT: "+OK\r\n", PING: "+PONG\r\n" };
 
 const server = createServer((socket) => {
   socket.on("error", () => {});

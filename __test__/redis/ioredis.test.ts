@@ -1,3 +1,4 @@
+// An ioredis client in place of a configuration must lead to the same server. A dropped option leads to another one, or to none.
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -82,7 +83,7 @@ for (const [version, { make }] of Object.entries(versions)) {
     });
 
     test("what its url says is taken over", async () => {
-      const url = `redis://alice:${encodeURIComponent(SECRET)}@${server.place}/4`;
+      const url = `redis://alice:${encodeURIComponent(SECRET)}@${server.endpoint}/4`;
       const { user, db } = await connectionOf(make(url, { connectionName }));
       assert.deepEqual([user, db], ["alice", "4"]);
     });
@@ -137,7 +138,7 @@ for (const [version, { make }] of Object.entries(versions)) {
       }
     });
 
-    // Such options were dropped without an error: the store used another server, or trusted one that it should not.
+    // An option that is dropped without an error makes the store use another server, or trust one that it should not.
     test("an option that may change the server or whom it trusts is honoured or CONFIG", async () => {
       const tls = (options: object) => ({ host: "localhost", port: tlsPort, tls: { ca, ...options } });
       const refusedOptions: Record<string, object> = {
@@ -248,7 +249,7 @@ test("createRedisKVFromConfig takes a configuration and a prefix", async () => {
   await kv.disconnect();
 });
 
-// All of these led to the Redis on localhost: their fields are not those of a configuration, and were not read.
+// All of these lead to the Redis on localhost if their fields, which are not those of a configuration, are not read.
 test("what is neither a client with options nor a configuration is CONFIG", async () => {
   class OtherClient {
     connection = { host: "192.0.2.1" };

@@ -1,3 +1,4 @@
+// A store on Redis may keep the process alive for ever, or let it end before its commands have had their effect.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
@@ -269,7 +270,7 @@ test("a store that is dropped is collected, and its connections go", async () =>
   assert.deepEqual(outcome, { code: 0, stdout: "2\n", stderr: "" });
 });
 
-// The list of stores that keep the process alive held every store that had ever been subscribed.
+// The list of stores that keep the process alive must not hold every store that has ever been subscribed.
 test("a store that was subscribed and disconnected is collected", async () => {
   const outcome = await run(
     server.address,
@@ -300,7 +301,7 @@ test("subscribe resolves only once a message can come", async () => {
   await kv.disconnect();
 });
 
-// The rejected call left an open store behind, as the global store.
+// A rejected call must not leave an open store behind, as the global store.
 test("an initializeKV that rejects leaves no store behind", async () => {
   await server.admin.call("ACL", "SETUSER", "deaf", "on", ">p", "+@all", "~*", "resetchannels");
   const redis = { ...server.address, clientName: "initialized", username: "deaf", password: "p" };
@@ -321,7 +322,7 @@ test("connect right after disconnect begins once the end was told", async () => 
   await kv.disconnect();
 });
 
-// No wake-up was sent for the socket alone while the first event waited: in one of a thousand openings a call took its whole timeout.
+// If no wake-up is sent for the socket alone while the first event waits, one of a thousand openings makes a call take its whole timeout.
 test("the first calls of many stores are answered at once", async () => {
   const lives = Array.from({ length: 4 }, async () => {
     for (let life = 0; life < 250; life++) {

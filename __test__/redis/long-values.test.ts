@@ -1,5 +1,5 @@
-// When callers await more long values than V8's young generation holds, their text lies outside of V8's heap, and the server is asked for
-// them in parts: docs/design/redis-connection.md, "Long values".
+// Long values that callers await overflow V8's young generation and slow everything down. Their text lies outside of the heap:
+// docs/design/redis-connection.md, "Long values".
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createKV } from "covara-kv";
@@ -56,7 +56,7 @@ test("threads with long values are terminated at any moment", { timeout: 60_000 
   assert.equal(await server.admin.ping(), "PONG");
 });
 
-// The server held a reply for each call in its memory, and took four times as long for each.
+// The server holds a reply for each call in its memory, and takes four times as long for each.
 test("a server does not have to hold all long replies at once", { timeout: 60_000 * patience }, async () => {
   const kv = await createKV({ type: "redis", redis: server.address });
   const value = "x".repeat(50_000);

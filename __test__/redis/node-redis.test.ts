@@ -1,3 +1,4 @@
+// A client of node-redis in place of a configuration must lead to the same server. Its options have names of their own.
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -60,7 +61,7 @@ const versions: Record<string, { make: Make; others: () => object[] }> = {
 const name = "taken-over";
 const { ca } = authority;
 
-// Its options have other names than those of ioredis: none was read, and the store used 127.0.0.1:6379 without a warning.
+// Its options have other names than those of ioredis. If none is read, the store uses 127.0.0.1:6379 without a warning.
 for (const [version, { make, others }] of Object.entries(versions)) {
   describe(`of a client of ${version}`, () => {
     /** Resolves to the line of CLIENT LIST for a store on this client. */
@@ -94,7 +95,7 @@ for (const [version, { make, others }] of Object.entries(versions)) {
     });
 
     test("what its url says is taken over", async () => {
-      const url = `redis://alice:${encodeURIComponent(SECRET)}@${server.place}/4`;
+      const url = `redis://alice:${encodeURIComponent(SECRET)}@${server.endpoint}/4`;
       const { user, db } = await connectionOf({ url });
       assert.deepEqual([user, db], ["alice", "4"]);
     });

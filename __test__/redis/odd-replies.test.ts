@@ -1,4 +1,4 @@
-// Replies that no Redis gives; a proxy, a module, or a server of another kind may.
+// A proxy, a module, or a server of another kind may give a reply that no Redis gives. Taken as it is, it becomes a wrong result.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { KVError, type KVStore, type ScanResult } from "covara-kv";
@@ -96,7 +96,7 @@ function isResult(method: Method, result: unknown): boolean {
   return results[kindOf.get(returns) ?? assert.fail(`${method} has no kind`)](result);
 }
 
-// hgetall and scan rejected with a TypeError. Other methods resolved to null, or to numbers in place of texts.
+// An odd reply makes hgetall and scan reject with a TypeError. Other methods resolve to null, or to numbers in place of texts.
 test("a reply that the command does not have is CONNECTION; nothing else comes out", async () => {
   for (reply of REPLIES) {
     for (const method of methods) {
@@ -117,7 +117,7 @@ test("a reply that the command does not have is CONNECTION; nothing else comes o
   assert.equal(await kv.get("k"), null);
 });
 
-// An error inside an array became a plain Error among the values.
+// An error inside an array becomes a plain Error among the values.
 test("an error within a reply rejects with that error", async () => {
   reply = "*2\r\n$1\r\na\r\n-MOVED 5 elsewhere\r\n";
   for (const method of [

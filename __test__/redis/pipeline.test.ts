@@ -1,3 +1,4 @@
+// Calls of one tick that leave one by one cost a round trip each, and calls that change places give wrong results.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { describe, test } from "node:test";

@@ -1,5 +1,4 @@
-// Only the text of an error told whether the command may have been run, and several causes shared a code: a caller that wanted to retry had
-// to read texts. Each failure has a reason, and a hint of what to do.
+// If several causes share a code, a caller that wants to retry has to read texts. Each failure has a reason, and a hint of what to do.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
@@ -11,7 +10,7 @@ import {
   type RedisConfig,
   RedisKVStore,
 } from "covara-kv";
-import { type Answer, bulk, type FakeOptions, greet, startFake } from "../fake-server.js";
+import { type Answer, answerHandshake, bulk, type FakeOptions, startFake } from "../fake-server.js";
 import { closedPort, HOST } from "./servers.js";
 
 async function failure(work: () => unknown): Promise<KVError> {
@@ -83,7 +82,7 @@ const cases: Record<string, Case> = {
   "a server that says nothing": {
     ...{ code: "CONNECTION", reason: "no-answer" },
     fail: () =>
-      withFake({ greeting: () => undefined }, (address) => failing({ ...address, connectTimeout: 100 })),
+      withFake({ handshake: () => undefined }, (address) => failing({ ...address, connectTimeout: 100 })),
   },
   "a server that hangs up": {
     ...{ code: "CONNECTION", reason: "closed-at-once" },
@@ -100,9 +99,11 @@ const cases: Record<string, Case> = {
   "a server that loads": {
     ...{ code: "CONNECTION", reason: "not-ready" },
     fail: () => {
-      const greeting: Answer = (command, peer) =>
-        command[0] === "PING" ? "-LOADING Redis is loading the dataset in memory\r\n" : greet(command, peer);
-      return withFake({ greeting }, failing);
+      const handshake: Answer = (command, peer) =>
+        command[0] === "PING"
+          ? "-LOADING Redis is loading the dataset in memory\r\n"
+          : answerHandshake(command, peer);
+      return withFake({ handshake }, failing);
     },
   },
   "a write whose reply is late": {
@@ -170,10 +171,10 @@ const cases: Record<string, Case> = {
   "a master that no Sentinel knows": {
     ...{ code: "CONNECTION", reason: "unknown-master" },
     fail: () => {
-      const greeting: Answer = (command, peer) =>
-        command[0] === "HELLO" ? `%1\r\n${bulk("mode")}${bulk("sentinel")}` : greet(command, peer);
+      const handshake: Answer = (command, peer) =>
+        command[0] === "HELLO" ? `%1\r\n${bulk("mode")}${bulk("sentinel")}` : answerHandshake(command, peer);
       const answer: Answer = ([name]) => (name === "SENTINEL" ? "*-1\r\n" : "-NOPERM\r\n");
-      return withFake({ greeting, answer }, ({ host = HOST, port = 0 }) =>
+      return withFake({ handshake, answer }, ({ host = HOST, port = 0 }) =>
         failing({ sentinel: { name: "m", nodes: [{ host, port }] } }),
       );
     },

@@ -1,3 +1,4 @@
+// A refusal that is tried again, or told without the server's own words, hides the cause. It may also show a password.
 import assert from "node:assert/strict";
 import { lookup } from "node:dns/promises";
 import { once } from "node:events";
@@ -7,7 +8,7 @@ import { describe, test } from "node:test";
 import { type RedisConfig, RedisKVStore } from "covara-kv";
 import type { Redis } from "ioredis";
 import { eventually } from "../backends.js";
-import { greet, startFake } from "../fake-server.js";
+import { answerHandshake, startFake } from "../fake-server.js";
 import { errorOf } from "../replies.js";
 import { run } from "./processes.js";
 import {
@@ -70,8 +71,8 @@ const unknownCommand = ([name, ...args]: readonly string[]) =>
 // Redis repeats the arguments of an unknown command in its error, also the password of AUTH.
 test("a server that knows neither HELLO nor AUTH is refused without showing the password", async () => {
   await using fake = await startFake({
-    greeting: (command, peer) =>
-      ["HELLO", "AUTH"].includes(command[0] ?? "") ? unknownCommand(command) : greet(command, peer),
+    handshake: (command, peer) =>
+      ["HELLO", "AUTH"].includes(command[0] ?? "") ? unknownCommand(command) : answerHandshake(command, peer),
   });
   const error = await refusalOf({ port: fake.port, username: "user", password: SECRET, maxRetries: 1 });
   assert.match(error.message, /AUTH/);
@@ -140,7 +141,7 @@ describe("createKV rejects with CONNECTION, and says what it tried", () => {
     server.close();
   });
 
-  test("a server that greets with nonsense", async () => {
+  test("a server that answers the handshake with nonsense", async () => {
     await using peer = await listen((socket) => void socket.write("220 mail.example.org ESMTP\r\n"));
     const error = await refusalOf({ port: peer.port, password: SECRET });
     assert.equal(error.code, "CONNECTION");

@@ -1,3 +1,4 @@
+// Entries may leave in any order. A ring that loses one never answers its caller, and one that keeps it leaks memory.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Ring } from "../../ts/backends/ring.js";

@@ -1,4 +1,4 @@
-// What a URL and the fields of `sentinel` say, and what is wrong with them.
+// A mistake in a URL or in the fields of `sentinel` is only found at the first failover unless it is CONFIG.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type RedisConfig, RedisKVStore } from "covara-kv";
@@ -19,8 +19,8 @@ test("what a URL says of Sentinels is heard, and what is wrong with it is CONFIG
     await using kv = await open({ url });
     await kv.set("k", "v");
     assert.equal(await admin.get("k"), "v");
-    const greeting = sentinel.commands.find(([name]) => name === "HELLO");
-    assert.ok(!greeting?.includes("AUTH"), "the master's password is not for the Sentinels");
+    const handshake = sentinel.commands.find(([name]) => name === "HELLO");
+    assert.ok(!handshake?.includes("AUTH"), "the master's password is not for the Sentinels");
   } finally {
     admin.disconnect();
     await one.stop();

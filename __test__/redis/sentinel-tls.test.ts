@@ -1,4 +1,5 @@
-// Sentinels with a password and TLS of their own, beside the server's. The rest of Sentinel, which needs no openssl: sentinel.test.ts.
+// Sentinels have a password and TLS of their own, and must not get the server's. The rest of Sentinel, which needs no openssl:
+// sentinel.test.ts.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Redis } from "ioredis";

@@ -1,4 +1,4 @@
-// A store whose server Sentinels name: what they are asked, who asks, and what is said when they do not know. Failovers: faults/.
+// Sentinels name the server of a store. One that asks them wrongly, or believes a wrong one, has no server. Failovers: faults/.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -8,7 +8,7 @@ import { Worker } from "node:worker_threads";
 import { createKV, createRedisKV, type RedisConfig, type RedisKVStore } from "covara-kv";
 import { Redis } from "ioredis";
 import { eventually } from "../backends.js";
-import { type Answer, bulk, greet } from "../fake-server.js";
+import { type Answer, answerHandshake, bulk } from "../fake-server.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { MASTER, type SentinelSet, startSentinels } from "../sentinel.js";
 import { by, fakeSentinel } from "./fake-sentinel.js";
@@ -94,7 +94,7 @@ describe("two masters and a Sentinel that names one of them", () => {
     await eventually(async () => (await portOf(kv)) === other.port);
   });
 
-  // node-redis-sentinel PR#53: another master's switch was taken for ours.
+  // Another master's switch must not be taken for ours (node-redis-sentinel PR#53).
   test("the switch of another master, or one that cannot be read, changes nothing", async () => {
     const [one, other] = servers();
     await using sentinel = await fakeSentinel(one);
@@ -114,7 +114,8 @@ describe("two masters and a Sentinel that names one of them", () => {
     assert.deepEqual([moves, await portOf(kv)], [[], one.port]);
   });
 
-  // A failover's leader tells of the promotion a second before any Sentinel names the new master: what the old one took was lost.
+  // A failover's leader tells of the promotion a second before any Sentinel names the new master. Until then what the old one takes is
+  // lost.
   test("a replica that is being promoted is the master once it says so", async () => {
     const [one, other] = servers();
     const admin = new Redis({ ...other, lazyConnect: false });
@@ -156,7 +157,7 @@ describe("two masters and a Sentinel that names one of them", () => {
     assert.deepEqual(moves, []);
   });
 
-  // The master that a Sentinel names may be a replica already: writes failed with READONLY until somebody restarted the clients.
+  // The master that a Sentinel names may be a replica already. Writes then fail with READONLY until the clients are restarted.
   test("a replica that is named as the master is left, and asked for again", async () => {
     const [one, other] = servers();
     const admin = new Redis({ ...other, lazyConnect: false });
@@ -223,18 +224,18 @@ describe("two masters and a Sentinel that names one of them", () => {
   test("a Sentinel of RESP 2 is polled", async () => {
     const [one, other] = servers();
     const role = `*2\r\n${bulk("sentinel")}*1\r\n${bulk(MASTER)}`;
-    const greeting: Answer = (command, peer) => {
+    const handshake: Answer = (command, peer) => {
       if (command[0] === "HELLO") return "-ERR unknown command 'HELLO'\r\n";
-      return command[0] === "ROLE" ? role : greet(command, peer);
+      return command[0] === "ROLE" ? role : answerHandshake(command, peer);
     };
-    await using sentinel = await fakeSentinel(one, { greeting });
+    await using sentinel = await fakeSentinel(one, { handshake });
     await using kv = await opened(by(sentinel));
     assert.equal(sentinel.count("SUBSCRIBE"), 0);
     sentinel.names = other;
     await eventually(async () => (await portOf(kv)) === other.port);
   });
 
-  // ioredis #1370 and others: an address of the list that is a name was resolved once.
+  // An address of the list that is a name must be resolved more than once (ioredis #1370 and others).
   test("a Sentinel is found by its name, and a name that is not known is told", async () => {
     const [one] = servers();
     await using sentinel = await fakeSentinel(one);

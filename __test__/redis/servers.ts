@@ -66,7 +66,7 @@ export class SharedRedis {
     return { host: this.#server.host, port: this.#server.port };
   }
 
-  get place(): string {
+  get endpoint(): string {
     return `${this.address.host}:${this.address.port}`;
   }
 
@@ -98,7 +98,7 @@ export class SharedRedis {
 /** A server on the loopback interface that does not speak Redis's protocol. */
 export interface Peer extends AsyncDisposable {
   readonly port: number;
-  readonly place: string;
+  readonly endpoint: string;
   /** The number of connections so far. */
   readonly connections: number;
   /** Sends the same text on every connection. */
@@ -123,7 +123,7 @@ export async function listen(
   const { port, address } = server.address() as AddressInfo;
   return {
     port,
-    place: address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`,
+    endpoint: address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`,
     get connections() {
       return connections;
     },

@@ -1,5 +1,5 @@
-// The stack of a rejected Redis command had only lines of the package: it did not tell which of a hundred `get`s had failed. It shows the
-// async functions that await the command, as that of the memory store does.
+// The stack of a rejected command must show the async functions that await it. With lines of the package alone it does not tell which of a
+// hundred `get`s has failed.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createMemoryKV, KVError, type KVStore, RedisKVStore } from "covara-kv";

@@ -1,3 +1,4 @@
+// A worker thread that ends may leave a connection behind, keep the process alive, or crash the other threads.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createKV } from "covara-kv";
@@ -104,8 +105,8 @@ test("threads use it one after the other, in a process whose main thread never l
   await noneIsLeft();
 });
 
-// The I/O thread outlives a worker, and would crash if its code were unloaded. On Linux a linker flag keeps the binary loaded (build.rs),
-// on macOS and Windows napi does so with the first threadsafe function.
+// The I/O thread outlives a worker, and crashes if its code is unloaded. On Linux a linker flag keeps the binary loaded (build.rs), on
+// macOS and Windows napi does so.
 test("the binary stays loaded after the only thread that has used it", async () => {
   const outcome = await run(
     server.address,

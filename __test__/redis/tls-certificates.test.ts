@@ -1,4 +1,5 @@
-// Which certificates of servers a store takes, and the words in which it refuses the others.
+// Another client takes a certificate that we refuse, or the refusal does not say why. Which certificates a store takes, and the words of
+// its refusals.
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import type { RedisConfig } from "covara-kv";
@@ -30,7 +31,7 @@ const ago = (days: number) =>
 
 const VERSIONS = ["TLSv1.2", "TLSv1.3"] as const;
 
-// OpenSSL, and so every other client, accepts such a certificate. The error was `Other(OtherError(CaUsedAsEndEntity))`.
+// OpenSSL, and so every other client, accepts such a certificate. Without this it fails with `Other(OtherError(CaUsedAsEndEntity))`.
 describe("a certificate that signed itself, given as ca", () => {
   const self = authority.selfSigned("self", "subjectAltName=DNS:localhost,IP:127.0.0.1");
   const other = authority.selfSigned("other-self", "subjectAltName=DNS:localhost,IP:127.0.0.1");
@@ -71,7 +72,7 @@ describe("a certificate that signed itself, given as ca", () => {
   });
 });
 
-// The option is documented as "takes any certificate". This certificate was refused as UnsupportedCertVersion.
+// The option is documented as "takes any certificate". It must not refuse this one as UnsupportedCertVersion.
 describe("a certificate of X.509's version 1", () => {
   for (const version of VERSIONS) {
     test(`is any certificate to rejectUnauthorized: false, over ${version}`, async () => {
@@ -90,7 +91,7 @@ describe("a certificate of X.509's version 1", () => {
   });
 });
 
-// The errors had the words of the TLS library, with a link to its documentation.
+// Errors with the words of the TLS library, and a link to its documentation, do not tell a user what is wrong.
 describe("what is wrong with a certificate is said in words", () => {
   const names = "subjectAltName=IP:127.0.0.1";
   const wrong: Record<string, [() => Identity, RegExp]> = {

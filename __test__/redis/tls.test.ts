@@ -1,3 +1,4 @@
+// Without the checks of TLS a store talks to a server that is not the one that it is configured for.
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { type RedisConfig, RedisKVStore, type RedisTlsConfig } from "covara-kv";

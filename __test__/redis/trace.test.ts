@@ -1,4 +1,4 @@
-// Only events told of a reconnection, and not its cause. COVARA_KV_DEBUG prints what connections do, and why.
+// Events tell of a reconnection, but not of its cause. COVARA_KV_DEBUG prints what connections do, and why.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";

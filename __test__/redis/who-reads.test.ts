@@ -1,4 +1,5 @@
-// While little is in flight JavaScript's thread reads the socket, otherwise the I/O thread: docs/design/redis-connection.md, "Who reads".
+// If both threads read a socket, or none does, replies are lost or late. While little is in flight JavaScript's thread reads, otherwise the
+// I/O thread: docs/design/redis-connection.md, "Who reads".
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
@@ -89,7 +90,7 @@ test("connections that end leave no file open", {
   await eventually(() => files() <= before);
 });
 
-// The I/O thread needs one more file to wait for a socket. Where none could be opened, a healthy connection was given up.
+// The I/O thread needs one more file to wait for a socket. Where none can be opened, a healthy connection must not be given up.
 test("a process that can open no more files goes on with the connection that it has", {
   skip: process.platform === "win32" && "has no ulimit",
 }, async () => {

@@ -40,8 +40,8 @@ const stores: [name: string, open: () => Promise<KVStore>][] = [
   ["Redis", () => createKV({ type: "redis", redis, prefix: `checks-${Math.random()}` })],
 ];
 
-// In Jest, Vitest's vm pools and node:vm `instanceof Error` was false for errors that the addon makes: createKV with a closed port
-// resolved.
+// In Jest, Vitest's vm pools and node:vm `instanceof Error` is false for errors that the addon makes. Without this createKV with a closed
+// port resolves.
 test("createKV rejects if there is no server", async () => {
   const config = { ...redis, port: 1, maxRetries: 0, retryDelay: 1 };
   await expectRefusal(createKV({ type: "redis", redis: config }), refusal("CONNECTION"));
@@ -142,7 +142,7 @@ for (const [name, open] of stores) {
       await kv.unsubscribe(channel);
     });
 
-    // After one call under jest.useFakeTimers() the store never answered again, as the tick that sends a batch was a fake one.
+    // If the tick that sends a batch is a fake one, the store never answers again after one call under jest.useFakeTimers().
     test("a store works while timers are faked, and after", async () => {
       await withFakeTimers(async () => {
         await kv.set("k", "1");
@@ -164,7 +164,7 @@ for (const [name, open] of stores) {
   });
 }
 
-// After 300 ms of fake timers the thread's own timer was a fake one, and no expired key was swept.
+// If the thread's own timer is a fake one, no expired key is swept.
 test("expired keys are swept while timers are faked, and after", async () => {
   const kv = createMemoryKV();
   const isSwept = async () => {

@@ -1,4 +1,4 @@
-// The package in the common test runners. In most of them the tests are in another realm than the addon, and can fake timers.
+// In most test runners the tests are in another realm than the addon, and fake timers. A package that relies on either breaks there.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";

@@ -1,4 +1,5 @@
-// The package's entry for Workers: it needs only what Workers have, and exports every name that the entry for Node.js exports.
+// The entry for Workers must need only what Workers have, and export every name that the entry for Node.js exports. Otherwise imports fail
+// at deployment.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";

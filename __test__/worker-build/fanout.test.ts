@@ -1,4 +1,4 @@
-// The fan-out in a Worker: each handler and watcher has a socket of its own, and is told when it may have missed something.
+// In a Worker each handler and watcher has a socket of its own. Without a sign it may miss something when the socket is lost.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -208,7 +208,7 @@ test("an object that cannot be reached is tried again, and waiting handlers are 
   await worker.initializeEventSubscription();
 });
 
-// A socket that a request was opening when it ended never opens. Every later request waited 5 s for it, and was refused.
+// A socket whose request ends while it opens never opens. Every later request then waits 5 s for it, and is refused.
 test("a handler that never becomes live holds up others no longer than its own time limit", async () => {
   const get = namespace.get;
   namespace.get = () => ({ fetch: () => new Promise(() => {}) });
@@ -220,7 +220,7 @@ test("a handler that never becomes live holds up others no longer than its own t
   await eventually(() => got.length === 1);
 });
 
-// initializeKV closed the new store, and the process had none.
+// If initializeKV closes the new store, the process has none.
 test("a handler that an earlier store cannot reach does not make initializeKV fail", async () => {
   namespace.failure = new Error("no such object");
   worker.registerHandler("a", () => {});
@@ -248,8 +248,8 @@ test("an initializeKV that fails takes back its own store alone", async () => {
   await kv.disconnect();
 });
 
-// A socket that was still being opened when its store was closed was forgotten. Its attempts went on every second for ever, or until it was
-// live beside its successor.
+// A socket that is still being opened when its store is closed must not be forgotten. Otherwise its attempts go on every second for ever,
+// or until it lives beside its successor.
 test("what a store that is closed had not opened yet is not opened later", async () => {
   namespace.failure = new Error("no such object");
   const got: string[] = [];

@@ -1,4 +1,5 @@
-// The fan-out in Workers: two isolates, whose handlers are in different requests, over one object.
+// In Workers a request cannot use what another one has opened. Two isolates, with handlers in different requests, must hear each other over
+// one object.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";

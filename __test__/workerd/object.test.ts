@@ -1,4 +1,5 @@
-// The life of objects in workerd: they are evicted and come back, their alarms ring, and their data is in files.
+// Objects in workerd are evicted and come back, their alarms ring, and their data is in files. Only there does code that relies on memory
+// fail.
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

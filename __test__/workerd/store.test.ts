@@ -1,4 +1,4 @@
-// Stores inside a Worker, in workerd.
+// A store that works in Node.js may fail in a Worker: timers, sockets and requests have other rules there.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { eventually } from "../backends.js";

@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn cursors_are_read_as_by_strtoul() {
-        // A cursor once had to be digits: Redis starts from an empty one too.
+        // A cursor of digits alone is refused where Redis starts from an empty one too.
         for (word, value) in [
             ("0", 0),
             ("", 0),

@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(heard, [true, false, true, false]);
     }
 
-    /// Otherwise another instance's message would be taken for the echo of one that was never published, and its change would be lost.
+    /// Otherwise another instance's message is taken for the echo of one that has never been published, and its change is lost.
     #[test]
     fn what_was_not_published_has_no_echo() {
         let mut echoes = Echoes::default();

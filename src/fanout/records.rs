@@ -105,7 +105,7 @@ impl Records {
         records
     }
 
-    pub fn look(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 

@@ -82,7 +82,7 @@ impl Streams {
 
     /// Whether messages are filtered, or why not; None for `All`.
     pub fn decision(&self) -> Option<Decision> {
-        (self.fanout != Fanout::All).then(|| self.records.look().decision())
+        (self.fanout != Fanout::All).then(|| self.records.lock().decision())
     }
 
     /// Whether subscriptions have channels of their own.
@@ -253,7 +253,7 @@ impl Listener for Streams {
         }
         let mut held = self.ways.lock();
         let passages = {
-            let state = self.records.look();
+            let state = self.records.lock();
             held.hold(&mut batch, |message| self.wants(&state, message))
         };
         if let Some(passages) = passages {
@@ -271,7 +271,7 @@ impl Listener for Streams {
     }
 
     fn skip(&self, channel: &[u8], received: &[u8]) -> Skipped {
-        let state = self.records.look();
+        let state = self.records.lock();
         if !self.filters(&state, channel) {
             return Skipped::default();
         }

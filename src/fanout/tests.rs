@@ -58,7 +58,7 @@ fn a_handler_that_is_registered_again_keeps_its_subscriptions() {
     );
 }
 
-/// Events that waited for a handler were lost when it was registered again.
+/// Events that wait for a handler are lost when it is registered again.
 #[test]
 fn what_waits_for_a_handler_that_is_replaced_is_the_new_ones() {
     let (registry, a, b) = (Registry::default(), new_thread(), new_thread());
@@ -75,7 +75,7 @@ fn what_waits_for_a_handler_that_is_replaced_is_the_new_ones() {
     assert!(matches!(&b.take(9)[..], [Item::Invalidate { handler: 3, .. }]));
 }
 
-/// The end of an aborted stream unregistered the stream that a client had opened in its place.
+/// The end of an aborted stream unregisters the stream that a client opens in its place.
 #[test]
 fn a_handler_is_unregistered_by_its_token_only_where_it_is_still_the_one() {
     let (registry, a, b) = (Registry::default(), new_thread(), new_thread());
@@ -86,7 +86,7 @@ fn a_handler_is_unregistered_by_its_token_only_where_it_is_still_the_one() {
     assert_eq!(registry.unregister("h", Some(1), &b), Some(1));
 }
 
-/// When an event of the subscription was dropped for lack of room, the handler that had the subscription before was told.
+/// When an event is dropped for lack of room, the handler that no longer has the subscription must not be told.
 #[test]
 fn a_subscription_that_moves_takes_along_that_something_waited() {
     let (registry, a) = (Registry::default(), new_thread());

@@ -50,7 +50,7 @@ pub struct SentinelOptions {
     pub use_tls: Option<bool>,
 }
 
-/// What a URL does not say.
+/// Settings outside the URL.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
     /// What functions give in place of what is configured.

@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn one_wake_up_is_enough_until_the_messages_are_taken() {
-        // Once every message woke: a thread that was busy for long had millions of wake-ups to work off, and to hold.
+        // If every message wakes, a thread that is busy for long has millions of wake-ups to work off, and to hold.
         let wakes = Arc::new(AtomicUsize::new(0));
         let counter = wakes.clone();
         let inbox = Inbox::new(move || counter.fetch_add(1, Ordering::Relaxed) < usize::MAX);
@@ -231,7 +231,7 @@ mod tests {
             channels.publish(b"c", b"x");
         }
         assert_eq!(wakes.load(Ordering::Relaxed), 1);
-        // Woken before the rest is taken, the thread was called a thousand times before its event loop turned.
+        // Woken before the rest is taken, the thread is called a thousand times before its event loop turns.
         assert_eq!(inbox.take(9).1, Rest::Messages);
         channels.publish(b"c", b"x");
         assert_eq!(wakes.load(Ordering::Relaxed), 1);

@@ -127,7 +127,7 @@ mod tests {
             ("a\\", "a\\", true),
             ("h?llo", "hllo", false),
             ("[a-", "-", true),
-            // Bytes were once compared without a sign, which put all letters between a `*` and an `é`.
+            // Bytes compared without a sign put all letters between a `*` and an `é`.
             ("[é-*", "s", false),
             ("[é-*", "!", true),
         ];

@@ -257,7 +257,7 @@ mod tests {
         assert!(slab.chunks.is_empty());
     }
 
-    /// A list of one value that was pushed and popped again and again took a chunk's allocation each time: 100 ns of 390.
+    /// A list of one value that is pushed and popped again and again takes a chunk's allocation each time: 100 ns of 390.
     #[test]
     fn one_item_that_comes_and_goes_costs_no_chunk() {
         let mut slab = Slab::new();

@@ -83,7 +83,7 @@ impl AsRef<[u8]> for Text {
 mod tests {
     use super::*;
 
-    /// Each APPEND once copied the whole text: 10,000 of 1 KB took 1.5 to 3.6 s, and Redis 20 ms.
+    /// If each APPEND copies the whole text, 10,000 of 1 KB take 1.5 to 3.6 s, and Redis 20 ms.
     #[test]
     fn appending_seldom_moves_a_text() {
         let mut text = Text::default();

@@ -19,7 +19,7 @@ interface Target {
 type Method<S> = (this: S, ...args: unknown[]) => Promise<unknown>;
 
 /** How a command is run by a synchronous store. */
-interface Crossing<S> {
+interface NativeCall<S> {
   readonly command: Command;
   readonly reply: Convert<unknown> | undefined;
   /** Its number in the native table. */
@@ -33,23 +33,23 @@ interface Crossing<S> {
  * The arguments of a plain call are its argv: no options, one element of a list. Nearly all calls are plain. They have a function for
  * each number of arguments, without a loop or an argv: 45 % faster. Any other call, also a wrong one, takes the general path.
  */
-export function directMethod<S extends Target>(given: Omit<Crossing<S>, "reply">): Method<S> {
-  const crossing = { ...given, reply: given.command.returns.ofReply };
-  const [first, second, third, ...more] = plainParameters(crossing.command) ?? [];
-  if (first === undefined || more.length > 0) return anyCall(crossing);
-  if (second === undefined) return plainCallOfOne(crossing, first);
-  if (third === undefined) return plainCallOfTwo(crossing, first, second);
-  return plainCallOfThree(crossing, first, second, third);
+export function directMethod<S extends Target>(given: Omit<NativeCall<S>, "reply">): Method<S> {
+  const call = { ...given, reply: given.command.returns.ofReply };
+  const [first, second, third, ...more] = plainParameters(call.command) ?? [];
+  if (first === undefined || more.length > 0) return anyCall(call);
+  if (second === undefined) return plainCallOfOne(call, first);
+  if (third === undefined) return plainCallOfTwo(call, first, second);
+  return plainCallOfThree(call, first, second, third);
 }
 
-function plainCallOfOne<S extends Target>(crossing: Crossing<S>, { accepts }: Scalar<Argument>): Method<S> {
-  const { reply, index, runnerOf } = crossing;
-  const { name } = crossing.command;
+function plainCallOfOne<S extends Target>(call: NativeCall<S>, { accepts }: Scalar<Argument>): Method<S> {
+  const { reply, index, runnerOf } = call;
+  const { name } = call.command;
   return async function (...args) {
     try {
       const a = args[0];
       if (args.length !== 1 || !accepts(a) || isTraced())
-        return (isTraced() ? tracedCall : call)(crossing, this, args);
+        return (isTraced() ? tracedCall : generalCall)(call, this, args);
       const answer = runnerOf(this)(index, a);
       return reply === undefined ? answer : reply(answer, this.prefix);
     } catch (error) {
@@ -59,18 +59,18 @@ function plainCallOfOne<S extends Target>(crossing: Crossing<S>, { accepts }: Sc
 }
 
 function plainCallOfTwo<S extends Target>(
-  crossing: Crossing<S>,
+  call: NativeCall<S>,
   { accepts: acceptsFirst }: Scalar<Argument>,
   { accepts: acceptsSecond }: Scalar<Argument>,
 ): Method<S> {
-  const { reply, index, runnerOf } = crossing;
-  const { name } = crossing.command;
+  const { reply, index, runnerOf } = call;
+  const { name } = call.command;
   return async function (...args) {
     try {
       const a = args[0];
       const b = args[1];
       if (args.length !== 2 || !acceptsFirst(a) || !acceptsSecond(b) || isTraced()) {
-        return (isTraced() ? tracedCall : call)(crossing, this, args);
+        return (isTraced() ? tracedCall : generalCall)(call, this, args);
       }
       const answer = runnerOf(this)(index, a, b);
       return reply === undefined ? answer : reply(answer, this.prefix);
@@ -84,11 +84,11 @@ function plainCallOfTwo<S extends Target>(
  * The method of SET. Sessions and caches call it with an expiry as the only option: that crosses as SETEX or PSETEX, as a plain call.
  */
 export function setMethod<S extends Target>(
-  given: Omit<Crossing<S>, "reply">,
+  given: Omit<NativeCall<S>, "reply">,
   { ex: setex, px: psetex }: { ex: number; px: number },
 ): Method<S> {
-  const crossing = { ...given, reply: given.command.returns.ofReply };
-  const { index, runnerOf } = crossing;
+  const call = { ...given, reply: given.command.returns.ofReply };
+  const { index, runnerOf } = call;
   return async function (...args) {
     try {
       const [key, value, options] = args;
@@ -98,9 +98,9 @@ export function setMethod<S extends Target>(
       if (ex !== undefined) return void runnerOf(this)(setex, key as string, ex, value as string);
       const px = isPlain ? lifetime("px", options) : undefined;
       if (px !== undefined) return void runnerOf(this)(psetex, key as string, px, value as string);
-      return (isTraced() ? tracedCall : call)(crossing, this, args);
+      return (isTraced() ? tracedCall : generalCall)(call, this, args);
     } catch (error) {
-      throw decode(error, crossing.command.name);
+      throw decode(error, call.command.name);
     }
   };
 }
@@ -124,20 +124,20 @@ function lifetime(name: "ex" | "px", options: unknown): number | undefined {
 }
 
 function plainCallOfThree<S extends Target>(
-  crossing: Crossing<S>,
+  call: NativeCall<S>,
   { accepts: acceptsFirst }: Scalar<Argument>,
   { accepts: acceptsSecond }: Scalar<Argument>,
   { accepts: acceptsThird }: Scalar<Argument>,
 ): Method<S> {
-  const { reply, index, runnerOf } = crossing;
-  const { name } = crossing.command;
+  const { reply, index, runnerOf } = call;
+  const { name } = call.command;
   return async function (...args) {
     try {
       const a = args[0];
       const b = args[1];
       const c = args[2];
       if (args.length !== 3 || !acceptsFirst(a) || !acceptsSecond(b) || !acceptsThird(c) || isTraced()) {
-        return (isTraced() ? tracedCall : call)(crossing, this, args);
+        return (isTraced() ? tracedCall : generalCall)(call, this, args);
       }
       const answer = runnerOf(this)(index, a, b, c);
       return reply === undefined ? answer : reply(answer, this.prefix);
@@ -147,23 +147,23 @@ function plainCallOfThree<S extends Target>(
   };
 }
 
-function anyCall<S extends Target>(crossing: Crossing<S>): Method<S> {
+function anyCall<S extends Target>(call: NativeCall<S>): Method<S> {
   return async function (...args) {
     try {
-      return (isTraced() ? tracedCall : call)(crossing, this, args);
+      return (isTraced() ? tracedCall : generalCall)(call, this, args);
     } catch (error) {
-      throw decode(error, crossing.command.name);
+      throw decode(error, call.command.name);
     }
   };
 }
 
-function tracedCall<S extends Target>(crossing: Crossing<S>, store: S, args: unknown[]): unknown {
-  const message = { command: crossing.command.name, backend: "memory", prefix: store.prefix } as const;
-  return traced(message, () => call(crossing, store, args));
+function tracedCall<S extends Target>(call: NativeCall<S>, store: S, args: unknown[]): unknown {
+  const message = { command: call.command.name, backend: "memory", prefix: store.prefix } as const;
+  return traced(message, () => generalCall(call, store, args));
 }
 
-function call<S extends Target>(
-  { command, reply, index, runnerOf }: Crossing<S>,
+function generalCall<S extends Target>(
+  { command, reply, index, runnerOf }: NativeCall<S>,
   store: S,
   args: unknown[],
 ): unknown {

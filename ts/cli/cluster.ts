@@ -35,7 +35,7 @@ export interface Cluster {
 const SLOTS = 16_384;
 
 /** A line of CLUSTER NODES. */
-interface Line {
+interface NodeLine {
   id: string;
   /** Undefined if the node does not know it. */
   address: RedisNode | undefined;
@@ -70,7 +70,7 @@ export async function survey(kv: RedisKVStore, seeds: readonly RedisNode[]): Pro
       }));
     }),
   );
-  const known = new Map<string, Line>();
+  const known = new Map<string, NodeLine>();
   for (const line of told.flat()) {
     if (known.get(line.id)?.address === undefined && !line.flags.includes("handshake"))
       known.set(line.id, line);
@@ -105,7 +105,7 @@ async function askNode(
 
 /** CONFIG GET is refused by many providers. */
 async function coverageOf(
-  known: ReadonlyMap<string, Line>,
+  known: ReadonlyMap<string, NodeLine>,
   asked: ReadonlyMap<string, Asked>,
   ask: (node: RedisNode, isTold: boolean, ...command: string[]) => Promise<Asked>,
 ): Promise<boolean | undefined> {
@@ -117,8 +117,16 @@ async function coverageOf(
   return value === undefined ? undefined : value === "yes";
 }
 
+/** What a node says of all nodes. */
+interface View {
+  id: string;
+  lines: readonly NodeLine[];
+  /** For each slot the id of its master. */
+  owners: readonly (string | undefined)[];
+}
+
 function clusterOf(
-  known: ReadonlyMap<string, Line>,
+  known: ReadonlyMap<string, NodeLine>,
   asked: ReadonlyMap<string, Asked>,
   requireFullCoverage: boolean | undefined,
 ): Cluster {
@@ -126,19 +134,8 @@ function clusterOf(
     const address = known.get(id)?.address;
     return address === undefined ? id : nameOfNode(address);
   };
-  const views = [...asked].flatMap(([id, answer]) =>
-    "reply" in answer && typeof answer.reply === "string" ? [{ id, lines: linesOf(answer.reply) }] : [],
-  );
-  const owned = views.map(({ id, lines }) => ({ id, lines, owners: ownersOf(lines) }));
-  const signatures = owned.map(({ owners }) => owners.join());
-  const votes = (signature: string | undefined) => signatures.filter((other) => other === signature).length;
-  // Most nodes; where as many say otherwise, those that know of more slots.
-  const order = [...owned.keys()].sort(
-    (a, b) =>
-      votes(signatures[b]) - votes(signatures[a]) ||
-      (owned[b]?.owners.filter(Boolean).length ?? 0) - (owned[a]?.owners.filter(Boolean).length ?? 0),
-  );
-  const best = owned[order[0] ?? -1];
+  const views = viewsOf(asked);
+  const best = commonView(views);
   const lines = best?.lines ?? [...known.values()];
   const owners = best?.owners ?? ownersOf(lines);
   const answers = (id: string | undefined) => id !== undefined && "reply" in (asked.get(id) ?? {});
@@ -148,18 +145,6 @@ function clusterOf(
     .filter(({ flags, id }) => !flags.includes("handshake") && known.has(id))
     .map((line): ClusterNode => nodeOf(line, asked.get(line.id), nameOf))
     .sort((a, b) => keyOf(a).localeCompare(keyOf(b), "en", { numeric: true }));
-  const differing = owned.flatMap(({ id, owners: others }) => {
-    const slots = rangesOf((slot) => others[slot] !== owners[slot]);
-    return slots.length === 0
-      ? []
-      : [`${nameOf(id)} says otherwise than most nodes who has the slots ${shown(slots)}`];
-  });
-  const alone = lines.filter(
-    ({ id, ranges }) =>
-      ranges.length > 0 &&
-      answers(id) &&
-      !lines.some((other) => other.masterId === id && answers(other.id) && !isFailed(other)),
-  );
   const unknown = lines.filter(({ id }) => known.get(id)?.address === undefined);
   return {
     nodes,
@@ -172,14 +157,8 @@ function clusterOf(
       ...([unassigned, unserved].some(hasAny) && requireFullCoverage
         ? ["the cluster serves no other slots either while that is so: cluster-require-full-coverage is yes"]
         : []),
-      ...differing,
-      ...[alone].filter(hasAny).map((masters) => {
-        const names = masters
-          .map(({ id }) => nameOf(id))
-          .sort()
-          .join(", ");
-        return `no replica can take the place of ${names}`;
-      }),
+      ...dissentOf(views, owners, nameOf),
+      ...lonelyMasters(lines, answers, nameOf),
       ...unknown.map(
         ({ id }) =>
           `no node knows the address of ${id}: see cluster-announce-ip and cluster-announce-hostname`,
@@ -188,11 +167,62 @@ function clusterOf(
   };
 }
 
+/** The views of the nodes that have answered. */
+function viewsOf(asked: ReadonlyMap<string, Asked>): View[] {
+  return [...asked].flatMap(([id, answer]) => {
+    if (!("reply" in answer && typeof answer.reply === "string")) return [];
+    const lines = linesOf(answer.reply);
+    return [{ id, lines, owners: ownersOf(lines) }];
+  });
+}
+
+/** The view of most nodes. Where as many say otherwise, that of those that know of more slots. */
+function commonView(views: readonly View[]): View | undefined {
+  const signatures = views.map(({ owners }) => owners.join());
+  const votes = (signature: string | undefined) => signatures.filter((other) => other === signature).length;
+  const order = [...views.keys()].sort(
+    (a, b) =>
+      votes(signatures[b]) - votes(signatures[a]) ||
+      (views[b]?.owners.filter(Boolean).length ?? 0) - (views[a]?.owners.filter(Boolean).length ?? 0),
+  );
+  return views[order[0] ?? -1];
+}
+
+/** A warning for each node that says otherwise than most who has a slot. */
+function dissentOf(
+  views: readonly View[],
+  owners: readonly (string | undefined)[],
+  nameOf: (id: string) => string,
+): string[] {
+  return views.flatMap(({ id, owners: others }) => {
+    const slots = rangesOf((slot) => others[slot] !== owners[slot]);
+    return slots.length === 0
+      ? []
+      : [`${nameOf(id)} says otherwise than most nodes who has the slots ${shown(slots)}`];
+  });
+}
+
+/** A warning of the masters that no replica can replace, if there are any. */
+function lonelyMasters(
+  lines: readonly NodeLine[],
+  answers: (id: string) => boolean,
+  nameOf: (id: string) => string,
+): string[] {
+  const alone = lines.filter(
+    ({ id, ranges }) =>
+      ranges.length > 0 &&
+      answers(id) &&
+      !lines.some((other) => other.masterId === id && answers(other.id) && !isFailed(other)),
+  );
+  const names = alone.map(({ id }) => nameOf(id)).sort();
+  return names.length === 0 ? [] : [`no replica can take the place of ${names.join(", ")}`];
+}
+
 const hasAny = (list: readonly unknown[]) => list.length > 0;
 
-const isFailed = ({ flags }: Line) => flags.some((flag) => flag === "fail" || flag === "fail?");
+const isFailed = ({ flags }: NodeLine) => flags.some((flag) => flag === "fail" || flag === "fail?");
 
-function nodeOf(line: Line, answer: Asked | undefined, nameOf: (id: string) => string): ClusterNode {
+function nodeOf(line: NodeLine, answer: Asked | undefined, nameOf: (id: string) => string): ClusterNode {
   const isReplica = line.flags.includes("slave");
   return {
     node: nameOf(line.id),
@@ -210,7 +240,7 @@ function keyOf({ node, role, slots, master }: ClusterNode): string {
 }
 
 /** The lines of CLUSTER NODES. `asked` is who answered, which may not know its own address. */
-function linesOf(text: string, asked?: RedisNode): Line[] {
+function linesOf(text: string, asked?: RedisNode): NodeLine[] {
   return text
     .split("\n")
     .filter((line) => line !== "")
@@ -248,7 +278,7 @@ function endpointsOf(slots: unknown, asked: RedisNode): Map<string, RedisNode | 
 }
 
 /** For each slot the id of its master. */
-function ownersOf(lines: readonly Line[]): (string | undefined)[] {
+function ownersOf(lines: readonly NodeLine[]): (string | undefined)[] {
   const owners = new Array<string | undefined>(SLOTS).fill(undefined);
   for (const { id, ranges } of lines) for (const [first, last] of ranges) owners.fill(id, first, last + 1);
   return owners;

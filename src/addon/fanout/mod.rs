@@ -130,7 +130,7 @@ impl FanoutThread {
         }
     }
 
-    /// Expects the echo no longer: the change may not have been published.
+    /// Stops expecting the echo: the change may not have been published.
     #[napi]
     pub fn take_back(&mut self, resource: String, expected: u32) {
         match &self.source {
@@ -157,7 +157,7 @@ impl FanoutThread {
         self.source = Some(Source::attach(&client.config(), &self.thread));
     }
 
-    /// Drops the expected echoes: the channel is no longer subscribed.
+    /// Drops the expected echoes: the channel has been unsubscribed.
     #[napi]
     pub fn clear_echoes(&mut self) {
         self.echoes.clear();

@@ -64,7 +64,7 @@ pub fn fanout() -> NativeFanoutStats {
 
 pub fn streams(streams: &Streams) -> NativeStreamStats {
     let decision = streams.decision();
-    let state = streams.records.look();
+    let state = streams.records.lock();
     NativeStreamStats {
         server: streams.server.clone(),
         fanout: match streams.fanout {

@@ -29,7 +29,7 @@ pub struct Batch<'a> {
     /// Changes of the framework's records by the current entry.
     changes: Changes,
     /// None without a cluster, where no entry needs a route.
-    routes: Option<Routes>,
+    routes: Option<RouteOptions>,
     /// The slots of the entry that is being read.
     slots: Slots,
     /// Whether the entry that is being read publishes.
@@ -38,7 +38,7 @@ pub struct Batch<'a> {
 
 /// How entries get their routes.
 #[derive(Clone, Copy)]
-pub struct Routes {
+pub struct RouteOptions {
     /// Whether a transaction with keys of several slots is split by slot.
     pub splits: bool,
 }
@@ -65,7 +65,7 @@ impl<'a> Batch<'a> {
         prefix: Option<&'a [u8]>,
         records: &'a Arc<Records>,
         room: usize,
-        routes: Option<Routes>,
+        routes: Option<RouteOptions>,
     ) -> Self {
         Self {
             prefix,
@@ -168,7 +168,9 @@ impl<'a> Batch<'a> {
         let slots = mem::take(&mut self.slots);
         let route = match self.routes {
             None => Route::Unknown,
-            Some(Routes { splits: true }) if slots.are_several() => split_transaction(&self.bytes[start..]),
+            Some(RouteOptions { splits: true }) if slots.are_several() => {
+                split_transaction(&self.bytes[start..])
+            }
             Some(_) => slots.route(&self.bytes),
         };
         self.push(id, replies, false, Shape::Transaction, None, route);

@@ -10,7 +10,7 @@ use napi::bindgen_prelude::{Function, FunctionRef};
 
 use crate::addon::raw::{Callable, Scope, Value};
 use crate::addon::redis::asking::{Asked, Asking};
-use crate::addon::redis::batch::{Batch, Routes};
+use crate::addon::redis::batch::{Batch, RouteOptions};
 use crate::addon::redis::options::RedisOptions;
 use crate::addon::redis::socket_poller::SocketPoller;
 use crate::addon::reply::{Collect, Replies};
@@ -55,7 +55,7 @@ pub struct Setup {
     pub asking: Option<Arc<Asking>>,
     prefix: Option<Vec<u8>>,
     /// How commands are routed in a cluster.
-    routes: Routes,
+    routes: RouteOptions,
     fanout: Fanout,
     pub is_node: bool,
 }
@@ -74,7 +74,7 @@ impl RedisHandle {
         let setup = Setup {
             asking: on_question.as_ref().map(Asking::new).transpose()?,
             prefix: options.prefix.clone().map(String::into_bytes),
-            routes: Routes { splits },
+            routes: RouteOptions { splits },
             fanout: options.fanout(),
             is_node: options.is_node,
         };
@@ -194,7 +194,7 @@ impl RedisHandle {
         }
     }
 
-    /// The framework's callbacks hear events from this call on, or no longer.
+    /// Starts or stops the delivery of events to the framework's callbacks.
     pub fn hear_streams(&self, hearing: bool) {
         let Some(streams) = &self.streams else { return };
         match self.client.subscriber() {

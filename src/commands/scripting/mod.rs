@@ -92,7 +92,7 @@ impl Scripting {
         let deadline = run.deadline;
         let reply = machine.run(db, script, keys, argv, run);
         let late = Instant::now() >= deadline;
-        // A state that was stopped keeps failing. A full one is cheaper to drop than to sweep.
+        // A state that has been stopped keeps failing. A full one is cheaper to drop than to sweep.
         if late || machine.used_memory() > self.memory_limit / 16 {
             self.machine = None;
         }

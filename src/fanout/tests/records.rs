@@ -37,7 +37,7 @@ fn replied(observer: &Arc<dyn Observer>, reply: &'static str) {
 }
 
 fn names(records: &Records) -> Vec<String> {
-    let mut names = records.look().subscriptions();
+    let mut names = records.lock().subscriptions();
     names.sort();
     names
 }
@@ -48,23 +48,23 @@ fn a_record_counts_from_its_call_and_stays_if_it_may_be_there() {
     let (created, foreign) = (write(&records, "created", true), write(&records, "foreign", true));
     let (unknown, not_run) = (write(&records, "unknown", true), write(&records, "not run", true));
     let refused = write(&records, "refused", true);
-    assert_eq!(records.look().count(), 5);
-    assert_eq!(records.look().decision(), Decision::NoRecord);
+    assert_eq!(records.lock().count(), 5);
+    assert_eq!(records.lock().decision(), Decision::NoRecord);
     replied(&foreign, ":0\r\n");
     unknown.unanswered(Fate::Unknown);
     not_run.unanswered(Fate::NotRun);
     replied(&refused, "-WRONGTYPE it is none\r\n");
     assert_eq!(names(&records), ["created", "unknown"]);
-    assert_eq!(records.look().decision(), Decision::NoRecord);
+    assert_eq!(records.lock().decision(), Decision::NoRecord);
     replied(&created, ":1\r\n");
-    assert_eq!(records.look().decision(), Decision::Filters);
-    assert_eq!(*records.look().created(), [Arc::<str>::from("created")]);
+    assert_eq!(records.lock().decision(), Decision::Filters);
+    assert_eq!(*records.lock().created(), [Arc::<str>::from("created")]);
     // A record that is written again is still this process's.
     replied(&write(&records, "created", true), ":0\r\n");
     assert_eq!(names(&records), ["created", "unknown"]);
 }
 
-/// A stream that was opened again under the same name heard nothing: the reply to an earlier HDEL removed its record.
+/// A stream that is opened again under the same name hears nothing if the reply to an earlier HDEL removes its record.
 #[test]
 fn a_record_that_was_written_again_meanwhile_stays() {
     let records = records();
@@ -87,18 +87,18 @@ fn while_a_record_is_not_understood_nothing_is_kept_back() {
     replied(&write(&records, "a", true), ":1\r\n");
     // A record of another process counts too, as it may be one of many in this form.
     replied(&write(&records, "odd", false), ":0\r\n");
-    assert_eq!(records.look().decision(), Decision::Unreadable);
+    assert_eq!(records.lock().decision(), Decision::Unreadable);
     replied(&write(&records, "odd", true), ":0\r\n");
-    assert_eq!(records.look().decision(), Decision::Filters);
+    assert_eq!(records.lock().decision(), Decision::Filters);
     replied(&write(&records, "odd", false), ":0\r\n");
     let all = Change::RemoveAll {
         hashes: vec![HASH.into()],
     };
     replied(&records.call(vec![(None, all)]), ":1\r\n");
-    assert_eq!(records.look().count(), 0);
-    assert_eq!(records.look().decision(), Decision::Filters);
+    assert_eq!(records.lock().count(), 0);
+    assert_eq!(records.lock().decision(), Decision::Filters);
     let _ = records.call(vec![(None, Change::Other)]);
-    assert_eq!(records.look().decision(), Decision::Unreadable);
+    assert_eq!(records.lock().decision(), Decision::Unreadable);
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn a_change_to_the_own_channel_waits_for_a_passage_that_began_later() {
     assert_eq!(size(&ways), (0, 0));
 }
 
-// The own channel's home had moved: a publisher found nobody there and used the fleet's, whose home was read first.
+// The own channel's home has moved. A publisher that finds no subscriber there must not use the fleet's channel, whose home is read first.
 #[test]
 fn a_change_to_the_fleets_channel_is_behind_what_the_own_ones_home_had_sent() {
     let ways = Ways::default();

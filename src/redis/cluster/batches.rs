@@ -6,9 +6,9 @@ use crate::redis::cluster::node::Node;
 use crate::redis::request::Request;
 
 pub struct Batches {
-    /// By the index of each master.
+    /// Requests for masters, by master index.
     pub masters: Vec<Vec<Request>>,
-    /// The same for reads. None until a replica of the master was looked for.
+    /// Reads for replicas, by master index. None until a replica of the master is looked for.
     readers: Vec<Option<Reads>>,
 }
 

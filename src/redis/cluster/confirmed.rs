@@ -68,8 +68,8 @@ mod tests {
         SystemTime::now() + Duration::from_secs(seconds)
     }
 
-    // The gap of a home that was cut off began when it had last called itself the master, or when any slot had moved. What was published at its
-    // successor before was missed, and no gap told so.
+    // A gap that begins when any slot has moved, or when the home has last called itself the master, misses what its successor publishes
+    // before.
     #[test]
     fn a_master_is_confirmed_by_a_map_of_another_node_alone() {
         let present = map(&[(7, 2), (8, 3)]);
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(confirmed.get(&tcp(1)), Some(others));
     }
 
-    // What leaves a master is told by the very map that would confirm it.
+    // The map that removes a slot cannot confirm its master.
     #[test]
     fn a_master_that_has_lost_a_slot_is_not_confirmed() {
         let (present, later) = (map(&[(7, 2)]), map(&[(7, 2), (8, 2)]));

@@ -139,7 +139,7 @@ impl Fence {
             .min(LONGEST_WAIT)
     }
 
-    /// What is to be done now. `number` is that of the guard, if something is to be tried.
+    /// The next step at this time. `number` is that of the guard, if something is to be tried.
     pub fn step(&mut self, number: u64, now: Instant) -> Step {
         match self.state {
             State::Draining(_) | State::Trying(_) => return Step::Wait(None),

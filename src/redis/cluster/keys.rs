@@ -146,7 +146,7 @@ mod tests {
         let none = call.take(&replies(&[&["stays"], &[]]), &before, &after);
         assert!(none.unwrap().is_none());
         let reply = call.take(&replies(&[&["later", "moves"], &[]]), &after, &after);
-        // The slot of the third was done.
+        // The slot of the third has been served.
         let expected = ["$5\r\nmoves\r\n", "$5\r\nstays\r\n"];
         assert_eq!(sorted(&reply.unwrap().unwrap()), expected);
     }

@@ -25,7 +25,7 @@ impl ClusterRouter {
         let from = last
             .filter(|last| last.node != to && last.reached != Some(to))
             .map(|last| last.node);
-        // One that was published at is kept open for a while: what one that has closed had published has come, or is waited for no longer.
+        // The previous node stays open until its messages have arrived.
         let from = from.and_then(|from| state.nodes.values().find(|node| node.number == from));
         let crossing = from
             .cloned()

@@ -127,7 +127,7 @@ impl Drop for Trial {
 }
 
 pub struct Node {
-    /// One that no other node of the store has had: a node at the same endpoint may have come before.
+    /// Unique per store; endpoints are reused.
     pub number: u64,
     pub connection: Arc<Connection<Commands>>,
 }

@@ -53,7 +53,7 @@ impl ClusterRouter {
         self.config.settings.read_from
     }
 
-    /// The replica of a master that takes this store's reads now. Its connection is opened if there is none.
+    /// The replica of a master that takes this store's reads. Its connection is opened if there is none.
     fn reader(&self, state: &mut State, master: usize, now: Instant) -> Option<Arc<Node>> {
         let map = state.map.clone()?;
         let readers = &mut state.readers;
@@ -168,7 +168,7 @@ impl ClusterRouter {
         state.readers.wake(now);
     }
 
-    /// Closes the connections to nodes that are not replicas now.
+    /// Closes the connections to nodes that are not replicas.
     pub(super) fn close_unused_readers(&self, state: &mut State, map: &SlotMap, now: Instant) {
         let readers = &mut state.readers;
         readers.wake(now);

@@ -120,7 +120,8 @@ mod tests {
         runtime.unwrap().block_on(test);
     }
 
-    // A name with 8 addresses opened 8 connections at an attempt, of which 7 were dropped: each cost the server a client, and its log two lines.
+    // A name with 8 addresses opens 8 connections at an attempt, of which 7 are dropped. Each costs the server a client, and its log two
+    // lines.
     #[test]
     fn a_name_with_eight_addresses_opens_one_connection() {
         run(async {

@@ -1,9 +1,14 @@
 //! A connection to one endpoint that is opened again for as long as it is wanted.
 //!
-//! From the top down: [`supervisor`] opens it again ([`backoff`]) → [`locator`] says where, with [`sentinel`] → [`connect`] (with [`addresses`]) opens a socket → [`handshake`] (with [`secrets`] and [`server_info`])
-//! → [`transport`] carries bytes → [`socket`] decides which thread reads → [`stream`] is the operating system's socket, and [`shared`]
-//! the pipeline with its signals. [`time_slice`]: for how long one connection may keep the I/O thread;
-//! [`pace`]: how often it is read.
+//! From the top down:
+//! - [`supervisor`] opens it again, after the wait of [`backoff`].
+//! - [`locator`] says where it leads, with [`sentinel`].
+//! - [`connect`] opens a socket, with [`addresses`].
+//! - [`handshake`] sends the first commands, with [`secrets`] and [`server_info`].
+//! - [`transport`] carries bytes; [`shared`] is the pipeline with its signals.
+//! - [`socket`] decides which thread reads, and [`stream`] is the operating system's socket.
+//!
+//! [`time_slice`] limits how long one connection keeps the I/O thread, and [`pace`] how often it is read.
 
 mod addresses;
 pub mod backoff;

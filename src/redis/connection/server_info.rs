@@ -1,4 +1,4 @@
-//! What a server says of itself.
+//! Parses HELLO, ROLE and INFO replies.
 
 use crate::redis::pipeline::in_flight::{Server, ServerRole};
 use crate::reply::Reply;

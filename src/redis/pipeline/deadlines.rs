@@ -31,11 +31,15 @@ impl<M: Machine> Pipeline<M> {
         }
         if let Some(connection) = &mut self.connection {
             let silent = now.saturating_duration_since(connection.heard);
-            let owed = !connection.sent.is_empty();
-            let limit = if owed { timeout.max(FROZEN) } else { PING_AFTER };
+            let has_in_flight = !connection.sent.is_empty();
+            let limit = if has_in_flight {
+                timeout.max(FROZEN)
+            } else {
+                PING_AFTER
+            };
             if silent < limit {
                 next = next.min(connection.heard + limit);
-            } else if owed {
+            } else if has_in_flight {
                 let silent = silent.as_millis();
                 let message = format!("{} has not answered anything for {silent} ms", self.place());
                 return Err(Error::because(Reason::Silent, message));

@@ -154,7 +154,7 @@ impl InFlight {
         (self.heard, self.received) = (now, now);
     }
 
-    pub fn new(greeted: Established, now: Instant) -> Self {
+    pub fn new(established: Established, now: Instant) -> Self {
         Self {
             write_buffer: WriteBuffer::default(),
             sent: VecDeque::new(),
@@ -167,10 +167,10 @@ impl InFlight {
             heard: now,
             received: now,
             whole_until: now,
-            inline_write: greeted.inline_write,
+            inline_write: established.inline_write,
             writing: false,
             busy: None,
-            server: greeted.server,
+            server: established.server,
             retiring: false,
             unverified: false,
             answered: 0,

@@ -91,7 +91,7 @@ pub trait Machine: Default + Send + Sized + 'static {
     /// The gap that is open began at this time at the latest.
     fn widen_gap(&mut self, _from: SystemTime) {}
 
-    /// Whether requests of the machine's own wait for their turn.
+    /// Whether the machine has queued batches.
     fn has_batches(&self) -> bool {
         false
     }

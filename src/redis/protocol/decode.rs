@@ -213,7 +213,7 @@ mod tests {
         assert!(parse(deep.as_bytes()).is_err());
     }
 
-    /// Found by `npm run fuzz`: a text without its CRLF let the parser look past the end, which was a panic.
+    /// A text without its CRLF makes the parser look past the end, which is a panic. Found by `npm run fuzz`.
     #[test]
     fn what_is_cut_off_is_an_error() {
         for cut in [

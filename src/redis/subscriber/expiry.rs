@@ -12,7 +12,7 @@ use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::Listener;
 
 /// The deadline may be infinite: the task of a call that was answered ends after this time.
-const LOOK: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_secs(60);
 
 impl ClusterSubscriber {
     pub(super) async fn expire(subscriber: Weak<Self>, id: Id, topic: Topic) {
@@ -21,7 +21,7 @@ impl ClusterSubscriber {
         };
         let until = Instant::now() + longest;
         while Instant::now() < until {
-            sleep_until(until.min(Instant::now() + LOOK)).await;
+            sleep_until(until.min(Instant::now() + POLL_INTERVAL)).await;
             let Some(subscriber) = subscriber.upgrade() else {
                 return;
             };

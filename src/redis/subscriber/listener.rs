@@ -1,4 +1,4 @@
-//! Who gets what is published, and what each is to get.
+//! Listeners and their message batches.
 
 use std::sync::Arc;
 use std::time::SystemTime;

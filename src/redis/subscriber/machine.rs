@@ -31,7 +31,7 @@ pub struct Subscriptions {
     pub(super) gap: Option<Gap>,
     /// When the last message came; before the first one, when the connection was opened.
     pub brought: Option<Instant>,
-    /// It brings none of what is published.
+    /// The connection delivers no published messages.
     pub is_deaf: bool,
 }
 
@@ -214,7 +214,7 @@ impl Pipeline<Subscriptions> {
         self.send([Request { subject, ..request }], now);
     }
 
-    /// Has a listener leave topics, unless it has. What came before is its own: all that was published up to a moment.
+    /// Unsubscribes a listener's departing topics, once. Messages that were published before `until` are still the listener's.
     pub fn depart(&mut self, departure: &Departure, until: SystemTime, is_refused: bool, now: Instant) {
         let Some(topics) = departure.topics.lock().take() else {
             return;

@@ -15,8 +15,8 @@ use crate::redis::subscriber::ear::{Ear, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::places::own_channel;
 
-/// How often it is looked whether an answer is still to come.
-const LOOK: Duration = Duration::from_millis(100);
+/// Interval at which pending answers are checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The passage of topics at one home, or of those that are heard nowhere.
 pub struct Passage {
@@ -101,10 +101,10 @@ impl At {
         let _ = is_answered.await;
     }
 
-    /// Returns once no answer is waited for: the connection was lost, or none of the topics is there any more.
+    /// Returns once no answer is pending: the connection is lost, or the home has none of the topics.
     async fn is_left(&self, topics: &[Topic]) {
         loop {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
             let health = self.home.health();
             let is_lost = !health.is_ready || health.since != self.since;
             if is_lost || !topics.iter().any(|topic| self.home.has(topic)) {

@@ -24,7 +24,7 @@ pub struct State {
     pub homes: HashMap<Endpoint, Arc<SubscriberHandle>>,
     pub topics: HashMap<Topic, Desired>,
     pub crossings: Crossings,
-    /// All is left.
+    /// The subscriber has closed.
     pub is_over: bool,
 }
 
@@ -134,7 +134,7 @@ pub struct Crossing {
     pub old: Option<Arc<SubscriberHandle>>,
     pub topics: Vec<Topic>,
     pub leaving: Leaving,
-    /// By which they cross.
+    /// Channel that carries the crossing's marker message.
     pub channel: Topic,
     /// When another node said last that the old home was the right one.
     pub confirmed: Option<SystemTime>,

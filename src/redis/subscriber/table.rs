@@ -187,8 +187,8 @@ impl Table {
         Next::Subscribe
     }
 
-    /// The server has refused the table's request. Returns the listeners' open request, if there is one, which is void now. None if the
-    /// topic has no listener left, or the table has sent a later request.
+    /// The server has refused the table's request. Returns the listeners' open request, if there is one, which is void. None if the
+    /// topic has no listener, or the table has sent a later request.
     pub fn refused(
         &mut self,
         Subscription { topic, asker }: &Subscription,

@@ -89,7 +89,7 @@ impl Observer for Panics {
     }
 }
 
-// A panic in the router's task left all that waited, and all that was called later, without an answer for ever.
+// A panic in the router's task leaves all that waits, and all that is called later, without an answer for ever.
 #[test]
 fn a_panic_of_the_task_leaves_no_call_without_an_answer() {
     let store = Store::open(Duration::from_millis(100));
@@ -104,7 +104,7 @@ fn a_panic_of_the_task_leaves_no_call_without_an_answer() {
     assert_eq!(store.answers(3), [closed(4), closed(5), (6, None)]);
 }
 
-// Answered a second time at the end of the task, it counts for a call that still waits: the process could end before that is answered.
+// Answered a second time at the end of the task, it counts for a call that still waits. The process may end before that is answered.
 #[test]
 fn a_store_that_is_closed_is_told_once() {
     let store = Store::open(PATIENCE);
@@ -117,7 +117,7 @@ fn a_store_that_is_closed_is_told_once() {
     assert!(store.completions.take_answers(1).0.is_empty());
 }
 
-// A store that was disconnected, and not yet collected, had its seeds asked for the slots every two seconds.
+// A store that is disconnected, and not yet collected, has its seeds asked for the slots every two seconds.
 #[test]
 fn a_store_that_is_closed_asks_for_no_map() {
     let store = Store::open(PATIENCE);

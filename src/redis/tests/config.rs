@@ -59,7 +59,7 @@ fn urls_say_where_and_who() {
             false,
         ),
         ("redis://b\u{fc}cher", "b%C3%BCcher:6379", None, None, 0, false),
-        // The query was ignored: these used database 0.
+        // If the query is ignored, these use database 0.
         ("redis://h?db=3", "h:6379", None, None, 3, false),
         ("rediss://h/?db=3", "h:6379", None, None, 3, true),
         ("valkey://h/3?db=3", "h:6379", None, None, 3, false),
@@ -73,7 +73,7 @@ fn urls_say_where_and_who() {
     }
 }
 
-// A URL was refused with redis-rs's text, with a full stop before ours, and a path was refused only when the store connected.
+// A URL is refused with redis-rs's text, with a full stop before ours, and a path only when the store connects.
 #[test]
 fn a_unix_socket_is_taken_where_the_system_has_them() {
     let by_url = Options {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The name led to the new master a second after the failover: 966 writes failed in 20 s, and all later ones until a restart.
+/// The name leads to the new master a second after the failover. Without this 966 writes fail in 20 s, and all later ones until a restart.
 #[test]
 fn a_write_that_a_replica_refused_is_run_by_the_next_master() {
     let mut pipeline = Harness::<Commands>::connected();
@@ -95,7 +95,7 @@ fn what_a_server_redirects_goes_to_the_next_connection_in_order() {
     );
 }
 
-/// A transaction whose EXEC has a result was run, even if the result holds a redirect.
+/// A transaction whose EXEC has a result has run, even if the result holds a redirect.
 #[test]
 fn a_redirect_within_results_is_an_answer() {
     for reply in [
@@ -171,7 +171,7 @@ fn a_scripts_own_readonly_is_its_answer() {
     assert_eq!(pipeline.answers(), answers(&[(1, reply)]));
 }
 
-/// A value that looked like this error made the store leave a healthy connection each time it was read in a MULTI.
+/// A value that looks like this error makes the store leave a healthy connection each time it is read in a MULTI.
 #[test]
 fn a_value_in_a_transaction_is_no_error_of_the_servers() {
     for (reply, fine) in [("$14\r\n\r\n-READONLY no\r\n", true), ("-READONLY no\r\n", false)] {

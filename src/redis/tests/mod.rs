@@ -41,7 +41,7 @@ struct Socket {
     taken: Mutex<Vec<u8>>,
     room: usize,
     /// The server has closed the connection, and the end has not been read.
-    farewell: AtomicBool,
+    shutdown: AtomicBool,
 }
 
 impl InlineWrite for Socket {
@@ -54,7 +54,7 @@ impl InlineWrite for Socket {
     }
 
     fn is_drained(&self) -> bool {
-        !self.farewell.load(Ordering::Relaxed)
+        !self.shutdown.load(Ordering::Relaxed)
     }
 }
 
@@ -94,7 +94,7 @@ impl<M: Machine> Harness<M> {
     fn connect(&mut self, room: usize, role: ServerRole) {
         self.socket = socket(room);
         self.buffer.clear();
-        let greeted = Established {
+        let established = Established {
             inline_write: Some(self.socket.clone()),
             endpoint: Endpoint::Unix("server:1".into()),
             server: Server {
@@ -103,7 +103,7 @@ impl<M: Machine> Harness<M> {
             },
             round_trip: self.round_trip,
         };
-        self.pipeline.connected(greeted, self.now);
+        self.pipeline.connected(established, self.now);
     }
 
     fn lose(&mut self) {
@@ -123,7 +123,7 @@ impl<M: Machine> Harness<M> {
         self.now += time;
     }
 
-    /// The bytes that were written since the last call.
+    /// The bytes that have been written since the last call.
     fn written(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.socket.taken.lock())).unwrap()
     }
@@ -166,7 +166,7 @@ fn socket(room: usize) -> Arc<Socket> {
     Arc::new(Socket {
         taken: Mutex::default(),
         room,
-        farewell: AtomicBool::default(),
+        shutdown: AtomicBool::default(),
     })
 }
 

@@ -132,7 +132,7 @@ fn an_idle_connection_is_asked_whether_it_is_alive() {
     assert!(pipeline.pipeline.tick(pipeline.now).is_err());
 }
 
-/// With the server down, the first calls failed after 0.6 s, when the attempts were used up, although their timeout was 5 s.
+/// With the server down, the first calls must not fail when the attempts are used up, after 0.6 s, although their timeout is 5 s.
 #[test]
 fn without_a_connection_requests_wait_so_many_and_so_long() {
     let mut pipeline = Harness::<Commands>::new();
@@ -203,7 +203,7 @@ fn whoever_connects_is_told_after_three_attempts() {
     assert_eq!(pipeline.answers(), answers(&[(1, "CONNECTION")]));
 }
 
-/// A call from before the loss of the connection waited half as long as a call from after it.
+/// A call from before the loss of the connection waits half as long as a call from after it.
 #[test]
 fn what_is_to_be_sent_again_waits_as_long_as_what_was_not_sent() {
     let mut pipeline = Harness::<Commands>::connected();
@@ -244,7 +244,7 @@ fn a_refusal_is_told_to_all_who_wait_at_once() {
     assert_eq!(pipeline.answers(), answers(&[(1, "WRONGPASS"), (2, "WRONGPASS")]));
 }
 
-/// Over TLS the kernel went on taking bytes for a server that was gone: 895 of 900 calls failed in 940 s.
+/// Over TLS the kernel goes on taking bytes for a server that is gone: 895 of 900 calls fail in 940 s.
 #[test]
 fn bytes_that_are_taken_say_nothing_of_the_server() {
     let mut pipeline = Harness::<Commands>::new();
@@ -259,12 +259,12 @@ fn bytes_that_are_taken_say_nothing_of_the_server() {
     assert!(pipeline.pipeline.tick(pipeline.now).is_err());
 }
 
-/// A server closed idle connections while the process was frozen, and the first write went into a closed connection.
+/// A server closes idle connections while the process is frozen, and the first write goes into a closed connection.
 #[test]
 fn a_connection_that_was_idle_is_looked_at_before_it_is_written_to() {
     let mut pipeline = Harness::<Commands>::connected();
     pipeline.pass(SECOND);
-    pipeline.socket.farewell.store(true, Ordering::Relaxed);
+    pipeline.socket.shutdown.store(true, Ordering::Relaxed);
     pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
     assert_eq!(pipeline.written(), "");
     assert!(pipeline.pipeline.has_unsent());
@@ -274,7 +274,7 @@ fn a_connection_that_was_idle_is_looked_at_before_it_is_written_to() {
     assert_eq!(pipeline.written(), sent(&[&["INCR", "a"]]));
 }
 
-/// A reply without end took more than 2 GB of memory, and still more long after its TIMEOUT.
+/// A reply without end takes more than 2 GB of memory, and still more long after its TIMEOUT.
 #[test]
 fn a_reply_without_end_ends_the_connection() {
     let line = "x".repeat(70 << 10);

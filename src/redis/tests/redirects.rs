@@ -45,8 +45,8 @@ fn a_mark_passes_once_all_before_it_is_answered() {
     assert_eq!(node.pipeline.take_returned().unwrap().1, [3]);
 }
 
-// A request that had missed its deadline kept its slot's mark from passing when the node was closed. Later calls waited until their own
-// deadlines, and `disconnect` never resolved.
+// A request that misses its deadline keeps its slot's mark from passing when the node closes. Later calls then wait for their own
+// deadlines, and `disconnect` never resolves.
 #[test]
 fn a_mark_passes_when_there_will_be_no_other_connection() {
     let mut node = node();

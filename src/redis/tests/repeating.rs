@@ -1,7 +1,7 @@
 use super::*;
 
-// A GET of a value longer than the server's client-output-buffer-limit was sent again until its time was over. 8 connections ended, each
-// with the writes that had been sent behind the GET.
+// A GET of a value longer than the server's client-output-buffer-limit must not be sent again until its time is over. Each attempt ends a
+// connection, with the writes behind the GET.
 
 #[test]
 fn a_read_with_which_the_connection_was_lost_twice_fails() {
@@ -61,7 +61,7 @@ fn a_read_that_is_answered_at_last_lets_the_others_follow() {
     );
 }
 
-// The read may have been called after a write that was never sent, so it waits for that.
+// The read may have been called after a write that has never been sent, so it waits for that.
 #[test]
 fn such_a_read_waits_until_nothing_is_owed() {
     let mut pipeline = Harness::<Commands>::new();

@@ -26,7 +26,7 @@ fn a_script_is_sent_whole_once_for_each_connection() {
     assert_eq!(pipeline.written(), whole);
 }
 
-/// A script that raised this error itself was sent again thousands of times, and did its work each time.
+/// A script that raises this error itself must not be sent again thousands of times: it does its work each time.
 #[test]
 fn a_scripts_own_noscript_is_its_answer() {
     let mut pipeline = Harness::<Commands>::connected();
@@ -38,7 +38,7 @@ fn a_scripts_own_noscript_is_its_answer() {
     assert_eq!(pipeline.written(), "");
 }
 
-/// The script went behind requests with later deadlines, and its deadline was checked only when theirs were due.
+/// The script goes behind requests with later deadlines, and its deadline is checked only when theirs are due.
 #[test]
 fn a_script_that_is_sent_again_keeps_its_deadline() {
     let mut pipeline = Harness::<Commands>::connected();

@@ -36,7 +36,7 @@ fn live(name: &'static str) -> Subscriber {
     subscriber
 }
 
-// node-redis #3311: the server had unsubscribed the channel, as its slot had moved. The client went on as if nothing had happened, and heard nothing.
+// The server unsubscribes a channel whose slot moves. A client that goes on as if nothing has happened hears nothing (node-redis #3311).
 #[test]
 fn a_channel_that_the_server_has_unsubscribed_is_asked_for_again_and_a_gap_is_told() {
     let mut subscriber = live("a");
@@ -98,7 +98,7 @@ fn what_answers_sunsubscribe_is_not_taken_for_the_next_answer() {
     }
 }
 
-// The error of the request that follows counts as its answer, whatever SUNSUBSCRIBE was answered.
+// The error of the request that follows counts as its answer, whatever the answer to SUNSUBSCRIBE is.
 #[test]
 fn a_user_that_may_not_unsubscribe_keeps_the_answers_in_step() {
     const REFUSED: &str = "-NOPERM User u has no permissions to run the 'unsubscribe' command\r\n";

@@ -15,9 +15,9 @@ use crate::redis::subscriber::places::take_out;
 
 /// A listener that writes down all that it is told.
 #[derive(Default)]
-struct Ear(Mutex<Vec<String>>);
+struct Recorder(Mutex<Vec<String>>);
 
-impl Ear {
+impl Recorder {
     fn said(&self, text: impl Into<String>) {
         self.0.lock().push(text.into());
     }
@@ -27,7 +27,7 @@ impl Ear {
     }
 }
 
-impl Listener for Ear {
+impl Listener for Recorder {
     fn put(&self, mail: CompletionBatch) {
         for event in mail.events {
             if let Event::Unsubscribed { error, .. } = event {
@@ -69,23 +69,23 @@ impl Listener for Ear {
     }
 }
 
-/// A hub with members 0, 1 and 2.
-struct Hub {
+/// A subscriber with the listeners 0, 1 and 2.
+struct SharedSubscriber {
     harness: Harness<Subscriptions>,
-    ears: [Arc<Ear>; 3],
+    recorders: [Arc<Recorder>; 3],
 }
 
-impl Hub {
+impl SharedSubscriber {
     fn new() -> Self {
-        let mut hub = Self {
+        let mut subscriber = Self {
             harness: Harness::<Subscriptions>::connected(),
-            ears: Default::default(),
+            recorders: Default::default(),
         };
-        for (number, ear) in hub.ears.iter().enumerate() {
-            let listeners = &mut hub.harness.pipeline.machine.table.listeners;
-            listeners.insert(number, ear.clone());
+        for (number, recorder) in subscriber.recorders.iter().enumerate() {
+            let listeners = &mut subscriber.harness.pipeline.machine.table.listeners;
+            listeners.insert(number, recorder.clone());
         }
-        hub
+        subscriber
     }
 
     fn with(&mut self, work: impl FnOnce(&mut Pipeline<Subscriptions>, Instant)) -> String {
@@ -113,7 +113,7 @@ impl Hub {
     }
 
     fn heard(&self) -> [Vec<String>; 3] {
-        [0, 1, 2].map(|number: usize| self.ears[number].heard())
+        [0, 1, 2].map(|number: usize| self.recorders[number].heard())
     }
 }
 
@@ -130,49 +130,49 @@ fn heard(expected: [&[&str]; 3]) -> [Vec<String>; 3] {
 
 #[test]
 fn one_subscription_serves_all_members() {
-    let mut hub = Hub::new();
+    let mut subscriber = SharedSubscriber::new();
     let subscribe = sent(&[&["SUBSCRIBE", "news"]]);
     assert_eq!(
-        hub.with(|pipeline, now| pipeline.subscribe(0, 7, &news(), now)),
+        subscriber.with(|pipeline, now| pipeline.subscribe(0, 7, &news(), now)),
         subscribe
     );
     assert_eq!(
-        hub.with(|pipeline, now| pipeline.subscribe(1, 7, &news(), now)),
+        subscriber.with(|pipeline, now| pipeline.subscribe(1, 7, &news(), now)),
         ""
     );
-    assert_eq!(hub.heard(), heard([&[], &[], &[]]));
-    hub.receive(&["subscribe", "news", "1"]);
+    assert_eq!(subscriber.heard(), heard([&[], &[], &[]]));
+    subscriber.receive(&["subscribe", "news", "1"]);
     assert_eq!(
-        hub.with(|pipeline, now| pipeline.subscribe(2, 8, &news(), now)),
+        subscriber.with(|pipeline, now| pipeline.subscribe(2, 8, &news(), now)),
         ""
     );
-    hub.receive(&["message", "news", "a"]);
+    subscriber.receive(&["message", "news", "a"]);
     assert_eq!(
-        hub.heard(),
+        subscriber.heard(),
         heard([&["7 done", "a"], &["7 done", "a"], &["8 done", "a"]])
     );
 
     for number in [0, 1] {
         assert_eq!(
-            hub.with(|pipeline, now| pipeline.unsubscribe(number, Some(9), &news(), now)),
+            subscriber.with(|pipeline, now| pipeline.unsubscribe(number, Some(9), &news(), now)),
             ""
         );
     }
-    hub.receive(&["message", "news", "b"]);
-    assert_eq!(hub.heard(), heard([&["9 done"], &["9 done"], &["b"]]));
+    subscriber.receive(&["message", "news", "b"]);
+    assert_eq!(subscriber.heard(), heard([&["9 done"], &["9 done"], &["b"]]));
     let unsubscribe = sent(&[&["UNSUBSCRIBE", "news"]]);
     assert_eq!(
-        hub.with(|pipeline, now| pipeline.unsubscribe(2, Some(9), &news(), now)),
+        subscriber.with(|pipeline, now| pipeline.unsubscribe(2, Some(9), &news(), now)),
         unsubscribe
     );
-    hub.receive(&["unsubscribe", "news", "0"]);
-    assert_eq!(hub.heard(), heard([&[], &[], &["9 done"]]));
+    subscriber.receive(&["unsubscribe", "news", "0"]);
+    assert_eq!(subscriber.heard(), heard([&[], &[], &["9 done"]]));
 }
 
 #[test]
 fn what_the_only_listener_does_not_want_is_skipped() {
-    let mut hub = Hub::new();
-    hub.with(|pipeline, now| pipeline.subscribe(0, 7, &news(), now));
+    let mut subscriber = SharedSubscriber::new();
+    subscriber.with(|pipeline, now| pipeline.subscribe(0, 7, &news(), now));
     let message = |channel, text| sent(&[&["message", channel, text]]).replacen('*', ">", 1);
     let received = [
         message("news", "-"),
@@ -186,182 +186,194 @@ fn what_the_only_listener_does_not_want_is_skipped() {
         length: 2 * message("news", "-").len(),
     };
     assert_eq!(
-        hub.harness.pipeline.machine.table.skip(received.as_bytes()),
+        subscriber
+            .harness
+            .pipeline
+            .machine
+            .table
+            .skip(received.as_bytes()),
         skipped
     );
     assert_eq!(
-        hub.harness
+        subscriber
+            .harness
             .pipeline
             .machine
             .table
             .skip(message("other", "-").as_bytes()),
         Skipped::default()
     );
-    hub.with(|pipeline, now| pipeline.subscribe(1, 8, &news(), now));
+    subscriber.with(|pipeline, now| pipeline.subscribe(1, 8, &news(), now));
     assert_eq!(
-        hub.harness.pipeline.machine.table.skip(received.as_bytes()),
+        subscriber
+            .harness
+            .pipeline
+            .machine
+            .table
+            .skip(received.as_bytes()),
         Skipped::default()
     );
 }
 
 #[test]
 fn a_gap_is_told_to_those_who_may_have_missed_something() {
-    let mut hub = Hub::new();
-    hub.with(|pipeline, now| pipeline.subscribe(0, 1, &news(), now));
-    hub.receive(&["subscribe", "news", "1"]);
-    hub.lose();
-    hub.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
-    assert_eq!(hub.heard(), heard([&["1 done", "gap began"], &[], &[]]));
+    let mut subscriber = SharedSubscriber::new();
+    subscriber.with(|pipeline, now| pipeline.subscribe(0, 1, &news(), now));
+    subscriber.receive(&["subscribe", "news", "1"]);
+    subscriber.lose();
+    subscriber.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
+    assert_eq!(subscriber.heard(), heard([&["1 done", "gap began"], &[], &[]]));
     // One for the lost subscription, one for the new request.
     assert_eq!(
-        hub.connect(),
+        subscriber.connect(),
         sent(&[&["SUBSCRIBE", "news"], &["SUBSCRIBE", "news"]])
     );
-    hub.receive(&["subscribe", "news", "1"]);
-    hub.receive(&["subscribe", "news", "1"]);
-    assert_eq!(hub.heard(), heard([&["gap"], &["1 done"], &[]]));
+    subscriber.receive(&["subscribe", "news", "1"]);
+    subscriber.receive(&["subscribe", "news", "1"]);
+    assert_eq!(subscriber.heard(), heard([&["gap"], &["1 done"], &[]]));
 }
 
 #[test]
 fn what_is_kept_outlives_requests_and_connections() {
-    let mut hub = Hub::new();
-    hub.with(|pipeline, now| pipeline.subscribe(0, 1, &news(), now));
+    let mut subscriber = SharedSubscriber::new();
+    subscriber.with(|pipeline, now| pipeline.subscribe(0, 1, &news(), now));
     // A request is in flight already, so none is sent.
     assert_eq!(
-        hub.with(|pipeline, now| pipeline.keep(1, &news(), Priority::First, Arc::default(), now)),
+        subscriber.with(|pipeline, now| pipeline.keep(1, &news(), Priority::First, Arc::default(), now)),
         ""
     );
-    hub.harness.receive("-LOADING not yet\r\n").unwrap();
-    hub.harness.deliver();
-    assert_eq!(hub.harness.written(), sent(&[&["SUBSCRIBE", "news"]]));
-    hub.receive(&["subscribe", "news", "1"]);
-    assert_eq!(hub.heard(), heard([&["1 LOADING"], &["subscribed"], &[]]));
-    hub.lose();
-    hub.connect();
-    hub.receive(&["subscribe", "news", "1"]);
+    subscriber.harness.receive("-LOADING not yet\r\n").unwrap();
+    subscriber.harness.deliver();
+    assert_eq!(subscriber.harness.written(), sent(&[&["SUBSCRIBE", "news"]]));
+    subscriber.receive(&["subscribe", "news", "1"]);
+    assert_eq!(subscriber.heard(), heard([&["1 LOADING"], &["subscribed"], &[]]));
+    subscriber.lose();
+    subscriber.connect();
+    subscriber.receive(&["subscribe", "news", "1"]);
     assert_eq!(
-        hub.heard(),
+        subscriber.heard(),
         heard([&[], &["gap began", "subscribed", "gap"], &[]])
     );
 }
 
 #[test]
 fn what_is_kept_and_was_never_subscribed_is_missed_too_once_an_attempt_has_failed() {
-    let mut hub = Hub::new();
-    hub.lose();
-    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
-    hub.harness
+    let mut subscriber = SharedSubscriber::new();
+    subscriber.lose();
+    subscriber.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
+    subscriber
+        .harness
         .pipeline
         .not_connected(&Error::ours("CONNECTION", "refused"), false);
-    hub.harness.deliver();
-    hub.connect();
-    hub.receive(&["subscribe", "news", "1"]);
+    subscriber.harness.deliver();
+    subscriber.connect();
+    subscriber.receive(&["subscribe", "news", "1"]);
     assert_eq!(
-        hub.heard(),
+        subscriber.heard(),
         heard([&["gap began", "subscribed", "gap"], &[], &[]])
     );
 }
 
-/// The fan-out kept a state of its own for each channel, beside those of the pipeline and of the routing table.
+/// A fan-out that keeps a state of its own for each channel, beside the pipeline's and the routing table's, differs from them.
 #[test]
 fn the_state_of_what_is_kept_is_for_all_to_read() {
-    let mut hub = Hub::new();
+    let mut subscriber = SharedSubscriber::new();
     let state = Arc::<TopicState>::default();
-    let keep = |hub: &mut Hub| {
+    let keep = |subscriber: &mut SharedSubscriber| {
         let own = state.clone();
-        hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, own, now));
+        subscriber.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, own, now));
     };
-    keep(&mut hub);
+    keep(&mut subscriber);
     assert_eq!(state.get(), Kept::Requested);
-    hub.receive(&["subscribe", "news", "1"]);
+    subscriber.receive(&["subscribe", "news", "1"]);
     assert_eq!(state.get(), Kept::Live);
-    hub.lose();
+    subscriber.lose();
     assert_eq!(state.get(), Kept::Interrupted);
-    hub.connect();
+    subscriber.connect();
     assert_eq!(state.get(), Kept::Interrupted);
-    hub.receive(&["subscribe", "news", "1"]);
+    subscriber.receive(&["subscribe", "news", "1"]);
     assert_eq!(state.get(), Kept::Live);
-    hub.lose();
-    hub.connect();
-    hub.harness.receive("-NOPERM no\r\n").unwrap();
-    hub.harness.deliver();
+    subscriber.lose();
+    subscriber.connect();
+    subscriber.harness.receive("-NOPERM no\r\n").unwrap();
+    subscriber.harness.deliver();
     assert_eq!(state.get(), Kept::Refused(Error::reply("NOPERM no")));
     // A topic that is live for another listener is live at once.
-    hub.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
-    hub.receive(&["subscribe", "news", "1"]);
-    keep(&mut hub);
+    subscriber.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
+    subscriber.receive(&["subscribe", "news", "1"]);
+    keep(&mut subscriber);
     assert_eq!(state.get(), Kept::Live);
 }
 
-/// The confirmation of an earlier request was taken for that of the last one.
+/// The confirmation of an earlier request is taken for that of the last one.
 #[test]
 fn each_confirmation_is_that_of_its_own_request() {
-    let mut hub = Hub::new();
-    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
-    hub.with(|pipeline, now| pipeline.unsubscribe(0, None, &news(), now));
-    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
-    hub.receive(&["subscribe", "news", "1"]);
-    hub.receive(&["unsubscribe", "news", "0"]);
-    assert_eq!(hub.heard(), heard([&[], &[], &[]]));
-    hub.receive(&["subscribe", "news", "1"]);
-    assert_eq!(hub.heard(), heard([&["subscribed"], &[], &[]]));
+    let mut subscriber = SharedSubscriber::new();
+    subscriber.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
+    subscriber.with(|pipeline, now| pipeline.unsubscribe(0, None, &news(), now));
+    subscriber.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
+    subscriber.receive(&["subscribe", "news", "1"]);
+    subscriber.receive(&["unsubscribe", "news", "0"]);
+    assert_eq!(subscriber.heard(), heard([&[], &[], &[]]));
+    subscriber.receive(&["subscribe", "news", "1"]);
+    assert_eq!(subscriber.heard(), heard([&["subscribed"], &[], &[]]));
 }
 
 #[test]
 fn a_refusal_ends_it_for_all() {
-    let mut hub = Hub::new();
-    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
-    hub.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
+    let mut subscriber = SharedSubscriber::new();
+    subscriber.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
+    subscriber.with(|pipeline, now| pipeline.subscribe(1, 1, &news(), now));
     for _ in 0..2 {
-        hub.harness.receive("-NOPERM no\r\n").unwrap();
-        hub.harness.deliver();
+        subscriber.harness.receive("-NOPERM no\r\n").unwrap();
+        subscriber.harness.deliver();
     }
-    assert_eq!(hub.heard()[0], ["unsubscribed NOPERM"]);
-    hub.lose();
-    assert_eq!(hub.connect(), "");
+    assert_eq!(subscriber.heard()[0], ["unsubscribed NOPERM"]);
+    subscriber.lose();
+    assert_eq!(subscriber.connect(), "");
 }
 
 #[test]
 fn a_member_that_leaves_takes_only_its_own_along() {
-    let mut hub = Hub::new();
+    let mut subscriber = SharedSubscriber::new();
     let other = Topic {
         kind: Kind::Channel,
         name: "other".into(),
     };
     for (number, topic) in [(0, &news()), (1, &news()), (0, &other)] {
-        hub.with(|pipeline, now| pipeline.subscribe(number, 1, topic, now));
-        hub.receive(&["subscribe", std::str::from_utf8(&topic.name).unwrap(), "1"]);
+        subscriber.with(|pipeline, now| pipeline.subscribe(number, 1, topic, now));
+        subscriber.receive(&["subscribe", std::str::from_utf8(&topic.name).unwrap(), "1"]);
     }
-    hub.heard();
-    let written = hub.with(|pipeline, now| assert_eq!(pipeline.leave(0, 5, now), None));
+    subscriber.heard();
+    let written = subscriber.with(|pipeline, now| assert_eq!(pipeline.leave(0, 5, now), None));
     assert_eq!(written, sent(&[&["UNSUBSCRIBE", "other"]]));
-    hub.receive(&["message", "news", "a"]);
-    hub.receive(&["unsubscribe", "other", "1"]);
-    let [left, stayed, _] = hub.heard();
+    subscriber.receive(&["message", "news", "a"]);
+    subscriber.receive(&["unsubscribe", "other", "1"]);
+    let [left, stayed, _] = subscriber.heard();
     assert_eq!(
         (left.last().map(String::as_str), stayed),
         (Some("5 done"), vec!["a".to_owned()])
     );
 }
 
-/// A connection was healthy, PING was answered, and nothing that was published came for hours.
+/// A connection may be healthy, with PING answered, while nothing that is published comes for hours.
 #[test]
 fn a_connection_that_brings_nothing_ends() {
-    let mut hub = Hub::new();
-    let now = hub.harness.now;
-    hub.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
-    hub.receive(&["subscribe", "news", "1"]);
-    assert!(hub.harness.pipeline.tick(now).is_ok());
-    hub.harness.pipeline.machine.is_deaf = true;
-    let fault = hub.harness.pipeline.tick(now).unwrap_err();
+    let mut subscriber = SharedSubscriber::new();
+    let now = subscriber.harness.now;
+    subscriber.with(|pipeline, now| pipeline.keep(0, &news(), Priority::First, Arc::default(), now));
+    subscriber.receive(&["subscribe", "news", "1"]);
+    assert!(subscriber.harness.pipeline.tick(now).is_ok());
+    subscriber.harness.pipeline.machine.is_deaf = true;
+    let fault = subscriber.harness.pipeline.tick(now).unwrap_err();
     assert_eq!(fault.reason, Some(Reason::Silent));
-    hub.harness.pipeline.lost(fault, now);
+    subscriber.harness.pipeline.lost(fault, now);
     // It is found out once.
-    hub.connect();
-    assert!(hub.harness.pipeline.tick(now).is_ok());
-    hub.receive(&["subscribe", "news", "1"]);
+    subscriber.connect();
+    assert!(subscriber.harness.pipeline.tick(now).is_ok());
+    subscriber.receive(&["subscribe", "news", "1"]);
     assert_eq!(
-        hub.heard(),
+        subscriber.heard(),
         heard([&["subscribed", "gap began", "subscribed", "gap"], &[], &[]])
     );
 }

@@ -204,7 +204,7 @@ fn what_nobody_wants_is_skipped_wherever_what_was_received_ends() {
         let (unwanted, heard): (Vec<_>, _) =
             harness.heard().into_iter().partition(|text| text == "a unwanted");
         assert_eq!(heard, ["a x", "b* b1 unwanted", "a y"], "{size}");
-        // A message that was received in parts is dropped later, where it is routed.
+        // A message that is received in parts is dropped later, where it is routed.
         assert!(size < came.len() || unwanted.is_empty(), "{unwanted:?}");
         assert!(harness.buffer.is_empty());
     }
@@ -253,7 +253,7 @@ fn leaving_needs_no_connection() {
     );
 }
 
-/// Messages of a subscription that had ended went to a later one of the same name.
+/// Messages of a subscription that has ended go to a later one of the same name.
 #[test]
 fn what_comes_before_a_confirmation_is_for_nobody() {
     let mut harness = Subscriber::connected();
@@ -271,7 +271,8 @@ fn what_comes_before_a_confirmation_is_for_nobody() {
     assert_eq!(harness.heard(), ["a new"]);
 }
 
-/// A subscription was left and made anew while the first request was in flight: the failure of the first request ended the new one too.
+/// A subscription is left and made anew while the first request is in flight. The failure of the first request must not end the new one
+/// too.
 #[test]
 fn a_failure_takes_nothing_from_a_later_request() {
     let mut harness = Subscriber::connected();

@@ -38,7 +38,7 @@ fn commands(pipeline: &Harness) -> usize {
     pipeline.written().matches("GETSET").count()
 }
 
-/// The server held 2,000 replies of 16 KB in memory at once, and took four times as long for each.
+/// The server holds 2,000 replies of 16 KB in memory at once, and takes four times as long for each.
 #[test]
 fn long_replies_are_asked_for_little_by_little() {
     let most = most(2 << 20);
@@ -63,7 +63,7 @@ fn long_replies_are_asked_for_little_by_little() {
 fn a_far_server_may_owe_as_much_as_the_line_carries() {
     let pipeline = with_long_replies(Duration::from_millis(10), 1_000);
     assert!(commands(&pipeline).abs_diff(most(10_000_000)) <= 5);
-    // On a machine of 32 bits a round trip of 4.3 s was one of a nanosecond.
+    // On a machine of 32 bits a round trip of 4.3 s must not become one of a nanosecond.
     for far in [Duration::from_secs(1), Duration::from_nanos((1 << 32) + 1)] {
         let mut pipeline = with_long_replies(far, 5_000);
         let unsent = pipeline.pipeline.unsent().concat();
@@ -84,7 +84,7 @@ fn what_waited_until_less_was_owed_goes_out_on_the_next_connection() {
     assert_eq!(commands(&pipeline), 1_000 - owed);
 }
 
-/// Unsent writes went to a server that had just refused writes.
+/// Unsent writes go to a server that has just refused writes.
 #[test]
 fn what_waited_until_less_was_owed_is_not_for_a_server_that_refuses_to_write() {
     let mut pipeline = with_long_replies(Duration::ZERO, 1_000);
@@ -101,8 +101,7 @@ fn what_waited_until_less_was_owed_is_not_for_a_server_that_refuses_to_write() {
     assert_eq!(commands(&pipeline), 1_000);
 }
 
-/// Commands were sent after they had failed with TIMEOUT: their replies had no caller, and a write ran long after its caller was told that
-/// it may not have.
+/// Commands must not be sent after they fail with TIMEOUT. Otherwise a write runs long after its caller is told that it may not have.
 #[test]
 fn what_waited_for_too_long_is_not_sent() {
     let mut pipeline = with_long_replies(Duration::ZERO, 1_000);

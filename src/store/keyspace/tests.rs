@@ -25,7 +25,7 @@ fn turns_to_free() -> usize {
     turns
 }
 
-/// Sixteen sorted sets that expired together stopped the event loop for 150 ms, and DEL of one with a million members for 32 to 120 ms.
+/// Sixteen sorted sets that expire together stop the event loop for 150 ms, and DEL of one with a million members for 32 to 120 ms.
 #[test]
 fn large_collections_are_freed_in_pieces_whatever_removes_them() {
     type Removal = fn(&mut Keyspace);

@@ -66,8 +66,8 @@ fn no_script_outlives_its_time() {
     }
 }
 
-/// Scripts outlived their 5 s with the event loop stopped: the first of these took 30 s, the sets 14 s, `cjson.decode` of 64 MB 7 to 15 s.
-/// Loops in C and passes over a long text are counted too. The bound of 10 s is far above the time that any of these scripts takes.
+/// Without these limits scripts outlive their 5 s with the event loop stopped: `cjson.decode` of 64 MB takes up to 15 s. Loops in C and
+/// passes over a long text are counted too. The bound of 10 s is far above the time that any of these scripts takes.
 #[test]
 fn no_function_of_a_library_outlives_the_time() {
     const BORDER_FAR_AWAY: &str =
@@ -118,7 +118,7 @@ fn no_function_of_a_library_outlives_the_time() {
     }
 }
 
-/// A nested `gsub` held 738 MB under a limit of 256 MB: each level counted only the text that it had built itself.
+/// If each level of a nested `gsub` counts only the text that it builds itself, it holds 738 MB under a limit of 256 MB.
 #[test]
 fn functions_within_functions_share_the_memory() {
     let mut db = limited(Duration::from_secs(60), 64 << 20);
@@ -134,12 +134,12 @@ fn functions_within_functions_share_the_memory() {
         error.message
     );
     goes_on(&mut db);
-    // The memory that was held is free again.
+    // The memory that has been held is free again.
     let script = "for i = 1, 100 do ('x'):rep(1e6):gsub('x+', '%0%0') pcall(string.gsub, ('x'):rep(1e6), 'x', error) end return 1";
     assert_eq!(show(&eval(&mut db, script).unwrap()), "1");
 }
 
-/// MGET made a copy of each value: a script that asked for one key 7,000 times held 7 GB.
+/// If MGET copies each value, a script that asks for one key 7,000 times holds 7 GB.
 #[test]
 fn one_large_value_asked_for_many_times_is_not_copied_each_time() {
     let mut db = limited(Duration::from_secs(60), 8 << 20);
@@ -359,7 +359,7 @@ fn deep_recursion_ends_with_an_error() {
     }
 }
 
-/// Lua's own `unpack` counts in a C int. With these bounds the count overflowed, and `unpack` wrote past the end of the stack.
+/// Lua's own `unpack` counts in a C int. With these bounds the count overflows, and `unpack` writes past the end of the stack.
 #[test]
 fn unpack_survives_bounds_that_overflow() {
     for bounds in [

@@ -281,7 +281,7 @@ mod tests {
         clock.expect(2);
     }
 
-    // node-redis-sentinel PR#53 and others: a Sentinel that was cut off went on naming the old master, and clients went back and forth.
+    // A Sentinel that is cut off goes on naming the old master, and clients go back and forth (node-redis-sentinel PR#53 and others).
     #[test]
     fn a_change_counts_at_once_and_who_has_not_seen_it_does_not() {
         let mut clock = Clock::new(3);

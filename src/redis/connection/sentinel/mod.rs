@@ -23,7 +23,7 @@ use crate::redis::connection::sentinel::node::{Answers, SentinelNode};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::runtime;
 
-/// Those that somebody holds.
+/// Live watchers of this process.
 static WATCHERS: Mutex<Vec<Weak<Watcher>>> = Mutex::new(Vec::new());
 
 /// Watches for as long as it is held.
@@ -114,7 +114,7 @@ impl Drop for Watcher {
 /// Watches the Sentinels that are configured, and those that these name.
 async fn watch(sentinels: Arc<Sentinels>, answers: Arc<Answers>) {
     let settings = &sentinels.config.settings;
-    let patience = SentinelNode::patience(settings.connect_timeout, settings.provided.is_some());
+    let timeout = SentinelNode::timeout(settings.connect_timeout, settings.provided.is_some());
     let mut told = answers.told.subscribe();
     let mut watched = JoinSet::new();
     let mut next: Vec<_> = sentinels.nodes.iter().cloned().enumerate().collect();
@@ -125,7 +125,7 @@ async fn watch(sentinels: Arc<Sentinels>, answers: Arc<Answers>) {
                 endpoint,
                 name: sentinels.name.clone(),
                 connector: Connector::new(sentinels.config.clone()),
-                patience,
+                timeout,
                 answers: answers.clone(),
             };
             let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(node.watch());

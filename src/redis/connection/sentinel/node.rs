@@ -21,7 +21,7 @@ use crate::redis::protocol::{decode, encode};
 use crate::reply::Reply;
 
 /// A Sentinel that does not answer within this time is taken for dead.
-const PATIENCE: Duration = Duration::from_millis(500);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often a Sentinel is asked for the others.
 const DISCOVERY: Duration = Duration::from_secs(10);
 /// How often one of the Sentinels is asked, at most.
@@ -57,17 +57,17 @@ pub struct SentinelNode {
     pub name: String,
     pub connector: Connector,
     /// For a connection.
-    pub patience: Duration,
+    pub timeout: Duration,
     pub answers: Arc<Answers>,
 }
 
 impl SentinelNode {
     /// As long as there are credentials to wait for, an attempt may take as long as any.
-    pub fn patience(connect_timeout: Duration, waits_for_credentials: bool) -> Duration {
+    pub fn timeout(connect_timeout: Duration, waits_for_credentials: bool) -> Duration {
         if waits_for_credentials {
             connect_timeout
         } else {
-            PATIENCE.min(connect_timeout)
+            ANSWER_TIMEOUT.min(connect_timeout)
         }
     }
 
@@ -77,11 +77,11 @@ impl SentinelNode {
         let mut attempt = 0;
         loop {
             let began = Instant::now();
-            let opened = timeout(self.patience, self.connector.open(&self.endpoint)).await;
+            let opened = timeout(self.timeout, self.connector.open(&self.endpoint)).await;
             let failure = match opened {
                 Ok(Ok(opened)) => self.converse(opened, &mut asks).await,
                 Ok(Err(failure)) => failure,
-                Err(_) => self.silent(self.patience),
+                Err(_) => self.silent(self.timeout),
             };
             attempt = if began.elapsed() < STABLE { attempt + 1 } else { 1 };
             // Questions from here on are answered by another attempt.
@@ -103,13 +103,13 @@ impl SentinelNode {
     /// Asks again and again, until the connection ends. Gives why it has.
     async fn converse(&self, (transport, established): Opened, asks: &mut watch::Receiver<()>) -> Failure {
         let mut wire = Wire::new(transport);
-        let introduced = timeout(PATIENCE, self.introduce(&mut wire)).await;
+        let introduced = timeout(ANSWER_TIMEOUT, self.introduce(&mut wire)).await;
         if let Err(failure) = self.ended(introduced) {
             return failure;
         }
         // With RESP 2 nothing else could be asked on the connection.
         if established.server.resp == 3 {
-            let subscribed = timeout(PATIENCE, wire.subscribe()).await;
+            let subscribed = timeout(ANSWER_TIMEOUT, wire.subscribe()).await;
             if let Err(failure) = self.ended(subscribed) {
                 return failure;
             }
@@ -122,7 +122,7 @@ impl SentinelNode {
             }
             asks.mark_unchanged();
             let asked = Instant::now();
-            let answer = timeout(PATIENCE, self.ask(&mut wire)).await;
+            let answer = timeout(ANSWER_TIMEOUT, self.ask(&mut wire)).await;
             match self.ended(answer) {
                 Ok(master) => self
                     .answers
@@ -131,7 +131,7 @@ impl SentinelNode {
             }
             if asked >= discovery {
                 discovery = asked + DISCOVERY;
-                let discovered = timeout(PATIENCE, self.discover(&mut wire)).await;
+                let discovered = timeout(ANSWER_TIMEOUT, self.discover(&mut wire)).await;
                 if let Err(failure) = self.ended(discovered) {
                     return failure;
                 }
@@ -237,7 +237,7 @@ impl SentinelNode {
     fn ended<T>(&self, outcome: Result<Result<T, Error>, tokio::time::error::Elapsed>) -> Result<T, Failure> {
         match outcome {
             Ok(outcome) => outcome.map_err(Failure::passing),
-            Err(_) => Err(self.silent(PATIENCE)),
+            Err(_) => Err(self.silent(ANSWER_TIMEOUT)),
         }
     }
 

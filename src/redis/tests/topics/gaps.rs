@@ -52,7 +52,8 @@ fn a_first_connection_and_one_without_subscriptions_tell_no_gap() {
     assert_eq!(harness.gap(), None);
 }
 
-/// The PING of an idle connection, and any other request, moved the beginning of the gap: messages lost before it were not in the gap.
+/// The PING of an idle connection, and any other request, must not move the beginning of the gap. Otherwise messages lost before it are not
+/// in the gap.
 #[test]
 fn a_gap_begins_when_something_was_heard_last() {
     let mut harness = Subscriber::connected();
@@ -68,8 +69,8 @@ fn a_gap_begins_when_something_was_heard_last() {
     assert!(gap.to.duration_since(gap.from).unwrap() >= TIMEOUT);
 }
 
-/// On a busy machine messages and the end of the connection behind them are read together, and late. If the gap began only then, it would
-/// not cover messages that were published before the read and are lost.
+/// On a busy machine messages and the end of the connection behind them are read together, and late. A gap that begins only then does not
+/// cover lost messages that are published before the read.
 #[test]
 fn a_gap_begins_before_the_last_read_which_may_have_come_late() {
     let mut harness = Subscriber::connected();
@@ -84,7 +85,7 @@ fn a_gap_begins_before_the_last_read_which_may_have_come_late() {
     assert!(gap.to.duration_since(gap.from).unwrap() >= TIMEOUT / 2);
 }
 
-/// A thousand SUBSCRIBE at once from each of many instances blocked a server that had just come back.
+/// A thousand SUBSCRIBE at once from each of many instances block a server that has just come back.
 #[test]
 fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_is_told() {
     let mut harness = Subscriber::connected();
@@ -115,7 +116,7 @@ fn topics_that_can_wait_are_subscribed_again_a_batch_at_a_time_and_then_the_gap_
     harness.connect();
     assert_eq!(confirm(&mut harness), 1);
     assert_eq!(harness.gap(), None);
-    // A new topic waits behind them, and a topic that was left is passed over.
+    // A new topic waits behind them, and a topic that has been left is passed over.
     harness.keep_batched("new");
     harness.unsubscribe(None, "own:0");
     harness.written();

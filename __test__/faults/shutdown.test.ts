@@ -1,4 +1,5 @@
-// A server that closes an idle connection while the client cannot notice: its process is frozen (Lambda), or its event loop is busy.
+// A server closes an idle connection while the client cannot notice: its process is frozen (Lambda), or its event loop is busy. The next
+// write is lost.
 import assert from "node:assert/strict";
 import { execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
@@ -34,7 +35,7 @@ async function serverOf({ redis }: World) {
 }
 
 for (const way of ["TCP", "TLS", "a unix socket"]) {
-  // The first write after each freeze went into a closed connection and failed, with the outcome unknown.
+  // The first write after each freeze goes into a closed connection and fails, with the outcome unknown.
   test(`the first write after a busy loop is run (${way})`, async (world) => {
     const { ways, closeAll } = await serverOf(world);
     const kv = await createKV({ type: "redis", redis: { ...ways[way], retryDelay: 1 } });
