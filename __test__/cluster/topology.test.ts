@@ -95,7 +95,7 @@ test("a failover costs 20 stores of a process a few CLUSTER SLOTS, and no connec
   assert.ok(connections <= stores.length, `${connections} connections for ${stores.length} stores`);
 });
 
-// Each thread has an instance of the addon. If each asked for the map itself, a process with many threads would flood the nodes.
+// Without a map for the whole process each thread asks for one: a process with many threads floods the nodes.
 test("the stores of three worker threads ask for the map once, and once more when a slot has moved", async (world) => {
   const fake = await world.fake();
   const open = async () => {
@@ -127,7 +127,7 @@ test("the stores of three worker threads ask for the map once, and once more whe
   assert.ok(asked === 1 || asked === 2, `${asked} calls of CLUSTER SLOTS for one change`);
 });
 
-// If each call were a write of its own, each would cost a system call.
+// Without a batch for each node every call is a write of its own, and costs a system call.
 test("what is called in one tick is one write to each node", async (world) => {
   const fake = await world.fake();
   const kv = await world.open(fake, patience);

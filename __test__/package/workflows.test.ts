@@ -129,7 +129,7 @@ test("jobs with tests in network namespaces may have those", () => {
   const jobs = Object.entries(jobsIn("ci.yml")).filter(([, job]) => commandsOf(job).some(runs));
   assert.deepEqual(
     jobs.map(([name]) => name),
-    ["check", "node"],
+    ["check", "node", "servers"],
   );
   for (const [name, job] of jobs) {
     const commands = commandsOf(job);
