@@ -143,7 +143,8 @@ class Listening {
     const heard = new Set(this.heard);
     for (const [number, at] of this.published) {
       const isCovered = this.gaps.some(({ from, to }) => from <= at + 1 && at <= to);
-      assert.ok(heard.has(number) || isCovered || number < Number(this.heard[0]), `${number} at ${at}`);
+      const told = `${number} at ${at}: ${JSON.stringify(this.gaps)}`;
+      assert.ok(heard.has(number) || isCovered || number < Number(this.heard[0]), told);
     }
   }
 }
