@@ -37,6 +37,7 @@ fn push<'a>(db: &'a mut Database, args: Args, push: fn(&mut List, &[u8])) -> Res
     Ok(Reply::count(list.len()))
 }
 
+#[inline]
 fn pop<'a>(db: &'a mut Database, args: Args, pop: fn(&mut List) -> Option<Vec<u8>>) -> Result<Reply<'a>> {
     let Some(&most) = args.get(1) else {
         let popped = db.keyspace.edit(args[0], pop)?.flatten();

@@ -137,6 +137,7 @@ fn set_options(keyspace: &mut Keyspace, words: Args) -> Result<SetOptions> {
 }
 
 /// Unlike EXPIRE, a command that sets a value with its expiry refuses an expiry that is not positive.
+#[inline]
 fn set_deadline(
     keyspace: &mut Keyspace,
     number: &[u8],
@@ -156,6 +157,7 @@ fn set_deadline(
     Ok(deadline.max(0) as u64)
 }
 
+#[inline]
 fn set_for<'a>(db: &'a mut Database, args: Args, unit: u64, name: &str) -> Result<Reply<'a>> {
     let deadline = set_deadline(&mut db.keyspace, args[1], unit, true, name)?;
     db.keyspace.set_string(args[0], args[2], Some(deadline));

@@ -121,6 +121,7 @@ impl Keyspace {
     }
 
     /// Changes the value of a key, if it exists and has this type. A collection that becomes empty is removed.
+    #[inline]
     pub fn edit<T: Kind, R>(&mut self, key: &[u8], change: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
         let Some(slot) = self.find(key) else {
             return Ok(None);
@@ -141,6 +142,7 @@ impl Keyspace {
     }
 
     /// The value of a key, created where it is missing. The caller must add a member: an empty collection must not stay.
+    #[inline]
     pub fn entry<T: Kind>(&mut self, key: &[u8]) -> Result<&mut T> {
         let slot = match self.find(key) {
             Some(slot) if self.is::<T>(slot) => slot,
@@ -175,6 +177,7 @@ impl Keyspace {
     }
 
     /// The same for a string, in the memory of the old string where the length is equal.
+    #[inline]
     pub fn set_string(&mut self, key: &[u8], text: &[u8], deadline: Option<u64>) {
         let Some(slot) = self.find(key) else {
             self.insert(key, Value::String(text.into()), deadline);
@@ -217,6 +220,7 @@ impl Keyspace {
     }
 
     /// The deadline of a key, if it exists: `Some(None)` for one that never expires.
+    #[inline]
     pub fn deadline(&mut self, key: &[u8]) -> Option<Option<u64>> {
         let slot = self.find(key)?;
         self.entries
@@ -318,10 +322,12 @@ impl Keyspace {
         self.schedule(slot, deadline);
     }
 
+    #[inline]
     fn remove_slot(&mut self, slot: SlotId) -> bool {
         self.take_slot(slot).map(remains::discard).is_some()
     }
 
+    #[inline]
     fn take_slot(&mut self, slot: SlotId) -> Option<Value> {
         self.schedule(slot, None);
         let entry = self.entries.remove(slot)?;

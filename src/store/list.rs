@@ -34,6 +34,7 @@ impl List {
         self.len() == 0
     }
 
+    #[inline]
     pub fn push_front(&mut self, value: &[u8]) {
         match self {
             List::Packed(pack) if pack.has_room(&[value]) => pack.push_front(value),
@@ -41,6 +42,7 @@ impl List {
         }
     }
 
+    #[inline]
     pub fn push_back(&mut self, value: &[u8]) {
         match self {
             List::Packed(pack) if pack.has_room(&[value]) => pack.push_back(value),
@@ -48,6 +50,7 @@ impl List {
         }
     }
 
+    #[inline]
     pub fn pop_front(&mut self) -> Option<Vec<u8>> {
         match self {
             List::Packed(pack) => pack.pop_front(),
@@ -55,6 +58,7 @@ impl List {
         }
     }
 
+    #[inline]
     pub fn pop_back(&mut self) -> Option<Vec<u8>> {
         match self {
             List::Packed(pack) => pack.pop_back(),

@@ -25,6 +25,7 @@ impl Pack {
     }
 
     /// Whether these items can be added.
+    #[inline]
     pub fn has_room(&self, items: &[&[u8]]) -> bool {
         self.len() + items.len() <= MAX_ITEMS && Self::may_hold(items)
     }
@@ -91,6 +92,7 @@ impl Pack {
         self.0 = bytes.into_boxed_slice();
     }
 
+    #[inline]
     pub fn pop_front(&mut self) -> Option<Vec<u8>> {
         if self.len() == 1 {
             return Some(self.pop_only());
@@ -101,6 +103,7 @@ impl Pack {
     }
 
     /// Takes the only item, in the memory of the pack.
+    #[inline]
     fn pop_only(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.0).into_vec();
         bytes.pop();
@@ -108,6 +111,7 @@ impl Pack {
         bytes
     }
 
+    #[inline]
     pub fn pop_back(&mut self) -> Option<Vec<u8>> {
         if self.len() == 1 {
             return Some(self.pop_only());
@@ -132,6 +136,7 @@ impl Pack {
     }
 
     /// Removes a number of items, from this one on.
+    #[inline]
     pub fn remove(&mut self, at: At, items: usize) {
         let end = (0..items).fold(at, |at, _| self.after(at));
         self.count(-(items as i8));
