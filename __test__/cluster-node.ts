@@ -12,7 +12,12 @@ export interface View {
   readonly masterId: string;
   readonly epoch: number;
   readonly ranges: readonly (readonly [first: number, last: number])[];
+  /** The slots on their way from this node or to it. Each node tells only its own. */
+  readonly open: readonly number[];
 }
+
+export const serves = ({ ranges }: View, slot: number): boolean =>
+  ranges.some(([first, last]) => first <= slot && slot <= last);
 
 export class ClusterNode {
   /** An independent client of this node. It is neither counted nor killed by the levers. */
@@ -203,5 +208,6 @@ function viewOf(line: string): View {
         const [first, last = first] = range.split("-").map(Number) as [number, number?];
         return [first, last] as const;
       }),
+    open: slots.flatMap((range) => (range.startsWith("[") ? [Number.parseInt(range.slice(1), 10)] : [])),
   };
 }

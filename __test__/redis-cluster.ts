@@ -1,6 +1,7 @@
 // A real Redis Cluster for a test: masters with replicas, on free ports of the loopback interface, and what can be done to them.
 import { execFileSync } from "node:child_process";
-import { ClusterNode, type Counters, type View } from "./cluster-node.js";
+import { mend } from "./cluster-mending.js";
+import { ClusterNode, type Counters, serves, type View } from "./cluster-node.js";
 import { eventually } from "./eventually.js";
 import { freePort, software, startRedis } from "./redis-server.js";
 
@@ -13,6 +14,8 @@ export interface ClusterOptions {
   replicasEach?: number;
   /** `cluster-node-timeout` in milliseconds: a dead master is replaced after about this and a second. */
   nodeTimeout?: number;
+  /** Without, only `failover` replaces a master, and a busy machine does not: a test then has the faults that it makes, and no other. */
+  elections?: boolean;
   /** More of redis.conf, for all nodes, or for that of an index. */
   config?: Record<string, string> | ((index: number) => Promise<Record<string, string>>);
   /** Each node has an address of its own, 127.0.0.11 and on, so that `isolate` can cut it off. Linux only. */
@@ -128,11 +131,13 @@ export class RedisCluster implements AsyncDisposable {
 
   /** Resolves once all nodes agree, none is taken for failed, and each replica has what its master has. */
   async settled(): Promise<void> {
-    await this.#eventually(async () => {
-      if (!(await this.#agree())) return false;
-      const healthy = await Promise.all(this.nodes.map((node) => this.#isHealthy(node)));
-      return healthy.every(Boolean);
-    });
+    await this.#eventually(() => this.#isWhole());
+  }
+
+  async #isWhole(): Promise<boolean> {
+    if (!(await this.#agree())) return false;
+    const healthy = await Promise.all(this.nodes.map((node) => this.#isHealthy(node)));
+    return healthy.every(Boolean);
   }
 
   async #isHealthy(node: ClusterNode): Promise<boolean> {
@@ -156,27 +161,10 @@ export class RedisCluster implements AsyncDisposable {
     for (const heal of [...this.#cuts.values()]) heal();
     for (const node of this.nodes) await node.recover();
     for (const node of this.nodes) await node.dropBusPackets(-1);
-    await this.#mend();
-    await this.settled();
-  }
-
-  /**
-   * A slot that moves while its masters change may belong to a master by all nodes but itself, for which it belongs to none. Redis 7.0 never
-   * ends that.
-   */
-  async #mend(): Promise<void> {
-    const views = await Promise.all(this.running.map(async (node) => ({ node, view: await node.view() })));
-    for (const { node, view } of views) {
-      const own = view.find(({ flags }) => flags.includes("myself") && flags.includes("master"));
-      if (own === undefined) continue;
-      const told = views.flatMap((other) => other.view).filter(({ id }) => id === own.id);
-      const slots = new Set(
-        told.flatMap(({ ranges }) => ranges.flatMap(([first, last]) => count(first, last))),
-      );
-      // Refused where it is known to belong to another.
-      for (const slot of slots)
-        if (!serves(own, slot)) await node.admin.call("CLUSTER", "ADDSLOTS", slot).catch(() => {});
-    }
+    await this.#eventually(async () => {
+      await mend(this.running);
+      return this.#isWhole();
+    });
   }
 
   /**
@@ -306,6 +294,7 @@ export async function startCluster({
   masters = 3,
   replicasEach = 1,
   nodeTimeout = 1_000,
+  elections = true,
   config = {},
   addresses = false,
 }: ClusterOptions = {}): Promise<RedisCluster> {
@@ -324,6 +313,7 @@ export async function startCluster({
         "cluster-node-timeout": `${nodeTimeout}`,
         // A replica takes over whatever the age of its data, and stays at its master.
         "cluster-replica-validity-factor": "0",
+        "cluster-replica-no-failover": elections ? "no" : "yes",
         "cluster-allow-replica-migration": "no",
         "repl-diskless-sync-delay": "0",
         ...(typeof config === "function" ? await config(index) : config),
@@ -366,11 +356,6 @@ async function join(nodes: readonly ClusterNode[], masters: number): Promise<voi
     }),
   );
 }
-
-const count = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
-
-const serves = ({ ranges }: View, slot: number) =>
-  ranges.some(([first, last]) => first <= slot && slot <= last);
 
 const sum = (numbers: readonly number[]) => numbers.reduce((sum, one) => sum + one, 0);
 

@@ -2,10 +2,10 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { scratchFolder } from "./scratch-folder.js";
 
 export interface RedisServer {
   readonly host: string;
@@ -62,7 +62,7 @@ export async function startRedis(
   const host = config.bind?.split(" ")[0] ?? HOST;
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
-    const directory = mkdtempSync(join(tmpdir(), "covara-kv-redis-"));
+    const directory = scratchFolder("redis");
     const server = new Process(host, port, directory, config, args);
     try {
       await server.ready();

@@ -120,3 +120,9 @@ async function value(kv: KVStore, key: string): Promise<unknown> {
       throw new Error("a key of keys() has no type");
   }
 }
+
+/** The promise itself. If it fails before the test awaits it, the test goes on until it does, and fails there. */
+export function watched<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
+}

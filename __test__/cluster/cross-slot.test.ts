@@ -5,12 +5,12 @@ import { createKV, KVError, type KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
 import { OK, type Peer } from "../fake-server.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
-import { errorOf } from "../replies.js";
+import { errorOf, watched } from "../replies.js";
 import type { FakeCluster } from "./fake-nodes.js";
 import { error, homeOf, moved } from "./fake-nodes.js";
 import { sharedCluster, test } from "./shared.js";
 
-const cluster = sharedCluster({ nodeTimeout: 500 });
+const cluster = sharedCluster({ nodeTimeout: 500, elections: false });
 
 const nodes = () => ({ cluster: { nodes: cluster().addresses, crossSlot: "split" } }) as const;
 const splitting = (fake: FakeCluster, more = {}) => ({
@@ -170,19 +170,24 @@ test("a part whose slot has moved follows it, and the others are not run again",
 
 test("what is run for each slot keeps its order through a failover, transactions of several slots among it", async ({
   open,
+  every,
 }) => {
   const kv = await cleared(await open(cluster(), { ...nodes(), queueTimeout: 10_000 }));
   const calls: Promise<unknown>[] = [];
-  const timer = setInterval(() => {
+  const stop = every(1, () => {
     const [one, two] = [`${calls.length}`, `${calls.length + 1}`];
-    calls.push(kv.multi().rpush(a, one).rpush(b, one).exec(), kv.rpush(a, two), kv.rpush(b, two));
-    calls.push(Promise.resolve());
-  }, 1);
+    const these: Promise<unknown>[] = [
+      kv.multi().rpush(a, one).rpush(b, one).exec(),
+      kv.rpush(a, two),
+      kv.rpush(b, two),
+    ];
+    calls.push(...these.map((call) => watched(call)), Promise.resolve());
+  });
   await eventually(() => calls.length >= 200);
   await cluster().failover(a);
   const before = calls.length;
   await eventually(() => calls.length >= before + 200);
-  clearInterval(timer);
+  stop();
   await Promise.all(calls);
   for (const key of [a, b]) {
     const numbers = (await kv.lrange(key, 0, -1)).map(Number);

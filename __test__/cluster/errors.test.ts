@@ -8,7 +8,7 @@ import { errorOf } from "../replies.js";
 import { CLUSTERDOWN, error, type FakeNode, homeOf, moved, TRYAGAIN } from "./fake-nodes.js";
 import { sharedCluster, test } from "./shared.js";
 
-const cluster = sharedCluster({ nodeTimeout: 500 });
+const cluster = sharedCluster({ nodeTimeout: 500, elections: false });
 
 const SECRET = "no one may read this";
 const short = { commandTimeout: 300, queueTimeout: 300, username: "someone", password: SECRET };

@@ -344,6 +344,7 @@ for (const [trouble, make] of Object.entries<(id: string) => Promise<unknown>>({
 })) {
   test(`the home of an own channel ${trouble}: events go on, each once and in order or within a gap, and its client reads again`, async ({
     open,
+    every,
   }) => {
     const [kv, publisher] = [await open(cluster(), patience), await open(cluster(), patience)];
     const heard = await hear(kv);
@@ -361,7 +362,7 @@ for (const [trouble, make] of Object.entries<(id: string) => Promise<unknown>>({
         () => {},
       );
     };
-    const timer = setInterval(publish, 3);
+    const stop = every(3, publish);
     const flows = async () => {
       const from = number;
       await eventually(() => eventsOf(heard).some((event) => typeof event === "number" && event > from));
@@ -370,7 +371,7 @@ for (const [trouble, make] of Object.entries<(id: string) => Promise<unknown>>({
     await make(id);
     await eventually(async () => (await homeOf(id)) !== before && (await subscribers(id)) === 1);
     await flows();
-    clearInterval(timer);
+    stop();
     await eventually(() => gaps.length > 0);
     await eventually(() => eventsOf(heard).some((event) => typeof event === "object"));
     const numbersHeard = eventsOf(heard).filter((event) => typeof event === "number") as number[];

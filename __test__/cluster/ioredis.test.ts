@@ -13,7 +13,7 @@ import { warningsOf } from "../warnings.js";
 import { evenly, type FakeCluster } from "./fake-nodes.js";
 import { sharedCluster, test, type World } from "./shared.js";
 
-const cluster = sharedCluster({ nodeTimeout: 1_000 });
+const cluster = sharedCluster({ nodeTimeout: 1_000, elections: false });
 const keys = [0, 1, 2].map((shard) => keyIn(shareOf(shard, 3)[0] + 5, "ioredis"));
 
 type Make = (nodes: ClusterNode[], options?: ClusterOptions) => Cluster5;

@@ -8,7 +8,7 @@ import { errorOf } from "../replies.js";
 import { evenly } from "./fake-nodes.js";
 import { sharedCluster, test } from "./shared.js";
 
-const cluster = sharedCluster({ nodeTimeout: 500 });
+const cluster = sharedCluster({ nodeTimeout: 500, elections: false });
 
 /** Two keys of each master's share, in different slots. */
 const keys = [0, 1, 2].flatMap((shard) =>

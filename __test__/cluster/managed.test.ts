@@ -9,7 +9,7 @@ import { errorOf } from "../replies.js";
 import { error, type FakeNode } from "./fake-nodes.js";
 import { sharedCluster, test, type World } from "./shared.js";
 
-const cluster = sharedCluster({ nodeTimeout: 500 });
+const cluster = sharedCluster({ nodeTimeout: 500, elections: false });
 
 const keys = [0, 1, 2].map((shard) => keyIn(shareOf(shard, 3)[0] + 5, "managed"));
 

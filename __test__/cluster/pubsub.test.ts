@@ -23,7 +23,7 @@ interface Published {
 }
 
 /** Publishes growing numbers, and hears them in another store. */
-async function conversation({ open }: World, name: string) {
+async function conversation({ open, every }: World, name: string) {
   const [publisher, subscriber] = [await open(cluster(), patience), await open(cluster(), patience)];
   const [heard, gaps]: [number[], Gap[]] = [[], emissions(subscriber, "gap")];
   let ended = false;
@@ -43,7 +43,7 @@ async function conversation({ open }: World, name: string) {
       () => {}, // It may have been published or not.
     );
   };
-  const timer = setInterval(publish, 3);
+  const stop = every(3, publish);
   return {
     publisher,
     subscriber,
@@ -56,7 +56,7 @@ async function conversation({ open }: World, name: string) {
     },
     /** Each message has come once and in order, or a gap covers its time. */
     async check(): Promise<void> {
-      clearInterval(timer);
+      stop();
       await eventually(async () => {
         await publisher.publish(name, "end").catch(() => {});
         return ended;

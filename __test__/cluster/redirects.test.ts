@@ -5,20 +5,20 @@ import type { KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
 import { SLACK, timeOf } from "../faults/faults.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
-import { errorOf } from "../replies.js";
+import { errorOf, watched } from "../replies.js";
 import { ask, homeOf, moved } from "./fake-nodes.js";
-import { sharedCluster, test } from "./shared.js";
+import { sharedCluster, test, type World } from "./shared.js";
 
-const cluster = sharedCluster({ nodeTimeout: 1_000 });
+const cluster = sharedCluster({ nodeTimeout: 1_000, elections: false });
 
 const patience = { commandTimeout: 3_000, queueTimeout: 5_000 } as const;
 
 /** Pushes growing numbers to a list, some in each millisecond, until it is stopped. It waits for no reply. */
-function pusher(kv: KVStore, key: string) {
+function pusher({ every }: World, kv: KVStore, key: string) {
   const replies: Promise<number>[] = [];
-  const timer = setInterval(() => {
-    for (let index = 0; index < 4; index++) replies.push(kv.rpush(key, `${replies.length}`));
-  }, 1);
+  const stop = every(1, () => {
+    for (let index = 0; index < 4; index++) replies.push(watched(kv.rpush(key, `${replies.length}`)));
+  });
   return {
     /** Resolves once so many more are pushed. */
     more(count: number): Promise<void> {
@@ -27,7 +27,7 @@ function pusher(kv: KVStore, key: string) {
     },
     /** How many have been pushed. Fails if one has failed. */
     async stop(): Promise<number> {
-      clearInterval(timer);
+      stop();
       const lengths = await Promise.all(replies);
       assert.deepEqual(
         lengths,
@@ -51,12 +51,10 @@ async function otherMaster(slot: number) {
   return { from, to };
 }
 
-test("the writes of one key keep their order through a planned failover, and none fails", async ({
-  open,
-}) => {
-  const kv = await open(cluster(), patience);
+test("the writes of one key keep their order through a planned failover, and none fails", async (world) => {
+  const kv = await world.open(cluster(), patience);
   for (let round = 0; round < 3; round++) {
-    const push = pusher(kv, "{order}list");
+    const push = pusher(world, kv, "{order}list");
     await push.more(200);
     await cluster().failover("{order}list");
     await push.more(200);
@@ -66,14 +64,12 @@ test("the writes of one key keep their order through a planned failover, and non
 });
 
 // A redirected write must not change places with another write of its key: an update would be lost (ered #38, redis #2151, ioredis #2075).
-test("the writes of one key keep their order while its slot moves key by key, and none fails", async ({
-  open,
-}) => {
-  const kv = await open(cluster(), patience);
+test("the writes of one key keep their order while its slot moves key by key, and none fails", async (world) => {
+  const kv = await world.open(cluster(), patience);
   const slot = slotOf("{order}");
   const { from, to } = await otherMaster(slot);
   for (const target of [to, from]) {
-    const pushes = ["{order}a", "{order}b"].map((key) => ({ key, push: pusher(kv, key) }));
+    const pushes = ["{order}a", "{order}b"].map((key) => ({ key, push: pusher(world, kv, key) }));
     const more = () => Promise.all(pushes.map(({ push }) => push.more(100)));
     await more();
     const migration = await cluster().migrate(slot, target);

@@ -16,6 +16,8 @@ export interface World {
   fake(options?: FakeClusterOptions): Promise<FakeCluster>;
   /** Called after the test, the last one first. */
   defer(close: () => unknown): void;
+  /** Calls `body` each so many milliseconds, until what it returns is called, or the test has ended or failed. */
+  every(milliseconds: number, body: () => unknown): () => void;
 }
 
 export function test(name: string, body: (world: World) => Promise<void>, timeout = 60_000): void {
@@ -25,6 +27,12 @@ export function test(name: string, body: (world: World) => Promise<void>, timeou
     try {
       await body({
         defer,
+        every(milliseconds, body) {
+          const timer = setInterval(body, milliseconds);
+          const stop = () => clearInterval(timer);
+          defer(stop);
+          return stop;
+        },
         async open({ addresses }, config, prefix) {
           const store = await createKV({
             type: "redis",

@@ -1,12 +1,11 @@
 // Objects in workerd are evicted and come back, their alarms ring, and their data is in files. Only there does code that relies on memory
 // fail.
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rmSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { eventually } from "../backends.js";
+import { scratchFolder } from "../scratch-folder.js";
 import { RemoteObject, startStores } from "./objects.js";
 import { cannotRun, type Worker } from "./workerd.js";
 
@@ -101,7 +100,7 @@ describe("an object in workerd", { skip: cannotRun, concurrency: true }, () => {
 });
 
 test("what is in an object outlives the runtime", { skip: cannotRun }, async () => {
-  const folder = mkdtempSync(join(tmpdir(), "covara-kv-objects-"));
+  const folder = scratchFolder("objects");
   try {
     const first = await startStores(folder);
     await new RemoteObject(first, "kept").call(

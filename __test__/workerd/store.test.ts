@@ -33,7 +33,10 @@ describe("a store in a Worker", { skip: cannotRun, concurrency: true }, () => {
       ["get", "none"],
     );
     assert.deepEqual(results, ["OK", 2, 2, null]);
-    assert.deepEqual(await object.call(["ttl", "s"], ["lrange", "l", 0, -1]), [100, ["a", "b"]]);
+    assert.deepEqual(await object.call(["lrange", "l", 0, -1]), [["a", "b"]]);
+    const [ttl] = (await object.call(["ttl", "s"])) as [number];
+    // A busy machine may take seconds between the two calls.
+    assert.ok(ttl > 80 && ttl <= 100, `${ttl}`);
     await assert.rejects(object.multi(["set", "s", "x"], ["incr", "s"]), /not an integer/);
     assert.deepEqual(await object.call(["keys", "*"], ["get", "s"]), [["s", "l"], "x"]);
   });

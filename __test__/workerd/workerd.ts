@@ -1,9 +1,8 @@
 // Runs Workers in workerd, Cloudflare's runtime, which miniflare starts.
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rmSync } from "node:fs";
 import type { DurableObjectNamespaceLike, WebSocketLike } from "covara-kv";
 import { tool } from "../installed/run.js";
+import { scratchFolder } from "../scratch-folder.js";
 
 type Upgradable = Response & { readonly webSocket: WebSocketLike | null };
 
@@ -26,9 +25,6 @@ export interface Worker {
 
 /** Why workerd cannot run on this Node.js, or false. */
 export const cannotRun = Number.parseInt(process.versions.node, 10) < 20 && "miniflare needs Node.js 20";
-
-/** A file system in memory, on Linux, as workerd waits for the disk at each commit. */
-const MEMORY = "/dev/shm";
 
 interface Options {
   /** The folder of its objects. Without one their data ends with the Worker. */
@@ -63,7 +59,7 @@ export function startScript(script: string, options: object): Promise<Worker> {
 }
 
 async function start(options: object, folder?: string): Promise<Worker> {
-  const objects = folder ?? mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "covara-kv-workerd-"));
+  const objects = folder ?? scratchFolder("workerd");
   const { Miniflare } = require(tool("miniflare")) as { Miniflare: new (options: object) => Miniflare };
   // Without `cf: false` miniflare downloads the data of `request.cf`.
   const miniflare = new Miniflare({ ...options, cf: false, durableObjectsPersist: objects });
