@@ -127,7 +127,7 @@ impl Streams {
         let Some(subscriber) = self.subscriber.lock().upgrade() else {
             return;
         };
-        let mut topics: Vec<_> = own.iter().map(|name| topic(Kind::Shard, name)).collect();
+        let mut topics: Vec<_> = own.iter().map(|name| own_topic(Kind::Shard, name)).collect();
         if !fleet.is_empty() {
             topics.push(Channel::Events.topic().clone());
         }
@@ -208,7 +208,7 @@ impl Follower for Streams {
                 false => Kind::Channel,
             };
             let names = subscriptions.iter().map(|name| name.as_bytes());
-            let topics: Vec<_> = names.map(|name| topic(kind, name)).collect();
+            let topics: Vec<_> = names.map(|name| own_topic(kind, name)).collect();
             subscriber.keep_batched(&topics);
         }
     }
@@ -221,7 +221,7 @@ impl Follower for Streams {
             for subscription in subscriptions {
                 // Whichever was allowed at the time.
                 for kind in [Kind::Shard, Kind::Channel] {
-                    let topic = topic(kind, subscription.as_bytes());
+                    let topic = own_topic(kind, subscription.as_bytes());
                     subscriber.unsubscribe(None, &topic, || {
                         let mut held = self.ways.lock();
                         let mut batch = CompletionBatch::default();
@@ -290,11 +290,8 @@ impl Listener for Streams {
 }
 
 /// The own channel of a subscription.
-fn topic(kind: Kind, subscription: &[u8]) -> Topic {
-    Topic {
-        kind,
-        name: [OWN_PREFIX, subscription].concat().into(),
-    }
+fn own_topic(kind: Kind, subscription: &[u8]) -> Topic {
+    Topic::new(kind, [OWN_PREFIX, subscription].concat().into())
 }
 
 /// The subscription that has an own channel.

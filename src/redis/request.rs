@@ -252,6 +252,12 @@ pub struct Topic {
     pub name: Bytes,
 }
 
+impl Topic {
+    pub fn new(kind: Kind, name: Bytes) -> Self {
+        Self { kind, name }
+    }
+}
+
 /// Quoted, as a name may hold anything.
 impl fmt::Display for Topic {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {

@@ -254,8 +254,5 @@ impl RedisClient {
 
 fn topic(is_pattern: bool, name: String) -> Topic {
     let kind = if is_pattern { Kind::Pattern } else { Kind::Channel };
-    Topic {
-        kind,
-        name: name.into_bytes().into(),
-    }
+    Topic::new(kind, name.into_bytes().into())
 }

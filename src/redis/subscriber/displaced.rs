@@ -26,10 +26,7 @@ const ELSEWHERE: [&str; 6] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTER
 impl Pipeline<Subscriptions> {
     /// The server has unsubscribed a shard channel, which it was not asked to while a listener has it.
     pub(super) fn displaced(&mut self, name: &Bytes) {
-        let topic = Topic {
-            kind: Kind::Shard,
-            name: name.clone(),
-        };
+        let topic = Topic::new(Kind::Shard, name.clone());
         if self
             .machine
             .table

@@ -154,8 +154,6 @@ pub fn own_channel(purpose: &str) -> Topic {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let random = jitter().to_bits();
     let process = std::process::id();
-    Topic {
-        kind: Kind::Channel,
-        name: format!("covara-kv:{purpose}:{process}-{number}-{random:x}").into(),
-    }
+    let name = format!("covara-kv:{purpose}:{process}-{number}-{random:x}");
+    Topic::new(Kind::Channel, name.into())
 }

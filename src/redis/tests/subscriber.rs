@@ -118,10 +118,7 @@ impl SharedSubscriber {
 }
 
 fn news() -> Topic {
-    Topic {
-        kind: Kind::Channel,
-        name: "news".into(),
-    }
+    Topic::new(Kind::Channel, "news".into())
 }
 
 fn heard(expected: [&[&str]; 3]) -> [Vec<String>; 3] {
@@ -336,10 +333,7 @@ fn a_refusal_ends_it_for_all() {
 #[test]
 fn a_member_that_leaves_takes_only_its_own_along() {
     let mut subscriber = SharedSubscriber::new();
-    let other = Topic {
-        kind: Kind::Channel,
-        name: "other".into(),
-    };
+    let other = Topic::new(Kind::Channel, "other".into());
     for (number, topic) in [(0, &news()), (1, &news()), (0, &other)] {
         subscriber.with(|pipeline, now| pipeline.subscribe(number, 1, topic, now));
         subscriber.receive(&["subscribe", std::str::from_utf8(&topic.name).unwrap(), "1"]);
