@@ -29,7 +29,7 @@ const CALLS: Record<string, Call> = {
 /** A short benchmark: each command with one caller and with many callers, each of which awaits its calls. */
 export async function bench(target: Target, options: Options): Promise<number> {
   const prefix = `${options.prefix ?? "covara-kv-bench"}:${randomUUID()}`;
-  const [store, { name, ...place }] = storeOf(target, { ...options, prefix });
+  const [store, { name, ...shown }] = storeOf(target, { ...options, prefix });
   const rows = await using(store, async (kv) => {
     try {
       return await measureAll(kv);
@@ -39,7 +39,7 @@ export async function bench(target: Target, options: Options): Promise<number> {
     }
   });
   if (options.json) {
-    printJson({ ...place, rows });
+    printJson({ ...shown, rows });
     return 0;
   }
   print(styled("bold", name));
