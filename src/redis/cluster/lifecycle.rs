@@ -101,7 +101,7 @@ impl ClusterRouter {
         if state.closing.is_none() {
             return;
         }
-        state.end_unused_crossings();
+        state.end_unused_propagations();
         let is_idle = state.waiting.is_empty() && state.readers.held.is_empty();
         if !is_idle || !state.fences.is_empty() || !state.numbers.is_empty() {
             return;

@@ -184,7 +184,7 @@ impl ClusterRouter {
             |fences: &Fences, endpoint| fences.iter().any(|fence| fence.target() == Some(endpoint));
         let is_left = |endpoint| {
             let node = state.nodes.get(endpoint);
-            node.is_some_and(|node| state.publishing.crosses_from(node.number))
+            node.is_some_and(|node| state.publishing.propagates_from(node.number))
         };
         let due = state.unused.iter().filter(|(_, close)| **close <= now);
         let due = due.filter(|(endpoint, _)| !is_asked(&state.fences, endpoint) && !is_left(*endpoint));
