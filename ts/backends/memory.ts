@@ -98,12 +98,12 @@ export class MemoryKVStore extends Store {
     defineMethods(this.prototype, (command) => {
       const index = commandIndex(command.name);
       indexes.set(command, index);
-      const crossing = { command, index, runnerOf: runOf };
+      const call = { command, index, runnerOf: runOf };
       if (command.expiring !== undefined) {
         const { ex, px } = command.expiring;
-        return setMethod(crossing, { ex: commandIndex(ex), px: commandIndex(px) });
+        return setMethod(call, { ex: commandIndex(ex), px: commandIndex(px) });
       }
-      if (!command.publishes) return directMethod(crossing);
+      if (!command.publishes) return directMethod(call);
       const publish = directMethod({ command, index, runnerOf: publishOf });
       const isPublish = command.publishes === "message";
       return function (this: MemoryKVStore, ...args: unknown[]) {
