@@ -15,9 +15,9 @@ interface Row {
   p99Ms: number;
 }
 
-type Call = (kv: KVStore, key: string) => Promise<unknown>;
+type Operation = (kv: KVStore, key: string) => Promise<unknown>;
 
-const CALLS: Record<string, Call> = {
+const OPERATIONS: Record<string, Operation> = {
   SET: (kv, key) => kv.set(key, VALUE, { ex: 60 }),
   GET: (kv, key) => kv.get(key),
   INCR: (kv) => kv.incr("counter"),
@@ -56,7 +56,7 @@ export async function bench(target: Target, options: Options): Promise<number> {
 
 async function measureAll(kv: KVStore): Promise<Row[]> {
   const rows: Row[] = [];
-  const plan = Object.entries(CALLS).flatMap(([command, call]) =>
+  const plan = Object.entries(OPERATIONS).flatMap(([command, call]) =>
     [1, 256].map((callers) => ({ command, call, callers })),
   );
   for (const { command, call, callers } of plan) {
@@ -67,7 +67,7 @@ async function measureAll(kv: KVStore): Promise<Row[]> {
   return rows;
 }
 
-async function measure(kv: KVStore, call: Call, callers: number) {
+async function measure(kv: KVStore, call: Operation, callers: number) {
   const times: number[] = [];
   const started = performance.now();
   const end = started + SECONDS * 1_000;
