@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::error::{Error, Reason};
-use crate::redis::cluster::node::{Node, Notice, fail_returned};
+use crate::redis::cluster::node::{Node, NodeEvent, fail_returned};
 use crate::redis::cluster::refresh::with_reasons;
 use crate::redis::cluster::router::{Closing, ClusterRouter, State};
 use crate::redis::cluster::topology::Member;
@@ -134,8 +134,8 @@ impl ClusterRouter {
     fn end(&self) {
         let mut state = self.lock();
         state.end();
-        for notice in self.inbox.end() {
-            if let Notice::Returned { returned, .. } | Notice::ReadsReturned(_, returned) = notice {
+        for event in self.inbox.end() {
+            if let NodeEvent::Returned { returned, .. } | NodeEvent::ReadsReturned(_, returned) = event {
                 fail_returned(&self.completions, &returned);
             }
         }

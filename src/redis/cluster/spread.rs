@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Reason};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::keys::{KeysCall, Outcome, Round};
-use crate::redis::cluster::node::{Inbox, Notice};
+use crate::redis::cluster::node::{Inbox, NodeEvent};
 use crate::redis::cluster::refresh::renew;
 use crate::redis::cluster::router::{ClusterRouter, State};
 use crate::redis::cluster::scan::{Scan, last_page};
@@ -130,8 +130,8 @@ impl Rounds {
         };
         let reply = match reply {
             None if Instant::now() < self.until => {
-                let again = Notice::Keys(Box::new((self.request, self.call)));
-                if let Some(Notice::Keys(back)) = self.inbox.put(again) {
+                let again = NodeEvent::Keys(Box::new((self.request, self.call)));
+                if let Some(NodeEvent::Keys(back)) = self.inbox.put(again) {
                     answer(&self.completions, &back.0, Err(closed(Reason::Disconnected)));
                 }
                 return;

@@ -9,7 +9,7 @@ use crate::error::{Error, Reason};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Step};
 use crate::redis::cluster::lifecycle::EndGuard;
-use crate::redis::cluster::node::{Node, Notice};
+use crate::redis::cluster::node::{Node, NodeEvent};
 use crate::redis::cluster::router::{ClusterRouter, FencesOf, OF_MESSAGES, OF_SLOTS, State};
 use crate::redis::cluster::slot_map::parse_address;
 use crate::redis::endpoint::Endpoint;
@@ -21,7 +21,7 @@ use crate::redis::slot::Slot;
 /// The task looks whether its router still exists at least this often.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Starts a router: it takes its notices until it has ended.
+/// Starts a router: it takes its events until it has ended.
 pub fn start(router: &Arc<ClusterRouter>) {
     if router.join() {
         runtime::spawn(router.runtime, keep(Arc::downgrade(router)));
@@ -31,7 +31,7 @@ pub fn start(router: &Arc<ClusterRouter>) {
 async fn keep(router: Weak<ClusterRouter>) {
     let _guard = EndGuard(router.clone());
     while let Some(strong) = router.upgrade() {
-        let Some(next) = strong.take_notices(Instant::now()) else {
+        let Some(next) = strong.take_events(Instant::now()) else {
             return;
         };
         let inbox = strong.inbox.clone();
@@ -45,14 +45,14 @@ async fn keep(router: Weak<ClusterRouter>) {
 
 impl ClusterRouter {
     /// Gives when to call it next, unless something comes before; None once the router has ended.
-    fn take_notices(&self, now: Instant) -> Option<Instant> {
+    fn take_events(&self, now: Instant) -> Option<Instant> {
         let mut state = self.lock();
-        let notices = self.inbox.take();
+        let events = self.inbox.take();
         if state.ended {
             return None;
         }
-        for notice in notices {
-            self.take_notice(&mut state, notice, now);
+        for event in events {
+            self.take_event(&mut state, event, now);
         }
         self.answer_connecting(&mut state);
         self.expire(&mut state, now);
@@ -64,14 +64,14 @@ impl ClusterRouter {
         (!state.ended).then(|| close.map_or(next, |close| next.min(close)))
     }
 
-    fn take_notice(&self, state: &mut State, notice: Notice, now: Instant) {
-        match notice {
-            Notice::Returned {
+    fn take_event(&self, state: &mut State, event: NodeEvent, now: Instant) {
+        match event {
+            NodeEvent::Returned {
                 number,
                 endpoint,
                 returned,
             } => self.take_back(state, (number, &endpoint), returned, now),
-            Notice::Ended(number) => {
+            NodeEvent::Ended(number) => {
                 let slots = state.numbers.remove(&number).unwrap_or_default();
                 self.hold_repeated(state, &slots);
                 state.publishing.ended(number, &slots, now);
@@ -80,15 +80,17 @@ impl ClusterRouter {
                 }
             }
             // Calls of `connect` are answered by the state of the masters.
-            Notice::Connected => {}
-            Notice::Lost => state.refresh(),
-            Notice::ReadsReturned(replica, returned) => self.take_back_reads(state, &replica, returned, now),
-            Notice::ReaderReady => state.readers.wake(now),
-            Notice::ReaderLost(number) => self.reader_lost(state, number, now),
-            Notice::Closed(number) => {
+            NodeEvent::Connected => {}
+            NodeEvent::Lost => state.refresh(),
+            NodeEvent::ReadsReturned(replica, returned) => {
+                self.take_back_reads(state, &replica, returned, now)
+            }
+            NodeEvent::ReaderReady => state.readers.wake(now),
+            NodeEvent::ReaderLost(number) => self.reader_lost(state, number, now),
+            NodeEvent::Closed(number) => {
                 state.retired.remove(&number);
             }
-            Notice::Keys(call) => {
+            NodeEvent::Keys(call) => {
                 let (request, call) = *call;
                 let mut batches = Batches::new(state.masters.len());
                 self.keys(state, request, call, &mut batches, now);
