@@ -26,8 +26,8 @@ const MOST_VALUES = 1_000;
 /** A batch of more text is sent before the tick ends, so that the server can start on it. */
 const MOST_TEXT = 64 * 1024;
 
-/** The receiver of the events of a session. */
-export interface Listener {
+/** Called with what happens in a session. */
+export interface SessionCallbacks {
   /** An event of the connection. */
   happened(event: RedisEvent): void;
   /** Messages have arrived. */
@@ -93,7 +93,7 @@ const awaited = new Set<Session>();
  */
 export class Session {
   readonly #prefix: string;
-  readonly #listener: Listener;
+  readonly #callbacks: SessionCallbacks;
   readonly #native: NativeRedisClient;
   readonly #send: (first: number, ...entries: unknown[]) => void;
   readonly #waiting = new Ring<Waiting>();
@@ -115,9 +115,9 @@ export class Session {
    * Opens no connection. Throws `CONFIG` for a wrong address or certificate. In place of options `store` may be the session of a store,
    * for whose streams this one then subscribes.
    */
-  constructor(store: RedisOptions | Session, prefix: string, listener: Listener) {
+  constructor(store: RedisOptions | Session, prefix: string, callbacks: SessionCallbacks) {
     this.#prefix = prefix;
-    this.#listener = listener;
+    this.#callbacks = callbacks;
     const self = new WeakRef(this);
     const onMail = () => take(self.deref());
     try {
@@ -130,7 +130,7 @@ export class Session {
       this.#native =
         store instanceof Session
           ? store.#native.forStreams(onMail, collect)
-          : new RedisClient(store, onMail, collect, listener.askFunctions && onQuestion);
+          : new RedisClient(store, onMail, collect, callbacks.askFunctions && onQuestion);
       this.#send = this.#native.sender();
     } catch (error) {
       throw decode(error);
@@ -260,7 +260,7 @@ export class Session {
   }
 
   async #askFunctions(number: number, question: Question): Promise<void> {
-    this.#native.answer(number, (await this.#listener.askFunctions?.(question)) ?? {});
+    this.#native.answer(number, (await this.#callbacks.askFunctions?.(question)) ?? {});
   }
 
   /** Makes a request that is not part of a batch. */
@@ -341,10 +341,10 @@ export class Session {
     let messages: Messages;
     do {
       messages = this.#native.messages(BATCH);
-      this.#listener.heard(messages);
+      this.#callbacks.heard(messages);
     } while (messages[0] === null && !isSliceOver());
     // The gap comes last: a state that is read after it includes all messages.
-    for (const event of this.#native.events()) this.#listener.happened(event);
+    for (const event of this.#native.events()) this.#callbacks.happened(event);
     return isMore || messages[0] === null;
   };
 
@@ -377,7 +377,7 @@ export class Session {
     const fail = () => {
       const error = decode(reason, command?.name);
       if (error instanceof KVError) Error.captureStackTrace(error, fail);
-      if (command !== undefined) this.#listener.failed(error, command, first);
+      if (command !== undefined) this.#callbacks.failed(error, command, first);
       throw error;
     };
     resolve(soon.then(() => {}).then(fail));
