@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::channel::{AGGREGATE, Channel, OWN_PREFIX};
 use super::message;
-use super::records::{Decision, Follower, Records, State};
+use super::records::{Decision, Follower, Records, RecordsState};
 use super::registry::count;
 use super::ways::{self, Passages, Way, Ways};
 use crate::backlog::Message;
@@ -169,7 +169,7 @@ impl Streams {
     }
 
     /// Whether a message is for a stream here.
-    fn wants(&self, state: &State, message: &Message) -> bool {
+    fn wants(&self, state: &RecordsState, message: &Message) -> bool {
         if message.channel == AGGREGATE {
             self.note_resource(&message.payload);
         } else if self.filters(state, &message.channel) && !state.wants(&message.payload) {
@@ -180,7 +180,7 @@ impl Streams {
     }
 
     /// Whether what comes by a channel is only for the subscriptions that it names.
-    fn filters(&self, state: &State, channel: &[u8]) -> bool {
+    fn filters(&self, state: &RecordsState, channel: &[u8]) -> bool {
         let is_events = channel != AGGREGATE.as_bytes();
         is_events && self.fanout != Fanout::All && state.decision() == Decision::Filters
     }
