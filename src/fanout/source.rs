@@ -26,11 +26,11 @@ pub struct Source {
     config: Arc<Config>,
     /// Present once a channel was subscribed. Locked for each change of subscriptions, and never by incoming messages.
     subscriber: Mutex<Option<Subscriber>>,
-    state: Mutex<State>,
+    state: Mutex<SourceState>,
 }
 
 #[derive(Default)]
-struct State {
+struct SourceState {
     threads: Vec<Arc<Thread>>,
     channels: [Subscription; 2],
     echoes: Echoes,
