@@ -112,7 +112,7 @@ impl Streams {
     }
 
     /// Gives the JavaScript thread what has come. Held is the lock of what waits.
-    fn give(&self, mut batch: CompletionBatch, _held: &mut ways::State) {
+    fn give(&self, mut batch: CompletionBatch, _held: &mut ways::WaysState) {
         if !batch.is_empty() {
             self.passed
                 .fetch_add(batch.backlog.len() as u64, Ordering::Relaxed);
