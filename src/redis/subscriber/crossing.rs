@@ -15,7 +15,7 @@ use crate::redis::pipeline::Health;
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::ear::{Ear, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
-use crate::redis::subscriber::places::{Crossing, Place, State, home_of};
+use crate::redis::subscriber::places::{Crossing, Place, Places, home_of};
 
 /// How long a home may take for its answer, and how long the bus may still bring what a home has published that is gone.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -137,7 +137,7 @@ impl Crossing {
 
     fn finish(&self, subscriber: &ClusterSubscriber) {
         let mut state = subscriber.lock();
-        let State {
+        let Places {
             map,
             homes,
             topics: known,

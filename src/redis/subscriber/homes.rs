@@ -24,7 +24,7 @@ use crate::redis::runtime;
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::ear::{Callers, Ear, LEFT, UNUSED};
 use crate::redis::subscriber::listener::{Listener, TopicState};
-use crate::redis::subscriber::places::{Desired, Place, State, home_of};
+use crate::redis::subscriber::places::{Desired, Place, Places, home_of};
 
 pub struct ClusterSubscriber {
     config: Arc<Config>,
@@ -32,7 +32,7 @@ pub struct ClusterSubscriber {
     pub(super) topology: Arc<Topology>,
     pub(super) ear: Arc<Ear>,
     /// Locked before any pipeline.
-    state: Mutex<State>,
+    state: Mutex<Places>,
     this: Weak<Self>,
 }
 
@@ -97,7 +97,13 @@ impl ClusterSubscriber {
         self.keep_all(&mut self.lock(), topics, true, &Arc::default());
     }
 
-    fn keep_all(&self, state: &mut State, topics: &[Topic], is_batched: bool, topic_state: &Arc<TopicState>) {
+    fn keep_all(
+        &self,
+        state: &mut Places,
+        topics: &[Topic],
+        is_batched: bool,
+        topic_state: &Arc<TopicState>,
+    ) {
         for topic in topics {
             let place = state.topics.get(topic).map(|kept| kept.place.clone());
             let kept = Desired {
@@ -111,8 +117,8 @@ impl ClusterSubscriber {
     }
 
     /// Subscribes topics at their homes; moves those that are elsewhere.
-    pub(super) fn place(&self, state: &mut State, topics: &[Topic]) {
-        let State {
+    pub(super) fn place(&self, state: &mut Places, topics: &[Topic]) {
+        let Places {
             map: Some(map),
             homes,
             topics: known,
@@ -159,8 +165,8 @@ impl ClusterSubscriber {
     }
 
     /// Subscribes topics at a home.
-    pub(super) fn arrive(&self, state: &mut State, endpoint: &Endpoint, topics: &[Topic]) {
-        let State {
+    pub(super) fn arrive(&self, state: &mut Places, endpoint: &Endpoint, topics: &[Topic]) {
+        let Places {
             homes, topics: known, ..
         } = state;
         let Ok(home) = self.home(homes, endpoint) else {
@@ -235,8 +241,8 @@ impl ClusterSubscriber {
         self.ear.put_unless_empty(answers);
     }
 
-    pub(super) fn close_unused(&self, state: &mut State) {
-        let State {
+    pub(super) fn close_unused(&self, state: &mut Places) {
+        let Places {
             homes,
             topics,
             crossings,
@@ -252,7 +258,7 @@ impl ClusterSubscriber {
     }
 
     /// Locks the state, and first removes topics that a home has refused.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Places> {
         let mut state = self.state.lock();
         for topic in mem::take(&mut self.ear.awaited.lock().refused) {
             state.topics.remove(&topic);

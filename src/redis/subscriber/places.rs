@@ -19,7 +19,7 @@ use crate::redis::subscriber::listener::TopicState;
 const HOME_OF_PATTERNS: Slot = 0;
 
 #[derive(Default)]
-pub struct State {
+pub struct Places {
     pub map: Option<Arc<SlotMap>>,
     pub homes: HashMap<Endpoint, Arc<SubscriberHandle>>,
     pub topics: HashMap<Topic, Desired>,
@@ -28,7 +28,7 @@ pub struct State {
     pub is_over: bool,
 }
 
-impl State {
+impl Places {
     /// The home at which a topic is heard, if it still is.
     pub fn heard_at(&self, topic: &Topic) -> Option<&Endpoint> {
         match &self.topics.get(topic)?.place {
