@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::error::{Error, Reason};
 use crate::redis::cluster::node::{Node, NodeEvent, fail_returned};
 use crate::redis::cluster::refresh::with_reasons;
-use crate::redis::cluster::router::{Closing, ClusterRouter, State};
+use crate::redis::cluster::router::{Closing, ClusterRouter, RouterState};
 use crate::redis::cluster::topology::Member;
 use crate::redis::pipeline::{ATTEMPTS, closed};
 use crate::redis::request::{Fate, Id};
@@ -42,7 +42,7 @@ impl ClusterRouter {
     }
 
     /// Answers the calls of `connect` once a master is connected, or each has failed often enough.
-    pub(super) fn answer_connecting(&self, state: &mut State) {
+    pub(super) fn answer_connecting(&self, state: &mut RouterState) {
         if state.connecting.is_empty() || state.masters.is_empty() {
             return;
         }
@@ -90,14 +90,14 @@ impl ClusterRouter {
         self.inbox.come.notify_one();
     }
 
-    fn fail_connecting(&self, state: &mut State) {
+    fn fail_connecting(&self, state: &mut RouterState) {
         for (id, _) in mem::take(&mut state.connecting) {
             self.completions.fail(id, closed(Reason::Disconnected));
         }
     }
 
     /// Closes the nodes once nothing waits, and answers the call of `close` once they have closed.
-    pub(super) fn close_when_done(&self, state: &mut State) {
+    pub(super) fn close_when_done(&self, state: &mut RouterState) {
         if state.closing.is_none() {
             return;
         }
@@ -114,7 +114,7 @@ impl ClusterRouter {
     }
 
     /// Once: an answer too many would count for a call that still waits, and the process could end before that is answered.
-    fn answer_close(&self, state: &mut State) {
+    fn answer_close(&self, state: &mut RouterState) {
         if let Some(closing) = state.closing.take() {
             self.completions.done(closing.id);
         }
@@ -152,7 +152,7 @@ impl ClusterRouter {
     }
 }
 
-impl State {
+impl RouterState {
     /// Has a node close once it has answered all. Until then JavaScript's thread polls its socket.
     pub fn retire(&mut self, node: Arc<Node>) {
         node.close();

@@ -9,14 +9,14 @@ use tokio::time::timeout_at;
 use crate::redis::cluster::fence::Fence;
 use crate::redis::cluster::node::Node;
 use crate::redis::cluster::publishing::{Last, Propagation, hear};
-use crate::redis::cluster::router::{ClusterRouter, OF_MESSAGES, State};
+use crate::redis::cluster::router::{ClusterRouter, OF_MESSAGES, RouterState};
 use crate::redis::request::Request;
 use crate::redis::runtime;
 use crate::redis::slot::Slot;
 
 impl ClusterRouter {
     /// Whether a message of a slot may be published at its master now. Otherwise a fence holds it.
-    pub(super) fn may_publish(&self, state: &mut State, slot: Slot, master: usize) -> bool {
+    pub(super) fn may_publish(&self, state: &mut RouterState, slot: Slot, master: usize) -> bool {
         if state.publishing.fences.contains(slot) {
             return false;
         }
@@ -45,7 +45,7 @@ impl ClusterRouter {
     /// Holds the messages among requests that were to go ahead of others, unless they may be published.
     pub(super) fn hold_messages(
         &self,
-        state: &mut State,
+        state: &mut RouterState,
         slot: Slot,
         requests: Vec<Request>,
     ) -> Vec<Request> {
@@ -64,7 +64,7 @@ impl ClusterRouter {
     }
 
     /// Has the messages of a slot wait for a propagation. None if there was one since the slot has moved.
-    fn propagate(&self, state: &mut State, from: &Arc<Node>, master: usize, slot: Slot) -> Option<u64> {
+    fn propagate(&self, state: &mut RouterState, from: &Arc<Node>, master: usize, slot: Slot) -> Option<u64> {
         let to = state.masters[master].number;
         let mut propagations = state.publishing.propagations.iter();
         let same = propagations.find(|propagation| {
@@ -106,7 +106,7 @@ impl ClusterRouter {
     }
 }
 
-impl State {
+impl RouterState {
     /// The masters are others. Messages wait for no propagation to a node that is not their home.
     pub fn move_messages(&mut self, now: Instant) {
         let Some(map) = &self.map else { return };

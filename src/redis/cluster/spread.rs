@@ -8,7 +8,7 @@ use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::keys::{KeysCall, Outcome, Round};
 use crate::redis::cluster::node::{Inbox, NodeEvent};
 use crate::redis::cluster::refresh::renew;
-use crate::redis::cluster::router::{ClusterRouter, State};
+use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::scan::{Scan, last_page};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Topology;
@@ -21,7 +21,7 @@ impl ClusterRouter {
     /// Sends the next page's request to its master.
     pub(super) fn scan(
         &self,
-        state: &mut State,
+        state: &mut RouterState,
         request: Request,
         call: &ScanCall,
         map: &SlotMap,
@@ -58,7 +58,7 @@ impl ClusterRouter {
     /// Sends one round of KEYS.
     pub(super) fn keys(
         &self,
-        state: &mut State,
+        state: &mut RouterState,
         request: Request,
         call: KeysCall,
         batches: &mut Batches,
@@ -93,7 +93,7 @@ impl ClusterRouter {
         });
     }
 
-    fn open_guard(&self, state: &mut State) -> Arc<dyn Guard> {
+    fn open_guard(&self, state: &mut RouterState) -> Arc<dyn Guard> {
         let number = state.next_number();
         self.guard(state, number, Vec::new())
     }
