@@ -111,7 +111,7 @@ for (const [trouble, make] of Object.entries(troubles)) {
     await talk.flows();
     await make();
     await talk.flows();
-    await cluster().settled();
+    await cluster().converged();
     await talk.flows();
     await talk.check();
   });

@@ -59,7 +59,7 @@ test("the writes of one key keep their order through a planned failover, and non
     await cluster().failover("{order}list");
     await push.more(200);
     await expectInOrder(kv, "{order}list", await push.stop());
-    await cluster().settled();
+    await cluster().converged();
   }
 });
 
