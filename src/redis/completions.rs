@@ -251,7 +251,7 @@ impl CompletionBatch {
     }
 
     /// Answers a request that has no result.
-    pub fn settled(&mut self, id: Id, outcome: Result<()>) {
+    pub fn done_or_failed(&mut self, id: Id, outcome: Result<()>) {
         match outcome {
             Ok(()) => self.done(id),
             Err(error) => self.failed(id, error),
