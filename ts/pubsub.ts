@@ -1,6 +1,6 @@
 import type { MessageCallback, Subscription } from "./adapter.js";
 import { asyncDispose } from "./dispose.js";
-import { calling, settling } from "./emitter.js";
+import { calling, reportRejection } from "./emitter.js";
 import type { Gap } from "./events.js";
 
 /** `streams`: callbacks of `subscribe` on the channels of the fan-out, which may get fewer messages than others. */
@@ -170,7 +170,7 @@ function callEach(
     try {
       const callback = callbacks[i] as MessageCallback;
       const result: unknown = callback(message, channel);
-      if (typeof result === "object") settling(result, report);
+      if (typeof result === "object") reportRejection(result, report);
     } catch (error) {
       report(error);
     }
