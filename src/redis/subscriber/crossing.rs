@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::error::Reason;
 use crate::redis::pipeline::Health;
 use crate::redis::subscriber::SubscriberHandle;
-use crate::redis::subscriber::ear::{Ear, Signals};
+use crate::redis::subscriber::cluster_listener::{ClusterListener, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::places::{Crossing, Place, Places, home_of};
 
@@ -24,7 +24,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 impl Crossing {
     /// Ends with the subscriber, which it does not keep.
-    pub async fn run(self, subscriber: Weak<ClusterSubscriber>, ear: Arc<Ear>) {
+    pub async fn run(self, subscriber: Weak<ClusterSubscriber>, listener: Arc<ClusterListener>) {
         let (subscribed, is_subscribed) = oneshot::channel();
         let (departed, has_departed) = oneshot::channel();
         let (heard, is_heard) = oneshot::channel();
@@ -33,7 +33,7 @@ impl Crossing {
             departed: Some(departed),
             heard: Some(heard),
         };
-        ear.awaited.lock().own.insert(self.channel.clone(), signals);
+        listener.awaited.lock().own.insert(self.channel.clone(), signals);
         let until = subscriber
             .upgrade()
             .map(|strong| Instant::now() + strong.limits().timeout);
@@ -42,12 +42,12 @@ impl Crossing {
         {
             self.depart(old, is_open, has_departed).await;
             if is_open {
-                self.wait(&subscriber, &ear, old, is_heard, until).await;
+                self.wait(&subscriber, &listener, old, is_heard, until).await;
             } else {
                 sleep(PATIENCE).await;
             }
         }
-        ear.awaited.lock().own.remove(&self.channel);
+        listener.awaited.lock().own.remove(&self.channel);
         if let Some(subscriber) = subscriber.upgrade() {
             self.finish(&subscriber);
         }
@@ -93,7 +93,7 @@ impl Crossing {
     async fn wait(
         &self,
         subscriber: &Weak<ClusterSubscriber>,
-        ear: &Ear,
+        listener: &ClusterListener,
         old: &SubscriberHandle,
         mut is_heard: Receiver<()>,
         until: Instant,
@@ -118,7 +118,7 @@ impl Crossing {
             if departed.elapsed() >= PATIENCE
                 && let Some(confirmed) = self.confirmed
             {
-                ear.awaited.lock().widen(&self.topics, confirmed);
+                listener.awaited.lock().widen(&self.topics, confirmed);
             }
         }
     }
@@ -169,7 +169,7 @@ impl Crossing {
         subscriber.place(&mut state, &others);
         subscriber.close_unused(&mut state);
         drop(state);
-        subscriber.ear.forget(&left);
+        subscriber.listener.forget(&left);
     }
 }
 

@@ -108,7 +108,10 @@ pub fn is_elsewhere(Subscription { topic, .. }: &Subscription, error: &Error) ->
 impl ClusterSubscriber {
     /// Has the map asked for when topics are displaced, as long as there is a subscriber.
     pub(super) async fn follow(subscriber: Weak<Self>) {
-        let Some(displaced) = subscriber.upgrade().map(|strong| strong.ear.displaced.clone()) else {
+        let Some(displaced) = subscriber
+            .upgrade()
+            .map(|strong| strong.listener.displaced.clone())
+        else {
             return;
         };
         loop {
@@ -131,6 +134,6 @@ impl ClusterSubscriber {
 
 impl Drop for ClusterSubscriber {
     fn drop(&mut self) {
-        self.ear.displaced.notify_one();
+        self.listener.displaced.notify_one();
     }
 }

@@ -22,7 +22,7 @@ use crate::redis::pipeline::Health;
 use crate::redis::request::{Id, Topic};
 use crate::redis::runtime;
 use crate::redis::subscriber::SubscriberHandle;
-use crate::redis::subscriber::ear::{Callers, Ear, LEFT, UNUSED};
+use crate::redis::subscriber::cluster_listener::{Callers, ClusterListener, LEFT, UNUSED};
 use crate::redis::subscriber::listener::{Listener, TopicState};
 use crate::redis::subscriber::places::{Desired, Place, Places, home_of};
 
@@ -30,7 +30,7 @@ pub struct ClusterSubscriber {
     config: Arc<Config>,
     runtime: &'static Runtime,
     pub(super) topology: Arc<Topology>,
-    pub(super) ear: Arc<Ear>,
+    pub(super) listener: Arc<ClusterListener>,
     /// Locked before any pipeline.
     state: Mutex<Places>,
     this: Weak<Self>,
@@ -44,7 +44,7 @@ impl ClusterSubscriber {
             config: config.clone(),
             runtime,
             topology,
-            ear: Arc::new(Ear {
+            listener: Arc::new(ClusterListener {
                 listener,
                 awaited: Mutex::default(),
                 displaced: Arc::default(),
@@ -68,7 +68,7 @@ impl ClusterSubscriber {
         runtime::spawn(self.runtime, expiry);
         let mut state = self.lock();
         let kept = state.topics.get(topic).map(|kept| kept.state.clone());
-        let mut awaited = self.ear.awaited.lock();
+        let mut awaited = self.listener.awaited.lock();
         let callers = awaited.callers.entry(topic.clone()).or_insert_with(|| Callers {
             are_alone: kept.is_none(),
             ..Callers::default()
@@ -86,7 +86,7 @@ impl ClusterSubscriber {
     /// Keeps a topic subscribed, wherever its home is. `state` is that of the topic from this call on.
     pub fn keep(&self, topic: &Topic, state: Arc<TopicState>) {
         let mut places = self.lock();
-        if let Some(callers) = self.ear.awaited.lock().callers.get_mut(topic) {
+        if let Some(callers) = self.listener.awaited.lock().callers.get_mut(topic) {
             callers.are_alone = false;
         }
         self.keep_all(&mut places, std::slice::from_ref(topic), false, &state);
@@ -156,7 +156,7 @@ impl ClusterSubscriber {
                     kept.place = Place::Crossing(crossing.number);
                 }
             }
-            let crossed = crossing.run(self.this.clone(), self.ear.clone());
+            let crossed = crossing.run(self.this.clone(), self.listener.clone());
             runtime::spawn(self.runtime, crossed);
         }
         for (home, topics) in arrivals {
@@ -206,7 +206,7 @@ impl ClusterSubscriber {
                 target: Target::Node(endpoint.clone()),
                 ..Config::clone(&self.config)
             };
-            let home = SubscriberHandle::join(&Arc::new(config), self.ear.clone())?;
+            let home = SubscriberHandle::join(&Arc::new(config), self.listener.clone())?;
             homes.insert(endpoint.clone(), Arc::new(home));
         }
         Ok(&homes[endpoint])
@@ -220,7 +220,7 @@ impl ClusterSubscriber {
         if let Some(Place::Crossing(number)) = kept.map(|kept| kept.place) {
             state.crossings.take_out(number, topic);
         }
-        let mut awaited = self.ear.awaited.lock();
+        let mut awaited = self.listener.awaited.lock();
         let mut answers = CompletionBatch::default();
         if let Some(gap) = awaited.arrived(topic) {
             answers.push_gap(gap);
@@ -238,7 +238,7 @@ impl ClusterSubscriber {
             }
         }
         drop(state);
-        self.ear.put_unless_empty(answers);
+        self.listener.put_unless_empty(answers);
     }
 
     pub(super) fn close_unused(&self, state: &mut Places) {
@@ -260,7 +260,7 @@ impl ClusterSubscriber {
     /// Locks the state, and first removes topics that a home has refused.
     pub(super) fn lock(&self) -> MutexGuard<'_, Places> {
         let mut state = self.state.lock();
-        for topic in mem::take(&mut self.ear.awaited.lock().refused) {
+        for topic in mem::take(&mut self.listener.awaited.lock().refused) {
             state.topics.remove(&topic);
         }
         state
@@ -290,7 +290,7 @@ impl ClusterSubscriber {
         let mut state = self.lock();
         state.is_over = true;
         state.topics.clear();
-        let callers = mem::take(&mut self.ear.awaited.lock().callers);
+        let callers = mem::take(&mut self.listener.awaited.lock().callers);
         let mut failed = CompletionBatch::default();
         for caller in callers.into_values().flat_map(|callers| callers.ids) {
             failed.failed(
@@ -298,15 +298,15 @@ impl ClusterSubscriber {
                 Error::because(Reason::Unanswered, "The store was disconnected"),
             );
         }
-        self.ear.put_unless_empty(failed);
+        self.listener.put_unless_empty(failed);
         let homes: Vec<_> = state.homes.drain().map(|(_, home)| home).collect();
         drop(state);
         if homes.is_empty() {
             let mut answer = CompletionBatch::default();
             answer.done(id);
-            return self.ear.put(answer);
+            return self.listener.put(answer);
         }
-        self.ear.awaited.lock().leaving = Some((id, homes.len()));
+        self.listener.awaited.lock().leaving = Some((id, homes.len()));
         for home in homes {
             home.leave(LEFT);
         }
@@ -344,7 +344,7 @@ impl Member for ClusterSubscriber {
             return;
         }
         let mut state = self.lock();
-        let callers = mem::take(&mut self.ear.awaited.lock().callers);
+        let callers = mem::take(&mut self.listener.awaited.lock().callers);
         let mut answers = CompletionBatch::default();
         for (topic, Callers { ids, are_alone }) in callers {
             if are_alone {
@@ -355,7 +355,7 @@ impl Member for ClusterSubscriber {
             }
         }
         drop(state);
-        self.ear.put_unless_empty(answers);
+        self.listener.put_unless_empty(answers);
     }
 
     fn ask(&self, _: &Endpoint, _: &[&[u8]]) -> Option<oneshot::Receiver<Bytes>> {

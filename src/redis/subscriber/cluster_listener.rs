@@ -21,7 +21,7 @@ pub const LEFT: Id = Id::MAX;
 pub const UNUSED: Id = Id::MAX - 1;
 
 /// Hears what all homes tell the listener. Called while a pipeline is locked: it waits for no lock of the subscriber.
-pub struct Ear {
+pub struct ClusterListener {
     pub listener: Arc<dyn Listener>,
     pub awaited: Mutex<Awaited>,
     /// Topics are at a server that is not their home, or may not be.
@@ -116,7 +116,7 @@ impl Awaited {
     }
 }
 
-impl Ear {
+impl ClusterListener {
     /// These topics were left, so the gap must not wait for them.
     pub fn forget(&self, topics: &[&Topic]) {
         let mut batch = CompletionBatch::default();
@@ -137,7 +137,7 @@ impl Ear {
     }
 }
 
-impl Listener for Ear {
+impl Listener for ClusterListener {
     fn put(&self, mut batch: CompletionBatch) {
         batch.answers.retain(|answer| answer.id != UNUSED);
         let mut awaited = self.awaited.lock();
