@@ -11,7 +11,7 @@ import { fetchRuntime, native } from "./runtime.mjs";
 import { here, systemOf } from "./table.mjs";
 
 /** How long one test file may take, in milliseconds: QEMU is 20 times as slow. */
-const PATIENCE = 15 * 60_000;
+const TIMEOUT = 15 * 60_000;
 
 /** How many times as long as on a machine of their own the tests may take: one may be emulated, and others run beside. */
 const patience = "5";
@@ -156,7 +156,7 @@ function node({ directory, runtime, ofRedis }, args, env, log) {
     cwd: directory,
     env: { ...process.env, ...ofRedis, TEST_PATIENCE: patience, ...runtime.env, ...env },
     stdio: ["ignore", output, output],
-    timeout: PATIENCE,
+    timeout: TIMEOUT,
     killSignal: "SIGKILL",
   });
   return new Promise((resolve, reject) => {

@@ -18,7 +18,7 @@ import { clean, milliseconds, percentile, print, printJson, styled, WrongCall } 
 
 /** The number of timed calls, and their longest total time in ms. */
 const CALLS = 1_000;
-const PATIENCE = 2_000;
+const TIMEOUT = 2_000;
 const MESSAGES = 50;
 
 interface Installation {
@@ -184,7 +184,7 @@ function fanoutText({ mode, channels, publishes }: Fanout): string {
 /** Times sequential calls. */
 async function timed(calls: number, call: () => Promise<unknown>): Promise<Health["latencyMs"]> {
   const times: number[] = [];
-  const end = performance.now() + PATIENCE;
+  const end = performance.now() + TIMEOUT;
   while (times.length < calls && performance.now() < end) {
     const started = performance.now();
     await call();
@@ -207,7 +207,7 @@ async function pubsub(kv: KVStore): Promise<Pick<Health, "pubsubMs" | "connectio
             reject(
               new KVError("TIMEOUT", "A message did not arrive within 2,000 ms", { reason: "no-message" }),
             ),
-          PATIENCE,
+          TIMEOUT,
         );
         heard = () => {
           clearTimeout(late);

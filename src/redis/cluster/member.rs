@@ -13,7 +13,7 @@ use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Fences};
 use crate::redis::cluster::node::{Node, SILENT};
-use crate::redis::cluster::publishing::PATIENCE;
+use crate::redis::cluster::publishing::BUS_TIMEOUT;
 use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Member;
@@ -164,7 +164,7 @@ impl ClusterRouter {
                 now + match (is_connected, publishing.has_published(node.number)) {
                     (true, true) => KEPT.max(self.limits().timeout),
                     (true, false) => KEPT,
-                    (false, true) => PATIENCE,
+                    (false, true) => BUS_TIMEOUT,
                     (false, false) => Duration::ZERO,
                 }
             });
@@ -177,7 +177,7 @@ impl ClusterRouter {
         for (endpoint, close) in &mut state.unused {
             let node = state.nodes.get(endpoint);
             if node.is_some_and(|node| !node.connection.with(|pipeline| pipeline.is_connected())) {
-                *close = (*close).min(now + PATIENCE);
+                *close = (*close).min(now + BUS_TIMEOUT);
             }
         }
         let is_asked =

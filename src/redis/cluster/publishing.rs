@@ -23,7 +23,7 @@ use crate::redis::slot::Slot;
 /// The bus may lose a message: it is published again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long the bus may still bring what a node has published that is gone.
-pub const PATIENCE: Duration = Duration::from_millis(500);
+pub const BUS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Subscribes a channel of the process's own at a node.
 pub type Listen = fn(&Config, &Endpoint) -> Result<Hearing>;
@@ -129,7 +129,7 @@ pub async fn hear(hearing: Hearing, from: &Node) {
     } = hearing;
     // A user that may not use the channel goes without.
     if subscribed.await.is_err() {
-        return sleep(PATIENCE).await;
+        return sleep(BUS_TIMEOUT).await;
     }
     let publish = || {
         from.connection.with(|pipeline| {
@@ -143,7 +143,7 @@ pub async fn hear(hearing: Hearing, from: &Node) {
     };
     loop {
         let is_gone = !publish();
-        let wait = if is_gone { PATIENCE } else { AGAIN };
+        let wait = if is_gone { BUS_TIMEOUT } else { AGAIN };
         if timeout(wait, &mut heard).await.is_ok() || is_gone {
             break;
         }

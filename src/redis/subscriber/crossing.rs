@@ -11,14 +11,15 @@ use tokio::sync::oneshot::{self, Receiver};
 use tokio::time::{sleep, timeout};
 
 use crate::error::Reason;
+use crate::redis::cluster::publishing::BUS_TIMEOUT;
 use crate::redis::pipeline::Health;
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::cluster_listener::{ClusterListener, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::places::{Crossing, Place, Places, home_of};
 
-/// How long a home may take for its answer, and how long the bus may still bring what a home has published that is gone.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a home may take for its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// The bus may lose the message: it is published again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -44,7 +45,7 @@ impl Crossing {
             if is_open {
                 self.wait(&subscriber, &listener, old, is_heard, until).await;
             } else {
-                sleep(PATIENCE).await;
+                sleep(BUS_TIMEOUT).await;
             }
         }
         listener.awaited.lock().own.remove(&self.channel);
@@ -83,7 +84,7 @@ impl Crossing {
         if is_open && old.health().is_ready {
             old.begin_departure(&departure);
             // An old home that does not answer is left all the same.
-            let _ = timeout(PATIENCE, has_departed).await;
+            let _ = timeout(ANSWER_TIMEOUT, has_departed).await;
         }
         old.end_departure(&departure);
     }
@@ -103,7 +104,7 @@ impl Crossing {
             match timeout(AGAIN, &mut is_heard).await {
                 Ok(Ok(())) => return,
                 // A user that may not use the channel crosses without it.
-                Ok(Err(_)) => return sleep(PATIENCE).await,
+                Ok(Err(_)) => return sleep(BUS_TIMEOUT).await,
                 Err(_) => {}
             }
             let health = old.health();
@@ -115,7 +116,7 @@ impl Crossing {
             }
             old.publish(&self.channel);
             // It answers, and is cut off: for how long is not known. What others have published at the new home was missed.
-            if departed.elapsed() >= PATIENCE
+            if departed.elapsed() >= BUS_TIMEOUT
                 && let Some(confirmed) = self.confirmed
             {
                 listener.awaited.lock().widen(&self.topics, confirmed);
@@ -177,5 +178,5 @@ impl Crossing {
 fn is_gone(health: &Health) -> bool {
     let reason = health.cause.as_ref().and_then(|cause| cause.reason);
     let is_silent = matches!(reason, Some(Reason::Silent | Reason::NoAnswer));
-    !health.is_ready && !is_silent && health.since.elapsed() >= PATIENCE
+    !health.is_ready && !is_silent && health.since.elapsed() >= BUS_TIMEOUT
 }
