@@ -119,7 +119,7 @@ export class Session {
     this.#prefix = prefix;
     this.#callbacks = callbacks;
     const self = new WeakRef(this);
-    const onMail = () => take(self.deref());
+    const onCompletions = () => take(self.deref());
     try {
       const onQuestion: OnQuestion = (number, ofSentinels, what, host, port) =>
         askFunctions(self.deref(), number, {
@@ -129,8 +129,8 @@ export class Session {
         });
       this.#native =
         store instanceof Session
-          ? store.#native.forStreams(onMail, collect)
-          : new RedisClient(store, onMail, collect, callbacks.askFunctions && onQuestion);
+          ? store.#native.forStreams(onCompletions, collect)
+          : new RedisClient(store, onCompletions, collect, callbacks.askFunctions && onQuestion);
       this.#send = this.#native.sender();
     } catch (error) {
       throw decode(error);

@@ -28,22 +28,22 @@ impl Recorder {
 }
 
 impl Listener for Recorder {
-    fn put(&self, mail: CompletionBatch) {
-        for event in mail.events {
+    fn put(&self, batch: CompletionBatch) {
+        for event in batch.events {
             if let Event::Unsubscribed { error, .. } = event {
                 self.said(format!("unsubscribed {}", error.code));
             }
         }
-        for message in mail.backlog.into_parts().0 {
+        for message in batch.backlog.into_parts().0 {
             self.said(String::from_utf8_lossy(&message.payload));
         }
-        for answer in mail.answers {
+        for answer in batch.answers {
             let outcome = answer
                 .outcome
                 .map_or_else(|error| error.code.to_string(), |_| "done".to_owned());
             self.said(format!("{} {outcome}", answer.id));
         }
-        if mail.gap.is_some() {
+        if batch.gap.is_some() {
             self.said("gap");
         }
     }
