@@ -14,7 +14,7 @@ import { Store } from "../store.js";
 import { BATCH, isSliceOver, runFairly, runNow } from "../time-slice.js";
 import { type Ready, Transaction } from "../transaction.js";
 import { collect } from "./collect.js";
-import { directMethod, setMethod } from "./fast-path.js";
+import { fastPathMethod, setMethod } from "./fast-path.js";
 import { startSweeping, stopSweeping } from "./sweeper.js";
 import { Waiters } from "./waiters.js";
 
@@ -103,8 +103,8 @@ export class MemoryKVStore extends Store {
         const { ex, px } = command.expiring;
         return setMethod(call, { ex: commandIndex(ex), px: commandIndex(px) });
       }
-      if (!command.publishes) return directMethod(call);
-      const publish = directMethod({ command, index, runnerOf: publishOf });
+      if (!command.publishes) return fastPathMethod(call);
+      const publish = fastPathMethod({ command, index, runnerOf: publishOf });
       const isPublish = command.publishes === "message";
       return function (this: MemoryKVStore, ...args: unknown[]) {
         const published =
