@@ -10,14 +10,15 @@ import type {
   RedisServer,
   Reply,
 } from "../../native.js";
-import type { Command } from "../commands.js";
+import { type Command, commandOf } from "../commands.js";
 import { decode, isError, KVError } from "../errors.js";
-import { commandIndex, RedisClient } from "../native.js";
+import { RedisClient } from "../native.js";
 import { argvOf, isPlain, resultOf } from "../redis-codec.js";
 import { BATCH, BatchSize, isSliceOver, runFairly } from "../time-slice.js";
 import { monotonic, nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";
 import { collect } from "./collect.js";
+import { indexOf } from "./native-commands.js";
 import type { AskFunctions, Question } from "./redis-functions.js";
 import { Ring } from "./ring.js";
 
@@ -59,21 +60,9 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** The number of each command in the native table. */
-const indexes = new Map<Command, number>();
-
-const EVAL = commandIndex("EVAL");
+const EVAL = commandOf("eval");
 /** Less the number of a command: its keys are channels, which have no prefix. */
 const KEYED_BY_CHANNELS = -1;
-
-function indexOf(command: Command): number {
-  let index = indexes.get(command);
-  if (index === undefined) {
-    index = commandIndex(command.name);
-    indexes.set(command, index);
-  }
-  return index;
-}
 
 const soon = Promise.resolve();
 
@@ -188,7 +177,7 @@ export class Session {
     const argv = [script, channels.length, ...channels, ...args];
     return new Promise((resolve, reject) => {
       this.#begin({ command, first: args[0], resolve, reject });
-      this.#batch.push(argv.length, KEYED_BY_CHANNELS - EVAL, ...argv);
+      this.#batch.push(argv.length, KEYED_BY_CHANNELS - indexOf(EVAL), ...argv);
       this.#end(argv);
     });
   }
