@@ -34,6 +34,14 @@ pub struct Gap {
     pub node: Option<Node>,
 }
 
+impl Gap {
+    /// Messages come again from this call on.
+    pub fn until_now(from: SystemTime, node: Option<Node>) -> Self {
+        let to = SystemTime::now();
+        Self { from, to, node }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum Event {
     Ready {

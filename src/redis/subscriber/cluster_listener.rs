@@ -82,11 +82,7 @@ impl Awaited {
             return None;
         }
         let (from, node) = earliest;
-        Some(Gap {
-            from,
-            to: SystemTime::now(),
-            node: Some(node),
-        })
+        Some(Gap::until_now(from, Some(node)))
     }
 
     /// Topics that are on their way may have missed messages since a moment.

@@ -367,8 +367,7 @@ impl Table {
             return None;
         }
         let (from, node) = self.gap.take()?;
-        let to = SystemTime::now();
-        Some(Gap { from, to, node })
+        Some(Gap::until_now(from, node))
     }
 
     /// Tells those who may have missed something.
