@@ -146,7 +146,7 @@ impl ClusterRouter {
     }
 
     /// Marks nodes that are not masters now for closing: at once, or after a while if connected. Also after a while if messages were
-    /// published there, as later ones cross from there.
+    /// published there, as it is propagated from there.
     fn find_unused(&self, state: &mut RouterState, now: Instant) {
         let RouterState {
             nodes,
