@@ -211,7 +211,7 @@ impl CompletionQueue {
             .retain(|event| !matches!(event, Event::Unsubscribed { topic: other, .. } if other == topic));
         batch
             .backlog
-            .forget(|message| TopicName::of(&message.pattern, &message.channel).equivalent(topic));
+            .forget(|message| TopicName::of(message).equivalent(topic));
     }
 }
 

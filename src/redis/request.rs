@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hashbrown::{Equivalent, HashSet};
 use parking_lot::Mutex;
 
+use crate::backlog::Message;
 use crate::error::{Error, Result};
 use crate::redis::endpoint::Node;
 use crate::redis::protocol::encode;
@@ -289,9 +290,9 @@ impl<'a> TopicName<'a> {
     }
 
     /// The topic of a message.
-    pub fn of(pattern: &'a Option<Bytes>, channel: &'a Bytes) -> Self {
-        match pattern {
-            None => Self::of_channel(channel),
+    pub fn of(message: &'a Message) -> Self {
+        match &message.pattern {
+            None => Self::of_channel(&message.channel),
             Some(name) => Self {
                 kind: Kind::Pattern,
                 name,

@@ -98,7 +98,7 @@ impl Awaited {
     fn hear_own(&mut self, backlog: &mut Backlog) {
         let heard = RefCell::new(Vec::new());
         backlog.forget(|message| {
-            let name = TopicName::of(&message.pattern, &message.channel);
+            let name = TopicName::of(message);
             let topic = self.own.keys().find(|topic| name.equivalent(*topic));
             heard.borrow_mut().extend(topic.cloned());
             topic.is_some()

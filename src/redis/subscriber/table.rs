@@ -220,7 +220,7 @@ impl Table {
         let name = if is_of_shard {
             TopicName::of_shard(&message.channel)
         } else {
-            TopicName::of(&message.pattern, &message.channel)
+            TopicName::of(&message)
         };
         let entry = self
             .topics
