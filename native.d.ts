@@ -101,15 +101,15 @@ export declare class MemoryStore {
 
 export declare class RedisClient {
   /**
-   * Opens nothing yet. `on_mail` runs when there is something to `take`. `on_question` runs before a connection that needs a value from
+   * Opens nothing yet. `on_completions` runs when there is something to `take`. `on_question` runs before a connection that needs a value from
    * a function of the application. `answer` takes its number.
    */
-  constructor(options: RedisOptions, onMail: () => void, collect: Collect, onQuestion?: (number: number, ofSentinels: boolean, what: "credentials" | "address" | "servername", host: string | null | undefined, port: number | null | undefined) => void)
+  constructor(options: RedisOptions, onCompletions: () => void, collect: Collect, onQuestion?: (number: number, ofSentinels: boolean, what: "credentials" | "address" | "servername", host: string | null | undefined, port: number | null | undefined) => void)
   /**
    * A client that subscribes for the framework's callbacks, and does nothing else. It has the same configuration, and asks the same
    * functions: the answers are for this one.
    */
-  forStreams(onMail: () => void, collect: Collect): RedisClient
+  forStreams(onCompletions: () => void, collect: Collect): RedisClient
   /** The function that sends a batch of commands. */
   sender(): (first: number, ...entries: unknown[]) => void
   /** Opens the connection, and opens it again whenever it is lost. */

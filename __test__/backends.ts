@@ -5,14 +5,14 @@ import { after, before, describe, test as nodeTest } from "node:test";
 import { createKV, type KVStore } from "covara-kv";
 import { FakeNamespace } from "./durable-object/fake-namespace.js";
 import { FakeSqlStorage, FakeStorage } from "./durable-object/fake-storage.js";
-import { eventually, patience } from "./eventually.js";
+import { eventually, timeoutFactor } from "./eventually.js";
 import { type RedisCluster, startCluster } from "./redis-cluster.js";
 import { type RedisServer, startRedis } from "./redis-server.js";
 import { type SentinelSet, startSentinels } from "./sentinel.js";
 import { notHere } from "./servers.js";
 import { cannotRun, namespaceOf, startWorker, type Worker } from "./workerd/workerd.js";
 
-export { eventually, patience };
+export { eventually, timeoutFactor };
 
 export interface OpenOptions {
   prefix?: string;
@@ -277,7 +277,7 @@ function defineOn(backend: Backend, family: string, define: (test: Test) => void
     names.add(`${family}: ${name}`);
     const isMeant = ({ test }: Skip) => test === family || test === `${family}: ${name}`;
     const skip = skips.find(isMeant)?.reason ?? false;
-    nodeTest(name, { skip, timeout: 60_000 * patience }, () => inNewWorld(backend, body));
+    nodeTest(name, { skip, timeout: 60_000 * timeoutFactor }, () => inNewWorld(backend, body));
   });
   const stale = skips.find(({ test }) => test.startsWith(`${family}: `) && !names.has(test));
   if (stale !== undefined) throw new Error(`${backend.name} skips a test that is not there: ${stale.test}`);

@@ -130,7 +130,7 @@ export class RedisCluster implements AsyncDisposable {
   }
 
   /** Resolves once all nodes agree, none is taken for failed, and each replica has what its master has. */
-  async settled(): Promise<void> {
+  async converged(): Promise<void> {
     await this.#eventually(() => this.#isWhole());
   }
 
@@ -327,7 +327,7 @@ export async function startCluster({
     if (failed !== undefined) throw failed.reason;
     await join(nodes, masters);
     const cluster = new RedisCluster(nodes, nodeTimeout);
-    await cluster.settled();
+    await cluster.converged();
     return cluster;
   } catch (error) {
     await Promise.all(nodes.map((node) => node.stop()));

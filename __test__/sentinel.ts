@@ -29,7 +29,7 @@ export interface SentinelSet extends AsyncDisposable {
   /** Starts a planned failover, and resolves once a Sentinel names another master. */
   failover(): Promise<RedisServer>;
   /** Resolves once all Sentinels know each other and all servers. */
-  settled(): Promise<void>;
+  converged(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -83,12 +83,12 @@ export async function startSentinels({
     return /role:master/.test(info) || /master_link_status:up/.test(info);
   }
 
-  async function settled(): Promise<void> {
-    const isSettled = async (sentinel: RedisServer) => {
+  async function converged(): Promise<void> {
+    const hasConverged = async (sentinel: RedisServer) => {
       const { flags, "num-slaves": slaves, "num-other-sentinels": others } = await state(sentinel);
       return flags === "master" && Number(slaves) === replicas && Number(others) === count - 1;
     };
-    await eventually(async () => (await Promise.all(sentinels.map(isSettled))).every(Boolean));
+    await eventually(async () => (await Promise.all(sentinels.map(hasConverged))).every(Boolean));
     await eventually(async () => (await Promise.all(servers.map(isLinked))).every(Boolean));
     await eventually(async () => {
       const reply = await admin(sentinels[0] as RedisServer).call("SENTINEL", "REPLICAS", MASTER);
@@ -99,7 +99,7 @@ export async function startSentinels({
   }
 
   async function failover(): Promise<RedisServer> {
-    await settled();
+    await converged();
     const before = await master();
     await admin(sentinels[0] as RedisServer).call("SENTINEL", "FAILOVER", MASTER);
     await eventually(async () => (await master()) !== before);
@@ -134,7 +134,7 @@ export async function startSentinels({
       ...sentinelConfig,
     };
     sentinels.push(...(await Promise.all(Array.from({ length: count }, () => start(monitor, "--sentinel")))));
-    await settled();
+    await converged();
   } catch (error) {
     await stop();
     throw error;
@@ -147,7 +147,7 @@ export async function startSentinels({
     master,
     admin,
     failover,
-    settled,
+    converged,
     stop,
     [Symbol.asyncDispose]: stop,
   };

@@ -270,6 +270,8 @@ type Method = (this: never, ...args: never[]) => unknown;
 const byMethod = new Map<string, Command>(commands.map((command) => [command.method, command]));
 
 /** The command of a method. Undefined for any other name. */
+export function commandOf(method: CommandMethod): Command;
+export function commandOf(method: string): Command | undefined;
 export function commandOf(method: string): Command | undefined {
   return byMethod.get(method);
 }

@@ -84,13 +84,13 @@ export class Emitter<E extends Events<E>> {
 /** Calls a user's function. An error that it throws, or that its Promise rejects with, goes to `report`. */
 export function calling(call: () => unknown, report: (error: unknown) => void): void {
   try {
-    settling(call(), report);
+    reportRejection(call(), report);
   } catch (error) {
     report(error);
   }
 }
 
 /** Handles the result of a user's function: the rejection of a Promise goes to `report`. */
-export function settling(result: unknown, report: (error: unknown) => void): void {
+export function reportRejection(result: unknown, report: (error: unknown) => void): void {
   if (typeof result === "object" && result !== null) Promise.resolve(result).catch(report);
 }

@@ -1,6 +1,6 @@
 import type { MessageCallback, Subscription } from "./adapter.js";
 import { asyncDispose } from "./dispose.js";
-import { calling, settling } from "./emitter.js";
+import { calling, reportRejection } from "./emitter.js";
 import type { Gap } from "./events.js";
 
 /** `streams`: callbacks of `subscribe` on the channels of the fan-out, which may get fewer messages than others. */
@@ -24,27 +24,27 @@ export interface SubscriptionBackend {
 /** The callbacks of a store, by channel and by pattern. */
 export class PubSub {
   readonly #report: (error: unknown) => void;
-  readonly #topics: Record<Kind, Topics>;
+  readonly #byKind: Record<Kind, CallbacksByName>;
   readonly #onGap = new Set<{ readonly call: (gap: Gap) => unknown }>();
 
   /** An error of a callback goes to `report`, and affects neither the publisher nor other callbacks. */
   constructor(backend: SubscriptionBackend, report: (error: unknown) => void) {
     this.#report = report;
-    this.#topics = {
-      channel: new Topics("channel", backend),
-      pattern: new Topics("pattern", backend),
-      streams: new Topics("streams", backend),
+    this.#byKind = {
+      channel: new CallbacksByName("channel", backend),
+      pattern: new CallbacksByName("pattern", backend),
+      streams: new CallbacksByName("streams", backend),
     };
   }
 
   /** Adds a callback. Resolves once live. The same callback is added once. */
   subscribe(kind: Kind, name: string, callback: MessageCallback): void | Promise<void> {
-    return this.#topics[kind].add(name, callback, callback);
+    return this.#byKind[kind].add(name, callback, callback);
   }
 
   /** Removes all callbacks of a name. */
   unsubscribe(kind: Kind, name: string): void | Promise<void> {
-    return this.#topics[kind].remove(name);
+    return this.#byKind[kind].remove(name);
   }
 
   /** Adds a callback. Resolves, once live, to a handle that removes only this addition of it. */
@@ -54,7 +54,7 @@ export class PubSub {
     callback: MessageCallback,
     onGap: ((gap: Gap) => unknown) | undefined,
   ): Subscription | Promise<Subscription> {
-    const { channel, pattern } = this.#topics;
+    const { channel, pattern } = this.#byKind;
     const owner = { call: onGap ?? (() => {}) };
     const close = async () => {
       this.#onGap.delete(owner);
@@ -84,7 +84,7 @@ export class PubSub {
 
   /** Begins the delivery of messages that have arrived: callbacks that are added from now on do not get them. */
   beginDelivery(): void {
-    for (const topics of Object.values(this.#topics)) topics.delivery += 1;
+    for (const names of Object.values(this.#byKind)) names.delivery += 1;
   }
 
   /** Calls the callbacks of a channel, or of the pattern that matched it. False if there are none. */
@@ -95,10 +95,10 @@ export class PubSub {
 
   /** Calls the callbacks of a name. False if there are none. */
   deliverTo(kind: Kind, name: string, channel: string, message: string): boolean {
-    const topic = this.#topics[kind].heard(name);
-    if (topic === undefined) return false;
-    topic.snapshot ??= snapshotOf(topic.slots);
-    callEach(topic, topic.snapshot, channel, message, this.#report);
+    const named = this.#byKind[kind].heard(name);
+    if (named === undefined) return false;
+    named.snapshot ??= snapshotOf(named.slots);
+    callEach(named, named.snapshot, channel, message, this.#report);
     return true;
   }
 
@@ -109,17 +109,17 @@ export class PubSub {
 
   /** Removes a name that the backend has lost, without unregistering it. False if it was registered again meanwhile. */
   drop(kind: Kind, name: string): boolean {
-    return this.#topics[kind].drop(name);
+    return this.#byKind[kind].drop(name);
   }
 
   /** Whether no name is registered, nor about to be. */
   get isEmpty(): boolean {
-    return Object.values(this.#topics).every(({ size }) => size === 0);
+    return Object.values(this.#byKind).every(({ size }) => size === 0);
   }
 
   /** Forgets everything without telling the backend. */
   clear(): void {
-    for (const topics of Object.values(this.#topics)) topics.clear();
+    for (const names of Object.values(this.#byKind)) names.clear();
     this.#onGap.clear();
   }
 }
@@ -137,7 +137,8 @@ interface Slot {
   taken: boolean;
 }
 
-interface Topic {
+/** The callbacks of one name. */
+interface Callbacks {
   /** By owner: the callback itself, or its handle. */
   readonly slots: Map<unknown, Slot>;
   /** Settles when the backend has registered the name. */
@@ -156,7 +157,7 @@ interface Snapshot {
 
 /** `calling` for each callback, without a closure. A separate function with an index: V8 runs it a third faster than in a method. */
 function callEach(
-  topic: Topic,
+  named: Callbacks,
   snapshot: Snapshot,
   channel: string,
   message: string,
@@ -165,25 +166,25 @@ function callEach(
   const { callbacks, slots } = snapshot;
   for (let i = 0; i < callbacks.length; i++) {
     // While the snapshot is current, no callback was removed.
-    if (topic.snapshot !== snapshot && slots[i]?.taken) continue;
+    if (named.snapshot !== snapshot && slots[i]?.taken) continue;
     try {
       const callback = callbacks[i] as MessageCallback;
       const result: unknown = callback(message, channel);
-      if (typeof result === "object") settling(result, report);
+      if (typeof result === "object") reportRejection(result, report);
     } catch (error) {
       report(error);
     }
   }
 }
 
-function snapshotOf(bySlot: Topic["slots"]): Snapshot {
+function snapshotOf(bySlot: Callbacks["slots"]): Snapshot {
   const slots = [...bySlot.values()];
   return { slots, callbacks: slots.map(({ callback }) => callback) };
 }
 
 /** Channels, or patterns, and the callbacks of each. */
-class Topics {
-  readonly #topics = new Map<string, Topic>();
+class CallbacksByName {
+  readonly #byName = new Map<string, Callbacks>();
   /** The number of the last delivery. Names that are registered later do not get it. */
   delivery = 0;
 
@@ -194,14 +195,14 @@ class Topics {
 
   /** Adds a callback. Resolves once the name is live. */
   add(name: string, owner: unknown, callback: MessageCallback): void | Promise<void> {
-    const topic = this.#topics.get(name) ?? this.#register(name);
-    if (!topic.slots.has(owner)) {
-      topic.slots.set(owner, { callback, taken: false });
-      topic.snapshot = undefined;
+    const named = this.#byName.get(name) ?? this.#register(name);
+    if (!named.slots.has(owner)) {
+      named.slots.set(owner, { callback, taken: false });
+      named.snapshot = undefined;
     }
-    return topic.live?.catch((error) => {
-      if (this.#topics.get(name) === topic) {
-        this.#topics.delete(name);
+    return named.live?.catch((error) => {
+      if (this.#byName.get(name) === named) {
+        this.#byName.delete(name);
         this.backend.failed();
       }
       throw error;
@@ -209,52 +210,52 @@ class Topics {
   }
 
   get size(): number {
-    return this.#topics.size;
+    return this.#byName.size;
   }
 
-  #register(name: string): Topic {
-    const isWanted = () => this.#topics.get(name) === topic;
+  #register(name: string): Callbacks {
+    const isWanted = () => this.#byName.get(name) === named;
     const live = this.backend.register(this.kind, name, isWanted) ?? undefined;
-    const topic: Topic = { slots: new Map(), live, since: this.delivery, snapshot: undefined };
-    this.#topics.set(name, topic);
-    return topic;
+    const named: Callbacks = { slots: new Map(), live, since: this.delivery, snapshot: undefined };
+    this.#byName.set(name, named);
+    return named;
   }
 
   /** Removes the callback of an owner, or all. The last one unregisters the name. */
   remove(name: string, owner?: unknown): void | Promise<void> {
-    const topic = this.#topics.get(name);
-    if (topic === undefined) return;
-    for (const leaving of owner === undefined ? [...topic.slots.keys()] : [owner]) {
-      const slot = topic.slots.get(leaving);
+    const named = this.#byName.get(name);
+    if (named === undefined) return;
+    for (const leaving of owner === undefined ? [...named.slots.keys()] : [owner]) {
+      const slot = named.slots.get(leaving);
       if (slot !== undefined) slot.taken = true;
-      topic.slots.delete(leaving);
+      named.slots.delete(leaving);
     }
-    topic.snapshot = undefined;
-    if (topic.slots.size > 0) return;
-    this.#topics.delete(name);
+    named.snapshot = undefined;
+    if (named.slots.size > 0) return;
+    this.#byName.delete(name);
     return this.backend.unregister(this.kind, name);
   }
 
-  /** The topic of a name, if it was registered before the current delivery. */
-  heard(name: string): Topic | undefined {
-    const topic = this.#topics.get(name);
-    return topic?.since === this.delivery ? undefined : topic;
+  /** The callbacks of a name, if it was registered before the current delivery. */
+  heard(name: string): Callbacks | undefined {
+    const named = this.#byName.get(name);
+    return named?.since === this.delivery ? undefined : named;
   }
 
   drop(name: string): boolean {
-    const topic = this.#topics.get(name);
-    if (topic === undefined || topic.since === this.delivery) return false;
-    this.#forget(name, topic);
+    const named = this.#byName.get(name);
+    if (named === undefined || named.since === this.delivery) return false;
+    this.#forget(name, named);
     return true;
   }
 
   clear(): void {
-    for (const [name, topic] of this.#topics) this.#forget(name, topic);
+    for (const [name, named] of this.#byName) this.#forget(name, named);
   }
 
-  #forget(name: string, topic: Topic): void {
-    for (const slot of topic.slots.values()) slot.taken = true;
-    topic.snapshot = undefined;
-    this.#topics.delete(name);
+  #forget(name: string, named: Callbacks): void {
+    for (const slot of named.slots.values()) slot.taken = true;
+    named.snapshot = undefined;
+    this.#byName.delete(name);
   }
 }

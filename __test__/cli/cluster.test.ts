@@ -102,7 +102,7 @@ describe("three masters with a replica each", { timeout: 120_000 }, () => {
       assert.ok(told.warnings.includes(text), told.warnings.join("\n"));
     } finally {
       await second.node.admin.call("CLUSTER", "ADDSLOTS", slot);
-      await cluster().settled();
+      await cluster().converged();
     }
   });
 

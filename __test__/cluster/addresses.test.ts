@@ -16,7 +16,7 @@ import { test } from "./shared.js";
 /** Not 127.0.0.1: code that wrongly falls back to the default host must fail. */
 const HERE = process.platform === "linux" ? "127.0.0.2" : "127.0.0.1";
 
-const patience = { commandTimeout: 1_500, queueTimeout: 3_000 } as const;
+const timeouts = { commandTimeout: 1_500, queueTimeout: 3_000 } as const;
 
 /** Names of keys, so many that every node has some. */
 const names = Array.from({ length: 30 }, (_, index) => `k${index}`);
@@ -35,7 +35,7 @@ for (const [what, host] of Object.entries({ null: null, empty: "" })) {
   test(`a host that is ${what} is the one that was asked`, async ({ fake, open }) => {
     const cluster = await fake({ host: HERE });
     rename(cluster, () => ({ host }));
-    const kv = await open(cluster, patience);
+    const kv = await open(cluster, timeouts);
     await Promise.all(names.map((name) => kv.set(name, "1")));
     expectAtHome(cluster);
   });
@@ -48,7 +48,7 @@ test("a host that is ? is unknown: its slots are asked for again, and the others
   const cluster = await fake({ host: HERE });
   const [unknown] = cluster.nodes;
   rename(cluster, ({ port }) => (port === unknown?.port ? { host: "?" } : {}));
-  const kv = await open({ addresses: cluster.addresses.slice(1) }, patience);
+  const kv = await open({ addresses: cluster.addresses.slice(1) }, timeouts);
   const served = names.filter((name) => homeOf(cluster, name) !== unknown);
   await Promise.all(served.map((name) => kv.set(name, "1")));
   const waiting = Promise.all(
@@ -65,7 +65,7 @@ test("slots that nobody serves wait until somebody does", async ({ fake, open })
   const cluster = await fake();
   const whole = cluster.ranges;
   cluster.ranges = whole.slice(1);
-  const kv = await open({ addresses: cluster.addresses.slice(1) }, patience);
+  const kv = await open({ addresses: cluster.addresses.slice(1) }, timeouts);
   cluster.answer = ([name]) =>
     name === "SET" && cluster.ranges !== whole ? error("CLUSTERDOWN Hash slot not served") : undefined;
   const waiting = Promise.all(names.map((name) => kv.set(name, "1")));
@@ -79,7 +79,7 @@ test("slots that nobody serves wait until somebody does", async ({ fake, open })
 // PR#160).
 test("MOVED and ASK without a host lead to the one that answers", async ({ fake, open }) => {
   const cluster = await fake({ host: HERE });
-  const kv = await open(cluster, patience);
+  const kv = await open(cluster, timeouts);
   const home = homeOf(cluster, "a");
   const other = cluster.nodes.find((node) => node !== home) as FakeNode;
   for (const word of ["MOVED", "ASK"]) {
@@ -94,7 +94,7 @@ test("MOVED and ASK without a host lead to the one that answers", async ({ fake,
 test("a host may be a name", async ({ fake, open }) => {
   const cluster = await fake();
   rename(cluster, () => ({ host: "localhost" }));
-  const kv = await open({ addresses: cluster.addresses.slice(0, 1) }, patience);
+  const kv = await open({ addresses: cluster.addresses.slice(0, 1) }, timeouts);
   await Promise.all(names.map((name) => kv.set(name, "1")));
   expectAtHome(cluster);
 });
@@ -105,7 +105,7 @@ test("what comes behind the id of a node is not minded, in both protocols", asyn
     metadata: { hostname: "node.example", ip: "10.0.0.1", "availability-zone": "a" },
   }));
   for (const protocol of [2, 3] as const) {
-    const kv = await open(cluster, { ...patience, protocol });
+    const kv = await open(cluster, { ...timeouts, protocol });
     await Promise.all(names.map((name) => kv.set(name, "1")));
   }
   expectAtHome(cluster);
@@ -114,7 +114,7 @@ test("what comes behind the id of a node is not minded, in both protocols", asyn
 // Split at its first colon, an IPv6 address gives a host that does not exist (ioredis #740).
 test("an IPv6 address is split at its last colon", async (world) => {
   const cluster = await world.fake({ host: "::1" });
-  const kv = await world.open(cluster, patience);
+  const kv = await world.open(cluster, timeouts);
   const home = homeOf(cluster, "a");
   const other = cluster.nodes.find((node) => node !== home) as FakeNode;
   cluster.answer = ([name, key], node) =>
@@ -131,7 +131,7 @@ test("addresses that lead nowhere from here are looked up in addressMap", async 
     cluster.nodes.map(({ host, port }) => [`10.255.255.1:${port - 1}`, { host, port }]),
   );
   const kv = await open({ addresses: cluster.addresses.slice(0, 1) }, {
-    ...patience,
+    ...timeouts,
     cluster: { nodes: cluster.addresses.slice(0, 1), addressMap },
   } as never);
   await Promise.all(names.map((name) => kv.set(name, "1")));
@@ -156,7 +156,7 @@ test("user and password are given to every node", async ({ fake, open }) => {
   };
   const kv = await open(
     { addresses: cluster.addresses.slice(0, 1) },
-    { ...patience, username: "u", password },
+    { ...timeouts, username: "u", password },
   );
   await Promise.all(names.map((name) => kv.set(name, "1")));
   for (const { peers } of cluster.nodes) {
@@ -172,7 +172,7 @@ test("a topology of one master with all slots, and a replica that is only told",
   const [only] = cluster.nodes as [FakeNode];
   const replica = { host: "127.0.0.1", port: 1 };
   cluster.ranges = [{ first: 0, last: shareOf(0, 1)[1], nodes: [only.name, replica] }];
-  const kv = await open(cluster, patience);
+  const kv = await open(cluster, timeouts);
   await Promise.all(names.map((name) => kv.set(name, "1")));
   assert.equal(only.calls.length, names.length);
 });

@@ -54,7 +54,7 @@ test("the home of the fan-out's channel is away for longer than a call waits: ha
   const { heard, subscription } = await handler(world, config);
   await assert.rejects(initializeEventSubscription(), { code: "TIMEOUT" });
   for (const node of others) node.resume();
-  await cluster().settled();
+  await cluster().converged();
   const publisher = await world.open(cluster());
   let number = 0;
   await eventually(async () => {

@@ -23,7 +23,7 @@ import { sharedCluster, test, type World } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } });
 
-const patience = { commandTimeout: 1_500, queueTimeout: 8_000 } as const;
+const timeouts = { commandTimeout: 1_500, queueTimeout: 8_000 } as const;
 const hasShards = software().version[0] >= 7;
 const NUMSUB = hasShards ? "SHARDNUMSUB" : "NUMSUB";
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index);
@@ -69,9 +69,9 @@ async function calls(node: ClusterNode): Promise<number> {
 test("own channels are at all nodes, and each event is published at that of its channel, and goes to its process alone", async ({
   open,
 }) => {
-  const [kv, publisher] = [await open(cluster(), patience, "app"), await open(cluster(), patience, "other")];
+  const [kv, publisher] = [await open(cluster(), timeouts, "app"), await open(cluster(), timeouts, "other")];
   const fleet: string[] = [];
-  const plain = await open(cluster(), { ...patience, fanout: "all" });
+  const plain = await open(cluster(), { ...timeouts, fanout: "all" });
   await plain.subscribe(EVENTS, (message) => void fleet.push(JSON.parse(message).event));
   const heard = await hear(kv);
   const ids = await Promise.all(numbers(30).map(() => openStream(kv)));
@@ -103,7 +103,7 @@ test("own channels are at all nodes, and each event is published at that of its 
 });
 
 test("a burst of events of one subscription comes in order, by few scripts", async ({ open }) => {
-  const [kv, publisher] = [await open(cluster(), patience), await open(cluster(), patience)];
+  const [kv, publisher] = [await open(cluster(), timeouts), await open(cluster(), timeouts)];
   const heard = await hear(kv);
   const id = await openStream(kv);
   await live([id]);
@@ -147,7 +147,7 @@ async function lateWay(node: ClusterNode, defer: World["defer"]) {
       for (const pass of held) pass();
     },
     config: {
-      ...patience,
+      ...timeouts,
       cluster: {
         nodes: cluster().addresses,
         addressMap: { [node.place]: { host: "127.0.0.1", port: proxy.port } },
@@ -163,7 +163,7 @@ test("a publisher changes from the fleet's channel to the own one: no event over
 }) => {
   const way = await lateWay(await cluster().masterOf(EVENTS), defer);
   const kv = await open(cluster(), way.config);
-  const publisher = await open(cluster(), patience);
+  const publisher = await open(cluster(), timeouts);
   const gaps = emissions(kv, "gap");
   const heard = await hear(kv);
   const id = await openStream(kv, await awayFromFleet());
@@ -199,7 +199,7 @@ test("a publisher changes from the own channel to the fleet's: no event overtake
   open,
   defer,
 }) => {
-  const publisher = await open(cluster(), patience);
+  const publisher = await open(cluster(), timeouts);
   const id = await awayFromFleet();
   const way = await lateWay(await homeOf(id), defer);
   const kv = await open(cluster(), way.config);
@@ -236,8 +236,8 @@ test("a publisher changes from the own channel to the fleet's: no event overtake
 test("events that are under way while streams' channels come are heard once and in order", async ({
   open,
 }) => {
-  const kv = await open(cluster(), patience);
-  const publishers = [await open(cluster(), patience), await open(cluster(), patience)];
+  const kv = await open(cluster(), timeouts);
+  const publishers = [await open(cluster(), timeouts), await open(cluster(), timeouts)];
   const gaps = emissions(kv, "gap");
   const heard = await hear(kv);
   const EACH = 40;
@@ -289,8 +289,8 @@ test("the home of an own channel is away: what waits behind an event without an 
 test("a user without a right to the key publishes by commands, and each event comes", async ({ open }) => {
   for (const { admin } of cluster().nodes)
     await admin.call("ACL", "SETUSER", "keyless", "on", "nopass", "~app:*", "&*", "+@all");
-  const kv = await open(cluster(), patience);
-  const publisher = await open(cluster(), { ...patience, username: "keyless", password: "any" }, "app");
+  const kv = await open(cluster(), timeouts);
+  const publisher = await open(cluster(), { ...timeouts, username: "keyless", password: "any" }, "app");
   const heard = await hear(kv);
   const id = await openStream(kv);
   await live([id]);
@@ -316,8 +316,8 @@ test("where shard channels are refused, those of subscriptions are plain ones, a
       "+@all",
       ...(hasShards ? ["-ssubscribe"] : []),
     );
-  const kv = await open(cluster(), { ...patience, username: "plain", password: "any" });
-  const publisher = await open(cluster(), patience);
+  const kv = await open(cluster(), { ...timeouts, username: "plain", password: "any" });
+  const publisher = await open(cluster(), timeouts);
   const errors = emissions(kv, "error");
   const heard = await hear(kv);
   const ids = await Promise.all(numbers(20).map(() => openStream(kv)));
@@ -346,7 +346,7 @@ for (const [trouble, make] of Object.entries<(id: string) => Promise<unknown>>({
     open,
     every,
   }) => {
-    const [kv, publisher] = [await open(cluster(), patience), await open(cluster(), patience)];
+    const [kv, publisher] = [await open(cluster(), timeouts), await open(cluster(), timeouts)];
     const heard = await hear(kv);
     const id = await openStream(kv, await awayFromFleet());
     await live([id]);

@@ -16,7 +16,7 @@ const NOWHERE = "192.0.2.1";
 /** Not 127.0.0.1: code that wrongly falls back to the default host must fail. */
 const HERE = process.platform === "linux" ? "127.0.0.2" : "127.0.0.1";
 
-const patience = { commandTimeout: 1_500, queueTimeout: 3_000, connectTimeout: 1_000 } as const;
+const timeouts = { commandTimeout: 1_500, queueTimeout: 3_000, connectTimeout: 1_000 } as const;
 
 /** Names of keys, so many that every node has some. */
 const names = Array.from({ length: 30 }, (_, index) => `k${index}`);
@@ -33,7 +33,7 @@ function expectAtHome(fake: FakeCluster): void {
 type Map = Extract<NonNullable<RedisConfig["cluster"]>["addressMap"], (...args: never[]) => unknown>;
 
 const configOf = ({ addresses }: FakeCluster, addressMap: Map) => ({
-  ...patience,
+  ...timeouts,
   cluster: { nodes: addresses.slice(0, 1), addressMap },
 });
 

@@ -8,7 +8,7 @@ import { CLUSTERDOWN, type FakeNode } from "./fake-nodes.js";
 import { test } from "./shared.js";
 
 const SLOT = shareOf(1, 3)[0];
-const patience = { commandTimeout: 500, queueTimeout: 1_000 } as const;
+const timeouts = { commandTimeout: 500, queueTimeout: 1_000 } as const;
 
 const entriesOf = async (kv: KVStore) => (await kv.health()).connections;
 const owed = ({ inFlight, waiting }: ConnectionHealth) => inFlight + waiting;
@@ -18,7 +18,7 @@ test("commands that a node refuses for the moment wait at that node", async ({ f
   const nodes = await fake();
   const [, second] = nodes.nodes;
   assert.ok(second);
-  const kv = await open(nodes, patience);
+  const kv = await open(nodes, timeouts);
   nodes.answer = ([name]) => (name === "INCR" ? CLUSTERDOWN : undefined);
   const calls = Array.from({ length: 100 }, () => errorOf(kv.incr(keyIn(SLOT))));
   await eventually(async () => {
@@ -34,7 +34,7 @@ test("commands of a slot without a master have an entry without a node", async (
   const [first, , third] = nodes.ranges;
   assert.ok(first && third);
   nodes.ranges = [first, third];
-  const kv = await open(nodes, patience);
+  const kv = await open(nodes, timeouts);
   const calls = Array.from({ length: 10 }, () => errorOf(kv.incr(keyIn(SLOT))));
   await eventually(async () =>
     (await entriesOf(kv)).some(

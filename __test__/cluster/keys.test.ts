@@ -138,7 +138,7 @@ test("KEYS gives every key that stays, while slots move key by key and nodes fai
         await migration.move(1);
         await migration.finish();
         await cluster().failover(neighbour);
-        await cluster().settled();
+        await cluster().converged();
       }
       await (await cluster().migrate(slot, await cluster().masterOf(neighbour))).finish();
     } finally {
@@ -167,7 +167,7 @@ test("a scan sees every key that stays, through failovers and slots that move", 
     try {
       for (let round = 0; round < 2; round++) {
         await cluster().failover(0);
-        await cluster().settled();
+        await cluster().converged();
         const from = await cluster().masterOf(slot);
         const to = (await cluster().masters()).map(({ node }) => node).find((node) => node !== from);
         assert.ok(to);

@@ -45,7 +45,7 @@ test("a master that is killed is replaced, and comes back as a replica that has 
   assert.notEqual(next, master);
   assert.equal(await kv.get(name), "1");
   await master.restart();
-  await cluster().settled();
+  await cluster().converged();
   assert.ok((await master.self()).flags.includes("slave"));
 });
 
@@ -55,7 +55,7 @@ test("a frozen master is replaced, and learns of it when it wakes", async () => 
   const next = await cluster().replaced(master, 1);
   assert.deepEqual(await cluster().masterOf(1), next);
   master.resume();
-  await cluster().settled();
+  await cluster().converged();
   assert.ok((await master.self()).flags.includes("slave"));
 });
 
@@ -134,7 +134,7 @@ test("connections of clients and calls of CLUSTER SLOTS are counted, the levers'
   // MIGRATE keeps its connection to the target for ten seconds.
   await node.killClients("normal");
   const before = await cluster().counters();
-  await cluster().settled();
+  await cluster().converged();
   const other = new Redis({ host: node.host, port: node.port, enableReadyCheck: false });
   defer(() => other.disconnect());
   await other.call("CLUSTER", "SLOTS");

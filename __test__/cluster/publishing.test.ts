@@ -172,7 +172,7 @@ test("a message is held for an old home that has had no slots for longer than th
   const [first, second, last] = evenly(cluster.nodes.map(({ name }) => name));
   assert.ok(first && second && last);
   await publisher.get(keyIn(last.first));
-  // Nothing has been published at the third node, so its connection is not kept for a crossing.
+  // Nothing has been published at the third node, so its connection is not kept for a propagation.
   cluster.ranges = [first, second, last].map((range) => ({ ...range, nodes: [next.name] }));
   await publisher.get(CHANNEL);
   const heard = await hears();
@@ -228,15 +228,15 @@ test("a message that waits rejects at queueTimeout, and was not published", asyn
   assert.ok(waited >= 250 && waited < SLACK, `${waited} ms`);
   assert.ok(!hasPublished(next, "2"));
   const closing = await timeOf(publisher.disconnect());
-  assert.ok(closing < SLACK, `disconnect waited ${closing} ms for a crossing for which no message waits`);
+  assert.ok(closing < SLACK, `disconnect waited ${closing} ms for a propagation for which no message waits`);
 });
 
-// The home may move again before a crossing to it is confirmed. A message that goes on waiting for that node fails at `queueTimeout`.
+// The home may move again before the propagation to it is confirmed. A message that goes on waiting for that node fails at `queueTimeout`.
 for (const { back, name } of [
   { back: false, name: "on to a third node" },
   { back: true, name: "back" },
 ])
-  test(`a home that moves ${name} before the next one has confirmed the crossing takes the message at once`, async (world) => {
+  test(`a home that moves ${name} before the next one has confirmed the propagation takes the message at once`, async (world) => {
     const config = { commandTimeout: 10_000, queueTimeout: 20_000 };
     const { bus, cluster, publisher, nodes, moveTo } = await stage(world, config);
     const [old, lost, third] = nodes;
@@ -248,7 +248,7 @@ for (const { back, name } of [
     await moveTo(lost);
     const published = timeOf(publisher.publish(CHANNEL, "2"));
     await eventually(() => lost.calls.some((call) => call.startsWith("SUBSCRIBE ")));
-    // A message that goes back to a node needs no crossing.
+    // A message that goes back to a node needs no propagation.
     if (!back) heal();
     await moveTo(back ? old : third);
     const waited = await published;

@@ -10,7 +10,7 @@ import { sharedCluster, test, type World } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } });
 
-const patience = { commandTimeout: 1_500, queueTimeout: 8_000 } as const;
+const timeouts = { commandTimeout: 1_500, queueTimeout: 8_000 } as const;
 const SLOT = shareOf(1, 3)[0] + 3;
 let channels = 0;
 /** A channel of the second master's share that no other test has. */
@@ -24,7 +24,7 @@ interface Published {
 
 /** Publishes growing numbers, and hears them in another store. */
 async function conversation({ open, every }: World, name: string) {
-  const [publisher, subscriber] = [await open(cluster(), patience), await open(cluster(), patience)];
+  const [publisher, subscriber] = [await open(cluster(), timeouts), await open(cluster(), timeouts)];
   const [heard, gaps]: [number[], Gap[]] = [[], emissions(subscriber, "gap")];
   let ended = false;
   await subscriber.subscribe(name, (text) => {
@@ -111,7 +111,7 @@ for (const [trouble, make] of Object.entries(troubles)) {
     await talk.flows();
     await make();
     await talk.flows();
-    await cluster().settled();
+    await cluster().converged();
     await talk.flows();
     await talk.check();
   });
@@ -130,7 +130,7 @@ test("the bus between nodes is not needed between stores", async (world) => {
 test("messages of one channel come in the order of their publication, and PUBLISH counts who hears", async ({
   open,
 }) => {
-  const [kv, publisher] = [await open(cluster(), patience), await open(cluster(), patience)];
+  const [kv, publisher] = [await open(cluster(), timeouts), await open(cluster(), timeouts)];
   const name = channel();
   const heard: string[] = [];
   await kv.subscribe(name, (text) => void heard.push(text));
@@ -149,7 +149,7 @@ test("what another client publishes at any node is heard, by channel and by patt
   open,
   defer,
 }) => {
-  const kv = await open(cluster(), patience);
+  const kv = await open(cluster(), timeouts);
   const name = channel();
   const [exact, matching]: string[][] = [[], []];
   await kv.subscribe(name, (text) => void exact?.push(text));
@@ -168,7 +168,7 @@ test("what another client publishes at any node is heard, by channel and by patt
 });
 
 test("channels of all nodes are heard, and left", async ({ open }) => {
-  const [kv, publisher]: KVStore[] = [await open(cluster(), patience), await open(cluster(), patience)];
+  const [kv, publisher]: KVStore[] = [await open(cluster(), timeouts), await open(cluster(), timeouts)];
   assert.ok(kv && publisher);
   const names = [0, 1, 2].map((shard) => keyIn(shareOf(shard, 3)[0] + 20, "everywhere"));
   const heard: string[] = [];

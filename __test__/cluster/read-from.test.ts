@@ -21,7 +21,7 @@ import { sharedCluster, test, type World } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 500 });
 
-const patience = { commandTimeout: 3_000, queueTimeout: 8_000 } as const;
+const timeouts = { commandTimeout: 3_000, queueTimeout: 8_000 } as const;
 const MODES = ["replica", "prefer-replica"] as const;
 
 /** A key of each master's share. */
@@ -57,7 +57,7 @@ async function readsFromReplicas(kv: KVStore): Promise<void> {
 
 for (const readFrom of MODES) {
   test(`with "${readFrom}" reads are run by replicas, and all else by masters`, async ({ open }) => {
-    const kv = await open(cluster(), { ...patience, readFrom });
+    const kv = await open(cluster(), { ...timeouts, readFrom });
     await written(kv, "1");
     await readsFromReplicas(kv);
     const before = await callsAt("masters", "get");
@@ -76,14 +76,14 @@ for (const readFrom of MODES) {
     for (const command of ["scan", "multi", "eval"]) assert.equal(await callsAt("replicas", command), 0);
     assert.equal(await kv.ping(), "PONG");
     await kv.del(...keys);
-    await cluster().settled();
+    await cluster().converged();
     for (const node of cluster().nodes) await node.admin.call("CONFIG", "RESETSTAT");
   });
 
   test(`with "${readFrom}" reads go on through a planned failover, and the old master takes them then`, async ({
     open,
   }) => {
-    const kv = await open(cluster(), { ...patience, readFrom });
+    const kv = await open(cluster(), { ...timeouts, readFrom });
     await written(kv, "2");
     const errors: unknown[] = [];
     let done = false;
@@ -95,7 +95,7 @@ for (const readFrom of MODES) {
     })();
     const before = await cluster().masterOf(keys[0]);
     await cluster().failover(keys[0]);
-    await cluster().settled();
+    await cluster().converged();
     // Reads also succeed at the new master, so they do not show that the roles changed. A write does: it makes the store fetch the map.
     await kv.set(keys[0], "2");
     const reads = await callsOf(before, "get");
@@ -110,7 +110,7 @@ for (const readFrom of MODES) {
 test("the master takes the reads of a replica that is killed, and the replica has them when it is back", async ({
   open,
 }) => {
-  const kv = await open(cluster(), { ...patience, readFrom: "prefer-replica" });
+  const kv = await open(cluster(), { ...timeouts, readFrom: "prefer-replica" });
   await written(kv, "3");
   await readsFromReplicas(kv);
   const [replica] = await cluster().replicasOf(await cluster().masterOf(keys[0]));
@@ -133,7 +133,7 @@ test("the master takes the reads of a replica that is killed, and the replica ha
 });
 
 test("a replica that freezes is passed over after a second", async ({ open }) => {
-  const kv = await open(cluster(), { ...patience, readFrom: "prefer-replica" });
+  const kv = await open(cluster(), { ...timeouts, readFrom: "prefer-replica" });
   await written(kv, "4");
   await readsFromReplicas(kv);
   const [replica] = await cluster().replicasOf(await cluster().masterOf(keys[0]));
@@ -165,7 +165,7 @@ test('with "replica" and none that is there a read waits for one, and is told at
   }
   assert.ok(time > 600 && time < 700 + SLACK, `${time} ms`);
   await kv.set(keys[0], "6");
-  const patient = await open(cluster(), { ...patience, queueTimeout: 30_000, readFrom: "replica" });
+  const patient = await open(cluster(), { ...timeouts, queueTimeout: 30_000, readFrom: "replica" });
   const waiting = patient.get(keys[0]);
   await cluster().heal();
   // A restarted replica may first answer from its file, before it is in sync. So the first read may give an old value.
@@ -202,7 +202,7 @@ const key = keyIn(5, "fake");
 test("a connection to a replica is opened for the first read, and begins with READONLY", async (world) => {
   const fake = await faked(world);
   const [replica] = fake.replicas[0] as [FakeNode];
-  const kv = await world.open(fake, { ...patience, readFrom: "replica" });
+  const kv = await world.open(fake, { ...timeouts, readFrom: "replica" });
   await kv.set(key, "1");
   assert.equal(replica.peers.length, 0);
   fake.answer = ([name], node) => (name === "GET" ? bulk(`node ${node.index}`) : undefined);
@@ -225,7 +225,7 @@ test("a store reads from one replica of a master, and many stores from all of th
   const replicas = fake.replicas[0] as FakeNode[];
   const counts = replicas.map(() => 0);
   for (let store = 0; store < 16; store++) {
-    const kv = await world.open(fake, { ...patience, readFrom: "replica" });
+    const kv = await world.open(fake, { ...timeouts, readFrom: "replica" });
     const before = replicas.map(({ calls }) => calls.length);
     for (let round = 0; round < 10; round++) await kv.get(key);
     const read = replicas.map(({ calls }, index) => calls.length - (before[index] as number));
@@ -261,7 +261,7 @@ for (const [what, reply] of Object.entries(NOT_YET)) {
         if (node === replica && refuses) return reply ?? moved(slotOf(key), master);
         return bulk(`node ${node.index}`);
       };
-      const kv = await world.open(fake, { ...patience, readFrom });
+      const kv = await world.open(fake, { ...timeouts, readFrom });
       if (readFrom === "prefer-replica") {
         await eventually(async () => {
           assert.equal(await kv.get(key), "node 0");
@@ -292,7 +292,7 @@ test("a replica that answers ASK or TRYAGAIN leaves the read to the masters", as
   for (const readFrom of MODES) {
     const fake = await faked(world);
     const [master, other] = fake.nodes as [FakeNode, FakeNode];
-    const kv = await world.open(fake, { ...patience, readFrom });
+    const kv = await world.open(fake, { ...timeouts, readFrom });
     for (const reply of [ask(slotOf(key), other), TRYAGAIN]) {
       fake.answer = ([name], node) => {
         if (name !== "GET") return undefined;
@@ -307,7 +307,7 @@ test("a replica that answers ASK or TRYAGAIN leaves the read to the masters", as
 
 test("reads of a replica do not wait for a slot in trouble, and writes keep their order", async (world) => {
   const fake = await faked(world);
-  const kv = await world.open(fake, { ...patience, readFrom: "replica" });
+  const kv = await world.open(fake, { ...timeouts, readFrom: "replica" });
   await kv.get(key);
   let troubled = true;
   fake.answer = ([name]) => (troubled && name === "SET" ? TRYAGAIN : undefined);
@@ -321,7 +321,7 @@ test("reads of a replica do not wait for a slot in trouble, and writes keep thei
 
 test("a slot without a replica", async (world) => {
   const fake = await world.fake();
-  const preferring = await world.open(fake, { ...patience, readFrom: "prefer-replica" });
+  const preferring = await world.open(fake, { ...timeouts, readFrom: "prefer-replica" });
   assert.equal(await preferring.get("a"), "");
   const kv = await world.open(fake, { commandTimeout: 300, queueTimeout: 300, readFrom: "replica" });
   const failed = await errorOf(kv.mget("a", "b"));
@@ -341,7 +341,7 @@ test("with Sentinels, readFrom is a wrong configuration", async () => {
 // A replica may leave the map before its connection is lost. A read in flight there must then move to the master.
 test("a read that a replica owes when it leaves the map is run by the master once the replica is gone", async (world) => {
   const fake = await faked(world);
-  const kv = await world.open(fake, { ...patience, readFrom: "prefer-replica" });
+  const kv = await world.open(fake, { ...timeouts, readFrom: "prefer-replica" });
   const [master, other] = fake.nodes as [FakeNode, FakeNode];
   const [replica] = fake.replicas[0] as [FakeNode];
   await eventually(async () => {

@@ -11,7 +11,7 @@ import { sharedCluster, test, type World } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 1_000, elections: false });
 
-const patience = { commandTimeout: 3_000, queueTimeout: 5_000 } as const;
+const timeouts = { commandTimeout: 3_000, queueTimeout: 5_000 } as const;
 
 /** Pushes growing numbers to a list, some in each millisecond, until it is stopped. It waits for no reply. */
 function pusher({ every }: World, kv: KVStore, key: string) {
@@ -52,20 +52,20 @@ async function otherMaster(slot: number) {
 }
 
 test("the writes of one key keep their order through a planned failover, and none fails", async (world) => {
-  const kv = await world.open(cluster(), patience);
+  const kv = await world.open(cluster(), timeouts);
   for (let round = 0; round < 3; round++) {
     const push = pusher(world, kv, "{order}list");
     await push.more(200);
     await cluster().failover("{order}list");
     await push.more(200);
     await expectInOrder(kv, "{order}list", await push.stop());
-    await cluster().settled();
+    await cluster().converged();
   }
 });
 
 // A redirected write must not change places with another write of its key: an update would be lost (ered #38, redis #2151, ioredis #2075).
 test("the writes of one key keep their order while its slot moves key by key, and none fails", async (world) => {
-  const kv = await world.open(cluster(), patience);
+  const kv = await world.open(cluster(), timeouts);
   const slot = slotOf("{order}");
   const { from, to } = await otherMaster(slot);
   for (const target of [to, from]) {
@@ -87,7 +87,7 @@ test("the writes of one key keep their order while its slot moves key by key, an
 // ASKING holds for one command. Nothing may be sent between ASKING and its command (redis #3203, rueidis #703, redis-rs PR#2305).
 test("every redirected command has an ASKING of its own directly before it", async (world) => {
   const fake = await world.fake();
-  const kv = await world.open(fake, patience);
+  const kv = await world.open(fake, timeouts);
   const home = homeOf(fake, "a");
   const other = fake.nodes.find((node) => node !== home);
   assert.ok(other);
@@ -117,7 +117,7 @@ test("every redirected command has an ASKING of its own directly before it", asy
 
 test("what is answered with MOVED runs at the new owner, in the order of the calls", async (world) => {
   const fake = await world.fake();
-  const kv = await world.open(fake, patience);
+  const kv = await world.open(fake, timeouts);
   const home = homeOf(fake, "a");
   const other = fake.nodes.find((node) => node !== home);
   assert.ok(other);
@@ -137,7 +137,7 @@ test("what is answered with MOVED runs at the new owner, in the order of the cal
 // A transaction that meets MOVED must follow its slot, or it fails until a restart (node-redis PR#3395, go-redis PR#3909). EXECABORT hides the MOVED
 // (StackExchange.Redis #1520).
 test("a transaction follows its slot: moved, and on its way", async ({ open }) => {
-  const kv = await open(cluster(), patience);
+  const kv = await open(cluster(), timeouts);
   const slot = slotOf("{multi}");
   const { from, to } = await otherMaster(slot);
   const run = () => kv.multi().incr("{multi}a").incr("{multi}b").exec();
@@ -161,7 +161,7 @@ test("a transaction follows its slot: moved, and on its way", async ({ open }) =
 });
 
 test("a script follows its slot, known to the new owner or not", async ({ open }) => {
-  const kv = await open(cluster(), patience);
+  const kv = await open(cluster(), timeouts);
   const slot = slotOf("{eval}");
   const { from, to } = await otherMaster(slot);
   const run = () => kv.eval('return redis.call("incr", KEYS[1])', ["{eval}n"], []);
@@ -196,7 +196,7 @@ test("nodes that send each other's keys away are not asked for ever", async (wor
 // If every command waits for CLUSTER SLOTS, a node that does not answer it stops all of them (redis-rs).
 test("calls of other slots do not wait for CLUSTER SLOTS", async (world) => {
   const fake = await world.fake();
-  const kv = await world.open(fake, patience);
+  const kv = await world.open(fake, timeouts);
   const home = homeOf(fake, "a");
   const other = fake.nodes.find((node) => node !== home);
   assert.ok(other);
@@ -216,7 +216,7 @@ test("calls of other slots do not wait for CLUSTER SLOTS", async (world) => {
 
 test("what is in flight to the old owner is not sent to the new one", async (world) => {
   const fake = await world.fake();
-  const kv = await world.open(fake, patience);
+  const kv = await world.open(fake, timeouts);
   const key = keyIn(100);
   const home = homeOf(fake, key);
   const other = fake.nodes.find((node) => node !== home);
@@ -233,7 +233,7 @@ test("what is in flight to the old owner is not sent to the new one", async (wor
 // A GET is in flight when its slot moves and its connection is lost. It must run before a SET that is called later.
 test("a read of a lost connection keeps its place while its slot moves", async (world) => {
   const fake = await world.fake();
-  const kv = await world.open(fake, patience);
+  const kv = await world.open(fake, timeouts);
   const key = keyIn(100);
   const [old, next, third] = fake.nodes;
   assert.ok(old && next && third);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test as nodeTest } from "node:test";
 import { createKV, type KVConfig, type KVStore } from "covara-kv";
-import { patience } from "../eventually.js";
+import { timeoutFactor } from "../eventually.js";
 import { type ClusterOptions, type RedisCluster, startCluster } from "../redis-cluster.js";
 import { type FakeCluster, type FakeClusterOptions, startFakeCluster } from "./fake-nodes.js";
 
@@ -21,7 +21,7 @@ export interface World {
 }
 
 export function test(name: string, body: (world: World) => Promise<void>, timeout = 60_000): void {
-  nodeTest(name, { timeout: timeout * patience }, async () => {
+  nodeTest(name, { timeout: timeout * timeoutFactor }, async () => {
     const closing: (() => unknown)[] = [];
     const defer = (close: () => unknown) => void closing.push(close);
     try {

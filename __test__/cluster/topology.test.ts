@@ -16,7 +16,7 @@ import { sharedCluster, test } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } });
 
-const patience = { commandTimeout: 1_500, queueTimeout: 8_000 } as const;
+const timeouts = { commandTimeout: 1_500, queueTimeout: 8_000 } as const;
 /** A key of each master's share. */
 const keys = [0, 1, 2].map((shard) => keyIn(shareOf(shard, 3)[0] + 7, "topology")) as [
   string,
@@ -26,10 +26,10 @@ const keys = [0, 1, 2].map((shard) => keyIn(shareOf(shard, 3)[0] + 7, "topology"
 
 // A master that stops without closing its connections must be left within the deadline (ioredis #559).
 test("a master that freezes is left for its replica, and every call ends in its time", async ({ open }) => {
-  const kv = await open(cluster(), patience);
+  const kv = await open(cluster(), timeouts);
   await kv.set(keys[0], "1");
   const master = await cluster().replaceable(slotOf(keys[0]));
-  const calls = new Calls(patience.commandTimeout + patience.queueTimeout);
+  const calls = new Calls(timeouts.commandTimeout + timeouts.queueTimeout);
   const load = underLoad(2, async () => {
     await calls.try(() => kv.incr(keys[0]));
     await wait(5);
@@ -45,7 +45,7 @@ test("a master that freezes is left for its replica, and every call ends in its 
 
 // One shard that fails over must not stop the others (valkey-glide #4990). What one node owes must not delay the replies of others (#3946).
 test("the other shards go on while one answers nothing", async ({ open }) => {
-  const kv = await open(cluster(), patience);
+  const kv = await open(cluster(), timeouts);
   for (const key of keys) await kv.set(key, "1");
   const master = await cluster().replaceable(slotOf(keys[0]));
   master.pause();
@@ -86,7 +86,7 @@ test("a failover costs 20 stores of a process a few CLUSTER SLOTS, and no connec
     await wait(20);
   });
   await cluster().failover(keys[0]);
-  await cluster().settled();
+  await cluster().converged();
   await Promise.all(stores.map((kv) => kv.incr(keys[0])));
   await load.stop();
   const after = await cluster().counters();
@@ -130,7 +130,7 @@ test("the stores of three worker threads ask for the map once, and once more whe
 // Without a batch for each node every call is a write of its own, and costs a system call.
 test("what is called in one tick is one write to each node", async (world) => {
   const fake = await world.fake();
-  const kv = await world.open(fake, patience);
+  const kv = await world.open(fake, timeouts);
   const names = fake.ranges.map(({ first }, index) => keyIn(first, `${index}`));
   const ticks = 10;
   for (let tick = 0; tick < ticks; tick++)
@@ -147,7 +147,7 @@ test("what is called in one tick is one write to each node", async (world) => {
 
 // After one MOVED the store must use the new owner directly. Otherwise every call costs two requests.
 test("a slot that has moved is asked for at its new owner", async ({ open }) => {
-  const kv = await open(cluster(), patience);
+  const kv = await open(cluster(), timeouts);
   const slot = shareOf(0, 3)[0] + 11;
   const key = keyIn(slot, "moves");
   await kv.set(key, "1");
@@ -164,7 +164,7 @@ test("a slot that has moved is asked for at its new owner", async ({ open }) => 
 // A call without any connection must wait for one. Otherwise it fails with a TypeError (node-redis #2704, keyv #1529).
 test("what is called while there is no connection to any node waits for one", async (world) => {
   const fake = await world.fake();
-  const kv = await world.open(fake, patience);
+  const kv = await world.open(fake, timeouts);
   for (const { peers } of fake.nodes) for (const { socket } of peers) socket.destroy();
   const names = Array.from({ length: 20 }, (_, index) => `k${index}`);
   await Promise.all(names.map((name) => kv.get(name)));
@@ -186,7 +186,7 @@ test("where no node can be reached, the error says which were tried and why not"
 test("once all known nodes are gone, the configured ones are asked again", async (world) => {
   const [old, next] = [await world.fake(), await world.fake()];
   const name = await movable(world, old.addresses[0] as { host: string; port: number });
-  const kv = await world.open({ addresses: [{ host: name.host, port: name.port }] }, patience);
+  const kv = await world.open({ addresses: [{ host: name.host, port: name.port }] }, timeouts);
   assert.equal(await kv.incr("a"), 1);
   await old.stop();
   name.move(next.addresses[0] as { host: string; port: number });
@@ -197,7 +197,7 @@ test("once all known nodes are gone, the configured ones are asked again", async
 // Without this the connections to nodes that have left stay for ever (ioredis PR#2060, node-redis #2806).
 test("the connection to a node that has left the cluster is closed", async (world) => {
   const fake = await world.fake();
-  const kv = await world.open(fake, patience);
+  const kv = await world.open(fake, timeouts);
   const [one, two, left] = fake.nodes;
   assert.ok(one && two && left);
   for (const { first } of fake.ranges) await kv.set(keyIn(first), "1");
@@ -214,7 +214,7 @@ for (const [word, reply] of Object.entries({ TRYAGAIN, CLUSTERDOWN })) {
   // TRYAGAIN and CLUSTERDOWN often end within a second. So the call waits instead of failing (radix #136, redis-clustr #5).
   test(`${word} is waited out`, async (world) => {
     const fake = await world.fake();
-    const kv = await world.open(fake, patience);
+    const kv = await world.open(fake, timeouts);
     const until = Date.now() + 700;
     fake.answer = ([name]) => (name === "INCR" && Date.now() < until ? reply : undefined);
     const replies = await Promise.all([kv.incr("a"), kv.incr("a"), kv.set("a", "1")]);
@@ -240,7 +240,7 @@ for (const [word, reply] of Object.entries({ TRYAGAIN, CLUSTERDOWN })) {
 // A connection may break before the reply comes. If INCR is then sent again, it may run twice (hiredis-cluster #140, jedis #1466, ioredis).
 test("a write whose reply is lost is not sent again", async (world) => {
   const fake = await world.fake();
-  const kv = await world.open(fake, patience);
+  const kv = await world.open(fake, timeouts);
   fake.answer = ([name], _, peer) => {
     if (name !== "INCR") return undefined;
     peer.send(":");

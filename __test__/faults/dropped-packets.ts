@@ -27,12 +27,12 @@ async function main(): Promise<void> {
     "tls-auth-clients": "no",
   });
   const ports = [server.port, TLS_PORT];
-  const patience = { commandTimeout: 1_000, queueTimeout: 1_000, connectTimeout: 500 };
+  const timeouts = { commandTimeout: 1_000, queueTimeout: 1_000, connectTimeout: 500 };
   const stores: Record<string, KVStore> = {
-    plain: await createKV({ type: "redis", redis: { port: server.port, ...patience } }),
+    plain: await createKV({ type: "redis", redis: { port: server.port, ...timeouts } }),
     tls: await createKV({
       type: "redis",
-      redis: { port: TLS_PORT, tls: { ca: readFileSync(caFile, "utf8") }, ...patience },
+      redis: { port: TLS_PORT, tls: { ca: readFileSync(caFile, "utf8") }, ...timeouts },
     }),
   };
 

@@ -10,7 +10,7 @@ const OUTAGE = process.env.FAULTS_LONG === "1" ? 8_000 : 2_000;
 const WORKERS = 20;
 const TASKS = 40;
 
-interface State {
+interface Progress {
   /** The number of rounds of each loop. */
   readonly turns: number[];
   /** The number of tasks that are being done. */
@@ -30,7 +30,7 @@ test("every loop outlives an outage, and all tasks are done", async (world) => {
     survives: true,
   });
   world.defer(() => instance.kill());
-  const state = () => instance.get<State>("/");
+  const state = () => instance.get<Progress>("/");
   const ids = Array.from({ length: TASKS }, (_, index) => `task-${index}`);
   await instance.post("/tasks", { ids, duration: 1_500 });
   // At this moment no loop has a write in flight: such a write fails with an unknown outcome, and ends its loop.

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { test } from "node:test";
-import { patience } from "../backends.js";
+import { timeoutFactor } from "../backends.js";
 
 interface Outcome {
   code: unknown;
@@ -21,7 +21,7 @@ function runBare(program: string, ...flags: string[]): Promise<Outcome> {
     import { setImmediate as turn } from "node:timers/promises";
     import { Worker } from "node:worker_threads";
     ${program}`;
-  const options = { cwd: join(__dirname, "../.."), timeout: 60_000 * patience };
+  const options = { cwd: join(__dirname, "../.."), timeout: 60_000 * timeoutFactor };
   return new Promise((resolve) => {
     const args = [...flags, "--input-type=module", "--eval", source];
     execFile(process.execPath, args, options, (error, stdout, stderr) => {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMemoryKV } from "covara-kv";
-import { patience } from "../backends.js";
+import { timeoutFactor } from "../backends.js";
 import { errorOf } from "../replies.js";
 
 for (const name of [
@@ -26,7 +26,7 @@ for (const name of [
 }
 
 test("a script that does not end is stopped after 5 s, and no pcall keeps it from that", {
-  timeout: 60_000 * patience,
+  timeout: 60_000 * timeoutFactor,
 }, async () => {
   const script = `
     redis.call("set", KEYS[1], "begun")
@@ -51,7 +51,7 @@ const greedy: Record<string, string> = {
   "a result within itself": "local t = {} t[1] = t return t",
 };
 for (const [what, script] of Object.entries(greedy)) {
-  test(`${what} fails, and the store goes on`, { timeout: 60_000 * patience }, async () => {
+  test(`${what} fails, and the store goes on`, { timeout: 60_000 * timeoutFactor }, async () => {
     const kv = createMemoryKV();
     await errorOf(kv.eval(script, ["k"], []));
     assert.equal(await kv.eval("return redis.call('set', KEYS[1], 'v').ok", ["k"], []), "OK");

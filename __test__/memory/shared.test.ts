@@ -4,12 +4,12 @@ import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV, createMemoryKV, type Gap, type MemoryKVStore } from "covara-kv";
-import { eventually, patience } from "../backends.js";
+import { eventually, timeoutFactor } from "../backends.js";
 import { Thread } from "./threads.js";
 
 /** Runs a test with the name of a shared store of its own, and a handle to it. */
 function sharing(name: string, body: (shared: string, kv: MemoryKVStore) => Promise<void>): void {
-  test(name, { timeout: 60_000 * patience }, async () => {
+  test(name, { timeout: 60_000 * timeoutFactor }, async () => {
     const shared = randomUUID();
     const kv = createMemoryKV("", { shared });
     await kv.connect();

@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMemoryKV } from "covara-kv";
-import { eventually, patience } from "../backends.js";
+import { eventually, timeoutFactor } from "../backends.js";
 import { Thread } from "./threads.js";
 
 const jobs = ["commands", "publishing", "subscribed", "scripts"];
 
 // A thread may be ended while it holds the store's lock, or while another is waking it.
 test("threads that are terminated in mid-call leave a store that works", {
-  timeout: 120_000 * patience,
+  timeout: 120_000 * timeoutFactor,
 }, async () => {
   const shared = "terminated";
   const kv = createMemoryKV("", { shared });
@@ -37,7 +37,7 @@ test("threads that are terminated in mid-call leave a store that works", {
 // A thread that is being terminated can make no reply. If the commands of a MULTI run while their reply is made, only some thousands of
 // 20,000 keys are written.
 test("a transaction of a thread that is terminated is there as a whole or not at all", {
-  timeout: 120_000 * patience,
+  timeout: 120_000 * timeoutFactor,
 }, async () => {
   const keys = 20_000;
   for (let round = 0; round < 10; round++) {

@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { KVStore } from "covara-kv";
-import { eventually, patience } from "../backends.js";
+import { eventually, timeoutFactor } from "../backends.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { Authority } from "./certificates.js";
 import { closedPort, listen, open, SharedRedis } from "./servers.js";
@@ -86,7 +86,7 @@ const ways: Record<string, (kv: KVStore, hear: (message: string) => void) => Pro
 
 // If all messages that have come in are handed over at once, and then those that come meanwhile, a timer of 10 ms fires 14.7 s late.
 for (const [way, subscribe] of Object.entries(ways)) {
-  test(`${way}: the event loop turns during a flood`, { timeout: 60_000 * patience }, async () => {
+  test(`${way}: the event loop turns during a flood`, { timeout: 60_000 * timeoutFactor }, async () => {
     await using kv = await open({ port });
     const heard = new Heard(kv, 20);
     await subscribe(kv, heard.hear);
@@ -99,7 +99,7 @@ for (const [way, subscribe] of Object.entries(ways)) {
 }
 
 // A subscriber that takes only a part of a full queue is told of a gap each time.
-test("what is lost in a flood is told once, in its place", { timeout: 60_000 * patience }, async () => {
+test("what is lost in a flood is told once, in its place", { timeout: 60_000 * timeoutFactor }, async () => {
   await using kv = await open({ port });
   const heard = new Heard(kv, 5);
   await kv.subscribe("flood", heard.hear);
@@ -111,7 +111,9 @@ test("what is lost in a flood is told once, in its place", { timeout: 60_000 * p
 });
 
 // If replies that come during the delivery of others are delivered in the same turn, timers fire 9.3 s late.
-test("the event loop turns while many callers call in loops", { timeout: 60_000 * patience }, async () => {
+test("the event loop turns while many callers call in loops", {
+  timeout: 60_000 * timeoutFactor,
+}, async () => {
   await using kv = await open(redis.address);
   let count = 0;
   let isOver = false;
@@ -127,7 +129,7 @@ test("the event loop turns while many callers call in loops", { timeout: 60_000 
 });
 
 // If the I/O thread reads one connection for as long as it has data, a call of another store waits 5.9 s, past its timeout of 1 s.
-test("a flood holds up no other connection", { timeout: 60_000 * patience }, async () => {
+test("a flood holds up no other connection", { timeout: 60_000 * timeoutFactor }, async () => {
   const authority = new Authority("covara-kv tests");
   const { certFile, keyFile } = authority.sign("server", "subjectAltName=IP:127.0.0.1");
   const tlsPort = await closedPort();

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createKV } from "covara-kv";
-import { patience } from "../backends.js";
+import { timeoutFactor } from "../backends.js";
 import { run, Thread } from "./processes.js";
 import { SharedRedis } from "./servers.js";
 
@@ -14,7 +14,7 @@ const KEYS = 50;
 const CALLERS = 2_000;
 
 test("long values that many callers await are right, and stay right", {
-  timeout: 60_000 * patience,
+  timeout: 60_000 * timeoutFactor,
 }, async () => {
   const program = `
     const kv = await createKV({ type: "redis", redis: { ...redis, commandTimeout: 60_000 } });
@@ -47,7 +47,9 @@ test("long values that many callers await are right, and stay right", {
   assert.deepEqual(JSON.parse(stdout), { wrong: 0, outside: true, bounded: true, left: false });
 });
 
-test("threads with long values are terminated at any moment", { timeout: 60_000 * patience }, async () => {
+test("threads with long values are terminated at any moment", {
+  timeout: 60_000 * timeoutFactor,
+}, async () => {
   for (let round = 0; round < 3; round++) {
     const threads = Array.from({ length: 3 }, () => new Thread("longValues", server.address));
     await Promise.all(threads.map((thread) => thread.hasRaised(1 + 1_000 * round)));
@@ -57,7 +59,9 @@ test("threads with long values are terminated at any moment", { timeout: 60_000 
 });
 
 // The server holds a reply for each call in its memory, and takes four times as long for each.
-test("a server does not have to hold all long replies at once", { timeout: 60_000 * patience }, async () => {
+test("a server does not have to hold all long replies at once", {
+  timeout: 60_000 * timeoutFactor,
+}, async () => {
   const kv = await createKV({ type: "redis", redis: server.address });
   const value = "x".repeat(50_000);
   await kv.set("long", value);

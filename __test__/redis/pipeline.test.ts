@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { describe, test } from "node:test";
 import { RedisKVStore } from "covara-kv";
-import { patience } from "../backends.js";
+import { timeoutFactor } from "../backends.js";
 import { commandsOf, type FakeServer, startFake } from "../fake-server.js";
 import { forward, HOST, open, SharedRedis } from "./servers.js";
 
@@ -144,13 +144,13 @@ describe("in one tick", () => {
   const count = 100_000;
   const numbers = Array.from({ length: count }, (_, n) => n + 1);
 
-  test("100,000 commands are answered in order", { timeout: 60_000 * patience }, async () => {
+  test("100,000 commands are answered in order", { timeout: 60_000 * timeoutFactor }, async () => {
     await using kv = await open({ ...server.address, commandTimeout: 60_000 });
     assert.deepEqual(await Promise.all(numbers.map(() => kv.incr("n"))), numbers);
   });
 
   test("100,000 commands wait for a connection, and maxQueue refuses the next", {
-    timeout: 60_000 * patience,
+    timeout: 60_000 * timeoutFactor,
   }, async () => {
     let release = () => {};
     const released = new Promise<void>((resolve) => {
@@ -184,7 +184,7 @@ describe("in one tick", () => {
     );
   });
 
-  test("lists of 100,000 members go in one command", { timeout: 60_000 * patience }, async () => {
+  test("lists of 100,000 members go in one command", { timeout: 60_000 * timeoutFactor }, async () => {
     await using kv = await open({ ...server.address, commandTimeout: 60_000 });
     const members = numbers.map(String);
     const replies = [

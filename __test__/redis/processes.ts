@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach } from "node:test";
 import { Worker } from "node:worker_threads";
 import type { RedisConfig } from "covara-kv";
-import { eventually, patience } from "../backends.js";
+import { eventually, timeoutFactor } from "../backends.js";
 
 export interface Outcome {
   code: unknown;
@@ -39,7 +39,7 @@ export function run(
     const redis = ${JSON.stringify(redis)};
     ${program}`;
   const options = {
-    ...({ cwd: join(__dirname, "../.."), timeout: 60_000 * patience, killSignal: "SIGKILL" } as const),
+    ...({ cwd: join(__dirname, "../.."), timeout: 60_000 * timeoutFactor, killSignal: "SIGKILL" } as const),
     env: { ...process.env, ...env },
   };
   return new Promise((resolve) => {

@@ -8,9 +8,9 @@ import { closedPort, HOST, SharedRedis } from "./servers.js";
 
 const server = new SharedRedis();
 
-type Call = (kv: KVStore) => Promise<unknown>;
+type Operation = (kv: KVStore) => Promise<unknown>;
 
-const calls: Record<string, Call> = {
+const operations: Record<string, Operation> = {
   "a command": (kv) => kv.lpush("string", "x"),
   "a transaction": (kv) => kv.multi().lpush("string", "x").exec(),
   "a script": (kv) => kv.eval("return redis.call('LPUSH', KEYS[1], 'x')", ["string"], []),
@@ -19,7 +19,7 @@ const calls: Record<string, Call> = {
 };
 
 /** The stack of the error of a call, whose callers are `whoCalled` and `whoCalledThat`. */
-async function stackOf(kv: KVStore, call: Call): Promise<string> {
+async function stackOf(kv: KVStore, call: Operation): Promise<string> {
   async function whoCalled() {
     return await call(kv);
   }
@@ -43,7 +43,7 @@ const stores: Record<string, () => KVStore> = {
 
 for (const [backend, make] of Object.entries(stores)) {
   describe(backend, () => {
-    for (const [what, call] of Object.entries(calls)) {
+    for (const [what, call] of Object.entries(operations)) {
       test(`shows who called ${what}`, async () => {
         const kv = make();
         try {

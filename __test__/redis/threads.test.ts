@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createKV } from "covara-kv";
-import { eventually, patience } from "../backends.js";
+import { eventually, timeoutFactor } from "../backends.js";
 import { run, Thread } from "./processes.js";
 import { listen, open, SharedRedis } from "./servers.js";
 
@@ -22,7 +22,7 @@ for (const job of ["useAndLeave", "use"]) {
   });
 }
 
-describe("threads that are terminated leave no connection", { timeout: 60_000 * patience }, () => {
+describe("threads that are terminated leave no connection", { timeout: 60_000 * timeoutFactor }, () => {
   for (const job of jobs) {
     test(`while they are at it: ${job}`, async () => {
       for (let round = 0; round < 5; round++) {
@@ -124,7 +124,7 @@ test("the binary stays loaded after the only thread that has used it", async () 
 });
 
 test("opens and closes in a row leave as many connections as there were", {
-  timeout: 300_000 * patience,
+  timeout: 300_000 * timeoutFactor,
 }, async () => {
   const rounds = process.env.REDIS_LONG === "1" ? 2_000 : 200;
   for (let round = 0; round < rounds; round++) {

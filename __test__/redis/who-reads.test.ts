@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { createKV } from "covara-kv";
-import { eventually, patience } from "../backends.js";
+import { eventually, timeoutFactor } from "../backends.js";
 import { SharedRedis } from "./servers.js";
 
 const server = new SharedRedis();
@@ -34,7 +34,7 @@ test("a thread that was busy for longer than the timeout gets the replies that c
 });
 
 test("replies reach their callers while much and little alternate", {
-  timeout: 60_000 * patience,
+  timeout: 60_000 * timeoutFactor,
 }, async () => {
   const kv = await open({ commandTimeout: 30_000 });
   const sizes = [1, 100, 16_000, 70_000, 600_000, 3_000_000];
@@ -113,7 +113,7 @@ test("a process that can open no more files goes on with the connection that it 
   const { stdout } = await promisify(execFile)(
     "sh",
     ["-c", 'ulimit -n 100 && exec "$0" --eval "$1"', process.execPath, program],
-    { cwd: join(__dirname, "../.."), timeout: 60_000 * patience },
+    { cwd: join(__dirname, "../.."), timeout: 60_000 * timeoutFactor },
   );
   assert.equal(stdout, "EMFILE\n20000000\n");
 });

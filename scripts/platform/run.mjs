@@ -11,10 +11,10 @@ import { fetchRuntime, native } from "./runtime.mjs";
 import { here, systemOf } from "./table.mjs";
 
 /** How long one test file may take, in milliseconds: QEMU is 20 times as slow. */
-const PATIENCE = 15 * 60_000;
+const TIMEOUT = 15 * 60_000;
 
 /** How many times as long as on a machine of their own the tests may take: one may be emulated, and others run beside. */
-const patience = "5";
+const timeoutFactor = "5";
 
 const inMemory = "memory; memory, strict; memory, shared";
 const onRedis = "Redis; Redis, RESP 2";
@@ -154,9 +154,9 @@ function node({ directory, runtime, ofRedis }, args, env, log) {
   const output = openSync(log, "a");
   const child = spawn(runtime.command, args, {
     cwd: directory,
-    env: { ...process.env, ...ofRedis, TEST_PATIENCE: patience, ...runtime.env, ...env },
+    env: { ...process.env, ...ofRedis, TEST_TIMEOUT_FACTOR: timeoutFactor, ...runtime.env, ...env },
     stdio: ["ignore", output, output],
-    timeout: PATIENCE,
+    timeout: TIMEOUT,
     killSignal: "SIGKILL",
   });
   return new Promise((resolve, reject) => {

@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 use super::from_status;
 
 /// Weak: it keeps the process alive only on request.
-type Call = ThreadsafeFunction<(), (), (), Status, false, true>;
+type WakeCallback = ThreadsafeFunction<(), (), (), Status, false, true>;
 
 #[derive(Clone)]
-pub struct Waker(Arc<Mutex<Option<Call>>>);
+pub struct Waker(Arc<Mutex<Option<WakeCallback>>>);
 
 impl Waker {
     pub fn new(on_wake: &Function<(), ()>) -> napi::Result<Self, String> {
@@ -28,7 +28,7 @@ impl Waker {
 
     /// True if the thread will run the callback.
     pub fn wake(&self) -> bool {
-        let call = |call: &Call| call.call((), ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok;
+        let call = |call: &WakeCallback| call.call((), ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok;
         self.0.lock().as_ref().is_some_and(call)
     }
 

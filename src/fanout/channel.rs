@@ -11,12 +11,8 @@ pub const OWN_PREFIX: &[u8] = b"covara:events:";
 /// Where changes of resources are published.
 pub const AGGREGATE: &str = "covara:aggregate";
 
-static TOPICS: LazyLock<[Topic; 2]> = LazyLock::new(|| {
-    [EVENTS, AGGREGATE].map(|name| Topic {
-        kind: Kind::Channel,
-        name: name.into(),
-    })
-});
+static TOPICS: LazyLock<[Topic; 2]> =
+    LazyLock::new(|| [EVENTS, AGGREGATE].map(|name| Topic::new(Kind::Channel, name.into())));
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {

@@ -25,7 +25,7 @@ pub struct Records {
     /// Locked while records change, so that channels follow; before the pipeline of a subscribing connection.
     followers: Mutex<Vec<Arc<dyn Follower>>>,
     /// Locked by incoming messages too, within a pipeline.
-    state: Mutex<State>,
+    state: Mutex<RecordsState>,
 }
 
 /// Is told which subscriptions have streams here, each of which may have a channel of its own.
@@ -36,7 +36,7 @@ pub trait Follower: Send + Sync {
 }
 
 #[derive(Default)]
-pub struct State {
+pub struct RecordsState {
     records: HashMap<Arc<str>, Record, RandomState>,
     unreadable: usize,
     /// A record of the known form has been created.
@@ -105,7 +105,7 @@ impl Records {
         records
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, RecordsState> {
         self.state.lock()
     }
 
@@ -188,7 +188,7 @@ impl Records {
         }
     }
 
-    fn trace_decision(&self, before: Decision, state: &State) {
+    fn trace_decision(&self, before: Decision, state: &RecordsState) {
         let after = state.decision();
         if after != before {
             trace(Area::Fanout, || format!("{}: filter: {after:?}", self.target));
@@ -226,7 +226,7 @@ impl Observer for Called {
     }
 }
 
-impl State {
+impl RecordsState {
     /// Whether messages for other processes may be dropped.
     pub fn decision(&self) -> Decision {
         if self.unreadable > 0 || self.is_strange {

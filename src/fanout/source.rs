@@ -26,11 +26,11 @@ pub struct Source {
     config: Arc<Config>,
     /// Present once a channel was subscribed. Locked for each change of subscriptions, and never by incoming messages.
     subscriber: Mutex<Option<Subscriber>>,
-    state: Mutex<State>,
+    state: Mutex<SourceState>,
 }
 
 #[derive(Default)]
-struct State {
+struct SourceState {
     threads: Vec<Arc<Thread>>,
     channels: [Subscription; 2],
     echoes: Echoes,
@@ -213,8 +213,7 @@ impl Source {
         if let Some(from) = overflow {
             // An echo may be among them.
             self.state.lock().echoes.clear();
-            let to = SystemTime::now();
-            batch.push_gap(Gap { from, to, node: None });
+            batch.push_gap(Gap::until_now(from, None));
         }
         if let Some(gap) = batch.gap {
             self.missed(gap);
@@ -311,9 +310,8 @@ impl Listener for Source {
         if let Some(from) = subscription.deaf_since.take() {
             let threads = state.threads.clone();
             drop(state);
-            let to = SystemTime::now();
             count(&REGISTRY.counters.gaps);
-            let gap = Gap { from, to, node: None };
+            let gap = Gap::until_now(from, None);
             REGISTRY.missed(&[channel], &gap, &threads);
         }
     }

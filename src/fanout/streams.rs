@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::channel::{AGGREGATE, Channel, OWN_PREFIX};
 use super::message;
-use super::records::{Decision, Follower, Records, State};
+use super::records::{Decision, Follower, Records, RecordsState};
 use super::registry::count;
 use super::ways::{self, Passages, Way, Ways};
 use crate::backlog::Message;
@@ -112,7 +112,7 @@ impl Streams {
     }
 
     /// Gives the JavaScript thread what has come. Held is the lock of what waits.
-    fn give(&self, mut batch: CompletionBatch, _held: &mut ways::State) {
+    fn give(&self, mut batch: CompletionBatch, _held: &mut ways::WaysState) {
         if !batch.is_empty() {
             self.passed
                 .fetch_add(batch.backlog.len() as u64, Ordering::Relaxed);
@@ -127,7 +127,7 @@ impl Streams {
         let Some(subscriber) = self.subscriber.lock().upgrade() else {
             return;
         };
-        let mut topics: Vec<_> = own.iter().map(|name| topic(Kind::Shard, name)).collect();
+        let mut topics: Vec<_> = own.iter().map(|name| own_topic(Kind::Shard, name)).collect();
         if !fleet.is_empty() {
             topics.push(Channel::Events.topic().clone());
         }
@@ -169,7 +169,7 @@ impl Streams {
     }
 
     /// Whether a message is for a stream here.
-    fn wants(&self, state: &State, message: &Message) -> bool {
+    fn wants(&self, state: &RecordsState, message: &Message) -> bool {
         if message.channel == AGGREGATE {
             self.note_resource(&message.payload);
         } else if self.filters(state, &message.channel) && !state.wants(&message.payload) {
@@ -180,7 +180,7 @@ impl Streams {
     }
 
     /// Whether what comes by a channel is only for the subscriptions that it names.
-    fn filters(&self, state: &State, channel: &[u8]) -> bool {
+    fn filters(&self, state: &RecordsState, channel: &[u8]) -> bool {
         let is_events = channel != AGGREGATE.as_bytes();
         is_events && self.fanout != Fanout::All && state.decision() == Decision::Filters
     }
@@ -208,7 +208,7 @@ impl Follower for Streams {
                 false => Kind::Channel,
             };
             let names = subscriptions.iter().map(|name| name.as_bytes());
-            let topics: Vec<_> = names.map(|name| topic(kind, name)).collect();
+            let topics: Vec<_> = names.map(|name| own_topic(kind, name)).collect();
             subscriber.keep_batched(&topics);
         }
     }
@@ -221,7 +221,7 @@ impl Follower for Streams {
             for subscription in subscriptions {
                 // Whichever was allowed at the time.
                 for kind in [Kind::Shard, Kind::Channel] {
-                    let topic = topic(kind, subscription.as_bytes());
+                    let topic = own_topic(kind, subscription.as_bytes());
                     subscriber.unsubscribe(None, &topic, || {
                         let mut held = self.ways.lock();
                         let mut batch = CompletionBatch::default();
@@ -290,11 +290,8 @@ impl Listener for Streams {
 }
 
 /// The own channel of a subscription.
-fn topic(kind: Kind, subscription: &[u8]) -> Topic {
-    Topic {
-        kind,
-        name: [OWN_PREFIX, subscription].concat().into(),
-    }
+fn own_topic(kind: Kind, subscription: &[u8]) -> Topic {
+    Topic::new(kind, [OWN_PREFIX, subscription].concat().into())
 }
 
 /// The subscription that has an own channel.

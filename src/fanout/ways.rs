@@ -29,10 +29,10 @@ pub enum Way {
 }
 
 #[derive(Default)]
-pub struct Ways(Mutex<State>);
+pub struct Ways(Mutex<WaysState>);
 
 #[derive(Default)]
-pub struct State {
+pub struct WaysState {
     /// What is held of each subscription.
     held: HashMap<Bytes, Held, RandomState>,
     pub(super) messages: usize,
@@ -80,12 +80,12 @@ pub struct Passages {
 
 impl Ways {
     /// Held while messages are given: what is released meanwhile keeps its place.
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, WaysState> {
         self.0.lock()
     }
 }
 
-impl State {
+impl WaysState {
     /// A subscription has ended: drops what is held of it.
     pub fn leave(&mut self, subscription: &[u8], batch: &mut CompletionBatch) {
         if let Some(Held { fleet, own }) = self.held.remove(subscription) {

@@ -34,6 +34,14 @@ pub struct Gap {
     pub node: Option<Node>,
 }
 
+impl Gap {
+    /// Messages come again from this call on.
+    pub fn until_now(from: SystemTime, node: Option<Node>) -> Self {
+        let to = SystemTime::now();
+        Self { from, to, node }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum Event {
     Ready {
@@ -203,7 +211,7 @@ impl CompletionQueue {
             .retain(|event| !matches!(event, Event::Unsubscribed { topic: other, .. } if other == topic));
         batch
             .backlog
-            .forget(|message| TopicName::of(&message.pattern, &message.channel).equivalent(topic));
+            .forget(|message| TopicName::of(message).equivalent(topic));
     }
 }
 
@@ -251,7 +259,7 @@ impl CompletionBatch {
     }
 
     /// Answers a request that has no result.
-    pub fn settled(&mut self, id: Id, outcome: Result<()>) {
+    pub fn done_or_failed(&mut self, id: Id, outcome: Result<()>) {
         match outcome {
             Ok(()) => self.done(id),
             Err(error) => self.failed(id, error),

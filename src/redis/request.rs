@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hashbrown::{Equivalent, HashSet};
 use parking_lot::Mutex;
 
+use crate::backlog::Message;
 use crate::error::{Error, Result};
 use crate::redis::endpoint::Node;
 use crate::redis::protocol::encode;
@@ -252,6 +253,12 @@ pub struct Topic {
     pub name: Bytes,
 }
 
+impl Topic {
+    pub fn new(kind: Kind, name: Bytes) -> Self {
+        Self { kind, name }
+    }
+}
+
 /// Quoted, as a name may hold anything.
 impl fmt::Display for Topic {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
@@ -283,9 +290,9 @@ impl<'a> TopicName<'a> {
     }
 
     /// The topic of a message.
-    pub fn of(pattern: &'a Option<Bytes>, channel: &'a Bytes) -> Self {
-        match pattern {
-            None => Self::of_channel(channel),
+    pub fn of(message: &'a Message) -> Self {
+        match &message.pattern {
+            None => Self::of_channel(&message.channel),
             Some(name) => Self {
                 kind: Kind::Pattern,
                 name,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::redis::cluster::notices;
+use crate::redis::cluster::node_events;
 use crate::redis::cluster::publishing::Listen;
 use crate::redis::cluster::router::ClusterRouter;
 use crate::redis::completions::CompletionQueue;
@@ -35,7 +35,7 @@ impl Router {
     pub fn start(&self) {
         match self {
             Self::One(connection) => connection.start(),
-            Self::Cluster(cluster) => notices::start(cluster),
+            Self::Cluster(cluster) => node_events::start(cluster),
         }
     }
 

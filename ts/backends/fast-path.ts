@@ -33,7 +33,7 @@ interface NativeCall<S> {
  * The arguments of a plain call are its argv: no options, one element of a list. Nearly all calls are plain. They have a function for
  * each number of arguments, without a loop or an argv: 45 % faster. Any other call, also a wrong one, takes the general path.
  */
-export function directMethod<S extends Target>(given: Omit<NativeCall<S>, "reply">): Method<S> {
+export function fastPathMethod<S extends Target>(given: Omit<NativeCall<S>, "reply">): Method<S> {
   const call = { ...given, reply: given.command.returns.ofReply };
   const [first, second, third, ...more] = plainParameters(call.command) ?? [];
   if (first === undefined || more.length > 0) return anyCall(call);

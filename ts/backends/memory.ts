@@ -2,7 +2,7 @@ import type { Messages, MemoryStore as NativeMemoryStore, Run } from "../../nati
 import type { KVStoreTransaction, MessageCallback, ScopedSubscription } from "../adapter.js";
 import { checkBoolean, checkNoMore, isText, reading, text } from "../arguments.js";
 import { isFaked } from "../clock.js";
-import { type Command, defineMethods } from "../commands.js";
+import { defineMethods } from "../commands.js";
 import { isTraced, tellGap, traced } from "../diagnostics.js";
 import { decode, warnOfWrongType } from "../errors.js";
 import type { Gap, KVStatus } from "../events.js";
@@ -14,7 +14,8 @@ import { Store } from "../store.js";
 import { BATCH, isSliceOver, runFairly, runNow } from "../time-slice.js";
 import { type Ready, Transaction } from "../transaction.js";
 import { collect } from "./collect.js";
-import { directMethod, setMethod } from "./fast-path.js";
+import { fastPathMethod, setMethod } from "./fast-path.js";
+import { indexOf } from "./native-commands.js";
 import { startSweeping, stopSweeping } from "./sweeper.js";
 import { Waiters } from "./waiters.js";
 
@@ -28,9 +29,6 @@ export interface MemoryKVOptions {
   /** One store of this name for all worker threads of the process. By default each store is its own. */
   shared?: string;
 }
-
-/** The number of each command in the native table. */
-const indexes = new Map<Command, number>();
 
 /** Delivers messages that this thread published. A Promise resolves once they are delivered, if they need more than a time slice. */
 type Deliver = () => Promise<void> | undefined;
@@ -96,15 +94,13 @@ export class MemoryKVStore extends Store {
     runOf = (store) => (isFaked() ? store.#runOnClock : store.#run);
     const publishOf = (store: MemoryKVStore) => store.#publish;
     defineMethods(this.prototype, (command) => {
-      const index = commandIndex(command.name);
-      indexes.set(command, index);
-      const crossing = { command, index, runnerOf: runOf };
+      const call = { command, index: indexOf(command), runnerOf: runOf };
       if (command.expiring !== undefined) {
         const { ex, px } = command.expiring;
-        return setMethod(crossing, { ex: commandIndex(ex), px: commandIndex(px) });
+        return setMethod(call, { ex: commandIndex(ex), px: commandIndex(px) });
       }
-      if (!command.publishes) return directMethod(crossing);
-      const publish = directMethod({ command, index, runnerOf: publishOf });
+      if (!command.publishes) return fastPathMethod(call);
+      const publish = fastPathMethod({ ...call, runnerOf: publishOf });
       const isPublish = command.publishes === "message";
       return function (this: MemoryKVStore, ...args: unknown[]) {
         const published =
@@ -253,7 +249,7 @@ export class MemoryKVStore extends Store {
     try {
       const clock = isFaked() && this.#shared === undefined ? Date.now() : undefined;
       return this.#open().exec(
-        commands.map(({ command, argv }) => [indexes.get(command) as number, ...argv]),
+        commands.map(({ command, argv }) => [indexOf(command), ...argv]),
         clock,
       );
     } catch (error) {

@@ -17,18 +17,18 @@ export interface Question {
 /** Gives what the functions give, or as `failure` which of them gave nothing, and why. Never rejects. */
 export type AskFunctions = (question: Question) => Promise<RedisAnswer>;
 
-/** A function, and where it is. */
-interface Source {
+/** A function of a configuration, and where it is. */
+interface ConfigFunction {
   readonly path: string;
   readonly call: (node: RedisNode) => unknown;
 }
 
 /** Those that are functions. */
 interface Functions {
-  readonly username: Source | undefined;
-  readonly password: Source | undefined;
-  readonly servername: Source | undefined;
-  readonly addressMap: Source | undefined;
+  readonly username: ConfigFunction | undefined;
+  readonly password: ConfigFunction | undefined;
+  readonly servername: ConfigFunction | undefined;
+  readonly addressMap: ConfigFunction | undefined;
 }
 
 /** The functions of a configuration. */
@@ -39,17 +39,17 @@ export interface ConfigFunctions {
 
 export function functionsOf({ sentinel, cluster, ...given }: Given<RedisConfig>): ConfigFunctions {
   const servername =
-    sourceOf(cluster?.servername, "redis.cluster.servername") ?? servernameOf(given.tls, "redis.tls");
+    functionOf(cluster?.servername, "redis.cluster.servername") ?? servernameOf(given.tls, "redis.tls");
   return {
     own: {
-      username: sourceOf(given.username, "redis.username"),
-      password: sourceOf(given.password, "redis.password"),
+      username: functionOf(given.username, "redis.username"),
+      password: functionOf(given.password, "redis.password"),
       servername,
-      addressMap: sourceOf(cluster?.addressMap, "redis.cluster.addressMap"),
+      addressMap: functionOf(cluster?.addressMap, "redis.cluster.addressMap"),
     },
     ofSentinels: {
-      username: sourceOf(sentinel?.username, "redis.sentinel.username"),
-      password: sourceOf(sentinel?.password, "redis.sentinel.password"),
+      username: functionOf(sentinel?.username, "redis.sentinel.username"),
+      password: functionOf(sentinel?.password, "redis.sentinel.password"),
       // What is not said of the Sentinels' TLS is as with the master.
       servername:
         typeof sentinel?.tls === "object" ? servernameOf(sentinel.tls, "redis.sentinel.tls") : servername,
@@ -58,12 +58,12 @@ export function functionsOf({ sentinel, cluster, ...given }: Given<RedisConfig>)
   };
 }
 
-function servernameOf(tls: RedisConfig["tls"], path: string): Source | undefined {
-  return typeof tls === "object" ? sourceOf(tls.servername, `${path}.servername`) : undefined;
+function servernameOf(tls: RedisConfig["tls"], path: string): ConfigFunction | undefined {
+  return typeof tls === "object" ? functionOf(tls.servername, `${path}.servername`) : undefined;
 }
 
-function sourceOf(value: unknown, path: string): Source | undefined {
-  return typeof value === "function" ? { path, call: value as Source["call"] } : undefined;
+function functionOf(value: unknown, path: string): ConfigFunction | undefined {
+  return typeof value === "function" ? { path, call: value as ConfigFunction["call"] } : undefined;
 }
 
 /** Nothing if there are no functions. */
@@ -97,34 +97,34 @@ async function answer(functions: Functions, { what, node }: Question): Promise<R
   }
 }
 
-async function askForText(source: Source | undefined, node: RedisNode): Promise<string | undefined> {
-  if (source === undefined) return undefined;
-  const given = await ask(source, node);
-  if (given === "") throw failed(source, "gave an empty string");
+async function askForText(asked: ConfigFunction | undefined, node: RedisNode): Promise<string | undefined> {
+  if (asked === undefined) return undefined;
+  const given = await ask(asked, node);
+  if (given === "") throw failed(asked, "gave an empty string");
   if (isText(given)) return given;
-  throw failed(source, `must give a string, got ${kindOf(given)}`);
+  throw failed(asked, `must give a string, got ${kindOf(given)}`);
 }
 
 /** Nothing for an address that leads where it says. */
-async function askForNode(source: Source | undefined, node: RedisNode): Promise<Partial<RedisNode>> {
-  const given = source && (await ask(source, node));
-  if (source === undefined || given === undefined || given === null) return {};
+async function askForNode(asked: ConfigFunction | undefined, node: RedisNode): Promise<Partial<RedisNode>> {
+  const given = asked && (await ask(asked, node));
+  if (asked === undefined || given === undefined || given === null) return {};
   const { host, port } = Object(given) as Partial<Record<keyof RedisNode, unknown>>;
   const isPort = typeof port === "number" && Number.isInteger(port) && port >= 1 && port <= 65_535;
   if (isText(host) && host !== "" && !host.includes("\0") && isPort) return { host, port };
-  throw failed(source, `must give { host, port } or undefined, got ${kindOf(given)}`);
+  throw failed(asked, `must give { host, port } or undefined, got ${kindOf(given)}`);
 }
 
-async function ask(source: Source, node: RedisNode): Promise<unknown> {
+async function ask(asked: ConfigFunction, node: RedisNode): Promise<unknown> {
   try {
-    return await source.call({ ...node });
+    return await asked.call({ ...node });
   } catch (error) {
-    throw failed(source, `failed: ${isError(error) ? error.message : typeof error}`);
+    throw failed(asked, `failed: ${isError(error) ? error.message : typeof error}`);
   }
 }
 
 const kindOf = (given: unknown) => (given === null ? "null" : typeof given);
 
-function failed({ path }: Source, what: string): Error {
+function failed({ path }: ConfigFunction, what: string): Error {
   return new Error(`${path}() ${what}`);
 }

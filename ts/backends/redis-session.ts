@@ -10,14 +10,15 @@ import type {
   RedisServer,
   Reply,
 } from "../../native.js";
-import type { Command } from "../commands.js";
+import { type Command, commandOf } from "../commands.js";
 import { decode, isError, KVError } from "../errors.js";
-import { commandIndex, RedisClient } from "../native.js";
+import { RedisClient } from "../native.js";
 import { argvOf, isPlain, resultOf } from "../redis-codec.js";
 import { BATCH, BatchSize, isSliceOver, runFairly } from "../time-slice.js";
 import { monotonic, nextTick } from "../timers.js";
 import type { Ready } from "../transaction.js";
 import { collect } from "./collect.js";
+import { indexOf } from "./native-commands.js";
 import type { AskFunctions, Question } from "./redis-functions.js";
 import { Ring } from "./ring.js";
 
@@ -26,8 +27,8 @@ const MOST_VALUES = 1_000;
 /** A batch of more text is sent before the tick ends, so that the server can start on it. */
 const MOST_TEXT = 64 * 1024;
 
-/** The receiver of the events of a session. */
-export interface Listener {
+/** Called with what happens in a session. */
+export interface SessionCallbacks {
   /** An event of the connection. */
   happened(event: RedisEvent): void;
   /** Messages have arrived. */
@@ -59,21 +60,9 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** The number of each command in the native table. */
-const indexes = new Map<Command, number>();
-
-const EVAL = commandIndex("EVAL");
+const EVAL = commandOf("eval");
 /** Less the number of a command: its keys are channels, which have no prefix. */
 const KEYED_BY_CHANNELS = -1;
-
-function indexOf(command: Command): number {
-  let index = indexes.get(command);
-  if (index === undefined) {
-    index = commandIndex(command.name);
-    indexes.set(command, index);
-  }
-  return index;
-}
 
 const soon = Promise.resolve();
 
@@ -93,7 +82,7 @@ const awaited = new Set<Session>();
  */
 export class Session {
   readonly #prefix: string;
-  readonly #listener: Listener;
+  readonly #callbacks: SessionCallbacks;
   readonly #native: NativeRedisClient;
   readonly #send: (first: number, ...entries: unknown[]) => void;
   readonly #waiting = new Ring<Waiting>();
@@ -115,11 +104,11 @@ export class Session {
    * Opens no connection. Throws `CONFIG` for a wrong address or certificate. In place of options `store` may be the session of a store,
    * for whose streams this one then subscribes.
    */
-  constructor(store: RedisOptions | Session, prefix: string, listener: Listener) {
+  constructor(store: RedisOptions | Session, prefix: string, callbacks: SessionCallbacks) {
     this.#prefix = prefix;
-    this.#listener = listener;
+    this.#callbacks = callbacks;
     const self = new WeakRef(this);
-    const onMail = () => take(self.deref());
+    const onCompletions = () => take(self.deref());
     try {
       const onQuestion: OnQuestion = (number, ofSentinels, what, host, port) =>
         askFunctions(self.deref(), number, {
@@ -129,8 +118,8 @@ export class Session {
         });
       this.#native =
         store instanceof Session
-          ? store.#native.forStreams(onMail, collect)
-          : new RedisClient(store, onMail, collect, listener.askFunctions && onQuestion);
+          ? store.#native.forStreams(onCompletions, collect)
+          : new RedisClient(store, onCompletions, collect, callbacks.askFunctions && onQuestion);
       this.#send = this.#native.sender();
     } catch (error) {
       throw decode(error);
@@ -188,7 +177,7 @@ export class Session {
     const argv = [script, channels.length, ...channels, ...args];
     return new Promise((resolve, reject) => {
       this.#begin({ command, first: args[0], resolve, reject });
-      this.#batch.push(argv.length, KEYED_BY_CHANNELS - EVAL, ...argv);
+      this.#batch.push(argv.length, KEYED_BY_CHANNELS - indexOf(EVAL), ...argv);
       this.#end(argv);
     });
   }
@@ -260,7 +249,7 @@ export class Session {
   }
 
   async #askFunctions(number: number, question: Question): Promise<void> {
-    this.#native.answer(number, (await this.#listener.askFunctions?.(question)) ?? {});
+    this.#native.answer(number, (await this.#callbacks.askFunctions?.(question)) ?? {});
   }
 
   /** Makes a request that is not part of a batch. */
@@ -341,10 +330,10 @@ export class Session {
     let messages: Messages;
     do {
       messages = this.#native.messages(BATCH);
-      this.#listener.heard(messages);
+      this.#callbacks.heard(messages);
     } while (messages[0] === null && !isSliceOver());
     // The gap comes last: a state that is read after it includes all messages.
-    for (const event of this.#native.events()) this.#listener.happened(event);
+    for (const event of this.#native.events()) this.#callbacks.happened(event);
     return isMore || messages[0] === null;
   };
 
@@ -377,7 +366,7 @@ export class Session {
     const fail = () => {
       const error = decode(reason, command?.name);
       if (error instanceof KVError) Error.captureStackTrace(error, fail);
-      if (command !== undefined) this.#listener.failed(error, command, first);
+      if (command !== undefined) this.#callbacks.failed(error, command, first);
       throw error;
     };
     resolve(soon.then(() => {}).then(fail));

@@ -8,8 +8,8 @@ const STEPS = 50;
 const STEP_MS = 20;
 const LEAST_A_STEP = 100;
 
-/** The receiver of the messages of streams. */
-export interface Listener {
+/** Called with the messages of streams. */
+export interface StreamCallbacks {
   happened(event: RedisEvent): void;
   heard(messages: Messages): void;
   /** Delivers a message of our own, which was not published. */
@@ -22,13 +22,13 @@ export interface Listener {
  */
 export class Streams {
   readonly session: Session;
-  readonly #deliver: Listener["deliver"];
+  readonly #deliver: StreamCallbacks["deliver"];
   /** Messages to deliver after a gap. */
   readonly #due = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
 
   /** `store` is the session of the store that has the streams. */
-  constructor(store: Session, { happened, heard, deliver }: Listener) {
+  constructor(store: Session, { happened, heard, deliver }: StreamCallbacks) {
     this.#deliver = deliver;
     this.session = new Session(store, "", { happened, heard, failed: () => {} });
   }

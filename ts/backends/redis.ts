@@ -29,7 +29,7 @@ import { Streams } from "./redis-streams.js";
 
 export type { RedisClientLike } from "./redis-client.js";
 
-const PUBLISH = commandOf("publish") as Command;
+const PUBLISH = commandOf("publish");
 
 /** The delay before a channel of the framework is requested again, in ms. */
 const ASK_AGAIN_MS = 250;

@@ -15,9 +15,9 @@ interface Row {
   p99Ms: number;
 }
 
-type Call = (kv: KVStore, key: string) => Promise<unknown>;
+type Operation = (kv: KVStore, key: string) => Promise<unknown>;
 
-const CALLS: Record<string, Call> = {
+const OPERATIONS: Record<string, Operation> = {
   SET: (kv, key) => kv.set(key, VALUE, { ex: 60 }),
   GET: (kv, key) => kv.get(key),
   INCR: (kv) => kv.incr("counter"),
@@ -29,7 +29,7 @@ const CALLS: Record<string, Call> = {
 /** A short benchmark: each command with one caller and with many callers, each of which awaits its calls. */
 export async function bench(target: Target, options: Options): Promise<number> {
   const prefix = `${options.prefix ?? "covara-kv-bench"}:${randomUUID()}`;
-  const [store, { name, ...place }] = storeOf(target, { ...options, prefix });
+  const [store, { name, ...shown }] = storeOf(target, { ...options, prefix });
   const rows = await using(store, async (kv) => {
     try {
       return await measureAll(kv);
@@ -39,7 +39,7 @@ export async function bench(target: Target, options: Options): Promise<number> {
     }
   });
   if (options.json) {
-    printJson({ ...place, rows });
+    printJson({ ...shown, rows });
     return 0;
   }
   print(styled("bold", name));
@@ -56,7 +56,7 @@ export async function bench(target: Target, options: Options): Promise<number> {
 
 async function measureAll(kv: KVStore): Promise<Row[]> {
   const rows: Row[] = [];
-  const plan = Object.entries(CALLS).flatMap(([command, call]) =>
+  const plan = Object.entries(OPERATIONS).flatMap(([command, call]) =>
     [1, 256].map((callers) => ({ command, call, callers })),
   );
   for (const { command, call, callers } of plan) {
@@ -67,7 +67,7 @@ async function measureAll(kv: KVStore): Promise<Row[]> {
   return rows;
 }
 
-async function measure(kv: KVStore, call: Call, callers: number) {
+async function measure(kv: KVStore, call: Operation, callers: number) {
   const times: number[] = [];
   const started = performance.now();
   const end = started + SECONDS * 1_000;

@@ -5,12 +5,20 @@ import { type ConnectionHealth, type FanoutMode, KVError, type KVStore, RedisKVS
 import { libc, platformName } from "../loader.js";
 import { type Cluster, clusterRows, clusterText, isWhole, survey } from "./cluster.js";
 import { explain } from "./explain.js";
-import { type Options, type Place, refusedPlaceOf, seedsOf, storeOf, type Target, using } from "./store.js";
+import {
+  type Options,
+  refusedTargetOf,
+  type ShownTarget,
+  seedsOf,
+  storeOf,
+  type Target,
+  using,
+} from "./store.js";
 import { clean, milliseconds, percentile, print, printJson, styled, WrongCall } from "./terminal.js";
 
 /** The number of timed calls, and their longest total time in ms. */
 const CALLS = 1_000;
-const PATIENCE = 2_000;
+const TIMEOUT = 2_000;
 const MESSAGES = 50;
 
 interface Installation {
@@ -56,23 +64,23 @@ interface Fanout {
 export async function doctor(target: Target, options: Options): Promise<number> {
   const installation = describeInstallation(options.version);
   let store: KVStore | undefined;
-  let place = refusedPlaceOf(target);
+  let shown = refusedTargetOf(target);
   let refusal: unknown;
   try {
-    [store, place] = storeOf(target, options);
+    [store, shown] = storeOf(target, options);
   } catch (error) {
     if (error instanceof WrongCall) throw error;
     refusal = error;
   }
   if (!options.json) printInstallation(installation);
-  const { name, ...told } = place;
+  const { name, ...told } = shown;
   try {
     if (store === undefined) throw refusal;
-    const health = await examine(store, place, options);
+    const health = await examine(store, shown, options);
     const cluster = health.server?.mode === "cluster" ? await surveyOf(target, options) : undefined;
     const ok = cluster === undefined || isWhole(cluster);
     if (options.json) printJson({ ok, ...installation, ...told, ...health, ...(cluster && { cluster }) });
-    else printHealth(place.name, health, cluster);
+    else printHealth(shown.name, health, cluster);
     return ok ? 0 : 1;
   } catch (error) {
     const { code, message, cause } = explain(error);
@@ -112,7 +120,7 @@ function describeInstallation(version: string): Installation {
   };
 }
 
-async function examine(store: KVStore, { url = "" }: Place, options: Options): Promise<Health> {
+async function examine(store: KVStore, { url = "" }: ShownTarget, options: Options): Promise<Health> {
   const started = performance.now();
   return using(store, async (kv) => {
     const connectMs = performance.now() - started;
@@ -176,7 +184,7 @@ function fanoutText({ mode, channels, publishes }: Fanout): string {
 /** Times sequential calls. */
 async function timed(calls: number, call: () => Promise<unknown>): Promise<Health["latencyMs"]> {
   const times: number[] = [];
-  const end = performance.now() + PATIENCE;
+  const end = performance.now() + TIMEOUT;
   while (times.length < calls && performance.now() < end) {
     const started = performance.now();
     await call();
@@ -199,7 +207,7 @@ async function pubsub(kv: KVStore): Promise<Pick<Health, "pubsubMs" | "connectio
             reject(
               new KVError("TIMEOUT", "A message did not arrive within 2,000 ms", { reason: "no-message" }),
             ),
-          PATIENCE,
+          TIMEOUT,
         );
         heard = () => {
           clearTimeout(late);
@@ -227,10 +235,10 @@ function printCluster(cluster: Cluster): void {
   for (const warning of cluster.warnings) print(`  ${styled("red", "!")} ${clean(warning)}`);
 }
 
-function printHealth(place: string, health: Health, cluster: Cluster | undefined): void {
+function printHealth(shown: string, health: Health, cluster: Cluster | undefined): void {
   const { connectMs, server, latencyMs, pubsubMs, connections, sentinels, fanout } = health;
   const mark = cluster === undefined || isWhole(cluster) ? styled("green", "✓") : styled("red", "✗");
-  print(`\n${mark} ${styled("bold", place)}`);
+  print(`\n${mark} ${styled("bold", shown)}`);
   line("connected", `in ${milliseconds(connectMs)}`);
   if (server !== undefined) {
     line("server", server.version === undefined ? "before Redis 6" : `Redis ${server.version}`);

@@ -31,17 +31,17 @@ export interface Target {
   readonly cluster?: string;
 }
 
-/** A target without secrets. */
-export interface Place extends Omit<Target, "cluster"> {
+/** A target as it is shown, without secrets. */
+export interface ShownTarget extends Omit<Target, "cluster"> {
   readonly name: string;
 }
 
 /** A store that is not connected yet, and where it is. */
-export function storeOf(target: Target, { prefix = "", ca, insecure }: Options): [KVStore, Place] {
+export function storeOf(target: Target, { prefix = "", ca, insecure }: Options): [KVStore, ShownTarget] {
   const withTls = ca !== undefined || insecure === true;
   if (target.url === undefined && target.cluster === undefined) {
     if (withTls) throw new WrongCall("--ca and --insecure are for a server, and this is the memory store");
-    return [createMemoryKV(prefix), placeOf(target)];
+    return [createMemoryKV(prefix), shownTargetOf(target)];
   }
   const tls: RedisTlsConfig = {
     ...(ca !== undefined && { ca: readFileSync(ca, "utf8") }),
@@ -62,16 +62,16 @@ export function storeOf(target: Target, { prefix = "", ca, insecure }: Options):
     prefix,
   );
   const url = target.url === undefined ? shownNodes(target.cluster ?? "") : shown(target.url);
-  return [store, placeOf({ ...(target.from !== undefined && { from: target.from }), url })];
+  return [store, shownTargetOf({ ...(target.from !== undefined && { from: target.from }), url })];
 }
 
 /** Nodes that a store has taken, without the password. */
 const shownNodes = (text: string) => text.replace(/^((?:\w+:\/\/)?[^:@/]*):[^@]*@/, "$1:***@");
 
-type ClusterPlace = Pick<RedisConfig, "username" | "password" | "tls"> & { cluster: { nodes: RedisNode[] } };
+type ClusterTarget = Pick<RedisConfig, "username" | "password" | "tls"> & { cluster: { nodes: RedisNode[] } };
 
 /** The nodes of `--cluster`, and what it says of user, password and TLS. Its error does not repeat it, as it may hold a password. */
-function clusterOf(text: string): ClusterPlace {
+function clusterOf(text: string): ClusterTarget {
   const wrong = new WrongCall("--cluster takes host:port,host:port,…, or redis://user:password@host:port,…");
   const [, protocol = "", who = "", hosts = ""] =
     /^(?:(rediss?|valkeys?):\/\/)?(?:([^@/]*)@)?([^@/?#]+)\/?$/.exec(text) ?? [];
@@ -105,16 +105,16 @@ export function seedsOf({ url, cluster }: Target): RedisNode[] {
   }
 }
 
-/** The place of a URL that was refused: it may be anything, so it is not shown. */
-export function refusedPlaceOf({ url, cluster, from }: Target): Place {
-  return placeOf({
+/** The target of a URL that was refused: it may be anything, so it is not shown. */
+export function refusedTargetOf({ url, cluster, from }: Target): ShownTarget {
+  return shownTargetOf({
     ...(url !== undefined && { url: "the URL" }),
     ...(cluster !== undefined && { url: "the cluster" }),
     ...(from !== undefined && { from }),
   });
 }
 
-function placeOf(target: Omit<Target, "cluster">): Place {
+function shownTargetOf(target: Omit<Target, "cluster">): ShownTarget {
   const { url = "the memory store", from } = target;
   return { ...target, name: from === undefined ? url : `${url} (from ${from})` };
 }

@@ -6,8 +6,8 @@ import { clearTimeout, now, setTimeout } from "../timers.js";
 /** The delay before a failed subscription is tried again. */
 export const RETRY_MS = 1_000;
 
-/** The receiver of a subscription. */
-export interface Listener {
+/** Called with the messages of a channel. */
+export interface ChannelCallbacks {
   heard(message: string): void;
   missed(gap: Gap): void;
 }
@@ -19,7 +19,7 @@ const sharing = new WeakMap<KVAdapter, Map<string, number>>();
 export async function listenTo(
   kv: KVAdapter,
   name: string,
-  { heard, missed }: Listener,
+  { heard, missed }: ChannelCallbacks,
 ): Promise<Pick<Subscription, "close">> {
   const { listen, subscribeScoped } = kv as Partial<Pick<KVAdapter, "listen" | "subscribeScoped">>;
   if (typeof listen === "function") return listen.call(kv, [name], heard, { onGap: missed });
@@ -46,7 +46,7 @@ export async function listenTo(
 export class ChannelSubscription {
   readonly #kv: KVAdapter;
   readonly #name: string;
-  readonly #listener: Listener;
+  readonly #callbacks: ChannelCallbacks;
   wanted = false;
   live = false;
   /** Whether it is being unsubscribed. */
@@ -59,10 +59,10 @@ export class ChannelSubscription {
   /** The number of changes that run or wait. */
   #pending = 0;
 
-  constructor(kv: KVAdapter, name: string, listener: Listener) {
+  constructor(kv: KVAdapter, name: string, callbacks: ChannelCallbacks) {
     this.#kv = kv;
     this.#name = name;
-    this.#listener = listener;
+    this.#callbacks = callbacks;
   }
 
   get failing(): boolean {
@@ -90,11 +90,11 @@ export class ChannelSubscription {
 
   async #change(): Promise<void> {
     if (this.wanted && this.#subscription === undefined) {
-      this.#subscription = await listenTo(this.#kv, this.#name, this.#listener);
+      this.#subscription = await listenTo(this.#kv, this.#name, this.#callbacks);
       this.live = true;
       const from = this.#failedAt;
       this.#failedAt = undefined;
-      if (from !== undefined) this.#listener.missed({ from, to: now(), reason: "connection" });
+      if (from !== undefined) this.#callbacks.missed({ from, to: now(), reason: "connection" });
     } else if (!this.wanted && this.#subscription !== undefined) {
       const subscription = this.#subscription;
       this.#subscription = undefined;

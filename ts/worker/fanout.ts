@@ -7,7 +7,7 @@ import type { AggregateWatcher, DeliverEvent, Engine, FanoutStats } from "../fan
 import { warnOfHandler, warnOfWatcher } from "../fanout/warnings.js";
 import { currentKV, getGlobalKV, onGlobalChange } from "../global.js";
 import { now, setTimeout } from "../timers.js";
-import { ChannelSubscription, type Subscriber } from "./channel-subscription.js";
+import { HandlerSubscription, type Subscriber } from "./handler-subscription.js";
 import { readAggregate, readEvent } from "./message.js";
 
 const GAP = '{"type":"invalidate","reason":"fanout-gap"}';
@@ -33,7 +33,7 @@ class Fanout implements Engine {
   /** The handler of each subscription. */
   readonly #owners = new Map<string, Handler>();
   readonly #watchers = new Set<Watcher>();
-  readonly #subscribers = new Map<Subscriber, ChannelSubscription>();
+  readonly #subscribers = new Map<Subscriber, HandlerSubscription>();
   /** Stores with our listeners of `ready` and `end`. */
   readonly #known = new WeakSet<KVAdapter>();
   #toldTakenOver = false;
@@ -176,7 +176,7 @@ class Fanout implements Engine {
       kv.on("end", () => this.#detach(kv));
       kv.on("ready", () => this.#follow());
     }
-    const subscription = new ChannelSubscription(kv, subscriber);
+    const subscription = new HandlerSubscription(kv, subscriber);
     // Opening may emit `ready`, whose listener must find it.
     this.#subscribers.set(subscriber, subscription);
     void subscription.open();
@@ -210,7 +210,7 @@ class Fanout implements Engine {
     const start = now();
     const deadline = start + TIMEOUT_MS;
     // A subscription of an ended request never becomes live.
-    const isAlive = (subscription: ChannelSubscription) =>
+    const isAlive = (subscription: HandlerSubscription) =>
       subscription.kv === kv && start - subscription.triedAt < TIMEOUT_MS;
     const alive = [...this.#subscribers.values()].filter(isAlive);
     for (;;) {

@@ -39,7 +39,7 @@ const SHARDS = 3;
 const STAYING = 300;
 const STAYING_IN_SLOT = 2;
 /** How long to wait at the end for calls without a deadline, and for the last message of each channel. */
-const PATIENCE = 20_000;
+const TIMEOUT = 20_000;
 const END = "end";
 
 /** While one shard has no master, the others go on. */
@@ -153,7 +153,7 @@ class RoundOf {
     const options = { partitions: this.partitions, slots: this.#slots };
     const faults = await doFaults(this.cluster, this.random.faults, options, () => Date.now() > end);
     scans.stop();
-    const unsettled = await load.stop(this.kind.deadline ?? PATIENCE);
+    const unsettled = await load.stop(this.kind.deadline ?? TIMEOUT);
     await this.#lastMessages(client);
     const heard: Heard[] = this.#subscribers.map(({ subscriber, numbers, gaps }) => ({
       subscriber,
@@ -185,7 +185,7 @@ class RoundOf {
 
   /** Publishes a last message on each channel until it is heard. A message that is missing then will not come. */
   async #lastMessages(client: CheckedClient): Promise<void> {
-    const deadline = Date.now() + PATIENCE;
+    const deadline = Date.now() + TIMEOUT;
     while (this.#subscribers.some(({ isUpToDate }) => !isUpToDate) && Date.now() < deadline) {
       for (const channel of this.#subscribers[0]?.channels ?? [])
         client.publish(channel, END).catch(() => {});

@@ -134,7 +134,7 @@ const kinds: Record<string, Kind> = {
     // It runs what waits at its sockets before it learns that it has been replaced.
     const woken = Date.now();
     master.resume();
-    await cluster.settled();
+    await cluster.converged();
     return { slots, failover, losses: [upTo(synced, failover.from), upTo(woken, Date.now())] };
   },
 
@@ -246,7 +246,7 @@ async function done(
   await meter.begin();
   const from = Date.now();
   const { slots = [0, SLOTS - 1], losses = [], ...outcome } = await run(meter);
-  await cluster.settled();
+  await cluster.converged();
   const to = Date.now();
   await meter.step();
   const { costs } = meter;

@@ -139,10 +139,10 @@ export class Load {
     );
   }
 
-  /** Stops the load. Resolves once every call has settled, or after `patience` ms to how many have not. */
-  async stop(patience: number): Promise<number> {
+  /** Stops the load. Resolves once every call has settled, or after `timeout` ms to how many have not. */
+  async stop(timeout: number): Promise<number> {
     clearInterval(this.#timer);
-    const deadline = Date.now() + patience;
+    const deadline = Date.now() + timeout;
     while (this.#pending.size > 0 && Date.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 20));
     return this.#pending.size;

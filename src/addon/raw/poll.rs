@@ -56,9 +56,9 @@ static LIBUV: LazyLock<Option<Libuv>> = LazyLock::new(|| {
 });
 
 /// Calls a function on the JavaScript thread while the socket is readable. It does not keep the process alive.
-pub struct Poll(Rc<State>);
+pub struct Poll(Rc<PollState>);
 
-struct State {
+struct PollState {
     libuv: &'static Libuv,
     env: sys::napi_env,
     /// The memory of the handle, which must not move.
@@ -84,7 +84,7 @@ impl Poll {
         // SAFETY: a plain function of a number.
         let size = unsafe { (libuv.handle_size)(UV_POLL) };
         let number = socket.as_raw_fd();
-        let state = Rc::new(State {
+        let state = Rc::new(PollState {
             libuv,
             env: scope.env,
             memory: vec![Cell::new(0); size.div_ceil(size_of::<u64>())].into(),
@@ -141,7 +141,7 @@ impl Drop for Poll {
     }
 }
 
-impl State {
+impl PollState {
     fn handle(&self) -> *mut Handle {
         self.memory.as_ptr().cast_mut().cast()
     }
@@ -161,7 +161,7 @@ unsafe extern "C" fn readable(handle: *mut Handle, status: c_int, _events: c_int
     // SAFETY: the data is what `new` gave the handle: a reference that lasts until `closed`. The one made here outlives a callback that
     // drops its `Poll`.
     let state = unsafe {
-        let data = (libuv.get_data)(handle).cast::<State>();
+        let data = (libuv.get_data)(handle).cast::<PollState>();
         Rc::increment_strong_count(data);
         Rc::from_raw(data)
     };
@@ -186,7 +186,7 @@ unsafe extern "C" fn readable(handle: *mut Handle, status: c_int, _events: c_int
 /// Node's callback: the environment ends. It waits until the hook is removed.
 unsafe extern "C" fn ending(_hook: sys::napi_async_cleanup_hook_handle, data: *mut c_void) {
     // SAFETY: the data is that of the handle, which holds a reference until `closed`, where the hook is removed.
-    unsafe { (*data.cast::<State>()).close() };
+    unsafe { (*data.cast::<PollState>()).close() };
 }
 
 /// libuv's callback: the handle is closed, and libuv does not use it from now on.
@@ -195,7 +195,7 @@ unsafe extern "C" fn closed(handle: *mut Handle) {
     // SAFETY: the reference that `new` gave to the handle is taken back, once; nothing uses the handle afterwards. The hook was
     // made with it.
     unsafe {
-        let state = Rc::from_raw((libuv.get_data)(handle).cast::<State>());
+        let state = Rc::from_raw((libuv.get_data)(handle).cast::<PollState>());
         sys::napi_remove_async_cleanup_hook(state.hook.get());
     }
 }

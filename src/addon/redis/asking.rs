@@ -16,7 +16,7 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::provided::{Answer, Provider, Question};
 
 /// It does not keep the process alive, and holds nothing that refers to the store.
-type Call = ThreadsafeFunction<Asked, (), Asked, Status, false, true>;
+type QuestionCallback = ThreadsafeFunction<Asked, (), Asked, Status, false, true>;
 
 /// Its number, whether it is about the Sentinels, what is asked, and about which host and port.
 pub type Asked = FnArgs<(u32, bool, &'static str, Option<String>, Option<u16>)>;
@@ -25,7 +25,7 @@ type Sender = oneshot::Sender<Result<Answer, String>>;
 
 /// The thread that has the functions.
 pub struct Asking {
-    call: Call,
+    call: QuestionCallback,
     asked: Mutex<Questions>,
 }
 

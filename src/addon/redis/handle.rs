@@ -43,7 +43,7 @@ pub struct RedisHandle {
     /// The size of the last batch, as a guess for the next one.
     last_size: Cell<usize>,
     collect: Collect,
-    on_mail: FunctionRef<(), ()>,
+    on_completions: FunctionRef<(), ()>,
     /// None where this thread cannot poll.
     poller: Option<SocketPoller>,
     this: Weak<Self>,
@@ -66,7 +66,7 @@ const MOST_ROOM: usize = 128 << 10;
 impl RedisHandle {
     pub fn new(
         options: RedisOptions,
-        on_mail: Function<(), ()>,
+        on_completions: Function<(), ()>,
         collect: Function<(), ()>,
         on_question: Option<Function<Asked, ()>>,
     ) -> napi::Result<Rc<Self>, String> {
@@ -79,28 +79,34 @@ impl RedisHandle {
             is_node: options.is_node,
         };
         let config = options.into_config(setup.asking.as_ref()).map_err(to_napi)?;
-        Self::open(setup, Arc::new(config), false, on_mail, collect)
+        Self::open(setup, Arc::new(config), false, on_completions, collect)
     }
 
     /// One that subscribes for the framework's callbacks. Functions are equal only to themselves, so it has the same configuration: else
     /// it shared neither the map of a cluster nor the subscribing connection.
     pub fn for_streams(
         &self,
-        on_mail: Function<(), ()>,
+        on_completions: Function<(), ()>,
         collect: Function<(), ()>,
     ) -> napi::Result<Rc<Self>, String> {
-        Self::open(self.setup.clone(), self.client.config(), true, on_mail, collect)
+        Self::open(
+            self.setup.clone(),
+            self.client.config(),
+            true,
+            on_completions,
+            collect,
+        )
     }
 
     fn open(
         setup: Setup,
         config: Arc<Config>,
         for_streams: bool,
-        on_mail: Function<(), ()>,
+        on_completions: Function<(), ()>,
         collect: Function<(), ()>,
     ) -> napi::Result<Rc<Self>, String> {
-        let waker = Waker::new(&on_mail)?;
-        let on_mail = on_mail.create_ref().map_err(from_status)?;
+        let waker = Waker::new(&on_completions)?;
+        let on_completions = on_completions.create_ref().map_err(from_status)?;
         let collect = collect.create_ref().map_err(from_status)?;
         let to_wake = waker.clone();
         let completions = Arc::new(CompletionQueue::new(move || to_wake.wake()));
@@ -121,7 +127,7 @@ impl RedisHandle {
             listening: Cell::new(false),
             last_size: Cell::new(0),
             collect,
-            on_mail,
+            on_completions,
             poller: setup.is_node.then(SocketPoller::default),
             setup,
             this: this.clone(),
@@ -167,8 +173,8 @@ impl RedisHandle {
         completions.expect();
         poller.read(connection);
         if completions.has_come() {
-            if let Ok(on_mail) = self.on_mail.borrow_back(&scope.env()) {
-                scope.call_from_loop(scope.import(&on_mail));
+            if let Ok(on_completions) = self.on_completions.borrow_back(&scope.env()) {
+                scope.call_from_loop(scope.import(&on_completions));
             }
         } else {
             // The I/O thread may have yielded the read.

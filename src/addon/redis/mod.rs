@@ -41,12 +41,12 @@ pub struct RedisClient {
 
 #[napi]
 impl RedisClient {
-    /// Opens nothing yet. `on_mail` runs when there is something to `take`. `on_question` runs before a connection that needs a value from
+    /// Opens nothing yet. `on_completions` runs when there is something to `take`. `on_question` runs before a connection that needs a value from
     /// a function of the application. `answer` takes its number.
     #[napi(constructor)]
     pub fn new(
         options: RedisOptions,
-        on_mail: Function<(), ()>,
+        on_completions: Function<(), ()>,
         #[napi(ts_arg_type = "Collect")] collect: Function<(), ()>,
         #[napi(
             ts_arg_type = "(number: number, ofSentinels: boolean, what: \"credentials\" | \"address\" | \"servername\", host: string | null | undefined, port: number | null | undefined) => void"
@@ -54,7 +54,7 @@ impl RedisClient {
         on_question: Option<Function<Asked, ()>>,
     ) -> napi::Result<Self, String> {
         Ok(Self {
-            handle: RedisHandle::new(options, on_mail, collect, on_question)?,
+            handle: RedisHandle::new(options, on_completions, collect, on_question)?,
         })
     }
 
@@ -63,11 +63,11 @@ impl RedisClient {
     #[napi]
     pub fn for_streams(
         &self,
-        on_mail: Function<(), ()>,
+        on_completions: Function<(), ()>,
         #[napi(ts_arg_type = "Collect")] collect: Function<(), ()>,
     ) -> napi::Result<RedisClient, String> {
         Ok(Self {
-            handle: self.handle.for_streams(on_mail, collect)?,
+            handle: self.handle.for_streams(on_completions, collect)?,
         })
     }
 
@@ -254,8 +254,5 @@ impl RedisClient {
 
 fn topic(is_pattern: bool, name: String) -> Topic {
     let kind = if is_pattern { Kind::Pattern } else { Kind::Channel };
-    Topic {
-        kind,
-        name: name.into_bytes().into(),
-    }
+    Topic::new(kind, name.into_bytes().into())
 }

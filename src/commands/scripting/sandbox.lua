@@ -17,7 +17,7 @@ end
 
 -- Errors of functions written in Rust are userdata, which `reveal` makes tables and strings of. As in Redis, `pcall` gives the
 -- text of an error that is a table.
-local function settle(ok, ...)
+local function reveal_error(ok, ...)
   if ok then return true, ... end
   local value = reveal((...))
   if type(value) == 'table' and type(rawget(value, 'err')) == 'string' then
@@ -40,7 +40,7 @@ local base = {
   rawequal = rawequal, rawget = rawget, rawset = rawset, select = select, setmetatable = setmetatable, tonumber = tonumber,
   tostring = tostring, type = type, unpack = native.unpack,
   pcall = function(protected, ...)
-    return settle(pcall(protected, ...))
+    return reveal_error(pcall(protected, ...))
   end,
   xpcall = function(...)
     if select('#', ...) < 2 then error("bad argument #2 to 'xpcall' (value expected)", 2) end

@@ -20,7 +20,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 const HOPS: u32 = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum FenceState {
     /// Requests before the mark of this number are in flight.
     Draining(u64),
     /// The requests with the guard of this number are under way.
@@ -31,7 +31,7 @@ enum State {
 
 pub struct Fence {
     held: Queue,
-    state: State,
+    state: FenceState,
     /// Where requests with `asking` go.
     target: Option<Endpoint>,
     /// The refusal since the last try, and the last one of all.
@@ -53,12 +53,12 @@ pub enum Step {
 impl Fence {
     /// Requests before the mark of this number are in flight.
     pub fn draining(number: u64) -> Self {
-        Self::new(State::Draining(number))
+        Self::new(FenceState::Draining(number))
     }
 
     /// Nothing is in flight.
     pub fn open(now: Instant) -> Self {
-        Self::new(State::Waiting(now))
+        Self::new(FenceState::Waiting(now))
     }
 
     /// No node would take a request.
@@ -66,11 +66,11 @@ impl Fence {
         Self {
             refused: true,
             last: Some(refusal),
-            ..Self::new(State::Waiting(now + FIRST_WAIT))
+            ..Self::new(FenceState::Waiting(now + FIRST_WAIT))
         }
     }
 
-    fn new(state: State) -> Self {
+    fn new(state: FenceState) -> Self {
         Self {
             held: Queue::default(),
             state,
@@ -115,8 +115,8 @@ impl Fence {
 
     /// A mark has passed, or a guard was dropped: nothing is in flight of what it stood for.
     pub fn ended(&mut self, number: u64, now: Instant) {
-        let is_drained = self.state == State::Draining(number);
-        if !is_drained && self.state != State::Trying(number) {
+        let is_drained = self.state == FenceState::Draining(number);
+        if !is_drained && self.state != FenceState::Trying(number) {
             return;
         }
         if self.refused {
@@ -130,7 +130,7 @@ impl Fence {
             .is_some_and(|last| last.kind != RefusalKind::NotYet);
         let goes_on = !self.refused || is_redirected && self.refusals < HOPS;
         let wait = if goes_on { Duration::ZERO } else { self.wait() };
-        self.state = State::Waiting(now + wait);
+        self.state = FenceState::Waiting(now + wait);
     }
 
     fn wait(&self) -> Duration {
@@ -142,9 +142,9 @@ impl Fence {
     /// The next step at this time. `number` is that of the guard, if something is to be tried.
     pub fn step(&mut self, number: u64, now: Instant) -> Step {
         match self.state {
-            State::Draining(_) | State::Trying(_) => return Step::Wait(None),
-            State::Waiting(until) if until > now => return Step::Wait(Some(until)),
-            State::Waiting(_) => {}
+            FenceState::Draining(_) | FenceState::Trying(_) => return Step::Wait(None),
+            FenceState::Waiting(until) if until > now => return Step::Wait(Some(until)),
+            FenceState::Waiting(_) => {}
         }
         let asks = self.held.first().is_some_and(|first| first.asking);
         if !self.refused && !asks {
@@ -165,7 +165,7 @@ impl Fence {
             return Step::Fall(group);
         }
         self.refused = false;
-        self.state = State::Trying(number);
+        self.state = FenceState::Trying(number);
         let target = self.target.clone().filter(|_| asks);
         Step::Try(group, target)
     }

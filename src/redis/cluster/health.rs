@@ -1,6 +1,6 @@
 //! How the connections of a store to a cluster do.
 
-use crate::redis::cluster::router::{ClusterRouter, State};
+use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::pipeline::Health;
 use crate::redis::request::Role;
 
@@ -30,7 +30,7 @@ impl ClusterRouter {
     }
 }
 
-impl State {
+impl RouterState {
     /// How many requests are held for the slots of each master, by its index. None: no master has them.
     fn held(&self) -> impl Iterator<Item = (Option<usize>, usize)> {
         let reads = self

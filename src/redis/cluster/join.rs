@@ -17,13 +17,13 @@ pub struct Join {
     joining: Joining,
     /// The slot of each part, and where each item of its reply stands in the whole.
     parts: Vec<(Slot, Vec<usize>)>,
-    state: Mutex<State>,
+    state: Mutex<JoinState>,
     /// Is told the outcome of the whole.
     observer: Option<Arc<dyn Observer>>,
 }
 
 #[derive(Debug)]
-struct State {
+struct JoinState {
     outcomes: Vec<Option<Result<Bytes>>>,
     outstanding: usize,
 }
@@ -37,7 +37,7 @@ impl Join {
         Self {
             observer,
             joining,
-            state: Mutex::new(State {
+            state: Mutex::new(JoinState {
                 outcomes: vec![None; parts.len()],
                 outstanding: parts.len(),
             }),
@@ -95,7 +95,7 @@ impl Join {
 impl Whole for Join {
     fn put(&self, part: usize, outcome: Result<Bytes>) -> Option<Result<Bytes>> {
         let mut state = self.state.lock();
-        let State {
+        let JoinState {
             outcomes,
             outstanding,
         } = &mut *state;

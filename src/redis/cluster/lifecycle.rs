@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::error::{Error, Reason};
-use crate::redis::cluster::node::{Node, Notice, fail_returned};
+use crate::redis::cluster::node::{Node, NodeEvent, fail_returned};
 use crate::redis::cluster::refresh::with_reasons;
-use crate::redis::cluster::router::{Closing, ClusterRouter, State};
+use crate::redis::cluster::router::{Closing, ClusterRouter, RouterState};
 use crate::redis::cluster::topology::Member;
 use crate::redis::pipeline::{ATTEMPTS, closed};
 use crate::redis::request::{Fate, Id};
@@ -42,7 +42,7 @@ impl ClusterRouter {
     }
 
     /// Answers the calls of `connect` once a master is connected, or each has failed often enough.
-    pub(super) fn answer_connecting(&self, state: &mut State) {
+    pub(super) fn answer_connecting(&self, state: &mut RouterState) {
         if state.connecting.is_empty() || state.masters.is_empty() {
             return;
         }
@@ -90,18 +90,18 @@ impl ClusterRouter {
         self.inbox.come.notify_one();
     }
 
-    fn fail_connecting(&self, state: &mut State) {
+    fn fail_connecting(&self, state: &mut RouterState) {
         for (id, _) in mem::take(&mut state.connecting) {
             self.completions.fail(id, closed(Reason::Disconnected));
         }
     }
 
     /// Closes the nodes once nothing waits, and answers the call of `close` once they have closed.
-    pub(super) fn close_when_done(&self, state: &mut State) {
+    pub(super) fn close_when_done(&self, state: &mut RouterState) {
         if state.closing.is_none() {
             return;
         }
-        state.end_unused_crossings();
+        state.end_unused_propagations();
         let is_idle = state.waiting.is_empty() && state.readers.held.is_empty();
         if !is_idle || !state.fences.is_empty() || !state.numbers.is_empty() {
             return;
@@ -114,7 +114,7 @@ impl ClusterRouter {
     }
 
     /// Once: an answer too many would count for a call that still waits, and the process could end before that is answered.
-    fn answer_close(&self, state: &mut State) {
+    fn answer_close(&self, state: &mut RouterState) {
         if let Some(closing) = state.closing.take() {
             self.completions.done(closing.id);
         }
@@ -134,8 +134,8 @@ impl ClusterRouter {
     fn end(&self) {
         let mut state = self.lock();
         state.end();
-        for notice in self.inbox.end() {
-            if let Notice::Returned { returned, .. } | Notice::ReadsReturned(_, returned) = notice {
+        for event in self.inbox.end() {
+            if let NodeEvent::Returned { returned, .. } | NodeEvent::ReadsReturned(_, returned) = event {
                 fail_returned(&self.completions, &returned);
             }
         }
@@ -152,7 +152,7 @@ impl ClusterRouter {
     }
 }
 
-impl State {
+impl RouterState {
     /// Has a node close once it has answered all. Until then JavaScript's thread polls its socket.
     pub fn retire(&mut self, node: Arc<Node>) {
         node.close();

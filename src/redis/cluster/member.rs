@@ -13,8 +13,8 @@ use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Fences};
 use crate::redis::cluster::node::{Node, SILENT};
-use crate::redis::cluster::publishing::PATIENCE;
-use crate::redis::cluster::router::{ClusterRouter, State};
+use crate::redis::cluster::publishing::BUS_TIMEOUT;
+use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Member;
 use crate::redis::completions::{CompletionBatch, Event};
@@ -28,7 +28,7 @@ const KEPT: Duration = Duration::from_secs(2);
 
 impl ClusterRouter {
     /// The connection to a node, which is opened if there is none.
-    pub(super) fn node(&self, state: &mut State, endpoint: &Endpoint) -> Result<Arc<Node>> {
+    pub(super) fn node(&self, state: &mut RouterState, endpoint: &Endpoint) -> Result<Arc<Node>> {
         if let Some(node) = state.nodes.get(endpoint) {
             return Ok(node.clone());
         }
@@ -42,7 +42,7 @@ impl ClusterRouter {
     }
 
     /// Uses a map from now on. Requests that wait for a node which has lost their slot go to the slot's new master.
-    pub(super) fn adopt(&self, state: &mut State, map: &Arc<SlotMap>, now: Instant) {
+    pub(super) fn adopt(&self, state: &mut RouterState, map: &Arc<SlotMap>, now: Instant) {
         if state.ended || state.map.as_ref().is_some_and(|known| Arc::ptr_eq(known, map)) {
             return;
         }
@@ -72,7 +72,7 @@ impl ClusterRouter {
     }
 
     /// Moves what waits for slots that have another master than before. What is in flight at the old one is answered first.
-    fn reroute(&self, state: &mut State, before: &SlotMap, batches: &mut Batches, now: Instant) {
+    fn reroute(&self, state: &mut RouterState, before: &SlotMap, batches: &mut Batches, now: Instant) {
         let Some(map) = state.map.clone() else { return };
         let changed = before.changed(&map);
         let mut by_owner: HashMap<&Endpoint, HashSet<Slot>> = HashMap::new();
@@ -111,7 +111,7 @@ impl ClusterRouter {
     }
 
     /// What a node has not run may be neither in flight nor behind a fence yet: later requests of its slot would overtake it.
-    fn fence_returned(&self, state: &mut State, now: Instant) {
+    fn fence_returned(&self, state: &mut RouterState, now: Instant) {
         for slot in self.inbox.returned_slots() {
             state.fences.set(slot, || Fence::open(now));
         }
@@ -119,7 +119,7 @@ impl ClusterRouter {
 
     /// What was in flight at a connection that was lost, and may be sent again, waits for the next one to its node. If that has lost the
     /// slot, it goes on from its place behind the fence: later requests would overtake it.
-    pub(super) fn hold_repeated(&self, state: &mut State, slots: &[Slot]) {
+    pub(super) fn hold_repeated(&self, state: &mut RouterState, slots: &[Slot]) {
         let Some(map) = state.map.clone() else { return };
         if !slots.iter().any(|slot| state.fences.contains(*slot)) {
             return;
@@ -146,9 +146,9 @@ impl ClusterRouter {
     }
 
     /// Marks nodes that are not masters now for closing: at once, or after a while if connected. Also after a while if messages were
-    /// published there, as later ones cross from there.
-    fn find_unused(&self, state: &mut State, now: Instant) {
-        let State {
+    /// published there, as it is propagated from there.
+    fn find_unused(&self, state: &mut RouterState, now: Instant) {
+        let RouterState {
             nodes,
             unused,
             map,
@@ -164,7 +164,7 @@ impl ClusterRouter {
                 now + match (is_connected, publishing.has_published(node.number)) {
                     (true, true) => KEPT.max(self.limits().timeout),
                     (true, false) => KEPT,
-                    (false, true) => PATIENCE,
+                    (false, true) => BUS_TIMEOUT,
                     (false, false) => Duration::ZERO,
                 }
             });
@@ -172,19 +172,19 @@ impl ClusterRouter {
     }
 
     /// Closes the nodes whose time has come. Gives when that of the next one comes.
-    pub(super) fn close_unused(&self, state: &mut State, now: Instant) -> Option<Instant> {
+    pub(super) fn close_unused(&self, state: &mut RouterState, now: Instant) -> Option<Instant> {
         // One that is lost is gone: the store would be told of each attempt to connect to it.
         for (endpoint, close) in &mut state.unused {
             let node = state.nodes.get(endpoint);
             if node.is_some_and(|node| !node.connection.with(|pipeline| pipeline.is_connected())) {
-                *close = (*close).min(now + PATIENCE);
+                *close = (*close).min(now + BUS_TIMEOUT);
             }
         }
         let is_asked =
             |fences: &Fences, endpoint| fences.iter().any(|fence| fence.target() == Some(endpoint));
         let is_left = |endpoint| {
             let node = state.nodes.get(endpoint);
-            node.is_some_and(|node| state.publishing.crosses_from(node.number))
+            node.is_some_and(|node| state.publishing.propagates_from(node.number))
         };
         let due = state.unused.iter().filter(|(_, close)| **close <= now);
         let due = due.filter(|(endpoint, _)| !is_asked(&state.fences, endpoint) && !is_left(*endpoint));

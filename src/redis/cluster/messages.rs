@@ -8,15 +8,15 @@ use tokio::time::timeout_at;
 
 use crate::redis::cluster::fence::Fence;
 use crate::redis::cluster::node::Node;
-use crate::redis::cluster::publishing::{Crossing, Last, hear};
-use crate::redis::cluster::router::{ClusterRouter, OF_MESSAGES, State};
+use crate::redis::cluster::publishing::{Last, Propagation, hear};
+use crate::redis::cluster::router::{ClusterRouter, OF_MESSAGES, RouterState};
 use crate::redis::request::Request;
 use crate::redis::runtime;
 use crate::redis::slot::Slot;
 
 impl ClusterRouter {
     /// Whether a message of a slot may be published at its master now. Otherwise a fence holds it.
-    pub(super) fn may_publish(&self, state: &mut State, slot: Slot, master: usize) -> bool {
+    pub(super) fn may_publish(&self, state: &mut RouterState, slot: Slot, master: usize) -> bool {
         if state.publishing.fences.contains(slot) {
             return false;
         }
@@ -27,10 +27,10 @@ impl ClusterRouter {
             .map(|last| last.node);
         // The previous node stays open until its messages have arrived.
         let from = from.and_then(|from| state.nodes.values().find(|node| node.number == from));
-        let crossing = from
+        let propagation = from
             .cloned()
-            .and_then(|from| self.cross(state, &from, master, slot));
-        let Some(number) = crossing else {
+            .and_then(|from| self.propagate(state, &from, master, slot));
+        let Some(number) = propagation else {
             let last = Last {
                 node: to,
                 reached: None,
@@ -45,7 +45,7 @@ impl ClusterRouter {
     /// Holds the messages among requests that were to go ahead of others, unless they may be published.
     pub(super) fn hold_messages(
         &self,
-        state: &mut State,
+        state: &mut RouterState,
         slot: Slot,
         requests: Vec<Request>,
     ) -> Vec<Request> {
@@ -63,12 +63,13 @@ impl ClusterRouter {
         others
     }
 
-    /// Has the messages of a slot wait for a crossing. None if there was one since the slot has moved.
-    fn cross(&self, state: &mut State, from: &Arc<Node>, master: usize, slot: Slot) -> Option<u64> {
+    /// Has the messages of a slot wait for a propagation. None if there was one since the slot has moved.
+    fn propagate(&self, state: &mut RouterState, from: &Arc<Node>, master: usize, slot: Slot) -> Option<u64> {
         let to = state.masters[master].number;
-        let mut crossings = state.publishing.crossings.iter();
-        let same = crossings
-            .find(|crossing| crossing.is_current && crossing.from == from.number && crossing.to == to);
+        let mut propagations = state.publishing.propagations.iter();
+        let same = propagations.find(|propagation| {
+            propagation.is_current && propagation.from == from.number && propagation.to == to
+        });
         if let Some(same) = same {
             let slots = state.numbers.get_mut(&same.number).filter(|_| !same.is_over)?;
             slots.push(slot);
@@ -78,7 +79,7 @@ impl ClusterRouter {
         let number = state.next_number();
         let guard = self.guard(state, number, vec![slot]);
         let (wanted, unwanted) = oneshot::channel();
-        state.publishing.crossings.push(Crossing {
+        state.publishing.propagations.push(Propagation {
             number,
             from: from.number,
             to,
@@ -93,9 +94,9 @@ impl ClusterRouter {
             if let Ok(hearing) = listen(&config, &home) {
                 let until = Instant::now() + longest;
                 // A node that does not answer is waited for no longer than for a reply.
-                let crossed = timeout_at(until.into(), hear(hearing, &from));
+                let propagated = timeout_at(until.into(), hear(hearing, &from));
                 tokio::select! {
-                    _ = crossed => {}
+                    _ = propagated => {}
                     _ = unwanted => {}
                 }
             }
@@ -105,8 +106,8 @@ impl ClusterRouter {
     }
 }
 
-impl State {
-    /// The masters are others. Messages wait for no crossing to a node that is not their home.
+impl RouterState {
+    /// The masters are others. Messages wait for no propagation to a node that is not their home.
     pub fn move_messages(&mut self, now: Instant) {
         let Some(map) = &self.map else { return };
         let masters = &self.masters;
@@ -117,8 +118,8 @@ impl State {
         self.publishing.moved(&mut self.numbers, is_home, now);
     }
 
-    /// The store is to close: no crossing keeps it open for which no message waits.
-    pub fn end_unused_crossings(&mut self) {
+    /// The store is to close: no propagation keeps it open for which no message waits.
+    pub fn end_unused_propagations(&mut self) {
         if self.publishing.fences.held() == 0 {
             let now = Instant::now();
             self.publishing.moved(&mut self.numbers, |_, _| false, now);

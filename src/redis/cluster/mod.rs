@@ -1,6 +1,6 @@
 //! A cluster: one connection to each master, and each request to the master that has its slot.
 //!
-//! [`router`]: which node takes a request. [`member`]: it takes maps. [`notices`]: what nodes refuse. [`fence`]: requests of a slot in trouble wait behind it, in their order. [`node`]: one master. [`lifecycle`]: a store joins and leaves.
+//! [`router`]: which node takes a request. [`member`]: it takes maps. [`node_events`]: what nodes refuse. [`fence`]: requests of a slot in trouble wait behind it, in their order. [`node`]: one master. [`lifecycle`]: a store joins and leaves.
 //! [`messages`]: their order, with [`publishing`].
 //! [`reads`]: which go to [`readers`], replicas. [`batches`]: one write for each node.
 //! [`topology`]: the map of the slots, which the process shares and [`refresh`] keeps. [`slot_map`] reads it. [`confirmed`]: when masters were known to be that. [`join`]: replies in parts, with [`transaction`] and [`frames`]. [`scan`]: SCAN. [`survey`]: what a node says of itself.
@@ -16,7 +16,7 @@ pub mod lifecycle;
 mod member;
 mod messages;
 mod node;
-pub mod notices;
+pub mod node_events;
 pub mod publishing;
 mod readers;
 mod reads;

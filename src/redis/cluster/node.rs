@@ -27,7 +27,7 @@ pub const SILENT: Duration = Duration::from_secs(1);
 const CLOSED: Id = Id::MAX;
 
 /// What the router is told. Nodes tell it while their pipelines are locked, so that it must not use them at once.
-pub enum Notice {
+pub enum NodeEvent {
     /// A node has not run these.
     Returned {
         number: u64,
@@ -56,7 +56,7 @@ pub struct Inbox {
     /// A node has been connected to: the store was told so.
     is_ready: AtomicBool,
     /// None once the router has ended.
-    notices: Mutex<Option<Vec<Notice>>>,
+    events: Mutex<Option<Vec<NodeEvent>>>,
     pub come: Notify,
 }
 
@@ -64,18 +64,18 @@ impl Default for Inbox {
     fn default() -> Self {
         Self {
             is_ready: AtomicBool::new(false),
-            notices: Mutex::new(Some(Vec::new())),
+            events: Mutex::new(Some(Vec::new())),
             come: Notify::new(),
         }
     }
 }
 
 impl Inbox {
-    /// Gives the notice back once the router has ended.
-    pub fn put(&self, notice: Notice) -> Option<Notice> {
-        match &mut *self.notices.lock() {
-            Some(notices) => notices.push(notice),
-            None => return Some(notice),
+    /// Gives the event back once the router has ended.
+    pub fn put(&self, event: NodeEvent) -> Option<NodeEvent> {
+        match &mut *self.events.lock() {
+            Some(events) => events.push(event),
+            None => return Some(event),
         }
         self.come.notify_one();
         None
@@ -83,25 +83,25 @@ impl Inbox {
 
     /// The slots of requests that nodes have not run, and that the router has not taken yet.
     pub fn returned_slots(&self) -> Vec<Slot> {
-        let notices = self.notices.lock();
-        let returned = notices.iter().flatten().flat_map(|notice| match notice {
-            Notice::Returned { returned, .. } => &returned[..],
+        let events = self.events.lock();
+        let returned = events.iter().flatten().flat_map(|event| match event {
+            NodeEvent::Returned { returned, .. } => &returned[..],
             _ => &[],
         });
         returned.filter_map(|returned| returned.request.slot()).collect()
     }
 
-    pub fn take(&self) -> Vec<Notice> {
-        self.notices
+    pub fn take(&self) -> Vec<NodeEvent> {
+        self.events
             .lock()
             .as_mut()
             .map(std::mem::take)
             .unwrap_or_default()
     }
 
-    /// The router has ended: gives the notices that are left.
-    pub fn end(&self) -> Vec<Notice> {
-        self.notices.lock().take().unwrap_or_default()
+    /// The router has ended: gives the events that are left.
+    pub fn end(&self) -> Vec<NodeEvent> {
+        self.events.lock().take().unwrap_or_default()
     }
 }
 
@@ -122,7 +122,7 @@ impl Guard for Trial {}
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        self.inbox.put(Notice::Ended(self.number));
+        self.inbox.put(NodeEvent::Ended(self.number));
     }
 }
 
@@ -219,21 +219,21 @@ impl NodeSink {
     fn is_told(&self, event: &Event) -> bool {
         match event {
             Event::Ready { .. } if self.for_use == Use::Reads => {
-                self.inbox.put(Notice::ReaderReady);
+                self.inbox.put(NodeEvent::ReaderReady);
                 false
             }
             Event::Reconnecting { .. } if self.for_use == Use::Reads => {
-                self.inbox.put(Notice::ReaderLost(self.number));
+                self.inbox.put(NodeEvent::ReaderLost(self.number));
                 false
             }
             Event::Ready { .. } => {
-                self.inbox.put(Notice::Connected);
+                self.inbox.put(NodeEvent::Connected);
                 let was_ready = self.inbox.is_ready.swap(true, Ordering::Relaxed);
                 self.is_lost.swap(false, Ordering::Relaxed) || !was_ready
             }
             Event::Reconnecting { .. } => {
                 self.is_lost.store(true, Ordering::Relaxed);
-                self.inbox.put(Notice::Lost);
+                self.inbox.put(NodeEvent::Lost);
                 true
             }
             _ => true,
@@ -244,7 +244,7 @@ impl NodeSink {
 impl Sink<Commands> for NodeSink {
     fn put(&self, mut batch: CompletionBatch, _: &mut Pipeline<Commands>) {
         if batch.answers.pop_if(|last| last.id == CLOSED).is_some() {
-            self.inbox.put(Notice::Closed(self.number));
+            self.inbox.put(NodeEvent::Closed(self.number));
         }
         batch.events.retain(|event| self.is_told(event));
         if !batch.is_empty() {
@@ -255,22 +255,22 @@ impl Sink<Commands> for NodeSink {
     fn take_back(&self, returned: Vec<Returned>, passed: Vec<u64>) {
         if !returned.is_empty() {
             let (number, endpoint) = (self.number, self.endpoint.clone());
-            let notice = match self.for_use {
-                Use::All => Notice::Returned {
+            let event = match self.for_use {
+                Use::All => NodeEvent::Returned {
                     number,
                     endpoint,
                     returned,
                 },
-                Use::Reads => Notice::ReadsReturned(endpoint, returned),
+                Use::Reads => NodeEvent::ReadsReturned(endpoint, returned),
             };
-            if let Some(Notice::Returned { returned, .. } | Notice::ReadsReturned(_, returned)) =
-                self.inbox.put(notice)
+            if let Some(NodeEvent::Returned { returned, .. } | NodeEvent::ReadsReturned(_, returned)) =
+                self.inbox.put(event)
             {
                 fail_returned(&self.completions, &returned);
             }
         }
         for number in passed {
-            self.inbox.put(Notice::Ended(number));
+            self.inbox.put(NodeEvent::Ended(number));
         }
     }
 

@@ -23,7 +23,7 @@ use crate::redis::slot::Slot;
 /// The bus may lose a message: it is published again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long the bus may still bring what a node has published that is gone.
-pub const PATIENCE: Duration = Duration::from_millis(500);
+pub const BUS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Subscribes a channel of the process's own at a node.
 pub type Listen = fn(&Config, &Endpoint) -> Result<Hearing>;
@@ -41,9 +41,9 @@ pub struct Hearing {
 #[derive(Default)]
 pub struct Publishing {
     pub last: HashMap<Slot, Last>,
-    /// Messages that wait for a crossing.
+    /// Messages that wait for a propagation.
     pub fences: Fences,
-    pub crossings: Vec<Crossing>,
+    pub propagations: Vec<Propagation>,
 }
 
 /// Where the last message of a slot was published. Nodes are told by their numbers.
@@ -53,8 +53,8 @@ pub struct Last {
     pub reached: Option<u64>,
 }
 
-/// From one home to another, for all slots that have moved there with one map.
-pub struct Crossing {
+/// By the bus from one home to another, for all slots that have moved there with one map.
+pub struct Propagation {
     /// The number by which the router learns of its end.
     pub number: u64,
     pub from: u64,
@@ -73,12 +73,12 @@ impl Publishing {
     }
 
     /// Whether messages wait for what this node has published.
-    pub fn crosses_from(&self, node: u64) -> bool {
-        let mut crossings = self.crossings.iter();
-        crossings.any(|crossing| crossing.from == node && !crossing.is_over)
+    pub fn propagates_from(&self, node: u64) -> bool {
+        let mut propagations = self.propagations.iter();
+        propagations.any(|propagation| propagation.from == node && !propagation.is_over)
     }
 
-    /// Slots have moved. A later crossing is one of its own, as more may have been published since. Messages wait for those that are under
+    /// Slots have moved. A later propagation is one of its own, as more may have been published since. Messages wait for those that are under
     /// way only if these lead to where the messages go: `is_home` is told a slot and a node.
     pub fn moved(
         &mut self,
@@ -87,29 +87,29 @@ impl Publishing {
         now: Instant,
     ) {
         let fences = &mut self.fences;
-        self.crossings.retain_mut(|crossing| {
-            crossing.is_current = false;
-            let slots = slots_of.get_mut(&crossing.number);
-            let Some(slots) = slots.filter(|_| !crossing.is_over) else {
+        self.propagations.retain_mut(|propagation| {
+            propagation.is_current = false;
+            let slots = slots_of.get_mut(&propagation.number);
+            let Some(slots) = slots.filter(|_| !propagation.is_over) else {
                 return false;
             };
-            for slot in slots.extract_if(.., |slot| !is_home(*slot, crossing.to)) {
-                fences.change(slot, |fence| fence.ended(crossing.number, now));
+            for slot in slots.extract_if(.., |slot| !is_home(*slot, propagation.to)) {
+                fences.change(slot, |fence| fence.ended(propagation.number, now));
             }
             !slots.is_empty()
         });
     }
 
-    /// The crossing of this number has ended, if it is one that messages wait for.
+    /// The propagation of this number has ended, if it is one that messages wait for.
     pub fn ended(&mut self, number: u64, slots: &[Slot], now: Instant) {
-        let mut crossings = self.crossings.iter_mut();
-        let Some(crossing) = crossings.find(|crossing| crossing.number == number) else {
+        let mut propagations = self.propagations.iter_mut();
+        let Some(propagation) = propagations.find(|propagation| propagation.number == number) else {
             return;
         };
-        crossing.is_over = true;
-        let to = crossing.to;
-        self.crossings
-            .retain(|crossing| crossing.is_current || !crossing.is_over);
+        propagation.is_over = true;
+        let to = propagation.to;
+        self.propagations
+            .retain(|propagation| propagation.is_current || !propagation.is_over);
         for slot in slots {
             if let Some(last) = self.last.get_mut(slot) {
                 last.reached = Some(to);
@@ -129,7 +129,7 @@ pub async fn hear(hearing: Hearing, from: &Node) {
     } = hearing;
     // A user that may not use the channel goes without.
     if subscribed.await.is_err() {
-        return sleep(PATIENCE).await;
+        return sleep(BUS_TIMEOUT).await;
     }
     let publish = || {
         from.connection.with(|pipeline| {
@@ -143,7 +143,7 @@ pub async fn hear(hearing: Hearing, from: &Node) {
     };
     loop {
         let is_gone = !publish();
-        let wait = if is_gone { PATIENCE } else { AGAIN };
+        let wait = if is_gone { BUS_TIMEOUT } else { AGAIN };
         if timeout(wait, &mut heard).await.is_ok() || is_gone {
             break;
         }

@@ -9,7 +9,7 @@ use crate::error::{Error, Reason};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::node::{Node, SILENT};
 use crate::redis::cluster::readers::Reader;
-use crate::redis::cluster::router::{ClusterRouter, State};
+use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::config::ReadFrom;
 use crate::redis::endpoint::Endpoint;
@@ -28,7 +28,7 @@ impl ClusterRouter {
     /// Sends a new request where it goes: what only reads to a replica, if the configuration says so, all else to the master of its slot.
     pub(super) fn dispatch(
         &self,
-        state: &mut State,
+        state: &mut RouterState,
         mut request: Request,
         slot: Slot,
         batches: &mut Batches,
@@ -54,7 +54,7 @@ impl ClusterRouter {
     }
 
     /// The replica of a master that takes this store's reads. Its connection is opened if there is none.
-    fn reader(&self, state: &mut State, master: usize, now: Instant) -> Option<Arc<Node>> {
+    fn reader(&self, state: &mut RouterState, master: usize, now: Instant) -> Option<Arc<Node>> {
         let map = state.map.clone()?;
         let readers = &mut state.readers;
         let mut replicas: Vec<_> = map.replicas(master).iter().collect();
@@ -93,7 +93,7 @@ impl ClusterRouter {
         None
     }
 
-    fn hold_read(&self, state: &mut State, request: Request, now: Instant) {
+    fn hold_read(&self, state: &mut RouterState, request: Request, now: Instant) {
         if !state.has_room(self.limits().max_queue) {
             return self.fail(&request, Fate::NotRun, self.no_room());
         }
@@ -107,7 +107,7 @@ impl ClusterRouter {
     }
 
     /// Has reads that wait look for a replica, if it is time.
-    pub(super) fn retry_reads(&self, state: &mut State, now: Instant) {
+    pub(super) fn retry_reads(&self, state: &mut RouterState, now: Instant) {
         if state.readers.retry.is_none_or(|retry| retry > now) {
             return;
         }
@@ -117,7 +117,7 @@ impl ClusterRouter {
     }
 
     /// Sends reads anew that no replica has answered.
-    pub(super) fn read_elsewhere(&self, state: &mut State, requests: Vec<Request>, now: Instant) {
+    pub(super) fn read_elsewhere(&self, state: &mut RouterState, requests: Vec<Request>, now: Instant) {
         let mut batches = Batches::new(state.masters.len());
         for mut request in requests {
             request.ready = now;
@@ -131,7 +131,7 @@ impl ClusterRouter {
     /// A replica has not run these reads.
     pub(super) fn take_back_reads(
         &self,
-        state: &mut State,
+        state: &mut RouterState,
         replica: &Endpoint,
         returned: Vec<Returned>,
         now: Instant,
@@ -157,7 +157,7 @@ impl ClusterRouter {
     }
 
     /// A replica was lost, or cannot be connected to: others take what waits for it. It may be retired by now, and still owe replies.
-    pub(super) fn reader_lost(&self, state: &mut State, number: u64, now: Instant) {
+    pub(super) fn reader_lost(&self, state: &mut RouterState, number: u64, now: Instant) {
         state.refresh();
         let mut readers = state.readers.nodes.values().map(|reader| &reader.node);
         let reader = readers
@@ -169,7 +169,7 @@ impl ClusterRouter {
     }
 
     /// Closes the connections to nodes that are not replicas.
-    pub(super) fn close_unused_readers(&self, state: &mut State, map: &SlotMap, now: Instant) {
+    pub(super) fn close_unused_readers(&self, state: &mut RouterState, map: &SlotMap, now: Instant) {
         let readers = &mut state.readers;
         readers.wake(now);
         let unused: Vec<_> = readers
@@ -185,7 +185,7 @@ impl ClusterRouter {
     }
 
     /// Fails reads that have waited for too long.
-    pub(super) fn expire_reads(&self, state: &mut State, now: Instant) {
+    pub(super) fn expire_reads(&self, state: &mut RouterState, now: Instant) {
         let milliseconds = self.limits().queue_timeout.as_millis();
         while let Some(request) = state.readers.held.pop_due(now) {
             let map = state.map.as_deref();

@@ -19,7 +19,7 @@ use crate::redis::runtime;
 use crate::reply::Reply;
 
 /// How long a node may take over its map.
-const PATIENCE: Duration = Duration::from_secs(1);
+const MAP_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long one seed may take before the next is asked beside it.
 const STAGGER: Duration = Duration::from_millis(250);
 /// The shortest time between two maps. It doubles while they are wanted again and again and say nothing new.
@@ -141,7 +141,7 @@ async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<Told> {
         let answer = members.iter().find_map(|member| member.ask(node, &CLUSTER_SLOTS));
         drop(members);
         let Some(answer) = answer else { continue };
-        let Ok(Ok(bytes)) = timeout(PATIENCE, answer).await else {
+        let Ok(Ok(bytes)) = timeout(MAP_TIMEOUT, answer).await else {
             continue;
         };
         let map = decode::parse(&bytes)

@@ -38,10 +38,10 @@ pub struct ClusterRouter {
     pub(super) inbox: Arc<Inbox>,
     pub(super) listen: Listen,
     /// Locked before any pipeline.
-    state: Mutex<State>,
+    state: Mutex<RouterState>,
 }
 
-pub(super) struct State {
+pub(super) struct RouterState {
     pub started: bool,
     /// None once the router has ended: without members the map is not asked for.
     pub topology: Option<Arc<Topology>>,
@@ -73,7 +73,7 @@ pub(super) struct State {
 }
 
 /// The fences of a router: a request waits behind that of its slot first.
-pub(super) type FencesOf = fn(&mut State) -> &mut Fences;
+pub(super) type FencesOf = fn(&mut RouterState) -> &mut Fences;
 pub(super) const OF_SLOTS: FencesOf = |state| &mut state.fences;
 pub(super) const OF_MESSAGES: FencesOf = |state| &mut state.publishing.fences;
 
@@ -94,7 +94,7 @@ impl ClusterRouter {
             completions,
             inbox: Arc::default(),
             listen,
-            state: Mutex::new(State {
+            state: Mutex::new(RouterState {
                 started: false,
                 topology: Some(topology),
                 map: None,
@@ -129,7 +129,13 @@ impl ClusterRouter {
         self.flush(&state, batches, now);
     }
 
-    pub(super) fn route(&self, state: &mut State, mut request: Request, batches: &mut Batches, now: Instant) {
+    pub(super) fn route(
+        &self,
+        state: &mut RouterState,
+        mut request: Request,
+        batches: &mut Batches,
+        now: Instant,
+    ) {
         if state.ended {
             return self.fail(&request, Fate::NotRun, closed(Reason::Disconnected));
         }
@@ -152,7 +158,7 @@ impl ClusterRouter {
 
     fn put_parts(
         &self,
-        state: &mut State,
+        state: &mut RouterState,
         request: &Request,
         split: Split,
         batches: &mut Batches,
@@ -181,7 +187,7 @@ impl ClusterRouter {
     /// Adds a request to the batch of its slot's master, unless it has to wait.
     pub(super) fn put(
         &self,
-        state: &mut State,
+        state: &mut RouterState,
         mut request: Request,
         slot: Slot,
         batches: &mut Batches,
@@ -213,7 +219,7 @@ impl ClusterRouter {
         )
     }
 
-    fn wait_for_map(&self, state: &mut State, request: Request) {
+    fn wait_for_map(&self, state: &mut RouterState, request: Request) {
         if !state.has_room(self.limits().max_queue) {
             return self.fail(&request, Fate::NotRun, self.no_room());
         }
@@ -227,7 +233,7 @@ impl ClusterRouter {
     }
 
     /// A guard by which the router learns that what holds it has ended.
-    pub(super) fn guard(&self, state: &mut State, number: u64, slots: Vec<Slot>) -> Arc<Trial> {
+    pub(super) fn guard(&self, state: &mut RouterState, number: u64, slots: Vec<Slot>) -> Arc<Trial> {
         state.numbers.insert(number, slots);
         let inbox = self.inbox.clone();
         Arc::new(Trial { number, inbox })
@@ -237,12 +243,12 @@ impl ClusterRouter {
         &self.config.settings.limits
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, RouterState> {
         self.state.lock()
     }
 
     /// Sends the batches, each in one write.
-    pub(super) fn flush(&self, state: &State, batches: Batches, now: Instant) {
+    pub(super) fn flush(&self, state: &RouterState, batches: Batches, now: Instant) {
         for (node, batch) in batches.into_nodes(&state.masters) {
             node.connection.with(|pipeline| pipeline.send(batch, now));
         }
@@ -270,7 +276,7 @@ fn was_one_server() -> Error {
     Error::because(Reason::Cluster, message)
 }
 
-impl State {
+impl RouterState {
     pub fn next_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Reason};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::keys::{KeysCall, Outcome, Round};
-use crate::redis::cluster::node::{Inbox, Notice};
+use crate::redis::cluster::node::{Inbox, NodeEvent};
 use crate::redis::cluster::refresh::renew;
-use crate::redis::cluster::router::{ClusterRouter, State};
+use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::scan::{Scan, last_page};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Topology;
@@ -21,7 +21,7 @@ impl ClusterRouter {
     /// Sends the next page's request to its master.
     pub(super) fn scan(
         &self,
-        state: &mut State,
+        state: &mut RouterState,
         request: Request,
         call: &ScanCall,
         map: &SlotMap,
@@ -58,7 +58,7 @@ impl ClusterRouter {
     /// Sends one round of KEYS.
     pub(super) fn keys(
         &self,
-        state: &mut State,
+        state: &mut RouterState,
         request: Request,
         call: KeysCall,
         batches: &mut Batches,
@@ -93,7 +93,7 @@ impl ClusterRouter {
         });
     }
 
-    fn open_guard(&self, state: &mut State) -> Arc<dyn Guard> {
+    fn open_guard(&self, state: &mut RouterState) -> Arc<dyn Guard> {
         let number = state.next_number();
         self.guard(state, number, Vec::new())
     }
@@ -130,8 +130,8 @@ impl Rounds {
         };
         let reply = match reply {
             None if Instant::now() < self.until => {
-                let again = Notice::Keys(Box::new((self.request, self.call)));
-                if let Some(Notice::Keys(back)) = self.inbox.put(again) {
+                let again = NodeEvent::Keys(Box::new((self.request, self.call)));
+                if let Some(NodeEvent::Keys(back)) = self.inbox.put(again) {
                     answer(&self.completions, &back.0, Err(closed(Reason::Disconnected)));
                 }
                 return;

@@ -45,7 +45,7 @@ pub trait Member: Send + Sync {
 pub struct Topology {
     config: Arc<Config>,
     runtime: &'static Runtime,
-    state: Mutex<State>,
+    state: Mutex<TopologyState>,
     /// The map is to be asked for.
     wanted: Notify,
     /// How many times asking has begun, and the number of the last time that is over.
@@ -76,7 +76,7 @@ impl Told {
 }
 
 #[derive(Default)]
-struct State {
+struct TopologyState {
     map: Option<Arc<SlotMap>>,
     confirmed: Confirmed,
     /// What nodes have said of slots last, and when.

@@ -139,7 +139,7 @@ impl Subscriptions {
     fn tell(&mut self, waiters: Vec<Waiter>, outcome: &Result<()>) {
         for Waiter { number, listener, id } in waiters {
             let batch = self.deliveries.to(number, &listener);
-            batch.settled(id, outcome.clone());
+            batch.done_or_failed(id, outcome.clone());
         }
     }
 }

@@ -11,20 +11,21 @@ use tokio::sync::oneshot::{self, Receiver};
 use tokio::time::{sleep, timeout};
 
 use crate::error::Reason;
+use crate::redis::cluster::publishing::BUS_TIMEOUT;
 use crate::redis::pipeline::Health;
 use crate::redis::subscriber::SubscriberHandle;
-use crate::redis::subscriber::ear::{Ear, Signals};
+use crate::redis::subscriber::cluster_listener::{ClusterListener, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
-use crate::redis::subscriber::places::{Crossing, Place, State, home_of};
+use crate::redis::subscriber::places::{Crossing, Place, Places, home_of};
 
-/// How long a home may take for its answer, and how long the bus may still bring what a home has published that is gone.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a home may take for its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// The bus may lose the message: it is published again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
 
 impl Crossing {
     /// Ends with the subscriber, which it does not keep.
-    pub async fn run(self, subscriber: Weak<ClusterSubscriber>, ear: Arc<Ear>) {
+    pub async fn run(self, subscriber: Weak<ClusterSubscriber>, listener: Arc<ClusterListener>) {
         let (subscribed, is_subscribed) = oneshot::channel();
         let (departed, has_departed) = oneshot::channel();
         let (heard, is_heard) = oneshot::channel();
@@ -33,7 +34,7 @@ impl Crossing {
             departed: Some(departed),
             heard: Some(heard),
         };
-        ear.awaited.lock().own.insert(self.channel.clone(), signals);
+        listener.awaited.lock().own.insert(self.channel.clone(), signals);
         let until = subscriber
             .upgrade()
             .map(|strong| Instant::now() + strong.limits().timeout);
@@ -42,12 +43,12 @@ impl Crossing {
         {
             self.depart(old, is_open, has_departed).await;
             if is_open {
-                self.wait(&subscriber, &ear, old, is_heard, until).await;
+                self.wait(&subscriber, &listener, old, is_heard, until).await;
             } else {
-                sleep(PATIENCE).await;
+                sleep(BUS_TIMEOUT).await;
             }
         }
-        ear.awaited.lock().own.remove(&self.channel);
+        listener.awaited.lock().own.remove(&self.channel);
         if let Some(subscriber) = subscriber.upgrade() {
             self.finish(&subscriber);
         }
@@ -83,7 +84,7 @@ impl Crossing {
         if is_open && old.health().is_ready {
             old.begin_departure(&departure);
             // An old home that does not answer is left all the same.
-            let _ = timeout(PATIENCE, has_departed).await;
+            let _ = timeout(ANSWER_TIMEOUT, has_departed).await;
         }
         old.end_departure(&departure);
     }
@@ -93,7 +94,7 @@ impl Crossing {
     async fn wait(
         &self,
         subscriber: &Weak<ClusterSubscriber>,
-        ear: &Ear,
+        listener: &ClusterListener,
         old: &SubscriberHandle,
         mut is_heard: Receiver<()>,
         until: Instant,
@@ -103,7 +104,7 @@ impl Crossing {
             match timeout(AGAIN, &mut is_heard).await {
                 Ok(Ok(())) => return,
                 // A user that may not use the channel crosses without it.
-                Ok(Err(_)) => return sleep(PATIENCE).await,
+                Ok(Err(_)) => return sleep(BUS_TIMEOUT).await,
                 Err(_) => {}
             }
             let health = old.health();
@@ -115,10 +116,10 @@ impl Crossing {
             }
             old.publish(&self.channel);
             // It answers, and is cut off: for how long is not known. What others have published at the new home was missed.
-            if departed.elapsed() >= PATIENCE
+            if departed.elapsed() >= BUS_TIMEOUT
                 && let Some(confirmed) = self.confirmed
             {
-                ear.awaited.lock().widen(&self.topics, confirmed);
+                listener.awaited.lock().widen(&self.topics, confirmed);
             }
         }
     }
@@ -137,7 +138,7 @@ impl Crossing {
 
     fn finish(&self, subscriber: &ClusterSubscriber) {
         let mut state = subscriber.lock();
-        let State {
+        let Places {
             map,
             homes,
             topics: known,
@@ -169,7 +170,7 @@ impl Crossing {
         subscriber.place(&mut state, &others);
         subscriber.close_unused(&mut state);
         drop(state);
-        subscriber.ear.forget(&left);
+        subscriber.listener.forget(&left);
     }
 }
 
@@ -177,5 +178,5 @@ impl Crossing {
 fn is_gone(health: &Health) -> bool {
     let reason = health.cause.as_ref().and_then(|cause| cause.reason);
     let is_silent = matches!(reason, Some(Reason::Silent | Reason::NoAnswer));
-    !health.is_ready && !is_silent && health.since.elapsed() >= PATIENCE
+    !health.is_ready && !is_silent && health.since.elapsed() >= BUS_TIMEOUT
 }

@@ -26,10 +26,7 @@ const ELSEWHERE: [&str; 6] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTER
 impl Pipeline<Subscriptions> {
     /// The server has unsubscribed a shard channel, which it was not asked to while a listener has it.
     pub(super) fn displaced(&mut self, name: &Bytes) {
-        let topic = Topic {
-            kind: Kind::Shard,
-            name: name.clone(),
-        };
+        let topic = Topic::new(Kind::Shard, name.clone());
         if self
             .machine
             .table
@@ -111,7 +108,10 @@ pub fn is_elsewhere(Subscription { topic, .. }: &Subscription, error: &Error) ->
 impl ClusterSubscriber {
     /// Has the map asked for when topics are displaced, as long as there is a subscriber.
     pub(super) async fn follow(subscriber: Weak<Self>) {
-        let Some(displaced) = subscriber.upgrade().map(|strong| strong.ear.displaced.clone()) else {
+        let Some(displaced) = subscriber
+            .upgrade()
+            .map(|strong| strong.listener.displaced.clone())
+        else {
             return;
         };
         loop {
@@ -134,6 +134,6 @@ impl ClusterSubscriber {
 
 impl Drop for ClusterSubscriber {
     fn drop(&mut self) {
-        self.ear.displaced.notify_one();
+        self.listener.displaced.notify_one();
     }
 }

@@ -25,7 +25,7 @@ impl ClusterSubscriber {
             let Some(subscriber) = subscriber.upgrade() else {
                 return;
             };
-            if !subscriber.ear.awaited.lock().is_awaited(id, &topic) {
+            if !subscriber.listener.awaited.lock().is_awaited(id, &topic) {
                 return;
             }
         }
@@ -36,7 +36,7 @@ impl ClusterSubscriber {
 
     /// Fails a call that has waited for its confirmation for too long.
     fn give_up(&self, id: Id, topic: &Topic) {
-        let mut awaited = self.ear.awaited.lock();
+        let mut awaited = self.listener.awaited.lock();
         let Some(callers) = awaited.callers.get_mut(topic) else {
             return;
         };
@@ -56,7 +56,7 @@ impl ClusterSubscriber {
             format!("The cluster did not confirm the subscription within {milliseconds} ms (queueTimeout)");
         let mut answer = CompletionBatch::default();
         answer.failed(id, Error::because(Reason::QueueTimeout, message));
-        self.ear.put(answer);
+        self.listener.put(answer);
         if is_unwanted {
             self.unsubscribe(None, topic, || {});
         }

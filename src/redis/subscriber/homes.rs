@@ -22,17 +22,17 @@ use crate::redis::pipeline::Health;
 use crate::redis::request::{Id, Topic};
 use crate::redis::runtime;
 use crate::redis::subscriber::SubscriberHandle;
-use crate::redis::subscriber::ear::{Callers, Ear, LEFT, UNUSED};
+use crate::redis::subscriber::cluster_listener::{Callers, ClusterListener, LEFT, UNUSED};
 use crate::redis::subscriber::listener::{Listener, TopicState};
-use crate::redis::subscriber::places::{Desired, Place, State, home_of};
+use crate::redis::subscriber::places::{Desired, Place, Places, home_of};
 
 pub struct ClusterSubscriber {
     config: Arc<Config>,
     runtime: &'static Runtime,
     pub(super) topology: Arc<Topology>,
-    pub(super) ear: Arc<Ear>,
+    pub(super) listener: Arc<ClusterListener>,
     /// Locked before any pipeline.
-    state: Mutex<State>,
+    state: Mutex<Places>,
     this: Weak<Self>,
 }
 
@@ -44,7 +44,7 @@ impl ClusterSubscriber {
             config: config.clone(),
             runtime,
             topology,
-            ear: Arc::new(Ear {
+            listener: Arc::new(ClusterListener {
                 listener,
                 awaited: Mutex::default(),
                 displaced: Arc::default(),
@@ -68,7 +68,7 @@ impl ClusterSubscriber {
         runtime::spawn(self.runtime, expiry);
         let mut state = self.lock();
         let kept = state.topics.get(topic).map(|kept| kept.state.clone());
-        let mut awaited = self.ear.awaited.lock();
+        let mut awaited = self.listener.awaited.lock();
         let callers = awaited.callers.entry(topic.clone()).or_insert_with(|| Callers {
             are_alone: kept.is_none(),
             ..Callers::default()
@@ -86,7 +86,7 @@ impl ClusterSubscriber {
     /// Keeps a topic subscribed, wherever its home is. `state` is that of the topic from this call on.
     pub fn keep(&self, topic: &Topic, state: Arc<TopicState>) {
         let mut places = self.lock();
-        if let Some(callers) = self.ear.awaited.lock().callers.get_mut(topic) {
+        if let Some(callers) = self.listener.awaited.lock().callers.get_mut(topic) {
             callers.are_alone = false;
         }
         self.keep_all(&mut places, std::slice::from_ref(topic), false, &state);
@@ -97,7 +97,13 @@ impl ClusterSubscriber {
         self.keep_all(&mut self.lock(), topics, true, &Arc::default());
     }
 
-    fn keep_all(&self, state: &mut State, topics: &[Topic], is_batched: bool, topic_state: &Arc<TopicState>) {
+    fn keep_all(
+        &self,
+        state: &mut Places,
+        topics: &[Topic],
+        is_batched: bool,
+        topic_state: &Arc<TopicState>,
+    ) {
         for topic in topics {
             let place = state.topics.get(topic).map(|kept| kept.place.clone());
             let kept = Desired {
@@ -111,8 +117,8 @@ impl ClusterSubscriber {
     }
 
     /// Subscribes topics at their homes; moves those that are elsewhere.
-    pub(super) fn place(&self, state: &mut State, topics: &[Topic]) {
-        let State {
+    pub(super) fn place(&self, state: &mut Places, topics: &[Topic]) {
+        let Places {
             map: Some(map),
             homes,
             topics: known,
@@ -150,7 +156,7 @@ impl ClusterSubscriber {
                     kept.place = Place::Crossing(crossing.number);
                 }
             }
-            let crossed = crossing.run(self.this.clone(), self.ear.clone());
+            let crossed = crossing.run(self.this.clone(), self.listener.clone());
             runtime::spawn(self.runtime, crossed);
         }
         for (home, topics) in arrivals {
@@ -159,8 +165,8 @@ impl ClusterSubscriber {
     }
 
     /// Subscribes topics at a home.
-    pub(super) fn arrive(&self, state: &mut State, endpoint: &Endpoint, topics: &[Topic]) {
-        let State {
+    pub(super) fn arrive(&self, state: &mut Places, endpoint: &Endpoint, topics: &[Topic]) {
+        let Places {
             homes, topics: known, ..
         } = state;
         let Ok(home) = self.home(homes, endpoint) else {
@@ -200,7 +206,7 @@ impl ClusterSubscriber {
                 target: Target::Node(endpoint.clone()),
                 ..Config::clone(&self.config)
             };
-            let home = SubscriberHandle::join(&Arc::new(config), self.ear.clone())?;
+            let home = SubscriberHandle::join(&Arc::new(config), self.listener.clone())?;
             homes.insert(endpoint.clone(), Arc::new(home));
         }
         Ok(&homes[endpoint])
@@ -214,7 +220,7 @@ impl ClusterSubscriber {
         if let Some(Place::Crossing(number)) = kept.map(|kept| kept.place) {
             state.crossings.take_out(number, topic);
         }
-        let mut awaited = self.ear.awaited.lock();
+        let mut awaited = self.listener.awaited.lock();
         let mut answers = CompletionBatch::default();
         if let Some(gap) = awaited.arrived(topic) {
             answers.push_gap(gap);
@@ -232,11 +238,11 @@ impl ClusterSubscriber {
             }
         }
         drop(state);
-        self.ear.put_unless_empty(answers);
+        self.listener.put_unless_empty(answers);
     }
 
-    pub(super) fn close_unused(&self, state: &mut State) {
-        let State {
+    pub(super) fn close_unused(&self, state: &mut Places) {
+        let Places {
             homes,
             topics,
             crossings,
@@ -252,9 +258,9 @@ impl ClusterSubscriber {
     }
 
     /// Locks the state, and first removes topics that a home has refused.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Places> {
         let mut state = self.state.lock();
-        for topic in mem::take(&mut self.ear.awaited.lock().refused) {
+        for topic in mem::take(&mut self.listener.awaited.lock().refused) {
             state.topics.remove(&topic);
         }
         state
@@ -284,7 +290,7 @@ impl ClusterSubscriber {
         let mut state = self.lock();
         state.is_over = true;
         state.topics.clear();
-        let callers = mem::take(&mut self.ear.awaited.lock().callers);
+        let callers = mem::take(&mut self.listener.awaited.lock().callers);
         let mut failed = CompletionBatch::default();
         for caller in callers.into_values().flat_map(|callers| callers.ids) {
             failed.failed(
@@ -292,15 +298,15 @@ impl ClusterSubscriber {
                 Error::because(Reason::Unanswered, "The store was disconnected"),
             );
         }
-        self.ear.put_unless_empty(failed);
+        self.listener.put_unless_empty(failed);
         let homes: Vec<_> = state.homes.drain().map(|(_, home)| home).collect();
         drop(state);
         if homes.is_empty() {
             let mut answer = CompletionBatch::default();
             answer.done(id);
-            return self.ear.put(answer);
+            return self.listener.put(answer);
         }
-        self.ear.awaited.lock().leaving = Some((id, homes.len()));
+        self.listener.awaited.lock().leaving = Some((id, homes.len()));
         for home in homes {
             home.leave(LEFT);
         }
@@ -338,7 +344,7 @@ impl Member for ClusterSubscriber {
             return;
         }
         let mut state = self.lock();
-        let callers = mem::take(&mut self.ear.awaited.lock().callers);
+        let callers = mem::take(&mut self.listener.awaited.lock().callers);
         let mut answers = CompletionBatch::default();
         for (topic, Callers { ids, are_alone }) in callers {
             if are_alone {
@@ -349,7 +355,7 @@ impl Member for ClusterSubscriber {
             }
         }
         drop(state);
-        self.ear.put_unless_empty(answers);
+        self.listener.put_unless_empty(answers);
     }
 
     fn ask(&self, _: &Endpoint, _: &[&[u8]]) -> Option<oneshot::Receiver<Bytes>> {

@@ -14,7 +14,7 @@
 //!
 //! - [`homes`]: subscribes each topic at its home.
 //! - [`places`]: where each topic is, and the topics that move.
-//! - [`ear`]: what the homes tell a listener.
+//! - [`cluster_listener`]: what the homes tell a listener.
 //! - [`crossing`]: topics move to another home.
 //! - [`displaced`]: shard channels whose server has lost their slot.
 //! - [`probe`]: whether a home still brings messages.
@@ -24,10 +24,10 @@
 //! - [`hearing`]: a channel of the process's own, at one node.
 
 mod answers;
+mod cluster_listener;
 mod coalesced;
 mod crossing;
 mod displaced;
-mod ear;
 pub mod entry;
 mod expiry;
 pub mod hearing;

@@ -26,7 +26,7 @@ struct Inner {
     config: Arc<Config>,
     listener: Arc<dyn Listener>,
     /// Locked before any pipeline.
-    place: Mutex<Place>,
+    mode: Mutex<Mode>,
     early: Arc<Early>,
 }
 
@@ -37,11 +37,11 @@ struct Early {
     is_left: AtomicBool,
 }
 
-enum Place {
-    One(SubscriberHandle),
+enum Mode {
+    Standalone(SubscriberHandle),
     Cluster(Arc<ClusterSubscriber>),
     /// It has left, or is about to join.
-    Nowhere,
+    Left,
 }
 
 enum Wish {
@@ -56,100 +56,100 @@ impl Subscriber {
         let shared = Arc::new(Inner {
             config: config.clone(),
             listener: listener.clone(),
-            place: Mutex::new(Place::Nowhere),
+            mode: Mutex::new(Mode::Left),
             early: Arc::new(Early {
                 wishes: Mutex::new((!is_cluster).then(Vec::new)),
                 is_left: AtomicBool::new(false),
             }),
         });
-        let mut place = shared.place.lock();
-        *place = if is_cluster {
-            Place::Cluster(ClusterSubscriber::join(config, listener)?)
+        let mut mode = shared.mode.lock();
+        *mode = if is_cluster {
+            Mode::Cluster(ClusterSubscriber::join(config, listener)?)
         } else {
             let scout = Scout {
                 listener,
                 early: shared.early.clone(),
                 shared: Arc::downgrade(&shared),
             };
-            Place::One(SubscriberHandle::join(config, Arc::new(scout))?)
+            Mode::Standalone(SubscriberHandle::join(config, Arc::new(scout))?)
         };
-        drop(place);
+        drop(mode);
         Ok(Self(shared))
     }
 
     /// Answers `id` once messages come.
     pub fn subscribe(&self, id: Id, topic: &Topic) {
-        let place = self.0.place.lock();
+        let mode = self.0.mode.lock();
         self.0.note(|| Wish::Subscribe(id, topic.clone()));
-        match &*place {
-            Place::One(handle) => handle.subscribe(id, topic),
-            Place::Cluster(cluster) => cluster.subscribe(id, topic),
-            Place::Nowhere => {}
+        match &*mode {
+            Mode::Standalone(handle) => handle.subscribe(id, topic),
+            Mode::Cluster(cluster) => cluster.subscribe(id, topic),
+            Mode::Left => {}
         }
     }
 
     /// Keeps a topic subscribed until it is unsubscribed, over all connections. Only a refusal of the server ends that, with an event.
     /// `state` is that of the topic from this call on.
     pub fn keep(&self, topic: &Topic, state: Arc<TopicState>) {
-        let place = self.0.place.lock();
+        let mode = self.0.mode.lock();
         self.0.note(|| Wish::Keep(topic.clone(), state.clone()));
-        match &*place {
-            Place::One(handle) => handle.keep(topic, state),
-            Place::Cluster(cluster) => cluster.keep(topic, state),
-            Place::Nowhere => {}
+        match &*mode {
+            Mode::Standalone(handle) => handle.keep(topic, state),
+            Mode::Cluster(cluster) => cluster.keep(topic, state),
+            Mode::Left => {}
         }
     }
 
     /// Keeps topics of which there may be thousands: after a loss they are subscribed again behind the others, a batch at a time.
     pub fn keep_batched(&self, topics: &[Topic]) {
-        let place = self.0.place.lock();
+        let mode = self.0.mode.lock();
         self.0.note(|| Wish::KeepBatched(topics.to_vec()));
-        match &*place {
-            Place::One(handle) => handle.keep_batched(topics),
-            Place::Cluster(cluster) => cluster.keep_batched(topics),
-            Place::Nowhere => {}
+        match &*mode {
+            Mode::Standalone(handle) => handle.keep_batched(topics),
+            Mode::Cluster(cluster) => cluster.keep_batched(topics),
+            Mode::Left => {}
         }
     }
 
     /// Answers `id`, if there is one, once this listener gets no more messages of the topic. `left` runs within: all that the listener
     /// gets has been put by then.
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
-        let place = self.0.place.lock();
+        let mode = self.0.mode.lock();
         self.0.forget(topic);
-        match &*place {
-            Place::One(handle) => handle.unsubscribe(id, topic, left),
-            Place::Cluster(cluster) => cluster.unsubscribe(id, topic, left),
-            Place::Nowhere => left(),
+        match &*mode {
+            Mode::Standalone(handle) => handle.unsubscribe(id, topic, left),
+            Mode::Cluster(cluster) => cluster.unsubscribe(id, topic, left),
+            Mode::Left => left(),
         }
     }
 
     pub fn is_cluster(&self) -> bool {
-        matches!(*self.0.place.lock(), Place::Cluster(_))
+        matches!(*self.0.mode.lock(), Mode::Cluster(_))
     }
 
     /// The passages of what was published on topics.
     pub fn passages(&self, topics: Vec<Topic>) -> Vec<Passage> {
-        match &*self.0.place.lock() {
-            Place::Cluster(cluster) => cluster.passages(topics),
-            Place::One(_) | Place::Nowhere => vec![Passage::over(topics)],
+        match &*self.0.mode.lock() {
+            Mode::Cluster(cluster) => cluster.passages(topics),
+            Mode::Standalone(_) | Mode::Left => vec![Passage::over(topics)],
         }
     }
 
     pub fn health(&self) -> Vec<Health> {
-        match &*self.0.place.lock() {
-            Place::One(handle) => vec![handle.health()],
-            Place::Cluster(cluster) => cluster.health(),
-            Place::Nowhere => Vec::new(),
+        match &*self.0.mode.lock() {
+            Mode::Standalone(handle) => vec![handle.health()],
+            Mode::Cluster(cluster) => cluster.health(),
+            Mode::Left => Vec::new(),
         }
     }
 
     /// Answers `id` once all topics that only this listener had are unsubscribed.
     pub fn leave(&self, id: Id) {
         self.0.early.wishes.lock().take();
-        match &*self.0.place.lock() {
-            Place::One(handle) => handle.leave(id),
-            Place::Cluster(cluster) => cluster.leave(id),
-            Place::Nowhere => {}
+        match &*self.0.mode.lock() {
+            Mode::Standalone(handle) => handle.leave(id),
+            Mode::Cluster(cluster) => cluster.leave(id),
+            Mode::Left => {}
         }
     }
 }
@@ -175,7 +175,7 @@ impl Inner {
 
     /// The server is a node of a cluster.
     fn become_cluster(&self) {
-        let mut place = self.place.lock();
+        let mut mode = self.mode.lock();
         let Some(early) = self.early.wishes.lock().take() else {
             return;
         };
@@ -191,7 +191,7 @@ impl Inner {
                 Wish::KeepBatched(topics) => cluster.keep_batched(&topics),
             }
         }
-        drop(mem::replace(&mut *place, Place::Cluster(cluster)));
+        drop(mem::replace(&mut *mode, Mode::Cluster(cluster)));
     }
 }
 

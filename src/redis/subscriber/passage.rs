@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::request::{Kind, Topic};
 use crate::redis::subscriber::SubscriberHandle;
-use crate::redis::subscriber::ear::{Ear, Signals};
+use crate::redis::subscriber::cluster_listener::{ClusterListener, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::places::own_channel;
 
@@ -29,7 +29,7 @@ struct At {
     home: Arc<SubscriberHandle>,
     /// When its connection was made.
     since: Instant,
-    ear: Arc<Ear>,
+    listener: Arc<ClusterListener>,
 }
 
 impl ClusterSubscriber {
@@ -52,7 +52,7 @@ impl ClusterSubscriber {
                     endpoint: endpoint.clone(),
                     home: home.clone(),
                     since: health.since,
-                    ear: self.ear.clone(),
+                    listener: self.listener.clone(),
                 })
             });
             Passage { topics, at }
@@ -89,9 +89,9 @@ impl At {
             departed: Some(departed),
             ..Signals::default()
         };
-        self.ear.awaited.lock().own.insert(channel.clone(), signals);
+        self.listener.awaited.lock().own.insert(channel.clone(), signals);
         let awaited = Awaited {
-            ear: &self.ear,
+            listener: &self.listener,
             channel,
         };
         let node = self.endpoint.to_string().into();
@@ -116,12 +116,12 @@ impl At {
 
 /// Forgets the request's channel, also where the answer is not waited for.
 struct Awaited<'a> {
-    ear: &'a Ear,
+    listener: &'a ClusterListener,
     channel: Topic,
 }
 
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
-        self.ear.awaited.lock().own.remove(&self.channel);
+        self.listener.awaited.lock().own.remove(&self.channel);
     }
 }

@@ -63,7 +63,7 @@ impl Waiter {
     /// Tells the listener at once, ahead of what is to be delivered.
     pub fn answer(self, outcome: Result<(), Error>) {
         let mut batch = CompletionBatch::default();
-        batch.settled(self.id, outcome);
+        batch.done_or_failed(self.id, outcome);
         self.listener.put(batch);
     }
 }

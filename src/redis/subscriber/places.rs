@@ -19,7 +19,7 @@ use crate::redis::subscriber::listener::TopicState;
 const HOME_OF_PATTERNS: Slot = 0;
 
 #[derive(Default)]
-pub struct State {
+pub struct Places {
     pub map: Option<Arc<SlotMap>>,
     pub homes: HashMap<Endpoint, Arc<SubscriberHandle>>,
     pub topics: HashMap<Topic, Desired>,
@@ -28,7 +28,7 @@ pub struct State {
     pub is_over: bool,
 }
 
-impl State {
+impl Places {
     /// The home at which a topic is heard, if it still is.
     pub fn heard_at(&self, topic: &Topic) -> Option<&Endpoint> {
         match &self.topics.get(topic)?.place {
@@ -154,8 +154,6 @@ pub fn own_channel(purpose: &str) -> Topic {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let random = jitter().to_bits();
     let process = std::process::id();
-    Topic {
-        kind: Kind::Channel,
-        name: format!("covara-kv:{purpose}:{process}-{number}-{random:x}").into(),
-    }
+    let name = format!("covara-kv:{purpose}:{process}-{number}-{random:x}");
+    Topic::new(Kind::Channel, name.into())
 }

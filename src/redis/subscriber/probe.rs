@@ -15,7 +15,7 @@ use crate::redis::connection::backoff::jitter;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::request::Topic;
 use crate::redis::subscriber::SubscriberHandle;
-use crate::redis::subscriber::ear::{Ear, Signals};
+use crate::redis::subscriber::cluster_listener::{ClusterListener, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::places::own_channel;
 
@@ -33,14 +33,14 @@ impl ClusterSubscriber {
             let Some(strong) = subscriber.upgrade() else {
                 return;
             };
-            let (topology, ear) = (strong.topology.clone(), strong.ear.clone());
+            let (topology, listener) = (strong.topology.clone(), strong.listener.clone());
             let longest = strong.limits().timeout;
             let silent = strong.silent_homes(silence);
             drop(strong);
             for (endpoint, home) in silent {
                 let probe = Probe {
                     topology: &topology,
-                    ear: &ear,
+                    listener: &listener,
                     endpoint,
                     longest,
                     channel: own_channel("probe"),
@@ -56,7 +56,7 @@ impl ClusterSubscriber {
 
 struct Probe<'a> {
     topology: &'a Topology,
-    ear: &'a Arc<Ear>,
+    listener: &'a Arc<ClusterListener>,
     /// The home.
     endpoint: Endpoint,
     /// How long each step may take.
@@ -73,7 +73,11 @@ impl Probe<'_> {
             heard: Some(heard),
             ..Signals::default()
         };
-        self.ear.awaited.lock().own.insert(self.channel.clone(), signals);
+        self.listener
+            .awaited
+            .lock()
+            .own
+            .insert(self.channel.clone(), signals);
         home.keep(&self.channel, Arc::default());
         let mut is_deaf = false;
         // A home that does not answer is given up by its connection, and a user that may not use the channel goes without.
@@ -87,7 +91,7 @@ impl Probe<'_> {
                 }
             }
         }
-        self.ear.awaited.lock().own.remove(&self.channel);
+        self.listener.awaited.lock().own.remove(&self.channel);
         home.unsubscribe(None, &self.channel, || {});
         is_deaf
     }

@@ -220,7 +220,7 @@ impl Table {
         let name = if is_of_shard {
             TopicName::of_shard(&message.channel)
         } else {
-            TopicName::of(&message.pattern, &message.channel)
+            TopicName::of(&message)
         };
         let entry = self
             .topics
@@ -367,8 +367,7 @@ impl Table {
             return None;
         }
         let (from, node) = self.gap.take()?;
-        let to = SystemTime::now();
-        Some(Gap { from, to, node })
+        Some(Gap::until_now(from, node))
     }
 
     /// Tells those who may have missed something.

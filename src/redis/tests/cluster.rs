@@ -14,7 +14,7 @@ use crate::redis::request::{Fate, Observer, Route};
 use crate::redis::router::Router;
 use crate::redis::subscriber::hearing::listen;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 struct Store {
     router: Router,
@@ -63,7 +63,7 @@ impl Store {
     fn answers(&self, count: usize) -> Vec<(Id, Option<String>)> {
         let mut all = Vec::new();
         while all.len() < count {
-            self.woken.recv_timeout(PATIENCE).unwrap();
+            self.woken.recv_timeout(TIMEOUT).unwrap();
             let answers = self.completions.take_answers(count).0.into_iter();
             all.extend(answers.map(|answer| {
                 (
@@ -107,7 +107,7 @@ fn a_panic_of_the_task_leaves_no_call_without_an_answer() {
 // Answered a second time at the end of the task, it counts for a call that still waits. The process may end before that is answered.
 #[test]
 fn a_store_that_is_closed_is_told_once() {
-    let store = Store::open(PATIENCE);
+    let store = Store::open(TIMEOUT);
     store.router.close(1);
     assert_eq!(store.answers(1), [(1, None)]);
     let Router::Cluster(cluster) = &store.router else {
@@ -120,13 +120,13 @@ fn a_store_that_is_closed_is_told_once() {
 // A store that is disconnected, and not yet collected, has its seeds asked for the slots every two seconds.
 #[test]
 fn a_store_that_is_closed_asks_for_no_map() {
-    let store = Store::open(PATIENCE);
+    let store = Store::open(TIMEOUT);
     let topology = Arc::downgrade(&Topology::of(&store.config).unwrap().0);
     store.router.close(1);
     assert_eq!(store.answers(1), [(1, None)]);
     let start = Instant::now();
     while topology.strong_count() > 0 {
-        assert!(start.elapsed() < PATIENCE);
+        assert!(start.elapsed() < TIMEOUT);
         yield_now();
     }
 }

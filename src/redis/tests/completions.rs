@@ -15,16 +15,16 @@ fn long_answers_are_taken_a_part_at_a_time() {
         woken.fetch_add(1, Ordering::Relaxed);
         true
     });
-    let mut mail = CompletionBatch::default();
+    let mut batch = CompletionBatch::default();
     let long = Bytes::from(vec![b'x'; AT_ONCE * 2 / 3]);
     for id in 0..3 {
-        mail.answer(id, Shape::AsIs, Ok(long.clone()));
+        batch.answer(id, Shape::AsIs, Ok(long.clone()));
     }
-    mail.events.push(Event::Ready {
+    batch.events.push(Event::Ready {
         role: Role::Commands,
         node: "server:1".into(),
     });
-    completions.put(mail);
+    completions.put(batch);
 
     let take = || {
         let (answers, left) = completions.take_answers(9);

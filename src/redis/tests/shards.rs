@@ -10,8 +10,7 @@ const MOVED: &str = "-MOVED 15495 127.0.0.1:7001\r\n";
 const NEVER: [&str; 3] = ["unsubscribe", "covara-kv:never", "0"];
 
 fn shard(name: &'static str) -> Topic {
-    let (kind, name) = (Kind::Shard, name.into());
-    Topic { kind, name }
+    Topic::new(Kind::Shard, name.into())
 }
 
 fn keep(subscriber: &mut Subscriber, name: &'static str) {

@@ -28,22 +28,22 @@ impl Recorder {
 }
 
 impl Listener for Recorder {
-    fn put(&self, mail: CompletionBatch) {
-        for event in mail.events {
+    fn put(&self, batch: CompletionBatch) {
+        for event in batch.events {
             if let Event::Unsubscribed { error, .. } = event {
                 self.said(format!("unsubscribed {}", error.code));
             }
         }
-        for message in mail.backlog.into_parts().0 {
+        for message in batch.backlog.into_parts().0 {
             self.said(String::from_utf8_lossy(&message.payload));
         }
-        for answer in mail.answers {
+        for answer in batch.answers {
             let outcome = answer
                 .outcome
                 .map_or_else(|error| error.code.to_string(), |_| "done".to_owned());
             self.said(format!("{} {outcome}", answer.id));
         }
-        if mail.gap.is_some() {
+        if batch.gap.is_some() {
             self.said("gap");
         }
     }
@@ -118,10 +118,7 @@ impl SharedSubscriber {
 }
 
 fn news() -> Topic {
-    Topic {
-        kind: Kind::Channel,
-        name: "news".into(),
-    }
+    Topic::new(Kind::Channel, "news".into())
 }
 
 fn heard(expected: [&[&str]; 3]) -> [Vec<String>; 3] {
@@ -336,10 +333,7 @@ fn a_refusal_ends_it_for_all() {
 #[test]
 fn a_member_that_leaves_takes_only_its_own_along() {
     let mut subscriber = SharedSubscriber::new();
-    let other = Topic {
-        kind: Kind::Channel,
-        name: "other".into(),
-    };
+    let other = Topic::new(Kind::Channel, "other".into());
     for (number, topic) in [(0, &news()), (1, &news()), (0, &other)] {
         subscriber.with(|pipeline, now| pipeline.subscribe(number, 1, topic, now));
         subscriber.receive(&["subscribe", std::str::from_utf8(&topic.name).unwrap(), "1"]);

@@ -10,13 +10,11 @@ use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::Listener;
 
 fn channel(name: &str) -> Topic {
-    let (kind, name) = (Kind::Channel, name.to_owned().into());
-    Topic { kind, name }
+    Topic::new(Kind::Channel, name.to_owned().into())
 }
 
 fn pattern(name: &'static str) -> Topic {
-    let (kind, name) = (Kind::Pattern, name.into());
-    Topic { kind, name }
+    Topic::new(Kind::Pattern, name.into())
 }
 
 pub(super) fn push(words: &[&str]) -> String {

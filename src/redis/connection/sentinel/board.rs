@@ -11,7 +11,7 @@ use crate::redis::endpoint::Endpoint;
 /// How long a promotion that has begun is looked for.
 const PROMOTION: Duration = Duration::from_secs(3);
 /// How long the latest change stands against a majority that has not seen it yet: the others hear of it within two seconds.
-const SETTLED: Duration = Duration::from_secs(5);
+const STABLE: Duration = Duration::from_secs(5);
 /// How many masters are remembered.
 const REMEMBERED: usize = 16;
 
@@ -125,10 +125,10 @@ impl Board {
         node.latency = Some(now - asked);
         node.failure = None;
         let Some(named) = says else { return };
-        let is_settled = self.changed.is_none_or(|changed| now - changed >= SETTLED);
+        let is_stable = self.changed.is_none_or(|changed| now - changed >= STABLE);
         if self.master.as_ref() == Some(&named) {
             self.confirm(named, asked);
-        } else if has_changed || self.master.is_none() || is_settled && self.has_more_votes(&named) {
+        } else if has_changed || self.master.is_none() || is_stable && self.has_more_votes(&named) {
             self.changed = has_changed.then_some(now).or(self.changed);
             self.believe(named, asked);
         }

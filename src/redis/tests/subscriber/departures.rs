@@ -6,10 +6,7 @@ fn departure() -> Departure {
         listener: 0,
         topics: Arc::new(Mutex::new(Some([news()].into()))),
         node: "127.0.0.1:7000".into(),
-        channel: Topic {
-            kind: Kind::Channel,
-            name: "crossing".into(),
-        },
+        channel: Topic::new(Kind::Channel, "crossing".into()),
     }
 }
 

@@ -9,8 +9,8 @@ use crate::error::{Error, Reason};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Step};
 use crate::redis::cluster::lifecycle::EndGuard;
-use crate::redis::cluster::node::{Node, Notice};
-use crate::redis::cluster::router::{ClusterRouter, FencesOf, OF_MESSAGES, OF_SLOTS, State};
+use crate::redis::cluster::node::{Node, NodeEvent};
+use crate::redis::cluster::router::{ClusterRouter, FencesOf, OF_MESSAGES, OF_SLOTS, RouterState};
 use crate::redis::cluster::slot_map::parse_address;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind, Returned};
@@ -21,7 +21,7 @@ use crate::redis::slot::Slot;
 /// The task looks whether its router still exists at least this often.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Starts a router: it takes its notices until it has ended.
+/// Starts a router: it takes its events until it has ended.
 pub fn start(router: &Arc<ClusterRouter>) {
     if router.join() {
         runtime::spawn(router.runtime, keep(Arc::downgrade(router)));
@@ -31,7 +31,7 @@ pub fn start(router: &Arc<ClusterRouter>) {
 async fn keep(router: Weak<ClusterRouter>) {
     let _guard = EndGuard(router.clone());
     while let Some(strong) = router.upgrade() {
-        let Some(next) = strong.take_notices(Instant::now()) else {
+        let Some(next) = strong.take_events(Instant::now()) else {
             return;
         };
         let inbox = strong.inbox.clone();
@@ -45,14 +45,14 @@ async fn keep(router: Weak<ClusterRouter>) {
 
 impl ClusterRouter {
     /// Gives when to call it next, unless something comes before; None once the router has ended.
-    fn take_notices(&self, now: Instant) -> Option<Instant> {
+    fn take_events(&self, now: Instant) -> Option<Instant> {
         let mut state = self.lock();
-        let notices = self.inbox.take();
+        let events = self.inbox.take();
         if state.ended {
             return None;
         }
-        for notice in notices {
-            self.take_notice(&mut state, notice, now);
+        for event in events {
+            self.take_event(&mut state, event, now);
         }
         self.answer_connecting(&mut state);
         self.expire(&mut state, now);
@@ -64,14 +64,14 @@ impl ClusterRouter {
         (!state.ended).then(|| close.map_or(next, |close| next.min(close)))
     }
 
-    fn take_notice(&self, state: &mut State, notice: Notice, now: Instant) {
-        match notice {
-            Notice::Returned {
+    fn take_event(&self, state: &mut RouterState, event: NodeEvent, now: Instant) {
+        match event {
+            NodeEvent::Returned {
                 number,
                 endpoint,
                 returned,
             } => self.take_back(state, (number, &endpoint), returned, now),
-            Notice::Ended(number) => {
+            NodeEvent::Ended(number) => {
                 let slots = state.numbers.remove(&number).unwrap_or_default();
                 self.hold_repeated(state, &slots);
                 state.publishing.ended(number, &slots, now);
@@ -80,15 +80,17 @@ impl ClusterRouter {
                 }
             }
             // Calls of `connect` are answered by the state of the masters.
-            Notice::Connected => {}
-            Notice::Lost => state.refresh(),
-            Notice::ReadsReturned(replica, returned) => self.take_back_reads(state, &replica, returned, now),
-            Notice::ReaderReady => state.readers.wake(now),
-            Notice::ReaderLost(number) => self.reader_lost(state, number, now),
-            Notice::Closed(number) => {
+            NodeEvent::Connected => {}
+            NodeEvent::Lost => state.refresh(),
+            NodeEvent::ReadsReturned(replica, returned) => {
+                self.take_back_reads(state, &replica, returned, now)
+            }
+            NodeEvent::ReaderReady => state.readers.wake(now),
+            NodeEvent::ReaderLost(number) => self.reader_lost(state, number, now),
+            NodeEvent::Closed(number) => {
                 state.retired.remove(&number);
             }
-            Notice::Keys(call) => {
+            NodeEvent::Keys(call) => {
                 let (request, call) = *call;
                 let mut batches = Batches::new(state.masters.len());
                 self.keys(state, request, call, &mut batches, now);
@@ -98,7 +100,7 @@ impl ClusterRouter {
     }
 
     /// Has a request wait behind the fence of its slot. The router's task, which may sleep for long, is told when it is to end sooner.
-    pub(super) fn hold(&self, state: &mut State, request: Request, slot: Slot, fences: FencesOf) {
+    pub(super) fn hold(&self, state: &mut RouterState, request: Request, slot: Slot, fences: FencesOf) {
         let until = state.deadline(&request, self.limits());
         if !state.has_room(self.limits().max_queue) {
             return self.fail(&request, Fate::NotRun, self.no_room());
@@ -114,7 +116,7 @@ impl ClusterRouter {
     }
 
     /// No master has the slot: what is for it waits for one.
-    pub(super) fn refuse_unserved(&self, state: &mut State, slot: Slot, now: Instant) {
+    pub(super) fn refuse_unserved(&self, state: &mut RouterState, slot: Slot, now: Instant) {
         let refusal = Refusal {
             kind: RefusalKind::NotYet,
             error: Error::reply("CLUSTERDOWN Hash slot not served"),
@@ -127,7 +129,7 @@ impl ClusterRouter {
     /// A node has not run these requests.
     fn take_back(
         &self,
-        state: &mut State,
+        state: &mut RouterState,
         (node_number, node): (u64, &Endpoint),
         returned: Vec<Returned>,
         now: Instant,
@@ -167,7 +169,7 @@ impl ClusterRouter {
     }
 
     /// A fence for a slot of which a node has refused a request: others of the slot may be in flight there.
-    fn fence(&self, state: &mut State, slot: Slot, node: u64, now: Instant) -> Fence {
+    fn fence(&self, state: &mut RouterState, slot: Slot, node: u64, now: Instant) -> Fence {
         let number = state.next_number();
         let is_marked = state.node(node).is_some_and(|node| {
             node.connection.with(|pipeline| {
@@ -182,7 +184,7 @@ impl ClusterRouter {
     }
 
     /// Lets requests behind fences go on. Gives when the next may.
-    fn step(&self, state: &mut State, now: Instant) -> Instant {
+    fn step(&self, state: &mut RouterState, now: Instant) -> Instant {
         let mut next = now + LONGEST_WAIT;
         for fences in [OF_SLOTS, OF_MESSAGES] {
             for slot in fences(state).slots() {
@@ -195,7 +197,13 @@ impl ClusterRouter {
     }
 
     /// Gives when the next request behind a fence may go on, or has waited for too long.
-    fn step_fence(&self, state: &mut State, fences: FencesOf, slot: Slot, now: Instant) -> Option<Instant> {
+    fn step_fence(
+        &self,
+        state: &mut RouterState,
+        fences: FencesOf,
+        slot: Slot,
+        now: Instant,
+    ) -> Option<Instant> {
         let number = state.next_number();
         let step = |fence: &mut Fence| (fence.next_deadline(), fence.step(number, now));
         let (deadline, step) = fences(state).change(slot, step)?;
@@ -218,7 +226,7 @@ impl ClusterRouter {
     /// Sends the requests that go ahead of the others behind a fence.
     fn send_trial(
         &self,
-        state: &mut State,
+        state: &mut RouterState,
         slot: Slot,
         number: u64,
         requests: Vec<Request>,
@@ -247,7 +255,7 @@ impl ClusterRouter {
     }
 
     /// Fails requests that have waited for too long.
-    fn expire(&self, state: &mut State, now: Instant) {
+    fn expire(&self, state: &mut RouterState, now: Instant) {
         let milliseconds = self.limits().queue_timeout.as_millis();
         let told =
             |cause: Option<&Error>| cause.map_or(String::new(), |cause| format!(": {}", cause.message));

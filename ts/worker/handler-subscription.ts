@@ -16,7 +16,7 @@ export interface Subscriber {
  * The subscription of one handler or watcher: it is opened, and opened again, in the request that registered it. In Workers a request
  * must not use objects of another one, not even a Promise.
  */
-export class ChannelSubscription {
+export class HandlerSubscription {
   readonly kv: KVAdapter;
   readonly #subscriber: Subscriber;
   #subscription: Pick<Subscription, "close"> | undefined;

@@ -21,7 +21,7 @@ pub const LEFT: Id = Id::MAX;
 pub const UNUSED: Id = Id::MAX - 1;
 
 /// Hears what all homes tell the listener. Called while a pipeline is locked: it waits for no lock of the subscriber.
-pub struct Ear {
+pub struct ClusterListener {
     pub listener: Arc<dyn Listener>,
     pub awaited: Mutex<Awaited>,
     /// Topics are at a server that is not their home, or may not be.
@@ -82,11 +82,7 @@ impl Awaited {
             return None;
         }
         let (from, node) = earliest;
-        Some(Gap {
-            from,
-            to: SystemTime::now(),
-            node: Some(node),
-        })
+        Some(Gap::until_now(from, Some(node)))
     }
 
     /// Topics that are on their way may have missed messages since a moment.
@@ -102,7 +98,7 @@ impl Awaited {
     fn hear_own(&mut self, backlog: &mut Backlog) {
         let heard = RefCell::new(Vec::new());
         backlog.forget(|message| {
-            let name = TopicName::of(&message.pattern, &message.channel);
+            let name = TopicName::of(message);
             let topic = self.own.keys().find(|topic| name.equivalent(*topic));
             heard.borrow_mut().extend(topic.cloned());
             topic.is_some()
@@ -116,7 +112,7 @@ impl Awaited {
     }
 }
 
-impl Ear {
+impl ClusterListener {
     /// These topics were left, so the gap must not wait for them.
     pub fn forget(&self, topics: &[&Topic]) {
         let mut batch = CompletionBatch::default();
@@ -137,7 +133,7 @@ impl Ear {
     }
 }
 
-impl Listener for Ear {
+impl Listener for ClusterListener {
     fn put(&self, mut batch: CompletionBatch) {
         batch.answers.retain(|answer| answer.id != UNUSED);
         let mut awaited = self.awaited.lock();
