@@ -28,5 +28,5 @@ pub mod runtime;
 pub mod slot;
 pub mod subscriber;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 pub mod tls;

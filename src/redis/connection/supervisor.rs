@@ -17,6 +17,7 @@ use crate::redis::connection::backoff::{backoff, jitter};
 use crate::redis::connection::connect::{Connector, Opened};
 use crate::redis::connection::failure::Failure;
 use crate::redis::connection::locator::Locator;
+use crate::redis::connection::sentinel::POLL;
 use crate::redis::connection::sentinel::board::Next;
 use crate::redis::connection::shared::Shared;
 use crate::redis::connection::socket::{ReadAttempt, SocketSlot};
@@ -32,6 +33,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 const STABLE: Duration = Duration::from_secs(1);
 /// How long a new master may take for a connection, and the old one for what it owes, before the old connection is given up.
 const HANDOVER: Duration = Duration::from_millis(200);
+/// Publishers that ask as often as this process, and move as fast, have followed a master after this time: 0.7 s.
+const FOLLOWED: Duration = POLL.saturating_add(HANDOVER);
 /// The pause before a new master is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -161,7 +164,8 @@ impl<M: Machine> Supervisor<M> {
             if let Some(before) = before.filter(|before| *before != endpoint)
                 && let Some(confirmed) = self.locator.confirmed(&before)
             {
-                self.shared.with(|pipeline| pipeline.widen_gap(confirmed));
+                self.shared
+                    .with(|pipeline| pipeline.widen_gap(confirmed, since + FOLLOWED));
             }
             self.shared
                 .with(|pipeline| pipeline.connected(established, since));

@@ -49,6 +49,7 @@ impl<M: Machine> Pipeline<M> {
             }
         }
         let deadlines = [
+            M::tick(self, now),
             self.connection.as_ref().and_then(InFlight::next_deadline),
             self.waiting.next_deadline(),
             self.waiting_for_master.next_deadline(),

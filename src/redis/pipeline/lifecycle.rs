@@ -158,9 +158,9 @@ impl<M: Machine> Pipeline<M> {
         (self.since, self.heard) = (now, Some(connection.received));
     }
 
-    /// Messages may have been missed for this long: they may have gone to another server.
-    pub fn widen_gap(&mut self, duration: Duration) {
-        self.machine.widen_gap(SystemTime::now() - duration);
+    /// Messages may have gone to another server for this long, and may do so until a moment.
+    pub fn widen_gap(&mut self, duration: Duration, until: Instant) {
+        self.machine.widen_gap(SystemTime::now() - duration, until);
     }
 
     pub fn health(&self) -> Health {

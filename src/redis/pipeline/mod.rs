@@ -88,8 +88,13 @@ pub trait Machine: Default + Send + Sized + 'static {
         None
     }
 
-    /// The gap that is open began at this time at the latest.
-    fn widen_gap(&mut self, _from: SystemTime) {}
+    /// The gap that is open began at this time at the latest, and lasts until a moment at least.
+    fn widen_gap(&mut self, _from: SystemTime, _until: Instant) {}
+
+    /// Does what is due. Gives when something will be.
+    fn tick(_pipeline: &mut Pipeline<Self>, _now: Instant) -> Option<Instant> {
+        None
+    }
 
     /// Whether the machine has queued batches.
     fn has_batches(&self) -> bool {

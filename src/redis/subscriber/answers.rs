@@ -70,9 +70,9 @@ impl Pipeline<Subscriptions> {
             (Subject::Subscription(subscription), Ok(())) => self.confirmed(subscription, late, now),
             (Subject::Subscription(subscription), Err(error)) if is_elsewhere(subscription, error) => {
                 self.machine.table.misplaced(subscription);
-                self.request_answered(subscription);
+                self.request_answered(subscription, now);
             }
-            (Subject::Subscription(subscription), Err(error)) => self.refused(subscription, error),
+            (Subject::Subscription(subscription), Err(error)) => self.refused(subscription, error, now),
             (Subject::Departure(departure), _) => {
                 self.depart(departure, SystemTime::now(), outcome.is_err(), now)
             }
@@ -92,11 +92,11 @@ impl Pipeline<Subscriptions> {
             None if late => self.take_back(None, &subscription.topic, now),
             _ => {}
         }
-        self.request_answered(subscription);
+        self.request_answered(subscription, now);
     }
 
     /// A request of listeners fails by its answer.
-    fn refused(&mut self, subscription: &Subscription, error: &Error) {
+    fn refused(&mut self, subscription: &Subscription, error: &Error, now: Instant) {
         if matches!(subscription.asker, Asker::Table(_)) {
             let Subscriptions {
                 table,
@@ -111,18 +111,22 @@ impl Pipeline<Subscriptions> {
                 self.trace(|| format!("refused {}: {}", subscription.topic, error.message));
             }
         }
-        self.request_answered(subscription);
+        self.request_answered(subscription, now);
     }
 
-    fn request_answered(&mut self, subscription: &Subscription) {
+    fn request_answered(&mut self, subscription: &Subscription, now: Instant) {
         if matches!(subscription.asker, Asker::Table(_)) {
             self.machine.table.request_answered();
-            self.end_gap();
+            self.end_gap(now);
         }
     }
 
-    pub(super) fn end_gap(&mut self) {
-        if let Some(gap) = self.machine.table.end_gap() {
+    /// Ends the gap, if nothing is waited for: what is due was answered, has left, or the time has come.
+    pub(super) fn end_gap(&mut self, now: Instant) {
+        if !self.is_connected() {
+            return;
+        }
+        if let Some(gap) = self.machine.table.end_gap(now) {
             let length = gap.to.duration_since(gap.from).unwrap_or_default();
             self.machine.gap = Some(gap);
             self.trace(|| format!("a gap of {} ms has ended", length.as_millis()));

@@ -12,6 +12,7 @@ use crate::redis::endpoint::Node;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::request::{Kind, Subscription, Topic};
 use crate::redis::subscriber::entry::Status;
+use crate::redis::subscriber::gap::OpenGap;
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::Kept;
 use crate::redis::subscriber::machine::Subscriptions;
@@ -41,14 +42,7 @@ impl Pipeline<Subscriptions> {
         for topic in self.machine.table.take_displaced() {
             self.subscribe_due(&topic, now);
         }
-        self.end_gap_of_left();
-    }
-
-    /// Topics that have left are not waited for.
-    pub(super) fn end_gap_of_left(&mut self) {
-        if self.is_connected() {
-            self.end_gap();
-        }
+        self.end_gap(now);
     }
 }
 
@@ -60,7 +54,7 @@ impl Table {
             return false;
         };
         entry.status = Status::Due(0);
-        self.gap.get_or_insert((since, node));
+        self.gap.get_or_insert(OpenGap::new(since, node));
         for registration in &entry.registrations {
             registration.set(Kept::Interrupted);
             self.gap_listeners.insert(registration.listener);

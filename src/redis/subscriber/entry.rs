@@ -75,6 +75,10 @@ impl Registration {
         self.kept.is_some()
     }
 
+    pub fn may_miss(&self) -> bool {
+        self.is_kept() || self.hears
+    }
+
     pub fn set(&self, state: Kept) {
         if let Some(kept) = &self.kept {
             kept.set(state);

@@ -108,8 +108,13 @@ impl Machine for Subscriptions {
         })
     }
 
-    fn widen_gap(&mut self, from: SystemTime) {
-        self.table.widen_gap(from);
+    fn widen_gap(&mut self, from: SystemTime, until: Instant) {
+        self.table.widen_gap(from, until);
+    }
+
+    fn tick(pipeline: &mut Pipeline<Self>, now: Instant) -> Option<Instant> {
+        pipeline.end_gap(now);
+        pipeline.machine.table.gap_lasts_until(now)
     }
 
     fn has_batches(&self) -> bool {
@@ -118,7 +123,7 @@ impl Machine for Subscriptions {
 
     fn next_batch(pipeline: &mut Pipeline<Self>, now: Instant) -> Vec<Request> {
         let batch = pipeline.machine.table.next_batch();
-        pipeline.end_gap();
+        pipeline.end_gap(now);
         requests(batch, now)
     }
 
@@ -193,7 +198,7 @@ impl Pipeline<Subscriptions> {
     pub fn unsubscribe(&mut self, number: usize, id: Option<Id>, topic: &Topic, now: Instant) {
         let waiter = id.and_then(|id| self.machine.waiter(number, id));
         let is_left = self.machine.table.unsubscribe(number, topic);
-        self.end_gap_of_left();
+        self.end_gap(now);
         if is_left {
             let request = waiter.map(|waiter| self.machine.pending.add(None, waiter));
             self.take_back(request, topic, now);
@@ -229,7 +234,7 @@ impl Pipeline<Subscriptions> {
         if let Some(listener) = self.machine.table.listeners.get(&departure.listener) {
             listener.departed(departure, &topics, since, is_refused);
         }
-        self.end_gap_of_left();
+        self.end_gap(now);
     }
 
     /// Gives the request that is to close the connection, if the last listener leaves.

@@ -4,7 +4,8 @@
 //!
 //! - [`part`]: what a listener has subscribed, at one server or in a cluster.
 //! - [`listener`]: who gets messages, and the state of a topic that a listener keeps.
-//! - [`table`]: all topics of a server, and the gap in what was received.
+//! - [`table`]: all topics of a server.
+//! - [`gap`]: the gap in what was received.
 //! - [`entry`]: one topic, its state on the server, and its listeners.
 //! - [`machine`]: what is sent to the server, and what it sends.
 //! - [`answers`]: what a reply of the server changes.
@@ -30,6 +31,7 @@ mod crossing;
 mod displaced;
 pub mod entry;
 mod expiry;
+mod gap;
 pub mod hearing;
 mod homes;
 pub mod listener;

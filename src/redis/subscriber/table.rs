@@ -1,7 +1,6 @@
-//! One table of topics: who listens to each, its state on the server, and the gap in what was received.
+//! One table of topics: who listens to each, and its state on the server.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,11 +9,12 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::backlog::Message;
 use crate::error::Error;
-use crate::redis::completions::{Event, Gap};
+use crate::redis::completions::Event;
 use crate::redis::endpoint::Node;
 use crate::redis::protocol::published::{Skipped, published};
 use crate::redis::request::{Asker, Id, Request, Subject, Subscription, Topic, TopicName};
 use crate::redis::subscriber::entry::{Entry, Priority, Registration, Status};
+use crate::redis::subscriber::gap::OpenGap;
 use crate::redis::subscriber::listener::{Deliveries, Kept, Listener, TopicState};
 
 /// The size of a batch.
@@ -27,13 +27,12 @@ pub struct Table {
     /// Topics whose slot the server has lost. They are asked for again while no other home is known.
     pub(super) displaced: HashSet<Topic, RandomState>,
     /// Topics that wait for a batch. It may hold topics that need none by now; `ask` skips them.
-    queued: VecDeque<Topic>,
+    pub(super) queued: VecDeque<Topic>,
     /// The number of the table's last request.
     requests: u32,
     /// How many of the table's requests are unanswered.
-    unanswered: usize,
-    /// When the gap began, while one is open, and at which server.
-    pub(super) gap: Option<(SystemTime, Option<Node>)>,
+    pub(super) unanswered: usize,
+    pub(super) gap: Option<OpenGap>,
     /// Listeners to tell of the gap that is open.
     pub(super) gap_listeners: HashSet<usize, RandomState>,
 }
@@ -255,7 +254,7 @@ impl Table {
     }
 }
 
-/// Reconciliation: what the server is asked for anew, and the gap until then.
+/// Reconciliation: what the server is asked for anew.
 impl Table {
     /// There is no connection; nothing was missed until `whole_until`. True if a gap is open, which begins there.
     pub fn lost(&mut self, whole_until: SystemTime, node: Option<Node>) -> bool {
@@ -270,11 +269,11 @@ impl Table {
             }
         }
         if opens_gap {
-            self.gap.get_or_insert((whole_until, node));
+            self.gap.get_or_insert(OpenGap::new(whole_until, node));
             let registrations = self.topics.values().flat_map(|entry| &entry.registrations);
             let may_miss = registrations
                 .inspect(|each| each.set(Kept::Interrupted))
-                .filter(|each| each.is_kept() || each.hears);
+                .filter(|each| each.may_miss());
             self.gap_listeners.extend(may_miss.map(|each| each.listener));
             for number in &self.gap_listeners {
                 if let Some(listener) = self.listeners.get(number) {
@@ -347,35 +346,5 @@ impl Table {
     /// A request of the table's was answered.
     pub fn request_answered(&mut self) {
         self.unanswered = self.unanswered.saturating_sub(1);
-    }
-
-    /// An open gap began at this time at the latest.
-    pub fn widen_gap(&mut self, from: SystemTime) {
-        if let Some((since, _)) = &mut self.gap {
-            *since = from.min(*since);
-        }
-    }
-
-    /// Up to when no message was missed: until a moment, or until the gap that is open began.
-    pub fn complete_until(&self, moment: SystemTime) -> SystemTime {
-        self.gap.as_ref().map_or(moment, |(since, _)| moment.min(*since))
-    }
-
-    /// The gap, once all that was due is answered.
-    pub fn end_gap(&mut self) -> Option<Gap> {
-        if self.unanswered > 0 || !self.queued.is_empty() || !self.displaced.is_empty() {
-            return None;
-        }
-        let (from, node) = self.gap.take()?;
-        Some(Gap::until_now(from, node))
-    }
-
-    /// Tells those who may have missed something.
-    pub fn tell_gap(&mut self, gap: &Gap, deliveries: &mut Deliveries) {
-        for number in mem::take(&mut self.gap_listeners) {
-            if let Some(listener) = self.listeners.get(&number) {
-                deliveries.to(number, listener).push_gap(gap.clone());
-            }
-        }
     }
 }

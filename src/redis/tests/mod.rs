@@ -2,7 +2,7 @@
 
 mod cluster;
 mod completions;
-mod config;
+pub mod config;
 mod history;
 mod master;
 mod pipeline;

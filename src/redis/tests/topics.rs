@@ -1,4 +1,5 @@
 mod gaps;
+mod handovers;
 
 use std::ops::{Deref, DerefMut};
 

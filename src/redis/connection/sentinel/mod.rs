@@ -23,6 +23,9 @@ use crate::redis::connection::sentinel::node::{Answers, SentinelNode};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::runtime;
 
+/// How often one of the Sentinels is asked, at most.
+pub const POLL: Duration = Duration::from_millis(500);
+
 /// Live watchers of this process.
 static WATCHERS: Mutex<Vec<Weak<Watcher>>> = Mutex::new(Vec::new());
 

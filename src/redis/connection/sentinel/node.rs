@@ -12,6 +12,7 @@ use crate::error::{Error, Reason};
 use crate::redis::connection::backoff::{backoff, jitter};
 use crate::redis::connection::connect::{Connector, Opened};
 use crate::redis::connection::failure::Failure;
+use crate::redis::connection::sentinel::POLL;
 use crate::redis::connection::sentinel::board::Board;
 use crate::redis::connection::transport::Transport;
 use crate::redis::endpoint::Endpoint;
@@ -24,8 +25,6 @@ use crate::reply::Reply;
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often a Sentinel is asked for the others.
 const DISCOVERY: Duration = Duration::from_secs(10);
-/// How often one of the Sentinels is asked, at most.
-const POLL: Duration = Duration::from_millis(500);
 /// A connection that was open for less counts as a failed attempt, as far as the backoff goes.
 const STABLE: Duration = Duration::from_secs(1);
 

@@ -1,0 +1,73 @@
+//! The gap in what was received: when it begins and ends, and who is told.
+
+use std::mem;
+use std::time::{Instant, SystemTime};
+
+use crate::redis::completions::Gap;
+use crate::redis::endpoint::Node;
+use crate::redis::subscriber::listener::Deliveries;
+use crate::redis::subscriber::table::Table;
+
+/// A gap that has begun.
+pub struct OpenGap {
+    since: SystemTime,
+    /// The server that was heard before.
+    node: Option<Node>,
+    /// The master is another one: until then publishers may use the one before, whatever is subscribed.
+    until: Option<Instant>,
+}
+
+impl OpenGap {
+    pub fn new(since: SystemTime, node: Option<Node>) -> Self {
+        Self {
+            since,
+            node,
+            until: None,
+        }
+    }
+}
+
+impl Table {
+    /// An open gap began at this time at the latest, and lasts until a moment at least.
+    pub fn widen_gap(&mut self, from: SystemTime, until: Instant) {
+        if let Some(gap) = &mut self.gap {
+            gap.since = from.min(gap.since);
+            gap.until = gap.until.max(Some(until));
+        }
+    }
+
+    /// Up to when no message was missed: until a moment, or until the gap that is open began.
+    pub fn complete_until(&self, moment: SystemTime) -> SystemTime {
+        self.gap.as_ref().map_or(moment, |gap| moment.min(gap.since))
+    }
+
+    /// The moment before which the gap cannot end, while it is to come.
+    pub fn gap_lasts_until(&self, now: Instant) -> Option<Instant> {
+        self.gap.as_ref()?.until.filter(|until| now < *until)
+    }
+
+    /// The gap, once all that was due is answered, and those who publish have followed the master.
+    pub fn end_gap(&mut self, now: Instant) -> Option<Gap> {
+        let waits = self.unanswered > 0 || !self.queued.is_empty() || !self.displaced.is_empty();
+        if waits || self.gap_lasts_until(now).is_some() {
+            return None;
+        }
+        let OpenGap { since, node, until } = self.gap.take()?;
+        if until.is_some() {
+            // Topics that are new since the handover have missed what went to the old master.
+            let registrations = self.topics.values().flat_map(|entry| &entry.registrations);
+            let may_miss = registrations.filter(|each| each.may_miss());
+            self.gap_listeners.extend(may_miss.map(|each| each.listener));
+        }
+        Some(Gap::until_now(since, node))
+    }
+
+    /// Tells those who may have missed something.
+    pub fn tell_gap(&mut self, gap: &Gap, deliveries: &mut Deliveries) {
+        for number in mem::take(&mut self.gap_listeners) {
+            if let Some(listener) = self.listeners.get(&number) {
+                deliveries.to(number, listener).push_gap(gap.clone());
+            }
+        }
+    }
+}
