@@ -263,10 +263,8 @@ impl Sink<Commands> for NodeSink {
                 },
                 Use::Reads => Notice::ReadsReturned(endpoint, returned),
             };
-            if let Some(Notice::Returned { returned, .. } | Notice::ReadsReturned(_, returned)) =
-                self.inbox.put(notice)
-            {
-                fail_returned(&self.completions, &returned);
+            if let Some(notice) = self.inbox.put(notice) {
+                fail_returned(&self.completions, &notice);
             }
         }
         for number in passed {
@@ -290,9 +288,17 @@ pub fn fail(completions: &CompletionQueue, request: &Request, fate: Fate, error:
 }
 
 /// Fails requests that a node has not run, and that no router sends again.
-pub fn fail_returned(completions: &CompletionQueue, returned: &[Returned]) {
+pub fn fail_returned(completions: &CompletionQueue, notice: &Notice) {
+    let (Notice::Returned {
+        endpoint, returned, ..
+    }
+    | Notice::ReadsReturned(endpoint, returned)) = notice
+    else {
+        return;
+    };
     for Returned { request, .. } in returned {
-        let error = closed(Reason::Disconnected).at(None, request.slot());
+        let node = endpoint.to_string();
+        let error = closed(Reason::Disconnected).at(Some(&node), request.slot());
         fail(completions, request, Fate::NotRun, error);
     }
 }
