@@ -12,6 +12,8 @@ export const SLOTS = 16_384;
 export interface ClusterOptions {
   masters?: number;
   replicasEach?: number;
+  /** More masters, which have no slots yet. */
+  slotless?: number;
   /** `cluster-node-timeout` in milliseconds: a dead master is replaced after about this and a second. */
   nodeTimeout?: number;
   /** Without, only `failover` replaces a master, and a busy machine does not: a test then has the faults that it makes, and no other. */
@@ -293,6 +295,7 @@ const UNWELL: ReadonlySet<string> = new Set(["fail", "fail?", "handshake", "noad
 export async function startCluster({
   masters = 3,
   replicasEach = 1,
+  slotless = 0,
   nodeTimeout = 1_000,
   elections = true,
   config = {},
@@ -300,7 +303,8 @@ export async function startCluster({
 }: ClusterOptions = {}): Promise<RedisCluster> {
   // Redis 6.2 has the bus at its port and 10,000.
   const isBefore7 = software().version[0] < 7;
-  const indexes = Array.from({ length: masters * (1 + replicasEach) }, (_, index) => index);
+  const withSlots = masters * (1 + replicasEach);
+  const indexes = Array.from({ length: withSlots + slotless }, (_, index) => index);
   const started = await Promise.allSettled(
     indexes.map(async (index) => {
       const busPort = await freePort();
@@ -325,7 +329,7 @@ export async function startCluster({
   try {
     const failed = started.find((one) => one.status === "rejected");
     if (failed !== undefined) throw failed.reason;
-    await join(nodes, masters);
+    await join(nodes, masters, withSlots);
     const cluster = new RedisCluster(nodes, nodeTimeout);
     await cluster.converged();
     return cluster;
@@ -335,7 +339,8 @@ export async function startCluster({
   }
 }
 
-async function join(nodes: readonly ClusterNode[], masters: number): Promise<void> {
+/** The first so many nodes are masters with slots, the next up to `withSlots` their replicas. */
+async function join(nodes: readonly ClusterNode[], masters: number, withSlots: number): Promise<void> {
   for (const node of nodes) node.id = String(await node.admin.call("CLUSTER", "MYID"));
   // An epoch of its own for each spares the nodes to find out, which takes them seconds.
   for (const { index, admin } of nodes) await admin.call("CLUSTER", "SET-CONFIG-EPOCH", index + 1);
@@ -350,7 +355,7 @@ async function join(nodes: readonly ClusterNode[], masters: number): Promise<voi
     for (const { host, port, busPort, admin: other } of nodes)
       if (admin !== other) await admin.call("CLUSTER", "MEET", host, port, busPort);
   await Promise.all(
-    nodes.slice(masters).map(async ({ index, admin }) => {
+    nodes.slice(masters, withSlots).map(async ({ index, admin }) => {
       const master = nodes[index % masters] as ClusterNode;
       await eventually(() => admin.call("CLUSTER", "REPLICATE", master.id).catch(() => false), 20);
     }),

@@ -1,7 +1,8 @@
 // An error of a command names its node and its slot. Without them an operator cannot tell which of 60 servers fails (ioredis and node-redis name
 // neither).
 import assert from "node:assert/strict";
-import type { KVError } from "covara-kv";
+import { type KVError, RedisKVStore } from "covara-kv";
+import { eventually } from "../eventually.js";
 import { closedPort } from "../redis/servers.js";
 import { slotOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
@@ -15,7 +16,7 @@ const short = { commandTimeout: 300, queueTimeout: 300, username: "someone", pas
 
 const place = ({ host, port }: { host: string; port: number }) => `${host}:${port}`;
 
-function names(error: KVError, node: FakeNode, key: string): void {
+function names(error: KVError, node: { host: string; port: number }, key: string): void {
   const slot = slotOf(key);
   assert.deepEqual([error.node, error.slot], [place(node), slot], error.message);
   assert.ok(error.message.includes(`(slot ${slot}, ${place(node)})`), error.message);
@@ -95,6 +96,63 @@ test("a store that is closed meanwhile: the error names the node and the slot", 
   const failed = await failing;
   assert.ok(["CLOSED", "TIMEOUT"].includes(failed.code), failed.stack);
   names(failed, homeOf(fake, "a"), "a");
+});
+
+// A queue is full for one of 60 servers: which of them does an operator look at?
+test("a full queue: the error names the node and the slot, whatever the commands wait for", async (world) => {
+  const full = { maxQueue: 1, queueTimeout: 1_000 };
+  const fake = await world.fake();
+  const dead = { host: "127.0.0.1", port: await closedPort() };
+  for (const range of fake.ranges) if (range.nodes[0]?.port === homeOf(fake, "a").port) range.nodes = [dead];
+  const unconnected = await world.open(fake, full);
+  const refusing = await world.fake();
+  refusing.answer = ([name]) => (name === "INCR" ? CLUSTERDOWN : undefined);
+  const refused = await world.open(refusing, full);
+  const replicas = await world.fake();
+  for (const range of replicas.ranges) range.nodes.push(dead);
+  const reading = await world.open(replicas, { ...full, readFrom: "replica" });
+  for (const [call, node, waits] of [
+    [() => unconnected.incr("a"), dead, () => true],
+    // It is tried again: those behind it wait.
+    [() => refused.incr("a"), homeOf(refusing, "a"), () => refusing.count("INCR") > 1],
+    [() => reading.get("a"), dead, () => true],
+  ] as const) {
+    const first = errorOf(call());
+    await eventually(waits);
+    const errors = await Promise.all([first, errorOf(call()), errorOf(call())]);
+    const codes = errors.map(({ code }) => code);
+    assert.ok(codes.includes("QUEUE_FULL"), codes.join());
+    for (const failed of errors) names(failed, node, "a");
+  }
+});
+
+test("a full queue before the slots are known: the error names the slot", async (world) => {
+  const nodes = [{ host: "127.0.0.1", port: await closedPort() }];
+  const kv = new RedisKVStore({ cluster: { nodes }, maxQueue: 1, queueTimeout: 300 });
+  world.defer(() => kv.disconnect());
+  kv.connect().catch(() => {});
+  const [first, second] = await Promise.all([errorOf(kv.incr("a")), errorOf(kv.incr("a"))]);
+  assert.deepEqual([first.code, second.code], ["TIMEOUT", "QUEUE_FULL"]);
+  for (const { node, slot } of [first, second]) assert.deepEqual([node, slot], [undefined, slotOf("a")]);
+});
+
+test("a subscription that is not confirmed: the error names the home and the slot", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, short);
+  const failed = await errorOf(kv.subscribe("a", () => {}));
+  assert.equal(failed.reason, "queue-timeout");
+  names(failed, homeOf(fake, "a"), "a");
+});
+
+test("a page of SCAN that is none: the error names the node and the slot", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, short);
+  fake.answer = ([name]) => (name === "SCAN" ? ":1\r\n" : undefined);
+  const failed = await errorOf(kv.scan("0"));
+  assert.deepEqual(
+    [failed.reason, failed.node, failed.slot],
+    ["protocol", place(fake.nodes[0] as FakeNode), 0],
+  );
 });
 
 test("what the server answers is its own text", async ({ open }) => {

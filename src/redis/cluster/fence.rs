@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
+use crate::error::Error;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind};
 use crate::redis::pipeline::queue::Queue;
@@ -179,9 +180,9 @@ impl Fence {
         self.held.next_deadline()
     }
 
-    /// The last refusal of all.
-    pub fn last(&self) -> Option<&Refusal> {
-        self.last.as_ref()
+    /// The last refusal of all, in the server's words.
+    pub fn last_error(&self) -> Option<Error> {
+        self.last.as_ref().map(|last| last.error.clone())
     }
 }
 

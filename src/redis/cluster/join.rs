@@ -79,11 +79,9 @@ impl Join {
     fn in_order(&self, frames: &[&Bytes]) -> Result<Bytes> {
         let places = self.parts.iter().map(|(_, places)| places);
         let mut all = vec![Bytes::new(); places.clone().map(Vec::len).sum()];
-        for (frame, places) in frames.iter().zip(places) {
-            let items = items(frame)?;
-            if items.len() != places.len() {
-                return Err(misshapen());
-            }
+        for (frame, (slot, places)) in frames.iter().zip(&self.parts) {
+            let items = items(frame).ok().filter(|items| items.len() == places.len());
+            let items = items.ok_or_else(|| misshapen().at(None, Some(*slot)))?;
             for (item, place) in items.into_iter().zip(places) {
                 all[*place] = item;
             }

@@ -9,7 +9,7 @@ use hashbrown::HashSet;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::redis::cluster::frames::{array, items, misshapen};
 use crate::redis::cluster::join::Join;
 use crate::redis::cluster::slot_map::SlotMap;
@@ -33,8 +33,14 @@ impl KeysCall {
         }
     }
 
-    /// Takes the replies of a round. Gives the reply to the call once all slots are done.
-    pub fn take(&mut self, replies: &Bytes, before: &SlotMap, after: &SlotMap) -> Result<Option<Bytes>> {
+    /// Takes the replies of a round, and those of `others`. Gives the reply to the call once all slots are done.
+    pub fn take(
+        &mut self,
+        replies: &Bytes,
+        others: Vec<Bytes>,
+        before: &SlotMap,
+        after: &SlotMap,
+    ) -> Result<Option<Bytes>> {
         let has_stayed = |slot: Slot| {
             let owner = after.owner(slot);
             owner.is_none() || owner == before.owner(slot)
@@ -43,13 +49,11 @@ impl KeysCall {
         let left = (0..SLOTS as Slot).filter(|slot| !self.done.has(*slot));
         left.filter(|slot| has_stayed(*slot))
             .for_each(|slot| stayed.insert(slot));
-        for reply in items(replies)? {
-            for frame in items(&reply)? {
-                let Reply::Bulk(key) = decode::parse(&frame)? else {
-                    return Err(misshapen());
-                };
+        for (index, reply) in items(replies)?.iter().chain(&others).enumerate() {
+            let place = |error: Error| error.at(None, before.first_slots().get(index).copied());
+            for (frame, slot) in keys_of(reply).map_err(place)? {
                 // While a slot moves, two masters may have a key.
-                if stayed.has(slot_of(&key)) {
+                if stayed.has(slot) {
                     self.keys.insert(frame);
                 }
             }
@@ -58,6 +62,16 @@ impl KeysCall {
         let is_done = (0..SLOTS as Slot).all(|slot| self.done.has(slot));
         Ok(is_done.then(|| array(&self.keys.drain().collect::<Vec<_>>())))
     }
+}
+
+/// The keys of a master's reply, as they came in, and their slots.
+fn keys_of(reply: &Bytes) -> Result<Vec<(Bytes, Slot)>> {
+    let frames = items(reply)?.into_iter();
+    let keys = frames.map(|frame| match decode::parse(&frame)? {
+        Reply::Bulk(key) => Ok((frame.clone(), slot_of(&key))),
+        _ => Err(misshapen()),
+    });
+    keys.collect()
 }
 
 /// What a round has come to: an array of the masters' replies, or an error.
@@ -133,7 +147,7 @@ mod tests {
     #[test]
     fn a_key_of_two_masters_is_there_once() {
         let map = map(8_000);
-        let reply = KeysCall::new().take(&replies(&[&["a", "b"], &["b"]]), &map, &map);
+        let reply = KeysCall::new().take(&replies(&[&["a", "b"], &["b"]]), Vec::new(), &map, &map);
         let reply = reply.unwrap().unwrap();
         assert_eq!(sorted(&reply), ["$1\r\na\r\n", "$1\r\nb\r\n"]);
     }
@@ -143,9 +157,9 @@ mod tests {
         let slot = slot_of(b"moves");
         let (before, after) = (map(slot - 1), map(slot));
         let mut call = KeysCall::new();
-        let none = call.take(&replies(&[&["stays"], &[]]), &before, &after);
+        let none = call.take(&replies(&[&["stays"], &[]]), Vec::new(), &before, &after);
         assert!(none.unwrap().is_none());
-        let reply = call.take(&replies(&[&["later", "moves"], &[]]), &after, &after);
+        let reply = call.take(&replies(&[&["later", "moves"], &[]]), Vec::new(), &after, &after);
         // The slot of the third has been served.
         let expected = ["$5\r\nmoves\r\n", "$5\r\nstays\r\n"];
         assert_eq!(sorted(&reply.unwrap().unwrap()), expected);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::error::{Error, Reason};
-use crate::redis::cluster::node::{Node, NodeEvent, fail_returned};
+use crate::redis::cluster::node::{Node, fail_returned};
 use crate::redis::cluster::refresh::with_reasons;
 use crate::redis::cluster::router::{Closing, ClusterRouter, RouterState};
 use crate::redis::cluster::topology::Member;
@@ -135,9 +135,7 @@ impl ClusterRouter {
         let mut state = self.lock();
         state.end();
         for event in self.inbox.end() {
-            if let NodeEvent::Returned { returned, .. } | NodeEvent::ReadsReturned(_, returned) = event {
-                fail_returned(&self.completions, &returned);
-            }
+            fail_returned(&self.completions, &event);
         }
         let mut unsent = state.fences.take();
         unsent.extend(state.publishing.fences.take());

@@ -263,10 +263,8 @@ impl Sink<Commands> for NodeSink {
                 },
                 Use::Reads => NodeEvent::ReadsReturned(endpoint, returned),
             };
-            if let Some(NodeEvent::Returned { returned, .. } | NodeEvent::ReadsReturned(_, returned)) =
-                self.inbox.put(event)
-            {
-                fail_returned(&self.completions, &returned);
+            if let Some(event) = self.inbox.put(event) {
+                fail_returned(&self.completions, &event);
             }
         }
         for number in passed {
@@ -290,9 +288,17 @@ pub fn fail(completions: &CompletionQueue, request: &Request, fate: Fate, error:
 }
 
 /// Fails requests that a node has not run, and that no router sends again.
-pub fn fail_returned(completions: &CompletionQueue, returned: &[Returned]) {
+pub fn fail_returned(completions: &CompletionQueue, event: &NodeEvent) {
+    let (NodeEvent::Returned {
+        endpoint, returned, ..
+    }
+    | NodeEvent::ReadsReturned(endpoint, returned)) = event
+    else {
+        return;
+    };
     for Returned { request, .. } in returned {
-        let error = closed(Reason::Disconnected).at(None, request.slot());
+        let node = endpoint.to_string();
+        let error = closed(Reason::Disconnected).at(Some(&node), request.slot());
         fail(completions, request, Fate::NotRun, error);
     }
 }

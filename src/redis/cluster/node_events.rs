@@ -103,7 +103,9 @@ impl ClusterRouter {
     pub(super) fn hold(&self, state: &mut RouterState, request: Request, slot: Slot, fences: FencesOf) {
         let until = state.deadline(&request, self.limits());
         if !state.has_room(self.limits().max_queue) {
-            return self.fail(&request, Fate::NotRun, self.no_room());
+            let last = fences(state).change(slot, |fence| fence.last_error());
+            let node = state.place(slot, last.flatten().as_ref());
+            return self.refuse_full(&request, node.as_deref());
         }
         let is_sooner = fences(state).change(slot, |fence| {
             let before = fence.next_deadline();
@@ -272,13 +274,11 @@ impl ClusterRouter {
                 while let Some((request, last)) =
                     fences(state).change(slot, |fence| pop(fence, now)).flatten()
                 {
-                    let owner = state.map.as_ref().and_then(|map| map.owner(slot));
-                    let owner = owner.map(|owner| owner.to_string().into());
+                    let node = state.place(slot, last.as_ref());
                     let told = told(last.as_ref());
                     let message = format!(
                         "No node of the cluster took the command within {milliseconds} ms (queueTimeout), so that it was not run{told}"
                     );
-                    let node = last.and_then(|error| error.node.clone()).or(owner);
                     let error = Error::because(Reason::QueueTimeout, message).at(node.as_deref(), Some(slot));
                     self.fail(&request, Fate::NotRun, error);
                 }
@@ -290,7 +290,7 @@ impl ClusterRouter {
 /// The first request behind a fence, if it has waited for too long, and the last refusal.
 fn pop(fence: &mut Fence, now: Instant) -> Option<(Request, Option<Error>)> {
     let request = fence.pop_due(now)?;
-    Some((request, fence.last().map(|last| last.error.clone())))
+    Some((request, fence.last_error()))
 }
 
 /// A request that can be sent from now on.

@@ -95,7 +95,10 @@ impl ClusterRouter {
 
     fn hold_read(&self, state: &mut RouterState, request: Request, now: Instant) {
         if !state.has_room(self.limits().max_queue) {
-            return self.fail(&request, Fate::NotRun, self.no_room());
+            let map = state.map.as_deref();
+            let master = map.and_then(|map| Some(map.replicas(map.owner_index(request.slot()?)?)));
+            let node = master.and_then(<[Endpoint]>::first).map(Endpoint::to_string);
+            return self.refuse_full(&request, node.as_deref());
         }
         let until = state.deadline(&request, self.limits());
         if state.readers.held.is_empty() {

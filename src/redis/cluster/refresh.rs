@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -18,8 +19,8 @@ use crate::redis::protocol::{decode, encode};
 use crate::redis::runtime;
 use crate::reply::Reply;
 
-/// How long a node may take over its map.
-const MAP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a node may take over what it knows of the cluster.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long one seed may take before the next is asked beside it.
 const STAGGER: Duration = Duration::from_millis(250);
 /// The shortest time between two maps. It doubles while they are wanted again and again and say nothing new.
@@ -28,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(1_500);
 /// The same as long as no node has told any map.
 const LONGEST_WITHOUT_MAP: Duration = Duration::from_secs(2);
 /// How long a command that spreads over all masters waits for a new map.
-const LONGEST_RENEWAL: Duration = Duration::from_secs(2);
+pub const LONGEST_RENEWAL: Duration = Duration::from_secs(2);
 /// The map is asked for unasked after this time, and half of it with jitter.
 const PERIOD: Duration = Duration::from_secs(60);
 /// How often nodes are checked for silence.
@@ -127,6 +128,14 @@ async fn refreshed(topology: &Topology, delay: Duration) -> bool {
 
 const CLUSTER_SLOTS: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
 
+/// Asks a node over a connection that is open. None if there is none, or no reply in time.
+pub async fn ask(topology: &Topology, node: &Endpoint, command: &[&[u8]]) -> Option<Bytes> {
+    let members = topology.members();
+    let answer = members.iter().find_map(|member| member.ask(node, command));
+    drop(members);
+    timeout(ANSWER_TIMEOUT, answer?).await.ok()?.ok()
+}
+
 /// Asks over open connections. A node that is behind, or knows of fewer slots than before, may have been cut off: others are asked too. The
 /// map stays as it is where all of them are behind.
 async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<Told> {
@@ -136,12 +145,8 @@ async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<Told> {
     let first = (jitter() * nodes.len() as f64) as usize;
     for index in 0..nodes.len() {
         let node = &nodes[(first + index) % nodes.len()];
-        let members = topology.members();
         let asked = SystemTime::now();
-        let answer = members.iter().find_map(|member| member.ask(node, &CLUSTER_SLOTS));
-        drop(members);
-        let Some(answer) = answer else { continue };
-        let Ok(Ok(bytes)) = timeout(MAP_TIMEOUT, answer).await else {
+        let Some(bytes) = ask(topology, node, &CLUSTER_SLOTS).await else {
             continue;
         };
         let map = decode::parse(&bytes)

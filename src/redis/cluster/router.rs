@@ -22,7 +22,7 @@ use crate::redis::cluster::topology::Topology;
 use crate::redis::completions::CompletionQueue;
 use crate::redis::config::{Config, Limits};
 use crate::redis::connection::Connection;
-use crate::redis::endpoint::Endpoint;
+use crate::redis::endpoint::{Endpoint, Node as Place};
 use crate::redis::pipeline::closed;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::in_flight::Server;
@@ -211,17 +211,18 @@ impl ClusterRouter {
         }
     }
 
-    pub(super) fn no_room(&self) -> Error {
+    /// Fails a request that cannot wait. `node` is the one that is to take it, where that is known.
+    pub(super) fn refuse_full(&self, request: &Request, node: Option<&str>) {
         let most = self.limits().max_queue;
-        Error::ours(
-            "QUEUE_FULL",
-            format!("No node of the cluster takes the command, and {most} commands wait already (maxQueue)"),
-        )
+        let message =
+            format!("No node of the cluster takes the command, and {most} commands wait already (maxQueue)");
+        let error = Error::ours("QUEUE_FULL", message).at(node, request.slot());
+        self.fail(request, Fate::NotRun, error);
     }
 
     fn wait_for_map(&self, state: &mut RouterState, request: Request) {
         if !state.has_room(self.limits().max_queue) {
-            return self.fail(&request, Fate::NotRun, self.no_room());
+            return self.refuse_full(&request, None);
         }
         let until = state.deadline(&request, self.limits());
         state.waiting.push(request, until);
@@ -307,6 +308,13 @@ impl RouterState {
         nodes
             .find(|node| node.number == number)
             .or_else(|| self.retired.get(&number))
+    }
+
+    /// The node that errors name for a slot: the one that has refused it last, else its master.
+    pub fn place(&self, slot: Slot, last: Option<&Error>) -> Option<Place> {
+        let owner = || self.map.as_ref().and_then(|map| map.owner(slot));
+        let refused = last.and_then(|error| error.node.clone());
+        refused.or_else(|| Some(owner()?.to_string().into()))
     }
 
     /// Has the map asked for.

@@ -1,5 +1,6 @@
 //! SCAN over all masters: <https://redis.io/docs/latest/commands/scan/>. A cursor tells which slots are done and at whom, and where the scan of
-//! the present master stands. A slot that another master has by now is scanned there: its keys may have moved unseen.
+//! the present master stands. A slot that another master has by now is scanned there: its keys may have moved unseen. Masters without slots
+//! come last, and have none in the cursor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +9,10 @@ use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::frames::{array, items};
 use crate::redis::cluster::refresh::renew;
 use crate::redis::cluster::slot_map::SlotMap;
+use crate::redis::cluster::slotless::Slotless;
 use crate::redis::cluster::slots::Slots;
 use crate::redis::cluster::topology::Topology;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::protocol::{decode, encode};
 use crate::redis::request::{ScanCall, Whole};
 use crate::redis::slot::{SLOTS, Slot, slot_of};
@@ -83,6 +86,18 @@ impl Cursor {
         covered
     }
 
+    /// The present master's scan has come to a position.
+    fn reach(&mut self, position: String) {
+        if let Some(mut present) = self.present.take() {
+            if position == "0" {
+                self.done.push((present.master, present.slots));
+            } else {
+                present.cursor = position;
+                self.present = Some(present);
+            }
+        }
+    }
+
     /// Goes on with a master. None if all slots that have one are done.
     fn advance(&mut self, map: &SlotMap) -> Option<&Present> {
         let is_valid = |present: &Present| {
@@ -109,6 +124,30 @@ impl Cursor {
             });
         }
         self.present.as_ref()
+    }
+
+    /// Goes on with a master without slots, once all slots are done: gives it, and where its scan stands. None if all are done.
+    fn advance_slotless<'a>(&mut self, masters: &'a [Endpoint]) -> Option<(&'a Endpoint, &str)> {
+        let is_done = |master: &str| {
+            let mut done = self.done.iter();
+            done.any(|(other, slots)| other == master && slots.is_empty())
+        };
+        let is_begun = |master: &str| {
+            let begun = self.present.as_ref();
+            begun.is_some_and(|begun| begun.master == master)
+        };
+        let mut left = masters.iter().map(|master| (master, master.to_string()));
+        let begun = left.clone().find(|(_, name)| is_begun(name));
+        let is_new = begun.is_none();
+        let (master, name) = begun.or_else(|| left.find(|(_, name)| !is_done(name)))?;
+        if is_new {
+            self.present = Some(Present {
+                cursor: "0".to_owned(),
+                master: name,
+                slots: Slots::new(),
+            });
+        }
+        Some((master, &self.present.as_ref()?.cursor))
     }
 }
 
@@ -141,29 +180,17 @@ impl Scan {
             return Ok(None);
         };
         let slot = present.slots.iter().next().ok_or_else(invalid)?;
-        let mut bytes = Vec::new();
-        encode::begin(&mut bytes, call.words);
-        encode::word(&mut bytes, b"SCAN");
-        encode::word(&mut bytes, present.cursor.as_bytes());
-        bytes.extend_from_slice(&call.rest);
+        let bytes = request(call, &present.cursor);
         let topology = topology.clone();
-        Ok(Some((Self { cursor, topology }, slot, bytes.into())))
+        Ok(Some((Self { cursor, topology }, slot, bytes)))
     }
 
     fn page(&self, frame: &Bytes) -> Result<Bytes> {
         if frame.first() == Some(&b'-') {
             return Ok(frame.clone());
         }
-        let misshapen = || Error::because(Reason::Protocol, "a node's reply to SCAN is no page");
         let map = self.topology.map().ok_or_else(misshapen)?;
-        let parts = items(frame)?;
-        let [position, keys] = &parts[..] else {
-            return Err(misshapen());
-        };
-        let Reply::Bulk(position) = decode::parse(position)? else {
-            return Err(misshapen());
-        };
-        let position = String::from_utf8_lossy(&position).into_owned();
+        let (position, keys) = parts(frame)?;
         let mut cursor = self.cursor.clone();
         let Some(present) = &mut cursor.present else {
             return Err(misshapen());
@@ -186,32 +213,67 @@ impl Scan {
             // Keys of a slot that is on its way here are nowhere else.
             present.slots.has(slot) || !is_owner(&map, slot, &present.master)
         };
-        let found: Vec<Bytes> = items(keys)?.into_iter().filter(is_of_page).collect();
-        if position == "0" {
-            let Present { master, slots, .. } = present.clone();
-            cursor.present = None;
-            cursor.done.push((master, slots));
-        } else {
-            present.cursor = position;
-        }
+        let found: Vec<Bytes> = items(&keys)?.into_iter().filter(is_of_page).collect();
+        cursor.reach(position);
         Ok(page(&cursor.text(), &array(&found)))
     }
 }
 
+fn misshapen() -> Error {
+    Error::because(Reason::Protocol, "a node's reply to SCAN is no page")
+}
+
+/// The request for a page of one master.
+fn request(call: &ScanCall, position: &str) -> Bytes {
+    let mut bytes = Vec::new();
+    encode::begin(&mut bytes, call.words);
+    encode::word(&mut bytes, b"SCAN");
+    encode::word(&mut bytes, position.as_bytes());
+    bytes.extend_from_slice(&call.rest);
+    bytes.into()
+}
+
+/// The position and the keys of a master's page.
+fn parts(frame: &Bytes) -> Result<(String, Bytes)> {
+    let parts = items(frame)?;
+    let [position, keys] = &parts[..] else {
+        return Err(misshapen());
+    };
+    let Reply::Bulk(position) = decode::parse(position)? else {
+        return Err(misshapen());
+    };
+    Ok((String::from_utf8_lossy(&position).into_owned(), keys.clone()))
+}
+
 impl Whole for Scan {
     fn put(&self, _: usize, outcome: Result<Bytes>) -> Option<Result<Bytes>> {
-        Some(outcome.and_then(|frame| self.page(&frame)))
+        let page = outcome.and_then(|frame| self.page(&frame));
+        let present = self.cursor.present.as_ref();
+        let slot = present.and_then(|present| present.slots.iter().next());
+        Some(page.map_err(|error| error.at(present.map(|present| &*present.master), slot)))
     }
 }
 
-/// A page without keys: the last one if all slots are done by a map that is no older than this call. SCAN is not redirected, so a slot
-/// that has moved shows in the map alone.
+/// The last page, if all slots are done by a map that is no older than this call: SCAN is not redirected, so a slot that has moved shows in
+/// the map alone. Otherwise a page without keys, or one of a master without slots.
 pub async fn last_page(call: ScanCall, topology: Arc<Topology>, longest: Duration) -> Bytes {
     renew(&topology, longest).await;
+    let none = array(&[]);
     let mut cursor = Cursor::parse(&call.cursor).unwrap_or_default();
-    let is_done = topology.map().is_none_or(|map| cursor.advance(&map).is_none());
-    let text = if is_done { "0".to_owned() } else { cursor.text() };
-    page(&text, &array(&[]))
+    let begun = cursor.present.take_if(|present| present.slots.is_empty());
+    if topology.map().is_some_and(|map| cursor.advance(&map).is_some()) {
+        return page(&cursor.text(), &none);
+    }
+    cursor.present = begun;
+    let slotless = Slotless::of(&topology, longest).await;
+    let Some((master, position)) = cursor.advance_slotless(&slotless.masters) else {
+        return page("0", &none);
+    };
+    let reply = slotless.ask(master, &request(&call, position)).await;
+    let parts = reply.and_then(|reply| parts(&reply).ok());
+    let (position, keys) = parts.unwrap_or(("0".to_owned(), none));
+    cursor.reach(position);
+    page(&cursor.text(), &keys)
 }
 
 fn page(cursor: &str, keys: &Bytes) -> Bytes {

@@ -24,6 +24,10 @@ impl Slots {
         (0..SLOTS as Slot).filter(|slot| self.has(*slot))
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
     /// As `0-5460,6000`.
     pub fn text(&self) -> String {
         let mut text = String::new();

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::error::{Error, Reason};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::keys::{KeysCall, Outcome, Round};
@@ -11,6 +13,7 @@ use crate::redis::cluster::refresh::renew;
 use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::scan::{Scan, last_page};
 use crate::redis::cluster::slot_map::SlotMap;
+use crate::redis::cluster::slotless::Slotless;
 use crate::redis::cluster::topology::Topology;
 use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::pipeline::closed;
@@ -117,14 +120,26 @@ struct Rounds {
 }
 
 impl Rounds {
+    /// What masters without slots reply.
+    async fn others(&self) -> Vec<Bytes> {
+        let slotless = Slotless::of(&self.topology, self.longest).await;
+        let mut replies = Vec::new();
+        for master in &slotless.masters {
+            replies.extend(slotless.ask(master, &self.request.bytes).await);
+        }
+        replies.retain(|reply| reply.first() == Some(&b'*'));
+        replies
+    }
+
     /// Answers the call, or asks for another round.
     async fn go_on(mut self, outcome: Outcome) {
         let reply = match outcome {
             // An error reply of a master is that of the call.
             Ok(replies) if replies.first() == Some(&b'*') => {
+                let others = self.others().await;
                 renew(&self.topology, self.longest).await;
                 let after = self.topology.map().unwrap_or_else(|| self.map.clone());
-                self.call.take(&replies, &self.map, &after).transpose()
+                self.call.take(&replies, others, &self.map, &after).transpose()
             }
             other => Some(other),
         };

@@ -37,7 +37,7 @@ pub fn joined(parts: &[Part]) -> Result<Bytes> {
     let mut results: Vec<Option<Result<Bytes>>> = vec![None; count];
     let mut fates = Vec::with_capacity(parts.len());
     for part in parts {
-        let (fate, outcomes) = outcomes(part)?;
+        let (fate, outcomes) = outcomes(part).map_err(|error| error.at(None, Some(part.slot)))?;
         fates.push((part.slot, fate));
         for (outcome, place) in outcomes.into_iter().zip(part.places) {
             let result = &mut results[*place];

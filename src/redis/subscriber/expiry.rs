@@ -10,6 +10,7 @@ use crate::redis::completions::CompletionBatch;
 use crate::redis::request::{Id, Topic};
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::Listener;
+use crate::redis::subscriber::places::{home_of, slot_of_home};
 
 /// The deadline may be infinite: the task of a call that was answered ends after this time.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
@@ -54,8 +55,12 @@ impl ClusterSubscriber {
         let milliseconds = self.limits().queue_timeout.as_millis();
         let message =
             format!("The cluster did not confirm the subscription within {milliseconds} ms (queueTimeout)");
+        let map = self.lock().map.clone();
+        let home = map.and_then(|map| Some(home_of(&map, topic)?.to_string()));
+        let error =
+            Error::because(Reason::QueueTimeout, message).at(home.as_deref(), Some(slot_of_home(topic)));
         let mut answer = CompletionBatch::default();
-        answer.failed(id, Error::because(Reason::QueueTimeout, message));
+        answer.failed(id, error);
         self.listener.put(answer);
         if is_unwanted {
             self.unsubscribe(None, topic, || {});

@@ -142,10 +142,15 @@ pub struct Crossing {
 
 /// The master of a topic's slot.
 pub fn home_of<'a>(map: &'a SlotMap, topic: &Topic) -> Option<&'a Endpoint> {
-    map.owner(match topic.kind {
+    map.owner(slot_of_home(topic))
+}
+
+/// The slot whose master is a topic's home.
+pub fn slot_of_home(topic: &Topic) -> Slot {
+    match topic.kind {
         Kind::Channel | Kind::Shard => slot_of(&topic.name),
         Kind::Pattern => HOME_OF_PATTERNS,
-    })
+    }
 }
 
 /// A channel that no other process has.
