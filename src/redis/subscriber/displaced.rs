@@ -12,11 +12,10 @@ use crate::redis::endpoint::Node;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::request::{Kind, Subscription, Topic};
 use crate::redis::subscriber::entry::Status;
-use crate::redis::subscriber::gap::OpenGap;
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::Kept;
 use crate::redis::subscriber::machine::Subscriptions;
-use crate::redis::subscriber::table::Table;
+use crate::redis::subscriber::table::{OpenGap, Table};
 
 /// So long the map is waited for before the server is asked again.
 const AGAIN: Duration = Duration::from_millis(250);

@@ -4,28 +4,8 @@ use std::mem;
 use std::time::{Instant, SystemTime};
 
 use crate::redis::completions::Gap;
-use crate::redis::endpoint::Node;
 use crate::redis::subscriber::listener::Deliveries;
-use crate::redis::subscriber::table::Table;
-
-/// A gap that has begun.
-pub struct OpenGap {
-    since: SystemTime,
-    /// The server that was heard before.
-    node: Option<Node>,
-    /// The master is another one: until then publishers may use the one before, whatever is subscribed.
-    until: Option<Instant>,
-}
-
-impl OpenGap {
-    pub fn new(since: SystemTime, node: Option<Node>) -> Self {
-        Self {
-            since,
-            node,
-            until: None,
-        }
-    }
-}
+use crate::redis::subscriber::table::{OpenGap, Table};
 
 impl Table {
     /// An open gap began at this time at the latest, and lasts until a moment at least.

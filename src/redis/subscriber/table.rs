@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
@@ -14,7 +14,6 @@ use crate::redis::endpoint::Node;
 use crate::redis::protocol::published::{Skipped, published};
 use crate::redis::request::{Asker, Id, Request, Subject, Subscription, Topic, TopicName};
 use crate::redis::subscriber::entry::{Entry, Priority, Registration, Status};
-use crate::redis::subscriber::gap::OpenGap;
 use crate::redis::subscriber::listener::{Deliveries, Kept, Listener, TopicState};
 
 /// The size of a batch.
@@ -35,6 +34,25 @@ pub struct Table {
     pub(super) gap: Option<OpenGap>,
     /// Listeners to tell of the gap that is open.
     pub(super) gap_listeners: HashSet<usize, RandomState>,
+}
+
+/// A gap that has begun.
+pub struct OpenGap {
+    pub(super) since: SystemTime,
+    /// The server that was heard before.
+    pub(super) node: Option<Node>,
+    /// The master is another one: until then publishers may use the one before, whatever is subscribed.
+    pub(super) until: Option<Instant>,
+}
+
+impl OpenGap {
+    pub fn new(since: SystemTime, node: Option<Node>) -> Self {
+        Self {
+            since,
+            node,
+            until: None,
+        }
+    }
 }
 
 /// What a listener that subscribes has to wait for.
