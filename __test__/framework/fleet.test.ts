@@ -80,6 +80,9 @@ for (const [order, stages] of [
   });
 }
 
+/** How long Redis is away: streams come and go meanwhile. */
+const OUTAGE_MS = 700;
+
 const TIMEOUTS = { commandTimeout: 2_000, queueTimeout: 3_000, retryDelay: 50 };
 
 /** The outcome of a mutation. */
@@ -129,18 +132,37 @@ test(`${MUTATIONS} mutations on four processes while streams come and go, Redis 
     });
     stream.events.length = 0;
   };
+  /** Resolves once each stream that is open has heard a last mutation of each instance, and so what came before. */
+  const allHeard = async () => {
+    const lastOf = (index: number) => `last:${index}`;
+    for (const [index, instance] of fleet.entries()) {
+      for (const resource of [...resources, "anchors"]) await mutate(instance, resource, lastOf(index));
+    }
+    const isOpen = ({ to }: Served) => to === Infinity;
+    await eventually(() =>
+      served
+        .filter(isOpen)
+        .every(({ stream }) => fleet.every((_, index) => objectsOf(stream).includes(lastOf(index)))),
+    );
+  };
   for (const index of fleet.keys()) await anchor(index);
 
   const comeAndGo = async () => {
-    while (!isOver) {
+    for (;;) {
       const one = await serve(Math.floor(next() * fleet.length), pick(resources)).catch(() => undefined);
       await wait(50 + next() * 1_000);
+      if (isOver) return; // The last streams stay.
       if (one === undefined) continue;
       one.to = Math.min(one.to, performance.now());
       one.stream.close();
     }
   };
   let left = MUTATIONS;
+  // A test that has failed leaves no loop running.
+  world.defer(() => {
+    isOver = true;
+    left = 0;
+  });
   const mutateAll = async (index: number) => {
     for (let count = 0; left > 0; count++) {
       left -= 1;
@@ -156,11 +178,11 @@ test(`${MUTATIONS} mutations on four processes while streams come and go, Redis 
   const mutating = fleet.map((_, index) => mutateAll(index));
 
   const isDone = async (share: number) => {
-    while (left > MUTATIONS * (1 - share)) await wait(5);
+    while (left > MUTATIONS * (1 - share)) await wait(5); // For longer than `eventually` waits.
   };
   await isDone(0.25);
   await server.kill();
-  await wait(700);
+  await wait(OUTAGE_MS);
   await server.restart();
   await isDone(0.5);
   const killed = 2;
@@ -171,12 +193,12 @@ test(`${MUTATIONS} mutations on four processes while streams come and go, Redis 
   await anchor(killed);
   await isDone(0.75);
   await server.kill();
-  await wait(700);
+  await wait(OUTAGE_MS);
   await server.restart();
   await Promise.all(mutating);
   isOver = true;
   await Promise.all(streams);
-  await wait(1_000);
+  await allHeard();
 
   for (const { ended } of fleet) assert.equal(ended, undefined);
   assert.ok(slowest < TIMEOUTS.queueTimeout + SLACK, `a write was answered after ${slowest} ms`);
