@@ -91,6 +91,7 @@ interface Mutation {
   readonly resource: string;
   /** In ms, on the clock of the events' times. */
   readonly began: number;
+  readonly answered: number;
   readonly succeeded: boolean;
 }
 
@@ -169,8 +170,9 @@ test(`${MUTATIONS} mutations on four processes while streams come and go, Redis 
       const [object, resource, began] = [`${index}:${count}`, pick(resources), performance.now()];
       // A killed process sends no answer.
       const answer = await mutate(fleet[index] as Instance, resource, object).catch(() => ({ code: "GONE" }));
-      if (ways[index] !== "plain") slowest = Math.max(slowest, performance.now() - began);
-      mutations.push({ object, resource, began, succeeded: answer.code === undefined });
+      const answered = performance.now();
+      if (ways[index] !== "plain") slowest = Math.max(slowest, answered - began);
+      mutations.push({ object, resource, began, answered, succeeded: answer.code === undefined });
       if (answer.code !== undefined) await wait(20);
     }
   };
@@ -230,8 +232,13 @@ function check({ way, stream, resource, from, to }: Served, mutations: readonly 
   const told = Math.max(0, ...stream.events.filter(({ type }) => type === "invalidate").map(({ at }) => at));
   const has = new Set(heard);
   const missed = mutations.filter(
-    ({ object, resource: of, began, succeeded }) =>
-      of === resource && succeeded && began > Math.max(from, told) && began < to - 1_000 && !has.has(object),
+    ({ object, resource: of, began, answered, succeeded }) =>
+      of === resource &&
+      succeeded &&
+      began > Math.max(from, told) &&
+      // On a busy machine a mutation may take longer than its stream stays.
+      answered < to - 1_000 &&
+      !has.has(object),
   );
   assert.deepEqual(missed, [], `missed: ${way}, told at ${told}, served from ${from} to ${to}`);
 }
