@@ -69,6 +69,14 @@ export class RedisCluster implements AsyncDisposable {
     return serving.sort((a, b) => b.view.epoch - a.view.epoch)[0]?.node;
   }
 
+  /** The master of a slot, or of the slot of a key, and another to which it can move. */
+  async mastersFor(slotOrKey: number | string): Promise<{ from: ClusterNode; to: ClusterNode }> {
+    const from = await this.masterOf(slotOrKey);
+    const to = (await this.masters()).map(({ node }) => node).find((node) => node !== from);
+    if (to === undefined) throw new Error(`${from.place} is the only master`);
+    return { from, to };
+  }
+
   /** The running replicas of a master. */
   async replicasOf(master: ClusterNode): Promise<ClusterNode[]> {
     const selves = await Promise.all(this.running.map(async (node) => ({ node, view: await node.self() })));

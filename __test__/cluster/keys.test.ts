@@ -1,6 +1,7 @@
 // Commands on several keys, and commands about all keys. Sent to one node they fail, run in part, or give the keys of one master.
 import assert from "node:assert/strict";
 import type { KVStore } from "covara-kv";
+import type { ClusterNode } from "../cluster-node.js";
 import { eventually } from "../eventually.js";
 import { bulk } from "../fake-server.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
@@ -121,38 +122,52 @@ test("KEYS gives the keys of a master that the map does not have yet", async ({ 
   assert.deepEqual((await kv.keys("*")).sort(), [...keys].sort());
 });
 
-test("KEYS gives every key that stays, while slots move key by key and nodes fail over", async ({ open }) => {
-  const kv = await open(cluster(), {}, "listed");
-  const names = Array.from({ length: 600 }, (_, index) => `k${index}`);
-  await Promise.all(names.map((name) => kv.set(name, "1")));
-  const slot = slotOf("listed:k0");
+/** Runs `trouble`, and meanwhile calls `look` again and again: each time every name is to be found. */
+async function alwaysFound(
+  names: readonly string[],
+  look: () => Promise<readonly string[]>,
+  trouble: () => Promise<void>,
+): Promise<void> {
   let done = false;
-  const trouble = (async () => {
-    try {
-      const neighbour = slot === 0 ? 1 : slot - 1;
-      for (let round = 0; round < 2; round++) {
-        const from = await cluster().masterOf(slot);
-        const to = (await cluster().masters()).map(({ node }) => node).find((node) => node !== from);
-        assert.ok(to);
-        const migration = await cluster().migrate(slot, to);
-        await migration.move(1);
-        await migration.finish();
-        await cluster().failover(neighbour);
-        await cluster().converged();
-      }
-      await (await cluster().migrate(slot, await cluster().masterOf(neighbour))).finish();
-    } finally {
-      done = true;
-    }
-  })();
+  const running = trouble().finally(() => {
+    done = true;
+  });
+  running.catch(() => {}); // What is not found says more.
   for (let round = 0; !done || round < 3; round++) {
-    const found = new Set(await kv.keys("k*"));
+    const found = new Set(await look());
     assert.deepEqual(
       names.filter((name) => !found.has(name)),
       [],
     );
   }
-  await trouble;
+  await running;
+}
+
+/** Moves a slot, a key of it first. */
+async function moved(slot: number, to: ClusterNode): Promise<void> {
+  const migration = await cluster().migrate(slot, to);
+  await migration.move(1);
+  await migration.finish();
+}
+
+test("KEYS gives every key that stays, while slots move key by key and nodes fail over", async ({ open }) => {
+  const kv = await open(cluster(), {}, "listed");
+  const names = Array.from({ length: 600 }, (_, index) => `k${index}`);
+  await Promise.all(names.map((name) => kv.set(name, "1")));
+  const slot = slotOf("listed:k0");
+  const neighbour = slot === 0 ? 1 : slot - 1;
+  await alwaysFound(
+    names,
+    () => kv.keys("k*"),
+    async () => {
+      for (let round = 0; round < 2; round++) {
+        await moved(slot, (await cluster().mastersFor(slot)).to);
+        await cluster().failover(neighbour);
+        await cluster().converged();
+      }
+      await (await cluster().migrate(slot, await cluster().masterOf(neighbour))).finish();
+    },
+  );
   await kv.del(names);
 });
 
@@ -161,38 +176,25 @@ test("a scan sees every key that stays, through failovers and slots that move", 
   const names = Array.from({ length: 600 }, (_, index) => `k${index}`);
   await Promise.all(names.map((name) => kv.set(name, "1")));
   const slot = slotOf("staying:k0");
-  let done = false;
   let scans = 0;
-  const trouble = (async () => {
-    try {
-      for (let round = 0; round < 2; round++) {
-        await cluster().failover(0);
-        await cluster().converged();
-        const from = await cluster().masterOf(slot);
-        const to = (await cluster().masters()).map(({ node }) => node).find((node) => node !== from);
-        assert.ok(to);
-        const migration = await cluster().migrate(slot, to);
-        await migration.move(1);
-        await migration.finish();
-        // A slot that moves away and back within one scan can escape both masters' scans. So a whole scan runs between the two moves.
-        const before = scans;
-        await eventually(() => scans > before + 1);
-        await (await cluster().migrate(slot, from)).finish();
-        await eventually(() => scans > before + 3);
-      }
-    } finally {
-      done = true;
-    }
-  })();
-  while (!done || scans < 3) {
-    const found = new Set(await allKeys(kv, "k*", 20));
-    assert.deepEqual(
-      names.filter((name) => !found.has(name)),
-      [],
-    );
+  const scanned = async () => {
+    const found = await allKeys(kv, "k*", 20);
     scans += 1;
-  }
-  await trouble;
+    return found;
+  };
+  await alwaysFound(names, scanned, async () => {
+    for (let round = 0; round < 2; round++) {
+      await cluster().failover(0);
+      await cluster().converged();
+      const { from, to } = await cluster().mastersFor(slot);
+      await moved(slot, to);
+      // A slot that moves away and back within one scan can escape both masters' scans. So a whole scan runs between the two moves.
+      const before = scans;
+      await eventually(() => scans > before + 1);
+      await (await cluster().migrate(slot, from)).finish();
+      await eventually(() => scans > before + 3);
+    }
+  });
   await kv.del(names);
 });
 

@@ -17,14 +17,6 @@ function client({ defer }: World, { addresses }: { addresses: { host: string; po
   return client;
 }
 
-/** The master of a slot, and another. */
-async function mastersOf(slot: number) {
-  const from = await cluster().masterOf(slot);
-  const to = (await cluster().masters()).map(({ node }) => node).find((node) => node !== from);
-  assert.ok(to);
-  return { from, to };
-}
-
 const refusal = (promise: Promise<unknown>) => promise.then(String, String);
 
 test("slots are counted as the servers do", async () => {
@@ -71,7 +63,7 @@ for (const mode of [undefined, "FORCE", "TAKEOVER"] as const) {
 
 // Its target does not learn of the new master while the slot is open. For the target it then belongs to none, and no test behind finds a whole cluster.
 test("a slot whose master is replaced while it moves is whole again after the test", async () => {
-  const { from, to } = await mastersOf(1);
+  const { from, to } = await cluster().mastersFor(1);
   await cluster().migrate(1, to);
   const [replica] = await cluster().replicasOf(from);
   assert.ok(replica);
@@ -84,7 +76,7 @@ test("a slot whose master is replaced while it moves is whole again after the te
 
 test("a slot moves key by key, and a test can stand in the midst", async (world) => {
   const slot = slotOf("{t}");
-  const { from, to } = await mastersOf(slot);
+  const { from, to } = await cluster().mastersFor(slot);
   const kv = client(world, cluster());
   for (const key of ["a", "b", "c"]) await kv.set(`{t}${key}`, key);
   const migration = await cluster().migrate(slot, to);

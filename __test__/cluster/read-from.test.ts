@@ -82,11 +82,15 @@ for (const readFrom of MODES) {
 
   test(`with "${readFrom}" reads go on through a planned failover, and the old master takes them then`, async ({
     open,
+    defer,
   }) => {
     const kv = await open(cluster(), { ...timeouts, readFrom });
     await written(kv, "2");
     const errors: unknown[] = [];
     let done = false;
+    defer(() => {
+      done = true;
+    });
     const reading = (async () => {
       while (!done) {
         await kv.get(keys[0]).catch((error) => errors.push(error));

@@ -44,13 +44,6 @@ async function expectInOrder(kv: KVStore, key: string, count: number): Promise<v
   await kv.del(key);
 }
 
-async function otherMaster(slot: number) {
-  const from = await cluster().masterOf(slot);
-  const to = (await cluster().masters()).map(({ node }) => node).find((node) => node !== from);
-  assert.ok(to);
-  return { from, to };
-}
-
 test("the writes of one key keep their order through a planned failover, and none fails", async (world) => {
   const kv = await world.open(cluster(), timeouts);
   for (let round = 0; round < 3; round++) {
@@ -67,7 +60,7 @@ test("the writes of one key keep their order through a planned failover, and non
 test("the writes of one key keep their order while its slot moves key by key, and none fails", async (world) => {
   const kv = await world.open(cluster(), timeouts);
   const slot = slotOf("{order}");
-  const { from, to } = await otherMaster(slot);
+  const { from, to } = await cluster().mastersFor(slot);
   for (const target of [to, from]) {
     const pushes = ["{order}a", "{order}b"].map((key) => ({ key, push: pusher(world, kv, key) }));
     const more = () => Promise.all(pushes.map(({ push }) => push.more(100)));
@@ -139,7 +132,7 @@ test("what is answered with MOVED runs at the new owner, in the order of the cal
 test("a transaction follows its slot: moved, and on its way", async ({ open }) => {
   const kv = await open(cluster(), timeouts);
   const slot = slotOf("{multi}");
-  const { from, to } = await otherMaster(slot);
+  const { from, to } = await cluster().mastersFor(slot);
   const run = () => kv.multi().incr("{multi}a").incr("{multi}b").exec();
   assert.deepEqual(await run(), [1, 1]);
   const migration = await cluster().migrate(slot, to);
@@ -163,7 +156,7 @@ test("a transaction follows its slot: moved, and on its way", async ({ open }) =
 test("a script follows its slot, known to the new owner or not", async ({ open }) => {
   const kv = await open(cluster(), timeouts);
   const slot = slotOf("{eval}");
-  const { from, to } = await otherMaster(slot);
+  const { from, to } = await cluster().mastersFor(slot);
   const run = () => kv.eval('return redis.call("incr", KEYS[1])', ["{eval}n"], []);
   assert.equal(await run(), 1);
   const migration = await cluster().migrate(slot, to);
@@ -200,6 +193,8 @@ test("calls of other slots do not wait for CLUSTER SLOTS", async (world) => {
   const home = homeOf(fake, "a");
   const other = fake.nodes.find((node) => node !== home);
   assert.ok(other);
+  // A connection that is opened late asks for CLUSTER SLOTS itself.
+  await eventually(async () => (await kv.health()).connections.every(({ state }) => state === "ready"));
   fake.answer = ([name, key], node) => {
     if (name === "CLUSTER") return null;
     return key === "a" && node === home ? moved(slotOf("a"), other) : undefined;

@@ -60,11 +60,14 @@ test("no message is lost or doubled while the socket is replaced, and their orde
       if (published % 3 === 0) await turn();
     }
   })();
-  for (let round = 0; round < 100; round++) {
-    await kv.subscribe(`other ${round}`, () => {});
-    if (round % 2 === 0) await kv.unsubscribe(`other ${round}`);
+  try {
+    for (let round = 0; round < 100; round++) {
+      await kv.subscribe(`other ${round}`, () => {});
+      if (round % 2 === 0) await kv.unsubscribe(`other ${round}`);
+    }
+  } finally {
+    isChanging = false;
   }
-  isChanging = false;
   await publishing;
   await eventually(() => received.length >= published);
   assert.deepEqual(

@@ -4,24 +4,30 @@ import { createKV } from "covara-kv";
 import { eventually } from "../backends.js";
 import { answerHandshake, bulk, type FakeServer, OK } from "../fake-server.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
-import { emissions, SLACK, test, timeOf } from "./faults.js";
+import { emissions, ONE_ATTEMPT, SLACK, test, timeOf } from "./faults.js";
 
-const CONNECT = { connectTimeout: 200, maxRetries: 2, retryDelay: 20 };
+const CONNECT = { connectTimeout: 5_000, maxRetries: 2, retryDelay: 20 };
 
 /** Fails unless createKV rejects with CONNECTION, names the server and the cause, and leaves no connection open. */
-async function expectNoStore(server: FakeServer, why: RegExp): Promise<void> {
+async function expectNoStore(
+  server: FakeServer,
+  why: RegExp,
+  more: Partial<typeof CONNECT> = {},
+): Promise<void> {
   const { host, port } = server;
-  const creating = createKV({ type: "redis", redis: { host, port, ...CONNECT } });
+  const config = { ...CONNECT, ...more };
+  const creating = createKV({ type: "redis", redis: { host, port, ...config } });
   const [time, { code, message }] = await Promise.all([timeOf(creating), errorOf(creating)]);
   assert.equal(code, "CONNECTION", message);
   assert.ok(message.includes(`${host}:${port}`), message);
   assert.match(message, why);
-  assert.ok(time <= CONNECT.maxRetries * CONNECT.connectTimeout + SLACK, `${time} ms`);
+  assert.ok(time <= config.maxRetries * config.connectTimeout + SLACK, `${time} ms`);
   await eventually(() => server.peers.every(({ socket }) => socket.destroyed || socket.readableEnded));
 }
 
 test("a server that accepts and says nothing is given up", async ({ fake }) => {
-  await expectNoStore(await fake({ handshake: () => undefined }), /did not answer within 200 ms/);
+  const server = await fake({ handshake: () => undefined });
+  await expectNoStore(server, /did not answer within 200 ms/, { connectTimeout: 200 });
 });
 
 test("a server that closes at once is given up", async ({ fake }) => {
@@ -43,7 +49,7 @@ test("a server that answers half of the handshake and closes is given up", async
 
 test("a server of another protocol is not tried again", async ({ fake }) => {
   const server = await fake({ handshake: () => "HTTP/1.1 400 Bad Request\r\n\r\n" });
-  await expectNoStore(server, /no Redis server/);
+  await expectNoStore(server, /no Redis server/, ONE_ATTEMPT);
   assert.equal(server.peers.length, 1);
 });
 

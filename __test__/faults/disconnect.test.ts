@@ -1,9 +1,8 @@
 // A disconnect under load, or in an outage, may lose calls that are in flight, or never settle.
 import assert from "node:assert/strict";
-import { setTimeout as wait } from "node:timers/promises";
 import { eventually } from "../backends.js";
 import { expectRefusal, refusal } from "../replies.js";
-import { Calls, PATIENT, SLACK, test, timeOf, underLoad } from "./faults.js";
+import { Calls, emissions, PATIENT, SLACK, test, timeOf, underLoad } from "./faults.js";
 
 const CLOSED = refusal("CLOSED");
 
@@ -93,15 +92,16 @@ test("a store that was disconnected during an outage can be connected after it",
 
 test("after disconnect nothing is heard of the server's comings and goings", async ({ redis, open }) => {
   const server = await redis();
-  const kv = await open(server);
+  const [kv, stays] = [await open(server), await open(server)];
   await kv.subscribe("news", () => assert.fail("it was left"));
   await kv.disconnect();
   const events: string[] = [];
   for (const event of ["ready", "reconnecting", "error", "gap", "end"] as const) {
     kv.on(event, () => void events.push(event));
   }
+  const again = emissions(stays, "ready");
   await server.kill();
   await server.restart();
-  await wait(100); // Longer than the first attempts to connect again would take.
+  await eventually(() => again.length > 0);
   assert.deepEqual(events, []);
 });

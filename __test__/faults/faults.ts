@@ -16,6 +16,9 @@ export const SLACK = 2_000;
 /** Connects again at once. A waiting command fails only after its `queueTimeout`. */
 export const PATIENT = { queueTimeout: 60_000, retryDelay: 20 } as const;
 
+/** A refused store tries again until JavaScript, which may be told late, closes it. With this no second attempt comes in a test. */
+export const ONE_ATTEMPT = { retryDelay: 60_000 } as const;
+
 interface Address {
   readonly host: string;
   readonly port: number;

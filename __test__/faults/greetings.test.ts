@@ -6,7 +6,7 @@ import type { Redis } from "ioredis";
 import { eventually } from "../backends.js";
 import { type Answer, answerHandshake, bulk, type FakeServer, OK, type Peer } from "../fake-server.js";
 import { errorOf } from "../replies.js";
-import { emissions, test } from "./faults.js";
+import { emissions, ONE_ATTEMPT, test } from "./faults.js";
 
 const creating = ({ host, port }: { host: string; port: number }, redis: RedisConfig = {}) =>
   createKV({ type: "redis", redis: { host, port, retryDelay: 10, ...redis } });
@@ -73,7 +73,7 @@ test("NOAUTH before HELLO, although a password is given, is RESP 2 with AUTH", a
 
 test("NOAUTH without a password is told as it is, at the first attempt", async ({ fake }) => {
   const server = await fake({ handshake: () => "-NOAUTH Authentication required.\r\n" });
-  const error = await errorOf(creating(server));
+  const error = await errorOf(creating(server, ONE_ATTEMPT));
   assert.equal(error.code, "NOAUTH");
   assert.equal(server.peers.length, 1);
 });
@@ -81,7 +81,7 @@ test("NOAUTH without a password is told as it is, at the first attempt", async (
 test("WRONGPASS is told as it is, and nothing else is tried", async ({ fake }) => {
   const refusal = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
   const server = await fake({ handshake: knowing({ ...OLD, HELLO: refusal }) });
-  const error = await errorOf(creating(server, { password: "p" }));
+  const error = await errorOf(creating(server, { password: "p", ...ONE_ATTEMPT }));
   assert.equal(error.code, "WRONGPASS");
   assert.equal(server.peers.length, 1);
   assert.equal(server.count("AUTH"), 0);
@@ -177,7 +177,7 @@ test("a server that has no room for another client says so in the error and its 
 test("a server in protected mode says so, at the first attempt", async ({ fake }) => {
   const denied = "DENIED Redis is running in protected mode because protected mode is enabled";
   const server = await fake({ accepted: ({ socket }) => void socket.end(`-${denied}\r\n`) });
-  const error = await errorOf(creating(server));
+  const error = await errorOf(creating(server, ONE_ATTEMPT));
   assert.deepEqual([error.code, error.message], ["DENIED", denied]);
   assert.equal(server.peers.length, 1);
 });

@@ -1,6 +1,6 @@
 // When a server crashes under load, an acknowledged write may be lost, or a command may run twice.
 import assert from "node:assert/strict";
-import { setTimeout as wait } from "node:timers/promises";
+import { setImmediate as turn } from "node:timers/promises";
 import { eventually } from "../backends.js";
 import { errorOf } from "../replies.js";
 import { Calls, emissions, PATIENT, test, underLoad } from "./faults.js";
@@ -83,7 +83,7 @@ test("a read whose reply was lost succeeds once the server is back, a write fail
   server.pause();
   const read = Promise.all([kv.get("a"), kv.mget("a", "b"), kv.hgetall("none")]);
   const written = errorOf(kv.incr("n"));
-  await wait(100); // Until the bytes have left this process.
+  await turn(); // At the end of this turn the bytes leave the process.
   await server.kill();
   const { code, message } = await written;
   assert.equal(code, "CONNECTION");

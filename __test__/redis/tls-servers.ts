@@ -5,6 +5,7 @@ import { after, before } from "node:test";
 import { createServer as createTlsServer, type TlsOptions } from "node:tls";
 import type { RedisConfig, RedisTlsConfig } from "covara-kv";
 import { commandsOf } from "../fake-server.js";
+import { ONE_ATTEMPT } from "../faults/faults.js";
 import { startRedis } from "../redis-server.js";
 import type { Authority, Identity } from "./certificates.js";
 import { closedPort, forward, HOST, type Peer, SECRET } from "./servers.js";
@@ -28,7 +29,7 @@ export class TlsRedis {
   /** The same server behind a port of its own, which counts connections. */
   async counting(tls: RedisTlsConfig | boolean): Promise<{ peer: Peer; redis: RedisConfig }> {
     const peer = await forward({ host: HOST, port: this.port }, { host: HOST });
-    return { peer, redis: { port: peer.port, tls, password: SECRET, retryDelay: 10 } };
+    return { peer, redis: { port: peer.port, tls, password: SECRET, ...ONE_ATTEMPT } };
   }
 }
 

@@ -13,38 +13,18 @@ import {
   trackSubscription,
   unregisterHandler,
 } from "covara-kv";
+import { leave, lines } from "./streams.js";
 
 export { CovaraKVDurableObject } from "covara-kv";
 
 setGlobalKV(createDurableObjectKV(env.COVARA_KV));
 void initializeEventSubscription();
 
-const encoder = new TextEncoder();
-
-/**
- * A response with a line of JSON for each `write` of `open`, until the client leaves. Empty lines show that a client has left: workerd
- * notices only when it writes.
- */
-function lines(open: (write: (line: unknown) => void) => Promise<void>, close: () => void): Response {
-  let beat: ReturnType<typeof setInterval>;
-  const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      const write = (text: string) => controller.enqueue(encoder.encode(`${text}\n`));
-      beat = setInterval(() => write(""), 50);
-      return open((line) => write(JSON.stringify(line)));
-    },
-    cancel() {
-      clearInterval(beat);
-      close();
-    },
-  });
-  return new Response(body, { headers: { "content-type": "text/event-stream" } });
-}
-
-const routes: Record<string, (body: never) => Response | Promise<Response>> = {
+const routes: Record<string, (body: never, request: Request) => Response | Promise<Response>> = {
   /** The events of the subscriptions, after a line `"live"`. */
-  "/stream": ({ id, subscriptions }: { id: string; subscriptions: string[] }) =>
+  "/stream": ({ id, subscriptions }: { id: string; subscriptions: string[] }, request) =>
     lines(
+      request,
       async (write) => {
         registerHandler(id, (event, subscription) => write([subscription, event]));
         await initializeEventSubscription();
@@ -54,9 +34,10 @@ const routes: Record<string, (body: never) => Response | Promise<Response>> = {
       () => unregisterHandler(id),
     ),
 
-  "/watch"(resource: string) {
+  "/watch"(resource: string, request) {
     let end: () => void;
     return lines(
+      request,
       async (write) => {
         end = registerAggregateWatcher(resource, (...rows) => write(rows));
         await initializeEventSubscription();
@@ -84,6 +65,8 @@ const routes: Record<string, (body: never) => Response | Promise<Response>> = {
 export default {
   async fetch(request: Request): Promise<Response> {
     const { pathname } = new URL(request.url);
-    return (await routes[pathname]?.((await request.json()) as never)) ?? new Response(null, { status: 404 });
+    if (pathname === "/left") return leave(request);
+    const body = (await request.json()) as never;
+    return (await routes[pathname]?.(body, request)) ?? new Response(null, { status: 404 });
   },
 };

@@ -18,13 +18,13 @@ class Isolate {
     this.#host = host;
   }
 
-  /** Resolves once the stream is live. */
+  /** Resolves once the stream is live. Each test has ids of its own: a stream that a client leaves unregisters its handler later. */
   stream(id: string, ...subscriptions: string[]): Promise<Lines> {
-    return openLines(this.#fetch("stream", { id, subscriptions }));
+    return openLines(this.#ask, "stream", { id, subscriptions });
   }
 
   watch(resource: string): Promise<Lines> {
-    return openLines(this.#fetch("watch", resource));
+    return openLines(this.#ask, "watch", resource);
   }
 
   publish(subscriptionId: string, event: unknown): Promise<boolean> {
@@ -36,12 +36,11 @@ class Isolate {
   stats = () => this.#json<FanoutStats>("stats", null);
 
   async #json<T>(path: string, body: unknown): Promise<T> {
-    return (await (await this.#fetch(path, body)).json()) as T;
+    return (await (await this.#ask(path, JSON.stringify(body))).json()) as T;
   }
 
-  #fetch(path: string, body: unknown): Promise<Response> {
-    return this.#worker.fetch(`http://${this.#host}/${path}`, { method: "POST", body: JSON.stringify(body) });
-  }
+  readonly #ask = (path: string, body: string) =>
+    this.#worker.fetch(`http://${this.#host}/${path}`, { method: "POST", body });
 }
 
 describe("the fan-out in Workers", { skip: cannotRun }, () => {
@@ -83,7 +82,7 @@ describe("the fan-out in Workers", { skip: cannotRun }, () => {
   });
 
   test("when the client of a stream goes away, its handler and its socket do", async () => {
-    const stream = await here.stream("a", "1:x");
+    const stream = await here.stream("leaves", "1:x");
     await stream.leave();
     await eventually(async () => !(await there.publish("1:x", 1)));
     assert.equal((await here.stats()).handlers, 0);
@@ -91,16 +90,16 @@ describe("the fan-out in Workers", { skip: cannotRun }, () => {
 
   // A request may not use the socket of another request, so the object is asked to close it.
   test("another request may unregister a handler", async () => {
-    const stream = await here.stream("a", "1:x");
-    await here.unregister("a");
+    const stream = await here.stream("unregistered", "1:x");
+    await here.unregister("unregistered");
     await eventually(async () => !(await there.publish("1:x", 1)));
     await stream.leave();
     assert.deepEqual(stream.got, []);
   });
 
   test("a handler that another request registers again moves there with its subscriptions", async () => {
-    const old = await here.stream("a", "1:x");
-    const stream = await here.stream("a");
+    const old = await here.stream("moves", "1:x");
+    const stream = await here.stream("moves");
     await here.publish("1:x", 1);
     await eventually(() => stream.got.length === 1);
     // It may have missed something between the two sockets.

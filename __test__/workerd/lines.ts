@@ -1,4 +1,5 @@
-// Reads responses that are lines of JSON, while they arrive.
+// Reads responses that are lines of JSON, while they arrive. streams.ts is their side in a Worker.
+import { randomUUID } from "node:crypto";
 
 export interface Lines {
   /** The lines before `"live"`. */
@@ -9,9 +10,14 @@ export interface Lines {
   leave(): Promise<void>;
 }
 
+/** Asks a Worker for a path, by POST. */
+type Ask = (path: string, body: string) => Promise<Response>;
+
 /** Resolves once the response has the line `"live"`. */
-export async function openLines(response: Promise<Response>): Promise<Lines> {
-  const reader = ((await response).body as ReadableStream<Uint8Array>).getReader();
+export async function openLines(ask: Ask, path: string, body: unknown): Promise<Lines> {
+  const query = `?stream=${randomUUID()}`;
+  const response = await ask(path + query, JSON.stringify(body));
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
   const lines = linesOf(reader);
   const first: unknown[] = [];
   for (let line = await lines.next(); line.value !== '"live"'; line = await lines.next()) {
@@ -29,6 +35,7 @@ export async function openLines(response: Promise<Response>): Promise<Lines> {
     async leave() {
       await reader.cancel();
       await reading;
+      await ask(`left${query}`, "");
     },
   };
 }

@@ -35,8 +35,8 @@ export class RemoteObject {
 
   /** The messages that one request hears, each with its channel. Resolves once it is live. */
   listen(channels: string[], patterns: string[] = []): Promise<Lines> {
-    const body = JSON.stringify({ channels, patterns });
-    return openLines(this.#fetch("listen", { method: "POST", body }));
+    const ask = (path: string, body: string) => this.#fetch(path, { method: "POST", body });
+    return openLines(ask, "listen", { channels, patterns });
   }
 
   /** An id that changes when the object is evicted from memory. Asking for it wakes the object. */

@@ -8,6 +8,7 @@ import {
   type KVStoreTransaction,
   type Subscription,
 } from "covara-kv";
+import { leave, lines } from "./streams.js";
 
 interface Env {
   readonly COVARA_KV: DurableObjectNamespaceLike;
@@ -51,8 +52,6 @@ function storeOf(name: string, namespace: DurableObjectNamespaceLike): DurableOb
   return store;
 }
 
-const encoder = new TextEncoder();
-
 type Route = (kv: DurableObjectKVStore, request: Request) => Promise<Response>;
 
 const routes: Record<string, Route | undefined> = {
@@ -78,18 +77,16 @@ const routes: Record<string, Route | undefined> = {
   async "/listen"(kv, request) {
     const { channels, patterns } = (await request.json()) as { channels: string[]; patterns: string[] };
     let subscription: Subscription;
-    const lines = new ReadableStream<Uint8Array>({
-      async start(controller) {
-        const write = (line: unknown) => controller.enqueue(encoder.encode(`${JSON.stringify(line)}\n`));
+    return lines(
+      request,
+      async (write) => {
         const heard = (message: string, channel: string) => write([channel, message]);
         subscription = await kv.listen(channels, heard, { patterns });
         write("live");
       },
-      // The client has left, and only this closes the socket.
-      cancel: () => subscription.close(),
-    });
-    // A response of another type would be compressed, and its lines held back.
-    return new Response(lines, { headers: { "content-type": "text/event-stream" } });
+      // Only this closes the socket.
+      () => subscription.close(),
+    );
   },
 };
 
@@ -112,6 +109,7 @@ function answer(results: unknown): Response {
 export default {
   async fetch(request: Request, { COVARA_KV }: Env): Promise<Response> {
     const { pathname, hostname } = new URL(request.url);
+    if (pathname === "/left") return leave(request);
     const route = routes[pathname];
     // A path without a route goes to the object.
     if (route === undefined) return COVARA_KV.get(COVARA_KV.idFromName(hostname)).fetch(request.url);
