@@ -133,9 +133,11 @@ export class Session {
     this.#native.start();
   }
 
-  /** Resolves once connected. */
+  /** Connects, and resolves once connected. It asks before it starts: otherwise a busy machine may end the first attempt in between, unheard. */
   connect(): Promise<unknown> {
-    return this.#ask((id) => this.#native.connect(id));
+    const connected = this.#ask((id) => this.#native.connect(id));
+    this.start();
+    return connected;
   }
 
   /** Resolves to the result of a command. Throws INVALID_ARGUMENT. */

@@ -101,7 +101,7 @@ export class RedisKVStore extends Store {
       this.#session = this.#newSession();
       this.#status = "connecting";
     }
-    await this.#open().connect();
+    await this.#session.connect();
   }
 
   /** @internal */
