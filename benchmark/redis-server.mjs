@@ -7,7 +7,7 @@ export async function startRedis() {
   const server = spawn("redis-server", ["--port", `${port}`, "--bind", "127.0.0.1", "--save", ""]);
   await new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.stdout.on("data", (output) => String(output).includes("Ready to accept") && resolve());
+    server.stdout.on("data", (output) => String(output).includes("Ready to accept") && resolve(undefined));
   });
   return { port, stop: () => server.kill() };
 }

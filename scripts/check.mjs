@@ -58,12 +58,15 @@ async function addon() {
   });
 }
 
+/** The compiler in Go: it takes a tenth of the time. The one in JavaScript has the API that the build needs. */
+const TSC = "node_modules/typescript-7/bin/tsc";
+
 async function javascript() {
   await typescript();
   await step("biome", (run) => run("biome", "ci", "--colors=off", "."));
   await step("types", async (run) => {
-    await run("tsc", "-p", "tsconfig.test.json");
-    await run("tsc", "-p", "tsconfig.scripts.json");
+    await run("node", TSC, "-p", "tsconfig.test.json");
+    await run("node", TSC, "-p", "tsconfig.scripts.json");
   });
   await step("index.d.ts", (run) => run("node", "scripts/build-ts.mjs", "--check"));
 }

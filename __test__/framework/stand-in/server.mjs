@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { createServer } from "node:http";
 import { writeClients } from "./oidc.mjs";
 import { closeHandler, mutate, openHandler, subscribe, subscriptionState } from "./subscriptions.mjs";
@@ -14,7 +15,7 @@ export async function serve({ workers = 0 } = {}) {
       response.end(JSON.stringify({ code, message }));
     });
   });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+  await once(server.listen(0, "127.0.0.1"), "listening");
   const address = /** @type {import("node:net").AddressInfo} */ (server.address());
   return address.port;
 }

@@ -1,5 +1,6 @@
 //! KEYS over all masters: <https://redis.io/docs/latest/commands/keys/>. The command is not redirected, so that the map alone shows a slot that
-//! has moved. A slot is done once it had the same master before and after a round.
+//! has moved. A slot is done once it had the same master before and after a round, and while it is open in two: a key that its master did not
+//! have in the first is at the target in the second.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,34 +23,40 @@ use crate::reply::Reply;
 /// What the masters have told so far.
 pub struct KeysCall {
     done: Slots,
+    /// Those that were open in the last round, at the master that they have stayed at.
+    open: Slots,
     keys: HashSet<Bytes>,
+}
+
+/// What is known after a round, beside the replies of the masters with slots.
+pub struct RoundEnd {
+    /// Replies of those without.
+    pub others: Vec<Bytes>,
+    /// The slots that are open.
+    pub open: Slots,
+    pub map: Arc<SlotMap>,
 }
 
 impl KeysCall {
     pub fn new() -> Self {
         Self {
             done: Slots::new(),
+            open: Slots::new(),
             keys: HashSet::new(),
         }
     }
 
-    /// Takes the replies of a round, and those of `others`. Gives the reply to the call once all slots are done.
-    pub fn take(
-        &mut self,
-        replies: &Bytes,
-        others: Vec<Bytes>,
-        before: &SlotMap,
-        after: &SlotMap,
-    ) -> Result<Option<Bytes>> {
+    /// Takes the replies of a round that went by a map. Gives the reply to the call once all slots are done.
+    pub fn take(&mut self, replies: &Bytes, before: &SlotMap, end: &RoundEnd) -> Result<Option<Bytes>> {
         let has_stayed = |slot: Slot| {
-            let owner = after.owner(slot);
+            let owner = end.map.owner(slot);
             owner.is_none() || owner == before.owner(slot)
         };
         let mut stayed = Slots::new();
         let left = (0..SLOTS as Slot).filter(|slot| !self.done.has(*slot));
         left.filter(|slot| has_stayed(*slot))
             .for_each(|slot| stayed.insert(slot));
-        for (index, reply) in items(replies)?.iter().chain(&others).enumerate() {
+        for (index, reply) in items(replies)?.iter().chain(&end.others).enumerate() {
             let place = |error: Error| error.at(None, before.first_slots().get(index).copied());
             for (frame, slot) in keys_of(reply).map_err(place)? {
                 // While a slot moves, two masters may have a key.
@@ -58,7 +65,14 @@ impl KeysCall {
                 }
             }
         }
-        stayed.iter().for_each(|slot| self.done.insert(slot));
+        let mut open = Slots::new();
+        for slot in stayed.iter() {
+            match end.open.has(slot) && !self.open.has(slot) {
+                true => open.insert(slot),
+                false => self.done.insert(slot),
+            }
+        }
+        self.open = open;
         let is_done = (0..SLOTS as Slot).all(|slot| self.done.has(slot));
         Ok(is_done.then(|| array(&self.keys.drain().collect::<Vec<_>>())))
     }
@@ -144,10 +158,21 @@ mod tests {
         keys
     }
 
+    /// After a round in which `open` were open.
+    fn end(map: &SlotMap, open: &[Slot]) -> RoundEnd {
+        let mut slots = Slots::new();
+        open.iter().for_each(|slot| slots.insert(*slot));
+        RoundEnd {
+            others: Vec::new(),
+            open: slots,
+            map: Arc::new(map.clone()),
+        }
+    }
+
     #[test]
     fn a_key_of_two_masters_is_there_once() {
         let map = map(8_000);
-        let reply = KeysCall::new().take(&replies(&[&["a", "b"], &["b"]]), Vec::new(), &map, &map);
+        let reply = KeysCall::new().take(&replies(&[&["a", "b"], &["b"]]), &map, &end(&map, &[]));
         let reply = reply.unwrap().unwrap();
         assert_eq!(sorted(&reply), ["$1\r\na\r\n", "$1\r\nb\r\n"]);
     }
@@ -157,11 +182,42 @@ mod tests {
         let slot = slot_of(b"moves");
         let (before, after) = (map(slot - 1), map(slot));
         let mut call = KeysCall::new();
-        let none = call.take(&replies(&[&["stays"], &[]]), Vec::new(), &before, &after);
+        let none = call.take(&replies(&[&["stays"], &[]]), &before, &end(&after, &[]));
         assert!(none.unwrap().is_none());
-        let reply = call.take(&replies(&[&["later", "moves"], &[]]), Vec::new(), &after, &after);
+        let reply = call.take(&replies(&[&["later", "moves"], &[]]), &after, &end(&after, &[]));
         // The slot of the third has been served.
         let expected = ["$5\r\nmoves\r\n", "$5\r\nstays\r\n"];
         assert_eq!(sorted(&reply.unwrap().unwrap()), expected);
+    }
+
+    // The key moves after its target has listed, and before its owner has.
+    #[test]
+    fn open_slots_are_asked_for_again_once() {
+        let slot = slot_of(b"moves");
+        let map = map(slot - 1);
+        let mut call = KeysCall::new();
+        let none = call.take(&replies(&[&[], &["stays"]]), &map, &end(&map, &[slot]));
+        assert!(none.unwrap().is_none());
+        let reply = call.take(&replies(&[&["moves"], &[]]), &map, &end(&map, &[slot]));
+        let reply = sorted(&reply.unwrap().unwrap());
+        assert!(
+            reply.contains(&Bytes::from_static(b"$5\r\nmoves\r\n")),
+            "{reply:?}"
+        );
+    }
+
+    #[test]
+    fn a_slot_that_has_moved_and_is_open_again_is_asked_for_twice_more() {
+        let slot = slot_of(b"moves");
+        let (before, after) = (map(slot - 1), map(slot));
+        let mut call = KeysCall::new();
+        let mut take = |before: &SlotMap, after: &SlotMap| {
+            let reply = call.take(&replies(&[&[], &[]]), before, &end(after, &[slot]));
+            reply.unwrap().is_some()
+        };
+        assert!(!take(&before, &before));
+        assert!(!take(&before, &after));
+        assert!(!take(&after, &after));
+        assert!(take(&after, &after));
     }
 }

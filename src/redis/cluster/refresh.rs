@@ -128,12 +128,15 @@ async fn refreshed(topology: &Topology, delay: Duration) -> bool {
 
 const CLUSTER_SLOTS: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
 
-/// Asks a node over a connection that is open. None if there is none, or no reply in time.
-pub async fn ask(topology: &Topology, node: &Endpoint, command: &[&[u8]]) -> Option<Bytes> {
+/// Asks a node over a connection that is open, at once. None if there is none, or no reply in time.
+pub fn ask(
+    topology: &Topology,
+    node: &Endpoint,
+    command: &[&[u8]],
+) -> impl Future<Output = Option<Bytes>> + use<> {
     let members = topology.members();
     let answer = members.iter().find_map(|member| member.ask(node, command));
-    drop(members);
-    timeout(ANSWER_TIMEOUT, answer?).await.ok()?.ok()
+    async move { timeout(ANSWER_TIMEOUT, answer?).await.ok()?.ok() }
 }
 
 /// Asks over open connections. A node that is behind, or knows of fewer slots than before, may have been cut off: others are asked too. The

@@ -1,15 +1,15 @@
 //! SCAN over all masters: <https://redis.io/docs/latest/commands/scan/>. A cursor tells which slots are done and at whom, and where the scan of
-//! the present master stands. A slot that another master has by now is scanned there: its keys may have moved unseen. Masters without slots
-//! come last, and have none in the cursor.
+//! the present master stands. A slot that another master has by now is scanned there: its keys may have moved unseen. Masters that import slots
+//! key by key come last, for no slots of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::frames::{array, items};
+use crate::redis::cluster::importers::Importers;
 use crate::redis::cluster::refresh::renew;
 use crate::redis::cluster::slot_map::SlotMap;
-use crate::redis::cluster::slotless::Slotless;
 use crate::redis::cluster::slots::Slots;
 use crate::redis::cluster::topology::Topology;
 use crate::redis::endpoint::Endpoint;
@@ -23,7 +23,7 @@ use bytes::Bytes;
 struct Cursor {
     /// Where the present master's scan stands, and which slots of its are scanned.
     present: Option<Present>,
-    /// What is done, and by whom.
+    /// What is done, and by whom, in its order.
     done: Vec<(String, Slots)>,
 }
 
@@ -31,7 +31,18 @@ struct Cursor {
 struct Present {
     cursor: String,
     master: String,
+    /// None of a master that imports slots.
     slots: Slots,
+}
+
+impl Present {
+    /// The slot by which its requests go to the master. None if that does not have it any more.
+    fn route(&self, map: &SlotMap) -> Option<Slot> {
+        let is_owned = owned_by(map, &self.master);
+        let slot = self.slots.iter().next();
+        let slot = slot.or_else(|| (0..SLOTS as Slot).find(|slot| is_owned(*slot)))?;
+        is_owned(slot).then_some(slot)
+    }
 }
 
 impl Cursor {
@@ -79,7 +90,8 @@ impl Cursor {
     fn covered(&self, map: &SlotMap) -> Slots {
         let mut covered = Slots::new();
         for (master, slots) in &self.done {
-            for slot in slots.iter().filter(|slot| is_owner(map, *slot, master)) {
+            let is_owned = owned_by(map, master);
+            for slot in slots.iter().filter(|slot| is_owned(*slot)) {
                 covered.insert(slot);
             }
         }
@@ -100,64 +112,81 @@ impl Cursor {
 
     /// Goes on with a master. None if all slots that have one are done.
     fn advance(&mut self, map: &SlotMap) -> Option<&Present> {
-        let is_valid = |present: &Present| {
-            present
-                .slots
-                .iter()
-                .next()
-                .is_some_and(|slot| is_owner(map, slot, &present.master))
-        };
-        self.present = self.present.take().filter(is_valid);
+        self.present = self.present.take().filter(|present| present.route(map).is_some());
         if self.present.is_none() {
             let covered = self.covered(map);
             let is_left = |slot: &Slot| !covered.has(*slot) && map.owner(*slot).is_some();
             let first = (0..SLOTS as Slot).find(is_left)?;
             let master = map.owner(first)?.to_string();
+            let is_owned = owned_by(map, &master);
             let mut slots = Slots::new();
-            for slot in (first..SLOTS as Slot).filter(|slot| is_left(slot) && is_owner(map, *slot, &master)) {
+            for slot in (first..SLOTS as Slot).filter(|slot| is_left(slot) && is_owned(*slot)) {
                 slots.insert(slot);
             }
-            self.present = Some(Present {
-                cursor: "0".to_owned(),
-                master,
-                slots,
-            });
+            self.begin(master, slots);
         }
         self.present.as_ref()
     }
 
-    /// Goes on with a master without slots, once all slots are done: gives it, and where its scan stands. None if all are done.
-    fn advance_slotless<'a>(&mut self, masters: &'a [Endpoint]) -> Option<(&'a Endpoint, &str)> {
-        let is_done = |master: &str| {
-            let mut done = self.done.iter();
-            done.any(|(other, slots)| other == master && slots.is_empty())
-        };
-        let is_begun = |master: &str| {
+    fn begin(&mut self, master: String, slots: Slots) {
+        self.present = Some(Present {
+            cursor: "0".to_owned(),
+            master,
+            slots,
+        });
+    }
+
+    /// Goes on with a master that imports slots, once all slots are done: gives it, and where its scan stands. None if all are done.
+    fn advance_importer<'a>(
+        &mut self,
+        importers: &'a Importers,
+        map: &SlotMap,
+    ) -> Option<(&'a Endpoint, &Present)> {
+        let slotless = importers.slotless.iter().filter(|master| !self.is_done(master));
+        let open = importers.open.iter();
+        let targets = open.filter(|(slot, target)| !self.is_followed(map, *slot, &target.to_string()));
+        let left: Vec<_> = slotless.chain(targets.map(|(_, target)| target)).collect();
+        let is_begun = |master: &&&Endpoint| {
             let begun = self.present.as_ref();
-            begun.is_some_and(|begun| begun.master == master)
+            begun.is_some_and(|begun| begun.master == master.to_string())
         };
-        let mut left = masters.iter().map(|master| (master, master.to_string()));
-        let begun = left.clone().find(|(_, name)| is_begun(name));
+        let begun = left.iter().find(is_begun);
         let is_new = begun.is_none();
-        let (master, name) = begun.or_else(|| left.find(|(_, name)| !is_done(name)))?;
+        let master = begun.or(left.first())?;
         if is_new {
-            self.present = Some(Present {
-                cursor: "0".to_owned(),
-                master: name,
-                slots: Slots::new(),
-            });
+            self.begin(master.to_string(), Slots::new());
         }
-        Some((master, &self.present.as_ref()?.cursor))
+        Some((master, self.present.as_ref()?))
+    }
+
+    /// Whether a master has been scanned as one without slots.
+    fn is_done(&self, master: &Endpoint) -> bool {
+        let (master, mut done) = (master.to_string(), self.done.iter());
+        done.any(|(other, slots)| *other == master && slots.is_empty())
+    }
+
+    /// Whether the master to which an open slot moves was scanned behind its owner: what the owner did not have any more was there.
+    fn is_followed(&self, map: &SlotMap, slot: Slot, target: &str) -> bool {
+        let owner = map.owner(slot).map(ToString::to_string);
+        let of_owner = |(master, slots): &(String, Slots)| Some(master) == owner.as_ref() && slots.has(slot);
+        let of_target = |(master, _): &(String, Slots)| master == target;
+        owner.as_deref() == Some(target)
+            || self.done.iter().rposition(of_target) > self.done.iter().rposition(of_owner)
     }
 }
 
-fn is_owner(map: &SlotMap, slot: Slot, master: &str) -> bool {
-    map.owner(slot).is_some_and(|owner| owner.to_string() == master)
+/// Whether a master owns a slot.
+fn owned_by<'a>(map: &'a SlotMap, master: &str) -> impl Fn(Slot) -> bool + use<'a> {
+    let mut masters = map.masters().iter();
+    let index = masters.position(|other| other.to_string() == master);
+    move |slot| index.is_some() && map.owner_index(slot) == index
 }
 
 /// One call of SCAN on its way.
 pub struct Scan {
     cursor: Cursor,
+    /// By which the request goes to its master.
+    slot: Slot,
     topology: Arc<Topology>,
 }
 
@@ -179,10 +208,15 @@ impl Scan {
         let Some(present) = cursor.advance(map) else {
             return Ok(None);
         };
-        let slot = present.slots.iter().next().ok_or_else(invalid)?;
+        let slot = present.route(map).ok_or_else(invalid)?;
         let bytes = request(call, &present.cursor);
         let topology = topology.clone();
-        Ok(Some((Self { cursor, topology }, slot, bytes)))
+        let scan = Self {
+            cursor,
+            slot,
+            topology,
+        };
+        Ok(Some((scan, slot, bytes)))
     }
 
     fn page(&self, frame: &Bytes) -> Result<Bytes> {
@@ -192,31 +226,30 @@ impl Scan {
         let map = self.topology.map().ok_or_else(misshapen)?;
         let (position, keys) = parts(frame)?;
         let mut cursor = self.cursor.clone();
-        let Some(present) = &mut cursor.present else {
-            return Err(misshapen());
-        };
+        let present = cursor.present.as_ref().ok_or_else(misshapen)?;
         // The reply may be that of another master, for which the cursor meant nothing.
-        if !present
-            .slots
-            .iter()
-            .next()
-            .is_some_and(|slot| is_owner(&map, slot, &present.master))
-        {
+        if !owned_by(&map, &present.master)(self.slot) {
             cursor.present = None;
             return Ok(page(&cursor.text(), &array(&[])));
         }
-        let is_of_page = |key: &Bytes| {
-            let Ok(Reply::Bulk(key)) = decode::parse(key) else {
-                return false;
-            };
-            let slot = slot_of(&key);
-            // Keys of a slot that is on its way here are nowhere else.
-            present.slots.has(slot) || !is_owner(&map, slot, &present.master)
-        };
-        let found: Vec<Bytes> = items(&keys)?.into_iter().filter(is_of_page).collect();
+        let found = of_page(&keys, present, &map)?;
         cursor.reach(position);
-        Ok(page(&cursor.text(), &array(&found)))
+        Ok(page(&cursor.text(), &found))
     }
+}
+
+/// Those of a master's keys that belong to its page. The keys of a slot that is on its way here are nowhere else.
+fn of_page(keys: &Bytes, present: &Present, map: &SlotMap) -> Result<Bytes> {
+    let is_owned = owned_by(map, &present.master);
+    let is_of_page = |key: &Bytes| {
+        let Ok(Reply::Bulk(key)) = decode::parse(key) else {
+            return false;
+        };
+        let slot = slot_of(&key);
+        present.slots.has(slot) || !is_owned(slot)
+    };
+    let found: Vec<Bytes> = items(keys)?.into_iter().filter(is_of_page).collect();
+    Ok(array(&found))
 }
 
 fn misshapen() -> Error {
@@ -249,8 +282,8 @@ impl Whole for Scan {
     fn put(&self, _: usize, outcome: Result<Bytes>) -> Option<Result<Bytes>> {
         let page = outcome.and_then(|frame| self.page(&frame));
         let present = self.cursor.present.as_ref();
-        let slot = present.and_then(|present| present.slots.iter().next());
-        Some(page.map_err(|error| error.at(present.map(|present| &*present.master), slot)))
+        let master = present.map(|present| &*present.master);
+        Some(page.map_err(|error| error.at(master, Some(self.slot))))
     }
 }
 
@@ -260,17 +293,27 @@ pub async fn last_page(call: ScanCall, topology: Arc<Topology>, longest: Duratio
     renew(&topology, longest).await;
     let none = array(&[]);
     let mut cursor = Cursor::parse(&call.cursor).unwrap_or_default();
+    let Some(map) = topology.map() else {
+        return page(&cursor.text(), &none);
+    };
     let begun = cursor.present.take_if(|present| present.slots.is_empty());
-    if topology.map().is_some_and(|map| cursor.advance(&map).is_some()) {
+    if cursor.advance(&map).is_some() {
         return page(&cursor.text(), &none);
     }
     cursor.present = begun;
-    let slotless = Slotless::of(&topology, longest).await;
-    let Some((master, position)) = cursor.advance_slotless(&slotless.masters) else {
+    let importers = Importers::of(&topology, longest).await;
+    let Some((master, present)) = cursor.advance_importer(&importers, &map) else {
         return page("0", &none);
     };
-    let reply = slotless.ask(master, &request(&call, position)).await;
-    let parts = reply.and_then(|reply| parts(&reply).ok());
+    // One with slots has a connection to it, which takes the next page's request.
+    if present.route(&map).is_some() {
+        return page(&cursor.text(), &none);
+    }
+    let reply = importers.ask(master, &request(&call, &present.cursor)).await;
+    let parts = reply.and_then(|reply| {
+        let (position, keys) = parts(&reply).ok()?;
+        Some((position, of_page(&keys, present, &map).ok()?))
+    });
     let (position, keys) = parts.unwrap_or(("0".to_owned(), none));
     cursor.reach(position);
     page(&cursor.text(), &keys)

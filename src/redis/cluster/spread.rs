@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use crate::error::{Error, Reason};
 use crate::redis::cluster::batches::Batches;
-use crate::redis::cluster::keys::{KeysCall, Outcome, Round};
+use crate::redis::cluster::importers::Importers;
+use crate::redis::cluster::keys::{KeysCall, Outcome, Round, RoundEnd};
 use crate::redis::cluster::node::{Inbox, NodeEvent};
 use crate::redis::cluster::refresh::renew;
 use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::scan::{Scan, last_page};
 use crate::redis::cluster::slot_map::SlotMap;
-use crate::redis::cluster::slotless::Slotless;
+use crate::redis::cluster::slots::Slots;
 use crate::redis::cluster::topology::Topology;
 use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::pipeline::closed;
@@ -120,15 +119,18 @@ struct Rounds {
 }
 
 impl Rounds {
-    /// What masters without slots reply.
-    async fn others(&self) -> Vec<Bytes> {
-        let slotless = Slotless::of(&self.topology, self.longest).await;
-        let mut replies = Vec::new();
-        for master in &slotless.masters {
-            replies.extend(slotless.ask(master, &self.request.bytes).await);
+    async fn end(&self) -> RoundEnd {
+        let importers = Importers::of(&self.topology, self.longest).await;
+        let mut open = Slots::new();
+        importers.open.iter().for_each(|(slot, _)| open.insert(*slot));
+        let mut others = Vec::new();
+        for master in &importers.slotless {
+            others.extend(importers.ask(master, &self.request.bytes).await);
         }
-        replies.retain(|reply| reply.first() == Some(&b'*'));
-        replies
+        others.retain(|reply| reply.first() == Some(&b'*'));
+        renew(&self.topology, self.longest).await;
+        let map = self.topology.map().unwrap_or_else(|| self.map.clone());
+        RoundEnd { others, open, map }
     }
 
     /// Answers the call, or asks for another round.
@@ -136,10 +138,8 @@ impl Rounds {
         let reply = match outcome {
             // An error reply of a master is that of the call.
             Ok(replies) if replies.first() == Some(&b'*') => {
-                let others = self.others().await;
-                renew(&self.topology, self.longest).await;
-                let after = self.topology.map().unwrap_or_else(|| self.map.clone());
-                self.call.take(&replies, others, &self.map, &after).transpose()
+                let end = self.end().await;
+                self.call.take(&replies, &self.map, &end).transpose()
             }
             other => Some(other),
         };

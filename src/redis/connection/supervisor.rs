@@ -33,7 +33,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 const STABLE: Duration = Duration::from_secs(1);
 /// How long a new master may take for a connection, and the old one for what it owes, before the old connection is given up.
 const HANDOVER: Duration = Duration::from_millis(200);
-/// Publishers that ask as often as this process, and move as fast, have followed a master after this time: 0.7 s.
+/// How long a gap lasts after a move: a publisher that asks the Sentinels every `POLL` and moves within `HANDOVER` publishes at the new master
+/// by then (0.7 s).
 const FOLLOWED: Duration = POLL.saturating_add(HANDOVER);
 /// The pause before a new master is tried again.
 const PAUSE: Duration = Duration::from_millis(20);

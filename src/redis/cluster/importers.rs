@@ -1,0 +1,260 @@
+//! Masters that may have keys of slots which are others' by the map, as slots move key by key: those that open slots move to, and those without
+//! slots, which CLUSTER SLOTS does not name. Asked after all owners, they have what no owner had any more.
+//! <https://redis.io/docs/latest/commands/cluster-nodes/>
+
+use std::str::Split;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+
+use crate::redis::cluster::refresh::{LONGEST_RENEWAL, ask};
+use crate::redis::cluster::slot_map::parse_address;
+use crate::redis::cluster::topology::Topology;
+use crate::redis::connection::query::query_node;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::in_flight::ServerRole;
+use crate::redis::protocol::decode;
+use crate::redis::slot::{SLOTS, Slot};
+use crate::reply::Reply;
+
+const CLUSTER_NODES: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
+
+/// How many masters are asked at a time: a reply takes 150 KB in a cluster of a thousand nodes.
+const AT_A_TIME: usize = 16;
+
+/// A node with one of these flags cannot be asked, or is no master.
+const UNFIT: [&str; 6] = ["slave", "fail", "fail?", "handshake", "noaddr", "noflags"];
+
+/// What the masters know, and until when those without slots may be asked.
+pub struct Importers<'a> {
+    topology: &'a Topology,
+    pub slotless: Vec<Endpoint>,
+    /// The slots on their way, each with the master that it moves to, or that has them already where the map is behind.
+    pub open: Vec<(Slot, Endpoint)>,
+    until: Instant,
+}
+
+impl<'a> Importers<'a> {
+    /// A master tells the open slots of its own alone, so all are asked. One that does not tell in time is left out: the user may lack the right.
+    pub async fn of(topology: &'a Topology, longest: Duration) -> Self {
+        let until = Instant::now() + longest.min(LONGEST_RENEWAL);
+        let views = views(topology, until).await;
+        Self {
+            topology,
+            slotless: views
+                .first()
+                .map(|view| view.slotless.clone())
+                .unwrap_or_default(),
+            open: views.into_iter().flat_map(|view| view.open).collect(),
+            until,
+        }
+    }
+
+    /// The reply of a master without slots, over a connection of its own. None if there is none in time: it may not be reachable from here, or not
+    /// know the user. Also none of one that was replaced, whose keys are old, and that others do not know to be a replica yet.
+    pub async fn ask(&self, master: &Endpoint, command: &[u8]) -> Option<Bytes> {
+        let reply = query_node(self.topology.config(), master, command);
+        let (established, reply) = timeout_at(self.until, reply).await.ok()?.ok()?;
+        (established.server.role != ServerRole::Replica).then_some(reply)
+    }
+}
+
+async fn views(topology: &Topology, until: Instant) -> Vec<View> {
+    let mut views = Vec::new();
+    let Some(map) = topology.map() else { return views };
+    for masters in map.masters().chunks(AT_A_TIME) {
+        let asked = masters
+            .iter()
+            .map(|master| (master, ask(topology, master, &CLUSTER_NODES)));
+        for (master, reply) in asked.collect::<Vec<_>>() {
+            if let Ok(Some(reply)) = timeout_at(until, reply).await
+                && let Ok(Reply::Bulk(nodes)) = decode::parse(&reply)
+            {
+                let owns = |slot| map.owner(slot) == Some(master);
+                views.push(View::parse(&String::from_utf8_lossy(&nodes), master, owns));
+            }
+        }
+    }
+    views
+}
+
+/// What one master knows: of all others, and of its own slots.
+#[derive(Debug, Default, PartialEq)]
+struct View {
+    slotless: Vec<Endpoint>,
+    open: Vec<(Slot, Endpoint)>,
+}
+
+impl View {
+    /// From the reply to CLUSTER NODES of the node that was `asked`, and the slots that it `owns` by the map.
+    fn parse(nodes: &str, asked: &Endpoint, owns: impl Fn(Slot) -> bool) -> Self {
+        let lines: Vec<_> = nodes.lines().filter_map(Line::parse).collect();
+        let Some(teller) = lines.iter().find(|line| line.has_flag("myself")) else {
+            return Self::default();
+        };
+        let slotless = lines
+            .iter()
+            .filter(|line| line.is_fit() && line.slots().next().is_none());
+        let claimed = teller.slots().filter(|slot| !owns(*slot));
+        let open = teller.open_slots().chain(claimed.map(|slot| (slot, None)));
+        let target = |id: Option<&str>| match id {
+            Some(id) => lines.iter().find(|line| line.id == id)?.endpoint(teller, asked),
+            None => Some(asked.clone()),
+        };
+        Self {
+            slotless: slotless.filter_map(|line| line.endpoint(teller, asked)).collect(),
+            open: open.filter_map(|(slot, id)| Some((slot, target(id)?))).collect(),
+        }
+    }
+}
+
+struct Line<'a> {
+    id: &'a str,
+    /// `host:port`, without the port of the bus.
+    address: &'a str,
+    hostname: &'a str,
+    flags: &'a str,
+    /// As `0-5460 6000 [93-<-<id>] [77->-<id>]`: those in brackets are open, in the node's own line alone.
+    slots: Split<'a, char>,
+}
+
+impl<'a> Line<'a> {
+    /// As `<id> <ip>:<port>@<bus port>,<hostname> <flags> <master> <ping> <pong> <epoch> <link> <slots>…`.
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut words = line.splitn(9, ' ');
+        let (id, place, flags) = (words.next()?, words.next()?, words.next()?);
+        let mut names = place.split(',');
+        let (address, _) = names.next()?.split_once('@')?;
+        Some(Self {
+            id,
+            address,
+            hostname: names.next().unwrap_or_default(),
+            flags,
+            slots: words.nth(5).unwrap_or_default().split(' '),
+        })
+    }
+
+    fn has_flag(&self, flag: &str) -> bool {
+        self.flags.split(',').any(|other| other == flag)
+    }
+
+    fn is_fit(&self) -> bool {
+        !self.flags.split(',').any(|flag| UNFIT.contains(&flag))
+    }
+
+    /// Those that are its own.
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        let ranges = self.slots.clone().filter_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            Some(first.parse().ok()?..=last.parse().ok()?)
+        });
+        ranges.flatten().take_while(|slot| usize::from(*slot) < SLOTS)
+    }
+
+    /// Each with the id of the node that it moves to. None: this one.
+    fn open_slots(&self) -> impl Iterator<Item = (Slot, Option<&'a str>)> {
+        self.slots.clone().filter_map(|open| {
+            let open = open.strip_prefix('[')?.strip_suffix(']')?;
+            let (slot, id) = match open.split_once("->-") {
+                Some((slot, id)) => (slot, Some(id)),
+                None => (open.split_once("-<-")?.0, None),
+            };
+            let slot: Slot = slot.parse().ok()?;
+            (usize::from(slot) < SLOTS).then_some((slot, id))
+        })
+    }
+
+    /// Named as maps name the node that was `asked`, which is the `teller`: by its hostname, by its address, or by the host that was asked.
+    fn endpoint(&self, teller: &Line, asked: &Endpoint) -> Option<Endpoint> {
+        let (_, port) = self.address.rsplit_once(':')?;
+        let Endpoint::Tcp { host, .. } = asked else {
+            return None;
+        };
+        let (ip, _) = teller.address.rsplit_once(':')?;
+        match (teller.hostname == host, self.hostname) {
+            (true, "") => None,
+            (true, hostname) => parse_address(&format!("{hostname}:{port}"), asked),
+            (false, _) if ip == host => parse_address(self.address, asked),
+            (false, _) => parse_address(&format!("{host}:{port}"), asked),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0000000000000000000000000000000000000001";
+
+    fn tcp(host: &str, port: u16) -> Endpoint {
+        let host = host.to_owned();
+        Endpoint::Tcp { host, port }
+    }
+
+    fn line(place: &str, flags: &str, slots: &str) -> String {
+        format!("{ID} {place} {flags} - 0 1 2 connected{slots}\n")
+    }
+
+    #[test]
+    fn only_healthy_masters_without_slots_are_given() {
+        let mut nodes = line("10.0.0.1:1@11", "myself,master", " 0-99 [7->-0000]");
+        nodes += &line("10.0.0.2:2@12,b", "master", "");
+        nodes += &line("10.0.0.3:3@13", "master", " [7-<-0000]");
+        nodes += &line("10.0.0.4:4@14", "master", " 100");
+        for flags in [
+            "slave",
+            "master,fail",
+            "master,fail?",
+            "handshake",
+            "master,noaddr",
+            "noflags",
+        ] {
+            nodes += &line("10.0.0.5:5@15", flags, "");
+        }
+        nodes += "\n";
+        let given = [tcp("10.0.0.2", 2), tcp("10.0.0.3", 3)];
+        assert_eq!(View::parse(&nodes, &tcp("10.0.0.1", 1), |_| true).slotless, given);
+        for none in [
+            "",
+            "x",
+            "cluster_state:ok\r\n",
+            "a b c d e f g h",
+            "a :@ myself h\na :@ master",
+        ] {
+            assert_eq!(
+                View::parse(none, &tcp("a", 1), |_| true),
+                View::default(),
+                "{none:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_master_is_named_as_the_node_that_was_asked() {
+        let mut nodes = line("fd00::1:1@11,a.example", "myself,master", " 0-16383");
+        nodes += &line("fd00::2:2@12,b.example", "master", "");
+        nodes += &line("fd00::3:3@13", "master", "");
+        let named = |host| View::parse(&nodes, &tcp(host, 1), |_| true).slotless;
+        assert_eq!(named("fd00::1"), [tcp("fd00::2", 2), tcp("fd00::3", 3)]);
+        // One without a hostname is not known there.
+        assert_eq!(named("a.example"), [tcp("b.example", 2)]);
+        // Nodes tell no host.
+        assert_eq!(named("balancer"), [tcp("balancer", 2), tcp("balancer", 3)]);
+    }
+
+    #[test]
+    fn a_node_tells_where_its_open_slots_move() {
+        let open =
+            "[7->-0000000000000000000000000000000000000002] [9-<-0000000000000000000000000000000000000002]";
+        let wrong = "[] [x->-1] [16384-<-1] [8->-0000000000000000000000000000000000000009] [8";
+        let mut nodes = line("10.0.0.1:1@11", "myself,master", &format!(" 0-99 {open} {wrong}"));
+        nodes += &line("10.0.0.2:2@12", "master", " 100 [5->-0]").replacen("01 ", "02 ", 1);
+        let told = View::parse(&nodes, &tcp("10.0.0.1", 1), |_| true).open;
+        assert_eq!(told, [(7, tcp("10.0.0.2", 2)), (9, tcp("10.0.0.1", 1))]);
+        // The map is behind.
+        let told = View::parse(&nodes, &tcp("10.0.0.1", 1), |slot| slot > 1).open;
+        let own = [0, 1].map(|slot| (slot, tcp("10.0.0.1", 1)));
+        assert_eq!(told[2..], own);
+    }
+}
