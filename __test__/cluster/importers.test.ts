@@ -5,7 +5,7 @@ import type { KVStore } from "covara-kv";
 import { bulk } from "../fake-server.js";
 import { closedPort } from "../redis/servers.js";
 import { keyIn, type Migration, SLOTS, slotOf } from "../redis-cluster.js";
-import { error, type FakeCluster, type FakeNode } from "./fake-nodes.js";
+import { error, evenly, type FakeCluster, type FakeNode } from "./fake-nodes.js";
 import { sharedCluster, test } from "./shared.js";
 
 const cluster = sharedCluster({ replicasEach: 0, slotless: 1, nodeTimeout: 500, elections: false });
@@ -137,6 +137,24 @@ for (const [what, { owner, first }] of Object.entries(untold)) {
     assert.equal(fake.count("SCAN"), 4);
   });
 }
+
+// CLUSTER SLOTS of a node that is behind does not name the new master, and the owner does not know its slot as open any more.
+test("KEYS and SCAN give the keys of a new master that has got its first slot, which the map does not tell yet", async (world) => {
+  const fake = await world.fake({ nodes: 4 });
+  const last = fake.nodes.at(-1) as FakeNode;
+  fake.ranges = evenly(fake.nodes.slice(0, 3).map(({ name }) => name));
+  const key = keyIn(SLOTS - 1);
+  const found = (node: FakeNode) => (node === last ? `*1\r\n${bulk(key)}` : "*0\r\n");
+  fake.answer = ([name, topic], node) => {
+    if (name === "KEYS") return found(node);
+    if (name === "SCAN") return `*2\r\n${bulk("0")}${found(node)}`;
+    if (name !== "CLUSTER" || topic !== "NODES") return undefined;
+    const slots = [" 0-5460", " 5461-10922", " 10923-16382", " 16383"];
+    return bulk(nodesReplyOf(fake, node, (other) => slots[other.index] ?? ""));
+  };
+  const kv = await world.open(fake);
+  assert.deepEqual(await bothOf(kv), Array(2).fill([key]));
+});
 
 /** The reply of CLUSTER NODES at a node, with what stands behind each node's state. */
 function nodesReplyOf(

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use crate::redis::cluster::refresh::{LONGEST_RENEWAL, ask};
-use crate::redis::cluster::slot_map::parse_address;
+use crate::redis::cluster::slot_map::{SlotMap, parse_address};
+use crate::redis::cluster::slots::Slots;
 use crate::redis::cluster::topology::Topology;
 use crate::redis::connection::query::query_node;
 use crate::redis::endpoint::Endpoint;
@@ -21,33 +22,68 @@ use crate::reply::Reply;
 const CLUSTER_NODES: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
 
 /// How many masters are asked at a time: a reply takes 150 KB in a cluster of a thousand nodes.
-const AT_A_TIME: usize = 16;
+const AT_A_TIME: usize = 64;
 
 /// A node with one of these flags cannot be asked, or is no master.
 const UNFIT: [&str; 6] = ["slave", "fail", "fail?", "handshake", "noaddr", "noflags"];
 
-/// What the masters know, and until when those without slots may be asked.
+/// By what masters tell, and until when those without slots may be asked.
 pub struct Importers<'a> {
     topology: &'a Topology,
+    /// The masters without slots by the map.
     pub slotless: Vec<Endpoint>,
-    /// The slots on their way, each with the master that it moves to, or that has them already where the map is behind.
-    pub open: Vec<(Slot, Endpoint)>,
+    /// What may be on its way: each slot with the master that it moves to, or that has it already where the map is behind. None: unknown.
+    pub open: Vec<(Slot, Option<Endpoint>)>,
     until: Instant,
 }
 
 impl<'a> Importers<'a> {
-    /// A master tells the open slots of its own alone, so all are asked. One that does not tell in time is left out: the user may lack the right.
-    pub async fn of(topology: &'a Topology, longest: Duration) -> Self {
+    /// A master tells the open slots of its own alone, so all are asked. Those of one that tells nothing in time count as open.
+    pub async fn of(topology: &'a Topology, map: &SlotMap, longest: Duration) -> Self {
         let until = Instant::now() + longest.min(LONGEST_RENEWAL);
-        let views = views(topology, until).await;
+        let mut views = Vec::new();
+        for masters in map.masters().chunks(AT_A_TIME) {
+            let asked = masters
+                .iter()
+                .map(|master| (master, ask(topology, master, &CLUSTER_NODES)));
+            for (master, reply) in asked.collect::<Vec<_>>() {
+                let reply = timeout_at(until, reply).await.ok().flatten();
+                views.push(View::of(reply, master, map));
+            }
+        }
+        Self::by(views, topology, map, longest)
+    }
+
+    /// The same by what one master tells, which does not know all.
+    pub async fn known_to_one(topology: &'a Topology, map: &SlotMap, longest: Duration) -> Self {
+        let mut views = Vec::new();
+        for master in map.masters() {
+            if let Some(reply) = ask(topology, master, &CLUSTER_NODES).await {
+                views.push(View::of(Some(reply), master, map));
+                break;
+            }
+        }
+        Self::by(views, topology, map, longest)
+    }
+
+    fn by(views: Vec<View>, topology: &'a Topology, map: &SlotMap, longest: Duration) -> Self {
+        let first_slots = map.first_slots().into_iter();
+        let owners: Vec<_> = first_slots.filter_map(|slot| map.owner(slot)).collect();
+        let (mut slotless, mut open) = (Vec::new(), Vec::new());
+        for view in views {
+            let targets = view.open.iter().filter_map(|(_, target)| target.as_ref());
+            for master in view.slotless.iter().chain(targets) {
+                if !owners.contains(&master) && !slotless.contains(master) {
+                    slotless.push(master.clone());
+                }
+            }
+            open.extend(view.open);
+        }
         Self {
             topology,
-            slotless: views
-                .first()
-                .map(|view| view.slotless.clone())
-                .unwrap_or_default(),
-            open: views.into_iter().flat_map(|view| view.open).collect(),
-            until,
+            slotless,
+            open,
+            until: Instant::now() + longest.min(LONGEST_RENEWAL),
         }
     }
 
@@ -60,52 +96,66 @@ impl<'a> Importers<'a> {
     }
 }
 
-async fn views(topology: &Topology, until: Instant) -> Vec<View> {
-    let mut views = Vec::new();
-    let Some(map) = topology.map() else { return views };
-    for masters in map.masters().chunks(AT_A_TIME) {
-        let asked = masters
-            .iter()
-            .map(|master| (master, ask(topology, master, &CLUSTER_NODES)));
-        for (master, reply) in asked.collect::<Vec<_>>() {
-            if let Ok(Some(reply)) = timeout_at(until, reply).await
-                && let Ok(Reply::Bulk(nodes)) = decode::parse(&reply)
-            {
-                let owns = |slot| map.owner(slot) == Some(master);
-                views.push(View::parse(&String::from_utf8_lossy(&nodes), master, owns));
-            }
-        }
-    }
-    views
-}
-
 /// What one master knows: of all others, and of its own slots.
 #[derive(Debug, Default, PartialEq)]
 struct View {
     slotless: Vec<Endpoint>,
-    open: Vec<(Slot, Endpoint)>,
+    open: Vec<(Slot, Option<Endpoint>)>,
 }
 
 impl View {
-    /// From the reply to CLUSTER NODES of the node that was `asked`, and the slots that it `owns` by the map.
+    /// By the reply to CLUSTER NODES of the node that was `asked`. An error tells nothing: the user may lack the right to ask.
+    fn of(reply: Option<Bytes>, asked: &Endpoint, map: &SlotMap) -> Self {
+        let owns = |slot| map.owner(slot) == Some(asked);
+        match reply.as_deref().map(decode::parse) {
+            Some(Ok(Reply::Bulk(nodes))) => Self::parse(&String::from_utf8_lossy(&nodes), asked, owns),
+            Some(_) => Self::default(),
+            None => {
+                let own = (0..SLOTS as Slot).filter(|slot| owns(*slot));
+                Self {
+                    slotless: Vec::new(),
+                    open: own.map(|slot| (slot, None)).collect(),
+                }
+            }
+        }
+    }
+
+    /// `owns`: what the node that was `asked` has by the map.
     fn parse(nodes: &str, asked: &Endpoint, owns: impl Fn(Slot) -> bool) -> Self {
         let lines: Vec<_> = nodes.lines().filter_map(Line::parse).collect();
         let Some(teller) = lines.iter().find(|line| line.has_flag("myself")) else {
             return Self::default();
         };
+        let named = |line: &Line| line.endpoint(teller, asked);
+        let target = |id: Option<&str>| match id {
+            Some(id) => lines.iter().find(|line| line.id == id).and_then(named),
+            None => Some(asked.clone()),
+        };
+        let open = teller.open_slots().map(|(slot, id)| (slot, target(id)));
         let slotless = lines
             .iter()
             .filter(|line| line.is_fit() && line.slots().next().is_none());
-        let claimed = teller.slots().filter(|slot| !owns(*slot));
-        let open = teller.open_slots().chain(claimed.map(|slot| (slot, None)));
-        let target = |id: Option<&str>| match id {
-            Some(id) => lines.iter().find(|line| line.id == id)?.endpoint(teller, asked),
-            None => Some(asked.clone()),
+        let mut view = Self {
+            slotless: slotless.filter_map(named).collect(),
+            open: open.collect(),
         };
-        Self {
-            slotless: slotless.filter_map(|line| line.endpoint(teller, asked)).collect(),
-            open: open.filter_map(|(slot, id)| Some((slot, target(id)?))).collect(),
+        // What the node has beside the map, and what it has no more.
+        let mut own = Slots::new();
+        teller.slots().for_each(|slot| own.insert(slot));
+        let (mut gained, mut lost) = (own.clone(), Slots::new());
+        for slot in (0..SLOTS as Slot).filter(|slot| owns(*slot)) {
+            if !gained.remove(slot) {
+                lost.insert(slot);
+            }
         }
+        view.open
+            .extend(gained.iter().map(|slot| (slot, Some(asked.clone()))));
+        for line in &lines {
+            let theirs = line.slots().filter(|slot| lost.remove(*slot));
+            view.open.extend(theirs.map(|slot| (slot, named(line))));
+        }
+        view.open.extend(lost.iter().map(|slot| (slot, None)));
+        view
     }
 }
 
@@ -223,7 +273,7 @@ mod tests {
             "a :@ myself h\na :@ master",
         ] {
             assert_eq!(
-                View::parse(none, &tcp("a", 1), |_| true),
+                View::parse(none, &tcp("a", 1), |_| false),
                 View::default(),
                 "{none:?}"
             );
@@ -250,11 +300,25 @@ mod tests {
         let wrong = "[] [x->-1] [16384-<-1] [8->-0000000000000000000000000000000000000009] [8";
         let mut nodes = line("10.0.0.1:1@11", "myself,master", &format!(" 0-99 {open} {wrong}"));
         nodes += &line("10.0.0.2:2@12", "master", " 100 [5->-0]").replacen("01 ", "02 ", 1);
-        let told = View::parse(&nodes, &tcp("10.0.0.1", 1), |_| true).open;
-        assert_eq!(told, [(7, tcp("10.0.0.2", 2)), (9, tcp("10.0.0.1", 1))]);
-        // The map is behind.
-        let told = View::parse(&nodes, &tcp("10.0.0.1", 1), |slot| slot > 1).open;
-        let own = [0, 1].map(|slot| (slot, tcp("10.0.0.1", 1)));
-        assert_eq!(told[2..], own);
+        let told = View::parse(&nodes, &tcp("10.0.0.1", 1), |slot| slot < 100).open;
+        let [first, second] = [1, 2].map(|number| Some(tcp(&format!("10.0.0.{number}"), number)));
+        let moving = [(7, second.clone()), (9, first.clone()), (8, None)];
+        assert_eq!(told, moving);
+        // The map is behind: it gives 0 to another, and 100 and 101 to this one.
+        let owns = |slot| (1..=101).contains(&slot);
+        let told = View::parse(&nodes, &tcp("10.0.0.1", 1), owns).open;
+        assert_eq!(told[..3], moving);
+        assert_eq!(told[3..], [(0, first), (100, second), (101, None)]);
+    }
+
+    #[test]
+    fn slots_of_a_master_that_tells_nothing_count_as_open() {
+        let range = "*3\r\n:5\r\n:6\r\n*2\r\n$1\r\na\r\n:1\r\n";
+        let reply = format!("*1\r\n{range}");
+        let map = SlotMap::parse(&decode::parse(reply.as_bytes()).unwrap(), &tcp("a", 1)).unwrap();
+        let open = View::of(None, &tcp("a", 1), &map).open;
+        assert_eq!(open, [(5, None), (6, None)]);
+        let refused = Bytes::from_static(b"-NOPERM no right\r\n");
+        assert_eq!(View::of(Some(refused), &tcp("a", 1), &map), View::default());
     }
 }

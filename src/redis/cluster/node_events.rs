@@ -93,7 +93,7 @@ impl ClusterRouter {
             NodeEvent::Keys(call) => {
                 let (request, call) = *call;
                 let mut batches = Batches::new(state.masters.len());
-                self.keys(state, request, call, &mut batches, now);
+                self.keys(state, ready(request, now), call, &mut batches, now);
                 self.flush(state, batches, now);
             }
         }

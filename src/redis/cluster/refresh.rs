@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::error::{Error, Reason};
 use crate::redis::cluster::slot_map::SlotMap;
@@ -128,7 +128,7 @@ async fn refreshed(topology: &Topology, delay: Duration) -> bool {
 
 const CLUSTER_SLOTS: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
 
-/// Asks a node over a connection that is open, at once. None if there is none, or no reply in time.
+/// Asks a node at once, over a connection that is open. None if there is none, or no reply in time.
 pub fn ask(
     topology: &Topology,
     node: &Endpoint,
@@ -136,7 +136,8 @@ pub fn ask(
 ) -> impl Future<Output = Option<Bytes>> + use<> {
     let members = topology.members();
     let answer = members.iter().find_map(|member| member.ask(node, command));
-    async move { timeout(ANSWER_TIMEOUT, answer?).await.ok()?.ok() }
+    let until = Instant::now() + ANSWER_TIMEOUT;
+    async move { timeout_at(until, answer?).await.ok()?.ok() }
 }
 
 /// Asks over open connections. A node that is behind, or knows of fewer slots than before, may have been cut off: others are asked too. The

@@ -36,12 +36,11 @@ struct Present {
 }
 
 impl Present {
-    /// The slot by which its requests go to the master. None if that does not have it any more.
+    /// The slot by which its requests go to the master. None if that has none of them any more.
     fn route(&self, map: &SlotMap) -> Option<Slot> {
         let is_owned = owned_by(map, &self.master);
-        let slot = self.slots.iter().next();
-        let slot = slot.or_else(|| (0..SLOTS as Slot).find(|slot| is_owned(*slot)))?;
-        is_owned(slot).then_some(slot)
+        let is_of_scan = |slot: Slot| self.slots.has(slot) || self.slots.is_empty();
+        (0..SLOTS as Slot).find(|slot| is_owned(*slot) && is_of_scan(*slot))
     }
 }
 
@@ -88,14 +87,36 @@ impl Cursor {
 
     /// The slots that their present owners have been scanned for.
     fn covered(&self, map: &SlotMap) -> Slots {
+        let names: Vec<_> = map.masters().iter().map(ToString::to_string).collect();
         let mut covered = Slots::new();
         for (master, slots) in &self.done {
-            let is_owned = owned_by(map, master);
-            for slot in slots.iter().filter(|slot| is_owned(*slot)) {
+            let Some(index) = names.iter().position(|name| name == master) else {
+                continue;
+            };
+            for slot in slots.iter().filter(|slot| map.owner_index(*slot) == Some(index)) {
                 covered.insert(slot);
             }
         }
         covered
+    }
+
+    /// Those of the present master's keys that it has not given before. A slot that is on its way here has keys nowhere else.
+    fn new_keys(&self, keys: &Bytes) -> Result<Bytes> {
+        let present = self.present.as_ref().ok_or_else(misshapen)?;
+        let before: Vec<_> = self
+            .done
+            .iter()
+            .filter(|(master, _)| *master == present.master)
+            .collect();
+        let is_new = |key: &Bytes| {
+            let Ok(Reply::Bulk(key)) = decode::parse(key) else {
+                return false;
+            };
+            let slot = slot_of(&key);
+            present.slots.has(slot) || !before.iter().any(|(_, slots)| slots.has(slot))
+        };
+        let new: Vec<Bytes> = items(keys)?.into_iter().filter(is_new).collect();
+        Ok(array(&new))
     }
 
     /// The present master's scan has come to a position.
@@ -144,8 +165,11 @@ impl Cursor {
     ) -> Option<(&'a Endpoint, &Present)> {
         let slotless = importers.slotless.iter().filter(|master| !self.is_done(master));
         let open = importers.open.iter();
-        let targets = open.filter(|(slot, target)| !self.is_followed(map, *slot, &target.to_string()));
-        let left: Vec<_> = slotless.chain(targets.map(|(_, target)| target)).collect();
+        let targets = open.filter_map(|(slot, target)| {
+            let target = target.as_ref()?;
+            (!self.is_followed(map, *slot, &target.to_string())).then_some(target)
+        });
+        let left: Vec<_> = slotless.chain(targets).collect();
         let is_begun = |master: &&&Endpoint| {
             let begun = self.present.as_ref();
             begun.is_some_and(|begun| begun.master == master.to_string())
@@ -229,27 +253,12 @@ impl Scan {
         let present = cursor.present.as_ref().ok_or_else(misshapen)?;
         // The reply may be that of another master, for which the cursor meant nothing.
         if !owned_by(&map, &present.master)(self.slot) {
-            cursor.present = None;
             return Ok(page(&cursor.text(), &array(&[])));
         }
-        let found = of_page(&keys, present, &map)?;
+        let new = cursor.new_keys(&keys)?;
         cursor.reach(position);
-        Ok(page(&cursor.text(), &found))
+        Ok(page(&cursor.text(), &new))
     }
-}
-
-/// Those of a master's keys that belong to its page. The keys of a slot that is on its way here are nowhere else.
-fn of_page(keys: &Bytes, present: &Present, map: &SlotMap) -> Result<Bytes> {
-    let is_owned = owned_by(map, &present.master);
-    let is_of_page = |key: &Bytes| {
-        let Ok(Reply::Bulk(key)) = decode::parse(key) else {
-            return false;
-        };
-        let slot = slot_of(&key);
-        present.slots.has(slot) || !is_owned(slot)
-    };
-    let found: Vec<Bytes> = items(keys)?.into_iter().filter(is_of_page).collect();
-    Ok(array(&found))
 }
 
 fn misshapen() -> Error {
@@ -275,7 +284,9 @@ fn parts(frame: &Bytes) -> Result<(String, Bytes)> {
     let Reply::Bulk(position) = decode::parse(position)? else {
         return Err(misshapen());
     };
-    Ok((String::from_utf8_lossy(&position).into_owned(), keys.clone()))
+    let position = String::from_utf8_lossy(&position).into_owned();
+    position.parse::<u64>().map_err(|_| misshapen())?;
+    Ok((position, keys.clone()))
 }
 
 impl Whole for Scan {
@@ -300,10 +311,17 @@ pub async fn last_page(call: ScanCall, topology: Arc<Topology>, longest: Duratio
     if cursor.advance(&map).is_some() {
         return page(&cursor.text(), &none);
     }
+    // Within the scan of a master without slots: what one master tells shows that it is one, as a cursor may say anything.
+    let is_begun = begun.is_some();
     cursor.present = begun;
-    let importers = Importers::of(&topology, longest).await;
+    let importers = match is_begun {
+        true => Importers::known_to_one(&topology, &map, longest).await,
+        false => Importers::of(&topology, &map, longest).await,
+    };
     let Some((master, present)) = cursor.advance_importer(&importers, &map) else {
-        return page("0", &none);
+        cursor.present = None;
+        let next = if is_begun { cursor.text() } else { "0".to_owned() };
+        return page(&next, &none);
     };
     // One with slots has a connection to it, which takes the next page's request.
     if present.route(&map).is_some() {
@@ -312,7 +330,7 @@ pub async fn last_page(call: ScanCall, topology: Arc<Topology>, longest: Duratio
     let reply = importers.ask(master, &request(&call, &present.cursor)).await;
     let parts = reply.and_then(|reply| {
         let (position, keys) = parts(&reply).ok()?;
-        Some((position, of_page(&keys, present, &map).ok()?))
+        Some((position, cursor.new_keys(&keys).ok()?))
     });
     let (position, keys) = parts.unwrap_or(("0".to_owned(), none));
     cursor.reach(position);
@@ -344,5 +362,54 @@ mod tests {
         ] {
             assert!(Cursor::parse(wrong).is_none(), "{wrong:?}");
         }
+    }
+
+    /// Slots up to `last` are of `a:1`, the others of `b:2`.
+    fn map(last: Slot) -> SlotMap {
+        let range = |first: Slot, last: Slot, host: &str, port: u16| {
+            format!("*3\r\n:{first}\r\n:{last}\r\n*2\r\n$1\r\n{host}\r\n:{port}\r\n")
+        };
+        let reply = format!(
+            "*2\r\n{}{}",
+            range(0, last, "a", 1),
+            range(last + 1, 16_383, "b", 2)
+        );
+        let seed = Endpoint::Unix("/seed".into());
+        SlotMap::parse(&decode::parse(reply.as_bytes()).unwrap(), &seed).unwrap()
+    }
+
+    // It began anew with each slot that left: a long resharding let no long scan end.
+    #[test]
+    fn a_scan_goes_on_while_its_master_has_some_of_its_slots() {
+        let mut cursor = Cursor::parse("17|b:2|99-200").unwrap();
+        assert_eq!(cursor.advance(&map(150)).unwrap().cursor, "17");
+        let anew = cursor.advance(&map(250)).unwrap();
+        assert_eq!((&*anew.master, &*anew.cursor), ("a:1", "0"));
+    }
+
+    #[test]
+    fn a_target_is_scanned_again_if_its_owner_was_scanned_after_it() {
+        let (map, owned) = (map(99), 7);
+        let is_followed = |text: &str| Cursor::parse(text).unwrap().is_followed(&map, owned, "b:2");
+        assert!(!is_followed("0|||b:2|100-16383|a:1|0-99"));
+        assert!(is_followed("0|||a:1|0-99|b:2|100-16383"));
+        assert!(is_followed("0|||b:2|100-16383|a:1|0-99|b:2|"));
+        assert!(!is_followed("0|||a:1|0-99|b:2||a:1|7-7"));
+        assert!(Cursor::default().is_followed(&map, 100, "b:2"));
+    }
+
+    // By the map of the reply alone a key was dropped whose slot another master had by a map that came then.
+    #[test]
+    fn a_page_has_the_keys_that_its_master_has_not_given_before() {
+        let slot = slot_of(b"k");
+        let keys = array(&[Bytes::from_static(b"$1\r\nk\r\n")]);
+        let new_keys = |done: &str| {
+            let cursor = Cursor::parse(&format!("0|b:2|{done}")).unwrap();
+            items(&cursor.new_keys(&keys).unwrap()).unwrap().len()
+        };
+        assert_eq!(new_keys(""), 1);
+        assert_eq!(new_keys(&format!("|a:1|{slot}-{slot}")), 1);
+        assert_eq!(new_keys(&format!("|b:2|{slot}-{slot}")), 0);
+        assert_eq!(new_keys(&format!("{slot}-{slot}|b:2|{slot}-{slot}")), 1);
     }
 }

@@ -20,6 +20,11 @@ impl Slots {
         self.0[usize::from(slot)] = true;
     }
 
+    /// Whether it was in.
+    pub fn remove(&mut self, slot: Slot) -> bool {
+        std::mem::take(&mut self.0[usize::from(slot)])
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = Slot> {
         (0..SLOTS as Slot).filter(|slot| self.has(*slot))
     }

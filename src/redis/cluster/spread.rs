@@ -120,7 +120,7 @@ struct Rounds {
 
 impl Rounds {
     async fn end(&self) -> RoundEnd {
-        let importers = Importers::of(&self.topology, self.longest).await;
+        let importers = Importers::of(&self.topology, &self.map, self.longest).await;
         let mut open = Slots::new();
         importers.open.iter().for_each(|(slot, _)| open.insert(*slot));
         let mut others = Vec::new();
@@ -167,6 +167,6 @@ fn answer(completions: &CompletionQueue, request: &Request, outcome: Outcome) {
 fn slots_move() -> Error {
     Error::because(
         Reason::QueueTimeout,
-        "Slots of the cluster have moved in each round of the command until its time was over (queueTimeout)",
+        "Slots of the cluster were moving in each round of the command until its time was over (queueTimeout)",
     )
 }
