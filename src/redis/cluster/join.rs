@@ -57,7 +57,11 @@ impl Join {
         }
         let failed = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
         if let Some(error) = failed {
-            return Err(in_part(error, outcomes));
+            return Err(match self.joining {
+                // It goes to all masters, and changes nothing.
+                Joining::Each => error.clone(),
+                _ => in_part(error, outcomes),
+            });
         }
         let frames: Vec<&Bytes> = outcomes
             .iter()
@@ -158,17 +162,22 @@ mod tests {
 
     #[test]
     fn an_error_says_how_much_was_done() {
-        let join = Join::new(Joining::Sum, vec![(0, vec![]); 3], None);
-        let lost = Error::because(Reason::Lost, "The connection was lost");
-        assert!(join.put(1, Err(lost)).is_none());
-        assert!(join.put(0, Ok(":1\r\n".into())).is_none());
-        let error = join.put(2, Ok(":1\r\n".into())).unwrap().unwrap_err();
+        let failed = |joining| {
+            let join = Join::new(joining, vec![(0, vec![]); 3], None);
+            let lost = Error::because(Reason::Lost, "The connection was lost");
+            assert!(join.put(1, Err(lost)).is_none());
+            assert!(join.put(0, Ok(":1\r\n".into())).is_none());
+            join.put(2, Ok(":1\r\n".into())).unwrap().unwrap_err()
+        };
+        let error = failed(Joining::Sum);
         assert_eq!(error.code, "CONNECTION");
         assert!(
             error.message.contains("3 slots") && error.message.contains("of 2 was done"),
             "{}",
             error.message
         );
+        // KEYS has no keys of its own, and does nothing to any.
+        assert_eq!(failed(Joining::Each).message, "The connection was lost");
         let refused = joined(Joining::Sum, &[&[], &[]], &["-WRONGTYPE no\r\n", ":1\r\n"]);
         assert_eq!(refused.unwrap(), "-WRONGTYPE no\r\n");
     }
