@@ -135,10 +135,6 @@ impl<M: Machine> Pipeline<M> {
             } = sent;
             let is_first = index == 0;
             let is_unsent = connection.write_buffer.is_unsent(position);
-            if self.machine.is_obsolete(&request) {
-                self.done(&request);
-                continue;
-            }
             if !is_unsent && let Err(error) = self.machine.reply_lost(&mut request, is_first, &place, &cause)
             {
                 self.fail(&request, Fate::Unknown, error);
@@ -152,6 +148,9 @@ impl<M: Machine> Pipeline<M> {
                 let until = request.called + queue_timeout;
                 again.push(request, until);
             }
+        }
+        for request in again.take_if(|waiting| self.machine.is_obsolete(&waiting.request)) {
+            self.done(&request);
         }
         self.waiting = again;
         self.cause = Some(cause);

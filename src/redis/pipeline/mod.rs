@@ -120,7 +120,7 @@ pub trait Machine: Default + Send + Sized + 'static {
         false
     }
 
-    /// Whether a lost connection has done what a request asks for.
+    /// Whether a request has nothing left to ask for once its connection is lost.
     fn is_obsolete(&self, _request: &Request) -> bool {
         false
     }

@@ -128,10 +128,12 @@ impl Machine for Subscriptions {
     }
 
     fn is_obsolete(&self, request: &Request) -> bool {
-        matches!(
-            request.subject,
-            Subject::Unsubscription | Subject::ShardUnsubscription | Subject::Departure(_)
-        ) || self.table.is_left(request)
+        match &request.subject {
+            Subject::Unsubscription | Subject::ShardUnsubscription | Subject::Departure(_) => true,
+            // The next connection asks for all that is due.
+            Subject::Subscription(of) if matches!(of.asker, Asker::Table(_)) => true,
+            _ => self.table.is_left(request),
+        }
     }
 
     fn has_output(&self) -> bool {
