@@ -159,7 +159,8 @@ impl<M: Machine> Pipeline<M> {
 
     /// Messages may have gone to another server for this long, and may do so until a moment.
     pub fn widen_gap(&mut self, duration: Duration, until: Instant) {
-        self.machine.widen_gap(SystemTime::now() - duration, until);
+        let node = self.node.clone();
+        self.machine.widen_gap(SystemTime::now() - duration, node, until);
     }
 
     pub fn health(&self) -> Health {

@@ -303,7 +303,7 @@ impl Table {
     }
 
     /// The topics to subscribe first on a new connection; `request_answered` counts their answers. The others wait for a batch.
-    pub fn due(&mut self) -> Vec<Subscription> {
+    pub fn due(&mut self, now: Instant) -> Vec<Subscription> {
         self.queued.clear();
         let mut first = Vec::new();
         for (topic, entry) in &self.topics {
@@ -314,8 +314,8 @@ impl Table {
             }
         }
         let due = first.iter().filter_map(|topic| self.ask(topic)).collect();
-        if self.unanswered == 0 && self.queued.is_empty() {
-            // All topics that could have missed a message have been unsubscribed.
+        if self.unanswered == 0 && self.queued.is_empty() && self.gap_lasts_until(now).is_none() {
+            // All topics that could have missed a message have been unsubscribed, and what is subscribed from now on misses none.
             self.gap = None;
         }
         due

@@ -145,6 +145,50 @@ fn what_is_subscribed_before_the_end_is_told_of_the_gap() {
     assert!(harness.told().is_some());
 }
 
+/// Whether anything was subscribed at the move changes nothing for what is subscribed behind it.
+#[test]
+fn what_is_subscribed_first_before_the_end_is_told_of_the_gap() {
+    for is_left in [false, true] {
+        let mut harness = Subscriber::connected();
+        if is_left {
+            harness.keep("a");
+            harness.subscribed("a");
+        }
+        harness.lose();
+        harness.unsubscribe(None, "a");
+        harness.hand_over();
+        harness.subscribe(1, "b");
+        harness.subscribed("b");
+        assert!(harness.told().is_none());
+        harness.pass_tick(FOLLOWED);
+        let gap = harness.told().unwrap();
+        assert!(gap.to.duration_since(gap.from).unwrap() >= MISSED);
+        assert_eq!(gap.node.as_deref(), Some("server:1"));
+    }
+}
+
+#[test]
+fn what_is_subscribed_behind_the_end_is_told_of_no_gap() {
+    for is_lost in [false, true] {
+        let mut harness = Subscriber::connected();
+        harness.lose();
+        harness.hand_over();
+        if is_lost {
+            harness.lose();
+        }
+        harness.pass(FOLLOWED);
+        if is_lost {
+            harness.connect();
+        } else {
+            harness.tick().unwrap();
+        }
+        harness.subscribe(1, "b");
+        harness.subscribed("b");
+        harness.tick().unwrap();
+        assert!(harness.told().is_none());
+    }
+}
+
 #[test]
 fn who_disconnects_does_not_wait_for_the_end() {
     let mut harness = moved();
