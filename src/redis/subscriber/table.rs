@@ -110,9 +110,15 @@ impl Table {
         let is_live = entry.status == Status::Live;
         let registration = entry.register(number);
         registration.kept = Some(state);
-        if is_live && let Some(listener) = self.listeners.get(&number) {
-            registration.set(Kept::Live);
-            listener.subscribed(topic);
+        if let Some(listener) = self.listeners.get(&number) {
+            if is_live {
+                registration.set(Kept::Live);
+                listener.subscribed(topic);
+            }
+            if self.displaced.contains(topic) {
+                // Those who were told may leave before they have it asked for again.
+                listener.displaced();
+            }
         }
         is_new
     }
