@@ -215,6 +215,19 @@ impl ClusterSubscriber {
     /// Answers `id`, if there is one, once the listener gets no more messages of the topic.
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
         let mut state = self.lock();
+        let answers = self.leave_topic(&mut state, id, topic, left);
+        drop(state);
+        self.listener.put_unless_empty(answers);
+    }
+
+    /// Unsubscribes a topic, and gives what the listener is to be told once the state is unlocked.
+    pub(super) fn leave_topic(
+        &self,
+        state: &mut Places,
+        id: Option<Id>,
+        topic: &Topic,
+        left: impl FnOnce(),
+    ) -> CompletionBatch {
         let home = state.heard_at(topic).cloned();
         let kept = state.topics.remove(topic);
         if let Some(Place::Crossing(number)) = kept.map(|kept| kept.place) {
@@ -237,8 +250,7 @@ impl ClusterSubscriber {
                 id.into_iter().for_each(|id| answers.done(id));
             }
         }
-        drop(state);
-        self.listener.put_unless_empty(answers);
+        answers
     }
 
     pub(super) fn close_unused(&self, state: &mut Places) {
