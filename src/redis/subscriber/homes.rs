@@ -30,7 +30,7 @@ pub struct ClusterSubscriber {
     config: Arc<Config>,
     runtime: &'static Runtime,
     pub(super) topology: Arc<Topology>,
-    pub(super) listener: Arc<ClusterListener>,
+    pub listener: Arc<ClusterListener>,
     /// Locked before any pipeline.
     state: Mutex<Places>,
     this: Weak<Self>,
@@ -270,7 +270,7 @@ impl ClusterSubscriber {
     }
 
     /// Locks the state, and first removes topics that a home has refused.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Places> {
+    pub fn lock(&self) -> MutexGuard<'_, Places> {
         let mut state = self.state.lock();
         for topic in mem::take(&mut self.listener.awaited.lock().refused) {
             state.topics.remove(&topic);

@@ -19,7 +19,7 @@ use crate::redis::subscriber::part::Subscriber;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-fn unreachable(queue_timeout: Duration) -> Arc<Config> {
+pub fn unreachable(queue_timeout: Duration) -> Arc<Config> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let host = "127.0.0.1".to_owned();

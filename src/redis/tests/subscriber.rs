@@ -1,3 +1,4 @@
+mod crossings;
 mod departures;
 mod displaced;
 
