@@ -135,10 +135,6 @@ impl<M: Machine> Pipeline<M> {
             } = sent;
             let is_first = index == 0;
             let is_unsent = connection.write_buffer.is_unsent(position);
-            if self.machine.is_obsolete(&request) {
-                self.done(&request);
-                continue;
-            }
             if !is_unsent && let Err(error) = self.machine.reply_lost(&mut request, is_first, &place, &cause)
             {
                 self.fail(&request, Fate::Unknown, error);
@@ -153,6 +149,9 @@ impl<M: Machine> Pipeline<M> {
                 again.push(request, until);
             }
         }
+        for request in again.take_if(|waiting| self.machine.is_obsolete(&waiting.request)) {
+            self.done(&request);
+        }
         self.waiting = again;
         self.cause = Some(cause);
         (self.since, self.heard) = (now, Some(connection.received));
@@ -160,7 +159,8 @@ impl<M: Machine> Pipeline<M> {
 
     /// Messages may have gone to another server for this long, and may do so until a moment.
     pub fn widen_gap(&mut self, duration: Duration, until: Instant) {
-        self.machine.widen_gap(SystemTime::now() - duration, until);
+        let node = self.node.clone();
+        self.machine.widen_gap(SystemTime::now() - duration, node, until);
     }
 
     pub fn health(&self) -> Health {

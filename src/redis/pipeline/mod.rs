@@ -88,8 +88,8 @@ pub trait Machine: Default + Send + Sized + 'static {
         None
     }
 
-    /// The gap that is open began at this time at the latest, and lasts until a moment at least.
-    fn widen_gap(&mut self, _from: SystemTime, _until: Instant) {}
+    /// There is a gap: it began at this time at the latest, behind what a node has brought, and lasts until a moment at least.
+    fn widen_gap(&mut self, _from: SystemTime, _node: Option<Node>, _until: Instant) {}
 
     /// Does what is due. Gives when something will be.
     fn tick(_pipeline: &mut Pipeline<Self>, _now: Instant) -> Option<Instant> {
@@ -120,7 +120,7 @@ pub trait Machine: Default + Send + Sized + 'static {
         false
     }
 
-    /// Whether a lost connection has done what a request asks for.
+    /// Whether a request has nothing left to ask for once its connection is lost.
     fn is_obsolete(&self, _request: &Request) -> bool {
         false
     }

@@ -31,8 +31,8 @@ pub struct ClusterListener {
 #[derive(Default)]
 pub struct Awaited {
     pub callers: HashMap<Topic, Callers>,
-    /// Topics that have left a home and are at no other yet, since when, and which it was.
-    pub moving: HashMap<Topic, (SystemTime, Node)>,
+    /// Topics that have left a home and are at no other yet.
+    pub moving: HashMap<Topic, Moving>,
     /// When the gap begins that is told once all have moved, and at which home.
     pub gap_since: Option<(SystemTime, Node)>,
     /// Topics that a home has refused: they are not to be tried again.
@@ -41,6 +41,15 @@ pub struct Awaited {
     pub own: HashMap<Topic, Signals>,
     /// Who is answered once so many homes are left.
     pub leaving: Option<(Id, usize)>,
+}
+
+/// A topic that has left a home and is at no other yet.
+pub struct Moving {
+    pub since: SystemTime,
+    /// The home.
+    pub node: Node,
+    /// By which it crosses: that of the crossing under way, if one follows another.
+    pub channel: Topic,
 }
 
 /// Who awaits the confirmation of a topic.
@@ -72,10 +81,10 @@ impl Awaited {
 
     /// The topic is live at its new home, was left, or was refused. Returns the gap when no other topic is moving.
     pub fn arrived(&mut self, topic: &Topic) -> Option<Gap> {
-        let left = self.moving.remove(topic)?;
+        let Moving { since, node, .. } = self.moving.remove(topic)?;
         let earliest = match self.gap_since.take() {
-            Some(earlier) if earlier.0 <= left.0 => earlier,
-            _ => left,
+            Some(earlier) if earlier.0 <= since => earlier,
+            _ => (since, node),
         };
         if !self.moving.is_empty() {
             self.gap_since = Some(earliest);
@@ -88,8 +97,8 @@ impl Awaited {
     /// Topics that are on their way may have missed messages since a moment.
     pub fn widen(&mut self, topics: &[Topic], since: SystemTime) {
         for topic in topics {
-            if let Some(left) = self.moving.get_mut(topic) {
-                left.0 = left.0.min(since);
+            if let Some(moving) = self.moving.get_mut(topic) {
+                moving.since = moving.since.min(since);
             }
         }
     }
@@ -113,12 +122,15 @@ impl Awaited {
 }
 
 impl ClusterListener {
-    /// These topics were left, so the gap must not wait for them.
-    pub fn forget(&self, topics: &[&Topic]) {
+    /// These topics were left while they crossed by a channel, so the gap must not wait for them. It waits for those that cross anew.
+    pub fn forget(&self, topics: &[&Topic], channel: &Topic) {
         let mut batch = CompletionBatch::default();
         let mut awaited = self.awaited.lock();
         for topic in topics {
-            if let Some(gap) = awaited.arrived(topic) {
+            let moving = awaited.moving.get(*topic);
+            if moving.is_some_and(|moving| moving.channel == *channel)
+                && let Some(gap) = awaited.arrived(topic)
+            {
                 batch.push_gap(gap);
             }
         }
@@ -211,10 +223,13 @@ impl Listener for ClusterListener {
         let mut awaited = self.awaited.lock();
         let Awaited { own, moving, .. } = &mut *awaited;
         for topic in topics {
-            let left = moving
-                .entry(topic.clone())
-                .or_insert_with(|| (since, departure.node.clone()));
-            left.0 = left.0.min(since);
+            let moving = moving.entry(topic.clone()).or_insert_with(|| Moving {
+                since,
+                node: departure.node.clone(),
+                channel: departure.channel.clone(),
+            });
+            moving.since = moving.since.min(since);
+            moving.channel = departure.channel.clone();
         }
         // The new home may have refused the channel.
         if let Some(signals) = own.get_mut(&departure.channel) {

@@ -170,7 +170,7 @@ impl Crossing {
         subscriber.place(&mut state, &others);
         subscriber.close_unused(&mut state);
         drop(state);
-        subscriber.listener.forget(&left);
+        subscriber.listener.forget(&left, &self.channel);
     }
 }
 

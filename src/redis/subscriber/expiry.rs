@@ -10,7 +10,7 @@ use crate::redis::completions::CompletionBatch;
 use crate::redis::request::{Id, Topic};
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::Listener;
-use crate::redis::subscriber::places::{home_of, slot_of_home};
+use crate::redis::subscriber::places::{Places, home_of, slot_of_home};
 
 /// The deadline may be infinite: the task of a call that was answered ends after this time.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
@@ -37,6 +37,8 @@ impl ClusterSubscriber {
 
     /// Fails a call that has waited for its confirmation for too long.
     fn give_up(&self, id: Id, topic: &Topic) {
+        // Locked until the topic is left: who subscribes it in between would join what is about to go.
+        let mut state = self.lock();
         let mut awaited = self.listener.awaited.lock();
         let Some(callers) = awaited.callers.get_mut(topic) else {
             return;
@@ -52,18 +54,22 @@ impl ClusterSubscriber {
             awaited.callers.remove(topic);
         }
         drop(awaited);
+        let error = self.not_confirmed(&state, topic);
+        let mut answers = CompletionBatch::default();
+        if is_unwanted {
+            answers = self.leave_topic(&mut state, None, topic, || {});
+        }
+        drop(state);
+        answers.failed(id, error);
+        self.listener.put(answers);
+    }
+
+    fn not_confirmed(&self, state: &Places, topic: &Topic) -> Error {
         let milliseconds = self.limits().queue_timeout.as_millis();
         let message =
             format!("The cluster did not confirm the subscription within {milliseconds} ms (queueTimeout)");
-        let map = self.lock().map.clone();
-        let home = map.and_then(|map| Some(home_of(&map, topic)?.to_string()));
-        let error =
-            Error::because(Reason::QueueTimeout, message).at(home.as_deref(), Some(slot_of_home(topic)));
-        let mut answer = CompletionBatch::default();
-        answer.failed(id, error);
-        self.listener.put(answer);
-        if is_unwanted {
-            self.unsubscribe(None, topic, || {});
-        }
+        let map = state.map.as_ref();
+        let home = map.and_then(|map| Some(home_of(map, topic)?.to_string()));
+        Error::because(Reason::QueueTimeout, message).at(home.as_deref(), Some(slot_of_home(topic)))
     }
 }

@@ -4,16 +4,16 @@ use std::mem;
 use std::time::{Instant, SystemTime};
 
 use crate::redis::completions::Gap;
+use crate::redis::endpoint::Node;
 use crate::redis::subscriber::listener::Deliveries;
 use crate::redis::subscriber::table::{OpenGap, Table};
 
 impl Table {
-    /// An open gap began at this time at the latest, and lasts until a moment at least.
-    pub fn widen_gap(&mut self, from: SystemTime, until: Instant) {
-        if let Some(gap) = &mut self.gap {
-            gap.since = from.min(gap.since);
-            gap.until = gap.until.max(Some(until));
-        }
+    /// The gap began at this time at the latest, and lasts until a moment at least. If none is open, one opens: for who subscribes by then.
+    pub fn widen_gap(&mut self, from: SystemTime, node: Option<Node>, until: Instant) {
+        let gap = self.gap.get_or_insert(OpenGap::new(from, node));
+        gap.since = from.min(gap.since);
+        gap.until = gap.until.max(Some(until));
     }
 
     /// Up to when no message was missed: until a moment, or until the gap that is open began.

@@ -30,7 +30,7 @@ pub struct ClusterSubscriber {
     config: Arc<Config>,
     runtime: &'static Runtime,
     pub(super) topology: Arc<Topology>,
-    pub(super) listener: Arc<ClusterListener>,
+    pub listener: Arc<ClusterListener>,
     /// Locked before any pipeline.
     state: Mutex<Places>,
     this: Weak<Self>,
@@ -215,6 +215,19 @@ impl ClusterSubscriber {
     /// Answers `id`, if there is one, once the listener gets no more messages of the topic.
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
         let mut state = self.lock();
+        let answers = self.leave_topic(&mut state, id, topic, left);
+        drop(state);
+        self.listener.put_unless_empty(answers);
+    }
+
+    /// Unsubscribes a topic, and gives what the listener is to be told once the state is unlocked.
+    pub(super) fn leave_topic(
+        &self,
+        state: &mut Places,
+        id: Option<Id>,
+        topic: &Topic,
+        left: impl FnOnce(),
+    ) -> CompletionBatch {
         let home = state.heard_at(topic).cloned();
         let kept = state.topics.remove(topic);
         if let Some(Place::Crossing(number)) = kept.map(|kept| kept.place) {
@@ -237,8 +250,7 @@ impl ClusterSubscriber {
                 id.into_iter().for_each(|id| answers.done(id));
             }
         }
-        drop(state);
-        self.listener.put_unless_empty(answers);
+        answers
     }
 
     pub(super) fn close_unused(&self, state: &mut Places) {
@@ -258,7 +270,7 @@ impl ClusterSubscriber {
     }
 
     /// Locks the state, and first removes topics that a home has refused.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Places> {
+    pub fn lock(&self) -> MutexGuard<'_, Places> {
         let mut state = self.state.lock();
         for topic in mem::take(&mut self.listener.awaited.lock().refused) {
             state.topics.remove(&topic);

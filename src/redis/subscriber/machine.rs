@@ -10,6 +10,7 @@ use crate::backlog::Message;
 use crate::error::{Error, Reason, Result};
 use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::connection::shared::Sink;
+use crate::redis::endpoint::Node;
 use crate::redis::pipeline::in_flight::Established;
 use crate::redis::pipeline::{Frame, Machine, Pipeline};
 use crate::redis::protocol::published::Skipped;
@@ -89,7 +90,7 @@ impl Machine for Subscriptions {
             });
         }
         pipeline.machine.brought = Some(now);
-        requests(pipeline.machine.table.due(), now)
+        requests(pipeline.machine.table.due(now), now)
     }
 
     fn disconnected(pipeline: &mut Pipeline<Self>, since: SystemTime) {
@@ -108,8 +109,8 @@ impl Machine for Subscriptions {
         })
     }
 
-    fn widen_gap(&mut self, from: SystemTime, until: Instant) {
-        self.table.widen_gap(from, until);
+    fn widen_gap(&mut self, from: SystemTime, node: Option<Node>, until: Instant) {
+        self.table.widen_gap(from, node, until);
     }
 
     fn tick(pipeline: &mut Pipeline<Self>, now: Instant) -> Option<Instant> {
@@ -128,10 +129,12 @@ impl Machine for Subscriptions {
     }
 
     fn is_obsolete(&self, request: &Request) -> bool {
-        matches!(
-            request.subject,
-            Subject::Unsubscription | Subject::ShardUnsubscription | Subject::Departure(_)
-        ) || self.table.is_left(request)
+        match &request.subject {
+            Subject::Unsubscription | Subject::ShardUnsubscription | Subject::Departure(_) => true,
+            // The next connection asks for all that is due.
+            Subject::Subscription(of) if matches!(of.asker, Asker::Table(_)) => true,
+            _ => self.table.is_left(request),
+        }
     }
 
     fn has_output(&self) -> bool {

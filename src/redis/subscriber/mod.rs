@@ -25,7 +25,7 @@
 //! - [`hearing`]: a channel of the process's own, at one node.
 
 mod answers;
-mod cluster_listener;
+pub mod cluster_listener;
 mod coalesced;
 mod crossing;
 mod displaced;
@@ -33,7 +33,7 @@ pub mod entry;
 mod expiry;
 mod gap;
 pub mod hearing;
-mod homes;
+pub mod homes;
 pub mod listener;
 pub mod machine;
 pub mod part;

@@ -110,9 +110,15 @@ impl Table {
         let is_live = entry.status == Status::Live;
         let registration = entry.register(number);
         registration.kept = Some(state);
-        if is_live && let Some(listener) = self.listeners.get(&number) {
-            registration.set(Kept::Live);
-            listener.subscribed(topic);
+        if let Some(listener) = self.listeners.get(&number) {
+            if is_live {
+                registration.set(Kept::Live);
+                listener.subscribed(topic);
+            }
+            if self.displaced.contains(topic) {
+                // Those who were told may leave before they have it asked for again.
+                listener.displaced();
+            }
         }
         is_new
     }
@@ -303,7 +309,7 @@ impl Table {
     }
 
     /// The topics to subscribe first on a new connection; `request_answered` counts their answers. The others wait for a batch.
-    pub fn due(&mut self) -> Vec<Subscription> {
+    pub fn due(&mut self, now: Instant) -> Vec<Subscription> {
         self.queued.clear();
         let mut first = Vec::new();
         for (topic, entry) in &self.topics {
@@ -314,8 +320,8 @@ impl Table {
             }
         }
         let due = first.iter().filter_map(|topic| self.ask(topic)).collect();
-        if self.unanswered == 0 && self.queued.is_empty() {
-            // All topics that could have missed a message have been unsubscribed.
+        if self.unanswered == 0 && self.queued.is_empty() && self.gap_lasts_until(now).is_none() {
+            // All topics that could have missed a message have been unsubscribed, and what is subscribed from now on misses none.
             self.gap = None;
         }
         due

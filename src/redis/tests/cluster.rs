@@ -1,20 +1,38 @@
-//! The router of a cluster of which no node can be reached.
+//! A cluster of which no node can be reached: its router, and what is subscribed.
 
 use std::net::TcpListener;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{OnceLock, Weak};
 use std::thread::yield_now;
 
 use super::config::options;
 use super::*;
 use crate::redis::cluster::lifecycle::EndGuard;
 use crate::redis::cluster::topology::Topology;
-use crate::redis::completions::CompletionQueue;
+use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::config::{ClusterOptions, Config, Options};
-use crate::redis::request::{Fate, Observer, Route};
+use crate::redis::request::{Fate, Kind, Observer, Route, Topic};
 use crate::redis::router::Router;
 use crate::redis::subscriber::hearing::listen;
+use crate::redis::subscriber::listener::Listener;
+use crate::redis::subscriber::part::Subscriber;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+pub fn unreachable(queue_timeout: Duration) -> Arc<Config> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let host = "127.0.0.1".to_owned();
+    let mut options = options();
+    options.settings.limits.queue_timeout = queue_timeout;
+    options.settings.limits.max_queue = 100;
+    let cluster = ClusterOptions {
+        nodes: vec![Endpoint::Tcp { host, port }],
+        ..ClusterOptions::default()
+    };
+    let cluster = Some(cluster);
+    Arc::new(Config::new(Options { cluster, ..options }).unwrap())
+}
 
 struct Store {
     router: Router,
@@ -25,19 +43,7 @@ struct Store {
 
 impl Store {
     fn open(queue_timeout: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let host = "127.0.0.1".to_owned();
-        let mut options = options();
-        options.settings.limits.queue_timeout = queue_timeout;
-        options.settings.limits.max_queue = 100;
-        let cluster = ClusterOptions {
-            nodes: vec![Endpoint::Tcp { host, port }],
-            ..ClusterOptions::default()
-        };
-        let cluster = Some(cluster);
-        let config = Arc::new(Config::new(Options { cluster, ..options }).unwrap());
-        drop(listener);
+        let config = unreachable(queue_timeout);
         let (wake, woken) = channel();
         let completions = Arc::new(CompletionQueue::new(move || wake.send(()).is_ok()));
         let router = Router::new(config.clone(), completions.clone(), listen).unwrap();
@@ -129,4 +135,42 @@ fn a_store_that_is_closed_asks_for_no_map() {
         assert!(start.elapsed() < TIMEOUT);
         yield_now();
     }
+}
+
+/// Subscribes the topic again as 2 once that has failed as 1.
+struct Retrying {
+    subscriber: OnceLock<Weak<Subscriber>>,
+    topic: Topic,
+    outcomes: Sender<(Id, bool)>,
+}
+
+impl Listener for Retrying {
+    fn put(&self, batch: CompletionBatch) {
+        for Answer { id, outcome, .. } in batch.answers {
+            if id == 1
+                && let Some(subscriber) = self.subscriber.get().and_then(Weak::upgrade)
+            {
+                subscriber.subscribe(2, &self.topic);
+            }
+            let _ = self.outcomes.send((id, outcome.is_ok()));
+        }
+    }
+}
+
+// Told of the failure before the topic is left, a caller that tries again joins what is then left: it resolves, and hears nothing.
+#[test]
+fn who_tries_again_at_once_does_not_join_what_is_given_up() {
+    let (outcomes, told) = channel();
+    let topic = Topic::new(Kind::Channel, "news".into());
+    let listener = Arc::new(Retrying {
+        subscriber: OnceLock::new(),
+        topic: topic.clone(),
+        outcomes,
+    });
+    let config = unreachable(Duration::from_millis(50));
+    let subscriber = Arc::new(Subscriber::join(&config, listener.clone()).unwrap());
+    assert!(listener.subscriber.set(Arc::downgrade(&subscriber)).is_ok());
+    subscriber.subscribe(1, &topic);
+    let outcomes = [told.recv_timeout(TIMEOUT), told.recv_timeout(TIMEOUT)];
+    assert_eq!(outcomes, [Ok((1, false)), Ok((2, false))]);
 }

@@ -1,4 +1,6 @@
+mod crossings;
 mod departures;
+mod displaced;
 
 use std::time::SystemTime;
 
@@ -62,6 +64,10 @@ impl Listener for Recorder {
         let ago = since.elapsed().unwrap_or_default().as_secs();
         let refused = if is_refused { ", refused" } else { "" };
         self.said(format!("departed {ago} s ago{refused}"));
+    }
+
+    fn displaced(&self) {
+        self.said("displaced");
     }
 
     fn gap_began(&self) {

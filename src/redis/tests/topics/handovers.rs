@@ -18,6 +18,13 @@ impl Subscriber {
         self.receive(&push(&["subscribe", name, "1"])).unwrap();
     }
 
+    fn keep(&mut self, name: &str) {
+        let now = self.now;
+        self.pipeline
+            .keep(0, &channel(name), Priority::First, Arc::default(), now);
+        self.deliver();
+    }
+
     /// Where the time has come to which a connection waits, as the supervisor does.
     fn pass_tick(&mut self, time: Duration) {
         let next = self.tick().unwrap();
@@ -138,6 +145,50 @@ fn what_is_subscribed_before_the_end_is_told_of_the_gap() {
     assert!(harness.told().is_some());
 }
 
+/// Whether anything was subscribed at the move changes nothing for what is subscribed behind it.
+#[test]
+fn what_is_subscribed_first_before_the_end_is_told_of_the_gap() {
+    for is_left in [false, true] {
+        let mut harness = Subscriber::connected();
+        if is_left {
+            harness.keep("a");
+            harness.subscribed("a");
+        }
+        harness.lose();
+        harness.unsubscribe(None, "a");
+        harness.hand_over();
+        harness.subscribe(1, "b");
+        harness.subscribed("b");
+        assert!(harness.told().is_none());
+        harness.pass_tick(FOLLOWED);
+        let gap = harness.told().unwrap();
+        assert!(gap.to.duration_since(gap.from).unwrap() >= MISSED);
+        assert_eq!(gap.node.as_deref(), Some("server:1"));
+    }
+}
+
+#[test]
+fn what_is_subscribed_behind_the_end_is_told_of_no_gap() {
+    for is_lost in [false, true] {
+        let mut harness = Subscriber::connected();
+        harness.lose();
+        harness.hand_over();
+        if is_lost {
+            harness.lose();
+        }
+        harness.pass(FOLLOWED);
+        if is_lost {
+            harness.connect();
+        } else {
+            harness.tick().unwrap();
+        }
+        harness.subscribe(1, "b");
+        harness.subscribed("b");
+        harness.tick().unwrap();
+        assert!(harness.told().is_none());
+    }
+}
+
 #[test]
 fn who_disconnects_does_not_wait_for_the_end() {
     let mut harness = moved();
@@ -151,4 +202,51 @@ fn who_disconnects_does_not_wait_for_the_end() {
     harness.deliver();
     assert_eq!(harness.answers(), answers(&[(1, "_\r\n"), (2, "_\r\n")]));
     assert!(harness.told().is_none());
+}
+
+/// What is left while a connection retires waits. Sent by the next one, UNSUBSCRIBE comes behind the SUBSCRIBE of who listens anew: the topic
+/// counts as live, and is deaf for good.
+#[test]
+fn what_is_left_while_a_connection_retires_is_not_left_at_the_next_one() {
+    let mut harness = Subscriber::connected();
+    harness.keep("a");
+    harness.subscribed("a");
+    harness.subscribe(1, "c");
+    assert!(harness.pipeline.retire());
+    harness.unsubscribe(Some(2), "a");
+    harness.written();
+    harness.lose();
+    assert_eq!(harness.answers(), answers(&[(2, "_\r\n")]));
+    harness.keep("a");
+    harness.connect();
+    assert_eq!(
+        harness.written(),
+        sent(&[&["SUBSCRIBE", "a"], &["SUBSCRIBE", "c"]])
+    );
+}
+
+/// Asked for once more, what is kept while a connection retires has two answers. The second one counts for another topic, and the gap ends
+/// before that is live.
+#[test]
+fn what_is_kept_while_a_connection_retires_is_asked_for_once() {
+    let mut harness = Subscriber::connected();
+    harness.keep("a");
+    harness.subscribed("a");
+    harness.keep_batched("own");
+    harness.subscribed("own");
+    harness.subscribe(1, "c");
+    assert!(harness.pipeline.retire());
+    harness.pass(Duration::from_millis(1));
+    harness.keep("b");
+    harness.written();
+    harness.lose();
+    harness.connect();
+    assert_eq!(harness.written().matches("\r\nb\r\n").count(), 1);
+    for name in ["a", "b", "c"] {
+        harness.subscribed(name);
+    }
+    harness.send_batch();
+    assert!(harness.told().is_none());
+    harness.subscribed("own");
+    assert!(harness.told().is_some());
 }
