@@ -101,7 +101,9 @@ impl Backlog {
         for message in later.messages {
             self.push(message);
         }
-        self.overflowed |= later.overflowed;
+        if later.overflowed {
+            self.overflow(later.empty_at.unwrap_or_else(SystemTime::now));
+        }
     }
 
     /// Copies the messages: a slice would keep its whole receive buffer alive, which the bounds do not count.
@@ -184,6 +186,18 @@ mod tests {
         );
         push(&mut backlog, 1);
         assert_eq!(backlog.take(100).1, Rest::Nothing);
+    }
+
+    // Behind messages of which it was not known since when they waited, the drop was told to nobody.
+    #[test]
+    fn what_was_dropped_before_it_is_appended_is_told() {
+        let mut backlog = Backlog::default();
+        backlog.push(message(Bytes::new()));
+        let mut later = Backlog::default();
+        later.note_empty();
+        later.overflow(SystemTime::now());
+        backlog.append(later);
+        assert!(matches!(backlog.take(9).1, Rest::Overflow(_)));
     }
 
     #[test]

@@ -145,7 +145,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     const gap = since ? overflowSince(since) : undefined;
     this.beginDelivery();
     this.deliverAll(messages, kind);
-    if (gap !== undefined) this.missed(gap);
+    if (gap !== undefined) this.missed(gap, kind);
   }
 
   /** @internal Delivers one message. False if the channel has no callbacks. */
@@ -169,10 +169,15 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     this.#pubsub.deliverTo("streams", channel, channel, message);
   }
 
-  /** @internal */
-  protected missed(gap: Gap): void {
-    this.#pubsub.missed(gap);
+  /** @internal What streams missed is no gap of what `listen` has added, whose messages and gaps come by a queue of their own. */
+  protected missed(gap: Gap, kind?: "streams"): void {
+    if (kind === undefined) this.callOnGap(gap);
     this.emit("gap", gap);
+  }
+
+  /** @internal */
+  protected callOnGap(gap: Gap): void {
+    this.#pubsub.missed(gap);
   }
 
   /** @internal Removes a name that the backend has lost, so that the next callback subscribes it again. False if one has already. */

@@ -139,3 +139,22 @@ test("stores that are shared are one fleet; a private one is not of it", async (
   await using _ = await same.listen([EVENTS], () => {});
   assert.equal(await publish("elsewhere", 1), true);
 });
+
+// The fan-out listens to both channels of such a store, and was told of one gap by each.
+test("messages that are dropped are told to a watcher once", async (world) => {
+  const kv = useMemory(world);
+  const calls = world.watcher("users");
+  world.handler("h", "s");
+  await initializeEventSubscription();
+  const { gaps } = getFanoutStats();
+  let heard = 0;
+  await kv.subscribe("news", () => {
+    heard += 1;
+    if (heard === 1) for (let n = 0; n < 150_000; n++) void kv.publish("news", "");
+  });
+  await kv.publish("news", "");
+  await eventually(() => getFanoutStats().gaps > gaps);
+  await kv.publish(AGGREGATE, '{"resource":"users"}');
+  await eventually(() => calls.length >= 2);
+  assert.deepEqual([getFanoutStats().gaps - gaps, calls.length], [1, 2]);
+});

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { clearGlobalKV, createRedisKV, publishEvent, setGlobalKV } from "covara-kv";
 import { eventually } from "../backends.js";
 import { emissions, PATIENT, test, type World } from "../faults/faults.js";
+import { errorOf } from "../replies.js";
 import {
   channelOf,
   close,
@@ -218,4 +219,21 @@ test("an event whose script is refused overtakes none of those under way", async
     eventsOf(heard),
     Array.from({ length: ROUNDS }, (_, round) => round),
   );
+});
+
+// An error within the steps ended the process, and the events of that subscription waited for ever.
+test("without EVAL: a store that is disconnected rejects what waits, and publishes again once it is connected", async (world) => {
+  const { kv } = await opened(world, NO_EVAL);
+  const id = newId();
+  // Nobody hears it on its own channel, which is remembered.
+  await kv.publish(EVENTS, wire(id, 0));
+  const late = [1, 2, 3].map((event) => errorOf(kv.publish(EVENTS, wire(id, event)) as Promise<unknown>));
+  await kv.disconnect();
+  const codes = (await Promise.all(late)).map(({ code }) => code);
+  assert.ok(
+    codes.every((code) => code === "CLOSED"),
+    codes.join(),
+  );
+  await kv.connect();
+  assert.equal(await kv.publish(EVENTS, wire(id, 4)), 1);
 });

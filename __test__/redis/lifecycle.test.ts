@@ -322,6 +322,19 @@ test("connect right after disconnect begins once the end was told", async () => 
   await kv.disconnect();
 });
 
+// It was opened by the `connect` that waited, and nobody closed it any more.
+test("a disconnect ends a connect that waits for an earlier disconnect", async () => {
+  const clientName = "left-open";
+  const kv = await createKV({ type: "redis", redis: { ...server.address, clientName } });
+  const [first, connected, last] = [kv.disconnect(), errorOf(kv.connect()), kv.disconnect()];
+  await Promise.all([first, last]);
+  assert.deepEqual([(await connected).code, kv.status], ["CLOSED", "closed"]);
+  await eventually(async () => (await server.clients()).every(({ name }) => name !== clientName));
+  await kv.connect();
+  assert.equal(await kv.ping(), "PONG");
+  await kv.disconnect();
+});
+
 // If no wake-up is sent for the socket alone while the first event waits, one of a thousand openings makes a call take its whole timeout.
 test("the first calls of many stores are answered at once", async () => {
   const lives = Array.from({ length: 4 }, async () => {

@@ -51,6 +51,7 @@ export class RedisKVStore extends Store {
   #gap: { from: number; to: number } | undefined;
   readonly #publisher: Publisher;
   #closing: Promise<void> | undefined;
+  #disconnects = 0;
   /** How often each of the framework's channels was left: what waits to be asked for again may have been left meanwhile. */
   readonly #leavings = new Map<string, number>();
   readonly #tell: Tell = (error) => this.emit("error", error);
@@ -83,7 +84,7 @@ export class RedisKVStore extends Store {
     this.#publisher = new Publisher(options.queueTimeout, {
       publish: (channel, message) => this.#open().run(PUBLISH, [channel, message]) as Promise<number>,
       script: (...given) => this.#open().script(PUBLISH, ...given) as Promise<number>,
-      isCluster: () => this.#open().isCluster,
+      isCluster: () => this.#session?.isCluster ?? null,
     });
   }
 
@@ -95,8 +96,11 @@ export class RedisKVStore extends Store {
   /** @internal */
   async connect(...more: never[]): Promise<void> {
     checkNoMore("connect", 0, more);
+    const disconnects = this.#disconnects;
     // The `end` of the closed session comes before the next session begins.
     if (this.#session === undefined) await this.#closing;
+    // The last call counts.
+    if (this.#disconnects !== disconnects) throw closed();
     if (this.#session === undefined) {
       this.#session = this.#newSession();
       this.#status = "connecting";
@@ -106,6 +110,7 @@ export class RedisKVStore extends Store {
 
   /** @internal */
   async disconnect(): Promise<void> {
+    this.#disconnects += 1;
     const session = this.#session;
     if (session !== undefined) {
       const streams = this.#streams;
@@ -232,9 +237,9 @@ export class RedisKVStore extends Store {
   }
 
   /** @internal */
-  protected override missed(gap: Gap): void {
+  protected override missed(gap: Gap, kind?: "streams"): void {
     tellGap("redis", gap);
-    super.missed(gap);
+    super.missed(gap, kind);
   }
 
   #run(command: Command, args: readonly unknown[]): Promise<unknown> {
@@ -279,7 +284,8 @@ export class RedisKVStore extends Store {
       heard: (messages) => {
         if (streams !== this.#streams) return;
         this.deliverTaken(messages, "streams");
-        if (messages[0] !== null && messages[0] > 0) streams.missed();
+        // A callback may have disconnected the store.
+        if (streams === this.#streams && messages[0] !== null && messages[0] > 0) streams.missed();
       },
       deliver: (channel, message) => this.deliverToStreams(channel, message),
     });
@@ -340,8 +346,8 @@ export class RedisKVStore extends Store {
         if (this.#unsubscribed("streams", event)) streams.left(event.topic);
         break;
       case "gap":
-        this.#missed(event);
-        streams.missed();
+        this.#missed(event, "streams");
+        if (streams === this.#streams) streams.missed();
         break;
       default:
         if (!this.#subscribes) this.#happened(event);
@@ -356,10 +362,12 @@ export class RedisKVStore extends Store {
     return isGone;
   }
 
-  #missed({ from, to, node }: RedisEvent & { name: "gap" }): void {
-    if (this.#gap?.from === from && this.#gap.to === to) return;
+  #missed({ from, to, node }: RedisEvent & { name: "gap" }, kind?: "streams"): void {
+    const gap: Gap = { from, to, reason: "connection", ...(node !== undefined && { node }) };
+    const isTold = this.#gap?.from === from && this.#gap.to === to;
     this.#gap = { from, to };
-    this.missed({ from, to, reason: "connection", ...(node !== undefined && { node }) });
+    if (!isTold) this.missed(gap, kind);
+    else if (kind === undefined) this.callOnGap(gap);
   }
 }
 

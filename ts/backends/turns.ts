@@ -51,9 +51,9 @@ export class Turns<T> {
     const waiting: Waiting<T>[] = [];
     this.#waiting.set(name, waiting);
     for (let batch = [first]; batch.length > 0; batch = waiting.splice(0, this.#limits.most)) {
-      const outcomes = await this.#publish(
-        name,
-        batch.map(({ message }) => message),
+      const messages = batch.map(({ message }) => message);
+      const outcomes = await this.#publish(name, messages).catch((reason) =>
+        batch.map((): PromiseSettledResult<T> => ({ status: "rejected", reason })),
       );
       for (const [index, { resolve, reject }] of batch.entries()) {
         const outcome = outcomes[index];

@@ -1,6 +1,7 @@
 import type { FanoutThread as NativeFanoutThread } from "../../native.js";
 import type { KVAdapter } from "../adapter.js";
 import { RedisKVStore } from "../backends/redis.js";
+import type { Gap } from "../events.js";
 import { ChannelSubscription } from "./channel-subscription.js";
 import { CHANNEL_OF, CHANNELS, type Channel } from "./channels.js";
 
@@ -60,6 +61,8 @@ export class ListeningSource implements Source {
   readonly #kv: KVAdapter;
   readonly #heard: () => void;
   readonly #channels: Record<Channel, ChannelSubscription>;
+  /** The last gap: the store tells each channel of it. */
+  #gap: Gap | undefined;
 
   /** `heard` runs after each message. */
   constructor(native: NativeFanoutThread, kv: KVAdapter, heard: () => void) {
@@ -76,7 +79,11 @@ export class ListeningSource implements Source {
         this.#native.hear(name, message);
         this.#heard();
       },
-      missed: ({ from, to }) => this.#native.missed(from, to),
+      missed: (gap) => {
+        if (this.#gap?.from === gap.from && this.#gap.to === gap.to) return;
+        this.#gap = gap;
+        this.#native.missed(gap.from, gap.to);
+      },
     });
   }
 
