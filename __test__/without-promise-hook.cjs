@@ -13,5 +13,5 @@ hooks.createHook = (callbacks) => {
     if ("subtests" in this) callbacks.init(this.asyncId(), "Test", this.triggerAsyncId(), this);
     return runInAsyncScope.apply(this, args);
   };
-  return { enable() {}, disable() {} };
+  return createHook({});
 };
