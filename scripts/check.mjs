@@ -1,6 +1,6 @@
 // The whole check, the same here and in CI: `npm test`. `npm test -- lists scan` runs only the Node tests with such a name.
 import { existsSync, readFileSync, rmSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { dependenciesAreAllowed } from "./dependencies.mjs";
 import { pack } from "./package.mjs";
 import { redisServer } from "./redis-server.mjs";
@@ -135,7 +135,8 @@ async function nodeTest(name, concurrency, tests) {
   rmSync(results, { force: true });
   const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout"];
   reporters.push("--test-reporter=tap", `--test-reporter-destination=${results}`);
-  const options = ["--import", "tsx", "--test", `--test-concurrency=${concurrency}`, ...reporters];
+  const preloaded = ["--require", resolve("__test__/without-promise-hook.cjs"), "--import", "tsx"];
+  const options = [...preloaded, "--test", `--test-concurrency=${concurrency}`, ...reporters];
   const count = (outcome) => {
     const tap = existsSync(results) ? readFileSync(results, "utf8") : "";
     return Number(tap.match(RegExp(`^# ${outcome} (\\d+)$`, "m"))?.[1] ?? 0);

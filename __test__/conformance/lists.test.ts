@@ -103,11 +103,10 @@ onEveryBackend("lists", (test) => {
   });
 
   test("a changelog keeps its newest 100 entries", async ({ kv }) => {
-    for (let entry = 0; entry < 1_000; entry++) {
-      await kv.lpush("log", `${entry}`);
-      await kv.ltrim("log", 0, 99);
+    for (let entry = 0; entry < 300; entry++) {
+      await Promise.all([kv.lpush("log", `${entry}`), kv.ltrim("log", 0, 99)]);
     }
-    const newest = Array.from({ length: 100 }, (_, index) => `${999 - index}`);
+    const newest = Array.from({ length: 100 }, (_, index) => `${299 - index}`);
     assert.deepEqual(await kv.lrange("log", 0, -1), newest);
   });
 });

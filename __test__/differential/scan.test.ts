@@ -33,7 +33,7 @@ for (const [store, open] of Object.entries(localStores))
     check(fc.record({ prefix, names, options }), runs(150), async ({ prefix, names, options }) => {
       await pipeline(redis.client, [["FLUSHALL"], ...names.map((name) => ["SET", name, ""])]);
       const kv = open(prefix, { strict: true });
-      for (const name of names) await kv.set(name, "");
+      await Promise.all(names.map((name) => kv.set(name, "")));
       const expected = await allPages((cursor) => scanRedis(cursor, options));
       const found = await allPages((cursor) => kv.scan(cursor, options));
       assert.deepEqual(found, expected);
@@ -81,7 +81,7 @@ for (const [store, open] of Object.entries(localStores))
     });
     return check(run, runs(300), async ({ stay, visitors, count, writes }) => {
       const kv = open("", { strict: true });
-      for (const name of interleaved(stay, visitors)) await kv.set(name, "");
+      await Promise.all(interleaved(stay, visitors).map((name) => kv.set(name, "")));
       const known = new Set([...stay, ...visitors]);
       let page = 0;
       const seen = await allPages(async (cursor) => {

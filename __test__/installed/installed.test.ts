@@ -122,7 +122,9 @@ describe("TypeScript", () => {
   for (const [name, options] of Object.entries(compilerOptions)) {
     test(name, async () => {
       const strict = { strict: true, noUncheckedIndexedAccess: true, exactOptionalPropertyTypes: true };
-      const settings = { compilerOptions: { ...options, ...strict, types: [], target: "es2022" } };
+      // The package's types are checked; to check TypeScript's own takes longer than all else.
+      const own = { types: [], target: "es2022", skipDefaultLibCheck: true };
+      const settings = { compilerOptions: { ...options, ...strict, ...own } };
       const files = { "app.ts": typescript, "tsconfig.json": JSON.stringify(settings) };
       const kind = name.endsWith("CommonJS") ? "commonjs" : "module";
       const directory = await application(`typescript-${name}`, files, kind);
