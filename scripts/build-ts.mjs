@@ -8,7 +8,7 @@ import { resolve } from "node:path";
 import { generateDtsBundle } from "dts-bundle-generator";
 import * as esbuild from "esbuild";
 import ts from "typescript";
-import { Failure, main } from "./steps.mjs";
+import { Failure, main, TSC } from "./steps.mjs";
 
 const entry = "ts/index.ts";
 
@@ -27,15 +27,13 @@ const inWorker = {
 /** Where the declarations of each file are, of which index.d.ts is made. */
 const declarations = ".cache/declarations";
 
-/** Checks the types, and writes the declarations. The compiler in Go takes a tenth of the time. */
+/** Checks the types, and writes the declarations. */
 function checkTypes() {
   rmSync(declarations, { recursive: true, force: true });
   // In a copy whose node_modules is a link, the declarations could not name the types in there by the path of the package.
   const options = ["--declaration", "--emitDeclarationOnly", "--preserveSymlinks", "--outDir", declarations];
   try {
-    execFileSync(process.execPath, ["node_modules/typescript-7/bin/tsc", "-p", "tsconfig.json", ...options], {
-      encoding: "utf8",
-    });
+    execFileSync(process.execPath, [TSC, "-p", "tsconfig.json", ...options], { encoding: "utf8" });
   } catch (error) {
     throw new Failure(error.stdout || error.message);
   }

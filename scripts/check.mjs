@@ -6,7 +6,7 @@ import { pack } from "./package.mjs";
 import { redisServer } from "./redis-server.mjs";
 import { chosenServers, everyTime, system } from "./servers.mjs";
 import { compiler, dependencies, native, setup, typescript } from "./setup.mjs";
-import { Failure, files, main, step, together, visibly } from "./steps.mjs";
+import { Failure, files, main, step, TSC, together, visibly } from "./steps.mjs";
 import { tools } from "./tools.mjs";
 
 /** The same cases each time: a change is to fail for what it does. Longer runs with new cases: CONTRIBUTING.md. */
@@ -57,9 +57,6 @@ async function addon() {
     throw new Failure("native.d.ts was not what src/addon gives. The build has corrected it: commit it.");
   });
 }
-
-/** The compiler in Go: it takes a tenth of the time. The one in JavaScript has the API that the build needs. */
-const TSC = "node_modules/typescript-7/bin/tsc";
 
 async function javascript() {
   await typescript();

@@ -23,6 +23,9 @@ process.env.PATH = join(root, "node_modules", ".bin") + delimiter + process.env.
 /** Something the developer has to know or do: the message says all, so no stack is shown. */
 export class Failure extends Error {}
 
+/** TypeScript's compiler in Go, which takes a tenth of the time. The one in JavaScript has the API that the build needs. */
+export const TSC = "node_modules/typescript-7/bin/tsc";
+
 /** The steps that are at work, for the terminal. */
 const atWork = new Set();
 /** Ends the commands of all steps. */
