@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { createRedisKV, type Gap, type KVStore } from "covara-kv";
 import { Redis } from "ioredis";
+import type { ClusterNode } from "../cluster-node.js";
 import { eventually } from "../eventually.js";
 import { emissions } from "../faults/faults.js";
 import { keyIn, shareOf } from "../redis-cluster.js";
@@ -34,7 +35,10 @@ async function conversation({ open, every }: World, name: string) {
   /** Those that failed, and may have been published or not. A home that wakes publishes them behind later ones. */
   const unsure = new Set<number>();
   let number = 0;
+  let [isHeld, inFlight] = [false, 0];
   const publish = async () => {
+    if (isHeld) return;
+    inFlight += 1;
     const message = { number: ++number, from: Date.now(), to: 0 };
     await publisher.publish(name, `${message.number}`).then(
       () => {
@@ -43,6 +47,7 @@ async function conversation({ open, every }: World, name: string) {
       },
       () => unsure.add(message.number),
     );
+    inFlight -= 1;
   };
   const stop = every(3, publish);
   return {
@@ -55,6 +60,17 @@ async function conversation({ open, every }: World, name: string) {
       const before = number;
       await eventually(() => (heard.at(-1) ?? 0) > before);
     },
+    /**
+     * Freezes the home when the bus has what it published. Redis writes to subscribers before the bus: a message between the two comes twice,
+     * once the node runs again (docs/design/cluster.md).
+     */
+    async freeze(home: ClusterNode): Promise<void> {
+      isHeld = true;
+      await eventually(() => inFlight === 0);
+      await home.admin.call("PING");
+      home.pause();
+      isHeld = false;
+    },
     /** Each message has come once and in order, or a gap covers its time. */
     async check(): Promise<void> {
       stop();
@@ -63,7 +79,11 @@ async function conversation({ open, every }: World, name: string) {
         return ended;
       });
       const came = new Set(heard);
-      assert.equal(heard.length, came.size, "twice");
+      assert.deepEqual(
+        heard.filter((number, index) => heard.indexOf(number) !== index),
+        [],
+        "twice",
+      );
       const sure = heard.filter((number) => !unsure.has(number));
       assert.deepEqual(
         sure,
@@ -90,7 +110,7 @@ const troubles: Record<string, (talk: Talk) => Promise<unknown>> = {
   },
   async "freezes and wakes"(talk) {
     const home = await cluster().replaceable(SLOT);
-    home.pause();
+    await talk.freeze(home);
     await cluster().replaced(home, SLOT);
     await talk.flows();
     home.resume();
