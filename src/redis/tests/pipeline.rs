@@ -233,6 +233,21 @@ fn an_endless_wait_for_a_connection_ends_with_the_store() {
     assert!(pipeline.pipeline.is_done());
 }
 
+// The loss of a connection gives a read all of `queueTimeout` again, though its store closes: `disconnect` waits for ever where that is
+// endless.
+#[test]
+fn what_is_to_be_sent_again_ends_with_the_store() {
+    let mut pipeline = Harness::<Commands>::connected();
+    pipeline.send(&[pipeline.read(1, &["GET", "a"])]);
+    pipeline.pipeline.close(9, pipeline.now);
+    pipeline.lose();
+    pipeline.send(&[pipeline.read(2, &["GET", "b"])]);
+    pipeline.pass(TIMEOUT);
+    pipeline.pipeline.tick(pipeline.now).unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(1, "TIMEOUT"), (2, "TIMEOUT")]));
+    assert!(pipeline.pipeline.is_done());
+}
+
 #[test]
 fn a_refusal_is_told_to_all_who_wait_at_once() {
     let mut pipeline = Harness::<Commands>::new();
