@@ -114,6 +114,29 @@ test(
   TIMEOUT,
 );
 
+// A lost node takes a call that has waited behind a fence for long. Its connection may not look at deadlines until its own timeout, and the
+// call then ends seconds late.
+test(
+  "what goes to a lost node late ends in time",
+  async (world) => {
+    const fake = await world.fake();
+    const home = homeOf(fake, "a");
+    const timeout = 4_000;
+    const config = { commandTimeout: timeout, queueTimeout: timeout, retryDelay: 60_000 };
+    const kv = await world.open(fake, config);
+    fake.answer = ([name]) => (name === "INCR" ? TRYAGAIN : undefined);
+    const failing = errorOf(kv.incr("a"));
+    const time = timeOf(failing);
+    // It is sent every 500 ms at last: the twelfth time after 3.1 s, and to the lost node before 4 s.
+    await eventually(() => fake.count("INCR") === 12);
+    await home.stop();
+    const taken = await time;
+    assert.ok(taken < timeout + SLACK, `${taken} ms`);
+    assert.match((await failing).message, /No connection to/);
+  },
+  TIMEOUT,
+);
+
 // A connection that is opened for a redirection while its store closes may know nothing of that. Otherwise `disconnect` takes all of
 // `queueTimeout`.
 test(

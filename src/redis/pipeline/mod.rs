@@ -186,6 +186,8 @@ pub struct Pipeline<M> {
     closing: Option<Id>,
     /// No request waits for a connection any longer.
     latest: Option<Instant>,
+    /// When `tick` is to be called next.
+    due: Option<Instant>,
     /// There will be no other connection.
     ended: bool,
     /// What has been completed and not passed on.
@@ -210,6 +212,7 @@ impl<M: Machine> Pipeline<M> {
             heard: None,
             closing: None,
             latest: None,
+            due: None,
             ended: false,
             completed: CompletionBatch::default(),
         }
