@@ -5,9 +5,9 @@ import { eventually } from "../eventually.js";
 import type { Peer } from "../fake-server.js";
 import { SLACK, timeOf } from "../faults/faults.js";
 import { closedPort } from "../redis/servers.js";
-import { keyIn, shareOf } from "../redis-cluster.js";
+import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
-import { evenly, type FakeCluster, moved, TRYAGAIN } from "./fake-nodes.js";
+import { ask, evenly, type FakeCluster, homeOf, moved, TRYAGAIN } from "./fake-nodes.js";
 import { test, type World } from "./shared.js";
 
 /** Two keys of the first node's share. */
@@ -91,6 +91,70 @@ test(
     const last = kv.scan(cursor);
     await kv.disconnect();
     assert.deepEqual(await last, { cursor: "0", keys: [] });
+  },
+  TIMEOUT,
+);
+
+// What a node has refused goes to it again although it is gone. From there it may wait for all of `queueTimeout`, and `disconnect` too.
+test(
+  "what goes to a lost node after disconnect waits no longer than for a reply",
+  async (world) => {
+    const fake = await world.fake();
+    const home = homeOf(fake, "a");
+    const config = { commandTimeout: 300, queueTimeout: 60_000, retryDelay: 60_000 };
+    const kv = await world.open(fake, config);
+    fake.answer = ([name]) => (name === "INCR" ? TRYAGAIN : undefined);
+    const failing = errorOf(kv.incr("a"));
+    await eventually(() => fake.count("INCR") > 1);
+    await home.stop();
+    const time = await timeOf(Promise.all([failing, kv.disconnect()]));
+    assert.ok(time < 300 + SLACK, `${time} ms`);
+    assert.equal((await failing).code, "TIMEOUT");
+  },
+  TIMEOUT,
+);
+
+// A lost node takes a call that has waited behind a fence for long. Its connection may not look at deadlines until its own timeout, and the
+// call then ends seconds late.
+test(
+  "what goes to a lost node late ends in time",
+  async (world) => {
+    const fake = await world.fake();
+    const home = homeOf(fake, "a");
+    const timeout = 4_000;
+    const config = { commandTimeout: timeout, queueTimeout: timeout, retryDelay: 60_000 };
+    const kv = await world.open(fake, config);
+    fake.answer = ([name]) => (name === "INCR" ? TRYAGAIN : undefined);
+    const failing = errorOf(kv.incr("a"));
+    const time = timeOf(failing);
+    // It is sent every 500 ms at last: the twelfth time after 3.1 s, and to the lost node before 4 s.
+    await eventually(() => fake.count("INCR") === 12);
+    await home.stop();
+    const taken = await time;
+    assert.ok(taken < timeout + SLACK, `${taken} ms`);
+    assert.match((await failing).message, /No connection to/);
+  },
+  TIMEOUT,
+);
+
+// A connection that is opened for a redirection while its store closes may know nothing of that. Otherwise `disconnect` takes all of
+// `queueTimeout`.
+test(
+  "what is redirected to an unreachable node after disconnect waits no longer than for a reply",
+  async (world) => {
+    const fake = await world.fake();
+    const port = await closedPort();
+    const config = { commandTimeout: 300, queueTimeout: 60_000, retryDelay: 60_000 };
+    const kv = await world.open(fake, config);
+    let reply = TRYAGAIN;
+    fake.answer = ([name]) => (name === "INCR" ? reply : undefined);
+    const failing = errorOf(kv.incr("a"));
+    await eventually(() => fake.count("INCR") > 1);
+    const closing = kv.disconnect();
+    reply = ask(slotOf("a"), { host: "127.0.0.1", port });
+    const time = await timeOf(Promise.all([failing, closing]));
+    assert.ok(time < 300 + SLACK, `${time} ms`);
+    assert.equal((await failing).code, "TIMEOUT");
   },
   TIMEOUT,
 );

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hashbrown::{Equivalent, HashSet};
@@ -88,6 +88,12 @@ impl Request {
             guard: None,
             suspected: false,
         }
+    }
+
+    /// Until when it may wait for a connection: no longer than `latest`.
+    pub fn waits_until(&self, queue_timeout: Duration, latest: Option<Instant>) -> Instant {
+        let until = self.called + queue_timeout;
+        latest.map_or(until, |latest| until.min(latest))
     }
 
     /// Whether it was called before another request. Calls of one tick have the same time, and ids that count up and wrap at 2^30.

@@ -98,8 +98,12 @@ impl ClusterRouter {
 
     /// Closes the nodes once nothing waits, and answers the call of `close` once they have closed.
     pub(super) fn close_when_done(&self, state: &mut RouterState) {
-        if state.closing.is_none() {
+        let Some(latest) = state.closing.as_ref().map(|closing| closing.latest) else {
             return;
+        };
+        // A node may have taken requests, or been opened, since the call of `close`.
+        for node in state.all_nodes() {
+            node.connection.with(|pipeline| pipeline.wait_until(latest));
         }
         state.end_unused_propagations();
         let is_idle = state.waiting.is_empty() && state.readers.held.is_empty();

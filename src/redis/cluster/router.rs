@@ -296,10 +296,8 @@ impl RouterState {
 
     /// How long a request may wait for a node that takes it.
     pub fn deadline(&self, request: &Request, limits: &Limits) -> Instant {
-        let until = request.called + limits.queue_timeout;
-        self.closing
-            .as_ref()
-            .map_or(until, |closing| until.min(closing.latest))
+        let latest = self.closing.as_ref().map(|closing| closing.latest);
+        request.waits_until(limits.queue_timeout, latest)
     }
 
     /// The node of a number, while it is open.

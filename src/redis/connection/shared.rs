@@ -48,8 +48,8 @@ pub struct Shared<M> {
     pub batches: Notify,
     /// The server has refused a write: the supervisor looks for a master.
     pub refused: Notify,
-    /// The machine has found a fault of the connection: the supervisor ends it.
-    pub fault: Notify,
+    /// The machine has found a fault of the connection, or a deadline is sooner than planned: the supervisor calls `tick`.
+    pub must_tick: Notify,
     /// The connection is closing, or was abandoned: the supervisor checks which.
     pub ending: Notify,
     abandoned: AtomicBool,
@@ -64,7 +64,7 @@ impl<M: Machine> Shared<M> {
             unsent: Notify::new(),
             batches: Notify::new(),
             refused: Notify::new(),
-            fault: Notify::new(),
+            must_tick: Notify::new(),
             ending: Notify::new(),
             abandoned: AtomicBool::new(false),
         }
@@ -97,8 +97,8 @@ impl<M: Machine> Shared<M> {
         if pipeline.misses_master() {
             self.refused.notify_one();
         }
-        if pipeline.fault().is_some() {
-            self.fault.notify_one();
+        if pipeline.fault().is_some() || pipeline.is_due_sooner() {
+            self.must_tick.notify_one();
         }
         if pipeline.is_done() {
             self.ending.notify_one();

@@ -320,7 +320,7 @@ impl<M: Machine> Supervisor<M> {
             match self.shared.with(|pipeline| pipeline.tick(Instant::now())) {
                 Ok(next) => tokio::select! {
                     () = sleep_until(next.into()) => {}
-                    () = self.shared.fault.notified() => {}
+                    () = self.shared.must_tick.notified() => {}
                 },
                 Err(cause) => return cause,
             }

@@ -14,8 +14,8 @@ const PING_AFTER: Duration = Duration::from_secs(10);
 const FROZEN: Duration = Duration::from_secs(1);
 
 impl<M: Machine> Pipeline<M> {
-    /// Fails requests past their deadlines, and checks the connection. Gives when to call it next: within one timeout, so that no later
-    /// request is missed. An error says why the connection must end.
+    /// Fails requests past their deadlines, and checks the connection. Gives when to call it next: within one timeout, so that no request
+    /// that is called later is missed. An error says why the connection must end.
     pub fn tick(&mut self, now: Instant) -> Result<Instant, Error> {
         self.expire(now);
         let Limits {
@@ -54,7 +54,19 @@ impl<M: Machine> Pipeline<M> {
             self.waiting.next_deadline(),
             self.waiting_for_master.next_deadline(),
         ];
-        Ok(deadlines.into_iter().flatten().fold(next, Instant::min))
+        let next = deadlines.into_iter().flatten().fold(next, Instant::min);
+        self.due = Some(next);
+        Ok(next)
+    }
+
+    /// Whether `tick` is to be called before the time that it gave: a request may come to wait here long after its call.
+    pub fn is_due_sooner(&self) -> bool {
+        let deadlines = [
+            self.waiting.next_deadline(),
+            self.waiting_for_master.next_deadline(),
+        ];
+        let next = deadlines.into_iter().flatten().min();
+        self.due.zip(next).is_some_and(|(due, next)| next < due)
     }
 
     /// Why the connection must end, if the machine says so.

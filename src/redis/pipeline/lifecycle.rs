@@ -140,12 +140,12 @@ impl<M: Machine> Pipeline<M> {
                 self.fail(&request, Fate::Unknown, error);
                 continue;
             }
-            let until = request.called + queue_timeout;
+            let until = request.waits_until(queue_timeout, self.latest);
             again.push(request, until);
         }
         for queue in [&mut self.waiting_for_master, &mut self.waiting] {
             while let Some(UnsentRequest { request, .. }) = queue.pop() {
-                let until = request.called + queue_timeout;
+                let until = request.waits_until(queue_timeout, self.latest);
                 again.push(request, until);
             }
         }
@@ -204,8 +204,15 @@ impl<M: Machine> Pipeline<M> {
             return self.completed.done(id);
         }
         self.closing = Some(id);
+        self.wait_until(now + self.limits.timeout);
+    }
+
+    /// From now on no request waits for a connection longer than until `latest`, whenever it comes to wait.
+    pub fn wait_until(&mut self, latest: Instant) {
+        let latest = self.latest.map_or(latest, |before| before.min(latest));
+        self.latest = Some(latest);
         for queue in [&mut self.waiting, &mut self.waiting_for_master] {
-            queue.wait_until(now + self.limits.timeout);
+            queue.wait_until(latest);
         }
     }
 

@@ -184,6 +184,10 @@ pub struct Pipeline<M> {
     heard: Option<Instant>,
     /// The request to close, which is answered last.
     closing: Option<Id>,
+    /// No request waits for a connection any longer.
+    latest: Option<Instant>,
+    /// When `tick` is to be called next.
+    due: Option<Instant>,
     /// There will be no other connection.
     ended: bool,
     /// What has been completed and not passed on.
@@ -207,6 +211,8 @@ impl<M: Machine> Pipeline<M> {
             attempt: 0,
             heard: None,
             closing: None,
+            latest: None,
+            due: None,
             ended: false,
             completed: CompletionBatch::default(),
         }
@@ -242,7 +248,6 @@ impl<M: Machine> Pipeline<M> {
         if self.ended {
             return self.fail(&request, Fate::NotRun, closed(Reason::Disconnected));
         }
-        let until = request.called + queue_timeout;
         let queue = match &mut self.connection {
             Some(_) if refuses(&self.machine, &request) => &mut self.waiting_for_master,
             Some(connection) if !connection.retiring => {
@@ -257,6 +262,7 @@ impl<M: Machine> Pipeline<M> {
             _ => &mut self.waiting,
         };
         if queue.len() < max_queue {
+            let until = request.waits_until(queue_timeout, self.latest);
             return queue.push(request, until);
         }
         let message = format!(
@@ -279,7 +285,7 @@ impl<M: Machine> Pipeline<M> {
                 }) = self.waiting.pop()
             {
                 if refuses(&self.machine, &request) {
-                    let until = request.called + self.limits.queue_timeout;
+                    let until = request.waits_until(self.limits.queue_timeout, self.latest);
                     self.waiting_for_master.push(request, until);
                 } else {
                     push(&mut self.machine, connection, request, deadline, now);

@@ -22,6 +22,11 @@ impl Queue {
         let comes_later = |waiting: &&UnsentRequest| request.is_before(&waiting.request);
         let later = self.0.iter().rev().take_while(comes_later).count();
         let index = self.0.len() - later;
+        // Only the first is asked for its deadline: it may not be later than that of one behind it.
+        let deadline = self
+            .0
+            .get(index)
+            .map_or(deadline, |next| deadline.min(next.deadline));
         let waiting = UnsentRequest {
             request,
             deadline,

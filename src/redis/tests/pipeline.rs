@@ -1,6 +1,9 @@
+use std::pin::pin;
 use std::time::Duration;
 
 use super::*;
+use crate::redis::completions::CompletionQueue;
+use crate::redis::connection::shared::Shared;
 use crate::redis::protocol::decode;
 use crate::reply::Reply;
 
@@ -231,6 +234,37 @@ fn an_endless_wait_for_a_connection_ends_with_the_store() {
     pipeline.pipeline.tick(pipeline.now).unwrap();
     assert_eq!(pipeline.answers(), answers(&[(1, "TIMEOUT")]));
     assert!(pipeline.pipeline.is_done());
+}
+
+// The loss of a connection gives a read all of `queueTimeout` again, though its store closes: `disconnect` waits for ever where that is
+// endless.
+#[test]
+fn what_is_to_be_sent_again_ends_with_the_store() {
+    let mut pipeline = Harness::<Commands>::connected();
+    pipeline.send(&[pipeline.read(1, &["GET", "a"])]);
+    pipeline.pipeline.close(9, pipeline.now);
+    pipeline.lose();
+    pipeline.send(&[pipeline.read(2, &["GET", "b"])]);
+    pipeline.pass(TIMEOUT);
+    pipeline.pipeline.tick(pipeline.now).unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(1, "TIMEOUT"), (2, "TIMEOUT")]));
+    assert!(pipeline.pipeline.is_done());
+}
+
+// What was called long ago comes from behind a fence to a node without a connection. It ends with the next `tick`, seconds after its
+// deadline.
+#[test]
+fn the_supervisor_is_woken_for_a_deadline_that_comes_sooner_than_planned() {
+    let mut harness = Harness::<Commands>::new();
+    let late = harness.read(1, &["GET", "a"]);
+    harness.pass(QUEUE_TIMEOUT - SECOND);
+    harness.pipeline.tick(harness.now).unwrap();
+    let (fresh, now) = (harness.read(2, &["GET", "b"]), harness.now);
+    let shared = Shared::new(harness.pipeline, Arc::new(CompletionQueue::new(|| true)));
+    for (request, is_woken) in [(fresh, false), (late, true)] {
+        shared.with(|pipeline| pipeline.send([request], now));
+        assert_eq!(pin!(shared.must_tick.notified()).enable(), is_woken);
+    }
 }
 
 #[test]

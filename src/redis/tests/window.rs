@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::redis::pipeline::queue::Queue;
 
 const LENGTH: usize = 16 << 10;
 
@@ -171,4 +172,16 @@ fn a_script_that_is_sent_again_goes_ahead_of_what_waits() {
     }
     pipeline.receive(":1\r\n").unwrap();
     assert_eq!(pipeline.answers(), answers(&[(1, ":1\r\n")]));
+}
+
+// What comes from behind a fence goes in ahead of requests with earlier deadlines. Those end with it, up to one `commandTimeout` late.
+#[test]
+fn no_request_ends_late_behind_one_with_more_time() {
+    let harness = Harness::<Commands>::new();
+    let mut queue = Queue::default();
+    queue.push(harness.read(2, &["GET", "b"]), harness.now + TIMEOUT);
+    queue.push(harness.read(1, &["GET", "a"]), harness.now + QUEUE_TIMEOUT);
+    let due = std::iter::from_fn(|| queue.pop_due(harness.now + TIMEOUT));
+    let due: Vec<_> = due.filter_map(|request| request.id).collect();
+    assert_eq!(due, [1, 2]);
 }
