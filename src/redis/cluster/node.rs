@@ -52,6 +52,19 @@ pub enum NodeEvent {
     Keys(Box<(Request, KeysCall)>),
 }
 
+/// The slots of requests that nodes have not run, each with its node's number.
+pub fn returned_slots(events: &[NodeEvent]) -> Vec<(u64, Slot)> {
+    let returned = events.iter().flat_map(|event| match event {
+        NodeEvent::Returned { number, returned, .. } => {
+            returned.iter().map(|returned| (*number, returned)).collect()
+        }
+        _ => Vec::new(),
+    });
+    returned
+        .filter_map(|(number, returned)| Some((number, returned.request.slot()?)))
+        .collect()
+}
+
 pub struct Inbox {
     /// A node has been connected to: the store was told so.
     is_ready: AtomicBool,
@@ -81,14 +94,13 @@ impl Inbox {
         None
     }
 
-    /// The slots of requests that nodes have not run, and that the router has not taken yet.
-    pub fn returned_slots(&self) -> Vec<Slot> {
-        let events = self.events.lock();
-        let returned = events.iter().flatten().flat_map(|event| match event {
-            NodeEvent::Returned { returned, .. } => &returned[..],
-            _ => &[],
-        });
-        returned.filter_map(|returned| returned.request.slot()).collect()
+    /// Those of events that the router has not taken yet.
+    pub fn returned_slots(&self) -> Vec<(u64, Slot)> {
+        self.events
+            .lock()
+            .as_deref()
+            .map(returned_slots)
+            .unwrap_or_default()
     }
 
     pub fn take(&self) -> Vec<NodeEvent> {
