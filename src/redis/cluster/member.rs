@@ -41,6 +41,16 @@ impl ClusterRouter {
         Ok(node)
     }
 
+    /// Has the master of a slot take requests once more: that of a store which is to close may have ended.
+    pub(super) fn reopen_owner(&self, state: &mut RouterState, slot: Slot) {
+        if let Some(map) = state.map.clone()
+            && let Some(index) = map.owner_index(slot)
+            && let Ok(node) = self.node(state, &map.masters()[index])
+        {
+            state.masters[index] = node;
+        }
+    }
+
     /// Uses a map from now on. Requests that wait for a node which has lost their slot go to the slot's new master.
     pub(super) fn adopt(&self, state: &mut RouterState, map: &Arc<SlotMap>, now: Instant) {
         if state.ended || state.map.as_ref().is_some_and(|known| Arc::ptr_eq(known, map)) {

@@ -190,6 +190,9 @@ impl ClusterRouter {
             Step::Try(requests, target) => self.send_trial(state, slot, number, requests, target, now),
             Step::Fall(requests) => {
                 fences(state).remove(slot);
+                if !requests.is_empty() {
+                    self.reopen_owner(state, slot);
+                }
                 let mut batches = Batches::new(state.masters.len());
                 for request in requests {
                     self.put(state, ready(request, now), slot, &mut batches, now);
