@@ -351,3 +351,19 @@ test("what waits for room at the old owner stays behind what that answers with A
   await Promise.all([first, second]);
   assert.ok(!isAhead);
 });
+
+// The importing node of a slot fails: its master then names another one. What waits for the lost node must ask again, or all of the slot waits
+// behind it for `queueTimeout`.
+test("what is sent to a node that cannot be reached asks its master again", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, { ...timeouts, retryDelay: 10 });
+  const home = homeOf(fake, "a");
+  const [lost, third] = fake.nodes.filter((node) => node !== home);
+  assert.ok(lost && third);
+  await lost.stop();
+  let asked = 0;
+  fake.answer = ([, key], node) =>
+    key === "a" && node === home ? ask(slotOf("a"), ++asked <= 2 ? lost : third) : undefined;
+  await Promise.all([kv.set("a", "0"), kv.set("a", "1")]);
+  assert.deepEqual(third.calls, ["SET a 0", "SET a 1"]);
+});

@@ -38,8 +38,8 @@ pub enum NodeEvent {
     Ended(u64),
     /// A node was connected to.
     Connected,
-    /// A node was lost, or cannot be connected to.
-    Lost,
+    /// The node of this number was lost, or cannot be connected to.
+    Lost(u64),
     /// The replica at this endpoint has not run these reads.
     ReadsReturned(Endpoint, Vec<Returned>),
     /// A replica was connected to.
@@ -193,11 +193,11 @@ impl Node {
         }))
     }
 
-    /// Removes the requests that wait for the connection, if it is not open.
-    pub fn take_waiting(&self) -> Vec<Request> {
+    /// Removes the requests that wait for the connection and that `leaves` chooses, if it is not open.
+    pub fn take_waiting(&self, leaves: impl Fn(&Request) -> bool) -> Vec<Request> {
         self.connection.with(|pipeline| match pipeline.is_connected() {
             true => Vec::new(),
-            false => pipeline.take_waiting(|_| true),
+            false => pipeline.take_waiting(leaves),
         })
     }
 
@@ -245,7 +245,7 @@ impl NodeSink {
             }
             Event::Reconnecting { .. } => {
                 self.is_lost.store(true, Ordering::Relaxed);
-                self.inbox.put(NodeEvent::Lost);
+                self.inbox.put(NodeEvent::Lost(self.number));
                 true
             }
             _ => true,

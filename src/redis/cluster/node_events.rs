@@ -81,7 +81,7 @@ impl ClusterRouter {
             }
             // Calls of `connect` are answered by the state of the masters.
             NodeEvent::Connected => {}
-            NodeEvent::Lost => state.refresh(),
+            NodeEvent::Lost(number) => self.ask_again(state, number),
             NodeEvent::ReadsReturned(replica, returned) => {
                 self.take_back_reads(state, &replica, returned, now)
             }
@@ -157,6 +157,20 @@ impl ClusterRouter {
             state
                 .fences
                 .change(slot, |fence| fence.refuse(request, refusal, target, until));
+        }
+    }
+
+    /// A node was lost, or cannot be connected to. What was to be run there by ASK is asked of the slot's master again, which may name another.
+    fn ask_again(&self, state: &mut RouterState, number: u64) {
+        state.refresh();
+        let node = state.node(number);
+        let asking = node.map(|node| node.take_waiting(|request| request.asking));
+        for mut request in asking.unwrap_or_default() {
+            request.asking = false;
+            let until = state.deadline(&request, self.limits());
+            if let Some(slot) = request.slot() {
+                state.fences.change(slot, |fence| fence.put_back(request, until));
+            }
         }
     }
 
