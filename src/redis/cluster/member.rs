@@ -234,8 +234,11 @@ impl ClusterRouter {
 }
 
 impl Member for ClusterRouter {
-    fn apply(&self, map: &Arc<SlotMap>) {
-        self.adopt(&mut self.lock(), map, Instant::now());
+    fn apply(&self) {
+        let mut state = self.lock();
+        if let Some(map) = state.topology.as_ref().and_then(|topology| topology.map()) {
+            self.adopt(&mut state, &map, Instant::now());
+        }
         self.inbox.come.notify_one();
     }
 
