@@ -1,5 +1,6 @@
 // A node or a store ends while calls are open. Replies that are due may be lost, and calls may never settle.
 import assert from "node:assert/strict";
+import { setTimeout as wait } from "node:timers/promises";
 import { createKV } from "covara-kv";
 import { eventually } from "../eventually.js";
 import type { Peer } from "../fake-server.js";
@@ -74,6 +75,31 @@ test(
     const time = await timeOf(Promise.all([failing, kv.disconnect()]));
     assert.ok(time < 300 + SLACK, `${time} ms`);
     assert.match((await failing).message, /TRYAGAIN/);
+  },
+  TIMEOUT,
+);
+
+// A node that is closing refuses two calls of one slot, and ends. One tries again over a new connection: so must the other, which follows.
+test(
+  "disconnect waits for all calls that a node has refused",
+  async (world) => {
+    const fake = await world.fake();
+    const kv = await world.open(fake);
+    let closing: Peer | undefined;
+    fake.answer = ([name], _, peer) => {
+      if (name === "CLUSTER") return null;
+      if (name !== "INCR" || (closing !== undefined && peer !== closing)) return undefined;
+      closing = peer;
+      return null;
+    };
+    const calls = [kv.incr("a"), kv.incr("a")];
+    await eventually(() => fake.count("INCR") === 2);
+    const disconnecting = kv.disconnect();
+    // Now the store has its nodes close.
+    await wait(50);
+    closing?.send(TRYAGAIN.repeat(2));
+    assert.deepEqual(await Promise.all(calls), [3, 4]);
+    await disconnecting;
   },
   TIMEOUT,
 );

@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import type { KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
+import { bulk, OK, type Peer } from "../fake-server.js";
 import { SLACK, timeOf } from "../faults/faults.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf, watched } from "../replies.js";
-import { ask, homeOf, moved } from "./fake-nodes.js";
+import { ask, error, type FakeCluster, type FakeNode, homeOf, moved } from "./fake-nodes.js";
 import { sharedCluster, test, type World } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 1_000, elections: false });
@@ -266,4 +267,103 @@ test("a read of a lost connection keeps its place while its slot moves", async (
     next.calls.filter((call) => call.includes(key)),
     [`GET ${key}`, `SET ${key} 1`],
   );
+});
+
+/** Holds back replies, each with what comes behind it on its connection. */
+function replyHolder() {
+  const held = new Map<Peer, string[]>();
+  const hold = (peer: Peer, reply: string) => {
+    held.set(peer, [...(held.get(peer) ?? []), reply]);
+    return null;
+  };
+  return {
+    hold,
+    behind: (peer: Peer) => (held.has(peer) ? hold(peer, error("ERR too late")) : undefined),
+    release({ peers }: FakeNode): void {
+      for (const peer of peers) {
+        peer.send(held.get(peer)?.join("") ?? "");
+        held.delete(peer);
+      }
+    },
+  };
+}
+
+/** More reads than a node's window has room for: it is 32 MB of replies at most, whose length is averaged over the last few. */
+async function longReads(fake: FakeCluster, kv: KVStore, home: FakeNode) {
+  const key = Array.from({ length: 1_000 }, (_, index) => `long ${index}`).find(
+    (key) => homeOf(fake, key) === home,
+  ) as string;
+  const reply = bulk("x".repeat(64 << 10));
+  fake.answer = ([name]) => (name === "GET" ? reply : undefined);
+  for (let read = 0; read < 40; read++) await kv.get(key);
+  return () => Array.from({ length: 700 }, () => kv.get(key));
+}
+
+// `set a 1` waits for room in its node's window while `set a 0` is refused. If it stays there, it is sent to the new owner first, and `set a 0`
+// comes last.
+test("what waits for room at the old owner stays behind what that answers with MOVED", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, timeouts);
+  const home = homeOf(fake, "a");
+  const other = fake.nodes.find((node) => node !== home);
+  assert.ok(other);
+  const read = await longReads(fake, kv, home);
+  const { hold, behind, release } = replyHolder();
+  fake.answer = ([name, key], node, peer) => {
+    if (node === home && key === "a") return moved(slotOf("a"), other);
+    return name === "GET" ? hold(peer, bulk("")) : behind(peer);
+  };
+  const first = kv.set("a", "0");
+  const reads = read();
+  await Promise.all([first, kv.set("a", "1")]);
+  fake.answer = () => undefined;
+  release(home);
+  await Promise.all(reads);
+  assert.deepEqual(other.calls, ["SET a 0", "SET a 1"]);
+});
+
+// The same while the slot is on its way: its old owner has room again, and runs `set a 1` before the new one has run `set a 0`.
+test("what waits for room at the old owner stays behind what that answers with ASK", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, timeouts);
+  const home = homeOf(fake, "a");
+  const other = fake.nodes.find((node) => node !== home);
+  assert.ok(other);
+  const read = await longReads(fake, kv, home);
+  const { hold, behind, release } = replyHolder();
+  let isFull = true;
+  fake.answer = ([name, key], node, peer) => {
+    if (key === "a" && node === other) return hold(peer, OK);
+    if (key === "a" && isFull) return ask(slotOf("a"), other);
+    return name === "GET" && isFull ? hold(peer, bulk("")) : behind(peer);
+  };
+  const first = kv.set("a", "0");
+  const reads = read();
+  const second = kv.set("a", "1");
+  await eventually(() => other.calls.includes("SET a 0"));
+  isFull = false;
+  release(home);
+  await Promise.all(reads);
+  // What the store has sent to `home` has come there when these are answered.
+  await Promise.all(read());
+  const isAhead = home.calls.includes("SET a 1");
+  release(other);
+  await Promise.all([first, second]);
+  assert.ok(!isAhead);
+});
+
+// The importing node of a slot fails: its master then names another one. What waits for the lost node must ask again, or all of the slot waits
+// behind it for `queueTimeout`.
+test("what is sent to a node that cannot be reached asks its master again", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, { ...timeouts, retryDelay: 10 });
+  const home = homeOf(fake, "a");
+  const [lost, third] = fake.nodes.filter((node) => node !== home);
+  assert.ok(lost && third);
+  await lost.stop();
+  let asked = 0;
+  fake.answer = ([, key], node) =>
+    key === "a" && node === home ? ask(slotOf("a"), ++asked <= 2 ? lost : third) : undefined;
+  await Promise.all([kv.set("a", "0"), kv.set("a", "1")]);
+  assert.deepEqual(third.calls, ["SET a 0", "SET a 1"]);
 });

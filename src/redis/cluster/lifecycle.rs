@@ -24,9 +24,7 @@ impl ClusterRouter {
         if let Some(topology) = topology {
             let member: Arc<dyn Member> = self.clone();
             topology.add(Arc::downgrade(&member));
-            if let Some(map) = topology.map() {
-                self.apply(&map);
-            }
+            self.apply();
         }
         true
     }

@@ -41,6 +41,16 @@ impl ClusterRouter {
         Ok(node)
     }
 
+    /// Has the master of a slot take requests once more: that of a store which is to close may have ended.
+    pub(super) fn reopen_owner(&self, state: &mut RouterState, slot: Slot) {
+        if let Some(map) = state.map.clone()
+            && let Some(index) = map.owner_index(slot)
+            && let Ok(node) = self.node(state, &map.masters()[index])
+        {
+            state.masters[index] = node;
+        }
+    }
+
     /// Uses a map from now on. Requests that wait for a node which has lost their slot go to the slot's new master.
     pub(super) fn adopt(&self, state: &mut RouterState, map: &Arc<SlotMap>, now: Instant) {
         if state.ended || state.map.as_ref().is_some_and(|known| Arc::ptr_eq(known, map)) {
@@ -101,7 +111,8 @@ impl ClusterRouter {
             if !in_flight.is_empty() {
                 state.numbers.insert(number, in_flight.into_iter().collect());
             }
-            self.fence_returned(state, now);
+            // What a node has not run may be neither in flight nor behind a fence yet: later requests of its slot would overtake it.
+            self.fence_returned(state, &self.inbox.returned_slots(), now);
             for request in waiting {
                 if let Some(slot) = request.slot() {
                     self.put(state, request, slot, batches, now);
@@ -110,10 +121,38 @@ impl ClusterRouter {
         }
     }
 
-    /// What a node has not run may be neither in flight nor behind a fence yet: later requests of its slot would overtake it.
-    fn fence_returned(&self, state: &mut RouterState, now: Instant) {
-        for slot in self.inbox.returned_slots() {
-            state.fences.set(slot, || Fence::open(now));
+    /// Sets the fences of slots of which nodes have refused requests. Others of a slot may be in flight at its node, or wait there: these come
+    /// behind the fence.
+    pub(super) fn fence_returned(&self, state: &mut RouterState, returned: &[(u64, Slot)], now: Instant) {
+        for &(node, slot) in returned {
+            if state.fences.contains(slot) {
+                continue;
+            }
+            let number = state.next_number();
+            let (is_marked, waiting) = state.node(node).map_or((false, Vec::new()), |node| {
+                node.connection.with(|pipeline| {
+                    let is_of = |request: &Request| request.slot() == Some(slot);
+                    let is_marked = pipeline.has_in_flight(is_of) && pipeline.mark(number);
+                    (is_marked, pipeline.take_waiting(is_of))
+                })
+            });
+            if is_marked {
+                state.numbers.insert(number, vec![slot]);
+                state.fences.set(slot, || Fence::draining(number));
+            } else {
+                state.fences.set(slot, || Fence::open(now));
+            }
+            self.hold_again(state, waiting);
+        }
+    }
+
+    /// Has requests that nodes had wait behind the fences of their slots.
+    fn hold_again(&self, state: &mut RouterState, requests: Vec<Request>) {
+        for request in requests {
+            let until = state.deadline(&request, self.limits());
+            if let Some(slot) = request.slot() {
+                state.fences.change(slot, |fence| fence.hold(request, until));
+            }
         }
     }
 
@@ -137,12 +176,7 @@ impl ClusterRouter {
                 }),
             );
         }
-        for request in repeated {
-            let until = state.deadline(&request, self.limits());
-            if let Some(slot) = request.slot() {
-                state.fences.change(slot, |fence| fence.hold(request, until));
-            }
-        }
+        self.hold_again(state, repeated);
     }
 
     /// Marks nodes that are not masters now for closing: at once, or after a while if connected. Also after a while if messages were
@@ -200,8 +234,11 @@ impl ClusterRouter {
 }
 
 impl Member for ClusterRouter {
-    fn apply(&self, map: &Arc<SlotMap>) {
-        self.adopt(&mut self.lock(), map, Instant::now());
+    fn apply(&self) {
+        let mut state = self.lock();
+        if let Some(map) = state.topology.as_ref().and_then(|topology| topology.map()) {
+            self.adopt(&mut state, &map, Instant::now());
+        }
         self.inbox.come.notify_one();
     }
 

@@ -38,8 +38,8 @@ pub enum NodeEvent {
     Ended(u64),
     /// A node was connected to.
     Connected,
-    /// A node was lost, or cannot be connected to.
-    Lost,
+    /// The node of this number was lost, or cannot be connected to.
+    Lost(u64),
     /// The replica at this endpoint has not run these reads.
     ReadsReturned(Endpoint, Vec<Returned>),
     /// A replica was connected to.
@@ -50,6 +50,19 @@ pub enum NodeEvent {
     Closed(u64),
     /// A call of KEYS goes on with another round.
     Keys(Box<(Request, KeysCall)>),
+}
+
+/// The slots of requests that nodes have not run, each with its node's number.
+pub fn returned_slots(events: &[NodeEvent]) -> Vec<(u64, Slot)> {
+    let returned = events.iter().flat_map(|event| match event {
+        NodeEvent::Returned { number, returned, .. } => {
+            returned.iter().map(|returned| (*number, returned)).collect()
+        }
+        _ => Vec::new(),
+    });
+    returned
+        .filter_map(|(number, returned)| Some((number, returned.request.slot()?)))
+        .collect()
 }
 
 pub struct Inbox {
@@ -81,14 +94,13 @@ impl Inbox {
         None
     }
 
-    /// The slots of requests that nodes have not run, and that the router has not taken yet.
-    pub fn returned_slots(&self) -> Vec<Slot> {
-        let events = self.events.lock();
-        let returned = events.iter().flatten().flat_map(|event| match event {
-            NodeEvent::Returned { returned, .. } => &returned[..],
-            _ => &[],
-        });
-        returned.filter_map(|returned| returned.request.slot()).collect()
+    /// Those of events that the router has not taken yet.
+    pub fn returned_slots(&self) -> Vec<(u64, Slot)> {
+        self.events
+            .lock()
+            .as_deref()
+            .map(returned_slots)
+            .unwrap_or_default()
     }
 
     pub fn take(&self) -> Vec<NodeEvent> {
@@ -181,11 +193,11 @@ impl Node {
         }))
     }
 
-    /// Removes the requests that wait for the connection, if it is not open.
-    pub fn take_waiting(&self) -> Vec<Request> {
+    /// Removes the requests that wait for the connection and that `leaves` chooses, if it is not open.
+    pub fn take_waiting(&self, leaves: impl Fn(&Request) -> bool) -> Vec<Request> {
         self.connection.with(|pipeline| match pipeline.is_connected() {
             true => Vec::new(),
-            false => pipeline.take_waiting(|_| true),
+            false => pipeline.take_waiting(leaves),
         })
     }
 
@@ -233,7 +245,7 @@ impl NodeSink {
             }
             Event::Reconnecting { .. } => {
                 self.is_lost.store(true, Ordering::Relaxed);
-                self.inbox.put(NodeEvent::Lost);
+                self.inbox.put(NodeEvent::Lost(self.number));
                 true
             }
             _ => true,

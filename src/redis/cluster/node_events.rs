@@ -9,7 +9,7 @@ use crate::error::{Error, Reason};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Step};
 use crate::redis::cluster::lifecycle::EndGuard;
-use crate::redis::cluster::node::{Node, NodeEvent};
+use crate::redis::cluster::node::{Node, NodeEvent, returned_slots};
 use crate::redis::cluster::router::{ClusterRouter, FencesOf, OF_MESSAGES, OF_SLOTS, RouterState};
 use crate::redis::cluster::slot_map::parse_address;
 use crate::redis::endpoint::Endpoint;
@@ -51,6 +51,8 @@ impl ClusterRouter {
         if state.ended {
             return None;
         }
+        // Before any event: each may send what is to stay behind a request that a later one brings back.
+        self.fence_returned(&mut state, &returned_slots(&events), now);
         for event in events {
             self.take_event(&mut state, event, now);
         }
@@ -67,10 +69,8 @@ impl ClusterRouter {
     fn take_event(&self, state: &mut RouterState, event: NodeEvent, now: Instant) {
         match event {
             NodeEvent::Returned {
-                number,
-                endpoint,
-                returned,
-            } => self.take_back(state, (number, &endpoint), returned, now),
+                endpoint, returned, ..
+            } => self.take_back(state, &endpoint, returned, now),
             NodeEvent::Ended(number) => {
                 let slots = state.numbers.remove(&number).unwrap_or_default();
                 self.hold_repeated(state, &slots);
@@ -81,7 +81,7 @@ impl ClusterRouter {
             }
             // Calls of `connect` are answered by the state of the masters.
             NodeEvent::Connected => {}
-            NodeEvent::Lost => state.refresh(),
+            NodeEvent::Lost(number) => self.ask_again(state, number),
             NodeEvent::ReadsReturned(replica, returned) => {
                 self.take_back_reads(state, &replica, returned, now)
             }
@@ -128,14 +128,8 @@ impl ClusterRouter {
         self.inbox.come.notify_one();
     }
 
-    /// A node has not run these requests.
-    fn take_back(
-        &self,
-        state: &mut RouterState,
-        (node_number, node): (u64, &Endpoint),
-        returned: Vec<Returned>,
-        now: Instant,
-    ) {
+    /// A node has not run these requests, whose slots have fences by now.
+    fn take_back(&self, state: &mut RouterState, node: &Endpoint, returned: Vec<Returned>, now: Instant) {
         let moved: Vec<(Slot, Endpoint)> = returned
             .iter()
             .filter_map(|Returned { refusal, .. }| match &refusal.kind {
@@ -160,29 +154,24 @@ impl ClusterRouter {
                 RefusalKind::Ask(address) => parse_address(address, node),
                 RefusalKind::Moved(..) | RefusalKind::NotYet => None,
             };
-            if !state.fences.contains(slot) {
-                let fence = self.fence(state, slot, node_number, now);
-                state.fences.set(slot, || fence);
-            }
             state
                 .fences
                 .change(slot, |fence| fence.refuse(request, refusal, target, until));
         }
     }
 
-    /// A fence for a slot of which a node has refused a request: others of the slot may be in flight there.
-    fn fence(&self, state: &mut RouterState, slot: Slot, node: u64, now: Instant) -> Fence {
-        let number = state.next_number();
-        let is_marked = state.node(node).is_some_and(|node| {
-            node.connection.with(|pipeline| {
-                pipeline.has_in_flight(|request| request.slot() == Some(slot)) && pipeline.mark(number)
-            })
-        });
-        if !is_marked {
-            return Fence::open(now);
+    /// A node was lost, or cannot be connected to. What was to be run there by ASK is asked of the slot's master again, which may name another.
+    fn ask_again(&self, state: &mut RouterState, number: u64) {
+        state.refresh();
+        let node = state.node(number);
+        let asking = node.map(|node| node.take_waiting(|request| request.asking));
+        for mut request in asking.unwrap_or_default() {
+            request.asking = false;
+            let until = state.deadline(&request, self.limits());
+            if let Some(slot) = request.slot() {
+                state.fences.change(slot, |fence| fence.put_back(request, until));
+            }
         }
-        state.numbers.insert(number, vec![slot]);
-        Fence::draining(number)
     }
 
     /// Lets requests behind fences go on. Gives when the next may.
@@ -215,6 +204,9 @@ impl ClusterRouter {
             Step::Try(requests, target) => self.send_trial(state, slot, number, requests, target, now),
             Step::Fall(requests) => {
                 fences(state).remove(slot);
+                if !requests.is_empty() {
+                    self.reopen_owner(state, slot);
+                }
                 let mut batches = Batches::new(state.masters.len());
                 for request in requests {
                     self.put(state, ready(request, now), slot, &mut batches, now);

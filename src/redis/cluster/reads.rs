@@ -166,7 +166,7 @@ impl ClusterRouter {
         let reader = readers
             .find(|node| node.number == number)
             .or_else(|| state.retired.get(&number));
-        let waiting = reader.map(|node| node.take_waiting());
+        let waiting = reader.map(|node| node.take_waiting(|_| true));
         self.read_elsewhere(state, waiting.unwrap_or_default(), now);
         state.readers.wake(now);
     }
@@ -181,7 +181,7 @@ impl ClusterRouter {
             .collect();
         let mut waiting = Vec::new();
         for (_, reader) in unused {
-            waiting.extend(reader.node.take_waiting());
+            waiting.extend(reader.node.take_waiting(|_| true));
             state.retire(reader.node);
         }
         self.read_elsewhere(state, waiting, now);

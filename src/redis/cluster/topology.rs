@@ -22,15 +22,16 @@ const FRESH: Duration = Duration::from_secs(1);
 
 static TOPOLOGIES: Mutex<Vec<Weak<Topology>>> = Mutex::new(Vec::new());
 
-async fn spread(members: Vec<Weak<dyn Member>>, map: Arc<SlotMap>) {
+async fn spread(members: Vec<Weak<dyn Member>>) {
     for member in members.iter().filter_map(Weak::upgrade) {
-        member.apply(&map);
+        member.apply();
     }
 }
 
 /// Uses the map.
 pub trait Member: Send + Sync {
-    fn apply(&self, map: &Arc<SlotMap>);
+    /// There is another map. It is taken from the topology under the member's lock, as two threads may tell of two maps in any order.
+    fn apply(&self);
 
     /// No node has told its map. Another attempt follows after `delay`, which will fail too if it is `refused`.
     fn not_discovered(&self, cause: &Error, refused: bool, delay: Duration);
@@ -182,7 +183,7 @@ impl Topology {
         state.confirmed.follow(Some(&before), &map, None, now);
         state.map = Some(map.clone());
         // In a task: the caller is a member and holds its own lock, which `apply` takes.
-        runtime::spawn(self.runtime, spread(state.members.clone(), map.clone()));
+        runtime::spawn(self.runtime, spread(state.members.clone()));
         Some(map)
     }
 
@@ -204,7 +205,7 @@ impl Topology {
             .follow(before.as_deref(), &map, told.teller.as_ref(), told.asked);
         drop(state);
         for member in self.members() {
-            member.apply(&map);
+            member.apply();
         }
     }
 

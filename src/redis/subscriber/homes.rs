@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::refresh::topology_of;
-use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::{Member, Topology};
 use crate::redis::completions::CompletionBatch;
 use crate::redis::config::{Config, Limits, Target};
@@ -54,9 +53,7 @@ impl ClusterSubscriber {
         });
         let member: Arc<dyn Member> = subscriber.clone();
         subscriber.topology.add(Arc::downgrade(&member));
-        if let Some(map) = subscriber.topology.map() {
-            subscriber.apply(&map);
-        }
+        subscriber.apply();
         runtime::spawn(runtime, Self::watch(Arc::downgrade(&subscriber)));
         runtime::spawn(runtime, Self::follow(Arc::downgrade(&subscriber)));
         Ok(subscriber)
@@ -324,14 +321,21 @@ impl ClusterSubscriber {
         }
     }
 
-    fn adopt(&self, map: &Arc<SlotMap>) {
+    pub(super) fn limits(&self) -> &Limits {
+        &self.config.settings.limits
+    }
+}
+
+impl Member for ClusterSubscriber {
+    fn apply(&self) {
         let mut state = self.lock();
+        let Some(map) = self.topology.map() else { return };
         state.map = Some(map.clone());
         let topics: Vec<Topic> = state
             .topics
             .iter()
             .filter(|(topic, kept)| match &kept.place {
-                Place::At(at) => home_of(map, topic).is_some_and(|home| home != at),
+                Place::At(at) => home_of(&map, topic).is_some_and(|home| home != at),
                 Place::Nowhere => true,
                 Place::Crossing(_) => false,
             })
@@ -339,16 +343,6 @@ impl ClusterSubscriber {
             .collect();
         self.place(&mut state, &topics);
         self.close_unused(&mut state);
-    }
-
-    pub(super) fn limits(&self) -> &Limits {
-        &self.config.settings.limits
-    }
-}
-
-impl Member for ClusterSubscriber {
-    fn apply(&self, map: &Arc<SlotMap>) {
-        self.adopt(map);
     }
 
     fn not_discovered(&self, cause: &Error, refused: bool, _: Duration) {

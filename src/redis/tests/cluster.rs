@@ -5,12 +5,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{OnceLock, Weak};
 use std::thread::yield_now;
 
+use tokio::sync::oneshot;
+
 use super::config::options;
 use super::*;
 use crate::redis::cluster::lifecycle::EndGuard;
-use crate::redis::cluster::topology::Topology;
+use crate::redis::cluster::slot_map::SlotMap;
+use crate::redis::cluster::topology::{Member, Told, Topology};
 use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::config::{ClusterOptions, Config, Options};
+use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Kind, Observer, Route, Topic};
 use crate::redis::router::Router;
 use crate::redis::subscriber::hearing::listen;
@@ -43,7 +47,10 @@ struct Store {
 
 impl Store {
     fn open(queue_timeout: Duration) -> Self {
-        let config = unreachable(queue_timeout);
+        Self::of(unreachable(queue_timeout))
+    }
+
+    fn of(config: Arc<Config>) -> Self {
         let (wake, woken) = channel();
         let completions = Arc::new(CompletionQueue::new(move || wake.send(()).is_ok()));
         let router = Router::new(config.clone(), completions.clone(), listen).unwrap();
@@ -155,6 +162,73 @@ impl Listener for Retrying {
             let _ = self.outcomes.send((id, outcome.is_ok()));
         }
     }
+}
+
+/// Tells of each map, and is slow to take one.
+struct Slow {
+    told: Sender<()>,
+    is_slow: AtomicBool,
+    go_on: Mutex<Receiver<()>>,
+}
+
+impl Member for Slow {
+    fn apply(&self) {
+        let _ = self.told.send(());
+        if self.is_slow.swap(false, Ordering::Relaxed) {
+            let _ = self.go_on.lock().recv_timeout(TIMEOUT);
+        }
+    }
+
+    fn not_discovered(&self, _: &Error, _: bool, _: Duration) {}
+
+    fn ask(&self, _: &Endpoint, _: &[&[u8]]) -> Option<oneshot::Receiver<Bytes>> {
+        None
+    }
+
+    fn has_silent_node(&self) -> bool {
+        false
+    }
+}
+
+fn at(port: u16) -> Endpoint {
+    let host = "127.0.0.1".to_owned();
+    Endpoint::Tcp { host, port }
+}
+
+// MOVED gives a map, and CLUSTER SLOTS a newer one before the store is told of the first. With the older map it asks the wrong node until the
+// next MOVED.
+#[test]
+fn an_older_map_does_not_take_the_place_of_a_newer_one() {
+    let config = unreachable(TIMEOUT);
+    let (topology, _) = Topology::of(&config).unwrap();
+    let ((tell, told), (resume, go_on)) = (channel(), channel());
+    let slow = Arc::new(Slow {
+        told: tell,
+        is_slow: AtomicBool::new(false),
+        go_on: Mutex::new(go_on),
+    });
+    let member: Arc<dyn Member> = slow.clone();
+    let wait = |count| (0..count).for_each(|_| told.recv_timeout(TIMEOUT).unwrap());
+    topology.add(Arc::downgrade(&member));
+    let store = Store::of(config);
+    topology.add(Arc::downgrade(&member));
+    let slots = decode::parse(b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$0\r\n\r\n:1\r\n").unwrap();
+    let map = SlotMap::parse(&slots, &at(1)).unwrap();
+    topology.take(Told::by_unknown(map.clone()));
+    wait(2);
+    slow.is_slow.store(true, Ordering::Relaxed);
+    topology.patch(&[(7, at(2))]);
+    wait(1);
+    topology.take(Told::by_unknown(map.with_moved(&[(7, at(3))])));
+    wait(2);
+    resume.send(()).unwrap();
+    wait(1);
+    let Router::Cluster(cluster) = &store.router else {
+        panic!("no cluster")
+    };
+    let masters = cluster.health().into_iter().map(|health| health.node.unwrap());
+    let masters: Vec<_> = masters.take(2).map(|node| node.to_string()).collect();
+    assert_eq!(masters, ["127.0.0.1:1", "127.0.0.1:3"]);
 }
 
 // Told of the failure before the topic is left, a caller that tries again joins what is then left: it resolves, and hears nothing.
