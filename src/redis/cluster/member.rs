@@ -13,6 +13,7 @@ use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Fences};
 use crate::redis::cluster::node::{Node, SILENT};
+use crate::redis::cluster::node_events::ready;
 use crate::redis::cluster::publishing::BUS_TIMEOUT;
 use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::slot_map::SlotMap;
@@ -115,7 +116,7 @@ impl ClusterRouter {
             self.fence_returned(state, &self.inbox.returned_slots(), now);
             for request in waiting {
                 if let Some(slot) = request.slot() {
-                    self.put(state, request, slot, batches, now);
+                    self.put(state, ready(request, now), slot, batches, now);
                 }
             }
         }

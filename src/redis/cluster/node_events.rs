@@ -286,7 +286,7 @@ fn pop(fence: &mut Fence, now: Instant) -> Option<(Request, Option<Error>)> {
 }
 
 /// A request that can be sent from now on.
-fn ready(request: Request, now: Instant) -> Request {
+pub(super) fn ready(request: Request, now: Instant) -> Request {
     Request {
         ready: now,
         ..request
