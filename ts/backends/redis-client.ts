@@ -1,5 +1,5 @@
 // Reads the options of a client of ioredis or node-redis, given in place of a configuration, to open a connection with the same options.
-import { object } from "../arguments.js";
+import { object, text } from "../arguments.js";
 import type { RedisConfig, RedisNode, RedisSentinelConfig } from "../config.js";
 import { KVError } from "../errors.js";
 import { own, prototypesOf } from "../own.js";
@@ -15,7 +15,7 @@ import {
   tlsConfigOf,
 } from "./client-options.js";
 import { ofIoredisCluster } from "./ioredis-cluster.js";
-import { defined, isField, METHOD } from "./redis-config.js";
+import { defined, isField, METHOD, readConfig } from "./redis-config.js";
 
 /**
  * A client of ioredis or node-redis, or a similar object. Its options are read, and a connection with the same options is opened.
@@ -183,4 +183,16 @@ function has(value: object, name: string): boolean {
 function neither(): KVError {
   const what = "a configuration (url, host, …) nor a client of ioredis or node-redis with its options";
   return new KVError("CONFIG", `${METHOD}: this is neither ${what}`, { reason: "client" });
+}
+
+/** The options of a configuration, or of a client, and the whole prefix. */
+export function read(
+  client: RedisClientLike | RedisConfig,
+  prefix: string,
+): ReturnType<typeof readConfig> & { fullPrefix: string } {
+  const given = text("prefix").check(prefix, "RedisKVStore");
+  if (!isClient(client)) return { ...readConfig(client), fullPrefix: given };
+  const { config, keyPrefix } = configOf(client);
+  const fullPrefix = [keyPrefix, given].filter((part) => part !== "").join(":");
+  return { ...readConfig(config), fullPrefix };
 }

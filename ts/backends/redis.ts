@@ -6,7 +6,7 @@ import type {
   RedisServer,
 } from "../../native.js";
 import type { KVStoreTransaction, MessageCallback } from "../adapter.js";
-import { checkNoMore, reading, text } from "../arguments.js";
+import { checkNoMore, reading } from "../arguments.js";
 import { type Command, commandOf, defineMethods } from "../commands.js";
 import type { FanoutMode, RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
@@ -20,8 +20,7 @@ import { Store } from "../store.js";
 import { setTimeout } from "../timers.js";
 import { type RunAll, Transaction } from "../transaction.js";
 import { isUnanswered, noteChannel, noteCommand, type Tell } from "../unawaited.js";
-import { configOf, isClient, type RedisClientLike } from "./redis-client.js";
-import { readConfig } from "./redis-config.js";
+import { type RedisClientLike, read } from "./redis-client.js";
 import type { AskFunctions } from "./redis-functions.js";
 import { type Published, Publisher, subscriptionOf, type Way } from "./redis-publisher.js";
 import { Session } from "./redis-session.js";
@@ -203,7 +202,7 @@ export class RedisKVStore extends Store {
     }));
   }
 
-  /** @internal The server. Null while there is no connection. */
+  /** @internal Null while there is no connection. */
   get server(): RedisServer | null {
     return this.#session?.server ?? null;
   }
@@ -373,14 +372,6 @@ export class RedisKVStore extends Store {
 
 const roleOf = ({ subscribes }: { subscribes: boolean }): ConnectionRole =>
   subscribes ? "subscriptions" : "commands";
-
-function read(client: RedisClientLike | RedisConfig, prefix: string) {
-  const given = text("prefix").check(prefix, "RedisKVStore");
-  if (!isClient(client)) return { ...readConfig(client), fullPrefix: given };
-  const { config, keyPrefix } = configOf(client);
-  const fullPrefix = [keyPrefix, given].filter((part) => part !== "").join(":");
-  return { ...readConfig(config), fullPrefix };
-}
 
 /**
  * A {@link RedisKVStore}. Throws what its constructor throws.
