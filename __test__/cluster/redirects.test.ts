@@ -7,7 +7,7 @@ import { bulk, OK, type Peer } from "../fake-server.js";
 import { SLACK, timeOf } from "../faults/faults.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf, watched } from "../replies.js";
-import { ask, error, type FakeCluster, type FakeNode, homeOf, moved } from "./fake-nodes.js";
+import { ask, error, type FakeNode, homeOf, moved } from "./fake-nodes.js";
 import { sharedCluster, test, type World } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 1_000, elections: false });
@@ -288,26 +288,25 @@ function replyHolder() {
   };
 }
 
-/** More reads than a node's window has room for: it is 32 MB of replies at most, whose length is averaged over the last few. */
-async function longReads(fake: FakeCluster, kv: KVStore, home: FakeNode) {
-  const key = Array.from({ length: 1_000 }, (_, index) => `long ${index}`).find(
-    (key) => homeOf(fake, key) === home,
-  ) as string;
-  const reply = bulk("x".repeat(64 << 10));
-  fake.answer = ([name]) => (name === "GET" ? reply : undefined);
-  for (let read = 0; read < 40; read++) await kv.get(key);
-  return () => Array.from({ length: 700 }, () => kv.get(key));
-}
-
-// `set a 1` waits for room in its node's window while `set a 0` is refused. If it stays there, it is sent to the new owner first, and `set a 0`
-// comes last.
-test("what waits for room at the old owner stays behind what that answers with MOVED", async (world) => {
+/** The node that has "a", another one, and more reads than the first has room for: its window is 32 MB of replies at most, by the length of the last few. */
+async function fullWindow(world: World) {
   const fake = await world.fake();
   const kv = await world.open(fake, timeouts);
   const home = homeOf(fake, "a");
   const other = fake.nodes.find((node) => node !== home);
   assert.ok(other);
-  const read = await longReads(fake, kv, home);
+  const names = Array.from({ length: 1_000 }, (_, index) => `long ${index}`);
+  const key = names.find((key) => homeOf(fake, key) === home) as string;
+  const reply = bulk("x".repeat(64 << 10));
+  fake.answer = ([name]) => (name === "GET" ? reply : undefined);
+  for (let read = 0; read < 40; read++) await kv.get(key);
+  return { fake, kv, home, other, read: () => Array.from({ length: 700 }, () => kv.get(key)) };
+}
+
+// `set a 1` waits for room in its node's window while `set a 0` is refused. If it stays there, it is sent to the new owner first, and `set a 0`
+// comes last.
+test("what waits for room at the old owner stays behind what that answers with MOVED", async (world) => {
+  const { fake, kv, home, other, read } = await fullWindow(world);
   const { hold, behind, release } = replyHolder();
   fake.answer = ([name, key], node, peer) => {
     if (node === home && key === "a") return moved(slotOf("a"), other);
@@ -324,12 +323,7 @@ test("what waits for room at the old owner stays behind what that answers with M
 
 // The same while the slot is on its way: its old owner has room again, and runs `set a 1` before the new one has run `set a 0`.
 test("what waits for room at the old owner stays behind what that answers with ASK", async (world) => {
-  const fake = await world.fake();
-  const kv = await world.open(fake, timeouts);
-  const home = homeOf(fake, "a");
-  const other = fake.nodes.find((node) => node !== home);
-  assert.ok(other);
-  const read = await longReads(fake, kv, home);
+  const { fake, kv, home, other, read } = await fullWindow(world);
   const { hold, behind, release } = replyHolder();
   let isFull = true;
   fake.answer = ([name, key], node, peer) => {
