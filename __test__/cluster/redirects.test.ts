@@ -355,6 +355,8 @@ test("what is sent to a node that cannot be reached asks its master again", asyn
   const [lost, third] = fake.nodes.filter((node) => node !== home);
   assert.ok(lost && third);
   await lost.stop();
+  // Before that it would be sent, and lost.
+  await eventually(async () => (await kv.health()).connections.some(({ state }) => state !== "ready"));
   let asked = 0;
   fake.answer = ([, key], node) =>
     key === "a" && node === home ? ask(slotOf("a"), ++asked <= 2 ? lost : third) : undefined;
