@@ -11,13 +11,17 @@ import { errorOf } from "../replies.js";
 import { ask, evenly, type FakeCluster, homeOf, moved, TRYAGAIN } from "./fake-nodes.js";
 import { test, type World } from "./shared.js";
 
-/** Two keys of the first node's share. */
-const [slow, quick] = [keyIn(shareOf(0, 3)[0] + 1), keyIn(shareOf(0, 3)[0] + 2)] as const;
+/** Three keys of the first node's share. */
+const [slow, quick, probe] = [1, 2, 3].map((slot) => keyIn(shareOf(0, 3)[0] + slot)) as [
+  string,
+  string,
+  string,
+];
 const TIMEOUT = 20_000;
 
-/** Opens a store whose first node loses its slots before it answers a GET. `answer` sends that reply. */
-async function owedByRetired({ open }: World, fake: FakeCluster) {
-  const config = { commandTimeout: 8_000, queueTimeout: 8_000 };
+/** Opens a store whose first node loses its slots before it answers a GET. `send` writes as that node. */
+async function movedWhileOwed({ open }: World, fake: FakeCluster, timeout = 8_000) {
+  const config = { commandTimeout: timeout, queueTimeout: timeout };
   const kv = await open(fake, config);
   const other = await open(fake, config);
   const [first, ...others] = fake.nodes;
@@ -33,11 +37,17 @@ async function owedByRetired({ open }: World, fake: FakeCluster) {
   };
   const getting = kv.get(slow);
   await eventually(() => owing !== undefined);
-  // The other store gets MOVED and fetches the map, which both share. Its connection owes nothing, so it closes.
+  // The other store gets MOVED and fetches the map, which both share.
   await other.set(quick, "1");
-  const theirs = first?.peers.find(({ commands }) => commands.some(([name]) => name === "SET"));
+  return { kv, getting, send: (text: string) => owing?.send(text) };
+}
+
+/** The same, once the connection of a store that is owed nothing has closed. `answer` sends the reply. */
+async function owedByRetired(world: World, fake: FakeCluster) {
+  const { send, ...owed } = await movedWhileOwed(world, fake);
+  const theirs = fake.nodes[0]?.peers.find(({ commands }) => commands.some(([name]) => name === "SET"));
   await eventually(() => theirs?.socket.destroyed);
-  return { kv, getting, answer: () => owing?.send("$4\r\nlate\r\n") };
+  return { ...owed, answer: () => send("$4\r\nlate\r\n") };
 }
 
 // A node without slots may still owe replies, so it is read until it has answered. Otherwise the reply waits for the next deadline.
@@ -59,6 +69,28 @@ test(
     const time = await timeOf(closing);
     assert.equal(await getting, "late");
     assert.ok(time < SLACK, `${time} ms`);
+  },
+  TIMEOUT,
+);
+
+// A reply that comes byte by byte keeps its connection alive, and the fence of its slot. Otherwise `disconnect` waits for all of it.
+test(
+  "disconnect does not wait for a reply of which only parts come",
+  async (world) => {
+    const fake = await world.fake();
+    const { kv, getting, send } = await movedWhileOwed(world, fake, 1_000);
+    const failing = errorOf(getting);
+    send("$1000000\r\n");
+    world.every(50, () => send("-"));
+    // The store has the map once another slot's command goes to the new master.
+    const [, ...others] = fake.nodes;
+    await eventually(() => {
+      kv.get(probe).catch(() => {});
+      return others.some(({ calls }) => calls.includes(`GET ${probe}`));
+    });
+    const time = await timeOf(kv.disconnect());
+    assert.ok(time < 1_000 + SLACK, `${time} ms`);
+    assert.equal((await failing).code, "TIMEOUT");
   },
   TIMEOUT,
 );

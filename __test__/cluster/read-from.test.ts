@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { createKV, type KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
-import { bulk } from "../fake-server.js";
+import { bulk, type Peer } from "../fake-server.js";
 import { SLACK, timeOf } from "../faults/faults.js";
 import { type ClusterNode, keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
@@ -306,6 +306,34 @@ test("a replica that answers ASK or TRYAGAIN leaves the read to the masters", as
       const expected = reply === TRYAGAIN ? "master" : "target";
       for (let round = 0; round < 3; round++) assert.equal(await kv.get(key), expected);
     }
+  }
+});
+
+// The masters owe nothing while a store closes, so they end first. What the replica then refuses needs a new connection.
+test("what a replica refuses after disconnect is still read from the master", async (world) => {
+  for (const refusal of [TRYAGAIN, NOT_YET.LOADING]) {
+    const fake = await faked(world);
+    const [master] = fake.nodes as [FakeNode];
+    const [replica] = fake.replicas[0] as [FakeNode];
+    const kv = await world.open(fake, { ...timeouts, readFrom: "prefer-replica" });
+    await eventually(async () => {
+      await kv.get(key);
+      return replica.count("GET") > 0;
+    });
+    let owing: Peer | undefined;
+    fake.answer = ([name], node, peer) => {
+      if (name !== "GET") return undefined;
+      if (node === master) return bulk("master");
+      owing = peer;
+      return null;
+    };
+    const reading = kv.get(key);
+    await eventually(() => owing !== undefined);
+    const closing = kv.disconnect();
+    await eventually(() => master.peers.every(({ socket }) => socket.destroyed || socket.readableEnded));
+    owing?.send(refusal);
+    assert.equal(await reading, "master");
+    await closing;
   }
 });
 

@@ -94,25 +94,27 @@ impl ClusterRouter {
         }
     }
 
-    /// Closes the nodes once nothing waits, and answers the call of `close` once they have closed.
-    pub(super) fn close_when_done(&self, state: &mut RouterState) {
-        let Some(latest) = state.closing.as_ref().map(|closing| closing.latest) else {
-            return;
-        };
+    /// Closes the nodes once nothing waits, and answers the call of `close` once they have closed. Gives when it is to be called at the
+    /// latest.
+    pub(super) fn close_when_done(&self, state: &mut RouterState, now: Instant) -> Option<Instant> {
+        let latest = state.closing.as_ref()?.latest;
         // A node may have taken requests, or been opened, since the call of `close`.
         for node in state.all_nodes() {
             node.connection.with(|pipeline| pipeline.wait_until(latest));
         }
         state.end_unused_propagations();
         let is_idle = state.waiting.is_empty() && state.readers.held.is_empty();
-        if !is_idle || !state.fences.is_empty() || !state.numbers.is_empty() {
-            return;
+        let is_settled = state.fences.is_empty() && state.numbers.is_empty();
+        // All calls have ended by the latest time. A fence may stand longer, for a reply of which only parts come.
+        if latest > now && !(is_idle && is_settled) {
+            return Some(latest);
         }
         state.retire_all();
         if state.retired.is_empty() {
             state.end();
             self.answer_close(state);
         }
+        None
     }
 
     /// Once: an answer too many would count for a call that still waits, and the process could end before that is answered.

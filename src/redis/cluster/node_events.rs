@@ -61,9 +61,11 @@ impl ClusterRouter {
         self.expire_reads(&mut state, now);
         self.retry_reads(&mut state, now);
         let next = self.step(&mut state, now);
-        let close = self.close_unused(&mut state, now);
-        self.close_when_done(&mut state);
-        (!state.ended).then(|| close.map_or(next, |close| next.min(close)))
+        let others = [
+            self.close_unused(&mut state, now),
+            self.close_when_done(&mut state, now),
+        ];
+        (!state.ended).then(|| others.into_iter().flatten().fold(next, Instant::min))
     }
 
     fn take_event(&self, state: &mut RouterState, event: NodeEvent, now: Instant) {

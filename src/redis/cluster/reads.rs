@@ -125,6 +125,7 @@ impl ClusterRouter {
         for mut request in requests {
             request.ready = now;
             if let Some(slot) = request.slot() {
+                self.reopen_owner(state, slot);
                 self.dispatch(state, request, slot, &mut batches, now);
             }
         }
@@ -147,6 +148,7 @@ impl ClusterRouter {
             // Keys of a slot on its way are where its masters say.
             if matches!(refusal.kind, RefusalKind::Ask(_)) || refusal.error.code == "TRYAGAIN" {
                 request.ready = now;
+                self.reopen_owner(state, slot);
                 self.put(state, request, slot, &mut batches, now);
                 continue;
             }

@@ -38,19 +38,22 @@ impl Crossing {
         let until = subscriber
             .upgrade()
             .map(|strong| Instant::now() + strong.limits().timeout);
-        if let (Some(old), Some(until)) = (&self.old, until)
-            && let Some(is_open) = self.open(&subscriber, is_subscribed, until).await
-        {
-            self.depart(old, is_open, has_departed).await;
-            if is_open {
-                self.wait(&subscriber, &listener, old, is_heard, until).await;
-            } else {
-                sleep(BUS_TIMEOUT).await;
+        let mut is_given_up = false;
+        if let (Some(old), Some(until)) = (&self.old, until) {
+            let opened = self.open(&subscriber, is_subscribed, until).await;
+            is_given_up = opened.is_none();
+            if let Some(is_open) = opened {
+                self.depart(old, is_open, has_departed).await;
+                if is_open {
+                    self.wait(&subscriber, &listener, old, is_heard, until).await;
+                } else {
+                    sleep(BUS_TIMEOUT).await;
+                }
             }
         }
         listener.awaited.lock().own.remove(&self.channel);
         if let Some(subscriber) = subscriber.upgrade() {
-            self.finish(&subscriber);
+            self.finish(&subscriber, is_given_up);
         }
     }
 
@@ -136,7 +139,9 @@ impl Crossing {
         !state.is_over && homes.any(|home| *home == self.to)
     }
 
-    fn finish(&self, subscriber: &ClusterSubscriber) {
+    /// A crossing that was given up has left nothing: its topics are still subscribed at the old home, and would bring each message twice
+    /// if they arrived at the new one as well.
+    fn finish(&self, subscriber: &ClusterSubscriber, is_given_up: bool) {
         let mut state = subscriber.lock();
         let Places {
             map,
@@ -150,6 +155,7 @@ impl Crossing {
             home.unsubscribe(None, &self.channel, || {});
         }
         let (mut arrivals, mut others, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        let here = if is_given_up { &self.from } else { &self.to };
         for topic in &self.topics {
             let kept = known.get_mut(topic);
             let Some(kept) = kept.filter(|kept| kept.place == Place::Crossing(self.number)) else {
@@ -157,7 +163,7 @@ impl Crossing {
                 continue;
             };
             let home = map.as_ref().and_then(|map| home_of(map, topic));
-            if home.is_none_or(|home| *home == self.to) {
+            if home.is_none_or(|home| home == here) {
                 arrivals.push(topic.clone());
             } else {
                 kept.place = Place::At(self.from.clone());
@@ -165,7 +171,7 @@ impl Crossing {
             }
         }
         if !arrivals.is_empty() {
-            subscriber.arrive(&mut state, &self.to, &arrivals);
+            subscriber.arrive(&mut state, here, &arrivals);
         }
         subscriber.place(&mut state, &others);
         subscriber.close_unused(&mut state);
@@ -174,9 +180,10 @@ impl Crossing {
     }
 }
 
-/// Whether what was published there is lost, or has come: the server has closed the connection, and another one is not to be had.
-fn is_gone(health: &Health) -> bool {
+/// Whether what was published there is lost, or has come: the server has closed the connection, and its host says that nothing listens there.
+/// Any other cause may be the network's: the home may have published what is still to come by the bus.
+pub fn is_gone(health: &Health) -> bool {
     let reason = health.cause.as_ref().and_then(|cause| cause.reason);
-    let is_silent = matches!(reason, Some(Reason::Silent | Reason::NoAnswer));
-    !health.is_ready && !is_silent && health.since.elapsed() >= BUS_TIMEOUT
+    let is_refused = matches!(reason, Some(Reason::Refused | Reason::ClosedAtOnce));
+    !health.is_ready && is_refused && health.since.elapsed() >= BUS_TIMEOUT
 }

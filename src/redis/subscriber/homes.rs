@@ -185,7 +185,7 @@ impl ClusterSubscriber {
     }
 
     /// The connection to a home, which is opened unless all is left.
-    pub(super) fn home_at(&self, endpoint: &Endpoint) -> Option<Arc<SubscriberHandle>> {
+    pub fn home_at(&self, endpoint: &Endpoint) -> Option<Arc<SubscriberHandle>> {
         let mut state = self.lock();
         if state.is_over {
             return None;

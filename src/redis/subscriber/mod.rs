@@ -27,7 +27,7 @@
 mod answers;
 pub mod cluster_listener;
 mod coalesced;
-mod crossing;
+pub mod crossing;
 mod displaced;
 pub mod entry;
 mod expiry;

@@ -1,5 +1,8 @@
 use super::*;
+use crate::redis::pipeline::Health;
+use crate::redis::request::Role;
 use crate::redis::runtime;
+use crate::redis::subscriber::crossing::is_gone;
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::places::{Crossing, Desired, Place};
 use crate::redis::tests::cluster::unreachable;
@@ -13,6 +16,15 @@ fn node(port: u16) -> Endpoint {
 fn crossing(subscriber: &ClusterSubscriber, from: u16, to: u16) -> Crossing {
     let crossings = &mut subscriber.lock().crossings;
     crossings.begin(node(from), node(to), None, vec![news()], None)
+}
+
+fn subscribe(subscriber: &ClusterSubscriber, place: Place) {
+    let desired = Desired {
+        place,
+        is_batched: false,
+        state: Arc::default(),
+    };
+    subscriber.lock().topics.insert(news(), desired);
 }
 
 fn depart(subscriber: &ClusterSubscriber, crossing: &Crossing) {
@@ -44,12 +56,7 @@ fn a_crossing_ends_no_gap_of_the_next_one() {
         } else {
             Place::Crossing(second.number)
         };
-        let desired = Desired {
-            place,
-            is_batched: false,
-            state: Arc::default(),
-        };
-        subscriber.lock().topics.insert(news(), desired);
+        subscribe(&subscriber, place);
         depart(&subscriber, &second);
         run(&subscriber, first);
         assert_eq!(recorder.heard(), ["gap began"]);
@@ -68,4 +75,50 @@ fn a_crossing_ends_the_gap_of_what_was_left() {
     depart(&subscriber, &crossing);
     run(&subscriber, crossing);
     assert_eq!(recorder.heard(), ["gap began", "gap"]);
+}
+
+/// Its slot has no master any more before the topic has left the old home. Subscribed at the new one as well, it would bring each message twice.
+#[test]
+fn a_crossing_that_is_given_up_leaves_its_topics_where_they_are() {
+    let recorder = Arc::<Recorder>::default();
+    let subscriber = ClusterSubscriber::join(&unreachable(TIMEOUT), recorder).unwrap();
+    let old = subscriber.home_at(&node(1));
+    let crossing = {
+        let crossings = &mut subscriber.lock().crossings;
+        crossings.begin(node(1), node(2), old, vec![news()], None)
+    };
+    subscribe(&subscriber, Place::Crossing(crossing.number));
+    run(&subscriber, crossing);
+    let places = subscriber.lock();
+    let homes: Vec<_> = places.homes.keys().collect();
+    assert_eq!(homes, [&node(1)]);
+    assert_eq!(places.heard_at(&news()), Some(&node(1)));
+}
+
+/// A home that is cut off may have published what the bus still brings. Only its host can say that it is gone.
+#[test]
+fn a_home_that_cannot_be_reached_is_not_gone() {
+    let health = |reason| Health {
+        role: Role::Subscriptions,
+        is_ready: false,
+        node: None,
+        since: Instant::now() - Duration::from_secs(3),
+        heard: None,
+        in_flight: 0,
+        waiting: 0,
+        attempt: 1,
+        cause: Some(Error::because(reason, "lost")),
+    };
+    for reason in [Reason::Refused, Reason::ClosedAtOnce] {
+        assert!(is_gone(&health(reason)), "{reason:?}");
+    }
+    for reason in [
+        Reason::Unreachable,
+        Reason::NoAnswer,
+        Reason::Tls,
+        Reason::Ended,
+        Reason::Silent,
+    ] {
+        assert!(!is_gone(&health(reason)), "{reason:?}");
+    }
 }
