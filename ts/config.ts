@@ -68,8 +68,8 @@ export interface RedisConfig {
   /** The name of the connection in CLIENT LIST. */
   clientName?: string | undefined;
   /**
-   * The failed attempts after which `connect` rejects; 3 by default. If it is given, also those after which a command that waits for a
-   * connection rejects.
+   * `connect` rejects after so many failed attempts; 3 by default. If it is given, a command that waits for a connection rejects too, after
+   * one more: its retries are counted.
    */
   maxRetries?: number | undefined;
   /**

@@ -7,17 +7,9 @@ import { bulk, type Peer } from "../fake-server.js";
 import { SLACK, timeOf } from "../faults/faults.js";
 import { type ClusterNode, keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
-import {
-  ask,
-  CLUSTERDOWN,
-  error,
-  evenly,
-  type FakeCluster,
-  type FakeNode,
-  moved,
-  TRYAGAIN,
-} from "./fake-nodes.js";
-import { sharedCluster, test, type World } from "./shared.js";
+import { ask, CLUSTERDOWN, error, evenly, type FakeNode, moved, TRYAGAIN } from "./fake-nodes.js";
+import { fakeReplicas } from "./fake-replicas.js";
+import { sharedCluster, test } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 500 });
 
@@ -187,24 +179,10 @@ test("a plain url of a node takes readFrom too", async ({ defer }) => {
   await kv.del(...keys);
 });
 
-/** Two masters, with the replicas of each. */
-async function faked(world: World, replicasEach = 1): Promise<FakeCluster & { replicas: FakeNode[][] }> {
-  const fake = await world.fake({ nodes: 2 * (1 + replicasEach) });
-  const masters = fake.nodes.slice(0, 2);
-  fake.ranges = evenly(masters.map(({ name }) => name));
-  const replicas = masters.map(({ index }) =>
-    fake.nodes.filter((node) => node.index > 1 && node.index % 2 === index),
-  );
-  for (const [index, range] of fake.ranges.entries()) {
-    range.nodes.push(...(replicas[index] ?? []).map(({ name }) => name));
-  }
-  return Object.assign(fake, { replicas });
-}
-
 const key = keyIn(5, "fake");
 
 test("a connection to a replica is opened for the first read, and begins with READONLY", async (world) => {
-  const fake = await faked(world);
+  const fake = await fakeReplicas(world);
   const [replica] = fake.replicas[0] as [FakeNode];
   const kv = await world.open(fake, { ...timeouts, readFrom: "replica" });
   await kv.set(key, "1");
@@ -225,7 +203,7 @@ test("a connection to a replica is opened for the first read, and begins with RE
 });
 
 test("a store reads from one replica of a master, and many stores from all of them", async (world) => {
-  const fake = await faked(world, 2);
+  const fake = await fakeReplicas(world, 2);
   const replicas = fake.replicas[0] as FakeNode[];
   const counts = replicas.map(() => 0);
   for (let store = 0; store < 16; store++) {
@@ -256,7 +234,7 @@ const NOT_YET = {
 for (const [what, reply] of Object.entries(NOT_YET)) {
   test(`a replica that answers ${what} is passed over: "prefer-replica" reads from the master, "replica" waits`, async (world) => {
     for (const readFrom of MODES) {
-      const fake = await faked(world);
+      const fake = await fakeReplicas(world);
       const [master] = fake.nodes as [FakeNode];
       const [replica] = fake.replicas[0] as [FakeNode];
       let refuses = true;
@@ -294,7 +272,7 @@ for (const [what, reply] of Object.entries(NOT_YET)) {
 // While a slot migrates, a key that has left the source is at the target, which is a master.
 test("a replica that answers ASK or TRYAGAIN leaves the read to the masters", async (world) => {
   for (const readFrom of MODES) {
-    const fake = await faked(world);
+    const fake = await fakeReplicas(world);
     const [master, other] = fake.nodes as [FakeNode, FakeNode];
     const kv = await world.open(fake, { ...timeouts, readFrom });
     for (const reply of [ask(slotOf(key), other), TRYAGAIN]) {
@@ -312,7 +290,7 @@ test("a replica that answers ASK or TRYAGAIN leaves the read to the masters", as
 // The masters owe nothing while a store closes, so they end first. What the replica then refuses needs a new connection.
 test("what a replica refuses after disconnect is still read from the master", async (world) => {
   for (const refusal of [TRYAGAIN, NOT_YET.LOADING]) {
-    const fake = await faked(world);
+    const fake = await fakeReplicas(world);
     const [master] = fake.nodes as [FakeNode];
     const [replica] = fake.replicas[0] as [FakeNode];
     const kv = await world.open(fake, { ...timeouts, readFrom: "prefer-replica" });
@@ -338,7 +316,7 @@ test("what a replica refuses after disconnect is still read from the master", as
 });
 
 test("reads of a replica do not wait for a slot in trouble, and writes keep their order", async (world) => {
-  const fake = await faked(world);
+  const fake = await fakeReplicas(world);
   const kv = await world.open(fake, { ...timeouts, readFrom: "replica" });
   await kv.get(key);
   let troubled = true;
@@ -372,7 +350,7 @@ test("with Sentinels, readFrom is a wrong configuration", async () => {
 
 // A replica may leave the map before its connection is lost. A read in flight there must then move to the master.
 test("a read that a replica owes when it leaves the map is run by the master once the replica is gone", async (world) => {
-  const fake = await faked(world);
+  const fake = await fakeReplicas(world);
   const kv = await world.open(fake, { ...timeouts, readFrom: "prefer-replica" });
   const [master, other] = fake.nodes as [FakeNode, FakeNode];
   const [replica] = fake.replicas[0] as [FakeNode];

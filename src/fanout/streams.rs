@@ -135,7 +135,7 @@ impl Streams {
         for passage in subscriber.passages(topics) {
             let (streams, fleet) = (self.this.clone(), fleet.clone());
             let passes = async move {
-                let passed = passage.is_over().await;
+                let passed = passage.pass().await;
                 let Some(streams) = streams.upgrade() else { return };
                 let mut held = streams.ways.lock();
                 let mut batch = CompletionBatch::default();

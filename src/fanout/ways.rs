@@ -16,7 +16,7 @@ use super::message;
 use crate::backlog::{MAX_BYTES, MAX_MESSAGES, Message};
 use crate::redis::completions::{CompletionBatch, Gap};
 
-/// What a marked event ends with, which means nothing in JSON: `MARKS` of redis-publisher.ts. One mark for each change of ways, in turn.
+/// What a marked event ends with, which means nothing in JSON: `MARKS` of marks.ts. One mark for each change of ways, in turn.
 const MARKS: [u8; 3] = *b" \t\n";
 
 /// How an event comes.

@@ -39,7 +39,7 @@ impl fmt::Display for Role {
 
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// None for a request of the connection itself, whose answer is not awaited.
+    /// None for a request of the connection itself, or of an observer: no call awaits its answer.
     pub id: Option<Id>,
     /// As it is to be sent. For a script: with EVAL and its text.
     pub bytes: Bytes,
@@ -182,9 +182,9 @@ pub enum Subject {
     Script(Box<Script>),
     Subscription(Box<Subscription>),
     Unsubscription,
-    /// SUNSUBSCRIBE with a PING, whose reply alone counts: the other cannot be told from what the server says unasked.
+    /// SUNSUBSCRIBE with an UNSUBSCRIBE, whose reply alone counts: the other cannot be told from what the server says unasked.
     ShardUnsubscription,
-    /// At its answer a listener leaves topics for another home.
+    /// A message of our own: at its answer a listener leaves topics for another home. A passage leaves none, and is told of the answer.
     Departure(Box<Departure>),
     /// An observer is told the outcome too.
     Observed(Arc<dyn Observer>),
@@ -198,7 +198,7 @@ pub trait Whole: Debug + Send + Sync {
     fn put(&self, part: usize, outcome: Result<Bytes>) -> Option<Result<Bytes>>;
 }
 
-/// Is told the outcome of a request, while the pipeline is locked.
+/// Is told the outcome of a request, while the pipeline is locked. One that has no id, and is lost with its connection, is dropped untold.
 pub trait Observer: Debug + Send + Sync {
     /// All its replies, as they came in.
     fn replied(&self, replies: &Bytes);
@@ -227,7 +227,7 @@ pub struct Departure {
     pub topics: Leaving,
     /// Where they are.
     pub node: Node,
-    /// By which they cross to another home.
+    /// The message's channel, by which they cross to another home.
     pub channel: Topic,
 }
 

@@ -143,7 +143,7 @@ pub fn health(health: Health) -> RedisHealth {
         last_heard: health.heard.map(ago),
         in_flight: health.in_flight as u32,
         waiting: health.waiting as u32,
-        attempt: health.attempt,
+        attempt: health.failures,
         code: health.cause.as_ref().map(|cause| cause.tag().into_owned()),
         message: health.cause.map(|cause| cause.message.to_string()),
     }

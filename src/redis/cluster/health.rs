@@ -55,7 +55,7 @@ impl RouterState {
             heard: None,
             in_flight: 0,
             waiting,
-            attempt: self.attempt,
+            failures: self.attempt,
             cause: self.cause.clone(),
         }
     }

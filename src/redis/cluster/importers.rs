@@ -1,5 +1,5 @@
-//! Masters that may have keys of slots which are others' by the map, as slots move key by key: those that open slots move to, and those without
-//! slots, which CLUSTER SLOTS does not name. Asked after all owners, they have what no owner had any more.
+//! Masters that may have keys of slots which the map gives to others, as slots move key by key. They are those that open slots move to, and those
+//! without slots, which CLUSTER SLOTS does not name. Asked after all owners, they have what no owner had any more.
 //! <https://redis.io/docs/latest/commands/cluster-nodes/>
 
 use std::str::Split;

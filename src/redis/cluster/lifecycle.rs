@@ -51,7 +51,7 @@ impl ClusterRouter {
             for (id, _) in mem::take(&mut state.connecting) {
                 self.completions.done(id);
             }
-        } else if health.iter().all(|node| node.attempt >= most) {
+        } else if health.iter().all(|node| node.failures >= most) {
             let masters = state.map.iter().flat_map(|map| map.masters());
             let causes = masters.zip(&health);
             let causes: Vec<_> = causes

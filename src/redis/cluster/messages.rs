@@ -8,7 +8,7 @@ use tokio::time::timeout_at;
 
 use crate::redis::cluster::fence::Fence;
 use crate::redis::cluster::node::Node;
-use crate::redis::cluster::publishing::{Last, Propagation, hear};
+use crate::redis::cluster::publishing::{Last, Propagation, publish_until_heard};
 use crate::redis::cluster::router::{ClusterRouter, OF_MESSAGES, RouterState};
 use crate::redis::request::Request;
 use crate::redis::runtime;
@@ -94,7 +94,7 @@ impl ClusterRouter {
             if let Ok(hearing) = listen(&config, &home) {
                 let until = Instant::now() + longest;
                 // A node that does not answer is waited for no longer than for a reply.
-                let propagated = timeout_at(until.into(), hear(hearing, &from));
+                let propagated = timeout_at(until.into(), publish_until_heard(hearing, &from));
                 tokio::select! {
                     _ = propagated => {}
                     _ = unwanted => {}

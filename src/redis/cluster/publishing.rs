@@ -120,7 +120,7 @@ impl Publishing {
 }
 
 /// Returns once what a node has published has come to another, where a channel is heard.
-pub async fn hear(hearing: Hearing, from: &Node) {
+pub async fn publish_until_heard(hearing: Hearing, from: &Node) {
     let Hearing {
         channel,
         subscribed,

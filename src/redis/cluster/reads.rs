@@ -78,15 +78,15 @@ impl ClusterRouter {
                 readers.nodes.insert(replica.clone(), reader);
                 return None;
             };
-            let (is_ready, has_failed) = reader.node.connection.with(|pipeline| {
+            let (is_ready, is_passed_over) = reader.node.connection.with(|pipeline| {
                 let is_ready = pipeline.is_connected() && pipeline.silence(now) < SILENT;
-                (is_ready, pipeline.is_connected() || pipeline.has_failed())
+                (is_ready, pipeline.is_connected() || pipeline.is_reconnecting())
             });
             if is_ready {
                 return Some(reader.node.clone());
             }
             // Others are not opened while the first is on its way.
-            if !has_failed {
+            if !is_passed_over {
                 return None;
             }
         }

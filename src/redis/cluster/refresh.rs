@@ -23,7 +23,7 @@ use crate::reply::Reply;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long one seed may take before the next is asked beside it.
 const STAGGER: Duration = Duration::from_millis(250);
-/// The shortest time between two maps. It doubles while they are wanted again and again and say nothing new.
+/// The shortest time between two maps, of which jitter takes up to half. It doubles while maps are wanted again and say nothing new.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1_500);
 /// The same as long as no node has told any map.

@@ -30,7 +30,7 @@ impl<M: Machine> Pipeline<M> {
             return Err(fault);
         }
         if let Some(connection) = &mut self.connection {
-            let silent = now.saturating_duration_since(connection.heard);
+            let silent = now.saturating_duration_since(connection.silent_since);
             let has_in_flight = !connection.sent.is_empty();
             let limit = if has_in_flight {
                 timeout.max(FROZEN)
@@ -38,7 +38,7 @@ impl<M: Machine> Pipeline<M> {
                 PING_AFTER
             };
             if silent < limit {
-                next = next.min(connection.heard + limit);
+                next = next.min(connection.silent_since + limit);
             } else if has_in_flight {
                 let silent = silent.as_millis();
                 let message = format!("{} has not answered anything for {silent} ms", self.place());

@@ -106,8 +106,8 @@ pub struct InFlight {
     pub complete: (usize, usize),
     /// Since when it is there.
     pub since: Instant,
-    /// When the server last sent anything, or began to owe a reply. Bytes that the kernel takes prove nothing of the server.
-    pub heard: Instant,
+    /// When its silence began: the server last sent anything then, or began to owe a reply. Bytes that the kernel takes prove nothing of the server.
+    pub silent_since: Instant,
     /// When anything was last received.
     pub received: Instant,
     /// When the read before the last one came. What the last one brought may have waited since then. So a gap begins here.
@@ -151,7 +151,7 @@ impl InFlight {
         if now > self.received {
             self.whole_until = self.received;
         }
-        (self.heard, self.received) = (now, now);
+        (self.silent_since, self.received) = (now, now);
     }
 
     pub fn new(established: Established, now: Instant) -> Self {
@@ -164,7 +164,7 @@ impl InFlight {
             scanner: Scanner::default(),
             complete: (0, 0),
             since: now,
-            heard: now,
+            silent_since: now,
             received: now,
             whole_until: now,
             inline_write: established.inline_write,
@@ -187,7 +187,7 @@ impl InFlight {
     ) {
         if self.sent.is_empty() {
             self.unverified |= now.saturating_duration_since(self.received) >= UNVERIFIED_AFTER;
-            self.heard = now;
+            self.silent_since = now;
         }
         if self.sent.len() >= self.low_watermark() {
             self.busy = Some(now);

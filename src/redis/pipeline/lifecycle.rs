@@ -27,7 +27,7 @@ impl<M: Machine> Pipeline<M> {
         self.node = Some(established.endpoint.to_string().into());
         let ahead = M::connected(self, &established, is_first, now);
         self.connection = Some(InFlight::new(established, now));
-        (self.since, self.attempt) = (now, 0);
+        (self.since, self.failures) = (now, 0);
         for (id, _) in mem::take(&mut self.connecting) {
             self.connect(id);
         }
@@ -61,7 +61,7 @@ impl<M: Machine> Pipeline<M> {
         let connection = self.connection.as_ref();
         let owing = connection.filter(|connection| !connection.sent.is_empty());
         owing.map_or(Duration::ZERO, |connection| {
-            now.saturating_duration_since(connection.heard)
+            now.saturating_duration_since(connection.silent_since)
         })
     }
 
@@ -96,6 +96,7 @@ impl<M: Machine> Pipeline<M> {
             );
         }
         M::disconnected(self, SystemTime::now());
+        self.failures += 1;
         self.cause = Some(cause.clone());
     }
 
@@ -174,7 +175,7 @@ impl<M: Machine> Pipeline<M> {
             heard: connection.map(|connection| connection.received).or(self.heard),
             in_flight: connection.map_or(0, |connection| connection.sent.len()),
             waiting: self.waiting.len() + self.waiting_for_master.len() + self.connecting.len(),
-            attempt: self.attempt,
+            failures: self.failures,
             cause: if self.misses_master() {
                 Some(self.at_replica())
             } else {
@@ -184,7 +185,6 @@ impl<M: Machine> Pipeline<M> {
     }
 
     pub fn reconnecting(&mut self, attempt: u32, delay: Duration, cause: Error) {
-        self.attempt = attempt;
         self.trace(|| {
             let delay = delay.as_millis();
             format!("attempt {attempt} follows in {delay} ms: {}", cause.message)

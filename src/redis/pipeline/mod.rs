@@ -1,4 +1,5 @@
-//! Requests from call to answer, over any number of connections. Does no I/O and is told the time, but for the bounds of gaps.
+//! Requests from call to answer, over any number of connections. It reads no socket, has `InFlight` write only
+//! what the socket takes at once, and is told the time, but for the bounds of gaps.
 //!
 //! [`queue`]: not sent yet. [`in_flight`]: sent, with the [`write_buffer`]. [`writes`]: what the transport writes. [`frames`]: what was
 //! received. [`lifecycle`]: connections come and go. [`deadlines`]. What a frame means is for the [`Machine`]: that of [`commands`], or the subscriber's.
@@ -42,8 +43,8 @@ pub struct Health {
     pub in_flight: usize,
     /// Requests that wait to be sent.
     pub waiting: usize,
-    /// How many attempts have failed since then.
-    pub attempt: u32,
+    /// How many attempts to connect have failed since then.
+    pub failures: u32,
     /// Why there is no connection.
     pub cause: Option<Error>,
 }
@@ -72,7 +73,7 @@ pub trait Machine: Default + Send + Sized + 'static {
     /// Takes complete frames off the front of the buffer, and handles them. Gives how many messages were unwanted.
     fn receive(pipeline: &mut Pipeline<Self>, buffer: &mut BytesMut, now: Instant) -> Result<usize, Error>;
 
-    /// There is a connection, the first one or another. Gives requests to send ahead of those that wait.
+    /// There is a connection; `is_first` if none was lost before, and no attempt has failed. Gives requests to send ahead of those that wait.
     fn connected(
         pipeline: &mut Pipeline<Self>,
         established: &Established,
@@ -179,7 +180,7 @@ pub struct Pipeline<M> {
     /// When the connection was opened or lost last.
     since: Instant,
     /// How many attempts to connect have failed since then.
-    attempt: u32,
+    failures: u32,
     /// When the last connection was last heard.
     heard: Option<Instant>,
     /// The request to close, which is answered last.
@@ -208,7 +209,7 @@ impl<M: Machine> Pipeline<M> {
             connection: None,
             cause: None,
             since: Instant::now(),
-            attempt: 0,
+            failures: 0,
             heard: None,
             closing: None,
             latest: None,

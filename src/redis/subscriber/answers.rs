@@ -95,7 +95,7 @@ impl Pipeline<Subscriptions> {
         self.request_answered(subscription, now);
     }
 
-    /// A request of listeners fails by its answer.
+    /// The server refuses a request of the table. One that a listener made fails with its own answer.
     fn refused(&mut self, subscription: &Subscription, error: &Error, now: Instant) {
         if matches!(subscription.asker, Asker::Table(_)) {
             let Subscriptions {

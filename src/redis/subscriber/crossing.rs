@@ -26,9 +26,9 @@ const AGAIN: Duration = Duration::from_millis(100);
 impl Crossing {
     /// Ends with the subscriber, which it does not keep.
     pub async fn run(self, subscriber: Weak<ClusterSubscriber>, listener: Arc<ClusterListener>) {
-        let (subscribed, is_subscribed) = oneshot::channel();
-        let (departed, has_departed) = oneshot::channel();
-        let (heard, is_heard) = oneshot::channel();
+        let (subscribed, on_subscribed) = oneshot::channel();
+        let (departed, on_departed) = oneshot::channel();
+        let (heard, on_heard) = oneshot::channel();
         let signals = Signals {
             subscribed: Some(subscribed),
             departed: Some(departed),
@@ -40,12 +40,12 @@ impl Crossing {
             .map(|strong| Instant::now() + strong.limits().timeout);
         let mut is_given_up = false;
         if let (Some(old), Some(until)) = (&self.old, until) {
-            let opened = self.open(&subscriber, is_subscribed, until).await;
+            let opened = self.open(&subscriber, on_subscribed, until).await;
             is_given_up = opened.is_none();
             if let Some(is_open) = opened {
-                self.depart(old, is_open, has_departed).await;
+                self.depart(old, is_open, on_departed).await;
                 if is_open {
-                    self.wait(&subscriber, &listener, old, is_heard, until).await;
+                    self.wait(&subscriber, &listener, old, on_heard, until).await;
                 } else {
                     sleep(BUS_TIMEOUT).await;
                 }
@@ -61,14 +61,14 @@ impl Crossing {
     async fn open(
         &self,
         subscriber: &Weak<ClusterSubscriber>,
-        mut is_subscribed: Receiver<()>,
+        mut on_subscribed: Receiver<()>,
         until: Instant,
     ) -> Option<bool> {
         let home = subscriber.upgrade()?.home_at(&self.to)?;
         home.keep(&self.channel, Arc::default());
         drop(home);
         loop {
-            if let Ok(outcome) = timeout(AGAIN, &mut is_subscribed).await {
+            if let Ok(outcome) = timeout(AGAIN, &mut on_subscribed).await {
                 return Some(outcome.is_ok());
             }
             if Instant::now() >= until {
@@ -81,13 +81,13 @@ impl Crossing {
     }
 
     /// Returns once the topics are left. Until then they are heard at the old home.
-    async fn depart(&self, old: &SubscriberHandle, is_open: bool, has_departed: Receiver<()>) {
+    async fn depart(&self, old: &SubscriberHandle, is_open: bool, on_departed: Receiver<()>) {
         let node = self.from.to_string().into();
         let departure = old.departure(self.leaving.clone(), node, &self.channel);
         if is_open && old.health().is_ready {
             old.begin_departure(&departure);
             // An old home that does not answer is left all the same.
-            let _ = timeout(ANSWER_TIMEOUT, has_departed).await;
+            let _ = timeout(ANSWER_TIMEOUT, on_departed).await;
         }
         old.end_departure(&departure);
     }
@@ -99,12 +99,12 @@ impl Crossing {
         subscriber: &Weak<ClusterSubscriber>,
         listener: &ClusterListener,
         old: &SubscriberHandle,
-        mut is_heard: Receiver<()>,
+        mut on_heard: Receiver<()>,
         until: Instant,
     ) {
         let departed = Instant::now();
         loop {
-            match timeout(AGAIN, &mut is_heard).await {
+            match timeout(AGAIN, &mut on_heard).await {
                 Ok(Ok(())) => return,
                 // A user that may not use the channel crosses without it.
                 Ok(Err(_)) => return sleep(BUS_TIMEOUT).await,
@@ -139,8 +139,8 @@ impl Crossing {
         !state.is_over && homes.any(|home| *home == self.to)
     }
 
-    /// A crossing that was given up has left nothing: its topics are still subscribed at the old home, and would bring each message twice
-    /// if they arrived at the new one as well.
+    /// A crossing that was given up has left nothing. Its topics are still subscribed at the old home: at both homes each message would come
+    /// twice.
     fn finish(&self, subscriber: &ClusterSubscriber, is_given_up: bool) {
         let mut state = subscriber.lock();
         let Places {

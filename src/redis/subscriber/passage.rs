@@ -69,11 +69,11 @@ impl Passage {
 
     /// Returns once all that was published there before this call has been put, or is lost with the connection, which a gap tells. What was
     /// published comes ahead of the answer to a request by the same connection.
-    pub async fn is_over(self) -> Vec<Topic> {
+    pub async fn pass(self) -> Vec<Topic> {
         if let Some(at) = &self.at {
             tokio::select! {
                 () = at.home.reads.share(at.answer()) => {}
-                () = at.is_left(&self.topics) => {}
+                () = at.left(&self.topics) => {}
             }
         }
         self.topics
@@ -84,7 +84,7 @@ impl At {
     /// Returns at the answer to a request by the home's connection.
     async fn answer(&self) {
         let channel = own_channel("passage");
-        let (departed, is_answered) = oneshot::channel();
+        let (departed, on_answered) = oneshot::channel();
         let signals = Signals {
             departed: Some(departed),
             ..Signals::default()
@@ -98,11 +98,11 @@ impl At {
         let none = Arc::new(Mutex::new(Some(HashSet::new())));
         let departure = self.home.departure(none, node, &awaited.channel);
         self.home.begin_departure(&departure);
-        let _ = is_answered.await;
+        let _ = on_answered.await;
     }
 
     /// Returns once no answer is pending: the connection is lost, or the home has none of the topics.
-    async fn is_left(&self, topics: &[Topic]) {
+    async fn left(&self, topics: &[Topic]) {
         loop {
             sleep(POLL_INTERVAL).await;
             let health = self.home.health();

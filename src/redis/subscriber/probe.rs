@@ -66,8 +66,8 @@ struct Probe<'a> {
 
 impl Probe<'_> {
     async fn is_deaf(&self, home: &SubscriberHandle) -> bool {
-        let (subscribed, is_subscribed) = oneshot::channel();
-        let (heard, mut is_heard) = oneshot::channel();
+        let (subscribed, on_subscribed) = oneshot::channel();
+        let (heard, mut on_heard) = oneshot::channel();
         let signals = Signals {
             subscribed: Some(subscribed),
             heard: Some(heard),
@@ -81,10 +81,10 @@ impl Probe<'_> {
         home.keep(&self.channel, Arc::default());
         let mut is_deaf = false;
         // A home that does not answer is given up by its connection, and a user that may not use the channel goes without.
-        if let Ok(Ok(())) = timeout(self.longest, is_subscribed).await {
+        if let Ok(Ok(())) = timeout(self.longest, on_subscribed).await {
             for node in self.witnesses() {
                 if self.publish_at(&node).await {
-                    is_deaf = timeout(self.longest, &mut is_heard).await.is_err();
+                    is_deaf = timeout(self.longest, &mut on_heard).await.is_err();
                     if !is_deaf {
                         break;
                     }

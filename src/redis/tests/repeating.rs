@@ -75,3 +75,19 @@ fn such_a_read_waits_until_nothing_is_owed() {
     pipeline.receive(":1\r\n").unwrap();
     assert_eq!(pipeline.written(), sent(&[&["GET", "k"]]));
 }
+
+/// Counted as an attempt, a loss has `connect` to a cluster fail before as many have failed as `maxRetries` says.
+#[test]
+fn a_loss_is_no_failed_attempt() {
+    let mut pipeline = Harness::<Commands>::connected();
+    pipeline.lose();
+    let refused = Error::ours("CONNECTION", "refused");
+    let delay = Duration::from_millis(50);
+    for failures in 0..3 {
+        pipeline
+            .pipeline
+            .reconnecting(failures + 1, delay, refused.clone());
+        assert_eq!(pipeline.pipeline.health().failures, failures);
+        pipeline.pipeline.not_connected(&refused, false);
+    }
+}

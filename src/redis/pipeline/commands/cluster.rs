@@ -54,9 +54,9 @@ impl Pipeline<Commands> {
             .collect()
     }
 
-    /// Whether attempts to connect have failed since there was a connection.
-    pub fn has_failed(&self) -> bool {
-        self.attempt > 0
+    /// Whether the connection was lost, or could not be opened, and there is no other yet.
+    pub fn is_reconnecting(&self) -> bool {
+        self.cause.is_some()
     }
 
     /// Sends a command whose outcome an observer is told.

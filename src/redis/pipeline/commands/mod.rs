@@ -17,7 +17,7 @@ use hashbrown::HashSet;
 use crate::error::{Error, Reason};
 use crate::redis::completions::Event;
 use crate::redis::pipeline::commands::redirect::{ASKING, Returned, Returns, without_asking};
-use crate::redis::pipeline::commands::refusal::{Refused, redirect as master_named_by, refusal};
+use crate::redis::pipeline::commands::refusal::{Refused, master_named_by, refused_part};
 use crate::redis::pipeline::commands::window::Window;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, ServerRole};
 use crate::redis::pipeline::write_buffer::WriteBuffer;
@@ -215,7 +215,7 @@ impl Pipeline<Commands> {
         }
         // A store that began at a replica stays there.
         if self.machine.wants_master
-            && let Some(refused) = refusal(frame, request)
+            && let Some(refused) = refused_part(frame, request)
         {
             self.machine.refuses_writes = true;
             return refused == Refused::Whole;
@@ -232,7 +232,7 @@ impl Pipeline<Commands> {
             frame
         };
         if let Some(returns) = &mut self.machine.cluster
-            && let Some(refusal) = redirect::refusal(&frame, request)
+            && let Some(refusal) = redirect::refused_by_node(&frame, request)
         {
             let request = sent.request;
             return returns.put(Returned { request, refusal });

@@ -96,7 +96,7 @@ impl RefusalKind {
 }
 
 /// The reason why a request was not run; nothing if it was, or if the reply is an error of another kind.
-pub fn refusal(frame: &[u8], request: &Request) -> Option<Refusal> {
+pub fn refused_by_node(frame: &[u8], request: &Request) -> Option<Refusal> {
     let error = if request.shape == Shape::Transaction {
         of_transaction(frame)?
     } else {

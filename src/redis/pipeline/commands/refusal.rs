@@ -6,7 +6,7 @@ use crate::redis::request::{Request, Shape, Subject};
 use crate::reply::Reply;
 
 /// Where the master is, for a request that a replica of Valkey has refused as a whole: `-REDIRECT host:port`.
-pub fn redirect(frame: &[u8], request: &Request) -> Option<Endpoint> {
+pub fn master_named_by(frame: &[u8], request: &Request) -> Option<Endpoint> {
     const CODE: &[u8] = b"-REDIRECT ";
     if request.shape != Shape::Transaction {
         return master_of(frame.strip_prefix(CODE)?);
@@ -37,7 +37,7 @@ pub enum Refused {
 }
 
 /// What the server refused because it is a replica.
-pub fn refusal(frame: &[u8], request: &Request) -> Option<Refused> {
+pub fn refused_part(frame: &[u8], request: &Request) -> Option<Refused> {
     let is_readonly = |reply: &Reply| matches!(reply, Reply::Error(error) if error.code == "READONLY");
     if request.shape != Shape::Transaction {
         let text = match request.subject {

@@ -106,7 +106,7 @@ fn a_home_that_cannot_be_reached_is_not_gone() {
         heard: None,
         in_flight: 0,
         waiting: 0,
-        attempt: 1,
+        failures: 1,
         cause: Some(Error::because(reason, "lost")),
     };
     for reason in [Reason::Refused, Reason::ClosedAtOnce] {
