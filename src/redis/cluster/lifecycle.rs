@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::error::{Error, Reason};
-use crate::redis::cluster::node::{Node, fail_returned};
+use crate::redis::cluster::node::{Node, fail_event};
 use crate::redis::cluster::refresh::with_reasons;
 use crate::redis::cluster::router::{Closing, ClusterRouter, RouterState};
 use crate::redis::cluster::topology::Member;
@@ -105,9 +105,12 @@ impl ClusterRouter {
         state.end_unused_propagations();
         let is_idle = state.waiting.is_empty() && state.readers.held.is_empty();
         let is_settled = state.fences.is_empty() && state.numbers.is_empty();
-        // All calls have ended by the latest time. A fence may stand longer, for a reply of which only parts come.
-        if latest > now && !(is_idle && is_settled) {
-            return Some(latest);
+        // Calls of KEYS and SCAN end in their own time.
+        let is_spreading = state.numbers.values().any(Vec::is_empty);
+        // Nothing waits from the latest time on. A fence may still stand then, for a reply of which only parts come.
+        let is_late = latest <= now;
+        if is_spreading || !(is_late || is_idle && is_settled) {
+            return (!is_late).then_some(latest);
         }
         state.retire_all();
         if state.retired.is_empty() {
@@ -139,7 +142,7 @@ impl ClusterRouter {
         let mut state = self.lock();
         state.end();
         for event in self.inbox.end() {
-            fail_returned(&self.completions, &event);
+            fail_event(&self.completions, &event);
         }
         let mut unsent = state.fences.take();
         unsent.extend(state.publishing.fences.take());

@@ -276,7 +276,7 @@ impl Sink<Commands> for NodeSink {
                 Use::Reads => NodeEvent::ReadsReturned(endpoint, returned),
             };
             if let Some(event) = self.inbox.put(event) {
-                fail_returned(&self.completions, &event);
+                fail_event(&self.completions, &event);
             }
         }
         for number in passed {
@@ -299,18 +299,21 @@ pub fn fail(completions: &CompletionQueue, request: &Request, fate: Fate, error:
     completions.put(batch);
 }
 
-/// Fails requests that a node has not run, and that no router sends again.
-pub fn fail_returned(completions: &CompletionQueue, event: &NodeEvent) {
-    let (NodeEvent::Returned {
-        endpoint, returned, ..
-    }
-    | NodeEvent::ReadsReturned(endpoint, returned)) = event
-    else {
-        return;
-    };
-    for Returned { request, .. } in returned {
-        let node = endpoint.to_string();
-        let error = closed(Reason::Disconnected).at(Some(&node), request.slot());
-        fail(completions, request, Fate::NotRun, error);
+/// Fails the requests of an event that no router takes: a node has not run them, or they are to go on with another round.
+pub fn fail_event(completions: &CompletionQueue, event: &NodeEvent) {
+    let disconnected = closed(Reason::Disconnected);
+    match event {
+        NodeEvent::Returned {
+            endpoint, returned, ..
+        }
+        | NodeEvent::ReadsReturned(endpoint, returned) => {
+            for Returned { request, .. } in returned {
+                let node = endpoint.to_string();
+                let error = disconnected.clone().at(Some(&node), request.slot());
+                fail(completions, request, Fate::NotRun, error);
+            }
+        }
+        NodeEvent::Keys(call) => fail(completions, &call.0, Fate::NotRun, disconnected),
+        _ => {}
     }
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, Reason};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::importers::Importers;
 use crate::redis::cluster::keys::{KeysCall, Outcome, Round, RoundEnd};
-use crate::redis::cluster::node::{Inbox, NodeEvent};
+use crate::redis::cluster::node::{Inbox, NodeEvent, fail_event};
 use crate::redis::cluster::refresh::renew;
 use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::scan::{Scan, last_page};
@@ -146,8 +146,8 @@ impl Rounds {
         let reply = match reply {
             None if Instant::now() < self.until => {
                 let again = NodeEvent::Keys(Box::new((self.request, self.call)));
-                if let Some(NodeEvent::Keys(back)) = self.inbox.put(again) {
-                    answer(&self.completions, &back.0, Err(closed(Reason::Disconnected)));
+                if let Some(back) = self.inbox.put(again) {
+                    fail_event(&self.completions, &back);
                 }
                 return;
             }
