@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::addon::arguments::{self, Words, push_number, push_prefix};
 use crate::addon::raw::{Attempt, Buffer, Scope, Value};
 use crate::addon::redis::route::{Slots, split_transaction};
-use crate::commands::{self, Command, Effect, Keys, Spread};
+use crate::commands::{Command, CommandShape, Effect, Keys, Spread};
 use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
 use crate::fanout::records::Records;
@@ -240,14 +240,14 @@ impl<'a> Batch<'a> {
         {
             self.changes.push((position, change));
         }
-        let is_script = command.shape == commands::Shape::Script;
+        let is_script = command.shape == CommandShape::Script;
         let script = words.places.first().filter(|_| is_script);
         let script = script.map(|place| {
             let tail = place.end + encode::END.len() - start;
             Box::new(evalsha(&words.bytes[place.clone()], count, tail))
         });
         let has_scores = |place: &Range<usize>| &words.bytes[place.clone()] == b"WITHSCORES";
-        let scores = command.shape == commands::Shape::Scores && words.places.iter().skip(3).any(has_scores);
+        let scores = command.shape == CommandShape::Scores && words.places.iter().skip(3).any(has_scores);
         let shape = if scores { Shape::Scores } else { Shape::AsIs };
         let mut route = Route::Unknown;
         if self.routes.is_some() {

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::decimal::general;
 use super::limits::check_deadline;
 use super::raise::{Raised, refuse};
-use crate::commands::{COMMANDS, Database, Shape, index_of};
+use crate::commands::{COMMANDS, CommandShape, Database, index_of};
 use crate::reply::Reply;
 
 /// `writes`: whether the script may change data.
@@ -32,7 +32,7 @@ pub fn call(db: &mut Database, lua: &Lua, values: &MultiValue, writes: bool) -> 
             "ERR Wrong number of args calling Redis command from script",
         ));
     }
-    if command.shape == Shape::Script {
+    if command.shape == CommandShape::Script {
         return Err(refuse("ERR This Redis command is not allowed from script"));
     }
     if !writes && command.writes {
