@@ -110,12 +110,12 @@ impl Asking {
 }
 
 /// Asks the functions of the server, or those of its Sentinels.
-pub struct Asker {
+pub struct FunctionProvider {
     pub asking: Arc<Asking>,
     pub of_sentinels: bool,
 }
 
-impl Provider for Asker {
+impl Provider for FunctionProvider {
     fn ask(&self, question: Question, answer: Sender) {
         self.asking.ask(self.of_sentinels, question, answer);
     }

@@ -10,8 +10,8 @@ use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
 
 use crate::addon::arguments::{self, Words, push_number, push_prefix};
-use crate::addon::raw::{Attempt, Buffer, Scope, Value};
-use crate::addon::redis::route::{Slots, split_transaction};
+use crate::addon::raw::{Buffer, RawValue, Scope, TextWrite};
+use crate::addon::redis::route::{KeySlots, split_transaction};
 use crate::commands::{Command, CommandShape, Effect, Keys, Spread};
 use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
@@ -31,7 +31,7 @@ pub struct Batch<'a> {
     /// None without a cluster, where no entry needs a route.
     routes: Option<RouteOptions>,
     /// The slots of the entry that is being read.
-    slots: Slots,
+    slots: KeySlots,
     /// Whether the entry that is being read publishes.
     publishes: bool,
 }
@@ -75,7 +75,7 @@ impl<'a> Batch<'a> {
             refused: Vec::new(),
             changes: Vec::new(),
             routes,
-            slots: Slots::default(),
+            slots: KeySlots::default(),
             publishes: false,
         }
     }
@@ -86,7 +86,7 @@ impl<'a> Batch<'a> {
     /// - `[[number of the command, ...words], …]`, a transaction.
     ///
     /// A number of -1 - n is that of the command n whose keys are channels: they have no prefix.
-    pub fn read<'scope>(&mut self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<usize> {
+    pub fn read<'scope>(&mut self, scope: Scope<'scope>, values: &[RawValue<'scope>]) -> Result<usize> {
         let malformed = || Error::ours("INVALID_ARGUMENT", "this is no batch of commands");
         let (first, mut values) = values.split_first().ok_or_else(malformed)?;
         let first = scope.number(*first).ok_or_else(malformed)? as Id;
@@ -108,7 +108,7 @@ impl<'a> Batch<'a> {
                 self.bytes
                     .truncate(self.drafts.last().map_or(0, |draft| draft.end));
                 self.changes.clear();
-                self.slots = Slots::default();
+                self.slots = KeySlots::default();
                 self.publishes = false;
                 self.refused.push((id, error));
             }
@@ -149,7 +149,7 @@ impl<'a> Batch<'a> {
         (requests, self.refused)
     }
 
-    fn list<'scope>(&mut self, scope: Scope<'scope>, id: Id, list: Value<'scope>) -> Result<()> {
+    fn list<'scope>(&mut self, scope: Scope<'scope>, id: Id, list: RawValue<'scope>) -> Result<()> {
         let malformed = || Error::ours("INVALID_ARGUMENT", "this is no batch of commands");
         let mut items = scope.elements(list).ok_or_else(malformed)?.peekable();
         let is_command = matches!(items.peek(), Some(Ok(first)) if scope.number(*first).is_some());
@@ -181,7 +181,7 @@ impl<'a> Batch<'a> {
         &mut self,
         scope: Scope<'scope>,
         id: Id,
-        values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
+        values: impl ExactSizeIterator<Item = Result<RawValue<'scope>>>,
     ) -> Result<()> {
         let (command, shape, script, route) = self.words(scope, values, None)?;
         self.push(id, 1, !command.writes, shape, script, route);
@@ -215,7 +215,7 @@ impl<'a> Batch<'a> {
     fn words<'scope>(
         &mut self,
         scope: Scope<'scope>,
-        mut values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
+        mut values: impl ExactSizeIterator<Item = Result<RawValue<'scope>>>,
         position: Option<usize>,
     ) -> Result<(&'static Command, Shape, Option<Box<Script>>, Route)> {
         let number = values.next().transpose()?.and_then(|value| scope.number(value));
@@ -295,14 +295,14 @@ impl Encoded<'_> {
 
 impl Words for Encoded<'_> {
     #[inline]
-    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: Value) -> Result<()> {
+    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: RawValue) -> Result<()> {
         let mut short = Buffer::new();
         push_prefix(&mut short, prefix);
         let attempt = scope.try_utf8(value, &mut short)?;
         let long = match attempt {
-            Attempt::Written => None,
-            Attempt::TooLong => Some(scope.text_length(value)?),
-            Attempt::NoString => {
+            TextWrite::Written => None,
+            TextWrite::TooLong => Some(scope.text_length(value)?),
+            TextWrite::NoString => {
                 push_number(&mut short, scope, value)?;
                 None
             }
