@@ -2,7 +2,7 @@
 
 use crate::addon::raw::{RawValue, Scope};
 use crate::error::Result;
-use crate::fanout::item::{Item, Reason};
+use crate::fanout::item::{InvalidationReason, Item};
 
 const GAP: &[u8] = br#"{"type":"invalidate","reason":"fanout-gap"}"#;
 const OVERFLOW: &[u8] = br#"{"type":"invalidate","reason":"overflow"}"#;
@@ -28,8 +28,8 @@ pub fn triple<'scope>(scope: Scope<'scope>, item: &Item) -> [Result<RawValue<'sc
             reason,
         } => {
             let event = match reason {
-                Reason::Gap => GAP,
-                Reason::Overflow => OVERFLOW,
+                InvalidationReason::Gap => GAP,
+                InvalidationReason::Overflow => OVERFLOW,
             };
             of(*handler, subscription, event)
         }
