@@ -98,12 +98,12 @@ impl Events {
     }
 }
 
-struct Contents {
+struct CompletionQueueState {
     batch: CompletionBatch,
     wake: WakeOnce,
 }
 
-impl Contents {
+impl CompletionQueueState {
     fn taken(&mut self) -> Left {
         let left = Left {
             answers: !self.batch.answers.is_empty(),
@@ -114,11 +114,11 @@ impl Contents {
     }
 }
 
-pub struct CompletionQueue(Mutex<Contents>);
+pub struct CompletionQueue(Mutex<CompletionQueueState>);
 
 impl CompletionQueue {
     pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Mutex::new(Contents {
+        Self(Mutex::new(CompletionQueueState {
             batch: CompletionBatch::default(),
             wake: WakeOnce::new(wake),
         }))
@@ -141,7 +141,7 @@ impl CompletionQueue {
     /// Takes at most `count` messages, what follows them, and events, but for those that must come after the last message. The thread comes
     /// again by itself while messages are left.
     pub fn take_messages(&self, count: usize) -> (VecDeque<Message>, Rest, Events) {
-        let Contents { batch, wake } = &mut *self.0.lock();
+        let CompletionQueueState { batch, wake } = &mut *self.0.lock();
         let (messages, rest) = batch.backlog.take(count);
         let mut events = Events {
             events: mem::take(&mut batch.events),

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
 use crate::fanout::records::Records;
 use crate::redis::protocol::encode;
-use crate::redis::request::{Id, Request, Route, Script, Shape, Subject};
+use crate::redis::request::{EvalSha, Id, Request, Route, Shape, Subject};
 
 pub struct Batch<'a> {
     prefix: Option<&'a [u8]>,
@@ -53,7 +53,7 @@ struct Draft {
     replies: usize,
     repeatable: bool,
     shape: Shape,
-    script: Option<Box<Script>>,
+    script: Option<Box<EvalSha>>,
     changes: Changes,
     route: Route,
     publishes: bool,
@@ -194,7 +194,7 @@ impl<'a> Batch<'a> {
         replies: usize,
         repeatable: bool,
         shape: Shape,
-        script: Option<Box<Script>>,
+        script: Option<Box<EvalSha>>,
         route: Route,
     ) {
         let end = self.bytes.len();
@@ -217,7 +217,7 @@ impl<'a> Batch<'a> {
         scope: Scope<'scope>,
         mut values: impl ExactSizeIterator<Item = Result<RawValue<'scope>>>,
         position: Option<usize>,
-    ) -> Result<(&'static Command, Shape, Option<Box<Script>>, Route)> {
+    ) -> Result<(&'static Command, Shape, Option<Box<EvalSha>>, Route)> {
         let number = values.next().transpose()?.and_then(|value| scope.number(value));
         let (number, keyed_by_channels) = match number {
             Some(number) if number < 0.0 => (Some(-1.0 - number), true),
@@ -323,7 +323,7 @@ impl Words for Encoded<'_> {
     }
 }
 
-fn subject(script: Option<Box<Script>>, changes: Changes, records: &Arc<Records>) -> Subject {
+fn subject(script: Option<Box<EvalSha>>, changes: Changes, records: &Arc<Records>) -> Subject {
     let observer = (!changes.is_empty()).then(|| records.call(changes));
     match (script, observer) {
         // The reply of a script does not tell what it did to records.
@@ -333,14 +333,14 @@ fn subject(script: Option<Box<Script>>, changes: Changes, records: &Arc<Records>
     }
 }
 
-fn evalsha(script: &[u8], words: usize, tail: usize) -> Script {
+fn evalsha(script: &[u8], words: usize, tail: usize) -> EvalSha {
     let sha1: [u8; 20] = Sha1::digest(script).into();
     let hex: String = sha1.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut head = Vec::new();
     encode::begin(&mut head, words);
     encode::word(&mut head, b"EVALSHA");
     encode::word(&mut head, hex.as_bytes());
-    Script {
+    EvalSha {
         sha1,
         head: head.into(),
         tail,

@@ -9,8 +9,8 @@ use crate::redis::completions::{Event, Gap};
 use crate::redis::connection::sentinel::board::Node;
 use crate::redis::pipeline::Health;
 use crate::redis::pipeline::in_flight::{Server, ServerRole};
-use crate::redis::request::Kind;
 use crate::redis::request::Role;
+use crate::redis::request::TopicKind;
 
 /// What the server has replied to HELLO or INFO.
 #[napi(object, object_from_js = false)]
@@ -110,7 +110,7 @@ pub fn event(event: Event) -> Option<RedisEvent> {
             node: node.to_string(),
         }),
         Event::Unsubscribed { topic, error } => Some(RedisEvent::Unsubscribed {
-            is_pattern: topic.kind == Kind::Pattern,
+            is_pattern: topic.kind == TopicKind::Pattern,
             topic: String::from_utf8_lossy(&topic.name).into_owned(),
             code: error.tag().into_owned(),
             message: error.message.to_string(),

@@ -277,7 +277,7 @@ impl Member for ClusterRouter {
     fn ask(&self, node: &Endpoint, command: &[&[u8]]) -> Option<oneshot::Receiver<Bytes>> {
         let node = self.lock().nodes.get(node).cloned()?;
         let (answer, answered) = oneshot::channel();
-        let observer = Arc::new(Answer(Mutex::new(Some(answer))));
+        let observer = Arc::new(TopologyObserver(Mutex::new(Some(answer))));
         let now = Instant::now();
         node.connection.with(|pipeline| {
             let is_well = pipeline.is_connected() && pipeline.silence(now) < SILENT;
@@ -296,9 +296,9 @@ impl Member for ClusterRouter {
 
 /// Takes the reply to a question of the topology.
 #[derive(Debug)]
-struct Answer(Mutex<Option<oneshot::Sender<Bytes>>>);
+struct TopologyObserver(Mutex<Option<oneshot::Sender<Bytes>>>);
 
-impl Observer for Answer {
+impl Observer for TopologyObserver {
     fn replied(&self, replies: &Bytes) {
         if let Some(answer) = self.0.lock().take() {
             // The receiver may be gone after a timeout.

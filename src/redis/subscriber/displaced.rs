@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::redis::endpoint::Node;
 use crate::redis::pipeline::Pipeline;
-use crate::redis::request::{Kind, Subscription, Topic};
+use crate::redis::request::{Subscription, Topic, TopicKind};
 use crate::redis::subscriber::entry::Status;
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::Kept;
@@ -26,7 +26,7 @@ const ELSEWHERE: [&str; 6] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTER
 impl Pipeline<Subscriptions> {
     /// The server has unsubscribed a shard channel, which it was not asked to while a listener has it.
     pub(super) fn displaced(&mut self, name: &Bytes) {
-        let topic = Topic::new(Kind::Shard, name.clone());
+        let topic = Topic::new(TopicKind::Shard, name.clone());
         if self
             .machine
             .table
@@ -95,7 +95,7 @@ impl Table {
 
 /// Whether a refusal says that a shard channel has another home, or none just now.
 pub fn is_elsewhere(Subscription { topic, .. }: &Subscription, error: &Error) -> bool {
-    topic.kind == Kind::Shard && ELSEWHERE.contains(&&*error.code)
+    topic.kind == TopicKind::Shard && ELSEWHERE.contains(&&*error.code)
 }
 
 impl ClusterSubscriber {

@@ -16,7 +16,7 @@ use crate::redis::pipeline::{Frame, Machine, Pipeline};
 use crate::redis::protocol::published::Skipped;
 use crate::redis::protocol::scan::Scanner;
 use crate::redis::protocol::{decode, encode};
-use crate::redis::request::{Asker, Departure, Id, Kind, Request, Role, Subject, Subscription, Topic};
+use crate::redis::request::{Asker, Departure, Id, Request, Role, Subject, Subscription, Topic, TopicKind};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Deliveries, TopicState};
 use crate::redis::subscriber::pending::{Pending, Waiter};
@@ -289,7 +289,7 @@ impl Pipeline<Subscriptions> {
             subject: Subject::Unsubscription,
             ..Request::repeatable(id, &[topic.kind.unsubscribe(), &topic.name], now)
         };
-        if topic.kind == Kind::Shard {
+        if topic.kind == TopicKind::Shard {
             let tail = encode::command(&[b"UNSUBSCRIBE", NEVER]);
             request.bytes = [&request.bytes[..], &tail].concat().into();
             request.subject = Subject::ShardUnsubscription;

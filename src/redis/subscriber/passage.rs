@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::redis::endpoint::Endpoint;
-use crate::redis::request::{Kind, Topic};
+use crate::redis::request::{Topic, TopicKind};
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::cluster_listener::{ClusterListener, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
@@ -38,8 +38,8 @@ impl ClusterSubscriber {
         let state = self.lock();
         let mut by_home: HashMap<Option<Endpoint>, Vec<Topic>> = HashMap::new();
         for mut topic in topics {
-            if topic.kind == Kind::Shard && !state.topics.contains_key(&topic) {
-                topic.kind = Kind::Channel;
+            if topic.kind == TopicKind::Shard && !state.topics.contains_key(&topic) {
+                topic.kind = TopicKind::Channel;
             }
             let home = state.heard_at(&topic).cloned();
             by_home.entry(home).or_default().push(topic);

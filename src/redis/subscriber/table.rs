@@ -68,7 +68,7 @@ pub enum Wait {
 
 /// What to tell the server, after the answer to a request.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum FollowUp {
     Nothing,
     /// The topic has no listener left.
     Unsubscribe,
@@ -188,10 +188,10 @@ impl Table {
     }
 
     /// The listeners' request for a topic was answered; `waiting` are those who awaited it.
-    pub fn answered(&mut self, request: Id, topic: &Topic, is_live: bool, waiting: &[usize]) -> Next {
+    pub fn answered(&mut self, request: Id, topic: &Topic, is_live: bool, waiting: &[usize]) -> FollowUp {
         let entry = self.topics.get_mut(topic);
         let Some(entry) = entry.filter(|entry| entry.request == Some(request)) else {
-            return Next::Nothing;
+            return FollowUp::Nothing;
         };
         entry.request = None;
         for registration in &mut entry.registrations {
@@ -201,13 +201,17 @@ impl Table {
         let is_new = entry.status == Status::New;
         if entry.registrations.is_empty() {
             self.topics.remove(topic);
-            return if is_new { Next::Nothing } else { Next::Unsubscribe };
+            return if is_new {
+                FollowUp::Nothing
+            } else {
+                FollowUp::Unsubscribe
+            };
         }
         if !is_new {
-            return Next::Nothing;
+            return FollowUp::Nothing;
         }
         (entry.status, entry.priority) = (Status::Due(0), Priority::First);
-        Next::Subscribe
+        FollowUp::Subscribe
     }
 
     /// The server has refused the table's request. Returns the listeners' open request, if there is one, which is void. None if the

@@ -15,7 +15,7 @@ use crate::redis::cluster::topology::{Member, Told, Topology};
 use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::config::{ClusterOptions, Config, Options};
 use crate::redis::protocol::decode;
-use crate::redis::request::{Fate, Kind, Observer, Route, Topic};
+use crate::redis::request::{Fate, Observer, Route, Topic, TopicKind};
 use crate::redis::router::Router;
 use crate::redis::subscriber::hearing::listen;
 use crate::redis::subscriber::listener::Listener;
@@ -235,7 +235,7 @@ fn an_older_map_does_not_take_the_place_of_a_newer_one() {
 #[test]
 fn who_tries_again_at_once_does_not_join_what_is_given_up() {
     let (outcomes, told) = channel();
-    let topic = Topic::new(Kind::Channel, "news".into());
+    let topic = Topic::new(TopicKind::Channel, "news".into());
     let listener = Arc::new(Retrying {
         subscriber: OnceLock::new(),
         topic: topic.clone(),

@@ -74,7 +74,7 @@ impl Node {
 
 /// Where to connect in place of the present master.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub enum NextMaster {
     /// It is the master.
     Named(Endpoint),
     /// It is being promoted.
@@ -191,14 +191,14 @@ impl Board {
     }
 
     /// Where else to connect than to an endpoint; nothing if that is the master.
-    pub fn next(&self, from: Option<&Endpoint>, now: Instant) -> Option<Next> {
+    pub fn next(&self, from: Option<&Endpoint>, now: Instant) -> Option<NextMaster> {
         if self.master.as_ref() != from {
-            return self.master.clone().map(Next::Named);
+            return self.master.clone().map(NextMaster::Named);
         }
         let promoting = self.promoting.as_ref();
         let promoting =
             promoting.filter(|(replica, since)| now - *since < PROMOTION && Some(replica) != from);
-        promoting.map(|(replica, _)| Next::Promoting(replica.clone()))
+        promoting.map(|(replica, _)| NextMaster::Promoting(replica.clone()))
     }
 
     /// The master, once a Sentinel has named it since a moment; an error once all have been asked in vain.
@@ -343,12 +343,18 @@ mod tests {
         let mut clock = Clock::new(1);
         assert_eq!(clock.1.next(None, clock.0), None);
         clock.says(0, 1);
-        assert_eq!(clock.1.next(None, clock.0), Some(Next::Named(at(1))));
+        assert_eq!(clock.1.next(None, clock.0), Some(NextMaster::Named(at(1))));
         assert_eq!(clock.1.next(Some(&at(1)), clock.0), None);
         clock.1.promoting(at(2), clock.0);
-        assert_eq!(clock.1.next(Some(&at(1)), clock.0), Some(Next::Promoting(at(2))));
+        assert_eq!(
+            clock.1.next(Some(&at(1)), clock.0),
+            Some(NextMaster::Promoting(at(2)))
+        );
         clock.1.promoted(at(2), clock.0);
-        assert_eq!(clock.1.next(Some(&at(1)), clock.0), Some(Next::Named(at(2))));
+        assert_eq!(
+            clock.1.next(Some(&at(1)), clock.0),
+            Some(NextMaster::Named(at(2)))
+        );
         // The Sentinel says so a second later.
         clock.pass(900);
         clock.says(0, 1);
