@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::backlog::{Backlog, Message, Rest};
 use crate::error::{Error, Result};
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::request::{Id, Request, Role, Shape, Subject, Topic, TopicName};
 use crate::wake::WakeOnce;
 
@@ -31,12 +31,12 @@ pub struct Gap {
     pub from: SystemTime,
     pub to: SystemTime,
     /// Whose connection was lost, if there was one.
-    pub node: Option<Node>,
+    pub node: Option<EndpointName>,
 }
 
 impl Gap {
     /// Messages come again from this call on.
-    pub fn until_now(from: SystemTime, node: Option<Node>) -> Self {
+    pub fn until_now(from: SystemTime, node: Option<EndpointName>) -> Self {
         let to = SystemTime::now();
         Self { from, to, node }
     }
@@ -46,12 +46,12 @@ impl Gap {
 pub enum Event {
     Ready {
         role: Role,
-        node: Node,
+        node: EndpointName,
     },
     Reconnecting {
         role: Role,
         /// Where the connection led, if there was one.
-        node: Option<Node>,
+        node: Option<EndpointName>,
         attempt: u32,
         delay: Duration,
         cause: Error,

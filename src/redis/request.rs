@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::backlog::Message;
 use crate::error::{Error, Result};
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::protocol::encode;
 use crate::redis::slot::Slot;
 
@@ -226,7 +226,7 @@ pub struct Departure {
     pub listener: usize,
     pub topics: Leaving,
     /// Where they are.
-    pub node: Node,
+    pub node: EndpointName,
     /// By which they cross to another home.
     pub channel: Topic,
 }

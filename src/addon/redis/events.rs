@@ -6,7 +6,7 @@ use napi_derive::napi;
 
 use crate::addon::since_epoch;
 use crate::redis::completions::{Event, Gap};
-use crate::redis::connection::sentinel::board::Node;
+use crate::redis::connection::sentinel::board::KnownSentinel;
 use crate::redis::pipeline::Health;
 use crate::redis::pipeline::in_flight::{Server, ServerRole};
 use crate::redis::request::Role;
@@ -149,7 +149,7 @@ pub fn health(health: Health) -> RedisHealth {
     }
 }
 
-pub fn sentinel(node: Node) -> RedisSentinel {
+pub fn sentinel(node: KnownSentinel) -> RedisSentinel {
     let failure = node.failure.map(|(error, _)| error);
     let says = node.says.flatten().filter(|_| failure.is_none());
     RedisSentinel {

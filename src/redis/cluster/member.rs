@@ -17,7 +17,7 @@ use crate::redis::cluster::node_events::ready;
 use crate::redis::cluster::publishing::BUS_TIMEOUT;
 use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::slot_map::SlotMap;
-use crate::redis::cluster::topology::Member;
+use crate::redis::cluster::topology::TopologyMember;
 use crate::redis::completions::{CompletionBatch, Event};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::{ATTEMPTS, closed};
@@ -234,7 +234,7 @@ impl ClusterRouter {
     }
 }
 
-impl Member for ClusterRouter {
+impl TopologyMember for ClusterRouter {
     fn apply(&self) {
         let mut state = self.lock();
         if let Some(map) = state.topology.as_ref().and_then(|topology| topology.map()) {

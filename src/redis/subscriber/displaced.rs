@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::request::{Subscription, Topic, TopicKind};
 use crate::redis::subscriber::entry::Status;
@@ -47,7 +47,7 @@ impl Pipeline<Subscriptions> {
 
 impl Table {
     /// True if the topic was live: messages are missed from now on.
-    fn displaced(&mut self, topic: &Topic, since: SystemTime, node: Option<Node>) -> bool {
+    fn displaced(&mut self, topic: &Topic, since: SystemTime, node: Option<EndpointName>) -> bool {
         let entry = self.topics.get_mut(topic);
         let Some(entry) = entry.filter(|entry| entry.status == Status::Live) else {
             return false;

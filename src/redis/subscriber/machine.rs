@@ -10,7 +10,7 @@ use crate::backlog::Message;
 use crate::error::{Error, Reason, Result};
 use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::connection::shared::Sink;
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::pipeline::in_flight::Established;
 use crate::redis::pipeline::{Frame, Machine, Pipeline};
 use crate::redis::protocol::published::Skipped;
@@ -109,7 +109,7 @@ impl Machine for Subscriptions {
         })
     }
 
-    fn widen_gap(&mut self, from: SystemTime, node: Option<Node>, until: Instant) {
+    fn widen_gap(&mut self, from: SystemTime, node: Option<EndpointName>, until: Instant) {
         self.table.widen_gap(from, node, until);
     }
 

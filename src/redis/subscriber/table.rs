@@ -10,7 +10,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::backlog::Message;
 use crate::error::Error;
 use crate::redis::completions::Event;
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::protocol::published::{Skipped, published};
 use crate::redis::request::{Asker, Id, Request, Subject, Subscription, Topic, TopicName};
 use crate::redis::subscriber::entry::{Entry, Priority, Registration, Status};
@@ -40,13 +40,13 @@ pub struct Table {
 pub struct OpenGap {
     pub(super) since: SystemTime,
     /// The server that was heard before.
-    pub(super) node: Option<Node>,
+    pub(super) node: Option<EndpointName>,
     /// The master is another one: until then publishers may use the one before, whatever is subscribed.
     pub(super) until: Option<Instant>,
 }
 
 impl OpenGap {
-    pub fn new(since: SystemTime, node: Option<Node>) -> Self {
+    pub fn new(since: SystemTime, node: Option<EndpointName>) -> Self {
         Self {
             since,
             node,
@@ -285,7 +285,7 @@ impl Table {
 /// Reconciliation: what the server is asked for anew.
 impl Table {
     /// There is no connection; nothing was missed until `whole_until`. True if a gap is open, which begins there.
-    pub fn lost(&mut self, whole_until: SystemTime, node: Option<Node>) -> bool {
+    pub fn lost(&mut self, whole_until: SystemTime, node: Option<EndpointName>) -> bool {
         self.unanswered = 0;
         self.queued.clear();
         self.displaced.clear();

@@ -17,7 +17,7 @@ const REMEMBERED: usize = 16;
 
 /// What one Sentinel says.
 #[derive(Debug, Clone)]
-pub struct Node {
+pub struct KnownSentinel {
     pub endpoint: Endpoint,
     /// Who it is, once it has said so.
     id: Option<String>,
@@ -43,7 +43,7 @@ struct Named {
     is_gone: bool,
 }
 
-impl Node {
+impl KnownSentinel {
     fn new(endpoint: Endpoint, named: Option<Named>) -> Self {
         Self {
             endpoint,
@@ -82,7 +82,7 @@ pub enum NextMaster {
 }
 
 pub struct Board {
-    nodes: Vec<Node>,
+    nodes: Vec<KnownSentinel>,
     master: Option<Endpoint>,
     /// When a Sentinel began to name another master than before.
     changed: Option<Instant>,
@@ -93,7 +93,7 @@ pub struct Board {
 
 impl Board {
     pub fn new(configured: &[Endpoint]) -> Self {
-        let node = |endpoint: &Endpoint| Node::new(endpoint.clone(), None);
+        let node = |endpoint: &Endpoint| KnownSentinel::new(endpoint.clone(), None);
         Self {
             nodes: configured.iter().map(node).collect(),
             master: None,
@@ -103,7 +103,7 @@ impl Board {
         }
     }
 
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+    pub fn nodes(&self) -> impl Iterator<Item = &KnownSentinel> {
         self.nodes.iter().filter(|node| !node.is_gone())
     }
 
@@ -165,7 +165,7 @@ impl Board {
 
     fn has_more_votes(&self, named: &Endpoint) -> bool {
         let votes = |endpoint: Option<&Endpoint>| {
-            let names = |node: &&Node| node.named().is_some() && node.named() == endpoint;
+            let names = |node: &&KnownSentinel| node.named().is_some() && node.named() == endpoint;
             self.nodes.iter().filter(names).count()
         };
         votes(Some(named)) > votes(self.master.as_ref())
@@ -203,7 +203,7 @@ impl Board {
 
     /// The master, once a Sentinel has named it since a moment; an error once all have been asked in vain.
     pub fn outcome(&self, name: &str, since: Instant) -> Option<Result<Endpoint, Failure>> {
-        let is_new = |node: &&Node| node.ended.is_some_and(|ended| ended >= since);
+        let is_new = |node: &&KnownSentinel| node.ended.is_some_and(|ended| ended >= since);
         let is_named = self.nodes().filter(is_new).any(|node| node.named().is_some());
         if let Some(master) = self.master.as_ref().filter(|_| is_named) {
             return Some(Ok(master.clone()));
@@ -223,7 +223,7 @@ impl Board {
         });
         let why = why.collect::<Vec<_>>().join("; ");
         let has_answered = self.nodes().any(|node| node.failure.is_none());
-        let are_refused = |node: &Node| node.failure.as_ref().is_some_and(|(_, refused)| *refused);
+        let are_refused = |node: &KnownSentinel| node.failure.as_ref().is_some_and(|(_, refused)| *refused);
         let (reason, what) = match has_answered {
             true => (Reason::UnknownMaster, "No Sentinel knows a master"),
             false => (Reason::NoSentinel, "No Sentinel could be asked for the master"),

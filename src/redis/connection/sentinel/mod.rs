@@ -18,7 +18,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::redis::config::Sentinels;
 use crate::redis::connection::connect::Connector;
 use crate::redis::connection::failure::Failure;
-use crate::redis::connection::sentinel::board::{Board, NextMaster, Node};
+use crate::redis::connection::sentinel::board::{Board, KnownSentinel, NextMaster};
 use crate::redis::connection::sentinel::node::{Answers, SentinelNode};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::runtime;
@@ -147,7 +147,7 @@ fn find(watchers: &[Weak<Watcher>], sentinels: &Arc<Sentinels>) -> Option<Arc<Wa
 }
 
 /// What each Sentinel says, while they are watched.
-pub fn status(sentinels: &Arc<Sentinels>) -> Vec<Node> {
+pub fn status(sentinels: &Arc<Sentinels>) -> Vec<KnownSentinel> {
     let Some(watcher) = find(&WATCHERS.lock(), sentinels) else {
         return Vec::new();
     };
