@@ -13,7 +13,7 @@ use crate::redis::completions::Event;
 use crate::redis::endpoint::EndpointName;
 use crate::redis::protocol::published::{Skipped, published};
 use crate::redis::request::{Asker, Id, Request, Subject, Subscription, Topic, TopicName};
-use crate::redis::subscriber::entry::{Entry, Priority, Registration, Status};
+use crate::redis::subscriber::entry::{Priority, Registration, Status, TopicEntry};
 use crate::redis::subscriber::listener::{Deliveries, Kept, Listener, TopicState};
 
 /// The size of a batch.
@@ -21,7 +21,7 @@ pub const BATCH: usize = 500;
 
 #[derive(Default)]
 pub struct Table {
-    pub(super) topics: HashMap<Topic, Entry, RandomState>,
+    pub(super) topics: HashMap<Topic, TopicEntry, RandomState>,
     pub listeners: HashMap<usize, Arc<dyn Listener>, RandomState>,
     /// Topics whose slot the server has lost. They are asked for again while no other home is known.
     pub(super) displaced: HashSet<Topic, RandomState>,
@@ -101,10 +101,10 @@ impl Table {
         let mut is_new = false;
         let entry = self.topics.entry(topic.clone()).or_insert_with(|| {
             is_new = true;
-            Entry {
+            TopicEntry {
                 status: Status::Due(0),
                 priority,
-                ..Entry::default()
+                ..TopicEntry::default()
             }
         });
         let is_live = entry.status == Status::Live;
@@ -225,7 +225,7 @@ impl Table {
         if !self.topics.get(topic)?.is_asked_by(*asker) {
             return None;
         }
-        let Entry {
+        let TopicEntry {
             registrations,
             request,
             ..
