@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::arguments::{self, Arguments};
 use super::messages::messages;
-use super::raw::{Callable, RawValue, Scope, guarded};
+use super::raw::{Callable, Scope, ScopedValue, guarded};
 use super::reply::{Collect, Replies};
 use super::stores::Store;
 use super::{from_status, to_napi};
@@ -115,7 +115,7 @@ impl MemoryHandle {
         clock: Option<u64>,
         command: &Command,
         words: &[&[u8]],
-    ) -> Result<RawValue<'scope>> {
+    ) -> Result<ScopedValue<'scope>> {
         let replies = self.replies(scope);
         let (value, mismatches) = self.with_database(|database| {
             database.keyspace.set_clock(clock);
@@ -129,8 +129,8 @@ impl MemoryHandle {
         &self,
         scope: Scope<'scope>,
         clock: Option<u64>,
-        commands: RawValue<'scope>,
-    ) -> Result<RawValue<'scope>> {
+        commands: ScopedValue<'scope>,
+    ) -> Result<ScopedValue<'scope>> {
         let mut arguments = Arguments::default();
         let not_a_list = || Error::ours("INVALID_ARGUMENT", "a transaction must be an array of arrays");
         let mut queue = Vec::new();
@@ -181,8 +181,8 @@ impl MemoryHandle {
         &self,
         scope: Scope<'scope>,
         clock: Option<u64>,
-        values: &[RawValue<'scope>],
-    ) -> Result<RawValue<'scope>> {
+        values: &[ScopedValue<'scope>],
+    ) -> Result<ScopedValue<'scope>> {
         let command = arguments::command(scope, values.first())?;
         let mut arguments = Arguments::default();
         let prefix = self.prefix.as_deref();
@@ -199,7 +199,11 @@ impl MemoryHandle {
 }
 
 impl Callable for MemoryHandle {
-    fn call<'scope>(&self, scope: Scope<'scope>, values: &[RawValue<'scope>]) -> Result<RawValue<'scope>> {
+    fn call<'scope>(
+        &self,
+        scope: Scope<'scope>,
+        values: &[ScopedValue<'scope>],
+    ) -> Result<ScopedValue<'scope>> {
         self.run(scope, None, values)
     }
 }
@@ -209,7 +213,11 @@ struct OnClock(Rc<MemoryHandle>);
 
 impl Callable for OnClock {
     /// Takes `(milliseconds since the epoch, number of the command, ...words)`.
-    fn call<'scope>(&self, scope: Scope<'scope>, values: &[RawValue<'scope>]) -> Result<RawValue<'scope>> {
+    fn call<'scope>(
+        &self,
+        scope: Scope<'scope>,
+        values: &[ScopedValue<'scope>],
+    ) -> Result<ScopedValue<'scope>> {
         let (clock, values) = values.split_at(1.min(values.len()));
         let clock = clock.first().and_then(|clock| time(scope.number(*clock)?));
         self.0.run(scope, clock, values)

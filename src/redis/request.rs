@@ -19,7 +19,7 @@ use crate::redis::slot::Slot;
 /// Names a request to its caller.
 pub type Id = u32;
 
-pub type Sha1 = [u8; 20];
+pub type ScriptSha1 = [u8; 20];
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,7 +246,7 @@ pub enum Asker {
 /// The short form of a script for a server that has it.
 #[derive(Debug, Clone)]
 pub struct EvalSha {
-    pub sha1: Sha1,
+    pub sha1: ScriptSha1,
     /// The request with EVALSHA, up to what follows the script's text.
     pub head: Bytes,
     /// Where in the request's bytes the rest begins.

@@ -5,7 +5,7 @@ use std::ptr;
 
 use napi::sys;
 
-use super::{Buffer, RawValue, Scope, check};
+use super::{Buffer, Scope, ScopedValue, check};
 use crate::error::{Error, Result};
 
 /// The longest UTF-8 sequence and Node's final NUL: with more room than this left, the string was not cut.
@@ -83,7 +83,7 @@ impl TextBuffer for Vec<u8> {
 impl Scope<'_> {
     /// Appends a string as UTF-8. False, and nothing appended, if the value is no string.
     #[inline]
-    pub fn append_utf8(self, value: RawValue, buffer: &mut Buffer) -> Result<bool> {
+    pub fn append_utf8(self, value: ScopedValue, buffer: &mut Buffer) -> Result<bool> {
         match self.try_utf8(value, buffer)? {
             TextWrite::NoString => Ok(false),
             TextWrite::Written => Ok(true),
@@ -95,7 +95,7 @@ impl Scope<'_> {
 
     /// Appends a string as UTF-8 if there is room for it already.
     #[inline]
-    pub fn try_utf8(self, value: RawValue, buffer: &mut Buffer) -> Result<TextWrite> {
+    pub fn try_utf8(self, value: ScopedValue, buffer: &mut Buffer) -> Result<TextWrite> {
         let start = buffer.len();
         if buffer.capacity() - start <= SLACK {
             buffer.reserve(64);
@@ -115,7 +115,7 @@ impl Scope<'_> {
     /// Appends a string of this length as UTF-8.
     pub fn append_long(
         self,
-        value: RawValue,
+        value: ScopedValue,
         length: TextLength,
         buffer: &mut impl TextBuffer,
     ) -> Result<()> {
@@ -136,7 +136,12 @@ impl Scope<'_> {
     }
 
     #[inline]
-    fn write_utf8(self, value: RawValue, buffer: &mut impl TextBuffer, room: usize) -> Result<Option<usize>> {
+    fn write_utf8(
+        self,
+        value: ScopedValue,
+        buffer: &mut impl TextBuffer,
+        room: usize,
+    ) -> Result<Option<usize>> {
         let (spare, most) = buffer.spare();
         let room = room.min(most);
         let mut written = 0;
@@ -151,7 +156,7 @@ impl Scope<'_> {
     }
 
     /// For ASCII only: V8 copies it many times faster than it encodes UTF-8.
-    fn write_latin1(self, value: RawValue, buffer: &mut impl TextBuffer, room: usize) -> Result<usize> {
+    fn write_latin1(self, value: ScopedValue, buffer: &mut impl TextBuffer, room: usize) -> Result<usize> {
         let (spare, most) = buffer.spare();
         let room = room.min(most);
         let mut written = 0;
@@ -162,7 +167,7 @@ impl Scope<'_> {
         Ok(written)
     }
 
-    pub fn text_length(self, value: RawValue) -> Result<TextLength> {
+    pub fn text_length(self, value: ScopedValue) -> Result<TextLength> {
         let utf8 = self.utf8_length(value)?;
         Ok(TextLength {
             utf8,
@@ -170,7 +175,7 @@ impl Scope<'_> {
         })
     }
 
-    fn utf16_length(self, value: RawValue) -> Result<usize> {
+    fn utf16_length(self, value: ScopedValue) -> Result<usize> {
         let mut length = 0;
         // SAFETY: without a buffer Node only measures.
         check(unsafe {
@@ -179,7 +184,7 @@ impl Scope<'_> {
         Ok(length)
     }
 
-    fn utf8_length(self, value: RawValue) -> Result<usize> {
+    fn utf8_length(self, value: ScopedValue) -> Result<usize> {
         let mut length = 0;
         // SAFETY: without a buffer Node only measures.
         check(unsafe {

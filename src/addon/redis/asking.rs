@@ -21,7 +21,7 @@ type QuestionCallback = ThreadsafeFunction<Asked, (), Asked, Status, false, true
 /// Its number, whether it is about the Sentinels, what is asked, and about which host and port.
 pub type Asked = FnArgs<(u32, bool, &'static str, Option<String>, Option<u16>)>;
 
-type Sender = oneshot::Sender<Result<ProviderAnswer, String>>;
+type AnswerSender = oneshot::Sender<Result<ProviderAnswer, String>>;
 
 /// The thread that has the functions.
 pub struct Asking {
@@ -32,7 +32,7 @@ pub struct Asking {
 #[derive(Default)]
 struct Questions {
     /// The attempts to connect that wait, by question. A thread that has ended never answers.
-    waiting: HashMap<u32, Sender>,
+    waiting: HashMap<u32, AnswerSender>,
     next: u32,
 }
 
@@ -84,7 +84,7 @@ impl Asking {
         }
     }
 
-    fn ask(&self, of_sentinels: bool, question: Question, answer: Sender) {
+    fn ask(&self, of_sentinels: bool, question: Question, answer: AnswerSender) {
         let number = {
             let mut asked = self.asked.lock();
             asked.waiting.retain(|_, waiter| !waiter.is_closed());
@@ -116,7 +116,7 @@ pub struct FunctionProvider {
 }
 
 impl Provider for FunctionProvider {
-    fn ask(&self, question: Question, answer: Sender) {
+    fn ask(&self, question: Question, answer: AnswerSender) {
         self.asking.ask(self.of_sentinels, question, answer);
     }
 }

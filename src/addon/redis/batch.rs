@@ -10,7 +10,7 @@ use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
 
 use crate::addon::arguments::{self, Words, push_number, push_prefix};
-use crate::addon::raw::{Buffer, RawValue, Scope, TextWrite};
+use crate::addon::raw::{Buffer, Scope, ScopedValue, TextWrite};
 use crate::addon::redis::route::{KeySlots, split_transaction};
 use crate::commands::{Command, CommandShape, Effect, Keys, Spread};
 use crate::error::{Error, Result};
@@ -86,7 +86,7 @@ impl<'a> Batch<'a> {
     /// - `[[number of the command, ...words], …]`, a transaction.
     ///
     /// A number of -1 - n is that of the command n whose keys are channels: they have no prefix.
-    pub fn read<'scope>(&mut self, scope: Scope<'scope>, values: &[RawValue<'scope>]) -> Result<usize> {
+    pub fn read<'scope>(&mut self, scope: Scope<'scope>, values: &[ScopedValue<'scope>]) -> Result<usize> {
         let malformed = || Error::ours("INVALID_ARGUMENT", "this is no batch of commands");
         let (first, mut values) = values.split_first().ok_or_else(malformed)?;
         let first = scope.number(*first).ok_or_else(malformed)? as Id;
@@ -149,7 +149,7 @@ impl<'a> Batch<'a> {
         (requests, self.refused)
     }
 
-    fn list<'scope>(&mut self, scope: Scope<'scope>, id: Id, list: RawValue<'scope>) -> Result<()> {
+    fn list<'scope>(&mut self, scope: Scope<'scope>, id: Id, list: ScopedValue<'scope>) -> Result<()> {
         let malformed = || Error::ours("INVALID_ARGUMENT", "this is no batch of commands");
         let mut items = scope.elements(list).ok_or_else(malformed)?.peekable();
         let is_command = matches!(items.peek(), Some(Ok(first)) if scope.number(*first).is_some());
@@ -181,7 +181,7 @@ impl<'a> Batch<'a> {
         &mut self,
         scope: Scope<'scope>,
         id: Id,
-        values: impl ExactSizeIterator<Item = Result<RawValue<'scope>>>,
+        values: impl ExactSizeIterator<Item = Result<ScopedValue<'scope>>>,
     ) -> Result<()> {
         let (command, shape, script, route) = self.words(scope, values, None)?;
         self.push(id, 1, !command.writes, shape, script, route);
@@ -215,7 +215,7 @@ impl<'a> Batch<'a> {
     fn words<'scope>(
         &mut self,
         scope: Scope<'scope>,
-        mut values: impl ExactSizeIterator<Item = Result<RawValue<'scope>>>,
+        mut values: impl ExactSizeIterator<Item = Result<ScopedValue<'scope>>>,
         position: Option<usize>,
     ) -> Result<(&'static Command, Shape, Option<Box<EvalSha>>, Route)> {
         let number = values.next().transpose()?.and_then(|value| scope.number(value));
@@ -295,7 +295,7 @@ impl Encoded<'_> {
 
 impl Words for Encoded<'_> {
     #[inline]
-    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: RawValue) -> Result<()> {
+    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: ScopedValue) -> Result<()> {
         let mut short = Buffer::new();
         push_prefix(&mut short, prefix);
         let attempt = scope.try_utf8(value, &mut short)?;
