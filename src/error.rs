@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 /// Boxed, as a result on the hot path is as large as its error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error(Box<Failure>);
+pub struct Error(Box<ErrorDetails>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct ErrorDetails {
     pub code: Cow<'static, str>,
     /// Which of the causes of its code it has.
     pub reason: Option<Reason>,
@@ -113,9 +113,9 @@ impl Reason {
 }
 
 impl Deref for Error {
-    type Target = Failure;
+    type Target = ErrorDetails;
 
-    fn deref(&self) -> &Failure {
+    fn deref(&self) -> &ErrorDetails {
         &self.0
     }
 }
@@ -144,7 +144,7 @@ impl Error {
     }
 
     fn new(code: Cow<'static, str>, reason: Option<Reason>, message: Cow<'static, str>) -> Self {
-        Self(Box::new(Failure {
+        Self(Box::new(ErrorDetails {
             code,
             reason,
             message,

@@ -31,7 +31,7 @@ export type CommandMethod = Exclude<Extract<keyof KVStore, string>, Otherwise>;
 type QueuedMethod = Exclude<keyof KVStoreTransaction, "exec" | "discard">;
 
 /** The arguments of a method, with those of a rest parameter one by one. */
-type Given<M extends CommandMethod> = Spread<Parameters<KVStore[M]>>;
+type GivenArguments<M extends CommandMethod> = Spread<Parameters<KVStore[M]>>;
 type Spread<A extends unknown[]> = number extends A["length"]
   ? A extends [infer First, ...infer Others]
     ? [First, ...Spread<Others>]
@@ -39,10 +39,10 @@ type Spread<A extends unknown[]> = number extends A["length"]
   : A;
 
 /** The arguments of a method, all present, as an engine gets them. */
-export type ArgumentsOf<M extends CommandMethod> = Required<Given<M>>;
+export type ArgumentsOf<M extends CommandMethod> = Required<GivenArguments<M>>;
 
 /** The fields of {@link Command}, bound to the types of one method. */
-type Row<Method extends CommandMethod, A extends unknown[], Result> = {
+type CommandRow<Method extends CommandMethod, A extends unknown[], Result> = {
   name?: string;
   parameters: ParametersOf<Required<A>>;
   returns: KindOf<Result>;
@@ -60,7 +60,7 @@ type ParametersOf<A> = A extends [infer First, ...infer Others]
   : [];
 
 type Rows = {
-  [M in CommandMethod]: Row<M, Given<M>, Awaited<ReturnType<KVStore[M]>>>;
+  [M in CommandMethod]: CommandRow<M, GivenArguments<M>, Awaited<ReturnType<KVStore[M]>>>;
 };
 
 const zero = () => 0;

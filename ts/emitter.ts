@@ -6,7 +6,7 @@ type Events<E> = { [K in keyof E]: unknown[] };
 
 type Listener<A extends unknown[]> = (...args: A) => unknown;
 
-interface Entry {
+interface ListenerEntry {
   readonly listener: Listener<never>;
   readonly once: boolean;
 }
@@ -17,7 +17,7 @@ interface Entry {
  */
 export class Emitter<E extends Events<E>> {
   /** Lists are replaced, never changed: so an emission is not affected by listeners that are added or removed. */
-  readonly #entries = new Map<keyof E, readonly Entry[]>();
+  readonly #entries = new Map<keyof E, readonly ListenerEntry[]>();
 
   /** Calls `listener` at every `event`. */
   on<K extends keyof E>(event: K, listener: Listener<E[K]>): this {
@@ -62,17 +62,17 @@ export class Emitter<E extends Events<E>> {
     return entries.length > 0;
   }
 
-  #listeners(event: keyof E): readonly Entry[] {
+  #listeners(event: keyof E): readonly ListenerEntry[] {
     return this.#entries.get(event) ?? [];
   }
 
-  #add(event: keyof E, entry: Entry): this {
+  #add(event: keyof E, entry: ListenerEntry): this {
     checkFunction(entry.listener, "listener", "on");
     this.#entries.set(event, [...this.#listeners(event), entry]);
     return this;
   }
 
-  #remove(event: keyof E, entry: Entry | undefined): this {
+  #remove(event: keyof E, entry: ListenerEntry | undefined): this {
     this.#entries.set(
       event,
       this.#listeners(event).filter((other) => other !== entry),

@@ -10,10 +10,13 @@ import {
 } from "./arguments.js";
 import { own } from "./own.js";
 
-type Options<T> = { readonly [K in keyof T]-?: Parameter<Exclude<T[K], undefined>> };
+type OptionParameters<T> = { readonly [K in keyof T]-?: Parameter<Exclude<T[K], undefined>> };
 
 /** An object of options, each of which may be absent. At most one option of each `either` may be set. */
-function options<T extends object>(parameters: Options<T>, ...either: (keyof T & string)[][]): Parameter<T> {
+function options<T extends object>(
+  parameters: OptionParameters<T>,
+  ...either: (keyof T & string)[][]
+): Parameter<T> {
   const rows = Object.entries<Parameter<unknown>>(parameters);
   const names = Object.keys(parameters);
   const none = Object.freeze(Object.fromEntries(names.map((name) => [name, undefined]))) as T;

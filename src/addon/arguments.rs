@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::raw::{Buffer, Scope, Value};
+use super::raw::{Buffer, Scope, ScopedValue};
 use crate::commands::{COMMANDS, Command, Keys};
 use crate::error::{Error, Result};
 use crate::reply::format_double;
@@ -12,7 +12,7 @@ use crate::reply::format_double;
 /// A buffer for the words of a command.
 pub trait Words {
     /// Appends a word: the prefix, if there is one, and the value.
-    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: Value) -> Result<()>;
+    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: ScopedValue) -> Result<()>;
 
     fn last(&self) -> &[u8];
 }
@@ -24,7 +24,7 @@ pub fn read<'scope>(
     scope: Scope<'scope>,
     command: &Command,
     prefix: Option<&[u8]>,
-    values: impl Iterator<Item = Result<Value<'scope>>>,
+    values: impl Iterator<Item = Result<ScopedValue<'scope>>>,
 ) -> Result<()> {
     let mut counted = 0;
     for (index, value) in values.enumerate() {
@@ -54,7 +54,7 @@ impl Arguments {
         scope: Scope<'scope>,
         command: &Command,
         prefix: Option<&[u8]>,
-        values: impl Iterator<Item = Result<Value<'scope>>>,
+        values: impl Iterator<Item = Result<ScopedValue<'scope>>>,
     ) -> Result<Range<usize>> {
         let first = self.ends.len();
         read(self, scope, command, prefix, values)?;
@@ -77,7 +77,7 @@ impl Arguments {
 
 impl Words for Arguments {
     #[inline]
-    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: Value) -> Result<()> {
+    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: ScopedValue) -> Result<()> {
         push_prefix(&mut self.bytes, prefix);
         if !scope.append_utf8(value, &mut self.bytes)? {
             push_number(&mut self.bytes, scope, value)?;
@@ -100,7 +100,7 @@ pub fn push_prefix(into: &mut Buffer, prefix: Option<&[u8]>) {
 }
 
 /// Appends a number. Fails for any other value.
-pub fn push_number(into: &mut Buffer, scope: Scope, value: Value) -> Result<()> {
+pub fn push_number(into: &mut Buffer, scope: Scope, value: ScopedValue) -> Result<()> {
     const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
     let number = scope.number(value).filter(|number| !number.is_nan());
     let number = number.ok_or_else(|| {
@@ -119,7 +119,7 @@ pub fn push_number(into: &mut Buffer, scope: Scope, value: Value) -> Result<()> 
 
 /// The row of a command, by its number.
 #[inline]
-pub fn command(scope: Scope, number: Option<&Value>) -> Result<&'static Command> {
+pub fn command(scope: Scope, number: Option<&ScopedValue>) -> Result<&'static Command> {
     row(number.and_then(|number| scope.number(*number)))
 }
 

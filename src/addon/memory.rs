@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::arguments::{self, Arguments};
 use super::messages::messages;
-use super::raw::{Callable, Scope, Value, guarded};
+use super::raw::{Callable, Scope, ScopedValue, guarded};
 use super::reply::{Collect, Replies};
 use super::stores::Store;
 use super::{from_status, to_napi};
@@ -32,7 +32,7 @@ pub struct MemoryStoreOptions {
 
 type OnWrongType = FunctionRef<FnArgs<(String,)>, ()>;
 
-type Waker = ThreadsafeFunction<(), (), (), Status, false>;
+type StrongWakeCallback = ThreadsafeFunction<(), (), (), Status, false>;
 
 /// Shared by the class and its raw callbacks. A handle belongs to one thread; its store may belong to many.
 struct MemoryHandle {
@@ -42,14 +42,14 @@ struct MemoryHandle {
     inbox: Arc<Inbox>,
     subscriptions: Cell<usize>,
     /// Present while a shared store has subscriptions. It keeps the thread alive, as a connection to Redis does.
-    waker: Arc<Mutex<Option<Waker>>>,
+    waker: Arc<Mutex<Option<StrongWakeCallback>>>,
     on_wrong_type: OnWrongType,
     collect: Collect,
 }
 
 impl MemoryHandle {
     fn new(store: Store, prefix: Option<String>, on_wrong_type: OnWrongType, collect: Collect) -> Self {
-        let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
+        let waker: Arc<Mutex<Option<StrongWakeCallback>>> = Arc::default();
         let (owner, to_wake) = (thread::current().id(), waker.clone());
         let inbox = Inbox::new(move || {
             // The publishing thread delivers to its own stores before its call returns.
@@ -57,7 +57,9 @@ impl MemoryHandle {
                 return false;
             }
             let waker = to_wake.lock();
-            let call = |waker: &Waker| waker.call((), ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok;
+            let call = |waker: &StrongWakeCallback| {
+                waker.call((), ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok
+            };
             waker.as_ref().is_some_and(call)
         });
         Self {
@@ -113,7 +115,7 @@ impl MemoryHandle {
         clock: Option<u64>,
         command: &Command,
         words: &[&[u8]],
-    ) -> Result<Value<'scope>> {
+    ) -> Result<ScopedValue<'scope>> {
         let replies = self.replies(scope);
         let (value, mismatches) = self.with_database(|database| {
             database.keyspace.set_clock(clock);
@@ -127,8 +129,8 @@ impl MemoryHandle {
         &self,
         scope: Scope<'scope>,
         clock: Option<u64>,
-        commands: Value<'scope>,
-    ) -> Result<Value<'scope>> {
+        commands: ScopedValue<'scope>,
+    ) -> Result<ScopedValue<'scope>> {
         let mut arguments = Arguments::default();
         let not_a_list = || Error::ours("INVALID_ARGUMENT", "a transaction must be an array of arrays");
         let mut queue = Vec::new();
@@ -179,8 +181,8 @@ impl MemoryHandle {
         &self,
         scope: Scope<'scope>,
         clock: Option<u64>,
-        values: &[Value<'scope>],
-    ) -> Result<Value<'scope>> {
+        values: &[ScopedValue<'scope>],
+    ) -> Result<ScopedValue<'scope>> {
         let command = arguments::command(scope, values.first())?;
         let mut arguments = Arguments::default();
         let prefix = self.prefix.as_deref();
@@ -197,7 +199,11 @@ impl MemoryHandle {
 }
 
 impl Callable for MemoryHandle {
-    fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
+    fn call<'scope>(
+        &self,
+        scope: Scope<'scope>,
+        values: &[ScopedValue<'scope>],
+    ) -> Result<ScopedValue<'scope>> {
         self.run(scope, None, values)
     }
 }
@@ -207,7 +213,11 @@ struct OnClock(Rc<MemoryHandle>);
 
 impl Callable for OnClock {
     /// Takes `(milliseconds since the epoch, number of the command, ...words)`.
-    fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
+    fn call<'scope>(
+        &self,
+        scope: Scope<'scope>,
+        values: &[ScopedValue<'scope>],
+    ) -> Result<ScopedValue<'scope>> {
         let (clock, values) = values.split_at(1.min(values.len()));
         let clock = clock.first().and_then(|clock| time(scope.number(*clock)?));
         self.0.run(scope, clock, values)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::raw::Value;
+use super::raw::ScopedValue;
 use super::reply::Replies;
 use crate::addon::since_epoch;
 use crate::backlog::{Message, Rest};
@@ -16,10 +16,10 @@ pub fn messages<'scope>(
     replies: &Replies<'scope, '_>,
     messages: &VecDeque<Message>,
     rest: Rest,
-) -> Result<Value<'scope>> {
+) -> Result<ScopedValue<'scope>> {
     let scope = replies.scope;
     let null = scope.null()?;
-    let mut last: Option<(&Bytes, Value)> = None;
+    let mut last: Option<(&Bytes, ScopedValue)> = None;
     let triples = messages.iter().flat_map(|message| {
         let pattern = match &message.pattern {
             None => Ok(null),

@@ -11,11 +11,11 @@ pub mod seeded;
 mod text;
 #[cfg(not(unix))]
 mod external {
-    use super::{Scope, Value};
+    use super::{Scope, ScopedValue};
 
     impl<'scope> Scope<'scope> {
         /// Windows has no external strings here.
-        pub fn external_latin1(self, _: &[u8]) -> Option<Value<'scope>> {
+        pub fn external_latin1(self, _: &[u8]) -> Option<ScopedValue<'scope>> {
             None
         }
     }
@@ -52,7 +52,7 @@ use napi::sys;
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
-pub use text::Attempt;
+pub use text::TextWrite;
 
 /// On the stack up to a size that most commands need.
 pub type Buffer = SmallVec<[u8; 1024]>;
@@ -67,7 +67,7 @@ pub struct Scope<'scope> {
 /// A JavaScript value, valid during the current call.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub struct Value<'scope> {
+pub struct ScopedValue<'scope> {
     raw: sys::napi_value,
     lifetime: PhantomData<&'scope ()>,
 }
@@ -85,8 +85,8 @@ impl<'scope> Scope<'scope> {
     }
 
     /// Converts a value that `#[napi]` received.
-    pub fn import<'value>(self, value: &impl JsValue<'value>) -> Value<'scope> {
-        Value {
+    pub fn import<'value>(self, value: &impl JsValue<'value>) -> ScopedValue<'scope> {
+        ScopedValue {
             raw: value.raw(),
             lifetime: PhantomData,
         }
@@ -99,7 +99,7 @@ impl<'scope> Scope<'scope> {
     }
 
     /// The value as a number, if it is one.
-    pub fn number(self, value: Value) -> Option<f64> {
+    pub fn number(self, value: ScopedValue) -> Option<f64> {
         let mut number = 0.0;
         // SAFETY: the value belongs to this scope; the result goes to a local.
         let status = unsafe { sys::napi_get_value_double(self.env, value.raw, &mut number) };
@@ -110,8 +110,8 @@ impl<'scope> Scope<'scope> {
     #[inline]
     pub fn elements(
         self,
-        value: Value<'scope>,
-    ) -> Option<impl ExactSizeIterator<Item = Result<Value<'scope>>>> {
+        value: ScopedValue<'scope>,
+    ) -> Option<impl ExactSizeIterator<Item = Result<ScopedValue<'scope>>>> {
         let (mut is_array, mut length) = (false, 0);
         // SAFETY: the value belongs to this scope; results go to locals.
         let status = unsafe {
@@ -126,7 +126,7 @@ impl<'scope> Scope<'scope> {
             let mut raw = ptr::null_mut();
             // SAFETY: as above; an index past the end gives undefined.
             check(unsafe { sys::napi_get_element(self.env, value.raw, index, &mut raw) })?;
-            Ok(Value {
+            Ok(ScopedValue {
                 raw,
                 lifetime: PhantomData,
             })
@@ -135,18 +135,18 @@ impl<'scope> Scope<'scope> {
     }
 
     #[inline]
-    pub fn null(self) -> Result<Value<'scope>> {
+    pub fn null(self) -> Result<ScopedValue<'scope>> {
         // SAFETY: the result goes to a local.
         self.made(|result| unsafe { sys::napi_get_null(self.env, result) })
     }
 
-    pub fn double(self, number: f64) -> Result<Value<'scope>> {
+    pub fn double(self, number: f64) -> Result<ScopedValue<'scope>> {
         // SAFETY: the result goes to a local.
         self.made(|result| unsafe { sys::napi_create_double(self.env, number, result) })
     }
 
     /// A string from UTF-8. Invalid bytes become U+FFFD.
-    pub fn string(self, bytes: &[u8]) -> Result<Value<'scope>> {
+    pub fn string(self, bytes: &[u8]) -> Result<ScopedValue<'scope>> {
         if bytes.is_ascii() {
             return self.latin1(bytes);
         }
@@ -157,30 +157,34 @@ impl<'scope> Scope<'scope> {
 
     /// A string from Latin-1, which includes ASCII: V8 copies it, in half the time of decoding UTF-8.
     #[inline]
-    pub fn latin1(self, bytes: &[u8]) -> Result<Value<'scope>> {
+    pub fn latin1(self, bytes: &[u8]) -> Result<ScopedValue<'scope>> {
         let (start, length) = (bytes.as_ptr().cast::<c_char>(), bytes.len() as isize);
         // SAFETY: as in `string`.
         self.made(|result| unsafe { sys::napi_create_string_latin1(self.env, start, length, result) })
     }
 
     #[inline]
-    pub fn undefined(self) -> Result<Value<'scope>> {
+    pub fn undefined(self) -> Result<ScopedValue<'scope>> {
         // SAFETY: the result goes to a local.
         self.made(|result| unsafe { sys::napi_get_undefined(self.env, result) })
     }
 
     /// Calls a JavaScript function.
-    pub fn call(self, function: Value<'scope>, arguments: &[Value<'scope>]) -> Result<Value<'scope>> {
+    pub fn call(
+        self,
+        function: ScopedValue<'scope>,
+        arguments: &[ScopedValue<'scope>],
+    ) -> Result<ScopedValue<'scope>> {
         let this = self.undefined()?;
         let values = arguments.as_ptr().cast::<sys::napi_value>();
-        // SAFETY: a `Value` is a `napi_value` by its representation; all belong to this scope.
+        // SAFETY: a `ScopedValue` is a `napi_value` by its representation; all belong to this scope.
         self.made(|result| unsafe {
             sys::napi_call_function(self.env, this.raw, function.raw, arguments.len(), values, result)
         })
     }
 
     /// Calls a JavaScript function from the event loop, then the microtasks. What it throws is an uncaught exception.
-    pub fn call_from_loop(self, function: Value<'scope>) {
+    pub fn call_from_loop(self, function: ScopedValue<'scope>) {
         // SAFETY: the result goes to a local.
         let global = self.made(|result| unsafe { sys::napi_get_global(self.env, result) });
         let Ok(global) = global else { return };
@@ -206,7 +210,7 @@ impl<'scope> Scope<'scope> {
     }
 
     /// A JavaScript `Error` whose `code` is the tag, with `cause`, `node` and `slot` where there are any.
-    pub fn error(self, error: &Error) -> Result<Value<'scope>> {
+    pub fn error(self, error: &Error) -> Result<ScopedValue<'scope>> {
         let (code, message) = (
             self.string(error.tag().as_bytes())?,
             self.string(error.message.as_bytes())?,
@@ -226,7 +230,7 @@ impl<'scope> Scope<'scope> {
         Ok(made)
     }
 
-    fn set(self, object: Value<'scope>, name: &CStr, value: Value<'scope>) -> Result<()> {
+    fn set(self, object: ScopedValue<'scope>, name: &CStr, value: ScopedValue<'scope>) -> Result<()> {
         // SAFETY: both values belong to this scope, and the name ends with NUL.
         check(unsafe { sys::napi_set_named_property(self.env, object.raw, name.as_ptr(), value.raw) })
     }
@@ -239,17 +243,20 @@ impl<'scope> Scope<'scope> {
     }
 
     #[inline]
-    fn made(self, make: impl FnOnce(*mut sys::napi_value) -> sys::napi_status) -> Result<Value<'scope>> {
+    fn made(
+        self,
+        make: impl FnOnce(*mut sys::napi_value) -> sys::napi_status,
+    ) -> Result<ScopedValue<'scope>> {
         let mut raw = ptr::null_mut();
         check(make(&mut raw))?;
-        Ok(Value {
+        Ok(ScopedValue {
             raw,
             lifetime: PhantomData,
         })
     }
 
     /// A JavaScript function that calls `target`, and keeps it alive.
-    pub fn function<T: Callable + 'static>(self, target: Rc<T>) -> Result<Value<'scope>> {
+    pub fn function<T: Callable + 'static>(self, target: Rc<T>) -> Result<ScopedValue<'scope>> {
         let data = Rc::into_raw(target).cast_mut().cast::<c_void>();
         // SAFETY: `data` is a `T` that lives until `release::<T>`, which runs when the function is collected, or when the
         // environment ends; after that no JavaScript can call it.
@@ -273,13 +280,17 @@ impl<'scope> Scope<'scope> {
 
 /// The target of a function that `Scope::function` made.
 pub trait Callable {
-    fn call<'scope>(&self, scope: Scope<'scope>, arguments: &[Value<'scope>]) -> Result<Value<'scope>>;
+    fn call<'scope>(
+        &self,
+        scope: Scope<'scope>,
+        arguments: &[ScopedValue<'scope>],
+    ) -> Result<ScopedValue<'scope>>;
 }
 
 /// Runs `work` for a call from JavaScript: throws its error there, or an error for a panic.
 pub fn guarded<'scope>(
     scope: Scope<'scope>,
-    work: impl FnOnce() -> Result<Value<'scope>>,
+    work: impl FnOnce() -> Result<ScopedValue<'scope>>,
 ) -> sys::napi_value {
     let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(Error::reply(
@@ -332,11 +343,11 @@ unsafe extern "C" fn trampoline<T: Callable>(
             }
         }
         let raws = if many.is_empty() { &few[..count] } else { &many[..] };
-        // SAFETY: a `Value` is a `napi_value` by its representation, and these belong to the scope. `data` is what
+        // SAFETY: a `ScopedValue` is a `napi_value` by its representation, and these belong to the scope. `data` is what
         // `Scope::function::<T>` gave to this function, which is being called and so is alive.
         let (arguments, target) = unsafe {
             (
-                std::slice::from_raw_parts(raws.as_ptr().cast::<Value>(), raws.len()),
+                std::slice::from_raw_parts(raws.as_ptr().cast::<ScopedValue>(), raws.len()),
                 &*data.cast::<T>(),
             )
         };

@@ -3,7 +3,7 @@
 use napi::bindgen_prelude::FunctionRef;
 use smallvec::SmallVec;
 
-use super::raw::{Scope, Value};
+use super::raw::{Scope, ScopedValue};
 use crate::error::{Error, Result};
 use crate::reply::{Reply, format_double};
 
@@ -29,7 +29,7 @@ pub struct Replies<'scope, 'a> {
 }
 
 impl<'scope> Replies<'scope, '_> {
-    pub fn value(&self, reply: &Reply) -> Result<Value<'scope>> {
+    pub fn value(&self, reply: &Reply) -> Result<ScopedValue<'scope>> {
         match reply {
             Reply::Nil => self.scope.null(),
             Reply::Status(text) => self.scope.string(text.as_bytes()),
@@ -43,7 +43,7 @@ impl<'scope> Replies<'scope, '_> {
         }
     }
 
-    fn text(&self, bytes: &[u8]) -> Result<Value<'scope>> {
+    fn text(&self, bytes: &[u8]) -> Result<ScopedValue<'scope>> {
         if !self.is_ascii {
             return self.scope.string(bytes);
         }
@@ -52,7 +52,10 @@ impl<'scope> Replies<'scope, '_> {
         outside.map_or_else(|| self.scope.latin1(bytes), Ok)
     }
 
-    pub fn array(&self, mut items: impl Iterator<Item = Result<Value<'scope>>>) -> Result<Value<'scope>> {
+    pub fn array(
+        &self,
+        mut items: impl Iterator<Item = Result<ScopedValue<'scope>>>,
+    ) -> Result<ScopedValue<'scope>> {
         let env = self.scope.env();
         let collect = self
             .collect

@@ -31,7 +31,7 @@ pub struct Command {
     /// Whether it may change data: such a command is never sent twice.
     pub writes: bool,
     pub keys: Keys,
-    pub shape: Shape,
+    pub shape: CommandShape,
     pub effect: Effect,
     pub spread: Spread,
     pub run: for<'a> fn(&'a mut Database, Args) -> Result<Reply<'a>>,
@@ -39,7 +39,7 @@ pub struct Command {
 
 /// How a server's reply is converted to the form that the memory store replies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub enum CommandShape {
     AsIs,
     /// With WITHSCORES, RESP 3 has pairs of member and double. The memory store has a flat list of strings, as RESP 2 has.
     Scores,
@@ -116,7 +116,7 @@ const fn command(
         arity,
         writes,
         keys,
-        shape: Shape::AsIs,
+        shape: CommandShape::AsIs,
         effect: Effect::Any,
         spread: Spread::OneSlot,
         run,
@@ -161,7 +161,7 @@ pub fn index_of(name: &[u8]) -> Option<usize> {
 }
 
 impl Command {
-    const fn shape(self, shape: Shape) -> Self {
+    const fn shape(self, shape: CommandShape) -> Self {
         Self { shape, ..self }
     }
 

@@ -74,7 +74,7 @@ impl Change {
 
 impl Written {
     fn read(hash: &[u8], field: &[u8], json: &[u8]) -> Self {
-        let is_readable = serde_json::from_slice::<Record>(json).is_ok_and(|record| {
+        let is_readable = serde_json::from_slice::<RecordJson>(json).is_ok_and(|record| {
             record.id.as_bytes() == field
                 && hash.strip_prefix(HASH) == Some(record.resource.as_bytes())
                 && !record.handler.is_empty()
@@ -88,7 +88,7 @@ impl Written {
 
 /// A record, as far as it says whose it is.
 #[derive(Deserialize)]
-struct Record<'json> {
+struct RecordJson<'json> {
     #[serde(borrow)]
     id: Cow<'json, str>,
     #[serde(borrow)]

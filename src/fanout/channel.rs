@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::redis::request::{Kind, Topic};
+use crate::redis::request::{Topic, TopicKind};
 
 /// Where events are published. No prefix is put before it.
 pub const EVENTS: &str = "covara:events";
@@ -12,7 +12,7 @@ pub const OWN_PREFIX: &[u8] = b"covara:events:";
 pub const AGGREGATE: &str = "covara:aggregate";
 
 static TOPICS: LazyLock<[Topic; 2]> =
-    LazyLock::new(|| [EVENTS, AGGREGATE].map(|name| Topic::new(Kind::Channel, name.into())));
+    LazyLock::new(|| [EVENTS, AGGREGATE].map(|name| Topic::new(TopicKind::Channel, name.into())));
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {

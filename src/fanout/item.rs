@@ -10,7 +10,7 @@ use crate::redis::completions::Gap;
 pub type Token = u32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum InvalidationReason {
     Gap,
     Overflow,
 }
@@ -27,7 +27,7 @@ pub enum Item {
     Invalidate {
         handler: Token,
         subscription: Arc<str>,
-        reason: Reason,
+        reason: InvalidationReason,
     },
     /// The watcher's resource has changed.
     Changed { watcher: Token },

@@ -102,9 +102,9 @@ impl<'text, F: FnMut(&str) -> bool> Visitor<'text> for Object<'_, 'text, F> {
     }
 
     fn visit_map<A: MapAccess<'text>>(mut self, mut fields: A) -> Result<(), A::Error> {
-        while let Some(Text(field)) = fields.next_key()? {
+        while let Some(JsonText(field)) = fields.next_key()? {
             if field == self.name {
-                let Text(value) = fields.next_value()?;
+                let JsonText(value) = fields.next_value()?;
                 if !(self.wants)(&value) {
                     self.found.is_unwanted = true;
                     return Err(A::Error::custom("not for anyone here"));
@@ -121,7 +121,7 @@ impl<'text, F: FnMut(&str) -> bool> Visitor<'text> for Object<'_, 'text, F> {
 
 /// A string, which is copied only if it has escapes.
 #[derive(Deserialize)]
-struct Text<'text>(#[serde(borrow)] Cow<'text, str>);
+struct JsonText<'text>(#[serde(borrow)] Cow<'text, str>);
 
 #[cfg(test)]
 mod tests {

@@ -78,7 +78,7 @@ struct Called {
 
 /// The outcome of a change.
 #[derive(Clone, Copy)]
-enum Outcome {
+enum ChangeOutcome {
     /// The number in the server's reply.
     Count(i64),
     Failed,
@@ -157,7 +157,11 @@ impl Records {
         })
     }
 
-    fn apply(&self, changes: &[(Option<usize>, u64, Change)], outcome: impl Fn(Option<usize>) -> Outcome) {
+    fn apply(
+        &self,
+        changes: &[(Option<usize>, u64, Change)],
+        outcome: impl Fn(Option<usize>) -> ChangeOutcome,
+    ) {
         let followers = self.followers.lock();
         let mut state = self.state.lock();
         let before = state.decision();
@@ -165,12 +169,12 @@ impl Records {
         for (position, call, change) in changes {
             match (change, outcome(*position)) {
                 (Change::Write { records, .. }, outcome) => state.written(records, outcome, &mut came),
-                (Change::Remove { hash, subscriptions }, Outcome::Count(_)) => {
+                (Change::Remove { hash, subscriptions }, ChangeOutcome::Count(_)) => {
                     for subscription in subscriptions {
                         state.remove(subscription, hash, *call, &mut went);
                     }
                 }
-                (Change::RemoveAll { hashes }, Outcome::Count(_)) => {
+                (Change::RemoveAll { hashes }, ChangeOutcome::Count(_)) => {
                     for hash in hashes {
                         for subscription in state.of(hash) {
                             state.remove(&subscription, hash, *call, &mut went);
@@ -212,16 +216,16 @@ impl Observer for Called {
                 _ => None,
             };
             match reply {
-                Some(Reply::Integer(count)) => Outcome::Count(*count),
-                _ => Outcome::Failed,
+                Some(Reply::Integer(count)) => ChangeOutcome::Count(*count),
+                _ => ChangeOutcome::Failed,
             }
         });
     }
 
     fn unanswered(&self, fate: Fate) {
         self.records.apply(&self.changes, |_| match fate {
-            Fate::NotRun => Outcome::Failed,
-            Fate::Unknown => Outcome::Unknown,
+            Fate::NotRun => ChangeOutcome::Failed,
+            Fate::Unknown => ChangeOutcome::Unknown,
         });
     }
 }
@@ -298,11 +302,11 @@ impl RecordsState {
     }
 
     /// An HSET has ended. Gives those that it created.
-    fn written(&mut self, records: &[Written], outcome: Outcome, came: &mut Vec<Arc<str>>) {
+    fn written(&mut self, records: &[Written], outcome: ChangeOutcome, came: &mut Vec<Arc<str>>) {
         let (all, some) = match outcome {
-            Outcome::Count(count) => (count == records.len() as i64, count > 0),
-            Outcome::Failed => (false, false),
-            Outcome::Unknown => (false, true),
+            ChangeOutcome::Count(count) => (count == records.len() as i64, count > 0),
+            ChangeOutcome::Failed => (false, false),
+            ChangeOutcome::Unknown => (false, true),
         };
         for Written { subscription, .. } in records {
             let Some(record) = self.records.get_mut(subscription) else {
@@ -310,7 +314,7 @@ impl RecordsState {
             };
             record.pending = record.pending.saturating_sub(1);
             // A process that writes unknown records may have written others before.
-            record.is_own |= some || (!record.is_readable && !matches!(outcome, Outcome::Failed));
+            record.is_own |= some || (!record.is_readable && !matches!(outcome, ChangeOutcome::Failed));
             if all && record.is_readable && !mem::replace(&mut record.is_created, true) {
                 self.is_known = true;
                 came.push(subscription.clone());

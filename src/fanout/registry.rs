@@ -23,7 +23,7 @@ pub struct Registry {
     changes: Mutex<()>,
     handlers: DashMap<Arc<str>, Handler>,
     subscriptions: DashMap<Arc<str>, Owner>,
-    watchers: DashMap<String, Vec<Watcher>>,
+    watchers: DashMap<String, Vec<ResourceWatcher>>,
     pub counters: Counters,
     /// Whether a warning of a subscription that changed its handler was given.
     told_taken_over: AtomicBool,
@@ -57,7 +57,7 @@ struct Owner {
     thread: Arc<Thread>,
 }
 
-struct Watcher {
+struct ResourceWatcher {
     token: Token,
     thread: Arc<Thread>,
 }
@@ -204,7 +204,7 @@ impl Registry {
         let changes = self.changes.lock();
         thread.watchers.fetch_add(1, Ordering::Relaxed);
         let mut watchers = self.watchers.entry(resource.to_owned()).or_default();
-        watchers.push(Watcher {
+        watchers.push(ResourceWatcher {
             token,
             thread: thread.clone(),
         });
@@ -215,13 +215,14 @@ impl Registry {
 
     pub fn unwatch(&self, resource: &str, token: Token, thread: &Arc<Thread>) {
         let changes = self.changes.lock();
-        let is_it = |watcher: &Watcher| watcher.token == token && Arc::ptr_eq(&watcher.thread, thread);
+        let is_it =
+            |watcher: &ResourceWatcher| watcher.token == token && Arc::ptr_eq(&watcher.thread, thread);
         self.retain_watchers(resource, |watcher| !is_it(watcher));
         drop(changes);
         thread.reconcile();
     }
 
-    fn retain_watchers(&self, resource: &str, stays: impl Fn(&Watcher) -> bool) {
+    fn retain_watchers(&self, resource: &str, stays: impl Fn(&ResourceWatcher) -> bool) {
         self.watchers.remove_if_mut(resource, |_, watchers| {
             for leaving in watchers.extract_if(.., |watcher| !stays(watcher)) {
                 leaving.thread.watchers.fetch_sub(1, Ordering::Relaxed);

@@ -32,7 +32,7 @@ pub struct Source {
 #[derive(Default)]
 struct SourceState {
     threads: Vec<Arc<Thread>>,
-    channels: [Subscription; 2],
+    channels: [SourceChannel; 2],
     echoes: Echoes,
     /// Threads that await an answer, by the ids of our requests.
     asked: HashMap<Id, (Arc<Thread>, u32)>,
@@ -41,14 +41,14 @@ struct SourceState {
 
 /// A channel, as far as this source is concerned.
 #[derive(Default)]
-struct Subscription {
+struct SourceChannel {
     /// Present while a thread has handlers, or watchers. Kept by the shared subscriber.
     state: Option<Arc<TopicState>>,
     /// When messages were first missed because of a refusal, until the channel is live again.
     deaf_since: Option<SystemTime>,
 }
 
-impl Subscription {
+impl SourceChannel {
     fn is(&self, state: &Kept) -> bool {
         self.state.as_ref().is_some_and(|own| own.is(state))
     }
@@ -264,7 +264,7 @@ impl Upstream for Source {
                 continue;
             }
             let wanted = wanted.then(Arc::<TopicState>::default);
-            *subscription = Subscription {
+            *subscription = SourceChannel {
                 state: wanted.clone(),
                 deaf_since: subscription.deaf_since.filter(|_| wanted.is_some()),
             };

@@ -16,7 +16,7 @@ use crate::backlog::Message;
 use crate::redis::completions::{CompletionBatch, CompletionQueue, Event};
 use crate::redis::config::Config;
 use crate::redis::protocol::published::{Skipped, skip};
-use crate::redis::request::{Kind, Topic};
+use crate::redis::request::{Topic, TopicKind};
 use crate::redis::runtime;
 use crate::redis::subscriber::listener::Listener;
 use crate::redis::subscriber::part::Subscriber;
@@ -127,7 +127,7 @@ impl Streams {
         let Some(subscriber) = self.subscriber.lock().upgrade() else {
             return;
         };
-        let mut topics: Vec<_> = own.iter().map(|name| own_topic(Kind::Shard, name)).collect();
+        let mut topics: Vec<_> = own.iter().map(|name| own_topic(TopicKind::Shard, name)).collect();
         if !fleet.is_empty() {
             topics.push(Channel::Events.topic().clone());
         }
@@ -204,8 +204,8 @@ impl Follower for Streams {
             && let Some(subscriber) = subscriber
         {
             let kind = match subscriber.is_cluster() && !self.refuses_shards.load(Ordering::Relaxed) {
-                true => Kind::Shard,
-                false => Kind::Channel,
+                true => TopicKind::Shard,
+                false => TopicKind::Channel,
             };
             let names = subscriptions.iter().map(|name| name.as_bytes());
             let topics: Vec<_> = names.map(|name| own_topic(kind, name)).collect();
@@ -220,7 +220,7 @@ impl Follower for Streams {
         {
             for subscription in subscriptions {
                 // Whichever was allowed at the time.
-                for kind in [Kind::Shard, Kind::Channel] {
+                for kind in [TopicKind::Shard, TopicKind::Channel] {
                     let topic = own_topic(kind, subscription.as_bytes());
                     subscriber.unsubscribe(None, &topic, || {
                         let mut held = self.ways.lock();
@@ -243,7 +243,7 @@ impl Listener for Streams {
         let mut plain = Vec::new();
         for event in batch.events.extract_if(.., is_refusal) {
             match event {
-                Event::Unsubscribed { topic, .. } if topic.kind == Kind::Shard => plain.push(topic),
+                Event::Unsubscribed { topic, .. } if topic.kind == TopicKind::Shard => plain.push(topic),
                 // All events come by the fleet's channel too.
                 _ => self.refused.store(true, Ordering::Relaxed),
             }
@@ -290,7 +290,7 @@ impl Listener for Streams {
 }
 
 /// The own channel of a subscription.
-fn own_topic(kind: Kind, subscription: &[u8]) -> Topic {
+fn own_topic(kind: TopicKind, subscription: &[u8]) -> Topic {
     Topic::new(kind, [OWN_PREFIX, subscription].concat().into())
 }
 

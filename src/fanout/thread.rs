@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::item::{Item, Notice, Reason, Token};
+use super::item::{InvalidationReason, Item, Notice, Token};
 use crate::backlog::{MAX_BYTES, MAX_MESSAGES};
 use crate::wake::WakeOnce;
 
@@ -21,7 +21,7 @@ pub trait Upstream: Send + Sync {
 }
 
 pub struct Thread {
-    queue: Mutex<Queue>,
+    queue: Mutex<ItemQueue>,
     /// How many handlers and watchers the thread has: changed by the registry only.
     pub handlers: AtomicUsize,
     pub watchers: AtomicUsize,
@@ -29,7 +29,7 @@ pub struct Thread {
     upstream: Mutex<Option<Weak<dyn Upstream>>>,
 }
 
-struct Queue {
+struct ItemQueue {
     items: VecDeque<Item>,
     bytes: usize,
     /// Subscriptions whose invalidation is queued: it stands for all that is dropped until it is taken.
@@ -54,7 +54,7 @@ enum Overflow {
 
 impl Thread {
     pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
-        let queue = Queue {
+        let queue = ItemQueue {
             items: VecDeque::new(),
             bytes: 0,
             invalid: HashSet::new(),
@@ -119,7 +119,7 @@ impl Thread {
             if queue.overflow == Overflow::No {
                 queue.overflow = Overflow::Begun(queue.empty_at);
             }
-            queue.invalidate(handler, subscription, Reason::Overflow);
+            queue.invalidate(handler, subscription, InvalidationReason::Overflow);
         }
         queue.wake(by_itself);
         fits
@@ -137,7 +137,7 @@ impl Thread {
     pub fn invalidate(&self, subscriptions: &[(Token, Arc<str>)]) {
         let mut queue = self.queue.lock();
         for (handler, subscription) in subscriptions {
-            queue.invalidate(*handler, subscription, Reason::Gap);
+            queue.invalidate(*handler, subscription, InvalidationReason::Gap);
         }
         queue.wake(false);
     }
@@ -197,7 +197,7 @@ impl Thread {
     }
 
     fn drop_items(&self, mut drops: impl FnMut(&Item) -> bool) {
-        let Queue {
+        let ItemQueue {
             items,
             bytes,
             invalid,
@@ -268,7 +268,7 @@ impl Thread {
     }
 }
 
-impl Queue {
+impl ItemQueue {
     /// `by_itself` in a call of the thread itself, which takes all items before it returns.
     fn wake(&mut self, by_itself: bool) {
         if !by_itself {
@@ -287,7 +287,7 @@ impl Queue {
     }
 
     /// Always fits: there is at most one for each subscription.
-    fn invalidate(&mut self, handler: Token, subscription: &Arc<str>, reason: Reason) {
+    fn invalidate(&mut self, handler: Token, subscription: &Arc<str>, reason: InvalidationReason) {
         if self.invalid.insert(subscription.clone()) {
             let subscription = subscription.clone();
             self.push(Item::Invalidate {
@@ -320,7 +320,7 @@ mod tests {
         let invalidate = |handler, subscription: &Arc<str>| Item::Invalidate {
             handler,
             subscription: subscription.clone(),
-            reason: Reason::Overflow,
+            reason: InvalidationReason::Overflow,
         };
         let rest = thread.take(MAX_MESSAGES);
         assert_eq!(

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::backlog::{Backlog, Message, Rest};
 use crate::error::{Error, Result};
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::request::{Id, Request, Role, Shape, Subject, Topic, TopicName};
 use crate::wake::WakeOnce;
 
@@ -31,12 +31,12 @@ pub struct Gap {
     pub from: SystemTime,
     pub to: SystemTime,
     /// Whose connection was lost, if there was one.
-    pub node: Option<Node>,
+    pub node: Option<EndpointName>,
 }
 
 impl Gap {
     /// Messages come again from this call on.
-    pub fn until_now(from: SystemTime, node: Option<Node>) -> Self {
+    pub fn until_now(from: SystemTime, node: Option<EndpointName>) -> Self {
         let to = SystemTime::now();
         Self { from, to, node }
     }
@@ -46,12 +46,12 @@ impl Gap {
 pub enum Event {
     Ready {
         role: Role,
-        node: Node,
+        node: EndpointName,
     },
     Reconnecting {
         role: Role,
         /// Where the connection led, if there was one.
-        node: Option<Node>,
+        node: Option<EndpointName>,
         attempt: u32,
         delay: Duration,
         cause: Error,
@@ -98,12 +98,12 @@ impl Events {
     }
 }
 
-struct Contents {
+struct CompletionQueueState {
     batch: CompletionBatch,
     wake: WakeOnce,
 }
 
-impl Contents {
+impl CompletionQueueState {
     fn taken(&mut self) -> Left {
         let left = Left {
             answers: !self.batch.answers.is_empty(),
@@ -114,11 +114,11 @@ impl Contents {
     }
 }
 
-pub struct CompletionQueue(Mutex<Contents>);
+pub struct CompletionQueue(Mutex<CompletionQueueState>);
 
 impl CompletionQueue {
     pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Mutex::new(Contents {
+        Self(Mutex::new(CompletionQueueState {
             batch: CompletionBatch::default(),
             wake: WakeOnce::new(wake),
         }))
@@ -141,7 +141,7 @@ impl CompletionQueue {
     /// Takes at most `count` messages, what follows them, and events, but for those that must come after the last message. The thread comes
     /// again by itself while messages are left.
     pub fn take_messages(&self, count: usize) -> (VecDeque<Message>, Rest, Events) {
-        let Contents { batch, wake } = &mut *self.0.lock();
+        let CompletionQueueState { batch, wake } = &mut *self.0.lock();
         let (messages, rest) = batch.backlog.take(count);
         let mut events = Events {
             events: mem::take(&mut batch.events),

@@ -108,7 +108,7 @@ impl fmt::Display for Target {
 
 /// What a server is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ServerKind {
     /// It has all keys.
     Store,
     Sentinel,
@@ -130,7 +130,7 @@ pub enum ReadFrom {
 #[derive(Clone, PartialEq)]
 pub struct Config {
     pub target: Target,
-    pub kind: Kind,
+    pub kind: ServerKind,
     pub credentials: Credentials,
     pub db: i64,
     pub tls: Option<Arc<Tls>>,
@@ -202,7 +202,7 @@ impl Config {
         }
         Ok(Self {
             target,
-            kind: Kind::Store,
+            kind: ServerKind::Store,
             credentials,
             db: options
                 .db
@@ -224,7 +224,7 @@ impl Config {
     /// The same for reads of a replica.
     pub fn of_replica(&self) -> Self {
         Self {
-            kind: Kind::Replica,
+            kind: ServerKind::Replica,
             ..self.clone()
         }
     }
@@ -347,7 +347,7 @@ fn sentinels(options: SentinelOptions, tls: Option<&TlsOptions>, settings: &Sett
     let tls = use_tls.then(|| Tls::new(tls).map(Arc::new)).transpose()?;
     let config = Config {
         target: Target::Server(first.clone()),
-        kind: Kind::Sentinel,
+        kind: ServerKind::Sentinel,
         credentials,
         db: 0,
         tls,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// An endpoint as events name it.
-pub type Node = Arc<str>;
+pub type EndpointName = Arc<str>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Endpoint {

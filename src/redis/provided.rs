@@ -21,7 +21,7 @@ pub enum Question {
 
 /// What was asked for; of an address nothing if it leads where it says.
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct ProviderAnswer {
     pub credentials: Credentials,
     pub endpoint: Option<Endpoint>,
     pub server_name: Option<String>,
@@ -29,7 +29,7 @@ pub struct Answer {
 
 pub trait Provider: Send + Sync {
     /// Has the answer sent, or why there is none. The sender is dropped if no answer will come.
-    fn ask(&self, question: Question, answer: oneshot::Sender<std::result::Result<Answer, String>>);
+    fn ask(&self, question: Question, answer: oneshot::Sender<std::result::Result<ProviderAnswer, String>>);
 }
 
 /// Which fields of a configuration are functions.
@@ -95,7 +95,11 @@ impl Provided {
         given.server_name.ok_or_else(none)
     }
 
-    async fn ask(&self, question: Question, longest: Duration) -> std::result::Result<Answer, Unanswered> {
+    async fn ask(
+        &self,
+        question: Question,
+        longest: Duration,
+    ) -> std::result::Result<ProviderAnswer, Unanswered> {
         let (answer, answered) = oneshot::channel();
         self.provider.ask(question, answer);
         let given = timeout(longest, answered).await;

@@ -12,14 +12,14 @@ use parking_lot::Mutex;
 
 use crate::backlog::Message;
 use crate::error::{Error, Result};
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::protocol::encode;
 use crate::redis::slot::Slot;
 
 /// Names a request to its caller.
 pub type Id = u32;
 
-pub type Sha1 = [u8; 20];
+pub type ScriptSha1 = [u8; 20];
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +179,7 @@ pub enum Shape {
 #[derive(Debug, Clone)]
 pub enum Subject {
     Command,
-    Script(Box<Script>),
+    Script(Box<EvalSha>),
     Subscription(Box<Subscription>),
     Unsubscription,
     /// SUNSUBSCRIBE with an UNSUBSCRIBE, whose reply alone counts: the other cannot be told from what the server says unasked.
@@ -226,7 +226,7 @@ pub struct Departure {
     pub listener: usize,
     pub topics: Leaving,
     /// Where they are.
-    pub node: Node,
+    pub node: EndpointName,
     /// The message's channel, by which they cross to another home.
     pub channel: Topic,
 }
@@ -245,8 +245,8 @@ pub enum Asker {
 
 /// The short form of a script for a server that has it.
 #[derive(Debug, Clone)]
-pub struct Script {
-    pub sha1: Sha1,
+pub struct EvalSha {
+    pub sha1: ScriptSha1,
     /// The request with EVALSHA, up to what follows the script's text.
     pub head: Bytes,
     /// Where in the request's bytes the rest begins.
@@ -255,12 +255,12 @@ pub struct Script {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Topic {
-    pub kind: Kind,
+    pub kind: TopicKind,
     pub name: Bytes,
 }
 
 impl Topic {
-    pub fn new(kind: Kind, name: Bytes) -> Self {
+    pub fn new(kind: TopicKind, name: Bytes) -> Self {
         Self { kind, name }
     }
 }
@@ -269,9 +269,9 @@ impl Topic {
 impl fmt::Display for Topic {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         let kind = match self.kind {
-            Kind::Channel => "channel",
-            Kind::Pattern => "pattern",
-            Kind::Shard => "shard channel",
+            TopicKind::Channel => "channel",
+            TopicKind::Pattern => "pattern",
+            TopicKind::Shard => "shard channel",
         };
         write!(formatter, "{kind} \"{}\"", self.name.escape_ascii())
     }
@@ -280,18 +280,18 @@ impl fmt::Display for Topic {
 /// Looks up a topic without a copy: the hash is the topic's.
 #[derive(Hash)]
 pub struct TopicName<'a> {
-    kind: Kind,
+    kind: TopicKind,
     name: &'a [u8],
 }
 
 impl<'a> TopicName<'a> {
     pub fn of_shard(name: &'a [u8]) -> Self {
-        let kind = Kind::Shard;
+        let kind = TopicKind::Shard;
         Self { kind, name }
     }
 
     pub fn of_channel(name: &'a [u8]) -> Self {
-        let kind = Kind::Channel;
+        let kind = TopicKind::Channel;
         Self { kind, name }
     }
 
@@ -300,7 +300,7 @@ impl<'a> TopicName<'a> {
         match &message.pattern {
             None => Self::of_channel(&message.channel),
             Some(name) => Self {
-                kind: Kind::Pattern,
+                kind: TopicKind::Pattern,
                 name,
             },
         }
@@ -314,27 +314,27 @@ impl Equivalent<Topic> for TopicName<'_> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum TopicKind {
     Channel,
     Pattern,
     /// A channel whose messages stay at the nodes of its slot, from Redis 7 on.
     Shard,
 }
 
-impl Kind {
+impl TopicKind {
     pub fn subscribe(self) -> &'static [u8] {
         match self {
-            Kind::Channel => b"SUBSCRIBE",
-            Kind::Pattern => b"PSUBSCRIBE",
-            Kind::Shard => b"SSUBSCRIBE",
+            TopicKind::Channel => b"SUBSCRIBE",
+            TopicKind::Pattern => b"PSUBSCRIBE",
+            TopicKind::Shard => b"SSUBSCRIBE",
         }
     }
 
     pub fn unsubscribe(self) -> &'static [u8] {
         match self {
-            Kind::Channel => b"UNSUBSCRIBE",
-            Kind::Pattern => b"PUNSUBSCRIBE",
-            Kind::Shard => b"SUNSUBSCRIBE",
+            TopicKind::Channel => b"UNSUBSCRIBE",
+            TopicKind::Pattern => b"PUNSUBSCRIBE",
+            TopicKind::Shard => b"SUNSUBSCRIBE",
         }
     }
 }

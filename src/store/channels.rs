@@ -18,10 +18,10 @@ pub struct Inbox {
     id: usize,
     /// Set by an owner that goes without unsubscribing, which takes a lock: a finalizer of the garbage collector must not wait.
     closed: AtomicBool,
-    queue: Mutex<Queue>,
+    queue: Mutex<InboxQueue>,
 }
 
-struct Queue {
+struct InboxQueue {
     backlog: Backlog,
     /// Runs on the publisher's thread.
     wake: WakeOnce,
@@ -34,7 +34,7 @@ impl Inbox {
         let inbox = Self {
             id,
             closed: AtomicBool::new(false),
-            queue: Mutex::new(Queue {
+            queue: Mutex::new(InboxQueue {
                 backlog: Backlog::default(),
                 wake: WakeOnce::new(wake),
             }),

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::pack::Pack;
 use super::remains::{LARGE, Shed};
-use super::text::Bytes;
+use super::text::ExactBytes;
 
 /// Up to this many fields Redis keeps the order of insertion, and it costs little to keep it on removal.
 const ORDERED: usize = 512;
@@ -16,7 +16,7 @@ const ORDERED: usize = 512;
 pub enum Hash {
     /// Field, value, field, value, …
     Packed(Pack),
-    Table(Box<IndexMap<Bytes, Bytes, RandomState>>),
+    Table(Box<IndexMap<ExactBytes, ExactBytes, RandomState>>),
 }
 
 impl Default for Hash {
@@ -99,7 +99,7 @@ impl Hash {
         }
     }
 
-    fn table(&mut self) -> &mut IndexMap<Bytes, Bytes, RandomState> {
+    fn table(&mut self) -> &mut IndexMap<ExactBytes, ExactBytes, RandomState> {
         if let Hash::Packed(_) = self {
             let table = self
                 .iter()

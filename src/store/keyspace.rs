@@ -11,7 +11,7 @@ use super::index::Index;
 use super::remains::{self, Shed};
 use super::slab::{Slab, SlotId};
 use super::text::Text;
-use super::value::{Kind, Value};
+use super::value::{DataType, Value};
 use crate::error::{Error, Result};
 
 /// What a command does with a key of another type.
@@ -109,7 +109,7 @@ impl Keyspace {
 
     /// The value of a key, if it exists and has this type.
     #[inline]
-    pub fn read<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>> {
+    pub fn read<T: DataType>(&mut self, key: &[u8]) -> Result<Option<&T>> {
         let Some(slot) = self.find(key) else {
             return Ok(None);
         };
@@ -122,7 +122,11 @@ impl Keyspace {
 
     /// Changes the value of a key, if it exists and has this type. A collection that becomes empty is removed.
     #[inline]
-    pub fn edit<T: Kind, R>(&mut self, key: &[u8], change: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
+    pub fn edit<T: DataType, R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<Option<R>> {
         let Some(slot) = self.find(key) else {
             return Ok(None);
         };
@@ -143,7 +147,7 @@ impl Keyspace {
 
     /// The value of a key, created where it is missing. The caller must add a member: an empty collection must not stay.
     #[inline]
-    pub fn entry<T: Kind>(&mut self, key: &[u8]) -> Result<&mut T> {
+    pub fn entry<T: DataType>(&mut self, key: &[u8]) -> Result<&mut T> {
         let slot = match self.find(key) {
             Some(slot) if self.is::<T>(slot) => slot,
             Some(slot) => {
@@ -161,7 +165,7 @@ impl Keyspace {
     }
 
     /// Applies the policy to a key of another type, for commands that read before they write.
-    pub fn check<T: Kind>(&mut self, key: &[u8]) -> Result<()> {
+    pub fn check<T: DataType>(&mut self, key: &[u8]) -> Result<()> {
         self.read::<T>(key).map(|_| ())
     }
 
@@ -347,7 +351,7 @@ impl Keyspace {
         self.expiry.schedule(slot, deadline.map(NonZeroU64::get));
     }
 
-    fn is<T: Kind>(&self, slot: SlotId) -> bool {
+    fn is<T: DataType>(&self, slot: SlotId) -> bool {
         self.entries
             .get(slot)
             .is_some_and(|entry| T::read(&entry.value).is_some())

@@ -8,12 +8,12 @@ use either::Either;
 
 use super::pack::Pack;
 use super::remains::{self, LARGE, Shed};
-use super::text::Bytes;
+use super::text::ExactBytes;
 
 #[derive(Debug)]
 pub enum List {
     Packed(Pack),
-    Deque(Box<VecDeque<Bytes>>),
+    Deque(Box<VecDeque<ExactBytes>>),
 }
 
 impl Default for List {
@@ -102,9 +102,9 @@ impl List {
     }
 
     /// The list as a deque, for operations too rare to have a form for packs.
-    pub fn deque(&mut self) -> &mut VecDeque<Bytes> {
+    pub fn deque(&mut self) -> &mut VecDeque<ExactBytes> {
         if let List::Packed(pack) = self {
-            let values = pack.iter().map(Bytes::from).collect();
+            let values = pack.iter().map(ExactBytes::from).collect();
             *self = List::Deque(Box::new(values));
         }
         match self {

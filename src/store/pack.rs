@@ -14,7 +14,7 @@ pub struct Pack(Box<[u8]>);
 
 /// The offset of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct At(usize);
+pub struct PackOffset(usize);
 
 /// The bytes that an item takes beside its text.
 const FRAME: usize = 2;
@@ -43,12 +43,12 @@ impl Pack {
 
     /// The first item equal to `item` among every `stride`th: in a hash every second item is a field.
     #[inline]
-    pub fn find(&self, item: &[u8], stride: usize) -> Option<At> {
+    pub fn find(&self, item: &[u8], stride: usize) -> Option<PackOffset> {
         let mut at = 1;
         for index in 0..self.len() {
             let length = usize::from(self.0[at]);
             if length == item.len() && index % stride == 0 && self.0[at + 1..at + 1 + length] == *item {
-                return Some(At(at));
+                return Some(PackOffset(at));
             }
             at += length + FRAME;
         }
@@ -56,13 +56,13 @@ impl Pack {
     }
 
     #[inline]
-    pub fn get(&self, At(at): At) -> &[u8] {
+    pub fn get(&self, PackOffset(at): PackOffset) -> &[u8] {
         &self.0[at + 1..at + 1 + usize::from(self.0[at])]
     }
 
     /// The offset of the next item.
-    pub fn after(&self, At(at): At) -> At {
-        At(at + usize::from(self.0[at]) + FRAME)
+    pub fn after(&self, PackOffset(at): PackOffset) -> PackOffset {
+        PackOffset(at + usize::from(self.0[at]) + FRAME)
     }
 
     #[inline]
@@ -98,7 +98,7 @@ impl Pack {
             return Some(self.pop_only());
         }
         let item = self.iter().next()?.to_vec();
-        self.remove(At(1), 1);
+        self.remove(PackOffset(1), 1);
         Some(item)
     }
 
@@ -123,7 +123,7 @@ impl Pack {
     }
 
     #[inline]
-    pub fn replace(&mut self, at: At, item: &[u8]) {
+    pub fn replace(&mut self, at: PackOffset, item: &[u8]) {
         let old = self.get(at).len();
         if old == item.len() {
             self.0[at.0 + 1..at.0 + 1 + old].copy_from_slice(item);
@@ -137,7 +137,7 @@ impl Pack {
 
     /// Removes a number of items, from this one on.
     #[inline]
-    pub fn remove(&mut self, at: At, items: usize) {
+    pub fn remove(&mut self, at: PackOffset, items: usize) {
         let end = (0..items).fold(at, |at, _| self.after(at));
         self.count(-(items as i8));
         self.change(0, |bytes| drop(bytes.drain(at.0..end.0)));
@@ -204,7 +204,7 @@ mod tests {
             let mut model: Vec<Vec<u8>> = Vec::new();
             for (kind, item, number) in steps {
                 let place = number % model.len().max(1);
-                let at = |pack: &Pack| (0..place).fold(At(1), |at, _| pack.after(at));
+                let at = |pack: &Pack| (0..place).fold(PackOffset(1), |at, _| pack.after(at));
                 match kind {
                     0 | 1 if !pack.has_room(&[&item]) => prop_assert_eq!(model.len(), MAX_ITEMS),
                     0 => { pack.push_back(&item); model.push(item) }

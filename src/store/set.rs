@@ -6,12 +6,12 @@ use indexmap::IndexSet;
 
 use super::pack::Pack;
 use super::remains::{LARGE, Shed};
-use super::text::Bytes;
+use super::text::ExactBytes;
 
 #[derive(Debug)]
 pub enum Set {
     Packed(Pack),
-    Table(Box<IndexSet<Bytes, RandomState>>),
+    Table(Box<IndexSet<ExactBytes, RandomState>>),
 }
 
 impl Default for Set {
@@ -47,7 +47,7 @@ impl Set {
         match self {
             Set::Packed(pack) if pack.has_room(&[member]) => pack.push_back(member),
             Set::Packed(_) => {
-                let members = self.iter().chain([member]).map(Bytes::from).collect();
+                let members = self.iter().chain([member]).map(ExactBytes::from).collect();
                 *self = Set::Table(Box::new(members));
             }
             Set::Table(table) => {

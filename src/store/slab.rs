@@ -10,14 +10,14 @@ const NO_SLOT: u16 = u16::MAX;
 
 pub type SlotId = u32;
 
-enum Slot<T> {
+enum SlabSlot<T> {
     Used(T),
     Free { next: u16 },
 }
 
 struct Chunk<T> {
     /// Without an allocation while the chunk is empty, except in the spare chunk.
-    slots: Vec<Slot<T>>,
+    slots: Vec<SlabSlot<T>>,
     /// The head of the list of free slots.
     free: u16,
     live: u16,
@@ -70,8 +70,8 @@ impl<T> Slab<T> {
             .slots
             .get(id as usize % CHUNK)?
         {
-            Slot::Used(item) => Some(item),
-            Slot::Free { .. } => None,
+            SlabSlot::Used(item) => Some(item),
+            SlabSlot::Free { .. } => None,
         }
     }
 
@@ -82,8 +82,8 @@ impl<T> Slab<T> {
             .slots
             .get_mut(id as usize % CHUNK)?
         {
-            Slot::Used(item) => Some(item),
-            Slot::Free { .. } => None,
+            SlabSlot::Used(item) => Some(item),
+            SlabSlot::Free { .. } => None,
         }
     }
 
@@ -95,11 +95,13 @@ impl<T> Slab<T> {
         }
         let at = match chunk.free {
             NO_SLOT => {
-                chunk.slots.push(Slot::Used(item));
+                chunk.slots.push(SlabSlot::Used(item));
                 chunk.slots.len() - 1
             }
             at => {
-                if let Slot::Free { next } = mem::replace(&mut chunk.slots[at as usize], Slot::Used(item)) {
+                if let SlabSlot::Free { next } =
+                    mem::replace(&mut chunk.slots[at as usize], SlabSlot::Used(item))
+                {
                     chunk.free = next;
                 }
                 at as usize
@@ -118,10 +120,10 @@ impl<T> Slab<T> {
         let (number, at) = (id as usize / CHUNK, id as usize % CHUNK);
         let chunk = self.chunks.get_mut(number)?;
         let slot = chunk.slots.get_mut(at)?;
-        if matches!(slot, Slot::Free { .. }) {
+        if matches!(slot, SlabSlot::Free { .. }) {
             return None;
         }
-        let Slot::Used(item) = mem::replace(slot, Slot::Free { next: chunk.free }) else {
+        let SlabSlot::Used(item) = mem::replace(slot, SlabSlot::Free { next: chunk.free }) else {
             return None;
         };
         chunk.free = at as u16;
@@ -156,8 +158,8 @@ impl<T> Slab<T> {
         self.live -= chunk.as_ref().map_or(0, |chunk| chunk.live.into());
         let slots = chunk.into_iter().flat_map(|chunk| chunk.slots);
         slots.filter_map(|slot| match slot {
-            Slot::Used(item) => Some(item),
-            Slot::Free { .. } => None,
+            SlabSlot::Used(item) => Some(item),
+            SlabSlot::Free { .. } => None,
         })
     }
 
@@ -173,8 +175,8 @@ impl<T> Slab<T> {
                 .enumerate()
                 .skip(skipped)
                 .filter_map(move |(at, slot)| match slot {
-                    Slot::Used(item) => Some(((number * CHUNK + at) as SlotId, item)),
-                    Slot::Free { .. } => None,
+                    SlabSlot::Used(item) => Some(((number * CHUNK + at) as SlotId, item)),
+                    SlabSlot::Free { .. } => None,
                 })
         })
     }

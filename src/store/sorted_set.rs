@@ -13,7 +13,7 @@ use super::remains::{self, Shed};
 /// The hash and the chunks share this allocation.
 pub type Member = Arc<[u8]>;
 
-type Item = (f64, Member);
+type ScoredMember = (f64, Member);
 
 /// Large enough that a rank is the sum of few lengths, small enough that an insertion moves few items.
 const CHUNK: usize = 256;
@@ -25,7 +25,7 @@ const CHUNK: usize = 256;
 #[derive(Debug, Default)]
 pub struct SortedSet {
     scores: HashMap<Member, f64, RandomState>,
-    chunks: Vec<Vec<Item>>,
+    chunks: Vec<Vec<ScoredMember>>,
     lengths: Vec<u32>,
 }
 
@@ -84,14 +84,14 @@ impl SortedSet {
 
     /// The ranks of the members between two scores.
     pub fn ranks(&self, min: Bound, max: Bound) -> Range<usize> {
-        let below = |item: &Item| {
+        let below = |item: &ScoredMember| {
             if min.exclusive {
                 item.0 <= min.score
             } else {
                 item.0 < min.score
             }
         };
-        let within = |item: &Item| {
+        let within = |item: &ScoredMember| {
             if max.exclusive {
                 item.0 < max.score
             } else {
@@ -213,7 +213,7 @@ impl SortedSet {
     }
 
     /// The first (chunk, index) whose item is not `before` the one sought; (number of chunks, 0) past the last.
-    fn locate(&self, before: impl Fn(&Item) -> bool) -> (usize, usize) {
+    fn locate(&self, before: impl Fn(&ScoredMember) -> bool) -> (usize, usize) {
         let chunk = self
             .chunks
             .partition_point(|chunk| chunk.last().is_some_and(&before));
@@ -259,7 +259,7 @@ impl Shed for SortedSet {
 }
 
 #[inline]
-fn compare(item: &Item, score: f64, member: &[u8]) -> Ordering {
+fn compare(item: &ScoredMember, score: f64, member: &[u8]) -> Ordering {
     // Scores are never NaN; `partial_cmp` also makes -0 and 0 equal, as Redis does.
     item.0
         .partial_cmp(&score)

@@ -3,12 +3,12 @@
 use std::ops::{Deref, DerefMut};
 
 /// Bytes that take just the memory that they need.
-pub type Bytes = Box<[u8]>;
+pub type ExactBytes = Box<[u8]>;
 
 /// Most strings are written whole, and take just the memory that they need. One that APPEND changes keeps spare room.
 #[derive(Debug)]
 pub enum Text {
-    Exact(Bytes),
+    Exact(ExactBytes),
     Growing(Box<Vec<u8>>),
 }
 
@@ -33,7 +33,7 @@ impl Text {
 
 impl Default for Text {
     fn default() -> Self {
-        Text::Exact(Bytes::default())
+        Text::Exact(ExactBytes::default())
     }
 }
 

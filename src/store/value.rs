@@ -65,7 +65,7 @@ impl Shed for Value {
 }
 
 /// One of the five types, as a command asks for it.
-pub trait Kind: Sized {
+pub trait DataType: Sized {
     fn read(value: &Value) -> Option<&Self>;
     fn write(value: &mut Value) -> Option<&mut Self>;
     fn empty() -> Value;
@@ -75,7 +75,7 @@ pub trait Kind: Sized {
 
 macro_rules! collection {
     ($type:ty, $variant:ident) => {
-        impl Kind for $type {
+        impl DataType for $type {
             fn read(value: &Value) -> Option<&Self> {
                 if let Value::$variant(inner) = value {
                     Some(inner)
@@ -105,7 +105,7 @@ collection!(Set, Set);
 collection!(List, List);
 collection!(SortedSet, SortedSet);
 
-impl Kind for Text {
+impl DataType for Text {
     fn read(value: &Value) -> Option<&Self> {
         if let Value::String(inner) = value {
             Some(inner)

@@ -14,7 +14,7 @@ export interface Read {
 }
 
 /** The known options, and how each is treated. An unknown option may change the server, or the trust in it. */
-export interface Options<K extends string> {
+export interface ClientOptions<K extends string> {
   readonly taken: readonly K[];
   /** Options without influence on the server, on the trust in it, or on this store. */
   readonly ignored: readonly string[];
@@ -110,7 +110,7 @@ export function tlsConfigOf(tls: object, path: string, others: readonly string[]
 export function taken<K extends string>(
   options: object,
   path: string,
-  { taken, ignored, refused: known }: Options<K> & { readonly refused?: readonly string[] },
+  { taken, ignored, refused: known }: ClientOptions<K> & { readonly refused?: readonly string[] },
 ): Record<K, unknown> {
   for (const [name, value] of Object.entries(options)) {
     if (!value || (taken as readonly string[]).includes(name) || ignored.includes(name)) continue;

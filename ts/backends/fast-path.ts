@@ -12,11 +12,11 @@ import type { Convert } from "../results.js";
  */
 const MANY = 1_000;
 
-interface Target {
+interface PrefixedStore {
   readonly prefix: string;
 }
 
-type Method<S> = (this: S, ...args: unknown[]) => Promise<unknown>;
+type FastPathMethod<S> = (this: S, ...args: unknown[]) => Promise<unknown>;
 
 /** How a command is run by a synchronous store. */
 interface NativeCall<S> {
@@ -33,7 +33,9 @@ interface NativeCall<S> {
  * The arguments of a plain call are its argv: no options, one element of a list. Nearly all calls are plain. They have a function for
  * each number of arguments, without a loop or an argv: 45 % faster. Any other call, also a wrong one, takes the general path.
  */
-export function fastPathMethod<S extends Target>(given: Omit<NativeCall<S>, "reply">): Method<S> {
+export function fastPathMethod<S extends PrefixedStore>(
+  given: Omit<NativeCall<S>, "reply">,
+): FastPathMethod<S> {
   const call = { ...given, reply: given.command.returns.ofReply };
   const [first, second, third, ...more] = plainParameters(call.command) ?? [];
   if (first === undefined || more.length > 0) return anyCall(call);
@@ -42,7 +44,10 @@ export function fastPathMethod<S extends Target>(given: Omit<NativeCall<S>, "rep
   return plainCallOfThree(call, first, second, third);
 }
 
-function plainCallOfOne<S extends Target>(call: NativeCall<S>, { accepts }: Scalar<Argument>): Method<S> {
+function plainCallOfOne<S extends PrefixedStore>(
+  call: NativeCall<S>,
+  { accepts }: Scalar<Argument>,
+): FastPathMethod<S> {
   const { reply, index, runnerOf } = call;
   const { name } = call.command;
   return async function (...args) {
@@ -58,11 +63,11 @@ function plainCallOfOne<S extends Target>(call: NativeCall<S>, { accepts }: Scal
   };
 }
 
-function plainCallOfTwo<S extends Target>(
+function plainCallOfTwo<S extends PrefixedStore>(
   call: NativeCall<S>,
   { accepts: acceptsFirst }: Scalar<Argument>,
   { accepts: acceptsSecond }: Scalar<Argument>,
-): Method<S> {
+): FastPathMethod<S> {
   const { reply, index, runnerOf } = call;
   const { name } = call.command;
   return async function (...args) {
@@ -83,10 +88,10 @@ function plainCallOfTwo<S extends Target>(
 /**
  * The method of SET. Sessions and caches call it with an expiry as the only option: that crosses as SETEX or PSETEX, as a plain call.
  */
-export function setMethod<S extends Target>(
+export function setMethod<S extends PrefixedStore>(
   given: Omit<NativeCall<S>, "reply">,
   { ex: setex, px: psetex }: { ex: number; px: number },
-): Method<S> {
+): FastPathMethod<S> {
   const call = { ...given, reply: given.command.returns.ofReply };
   const { index, runnerOf } = call;
   return async function (...args) {
@@ -123,12 +128,12 @@ function lifetime(name: "ex" | "px", options: unknown): number | undefined {
   }
 }
 
-function plainCallOfThree<S extends Target>(
+function plainCallOfThree<S extends PrefixedStore>(
   call: NativeCall<S>,
   { accepts: acceptsFirst }: Scalar<Argument>,
   { accepts: acceptsSecond }: Scalar<Argument>,
   { accepts: acceptsThird }: Scalar<Argument>,
-): Method<S> {
+): FastPathMethod<S> {
   const { reply, index, runnerOf } = call;
   const { name } = call.command;
   return async function (...args) {
@@ -147,7 +152,7 @@ function plainCallOfThree<S extends Target>(
   };
 }
 
-function anyCall<S extends Target>(call: NativeCall<S>): Method<S> {
+function anyCall<S extends PrefixedStore>(call: NativeCall<S>): FastPathMethod<S> {
   return async function (...args) {
     try {
       return (isTraced() ? tracedCall : generalCall)(call, this, args);
@@ -157,12 +162,12 @@ function anyCall<S extends Target>(call: NativeCall<S>): Method<S> {
   };
 }
 
-function tracedCall<S extends Target>(call: NativeCall<S>, store: S, args: unknown[]): unknown {
+function tracedCall<S extends PrefixedStore>(call: NativeCall<S>, store: S, args: unknown[]): unknown {
   const message = { command: call.command.name, backend: "memory", prefix: store.prefix } as const;
   return traced(message, () => generalCall(call, store, args));
 }
 
-function generalCall<S extends Target>(
+function generalCall<S extends PrefixedStore>(
   { command, reply, index, runnerOf }: NativeCall<S>,
   store: S,
   args: unknown[],

@@ -74,22 +74,22 @@ const queueTimeout: Check<number> = (value, name) =>
   value === Infinity ? value : integer(0, MAX_MILLISECONDS)(value, name);
 
 /** A field: its option, and what other clients call it. */
-interface Row<T> extends Field {
+interface FieldRow<T> extends Field {
   readonly read: (value: unknown, name: string) => T;
 }
 
 /** A field that has no default. */
-function required<T>(read: Check<T>, ...also: string[]): Row<T> {
+function required<T>(read: Check<T>, ...also: string[]): FieldRow<T> {
   return { also, read };
 }
 
 /** A field whose option is undefined by default. */
-function optional<T>(check: Check<T>, ...also: string[]): Row<T | undefined> {
+function optional<T>(check: Check<T>, ...also: string[]): FieldRow<T | undefined> {
   return { also, read: (value, name) => (value === undefined ? undefined : check(value, name)) };
 }
 
 /** A field with a default. */
-function withDefault<T>(fallback: () => T, check: Check<T>, ...also: string[]): Row<T> {
+function withDefault<T>(fallback: () => T, check: Check<T>, ...also: string[]): FieldRow<T> {
   return { also, read: (value, name) => (value === undefined ? fallback() : check(value, name)) };
 }
 
@@ -250,11 +250,11 @@ export function readConfig(config: RedisConfig): ReadConfig {
   return { options, askFunctions: askerOf(functions) };
 }
 
-type OptionsOf<Rows extends Record<string, Row<unknown>>> = {
+type OptionsOf<Rows extends Record<string, FieldRow<unknown>>> = {
   [Name in keyof Rows]: ReturnType<Rows[Name]["read"]>;
 };
 
-function optionsOf<Rows extends Record<string, Row<unknown>>>(
+function optionsOf<Rows extends Record<string, FieldRow<unknown>>>(
   rows: Rows,
   given: { readonly [Name in keyof Rows]?: unknown },
   path: string,

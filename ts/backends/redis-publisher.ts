@@ -3,7 +3,7 @@
 import { KVError } from "../errors.js";
 import { CHANNEL_OF } from "../fanout/channels.js";
 import { now } from "../timers.js";
-import { type Channel, Marks } from "./marks.js";
+import { type MarkedChannel, Marks } from "./marks.js";
 import { type Outcomes, Turns } from "./turns.js";
 
 /** How long a channel without subscribers is remembered, where it takes a round trip to find out. */
@@ -195,7 +195,7 @@ export class Publisher {
   }
 
   /** On one server all comes by one connection. */
-  #mark(subscription: string, channel: Channel): string {
+  #mark(subscription: string, channel: MarkedChannel): string {
     return this.#commands.isCluster() === false ? "" : this.#marks.next(subscription, channel);
   }
 

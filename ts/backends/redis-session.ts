@@ -51,7 +51,7 @@ export interface NodeAnswer {
 }
 
 /** A Promise that waits for an answer. */
-interface Waiting {
+interface WaitingRequest {
   /** Undefined for requests that are no command. */
   readonly command: Command | undefined;
   /** The first argument of the command. The others are not kept, as values may be long. */
@@ -85,7 +85,7 @@ export class Session {
   readonly #callbacks: SessionCallbacks;
   readonly #native: NativeRedisClient;
   readonly #send: (first: number, ...entries: unknown[]) => void;
-  readonly #waiting = new Ring<Waiting>();
+  readonly #waiting = new Ring<WaitingRequest>();
   /** Entries in the form that src/addon/redis/batch.rs reads, with consecutive ids. */
   #batch: unknown[] = [];
   /** The id of the batch's first entry. */
@@ -163,7 +163,7 @@ export class Session {
    */
   runAll(commands: readonly Ready[]): Promise<[replies: unknown[]] | [refusal: Error, index: number]> {
     return new Promise((resolve, reject) => {
-      this.#begin({ command: undefined, resolve: resolve as Waiting["resolve"], reject });
+      this.#begin({ command: undefined, resolve: resolve as WaitingRequest["resolve"], reject });
       this.#batch.push(commands.map(({ command, argv }) => [indexOf(command), ...argv]));
       this.#end(commands.flatMap(({ argv }) => argv));
     });
@@ -264,7 +264,7 @@ export class Session {
   }
 
   /** Begins an entry of the batch. */
-  #begin(waiting: Waiting): void {
+  #begin(waiting: WaitingRequest): void {
     const id = this.#wait(waiting);
     if (this.#batch.length > 0) return;
     this.#first = id;
@@ -280,7 +280,7 @@ export class Session {
     if (this.#batch.length > MOST_VALUES || this.#text > MOST_TEXT) this.#flush();
   }
 
-  #wait(waiting: Waiting): number {
+  #wait(waiting: WaitingRequest): number {
     this.#unanswered += 1;
     if (this.#unanswered === 1) this.#hold();
     return this.#waiting.add(waiting);
@@ -364,7 +364,7 @@ export class Session {
    * Rejects with an error whose stack shows the async functions that await it. V8 finds them from the Promise whose handler runs: so the
    * error is made in a handler, two steps later, when the caller's Promise depends on it. A success has no such cost.
    */
-  #refuse({ command, first, resolve }: Waiting, reason: unknown): void {
+  #refuse({ command, first, resolve }: WaitingRequest, reason: unknown): void {
     const fail = () => {
       const error = decode(reason, command?.name);
       if (error instanceof KVError) Error.captureStackTrace(error, fail);
@@ -374,7 +374,7 @@ export class Session {
     resolve(soon.then(() => {}).then(fail));
   }
 
-  #answer(waiting: Waiting, reply: Reply | Error): void {
+  #answer(waiting: WaitingRequest, reply: Reply | Error): void {
     if (isError(reply)) {
       this.#refuse(waiting, reply);
       return;

@@ -2,7 +2,7 @@ import { KVError } from "../errors.js";
 import { monotonic } from "../timers.js";
 import { isUnanswered } from "../unawaited.js";
 
-interface Waiting<T> {
+interface WaitingMessage<T> {
   readonly message: string;
   readonly since: number;
   readonly resolve: (result: T) => void;
@@ -25,7 +25,7 @@ export class Turns<T> {
   readonly #limits: TurnLimits;
   readonly #publish: (name: string, messages: readonly string[]) => Outcomes<T>;
   /** What waits behind the batch of each name. */
-  readonly #waiting = new Map<string, Waiting<T>[]>();
+  readonly #waiting = new Map<string, WaitingMessage<T>[]>();
 
   constructor(limits: TurnLimits, publish: (name: string, messages: readonly string[]) => Outcomes<T>) {
     this.#limits = limits;
@@ -47,8 +47,8 @@ export class Turns<T> {
     });
   }
 
-  async #run(name: string, first: Waiting<T>): Promise<void> {
-    const waiting: Waiting<T>[] = [];
+  async #run(name: string, first: WaitingMessage<T>): Promise<void> {
+    const waiting: WaitingMessage<T>[] = [];
     this.#waiting.set(name, waiting);
     for (let batch = [first]; batch.length > 0; batch = waiting.splice(0, this.#limits.most)) {
       const messages = batch.map(({ message }) => message);
@@ -69,7 +69,7 @@ export class Turns<T> {
   }
 
   /** Each batch may wait for as long as a command does: those behind it do not wait for one after the other. */
-  #expire(waiting: Waiting<T>[], cause: KVError): void {
+  #expire(waiting: WaitingMessage<T>[], cause: KVError): void {
     const { longest } = this.#limits;
     const until = monotonic() - longest;
     const expired = waiting.findIndex(({ since }) => since > until);

@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import type { KVStore } from "../index.js";
-import { type Options, storeOf, type Target, using } from "./store.js";
+import { type CliOptions, storeOf, type Target, using } from "./store.js";
 import { milliseconds, percentile, print, printJson, progress, styled, table } from "./terminal.js";
 
 const SECONDS = 0.5;
 const KEYS = 1_000;
 const VALUE = "x".repeat(64);
 
-interface Row {
+interface BenchRow {
   command: string;
   callers: number;
   opsPerSecond: number;
@@ -27,7 +27,7 @@ const OPERATIONS: Record<string, Operation> = {
 };
 
 /** A short benchmark: each command with one caller and with many callers, each of which awaits its calls. */
-export async function bench(target: Target, options: Options): Promise<number> {
+export async function bench(target: Target, options: CliOptions): Promise<number> {
   const prefix = `${options.prefix ?? "covara-kv-bench"}:${randomUUID()}`;
   const [store, { name, ...shown }] = storeOf(target, { ...options, prefix });
   const rows = await using(store, async (kv) => {
@@ -54,8 +54,8 @@ export async function bench(target: Target, options: Options): Promise<number> {
   return 0;
 }
 
-async function measureAll(kv: KVStore): Promise<Row[]> {
-  const rows: Row[] = [];
+async function measureAll(kv: KVStore): Promise<BenchRow[]> {
+  const rows: BenchRow[] = [];
   const plan = Object.entries(OPERATIONS).flatMap(([command, call]) =>
     [1, 256].map((callers) => ({ command, call, callers })),
   );

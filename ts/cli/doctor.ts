@@ -6,7 +6,7 @@ import { libc, platformName } from "../loader.js";
 import { type Cluster, clusterRows, clusterText, isWhole, survey } from "./cluster.js";
 import { explain } from "./explain.js";
 import {
-  type Options,
+  type CliOptions,
   refusedTargetOf,
   type ShownTarget,
   seedsOf,
@@ -44,14 +44,14 @@ interface Health {
   pubsubMs: { p50: number; p99: number; calls: number };
   connections: readonly ConnectionHealth[];
   sentinels?: readonly Sentinel[];
-  fanout?: Fanout;
+  fanout?: FanoutReport;
 }
 
 /** What a Sentinel says, or why it cannot be asked. */
 type Sentinel = RedisKVStore["sentinels"][number];
 
 /** How events of the framework's streams travel with this user on this server. */
-interface Fanout {
+interface FanoutReport {
   /** The option `redis.fanout`. */
   mode: FanoutMode;
   /** Whether a subscription may have a channel of its own. */
@@ -61,7 +61,7 @@ interface Fanout {
 }
 
 /** Reports the installation and the state of a store. 1 if something is wrong. */
-export async function doctor(target: Target, options: Options): Promise<number> {
+export async function doctor(target: Target, options: CliOptions): Promise<number> {
   const installation = describeInstallation(options.version);
   let store: KVStore | undefined;
   let shown = refusedTargetOf(target);
@@ -98,7 +98,7 @@ export async function doctor(target: Target, options: Options): Promise<number> 
 }
 
 /** What the nodes of a cluster say. Undefined if none of them tells of one. */
-async function surveyOf(target: Target, options: Options): Promise<Cluster | undefined> {
+async function surveyOf(target: Target, options: CliOptions): Promise<Cluster | undefined> {
   const [kv] = storeOf(target, options);
   try {
     return kv instanceof RedisKVStore ? await survey(kv, seedsOf(target)) : undefined;
@@ -120,7 +120,7 @@ function describeInstallation(version: string): Installation {
   };
 }
 
-async function examine(store: KVStore, { url = "" }: ShownTarget, options: Options): Promise<Health> {
+async function examine(store: KVStore, { url = "" }: ShownTarget, options: CliOptions): Promise<Health> {
   const started = performance.now();
   return using(store, async (kv) => {
     const connectMs = performance.now() - started;
@@ -154,9 +154,9 @@ function sentinelsOf(kv: KVStore): Pick<Health, "sentinels"> {
 }
 
 /** Tries it, with a subscription that there is not. */
-async function fanoutOf(kv: RedisKVStore): Promise<Fanout> {
+async function fanoutOf(kv: RedisKVStore): Promise<FanoutReport> {
   const { mode } = kv.fanout;
-  const none: Fanout = { mode, channels: false, publishes: "fleet" };
+  const none: FanoutReport = { mode, channels: false, publishes: "fleet" };
   if (mode !== "targeted") return none;
   const subscriptionId = `${randomUUID()}:covara-kv-doctor`;
   try {
@@ -173,7 +173,7 @@ async function fanoutOf(kv: RedisKVStore): Promise<Fanout> {
   }
 }
 
-function fanoutText({ mode, channels, publishes }: Fanout): string {
+function fanoutText({ mode, channels, publishes }: FanoutReport): string {
   if (mode !== "targeted") return `${mode}, by the channel of the fleet`;
   if (!channels || publishes === "fleet")
     return `${mode}, but by the channel of the fleet: this user may not use covara:events:*`;

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { explain } from "./explain.js";
-import type { Options, Target } from "./store.js";
+import type { CliOptions, Target } from "./store.js";
 import { fail, printJson, WrongCall } from "./terminal.js";
 
 const HELP = `A look at a key-value store: the memory store of covara-kv, or a Redis server.
@@ -52,9 +52,9 @@ const OPTIONS = {
 type Option = keyof typeof OPTIONS;
 
 /** Resolves to the exit code. */
-type Run = (target: Target, options: Options, args: string[]) => Promise<number>;
+type CliRun = (target: Target, options: CliOptions, args: string[]) => Promise<number>;
 
-interface Command {
+interface CliCommand {
   /** Whether its first argument selects the store, and not `--url`. */
   readonly byArgument?: true;
   /** The number of its arguments. */
@@ -62,14 +62,14 @@ interface Command {
   readonly most: number;
   readonly options: readonly Option[];
   /** Loads it when it is called: a missing binary must be reported like any other failure. */
-  load(): Promise<Run>;
+  load(): Promise<CliRun>;
 }
 
 const SERVER = ["ca", "insecure", "json"] as const;
 const LOOK = [...SERVER, "url", "prefix"] as const;
 const keyCommands = () => import("./key-commands.js");
 
-const COMMANDS: Record<string, Command> = {
+const COMMANDS: Record<string, CliCommand> = {
   doctor: {
     ...{ byArgument: true, least: 0, most: 1, options: [...SERVER, "cluster"] },
     load: async () => (await import("./doctor.js")).doctor,
@@ -151,7 +151,7 @@ function read(argv: string[]): { values: Values; positionals: string[] } {
 }
 
 /** The command of a name. Throws for wrong arguments or options. */
-function commandOf(name: string | undefined, args: readonly string[], values: Values): Command {
+function commandOf(name: string | undefined, args: readonly string[], values: Values): CliCommand {
   if (name === undefined) throw new WrongCall("A command is missing");
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command === undefined) throw new WrongCall(`There is no command ${nameable(name)}`);
@@ -170,7 +170,7 @@ function commandOf(name: string | undefined, args: readonly string[], values: Va
 }
 
 /** The store of a command. */
-function targetOf({ byArgument }: Command, word: string | undefined, { url, cluster }: Values): Target {
+function targetOf({ byArgument }: CliCommand, word: string | undefined, { url, cluster }: Values): Target {
   if (cluster !== undefined) {
     if (word !== undefined) throw new WrongCall("Either --cluster or a URL says where the servers are");
     return { cluster };

@@ -1,18 +1,18 @@
 import { once } from "node:events";
 import type { KVStore } from "../index.js";
-import { type Options, storeOf, type Target, using } from "./store.js";
+import { type CliOptions, storeOf, type Target, using } from "./store.js";
 import { fail, print, printJson, shown, WrongCall } from "./terminal.js";
 
 /** Connects a store, and runs `work` on it. */
 function withStore(
   target: Target,
-  options: Options,
+  options: CliOptions,
   work: (kv: KVStore) => Promise<number>,
 ): Promise<number> {
   return using(storeOf(target, options)[0], work);
 }
 
-export function get(target: Target, options: Options, [key = ""]: string[]): Promise<number> {
+export function get(target: Target, options: CliOptions, [key = ""]: string[]): Promise<number> {
   return withStore(target, options, async (kv) => {
     const value = await kv.get(key);
     if (options.json) printJson({ key, value });
@@ -22,7 +22,7 @@ export function get(target: Target, options: Options, [key = ""]: string[]): Pro
   });
 }
 
-export function set(target: Target, options: Options, [key = "", value = ""]: string[]): Promise<number> {
+export function set(target: Target, options: CliOptions, [key = "", value = ""]: string[]): Promise<number> {
   const expiry = expiryOf(options);
   return withStore(target, options, async (kv) => {
     await kv.set(key, value, expiry);
@@ -32,21 +32,21 @@ export function set(target: Target, options: Options, [key = "", value = ""]: st
   });
 }
 
-function expiryOf({ ex }: Options): { ex?: number } {
+function expiryOf({ ex }: CliOptions): { ex?: number } {
   if (ex === undefined) return {};
   const seconds = /^\d+$/.test(ex) ? Number(ex) : 0;
   if (seconds > 0 && Number.isSafeInteger(seconds)) return { ex: seconds };
   throw new WrongCall("--ex takes a whole number of seconds, at least 1");
 }
 
-export function keys(target: Target, options: Options, [pattern = ""]: string[]): Promise<number> {
+export function keys(target: Target, options: CliOptions, [pattern = ""]: string[]): Promise<number> {
   return withStore(target, options, async (kv) => {
     for (const key of (await kv.keys(pattern)).sort()) printKey(options, key);
     return 0;
   });
 }
 
-export function scan(target: Target, options: Options, [match = "*"]: string[]): Promise<number> {
+export function scan(target: Target, options: CliOptions, [match = "*"]: string[]): Promise<number> {
   return withStore(target, options, async (kv) => {
     let cursor = "0";
     do {
@@ -58,12 +58,12 @@ export function scan(target: Target, options: Options, [match = "*"]: string[]):
   });
 }
 
-function printKey({ json }: Options, key: string): void {
+function printKey({ json }: CliOptions, key: string): void {
   if (json) printJson({ key });
   else print(shown(key));
 }
 
-export function monitor(target: Target, options: Options, [channel = ""]: string[]): Promise<number> {
+export function monitor(target: Target, options: CliOptions, [channel = ""]: string[]): Promise<number> {
   return withStore(target, options, async (kv) => {
     const isPattern = /[*?[]/.test(channel);
     const hear = (message: string, from: string) => {

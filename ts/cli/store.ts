@@ -11,7 +11,7 @@ import {
 import { WrongCall } from "./terminal.js";
 
 /** The options of the command line. */
-export interface Options {
+export interface CliOptions {
   readonly url?: string | undefined;
   readonly prefix?: string | undefined;
   readonly ca?: string | undefined;
@@ -37,7 +37,7 @@ export interface ShownTarget extends Omit<Target, "cluster"> {
 }
 
 /** A store that is not connected yet, and where it is. */
-export function storeOf(target: Target, { prefix = "", ca, insecure }: Options): [KVStore, ShownTarget] {
+export function storeOf(target: Target, { prefix = "", ca, insecure }: CliOptions): [KVStore, ShownTarget] {
   const withTls = ca !== undefined || insecure === true;
   if (target.url === undefined && target.cluster === undefined) {
     if (withTls) throw new WrongCall("--ca and --insecure are for a server, and this is the memory store");

@@ -24,7 +24,7 @@ interface Handler {
   readonly release: () => void;
 }
 
-interface Question {
+interface PendingQuestion {
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
@@ -33,12 +33,12 @@ interface Question {
 const SHORTLY_MS = 1_000;
 
 /** The part of this thread in the fan-out. */
-class Fanout implements Engine {
+class ThreadFanout implements Engine {
   #nativeOnce: NativeFanoutThread | undefined;
   readonly #handlers = new Map<number, Handler>();
   readonly #watchers = new Map<number, AggregateWatcher>();
   readonly #watchersOf = new Map<string, Set<number>>();
-  readonly #questions = new Ring<Question>();
+  readonly #questions = new Ring<PendingQuestion>();
   #unanswered = 0;
   #nextToken = 0;
   #delivering = false;
@@ -378,7 +378,7 @@ class Fanout implements Engine {
   }
 }
 
-const threads: Engine = new Fanout();
+const threads: Engine = new ThreadFanout();
 
 /** The fan-out of this thread. */
 export function fanout(): Engine {

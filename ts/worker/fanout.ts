@@ -16,23 +16,23 @@ const GAP = '{"type":"invalidate","reason":"fanout-gap"}';
 const TIMEOUT_MS = 5_000;
 const LOOK_AFTER = 5;
 
-interface Handler extends Subscriber {
+interface IsolateHandler extends Subscriber {
   readonly id: string;
   readonly subscriptions: Set<string>;
   /** Removes its listener from the abort signal. */
   release(): void;
 }
 
-interface Watcher extends Subscriber {
+interface IsolateWatcher extends Subscriber {
   readonly resource: string;
 }
 
 /** The handlers and watchers of an isolate. They reach those of another request only through the store. */
-class Fanout implements Engine {
-  readonly #handlers = new Map<string, Handler>();
+class IsolateFanout implements Engine {
+  readonly #handlers = new Map<string, IsolateHandler>();
   /** The handler of each subscription. */
-  readonly #owners = new Map<string, Handler>();
-  readonly #watchers = new Set<Watcher>();
+  readonly #owners = new Map<string, IsolateHandler>();
+  readonly #watchers = new Set<IsolateWatcher>();
   readonly #subscribers = new Map<Subscriber, HandlerSubscription>();
   /** Stores with our listeners of `ready` and `end`. */
   readonly #known = new WeakSet<KVAdapter>();
@@ -51,7 +51,7 @@ class Fanout implements Engine {
     if (signal?.aborted) return;
     const before = this.#handlers.get(id);
     const abort = () => this.#leave(handler);
-    const handler: Handler = {
+    const handler: IsolateHandler = {
       id,
       channel: "events",
       subscriptions: before?.subscriptions ?? new Set(),
@@ -98,7 +98,7 @@ class Fanout implements Engine {
   }
 
   watch(resource: string, call: AggregateWatcher): () => void {
-    const watcher: Watcher = {
+    const watcher: IsolateWatcher = {
       resource,
       channel: "aggregate",
       heard: (message) => {
@@ -139,14 +139,14 @@ class Fanout implements Engine {
     };
   }
 
-  #leave(handler: Handler): void {
+  #leave(handler: IsolateHandler): void {
     if (this.#handlers.get(handler.id) !== handler) return;
     this.#handlers.delete(handler.id);
     for (const subscription of handler.subscriptions) this.#owners.delete(subscription);
     this.#end(handler);
   }
 
-  #heard(handler: Handler, deliver: DeliverEvent, text: string): void {
+  #heard(handler: IsolateHandler, deliver: DeliverEvent, text: string): void {
     this.#counts.seen += 1;
     const message = readEvent(text, (subscription) => this.#owners.get(subscription) === handler);
     if (message === undefined) {
@@ -159,7 +159,7 @@ class Fanout implements Engine {
     }
   }
 
-  #missed(handler: Handler, deliver: DeliverEvent): void {
+  #missed(handler: IsolateHandler, deliver: DeliverEvent): void {
     if (handler.subscriptions.size > 0) this.#counts.gaps += 1;
     for (const subscription of [...handler.subscriptions]) {
       if (this.#owners.get(subscription) === handler)
@@ -182,7 +182,7 @@ class Fanout implements Engine {
     void subscription.open();
   }
 
-  #end(subscriber: Handler | Watcher): void {
+  #end(subscriber: IsolateHandler | IsolateWatcher): void {
     this.#subscribers.get(subscriber)?.close();
     this.#subscribers.delete(subscriber);
     if ("release" in subscriber) subscriber.release();
@@ -229,6 +229,6 @@ let isolates: Engine | undefined;
 
 /** The fan-out of this isolate. */
 export function fanout(): Engine {
-  isolates ??= new Fanout();
+  isolates ??= new IsolateFanout();
   return isolates;
 }

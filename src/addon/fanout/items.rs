@@ -1,14 +1,14 @@
 //! Converts items of the fan-out to JavaScript values.
 
-use crate::addon::raw::{Scope, Value};
+use crate::addon::raw::{Scope, ScopedValue};
 use crate::error::Result;
-use crate::fanout::item::{Item, Reason};
+use crate::fanout::item::{InvalidationReason, Item};
 
 const GAP: &[u8] = br#"{"type":"invalidate","reason":"fanout-gap"}"#;
 const OVERFLOW: &[u8] = br#"{"type":"invalidate","reason":"overflow"}"#;
 
 /// Token of the handler, subscription and event; for a change the token of the watcher and two nulls.
-pub fn triple<'scope>(scope: Scope<'scope>, item: &Item) -> [Result<Value<'scope>>; 3] {
+pub fn triple<'scope>(scope: Scope<'scope>, item: &Item) -> [Result<ScopedValue<'scope>>; 3] {
     let of = |handler: u32, subscription: &str, event: &[u8]| {
         [
             scope.double(f64::from(handler)),
@@ -28,8 +28,8 @@ pub fn triple<'scope>(scope: Scope<'scope>, item: &Item) -> [Result<Value<'scope
             reason,
         } => {
             let event = match reason {
-                Reason::Gap => GAP,
-                Reason::Overflow => OVERFLOW,
+                InvalidationReason::Gap => GAP,
+                InvalidationReason::Overflow => OVERFLOW,
             };
             of(*handler, subscription, event)
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use libloading::os::unix::Library;
 use napi::sys;
 
-use super::{Scope, Value};
+use super::{Scope, ScopedValue};
 
 /// The most bytes of external strings: V8 counts them, but does not collect garbage for them alone.
 const MOST: usize = 64 << 20;
@@ -37,7 +37,7 @@ static CREATE: LazyLock<Option<Create>> = LazyLock::new(|| {
 
 impl<'scope> Scope<'scope> {
     /// An external string of Latin-1. None where Node.js lacks them, or at the limit.
-    pub fn external_latin1(self, bytes: &[u8]) -> Option<Value<'scope>> {
+    pub fn external_latin1(self, bytes: &[u8]) -> Option<ScopedValue<'scope>> {
         let create = (*CREATE)?;
         let length = bytes.len();
         let fits = |outside: usize| outside.checked_add(length).filter(|sum| *sum <= MOST);
@@ -62,7 +62,7 @@ impl<'scope> Scope<'scope> {
         };
         (status == sys::Status::napi_ok).then(|| {
             adjust(self.env, length as i64);
-            Value {
+            ScopedValue {
                 raw,
                 lifetime: PhantomData,
             }

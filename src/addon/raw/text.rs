@@ -5,14 +5,14 @@ use std::ptr;
 
 use napi::sys;
 
-use super::{Buffer, Scope, Value, check};
+use super::{Buffer, Scope, ScopedValue, check};
 use crate::error::{Error, Result};
 
 /// The longest UTF-8 sequence and Node's final NUL: with more room than this left, the string was not cut.
 const SLACK: usize = 5;
 
 /// Outcome of writing a string into limited room.
-pub enum Attempt {
+pub enum TextWrite {
     NoString,
     Written,
     TooLong,
@@ -26,7 +26,7 @@ pub struct TextLength {
 }
 
 /// A buffer to which text is appended.
-pub trait Bytes {
+pub trait TextBuffer {
     fn len(&self) -> usize;
     fn make_room(&mut self, additional: usize);
     /// The allocated memory after the bytes, and its size.
@@ -37,7 +37,7 @@ pub trait Bytes {
     unsafe fn set_len(&mut self, length: usize);
 }
 
-impl Bytes for Buffer {
+impl TextBuffer for Buffer {
     fn len(&self) -> usize {
         self.len()
     }
@@ -59,7 +59,7 @@ impl Bytes for Buffer {
     }
 }
 
-impl Bytes for Vec<u8> {
+impl TextBuffer for Vec<u8> {
     fn len(&self) -> usize {
         self.len()
     }
@@ -83,11 +83,11 @@ impl Bytes for Vec<u8> {
 impl Scope<'_> {
     /// Appends a string as UTF-8. False, and nothing appended, if the value is no string.
     #[inline]
-    pub fn append_utf8(self, value: Value, buffer: &mut Buffer) -> Result<bool> {
+    pub fn append_utf8(self, value: ScopedValue, buffer: &mut Buffer) -> Result<bool> {
         match self.try_utf8(value, buffer)? {
-            Attempt::NoString => Ok(false),
-            Attempt::Written => Ok(true),
-            Attempt::TooLong => self
+            TextWrite::NoString => Ok(false),
+            TextWrite::Written => Ok(true),
+            TextWrite::TooLong => self
                 .append_long(value, self.text_length(value)?, buffer)
                 .map(|()| true),
         }
@@ -95,25 +95,30 @@ impl Scope<'_> {
 
     /// Appends a string as UTF-8 if there is room for it already.
     #[inline]
-    pub fn try_utf8(self, value: Value, buffer: &mut Buffer) -> Result<Attempt> {
+    pub fn try_utf8(self, value: ScopedValue, buffer: &mut Buffer) -> Result<TextWrite> {
         let start = buffer.len();
         if buffer.capacity() - start <= SLACK {
             buffer.reserve(64);
         }
         let room = buffer.capacity() - start;
         let Some(written) = self.write_utf8(value, buffer, room)? else {
-            return Ok(Attempt::NoString);
+            return Ok(TextWrite::NoString);
         };
         if buffer.capacity() - start <= written + SLACK {
-            return Ok(Attempt::TooLong);
+            return Ok(TextWrite::TooLong);
         }
         // SAFETY: Node has just initialised this many bytes from `start` on, within the capacity.
         unsafe { buffer.set_len(start + written) };
-        Ok(Attempt::Written)
+        Ok(TextWrite::Written)
     }
 
     /// Appends a string of this length as UTF-8.
-    pub fn append_long(self, value: Value, length: TextLength, buffer: &mut impl Bytes) -> Result<()> {
+    pub fn append_long(
+        self,
+        value: ScopedValue,
+        length: TextLength,
+        buffer: &mut impl TextBuffer,
+    ) -> Result<()> {
         let start = buffer.len();
         let room = length.utf8 + SLACK + 1;
         buffer.make_room(room);
@@ -131,7 +136,12 @@ impl Scope<'_> {
     }
 
     #[inline]
-    fn write_utf8(self, value: Value, buffer: &mut impl Bytes, room: usize) -> Result<Option<usize>> {
+    fn write_utf8(
+        self,
+        value: ScopedValue,
+        buffer: &mut impl TextBuffer,
+        room: usize,
+    ) -> Result<Option<usize>> {
         let (spare, most) = buffer.spare();
         let room = room.min(most);
         let mut written = 0;
@@ -146,7 +156,7 @@ impl Scope<'_> {
     }
 
     /// For ASCII only: V8 copies it many times faster than it encodes UTF-8.
-    fn write_latin1(self, value: Value, buffer: &mut impl Bytes, room: usize) -> Result<usize> {
+    fn write_latin1(self, value: ScopedValue, buffer: &mut impl TextBuffer, room: usize) -> Result<usize> {
         let (spare, most) = buffer.spare();
         let room = room.min(most);
         let mut written = 0;
@@ -157,7 +167,7 @@ impl Scope<'_> {
         Ok(written)
     }
 
-    pub fn text_length(self, value: Value) -> Result<TextLength> {
+    pub fn text_length(self, value: ScopedValue) -> Result<TextLength> {
         let utf8 = self.utf8_length(value)?;
         Ok(TextLength {
             utf8,
@@ -165,7 +175,7 @@ impl Scope<'_> {
         })
     }
 
-    fn utf16_length(self, value: Value) -> Result<usize> {
+    fn utf16_length(self, value: ScopedValue) -> Result<usize> {
         let mut length = 0;
         // SAFETY: without a buffer Node only measures.
         check(unsafe {
@@ -174,7 +184,7 @@ impl Scope<'_> {
         Ok(length)
     }
 
-    fn utf8_length(self, value: Value) -> Result<usize> {
+    fn utf8_length(self, value: ScopedValue) -> Result<usize> {
         let mut length = 0;
         // SAFETY: without a buffer Node only measures.
         check(unsafe {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::addon::from_status;
 use crate::redis::credentials::Credentials;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::provided::{Answer, Provider, Question};
+use crate::redis::provided::{Provider, ProviderAnswer, Question};
 
 /// It does not keep the process alive, and holds nothing that refers to the store.
 type QuestionCallback = ThreadsafeFunction<Asked, (), Asked, Status, false, true>;
@@ -21,7 +21,7 @@ type QuestionCallback = ThreadsafeFunction<Asked, (), Asked, Status, false, true
 /// Its number, whether it is about the Sentinels, what is asked, and about which host and port.
 pub type Asked = FnArgs<(u32, bool, &'static str, Option<String>, Option<u16>)>;
 
-type Sender = oneshot::Sender<Result<Answer, String>>;
+type AnswerSender = oneshot::Sender<Result<ProviderAnswer, String>>;
 
 /// The thread that has the functions.
 pub struct Asking {
@@ -32,7 +32,7 @@ pub struct Asking {
 #[derive(Default)]
 struct Questions {
     /// The attempts to connect that wait, by question. A thread that has ended never answers.
-    waiting: HashMap<u32, Sender>,
+    waiting: HashMap<u32, AnswerSender>,
     next: u32,
 }
 
@@ -48,11 +48,11 @@ pub struct RedisAnswer {
 }
 
 impl RedisAnswer {
-    fn into_answer(self) -> Result<Answer, String> {
+    fn into_answer(self) -> Result<ProviderAnswer, String> {
         let endpoint = self.host.zip(self.port);
         match self.failure {
             Some(why) => Err(why),
-            None => Ok(Answer {
+            None => Ok(ProviderAnswer {
                 credentials: Credentials {
                     username: self.username,
                     password: self.password,
@@ -84,7 +84,7 @@ impl Asking {
         }
     }
 
-    fn ask(&self, of_sentinels: bool, question: Question, answer: Sender) {
+    fn ask(&self, of_sentinels: bool, question: Question, answer: AnswerSender) {
         let number = {
             let mut asked = self.asked.lock();
             asked.waiting.retain(|_, waiter| !waiter.is_closed());
@@ -110,13 +110,13 @@ impl Asking {
 }
 
 /// Asks the functions of the server, or those of its Sentinels.
-pub struct Asker {
+pub struct FunctionProvider {
     pub asking: Arc<Asking>,
     pub of_sentinels: bool,
 }
 
-impl Provider for Asker {
-    fn ask(&self, question: Question, answer: Sender) {
+impl Provider for FunctionProvider {
+    fn ask(&self, question: Question, answer: AnswerSender) {
         self.asking.ask(self.of_sentinels, question, answer);
     }
 }

@@ -10,14 +10,14 @@ use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
 
 use crate::addon::arguments::{self, Words, push_number, push_prefix};
-use crate::addon::raw::{Attempt, Buffer, Scope, Value};
-use crate::addon::redis::route::{Slots, split_transaction};
-use crate::commands::{self, Command, Effect, Keys, Spread};
+use crate::addon::raw::{Buffer, Scope, ScopedValue, TextWrite};
+use crate::addon::redis::route::{KeySlots, split_transaction};
+use crate::commands::{Command, CommandShape, Effect, Keys, Spread};
 use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
 use crate::fanout::records::Records;
 use crate::redis::protocol::encode;
-use crate::redis::request::{Id, Request, Route, Script, Shape, Subject};
+use crate::redis::request::{EvalSha, Id, Request, Route, Shape, Subject};
 
 pub struct Batch<'a> {
     prefix: Option<&'a [u8]>,
@@ -31,7 +31,7 @@ pub struct Batch<'a> {
     /// None without a cluster, where no entry needs a route.
     routes: Option<RouteOptions>,
     /// The slots of the entry that is being read.
-    slots: Slots,
+    slots: KeySlots,
     /// Whether the entry that is being read publishes.
     publishes: bool,
 }
@@ -53,7 +53,7 @@ struct Draft {
     replies: usize,
     repeatable: bool,
     shape: Shape,
-    script: Option<Box<Script>>,
+    script: Option<Box<EvalSha>>,
     changes: Changes,
     route: Route,
     publishes: bool,
@@ -75,7 +75,7 @@ impl<'a> Batch<'a> {
             refused: Vec::new(),
             changes: Vec::new(),
             routes,
-            slots: Slots::default(),
+            slots: KeySlots::default(),
             publishes: false,
         }
     }
@@ -86,7 +86,7 @@ impl<'a> Batch<'a> {
     /// - `[[number of the command, ...words], …]`, a transaction.
     ///
     /// A number of -1 - n is that of the command n whose keys are channels: they have no prefix.
-    pub fn read<'scope>(&mut self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<usize> {
+    pub fn read<'scope>(&mut self, scope: Scope<'scope>, values: &[ScopedValue<'scope>]) -> Result<usize> {
         let malformed = || Error::ours("INVALID_ARGUMENT", "this is no batch of commands");
         let (first, mut values) = values.split_first().ok_or_else(malformed)?;
         let first = scope.number(*first).ok_or_else(malformed)? as Id;
@@ -108,7 +108,7 @@ impl<'a> Batch<'a> {
                 self.bytes
                     .truncate(self.drafts.last().map_or(0, |draft| draft.end));
                 self.changes.clear();
-                self.slots = Slots::default();
+                self.slots = KeySlots::default();
                 self.publishes = false;
                 self.refused.push((id, error));
             }
@@ -149,7 +149,7 @@ impl<'a> Batch<'a> {
         (requests, self.refused)
     }
 
-    fn list<'scope>(&mut self, scope: Scope<'scope>, id: Id, list: Value<'scope>) -> Result<()> {
+    fn list<'scope>(&mut self, scope: Scope<'scope>, id: Id, list: ScopedValue<'scope>) -> Result<()> {
         let malformed = || Error::ours("INVALID_ARGUMENT", "this is no batch of commands");
         let mut items = scope.elements(list).ok_or_else(malformed)?.peekable();
         let is_command = matches!(items.peek(), Some(Ok(first)) if scope.number(*first).is_some());
@@ -181,7 +181,7 @@ impl<'a> Batch<'a> {
         &mut self,
         scope: Scope<'scope>,
         id: Id,
-        values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
+        values: impl ExactSizeIterator<Item = Result<ScopedValue<'scope>>>,
     ) -> Result<()> {
         let (command, shape, script, route) = self.words(scope, values, None)?;
         self.push(id, 1, !command.writes, shape, script, route);
@@ -194,7 +194,7 @@ impl<'a> Batch<'a> {
         replies: usize,
         repeatable: bool,
         shape: Shape,
-        script: Option<Box<Script>>,
+        script: Option<Box<EvalSha>>,
         route: Route,
     ) {
         let end = self.bytes.len();
@@ -215,9 +215,9 @@ impl<'a> Batch<'a> {
     fn words<'scope>(
         &mut self,
         scope: Scope<'scope>,
-        mut values: impl ExactSizeIterator<Item = Result<Value<'scope>>>,
+        mut values: impl ExactSizeIterator<Item = Result<ScopedValue<'scope>>>,
         position: Option<usize>,
-    ) -> Result<(&'static Command, Shape, Option<Box<Script>>, Route)> {
+    ) -> Result<(&'static Command, Shape, Option<Box<EvalSha>>, Route)> {
         let number = values.next().transpose()?.and_then(|value| scope.number(value));
         let (number, keyed_by_channels) = match number {
             Some(number) if number < 0.0 => (Some(-1.0 - number), true),
@@ -240,14 +240,14 @@ impl<'a> Batch<'a> {
         {
             self.changes.push((position, change));
         }
-        let is_script = command.shape == commands::Shape::Script;
+        let is_script = command.shape == CommandShape::Script;
         let script = words.places.first().filter(|_| is_script);
         let script = script.map(|place| {
             let tail = place.end + encode::END.len() - start;
             Box::new(evalsha(&words.bytes[place.clone()], count, tail))
         });
         let has_scores = |place: &Range<usize>| &words.bytes[place.clone()] == b"WITHSCORES";
-        let scores = command.shape == commands::Shape::Scores && words.places.iter().skip(3).any(has_scores);
+        let scores = command.shape == CommandShape::Scores && words.places.iter().skip(3).any(has_scores);
         let shape = if scores { Shape::Scores } else { Shape::AsIs };
         let mut route = Route::Unknown;
         if self.routes.is_some() {
@@ -295,14 +295,14 @@ impl Encoded<'_> {
 
 impl Words for Encoded<'_> {
     #[inline]
-    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: Value) -> Result<()> {
+    fn push(&mut self, scope: Scope, prefix: Option<&[u8]>, value: ScopedValue) -> Result<()> {
         let mut short = Buffer::new();
         push_prefix(&mut short, prefix);
         let attempt = scope.try_utf8(value, &mut short)?;
         let long = match attempt {
-            Attempt::Written => None,
-            Attempt::TooLong => Some(scope.text_length(value)?),
-            Attempt::NoString => {
+            TextWrite::Written => None,
+            TextWrite::TooLong => Some(scope.text_length(value)?),
+            TextWrite::NoString => {
                 push_number(&mut short, scope, value)?;
                 None
             }
@@ -323,7 +323,7 @@ impl Words for Encoded<'_> {
     }
 }
 
-fn subject(script: Option<Box<Script>>, changes: Changes, records: &Arc<Records>) -> Subject {
+fn subject(script: Option<Box<EvalSha>>, changes: Changes, records: &Arc<Records>) -> Subject {
     let observer = (!changes.is_empty()).then(|| records.call(changes));
     match (script, observer) {
         // The reply of a script does not tell what it did to records.
@@ -333,14 +333,14 @@ fn subject(script: Option<Box<Script>>, changes: Changes, records: &Arc<Records>
     }
 }
 
-fn evalsha(script: &[u8], words: usize, tail: usize) -> Script {
+fn evalsha(script: &[u8], words: usize, tail: usize) -> EvalSha {
     let sha1: [u8; 20] = Sha1::digest(script).into();
     let hex: String = sha1.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut head = Vec::new();
     encode::begin(&mut head, words);
     encode::word(&mut head, b"EVALSHA");
     encode::word(&mut head, hex.as_bytes());
-    Script {
+    EvalSha {
         sha1,
         head: head.into(),
         tail,

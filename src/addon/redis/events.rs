@@ -6,11 +6,11 @@ use napi_derive::napi;
 
 use crate::addon::since_epoch;
 use crate::redis::completions::{Event, Gap};
-use crate::redis::connection::sentinel::board::Node;
+use crate::redis::connection::sentinel::board::KnownSentinel;
 use crate::redis::pipeline::Health;
 use crate::redis::pipeline::in_flight::{Server, ServerRole};
-use crate::redis::request::Kind;
 use crate::redis::request::Role;
+use crate::redis::request::TopicKind;
 
 /// What the server has replied to HELLO or INFO.
 #[napi(object, object_from_js = false)]
@@ -110,7 +110,7 @@ pub fn event(event: Event) -> Option<RedisEvent> {
             node: node.to_string(),
         }),
         Event::Unsubscribed { topic, error } => Some(RedisEvent::Unsubscribed {
-            is_pattern: topic.kind == Kind::Pattern,
+            is_pattern: topic.kind == TopicKind::Pattern,
             topic: String::from_utf8_lossy(&topic.name).into_owned(),
             code: error.tag().into_owned(),
             message: error.message.to_string(),
@@ -149,7 +149,7 @@ pub fn health(health: Health) -> RedisHealth {
     }
 }
 
-pub fn sentinel(node: Node) -> RedisSentinel {
+pub fn sentinel(node: KnownSentinel) -> RedisSentinel {
     let failure = node.failure.map(|(error, _)| error);
     let says = node.says.flatten().filter(|_| failure.is_none());
     RedisSentinel {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use napi::Env;
 use napi::bindgen_prelude::{Function, FunctionRef};
 
-use crate::addon::raw::{Callable, Scope, Value};
+use crate::addon::raw::{Callable, Scope, ScopedValue};
 use crate::addon::redis::asking::{Asked, Asking};
 use crate::addon::redis::batch::{Batch, RouteOptions};
 use crate::addon::redis::options::RedisOptions;
@@ -221,7 +221,11 @@ impl RedisHandle {
 
 impl Callable for RedisHandle {
     /// Sends a batch: see `Batch::read`.
-    fn call<'scope>(&self, scope: Scope<'scope>, values: &[Value<'scope>]) -> Result<Value<'scope>> {
+    fn call<'scope>(
+        &self,
+        scope: Scope<'scope>,
+        values: &[ScopedValue<'scope>],
+    ) -> Result<ScopedValue<'scope>> {
         let routes = self.client.router().may_be_cluster().then_some(self.setup.routes);
         let mut batch = Batch::new(
             self.setup.prefix.as_deref(),

@@ -26,7 +26,7 @@ use crate::addon::to_napi;
 use crate::redis::completions::Events;
 use crate::redis::config::{Config, Target};
 use crate::redis::connection::sentinel;
-use crate::redis::request::{Kind, Topic};
+use crate::redis::request::{Topic, TopicKind};
 
 #[napi(object, object_from_js = false)]
 pub struct StreamNames {
@@ -253,6 +253,10 @@ impl RedisClient {
 }
 
 fn topic(is_pattern: bool, name: String) -> Topic {
-    let kind = if is_pattern { Kind::Pattern } else { Kind::Channel };
+    let kind = if is_pattern {
+        TopicKind::Pattern
+    } else {
+        TopicKind::Channel
+    };
     Topic::new(kind, name.into_bytes().into())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use napi_derive::napi;
 
-use crate::addon::redis::asking::{Asker, Asking};
+use crate::addon::redis::asking::{Asking, FunctionProvider};
 use crate::error::Result;
 use crate::fanout::streams::Fanout;
 use crate::redis::config::{ClusterOptions, Config, Limits, Options, ReadFrom, SentinelOptions, Settings};
@@ -122,7 +122,7 @@ impl RedisOptions {
     pub fn into_config(mut self, asking: Option<&Arc<Asking>>) -> Result<Config> {
         let provider = |of_sentinels| {
             let asking = asking?.clone();
-            Some(Arc::new(Asker { asking, of_sentinels }))
+            Some(Arc::new(FunctionProvider { asking, of_sentinels }))
         };
         let provided = provider(false).and_then(|provider| self.provided(provider));
         let settings = self.settings(provided);
@@ -144,7 +144,7 @@ impl RedisOptions {
         })
     }
 
-    fn provided(&self, provider: Arc<Asker>) -> Option<Provided> {
+    fn provided(&self, provider: Arc<FunctionProvider>) -> Option<Provided> {
         let cluster = self.cluster.as_ref();
         used(Provided {
             path: "redis",
@@ -182,7 +182,7 @@ impl RedisOptions {
 }
 
 impl RedisSentinelOptions {
-    fn into_options(self, provider: Option<Arc<Asker>>) -> SentinelOptions {
+    fn into_options(self, provider: Option<Arc<FunctionProvider>>) -> SentinelOptions {
         let provided = provider.and_then(|provider| self.provided(provider));
         let nodes = self.nodes.into_iter();
         SentinelOptions {
@@ -196,7 +196,7 @@ impl RedisSentinelOptions {
         }
     }
 
-    fn provided(&self, provider: Arc<Asker>) -> Option<Provided> {
+    fn provided(&self, provider: Arc<FunctionProvider>) -> Option<Provided> {
         // What is not said of the Sentinels' TLS is as with the master.
         let tls = self.tls.as_ref().map_or("redis.tls", |_| "redis.sentinel.tls");
         used(Provided {

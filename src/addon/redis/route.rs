@@ -14,13 +14,13 @@ use crate::redis::slot::{NO_KEY, Slot, slot_of};
 
 /// The slots of the keys of an entry: of one command, or of all commands of a transaction.
 #[derive(Default)]
-pub struct Slots {
+pub struct KeySlots {
     first: Option<(Slot, Range<usize>)>,
     /// The first key in another slot.
     other: Option<Range<usize>>,
 }
 
-impl Slots {
+impl KeySlots {
     /// Adds the keys of a command, whose words are at these places of `bytes`.
     pub fn add(&mut self, command: &Command, bytes: &[u8], places: &[Range<usize>]) {
         for place in routed(command, bytes, places) {
@@ -142,7 +142,7 @@ pub fn split_transaction(bytes: &[u8]) -> Route {
             return Route::Any;
         };
         let command = commands::COMMANDS[command];
-        let mut slots = Slots::default();
+        let mut slots = KeySlots::default();
         slots.add(command, bytes, places);
         if slots.are_several() && command.spread == Spread::Sum {
             for part in parts(command, bytes, places) {

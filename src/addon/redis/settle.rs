@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::addon::raw::{Scope, Value};
+use crate::addon::raw::{Scope, ScopedValue};
 use crate::addon::reply::Replies;
 use crate::error::{Error, Reason, Result};
 use crate::redis::completions::Answer;
@@ -22,7 +22,7 @@ const YOUNG: usize = 8 << 20;
 /// outside of V8's heap.
 pub fn settle<'scope>(
     mut replies: Replies<'scope, '_>,
-    settle: Value<'scope>,
+    settle: ScopedValue<'scope>,
     answers: &[Answer],
     awaited: Option<usize>,
 ) -> Result<()> {
@@ -61,7 +61,7 @@ fn has_runs(answers: &[Answer]) -> bool {
 }
 
 /// The JavaScript value of an answer.
-fn value<'scope>(replies: &Replies<'scope, '_>, answer: &Answer) -> Result<Value<'scope>> {
+fn value<'scope>(replies: &Replies<'scope, '_>, answer: &Answer) -> Result<ScopedValue<'scope>> {
     let bytes = match &answer.outcome {
         Ok(bytes) => bytes,
         Err(error) if error.results.is_empty() => return Err(error.clone()),
@@ -75,7 +75,7 @@ fn value<'scope>(replies: &Replies<'scope, '_>, answer: &Answer) -> Result<Value
 }
 
 /// Those of a transaction of which a part has failed.
-fn results<'scope>(replies: &Replies<'scope, '_>, results: &[Result<Bytes>]) -> Result<Value<'scope>> {
+fn results<'scope>(replies: &Replies<'scope, '_>, results: &[Result<Bytes>]) -> Result<ScopedValue<'scope>> {
     replies.array(results.iter().map(|result| match result {
         Ok(bytes) => replies.value(&decode::parse_reply(bytes)?),
         Err(error) => replies.scope.error(error),

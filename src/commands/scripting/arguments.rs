@@ -4,12 +4,12 @@ use mlua::{Function, IntoLuaMulti, Lua, LuaString, MultiValue, Result, Table, Va
 
 use super::raise;
 
-pub struct Arguments<'a> {
+pub struct LuaArguments<'a> {
     lua: &'a Lua,
     values: MultiValue,
 }
 
-impl Arguments<'_> {
+impl LuaArguments<'_> {
     /// An argument, counted from 1.
     pub fn get(&self, index: usize) -> Option<&Value> {
         self.values.get(index - 1)
@@ -112,12 +112,12 @@ pub fn type_name(value: &Value) -> &'static str {
     }
 }
 
-type Body = Box<dyn Fn(&Lua, &Arguments) -> Result<MultiValue> + Send>;
+type Body = Box<dyn Fn(&Lua, &LuaArguments) -> Result<MultiValue> + Send>;
 
 /// A function for scripts that checks its own arguments.
 pub fn function<R: IntoLuaMulti>(
     lua: &Lua,
-    body: impl Fn(&Lua, &Arguments) -> Result<R> + Send + 'static,
+    body: impl Fn(&Lua, &LuaArguments) -> Result<R> + Send + 'static,
 ) -> Result<Function> {
     boxed(
         lua,
@@ -127,5 +127,5 @@ pub fn function<R: IntoLuaMulti>(
 
 /// Compiled once for all functions: a copy for each takes 60 KB.
 fn boxed(lua: &Lua, body: Body) -> Result<Function> {
-    lua.create_function(move |lua, values| body(lua, &Arguments { lua, values }))
+    lua.create_function(move |lua, values| body(lua, &LuaArguments { lua, values }))
 }

@@ -6,18 +6,18 @@ use smallvec::SmallVec;
 use super::decimal::general;
 use super::limits::check_deadline;
 use super::raise::{Raised, refuse};
-use crate::commands::{COMMANDS, Database, Shape, index_of};
+use crate::commands::{COMMANDS, CommandShape, Database, index_of};
 use crate::reply::Reply;
 
 /// `writes`: whether the script may change data.
 pub fn call(db: &mut Database, lua: &Lua, values: &MultiValue, writes: bool) -> Result<Value> {
     // A script that spends its time in commands runs few hooks.
     check_deadline(lua)?;
-    let words = values.iter().map(Word::new);
-    let words: SmallVec<[Word; 8]> = words
+    let words = values.iter().map(CallArgument::new);
+    let words: SmallVec<[CallArgument; 8]> = words
         .collect::<Option<_>>()
         .ok_or_else(|| refuse("ERR Lua redis lib command arguments must be strings or integers"))?;
-    let words: SmallVec<[&[u8]; 8]> = words.iter().map(Word::bytes).collect();
+    let words: SmallVec<[&[u8]; 8]> = words.iter().map(CallArgument::bytes).collect();
     let Some((name, args)) = words.split_first() else {
         return Err(refuse(
             "ERR Please specify at least one argument for this redis lib call",
@@ -32,7 +32,7 @@ pub fn call(db: &mut Database, lua: &Lua, values: &MultiValue, writes: bool) -> 
             "ERR Wrong number of args calling Redis command from script",
         ));
     }
-    if command.shape == Shape::Script {
+    if command.shape == CommandShape::Script {
         return Err(refuse("ERR This Redis command is not allowed from script"));
     }
     if !writes && command.writes {
@@ -41,35 +41,35 @@ pub fn call(db: &mut Database, lua: &Lua, values: &MultiValue, writes: bool) -> 
         ));
     }
     let reply = db.execute(command, args).map_err(Raised::Reply)?;
-    Answer(reply).into_lua(lua)
+    LuaReply(reply).into_lua(lua)
 }
 
-enum Word {
+enum CallArgument {
     Text(BorrowedBytes),
     Number(String),
 }
 
-impl Word {
+impl CallArgument {
     fn new(value: &Value) -> Option<Self> {
         match value {
-            Value::String(text) => Some(Word::Text(text.as_bytes())),
-            Value::Integer(number) => Some(Word::Number(general(*number as f64, 17))),
-            Value::Number(number) => Some(Word::Number(general(*number, 17))),
+            Value::String(text) => Some(CallArgument::Text(text.as_bytes())),
+            Value::Integer(number) => Some(CallArgument::Number(general(*number as f64, 17))),
+            Value::Number(number) => Some(CallArgument::Number(general(*number, 17))),
             _ => None,
         }
     }
 
     fn bytes(&self) -> &[u8] {
         match self {
-            Word::Text(text) => text,
-            Word::Number(text) => text.as_bytes(),
+            CallArgument::Text(text) => text,
+            CallArgument::Number(text) => text.as_bytes(),
         }
     }
 }
 
-struct Answer<'a>(Reply<'a>);
+struct LuaReply<'a>(Reply<'a>);
 
-impl IntoLua for Answer<'_> {
+impl IntoLua for LuaReply<'_> {
     fn into_lua(self, lua: &Lua) -> Result<Value> {
         let field = |name: &str, text: &str| {
             let table = lua.create_table_with_capacity(0, 1)?;
@@ -85,7 +85,7 @@ impl IntoLua for Answer<'_> {
                 lua.create_string(general(number, 17)).map(Value::String)
             }
             Reply::Array(items) => lua
-                .create_sequence_from(items.into_iter().map(Answer))
+                .create_sequence_from(items.into_iter().map(LuaReply))
                 .map(Value::Table),
             Reply::Status(text) => field("ok", &text),
             Reply::Error(error) => field("err", &error.message),

@@ -153,12 +153,12 @@ impl Drop for Meter<'_> {
 }
 
 /// A text that a function writes, within the limit of memory.
-pub struct Text<'a> {
+pub struct LuaText<'a> {
     bytes: Vec<u8>,
     pub meter: Meter<'a>,
 }
 
-impl<'a> Text<'a> {
+impl<'a> LuaText<'a> {
     pub fn new(lua: &'a Lua) -> Self {
         Self {
             bytes: Vec::new(),

@@ -1,6 +1,6 @@
 //! <https://redis.io/docs/latest/develop/programmability/eval-intro/>
 //!
-//! - [`machine`]: a Lua state with its compiled scripts; `sandbox.lua` has the functions that a script sees.
+//! - [`engine`]: a Lua state with its compiled scripts; `sandbox.lua` has the functions that a script sees.
 //! - [`shebang`]: the flags of a script's first line.
 //! - [`limits`]: how long a script may run, and how much memory it may use.
 //! - [`call`], [`reply`]: Redis's conversions, into Lua and back.
@@ -11,8 +11,8 @@ mod arguments;
 mod call;
 mod cjson;
 mod decimal;
+mod engine;
 mod limits;
-mod machine;
 mod numbers;
 mod patterns;
 mod raise;
@@ -25,15 +25,16 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
+use engine::ScriptEngine;
 use limits::ScriptRun;
-use machine::Machine;
 
 use super::numbers::integer;
-use super::{Args, Command, Database, Keys, Shape, WRITES, command};
+use super::{Args, Command, CommandShape, Database, Keys, WRITES, command};
 use crate::error::{Error, Reason, Result};
 use crate::reply::Reply;
 
-pub const COMMANDS: &[Command] = &[command("EVAL", -3, WRITES, Keys::Counted, eval).shape(Shape::Script)];
+pub const COMMANDS: &[Command] =
+    &[command("EVAL", -3, WRITES, Keys::Counted, eval).shape(CommandShape::Script)];
 
 fn eval<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let (keys, argv) = split(args[1], &args[2..])?;
@@ -69,7 +70,7 @@ pub struct Scripting {
     /// The most bytes of the Lua state.
     memory_limit: usize,
     /// Created by the next script if it is missing.
-    machine: Option<Machine>,
+    engine: Option<ScriptEngine>,
 }
 
 impl Default for Scripting {
@@ -77,24 +78,24 @@ impl Default for Scripting {
         Self {
             time_limit: Duration::from_secs(5),
             memory_limit: 256 << 20,
-            machine: None,
+            engine: None,
         }
     }
 }
 
 impl Scripting {
     fn run(&mut self, db: &mut Database, script: &[u8], keys: Args, argv: Args) -> Result<Reply<'static>> {
-        let machine = match &mut self.machine {
-            Some(machine) => machine,
-            none => none.insert(Machine::new()?),
+        let engine = match &mut self.engine {
+            Some(engine) => engine,
+            none => none.insert(ScriptEngine::new()?),
         };
         let run = ScriptRun::new(self.time_limit, self.memory_limit);
         let deadline = run.deadline;
-        let reply = machine.run(db, script, keys, argv, run);
+        let reply = engine.run(db, script, keys, argv, run);
         let late = Instant::now() >= deadline;
         // A state that has been stopped keeps failing. A full one is cheaper to drop than to sweep.
-        if late || machine.used_memory() > self.memory_limit / 16 {
-            self.machine = None;
+        if late || engine.used_memory() > self.memory_limit / 16 {
+            self.engine = None;
         }
         if late { Err(self.timeout()) } else { reply }
     }

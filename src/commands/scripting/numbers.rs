@@ -7,7 +7,7 @@ use std::fmt::Write;
 use mlua::{Lua, MultiValue, Result, Table, Value};
 use sha1::{Digest, Sha1};
 
-use super::arguments::{Arguments, function};
+use super::arguments::{LuaArguments, function};
 use super::limits::{Meter, ScriptRun};
 use super::raise;
 
@@ -64,14 +64,14 @@ fn bit(lua: &Lua) -> Result<Table> {
     Ok(bit)
 }
 
-fn bits(args: &Arguments, index: usize) -> Result<i32> {
+fn bits(args: &LuaArguments, index: usize) -> Result<i32> {
     // 2^52 + 2^51: in the sum, the lowest bits of the double are the nearest integer.
     const MAGIC: f64 = 6_755_399_441_055_744.0;
     Ok((args.number(index)? + MAGIC).to_bits() as i32)
 }
 
 /// The second argument is the number of digits; if it is negative, they are capitals.
-fn tohex(_: &Lua, args: &Arguments) -> Result<String> {
+fn tohex(_: &Lua, args: &LuaArguments) -> Result<String> {
     let number = bits(args, 1)?;
     let digits = if args.count() < 2 { 8 } else { bits(args, 2)? };
     let text = if digits < 0 {
@@ -84,7 +84,7 @@ fn tohex(_: &Lua, args: &Arguments) -> Result<String> {
 }
 
 /// Redis's `srand48`.
-fn randomseed(lua: &Lua, args: &Arguments) -> Result<()> {
+fn randomseed(lua: &Lua, args: &LuaArguments) -> Result<()> {
     let state = u64::from(args.integer(1)? as u32) << 16 | 0x330E;
     if let Some(mut run) = lua.app_data_mut::<ScriptRun>() {
         run.random = state;
@@ -93,7 +93,7 @@ fn randomseed(lua: &Lua, args: &Arguments) -> Result<()> {
 }
 
 /// Redis's `lrand48`: the numbers are equal on each machine.
-fn random(lua: &Lua, args: &Arguments) -> Result<f64> {
+fn random(lua: &Lua, args: &LuaArguments) -> Result<f64> {
     const HIGHEST: u64 = i32::MAX as u64;
     let mut state = 0;
     if let Some(mut run) = lua.app_data_mut::<ScriptRun>() {
@@ -113,7 +113,7 @@ fn random(lua: &Lua, args: &Arguments) -> Result<f64> {
     Ok((fraction * (highest - lowest + 1.0)).floor() + lowest)
 }
 
-fn sha1hex(lua: &Lua, args: &Arguments) -> Result<String> {
+fn sha1hex(lua: &Lua, args: &LuaArguments) -> Result<String> {
     const PIECE: usize = 64 << 10;
     if args.count() != 1 {
         return Err(raise::refuse("ERR wrong number of arguments"));
@@ -138,7 +138,7 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// Lua's own function counts in a C `int`: with bounds that overflow it writes beyond its stack.
-fn unpack(lua: &Lua, args: &Arguments) -> Result<MultiValue> {
+fn unpack(lua: &Lua, args: &LuaArguments) -> Result<MultiValue> {
     const MOST: i64 = 7900;
     let table = args.table(1)?;
     let first = args.optional_integer(2, 1)?;

@@ -86,11 +86,11 @@ fn until_nul(text: &str) -> &str {
 }
 
 /// Calls into the script that keep the value that is raised there. mlua's own calls do not.
-pub struct Guard {
+pub struct ProtectedCall {
     pcall: Function,
 }
 
-impl Guard {
+impl ProtectedCall {
     pub fn new(lua: &Lua) -> Result<Self> {
         Ok(Self {
             pcall: lua.globals().get("pcall")?,

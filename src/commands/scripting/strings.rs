@@ -7,13 +7,13 @@ use std::ops::Range;
 use memchr::memmem;
 use mlua::{Function, Lua, LuaString, MultiValue, Result, Table, Value};
 
-use super::arguments::{Arguments, function, type_name};
-use super::limits::{Meter, Text};
+use super::arguments::{LuaArguments, function, type_name};
+use super::limits::{LuaText, Meter};
 use super::patterns::{Captured, Matcher};
-use super::raise::{self, Guard};
+use super::raise::{self, ProtectedCall};
 
 pub fn install(lua: &Lua, native: &Table) -> Result<()> {
-    let guard = Guard::new(lua)?;
+    let pcall = ProtectedCall::new(lua)?;
     // Reads a table, through its metatable if it has one.
     let index = lua.load("local table, key = ... return table[key]");
     let index = index.set_name("=sandbox").into_function()?;
@@ -22,7 +22,7 @@ pub fn install(lua: &Lua, native: &Table) -> Result<()> {
     native.set("next_match", function(lua, next_match)?)?;
     native.set(
         "gsub",
-        function(lua, move |lua, args| gsub(lua, args, &guard, &index))?,
+        function(lua, move |lua, args| gsub(lua, args, &pcall, &index))?,
     )?;
     native.set("rep", function(lua, rep)?)?;
     let upper = |piece: &mut [u8]| piece.make_ascii_uppercase();
@@ -38,7 +38,7 @@ pub fn install(lua: &Lua, native: &Table) -> Result<()> {
     native.set("reverse", function(lua, reverse)?)
 }
 
-fn find(lua: &Lua, args: &Arguments, positions: bool) -> Result<MultiValue> {
+fn find(lua: &Lua, args: &LuaArguments, positions: bool) -> Result<MultiValue> {
     let (text, pattern) = (args.string(1)?, args.string(2)?);
     let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
     let start = start(args.optional_integer(3, 1)?, text.len());
@@ -62,7 +62,7 @@ fn find(lua: &Lua, args: &Arguments, positions: bool) -> Result<MultiValue> {
 }
 
 /// One step of `gmatch`: the start of the next step, and the captures.
-fn next_match(lua: &Lua, args: &Arguments) -> Result<MultiValue> {
+fn next_match(lua: &Lua, args: &LuaArguments) -> Result<MultiValue> {
     if !args.flag(3) {
         return Ok(nothing());
     }
@@ -79,20 +79,25 @@ fn next_match(lua: &Lua, args: &Arguments) -> Result<MultiValue> {
     Ok(values)
 }
 
-fn gsub(lua: &Lua, args: &Arguments, guard: &Guard, index: &Function) -> Result<(LuaString, usize)> {
+fn gsub(
+    lua: &Lua,
+    args: &LuaArguments,
+    pcall: &ProtectedCall,
+    index: &Function,
+) -> Result<(LuaString, usize)> {
     let (text, pattern) = (args.string(1)?, args.string(2)?);
     let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
     let most = args.optional_integer(4, i64::MAX)?;
     let replacement = Replacement::new(args, index)?;
     let anchored = pattern.first() == Some(&b'^');
     let mut matcher = Matcher::new(lua, &text, &pattern);
-    let mut result = Text::new(lua);
+    let mut result = LuaText::new(lua);
     let (mut at, mut count) = (0, 0);
     while (count as i64) < most {
         let end = matcher.match_at(at, usize::from(anchored))?;
         if let Some(end) = end {
             count += 1;
-            Match::new(lua, &text, &matcher, at..end).replace(&replacement, guard, &mut result)?;
+            Match::new(lua, &text, &matcher, at..end).replace(&replacement, pcall, &mut result)?;
         }
         match end {
             Some(end) if end > at => at = end,
@@ -110,7 +115,7 @@ fn gsub(lua: &Lua, args: &Arguments, guard: &Guard, index: &Function) -> Result<
     Ok((result.into_lua()?, count))
 }
 
-fn rep(lua: &Lua, args: &Arguments) -> Result<LuaString> {
+fn rep(lua: &Lua, args: &LuaArguments) -> Result<LuaString> {
     let (text, count) = (args.string(1)?, args.integer(2)?);
     let text = text.as_bytes();
     // 2^40 does not fit into 32 bits: it is too much, and not none.
@@ -124,18 +129,18 @@ fn rep(lua: &Lua, args: &Arguments) -> Result<LuaString> {
 const PIECE: usize = 64 << 10;
 
 /// A copy of a text, changed piece by piece.
-fn changed(lua: &Lua, args: &Arguments, change: fn(&mut [u8])) -> Result<LuaString> {
+fn changed(lua: &Lua, args: &LuaArguments, change: fn(&mut [u8])) -> Result<LuaString> {
     let text = args.string(1)?;
-    let mut copy = Text::new(lua);
+    let mut copy = LuaText::new(lua);
     for piece in text.as_bytes().chunks(PIECE) {
         copy.push_changed(piece, change)?;
     }
     copy.into_lua()
 }
 
-fn reverse(lua: &Lua, args: &Arguments) -> Result<LuaString> {
+fn reverse(lua: &Lua, args: &LuaArguments) -> Result<LuaString> {
     let text = args.string(1)?;
-    let mut copy = Text::new(lua);
+    let mut copy = LuaText::new(lua);
     for piece in text.as_bytes().rchunks(PIECE) {
         copy.push_changed(piece, <[u8]>::reverse)?;
     }
@@ -151,7 +156,7 @@ enum Replacement<'a> {
 }
 
 impl<'a> Replacement<'a> {
-    fn new(args: &'a Arguments, index: &'a Function) -> Result<Self> {
+    fn new(args: &'a LuaArguments, index: &'a Function) -> Result<Self> {
         match args.get(3) {
             Some(Value::Table(table)) => Ok(Replacement::Table(table, index)),
             Some(Value::Function(function)) => Ok(Replacement::Function(function)),
@@ -199,18 +204,18 @@ impl<'a> Match<'a> {
         Ok(())
     }
 
-    fn replace(&self, replacement: &Replacement, guard: &Guard, result: &mut Text) -> Result<()> {
+    fn replace(&self, replacement: &Replacement, pcall: &ProtectedCall, result: &mut LuaText) -> Result<()> {
         let value = match replacement {
             Replacement::Template(template) => return self.expand(&template.as_bytes(), result),
             Replacement::Table(table, index) => {
                 let index = Value::Function((*index).clone());
                 let table = Value::Table((*table).clone());
-                guard.call(MultiValue::from_iter([index, table, self.capture(0)?]))?
+                pcall.call(MultiValue::from_iter([index, table, self.capture(0)?]))?
             }
             Replacement::Function(function) => {
                 let mut values = MultiValue::from_iter([Value::Function((*function).clone())]);
                 self.push_captures(&mut values, 1)?;
-                guard.call(values)?
+                pcall.call(values)?
             }
         };
         match value {
@@ -229,7 +234,7 @@ impl<'a> Match<'a> {
     }
 
     /// Appends the template with its `%1` and the like expanded.
-    fn expand(&self, template: &[u8], result: &mut Text) -> Result<()> {
+    fn expand(&self, template: &[u8], result: &mut LuaText) -> Result<()> {
         let mut rest = template;
         while let Some(at) = rest.iter().position(|&byte| byte == b'%') {
             result.push(&rest[..at])?;

@@ -5,9 +5,9 @@
 
 use mlua::{FromLua, Function, Integer, IntoLuaMulti, Lua, LuaString, MultiValue, Result, Table, Value};
 
-use super::arguments::{Arguments, function};
-use super::limits::Text;
-use super::raise::{self, Guard, Raised};
+use super::arguments::{LuaArguments, function};
+use super::limits::LuaText;
+use super::raise::{self, ProtectedCall, Raised};
 
 /// The elements that are moved or joined at once.
 const AT_ONCE: i64 = 4096;
@@ -17,13 +17,13 @@ pub fn install(lua: &Lua, native: &Table) -> Result<()> {
     let join: Function = own.get("concat")?;
     let up: Function = lua.load(SHIFT).set_name("=sandbox").eval()?;
     let down = up.clone();
-    let guard = Guard::new(lua)?;
+    let pcall = ProtectedCall::new(lua)?;
     let order = Order::new(lua, own.get("sort")?)?;
     native.set("insert", function(lua, move |lua, args| insert(lua, args, &up))?)?;
     native.set("remove", function(lua, move |_, args| remove(args, &down))?)?;
     native.set(
         "concat",
-        function(lua, move |lua, args| concat(lua, args, &guard, &join))?,
+        function(lua, move |lua, args| concat(lua, args, &pcall, &join))?,
     )?;
     native.set("sort", function(lua, move |lua, args| order.sort(lua, args))?)
 }
@@ -35,7 +35,7 @@ return function(list, from, to, step)
   for place = from, to, -step do rawset(list, place + step, rawget(list, place)) end
 end";
 
-fn insert(lua: &Lua, args: &Arguments, shift: &Function) -> Result<()> {
+fn insert(lua: &Lua, args: &LuaArguments, shift: &Function) -> Result<()> {
     let table = args.table(1)?;
     let value = |index| args.get(index).unwrap_or(&Value::Nil);
     let place = match args.count() {
@@ -55,7 +55,7 @@ fn insert(lua: &Lua, args: &Arguments, shift: &Function) -> Result<()> {
 }
 
 /// Returns no value, which is not nil, if there is no such element.
-fn remove(args: &Arguments, shift: &Function) -> Result<MultiValue> {
+fn remove(args: &LuaArguments, shift: &Function) -> Result<MultiValue> {
     let table = args.table(1)?;
     let length = table.raw_len() as i64;
     let place = args.optional_int(2, length)?;
@@ -72,7 +72,7 @@ fn remove(args: &Arguments, shift: &Function) -> Result<MultiValue> {
     Ok(MultiValue::from_iter([removed]))
 }
 
-fn concat(lua: &Lua, args: &Arguments, guard: &Guard, join: &Function) -> Result<LuaString> {
+fn concat(lua: &Lua, args: &LuaArguments, pcall: &ProtectedCall, join: &Function) -> Result<LuaString> {
     let separator = match args.get(2) {
         None | Some(Value::Nil) => lua.create_string("")?,
         Some(_) => args.string(2)?,
@@ -82,7 +82,7 @@ fn concat(lua: &Lua, args: &Arguments, guard: &Guard, join: &Function) -> Result
     let last = args.optional_int(4, table.raw_len() as i64)?;
     let join = |first: i64, last: i64| -> Result<LuaString> {
         let arguments = (join, table, &separator, first, last).into_lua_multi(lua)?;
-        match guard.call(arguments) {
+        match pcall.call(arguments) {
             Ok(joined) => LuaString::from_lua(joined, lua),
             Err(error) => Err(match error.downcast_ref() {
                 Some(Raised::Value(Value::String(message))) => raise::text(lua, message.to_string_lossy()),
@@ -93,7 +93,7 @@ fn concat(lua: &Lua, args: &Arguments, guard: &Guard, join: &Function) -> Result
     if last - first < AT_ONCE {
         return join(first, last);
     }
-    let mut text = Text::new(lua);
+    let mut text = LuaText::new(lua);
     for first in (first..=last).step_by(AT_ONCE as usize) {
         text.meter.work(AT_ONCE as usize)?;
         let end = (first + AT_ONCE - 1).min(last);
@@ -111,7 +111,7 @@ struct Order {
     less: Function,
     /// Wraps a C function in a Lua function.
     wrap: Function,
-    guard: Guard,
+    pcall: ProtectedCall,
 }
 
 impl Order {
@@ -124,11 +124,11 @@ impl Order {
             sort,
             less,
             wrap,
-            guard: Guard::new(lua)?,
+            pcall: ProtectedCall::new(lua)?,
         })
     }
 
-    fn sort(&self, lua: &Lua, args: &Arguments) -> Result<()> {
+    fn sort(&self, lua: &Lua, args: &LuaArguments) -> Result<()> {
         let table = args.table(1)?;
         let compare = match args.get(2) {
             None | Some(Value::Nil) => self.less.clone(),
@@ -141,7 +141,7 @@ impl Order {
                 }
             }
         };
-        let sorted = self.guard.call((&self.sort, table, compare).into_lua_multi(lua)?);
+        let sorted = self.pcall.call((&self.sort, table, compare).into_lua_multi(lua)?);
         sorted.map(drop).map_err(|error| match error.downcast_ref() {
             Some(Raised::Value(Value::String(text))) => match &*text.to_string_lossy() {
                 INVALID_ORDER => raise::text(lua, INVALID_ORDER),

@@ -7,7 +7,7 @@ use crate::reply::Reply;
 use crate::store::SortedSet;
 
 #[derive(Default)]
-struct Options {
+struct AddOptions {
     only_new: bool,
     only_existing: bool,
     greater: bool,
@@ -16,7 +16,7 @@ struct Options {
     increment: bool,
 }
 
-impl Options {
+impl AddOptions {
     /// Reads the leading options. Returns the words after them.
     fn parse<'a, 'b>(words: &'b [&'a [u8]]) -> (Self, &'b [&'a [u8]]) {
         let mut options = Self::default();
@@ -77,7 +77,7 @@ pub fn zadd<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
         let old = db.keyspace.entry::<SortedSet>(key)?.insert(member, score);
         return Ok(old.is_none().into());
     }
-    let (options, pairs) = Options::parse(&args[1..]);
+    let (options, pairs) = AddOptions::parse(&args[1..]);
     if pairs.is_empty() || !pairs.len().is_multiple_of(2) {
         return Err(Error::syntax());
     }
@@ -98,7 +98,7 @@ fn add_all<'a, 'b>(
     db: &'a mut Database,
     key: &[u8],
     items: impl Iterator<Item = (f64, &'b [u8])>,
-    options: &Options,
+    options: &AddOptions,
 ) -> Result<Reply<'a>> {
     if options.only_existing && db.keyspace.read::<SortedSet>(key)?.is_none() {
         return Ok(Reply::Integer(0));
@@ -121,7 +121,7 @@ fn add_all<'a, 'b>(
 }
 
 pub fn zincrby<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    increment(db, args[0], double(args[1])?, args[2], &Options::default())
+    increment(db, args[0], double(args[1])?, args[2], &AddOptions::default())
 }
 
 fn increment<'a>(
@@ -129,7 +129,7 @@ fn increment<'a>(
     key: &[u8],
     by: f64,
     member: &[u8],
-    options: &Options,
+    options: &AddOptions,
 ) -> Result<Reply<'a>> {
     let current = db
         .keyspace

@@ -4,7 +4,7 @@ mod add;
 mod range;
 
 use super::numbers::count;
-use super::{Args, Command, Database, Keys, READS, Shape, WRITES, command};
+use super::{Args, Command, CommandShape, Database, Keys, READS, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::SortedSet;
@@ -19,9 +19,9 @@ pub const COMMANDS: &[Command] = &[
     command("ZCOUNT", 4, READS, Keys::First, range::zcount),
     command("ZRANK", 3, READS, Keys::First, |db, args| rank(db, args, false)),
     command("ZREVRANK", 3, READS, Keys::First, |db, args| rank(db, args, true)),
-    command("ZRANGE", -4, READS, Keys::First, range::zrange).shape(Shape::Scores),
-    command("ZREVRANGE", -4, READS, Keys::First, range::zrevrange).shape(Shape::Scores),
-    command("ZRANGEBYSCORE", -4, READS, Keys::First, range::zrangebyscore).shape(Shape::Scores),
+    command("ZRANGE", -4, READS, Keys::First, range::zrange).shape(CommandShape::Scores),
+    command("ZREVRANGE", -4, READS, Keys::First, range::zrevrange).shape(CommandShape::Scores),
+    command("ZRANGEBYSCORE", -4, READS, Keys::First, range::zrangebyscore).shape(CommandShape::Scores),
     command(
         "ZREVRANGEBYSCORE",
         -4,
@@ -29,7 +29,7 @@ pub const COMMANDS: &[Command] = &[
         Keys::First,
         range::zrevrangebyscore,
     )
-    .shape(Shape::Scores),
+    .shape(CommandShape::Scores),
     command(
         "ZREMRANGEBYSCORE",
         4,

@@ -10,14 +10,14 @@ use crate::store::{Bound, SortedSet};
 
 /// The options after the two ends of a range.
 #[derive(Default)]
-struct Options {
+struct RangeOptions {
     with_scores: bool,
     reverse: bool,
     by_score: bool,
     limit: Option<(i64, i64)>,
 }
 
-impl Options {
+impl RangeOptions {
     /// Adds the options in `words`. `name_says`: the command's name fixes BYSCORE, BYLEX and REV, so these are refused.
     fn parse(mut self, words: Args, name_says: bool) -> Result<Self> {
         let mut words = words.iter();
@@ -42,30 +42,30 @@ impl Options {
 }
 
 pub fn zrange<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    select(db, args, Options::default().parse(&args[3..], false)?)
+    select(db, args, RangeOptions::default().parse(&args[3..], false)?)
 }
 
 pub fn zrevrange<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let options = Options {
+    let options = RangeOptions {
         reverse: true,
-        ..Options::default()
+        ..RangeOptions::default()
     };
     select(db, args, options.parse(&args[3..], true)?)
 }
 
 pub fn zrangebyscore<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let options = Options {
+    let options = RangeOptions {
         by_score: true,
-        ..Options::default()
+        ..RangeOptions::default()
     };
     select(db, args, options.parse(&args[3..], true)?)
 }
 
 pub fn zrevrangebyscore<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
-    let options = Options {
+    let options = RangeOptions {
         by_score: true,
         reverse: true,
-        ..Options::default()
+        ..RangeOptions::default()
     };
     select(db, args, options.parse(&args[3..], true)?)
 }
@@ -92,7 +92,7 @@ pub fn zremrangebyrank<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>
     Ok(Reply::count(removed.unwrap_or(0)))
 }
 
-fn select<'a>(db: &'a mut Database, args: Args, options: Options) -> Result<Reply<'a>> {
+fn select<'a>(db: &'a mut Database, args: Args, options: RangeOptions) -> Result<Reply<'a>> {
     if options.by_score {
         return by_score(db, args, &options);
     }
@@ -105,7 +105,7 @@ fn select<'a>(db: &'a mut Database, args: Args, options: Options) -> Result<Repl
     by_rank(db, args, &options)
 }
 
-fn by_rank<'a>(db: &'a mut Database, args: Args, options: &Options) -> Result<Reply<'a>> {
+fn by_rank<'a>(db: &'a mut Database, args: Args, options: &RangeOptions) -> Result<Reply<'a>> {
     let (start, stop) = (integer(args[1])?, integer(args[2])?);
     let Some(set) = db.keyspace.read::<SortedSet>(args[0])? else {
         return Ok(Reply::Array(Vec::new()));
@@ -119,7 +119,7 @@ fn by_rank<'a>(db: &'a mut Database, args: Args, options: &Options) -> Result<Re
     Ok(members(set, ranks, options))
 }
 
-fn by_score<'a>(db: &'a mut Database, args: Args, options: &Options) -> Result<Reply<'a>> {
+fn by_score<'a>(db: &'a mut Database, args: Args, options: &RangeOptions) -> Result<Reply<'a>> {
     let (min, max) = if options.reverse {
         (args[2], args[1])
     } else {
@@ -134,7 +134,7 @@ fn by_score<'a>(db: &'a mut Database, args: Args, options: &Options) -> Result<R
 }
 
 /// Applies LIMIT: a negative offset gives nothing, a negative count all the rest.
-fn limited(ranks: Range<usize>, options: &Options) -> Range<usize> {
+fn limited(ranks: Range<usize>, options: &RangeOptions) -> Range<usize> {
     let Some((offset, count)) = options.limit else {
         return ranks;
     };
@@ -153,7 +153,7 @@ fn limited(ranks: Range<usize>, options: &Options) -> Range<usize> {
     start..start + count
 }
 
-fn members<'a>(set: &'a SortedSet, ranks: Range<usize>, options: &Options) -> Reply<'a> {
+fn members<'a>(set: &'a SortedSet, ranks: Range<usize>, options: &RangeOptions) -> Reply<'a> {
     let items = set.range(ranks);
     if options.reverse {
         listed(items.rev(), options)
@@ -162,7 +162,7 @@ fn members<'a>(set: &'a SortedSet, ranks: Range<usize>, options: &Options) -> Re
     }
 }
 
-fn listed<'a>(items: impl Iterator<Item = (&'a [u8], f64)>, options: &Options) -> Reply<'a> {
+fn listed<'a>(items: impl Iterator<Item = (&'a [u8], f64)>, options: &RangeOptions) -> Reply<'a> {
     let mut replies = Vec::with_capacity(items.size_hint().0);
     for (member, member_score) in items {
         replies.push(Reply::bulk(member));

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::redis::cluster::frames::{array, items, misshapen, sum};
-use crate::redis::cluster::transaction;
+use crate::redis::cluster::transaction::{self, TransactionPart};
 use crate::redis::request::{Fate, Joining, Observer, Whole};
 use crate::redis::slot::Slot;
 
@@ -48,7 +48,7 @@ impl Join {
     fn joined(&self, outcomes: &[Result<Bytes>]) -> Result<Bytes> {
         if self.joining == Joining::Transaction {
             let parts = self.parts.iter().zip(outcomes);
-            let parts = parts.map(|((slot, places), outcome)| transaction::Part {
+            let parts = parts.map(|((slot, places), outcome)| TransactionPart {
                 slot: *slot,
                 places,
                 outcome,

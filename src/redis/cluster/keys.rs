@@ -96,16 +96,16 @@ fn keys_of(reply: &Bytes) -> Result<Vec<(Bytes, Slot)>> {
 }
 
 /// What a round has come to: an array of the masters' replies, or an error.
-pub type Outcome = Result<Bytes>;
+pub type RoundOutcome = Result<Bytes>;
 
 /// The requests of one round. The call is answered after the last round, not by them.
 pub struct Round {
     join: Join,
-    end: Mutex<Option<oneshot::Sender<Outcome>>>,
+    end: Mutex<Option<oneshot::Sender<RoundOutcome>>>,
 }
 
 impl Round {
-    pub fn new(slots: &[Slot]) -> (Arc<Self>, oneshot::Receiver<Outcome>) {
+    pub fn new(slots: &[Slot]) -> (Arc<Self>, oneshot::Receiver<RoundOutcome>) {
         let (end, ended) = oneshot::channel();
         let parts = slots.iter().map(|slot| (*slot, Vec::new())).collect();
         let round = Self {
@@ -123,7 +123,7 @@ impl fmt::Debug for Round {
 }
 
 impl Whole for Round {
-    fn put(&self, part: usize, outcome: Outcome) -> Option<Outcome> {
+    fn put(&self, part: usize, outcome: RoundOutcome) -> Option<RoundOutcome> {
         if let Some(whole) = self.join.put(part, outcome)
             && let Some(end) = self.end.lock().take()
         {

@@ -8,7 +8,7 @@ use crate::error::{Error, Reason};
 use crate::redis::cluster::node::{Node, fail_event};
 use crate::redis::cluster::refresh::with_reasons;
 use crate::redis::cluster::router::{Closing, ClusterRouter, RouterState};
-use crate::redis::cluster::topology::Member;
+use crate::redis::cluster::topology::TopologyMember;
 use crate::redis::pipeline::{ATTEMPTS, closed};
 use crate::redis::request::{Fate, Id};
 
@@ -22,7 +22,7 @@ impl ClusterRouter {
         let topology = state.topology.clone();
         drop(state);
         if let Some(topology) = topology {
-            let member: Arc<dyn Member> = self.clone();
+            let member: Arc<dyn TopologyMember> = self.clone();
             topology.add(Arc::downgrade(&member));
             self.apply();
         }

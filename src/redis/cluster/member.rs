@@ -17,7 +17,7 @@ use crate::redis::cluster::node_events::ready;
 use crate::redis::cluster::publishing::BUS_TIMEOUT;
 use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::slot_map::SlotMap;
-use crate::redis::cluster::topology::Member;
+use crate::redis::cluster::topology::TopologyMember;
 use crate::redis::completions::{CompletionBatch, Event};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::{ATTEMPTS, closed};
@@ -234,7 +234,7 @@ impl ClusterRouter {
     }
 }
 
-impl Member for ClusterRouter {
+impl TopologyMember for ClusterRouter {
     fn apply(&self) {
         let mut state = self.lock();
         if let Some(map) = state.topology.as_ref().and_then(|topology| topology.map()) {
@@ -277,7 +277,7 @@ impl Member for ClusterRouter {
     fn ask(&self, node: &Endpoint, command: &[&[u8]]) -> Option<oneshot::Receiver<Bytes>> {
         let node = self.lock().nodes.get(node).cloned()?;
         let (answer, answered) = oneshot::channel();
-        let observer = Arc::new(Answer(Mutex::new(Some(answer))));
+        let observer = Arc::new(TopologyObserver(Mutex::new(Some(answer))));
         let now = Instant::now();
         node.connection.with(|pipeline| {
             let is_well = pipeline.is_connected() && pipeline.silence(now) < SILENT;
@@ -296,9 +296,9 @@ impl Member for ClusterRouter {
 
 /// Takes the reply to a question of the topology.
 #[derive(Debug)]
-struct Answer(Mutex<Option<oneshot::Sender<Bytes>>>);
+struct TopologyObserver(Mutex<Option<oneshot::Sender<Bytes>>>);
 
-impl Observer for Answer {
+impl Observer for TopologyObserver {
     fn replied(&self, replies: &Bytes) {
         if let Some(answer) = self.0.lock().take() {
             // The receiver may be gone after a timeout.

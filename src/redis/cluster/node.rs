@@ -65,7 +65,7 @@ pub fn returned_slots(events: &[NodeEvent]) -> Vec<(u64, Slot)> {
         .collect()
 }
 
-pub struct Inbox {
+pub struct NodeInbox {
     /// A node has been connected to: the store was told so.
     is_ready: AtomicBool,
     /// None once the router has ended.
@@ -73,7 +73,7 @@ pub struct Inbox {
     pub come: Notify,
 }
 
-impl Default for Inbox {
+impl Default for NodeInbox {
     fn default() -> Self {
         Self {
             is_ready: AtomicBool::new(false),
@@ -83,7 +83,7 @@ impl Default for Inbox {
     }
 }
 
-impl Inbox {
+impl NodeInbox {
     /// Gives the event back once the router has ended.
     pub fn put(&self, event: NodeEvent) -> Option<NodeEvent> {
         match &mut *self.events.lock() {
@@ -117,9 +117,9 @@ impl Inbox {
     }
 }
 
-impl std::fmt::Debug for Inbox {
+impl std::fmt::Debug for NodeInbox {
     fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
-        formatter.write_str("Inbox")
+        formatter.write_str("NodeInbox")
     }
 }
 
@@ -127,7 +127,7 @@ impl std::fmt::Debug for Inbox {
 #[derive(Debug)]
 pub struct Trial {
     pub number: u64,
-    pub inbox: Arc<Inbox>,
+    pub inbox: Arc<NodeInbox>,
 }
 
 impl Guard for Trial {}
@@ -151,7 +151,7 @@ impl Node {
         config: &Arc<Config>,
         endpoint: &Endpoint,
         completions: &Arc<CompletionQueue>,
-        inbox: &Arc<Inbox>,
+        inbox: &Arc<NodeInbox>,
     ) -> Result<Arc<Self>> {
         Self::open_for(Use::All, number, config.clone(), endpoint, completions, inbox)
     }
@@ -162,7 +162,7 @@ impl Node {
         config: &Config,
         endpoint: &Endpoint,
         completions: &Arc<CompletionQueue>,
-        inbox: &Arc<Inbox>,
+        inbox: &Arc<NodeInbox>,
     ) -> Result<Arc<Self>> {
         let config = Arc::new(config.of_replica());
         Self::open_for(Use::Reads, number, config, endpoint, completions, inbox)
@@ -174,7 +174,7 @@ impl Node {
         config: Arc<Config>,
         endpoint: &Endpoint,
         completions: &Arc<CompletionQueue>,
-        inbox: &Arc<Inbox>,
+        inbox: &Arc<NodeInbox>,
     ) -> Result<Arc<Self>> {
         let sink = NodeSink {
             number,
@@ -220,7 +220,7 @@ struct NodeSink {
     for_use: Use,
     endpoint: Endpoint,
     completions: Arc<CompletionQueue>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<NodeInbox>,
     /// The store was told that it is lost.
     is_lost: AtomicBool,
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::error::{Error, Reason};
 use crate::redis::cluster::slot_map::SlotMap;
-use crate::redis::cluster::topology::{Told, Topology};
+use crate::redis::cluster::topology::{ToldMap, Topology};
 use crate::redis::config::Config;
 use crate::redis::connection::backoff::jitter;
 use crate::redis::connection::failure::Failure;
@@ -142,8 +142,8 @@ pub fn ask(
 
 /// Asks over open connections. A node that is behind, or knows of fewer slots than before, may have been cut off: others are asked too. The
 /// map stays as it is where all of them are behind.
-async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<Told> {
-    let mut best: Option<Told> = None;
+async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<ToldMap> {
+    let mut best: Option<ToldMap> = None;
     let (mut witnesses, mut are_behind) = (0, false);
     let nodes = known.masters();
     let first = (jitter() * nodes.len() as f64) as usize;
@@ -167,18 +167,18 @@ async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<Told> {
             .is_none_or(|best| map.covered() > best.map.covered())
         {
             let teller = Some(node.clone());
-            best = Some(Told { map, teller, asked });
+            best = Some(ToldMap { map, teller, asked });
         }
         if is_whole || witnesses == WITNESSES {
             break;
         }
     }
     let present = topology.map().filter(|_| are_behind);
-    best.or_else(|| present.as_deref().cloned().map(Told::by_unknown))
+    best.or_else(|| present.as_deref().cloned().map(ToldMap::by_unknown))
 }
 
 /// Asks the nodes of the configuration: the next one when the last is slow or has failed.
-async fn ask_seeds(config: &Arc<Config>) -> Result<Told, Failure> {
+async fn ask_seeds(config: &Arc<Config>) -> Result<ToldMap, Failure> {
     let mut seeds = config.seeds().into_iter();
     let mut asked = JoinSet::new();
     let mut failures = Vec::new();
@@ -190,7 +190,7 @@ async fn ask_seeds(config: &Arc<Config>) -> Result<Told, Failure> {
         }
         begins_next = tokio::select! {
             answer = asked.join_next() => match answer {
-                Some(Ok((Ok(map), _))) => return Ok(Told::by_unknown(map)),
+                Some(Ok((Ok(map), _))) => return Ok(ToldMap::by_unknown(map)),
                 Some(Ok((Err(failure), seed))) => {
                     failures.push((seed, failure));
                     true

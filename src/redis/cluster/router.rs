@@ -13,7 +13,7 @@ use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::Fences;
 use crate::redis::cluster::join::Join;
 use crate::redis::cluster::keys::KeysCall;
-use crate::redis::cluster::node::{Inbox, Node, Trial, fail};
+use crate::redis::cluster::node::{Node, NodeInbox, Trial, fail};
 use crate::redis::cluster::publishing::{Listen, Publishing};
 use crate::redis::cluster::readers::Readers;
 use crate::redis::cluster::refresh::topology_of;
@@ -22,7 +22,7 @@ use crate::redis::cluster::topology::Topology;
 use crate::redis::completions::CompletionQueue;
 use crate::redis::config::{Config, Limits};
 use crate::redis::connection::Connection;
-use crate::redis::endpoint::{Endpoint, Node as Place};
+use crate::redis::endpoint::{Endpoint, EndpointName};
 use crate::redis::pipeline::closed;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::in_flight::Server;
@@ -35,7 +35,7 @@ pub struct ClusterRouter {
     pub(super) config: Arc<Config>,
     pub(super) runtime: &'static Runtime,
     pub(super) completions: Arc<CompletionQueue>,
-    pub(super) inbox: Arc<Inbox>,
+    pub(super) inbox: Arc<NodeInbox>,
     pub(super) listen: Listen,
     /// Locked before any pipeline.
     state: Mutex<RouterState>,
@@ -309,7 +309,7 @@ impl RouterState {
     }
 
     /// The node that errors name for a slot: the one that has refused it last, else its master.
-    pub fn place(&self, slot: Slot, last: Option<&Error>) -> Option<Place> {
+    pub fn place(&self, slot: Slot, last: Option<&Error>) -> Option<EndpointName> {
         let owner = || self.map.as_ref().and_then(|map| map.owner(slot));
         let refused = last.and_then(|error| error.node.clone());
         refused.or_else(|| Some(owner()?.to_string().into()))

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Reason};
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::importers::Importers;
-use crate::redis::cluster::keys::{KeysCall, Outcome, Round, RoundEnd};
-use crate::redis::cluster::node::{Inbox, NodeEvent, fail_event};
+use crate::redis::cluster::keys::{KeysCall, Round, RoundEnd, RoundOutcome};
+use crate::redis::cluster::node::{NodeEvent, NodeInbox, fail_event};
 use crate::redis::cluster::refresh::renew;
 use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::scan::{Scan, last_page};
@@ -108,7 +108,7 @@ struct Rounds {
     /// The map of this round.
     map: Arc<SlotMap>,
     topology: Arc<Topology>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<NodeInbox>,
     completions: Arc<CompletionQueue>,
     /// How long a new map may take.
     longest: Duration,
@@ -134,7 +134,7 @@ impl Rounds {
     }
 
     /// Answers the call, or asks for another round.
-    async fn go_on(mut self, outcome: Outcome) {
+    async fn go_on(mut self, outcome: RoundOutcome) {
         let reply = match outcome {
             // An error reply of a master is that of the call.
             Ok(replies) if replies.first() == Some(&b'*') => {
@@ -158,7 +158,7 @@ impl Rounds {
     }
 }
 
-fn answer(completions: &CompletionQueue, request: &Request, outcome: Outcome) {
+fn answer(completions: &CompletionQueue, request: &Request, outcome: RoundOutcome) {
     let mut batch = CompletionBatch::default();
     batch.conclude(request, outcome);
     completions.put(batch);

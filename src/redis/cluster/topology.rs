@@ -22,14 +22,14 @@ const FRESH: Duration = Duration::from_secs(1);
 
 static TOPOLOGIES: Mutex<Vec<Weak<Topology>>> = Mutex::new(Vec::new());
 
-async fn spread(members: Vec<Weak<dyn Member>>) {
+async fn spread(members: Vec<Weak<dyn TopologyMember>>) {
     for member in members.iter().filter_map(Weak::upgrade) {
         member.apply();
     }
 }
 
 /// Uses the map.
-pub trait Member: Send + Sync {
+pub trait TopologyMember: Send + Sync {
     /// There is another map. It is taken from the topology under the member's lock, as two threads may tell of two maps in any order.
     fn apply(&self);
 
@@ -57,7 +57,7 @@ pub struct Topology {
 }
 
 /// A map, as a node has told it.
-pub struct Told {
+pub struct ToldMap {
     pub map: SlotMap,
     /// The node, if it is known by which name maps have it.
     pub teller: Option<Endpoint>,
@@ -65,7 +65,7 @@ pub struct Told {
     pub asked: SystemTime,
 }
 
-impl Told {
+impl ToldMap {
     /// By a node of a name that maps may not have, or by several.
     pub fn by_unknown(map: SlotMap) -> Self {
         Self {
@@ -83,7 +83,7 @@ struct TopologyState {
     /// What nodes have said of slots last, and when.
     moved: Vec<(Slot, Endpoint)>,
     moved_at: Option<Instant>,
-    members: Vec<Weak<dyn Member>>,
+    members: Vec<Weak<dyn TopologyMember>>,
 }
 
 impl Topology {
@@ -110,7 +110,7 @@ impl Topology {
         Ok((topology, true))
     }
 
-    pub fn add(&self, member: Weak<dyn Member>) {
+    pub fn add(&self, member: Weak<dyn TopologyMember>) {
         self.state.lock().members.push(member);
         self.refresh_unless_known();
     }
@@ -196,7 +196,7 @@ impl Topology {
     }
 
     /// Takes a map, and has all members use it.
-    pub fn take(&self, told: Told) {
+    pub fn take(&self, told: ToldMap) {
         let map = Arc::new(told.map);
         let mut state = self.state.lock();
         let before = state.map.replace(map.clone());
@@ -214,7 +214,7 @@ impl Topology {
         self.state.lock().confirmed.get(master)
     }
 
-    pub fn members(&self) -> Vec<Arc<dyn Member>> {
+    pub fn members(&self) -> Vec<Arc<dyn TopologyMember>> {
         let mut state = self.state.lock();
         state.members.retain(|member| member.strong_count() > 0);
         state.members.iter().filter_map(Weak::upgrade).collect()

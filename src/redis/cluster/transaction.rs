@@ -12,7 +12,7 @@ use crate::reply::Reply;
 const LISTED: usize = 8;
 
 /// The part of one slot.
-pub struct Part<'a> {
+pub struct TransactionPart<'a> {
     pub slot: Slot,
     /// The place of each of its commands in the whole.
     pub places: &'a [usize],
@@ -21,14 +21,14 @@ pub struct Part<'a> {
 
 /// What is known of a part.
 #[derive(PartialEq, Eq)]
-enum Fate {
+enum PartFate {
     Run,
     NotRun,
     Unknown,
 }
 
 /// The result of each command in its place, as the reply to EXEC has them. An error has them too if a part was not run.
-pub fn joined(parts: &[Part]) -> Result<Bytes> {
+pub fn joined(parts: &[TransactionPart]) -> Result<Bytes> {
     let count = parts
         .iter()
         .flat_map(|part| part.places)
@@ -48,7 +48,7 @@ pub fn joined(parts: &[Part]) -> Result<Bytes> {
         }
     }
     let results: Vec<Result<Bytes>> = results.into_iter().flatten().collect();
-    if fates.iter().all(|(_, fate)| *fate == Fate::Run) {
+    if fates.iter().all(|(_, fate)| *fate == PartFate::Run) {
         let frames: Result<Vec<Bytes>> = results.into_iter().collect();
         return Ok(array(&frames?));
     }
@@ -65,7 +65,7 @@ pub fn joined(parts: &[Part]) -> Result<Bytes> {
 }
 
 /// The outcome of each command of a part.
-fn outcomes(part: &Part) -> Result<(Fate, Vec<Result<Bytes>>)> {
+fn outcomes(part: &TransactionPart) -> Result<(PartFate, Vec<Result<Bytes>>)> {
     let frame = match part.outcome {
         Ok(frame) => frame,
         Err(error) => {
@@ -80,7 +80,11 @@ fn outcomes(part: &Part) -> Result<(Fate, Vec<Result<Bytes>>)> {
                         | Reason::Internal
                 )
             );
-            let fate = if may_be_run { Fate::Unknown } else { Fate::NotRun };
+            let fate = if may_be_run {
+                PartFate::Unknown
+            } else {
+                PartFate::NotRun
+            };
             return Ok((fate, vec![Err(error.clone()); part.places.len()]));
         }
     };
@@ -91,16 +95,16 @@ fn outcomes(part: &Part) -> Result<(Fate, Vec<Result<Bytes>>)> {
         if results.len() != part.places.len() {
             return Err(misshapen());
         }
-        return Ok((Fate::Run, results.into_iter().map(Ok).collect()));
+        return Ok((PartFate::Run, results.into_iter().map(Ok).collect()));
     }
     let aborted = error_of(&executed, part.slot)?;
     let mut queued = queued.iter();
     // Without the right to MULTI a server runs the commands one by one.
     if let Some(Ok(refused)) = queued.next().map(|multi| error_of(multi, part.slot)) {
-        return Ok((Fate::Unknown, vec![Err(refused); part.places.len()]));
+        return Ok((PartFate::Unknown, vec![Err(refused); part.places.len()]));
     }
     let errors = queued.map(|reply| Err(error_of(reply, part.slot).unwrap_or_else(|_| aborted.clone())));
-    Ok((Fate::NotRun, errors.collect()))
+    Ok((PartFate::NotRun, errors.collect()))
 }
 
 fn error_of(frame: &[u8], slot: Slot) -> Result<Error> {
@@ -120,11 +124,11 @@ fn added(one: Result<Bytes>, other: Result<Bytes>) -> Result<Bytes> {
 }
 
 /// As `run in slot 7, not run in slots 8, 9`.
-fn told(fates: &[(Slot, Fate)]) -> String {
+fn told(fates: &[(Slot, PartFate)]) -> String {
     let told = [
-        (Fate::Run, "run"),
-        (Fate::NotRun, "not run"),
-        (Fate::Unknown, "perhaps run"),
+        (PartFate::Run, "run"),
+        (PartFate::NotRun, "not run"),
+        (PartFate::Unknown, "perhaps run"),
     ];
     let told = told.into_iter().filter_map(|(fate, words)| {
         let slots: Vec<_> = fates.iter().filter(|(_, other)| *other == fate).collect();
@@ -149,8 +153,8 @@ fn told(fates: &[(Slot, Fate)]) -> String {
 mod tests {
     use super::*;
 
-    fn part<'a>(slot: Slot, places: &'a [usize], outcome: &'a Result<Bytes>) -> Part<'a> {
-        Part {
+    fn part<'a>(slot: Slot, places: &'a [usize], outcome: &'a Result<Bytes>) -> TransactionPart<'a> {
+        TransactionPart {
             slot,
             places,
             outcome,

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use redis::{Cmd, cmd};
 
 use crate::error::{Error, Reason};
-use crate::redis::config::{Config, Kind};
+use crate::redis::config::{Config, ServerKind};
 use crate::redis::connection::failure::{Failure, is_closed};
 use crate::redis::connection::secrets::without_secrets;
 use crate::redis::connection::server_info;
@@ -65,31 +65,31 @@ impl<'a> Handshake<'a> {
     ) -> Result<(Server, Duration), Failure> {
         let asked = Instant::now();
         if form == Form::Hello {
-            let questions = self.hello_questions();
-            let replies = self.ask(transport, &questions).await?;
+            let commands = self.hello_commands();
+            let replies = self.ask(transport, &commands).await?;
             let round_trip = asked.elapsed();
             let hello = parse(&replies[0])?;
             let knows_no_hello = matches!(&hello, Reply::Error(error) if self.is_of_hello(error));
             if !knows_no_hello || self.config.settings.protocol == Some(3) {
                 let server = server_info::from_hello(&hello);
                 self.check_kind(&server)?;
-                self.check_all(&questions, &replies)?;
+                self.check_all(&commands, &replies)?;
                 self.take_redirects(&server, transport).await?;
                 return Ok((server, round_trip));
             }
         }
         let asked = Instant::now();
-        let questions = match form {
-            Form::Bare => self.bare_questions(),
-            Form::Hello | Form::Old => self.old_questions(),
+        let commands = match form {
+            Form::Bare => self.bare_commands(),
+            Form::Hello | Form::Old => self.old_commands(),
         };
-        let replies = self.ask(transport, &questions).await?;
+        let replies = self.ask(transport, &commands).await?;
         let round_trip = asked.elapsed();
-        let answers = questions.iter().zip(&replies);
+        let answers = commands.iter().zip(&replies);
         let answers = answers.map(|((name, _), reply)| Ok((*name, parse(reply)?)));
         let server = server_info::from_commands(answers.collect::<Result<_, Failure>>()?);
         self.check_kind(&server)?;
-        self.check_all(&questions, &replies)?;
+        self.check_all(&commands, &replies)?;
         Ok((server, round_trip))
     }
 
@@ -101,10 +101,10 @@ impl<'a> Handshake<'a> {
                 "{} is a node of a Redis Cluster, which has no database but 0: leave db out",
                 self.endpoint
             )))),
-            Some("sentinel") if kind == Kind::Sentinel => Ok(()),
+            Some("sentinel") if kind == ServerKind::Sentinel => Ok(()),
             // The reason follows.
-            None if kind == Kind::Sentinel && server.role == ServerRole::Unknown => Ok(()),
-            _ if kind == Kind::Sentinel => Err(Failure::refused(Error::because(
+            None if kind == ServerKind::Sentinel && server.role == ServerRole::Unknown => Ok(()),
+            _ if kind == ServerKind::Sentinel => Err(Failure::refused(Error::because(
                 Reason::NoSentinel,
                 format!("{} is a server, and no Sentinel", self.endpoint),
             ))),
@@ -134,14 +134,14 @@ impl<'a> Handshake<'a> {
             && major
                 .and_then(|major| major.parse().ok())
                 .is_some_and(|major: u32| major >= 8);
-        if knows && server.role == ServerRole::Master && self.config.kind == Kind::Store {
-            let questions = [("CLIENT", cmd("CLIENT").arg("CAPA").arg("redirect").take())];
-            self.ask(transport, &questions).await?;
+        if knows && server.role == ServerRole::Master && self.config.kind == ServerKind::Store {
+            let commands = [("CLIENT", cmd("CLIENT").arg("CAPA").arg("redirect").take())];
+            self.ask(transport, &commands).await?;
         }
         Ok(())
     }
 
-    fn hello_questions(&self) -> Vec<Question> {
+    fn hello_commands(&self) -> Vec<HandshakeCommand> {
         let mut hello = cmd("HELLO");
         hello.arg(3);
         if let Some(password) = &self.credentials.password {
@@ -151,45 +151,45 @@ impl<'a> Handshake<'a> {
         if let Some(name) = &self.config.settings.client_name {
             hello.arg("SETNAME").arg(name);
         }
-        let mut questions = vec![("HELLO", hello)];
+        let mut commands = vec![("HELLO", hello)];
         for (attribute, value) in [
             ("LIB-NAME", env!("CARGO_PKG_NAME")),
             ("LIB-VER", env!("CARGO_PKG_VERSION")),
         ] {
-            questions.push((
+            commands.push((
                 "CLIENT",
                 cmd("CLIENT").arg("SETINFO").arg(attribute).arg(value).take(),
             ));
         }
-        questions.extend(self.last_questions());
-        questions
+        commands.extend(self.last_commands());
+        commands
     }
 
-    fn old_questions(&self) -> Vec<Question> {
-        let mut questions = Vec::from_iter(self.auth());
+    fn old_commands(&self) -> Vec<HandshakeCommand> {
+        let mut commands = Vec::from_iter(self.auth());
         if let Some(name) = &self.config.settings.client_name {
-            questions.push(("CLIENT", cmd("CLIENT").arg("SETNAME").arg(name).take()));
+            commands.push(("CLIENT", cmd("CLIENT").arg("SETNAME").arg(name).take()));
         }
-        questions.push(("ROLE", cmd("ROLE")));
-        questions.push(("INFO", cmd("INFO").arg("cluster").take()));
-        questions.extend(self.last_questions());
-        questions
+        commands.push(("ROLE", cmd("ROLE")));
+        commands.push(("INFO", cmd("INFO").arg("cluster").take()));
+        commands.extend(self.last_commands());
+        commands
     }
 
-    fn bare_questions(&self) -> Vec<Question> {
-        self.auth().into_iter().chain(self.last_questions()).collect()
+    fn bare_commands(&self) -> Vec<HandshakeCommand> {
+        self.auth().into_iter().chain(self.last_commands()).collect()
     }
 
-    fn auth(&self) -> Option<Question> {
+    fn auth(&self) -> Option<HandshakeCommand> {
         let Credentials { username, password } = &self.credentials;
         let auth = |password| ("AUTH", cmd("AUTH").arg(username).arg(password).take());
         password.as_ref().map(auth)
     }
 
-    fn last_questions(&self) -> impl Iterator<Item = Question> + use<> {
+    fn last_commands(&self) -> impl Iterator<Item = HandshakeCommand> + use<> {
         let db = self.config.db;
         let select = (db != 0).then(|| ("SELECT", cmd("SELECT").arg(db).take()));
-        let is_replica = self.config.kind == Kind::Replica;
+        let is_replica = self.config.kind == ServerKind::Replica;
         // Without it a replica sends reads to its master.
         let read = is_replica.then(|| ("READONLY", cmd("READONLY")));
         // A server that is still loading answers to all the rest.
@@ -197,8 +197,12 @@ impl<'a> Handshake<'a> {
     }
 
     /// Sends all commands at once, and gives the reply to each.
-    async fn ask(&self, transport: &mut Transport, questions: &[Question]) -> Result<Vec<Bytes>, Failure> {
-        let mut left: Bytes = questions
+    async fn ask(
+        &self,
+        transport: &mut Transport,
+        commands: &[HandshakeCommand],
+    ) -> Result<Vec<Bytes>, Failure> {
+        let mut left: Bytes = commands
             .iter()
             .flat_map(|(_, command)| command.get_packed_command())
             .collect();
@@ -210,8 +214,8 @@ impl<'a> Handshake<'a> {
             left.advance(written);
         }
         let mut scanner = Scanner::default();
-        let mut replies = Vec::with_capacity(questions.len());
-        while replies.len() < questions.len() {
+        let mut replies = Vec::with_capacity(commands.len());
+        while replies.len() < commands.len() {
             let end = scanner.end(&transport.buffer);
             let is_endless = end == Ok(None) && transport.buffer.len() > LONGEST;
             let end = end
@@ -288,8 +292,8 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    fn check_all(&self, questions: &[Question], replies: &[Bytes]) -> Result<(), Failure> {
-        let mut answered = questions.iter().zip(replies);
+    fn check_all(&self, commands: &[HandshakeCommand], replies: &[Bytes]) -> Result<(), Failure> {
+        let mut answered = commands.iter().zip(replies);
         answered.try_for_each(|((command, _), reply)| self.check(command, &parse(reply)?))
     }
 
@@ -334,7 +338,7 @@ impl<'a> Handshake<'a> {
 }
 
 /// A command's name, and the command.
-type Question = (&'static str, Cmd);
+type HandshakeCommand = (&'static str, Cmd);
 
 fn parse(reply: &Bytes) -> Result<Reply<'_>, Failure> {
     decode::parse(reply).map_err(Failure::refused)

@@ -10,7 +10,7 @@ use crate::error::Reason;
 use crate::redis::config::{Config, Target};
 use crate::redis::connection::failure::Failure;
 use crate::redis::connection::sentinel::Watcher;
-use crate::redis::connection::sentinel::board::Next;
+use crate::redis::connection::sentinel::board::NextMaster;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::in_flight::{Established, ServerRole};
 
@@ -40,7 +40,7 @@ impl Locator {
     }
 
     /// Returns once a connection to `from` should lead elsewhere.
-    pub async fn next(&self, from: Option<&Endpoint>) -> Next {
+    pub async fn next(&self, from: Option<&Endpoint>) -> NextMaster {
         match self {
             Self::Fixed(_) | Self::Node(..) => pending().await,
             Self::Watched(watcher) => watcher.next(from).await,

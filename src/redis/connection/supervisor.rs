@@ -18,7 +18,7 @@ use crate::redis::connection::connect::{Connector, Opened};
 use crate::redis::connection::failure::Failure;
 use crate::redis::connection::locator::Locator;
 use crate::redis::connection::sentinel::POLL;
-use crate::redis::connection::sentinel::board::Next;
+use crate::redis::connection::sentinel::board::NextMaster;
 use crate::redis::connection::shared::Shared;
 use crate::redis::connection::socket::{ReadAttempt, SocketSlot};
 use crate::redis::connection::time_slice::LONGEST_READ;
@@ -75,7 +75,7 @@ impl<M: Machine> Supervisor<M> {
 
     pub async fn run(self) {
         // Whatever ends this, a panic too: no request is left without an answer.
-        let _guard = EndGuard(&self.shared);
+        let _guard = PipelineEndGuard(&self.shared);
         let mut attempt = 0;
         while let Some(cause) = self.open_and_carry(&mut attempt).await {
             attempt += 1;
@@ -104,7 +104,7 @@ impl<M: Machine> Supervisor<M> {
 
     /// Returns once the master is said to be elsewhere.
     async fn named_other(&self, from: Option<&Endpoint>) {
-        while let Next::Promoting(_) = self.locator.next(from).await {
+        while let NextMaster::Promoting(_) = self.locator.next(from).await {
             sleep(PAUSE).await;
         }
     }
@@ -238,16 +238,16 @@ impl<M: Machine> Supervisor<M> {
         let mut latest = None;
         loop {
             let next = self.locator.next(Some(endpoint)).await;
-            let (Next::Named(master) | Next::Promoting(master)) = &next;
+            let (NextMaster::Named(master) | NextMaster::Promoting(master)) = &next;
             match timeout(HANDOVER, self.open_at(master)).await {
                 Ok(Ok(opened)) if opened.1.server.role != ServerRole::Replica => {
-                    if matches!(next, Next::Promoting(_)) {
+                    if matches!(next, NextMaster::Promoting(_)) {
                         self.locator.promoted(master);
                     }
                     self.tell_move(endpoint, master);
                     return Some(opened);
                 }
-                _ if matches!(next, Next::Promoting(_)) => {}
+                _ if matches!(next, NextMaster::Promoting(_)) => {}
                 _ if Instant::now() >= *latest.get_or_insert(Instant::now() + HANDOVER) => {
                     return None;
                 }
@@ -338,9 +338,9 @@ impl<M: Machine> Supervisor<M> {
     }
 }
 
-struct EndGuard<'a, M: Machine>(&'a Shared<M>);
+struct PipelineEndGuard<'a, M: Machine>(&'a Shared<M>);
 
-impl<M: Machine> Drop for EndGuard<'_, M> {
+impl<M: Machine> Drop for PipelineEndGuard<'_, M> {
     fn drop(&mut self) {
         self.0.with(|pipeline| pipeline.end());
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::error::{Error, Reason};
 use crate::redis::completions::Event;
 use crate::redis::config::Limits;
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
 use crate::redis::pipeline::queue::{Queue, UnsentRequest};
 use crate::redis::pipeline::{ATTEMPTS, Health, Machine, Pipeline, closed};
@@ -124,7 +124,7 @@ impl<M: Machine> Pipeline<M> {
         };
         let whole_until = now.saturating_duration_since(connection.whole_until);
         M::disconnected(self, SystemTime::now() - whole_until);
-        let place: Node = self.place().into();
+        let place: EndpointName = self.place().into();
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;
         let sent = connection.sent.into_iter().enumerate();

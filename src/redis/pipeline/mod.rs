@@ -21,7 +21,7 @@ use bytes::BytesMut;
 use crate::error::{Error, Reason};
 use crate::redis::completions::CompletionBatch;
 use crate::redis::config::Limits;
-use crate::redis::endpoint::{Endpoint, Node};
+use crate::redis::endpoint::{Endpoint, EndpointName};
 use crate::redis::pipeline::commands::redirect::Returned;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Server};
 use crate::redis::pipeline::queue::{Queue, UnsentRequest};
@@ -34,7 +34,7 @@ pub struct Health {
     pub role: Role,
     pub is_ready: bool,
     /// Where it leads, or led last.
-    pub node: Option<Node>,
+    pub node: Option<EndpointName>,
     /// When it was connected or lost last.
     pub since: Instant,
     /// When the server last sent anything.
@@ -90,7 +90,7 @@ pub trait Machine: Default + Send + Sized + 'static {
     }
 
     /// There is a gap: it began at this time at the latest, behind what a node has brought, and lasts until a moment at least.
-    fn widen_gap(&mut self, _from: SystemTime, _node: Option<Node>, _until: Instant) {}
+    fn widen_gap(&mut self, _from: SystemTime, _node: Option<EndpointName>, _until: Instant) {}
 
     /// Does what is due. Gives when something will be.
     fn tick(_pipeline: &mut Pipeline<Self>, _now: Instant) -> Option<Instant> {
@@ -165,7 +165,7 @@ pub struct Pipeline<M> {
     /// As errors name it while there is no connection.
     target: String,
     /// Where the connection leads, or where the last one did. That of a cluster's node is known before.
-    pub node: Option<Node>,
+    pub node: Option<EndpointName>,
     /// Where the master is, as the server has said that was one before.
     redirect: Option<Endpoint>,
     /// Requests that wait for a connection, or for room in the window.
@@ -345,7 +345,7 @@ impl<M: Machine> Pipeline<M> {
     }
 
     /// Where the connection leads, or where the last one did.
-    pub fn node(&self) -> Option<Node> {
+    pub fn node(&self) -> Option<EndpointName> {
         self.node.clone()
     }
 

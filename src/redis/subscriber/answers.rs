@@ -10,7 +10,7 @@ use crate::redis::request::{Asker, Fate, Subject, Subscription};
 use crate::redis::subscriber::displaced::is_elsewhere;
 use crate::redis::subscriber::machine::Subscriptions;
 use crate::redis::subscriber::pending::{PendingRequest, Waiter};
-use crate::redis::subscriber::table::Next;
+use crate::redis::subscriber::table::FollowUp;
 
 impl Pipeline<Subscriptions> {
     /// Gives listeners what has come for them.
@@ -44,9 +44,9 @@ impl Pipeline<Subscriptions> {
             let waiting: Vec<_> = waiters.iter().map(|waiter| waiter.number).collect();
             let table = &mut self.machine.table;
             match table.answered(answer.id, &topic, outcome.is_ok(), &waiting) {
-                Next::Nothing => {}
-                Next::Unsubscribe => self.take_back(None, &topic, now),
-                Next::Subscribe => self.subscribe_due(&topic, now),
+                FollowUp::Nothing => {}
+                FollowUp::Unsubscribe => self.take_back(None, &topic, now),
+                FollowUp::Subscribe => self.subscribe_due(&topic, now),
             }
         }
         self.machine.tell(waiters, &outcome);

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::backlog::Backlog;
 use crate::redis::completions::{CompletionBatch, Event, Gap};
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::protocol::published::Skipped;
 use crate::redis::request::{Departure, Id, Topic, TopicName};
 use crate::redis::subscriber::listener::Listener;
@@ -34,7 +34,7 @@ pub struct Awaited {
     /// Topics that have left a home and are at no other yet.
     pub moving: HashMap<Topic, Moving>,
     /// When the gap begins that is told once all have moved, and at which home.
-    pub gap_since: Option<(SystemTime, Node)>,
+    pub gap_since: Option<(SystemTime, EndpointName)>,
     /// Topics that a home has refused: they are not to be tried again.
     pub refused: Vec<Topic>,
     /// Channels of the subscriber's own, by which topics cross and homes are probed.
@@ -47,7 +47,7 @@ pub struct Awaited {
 pub struct Moving {
     pub since: SystemTime,
     /// The home.
-    pub node: Node,
+    pub node: EndpointName,
     /// By which it crosses: that of the crossing under way, if one follows another.
     pub channel: Topic,
 }

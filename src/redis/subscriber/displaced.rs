@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::pipeline::Pipeline;
-use crate::redis::request::{Kind, Subscription, Topic};
+use crate::redis::request::{Subscription, Topic, TopicKind};
 use crate::redis::subscriber::entry::Status;
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::Kept;
@@ -26,7 +26,7 @@ const ELSEWHERE: [&str; 6] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTER
 impl Pipeline<Subscriptions> {
     /// The server has unsubscribed a shard channel, which it was not asked to while a listener has it.
     pub(super) fn displaced(&mut self, name: &Bytes) {
-        let topic = Topic::new(Kind::Shard, name.clone());
+        let topic = Topic::new(TopicKind::Shard, name.clone());
         if self
             .machine
             .table
@@ -47,7 +47,7 @@ impl Pipeline<Subscriptions> {
 
 impl Table {
     /// True if the topic was live: messages are missed from now on.
-    fn displaced(&mut self, topic: &Topic, since: SystemTime, node: Option<Node>) -> bool {
+    fn displaced(&mut self, topic: &Topic, since: SystemTime, node: Option<EndpointName>) -> bool {
         let entry = self.topics.get_mut(topic);
         let Some(entry) = entry.filter(|entry| entry.status == Status::Live) else {
             return false;
@@ -95,7 +95,7 @@ impl Table {
 
 /// Whether a refusal says that a shard channel has another home, or none just now.
 pub fn is_elsewhere(Subscription { topic, .. }: &Subscription, error: &Error) -> bool {
-    topic.kind == Kind::Shard && ELSEWHERE.contains(&&*error.code)
+    topic.kind == TopicKind::Shard && ELSEWHERE.contains(&&*error.code)
 }
 
 impl ClusterSubscriber {

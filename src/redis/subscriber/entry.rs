@@ -26,7 +26,7 @@ pub enum Priority {
 }
 
 #[derive(Default)]
-pub struct Entry {
+pub struct TopicEntry {
     pub status: Status,
     pub priority: Priority,
     /// The listeners' request that is to subscribe it.
@@ -42,7 +42,7 @@ pub struct Registration {
     pub hears: bool,
 }
 
-impl Entry {
+impl TopicEntry {
     pub fn has(&self, number: usize) -> bool {
         self.registrations.iter().any(|each| each.listener == number)
     }

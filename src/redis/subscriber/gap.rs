@@ -4,13 +4,13 @@ use std::mem;
 use std::time::{Instant, SystemTime};
 
 use crate::redis::completions::Gap;
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::subscriber::listener::Deliveries;
 use crate::redis::subscriber::table::{OpenGap, Table};
 
 impl Table {
     /// The gap began at this time at the latest, and lasts until a moment at least. If none is open, one opens: for who subscribes by then.
-    pub fn widen_gap(&mut self, from: SystemTime, node: Option<Node>, until: Instant) {
+    pub fn widen_gap(&mut self, from: SystemTime, node: Option<EndpointName>, until: Instant) {
         let gap = self.gap.get_or_insert(OpenGap::new(from, node));
         gap.since = from.min(gap.since);
         gap.until = gap.until.max(Some(until));

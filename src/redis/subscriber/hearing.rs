@@ -23,7 +23,7 @@ pub fn listen(config: &Config, node: &Endpoint) -> Result<Hearing> {
     };
     let (tell_subscribed, subscribed) = oneshot::channel();
     let (tell_heard, heard) = oneshot::channel();
-    let listener = Arc::new(Told(Mutex::new(Awaited {
+    let listener = Arc::new(HearingListener(Mutex::new(HearingSenders {
         subscribed: Some(tell_subscribed),
         heard: Some(tell_heard),
     })));
@@ -38,23 +38,23 @@ pub fn listen(config: &Config, node: &Endpoint) -> Result<Hearing> {
     })
 }
 
-struct Told(Mutex<Awaited>);
+struct HearingListener(Mutex<HearingSenders>);
 
 #[derive(Default)]
-struct Awaited {
+struct HearingSenders {
     subscribed: Option<Sender<()>>,
     heard: Option<Sender<()>>,
 }
 
-impl Listener for Told {
+impl Listener for HearingListener {
     fn put(&self, batch: CompletionBatch) {
-        let mut awaited = self.0.lock();
+        let mut senders = self.0.lock();
         let refused = |event: &Event| matches!(event, Event::Unsubscribed { .. });
         if batch.events.iter().any(refused) {
-            *awaited = Awaited::default();
+            *senders = HearingSenders::default();
         }
         if !batch.backlog.is_empty() {
-            awaited.heard.take().map(|told| told.send(()));
+            senders.heard.take().map(|told| told.send(()));
         }
     }
 

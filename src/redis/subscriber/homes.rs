@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::refresh::topology_of;
-use crate::redis::cluster::topology::{Member, Topology};
+use crate::redis::cluster::topology::{Topology, TopologyMember};
 use crate::redis::completions::CompletionBatch;
 use crate::redis::config::{Config, Limits, Target};
 use crate::redis::endpoint::Endpoint;
@@ -51,7 +51,7 @@ impl ClusterSubscriber {
             state: Mutex::default(),
             this: this.clone(),
         });
-        let member: Arc<dyn Member> = subscriber.clone();
+        let member: Arc<dyn TopologyMember> = subscriber.clone();
         subscriber.topology.add(Arc::downgrade(&member));
         subscriber.apply();
         runtime::spawn(runtime, Self::watch(Arc::downgrade(&subscriber)));
@@ -326,7 +326,7 @@ impl ClusterSubscriber {
     }
 }
 
-impl Member for ClusterSubscriber {
+impl TopologyMember for ClusterSubscriber {
     fn apply(&self) {
         let mut state = self.lock();
         let Some(map) = self.topology.map() else { return };

@@ -10,13 +10,13 @@ use crate::backlog::Message;
 use crate::error::{Error, Reason, Result};
 use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::connection::shared::Sink;
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::pipeline::in_flight::Established;
 use crate::redis::pipeline::{Frame, Machine, Pipeline};
 use crate::redis::protocol::published::Skipped;
 use crate::redis::protocol::scan::Scanner;
 use crate::redis::protocol::{decode, encode};
-use crate::redis::request::{Asker, Departure, Id, Kind, Request, Role, Subject, Subscription, Topic};
+use crate::redis::request::{Asker, Departure, Id, Request, Role, Subject, Subscription, Topic, TopicKind};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Deliveries, TopicState};
 use crate::redis::subscriber::pending::{Pending, Waiter};
@@ -109,7 +109,7 @@ impl Machine for Subscriptions {
         })
     }
 
-    fn widen_gap(&mut self, from: SystemTime, node: Option<Node>, until: Instant) {
+    fn widen_gap(&mut self, from: SystemTime, node: Option<EndpointName>, until: Instant) {
         self.table.widen_gap(from, node, until);
     }
 
@@ -289,7 +289,7 @@ impl Pipeline<Subscriptions> {
             subject: Subject::Unsubscription,
             ..Request::repeatable(id, &[topic.kind.unsubscribe(), &topic.name], now)
         };
-        if topic.kind == Kind::Shard {
+        if topic.kind == TopicKind::Shard {
             let tail = encode::command(&[b"UNSUBSCRIBE", NEVER]);
             request.bytes = [&request.bytes[..], &tail].concat().into();
             request.subject = Subject::ShardUnsubscription;

@@ -52,7 +52,7 @@ use parking_lot::Mutex;
 use crate::error::Result;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::pipeline::{Health, Pipeline};
 use crate::redis::request::{Departure, Id, Leaving, Topic};
 use crate::redis::subscriber::coalesced::Coalesced;
@@ -133,7 +133,7 @@ impl SubscriberHandle {
     }
 
     /// What has the listener leave topics, which cross to another home by a channel.
-    pub fn departure(&self, topics: Leaving, node: Node, channel: &Topic) -> Departure {
+    pub fn departure(&self, topics: Leaving, node: EndpointName, channel: &Topic) -> Departure {
         Departure {
             listener: self.number,
             topics,

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::redis::endpoint::Endpoint;
-use crate::redis::request::{Kind, Topic};
+use crate::redis::request::{Topic, TopicKind};
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::cluster_listener::{ClusterListener, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
@@ -21,10 +21,10 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The passage of topics at one home, or of those that are heard nowhere.
 pub struct Passage {
     topics: Vec<Topic>,
-    at: Option<At>,
+    at: Option<PassageHome>,
 }
 
-struct At {
+struct PassageHome {
     endpoint: Endpoint,
     home: Arc<SubscriberHandle>,
     /// When its connection was made.
@@ -38,8 +38,8 @@ impl ClusterSubscriber {
         let state = self.lock();
         let mut by_home: HashMap<Option<Endpoint>, Vec<Topic>> = HashMap::new();
         for mut topic in topics {
-            if topic.kind == Kind::Shard && !state.topics.contains_key(&topic) {
-                topic.kind = Kind::Channel;
+            if topic.kind == TopicKind::Shard && !state.topics.contains_key(&topic) {
+                topic.kind = TopicKind::Channel;
             }
             let home = state.heard_at(&topic).cloned();
             by_home.entry(home).or_default().push(topic);
@@ -48,7 +48,7 @@ impl ClusterSubscriber {
             let home = endpoint.and_then(|endpoint| state.homes.get_key_value(&endpoint));
             let at = home.and_then(|(endpoint, home)| {
                 let health = home.health();
-                health.is_ready.then(|| At {
+                health.is_ready.then(|| PassageHome {
                     endpoint: endpoint.clone(),
                     home: home.clone(),
                     since: health.since,
@@ -80,7 +80,7 @@ impl Passage {
     }
 }
 
-impl At {
+impl PassageHome {
     /// Returns at the answer to a request by the home's connection.
     async fn answer(&self) {
         let channel = own_channel("passage");
@@ -90,13 +90,13 @@ impl At {
             ..Signals::default()
         };
         self.listener.awaited.lock().own.insert(channel.clone(), signals);
-        let awaited = Awaited {
+        let own = OwnChannel {
             listener: &self.listener,
             channel,
         };
         let node = self.endpoint.to_string().into();
         let none = Arc::new(Mutex::new(Some(HashSet::new())));
-        let departure = self.home.departure(none, node, &awaited.channel);
+        let departure = self.home.departure(none, node, &own.channel);
         self.home.begin_departure(&departure);
         let _ = on_answered.await;
     }
@@ -115,12 +115,12 @@ impl At {
 }
 
 /// Forgets the request's channel, also where the answer is not waited for.
-struct Awaited<'a> {
+struct OwnChannel<'a> {
     listener: &'a ClusterListener,
     channel: Topic,
 }
 
-impl Drop for Awaited<'_> {
+impl Drop for OwnChannel<'_> {
     fn drop(&mut self) {
         self.listener.awaited.lock().own.remove(&self.channel);
     }

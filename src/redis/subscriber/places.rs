@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::connection::backoff::jitter;
 use crate::redis::endpoint::Endpoint;
-use crate::redis::request::{Kind, Leaving, Topic};
+use crate::redis::request::{Leaving, Topic, TopicKind};
 use crate::redis::slot::{Slot, slot_of};
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::listener::TopicState;
@@ -148,8 +148,8 @@ pub fn home_of<'a>(map: &'a SlotMap, topic: &Topic) -> Option<&'a Endpoint> {
 /// The slot whose master is a topic's home.
 pub fn slot_of_home(topic: &Topic) -> Slot {
     match topic.kind {
-        Kind::Channel | Kind::Shard => slot_of(&topic.name),
-        Kind::Pattern => HOME_OF_PATTERNS,
+        TopicKind::Channel | TopicKind::Shard => slot_of(&topic.name),
+        TopicKind::Pattern => HOME_OF_PATTERNS,
     }
 }
 
@@ -160,5 +160,5 @@ pub fn own_channel(purpose: &str) -> Topic {
     let random = jitter().to_bits();
     let process = std::process::id();
     let name = format!("covara-kv:{purpose}:{process}-{number}-{random:x}");
-    Topic::new(Kind::Channel, name.into())
+    Topic::new(TopicKind::Channel, name.into())
 }

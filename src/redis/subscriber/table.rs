@@ -10,10 +10,10 @@ use hashbrown::{HashMap, HashSet};
 use crate::backlog::Message;
 use crate::error::Error;
 use crate::redis::completions::Event;
-use crate::redis::endpoint::Node;
+use crate::redis::endpoint::EndpointName;
 use crate::redis::protocol::published::{Skipped, published};
 use crate::redis::request::{Asker, Id, Request, Subject, Subscription, Topic, TopicName};
-use crate::redis::subscriber::entry::{Entry, Priority, Registration, Status};
+use crate::redis::subscriber::entry::{Priority, Registration, Status, TopicEntry};
 use crate::redis::subscriber::listener::{Deliveries, Kept, Listener, TopicState};
 
 /// The size of a batch.
@@ -21,7 +21,7 @@ pub const BATCH: usize = 500;
 
 #[derive(Default)]
 pub struct Table {
-    pub(super) topics: HashMap<Topic, Entry, RandomState>,
+    pub(super) topics: HashMap<Topic, TopicEntry, RandomState>,
     pub listeners: HashMap<usize, Arc<dyn Listener>, RandomState>,
     /// Topics whose slot the server has lost. They are asked for again while no other home is known.
     pub(super) displaced: HashSet<Topic, RandomState>,
@@ -40,13 +40,13 @@ pub struct Table {
 pub struct OpenGap {
     pub(super) since: SystemTime,
     /// The server that was heard before.
-    pub(super) node: Option<Node>,
+    pub(super) node: Option<EndpointName>,
     /// The master is another one: until then publishers may use the one before, whatever is subscribed.
     pub(super) until: Option<Instant>,
 }
 
 impl OpenGap {
-    pub fn new(since: SystemTime, node: Option<Node>) -> Self {
+    pub fn new(since: SystemTime, node: Option<EndpointName>) -> Self {
         Self {
             since,
             node,
@@ -68,7 +68,7 @@ pub enum Wait {
 
 /// What to tell the server, after the answer to a request.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum FollowUp {
     Nothing,
     /// The topic has no listener left.
     Unsubscribe,
@@ -101,10 +101,10 @@ impl Table {
         let mut is_new = false;
         let entry = self.topics.entry(topic.clone()).or_insert_with(|| {
             is_new = true;
-            Entry {
+            TopicEntry {
                 status: Status::Due(0),
                 priority,
-                ..Entry::default()
+                ..TopicEntry::default()
             }
         });
         let is_live = entry.status == Status::Live;
@@ -188,10 +188,10 @@ impl Table {
     }
 
     /// The listeners' request for a topic was answered; `waiting` are those who awaited it.
-    pub fn answered(&mut self, request: Id, topic: &Topic, is_live: bool, waiting: &[usize]) -> Next {
+    pub fn answered(&mut self, request: Id, topic: &Topic, is_live: bool, waiting: &[usize]) -> FollowUp {
         let entry = self.topics.get_mut(topic);
         let Some(entry) = entry.filter(|entry| entry.request == Some(request)) else {
-            return Next::Nothing;
+            return FollowUp::Nothing;
         };
         entry.request = None;
         for registration in &mut entry.registrations {
@@ -201,13 +201,17 @@ impl Table {
         let is_new = entry.status == Status::New;
         if entry.registrations.is_empty() {
             self.topics.remove(topic);
-            return if is_new { Next::Nothing } else { Next::Unsubscribe };
+            return if is_new {
+                FollowUp::Nothing
+            } else {
+                FollowUp::Unsubscribe
+            };
         }
         if !is_new {
-            return Next::Nothing;
+            return FollowUp::Nothing;
         }
         (entry.status, entry.priority) = (Status::Due(0), Priority::First);
-        Next::Subscribe
+        FollowUp::Subscribe
     }
 
     /// The server has refused the table's request. Returns the listeners' open request, if there is one, which is void. None if the
@@ -221,7 +225,7 @@ impl Table {
         if !self.topics.get(topic)?.is_asked_by(*asker) {
             return None;
         }
-        let Entry {
+        let TopicEntry {
             registrations,
             request,
             ..
@@ -281,7 +285,7 @@ impl Table {
 /// Reconciliation: what the server is asked for anew.
 impl Table {
     /// There is no connection; nothing was missed until `whole_until`. True if a gap is open, which begins there.
-    pub fn lost(&mut self, whole_until: SystemTime, node: Option<Node>) -> bool {
+    pub fn lost(&mut self, whole_until: SystemTime, node: Option<EndpointName>) -> bool {
         self.unanswered = 0;
         self.queued.clear();
         self.displaced.clear();

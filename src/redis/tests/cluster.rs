@@ -11,11 +11,11 @@ use super::config::options;
 use super::*;
 use crate::redis::cluster::lifecycle::EndGuard;
 use crate::redis::cluster::slot_map::SlotMap;
-use crate::redis::cluster::topology::{Member, Told, Topology};
+use crate::redis::cluster::topology::{ToldMap, Topology, TopologyMember};
 use crate::redis::completions::{CompletionBatch, CompletionQueue};
 use crate::redis::config::{ClusterOptions, Config, Options};
 use crate::redis::protocol::decode;
-use crate::redis::request::{Fate, Kind, Observer, Route, Topic};
+use crate::redis::request::{Fate, Observer, Route, Topic, TopicKind};
 use crate::redis::router::Router;
 use crate::redis::subscriber::hearing::listen;
 use crate::redis::subscriber::listener::Listener;
@@ -171,7 +171,7 @@ struct Slow {
     go_on: Mutex<Receiver<()>>,
 }
 
-impl Member for Slow {
+impl TopologyMember for Slow {
     fn apply(&self) {
         let _ = self.told.send(());
         if self.is_slow.swap(false, Ordering::Relaxed) {
@@ -207,19 +207,19 @@ fn an_older_map_does_not_take_the_place_of_a_newer_one() {
         is_slow: AtomicBool::new(false),
         go_on: Mutex::new(go_on),
     });
-    let member: Arc<dyn Member> = slow.clone();
+    let member: Arc<dyn TopologyMember> = slow.clone();
     let wait = |count| (0..count).for_each(|_| told.recv_timeout(TIMEOUT).unwrap());
     topology.add(Arc::downgrade(&member));
     let store = Store::of(config);
     topology.add(Arc::downgrade(&member));
     let slots = decode::parse(b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$0\r\n\r\n:1\r\n").unwrap();
     let map = SlotMap::parse(&slots, &at(1)).unwrap();
-    topology.take(Told::by_unknown(map.clone()));
+    topology.take(ToldMap::by_unknown(map.clone()));
     wait(2);
     slow.is_slow.store(true, Ordering::Relaxed);
     topology.patch(&[(7, at(2))]);
     wait(1);
-    topology.take(Told::by_unknown(map.with_moved(&[(7, at(3))])));
+    topology.take(ToldMap::by_unknown(map.with_moved(&[(7, at(3))])));
     wait(2);
     resume.send(()).unwrap();
     wait(1);
@@ -235,7 +235,7 @@ fn an_older_map_does_not_take_the_place_of_a_newer_one() {
 #[test]
 fn who_tries_again_at_once_does_not_join_what_is_given_up() {
     let (outcomes, told) = channel();
-    let topic = Topic::new(Kind::Channel, "news".into());
+    let topic = Topic::new(TopicKind::Channel, "news".into());
     let listener = Arc::new(Retrying {
         subscriber: OnceLock::new(),
         topic: topic.clone(),

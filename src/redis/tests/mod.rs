@@ -29,7 +29,7 @@ use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::in_flight::{Established, InlineWrite, Server, ServerRole};
 use crate::redis::pipeline::{Machine, Pipeline};
 use crate::redis::protocol::encode;
-use crate::redis::request::{Id, Request, Script, Shape, Subject};
+use crate::redis::request::{EvalSha, Id, Request, Shape, Subject};
 use crate::redis::subscriber::machine::Subscriptions;
 
 const READONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
@@ -200,7 +200,7 @@ fn sent(commands: &[&[&str]]) -> String {
 fn script(harness: &Harness, id: Id) -> Request {
     let request = harness.write(id, &["EVAL", "return 1", "0"]);
     Request {
-        subject: Subject::Script(Box::new(Script {
+        subject: Subject::Script(Box::new(EvalSha {
             sha1: [7; 20],
             head: "*3\r\n$7\r\nEVALSHA\r\n$1\r\nh\r\n".into(),
             tail: request.bytes.len() - "$1\r\n0\r\n".len(),

@@ -2,7 +2,7 @@
 
 use super::topics::{Subscriber, push};
 use super::*;
-use crate::redis::request::{Kind, Topic};
+use crate::redis::request::{Topic, TopicKind};
 use crate::redis::subscriber::entry::Priority;
 
 const MOVED: &str = "-MOVED 15495 127.0.0.1:7001\r\n";
@@ -10,7 +10,7 @@ const MOVED: &str = "-MOVED 15495 127.0.0.1:7001\r\n";
 const NEVER: [&str; 3] = ["unsubscribe", "covara-kv:never", "0"];
 
 fn shard(name: &'static str) -> Topic {
-    Topic::new(Kind::Shard, name.into())
+    Topic::new(TopicKind::Shard, name.into())
 }
 
 fn keep(subscriber: &mut Subscriber, name: &'static str) {

@@ -10,7 +10,7 @@ use super::*;
 use crate::error::Reason;
 use crate::redis::completions::{CompletionBatch, Event};
 use crate::redis::protocol::published::{Skipped, skip};
-use crate::redis::request::{Departure, Kind, Topic};
+use crate::redis::request::{Departure, Topic, TopicKind};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::{Kept, Listener, TopicState};
 use crate::redis::subscriber::places::take_out;
@@ -124,7 +124,7 @@ impl SharedSubscriber {
 }
 
 fn news() -> Topic {
-    Topic::new(Kind::Channel, "news".into())
+    Topic::new(TopicKind::Channel, "news".into())
 }
 
 fn heard(expected: [&[&str]; 3]) -> [Vec<String>; 3] {
@@ -339,7 +339,7 @@ fn a_refusal_ends_it_for_all() {
 #[test]
 fn a_member_that_leaves_takes_only_its_own_along() {
     let mut subscriber = SharedSubscriber::new();
-    let other = Topic::new(Kind::Channel, "other".into());
+    let other = Topic::new(TopicKind::Channel, "other".into());
     for (number, topic) in [(0, &news()), (1, &news()), (0, &other)] {
         subscriber.with(|pipeline, now| pipeline.subscribe(number, 1, topic, now));
         subscriber.receive(&["subscribe", std::str::from_utf8(&topic.name).unwrap(), "1"]);

@@ -6,16 +6,16 @@ use std::ops::{Deref, DerefMut};
 use super::*;
 use crate::redis::completions::{CompletionBatch, Gap};
 use crate::redis::protocol::published::{Skipped, skip};
-use crate::redis::request::{Kind, Topic};
+use crate::redis::request::{Topic, TopicKind};
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::listener::Listener;
 
 fn channel(name: &str) -> Topic {
-    Topic::new(Kind::Channel, name.to_owned().into())
+    Topic::new(TopicKind::Channel, name.to_owned().into())
 }
 
 fn pattern(name: &'static str) -> Topic {
-    Topic::new(Kind::Pattern, name.into())
+    Topic::new(TopicKind::Pattern, name.into())
 }
 
 pub(super) fn push(words: &[&str]) -> String {

@@ -15,19 +15,20 @@ pub fn words(error: &io::Error) -> Option<(Reason, String)> {
 }
 
 fn reason(error: &Error) -> Reason {
-    use CertificateError as Wrong;
     match error {
-        Error::InvalidCertificate(Wrong::UnknownIssuer) => Reason::UnknownAuthority,
-        Error::InvalidCertificate(Wrong::Other(error)) if is_authority(error) => Reason::UnknownAuthority,
-        Error::InvalidCertificate(
-            Wrong::Expired
-            | Wrong::ExpiredContext { .. }
-            | Wrong::NotValidYet
-            | Wrong::NotValidYetContext { .. },
-        ) => Reason::CertificateDate,
-        Error::InvalidCertificate(Wrong::NotValidForName | Wrong::NotValidForNameContext { .. }) => {
-            Reason::CertificateName
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => Reason::UnknownAuthority,
+        Error::InvalidCertificate(CertificateError::Other(error)) if is_authority(error) => {
+            Reason::UnknownAuthority
         }
+        Error::InvalidCertificate(
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. },
+        ) => Reason::CertificateDate,
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => Reason::CertificateName,
         Error::InvalidMessage(_) => Reason::PlainText,
         _ => Reason::Tls,
     }
@@ -56,21 +57,20 @@ fn what(error: &Error) -> String {
 }
 
 fn certificate(error: &CertificateError) -> String {
-    use CertificateError as Wrong;
     match error {
-        Wrong::UnknownIssuer => {
+        CertificateError::UnknownIssuer => {
             "the server's certificate is of an authority that is not known here: give the authority's certificate as tls.ca".to_owned()
         }
-        Wrong::ExpiredContext { time, not_after } => {
+        CertificateError::ExpiredContext { time, not_after } => {
             format!("the server's certificate expired {} ago", between(*not_after, *time))
         }
-        Wrong::NotValidYetContext { time, not_before } => format!(
+        CertificateError::NotValidYetContext { time, not_before } => format!(
             "the server's certificate is not valid for another {}: is the clock of this machine right?",
             between(*time, *not_before)
         ),
-        Wrong::Expired => "the server's certificate has expired".to_owned(),
-        Wrong::NotValidYet => "the server's certificate is not valid yet".to_owned(),
-        Wrong::NotValidForNameContext { expected, presented } => {
+        CertificateError::Expired => "the server's certificate has expired".to_owned(),
+        CertificateError::NotValidYet => "the server's certificate is not valid yet".to_owned(),
+        CertificateError::NotValidForNameContext { expected, presented } => {
             let names: Vec<_> = presented.iter().map(|name| plain_name(name)).collect();
             let has = if names.is_empty() {
                 "it has no name (subjectAltName)".to_owned()
@@ -82,13 +82,13 @@ fn certificate(error: &CertificateError) -> String {
                 expected.to_str()
             )
         }
-        Wrong::InvalidPurposeContext { .. } | Wrong::InvalidPurpose => {
+        CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => {
             "the server's certificate is not for servers (extendedKeyUsage)".to_owned()
         }
-        Wrong::BadSignature => "the server's certificate, or its handshake, is not signed as it says".to_owned(),
-        Wrong::Revoked => "the server's certificate was revoked".to_owned(),
-        Wrong::Other(error) => other(error),
-        Wrong::BadEncoding => "the server's certificate cannot be read".to_owned(),
+        CertificateError::BadSignature => "the server's certificate, or its handshake, is not signed as it says".to_owned(),
+        CertificateError::Revoked => "the server's certificate was revoked".to_owned(),
+        CertificateError::Other(error) => other(error),
+        CertificateError::BadEncoding => "the server's certificate cannot be read".to_owned(),
         _ => "the server's certificate is signed in a way that is not known here".to_owned(),
     }
 }

@@ -17,8 +17,6 @@ use tokio_rustls::rustls::{
 
 use crate::redis::tls::errors::is_authority;
 
-type Result<T> = std::result::Result<T, Error>;
-
 pub enum Trust {
     System,
     Only {
@@ -115,7 +113,7 @@ impl ServerCertVerifier for Authorities {
         name: &ServerName,
         ocsp: &[u8],
         now: UnixTime,
-    ) -> Result<ServerCertVerified> {
+    ) -> Result<ServerCertVerified, Error> {
         let verified = self
             .by_roots
             .verify_server_cert(certificate, intermediates, name, ocsp, now);
@@ -133,7 +131,7 @@ impl ServerCertVerifier for Authorities {
         message: &[u8],
         certificate: &CertificateDer,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid> {
+    ) -> Result<HandshakeSignatureValid, Error> {
         self.by_roots
             .verify_tls12_signature(message, certificate, signature)
     }
@@ -143,7 +141,7 @@ impl ServerCertVerifier for Authorities {
         message: &[u8],
         certificate: &CertificateDer,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid> {
+    ) -> Result<HandshakeSignatureValid, Error> {
         self.by_roots
             .verify_tls13_signature(message, certificate, signature)
     }
@@ -165,7 +163,7 @@ impl ServerCertVerifier for AnyCertificate {
         _: &ServerName,
         _: &[u8],
         _: UnixTime,
-    ) -> Result<ServerCertVerified> {
+    ) -> Result<ServerCertVerified, Error> {
         Ok(ServerCertVerified::assertion())
     }
 
@@ -174,7 +172,7 @@ impl ServerCertVerifier for AnyCertificate {
         message: &[u8],
         certificate: &CertificateDer,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid> {
+    ) -> Result<HandshakeSignatureValid, Error> {
         let key = key(certificate)?;
         let entity = webpki::RawPublicKeyEntity::try_from(&key).map_err(|_| unreadable())?;
         let known = self.0.mapping.iter();
@@ -201,7 +199,7 @@ impl ServerCertVerifier for AnyCertificate {
         message: &[u8],
         certificate: &CertificateDer,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid> {
+    ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature_with_raw_key(message, &key(certificate)?, signature, &self.0)
     }
 
@@ -210,7 +208,7 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-fn key(certificate: &CertificateDer) -> Result<SubjectPublicKeyInfoDer<'static>> {
+fn key(certificate: &CertificateDer) -> Result<SubjectPublicKeyInfoDer<'static>, Error> {
     let anchor = webpki::anchor_from_trusted_cert(certificate).map_err(|_| unreadable())?;
     Ok(webpki::spki_for_anchor(&anchor))
 }

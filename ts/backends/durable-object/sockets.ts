@@ -11,7 +11,7 @@ interface Attachment extends Partial<Names> {
   id: string;
 }
 
-interface Subscription {
+interface SocketSubscription {
   readonly id: string;
   readonly channels: ReadonlySet<string>;
   readonly matchers: readonly ((channel: string) => boolean)[];
@@ -40,7 +40,7 @@ export class Sockets {
    * The subscription of each socket, rebuilt from the attachments after hibernation. Undefined for a socket that was told to close: the
    * state may list it for a while.
    */
-  readonly #subscriptions = new WeakMap<WebSocketLike, Subscription | undefined>();
+  readonly #subscriptions = new WeakMap<WebSocketLike, SocketSubscription | undefined>();
 
   constructor(state: DurableObjectStateLike) {
     this.#state = state;
@@ -105,7 +105,7 @@ export class Sockets {
     }
   }
 
-  *#open(): Generator<[WebSocketLike, Subscription]> {
+  *#open(): Generator<[WebSocketLike, SocketSubscription]> {
     for (const socket of this.#state.getWebSockets()) {
       const subscription = this.#subscriptions.get(socket);
       if (subscription !== undefined) yield [socket, subscription];
@@ -161,7 +161,7 @@ function attachmentOf(socket: WebSocketLike): Attachment {
   return { id: "", ...(socket.deserializeAttachment?.() as Partial<Attachment> | undefined) };
 }
 
-function subscriptionOf(id: string, { channels, patterns }: Names): Subscription {
+function subscriptionOf(id: string, { channels, patterns }: Names): SocketSubscription {
   return { id, channels: new Set(channels), matchers: [...new Set(patterns)].map(globOf) };
 }
 

@@ -44,7 +44,7 @@ const TIMEOUT = 5_000;
 type ReadyCall = Ready<unknown[]>;
 
 /** A call that waits for its request. */
-interface Waiting extends ReadyCall {
+interface WaitingCall extends ReadyCall {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -58,7 +58,7 @@ export class DurableObjectKVStore extends Store {
   readonly #strict: boolean;
   readonly #reconnectDelay: (attempt: number) => number;
   #status: KVStatus = "connecting";
-  #batch: Waiting[] = [];
+  #batch: WaitingCall[] = [];
   /** The request that the batch must follow. */
   #before: Promise<unknown> | undefined;
   /** A transaction that was sent in this tick: later commands of the tick must follow it. Never rejects. */
@@ -252,13 +252,13 @@ export class DurableObjectKVStore extends Store {
   }
 
   /** Each request waits for the previous answer: requests by different stubs may overtake each other. */
-  async #sendInOrder(batch: readonly Waiting[]): Promise<void> {
+  async #sendInOrder(batch: readonly WaitingCall[]): Promise<void> {
     for (let from = 0; from < batch.length; from += MAX_BATCH) {
       await this.#sendBatch(batch.slice(from, from + MAX_BATCH));
     }
   }
 
-  async #sendBatch(batch: readonly Waiting[]): Promise<void> {
+  async #sendBatch(batch: readonly WaitingCall[]): Promise<void> {
     try {
       const answers = await this.#request(batch);
       for (const [i, { resolve, reject }] of batch.entries()) {

@@ -8,7 +8,10 @@ type Gathered<A> = A extends [infer First, ...infer Others]
     ? []
     : [A];
 
-type Run<M extends CommandMethod> = (db: Keyspace, ...args: Gathered<ArgumentsOf<M>>) => Promise<Value<M>>;
+type CommandFunction<M extends CommandMethod> = (
+  db: Keyspace,
+  ...args: Gathered<ArgumentsOf<M>>
+) => Promise<Value<M>>;
 
 /** The function of each command. TypeScript refuses to compile while one is missing. */
-export type Table = { [M in CommandMethod]: Run<M> };
+export type Table = { [M in CommandMethod]: CommandFunction<M> };

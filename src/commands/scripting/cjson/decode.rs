@@ -3,13 +3,13 @@
 use memchr::memchr3;
 use mlua::{Lua, LuaString, Result, Table, Value};
 
-use super::super::arguments::Arguments;
-use super::super::limits::{Meter, Text};
+use super::super::arguments::LuaArguments;
+use super::super::limits::{LuaText, Meter};
 use super::super::raise;
-use super::settings::Settings;
+use super::settings::CjsonSettings;
 use super::{DEEPEST, only};
 
-pub fn decode(lua: &Lua, args: &Arguments, settings: &Settings) -> Result<Value> {
+pub fn decode(lua: &Lua, args: &LuaArguments, settings: &CjsonSettings) -> Result<Value> {
     only(args)?;
     let json = args.string(1)?;
     let json = json.as_bytes();
@@ -25,20 +25,20 @@ pub fn decode(lua: &Lua, args: &Arguments, settings: &Settings) -> Result<Value>
     };
     let value = decoder.document()?;
     match decoder.next()? {
-        (_, Token::End) => Ok(value),
+        (_, JsonToken::End) => Ok(value),
         other => Err(decoder.unexpected("the end", &other)),
     }
 }
 
 struct Decoder<'a> {
     lua: &'a Lua,
-    settings: &'a Settings,
+    settings: &'a CjsonSettings,
     meter: Meter<'a>,
     json: &'a [u8],
     at: usize,
 }
 
-enum Token {
+enum JsonToken {
     ObjectBegin,
     ObjectEnd,
     ArrayBegin,
@@ -53,44 +53,44 @@ enum Token {
     Invalid(&'static str),
 }
 
-impl Token {
+impl JsonToken {
     fn name(&self) -> &'static str {
         match self {
-            Token::ObjectBegin => "T_OBJ_BEGIN",
-            Token::ObjectEnd => "T_OBJ_END",
-            Token::ArrayBegin => "T_ARR_BEGIN",
-            Token::ArrayEnd => "T_ARR_END",
-            Token::Colon => "T_COLON",
-            Token::Comma => "T_COMMA",
-            Token::String(_) => "T_STRING",
-            Token::Number(_) => "T_NUMBER",
-            Token::Boolean(_) => "T_BOOLEAN",
-            Token::Null => "T_NULL",
-            Token::End => "T_END",
-            Token::Invalid(problem) => problem,
+            JsonToken::ObjectBegin => "T_OBJ_BEGIN",
+            JsonToken::ObjectEnd => "T_OBJ_END",
+            JsonToken::ArrayBegin => "T_ARR_BEGIN",
+            JsonToken::ArrayEnd => "T_ARR_END",
+            JsonToken::Colon => "T_COLON",
+            JsonToken::Comma => "T_COMMA",
+            JsonToken::String(_) => "T_STRING",
+            JsonToken::Number(_) => "T_NUMBER",
+            JsonToken::Boolean(_) => "T_BOOLEAN",
+            JsonToken::Null => "T_NULL",
+            JsonToken::End => "T_END",
+            JsonToken::Invalid(problem) => problem,
         }
     }
 }
 
 /// A token with its offset.
-type Placed = (usize, Token);
+type Placed = (usize, JsonToken);
 
 /// A table that is being read.
-enum Open {
+enum TableBuilder {
     /// With the number of its items.
     Array(Table, usize),
     /// With the key of the next value.
     Object(Table, Value),
 }
 
-impl Open {
+impl TableBuilder {
     fn put(&mut self, item: Value) -> Result<()> {
         match self {
-            Open::Array(table, length) => {
+            TableBuilder::Array(table, length) => {
                 *length += 1;
                 table.raw_set(*length, item)
             }
-            Open::Object(table, key) => table.raw_set(&*key, item),
+            TableBuilder::Object(table, key) => table.raw_set(&*key, item),
         }
     }
 }
@@ -98,7 +98,7 @@ impl Open {
 impl Decoder<'_> {
     /// Without recursion: values may nest deeper than a thread's stack allows.
     fn document(&mut self) -> Result<Value> {
-        let mut open: Vec<Open> = Vec::new();
+        let mut open: Vec<TableBuilder> = Vec::new();
         let mut token = self.next()?;
         loop {
             // None for a table whose items follow.
@@ -106,8 +106,8 @@ impl Decoder<'_> {
             if whole.is_none() {
                 let table = self.lua.create_table()?;
                 open.push(match token.1 {
-                    Token::ObjectBegin => Open::Object(table, Value::Nil),
-                    _ => Open::Array(table, 0),
+                    JsonToken::ObjectBegin => TableBuilder::Object(table, Value::Nil),
+                    _ => TableBuilder::Array(table, 0),
                 });
                 self.check_depth(open.len())?;
             }
@@ -119,7 +119,7 @@ impl Decoder<'_> {
                     open.push(table);
                     break token;
                 }
-                let (Open::Array(table, _) | Open::Object(table, _)) = table;
+                let (TableBuilder::Array(table, _) | TableBuilder::Object(table, _)) = table;
                 whole = Some(Value::Table(table));
             };
         }
@@ -127,42 +127,43 @@ impl Decoder<'_> {
 
     fn simple(&self, token: &Placed) -> Result<Option<Value>> {
         Ok(Some(match &token.1 {
-            Token::String(text) => Value::String(text.clone()),
-            Token::Number(number) => Value::Number(*number),
-            Token::Boolean(yes) => Value::Boolean(*yes),
-            Token::Null => Value::NULL,
-            Token::ObjectBegin | Token::ArrayBegin => return Ok(None),
+            JsonToken::String(text) => Value::String(text.clone()),
+            JsonToken::Number(number) => Value::Number(*number),
+            JsonToken::Boolean(yes) => Value::Boolean(*yes),
+            JsonToken::Null => Value::NULL,
+            JsonToken::ObjectBegin | JsonToken::ArrayBegin => return Ok(None),
             _ => return Err(self.unexpected("value", token)),
         }))
     }
 
     /// Adds the item that was read, if any, to its table. Returns the first token of the next item, or None at the end.
-    fn item(&mut self, table: &mut Open, item: Option<Value>) -> Result<Option<Placed>> {
+    fn item(&mut self, table: &mut TableBuilder, item: Option<Value>) -> Result<Option<Placed>> {
         let is_first = item.is_none();
         if let Some(item) = item {
             table.put(item)?;
         }
         let mut token = self.next()?;
         let expected = match (&*table, &token.1) {
-            (Open::Array(..), Token::ArrayEnd) | (Open::Object(..), Token::ObjectEnd) => return Ok(None),
-            (Open::Array(..), _) => "comma or array end",
-            (Open::Object(..), _) => "comma or object end",
+            (TableBuilder::Array(..), JsonToken::ArrayEnd)
+            | (TableBuilder::Object(..), JsonToken::ObjectEnd) => return Ok(None),
+            (TableBuilder::Array(..), _) => "comma or array end",
+            (TableBuilder::Object(..), _) => "comma or object end",
         };
         if !is_first {
-            if !matches!(token.1, Token::Comma) {
+            if !matches!(token.1, JsonToken::Comma) {
                 return Err(self.unexpected(expected, &token));
             }
             token = self.next()?;
         }
-        let Open::Object(_, key) = table else {
+        let TableBuilder::Object(_, key) = table else {
             return Ok(Some(token));
         };
-        let Token::String(text) = &token.1 else {
+        let JsonToken::String(text) = &token.1 else {
             return Err(self.unexpected("object key string", &token));
         };
         *key = Value::String(text.clone());
         let colon = self.next()?;
-        if !matches!(colon.1, Token::Colon) {
+        if !matches!(colon.1, JsonToken::Colon) {
             return Err(self.unexpected("colon", &colon));
         }
         self.next().map(Some)
@@ -198,14 +199,14 @@ impl Decoder<'_> {
         }
         let start = self.at;
         let single = match self.peek() {
-            0 => return Ok((start, Token::End)),
+            0 => return Ok((start, JsonToken::End)),
             b'"' => return self.string(),
-            b'{' => Token::ObjectBegin,
-            b'}' => Token::ObjectEnd,
-            b'[' => Token::ArrayBegin,
-            b']' => Token::ArrayEnd,
-            b':' => Token::Colon,
-            b',' => Token::Comma,
+            b'{' => JsonToken::ObjectBegin,
+            b'}' => JsonToken::ObjectEnd,
+            b'[' => JsonToken::ArrayBegin,
+            b']' => JsonToken::ArrayEnd,
+            b':' => JsonToken::Colon,
+            b',' => JsonToken::Comma,
             _ => {
                 let word = self.word();
                 self.meter.work(self.at - start)?;
@@ -216,12 +217,12 @@ impl Decoder<'_> {
         Ok((start, single))
     }
 
-    fn word(&mut self) -> Token {
+    fn word(&mut self) -> JsonToken {
         let rest = &self.json[self.at..];
         for (name, token) in [
-            (&b"true"[..], Token::Boolean(true)),
-            (b"false", Token::Boolean(false)),
-            (b"null", Token::Null),
+            (&b"true"[..], JsonToken::Boolean(true)),
+            (b"false", JsonToken::Boolean(false)),
+            (b"null", JsonToken::Null),
         ] {
             if rest.starts_with(name) {
                 self.at += name.len();
@@ -229,7 +230,7 @@ impl Decoder<'_> {
             }
         }
         if !self.settings.decode_invalid_numbers && is_invalid_number(rest) {
-            return Token::Invalid(match rest[0] {
+            return JsonToken::Invalid(match rest[0] {
                 b'-' | b'0'..=b'9' => "invalid number",
                 _ => "invalid token",
             });
@@ -237,16 +238,16 @@ impl Decoder<'_> {
         match number(rest) {
             Some((number, length)) => {
                 self.at += length;
-                Token::Number(number)
+                JsonToken::Number(number)
             }
-            None if matches!(rest[0], b'-' | b'+') => Token::Invalid("invalid number"),
-            None => Token::Invalid("invalid token"),
+            None if matches!(rest[0], b'-' | b'+') => JsonToken::Invalid("invalid number"),
+            None => JsonToken::Invalid("invalid token"),
         }
     }
 
     fn string(&mut self) -> Result<Placed> {
         let start = self.at;
-        let mut text = Text::new(self.lua);
+        let mut text = LuaText::new(self.lua);
         self.at += 1;
         loop {
             let rest = &self.json[self.at..];
@@ -255,18 +256,18 @@ impl Decoder<'_> {
             self.at += plain;
             match self.peek() {
                 b'"' => break,
-                0 => return Ok((self.at, Token::Invalid("unexpected end of string"))),
+                0 => return Ok((self.at, JsonToken::Invalid("unexpected end of string"))),
                 _ => match self.escape() {
                     Ok((character, length)) => {
                         text.push(character.encode_utf8(&mut [0; 4]).as_bytes())?;
                         self.at += length;
                     }
-                    Err(problem) => return Ok((self.at, Token::Invalid(problem))),
+                    Err(problem) => return Ok((self.at, JsonToken::Invalid(problem))),
                 },
             }
         }
         self.at += 1;
-        Ok((start, Token::String(text.into_lua()?)))
+        Ok((start, JsonToken::String(text.into_lua()?)))
     }
 
     /// The character of the escape here, with the length of the escape.

@@ -2,20 +2,25 @@
 
 use mlua::{Function, Lua, LuaString, Result, Table, Value};
 
-use super::super::arguments::{Arguments, type_name};
+use super::super::arguments::{LuaArguments, type_name};
 use super::super::decimal::general;
-use super::super::limits::Text;
+use super::super::limits::LuaText;
 use super::super::raise;
-use super::settings::{Invalid, Settings};
+use super::settings::{CjsonSettings, Invalid};
 use super::{DEEPEST, only};
 
 /// `next`: Lua's own function.
-pub fn encode(lua: &Lua, args: &Arguments, settings: &Settings, next: &Function) -> Result<LuaString> {
+pub fn encode(
+    lua: &Lua,
+    args: &LuaArguments,
+    settings: &CjsonSettings,
+    next: &Function,
+) -> Result<LuaString> {
     let mut encoder = Encoder {
         lua,
         settings,
         next,
-        json: Text::new(lua),
+        json: LuaText::new(lua),
     };
     encoder.document(only(args)?)?;
     encoder.json.into_lua()
@@ -23,13 +28,13 @@ pub fn encode(lua: &Lua, args: &Arguments, settings: &Settings, next: &Function)
 
 struct Encoder<'a> {
     lua: &'a Lua,
-    settings: &'a Settings,
+    settings: &'a CjsonSettings,
     next: &'a Function,
-    json: Text<'a>,
+    json: LuaText<'a>,
 }
 
 /// A table that is being written.
-enum Open {
+enum TableCursor {
     /// With the number of items written, and of all items.
     Array(Table, usize, usize),
     /// With the last key written.
@@ -39,7 +44,7 @@ enum Open {
 impl Encoder<'_> {
     /// Without recursion: tables may nest deeper than a thread's stack allows.
     fn document(&mut self, value: &Value) -> Result<()> {
-        let mut open: Vec<Open> = self.value(value, 1)?.into_iter().collect();
+        let mut open: Vec<TableCursor> = self.value(value, 1)?.into_iter().collect();
         while let Some(table) = open.last_mut() {
             if let Some(value) = self.item(table)? {
                 open.extend(self.value(&value, open.len() + 1)?);
@@ -51,7 +56,7 @@ impl Encoder<'_> {
     }
 
     /// Writes a value, or the start of a table at this depth.
-    fn value(&mut self, value: &Value, depth: usize) -> Result<Option<Open>> {
+    fn value(&mut self, value: &Value, depth: usize) -> Result<Option<TableCursor>> {
         match value {
             Value::String(text) => self.string(&text.as_bytes())?,
             Value::Integer(number) => self.number(*number as f64)?,
@@ -67,11 +72,11 @@ impl Encoder<'_> {
                 return Ok(Some(match self.array_length(&table)? {
                     Some(length) => {
                         self.json.push(b"[")?;
-                        Open::Array(table, 0, length)
+                        TableCursor::Array(table, 0, length)
                     }
                     None => {
                         self.json.push(b"{")?;
-                        Open::Object(table, Value::Nil)
+                        TableCursor::Object(table, Value::Nil)
                     }
                 }));
             }
@@ -81,20 +86,20 @@ impl Encoder<'_> {
     }
 
     /// Writes the comma and the key of the next item, and returns the item. At the end writes the bracket.
-    fn item(&mut self, table: &mut Open) -> Result<Option<Value>> {
+    fn item(&mut self, table: &mut TableCursor) -> Result<Option<Value>> {
         match table {
-            Open::Array(_, written, length) if written == length => {
+            TableCursor::Array(_, written, length) if written == length => {
                 self.json.push(b"]")?;
                 Ok(None)
             }
-            Open::Array(table, written, _) => {
+            TableCursor::Array(table, written, _) => {
                 if *written > 0 {
                     self.json.push(b",")?;
                 }
                 *written += 1;
                 table.raw_get(*written).map(Some)
             }
-            Open::Object(table, last) => {
+            TableCursor::Object(table, last) => {
                 let (key, value) = self.next.call::<(Value, Value)>((&*table, &*last))?;
                 if key.is_nil() {
                     self.json.push(b"}")?;
@@ -125,7 +130,7 @@ impl Encoder<'_> {
 
     /// The length of a table whose keys are positive integers. None for other keys, and for an empty table.
     fn array_length(&mut self, table: &Table) -> Result<Option<usize>> {
-        let Settings {
+        let CjsonSettings {
             encode_sparse_ratio: ratio,
             encode_sparse_safe: always_dense,
             encode_sparse_convert: becomes_object,

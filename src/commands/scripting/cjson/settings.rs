@@ -7,11 +7,11 @@ use std::sync::Arc;
 use mlua::{Lua, MultiValue, Result, Table, Value};
 use parking_lot::Mutex;
 
-use super::super::arguments::{Arguments, function};
+use super::super::arguments::{LuaArguments, function};
 
 /// The settings of one library: the shared one, or one of `cjson.new`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct CjsonSettings {
     pub encode_sparse_convert: bool,
     pub encode_sparse_ratio: i32,
     pub encode_sparse_safe: i32,
@@ -32,7 +32,7 @@ pub enum Invalid {
     Null,
 }
 
-impl Default for Settings {
+impl Default for CjsonSettings {
     fn default() -> Self {
         Self {
             encode_sparse_convert: false,
@@ -48,10 +48,10 @@ impl Default for Settings {
     }
 }
 
-pub type Shared = Arc<Mutex<Settings>>;
+pub type SharedSettings = Arc<Mutex<CjsonSettings>>;
 
-pub fn install(lua: &Lua, cjson: &Table, settings: &Shared) -> Result<()> {
-    let set = |name: &str, most: usize, change: Change| {
+pub fn install(lua: &Lua, cjson: &Table, settings: &SharedSettings) -> Result<()> {
+    let set = |name: &str, most: usize, change: Setter| {
         let settings = settings.clone();
         let setter = function(lua, move |_, args| {
             if args.count() > most {
@@ -92,13 +92,13 @@ fn single(value: Value) -> MultiValue {
 }
 
 /// Returns all values of a setting.
-type Change = fn(&Arguments, &mut Settings) -> Result<MultiValue>;
+type Setter = fn(&LuaArguments, &mut CjsonSettings) -> Result<MultiValue>;
 
-fn given<'a>(args: &'a Arguments, index: usize) -> Option<&'a Value> {
+fn given<'a>(args: &'a LuaArguments, index: usize) -> Option<&'a Value> {
     args.get(index).filter(|value| !value.is_nil())
 }
 
-fn integer(args: &Arguments, index: usize, setting: &mut i32, least: i32, most: i32) -> Result<Value> {
+fn integer(args: &LuaArguments, index: usize, setting: &mut i32, least: i32, most: i32) -> Result<Value> {
     if given(args, index).is_some() {
         let value = args.int(index)? as i32;
         if !(least..=most).contains(&value) {
@@ -110,7 +110,7 @@ fn integer(args: &Arguments, index: usize, setting: &mut i32, least: i32, most: 
     Ok(Value::Number((*setting).into()))
 }
 
-fn boolean(args: &Arguments, index: usize, setting: &mut bool) -> Result<Value> {
+fn boolean(args: &LuaArguments, index: usize, setting: &mut bool) -> Result<Value> {
     match given(args, index) {
         None => {}
         Some(Value::Boolean(value)) => *setting = *value,
@@ -119,7 +119,7 @@ fn boolean(args: &Arguments, index: usize, setting: &mut bool) -> Result<Value> 
     Ok(Value::Boolean(*setting))
 }
 
-fn invalid(args: &Arguments, index: usize, setting: &mut Invalid) -> Result<Value> {
+fn invalid(args: &LuaArguments, index: usize, setting: &mut Invalid) -> Result<Value> {
     const ALL: [Invalid; 3] = [Invalid::Refused, Invalid::Words, Invalid::Null];
     match given(args, index) {
         None => {}
@@ -134,7 +134,7 @@ fn invalid(args: &Arguments, index: usize, setting: &mut Invalid) -> Result<Valu
 }
 
 /// The index of the word, as `luaL_checkoption` finds it.
-fn option(args: &Arguments, index: usize, words: &[&str]) -> Result<usize> {
+fn option(args: &LuaArguments, index: usize, words: &[&str]) -> Result<usize> {
     let given = args.string(index)?;
     let given = given.to_string_lossy();
     // A C string, which a NUL ends.

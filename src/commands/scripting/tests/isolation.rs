@@ -145,11 +145,11 @@ fn scripts_are_cached_within_bounds() {
             number.to_string()
         );
     }
-    let machine = db
+    let engine = db
         .scripting
-        .and_then(|scripting| scripting.machine)
-        .expect("a machine");
-    assert_eq!(machine.cached(), 500);
+        .and_then(|scripting| scripting.engine)
+        .expect("an engine");
+    assert_eq!(engine.cached(), 500);
 }
 
 #[test]

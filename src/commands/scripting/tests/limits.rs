@@ -8,7 +8,7 @@ fn limited(time_limit: Duration, memory_limit: usize) -> Database {
     db.scripting = Some(Scripting {
         time_limit,
         memory_limit,
-        machine: None,
+        engine: None,
     });
     db
 }
@@ -313,21 +313,21 @@ fn no_script_takes_all_memory() {
 }
 
 #[test]
-fn a_machine_that_has_grown_is_thrown_away() {
+fn an_engine_that_has_grown_is_thrown_away() {
     let mut db = limited(Duration::from_secs(60), 8 << 20);
-    let has_machine = |db: &Database| {
+    let has_engine = |db: &Database| {
         db.scripting
             .as_ref()
-            .is_some_and(|scripting| scripting.machine.is_some())
+            .is_some_and(|scripting| scripting.engine.is_some())
     };
     eval(&mut db, "return 1").unwrap();
-    assert!(has_machine(&db));
+    assert!(has_engine(&db));
     eval(
         &mut db,
         "local t = {} for i = 1, 4 do t[i] = ('x'):rep(1000000) end return #t",
     )
     .unwrap();
-    assert!(!has_machine(&db));
+    assert!(!has_engine(&db));
     goes_on(&mut db);
 }
 

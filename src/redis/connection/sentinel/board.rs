@@ -17,7 +17,7 @@ const REMEMBERED: usize = 16;
 
 /// What one Sentinel says.
 #[derive(Debug, Clone)]
-pub struct Node {
+pub struct KnownSentinel {
     pub endpoint: Endpoint,
     /// Who it is, once it has said so.
     id: Option<String>,
@@ -43,7 +43,7 @@ struct Named {
     is_gone: bool,
 }
 
-impl Node {
+impl KnownSentinel {
     fn new(endpoint: Endpoint, named: Option<Named>) -> Self {
         Self {
             endpoint,
@@ -74,7 +74,7 @@ impl Node {
 
 /// Where to connect in place of the present master.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub enum NextMaster {
     /// It is the master.
     Named(Endpoint),
     /// It is being promoted.
@@ -82,7 +82,7 @@ pub enum Next {
 }
 
 pub struct Board {
-    nodes: Vec<Node>,
+    nodes: Vec<KnownSentinel>,
     master: Option<Endpoint>,
     /// When a Sentinel began to name another master than before.
     changed: Option<Instant>,
@@ -93,7 +93,7 @@ pub struct Board {
 
 impl Board {
     pub fn new(configured: &[Endpoint]) -> Self {
-        let node = |endpoint: &Endpoint| Node::new(endpoint.clone(), None);
+        let node = |endpoint: &Endpoint| KnownSentinel::new(endpoint.clone(), None);
         Self {
             nodes: configured.iter().map(node).collect(),
             master: None,
@@ -103,7 +103,7 @@ impl Board {
         }
     }
 
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+    pub fn nodes(&self) -> impl Iterator<Item = &KnownSentinel> {
         self.nodes.iter().filter(|node| !node.is_gone())
     }
 
@@ -165,7 +165,7 @@ impl Board {
 
     fn has_more_votes(&self, named: &Endpoint) -> bool {
         let votes = |endpoint: Option<&Endpoint>| {
-            let names = |node: &&Node| node.named().is_some() && node.named() == endpoint;
+            let names = |node: &&KnownSentinel| node.named().is_some() && node.named() == endpoint;
             self.nodes.iter().filter(names).count()
         };
         votes(Some(named)) > votes(self.master.as_ref())
@@ -191,19 +191,19 @@ impl Board {
     }
 
     /// Where else to connect than to an endpoint; nothing if that is the master.
-    pub fn next(&self, from: Option<&Endpoint>, now: Instant) -> Option<Next> {
+    pub fn next(&self, from: Option<&Endpoint>, now: Instant) -> Option<NextMaster> {
         if self.master.as_ref() != from {
-            return self.master.clone().map(Next::Named);
+            return self.master.clone().map(NextMaster::Named);
         }
         let promoting = self.promoting.as_ref();
         let promoting =
             promoting.filter(|(replica, since)| now - *since < PROMOTION && Some(replica) != from);
-        promoting.map(|(replica, _)| Next::Promoting(replica.clone()))
+        promoting.map(|(replica, _)| NextMaster::Promoting(replica.clone()))
     }
 
     /// The master, once a Sentinel has named it since a moment; an error once all have been asked in vain.
     pub fn outcome(&self, name: &str, since: Instant) -> Option<Result<Endpoint, Failure>> {
-        let is_new = |node: &&Node| node.ended.is_some_and(|ended| ended >= since);
+        let is_new = |node: &&KnownSentinel| node.ended.is_some_and(|ended| ended >= since);
         let is_named = self.nodes().filter(is_new).any(|node| node.named().is_some());
         if let Some(master) = self.master.as_ref().filter(|_| is_named) {
             return Some(Ok(master.clone()));
@@ -223,7 +223,7 @@ impl Board {
         });
         let why = why.collect::<Vec<_>>().join("; ");
         let has_answered = self.nodes().any(|node| node.failure.is_none());
-        let are_refused = |node: &Node| node.failure.as_ref().is_some_and(|(_, refused)| *refused);
+        let are_refused = |node: &KnownSentinel| node.failure.as_ref().is_some_and(|(_, refused)| *refused);
         let (reason, what) = match has_answered {
             true => (Reason::UnknownMaster, "No Sentinel knows a master"),
             false => (Reason::NoSentinel, "No Sentinel could be asked for the master"),
@@ -343,12 +343,18 @@ mod tests {
         let mut clock = Clock::new(1);
         assert_eq!(clock.1.next(None, clock.0), None);
         clock.says(0, 1);
-        assert_eq!(clock.1.next(None, clock.0), Some(Next::Named(at(1))));
+        assert_eq!(clock.1.next(None, clock.0), Some(NextMaster::Named(at(1))));
         assert_eq!(clock.1.next(Some(&at(1)), clock.0), None);
         clock.1.promoting(at(2), clock.0);
-        assert_eq!(clock.1.next(Some(&at(1)), clock.0), Some(Next::Promoting(at(2))));
+        assert_eq!(
+            clock.1.next(Some(&at(1)), clock.0),
+            Some(NextMaster::Promoting(at(2)))
+        );
         clock.1.promoted(at(2), clock.0);
-        assert_eq!(clock.1.next(Some(&at(1)), clock.0), Some(Next::Named(at(2))));
+        assert_eq!(
+            clock.1.next(Some(&at(1)), clock.0),
+            Some(NextMaster::Named(at(2)))
+        );
         // The Sentinel says so a second later.
         clock.pass(900);
         clock.says(0, 1);

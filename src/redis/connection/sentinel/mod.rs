@@ -18,7 +18,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::redis::config::Sentinels;
 use crate::redis::connection::connect::Connector;
 use crate::redis::connection::failure::Failure;
-use crate::redis::connection::sentinel::board::{Board, Next, Node};
+use crate::redis::connection::sentinel::board::{Board, KnownSentinel, NextMaster};
 use crate::redis::connection::sentinel::node::{Answers, SentinelNode};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::runtime;
@@ -79,7 +79,7 @@ impl Watcher {
     }
 
     /// Returns once a connection to `from` should lead elsewhere.
-    pub async fn next(&self, from: Option<&Endpoint>) -> Next {
+    pub async fn next(&self, from: Option<&Endpoint>) -> NextMaster {
         let mut told = self.answers.told.subscribe();
         loop {
             let next = self.answers.board.lock().next(from, Instant::now());
@@ -147,7 +147,7 @@ fn find(watchers: &[Weak<Watcher>], sentinels: &Arc<Sentinels>) -> Option<Arc<Wa
 }
 
 /// What each Sentinel says, while they are watched.
-pub fn status(sentinels: &Arc<Sentinels>) -> Vec<Node> {
+pub fn status(sentinels: &Arc<Sentinels>) -> Vec<KnownSentinel> {
     let Some(watcher) = find(&WATCHERS.lock(), sentinels) else {
         return Vec::new();
     };

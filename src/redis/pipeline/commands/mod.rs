@@ -23,7 +23,7 @@ use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, ServerRole}
 use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::pipeline::{Frame, Machine, Pipeline, push, refuses};
 use crate::redis::protocol::decode;
-use crate::redis::request::{Fate, Request, Role, Sha1, Subject};
+use crate::redis::request::{Fate, Request, Role, ScriptSha1, Subject};
 
 #[derive(Default)]
 pub struct Commands {
@@ -33,7 +33,7 @@ pub struct Commands {
     refuses_writes: bool,
     window: Window,
     /// The scripts that the server has been sent.
-    scripts: HashSet<Sha1, RandomState>,
+    scripts: HashSet<ScriptSha1, RandomState>,
     /// What is for the router of a cluster; None if there is none.
     cluster: Option<Returns>,
 }

@@ -6,7 +6,7 @@ fn departure() -> Departure {
         listener: 0,
         topics: Arc::new(Mutex::new(Some([news()].into()))),
         node: "127.0.0.1:7000".into(),
-        channel: Topic::new(Kind::Channel, "crossing".into()),
+        channel: Topic::new(TopicKind::Channel, "crossing".into()),
     }
 }
 

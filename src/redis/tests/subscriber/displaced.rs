@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn who_comes_while_a_channel_is_displaced_is_told() {
     let mut subscriber = SharedSubscriber::new();
-    let topic = Topic::new(Kind::Shard, "news".into());
+    let topic = Topic::new(TopicKind::Shard, "news".into());
     let keep = |subscriber: &mut SharedSubscriber, number| {
         subscriber.with(|pipeline, now| pipeline.keep(number, &topic, Priority::First, Arc::default(), now))
     };

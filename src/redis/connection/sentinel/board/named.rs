@@ -1,6 +1,6 @@
 //! Sentinels that others name.
 
-use crate::redis::connection::sentinel::board::{Board, Named, Node};
+use crate::redis::connection::sentinel::board::{Board, KnownSentinel, Named};
 use crate::redis::endpoint::Endpoint;
 
 /// The most of them.
@@ -12,7 +12,7 @@ impl Board {
         let Some(id) = id else {
             return self.nodes[index].named.is_none();
         };
-        let is_known = |(other, node): (usize, &Node)| {
+        let is_known = |(other, node): (usize, &KnownSentinel)| {
             other != index && !node.is_gone() && node.id.as_ref() == Some(&id)
         };
         let is_double = self.nodes.iter().enumerate().any(is_known);
@@ -36,14 +36,14 @@ impl Board {
 
     /// A Sentinel names another one.
     pub fn named(&mut self, endpoint: Endpoint, id: String) {
-        let is_known = |node: &Node| {
+        let is_known = |node: &KnownSentinel| {
             let ids = [node.id.as_ref(), node.named.as_ref().map(|named| &named.id)];
             !node.is_gone() && (node.endpoint == endpoint || ids.contains(&Some(&id)))
         };
         if self.nodes.iter().any(is_known) {
             return;
         }
-        let node = Node::new(
+        let node = KnownSentinel::new(
             endpoint,
             Some(Named {
                 id,
@@ -51,8 +51,9 @@ impl Board {
                 is_gone: false,
             }),
         );
-        let is_free =
-            |node: &&mut Node| node.is_gone() && !node.named.as_ref().is_some_and(|named| named.is_watched);
+        let is_free = |node: &&mut KnownSentinel| {
+            node.is_gone() && !node.named.as_ref().is_some_and(|named| named.is_watched)
+        };
         let count = self.nodes.iter().filter(|node| node.named.is_some()).count();
         match self.nodes.iter_mut().find(is_free) {
             Some(free) => *free = node,

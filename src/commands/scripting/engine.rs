@@ -15,7 +15,7 @@ use crate::commands::{Args, Database};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 
-pub struct Machine {
+pub struct ScriptEngine {
     lua: Lua,
     /// A function of `sandbox.lua`: runs a chunk in an environment of its own.
     run: Function,
@@ -38,7 +38,7 @@ struct Script {
     writes: bool,
 }
 
-impl Machine {
+impl ScriptEngine {
     pub fn new() -> Result<Self> {
         Self::build().map_err(|error| Error::reply(format!("ERR {}", raise::message(&error))))
     }
@@ -168,14 +168,14 @@ impl Script {
     }
 }
 
-struct Word<'a>(&'a [u8]);
+struct LuaBytes<'a>(&'a [u8]);
 
-impl IntoLua for Word<'_> {
+impl IntoLua for LuaBytes<'_> {
     fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
         lua.create_string(self.0).map(Value::String)
     }
 }
 
 fn words(lua: &Lua, words: Args) -> mlua::Result<Table> {
-    lua.create_sequence_from(words.iter().map(|word| Word(word)))
+    lua.create_sequence_from(words.iter().map(|word| LuaBytes(word)))
 }
