@@ -7,7 +7,7 @@ import { bulk, OK, type Peer } from "../fake-server.js";
 import { SLACK, timeOf } from "../faults/faults.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf, watched } from "../replies.js";
-import { ask, error, type FakeNode, homeOf, moved } from "./fake-nodes.js";
+import { ask, error, type FakeNode, homeOf, moved, TRYAGAIN } from "./fake-nodes.js";
 import { sharedCluster, test, type World } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 1_000, elections: false });
@@ -107,6 +107,24 @@ test("every redirected command has an ASKING of its own directly before it", asy
     other.calls.filter((call) => call.startsWith("SET a ")),
     Array.from({ length: 50 }, (_, index) => `SET a ${index}`),
   );
+});
+
+// The target has one key of two, and answers TRYAGAIN. A later write that was sent with it there would be overwritten by the older one.
+test("what asks for several keys of a slot on its way is not overtaken", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, timeouts);
+  const home = homeOf(fake, "{m}1");
+  const target = fake.nodes.find((node) => node !== home);
+  assert.ok(target);
+  let refusals = 2;
+  fake.answer = ([name], node) => {
+    if (name !== "DEL" && name !== "SET") return undefined;
+    if (node === home) return ask(slotOf("{m}1"), target);
+    return name === "DEL" && refusals-- > 0 ? TRYAGAIN : undefined;
+  };
+  await Promise.all([kv.del("{m}1", "{m}2"), kv.set("{m}1", "new"), kv.set("{m}2", "new")]);
+  const deleting = "DEL {m}1 {m}2";
+  assert.deepEqual(target.calls, [deleting, deleting, deleting, "SET {m}1 new", "SET {m}2 new"]);
 });
 
 test("what is answered with MOVED runs at the new owner, in the order of the calls", async (world) => {

@@ -55,6 +55,8 @@ pub struct Request {
     pub route: Route,
     /// Whether it publishes and writes nothing: messages keep their order when their home moves.
     pub publishes: bool,
+    /// In a cluster: whether it has one key. During a migration a node may have only some of several.
+    pub has_one_key: bool,
     /// The node of a cluster is to take it though the slot is not its own yet: ASKING goes ahead of it.
     pub asking: bool,
     /// Dropped when the request has ended, whatever has ended it.
@@ -84,6 +86,7 @@ impl Request {
             ready: called,
             route: Route::Any,
             publishes: false,
+            has_one_key: false,
             asking: false,
             guard: None,
             suspected: false,

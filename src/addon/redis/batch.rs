@@ -34,6 +34,8 @@ pub struct Batch<'a> {
     slots: KeySlots,
     /// Whether the entry that is being read publishes.
     publishes: bool,
+    /// Whether the entry that is being read has one key.
+    has_one_key: bool,
 }
 
 /// How entries get their routes.
@@ -57,6 +59,7 @@ struct Draft {
     changes: Changes,
     route: Route,
     publishes: bool,
+    has_one_key: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -77,6 +80,7 @@ impl<'a> Batch<'a> {
             routes,
             slots: KeySlots::default(),
             publishes: false,
+            has_one_key: false,
         }
     }
 
@@ -110,6 +114,7 @@ impl<'a> Batch<'a> {
                 self.changes.clear();
                 self.slots = KeySlots::default();
                 self.publishes = false;
+                self.has_one_key = false;
                 self.refused.push((id, error));
             }
             count += 1;
@@ -141,6 +146,7 @@ impl<'a> Batch<'a> {
                 ready: called,
                 route: draft.route,
                 publishes: draft.publishes,
+                has_one_key: draft.has_one_key,
                 asking: false,
                 guard: None,
                 suspected: false,
@@ -166,6 +172,7 @@ impl<'a> Batch<'a> {
         }
         self.bytes.extend_from_slice(&encode::command(&[b"EXEC"]));
         let slots = mem::take(&mut self.slots);
+        self.has_one_key = slots.have_one_key();
         let route = match self.routes {
             None => Route::Unknown,
             Some(RouteOptions { splits: true }) if slots.are_several() => {
@@ -208,6 +215,7 @@ impl<'a> Batch<'a> {
             changes: mem::take(&mut self.changes),
             route,
             publishes: mem::take(&mut self.publishes),
+            has_one_key: mem::take(&mut self.has_one_key),
         });
     }
 
@@ -255,7 +263,9 @@ impl<'a> Batch<'a> {
             if position.is_none() {
                 // A transaction with a message goes with its writes.
                 self.publishes = command.spread == Spread::Channel || keyed_by_channels;
-                route = mem::take(&mut self.slots).route_command(command, words.bytes, &words.places);
+                let slots = mem::take(&mut self.slots);
+                self.has_one_key = slots.have_one_key();
+                route = slots.route_command(command, words.bytes, &words.places);
             }
         }
         Ok((command, shape, script, route))

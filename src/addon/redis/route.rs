@@ -18,6 +18,8 @@ pub struct KeySlots {
     first: Option<(Slot, Range<usize>)>,
     /// The first key in another slot.
     other: Option<Range<usize>>,
+    /// There is another key than the first.
+    are_of_several: bool,
 }
 
 impl KeySlots {
@@ -27,12 +29,18 @@ impl KeySlots {
             let slot = slot_of(&bytes[place.clone()]);
             match &self.first {
                 None => self.first = Some((slot, place.clone())),
-                Some((first, _)) if *first != slot => {
-                    self.other.get_or_insert_with(|| place.clone());
+                Some((first, first_place)) => {
+                    self.are_of_several |= bytes[place.clone()] != bytes[first_place.clone()];
+                    if *first != slot {
+                        self.other.get_or_insert_with(|| place.clone());
+                    }
                 }
-                Some(_) => {}
             }
         }
+    }
+
+    pub fn have_one_key(&self) -> bool {
+        self.first.is_some() && !self.are_of_several
     }
 
     /// Whether keys are in different slots.

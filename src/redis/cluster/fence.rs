@@ -20,12 +20,9 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// After so many refusals in a row a redirection waits too: nodes that send a request in a circle disagree.
 const HOPS: u32 = 5;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FenceState {
-    /// Requests before the mark of this number are in flight.
-    Draining(u64),
-    /// The requests with the guard of this number are under way.
-    Trying(u64),
+    /// Requests before the marks of these numbers are in flight, or those with the guard of one are under way.
+    Pending(Vec<u64>),
     /// Nothing is under way until then.
     Waiting(Instant),
 }
@@ -54,7 +51,7 @@ pub enum Step {
 impl Fence {
     /// Requests before the mark of this number are in flight.
     pub fn draining(number: u64) -> Self {
-        Self::new(FenceState::Draining(number))
+        Self::new(FenceState::Pending(vec![number]))
     }
 
     /// Nothing is in flight.
@@ -79,6 +76,14 @@ impl Fence {
             refused: false,
             last: None,
             refusals: 0,
+        }
+    }
+
+    /// Requests before the mark of this number are in flight too.
+    pub fn drain(&mut self, number: u64) {
+        match &mut self.state {
+            FenceState::Pending(numbers) => numbers.push(number),
+            FenceState::Waiting(_) => self.state = FenceState::Pending(vec![number]),
         }
     }
 
@@ -116,8 +121,12 @@ impl Fence {
 
     /// A mark has passed, or a guard was dropped: nothing is in flight of what it stood for.
     pub fn ended(&mut self, number: u64, now: Instant) {
-        let is_drained = self.state == FenceState::Draining(number);
-        if !is_drained && self.state != FenceState::Trying(number) {
+        let FenceState::Pending(numbers) = &mut self.state else {
+            return;
+        };
+        let before = numbers.len();
+        numbers.retain(|other| *other != number);
+        if numbers.len() == before || !numbers.is_empty() {
             return;
         }
         if self.refused {
@@ -143,7 +152,7 @@ impl Fence {
     /// The next step at this time. `number` is that of the guard, if something is to be tried.
     pub fn step(&mut self, number: u64, now: Instant) -> Step {
         match self.state {
-            FenceState::Draining(_) | FenceState::Trying(_) => return Step::Wait(None),
+            FenceState::Pending(_) => return Step::Wait(None),
             FenceState::Waiting(until) if until > now => return Step::Wait(Some(until)),
             FenceState::Waiting(_) => {}
         }
@@ -152,12 +161,11 @@ impl Fence {
             let all = std::iter::from_fn(|| self.held.pop()).map(|waiting| waiting.request);
             return Step::Fall(all.collect());
         }
-        // Keys that are missing at the source of a migration are all at its target: what asks for them goes on together.
-        let mut group = Vec::new();
-        while self
-            .held
-            .first()
-            .is_some_and(|first| group.is_empty() || asks && first.asking)
+        // A key that is missing at the source of a migration is at its target: what asks for one key each goes on together.
+        let is_joining = |request: &Request| request.asking && request.has_one_key;
+        let mut group: Vec<Request> = Vec::new();
+        while let Some(first) = self.held.first()
+            && (group.is_empty() || group.iter().all(is_joining) && is_joining(first))
             && let Some(waiting) = self.held.pop()
         {
             group.push(waiting.request);
@@ -166,7 +174,7 @@ impl Fence {
             return Step::Fall(group);
         }
         self.refused = false;
-        self.state = FenceState::Trying(number);
+        self.state = FenceState::Pending(vec![number]);
         let target = self.target.clone().filter(|_| asks);
         Step::Try(group, target)
     }
@@ -220,6 +228,14 @@ impl Fences {
         self.by_slot.values()
     }
 
+    /// Has the fence of a slot, which is set if there is none, wait for a mark.
+    pub fn drain(&mut self, slot: Slot, number: u64) {
+        let fence = self.by_slot.entry(slot);
+        fence
+            .and_modify(|fence| fence.drain(number))
+            .or_insert_with(|| Fence::draining(number));
+    }
+
     /// Sets a fence. One that the slot has stays.
     pub fn set(&mut self, slot: Slot, fence: impl FnOnce() -> Fence) {
         self.by_slot.entry(slot).or_insert_with(fence);
@@ -253,5 +269,70 @@ impl Fences {
         for fence in self.by_slot.values_mut() {
             fence.held.wait_until(latest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::request::Id;
+
+    const LATER: Duration = Duration::from_secs(10);
+
+    fn refusal(kind: RefusalKind) -> Refusal {
+        let error = Error::reply("ASK 7 a:1");
+        Refusal { kind, error }
+    }
+
+    /// Requests, whose ids count up, that have been answered by ASK. Each has one key, or several.
+    fn asked(have_one_key: &[bool], now: Instant) -> Fence {
+        let mut fence = Fence::open(now);
+        for (index, has_one_key) in have_one_key.iter().enumerate() {
+            let request = Request {
+                has_one_key: *has_one_key,
+                ..Request::repeatable(Some(index as Id), &[b"DEL"], now)
+            };
+            let target = Endpoint::Unix("/target".into());
+            let refusal = refusal(RefusalKind::Ask("a:1".to_owned()));
+            fence.refuse(request, refusal, Some(target), now + LATER);
+        }
+        fence
+    }
+
+    fn tried(step: Step) -> Vec<Option<Id>> {
+        match step {
+            Step::Try(requests, _) => requests.iter().map(|request| request.id).collect(),
+            Step::Fall(requests) => panic!("it falls with {}", requests.len()),
+            Step::Wait(_) => panic!("it waits"),
+        }
+    }
+
+    // The target has one key of two, and answers TRYAGAIN. What was sent with it there runs ahead, and is overwritten by the older command.
+    #[test]
+    fn only_what_asks_for_one_key_goes_to_a_target_with_others() {
+        let now = Instant::now();
+        let cases: [(&[bool], usize); 3] = [
+            (&[true, true, false], 2),
+            (&[false, true], 1),
+            (&[false, false], 1),
+        ];
+        for (have_one_key, together) in cases {
+            let mut fence = asked(have_one_key, now);
+            let ids: Vec<_> = (0..together as Id).map(Some).collect();
+            assert_eq!(tried(fence.step(1, now)), ids, "{have_one_key:?}");
+        }
+    }
+
+    // The slot moves while the fence waits for a trial, and others of it are in flight at the old owner. Later commands would overtake them.
+    #[test]
+    fn a_fence_waits_for_all_that_is_under_way() {
+        let now = Instant::now();
+        let mut fence = Fence::draining(1);
+        fence.drain(2);
+        fence.ended(1, now);
+        fence.ended(3, now);
+        assert!(matches!(fence.step(4, now), Step::Wait(None)));
+        fence.ended(2, now);
+        assert!(matches!(fence.step(4, now), Step::Fall(_)));
     }
 }

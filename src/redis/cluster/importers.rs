@@ -54,21 +54,31 @@ impl<'a> Importers<'a> {
         Self::by(views, topology, map, longest)
     }
 
-    /// The same by what one master tells, which does not know all.
-    pub async fn known_to_one(topology: &'a Topology, map: &SlotMap, longest: Duration) -> Self {
+    /// The same by what one master tells, if that names an importer. What all tell if not: one may hold it for failed.
+    pub async fn naming(importer: &str, topology: &'a Topology, map: &SlotMap, longest: Duration) -> Self {
+        let until = Instant::now() + longest.min(LONGEST_RENEWAL);
         let mut views = Vec::new();
         for master in map.masters() {
-            if let Some(reply) = ask(topology, master, &CLUSTER_NODES).await {
-                views.push(View::of(Some(reply), master, map));
+            let Ok(reply) = timeout_at(until, ask(topology, master, &CLUSTER_NODES)).await else {
+                break;
+            };
+            if reply.is_some() {
+                views.push(View::of(reply, master, map));
                 break;
             }
         }
-        Self::by(views, topology, map, longest)
+        let known = Self::by(views, topology, map, longest);
+        let targets = known.open.iter().filter_map(|(_, target)| target.as_ref());
+        let mut named = known.slotless.iter().chain(targets);
+        match named.any(|master| master.to_string() == importer) {
+            true => known,
+            false => Self::of(topology, map, longest).await,
+        }
     }
 
     fn by(views: Vec<View>, topology: &'a Topology, map: &SlotMap, longest: Duration) -> Self {
-        let first_slots = map.first_slots().into_iter();
-        let owners: Vec<_> = first_slots.filter_map(|slot| map.owner(slot)).collect();
+        let last_slots = map.last_slots().into_iter();
+        let owners: Vec<_> = last_slots.filter_map(|slot| map.owner(slot)).collect();
         let (mut slotless, mut open) = (Vec::new(), Vec::new());
         for view in views {
             let targets = view.open.iter().filter_map(|(_, target)| target.as_ref());

@@ -50,16 +50,25 @@ impl KeysCall {
 
     /// Takes the replies of a round that went by a map. Gives the reply to the call once all slots are done.
     pub fn take(&mut self, replies: &Bytes, before: &Arc<SlotMap>, end: &RoundEnd) -> Result<Option<Bytes>> {
+        // A master is asked by its last slot: if that has moved, another one may have listed in its place.
+        let masters = before.masters().iter().enumerate();
+        let was_asked: Vec<bool> = masters
+            .map(|(index, master)| {
+                let asked = before.last_slot(index);
+                asked.and_then(|asked| end.map.owner(asked)) == Some(master)
+            })
+            .collect();
         let has_stayed = |slot: Slot| {
             let owner = end.map.owner(slot);
-            owner.is_none() || owner == before.owner(slot)
+            let has_same_owner = owner.is_none() || owner == before.owner(slot);
+            has_same_owner && before.owner_index(slot).is_none_or(|index| was_asked[index])
         };
         let mut stayed = Slots::new();
         let left = (0..SLOTS as Slot).filter(|slot| !self.done.has(*slot));
         left.filter(|slot| has_stayed(*slot))
             .for_each(|slot| stayed.insert(slot));
         for (index, reply) in items(replies)?.iter().chain(&end.others).enumerate() {
-            let place = |error: Error| error.at(None, before.first_slots().get(index).copied());
+            let place = |error: Error| error.at(None, before.last_slots().get(index).copied());
             for (frame, slot) in keys_of(reply).map_err(place)? {
                 // While a slot moves, two masters may have a key.
                 if stayed.has(slot) {
@@ -195,6 +204,18 @@ mod tests {
         // The slot of the third has been served.
         let expected = ["$5\r\nmoves\r\n", "$5\r\nstays\r\n"];
         assert_eq!(sorted(&reply.unwrap().unwrap()), expected);
+    }
+
+    // The request to a master has waited behind the fence of its last slot, and went with that to another master, which listed twice.
+    #[test]
+    fn a_master_whose_last_slot_has_moved_is_asked_again() {
+        let slot = slot_of(b"stays");
+        let (before, after) = (map(slot + 1), map(slot));
+        let mut call = KeysCall::new();
+        let none = call.take(&replies(&[&[], &[]]), &before, &end(&after, &[]));
+        assert!(none.unwrap().is_none());
+        let reply = call.take(&replies(&[&["stays"], &[]]), &after, &end(&after, &[]));
+        assert_eq!(sorted(&reply.unwrap().unwrap()), ["$5\r\nstays\r\n"]);
     }
 
     // The key moves after its target has listed, and before its owner has.

@@ -107,7 +107,7 @@ impl ClusterRouter {
                 (waiting, in_flight)
             });
             for slot in &in_flight {
-                state.fences.set(*slot, || Fence::draining(number));
+                state.fences.drain(*slot, number);
             }
             if !in_flight.is_empty() {
                 state.numbers.insert(number, in_flight.into_iter().collect());
@@ -308,5 +308,54 @@ impl Observer for TopologyObserver {
 
     fn unanswered(&self, _: Fate) {
         self.0.lock().take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::cluster::node::NodeEvent;
+    use crate::redis::cluster::topology::{ToldMap, Topology};
+    use crate::redis::completions::CompletionQueue;
+    use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind, Returned};
+    use crate::redis::protocol::decode;
+    use crate::redis::request::Route;
+    use crate::redis::subscriber::hearing::listen;
+    use crate::redis::tests::cluster::unreachable;
+
+    // JavaScript's thread reads the refusal, and sends the next command before the router's task has set the fence: it overtakes the first.
+    #[test]
+    fn what_is_sent_once_a_node_has_refused_waits_behind_that() {
+        let config = unreachable(Duration::from_secs(10));
+        let completions = Arc::new(CompletionQueue::new(|| true));
+        let router = ClusterRouter::new(config.clone(), completions, listen).unwrap();
+        let seed = Endpoint::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+        };
+        let slots = decode::parse(b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$0\r\n\r\n:1\r\n").unwrap();
+        let (topology, _) = Topology::of(&config).unwrap();
+        topology.take(ToldMap::by_unknown(SlotMap::parse(&slots, &seed).unwrap()));
+        router.apply();
+        let request = |id| Request {
+            route: Route::Slot(7),
+            ..Request::repeatable(Some(id), &[b"GET", b"k"], Instant::now())
+        };
+        let refusal = Refusal {
+            kind: RefusalKind::NotYet,
+            error: Error::reply("TRYAGAIN"),
+        };
+        let refused = Returned {
+            request: request(1),
+            refusal,
+        };
+        let number = router.lock().nodes[&seed].number;
+        router.inbox.put(NodeEvent::Returned {
+            number,
+            endpoint: seed,
+            returned: vec![refused],
+        });
+        router.send([request(2)], Instant::now());
+        assert_eq!(router.lock().fences.held(), 1);
     }
 }

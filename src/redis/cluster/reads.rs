@@ -65,18 +65,24 @@ impl ClusterRouter {
             }
         }
         replicas.sort_by_cached_key(|replica| readers.order.hash_one(replica));
+        // Others are not opened while one is on its way. One that is open already takes the reads meanwhile.
+        let mut is_opening = false;
         for replica in replicas {
             if readers.is_refusing(replica, now) {
                 continue;
             }
             let Some(reader) = readers.nodes.get(replica) else {
-                state.last_number += 1;
-                let number = state.last_number;
-                let node =
-                    Node::open_reader(number, &self.config, replica, &self.completions, &self.inbox).ok()?;
-                let reader = Reader { node, refused: None };
-                readers.nodes.insert(replica.clone(), reader);
-                return None;
+                if !is_opening {
+                    state.last_number += 1;
+                    let number = state.last_number;
+                    let node =
+                        Node::open_reader(number, &self.config, replica, &self.completions, &self.inbox)
+                            .ok()?;
+                    let reader = Reader { node, refused: None };
+                    readers.nodes.insert(replica.clone(), reader);
+                    is_opening = true;
+                }
+                continue;
             };
             let (is_ready, is_passed_over) = reader.node.connection.with(|pipeline| {
                 let is_ready = pipeline.is_connected() && pipeline.silence(now) < SILENT;
@@ -85,10 +91,7 @@ impl ClusterRouter {
             if is_ready {
                 return Some(reader.node.clone());
             }
-            // Others are not opened while the first is on its way.
-            if !is_passed_over {
-                return None;
-            }
+            is_opening |= !is_passed_over;
         }
         None
     }

@@ -27,7 +27,7 @@ use crate::redis::pipeline::closed;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::in_flight::Server;
 use crate::redis::pipeline::queue::Queue;
-use crate::redis::request::{Fate, Id, Part, Request, Route, Split, Subject, Whole};
+use crate::redis::request::{Fate, Id, Joining, Part, Request, Route, Split, Subject, Whole};
 use crate::redis::runtime;
 use crate::redis::slot::{NO_KEY, Slot};
 
@@ -122,6 +122,8 @@ impl ClusterRouter {
     /// Sends requests, in their order for each slot.
     pub fn send(&self, requests: impl IntoIterator<Item = Request>, now: Instant) {
         let mut state = self.state.lock();
+        // What a node has refused may be on its way to a fence: later requests of its slot would overtake it.
+        self.fence_returned(&mut state, &self.inbox.returned_slots(), now);
         let mut batches = Batches::new(state.masters.len());
         for request in requests {
             self.route(&mut state, request, &mut batches, now);
@@ -169,14 +171,19 @@ impl ClusterRouter {
             Subject::Observed(observer) => Some(observer.clone()),
             _ => None,
         };
+        let is_transaction = split.joining == Joining::Transaction;
         let whole: Arc<dyn Whole> = Arc::new(Join::new(split.joining, parts.collect(), observer));
         for (index, part) in split.parts.into_iter().enumerate() {
             let Part {
-                slot, bytes, replies, ..
+                slot,
+                bytes,
+                replies,
+                places,
             } = part;
             let part = Request {
                 bytes,
                 replies,
+                has_one_key: !is_transaction && places.len() == 1,
                 subject: Subject::Part(whole.clone(), index),
                 ..request.clone()
             };

@@ -119,11 +119,11 @@ pub async fn last_page(call: ScanCall, topology: Arc<Topology>, longest: Duratio
     }
     // Within the scan of a master without slots: what one master tells shows that it is one, as a cursor may say anything.
     let is_begun = begun.is_some();
-    cursor.present = begun;
-    let importers = match is_begun {
-        true => Importers::known_to_one(&topology, &map, longest).await,
-        false => Importers::of(&topology, &map, longest).await,
+    let importers = match &begun {
+        Some(begun) => Importers::naming(&begun.master, &topology, &map, longest).await,
+        None => Importers::of(&topology, &map, longest).await,
     };
+    cursor.present = begun;
     let Some((master, present)) = cursor.advance_importer(&importers, &map) else {
         cursor.present = None;
         let next = if is_begun { cursor.text() } else { "0".to_owned() };

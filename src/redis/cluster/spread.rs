@@ -69,7 +69,7 @@ impl ClusterRouter {
         let (Some(map), Some(topology)) = (state.map.clone(), state.topology.clone()) else {
             return self.fail(&request, Fate::NotRun, closed(Reason::Disconnected));
         };
-        let slots = map.first_slots();
+        let slots = map.last_slots();
         let (round, ended) = Round::new(&slots);
         for (index, slot) in slots.into_iter().enumerate() {
             let part = Request {

@@ -1,6 +1,6 @@
 //! The parts that do no I/O, alone. `__test__/faults` and `__test__/redis` test them over real connections.
 
-mod cluster;
+pub mod cluster;
 mod completions;
 pub mod config;
 mod history;
