@@ -1,7 +1,7 @@
 //! A connection to one endpoint that is opened again for as long as it is wanted.
 //!
 //! From the top down:
-//! - [`supervisor`] opens it again, after the wait of [`backoff`].
+//! - [`supervisor`] opens it again, after the wait of [`backoff`], with its [`opener`].
 //! - [`locator`] says where it leads, with [`sentinel`].
 //! - [`connect`] opens a socket, with [`addresses`].
 //! - [`handshake`] sends the first commands, with [`secrets`] and [`server_info`].
@@ -16,6 +16,7 @@ mod connect;
 pub mod failure;
 mod handshake;
 mod locator;
+mod opener;
 mod pace;
 pub mod query;
 mod secrets;

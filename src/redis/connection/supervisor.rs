@@ -14,11 +14,10 @@ use tokio::time::{sleep, sleep_until, timeout};
 use crate::error::{Error, Reason};
 use crate::redis::config::{Config, Target};
 use crate::redis::connection::backoff::{backoff, jitter};
-use crate::redis::connection::connect::{Connector, Opened};
+use crate::redis::connection::connect::Opened;
 use crate::redis::connection::failure::Failure;
-use crate::redis::connection::locator::Locator;
+use crate::redis::connection::opener::{HANDOVER, Opener};
 use crate::redis::connection::sentinel::POLL;
-use crate::redis::connection::sentinel::board::NextMaster;
 use crate::redis::connection::shared::Shared;
 use crate::redis::connection::socket::{ReadAttempt, SocketSlot};
 use crate::redis::connection::time_slice::LONGEST_READ;
@@ -31,22 +30,13 @@ use crate::redis::pipeline::in_flight::ServerRole;
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that was open for less counts as a failed attempt, as far as the backoff goes.
 const STABLE: Duration = Duration::from_secs(1);
-/// How long a new master may take for a connection, and the old one for what it owes, before the old connection is given up.
-const HANDOVER: Duration = Duration::from_millis(200);
 /// How long a gap lasts after a move: a publisher that asks the Sentinels every `POLL` and moves within `HANDOVER` publishes at the new master
 /// by then (0.7 s).
 const FOLLOWED: Duration = POLL.saturating_add(HANDOVER);
-/// The pause before a new master is tried again.
-const PAUSE: Duration = Duration::from_millis(20);
 
 pub struct Supervisor<M> {
     config: Arc<Config>,
-    connector: Connector,
-    locator: Locator,
-    /// Where the last attempt to connect led.
-    tried: Mutex<Option<Endpoint>>,
-    /// Where the master is, as its predecessor has said, for as long as that is so.
-    redirect: Mutex<Option<Endpoint>>,
+    opener: Opener,
     /// Where the last connection led.
     led_to: Mutex<Option<Endpoint>>,
     shared: Arc<Shared<M>>,
@@ -62,11 +52,8 @@ impl<M: Machine> Supervisor<M> {
         slot: Arc<SocketSlot>,
     ) -> Self {
         Self {
-            connector: Connector::of(config.clone(), target),
-            locator: Locator::new(&config, target, runtime),
-            tried: Mutex::default(),
+            opener: Opener::new(&config, target, runtime),
             led_to: Mutex::default(),
-            redirect: Mutex::default(),
             config,
             shared,
             slot,
@@ -95,52 +82,15 @@ impl<M: Machine> Supervisor<M> {
             .unwrap_or_else(|| backoff(attempt));
         self.shared
             .with(|pipeline| pipeline.reconnecting(attempt, delay, cause));
-        let tried = self.tried.lock().clone();
         tokio::select! {
             () = sleep(delay) => {}
-            () = self.named_other(tried.as_ref()) => {}
+            () = self.opener.named_other() => {}
         }
     }
 
-    /// Returns once the master is said to be elsewhere.
-    async fn named_other(&self, from: Option<&Endpoint>) {
-        while let NextMaster::Promoting(_) = self.locator.next(from).await {
-            sleep(PAUSE).await;
-        }
-    }
-
-    /// Opens a connection to where the master is said to be: by its predecessor, or else by the locator.
     async fn open(&self) -> Result<Opened, Failure> {
-        if let Some(redirect) = self.shared.with(|pipeline| pipeline.take_redirect()) {
-            *self.redirect.lock() = Some(redirect);
-        }
-        let redirect = self.redirect.lock().take();
-        if let Some(master) = redirect
-            && let Ok(opened) = self.open_at(&master).await
-            && opened.1.server.role == ServerRole::Master
-        {
-            match &self.locator {
-                Locator::Fixed(_) | Locator::Node(..) => *self.redirect.lock() = Some(master),
-                Locator::Watched(watcher) => watcher.promoted(&master),
-            }
-            return Ok(opened);
-        }
-        loop {
-            let located = self.locator.locate().await;
-            let tried = located.as_ref().ok().cloned();
-            *self.tried.lock() = tried.or_else(|| self.locator.believed());
-            let endpoint = located?;
-            tokio::select! {
-                opened = self.open_at(&endpoint) => return opened,
-                () = self.named_other(Some(&endpoint)) => {}
-            }
-        }
-    }
-
-    async fn open_at(&self, endpoint: &Endpoint) -> Result<Opened, Failure> {
-        let opened = self.connector.open(endpoint).await?;
-        self.locator.check(&opened.1)?;
-        Ok(opened)
+        let redirect = self.shared.with(|pipeline| pipeline.take_redirect());
+        self.opener.open(redirect).await
     }
 
     /// Opens a connection, and carries it until it is lost; so too each one that replaces it. Returns the reason, or None when no
@@ -163,7 +113,7 @@ impl<M: Machine> Supervisor<M> {
             self.shared.trace(|| format!("connected to {established}"));
             let before = self.led_to.lock().replace(endpoint.clone());
             if let Some(before) = before.filter(|before| *before != endpoint)
-                && let Some(confirmed) = self.locator.confirmed(&before)
+                && let Some(confirmed) = self.opener.locator.confirmed(&before)
             {
                 self.shared
                     .with(|pipeline| pipeline.widen_gap(confirmed, since + FOLLOWED));
@@ -209,7 +159,10 @@ impl<M: Machine> Supervisor<M> {
                 *next = Some(found);
                 None
             }
-            found = self.follow(endpoint) => {
+            found = self.opener.follow(endpoint) => {
+                if let Some((_, established)) = &found {
+                    self.tell_move(endpoint, &established.endpoint);
+                }
                 *next = found;
                 Some(HANDOVER)
             }
@@ -231,30 +184,6 @@ impl<M: Machine> Supervisor<M> {
         let silence = self.shared.with(|pipeline| pipeline.silence(Instant::now()));
         let answered = timeout(longest.saturating_sub(silence), carried).await;
         answered.unwrap_or_else(|_| replaced())
-    }
-
-    /// Returns once the Sentinels name another master than at an endpoint, with a connection to it, if it can be had.
-    async fn follow(&self, endpoint: &Endpoint) -> Option<Opened> {
-        let mut latest = None;
-        loop {
-            let next = self.locator.next(Some(endpoint)).await;
-            let (NextMaster::Named(master) | NextMaster::Promoting(master)) = &next;
-            match timeout(HANDOVER, self.open_at(master)).await {
-                Ok(Ok(opened)) if opened.1.server.role != ServerRole::Replica => {
-                    if matches!(next, NextMaster::Promoting(_)) {
-                        self.locator.promoted(master);
-                    }
-                    self.tell_move(endpoint, master);
-                    return Some(opened);
-                }
-                _ if matches!(next, NextMaster::Promoting(_)) => {}
-                _ if Instant::now() >= *latest.get_or_insert(Instant::now() + HANDOVER) => {
-                    return None;
-                }
-                _ => {}
-            }
-            sleep(PAUSE).await;
-        }
     }
 
     fn tell_move(&self, from: &Endpoint, to: &Endpoint) {

@@ -1,0 +1,107 @@
+//! Where the next connection leads: to the master that its predecessor has named, or else to where the locator says.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+use tokio::time::{sleep, timeout};
+
+use crate::redis::config::{Config, Target};
+use crate::redis::connection::connect::{Connector, Opened};
+use crate::redis::connection::failure::Failure;
+use crate::redis::connection::locator::Locator;
+use crate::redis::connection::sentinel::board::NextMaster;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::pipeline::in_flight::ServerRole;
+
+/// How long a new master may take for a connection, and the old one for what it owes, before the old connection is given up.
+pub const HANDOVER: Duration = Duration::from_millis(200);
+/// The pause before a new master is tried again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+pub struct Opener {
+    connector: Connector,
+    pub locator: Locator,
+    /// Where the last attempt to connect led.
+    tried: Mutex<Option<Endpoint>>,
+    /// Where the master is, as its predecessor has said, for as long as that is so.
+    redirect: Mutex<Option<Endpoint>>,
+}
+
+impl Opener {
+    pub fn new(config: &Arc<Config>, target: &Target, runtime: &Runtime) -> Self {
+        Self {
+            connector: Connector::of(config.clone(), target),
+            locator: Locator::new(config, target, runtime),
+            tried: Mutex::default(),
+            redirect: Mutex::default(),
+        }
+    }
+
+    /// Opens a connection. `redirect` is where the predecessor says that the master is, if it has just done so.
+    pub async fn open(&self, redirect: Option<Endpoint>) -> Result<Opened, Failure> {
+        let known = self.redirect.lock().take();
+        if let Some(master) = redirect.or(known)
+            && let Ok(opened) = self.open_at(&master).await
+            && opened.1.server.role == ServerRole::Master
+        {
+            match &self.locator {
+                Locator::Fixed(_) | Locator::Node(..) => *self.redirect.lock() = Some(master),
+                Locator::Watched(watcher) => watcher.promoted(&master),
+            }
+            return Ok(opened);
+        }
+        loop {
+            let located = self.locator.locate().await;
+            let tried = located.as_ref().ok().cloned();
+            *self.tried.lock() = tried.or_else(|| self.locator.believed());
+            let endpoint = located?;
+            tokio::select! {
+                opened = self.open_at(&endpoint) => return opened,
+                () = self.named_other_than(Some(&endpoint)) => {}
+            }
+        }
+    }
+
+    async fn open_at(&self, endpoint: &Endpoint) -> Result<Opened, Failure> {
+        let opened = self.connector.open(endpoint).await?;
+        self.locator.check(&opened.1)?;
+        Ok(opened)
+    }
+
+    /// Returns once the master is said to be elsewhere than the last attempt to connect led.
+    pub async fn named_other(&self) {
+        let tried = self.tried.lock().clone();
+        self.named_other_than(tried.as_ref()).await;
+    }
+
+    async fn named_other_than(&self, from: Option<&Endpoint>) {
+        while let NextMaster::Promoting(_) = self.locator.next(from).await {
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Returns once the Sentinels name another master than at an endpoint, with a connection to it, if it can be had.
+    pub async fn follow(&self, endpoint: &Endpoint) -> Option<Opened> {
+        let mut latest = None;
+        loop {
+            let next = self.locator.next(Some(endpoint)).await;
+            let (NextMaster::Named(master) | NextMaster::Promoting(master)) = &next;
+            match timeout(HANDOVER, self.open_at(master)).await {
+                Ok(Ok(opened)) if opened.1.server.role != ServerRole::Replica => {
+                    if matches!(next, NextMaster::Promoting(_)) {
+                        self.locator.promoted(master);
+                    }
+                    return Some(opened);
+                }
+                _ if matches!(next, NextMaster::Promoting(_)) => {}
+                _ if Instant::now() >= *latest.get_or_insert(Instant::now() + HANDOVER) => {
+                    return None;
+                }
+                _ => {}
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
