@@ -54,7 +54,11 @@ export class Emitter<E extends Events<E>> {
   emit<K extends keyof E>(event: K, ...args: E[K]): boolean {
     const entries = this.#listeners(event);
     for (const entry of entries) {
-      if (entry.once) this.#remove(event, entry);
+      if (entry.once) {
+        // An emission within this one may have called it.
+        if (!this.#listeners(event).includes(entry)) continue;
+        this.#remove(event, entry);
+      }
       const report = (error: unknown) =>
         warn(`A listener of the store's "${String(event)}" event failed`, error);
       calling(() => (entry.listener as unknown as Listener<E[K]>)(...args), report);

@@ -104,7 +104,10 @@ export class PubSub {
 
   /** Calls the `onGap` functions: messages may have been missed. */
   missed(gap: Gap): void {
-    for (const { call } of [...this.#onGap]) calling(() => call(gap), this.#report);
+    for (const owner of [...this.#onGap]) {
+      // One before may have closed it.
+      if (this.#onGap.has(owner)) calling(() => owner.call(gap), this.#report);
+    }
   }
 
   /** Removes a name that the backend has lost, without unregistering it. False if it was registered again meanwhile. */
@@ -142,7 +145,7 @@ interface Callbacks {
   /** By owner: the callback itself, or its handle. */
   readonly slots: Map<unknown, Slot>;
   /** Settles when the backend has registered the name. */
-  readonly live: Promise<void> | undefined;
+  live: Promise<void> | undefined;
   /** The number of the last delivery that began before it was registered. */
   readonly since: number;
   /** The callbacks for a delivery. Replaced after a change, so that a running delivery is not affected. */
@@ -214,10 +217,21 @@ class CallbacksByName {
   }
 
   #register(name: string): Callbacks {
+    const named: Callbacks = {
+      slots: new Map(),
+      live: undefined,
+      since: this.delivery,
+      snapshot: undefined,
+    };
     const isWanted = () => this.#byName.get(name) === named;
-    const live = this.backend.register(this.kind, name, isWanted) ?? undefined;
-    const named: Callbacks = { slots: new Map(), live, since: this.delivery, snapshot: undefined };
+    // Before the backend is asked: it may open the store, whose listener may subscribe the same name.
     this.#byName.set(name, named);
+    try {
+      named.live = this.backend.register(this.kind, name, isWanted) ?? undefined;
+    } catch (error) {
+      if (isWanted()) this.#byName.delete(name);
+      throw error;
+    }
     return named;
   }
 

@@ -7,6 +7,7 @@ import { closed, isError, warn } from "./errors.js";
 import type { ConnectionHealth, Gap, KVEvents, KVHealth, KVStatus } from "./events.js";
 import { known } from "./options.js";
 import { overflowSince } from "./overflow.js";
+import { promised } from "./promised.js";
 import { type Kind, PubSub } from "./pubsub.js";
 
 export interface Store extends KVStore {}
@@ -69,22 +70,22 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
 
   /** @internal */
   subscribe(channel: string, callback: MessageCallback, ...more: never[]): Promise<void> {
-    return this.#join("subscribe", this.kindOf(channel), channel, callback, more);
+    return promised(() => this.#join("subscribe", this.kindOf(channel), channel, callback, more));
   }
 
   /** @internal */
   psubscribe(pattern: string, callback: MessageCallback, ...more: never[]): Promise<void> {
-    return this.#join("psubscribe", "pattern", pattern, callback, more);
+    return promised(() => this.#join("psubscribe", "pattern", pattern, callback, more));
   }
 
   /** @internal */
   unsubscribe(channel: string, ...more: never[]): Promise<void> {
-    return this.#leave("unsubscribe", this.kindOf(channel), channel, more);
+    return promised(() => this.#leave("unsubscribe", this.kindOf(channel), channel, more));
   }
 
   /** @internal */
   punsubscribe(pattern: string, ...more: never[]): Promise<void> {
-    return this.#leave("punsubscribe", "pattern", pattern, more);
+    return promised(() => this.#leave("punsubscribe", "pattern", pattern, more));
   }
 
   /** @internal The kind of subscription that `subscribe` of a channel makes. */

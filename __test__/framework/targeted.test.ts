@@ -237,3 +237,30 @@ test("without EVAL: a store that is disconnected rejects what waits, and publish
   await kv.connect();
   assert.equal(await kv.publish(EVENTS, wire(id, 4)), 1);
 });
+
+// Encoded for the socket, half of a pair becomes U+FFFD: other text than was published.
+test("an event that is no text is refused, and nothing is published", async (world) => {
+  const { kv, fleet } = await opened(world);
+  for (const message of [wire("#", 1), wire(newId(), "#")]) {
+    const half = message.replace("#", "\ud800");
+    assert.equal((await errorOf(kv.publish(EVENTS, half) as Promise<unknown>)).code, "INVALID_ARGUMENT");
+  }
+  await kv.publish(EVENTS, wire(newId(), "last"));
+  await eventually(() => fleet.length > 0);
+  assert.deepEqual(fleet, ["last"]);
+});
+
+// The other store takes the channel of the stream first. Publishers then use that, and the stream's own store hears nothing.
+test("a store with other options does not take the events of another one's stream", async (world) => {
+  const { redis, kv, client } = await opened(world);
+  const filtered = await world.open(redis, { ...PATIENT, fanout: "filtered" });
+  await hear(kv);
+  const heard = await hear(filtered);
+  const id = await open(filtered);
+  // One of the targeted store's own is live by its own channel, so that of the other would be too.
+  await targeted(client, [await open(kv)]);
+  await targeted(client, [id], false);
+  assert.equal(await kv.publish(EVENTS, wire(id, "own")), 2);
+  await eventually(() => heard.length > 0);
+  assert.deepEqual(eventsOf(heard), ["own"]);
+});

@@ -9,6 +9,7 @@ const SCRIPTS = [
   "local function f() return pcall(f) end return f()",
   "local function f() pcall(string.find, ('x'):rep(1000), ('x?'):rep(1000)) redis.call('HGETALL', 'h') return (('a'):gsub('a', f)) end return f()",
   `return ${"(".repeat(190)}1${")".repeat(190)}`,
+  "local t = 1 for i = 1, 990 do t = {t} end return t",
   `local t = 1 for i = 1, 900 do t = {t} end return cjson.encode(cjson.decode(cjson.encode(t)))`,
 ];
 

@@ -1,8 +1,10 @@
 // User code that runs while the store is in use may call it again. That breaks the store or ends the process.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createMemoryKV } from "covara-kv";
+import { createMemoryKV, type Subscription } from "covara-kv";
+import { PubSub } from "../../ts/pubsub.js";
 import { eventually } from "../backends.js";
+import { goodArguments } from "../methods.js";
 import { warningsOf } from "../warnings.js";
 
 // If the array of a long reply is filled by Array.prototype.push, a patched push may call the store while it is in use. That ends the
@@ -51,6 +53,71 @@ test("a store that is disconnected while it subscribes refuses", async () => {
     kv.subscribe("c", () => {}),
     { name: "KVError", code: "CLOSED" },
   );
+});
+
+// The first call opens the store. A listener that subscribes the same channel would lose its callback, and the process would never exit.
+test("a listener of ready may subscribe what is being subscribed", async () => {
+  const kv = createMemoryKV("", { shared: "subscribed by ready" });
+  const received: string[] = [];
+  let subscribing: Promise<void> | undefined;
+  kv.once("ready", () => {
+    subscribing = kv.subscribe("c", () => void received.push("listener"));
+  });
+  await kv.subscribe("c", () => void received.push("caller"));
+  await subscribing;
+  assert.equal(await kv.publish("c", "x"), 1);
+  assert.deepEqual(received.sort(), ["caller", "listener"]);
+  await kv.unsubscribe("c");
+  assert.equal(await kv.publish("c", "x"), 0);
+  await kv.disconnect();
+});
+
+// An emission within another one calls it, and the outer one must not call it again.
+test("a listener that is added by once is called once", async () => {
+  const kv = createMemoryKV();
+  let [reopens, calls] = [true, 0];
+  kv.on("ready", () => {
+    if (!reopens) return;
+    reopens = false;
+    void kv.disconnect();
+    void kv.connect();
+  });
+  kv.once("ready", () => calls++);
+  await kv.connect();
+  assert.equal(calls, 1);
+  await kv.disconnect();
+});
+
+// A subscription that an earlier onGap has closed is no longer its owner's business.
+test("the onGap of a closed subscription is not called", () => {
+  const pubsub = new PubSub({ register() {}, unregister() {}, failed() {} }, (error) =>
+    assert.fail(String(error)),
+  );
+  const told: string[] = [];
+  let second: Subscription | undefined;
+  const first = () => {
+    told.push("first");
+    void second?.close();
+  };
+  pubsub.listen(["c"], [], () => {}, first);
+  second = pubsub.listen(
+    ["c"],
+    [],
+    () => {},
+    () => told.push("second"),
+  ) as Subscription;
+  pubsub.missed({ from: 1, to: 2, reason: "overflow" });
+  assert.deepEqual(told, ["first"]);
+});
+
+// Code that awaits or catches a Promise does not expect a throw, nor a rejection that nobody holds beside it.
+test("a method of another receiver rejects", async () => {
+  const store = new Proxy(createMemoryKV(), {}) as unknown as Record<string, (...args: unknown[]) => unknown>;
+  for (const [name, args] of Object.entries(goodArguments)) {
+    const outcome = store[name]?.(...args);
+    if (name !== "multi" && name !== "isConnected")
+      await assert.rejects(async () => outcome, { name: "TypeError" }, name);
+  }
 });
 
 test("what was published before a subscription does not reach it", async () => {

@@ -203,6 +203,7 @@ const TREES: Record<string, Tree> = {
       "clock",
       "environment",
       "utf8",
+      "promised",
     ],
     apart: [
       ["backends/durable-object", "native"],

@@ -20,6 +20,18 @@ test("one that stays long is not lost when the ring grows around it", () => {
   assert.equal(ring.take(first), "first");
 });
 
+// A command that waits for a lost node may do so for hours, while others come and go by the million.
+test("one that stays long does not make the ring grow", () => {
+  const ring = new Ring<string>();
+  const first = ring.add("first");
+  const before = process.memoryUsage().heapUsed;
+  for (let index = 0; index < 4_000_000; index++) ring.take(ring.add("other"));
+  const grown = process.memoryUsage().heapUsed - before;
+  assert.ok(grown < 8 << 20, `${grown} bytes`);
+  assert.equal(ring.take(first), "first");
+  assert.equal(ring.take(first), undefined);
+});
+
 // The native side counts up from the first id of a batch, and does not know where ids wrap around.
 test("ids wrap around, and those past the end mean the first ones", () => {
   const end = 2 ** 30;

@@ -38,8 +38,37 @@ impl<'scope> Replies<'scope, '_> {
             Reply::Double(number) => self.scope.double(*number),
             Reply::Score(number) => self.scope.latin1(format_double(*number).as_bytes()),
             Reply::Bulk(bytes) => self.text(bytes),
+            Reply::Array(items) if items.iter().any(|item| matches!(item, Reply::Array(_))) => {
+                self.nested(items)
+            }
             Reply::Array(items) => self.array(items.iter().map(|item| self.value(item))),
             Reply::Error(error) => self.scope.error(error),
+        }
+    }
+
+    /// An array of arrays. They may be nested a thousand deep, for which a thread of JavaScript has no stack: so without recursion.
+    fn nested(&self, items: &[Reply]) -> Result<ScopedValue<'scope>> {
+        let mut open = vec![(items.iter(), Vec::with_capacity(items.len()))];
+        loop {
+            let Some((left, done)) = open.last_mut() else {
+                return self.scope.null();
+            };
+            let value = match left.next() {
+                Some(Reply::Array(inner)) => {
+                    open.push((inner.iter(), Vec::with_capacity(inner.len())));
+                    continue;
+                }
+                Some(item) => {
+                    done.push(self.value(item)?);
+                    continue;
+                }
+                None => self.array(done.drain(..).map(Ok))?,
+            };
+            open.pop();
+            match open.last_mut() {
+                Some((_, outer)) => outer.push(value),
+                None => return Ok(value),
+            }
         }
     }
 

@@ -1,103 +1,87 @@
 //! The subscriptions whose records this process wrote to a server: those of the framework's streams here, and possibly others.
 
+mod state;
+
 use std::collections::HashSet;
-use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::change::{Change, Written};
-use super::message;
+use super::change::Change;
 use crate::redis::config::{Config, Target};
 use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Observer};
 use crate::reply::Reply;
 use crate::trace::{Area, trace};
+use state::ChangeOutcome;
+pub use state::{Decision, RecordsState};
 
 /// Kept while it has records: streams outlive the store that they were opened with.
 static SERVERS: Mutex<Vec<Arc<Records>>> = Mutex::new(Vec::new());
 
 pub struct Records {
     target: Target,
+    db: i64,
     /// Locked while records change, so that channels follow; before the pipeline of a subscribing connection.
     followers: Mutex<Vec<Arc<dyn Follower>>>,
     /// Locked by incoming messages too, within a pipeline.
     state: Mutex<RecordsState>,
 }
 
+/// A store that writes records.
+pub struct Recorder {
+    pub records: Arc<Records>,
+    creator: Arc<Creator>,
+}
+
+/// A store that has created records.
+pub struct Creator {
+    pub store: StoreNumber,
+    pub config: Arc<Config>,
+}
+
+/// Unique in the process.
+pub type StoreNumber = u64;
+
 /// Is told which subscriptions have streams here, each of which may have a channel of its own.
 pub trait Follower: Send + Sync {
+    /// The store for which it hears.
+    fn store(&self) -> StoreNumber;
+
+    /// That of its store. Stores whose configurations are equal share the connection by which own channels come.
+    fn config(&self) -> &Config;
+
+    /// Whether it takes events by own channels.
+    fn is_targeted(&self) -> bool;
+
     fn came(&self, subscriptions: &[Arc<str>]);
 
     fn went(&self, subscriptions: &[Arc<str>]);
 }
 
-#[derive(Default)]
-pub struct RecordsState {
-    records: HashMap<Arc<str>, Record, RandomState>,
-    unreadable: usize,
-    /// A record of the known form has been created.
-    is_known: bool,
-    /// A command that is not known for it wrote to a hash of records.
-    is_strange: bool,
-    /// How many changes have been called.
-    calls: u64,
-}
-
-struct Record {
-    hash: Arc<[u8]>,
-    is_readable: bool,
-    /// How many HSET are unanswered.
-    pending: u32,
-    /// This process created it, or may have; another one's is written here too.
-    is_own: bool,
-    /// This process created it, so that its stream is here.
-    is_created: bool,
-    /// The number of the last HSET.
-    written: u64,
-}
-
-/// Whether messages are filtered, or why not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    Filters,
-    NoRecord,
-    Unreadable,
-}
-
 /// Changes that were called with one request.
-#[derive(Debug)]
 struct Called {
     records: Arc<Records>,
+    creator: Arc<Creator>,
     /// Each with the position of its command in a transaction, if it is of one, and its number.
     changes: Vec<(Option<usize>, u64, Change)>,
-}
-
-/// The outcome of a change.
-#[derive(Clone, Copy)]
-enum ChangeOutcome {
-    /// The number in the server's reply.
-    Count(i64),
-    Failed,
-    Unknown,
 }
 
 impl Records {
     /// Those of a server.
     pub fn at(config: &Config) -> Arc<Self> {
         let mut servers = SERVERS.lock();
-        servers.retain(|records| Arc::strong_count(records) > 1 || !records.state.lock().records.is_empty());
+        servers.retain(|records| Arc::strong_count(records) > 1 || !records.state.lock().is_empty());
         if let Some(records) = servers
             .iter()
-            .find(|records| records.target.is_same(&config.target))
+            .find(|records| records.db == config.db && records.target.is_same(&config.target))
         {
             return records.clone();
         }
         let records = Arc::new(Self {
             target: config.target.clone(),
+            db: config.db,
             followers: Mutex::default(),
             state: Mutex::default(),
         });
@@ -109,66 +93,65 @@ impl Records {
         self.state.lock()
     }
 
-    /// Tells a follower of all subscriptions that have streams here, and of what becomes of them.
+    /// Tells a follower of the subscriptions that have streams here, and of what becomes of them.
     pub fn join(&self, follower: Arc<dyn Follower>) {
-        let mut followers = self.followers.lock();
-        if followers.iter().any(|other| Arc::ptr_eq(other, &follower)) {
-            return;
-        }
-        let created = self.state.lock().created();
-        follower.came(&created);
-        followers.push(follower);
+        self.change(|followers| {
+            if !has(followers, &follower) {
+                followers.push(follower);
+            }
+        });
     }
 
     pub fn leave(&self, follower: &Arc<dyn Follower>) {
+        self.change(|followers| followers.retain(|other| !Arc::ptr_eq(other, follower)));
+    }
+
+    /// Changes who follows: whose channels come and go by that is told.
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<dyn Follower>>)) {
         let mut followers = self.followers.lock();
-        for leaving in followers.extract_if(.., |other| Arc::ptr_eq(other, follower)) {
-            let created = self.state.lock().created();
-            leaving.went(&created);
+        let before = followers.clone();
+        change(&mut followers);
+        for (creator, subscriptions) in self.state.lock().created() {
+            let (before, after) = (following(&before, &creator), following(&followers, &creator));
+            for follower in before.iter().filter(|follower| !has(&after, follower)) {
+                follower.went(&subscriptions);
+            }
+            for follower in after.iter().filter(|follower| !has(&before, follower)) {
+                follower.came(&subscriptions);
+            }
         }
     }
 
-    /// Tells a follower once more of those among these subscriptions that have streams here.
+    /// Tells a follower once more of those among these subscriptions that it follows.
     pub fn again(&self, follower: &Arc<dyn Follower>, subscriptions: &HashSet<Vec<u8>>) {
+        let mut followed = self.followed(&**follower);
+        followed.retain(|subscription| subscriptions.contains(subscription.as_bytes()));
+        follower.came(&followed);
+    }
+
+    /// The subscriptions whose own channels a follower has.
+    pub fn followed(&self, follower: &dyn Follower) -> Vec<Arc<str>> {
         let followers = self.followers.lock();
-        if followers.iter().any(|other| Arc::ptr_eq(other, follower)) {
-            let mut created = self.state.lock().created();
-            created.retain(|subscription| subscriptions.contains(subscription.as_bytes()));
-            follower.came(&created);
-        }
+        let created = self.state.lock().created();
+        let follows = |creator: &Creator| {
+            let mut following = following(&followers, creator).into_iter();
+            following.any(|other| other.store() == follower.store())
+        };
+        let followed = created.into_iter().filter(|(creator, _)| follows(creator));
+        followed.flat_map(|(_, subscriptions)| subscriptions).collect()
     }
 
-    /// Changes are about to be sent with one request, each with the position of its command in a transaction. Gives who is to be told the
-    /// outcome.
-    pub fn call(self: &Arc<Self>, changes: Vec<(Option<usize>, Change)>) -> Arc<dyn Observer> {
-        let mut state = self.state.lock();
-        let before = state.decision();
-        let changes = changes.into_iter().map(|(position, change)| {
-            state.calls += 1;
-            let call = state.calls;
-            state.call(&change, call);
-            (position, call, change)
-        });
-        let changes = changes.collect();
-        self.trace_decision(before, &state);
-        Arc::new(Called {
-            records: self.clone(),
-            changes,
-        })
-    }
-
-    fn apply(
-        &self,
-        changes: &[(Option<usize>, u64, Change)],
-        outcome: impl Fn(Option<usize>) -> ChangeOutcome,
-    ) {
+    fn apply(&self, called: &Called, outcome: impl Fn(Option<usize>) -> ChangeOutcome) {
+        let Called { creator, changes, .. } = called;
         let followers = self.followers.lock();
         let mut state = self.state.lock();
         let before = state.decision();
         let (mut came, mut went) = (Vec::new(), Vec::new());
         for (position, call, change) in changes {
             match (change, outcome(*position)) {
-                (Change::Write { records, .. }, outcome) => state.written(records, outcome, &mut came),
+                (Change::Write { records, .. }, outcome) => {
+                    state.written(records, outcome, creator, &mut came)
+                }
                 (Change::Remove { hash, subscriptions }, ChangeOutcome::Count(_)) => {
                     for subscription in subscriptions {
                         state.remove(subscription, hash, *call, &mut went);
@@ -186,8 +169,10 @@ impl Records {
         }
         self.trace_decision(before, &state);
         drop(state);
-        for follower in &*followers {
+        for follower in following(&followers, creator) {
             follower.came(&came);
+        }
+        for follower in &*followers {
             follower.went(&went);
         }
     }
@@ -200,16 +185,65 @@ impl Records {
     }
 }
 
-impl std::fmt::Debug for Records {
+impl Recorder {
+    pub fn of(store: StoreNumber, config: Arc<Config>) -> Self {
+        Self {
+            records: Records::at(&config),
+            creator: Arc::new(Creator { store, config }),
+        }
+    }
+
+    /// Changes are about to be sent with one request, each with the position of its command in a transaction. Gives who is to be told the
+    /// outcome.
+    pub fn call(&self, changes: Vec<(Option<usize>, Change)>) -> Arc<dyn Observer> {
+        let mut state = self.records.state.lock();
+        let before = state.decision();
+        let changes = changes.into_iter().map(|(position, change)| {
+            let call = state.next_call();
+            state.call(&change, call);
+            (position, call, change)
+        });
+        let changes = changes.collect();
+        self.records.trace_decision(before, &state);
+        Arc::new(Called {
+            records: self.records.clone(),
+            creator: self.creator.clone(),
+            changes,
+        })
+    }
+}
+
+/// Who subscribes the own channels of a store's streams: those by whose connection that store hears itself, if it takes them. Without such a
+/// follower of its own, those of an equal configuration, if all take them: one that does not would hear none of their events.
+fn following(followers: &[Arc<dyn Follower>], creator: &Creator) -> Vec<Arc<dyn Follower>> {
+    let own = followers
+        .iter()
+        .find(|follower| follower.store() == creator.store);
+    let config = own.map_or(&*creator.config, |own| own.config());
+    let shares = |other: &Config| std::ptr::eq(other, config) || other == config;
+    let sharing = followers.iter().filter(|follower| shares(follower.config()));
+    let takes = match own {
+        Some(own) => own.is_targeted(),
+        None => sharing.clone().all(|follower| follower.is_targeted()),
+    };
+    let following = sharing.filter(|follower| takes && follower.is_targeted());
+    following.cloned().collect()
+}
+
+fn has(followers: &[Arc<dyn Follower>], follower: &Arc<dyn Follower>) -> bool {
+    followers.iter().any(|other| Arc::ptr_eq(other, follower))
+}
+
+impl std::fmt::Debug for Called {
     fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
-        formatter.debug_struct("Records").finish_non_exhaustive()
+        formatter.debug_struct("Called").finish_non_exhaustive()
     }
 }
 
 impl Observer for Called {
     fn replied(&self, replies: &Bytes) {
         let replies = decode::parse_all(replies).unwrap_or_default();
-        self.records.apply(&self.changes, |position| {
+        self.records.apply(self, |position| {
             let reply = match (position, replies.last()) {
                 (Some(position), Some(Reply::Array(results))) => results.get(position),
                 (None, reply) => reply,
@@ -223,125 +257,10 @@ impl Observer for Called {
     }
 
     fn unanswered(&self, fate: Fate) {
-        self.records.apply(&self.changes, |_| match fate {
+        self.records.apply(self, |_| match fate {
             Fate::NotRun => ChangeOutcome::Failed,
             Fate::Unknown => ChangeOutcome::Unknown,
         });
-    }
-}
-
-impl RecordsState {
-    /// Whether messages for other processes may be dropped.
-    pub fn decision(&self) -> Decision {
-        if self.unreadable > 0 || self.is_strange {
-            Decision::Unreadable
-        } else if self.is_known {
-            Decision::Filters
-        } else {
-            Decision::NoRecord
-        }
-    }
-
-    /// Whether a message may be for a stream here. One that says not whom it is for may be.
-    pub fn wants(&self, message: &[u8]) -> bool {
-        message::may_be_for(message, |subscription| self.records.contains_key(subscription))
-    }
-
-    /// Those whose records have the known form.
-    pub fn subscriptions(&self) -> Vec<String> {
-        let readable = self.records.iter().filter(|(_, record)| record.is_readable);
-        readable
-            .map(|(subscription, _)| subscription.to_string())
-            .collect()
-    }
-
-    pub fn count(&self) -> usize {
-        self.records.len()
-    }
-
-    /// Those whose own channel this process subscribes.
-    pub fn created(&self) -> Vec<Arc<str>> {
-        let created = self.records.iter().filter(|(_, record)| record.is_created);
-        created.map(|(subscription, _)| subscription.clone()).collect()
-    }
-
-    fn of(&self, hash: &[u8]) -> Vec<Arc<str>> {
-        let of_hash = self.records.iter().filter(|(_, record)| *record.hash == *hash);
-        of_hash.map(|(subscription, _)| subscription.clone()).collect()
-    }
-
-    /// A record counts from its call on: only once it is on the server can anything be published for it.
-    fn call(&mut self, change: &Change, call: u64) {
-        match change {
-            Change::Write { hash, records } => {
-                for written in records {
-                    self.write(written, hash, call);
-                }
-            }
-            Change::Other => self.is_strange = true,
-            Change::Remove { .. } | Change::RemoveAll { .. } => {}
-        }
-    }
-
-    fn write(&mut self, written: &Written, hash: &Arc<[u8]>, call: u64) {
-        let record = self.records.entry(written.subscription.clone());
-        let record = record.or_insert_with(|| Record {
-            hash: hash.clone(),
-            is_readable: true,
-            pending: 0,
-            is_own: false,
-            is_created: false,
-            written: call,
-        });
-        self.unreadable -= usize::from(!record.is_readable);
-        self.unreadable += usize::from(!written.is_readable);
-        record.hash = hash.clone();
-        record.is_readable = written.is_readable;
-        record.pending += 1;
-        record.written = call;
-    }
-
-    /// An HSET has ended. Gives those that it created.
-    fn written(&mut self, records: &[Written], outcome: ChangeOutcome, came: &mut Vec<Arc<str>>) {
-        let (all, some) = match outcome {
-            ChangeOutcome::Count(count) => (count == records.len() as i64, count > 0),
-            ChangeOutcome::Failed => (false, false),
-            ChangeOutcome::Unknown => (false, true),
-        };
-        for Written { subscription, .. } in records {
-            let Some(record) = self.records.get_mut(subscription) else {
-                continue;
-            };
-            record.pending = record.pending.saturating_sub(1);
-            // A process that writes unknown records may have written others before.
-            record.is_own |= some || (!record.is_readable && !matches!(outcome, ChangeOutcome::Failed));
-            if all && record.is_readable && !mem::replace(&mut record.is_created, true) {
-                self.is_known = true;
-                came.push(subscription.clone());
-            }
-            if record.pending == 0 && !record.is_own {
-                self.forget(subscription);
-            }
-        }
-    }
-
-    /// Unless it was written again after that was called.
-    fn remove(&mut self, subscription: &Arc<str>, hash: &Arc<[u8]>, call: u64, went: &mut Vec<Arc<str>>) {
-        let record = self.records.get(subscription);
-        let is_it = |record: &&Record| record.hash == *hash && record.written < call;
-        let Some(record) = record.filter(is_it) else {
-            return;
-        };
-        if record.is_created {
-            went.push(subscription.clone());
-        }
-        self.forget(subscription);
-    }
-
-    fn forget(&mut self, subscription: &str) {
-        if let Some(record) = self.records.remove(subscription) {
-            self.unreadable -= usize::from(!record.is_readable);
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::channel::{AGGREGATE, Channel, OWN_PREFIX};
 use super::message;
-use super::records::{Decision, Follower, Records, RecordsState};
+use super::records::{Decision, Follower, Records, RecordsState, StoreNumber};
 use super::registry::count;
 use super::ways::{self, Passages, Way, Ways};
 use crate::backlog::Message;
@@ -39,8 +39,8 @@ static HEARING: Mutex<Vec<Arc<Streams>>> = Mutex::new(Vec::new());
 
 pub struct Streams {
     pub fanout: Fanout,
-    /// The server.
-    pub server: String,
+    store: StoreNumber,
+    pub config: Arc<Config>,
     pub records: Arc<Records>,
     completions: Arc<CompletionQueue>,
     ways: Ways,
@@ -59,10 +59,16 @@ pub struct Streams {
 }
 
 impl Streams {
-    pub fn new(fanout: Fanout, config: &Config, completions: Arc<CompletionQueue>) -> Arc<Self> {
+    pub fn new(
+        fanout: Fanout,
+        store: StoreNumber,
+        config: &Arc<Config>,
+        completions: Arc<CompletionQueue>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             fanout,
-            server: config.target.to_string(),
+            store,
+            config: config.clone(),
             records: Records::at(config),
             completions,
             ways: Ways::default(),
@@ -83,11 +89,6 @@ impl Streams {
     /// Whether messages are filtered, or why not; None for `All`.
     pub fn decision(&self) -> Option<Decision> {
         (self.fanout != Fanout::All).then(|| self.records.lock().decision())
-    }
-
-    /// Whether subscriptions have channels of their own.
-    pub fn is_targeted(&self) -> bool {
-        self.fanout == Fanout::Targeted && !self.refused.load(Ordering::Relaxed)
     }
 
     /// The stores of this process that hear.
@@ -125,7 +126,14 @@ impl Streams {
     fn release(&self, passages: Passages) {
         let Passages { until, own, fleet } = passages;
         let Some(subscriber) = self.subscriber.lock().upgrade() else {
-            return;
+            // Before it joins there are no own channels, which could bring anything ahead of what is held.
+            let mut held = self.ways.lock();
+            let mut batch = CompletionBatch::default();
+            for (way, subscriptions) in [(Way::Own, own), (Way::Fleet, fleet)] {
+                let subscriptions: Vec<_> = subscriptions.into_iter().collect();
+                held.has_passed(way, &subscriptions, until, &mut batch);
+            }
+            return self.give(batch, &mut held);
         };
         let mut topics: Vec<_> = own.iter().map(|name| own_topic(TopicKind::Shard, name)).collect();
         if !fleet.is_empty() {
@@ -197,12 +205,21 @@ impl Streams {
 }
 
 impl Follower for Streams {
+    fn store(&self) -> StoreNumber {
+        self.store
+    }
+
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn is_targeted(&self) -> bool {
+        self.fanout == Fanout::Targeted && !self.refused.load(Ordering::Relaxed)
+    }
+
     /// Subscribes their channels. Until the server has done so their events come by the fleet's.
     fn came(&self, subscriptions: &[Arc<str>]) {
-        let subscriber = self.subscriber.lock().upgrade();
-        if self.is_targeted()
-            && let Some(subscriber) = subscriber
-        {
+        if let Some(subscriber) = self.subscriber.lock().upgrade() {
             let kind = match subscriber.is_cluster() && !self.refuses_shards.load(Ordering::Relaxed) {
                 true => TopicKind::Shard,
                 false => TopicKind::Channel,

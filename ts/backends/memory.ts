@@ -4,7 +4,7 @@ import { checkBoolean, checkNoMore, isText, reading, text } from "../arguments.j
 import { isFaked } from "../clock.js";
 import { defineMethods } from "../commands.js";
 import { isTraced, tellGap, traced } from "../diagnostics.js";
-import { decode, warnOfWrongType } from "../errors.js";
+import { closed, decode, warnOfWrongType } from "../errors.js";
 import type { Gap, KVStatus } from "../events.js";
 import { commandIndex, MemoryStore } from "../native.js";
 import { known } from "../options.js";
@@ -79,7 +79,7 @@ export class MemoryKVStore extends Store {
     }
   };
   /** The unfinished deliveries of messages that the last command published. */
-  #undelivered: Promise<void>[] = [];
+  readonly #undelivered: Promise<void>[] = [];
   readonly #waiters = new Waiters();
   /** The number of subscribed names, and of patterns among them. */
   #names = 0;
@@ -103,12 +103,18 @@ export class MemoryKVStore extends Store {
       const publish = fastPathMethod({ ...call, runnerOf: publishOf });
       const isPublish = command.publishes === "message";
       return function (this: MemoryKVStore, ...args: unknown[]) {
-        const published =
-          isPublish && this.#isForOwnChannels(args)
-            ? Promise.resolve(this.#publishHere(args[0], args[1]))
-            : publish.call(this, ...args);
-        if (this.#undelivered.length === 0) return published;
-        return Promise.all([published, ...this.#undelivered.splice(0)]).then(([result]) => result);
+        try {
+          // First, as it throws for a receiver that is no store.
+          const undelivered = this.#undelivered;
+          const published =
+            isPublish && this.#isForOwnChannels(args)
+              ? Promise.resolve(this.#publishHere(args[0], args[1]))
+              : publish.call(this, ...args);
+          if (undelivered.length === 0) return published;
+          return Promise.all([published, ...undelivered.splice(0)]).then(([result]) => result);
+        } catch (error) {
+          return Promise.reject(error);
+        }
       };
     });
   }
@@ -177,8 +183,10 @@ export class MemoryKVStore extends Store {
   }
 
   /** @internal */
-  protected register(kind: Kind, name: string): void {
+  protected register(kind: Kind, name: string, isWanted: () => boolean): void {
     const native = this.#open();
+    // A listener of `ready` has disconnected the store.
+    if (!isWanted()) throw closed();
     try {
       if (kind === "channel") native.subscribe(name);
       else native.psubscribe(name);
@@ -222,7 +230,8 @@ export class MemoryKVStore extends Store {
     this.#status = "ready";
     startSweeping();
     this.emit("ready", { connection: "commands" });
-    return native;
+    // A listener may have disconnected the store, and opened it again.
+    return this.#native ?? native;
   }
 
   #openNative(): NativeMemoryStore {

@@ -73,6 +73,8 @@ export class Publisher {
   /** Settles once the scripts in flight at a refusal have ended, and the function that settles it. */
   #gate: Promise<void> = Promise.resolve();
   #open: (() => void) | undefined;
+  /** The number of events that are to go to the turns once the gate is open: until then the way does not change. */
+  #atGate = 0;
   /** Events that take more than one command. */
   readonly #turns: Turns<Published>;
   readonly #marks = new Marks();
@@ -91,10 +93,15 @@ export class Publisher {
   }
 
   async publish(subscription: string, message: string): Promise<Published> {
-    if (this.#way !== "script" && now() - this.#refusedAt >= REFUSED_MS) this.#way = "script";
+    const isOver = this.#atGate === 0 && now() - this.#refusedAt >= REFUSED_MS;
+    if (this.#way !== "script" && isOver) this.#way = "script";
     if (this.#way === "script" && this.#commands.isCluster() === false && !this.#turns.has(subscription))
       return this.#byScript(subscription, message);
-    if (this.#way !== "script") await this.#gate;
+    if (this.#way !== "script") {
+      this.#atGate += 1;
+      await this.#gate;
+      this.#atGate -= 1;
+    }
     return this.#turns.add(subscription, message);
   }
 

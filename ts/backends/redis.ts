@@ -6,7 +6,7 @@ import type {
   RedisServer,
 } from "../../native.js";
 import type { KVStoreTransaction, MessageCallback } from "../adapter.js";
-import { checkNoMore, reading } from "../arguments.js";
+import { checkNoMore, isText, reading } from "../arguments.js";
 import { type Command, commandOf, defineMethods } from "../commands.js";
 import type { FanoutMode, RedisConfig } from "../config.js";
 import { isTraced, tellGap, tellReconnecting, traced } from "../diagnostics.js";
@@ -252,8 +252,10 @@ export class RedisKVStore extends Store {
   /** Publishes an event on the channel of its subscription first. Undefined if the message is no such event. */
   #target(message: unknown): Promise<Published> | undefined {
     if (this.#options.fanout !== "targeted") return undefined;
+    // Another is refused on its way to the channel of the fleet.
+    if (!isText(message)) return undefined;
     const subscription = subscriptionOf(message);
-    return subscription === undefined ? undefined : this.#publisher.publish(subscription, message as string);
+    return subscription === undefined ? undefined : this.#publisher.publish(subscription, message);
   }
 
   async #toFleet(message: string): Promise<Published> {

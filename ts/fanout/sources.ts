@@ -63,6 +63,8 @@ export class ListeningSource implements Source {
   readonly #channels: Record<Channel, ChannelSubscription>;
   /** The last gap: the store tells each channel of it. */
   #gap: Gap | undefined;
+  /** The store takes a while to unsubscribe: what comes meanwhile comes from the next source too. */
+  #isClosed = false;
 
   /** `heard` runs after each message. */
   constructor(native: NativeFanoutThread, kv: KVAdapter, heard: () => void) {
@@ -76,10 +78,12 @@ export class ListeningSource implements Source {
     const name = CHANNEL_OF[channel];
     return new ChannelSubscription(this.#kv, name, {
       heard: (message) => {
+        if (this.#isClosed) return;
         this.#native.hear(name, message);
         this.#heard();
       },
       missed: (gap) => {
+        if (this.#isClosed) return;
         if (this.#gap?.from === gap.from && this.#gap.to === gap.to) return;
         this.#gap = gap;
         this.#native.missed(gap.from, gap.to);
@@ -108,6 +112,7 @@ export class ListeningSource implements Source {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.update({ events: false, aggregate: false });
     this.#native.detach();
   }

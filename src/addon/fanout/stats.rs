@@ -64,9 +64,10 @@ pub fn fanout() -> NativeFanoutStats {
 
 pub fn streams(streams: &Streams) -> NativeStreamStats {
     let decision = streams.decision();
+    let channels = streams.records.followed(streams).len();
     let state = streams.records.lock();
     NativeStreamStats {
-        server: streams.server.clone(),
+        server: streams.config.target.to_string(),
         fanout: match streams.fanout {
             Fanout::Targeted => "targeted",
             Fanout::Filtered => "filtered",
@@ -79,11 +80,7 @@ pub fn streams(streams: &Streams) -> NativeStreamStats {
             None => "all",
         },
         records: state.count() as u32,
-        channels: if streams.is_targeted() {
-            state.created().len() as u32
-        } else {
-            0
-        },
+        channels: channels as u32,
         refused: streams.refused.load(Ordering::Relaxed),
         delivered: read(&streams.passed),
         not_local: read(&streams.dropped),

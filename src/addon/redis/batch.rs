@@ -2,7 +2,6 @@
 
 use std::mem;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,13 +14,13 @@ use crate::addon::redis::route::{KeySlots, split_transaction};
 use crate::commands::{Command, CommandShape, Effect, Keys, Spread};
 use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
-use crate::fanout::records::Records;
+use crate::fanout::records::Recorder;
 use crate::redis::protocol::encode;
 use crate::redis::request::{EvalSha, Id, Request, Route, Shape, Subject};
 
 pub struct Batch<'a> {
     prefix: Option<&'a [u8]>,
-    records: &'a Arc<Records>,
+    recorder: &'a Recorder,
     /// The commands in RESP, one after another.
     bytes: Vec<u8>,
     drafts: Vec<Draft>,
@@ -66,13 +65,13 @@ impl<'a> Batch<'a> {
     /// With room for so many bytes.
     pub fn new(
         prefix: Option<&'a [u8]>,
-        records: &'a Arc<Records>,
+        recorder: &'a Recorder,
         room: usize,
         routes: Option<RouteOptions>,
     ) -> Self {
         Self {
             prefix,
-            records,
+            recorder,
             bytes: Vec::with_capacity(room),
             drafts: Vec::new(),
             refused: Vec::new(),
@@ -130,7 +129,7 @@ impl<'a> Batch<'a> {
     /// The requests, and the entries that were refused.
     pub fn finish(self, called: Instant) -> (impl Iterator<Item = Request>, Vec<(Id, Error)>) {
         let bytes = Bytes::from(self.bytes);
-        let records = self.records;
+        let recorder = self.recorder;
         let mut start = 0;
         let requests = self.drafts.into_iter().map(move |draft| {
             let range = start..draft.end;
@@ -141,7 +140,7 @@ impl<'a> Batch<'a> {
                 replies: draft.replies,
                 repeatable: draft.repeatable,
                 shape: draft.shape,
-                subject: subject(draft.script, draft.changes, records),
+                subject: subject(draft.script, draft.changes, recorder),
                 called,
                 ready: called,
                 route: draft.route,
@@ -333,8 +332,8 @@ impl Words for Encoded<'_> {
     }
 }
 
-fn subject(script: Option<Box<EvalSha>>, changes: Changes, records: &Arc<Records>) -> Subject {
-    let observer = (!changes.is_empty()).then(|| records.call(changes));
+fn subject(script: Option<Box<EvalSha>>, changes: Changes, recorder: &Recorder) -> Subject {
+    let observer = (!changes.is_empty()).then(|| recorder.call(changes));
     match (script, observer) {
         // The reply of a script does not tell what it did to records.
         (Some(script), _) => Subject::Script(script),

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use napi::Env;
@@ -17,7 +18,7 @@ use crate::addon::reply::{Collect, Replies};
 use crate::addon::waker::Waker;
 use crate::addon::{from_status, to_napi};
 use crate::error::Result;
-use crate::fanout::records::Records;
+use crate::fanout::records::{Recorder, StoreNumber};
 use crate::fanout::streams::{Fanout, Streams};
 use crate::redis::client::Client;
 use crate::redis::completions::{CompletionQueue, Event, Events};
@@ -31,7 +32,7 @@ pub struct RedisHandle {
     pub client: Client,
     /// The messages for the framework's callbacks, on a handle that serves them.
     pub streams: Option<Arc<Streams>>,
-    pub records: Arc<Records>,
+    pub recorder: Recorder,
     pub setup: Setup,
     /// Events that arrived with the messages that were taken, until JavaScript takes them.
     pub events: RefCell<Events>,
@@ -58,7 +59,11 @@ pub struct Setup {
     routes: RouteOptions,
     fanout: Fanout,
     pub is_node: bool,
+    /// The same for what serves its streams.
+    store: StoreNumber,
 }
+
+static NEXT_STORE: AtomicU64 = AtomicU64::new(0);
 
 /// The largest guess: a huge batch is an exception.
 const MOST_ROOM: usize = 128 << 10;
@@ -77,6 +82,7 @@ impl RedisHandle {
             routes: RouteOptions { splits },
             fanout: options.fanout(),
             is_node: options.is_node,
+            store: NEXT_STORE.fetch_add(1, Ordering::Relaxed),
         };
         let config = options.into_config(setup.asking.as_ref()).map_err(to_napi)?;
         Self::open(setup, Arc::new(config), false, on_completions, collect)
@@ -110,17 +116,18 @@ impl RedisHandle {
         let collect = collect.create_ref().map_err(from_status)?;
         let to_wake = waker.clone();
         let completions = Arc::new(CompletionQueue::new(move || to_wake.wake()));
-        let streams = for_streams.then(|| Streams::new(setup.fanout, &config, completions.clone()));
+        let streams =
+            for_streams.then(|| Streams::new(setup.fanout, setup.store, &config, completions.clone()));
         let listener: Arc<dyn Listener> = match &streams {
             Some(streams) => streams.clone(),
             None => completions.clone(),
         };
-        let records = Records::at(&config);
+        let recorder = Recorder::of(setup.store, config.clone());
         let client = Client::new(config, completions, listener).map_err(to_napi)?;
         Ok(Rc::new_cyclic(|this| Self {
             client,
             streams,
-            records,
+            recorder,
             events: RefCell::default(),
             waker,
             awaited: Cell::new(0),
@@ -229,7 +236,7 @@ impl Callable for RedisHandle {
         let routes = self.client.router().may_be_cluster().then_some(self.setup.routes);
         let mut batch = Batch::new(
             self.setup.prefix.as_deref(),
-            &self.records,
+            &self.recorder,
             self.last_size.get(),
             routes,
         );

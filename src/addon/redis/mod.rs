@@ -175,7 +175,7 @@ impl RedisClient {
     pub fn streams(&self) -> StreamNames {
         let streams = self.handle.streams.as_ref();
         StreamNames {
-            subscriptions: self.handle.records.lock().subscriptions(),
+            subscriptions: self.handle.recorder.records.lock().subscriptions(),
             resources: streams.map(|streams| streams.resources()).unwrap_or_default(),
         }
     }

@@ -1,13 +1,19 @@
 //! What comes by the own channel of a subscription and by the fleet's, in one order.
 
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use crate::backlog::{MAX_MESSAGES, Message};
 use crate::fanout::channel::EVENTS;
+use crate::fanout::streams::{Fanout, Streams};
 use crate::fanout::ways::{Passages, Way, Ways};
-use crate::redis::completions::{CompletionBatch, Gap};
+use crate::redis::completions::{CompletionBatch, CompletionQueue, Gap};
+use crate::redis::config::Config;
+use crate::redis::subscriber::listener::Listener;
+use crate::redis::tests::config::options;
 
 const OWN: &str = "covara:events:1:posts";
 const OTHER: &str = "covara:events:2:posts";
@@ -218,4 +224,19 @@ fn more_than_there_is_room_for_is_told_as_a_gap() {
     assert_eq!(given.len(), MAX_MESSAGES);
     assert!(overflow.is_some_and(|since| since >= before && since <= SystemTime::now()));
     assert_eq!(size(&ways).0, 1);
+}
+
+/// The channel is live before the store has joined: a turn of JavaScript lies between. Held until a passage that never runs, the event keeps
+/// every later gap back.
+#[test]
+fn what_comes_before_the_store_has_joined_is_given() {
+    let (wake, woken) = channel();
+    let completions = Arc::new(CompletionQueue::new(move || wake.send(()).is_ok()));
+    let config = Arc::new(Config::new(options()).unwrap());
+    let streams = Streams::new(Fanout::Targeted, 1, &config, completions.clone());
+    let mut batch = CompletionBatch::default();
+    batch.backlog.push(fleet("1", MARKS[0]));
+    streams.put(batch);
+    woken.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(completions.take_messages(1).0.len(), 1);
 }

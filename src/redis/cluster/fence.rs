@@ -161,15 +161,7 @@ impl Fence {
             let all = std::iter::from_fn(|| self.held.pop()).map(|waiting| waiting.request);
             return Step::Fall(all.collect());
         }
-        // A key that is missing at the source of a migration is at its target: what asks for one key each goes on together.
-        let is_joining = |request: &Request| request.asking && request.has_one_key;
-        let mut group: Vec<Request> = Vec::new();
-        while let Some(first) = self.held.first()
-            && (group.is_empty() || group.iter().all(is_joining) && is_joining(first))
-            && let Some(waiting) = self.held.pop()
-        {
-            group.push(waiting.request);
-        }
+        let group = self.pop_group(asks);
         if group.is_empty() {
             return Step::Fall(group);
         }
@@ -177,6 +169,22 @@ impl Fence {
         self.state = FenceState::Pending(vec![number]);
         let target = self.target.clone().filter(|_| asks);
         Step::Try(group, target)
+    }
+
+    /// The first request. If it `asks`, those behind it too that may go on together: a key that is missing at the source of a migration is at
+    /// its target, but of several keys the target may have only some. Reads have no order among each other.
+    fn pop_group(&mut self, asks: bool) -> Vec<Request> {
+        let mut group: Vec<Request> = Vec::new();
+        let (mut have_one_key, mut are_reads) = (asks, asks);
+        while let Some(next) = self.held.first() {
+            have_one_key &= next.asking && next.has_one_key;
+            are_reads &= next.asking && next.repeatable;
+            if !group.is_empty() && !have_one_key && !are_reads {
+                break;
+            }
+            group.extend(self.held.pop().map(|waiting| waiting.request));
+        }
+        group
     }
 
     /// The first request, if it has waited for too long.
@@ -290,6 +298,7 @@ mod tests {
         for (index, has_one_key) in have_one_key.iter().enumerate() {
             let request = Request {
                 has_one_key: *has_one_key,
+                repeatable: false,
                 ..Request::repeatable(Some(index as Id), &[b"DEL"], now)
             };
             let target = Endpoint::Unix("/target".into());

@@ -198,19 +198,18 @@ async fn connect_tcp(host: &str, port: u16, timeout: Duration) -> Result<TcpStre
     Err(Failure::temporary(reason, failures.join("; ")))
 }
 
-/// The reason for the errors of all addresses: either nothing listens at any of them, or one at least cannot be reached.
+/// The reason for the errors of all addresses: nothing listens at any of them, or one at least cannot be reached. Addresses of a family that
+/// this machine does not have say nothing of the server.
 fn not_reached<'a>(failures: impl IntoIterator<Item = &'a io::Error>) -> Reason {
-    let is_refusal = |error: &io::Error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
-        )
-    };
-    if failures.into_iter().all(is_refusal) {
-        Reason::Refused
-    } else {
-        Reason::Unreachable
+    let mut reason = Reason::Unreachable;
+    for failure in failures {
+        match failure.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => reason = Reason::Refused,
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::NetworkUnreachable => {}
+            _ => return Reason::Unreachable,
+        }
     }
+    reason
 }
 
 fn tuned(stream: TcpStream) -> Result<TcpStream, Failure> {

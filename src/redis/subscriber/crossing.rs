@@ -184,6 +184,5 @@ impl Crossing {
 /// Any other cause may be the network's: the home may have published what is still to come by the bus.
 pub fn is_gone(health: &Health) -> bool {
     let reason = health.cause.as_ref().and_then(|cause| cause.reason);
-    let is_refused = matches!(reason, Some(Reason::Refused | Reason::ClosedAtOnce));
-    !health.is_ready && is_refused && health.since.elapsed() >= BUS_TIMEOUT
+    !health.is_ready && reason == Some(Reason::Refused) && health.since.elapsed() >= BUS_TIMEOUT
 }
