@@ -1138,7 +1138,7 @@ export interface WebSocketLike {
   /** Accepts the client's end of a connection in a Worker. */
   accept?(): void;
   /** Calls `handler` at every message, or at the end. */
-  addEventListener?(type: "message" | "close", handler: (event: { data?: unknown }) => void): void;
+  addEventListener?(type: "message" | "close" | "error", handler: (event: { data?: unknown }) => void): void;
   /** Stores a value with the WebSocket during hibernation. */
   serializeAttachment?(value: unknown): void;
   /** The stored value. */

@@ -9,11 +9,12 @@ import {
 } from "covara-kv";
 import { FakeStorage } from "./fake-storage.js";
 
+type SocketEvent = "message" | "close" | "error";
 type Handler = (event: { data?: unknown; code?: number }) => void;
 
 /** One end of a socket. What it sends arrives in a later turn of the event loop, in order, as over a network. */
 export class FakeWebSocket implements WebSocketLike {
-  readonly #handlers: { message: Handler[]; close: Handler[] } = { message: [], close: [] };
+  readonly #handlers: Record<SocketEvent, Handler[]> = { message: [], close: [], error: [] };
   other: FakeWebSocket | undefined;
   isClosed = false;
   #attachment: unknown;
@@ -33,7 +34,7 @@ export class FakeWebSocket implements WebSocketLike {
 
   accept(): void {}
 
-  addEventListener(type: "message" | "close", handler: Handler): void {
+  addEventListener(type: SocketEvent, handler: Handler): void {
     this.#handlers[type].push(handler);
   }
 
@@ -47,7 +48,7 @@ export class FakeWebSocket implements WebSocketLike {
     return structuredClone(this.#attachment);
   }
 
-  emit(type: "message" | "close", event: { data?: unknown; code?: number }): void {
+  emit(type: SocketEvent, event: { data?: unknown; code?: number }): void {
     for (const handler of this.#handlers[type]) handler(event);
     if (type === "close") this.onClose(event.code ?? 1005);
   }

@@ -130,7 +130,7 @@ describe("wrangler", { skip: cannotRun }, () => {
   test("a Worker with the store alone is small", async () => {
     const bundle = await bundled(await project("smallest", { "worker.js": smallest }));
     await assertSelfContained(bundle);
-    assertSmall(bundle, 18_000);
+    assertSmall(bundle, 19_000);
   });
 
   test("TypeScript, with the types that wrangler generates", async () => {

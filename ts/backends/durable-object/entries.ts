@@ -38,7 +38,7 @@ const KB = 1024;
 /** The most bytes that a value has beside its text: its frame, the name of its field, a deadline. */
 const FRAME = 128;
 /** The entries of a page: each has a value of up to 2 MB. */
-const PAGE = 100;
+const PAGE = 32;
 
 /** The entries of any storage. */
 export class Entries {

@@ -10,70 +10,40 @@ import { checkBoolean, checkFunction, checkNoMore, invalid, reading, text } from
 import { type Command, defineMethods } from "../../commands.js";
 import { asyncDispose } from "../../dispose.js";
 import { calling } from "../../emitter.js";
-import { closed, KVError, warnOfWrongType } from "../../errors.js";
+import { closed, KVError } from "../../errors.js";
 import type { ConnectionHealth, Gap, KVStatus } from "../../events.js";
 import { known } from "../../options.js";
 import type { Kind } from "../../pubsub.js";
 import { Store } from "../../store.js";
 import { type Ready, Transaction } from "../../transaction.js";
-import { SubscriberSocket, topic, within } from "./subscriber-socket.js";
+import { Requests, TIMEOUT } from "./requests.js";
+import { SubscriberSocket, topic } from "./subscriber-socket.js";
 import type { DurableObjectKVOptions, DurableObjectNamespaceLike, DurableObjectStubLike } from "./types.js";
-import {
-  batchRequest,
-  noScripts,
-  type Outcome,
-  readBatchResponse,
-  unreachable,
-  type WireRequest,
-  wireCodec,
-} from "./wire.js";
+import { noScripts, wireCodec } from "./wire.js";
+import { within } from "./within.js";
 
 const DEFAULT_NAME = "covara-kv";
 
 const OPTIONS = ["name", "prefix", "strict", "reconnectDelay"];
 
-/** The most commands of one request. */
-const MAX_BATCH = 1_000;
-
 /** The longest delay of a timer, in ms: a longer one fires at once. */
 const MAX_DELAY = 2 ** 31 - 1;
-
-/** How long `disconnect` waits for the next answer, in ms. */
-const TIMEOUT = 5_000;
-
-type ReadyCall = Ready<unknown[]>;
-
-/** A call that waits for its request. */
-interface WaitingCall extends ReadyCall {
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: unknown) => void;
-}
 
 /**
  * A store in a Durable Object. Commands of one tick leave in one request. Messages arrive by one WebSocket, which is opened again
  * whenever it is lost, until `disconnect`.
  */
 export class DurableObjectKVStore extends Store {
-  readonly #stub: () => DurableObjectStubLike;
-  readonly #strict: boolean;
+  readonly #requests: Requests;
   readonly #reconnectDelay: (attempt: number) => number;
   #status: KVStatus = "connecting";
-  #batch: WaitingCall[] = [];
-  /** The request that the batch must follow. */
-  #before: Promise<unknown> | undefined;
-  /** A transaction that was sent in this tick: later commands of the tick must follow it. Never rejects. */
-  #sent: Promise<unknown> | undefined;
-  /** Unanswered requests. None rejects. */
-  readonly #requests = new Set<Promise<unknown>>();
-  /** The number of answered requests. */
-  #answered = 0;
-  /** Commands that have met a key of another type. Each gets one warning. */
-  readonly #mismatched = new Set<string>();
   /** The socket of `subscribe` and `psubscribe`. */
   #subscriber = this.#newSharedSubscriber();
   /** The sockets of `listen`: each handle has its own. */
   readonly #scoped = new Set<SubscriberSocket>();
   #closing: Promise<void> | undefined;
+  /** The number of calls of `disconnect`. */
+  #disconnects = 0;
 
   static {
     defineMethods(this.prototype, (command) => {
@@ -98,8 +68,7 @@ export class DurableObjectKVStore extends Store {
     if (!isResolver && typeof stubOrResolver?.fetch !== "function") {
       throw invalid(`${method}: stubOrResolver must be a stub or a function`);
     }
-    this.#stub = isResolver ? stubOrResolver : () => stubOrResolver;
-    this.#strict = strict;
+    this.#requests = new Requests(isResolver ? stubOrResolver : () => stubOrResolver, strict);
     this.#reconnectDelay = reconnectDelay;
   }
 
@@ -111,14 +80,20 @@ export class DurableObjectKVStore extends Store {
   /** @internal Opens nothing: each request reaches the object by itself. */
   async connect(...more: never[]): Promise<void> {
     checkNoMore("connect", 0, more);
-    // The `end` of the closed store comes before it is opened again.
-    if (this.#status === "closed") await this.#closing;
+    if (this.#status === "closed") {
+      const before = this.#disconnects;
+      // The `end` of the closed store comes before it is opened again.
+      if (this.#closing !== undefined) await within(TIMEOUT, this.#closing);
+      // The last call counts.
+      if (this.#disconnects !== before) throw closed();
+    }
     if (this.#status === "closed") this.#status = "connecting";
     this.#open();
   }
 
   /** @internal */
   async disconnect(): Promise<void> {
+    this.#disconnects += 1;
     if (this.#status !== "closed") {
       this.#status = "closed";
       this.dropCallbacks();
@@ -130,7 +105,11 @@ export class DurableObjectKVStore extends Store {
   /** @internal */
   multi(...more: never[]): KVStoreTransaction {
     checkNoMore("multi", 0, more);
-    return new Transaction(this.prefix, (calls) => this.#runAll(calls), wireCodec);
+    const runAll = async (calls: readonly Ready<unknown[]>[]) => {
+      this.#open();
+      return this.#requests.runAll(calls);
+    };
+    return new Transaction(this.prefix, runAll, wireCodec);
   }
 
   /** @internal */
@@ -206,18 +185,9 @@ export class DurableObjectKVStore extends Store {
     const subscribers = [this.#subscriber, ...this.#scoped];
     this.#subscriber = this.#newSharedSubscriber();
     this.#scoped.clear();
-    void this.#flush();
-    await Promise.all([this.#allAnswered(), ...subscribers.map((subscriber) => subscriber.close())]);
+    void this.#requests.flush();
+    await Promise.all([this.#requests.allAnswered(), ...subscribers.map((subscriber) => subscriber.close())]);
     this.emit("end");
-  }
-
-  /** Waits for unanswered requests, while answers arrive: requests of a Worker that has ended are never answered. */
-  async #allAnswered(): Promise<void> {
-    let before: number;
-    do {
-      before = this.#answered;
-      await within(TIMEOUT, Promise.all(this.#requests));
-    } while (this.#requests.size > 0 && this.#answered > before);
   }
 
   async #call(command: Command, args: readonly unknown[]): Promise<unknown> {
@@ -225,88 +195,8 @@ export class DurableObjectKVStore extends Store {
     const argv = wireCodec.encode(command, args, this.prefix);
     if (argv === undefined) return command.none?.();
     if (command.runsScript) throw noScripts();
-    const value = await new Promise((resolve, reject) => {
-      const batch = this.#batch;
-      if (batch.length === 0) {
-        this.#before = this.#sent;
-        // Unless a transaction has sent the batch already.
-        afterThis(() => batch === this.#batch && this.#flush());
-      }
-      batch.push({ command, argv, resolve, reject });
-    });
+    const value = await this.#requests.add(command, argv);
     return wireCodec.decode(command, value, this.prefix);
-  }
-
-  /** Sends the commands of this tick. Never rejects. */
-  #flush(): Promise<void> {
-    const [batch, before] = [this.#batch, this.#before];
-    this.#batch = [];
-    const send = () => this.#sendInOrder(batch);
-    return this.#tracked(before === undefined ? send() : before.then(send));
-  }
-
-  #tracked<T>(request: Promise<T>): Promise<T> {
-    const tracked: Promise<unknown> = request.catch(() => {}).then(() => this.#requests.delete(tracked));
-    this.#requests.add(tracked);
-    return request;
-  }
-
-  /** Each request waits for the previous answer: requests by different stubs may overtake each other. */
-  async #sendInOrder(batch: readonly WaitingCall[]): Promise<void> {
-    for (let from = 0; from < batch.length; from += MAX_BATCH) {
-      await this.#sendBatch(batch.slice(from, from + MAX_BATCH));
-    }
-  }
-
-  async #sendBatch(batch: readonly WaitingCall[]): Promise<void> {
-    try {
-      const answers = await this.#request(batch);
-      for (const [i, { resolve, reject }] of batch.entries()) {
-        const answer = answers[i];
-        if (answer instanceof KVError) reject(answer);
-        else resolve(answer);
-      }
-    } catch (error) {
-      for (const { reject } of batch) reject(error);
-    }
-  }
-
-  async #runAll(calls: readonly ReadyCall[]): Promise<unknown[]> {
-    this.#open();
-    const before = this.#batch.length > 0 ? this.#flush() : this.#sent;
-    const run = before === undefined ? this.#request(calls) : before.then(() => this.#request(calls));
-    const sent = run.catch(() => {});
-    this.#sent = sent;
-    afterThis(() => {
-      if (this.#sent === sent) this.#sent = undefined;
-    });
-    return this.#tracked(run);
-  }
-
-  /** The value of each call, or its error. */
-  async #request(calls: readonly ReadyCall[]): Promise<unknown[]> {
-    const commands = calls.map(({ command }) => command);
-    const response = await this.#fetch(batchRequest(calls, this.#strict));
-    const outcomes = await readBatchResponse(response, commands);
-    this.#answered += 1;
-    return outcomes.map((outcome, i) => this.#answerOf(outcome, (commands[i] as Command).name));
-  }
-
-  #answerOf(outcome: Outcome, command: string): unknown {
-    if ("error" in outcome) return outcome.error;
-    if (outcome.mismatched && !this.#mismatched.has(command)) {
-      this.#mismatched.add(command);
-      warnOfWrongType(command);
-    }
-    return outcome.value;
-  }
-
-  async #fetch({ url, init }: WireRequest): Promise<Response> {
-    try {
-      return await this.#stub().fetch(url, init);
-    } catch (cause) {
-      throw unreachable("could not be reached", cause);
-    }
   }
 
   /** The delay of the user's function, or the default if that fails or returns no time: attempts must go on. */
@@ -331,11 +221,12 @@ export class DurableObjectKVStore extends Store {
 
   #newSubscriber(onMessages: (messages: Messages) => void, onGap: (gap: Gap) => void): SubscriberSocket {
     return new SubscriberSocket({
-      request: (request) => this.#fetch(request),
+      request: (request) => this.#requests.fetch(request),
       reconnectDelay: (attempt) => this.#delayBefore(attempt),
       onMessages,
       onReconnecting: (attempt, delay, cause) =>
         this.emit("reconnecting", { connection: "subscriptions", attempt, delay, cause }),
+      onReady: () => this.emit("ready", { connection: "subscriptions" }),
       onGap: (from, to) => onGap({ from, to, reason: "connection" }),
     });
   }
@@ -378,8 +269,5 @@ function readOptions(options: DurableObjectKVOptions, method: string) {
     reconnectDelay: reconnectDelay as (attempt: number) => number,
   };
 }
-
-/** The same as `queueMicrotask`, which fake timers replace. */
-const afterThis = (task: () => unknown) => void Promise.resolve().then(task);
 
 const defaultDelay = (attempt: number) => Math.min(250 * 2 ** (attempt - 1), 5_000);

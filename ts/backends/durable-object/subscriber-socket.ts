@@ -1,6 +1,7 @@
 // The side of the store in pub/sub: one socket for a set of channels and patterns, replaced when the set changes or the socket is lost.
 
 import type { Messages } from "../../../native.js";
+import { KVError } from "../../errors.js";
 import type { ConnectionHealth } from "../../events.js";
 import type { Kind } from "../../pubsub.js";
 import { clearTimeout, setTimeout } from "../../timers.js";
@@ -17,6 +18,7 @@ import {
   unreachable,
   type WireRequest,
 } from "./wire.js";
+import { within } from "./within.js";
 
 /** The topics of a socket. */
 interface Topics {
@@ -32,22 +34,32 @@ export interface SubscriberOptions {
   reconnectDelay(attempt: number): number;
   onMessages(messages: Messages): void;
   onReconnecting(attempt: number, delay: number, cause: Error): void;
+  /** There is a socket again. */
+  onReady(): void;
   /** Messages may have been missed between two times, in ms since the epoch. */
   onGap(from: number, to: number): void;
 }
 
-/** How long to wait for a socket that opens, or that was replaced, in ms. */
+/** How long to wait for a socket that was replaced, in ms. */
 const TIMEOUT = 1_000;
+
+/** How long a change may take, in ms. One that a request of a Worker has begun never ends if that has ended. */
+const CHANGE_TIMEOUT = 5_000;
 
 /** Keeps a socket open for the topics that are subscribed. */
 export class SubscriberSocket {
   readonly #options: SubscriberOptions;
-  readonly #desired = { channels: new Set<string>(), patterns: new Set<string>() };
+  /** Each name with the call that has subscribed it last. */
+  readonly #desired = { channels: new Map<string, unknown>(), patterns: new Map<string, unknown>() };
   #socket: Socket | undefined;
   /** The last change of the socket that was begun. */
   #change: Promise<void> = Promise.resolve();
   /** The change after it, which takes all requests up to then together. */
   #next: Promise<void> | undefined;
+  /** The number of changes that were given up. */
+  #givenUp = 0;
+  /** Whether the loss of the socket was told. */
+  #isReconnecting = false;
   /** When a lost socket was last alive, in ms since the epoch. None once the gap has been reported. */
   #lostAt: number | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
@@ -62,12 +74,14 @@ export class SubscriberSocket {
 
   /** Subscribes topics. Resolves once they are live. */
   async add(...topics: Topic[]): Promise<void> {
-    for (const { kind, name } of topics) this.#desired[kind].add(name);
+    for (const { kind, name } of topics) this.#desired[kind].set(name, topics);
     try {
       await this.#update();
     } catch (error) {
       for (const { kind, name } of topics) {
-        if (!this.#socket?.topics[kind].has(name)) this.#desired[kind].delete(name);
+        // A later call may have subscribed it too.
+        const isMine = this.#desired[kind].get(name) === topics;
+        if (isMine && !this.#socket?.topics[kind].has(name)) this.#desired[kind].delete(name);
       }
       throw error;
     }
@@ -107,8 +121,8 @@ export class SubscriberSocket {
     };
   }
 
-  /** Makes the socket's topics the desired ones. */
-  #update(): Promise<void> {
+  /** Makes the socket's topics the desired ones. Each caller waits by a timer of its own request. */
+  async #update(): Promise<void> {
     this.#next ??= this.#change
       .catch(() => {})
       .then(() => {
@@ -116,27 +130,53 @@ export class SubscriberSocket {
         this.#change = this.#replace();
         return this.#change;
       });
-    return this.#next;
+    const [next, before] = [this.#next, this.#givenUp];
+    let isOver = false;
+    const over = () => {
+      isOver = true;
+    };
+    await within(CHANGE_TIMEOUT, next.then(over, over));
+    if (isOver) return next;
+    if (this.#givenUp === before) this.#giveUp();
+    const message = `The Durable Object did not change the subscriptions within ${CHANGE_TIMEOUT} ms`;
+    throw new KVError("TIMEOUT", message, { reason: "command-timeout" });
+  }
+
+  /** Later changes do not wait for the one under way, which may have replaced the socket unseen. */
+  #giveUp(): void {
+    this.#givenUp += 1;
+    this.#next = undefined;
+    this.#change = Promise.resolve();
+    if (this.#socket !== undefined) this.#socket.mayBeReplaced = true;
   }
 
   async #replace(): Promise<void> {
     const old = this.#socket;
     const { channels, patterns } = this.#desired;
-    const topics = { channels: new Set(channels), patterns: new Set(patterns) };
+    const topics = { channels: new Set(channels.keys()), patterns: new Set(patterns.keys()) };
     if (channels.size + patterns.size === 0) return this.#leave(old);
-    if (old?.isFor(topics)) return;
+    if (old?.isFor(topics) && !old.mayBeReplaced) return;
     const id = newSocketId();
-    const ws = await this.#open(id, topics, old?.id);
+    const before = this.#givenUp;
+    const ws = await this.#open(id, topics, old?.id).catch((error) => {
+      if (old !== undefined) old.mayBeReplaced = true;
+      throw error;
+    });
+    if (this.#givenUp !== before) {
+      ws.accept?.();
+      ws.close();
+      throw unreachable("has opened a socket too late");
+    }
     const socket: Socket = new Socket(id, topics, this.#options.onMessages, () => void this.#ended(socket));
     if (old === undefined) this.#since = Date.now();
     this.#socket = socket;
     this.#failed = undefined;
     socket.attach(ws);
     await old?.over(TIMEOUT);
-    if (old?.isLost) this.#lostAt ??= old.heardAt;
+    if (old?.isLost || old?.mayBeReplaced) this.#lostAt ??= old.heardAt;
     socket.start();
     // The socket may have been lost meanwhile.
-    if (socket === this.#socket) this.#reportGap();
+    if (socket === this.#socket) this.#tellLive();
   }
 
   async #open(id: string, topics: Topics, replaces: string | undefined): Promise<WebSocketLike> {
@@ -150,6 +190,7 @@ export class SubscriberSocket {
     this.#socket = undefined;
     this.#lostAt = undefined;
     this.#failed = undefined;
+    this.#isReconnecting = false;
     clearTimeout(this.#retry);
     if (socket === undefined) return;
     // An object that cannot be reached notices the closed socket.
@@ -157,7 +198,10 @@ export class SubscriberSocket {
     socket.close();
   }
 
-  #reportGap(): void {
+  /** Tells that there is a socket, if its absence was told, and the gap, if there was one. */
+  #tellLive(): void {
+    if (this.#isReconnecting) this.#options.onReady();
+    this.#isReconnecting = false;
     const from = this.#lostAt;
     if (from === undefined) return;
     this.#lostAt = undefined;
@@ -178,6 +222,7 @@ export class SubscriberSocket {
   #retryAfter(attempt: number, cause: Error): void {
     const delay = this.#options.reconnectDelay(attempt);
     this.#failed = { attempt, cause };
+    this.#isReconnecting = true;
     this.#options.onReconnecting(attempt, delay, cause);
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => {
@@ -186,15 +231,6 @@ export class SubscriberSocket {
       });
     }, delay);
   }
-}
-
-/** Waits for `work`, at most `timeout` ms. */
-export async function within(timeout: number, work: Promise<unknown>): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, timeout);
-  });
-  await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 /** A channel or a pattern. */
@@ -219,12 +255,15 @@ class Socket {
   /** Messages from before `start`: a new socket waits for the last messages of the replaced one. */
   #waiting: unknown[] | undefined = [];
   #isOver = false;
+  #isClosed = false;
   #tellOver!: () => void;
   readonly #end = new Promise<void>((resolve) => {
     this.#tellOver = resolve;
   });
   /** Whether it was closed without notice, and may have missed messages. */
   isLost = false;
+  /** Whether another one may have taken its place unseen. */
+  mayBeReplaced = false;
   /** When it was last known to be alive, in ms since the epoch. */
   heardAt = Date.now();
 
@@ -243,12 +282,18 @@ class Socket {
       if (this.#waiting !== undefined) this.#waiting.push(data);
       else this.#deliver(data);
     });
-    ws.addEventListener?.("close", (event) => {
-      this.isLost = (event as { code?: number }).code !== REPLACED;
-      this.close();
-      this.#ended();
-    });
+    ws.addEventListener?.("close", (event) => this.#closed((event as { code?: number }).code));
+    // Workers tell some failures by this event alone.
+    ws.addEventListener?.("error", () => this.#closed(undefined));
     ws.accept?.();
+  }
+
+  #closed(code: number | undefined): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.isLost = code !== REPLACED;
+    this.close();
+    this.#ended();
   }
 
   start(): void {
