@@ -191,7 +191,10 @@ fn rename<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
         .keyspace
         .deadline(args[0])
         .ok_or_else(|| Error::reply("ERR no such key"))?;
-    if let Some(value) = db.keyspace.take(args[0]) {
+    // To its own name: moved within the store, a SCAN under way could miss it.
+    if args[0] != args[1]
+        && let Some(value) = db.keyspace.take(args[0])
+    {
         db.keyspace.set(args[1], value, deadline);
     }
     Ok(Reply::OK)

@@ -53,9 +53,18 @@ pub fn parse_bound(word: &[u8]) -> Option<f64> {
     (!value.is_nan()).then_some(value)
 }
 
-/// The reply of INCRBYFLOAT and HINCRBYFLOAT: unlike a score it never has an exponent.
+/// The reply of INCRBYFLOAT and HINCRBYFLOAT: unlike a score it never has an exponent, and at most 17 decimals.
 pub fn fixed(number: f64) -> String {
-    number.to_string()
+    let text = number.to_string();
+    let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    if decimals <= 17 && text != "-0" {
+        return text;
+    }
+    let rounded = format!("{number:.17}");
+    match rounded.trim_end_matches('0').trim_end_matches('.') {
+        "-0" => "0".to_owned(),
+        text => text.to_owned(),
+    }
 }
 
 /// The positions from `start` to `stop`, as LRANGE has them: negative numbers count from the end.
@@ -83,6 +92,20 @@ pub fn is(word: &[u8], keyword: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fixed_number_has_17_decimals_at_most_and_no_negative_zero() {
+        for (number, text) in [
+            (0.1, "0.1"),
+            (-3.5e20, "-350000000000000000000"),
+            (1e-20, "0"),
+            (-1e-20, "0"),
+            (-0.0, "0"),
+            (1.5e-17, "0.00000000000000002"),
+        ] {
+            assert_eq!(fixed(number), text);
+        }
+    }
 
     #[test]
     fn integers_are_canonical() {

@@ -80,11 +80,11 @@ impl Expiry {
         soon.map(|&(_, slot)| slot).collect()
     }
 
-    /// The first slot whose second is over at `now`. Its deadline may be later.
+    /// The first slot whose second is over at `now`. Its deadline may be later. The last second, which has all later deadlines, is never over.
     #[inline]
     pub fn due(&self, now: u64) -> Option<SlotId> {
         let &(second, slot) = self.looks.first()?;
-        (u64::from(second) <= now >> 10).then_some(slot)
+        (second < Second::MAX && u64::from(second) <= now >> 10).then_some(slot)
     }
 }
 
@@ -146,5 +146,7 @@ mod tests {
         assert_eq!(expiry.due(10_000), Some(2));
         expiry.schedule(2, None);
         assert_eq!(expiry.due(10_000), None);
+        // Nor in the year 9999, by a test's clock: a sweep would look at it again and again.
+        assert_eq!(expiry.due(253_402_300_799_000), None);
     }
 }

@@ -5,7 +5,7 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::pack::Pack;
-use super::remains::{LARGE, Shed};
+use super::remains::{LARGE, Shed, is_sparse};
 use super::text::ExactBytes;
 
 /// Up to this many fields Redis keeps the order of insertion, and it costs little to keep it on removal.
@@ -74,7 +74,13 @@ impl Hash {
         match self {
             Hash::Packed(pack) => pack.find(field, 2).map(|at| pack.remove(at, 2)).is_some(),
             Hash::Table(table) if table.len() <= ORDERED => table.shift_remove(field).is_some(),
-            Hash::Table(table) => table.swap_remove(field).is_some(),
+            Hash::Table(table) => {
+                let was_there = table.swap_remove(field).is_some();
+                if is_sparse(table.len(), table.capacity()) {
+                    table.shrink_to(2 * table.len());
+                }
+                was_there
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use either::Either;
 
 use super::pack::Pack;
-use super::remains::{self, LARGE, Shed};
+use super::remains::{self, LARGE, Shed, is_sparse};
 use super::text::ExactBytes;
 
 #[derive(Debug)]
@@ -19,6 +19,14 @@ pub enum List {
 impl Default for List {
     fn default() -> Self {
         List::Packed(Pack::default())
+    }
+}
+
+/// A queue that never runs quite empty would keep the room of its longest backlog.
+#[inline]
+fn give_room_back(deque: &mut VecDeque<ExactBytes>) {
+    if is_sparse(deque.len(), deque.capacity()) {
+        deque.shrink_to(2 * deque.len());
     }
 }
 
@@ -54,7 +62,11 @@ impl List {
     pub fn pop_front(&mut self) -> Option<Vec<u8>> {
         match self {
             List::Packed(pack) => pack.pop_front(),
-            List::Deque(deque) => deque.pop_front().map(Vec::from),
+            List::Deque(deque) => {
+                let value = deque.pop_front();
+                give_room_back(deque);
+                value.map(Vec::from)
+            }
         }
     }
 
@@ -62,7 +74,11 @@ impl List {
     pub fn pop_back(&mut self) -> Option<Vec<u8>> {
         match self {
             List::Packed(pack) => pack.pop_back(),
-            List::Deque(deque) => deque.pop_back().map(Vec::from),
+            List::Deque(deque) => {
+                let value = deque.pop_back();
+                give_room_back(deque);
+                value.map(Vec::from)
+            }
         }
     }
 
@@ -128,5 +144,20 @@ impl Shed for List {
                 deque.len()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_never_runs_empty_gives_the_room_of_its_backlog_back() {
+        let mut list = List::default();
+        (0..100_000).for_each(|number: u32| list.push_back(number.to_string().as_bytes()));
+        while list.len() > 1 {
+            list.pop_front();
+        }
+        assert!(list.deque().capacity() <= 64, "{}", list.deque().capacity());
     }
 }

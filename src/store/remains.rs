@@ -86,3 +86,9 @@ pub fn free(budget: Duration) -> bool {
         }
     }
 }
+
+/// Whether a collection has so much more room than it needs that it is to give some back.
+#[inline]
+pub fn is_sparse(length: usize, room: usize) -> bool {
+    room > 64 && length < room / 8
+}

@@ -5,7 +5,7 @@ use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 
 use super::pack::Pack;
-use super::remains::{LARGE, Shed};
+use super::remains::{LARGE, Shed, is_sparse};
 use super::text::ExactBytes;
 
 #[derive(Debug)]
@@ -61,7 +61,13 @@ impl Set {
     pub fn remove(&mut self, member: &[u8]) -> bool {
         match self {
             Set::Packed(pack) => pack.find(member, 1).map(|at| pack.remove(at, 1)).is_some(),
-            Set::Table(table) => table.swap_remove(member),
+            Set::Table(table) => {
+                let was_there = table.swap_remove(member);
+                if is_sparse(table.len(), table.capacity()) {
+                    table.shrink_to(2 * table.len());
+                }
+                was_there
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::remains::{self, Shed};
+use super::remains::{self, Shed, is_sparse};
 
 /// The hash and the chunks share this allocation.
 pub type Member = Arc<[u8]>;
@@ -72,6 +72,9 @@ impl SortedSet {
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         let score = self.scores.remove(member)?;
         self.unlink(score, member);
+        if is_sparse(self.scores.len(), self.scores.capacity()) {
+            self.scores.shrink_to(2 * self.scores.len());
+        }
         Some(score)
     }
 
