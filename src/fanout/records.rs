@@ -111,7 +111,9 @@ impl Records {
         let mut followers = self.followers.lock();
         let before = followers.clone();
         change(&mut followers);
-        for (creator, subscriptions) in self.state.lock().created() {
+        // The state is unlocked before anyone is told: messages lock it within a pipeline, which a follower locks too.
+        let created = self.state.lock().created();
+        for (creator, subscriptions) in created {
             let (before, after) = (following(&before, &creator), following(&followers, &creator));
             for follower in before.iter().filter(|follower| !has(&after, follower)) {
                 follower.went(&subscriptions);

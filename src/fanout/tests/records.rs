@@ -17,8 +17,9 @@ fn records() -> Recorder {
     Recorder { records, creator }
 }
 
-/// Writes down what it is told.
+/// Writes down what it is told. It locks pipelines, so the state must be unlocked: messages lock it within a pipeline.
 struct Hearing {
+    records: Arc<Records>,
     store: StoreNumber,
     config: Arc<Config>,
     is_targeted: bool,
@@ -26,8 +27,9 @@ struct Hearing {
 }
 
 impl Hearing {
-    fn of(store: StoreNumber, config: &Arc<Config>, is_targeted: bool) -> Arc<Self> {
+    fn of(records: &Recorder, store: StoreNumber, config: &Arc<Config>, is_targeted: bool) -> Arc<Self> {
         Arc::new(Self {
+            records: records.records.clone(),
             store,
             config: config.clone(),
             is_targeted,
@@ -36,6 +38,7 @@ impl Hearing {
     }
 
     fn tell(&self, what: &str, subscriptions: &[Arc<str>]) {
+        assert!(self.records.state.try_lock().is_some());
         let mut told = self.told.lock();
         told.extend(subscriptions.iter().map(|name| format!("{what} {name}")));
         told.sort();
@@ -194,8 +197,11 @@ fn only_stores_that_share_the_connection_of_a_records_writer_follow_it() {
         })
         .unwrap(),
     );
-    let (own, foreign) = (Hearing::of(0, config, true), Hearing::of(1, &other, true));
-    let neighbour = Hearing::of(2, config, true);
+    let (own, foreign) = (
+        Hearing::of(&records, 0, config, true),
+        Hearing::of(&records, 1, &other, true),
+    );
+    let neighbour = Hearing::of(&records, 2, config, true);
     for hearing in [&own, &foreign, &neighbour] {
         records.records.join(hearing.clone());
     }
@@ -203,7 +209,7 @@ fn only_stores_that_share_the_connection_of_a_records_writer_follow_it() {
     assert_eq!(own.told(), ["came a"]);
     assert_eq!(neighbour.told(), ["came a"]);
     assert!(foreign.told().is_empty());
-    let late = Hearing::of(3, &other, true);
+    let late = Hearing::of(&records, 3, &other, true);
     records.records.join(late.clone());
     assert!(late.told().is_empty());
 }
@@ -213,7 +219,10 @@ fn only_stores_that_share_the_connection_of_a_records_writer_follow_it() {
 fn the_streams_of_a_store_without_own_channels_have_none() {
     let records = records();
     let config = &records.creator.config;
-    let (neighbour, own) = (Hearing::of(1, config, true), Hearing::of(0, config, false));
+    let (neighbour, own) = (
+        Hearing::of(&records, 1, config, true),
+        Hearing::of(&records, 0, config, false),
+    );
     records.records.join(neighbour.clone());
     // The writer does not hear yet.
     replied(&write(&records, "a", true), ":1\r\n");
