@@ -42,7 +42,7 @@ test("the scripts build it for the same", () => {
 
 // For musl `napi build` sets RUSTFLAGS, and cargo then ignores .cargo/config.toml: the binary is 0.3 MB larger.
 test("a build for musl has the compiler's flags of .cargo/config.toml, and those of napi build", async () => {
-  const { keepFlags } = await import(join(root, "scripts/platform/build.mjs"));
+  const { setFlags } = await import(join(root, "scripts/platform/build.mjs"));
   const directory = mkdtempSync(join(tmpdir(), "covara-kv-flags-"));
   const set = join(directory, "set");
   // In cargo's place: all that matters is what it would get.
@@ -51,14 +51,17 @@ test("a build for musl has the compiler's flags of .cargo/config.toml, and those
   const before = process.env.RUSTFLAGS;
   delete process.env.RUSTFLAGS;
   try {
-    keepFlags("linux-x64-musl");
+    setFlags("linux-x64-musl");
     const napi = join(root, "node_modules/@napi-rs/cli/dist/cli.js");
     const target = ["--target", "x86_64-unknown-linux-musl", "--output-dir", directory];
     const args = [napi, "build", "--platform", "--release", "--no-js", "--no-dts-cache", ...target];
     spawnSync(process.execPath, args, { cwd: root, env: { ...process.env, CARGO: cargo } });
     const configured = readFileSync(join(root, ".cargo/config.toml"), "utf8");
     const flags = JSON.parse(/^rustflags = (.*)$/m.exec(configured)?.[1] ?? "");
-    assert.equal(readFileSync(set, "utf8"), [...flags, "-C target-feature=-crt-static"].join(" "));
+    assert.equal(
+      readFileSync(set, "utf8"),
+      [...flags, "-Zlocation-detail=file", "-C target-feature=-crt-static"].join(" "),
+    );
   } finally {
     delete process.env.RUSTFLAGS;
     if (before !== undefined) process.env.RUSTFLAGS = before;
