@@ -51,17 +51,15 @@ test("a build for musl has the compiler's flags of .cargo/config.toml, and those
   const before = process.env.RUSTFLAGS;
   delete process.env.RUSTFLAGS;
   try {
-    setFlags("linux-x64-musl");
+    // The stable compiler has none of ours.
+    setFlags("linux-x64-musl", []);
     const napi = join(root, "node_modules/@napi-rs/cli/dist/cli.js");
     const target = ["--target", "x86_64-unknown-linux-musl", "--output-dir", directory];
     const args = [napi, "build", "--platform", "--release", "--no-js", "--no-dts-cache", ...target];
     spawnSync(process.execPath, args, { cwd: root, env: { ...process.env, CARGO: cargo } });
     const configured = readFileSync(join(root, ".cargo/config.toml"), "utf8");
     const flags = JSON.parse(/^rustflags = (.*)$/m.exec(configured)?.[1] ?? "");
-    assert.equal(
-      readFileSync(set, "utf8"),
-      [...flags, "-Zlocation-detail=file", "-C target-feature=-crt-static"].join(" "),
-    );
+    assert.equal(readFileSync(set, "utf8"), [...flags, "-C target-feature=-crt-static"].join(" "));
   } finally {
     delete process.env.RUSTFLAGS;
     if (before !== undefined) process.env.RUSTFLAGS = before;

@@ -29,14 +29,14 @@ const nameForCargo = (target, name) => `CARGO_TARGET_${target.toUpperCase().repl
  * Sets the flags of a published binary. For musl `napi build` sets RUSTFLAGS, and cargo then ignores those of .cargo/config.toml. It adds
  * to a RUSTFLAGS that is set already: these flags.
  */
-export function setFlags(platform) {
+export function setFlags(platform, own = [PLACES]) {
   const { target } = platforms[platform];
   if (!platform.endsWith("-musl")) {
     const flags = process.env[nameForCargo(target, "RUSTFLAGS")];
-    return setForCargo(target, "RUSTFLAGS", [flags, PLACES].filter(Boolean).join(" "));
+    return setForCargo(target, "RUSTFLAGS", [flags, ...own].filter(Boolean).join(" "));
   }
   const [, list] = /^rustflags = (\[.*\])$/m.exec(readFileSync(".cargo/config.toml", "utf8"));
-  process.env.RUSTFLAGS ??= [...JSON.parse(list), PLACES].join(" ");
+  process.env.RUSTFLAGS ??= [...JSON.parse(list), ...own].join(" ");
 }
 
 /** What a build of the platform sets for cargo. `napi build` passes it on. */
