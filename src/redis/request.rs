@@ -73,11 +73,6 @@ impl Request {
         }
     }
 
-    /// Whether it lists keys of a master, which runs it whatever becomes of the slot by which it goes.
-    pub fn is_listing(&self) -> bool {
-        matches!(&self.subject, Subject::Part(whole, _) if whole.is_listing())
-    }
-
     /// A request that may be sent again, with one reply.
     pub fn repeatable(id: Option<Id>, words: &[&[u8]], called: Instant) -> Self {
         Self {
@@ -204,11 +199,6 @@ pub enum Subject {
 pub trait Whole: Debug + Send + Sync {
     /// Takes the outcome of a part. Gives that of the whole with its last part.
     fn put(&self, part: usize, outcome: Result<Bytes>) -> Option<Result<Bytes>>;
-
-    /// Whether its parts list keys: they have no order to other requests of the slots by which they go.
-    fn is_listing(&self) -> bool {
-        false
-    }
 }
 
 /// Is told the outcome of a request, while the pipeline is locked. One that has no id, and is lost with its connection, is dropped untold.

@@ -40,10 +40,7 @@ pub struct Importers<'a> {
 impl<'a> Importers<'a> {
     /// A master tells the open slots of its own alone, so all are asked. Those of one that tells nothing in time count as open.
     pub async fn of(topology: &'a Topology, map: &SlotMap, longest: Duration) -> Self {
-        Self::told_until(deadline(longest), topology, map, longest).await
-    }
-
-    async fn told_until(until: Instant, topology: &'a Topology, map: &SlotMap, longest: Duration) -> Self {
+        let until = Instant::now() + longest.min(LONGEST_RENEWAL);
         let mut views = Vec::new();
         for masters in map.masters().chunks(AT_A_TIME) {
             let asked = masters
@@ -59,7 +56,7 @@ impl<'a> Importers<'a> {
 
     /// The same by what one master tells, if that names an importer. What all tell if not: one may hold it for failed.
     pub async fn naming(importer: &str, topology: &'a Topology, map: &SlotMap, longest: Duration) -> Self {
-        let until = deadline(longest);
+        let until = Instant::now() + longest.min(LONGEST_RENEWAL);
         let mut views = Vec::new();
         for master in map.masters() {
             let Ok(reply) = timeout_at(until, ask(topology, master, &CLUSTER_NODES)).await else {
@@ -75,13 +72,13 @@ impl<'a> Importers<'a> {
         let mut named = known.slotless.iter().chain(targets);
         match named.any(|master| master.to_string() == importer) {
             true => known,
-            false => Self::told_until(until, topology, map, longest).await,
+            false => Self::of(topology, map, longest).await,
         }
     }
 
     fn by(views: Vec<View>, topology: &'a Topology, map: &SlotMap, longest: Duration) -> Self {
-        let slots = map.end_slots(true).into_iter();
-        let owners: Vec<_> = slots.filter_map(|slot| map.owner(slot)).collect();
+        let last_slots = map.last_slots().into_iter();
+        let owners: Vec<_> = last_slots.filter_map(|slot| map.owner(slot)).collect();
         let (mut slotless, mut open) = (Vec::new(), Vec::new());
         for view in views {
             let targets = view.open.iter().filter_map(|(_, target)| target.as_ref());
@@ -96,7 +93,7 @@ impl<'a> Importers<'a> {
             topology,
             slotless,
             open,
-            until: deadline(longest),
+            until: Instant::now() + longest.min(LONGEST_RENEWAL),
         }
     }
 
@@ -107,10 +104,6 @@ impl<'a> Importers<'a> {
         let (established, reply) = timeout_at(self.until, reply).await.ok()?.ok()?;
         (established.server.role != ServerRole::Replica).then_some(reply)
     }
-}
-
-fn deadline(longest: Duration) -> Instant {
-    Instant::now() + longest.min(LONGEST_RENEWAL)
 }
 
 /// What one master knows: of all others, and of its own slots.

@@ -22,8 +22,6 @@ use crate::reply::Reply;
 
 /// What the masters have told so far.
 pub struct KeysCall {
-    /// Whether masters are asked by their last slots in this round, and in the next one by their first.
-    by_last: bool,
     done: Slots,
     /// Those that were open in the last round, and its map.
     open: Slots,
@@ -43,7 +41,6 @@ pub struct RoundEnd {
 impl KeysCall {
     pub fn new() -> Self {
         Self {
-            by_last: true,
             done: Slots::new(),
             open: Slots::new(),
             last: None,
@@ -51,32 +48,27 @@ impl KeysCall {
         }
     }
 
-    /// A slot of each master, by which it is asked. Tools that reshard move slots in their order: one end of a master's stays.
-    pub fn asked(&self, map: &SlotMap) -> Vec<Slot> {
-        map.end_slots(self.by_last)
-    }
-
     /// Takes the replies of a round that went by a map. Gives the reply to the call once all slots are done.
     pub fn take(&mut self, replies: &Bytes, before: &Arc<SlotMap>, end: &RoundEnd) -> Result<Option<Bytes>> {
-        // If the slot has moved by which a master was asked, another one may have listed in its place.
-        let asked = self.asked(before);
-        self.by_last = !self.by_last;
-        let listed = asked
-            .iter()
-            .filter(|slot| end.map.owner(**slot) == before.owner(**slot));
-        let listed: Vec<_> = listed.map(|slot| before.owner_index(*slot)).collect();
+        // A master is asked by its last slot: if that has moved, another one may have listed in its place.
+        let masters = before.masters().iter().enumerate();
+        let was_asked: Vec<bool> = masters
+            .map(|(index, master)| {
+                let asked = before.last_slot(index);
+                asked.and_then(|asked| end.map.owner(asked)) == Some(master)
+            })
+            .collect();
         let has_stayed = |slot: Slot| {
             let owner = end.map.owner(slot);
             let has_same_owner = owner.is_none() || owner == before.owner(slot);
-            let index = before.owner_index(slot);
-            has_same_owner && (index.is_none() || listed.contains(&index))
+            has_same_owner && before.owner_index(slot).is_none_or(|index| was_asked[index])
         };
         let mut stayed = Slots::new();
         let left = (0..SLOTS as Slot).filter(|slot| !self.done.has(*slot));
         left.filter(|slot| has_stayed(*slot))
             .for_each(|slot| stayed.insert(slot));
         for (index, reply) in items(replies)?.iter().chain(&end.others).enumerate() {
-            let place = |error: Error| error.at(None, asked.get(index).copied());
+            let place = |error: Error| error.at(None, before.last_slots().get(index).copied());
             for (frame, slot) in keys_of(reply).map_err(place)? {
                 // While a slot moves, two masters may have a key.
                 if stayed.has(slot) {
@@ -148,10 +140,6 @@ impl Whole for Round {
             let _ = end.send(whole);
         }
         None
-    }
-
-    fn is_listing(&self) -> bool {
-        true
     }
 }
 

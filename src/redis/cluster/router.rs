@@ -203,12 +203,10 @@ impl ClusterRouter {
         request.route = Route::Slot(slot);
         // It may have been answered by ASK before: only behind the fence where it was is it known which node that meant.
         request.asking = false;
-        let owner = state.map.as_ref().and_then(|map| map.owner_index(slot));
-        let passes = owner.is_some() && request.is_listing();
-        if state.fences.contains(slot) && !passes {
+        if state.fences.contains(slot) {
             return self.hold(state, request, slot, OF_SLOTS);
         }
-        match owner {
+        match state.map.as_ref().and_then(|map| map.owner_index(slot)) {
             Some(index) if request.publishes && !self.may_publish(state, slot, index) => {
                 self.hold(state, request, slot, OF_MESSAGES);
             }

@@ -102,10 +102,6 @@ impl Whole for Scan {
         let master = present.map(|present| &*present.master);
         Some(page.map_err(|error| error.at(master, Some(self.slot))))
     }
-
-    fn is_listing(&self) -> bool {
-        true
-    }
 }
 
 /// The last page, if all slots are done by a map that is no older than this call: SCAN is not redirected, so a slot that has moved shows in

@@ -92,17 +92,16 @@ impl SlotMap {
         self.replicas.iter().any(|replicas| replicas.contains(endpoint))
     }
 
-    /// The last slot of each master that has any, or the first.
-    pub fn end_slots(&self, last: bool) -> Vec<Slot> {
-        let end = |index| {
-            let is_own = |owner: &u16| usize::from(*owner) == index;
-            match last {
-                true => self.owners.iter().rposition(is_own),
-                false => self.owners.iter().position(is_own),
-            }
-        };
-        let ends = (0..self.masters.len()).filter_map(end);
-        ends.map(|slot| slot as Slot).collect()
+    /// The last slot of each master that has any. Tools that reshard move a master's slots from the first on: this one stays the longest.
+    pub fn last_slots(&self) -> Vec<Slot> {
+        let masters = 0..self.masters.len();
+        masters.filter_map(|index| self.last_slot(index)).collect()
+    }
+
+    /// The last slot of a master, if it has any.
+    pub fn last_slot(&self, index: usize) -> Option<Slot> {
+        let last = self.owners.iter().rposition(|owner| usize::from(*owner) == index);
+        last.map(|slot| slot as Slot)
     }
 
     /// How many slots have a master.
@@ -215,8 +214,7 @@ mod tests {
         assert_eq!((map.owner(100), map.owner(200)), (None, Some(&tcp("b", 2))));
         assert_eq!(map.replicas(0), [tcp("c", 3)]);
         assert_eq!(map.covered(), 100 + 16_184);
-        assert_eq!(map.end_slots(true), [99, 16_383]);
-        assert_eq!(map.end_slots(false), [0, 200]);
+        assert_eq!(map.last_slots(), [99, 16_383]);
         assert_eq!(map.ranges(), [(0, 99, 0), (200, 16_383, 1)]);
     }
 

@@ -69,15 +69,7 @@ impl ClusterRouter {
         let (Some(map), Some(topology)) = (state.map.clone(), state.topology.clone()) else {
             return self.fail(&request, Fate::NotRun, closed(Reason::Disconnected));
         };
-        // The time of a call that began before `disconnect` may be longer.
-        if state
-            .closing
-            .as_ref()
-            .is_some_and(|closing| closing.latest <= now)
-        {
-            return self.fail(&request, Fate::NotRun, slots_move());
-        }
-        let slots = call.asked(&map);
+        let slots = map.last_slots();
         let (round, ended) = Round::new(&slots);
         for (index, slot) in slots.into_iter().enumerate() {
             let part = Request {
