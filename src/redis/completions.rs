@@ -242,7 +242,7 @@ impl CompletionBatch {
     pub fn conclude(&mut self, request: &Request, outcome: Result<Bytes>) {
         let Some(id) = request.id else { return };
         let outcome = match &request.subject {
-            Subject::Part(whole, part) => whole.put(*part, outcome),
+            Subject::Part(part) => part.0.put(part.1, outcome),
             _ => Some(outcome),
         };
         if let Some(outcome) = outcome {

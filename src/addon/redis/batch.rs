@@ -51,7 +51,7 @@ struct Draft {
     id: Id,
     /// The end of its bytes, which begin at the end of the previous draft.
     end: usize,
-    replies: usize,
+    replies: u32,
     repeatable: bool,
     shape: Shape,
     script: Option<Box<EvalSha>>,
@@ -197,7 +197,7 @@ impl<'a> Batch<'a> {
     fn push(
         &mut self,
         id: Id,
-        replies: usize,
+        replies: u32,
         repeatable: bool,
         shape: Shape,
         script: Option<Box<EvalSha>>,
@@ -337,7 +337,7 @@ fn subject(script: Option<Box<EvalSha>>, changes: Changes, recorder: &Recorder) 
     match (script, observer) {
         // The reply of a script does not tell what it did to records.
         (Some(script), _) => Subject::Script(script),
-        (None, Some(observer)) => Subject::Observed(observer),
+        (None, Some(observer)) => Subject::Observed(Box::new(observer)),
         (None, None) => Subject::Command,
     }
 }

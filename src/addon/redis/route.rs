@@ -197,7 +197,7 @@ impl Transactions {
             Part {
                 slot,
                 bytes: bytes.into(),
-                replies: places.len() + 2,
+                replies: places.len() as u32 + 2,
                 places,
             }
         };

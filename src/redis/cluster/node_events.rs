@@ -244,7 +244,7 @@ impl ClusterRouter {
         };
         let requests = self.hold_messages(state, slot, requests);
         let requests = requests.into_iter().map(|request| Request {
-            guard: Some(trial.clone()),
+            guard: Some(Box::new(trial.clone())),
             ..ready(request, now)
         });
         node.connection.with(|pipeline| pipeline.send(requests, now));

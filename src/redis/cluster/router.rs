@@ -168,7 +168,7 @@ impl ClusterRouter {
     ) {
         let parts = split.parts.iter().map(|part| (part.slot, part.places.clone()));
         let observer = match &request.subject {
-            Subject::Observed(observer) => Some(observer.clone()),
+            Subject::Observed(observer) => Some(Arc::clone(observer)),
             _ => None,
         };
         let is_transaction = split.joining == Joining::Transaction;
@@ -184,7 +184,7 @@ impl ClusterRouter {
                 bytes,
                 replies,
                 has_one_key: !is_transaction && places.len() == 1,
-                subject: Subject::Part(whole.clone(), index),
+                subject: Subject::Part(Box::new((whole.clone(), index))),
                 ..request.clone()
             };
             self.dispatch(state, part, slot, batches, now);

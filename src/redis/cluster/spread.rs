@@ -49,7 +49,7 @@ impl ClusterRouter {
             Ok(Some((scan, slot, bytes))) => {
                 let page = Request {
                     bytes,
-                    subject: Subject::Part(Arc::new(scan), 0),
+                    subject: Subject::Part(Box::new((Arc::new(scan), 0))),
                     ..request
                 };
                 self.put(state, page, slot, batches, now);
@@ -73,7 +73,7 @@ impl ClusterRouter {
         let (round, ended) = Round::new(&slots);
         for (index, slot) in slots.into_iter().enumerate() {
             let part = Request {
-                subject: Subject::Part(round.clone(), index),
+                subject: Subject::Part(Box::new((round.clone(), index))),
                 ..request.clone()
             };
             self.dispatch(state, part, slot, batches, now);

@@ -127,6 +127,7 @@ pub struct InFlight {
 }
 
 /// A request that was sent and has no reply yet.
+#[derive(Clone)]
 pub struct Sent {
     pub request: Request,
     pub deadline: Instant,
@@ -241,6 +242,7 @@ impl InFlight {
     }
 
     /// Removes the request that was sent first.
+    #[inline]
     pub fn pop(&mut self) -> Option<Sent> {
         self.looked_at = self.looked_at.saturating_sub(1);
         let first = self.sent.pop_front();

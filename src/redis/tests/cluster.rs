@@ -107,7 +107,7 @@ impl Observer for Panics {
 fn a_panic_of_the_task_leaves_no_call_without_an_answer() {
     let store = Store::open(Duration::from_millis(100));
     store.router.connect(1);
-    store.call(2, Subject::Observed(Arc::new(Panics)));
+    store.call(2, Subject::Observed(Box::new(Arc::new(Panics))));
     store.call(3, Subject::Command);
     let closed = |id: Id| (id, Some("CLOSED".to_owned()));
     assert_eq!(store.answers(2), [closed(1), closed(3)]);

@@ -62,7 +62,7 @@ impl Pipeline<Commands> {
     /// Sends a command whose outcome an observer is told.
     pub fn ask(&mut self, command: &[&[u8]], observer: Arc<dyn Observer>, now: Instant) {
         let request = Request {
-            subject: Subject::Observed(observer),
+            subject: Subject::Observed(Box::new(observer)),
             ..Request::repeatable(None, command, now)
         };
         self.send([request], now);

@@ -63,7 +63,9 @@ impl Machine for Commands {
         match front {
             _ if reply.starts_with(b">") => Frame::Push,
             None => Frame::Unasked,
-            Some(front) if before + 1 == front.replies + usize::from(front.asking) => Frame::Complete,
+            Some(front) if before + 1 == front.replies as usize + usize::from(front.asking) => {
+                Frame::Complete
+            }
             Some(_) => Frame::Partial,
         }
     }
@@ -200,7 +202,7 @@ impl Pipeline<Commands> {
         if is_refused {
             self.dispatch(sent.request, now);
         } else {
-            self.answered(sent, frame, now);
+            self.answered(&sent, frame, now);
         }
     }
 
@@ -224,7 +226,7 @@ impl Pipeline<Commands> {
     }
 
     /// The reply to a request that its caller awaits.
-    fn answered(&mut self, sent: Sent, frame: Bytes, now: Instant) {
+    fn answered(&mut self, sent: &Sent, frame: Bytes, now: Instant) {
         let request = &sent.request;
         let frame = if request.asking {
             without_asking(frame)
@@ -234,7 +236,7 @@ impl Pipeline<Commands> {
         if let Some(returns) = &mut self.machine.cluster
             && let Some(refusal) = redirect::refused_by_node(&frame, request)
         {
-            let request = sent.request;
+            let request = request.clone();
             return returns.put(Returned { request, refusal });
         }
         if let Subject::Script(script) = &request.subject
@@ -251,10 +253,10 @@ impl Pipeline<Commands> {
         self.completed.conclude(request, Ok(frame));
     }
 
-    fn send_again(&mut self, sent: Sent, now: Instant) {
+    fn send_again(&mut self, sent: &Sent, now: Instant) {
         let Sent {
             request, deadline, ..
-        } = sent;
+        } = sent.clone();
         match &mut self.connection {
             // Ahead of waiting requests, which were called later.
             Some(connection) if !connection.retiring && !refuses(&self.machine, &request) => {
