@@ -1,7 +1,7 @@
-// Whether a binary can be released: it is for the platform of its name, asks for no newer C library than promised, and is small.
+// Whether a binary can be released: it is for the platform of its name, needs no library that a system may lack, and is small.
 //   node scripts/check-binary.mjs covara-kv.linux-x64-gnu.node …     with --any-size first, whatever its size
 import { execFileSync } from "node:child_process";
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { platforms } from "./platform/table.mjs";
 import { Failure, main } from "./steps.mjs";
@@ -11,8 +11,7 @@ const newestGlibc = [2, 28];
 const largest = 4_500_000;
 
 /** What is in a library, by its first bytes: its format and the machine it is for. */
-function kindOf(file) {
-  const bytes = readFileSync(file);
+function kindOf(bytes) {
   if (bytes.toString("latin1", 0, 4) === "\x7fELF") return `ELF ${bytes.readUInt16LE(18)}`;
   if (bytes.readUInt32LE(0) === 0xfeedfacf) return `Mach-O ${bytes.readUInt32LE(4)}`;
   if (bytes.toString("latin1", 0, 2) === "MZ") return `PE ${bytes.readUInt16LE(bytes.readUInt32LE(60) + 4)}`;
@@ -50,6 +49,43 @@ export function wrongLibc(abi, printed) {
     : undefined;
 }
 
+/** The DLLs that a PE file of 64 bits needs, by its table of imports. */
+function dllsOf(bytes) {
+  const header = bytes.readUInt32LE(60);
+  const optional = header + 24;
+  const firstSection = optional + bytes.readUInt16LE(header + 20);
+  // They are in the order of their addresses.
+  const sections = Array.from({ length: bytes.readUInt16LE(header + 6) }, (_, n) => {
+    const section = firstSection + 40 * n;
+    return { address: bytes.readUInt32LE(section + 12), inFile: bytes.readUInt32LE(section + 20) };
+  });
+  /** Where in the file is what has this address once it is loaded. */
+  const at = (loaded) => {
+    const { address, inFile } = sections.findLast(({ address }) => address <= loaded);
+    return loaded - address + inFile;
+  };
+  const dlls = [];
+  const imports = at(bytes.readUInt32LE(optional + 120));
+  const nameOf = (n) => bytes.readUInt32LE(imports + 20 * n + 12);
+  for (let n = 0; nameOf(n) !== 0; n++) {
+    const name = at(nameOf(n));
+    dlls.push(bytes.toString("latin1", name, bytes.indexOf(0, name)));
+  }
+  return dlls;
+}
+
+/** What is wrong with the DLLs that a PE file needs: Windows has Visual C++'s only where something has installed them. */
+export function wrongDlls(bytes) {
+  const foreign = dllsOf(bytes).filter((name) => /^(vcruntime|msvcp)\d/i.test(name));
+  return foreign.length > 0 ? `needs ${foreign.join(", ")}, which not every Windows has` : undefined;
+}
+
+const readelf = (file) =>
+  execFileSync("readelf", ["--wide", "--dynamic", "--version-info", file], {
+    encoding: "utf8",
+    maxBuffer: 2 ** 26,
+  });
+
 function check(file, anySize) {
   const [, platform] = /^covara-kv\.([\w-]+)\.node$/.exec(basename(file)) ?? [];
   if (!(platform in platforms)) throw new Failure(`${file} is not named after a platform.`);
@@ -57,15 +93,13 @@ function check(file, anySize) {
   const fail = (what) => {
     throw new Failure(`${file} ${what}.`);
   };
-  const kind = kindOf(file);
+  const bytes = readFileSync(file);
+  const kind = kindOf(bytes);
   if (kind !== kinds[os][cpu]) fail(`is ${kind}, not ${kinds[os][cpu]}`);
-  const { size } = statSync(file);
+  const size = bytes.length;
   if (!anySize && size >= largest) fail(`has ${size} bytes, which is not less than ${largest}`);
-  if (os === "linux") {
-    const readelf = ["--wide", "--dynamic", "--version-info", file];
-    const wrong = wrongLibc(abi, execFileSync("readelf", readelf, { encoding: "utf8", maxBuffer: 2 ** 26 }));
-    if (wrong) fail(wrong);
-  }
+  const wrong = os === "linux" ? wrongLibc(abi, readelf(file)) : os === "win32" && wrongDlls(bytes);
+  if (wrong) fail(wrong);
   console.log(`✓ ${file}: ${kind}, ${size} bytes`);
 }
 

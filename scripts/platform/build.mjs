@@ -25,6 +25,9 @@ export function setForCargo(target, name, value) {
 
 const nameForCargo = (target, name) => `CARGO_TARGET_${target.toUpperCase().replaceAll("-", "_")}_${name}`;
 
+/** The flags that .cargo/config.toml has for every platform. */
+const configured = /^\[target\.'cfg\(all\(\)\)'\]\nrustflags = (\[.*\])$/m;
+
 /**
  * Sets the flags of a published binary. For musl `napi build` sets RUSTFLAGS, and cargo then ignores those of .cargo/config.toml. It adds
  * to a RUSTFLAGS that is set already: these flags.
@@ -35,7 +38,7 @@ export function setFlags(platform, own = [PLACES]) {
     const flags = process.env[nameForCargo(target, "RUSTFLAGS")];
     return setForCargo(target, "RUSTFLAGS", [flags, ...own].filter(Boolean).join(" "));
   }
-  const [, list] = /^rustflags = (\[.*\])$/m.exec(readFileSync(".cargo/config.toml", "utf8"));
+  const [, list] = configured.exec(readFileSync(".cargo/config.toml", "utf8"));
   process.env.RUSTFLAGS ??= [...JSON.parse(list), ...own].join(" ");
 }
 
