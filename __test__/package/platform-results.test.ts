@@ -53,6 +53,7 @@ test("the table says which binary ran, when the Rust tests did, and what was not
   const { tableOf } = await script("results.mjs");
   const known = {
     built: "2026-11-29",
+    tools: "zig",
     commit: "bbbbbbb",
     sha256: "b".repeat(64),
     bytes: 4_400_000,
@@ -72,7 +73,10 @@ test("the table says which binary ran, when the Rust tests did, and what was not
       .split("\n")
       .find((line: string) => line.includes("`linux-x64-gnu`"));
   const by = "natively, Node.js 20.20.2, 2026-11-28";
-  assert.ok(row({}).includes(`| 2026-11-29 of bbbbbbb, 4.40 MB | ${by} of a binary aaaaaaa… |`), row({}));
+  assert.ok(
+    row({}).includes(`| 2026-11-29 of bbbbbbb by zig, 4.40 MB | ${by} of a binary aaaaaaa… |`),
+    row({}),
+  );
   assert.ok(row({ commit: "aaaaaaa" }).includes(`| ${by} of aaaaaaa |`));
   const tests = "| 160 | 300, 3 skipped, 1 file left out |  | 194, Wine 8.0, 2026-11-27 |";
   assert.ok(row({}).endsWith(tests), row({}));

@@ -54,19 +54,29 @@ export async function prepare(run, platform) {
   if (system === "win32") await prepareWindows(run, platform, target);
 }
 
+const OWN = "its own tools";
+
+/** What compiles C for a platform, and links. */
+export function toolsFor(platform) {
+  const system = systemOf(platform);
+  if (system === process.platform && system !== "linux") return OWN;
+  return system === "win32" ? "mingw" : "zig";
+}
+
 /** Builds covara-kv.<platform>.node. */
 export async function build(run, platform) {
   const { target } = platforms[platform];
   const native = ["run", "build:native", "--", "--target", target];
   // The oldest macOS that there is for arm64, and that Node.js 18 runs on.
   process.env.MACOSX_DEPLOYMENT_TARGET = platform === "darwin-arm64" ? "11.0" : "10.15";
-  if (systemOf(platform) === process.platform && process.platform !== "linux") {
+  const tools = toolsFor(platform);
+  if (tools === OWN) {
     await run("rustup", "target", "add", target);
     return run("npm", ...native);
   }
   await prepare(run, platform);
   setFlags(platform);
-  const zig = systemOf(platform) === "win32" ? [] : ["--cross-compile"];
+  const zig = tools === "zig" ? ["--cross-compile"] : [];
   await run("npm", ...native, ...zig, "--", ...cargoFlags());
 }
 

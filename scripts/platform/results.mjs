@@ -71,12 +71,12 @@ export function tableOf(json) {
   const others = ["memory", "Redis", "Sentinel and Cluster"];
   const heads = ["platform", "built", "run by", ...names, "other tests: memory", ...others.slice(1), "Rust"];
   const rows = Object.keys(platforms).map((platform) => {
-    const { built, commit, bytes, rust, ran } = known[platform] ?? {};
+    const { built, tools, commit, bytes, rust, ran } = known[platform] ?? {};
     const system = systemOf(platform);
     return [
       `\`${platform}\``,
       built
-        ? `${built}${commit ? ` of ${commit}` : ""}, ${(bytes / 1e6).toFixed(2)} MB`
+        ? `${built}${commit ? ` of ${commit}` : ""} by ${tools}, ${(bytes / 1e6).toFixed(2)} MB`
         : (elsewhere.built[system] ?? "not yet"),
       ran
         ? `${ran.on}, Node.js ${ran.node}, ${ran.date} ${binaryOf(ran)}`
