@@ -1,10 +1,11 @@
 // The parts of a release, for .github/workflows/release.yml and for a rehearsal at home: docs/releasing.md.
-//   node scripts/release.mjs version v1.2.3    the tag is the version, and CHANGELOG.md has its dated entry
+//   node scripts/release.mjs version v1.2.3    the tag is the version and on main, and CHANGELOG.md has its dated entry
 //   node scripts/release.mjs rehearse          packs what is built, publishes it to a registry on the loopback interface, installs and runs it
 //   node scripts/release.mjs rehearse --all    the same, and fails unless there is a binary for every platform
 //   node scripts/release.mjs publish           publishes what lies in .cache/package; started again, it goes on with what is not there yet
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { missing, pack, target } from "./package.mjs";
 import { fetchRust } from "./platform/fetch.mjs";
 import { redisServer } from "./redis-server.mjs";
@@ -14,14 +15,25 @@ import { tools } from "./tools.mjs";
 
 const { version } = JSON.parse(readFileSync("package.json", "utf8"));
 
-function checkVersion(tag) {
-  if (tag !== `v${version}`) throw new Failure(`${tag} is not the version of package.json, ${version}.`);
+/** What is wrong with a tag, by what CHANGELOG.md holds. */
+export function wrongTag(tag, version, changelog) {
+  if (tag !== `v${version}`) return `${tag} is not the version of package.json, ${version}.`;
   const heading = `## [${version}] – `;
-  const entry = readFileSync("CHANGELOG.md", "utf8")
-    .split("\n")
-    .find((line) => line.startsWith(heading));
+  const entry = changelog.split("\n").find((line) => line.startsWith(heading));
   if (!/ \d{4}-\d\d-\d\d$/.test(entry ?? ""))
-    throw new Failure(`CHANGELOG.md is to have an entry "${heading}" with the day of the release.`);
+    return `CHANGELOG.md is to have an entry "${heading}" with the day of the release.`;
+}
+
+/** Whether what is checked out in a directory was merged. */
+export function isOnMain(directory = ".") {
+  const ancestor = ["merge-base", "--is-ancestor", "HEAD", "origin/main"];
+  return spawnSync("git", ["-C", directory, ...ancestor]).status === 0;
+}
+
+function checkVersion(tag) {
+  const wrong = wrongTag(tag, version, readFileSync("CHANGELOG.md", "utf8"));
+  if (wrong) throw new Failure(wrong);
+  if (!isOnMain()) throw new Failure(`The commit of ${tag} is not on origin/main.`);
 }
 
 async function rehearsal(option) {
@@ -50,23 +62,33 @@ async function rehearsal(option) {
   );
 }
 
-/** The main package last: whoever installs it finds the others. */
-function publish() {
+/**
+ * Publishes the tarballs of a version that lie in a directory, and are not there yet. The main package is the last: whoever installs it finds the
+ * others. `npm install covara-kv` is to give nobody a pre-release.
+ */
+export function publish(directory, version) {
   const main = `covara-kv-${version}.tgz`;
-  if (!existsSync(`${target}/${main}`)) throw new Failure(`${target}/${main} is missing.`);
-  const tarballs = readdirSync(target).filter((name) => name.endsWith(`-${version}.tgz`));
+  if (!existsSync(`${directory}/${main}`)) throw new Failure(`${directory}/${main} is missing.`);
+  const tarballs = readdirSync(directory).filter((name) => name.endsWith(`-${version}.tgz`));
+  const tag = version.includes("-") ? ["--tag", "next"] : [];
   for (const tarball of [...tarballs.filter((name) => name !== main).sort(), main]) {
     const name = tarball.slice(0, -`-${version}.tgz`.length);
     const view = spawnSync("npm", ["view", `${name}@${version}`, "version"], { encoding: "utf8" });
     if (view.status === 0 && view.stdout.trim() === version) continue;
-    const { status } = spawnSync("npm", ["publish", `./${target}/${tarball}`], { stdio: "inherit" });
+    const { status } = spawnSync("npm", ["publish", ...tag, resolve(directory, tarball)], {
+      stdio: "inherit",
+    });
     if (status !== 0) throw new Failure(`${tarball} was not published.`);
   }
 }
 
 await main(import.meta.url, async () => {
   const [what, argument] = process.argv.slice(2);
-  const parts = { version: checkVersion, rehearse: rehearsal, publish };
+  const parts = {
+    version: checkVersion,
+    rehearse: rehearsal,
+    publish: () => publish(target, version),
+  };
   if (!(what in parts)) throw new Failure("release.mjs takes version, rehearse or publish.");
   await parts[what](argument);
 });

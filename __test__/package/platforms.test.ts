@@ -82,7 +82,9 @@ test("README.md says of each platform what was built and run, as docs/platforms.
 
 test("CHANGELOG.md has an entry for the version", () => {
   const changelog = readFileSync(join(root, "CHANGELOG.md"), "utf8");
-  const entries = [...changelog.matchAll(/^## \[(\d+\.\d+\.\d+)\] – (unreleased|\d{4}-\d\d-\d\d)$/gm)];
+  const entries = [
+    ...changelog.matchAll(/^## \[(\d+\.\d+\.\d+(?:-[\w.-]+)?)\] – (unreleased|\d{4}-\d\d-\d\d)$/gm),
+  ];
   assert.equal(entries.length, changelog.match(/^## /gm)?.length, "each is a version and its day");
   assert.equal(entries[0]?.[1], main.version);
   const unreleased = entries.slice(1).filter(([, , day]) => day === "unreleased");

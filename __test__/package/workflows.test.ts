@@ -112,9 +112,9 @@ test("what fetches from Debian runs on Debian, with what it needs of Python", ()
   }
 });
 
-// A checkout of depth 1 knows no commit but the last, and so none of a binary.
-test("a build has the history that tells its commit", () => {
-  for (const name of ["build-linux", "build-elsewhere"])
+// A checkout of depth 1 knows no commit but the last: none of a binary, and none of main.
+test("a build has the history that tells its commit, and a tag's check that of main", () => {
+  for (const name of ["version", "build-linux", "build-elsewhere"])
     assert.match(release[name] ?? "", /^ {10}fetch-depth: 0$/m, name);
 });
 
