@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 const root = join(__dirname, "../..");
-const { scripts, bin } = require(join(root, "package.json"));
+const { scripts, bin, publishConfig } = require(join(root, "package.json"));
 const platforms: string[] = readdirSync(join(root, "npm"));
 
 /** Stands for every platform of a job's matrix. */
@@ -198,9 +198,32 @@ test("what one job of a release leaves, the next takes", () => {
     const known = pattern.replace("linux-arm-gnueabihf", EACH);
     assert.ok(uploaded.includes(known), line);
   }
-  for (const [name, job] of Object.entries(release))
-    for (const needed of /needs: \[?([\w, -]+)\]?$/m.exec(job)?.[1]?.split(", ") ?? [])
-      assert.ok(needed in release, `${name} needs ${needed}`);
+});
+
+const neededBy = (job: string) =>
+  /^ {4}needs: \[?([\w, -]+)\]?$/m.exec(release[job] ?? "")?.[1]?.split(", ") ?? [];
+
+// GitHub starts a job that needs no other one at once: it publishes what no test has run.
+test("everything else of a release comes before publish", () => {
+  const before = new Set(["publish"]);
+  for (const job of before) for (const needed of neededBy(job)) before.add(needed);
+  assert.deepEqual([...before].sort(), Object.keys(release).sort());
+});
+
+// Without the permission npm cannot ask GitHub for the token that signs a provenance, and npm 10 knows no trusted publishing.
+test("a release is published with its provenance, by an npm that trusted publishing takes", () => {
+  const publish = release.publish ?? "";
+  assert.match(publish, /^ {4}permissions:\n(?: {6}.*\n)*? {6}id-token: write$/m);
+  assert.match(publish, /^ {10}node-version: 24$/m);
+  assert.equal(publishConfig.provenance, true);
+});
+
+// What a Mac, Windows or an ARM machine has shown is nowhere else: the job's machine is gone.
+test("a test job of a release keeps its results", () => {
+  const jobs = Object.entries(release).filter(([name]) => name.startsWith("test-"));
+  assert.equal(jobs.length, 3);
+  for (const [name, job] of jobs)
+    assert.match(job, /^ {10}name: platforms\.\S+\.json\n {10}path: docs\/platforms\.json$/m, name);
 });
 
 test("started by hand a release does all but publish", () => {
