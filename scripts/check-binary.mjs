@@ -6,7 +6,7 @@ import { basename } from "node:path";
 import { platforms } from "./platform/table.mjs";
 import { Failure, main } from "./steps.mjs";
 
-/** The glibc of Debian 10, RHEL 8 and the binaries of Node.js 18 to 24. */
+/** The glibc of Debian 10, RHEL 8 and the binaries of Node.js 18 to 26. */
 const newestGlibc = [2, 28];
 /**
  * In bytes. What Apple's and Microsoft's linkers make has not been measured: their bound only catches what is far too large. It also holds

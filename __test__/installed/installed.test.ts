@@ -190,6 +190,7 @@ test("the README's table says what works on which runtime", { skip: elsewhere },
     "Node.js 20": [tool("node20/bin/node")],
     "Node.js 22": [tool("node22/bin/node")],
     "Node.js 24": [tool("node24/bin/node")],
+    "Node.js 26": [tool("node26/bin/node")],
     [`Bun ${minor(bun)}`]: [tool(`${bun}/bin/bun`)],
     [`Deno ${minor(deno)}`]: [tool(`${deno}/deno`), "run", "--allow-ffi", "--allow-sys", "--allow-read"],
   };
