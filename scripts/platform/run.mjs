@@ -95,7 +95,7 @@ export async function run(platform, binary, only, report) {
   };
   const place = { directory, runtime, ofRedis, left };
   try {
-    await step(`${platform}: doctor`, (_, log) => doctor(place, hasRedis && startRedis, log));
+    await step(`${platform}: doctor`, (_, log) => doctor(place, hasRedis ? startRedis : undefined, log));
     const by = { on: runtime.name, node: await version(place) };
     for (const [name, why] of chosen(only, { isEmulated: runtime.isEmulated, hasRedis }))
       await step(`${platform}: ${name}`, async (_, log) => {
@@ -217,7 +217,7 @@ const failuresIn = (tap) =>
     .slice(0, 5_000);
 
 async function doctor(place, startRedis, log) {
-  const server = startRedis && (await startRedis());
+  const server = await startRedis?.();
   const targets = server ? ["memory", `redis://${server.host}:${server.port}`] : ["memory"];
   try {
     for (const target of targets) {
