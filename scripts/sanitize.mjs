@@ -13,7 +13,8 @@ const cargo = ["--locked", "--features", "sanitize", "--target", target, "--targ
 const staged = ".cache/sanitize";
 
 /** Worker threads that are terminated, hostile arguments and scripts, and stores of many threads, on memory and on Redis. */
-const tests = ["__test__/memory", "__test__/fuzz", "__test__/redis/threads.test.ts"];
+const ofThreads = ["threads", "unloading"].map((name) => `__test__/redis/${name}.test.ts`);
+const tests = ["__test__/memory", "__test__/fuzz", ...ofThreads];
 /** What measures memory. The sanitizer keeps what was freed. */
 const measuring = ["__test__/memory/process.test.ts"];
 

@@ -105,24 +105,6 @@ test("threads use it one after the other, in a process whose main thread never l
   await noneIsLeft();
 });
 
-// The I/O thread outlives a worker, and crashes if its code is unloaded. On Linux a linker flag keeps the binary loaded (build.rs), on
-// macOS and Windows napi does so.
-test("the binary stays loaded after the only thread that has used it", async () => {
-  const outcome = await run(
-    server.address,
-    `const { once } = await import("node:events");
-     const { Worker } = await import("node:worker_threads");
-     const loaded = () => process.report.getReport().sharedObjects.filter((path) => path.endsWith(".node")).length;
-     const before = loaded();
-     const worker = new URL("__test__/redis/worker.mjs", "file://" + process.cwd() + "/");
-     const signal = new Int32Array(new SharedArrayBuffer(4));
-     await once(new Worker(worker, { workerData: { job: "useAndLeave", redis, signal }, execArgv: [] }), "exit");
-     console.log(before, loaded());`,
-    { imports: "" },
-  );
-  assert.deepEqual(outcome, { code: 0, stdout: "0 1\n", stderr: "" });
-});
-
 test("opens and closes in a row leave as many connections as there were", {
   timeout: 300_000 * timeoutFactor,
 }, async () => {

@@ -19,7 +19,9 @@ const timeoutFactor = "5";
 const inMemory = "memory; memory, strict; memory, shared";
 const onRedis = "Redis; Redis, RESP 2";
 const onMany = "Redis, Sentinel; Redis Cluster; Redis Cluster, no tag";
-const threads = ["__test__/memory/terminated.test.ts", "__test__/redis/threads.test.ts"];
+/** The one of `__test__/redis` that has a server of its own. */
+const unloading = "__test__/redis/unloading.test.ts";
+const threads = ["__test__/memory/terminated.test.ts", "__test__/redis/threads.test.ts", unloading];
 
 /**
  * The tests of each result: where they are, what of that is another suite's, what is left out and why, on which backends they run, and
@@ -87,7 +89,8 @@ export async function run(platform, binary, only, report) {
   const redis = await serveRedis({ startRedis, freePort });
   if (isWindows && runtime !== native)
     cpSync("scripts/platform/redis-client.cjs", `${directory}/__test__/redis-server.js`);
-  const withoutRedis = hasRedis ? [] : files("__test__/redis").map((file) => [file, noRedis]);
+  const ofRedisFolder = files("__test__/redis").filter((file) => file !== unloading);
+  const withoutRedis = hasRedis ? [] : ofRedisFolder.map((file) => [file, noRedis]);
   const left = { ...(isWindows && notOnWindows), ...Object.fromEntries(withoutRedis) };
   const ofRedis = {
     COVARA_KV_REDIS: redis.url,
