@@ -1,6 +1,8 @@
 // A disconnect under load, or in an outage, may lose calls that are in flight, or never settle.
 import assert from "node:assert/strict";
+import type { Redis } from "ioredis";
 import { eventually } from "../backends.js";
+import type { RedisServer } from "../redis-server.js";
 import { expectRefusal, refusal } from "../replies.js";
 import { Calls, emissions, PATIENT, SLACK, test, timeOf, underLoad } from "./faults.js";
 
@@ -77,6 +79,34 @@ test("disconnect from a frozen server settles within the timeout", async ({ redi
   assert.ok(time <= 500 + 1_000 + SLACK, `${time} ms`);
   await call;
 });
+
+// Its subscribing connection is shared, so that the store leaves it with an UNSUBSCRIBE. Unanswered, that rejected disconnect() and each
+// later connect(), which waits for it.
+for (const [title, given] of Object.entries({
+  "is frozen": (server: RedisServer) => server.pause(),
+  "refuses UNSUBSCRIBE": (_: RedisServer, client: Redis) =>
+    client.call("ACL", "SETUSER", "default", "-unsubscribe"),
+}))
+  test(`a store that leaves a shared subscriber is closed although the server ${title}, and can be connected again`, async ({
+    redis,
+    open,
+    client,
+  }) => {
+    const server = await redis();
+    const [kv, stays] = [
+      await open(server, { commandTimeout: 500, ...PATIENT }),
+      await open(server, { commandTimeout: 500, ...PATIENT }),
+    ];
+    await stays.subscribe("news", () => {});
+    await kv.subscribe("own", () => {});
+    const ends = emissions(kv, "end");
+    await given(server, client(server));
+    await kv.disconnect();
+    assert.equal(ends.length, 1);
+    server.resume();
+    await kv.connect();
+    assert.equal(await kv.set("a", "1"), undefined);
+  });
 
 test("a store that was disconnected during an outage can be connected after it", async ({ redis, open }) => {
   const server = await redis();

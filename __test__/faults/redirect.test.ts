@@ -46,6 +46,38 @@ test("calls that a server redirects are run by the master that it names, once an
   assert.deepEqual([old.peers.length, next.peers.length], [1, 2]);
 });
 
+// A replica does not redirect. The master that it once named was restarted, and for want of one connection it was forgotten: writes
+// waited at the replica until they failed, though the master was back.
+test("a master of a redirect that was away for a moment is found again", async ({ fake, open }) => {
+  let isDown = false;
+  const next = await fake({
+    handshake(command, peer) {
+      if (isDown) peer.socket.destroy();
+      return handshakeOf("9.1.0")(command, peer);
+    },
+    answer: ([name]) => (name === "INCR" ? ":1\r\n" : "$1\r\n1\r\n"),
+  });
+  let isMaster = true;
+  const old = await fake({
+    handshake: (command, peer) => handshakeOf("9.1.0", isMaster ? "master" : "replica")(command, peer),
+    answer([name]) {
+      if (!isMaster)
+        return name === "INCR" ? "-READONLY You can't write against a read only replica.\r\n" : "$1\r\n2\r\n";
+      isMaster = false;
+      return `-REDIRECT ${next.host}:${next.port}\r\n`;
+    },
+  });
+  const kv = await open(old, PATIENT);
+  assert.equal(await kv.incr("n"), 1);
+  isDown = true;
+  for (const { socket } of next.peers) socket.destroy();
+  await eventually(async () => (await kv.get("n")) === "2");
+  const write = kv.incr("n");
+  await eventually(() => called(old.commands).length > 2 || next.peers.length > 2);
+  isDown = false;
+  assert.equal(await write, 1);
+});
+
 test("a server that is redirected to and is no master is left for the address that was given", async ({
   fake,
   open,

@@ -246,7 +246,8 @@ export class Session {
     const commands = this.#ask((first) => {
       closing = this.#ask((second) => this.#native.close(first, second));
     });
-    await Promise.all([commands, closing]);
+    // It is closed, whatever the server says to the last UNSUBSCRIBE.
+    await Promise.allSettled([commands, closing]);
     this.#native.abandon();
   }
 

@@ -17,6 +17,8 @@ use crate::redis::pipeline::in_flight::ServerRole;
 
 /// How long a new master may take for a connection, and the old one for what it owes, before the old connection is given up.
 pub const HANDOVER: Duration = Duration::from_millis(200);
+/// How long the master may take that a predecessor has named: the configured address may lead to it by now.
+const REDIRECTED: Duration = Duration::from_secs(2);
 /// The pause before a new master is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -41,15 +43,10 @@ impl Opener {
 
     /// Opens a connection. `redirect` is where the predecessor says that the master is, if it has just done so.
     pub async fn open(&self, redirect: Option<Endpoint>) -> Result<Opened, Failure> {
-        let known = self.redirect.lock().take();
+        let known = self.redirect.lock().clone();
         if let Some(master) = redirect.or(known)
-            && let Ok(opened) = self.open_at(&master).await
-            && opened.1.server.role == ServerRole::Master
+            && let Some(opened) = self.open_redirected(master).await
         {
-            match &self.locator {
-                Locator::Fixed(_) | Locator::Node(..) => *self.redirect.lock() = Some(master),
-                Locator::Watched(watcher) => watcher.promoted(&master),
-            }
             return Ok(opened);
         }
         loop {
@@ -58,10 +55,31 @@ impl Opener {
             *self.tried.lock() = tried.or_else(|| self.locator.believed());
             let endpoint = located?;
             tokio::select! {
-                opened = self.open_at(&endpoint) => return opened,
+                opened = self.open_at(&endpoint) => {
+                    if opened.as_ref().is_ok_and(is_master) {
+                        *self.redirect.lock() = None;
+                    }
+                    return opened;
+                }
                 () = self.named_other_than(Some(&endpoint)) => {}
             }
         }
+    }
+
+    /// Opens a connection to where the master is said to be, if it is. One that does not answer may only have been restarted.
+    async fn open_redirected(&self, master: Endpoint) -> Option<Opened> {
+        let opened = timeout(REDIRECTED, self.open_at(&master)).await;
+        let opened = opened.ok().and_then(Result::ok);
+        let found = opened.is_some();
+        let opened = opened.filter(is_master);
+        match &self.locator {
+            Locator::Fixed(_) | Locator::Node(..) => {
+                *self.redirect.lock() = (!found || opened.is_some()).then_some(master);
+            }
+            Locator::Watched(watcher) if opened.is_some() => watcher.promoted(&master),
+            Locator::Watched(_) => {}
+        }
+        opened
     }
 
     async fn open_at(&self, endpoint: &Endpoint) -> Result<Opened, Failure> {
@@ -104,4 +122,8 @@ impl Opener {
             sleep(PAUSE).await;
         }
     }
+}
+
+fn is_master((_, established): &Opened) -> bool {
+    established.server.role == ServerRole::Master
 }

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Reason};
-use crate::redis::config::Limits;
 use crate::redis::pipeline::in_flight::InFlight;
 use crate::redis::pipeline::{Machine, Pipeline};
 use crate::redis::request::{Fate, Request};
@@ -15,15 +14,11 @@ const FROZEN: Duration = Duration::from_secs(1);
 
 impl<M: Machine> Pipeline<M> {
     /// Fails requests past their deadlines, and checks the connection. Gives when to call it next: within one timeout, so that no request
-    /// that is called later is missed. An error says why the connection must end.
+    /// that is sent later is missed. One that waits may be due sooner. An error says why the connection must end.
     pub fn tick(&mut self, now: Instant) -> Result<Instant, Error> {
         self.expire(now);
-        let Limits {
-            timeout,
-            queue_timeout,
-            ..
-        } = self.limits;
-        let mut next = now + timeout.min(queue_timeout);
+        let timeout = self.limits.timeout;
+        let mut next = now + timeout;
         if self.connection.is_some()
             && let Some(fault) = self.fault()
         {

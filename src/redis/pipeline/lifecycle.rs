@@ -8,7 +8,7 @@ use crate::redis::completions::Event;
 use crate::redis::config::Limits;
 use crate::redis::endpoint::EndpointName;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
-use crate::redis::pipeline::queue::{Queue, UnsentRequest};
+use crate::redis::pipeline::queue::Queue;
 use crate::redis::pipeline::{ATTEMPTS, Health, Machine, Pipeline, closed};
 use crate::redis::request::{Fate, Id};
 
@@ -145,10 +145,9 @@ impl<M: Machine> Pipeline<M> {
             again.push(request, until);
         }
         for queue in [&mut self.waiting_for_master, &mut self.waiting] {
-            while let Some(UnsentRequest { request, .. }) = queue.pop() {
-                let until = request.waits_until(queue_timeout, self.latest);
-                again.push(request, until);
-            }
+            again.merge(mem::take(queue), |request| {
+                request.waits_until(queue_timeout, self.latest)
+            });
         }
         for request in again.take_if(|waiting| self.machine.is_obsolete(&waiting.request)) {
             self.done(&request);

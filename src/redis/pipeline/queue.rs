@@ -35,6 +35,26 @@ impl Queue {
         self.0.insert(index, waiting);
     }
 
+    /// Takes in another queue, each of whose requests waits until a new moment. One by one, they would each pass all that were called later.
+    pub fn merge(&mut self, other: Queue, until: impl Fn(&Request) -> Instant) {
+        let mut merged = VecDeque::with_capacity(self.len() + other.len());
+        for UnsentRequest { request, .. } in other.0 {
+            while let Some(first) = self.0.pop_front_if(|first| !request.is_before(&first.request)) {
+                merged.push_back(first);
+            }
+            merged.push_back(UnsentRequest {
+                deadline: until(&request),
+                request,
+                attempts: 0,
+            });
+        }
+        merged.append(&mut self.0);
+        for index in (1..merged.len()).rev() {
+            merged[index - 1].deadline = merged[index - 1].deadline.min(merged[index].deadline);
+        }
+        self.0 = merged;
+    }
+
     pub fn pop(&mut self) -> Option<UnsentRequest> {
         self.0.pop_front()
     }

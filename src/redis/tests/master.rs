@@ -188,3 +188,33 @@ fn a_value_in_a_transaction_is_no_error_of_the_servers() {
         assert_eq!(pipeline.pipeline.misses_master(), !fine, "{reply:?}");
     }
 }
+
+/// Writes wait for a master while reads go on. One by one, a lost connection had each write pass all reads that were called later.
+#[test]
+fn what_waits_for_a_master_and_what_was_lost_are_one_queue_in_the_order_of_the_calls() {
+    let mut pipeline = Harness::<Commands>::connected();
+    pipeline.send(&[pipeline.write(1, &["INCR", "1"])]);
+    pipeline.receive(READONLY).unwrap();
+    for id in 2..=7 {
+        pipeline.pass(Duration::from_millis(1));
+        let name = id.to_string();
+        let request = match id % 3 {
+            0 => pipeline.write(id, &["INCR", &name]),
+            _ => pipeline.read(id, &["GET", &name]),
+        };
+        pipeline.send(&[request]);
+    }
+    pipeline.lose();
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    // The one that may have ended the connection goes alone.
+    let mut written = pipeline.written();
+    for reply in [":1\r\n", "$-1\r\n"] {
+        pipeline.receive(reply).unwrap();
+        written += &pipeline.written();
+    }
+    let name = |id: u32| if id == 1 || id % 3 == 0 { "INCR" } else { "GET" };
+    let calls: Vec<_> = (1..=7).map(|id| (name(id), id.to_string())).collect();
+    let words: Vec<[&str; 2]> = calls.iter().map(|(name, id)| [*name, id.as_str()]).collect();
+    let words: Vec<&[&str]> = words.iter().map(|words| &words[..]).collect();
+    assert_eq!(written, sent(&words));
+}
