@@ -1,7 +1,8 @@
 //! The fence of a slot: while a node refuses requests of the slot, later ones wait, so that none overtakes another.
 //!
-//! Requests that are in flight when the first is refused are answered or refused too. Then the first that waits goes on alone, as the
-//! server may change its mind between two requests. Once it is served, the others follow.
+//! Requests that are in flight when the first is refused are answered or refused too. Then the first that waits is tried alone, as the
+//! server may change its mind between two requests; after ASK several are, if they have one key each or only read. Once these are served,
+//! the others follow.
 
 use std::time::{Duration, Instant};
 
