@@ -170,7 +170,7 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     this.#pubsub.deliverTo("streams", channel, channel, message);
   }
 
-  /** @internal What streams missed is no gap of what `listen` has added, whose messages and gaps come by a queue of their own. */
+  /** @internal Tells of a gap. One of the streams is no gap of callbacks of `listen`, whose messages come another way. */
   protected missed(gap: Gap, kind?: "streams"): void {
     if (kind === undefined) this.callOnGap(gap);
     this.emit("gap", gap);

@@ -1,11 +1,12 @@
-//! Subscription fan-out: events of the fleet go to the streams that are open in this process. All others are dropped here, without waking
+//! Subscription fan-out: gives events of the fleet to the streams that are open in this process. It drops all other events without waking
 //! JavaScript. It knows neither Node nor the memory store.
 //!
 //! - [`registry`]: which thread of this process has which handlers, subscriptions and watchers.
 //! - [`source`]: messages from a Redis server, over one subscription for all threads.
 //! - [`message`]: the messages, read no further than needed.
-//! - [`streams`]: messages for the framework's own callbacks. [`records`]: which of them have streams here, by the records that this process wrote
-//!   ([`change`]), in one order with what comes by another channel ([`ways`]).
+//! - [`streams`]: messages for the framework's own callbacks.
+//! - [`records`]: which subscriptions may have streams here, by the records that this process has written ([`change`]).
+//! - [`ways`]: keeps the order of a subscription's events, which come by its own channel and by the fleet's.
 //! - [`thread`]: a thread, and what waits for it to take ([`item`]). [`channel`]: the channels.
 //! - [`echoes`]: this process's own messages, which come back to it.
 

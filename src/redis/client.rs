@@ -1,4 +1,4 @@
-//! What a store on Redis holds: its commands' connection, its part of the shared subscriber, and the queue of what they complete.
+//! What a store on Redis holds: the router of its commands, its part of the shared subscriber, and the queue of what they complete.
 
 use std::cell::{Ref, RefCell};
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl Client {
         self.router().send(requests, now);
     }
 
-    /// How the connection for commands does, and the subscribing one once there is one.
+    /// The state of each connection for commands, and of each that subscribes.
     pub fn health(&self) -> Vec<Health> {
         let subscriber = self.subscriber();
         let subscriptions = subscriber.iter().flat_map(|subscriber| subscriber.health());
@@ -137,7 +137,7 @@ impl Client {
         }
     }
 
-    /// Closes the connection once all that was asked for is answered, leaves the shared subscriber, and answers both ids.
+    /// Closes the connections for commands once all that was asked for is answered, leaves the shared subscriber, and answers both ids.
     pub fn close(&self, id: Id, subscriptions_id: Id) {
         self.router().close(id);
         match self.subscriber.take() {
@@ -146,7 +146,7 @@ impl Client {
         }
     }
 
-    /// Drops both connections. Open requests never get an answer.
+    /// Drops the connections for commands, and leaves the shared subscriber. Open requests never get an answer.
     pub fn abandon(&self) {
         self.router().abandon();
         self.subscriber.take();

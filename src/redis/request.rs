@@ -113,7 +113,7 @@ impl Request {
 /// Which node of a cluster takes a request. One server takes all.
 #[derive(Debug, Clone)]
 pub enum Route {
-    /// It was called of one server, and its keys were not looked at.
+    /// It was called before its server was known to be a node of a cluster: its keys are not known.
     Unknown,
     /// It has no key, or there is no cluster.
     Any,
@@ -179,7 +179,7 @@ pub enum Shape {
     Transaction,
 }
 
-/// What the pipeline must know of a request. Boxed, as few have any.
+/// What the pipeline must know of a request. Large variants are boxed, as most requests are plain commands.
 #[derive(Debug, Clone)]
 pub enum Subject {
     Command,

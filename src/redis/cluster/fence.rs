@@ -1,8 +1,8 @@
 //! The fence of a slot: while a node refuses requests of the slot, later ones wait, so that none overtakes another.
 //!
 //! Requests that are in flight when the first is refused are answered or refused too. Then the first that waits is tried alone, as the
-//! server may change its mind between two requests; after ASK several are, if they have one key each or only read. Once these are served,
-//! the others follow.
+//! server may change its mind between two requests. After ASK several are tried, if they have one key each or only read. Once these are
+//! served, the others follow.
 
 use std::time::{Duration, Instant};
 
@@ -39,13 +39,13 @@ pub struct Fence {
     refusals: u32,
 }
 
-/// What a fence has come to.
+/// What the router does next at a fence.
 pub enum Step {
-    /// Nothing is to be done before this time; None while an event is awaited.
+    /// Nothing before this time; None while a mark or a guard is awaited.
     Wait(Option<Instant>),
-    /// The requests go to the target if there is one, else to the slot's owner. They take a guard of the number that `trying` was given.
+    /// Sends these to the target, or to the slot's owner if there is none, with a guard of the number that `step` was given.
     Try(Vec<Request>, Option<Endpoint>),
-    /// The fence falls: the requests go to the slot's owner.
+    /// Removes the fence, and sends all that waited to the slot's owner.
     Fall(Vec<Request>),
 }
 
@@ -172,8 +172,8 @@ impl Fence {
         Step::Try(group, target)
     }
 
-    /// The first request. If it `asks`, those behind it too that may go on together: a key that is missing at the source of a migration is at
-    /// its target, but of several keys the target may have only some. Reads have no order among each other.
+    /// The first request. If it `asks`, also those behind it that have one key too, or that are reads like it. A key that is missing at the
+    /// source of a migration is at its target; of several keys the target may have only some. Reads have no order among each other.
     fn pop_group(&mut self, asks: bool) -> Vec<Request> {
         let mut group: Vec<Request> = Vec::new();
         let (mut have_one_key, mut are_reads) = (asks, asks);

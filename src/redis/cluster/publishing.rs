@@ -119,7 +119,8 @@ impl Publishing {
     }
 }
 
-/// Returns once what a node has published has come to another, where a channel is heard.
+/// Returns once what a node has published has come to another, where a channel is heard. If the channel is refused, or the node is lost,
+/// it returns `BUS_TIMEOUT` later.
 pub async fn publish_until_heard(hearing: Hearing, from: &Node) {
     let Hearing {
         channel,

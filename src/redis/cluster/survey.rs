@@ -1,4 +1,4 @@
-//! What one node of a cluster says of itself, for a look at all of them.
+//! Asks one node of a cluster what it is. `covara-kv cluster` asks each of them.
 
 use std::sync::Arc;
 

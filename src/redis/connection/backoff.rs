@@ -14,7 +14,7 @@ pub fn backoff(attempt: u32) -> Duration {
     longest.mul_f64(0.5 + jitter() / 2.0)
 }
 
-/// From 0 to 1. The hasher's keys are random; no more is asked of it.
+/// A random number from 0 to 1, as each new hasher has random keys.
 pub fn jitter() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(Instant::now()) as f64 / u64::MAX as f64

@@ -1,5 +1,5 @@
-//! Requests from call to answer, over any number of connections. It reads no socket, has `InFlight` write only
-//! what the socket takes at once, and is told the time, but for the bounds of gaps.
+//! Requests from call to answer, over any number of connections. It reads no socket, and has `InFlight` write only what the socket takes at
+//! once. Callers give the time; it asks for the time of day alone, by which gaps are told.
 //!
 //! [`queue`]: not sent yet. [`in_flight`]: sent, with the [`write_buffer`]. [`writes`]: what the transport writes. [`frames`]: what was
 //! received. [`lifecycle`]: connections come and go. [`deadlines`]. What a frame means is for the [`Machine`]: that of [`commands`], or the subscriber's.
@@ -29,7 +29,7 @@ use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::request::{Fate, Id, Request, Role};
 use crate::trace::{Area, trace};
 
-/// How a connection does.
+/// State of one connection, for `health()`.
 pub struct Health {
     pub role: Role,
     pub is_ready: bool,

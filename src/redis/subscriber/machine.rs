@@ -154,7 +154,7 @@ impl Subscriptions {
     }
 }
 
-/// Has the machine give its listeners what has come.
+/// The sink of a subscribing connection: gives listeners what has come.
 pub struct Delivering;
 
 impl Sink<Subscriptions> for Delivering {

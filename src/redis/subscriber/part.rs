@@ -1,5 +1,5 @@
-//! A listener's part of what is subscribed: at one server, or at the homes of a cluster. Which it is the server may say only when it is
-//! connected to: what was asked of one server until then is asked of the cluster.
+//! What a listener has subscribed: at one server, or at the homes of a cluster. That a server is a node of a cluster may turn out only when it
+//! is connected to. What was asked of it until then is asked of the cluster.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
