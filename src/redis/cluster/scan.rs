@@ -104,8 +104,8 @@ impl Whole for Scan {
     }
 }
 
-/// The last page, if all slots are done by a map that is no older than this call: only the map shows a slot that has moved, as SCAN is not
-/// redirected. Otherwise a page without keys, or one of a master without slots.
+/// The last page, if all slots are done by a map that is no older than this call. As SCAN is not redirected, only the map shows
+/// that a slot has moved. Otherwise a page without keys, or one of a master without slots.
 pub async fn last_page(call: ScanCall, topology: Arc<Topology>, longest: Duration) -> Bytes {
     renew(&topology, longest).await;
     let none = array(&[]);

@@ -1,7 +1,7 @@
 //! Carries the bytes of one connection.
 //!
-//! Requests, deadlines and connecting again do not depend on how bytes travel. To add a transport, add a variant to `Carrier`, and open it
-//! in `Attempt::connect`.
+//! Requests, deadlines and connecting again do not depend on how bytes travel. To add a transport, open it in `Attempt::connect`, and add a
+//! variant: to `Stream` and `Registered` of `stream.rs` if it is a socket of the operating system, else to `Carrier`.
 
 use std::convert::Infallible;
 use std::io;
