@@ -12,16 +12,31 @@
 
 // A test may be a long table of cases.
 #![cfg_attr(test, allow(clippy::too_many_lines))]
+// Most of it is used by `addon` alone.
+#![cfg_attr(any(test, fuzzing), allow(dead_code))]
 
 // It calls functions of Node.js, which a test or a fuzz target does not have.
 #[cfg(not(any(test, fuzzing)))]
-pub mod addon;
-pub mod backlog;
-pub mod commands;
-pub mod error;
-pub mod fanout;
-pub mod redis;
-pub mod reply;
-pub mod store;
+mod addon;
+mod backlog;
+mod commands;
+mod error;
+mod fanout;
+mod redis;
+mod reply;
+mod store;
 mod trace;
 mod wake;
+
+/// What fuzz targets call. All else is private, so that the compiler sees what nothing uses.
+#[cfg(fuzzing)]
+pub mod fuzzed {
+    pub use crate::commands::{COMMANDS, Database, index_of};
+    pub use crate::fanout::message::{aggregate, event};
+    pub use crate::redis::protocol::decode;
+    pub use crate::redis::protocol::published::published;
+    pub use crate::redis::protocol::scan::Scanner;
+    pub use crate::reply::Reply;
+    pub use crate::store::Policy;
+    pub use crate::store::glob::matches;
+}

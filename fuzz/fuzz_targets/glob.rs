@@ -1,7 +1,7 @@
 //! Globs of KEYS, SCAN and PSUBSCRIBE.
 #![no_main]
 
-use covara_kv::store::glob::matches;
+use covara_kv::fuzzed::matches;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (&[u8], &[u8])| {

@@ -1,7 +1,7 @@
 //! What instances of the fan-out tell one another.
 #![no_main]
 
-use covara_kv::fanout::message::{aggregate, event};
+use covara_kv::fuzzed::{aggregate, event};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

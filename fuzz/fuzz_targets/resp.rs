@@ -1,9 +1,7 @@
 //! Where replies end, and what they say. However the bytes are cut, the ends are the same.
 #![no_main]
 
-use covara_kv::redis::protocol::decode;
-use covara_kv::redis::protocol::published::published;
-use covara_kv::redis::protocol::scan::Scanner;
+use covara_kv::fuzzed::{Scanner, decode, published};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8])| {

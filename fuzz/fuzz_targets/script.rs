@@ -2,9 +2,7 @@
 
 use std::cell::RefCell;
 
-use covara_kv::commands::{COMMANDS, Database, index_of};
-use covara_kv::reply::Reply;
-use covara_kv::store::Policy;
+use covara_kv::fuzzed::{COMMANDS, Database, Policy, Reply, index_of};
 
 thread_local! {
     static STORE: RefCell<Database> = RefCell::new(Database::new(Policy::Strict));

@@ -19,7 +19,8 @@ use super::stores::Store;
 use super::{from_status, to_napi};
 use crate::commands::{Command, Database};
 use crate::error::{Error, Reason, Result};
-use crate::store::{Channels, Inbox, Policy};
+use crate::store::channels::Inbox;
+use crate::store::{Channels, Policy};
 
 #[napi(object)]
 pub struct MemoryStoreOptions {

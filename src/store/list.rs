@@ -13,6 +13,7 @@ use super::text::ExactBytes;
 #[derive(Debug)]
 pub enum List {
     Packed(Pack),
+    #[expect(clippy::box_collection, reason = "a small variant keeps all values small")]
     Deque(Box<VecDeque<ExactBytes>>),
 }
 

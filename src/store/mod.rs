@@ -1,6 +1,6 @@
 //! The memory engine. It knows neither Node nor Redis's syntax.
 
-mod channels;
+pub mod channels;
 mod clock;
 mod contents;
 mod expiry;
@@ -18,7 +18,7 @@ mod sorted_set;
 mod text;
 mod value;
 
-pub use channels::{Channels, Inbox};
+pub use channels::Channels;
 pub use hash::Hash;
 pub use keyspace::{Keyspace, Policy};
 pub use list::List;

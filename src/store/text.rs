@@ -9,6 +9,7 @@ pub type ExactBytes = Box<[u8]>;
 #[derive(Debug)]
 pub enum Text {
     Exact(ExactBytes),
+    #[expect(clippy::box_collection, reason = "a small variant keeps all values small")]
     Growing(Box<Vec<u8>>),
 }
 

@@ -85,7 +85,7 @@ impl ClusterRouter {
             to,
             is_current: true,
             is_over: false,
-            wanted,
+            _wanted: wanted,
         });
         let (listen, config) = (self.listen, self.config.clone());
         let (from, longest) = (from.clone(), self.limits().timeout);

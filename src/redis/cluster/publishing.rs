@@ -63,7 +63,7 @@ pub struct Propagation {
     pub is_current: bool,
     pub is_over: bool,
     /// Nothing is sent: its task ends when this is dropped.
-    pub wanted: Sender<()>,
+    pub _wanted: Sender<()>,
 }
 
 impl Publishing {

@@ -344,11 +344,6 @@ impl<M: Machine> Pipeline<M> {
         self.connection.is_some() || self.heard.is_some()
     }
 
-    /// Where the connection leads, or where the last one did.
-    pub fn node(&self) -> Option<EndpointName> {
-        self.node.clone()
-    }
-
     /// The other end, as errors name it.
     fn place(&self) -> &str {
         self.node.as_deref().unwrap_or(&self.target)
