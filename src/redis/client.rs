@@ -115,7 +115,7 @@ impl Client {
         self.subscriber.borrow().clone()
     }
 
-    /// Answers `id` once messages come.
+    /// As [`Subscriber::subscribe`].
     pub fn subscribe(&self, id: Id, topic: &Topic) -> Result<()> {
         self.completions.subscribed();
         let subscriber = match self.subscriber() {

@@ -39,7 +39,7 @@ impl Locator {
         }
     }
 
-    /// Returns once a connection to `from` should lead elsewhere.
+    /// As [`Watcher::next`]. Without Sentinels it never returns.
     pub async fn next(&self, from: Option<&Endpoint>) -> NextMaster {
         match self {
             Self::Fixed(_) | Self::Node(..) => pending().await,
@@ -66,14 +66,14 @@ impl Locator {
         Err(Failure::temporary(Reason::NotReady, message))
     }
 
-    /// A replica that was told to become the master says that it is.
+    /// As [`Watcher::promoted`].
     pub fn promoted(&self, replica: &Endpoint) {
         if let Self::Watched(watcher) = self {
             watcher.promoted(replica);
         }
     }
 
-    /// How long ago the master was last known to be at an endpoint. What was published since may have gone to another.
+    /// As [`Watcher::confirmed`]; None without Sentinels.
     pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Duration> {
         match self {
             Self::Fixed(_) | Self::Node(..) => None,

@@ -41,7 +41,7 @@ pub struct Shared<M> {
     /// Names the connection in traces.
     name: String,
     pipeline: Mutex<Pipeline<M>>,
-    sink: Arc<dyn Sink<M>>,
+    pub sink: Arc<dyn Sink<M>>,
     /// There are bytes that the transport must write.
     pub unsent: Notify,
     /// Topics wait for the next batch of subscriptions.
@@ -85,7 +85,7 @@ impl<M: Machine> Shared<M> {
             let batch = std::mem::take(&mut pipeline.completed);
             self.sink.put(batch, pipeline);
         }
-        if let Some((returned, passed)) = pipeline.take_returned() {
+        if let Some((returned, passed)) = pipeline.machine.take_returned() {
             self.sink.take_back(returned, passed);
         }
         if pipeline.has_unsent() {
@@ -113,10 +113,6 @@ impl<M: Machine> Shared<M> {
     /// Prints a line of the trace.
     pub fn trace<T: Display>(&self, text: impl FnOnce() -> T) {
         trace(Area::Redis, || format!("{}: {}", self.name, text()));
-    }
-
-    pub fn poll_socket(&self) {
-        self.sink.poll_socket();
     }
 
     /// Has the supervisor drop the connection. Open requests never get an answer.

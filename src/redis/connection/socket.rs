@@ -175,7 +175,7 @@ impl SharedSocket {
                 Err(error) => return Err(lost(&error)),
             }
             *self.owner.lock() = ReadOwner::Free(buffer);
-            shared.poll_socket();
+            shared.sink.poll_socket();
             buffer = self.take_over().await?;
         }
     }

@@ -110,7 +110,7 @@ impl Transport {
                 registered.take();
                 let buffer = std::mem::take(buffer);
                 let _filled = slot.fill(socket);
-                shared.poll_socket();
+                shared.sink.poll_socket();
                 tokio::select! {
                     ended = socket.read(shared, buffer) => ended,
                     ended = socket.write(shared) => ended,

@@ -349,10 +349,6 @@ impl<M: Machine> Pipeline<M> {
         self.node.as_deref().unwrap_or(&self.target)
     }
 
-    pub fn take_returned(&mut self) -> Option<(Vec<Returned>, Vec<u64>)> {
-        self.machine.take_returned()
-    }
-
     /// Whether there is anything for the sink.
     pub fn has_output(&self) -> bool {
         !self.completed.is_empty() || self.machine.has_output()

@@ -59,7 +59,7 @@ impl ClusterSubscriber {
         Ok(subscriber)
     }
 
-    /// Answers `id` once messages come.
+    /// As [`SubscriberHandle::subscribe`], wherever the topic's home is.
     pub fn subscribe(self: &Arc<Self>, id: Id, topic: &Topic) {
         let expiry = Self::expire(Arc::downgrade(self), id, topic.clone());
         runtime::spawn(self.runtime, expiry);
@@ -80,7 +80,7 @@ impl ClusterSubscriber {
         );
     }
 
-    /// Keeps a topic subscribed, wherever its home is. `state` is that of the topic from this call on.
+    /// As [`SubscriberHandle::keep`], wherever the topic's home is.
     pub fn keep(&self, topic: &Topic, state: Arc<TopicState>) {
         let mut places = self.lock();
         if let Some(callers) = self.listener.awaited.lock().callers.get_mut(topic) {
@@ -89,7 +89,7 @@ impl ClusterSubscriber {
         self.keep_all(&mut places, std::slice::from_ref(topic), false, &state);
     }
 
-    /// Keeps topics of which there may be thousands.
+    /// As [`SubscriberHandle::keep_batched`].
     pub fn keep_batched(&self, topics: &[Topic]) {
         self.keep_all(&mut self.lock(), topics, true, &Arc::default());
     }
@@ -209,7 +209,7 @@ impl ClusterSubscriber {
         Ok(&homes[endpoint])
     }
 
-    /// Answers `id`, if there is one, once the listener gets no more messages of the topic.
+    /// As [`SubscriberHandle::unsubscribe`].
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
         let mut state = self.lock();
         let answers = self.leave_topic(&mut state, id, topic, left);

@@ -183,7 +183,8 @@ impl Pipeline<Subscriptions> {
         }
     }
 
-    /// Keeps a topic subscribed over all connections, and `state` that of the topic. Only a refusal of the server ends that, with an event.
+    /// Keeps a topic subscribed until it is unsubscribed, over all connections. Only a refusal of the server ends that, with an event.
+    /// `state` is that of the topic from this call on.
     pub fn keep(
         &mut self,
         number: usize,

@@ -98,13 +98,12 @@ impl SubscriberHandle {
         })
     }
 
-    /// Answers `id` once messages come.
+    /// As [`Pipeline::subscribe`].
     pub fn subscribe(&self, id: Id, topic: &Topic) {
         self.with(|pipeline, now| pipeline.subscribe(self.number, id, topic, now));
     }
 
-    /// Keeps a topic subscribed until it is unsubscribed, over all connections. Only a refusal of the server ends that, with an event.
-    /// `state` is that of the topic from this call on.
+    /// As [`Pipeline::keep`].
     pub fn keep(&self, topic: &Topic, state: Arc<TopicState>) {
         self.with(|pipeline, now| pipeline.keep(self.number, topic, Priority::First, state, now));
     }
@@ -118,8 +117,7 @@ impl SubscriberHandle {
         });
     }
 
-    /// Answers `id`, if there is one, once this listener gets no more messages of the topic. `left` runs within: all that the listener
-    /// gets has been put by then.
+    /// As [`Pipeline::unsubscribe`]. `left` runs within: all that the listener gets has been put by then.
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
         self.with(|pipeline, now| {
             left();

@@ -77,7 +77,7 @@ impl Subscriber {
         Ok(Self(shared))
     }
 
-    /// Answers `id` once messages come.
+    /// As [`SubscriberHandle::subscribe`].
     pub fn subscribe(&self, id: Id, topic: &Topic) {
         let mode = self.0.mode.lock();
         self.0.note(|| Wish::Subscribe(id, topic.clone()));
@@ -88,8 +88,7 @@ impl Subscriber {
         }
     }
 
-    /// Keeps a topic subscribed until it is unsubscribed, over all connections. Only a refusal of the server ends that, with an event.
-    /// `state` is that of the topic from this call on.
+    /// As [`SubscriberHandle::keep`].
     pub fn keep(&self, topic: &Topic, state: Arc<TopicState>) {
         let mode = self.0.mode.lock();
         self.0.note(|| Wish::Keep(topic.clone(), state.clone()));
@@ -100,7 +99,7 @@ impl Subscriber {
         }
     }
 
-    /// Keeps topics of which there may be thousands: after a loss they are subscribed again behind the others, a batch at a time.
+    /// As [`SubscriberHandle::keep_batched`].
     pub fn keep_batched(&self, topics: &[Topic]) {
         let mode = self.0.mode.lock();
         self.0.note(|| Wish::KeepBatched(topics.to_vec()));
@@ -111,8 +110,7 @@ impl Subscriber {
         }
     }
 
-    /// Answers `id`, if there is one, once this listener gets no more messages of the topic. `left` runs within: all that the listener
-    /// gets has been put by then.
+    /// As [`SubscriberHandle::unsubscribe`].
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
         let mode = self.0.mode.lock();
         self.0.forget(topic);

@@ -19,7 +19,7 @@ fn what_a_node_has_not_run_goes_back_in_its_order() {
     node.receive("-MOVED 7 host:2\r\n:1\r\n-TRYAGAIN Multiple keys request during rehashing of slot\r\n")
         .unwrap();
     assert_eq!(node.answers(), answers(&[(2, ":1\r\n")]));
-    let (returned, marks) = node.pipeline.take_returned().unwrap();
+    let (returned, marks) = node.pipeline.machine.take_returned().unwrap();
     let kinds: Vec<_> = returned.iter().map(|each| each.refusal.kind.clone()).collect();
     assert_eq!(
         kinds,
@@ -37,12 +37,12 @@ fn a_mark_passes_once_all_before_it_is_answered() {
     assert!(node.pipeline.mark(2));
     node.send(&[node.write(3, &["INCR", "n"])]);
     node.receive(":1\r\n").unwrap();
-    assert!(node.pipeline.take_returned().is_none());
+    assert!(node.pipeline.machine.take_returned().is_none());
     node.receive(":2\r\n").unwrap();
-    assert_eq!(node.pipeline.take_returned().unwrap().1, [2]);
+    assert_eq!(node.pipeline.machine.take_returned().unwrap().1, [2]);
     assert!(node.pipeline.mark(3));
     node.lose();
-    assert_eq!(node.pipeline.take_returned().unwrap().1, [3]);
+    assert_eq!(node.pipeline.machine.take_returned().unwrap().1, [3]);
 }
 
 // A request that misses its deadline keeps its slot's mark from passing when the node closes. Later calls then wait for their own
@@ -53,7 +53,7 @@ fn a_mark_passes_when_there_will_be_no_other_connection() {
     node.send(&[node.write(1, &["INCR", "n"])]);
     assert!(node.pipeline.mark(1));
     node.pipeline.end();
-    assert_eq!(node.pipeline.take_returned().unwrap().1, [1]);
+    assert_eq!(node.pipeline.machine.take_returned().unwrap().1, [1]);
 }
 
 #[test]
