@@ -1,5 +1,5 @@
 // Without these rules files import each other in a circle, and a reader who wants to understand one of them has to read all.
-// Imports lead only downward. A Rust module that re-exports or drives its children is no circle: only siblings must not form one.
+// Imports lead only downward. A few modules of Rust have children that use them, and that they use.
 import { deepEqual, ok } from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, posix, relative } from "node:path";
@@ -14,8 +14,8 @@ interface Tree {
   floors: string[];
   /** Pairs of floors of which the first must not import the second, although the second is lower. */
   apart: [string, string][];
-  /** Whether a module may import its children although they import it. */
-  drivesChildren: boolean;
+  /** Modules that may import their children although these import them. */
+  drivesChildren: string[];
   /** The modules that each module imports. */
   imports: Map<string, Set<string>>;
 }
@@ -141,7 +141,7 @@ const TREES: Record<string, Tree> = {
       ["commands", "redis"],
       ["store", "redis"],
     ],
-    drivesChildren: true,
+    drivesChildren: ["addon/raw", "commands", "commands/scripting/cjson", "fanout/records"],
     imports: graph(
       sources("src", (path) => path.endsWith(".rs") && !isTest(path) && path !== "redis/mod.rs"),
       rustImports,
@@ -211,7 +211,7 @@ const TREES: Record<string, Tree> = {
       ["worker", "native"],
       ["worker", "backends"],
     ],
-    drivesChildren: false,
+    drivesChildren: [],
     imports: graph(
       sources("ts", (path) => /\.m?ts$/.test(path)),
       typescriptImports,
@@ -235,7 +235,7 @@ function circles({ imports, drivesChildren }: Tree): string[] {
     if (start >= 0) found.add(path.slice(start).sort().join(" ↔ "));
     if (start >= 0 || done.has(name)) return;
     for (const target of imports.get(name) ?? []) {
-      if (!(drivesChildren && isIn(target, name))) visit(target, [...path, name]);
+      if (!(drivesChildren.includes(name) && isIn(target, name))) visit(target, [...path, name]);
     }
     done.add(name);
   };

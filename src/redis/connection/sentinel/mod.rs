@@ -19,12 +19,10 @@ use crate::redis::config::Sentinels;
 use crate::redis::connection::connect::Connector;
 use crate::redis::connection::failure::Failure;
 use crate::redis::connection::sentinel::board::{Board, KnownSentinel, NextMaster};
+pub use crate::redis::connection::sentinel::node::POLL;
 use crate::redis::connection::sentinel::node::{Answers, SentinelNode};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::runtime;
-
-/// How often one of the Sentinels is asked, at most.
-pub const POLL: Duration = Duration::from_millis(500);
 
 /// Live watchers of this process.
 static WATCHERS: Mutex<Vec<Weak<Watcher>>> = Mutex::new(Vec::new());
@@ -96,7 +94,7 @@ impl Watcher {
             .change(|board| board.promoted(replica.clone(), Instant::now()));
     }
 
-    /// How long ago an endpoint was last known to be the master.
+    /// How long ago an endpoint was last known to be the master's. What was published since may have gone to another.
     pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Duration> {
         let confirmed = self.answers.board.lock().confirmed(endpoint);
         confirmed.map(|at| at.elapsed())

@@ -12,7 +12,6 @@ use crate::error::{Error, Reason};
 use crate::redis::connection::backoff::{backoff, jitter};
 use crate::redis::connection::connect::{Connector, Opened};
 use crate::redis::connection::failure::Failure;
-use crate::redis::connection::sentinel::POLL;
 use crate::redis::connection::sentinel::board::Board;
 use crate::redis::connection::transport::Transport;
 use crate::redis::endpoint::Endpoint;
@@ -21,6 +20,8 @@ use crate::redis::protocol::scan::Scanner;
 use crate::redis::protocol::{decode, encode};
 use crate::reply::Reply;
 
+/// How often one of the Sentinels is asked, at most.
+pub const POLL: Duration = Duration::from_millis(500);
 /// A Sentinel that does not answer within this time is taken for dead.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often a Sentinel is asked for the others.
