@@ -117,7 +117,7 @@ impl Client {
 
     /// As [`Subscriber::subscribe`].
     pub fn subscribe(&self, id: Id, topic: &Topic) -> Result<()> {
-        self.completions.subscribed();
+        self.completions.note_subscription();
         let subscriber = match self.subscriber() {
             Some(subscriber) => subscriber,
             None => {

@@ -178,14 +178,14 @@ impl CompletionQueue {
         self.0.lock().wake.taken(true);
     }
 
-    /// Whether anything has come. If not, the thread is woken for what does.
-    pub fn has_come(&self) -> bool {
+    /// Ends `expect`. Gives whether anything has come; if not, the thread is woken for what does.
+    pub fn stop_expecting(&self) -> bool {
         let left = self.0.lock().taken();
         left.answers || left.messages
     }
 
     /// Messages come for more topics: what is dropped comes after this call, if nothing waits.
-    pub fn subscribed(&self) {
+    pub fn note_subscription(&self) {
         self.0.lock().batch.backlog.note_empty();
     }
 

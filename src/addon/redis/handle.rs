@@ -179,7 +179,7 @@ impl RedisHandle {
         let completions = self.client.completions();
         completions.expect();
         poller.read(connection);
-        if completions.has_come() {
+        if completions.stop_expecting() {
             if let Ok(on_completions) = self.on_completions.borrow_back(&scope.env()) {
                 scope.call_from_loop(scope.import(&on_completions));
             }

@@ -125,14 +125,14 @@ impl std::fmt::Debug for NodeInbox {
 
 /// Tells the router when all requests that hold it have ended.
 #[derive(Debug)]
-pub struct Trial {
+pub struct RouterGuard {
     pub number: u64,
     pub inbox: Arc<NodeInbox>,
 }
 
-impl Guard for Trial {}
+impl Guard for RouterGuard {}
 
-impl Drop for Trial {
+impl Drop for RouterGuard {
     fn drop(&mut self) {
         self.inbox.put(NodeEvent::Ended(self.number));
     }

@@ -106,7 +106,7 @@ impl ClusterRouter {
         let until = state.deadline(&request, self.limits());
         if !state.has_room(self.limits().max_queue) {
             let last = fences(state).change(slot, |fence| fence.last_error());
-            let node = state.place(slot, last.flatten().as_ref());
+            let node = state.node_to_name(slot, last.flatten().as_ref());
             return self.refuse_full(&request, node.as_deref());
         }
         let is_sooner = fences(state).change(slot, |fence| {
@@ -229,7 +229,7 @@ impl ClusterRouter {
         target: Option<Endpoint>,
         now: Instant,
     ) {
-        let trial = self.guard(state, number, vec![slot]);
+        let guard = self.guard(state, number, vec![slot]);
         let owner = || state.map.as_ref().and_then(|map| map.owner(slot)).cloned();
         let node: Option<Arc<Node>> = target
             .or_else(owner)
@@ -244,7 +244,7 @@ impl ClusterRouter {
         };
         let requests = self.hold_messages(state, slot, requests);
         let requests = requests.into_iter().map(|request| Request {
-            guard: Some(Box::new(trial.clone())),
+            guard: Some(Box::new(guard.clone())),
             ..ready(request, now)
         });
         node.connection.with(|pipeline| pipeline.send(requests, now));
@@ -268,7 +268,7 @@ impl ClusterRouter {
                 while let Some((request, last)) =
                     fences(state).change(slot, |fence| pop(fence, now)).flatten()
                 {
-                    let node = state.place(slot, last.as_ref());
+                    let node = state.node_to_name(slot, last.as_ref());
                     let told = told(last.as_ref());
                     let message = format!(
                         "No node of the cluster took the command within {milliseconds} ms (queueTimeout), so that it was not run{told}"

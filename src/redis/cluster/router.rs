@@ -13,7 +13,7 @@ use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::Fences;
 use crate::redis::cluster::join::Join;
 use crate::redis::cluster::keys::KeysCall;
-use crate::redis::cluster::node::{Node, NodeInbox, Trial, fail};
+use crate::redis::cluster::node::{Node, NodeInbox, RouterGuard, fail};
 use crate::redis::cluster::publishing::{Listen, Publishing};
 use crate::redis::cluster::readers::Readers;
 use crate::redis::cluster::refresh::topology_of;
@@ -241,10 +241,10 @@ impl ClusterRouter {
     }
 
     /// A guard by which the router learns that what holds it has ended.
-    pub(super) fn guard(&self, state: &mut RouterState, number: u64, slots: Vec<Slot>) -> Arc<Trial> {
+    pub(super) fn guard(&self, state: &mut RouterState, number: u64, slots: Vec<Slot>) -> Arc<RouterGuard> {
         state.numbers.insert(number, slots);
         let inbox = self.inbox.clone();
-        Arc::new(Trial { number, inbox })
+        Arc::new(RouterGuard { number, inbox })
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -316,7 +316,7 @@ impl RouterState {
     }
 
     /// The node that errors name for a slot: the one that has refused it last, else its master.
-    pub fn place(&self, slot: Slot, last: Option<&Error>) -> Option<EndpointName> {
+    pub fn node_to_name(&self, slot: Slot, last: Option<&Error>) -> Option<EndpointName> {
         let owner = || self.map.as_ref().and_then(|map| map.owner(slot));
         let refused = last.and_then(|error| error.node.clone());
         refused.or_else(|| Some(owner()?.to_string().into()))

@@ -36,7 +36,7 @@ impl<M: Machine> Pipeline<M> {
                 next = next.min(connection.silent_since + limit);
             } else if has_in_flight {
                 let silent = silent.as_millis();
-                let message = format!("{} has not answered anything for {silent} ms", self.place());
+                let message = format!("{} has not answered anything for {silent} ms", self.peer());
                 return Err(Error::because(Reason::Silent, message));
             } else {
                 let ping = Request::repeatable(None, &[b"PING"], now);
@@ -66,11 +66,11 @@ impl<M: Machine> Pipeline<M> {
 
     /// Why the connection must end, if the machine says so.
     pub fn fault(&self) -> Option<Error> {
-        self.machine.fault(self.place())
+        self.machine.fault(self.peer())
     }
 
     fn expire(&mut self, now: Instant) {
-        let (endpoint, timeout) = (self.place().to_owned(), self.limits.timeout.as_millis());
+        let (endpoint, timeout) = (self.peer().to_owned(), self.limits.timeout.as_millis());
         let mut missed = Vec::new();
         let sent = self
             .connection
@@ -102,7 +102,7 @@ impl<M: Machine> Pipeline<M> {
             missed.push((request, Fate::NotRun, error));
         }
         while let Some(request) = self.waiting_for_master.pop_due(now) {
-            let error = self.not_sent("No master at", self.place(), Some(&self.at_replica()));
+            let error = self.not_sent("No master at", self.peer(), Some(&self.at_replica()));
             missed.push((request, Fate::NotRun, error));
         }
         for (request, fate, error) in missed {
@@ -111,13 +111,13 @@ impl<M: Machine> Pipeline<M> {
     }
 
     /// The error of a request that has waited for too long.
-    fn not_sent(&self, what: &str, place: &str, cause: Option<&Error>) -> Error {
+    fn not_sent(&self, what: &str, peer: &str, cause: Option<&Error>) -> Error {
         let milliseconds = self.limits.queue_timeout.as_millis();
         let cause = cause
             .map(|cause| format!(": {}", cause.message))
             .unwrap_or_default();
         let message = format!(
-            "{what} {place} within {milliseconds} ms (queueTimeout), so that the command was not run{cause}"
+            "{what} {peer} within {milliseconds} ms (queueTimeout), so that the command was not run{cause}"
         );
         Error::because(Reason::QueueTimeout, message)
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::error::{Error, Reason};
-use crate::redis::pipeline::{Frame, Machine, Pipeline};
+use crate::redis::pipeline::{Machine, Pipeline, ReplyPart};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::scan::{MAX_LINE, Unreadable};
 use crate::reply::Reply;
@@ -18,7 +18,7 @@ impl<M: Machine> Pipeline<M> {
         match &self.connection {
             Some(connection) if connection.retiring && connection.sent.is_empty() => {
                 let message = match &self.redirect {
-                    Some(master) => format!("{} has become a replica of {master}", self.place()),
+                    Some(master) => format!("{} has become a replica of {master}", self.peer()),
                     None => "another connection has taken its place".to_owned(),
                 };
                 Err(Error::because(Reason::Replaced, message))
@@ -43,26 +43,26 @@ impl<M: Machine> Pipeline<M> {
                     return Ok(None);
                 }
                 Ok(None) => return Err(self.too_large(Unreadable::TooLarge)),
-                Err(Unreadable::Malformed) => return Err(lost_sync(self.place())),
+                Err(Unreadable::Malformed) => return Err(lost_sync(self.peer())),
                 Err(unreadable) => return Err(self.too_large(unreadable)),
             };
             let reply = &buffer[start..end];
             let front = connection.sent.front().map(|sent| &sent.request);
-            match M::frame(reply, replies, front) {
-                Frame::Complete => {
+            match M::reply_part(reply, replies, front) {
+                ReplyPart::Complete => {
                     connection.complete = (0, 0);
                     return Ok(Some(buffer.split_to(end).freeze()));
                 }
-                Frame::Partial => connection.complete = (replies + 1, end),
-                Frame::Push if replies == 0 => buffer.advance(end),
-                Frame::Push => connection.complete = (replies, end),
-                Frame::Unasked => return Err(unasked(self.place(), reply)),
+                ReplyPart::Partial => connection.complete = (replies + 1, end),
+                ReplyPart::Push if replies == 0 => buffer.advance(end),
+                ReplyPart::Push => connection.complete = (replies, end),
+                ReplyPart::Unasked => return Err(unasked(self.peer(), reply)),
             }
         }
     }
 
     fn too_large(&self, what: Unreadable) -> Error {
-        let endpoint = self.place();
+        let endpoint = self.peer();
         let message = match what {
             Unreadable::LongLine => format!("{endpoint} sent a line of more than {MAX_LINE} bytes"),
             Unreadable::HugeString => format!("{endpoint} announced a string of more than 512 MB"),

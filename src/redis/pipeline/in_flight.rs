@@ -98,7 +98,7 @@ pub struct InFlight {
     /// How many requests may be in flight.
     pub most: usize,
     /// How many at the front of `sent` have had their deadlines checked for good.
-    pub looked_at: usize,
+    pub deadlines_checked: usize,
     /// Whether the deadlines of `sent` ascend, so that the front is missed first.
     pub in_order: bool,
     pub scanner: Scanner,
@@ -160,7 +160,7 @@ impl InFlight {
             write_buffer: WriteBuffer::default(),
             sent: VecDeque::new(),
             most: usize::MAX,
-            looked_at: 0,
+            deadlines_checked: 0,
             in_order: true,
             scanner: Scanner::default(),
             complete: (0, 0),
@@ -215,7 +215,7 @@ impl InFlight {
     /// Marks and returns the requests that have missed their deadlines.
     pub fn miss_deadlines(&mut self, now: Instant) -> Vec<Request> {
         let mut missed = Vec::new();
-        let start = if self.in_order { self.looked_at } else { 0 };
+        let start = if self.in_order { self.deadlines_checked } else { 0 };
         for sent in self.sent.range_mut(start..) {
             let is_due = sent.deadline <= now;
             if self.in_order && sent.is_awaited() && !is_due {
@@ -225,7 +225,7 @@ impl InFlight {
                 sent.late = true;
                 missed.push(sent.request.clone());
             }
-            self.looked_at += usize::from(self.in_order);
+            self.deadlines_checked += usize::from(self.in_order);
         }
         missed
     }
@@ -235,7 +235,7 @@ impl InFlight {
         let awaited = |sent: &&Sent| sent.is_awaited();
         let deadline = |sent: &Sent| sent.deadline;
         if self.in_order {
-            self.sent.get(self.looked_at).map(deadline)
+            self.sent.get(self.deadlines_checked).map(deadline)
         } else {
             self.sent.iter().filter(awaited).map(deadline).min()
         }
@@ -244,7 +244,7 @@ impl InFlight {
     /// Removes the request that was sent first.
     #[inline]
     pub fn pop(&mut self) -> Option<Sent> {
-        self.looked_at = self.looked_at.saturating_sub(1);
+        self.deadlines_checked = self.deadlines_checked.saturating_sub(1);
         let first = self.sent.pop_front();
         self.answered += 1;
         self.in_order |= self.sent.is_empty();

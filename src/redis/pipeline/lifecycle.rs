@@ -44,7 +44,7 @@ impl<M: Machine> Pipeline<M> {
 
     /// The reason for looking for a master.
     pub fn at_replica(&self) -> Error {
-        Error::reply(format!("READONLY {} has become a replica", self.place()))
+        Error::reply(format!("READONLY {} has become a replica", self.peer()))
     }
 
     /// Retires the connection: it ends once all is answered. False if nothing is in flight.
@@ -124,7 +124,7 @@ impl<M: Machine> Pipeline<M> {
         };
         let whole_until = now.saturating_duration_since(connection.whole_until);
         M::disconnected(self, SystemTime::now() - whole_until);
-        let place: EndpointName = self.place().into();
+        let peer: EndpointName = self.peer().into();
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;
         let sent = connection.sent.into_iter().enumerate();
@@ -136,8 +136,7 @@ impl<M: Machine> Pipeline<M> {
             } = sent;
             let is_first = index == 0;
             let is_unsent = connection.write_buffer.is_unsent(position);
-            if !is_unsent && let Err(error) = self.machine.reply_lost(&mut request, is_first, &place, &cause)
-            {
+            if !is_unsent && let Err(error) = self.machine.reply_lost(&mut request, is_first, &peer, &cause) {
                 self.fail(&request, Fate::Unknown, error);
                 continue;
             }

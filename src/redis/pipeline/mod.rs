@@ -54,7 +54,7 @@ pub const ATTEMPTS: u32 = 3;
 
 /// What a reply is to the frame that it comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Frame {
+pub enum ReplyPart {
     /// Its end.
     Complete,
     /// One of several replies to a request; more follow.
@@ -84,8 +84,8 @@ pub trait Machine: Default + Send + Sized + 'static {
     /// The connection was lost, or an attempt failed; so it may be called several times. Messages may be missed from `since` on.
     fn disconnected(_pipeline: &mut Pipeline<Self>, _since: SystemTime) {}
 
-    /// Why the connection to a place must end, though it is open.
-    fn fault(&self, _place: &str) -> Option<Error> {
+    /// Why the connection to a peer must end, though it is open.
+    fn fault(&self, _peer: &str) -> Option<Error> {
         None
     }
 
@@ -108,7 +108,7 @@ pub trait Machine: Default + Send + Sized + 'static {
     }
 
     /// Whether a reply completes the frame: `before` replies of it are there already, and `front` is the request that was sent first.
-    fn frame(reply: &[u8], before: usize, front: Option<&Request>) -> Frame;
+    fn reply_part(reply: &[u8], before: usize, front: Option<&Request>) -> ReplyPart;
 
     /// Writes a request to the buffer. True if by a script's hash.
     fn write(&mut self, request: &Request, buffer: &mut WriteBuffer) -> bool {
@@ -131,7 +131,7 @@ pub trait Machine: Default + Send + Sized + 'static {
         &self,
         _request: &mut Request,
         _is_first: bool,
-        _endpoint: &str,
+        _peer: &str,
         _cause: &Error,
     ) -> Result<(), Error> {
         Ok(())
@@ -148,8 +148,8 @@ pub trait Machine: Default + Send + Sized + 'static {
     /// A request has failed.
     fn failed(&mut self, _request: &Request, _fate: Fate) {}
 
-    /// The error of a request that `node` was to run, as its caller is told it.
-    fn error_at(&self, _request: &Request, _node: &str, error: Error) -> Error {
+    /// The error of a request that the peer was to run, as its caller is told it.
+    fn error_at(&self, _request: &Request, _peer: &str, error: Error) -> Error {
         error
     }
 
@@ -345,7 +345,7 @@ impl<M: Machine> Pipeline<M> {
     }
 
     /// The other end, as errors name it.
-    fn place(&self) -> &str {
+    fn peer(&self) -> &str {
         self.node.as_deref().unwrap_or(&self.target)
     }
 
@@ -363,7 +363,7 @@ impl<M: Machine> Pipeline<M> {
 
     pub(super) fn fail(&mut self, request: &Request, fate: Fate, error: Error) {
         self.machine.failed(request, fate);
-        let error = self.machine.error_at(request, self.place(), error);
+        let error = self.machine.error_at(request, self.peer(), error);
         self.completed.conclude(request, Err(error));
     }
 }

@@ -12,7 +12,7 @@ use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::connection::shared::Sink;
 use crate::redis::endpoint::EndpointName;
 use crate::redis::pipeline::in_flight::Established;
-use crate::redis::pipeline::{Frame, Machine, Pipeline};
+use crate::redis::pipeline::{Machine, Pipeline, ReplyPart};
 use crate::redis::protocol::published::Skipped;
 use crate::redis::protocol::scan::Scanner;
 use crate::redis::protocol::{decode, encode};
@@ -73,8 +73,8 @@ impl Machine for Subscriptions {
     }
 
     /// Messages come between replies, and are no pushes in RESP 2.
-    fn frame(_: &[u8], _: usize, _: Option<&Request>) -> Frame {
-        Frame::Complete
+    fn reply_part(_: &[u8], _: usize, _: Option<&Request>) -> ReplyPart {
+        ReplyPart::Complete
     }
 
     fn connected(
@@ -102,9 +102,9 @@ impl Machine for Subscriptions {
         }
     }
 
-    fn fault(&self, place: &str) -> Option<Error> {
+    fn fault(&self, peer: &str) -> Option<Error> {
         self.is_deaf.then(|| {
-            let message = format!("{place} does not bring what is published");
+            let message = format!("{peer} does not bring what is published");
             Error::because(Reason::Silent, message)
         })
     }

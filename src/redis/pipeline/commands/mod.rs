@@ -21,7 +21,7 @@ use crate::redis::pipeline::commands::refusal::{Refused, master_named_by, refuse
 use crate::redis::pipeline::commands::window::Window;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, ServerRole};
 use crate::redis::pipeline::write_buffer::WriteBuffer;
-use crate::redis::pipeline::{Frame, Machine, Pipeline, push, refuses};
+use crate::redis::pipeline::{Machine, Pipeline, ReplyPart, push, refuses};
 use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Request, Role, ScriptSha1, Subject};
 
@@ -59,14 +59,14 @@ impl Machine for Commands {
         }
     }
 
-    fn frame(reply: &[u8], before: usize, front: Option<&Request>) -> Frame {
+    fn reply_part(reply: &[u8], before: usize, front: Option<&Request>) -> ReplyPart {
         match front {
-            _ if reply.starts_with(b">") => Frame::Push,
-            None => Frame::Unasked,
+            _ if reply.starts_with(b">") => ReplyPart::Push,
+            None => ReplyPart::Unasked,
             Some(front) if before + 1 == front.replies as usize + usize::from(front.asking) => {
-                Frame::Complete
+                ReplyPart::Complete
             }
-            Some(_) => Frame::Partial,
+            Some(_) => ReplyPart::Partial,
         }
     }
 
@@ -126,18 +126,18 @@ impl Machine for Commands {
         &self,
         request: &mut Request,
         is_first: bool,
-        endpoint: &str,
+        peer: &str,
         cause: &Error,
     ) -> Result<(), Error> {
         let (reason, message) = if !request.repeatable {
             let message = format!(
-                "The connection to {endpoint} was lost before the reply came, so that the command may have been run or not: {}",
+                "The connection to {peer} was lost before the reply came, so that the command may have been run or not: {}",
                 cause.message
             );
             (Reason::Lost, message)
         } else if request.suspected {
             let message = format!(
-                "The connection to {endpoint} was lost twice while this command, which only reads, was to be answered: is its reply longer than the server allows (client-output-buffer-limit)? It was sent twice: {}",
+                "The connection to {peer} was lost twice while this command, which only reads, was to be answered: is its reply longer than the server allows (client-output-buffer-limit)? It was sent twice: {}",
                 cause.message
             );
             (Reason::LostTwice, message)
@@ -159,9 +159,9 @@ impl Machine for Commands {
         self.cluster.as_mut()?.take()
     }
 
-    fn error_at(&self, request: &Request, node: &str, error: Error) -> Error {
+    fn error_at(&self, request: &Request, peer: &str, error: Error) -> Error {
         match self.cluster {
-            Some(_) => error.at(Some(node), request.slot()),
+            Some(_) => error.at(Some(peer), request.slot()),
             None => error,
         }
     }
