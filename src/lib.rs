@@ -35,7 +35,7 @@ pub mod fuzzed {
     pub use crate::fanout::message::{aggregate, event};
     pub use crate::redis::protocol::decode;
     pub use crate::redis::protocol::published::published;
-    pub use crate::redis::protocol::scan::Scanner;
+    pub use crate::redis::protocol::reply_end::Scanner;
     pub use crate::reply::Reply;
     pub use crate::store::Policy;
     pub use crate::store::glob::matches;

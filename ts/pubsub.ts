@@ -97,7 +97,7 @@ export class PubSub {
   deliverTo(kind: Kind, name: string, channel: string, message: string): boolean {
     const named = this.#byKind[kind].heard(name);
     if (named === undefined) return false;
-    named.snapshot ??= snapshotOf(named.slots);
+    named.snapshot ??= snapshotOf(named.entries);
     callEach(named, named.snapshot, channel, message, this.#report);
     return true;
   }
@@ -134,7 +134,7 @@ function allOf(changes: (void | Promise<void>)[]): Promise<unknown> | undefined 
 }
 
 /** One callback on one name. */
-interface Slot {
+interface CallbackEntry {
   readonly callback: MessageCallback;
   /** Removed, perhaps by an earlier callback of the current delivery. */
   taken: boolean;
@@ -143,7 +143,7 @@ interface Slot {
 /** The callbacks of one name. */
 interface Callbacks {
   /** By owner: the callback itself, or its handle. */
-  readonly slots: Map<unknown, Slot>;
+  readonly entries: Map<unknown, CallbackEntry>;
   /** Settles when the backend has registered the name. */
   live: Promise<void> | undefined;
   /** The number of the last delivery that began before it was registered. */
@@ -153,8 +153,8 @@ interface Callbacks {
 }
 
 interface Snapshot {
-  readonly slots: readonly Slot[];
-  /** The callback of each slot. */
+  readonly entries: readonly CallbackEntry[];
+  /** The callback of each entry. */
   readonly callbacks: readonly MessageCallback[];
 }
 
@@ -166,10 +166,10 @@ function callEach(
   message: string,
   report: (error: unknown) => void,
 ): void {
-  const { callbacks, slots } = snapshot;
+  const { callbacks, entries } = snapshot;
   for (let i = 0; i < callbacks.length; i++) {
     // While the snapshot is current, no callback was removed.
-    if (named.snapshot !== snapshot && slots[i]?.taken) continue;
+    if (named.snapshot !== snapshot && entries[i]?.taken) continue;
     try {
       const callback = callbacks[i] as MessageCallback;
       const result: unknown = callback(message, channel);
@@ -180,9 +180,9 @@ function callEach(
   }
 }
 
-function snapshotOf(bySlot: Callbacks["slots"]): Snapshot {
-  const slots = [...bySlot.values()];
-  return { slots, callbacks: slots.map(({ callback }) => callback) };
+function snapshotOf(byOwner: Callbacks["entries"]): Snapshot {
+  const entries = [...byOwner.values()];
+  return { entries, callbacks: entries.map(({ callback }) => callback) };
 }
 
 /** Channels, or patterns, and the callbacks of each. */
@@ -199,8 +199,8 @@ class CallbacksByName {
   /** Adds a callback. Resolves once the name is live. */
   add(name: string, owner: unknown, callback: MessageCallback): void | Promise<void> {
     const named = this.#byName.get(name) ?? this.#register(name);
-    if (!named.slots.has(owner)) {
-      named.slots.set(owner, { callback, taken: false });
+    if (!named.entries.has(owner)) {
+      named.entries.set(owner, { callback, taken: false });
       named.snapshot = undefined;
     }
     return named.live?.catch((error) => {
@@ -218,7 +218,7 @@ class CallbacksByName {
 
   #register(name: string): Callbacks {
     const named: Callbacks = {
-      slots: new Map(),
+      entries: new Map(),
       live: undefined,
       since: this.delivery,
       snapshot: undefined,
@@ -239,13 +239,13 @@ class CallbacksByName {
   remove(name: string, owner?: unknown): void | Promise<void> {
     const named = this.#byName.get(name);
     if (named === undefined) return;
-    for (const leaving of owner === undefined ? [...named.slots.keys()] : [owner]) {
-      const slot = named.slots.get(leaving);
-      if (slot !== undefined) slot.taken = true;
-      named.slots.delete(leaving);
+    for (const leaving of owner === undefined ? [...named.entries.keys()] : [owner]) {
+      const entry = named.entries.get(leaving);
+      if (entry !== undefined) entry.taken = true;
+      named.entries.delete(leaving);
     }
     named.snapshot = undefined;
-    if (named.slots.size > 0) return;
+    if (named.entries.size > 0) return;
     this.#byName.delete(name);
     return this.backend.unregister(this.kind, name);
   }
@@ -268,7 +268,7 @@ class CallbacksByName {
   }
 
   #forget(name: string, named: Callbacks): void {
-    for (const slot of named.slots.values()) slot.taken = true;
+    for (const entry of named.entries.values()) entry.taken = true;
     named.snapshot = undefined;
     this.#byName.delete(name);
   }

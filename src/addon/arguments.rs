@@ -5,7 +5,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::raw::{Buffer, Scope, ScopedValue};
-use crate::commands::{COMMANDS, Command, Keys};
+use crate::commands::{COMMANDS, Command, KeyWords};
 use crate::error::{Error, Result};
 use crate::reply::format_double;
 
@@ -30,7 +30,7 @@ pub fn read<'scope>(
     for (index, value) in values.enumerate() {
         let prefix = prefix.filter(|_| command.keys.includes(index, counted));
         words.push(scope, prefix, value?)?;
-        if index == 1 && command.keys == Keys::Counted {
+        if index == 1 && command.keys == KeyWords::Counted {
             let number = std::str::from_utf8(words.last()).ok();
             counted = number.and_then(|number| number.parse().ok()).unwrap_or(0);
         }

@@ -1,26 +1,26 @@
 //! <https://redis.io/docs/latest/commands/?group=hash>
 
 use super::numbers::{double, fixed, integer};
-use super::{Args, Command, Database, Effect, Keys, READS, WRITES, command};
+use super::{Args, Command, Database, Effect, KeyWords, READS, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::Hash;
 
 pub const COMMANDS: &[Command] = &[
-    command("HGET", 3, READS, Keys::First, hget),
-    command("HSET", -4, WRITES, Keys::First, hset).effect(Effect::SetsFields),
-    command("HMSET", -4, WRITES, Keys::First, hmset),
-    command("HSETNX", 4, WRITES, Keys::First, hsetnx),
-    command("HMGET", -3, READS, Keys::First, hmget),
-    command("HGETALL", 2, READS, Keys::First, hgetall),
-    command("HDEL", -3, WRITES, Keys::First, hdel).effect(Effect::RemovesFields),
-    command("HEXISTS", 3, READS, Keys::First, hexists),
-    command("HKEYS", 2, READS, Keys::First, hkeys),
-    command("HVALS", 2, READS, Keys::First, hvals),
-    command("HLEN", 2, READS, Keys::First, hlen),
-    command("HSTRLEN", 3, READS, Keys::First, hstrlen),
-    command("HINCRBY", 4, WRITES, Keys::First, hincrby),
-    command("HINCRBYFLOAT", 4, WRITES, Keys::First, hincrbyfloat),
+    command("HGET", 3, READS, KeyWords::First, hget),
+    command("HSET", -4, WRITES, KeyWords::First, hset).effect(Effect::SetsFields),
+    command("HMSET", -4, WRITES, KeyWords::First, hmset),
+    command("HSETNX", 4, WRITES, KeyWords::First, hsetnx),
+    command("HMGET", -3, READS, KeyWords::First, hmget),
+    command("HGETALL", 2, READS, KeyWords::First, hgetall),
+    command("HDEL", -3, WRITES, KeyWords::First, hdel).effect(Effect::RemovesFields),
+    command("HEXISTS", 3, READS, KeyWords::First, hexists),
+    command("HKEYS", 2, READS, KeyWords::First, hkeys),
+    command("HVALS", 2, READS, KeyWords::First, hvals),
+    command("HLEN", 2, READS, KeyWords::First, hlen),
+    command("HSTRLEN", 3, READS, KeyWords::First, hstrlen),
+    command("HINCRBY", 4, WRITES, KeyWords::First, hincrby),
+    command("HINCRBYFLOAT", 4, WRITES, KeyWords::First, hincrbyfloat),
 ];
 
 fn hget<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {

@@ -1,43 +1,45 @@
 //! <https://redis.io/docs/latest/commands/?group=generic>
 
 use super::numbers::{integer, is};
-use super::{Args, Command, Database, Effect, Keys, READS, Spread, WRITES, command};
+use super::{Args, Command, Database, Effect, KeyWords, READS, Spread, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::glob;
 
 pub const COMMANDS: &[Command] = &[
-    command("DEL", -2, WRITES, Keys::All, del)
+    command("DEL", -2, WRITES, KeyWords::All, del)
         .effect(Effect::RemovesKeys)
         .spread(Spread::Sum),
-    command("UNLINK", -2, WRITES, Keys::All, del).spread(Spread::Sum),
-    command("EXISTS", -2, READS, Keys::All, exists).spread(Spread::Sum),
-    command("TYPE", 2, READS, Keys::First, type_),
-    command("EXPIRE", -3, WRITES, Keys::First, |db, args| {
+    command("UNLINK", -2, WRITES, KeyWords::All, del).spread(Spread::Sum),
+    command("EXISTS", -2, READS, KeyWords::All, exists).spread(Spread::Sum),
+    command("TYPE", 2, READS, KeyWords::First, type_),
+    command("EXPIRE", -3, WRITES, KeyWords::First, |db, args| {
         expire(db, args, 1000, true)
     })
     .effect(Effect::KeepsFields),
-    command("PEXPIRE", -3, WRITES, Keys::First, |db, args| {
+    command("PEXPIRE", -3, WRITES, KeyWords::First, |db, args| {
         expire(db, args, 1, true)
     }),
-    command("EXPIREAT", -3, WRITES, Keys::First, |db, args| {
+    command("EXPIREAT", -3, WRITES, KeyWords::First, |db, args| {
         expire(db, args, 1000, false)
     }),
-    command("PEXPIREAT", -3, WRITES, Keys::First, |db, args| {
+    command("PEXPIREAT", -3, WRITES, KeyWords::First, |db, args| {
         expire(db, args, 1, false)
     }),
-    command("PERSIST", 2, WRITES, Keys::First, persist),
-    command("TTL", 2, READS, Keys::First, |db, args| ttl(db, args, 1000)),
-    command("PTTL", 2, READS, Keys::First, |db, args| ttl(db, args, 1)),
-    command("KEYS", 2, READS, Keys::None, keys).spread(Spread::Keys),
-    command("SCAN", -2, READS, Keys::None, scan).spread(Spread::Scan),
-    command("RENAME", 3, WRITES, Keys::FirstTwo, rename),
-    command("DBSIZE", 1, READS, Keys::None, |db, _| {
+    command("PERSIST", 2, WRITES, KeyWords::First, persist),
+    command("TTL", 2, READS, KeyWords::First, |db, args| ttl(db, args, 1000)),
+    command("PTTL", 2, READS, KeyWords::First, |db, args| ttl(db, args, 1)),
+    command("KEYS", 2, READS, KeyWords::None, keys).spread(Spread::Keys),
+    command("SCAN", -2, READS, KeyWords::None, scan).spread(Spread::Scan),
+    command("RENAME", 3, WRITES, KeyWords::FirstTwo, rename),
+    command("DBSIZE", 1, READS, KeyWords::None, |db, _| {
         Ok(Reply::count(db.keyspace.size()))
     }),
-    command("PING", -1, READS, Keys::None, ping),
-    command("ECHO", 2, READS, Keys::None, |_, args| Ok(Reply::owned(args[0]))),
-    command("TIME", 1, READS, Keys::None, time),
+    command("PING", -1, READS, KeyWords::None, ping),
+    command("ECHO", 2, READS, KeyWords::None, |_, args| {
+        Ok(Reply::owned(args[0]))
+    }),
+    command("TIME", 1, READS, KeyWords::None, time),
 ];
 
 fn del<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {

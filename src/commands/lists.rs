@@ -1,31 +1,31 @@
 //! <https://redis.io/docs/latest/commands/?group=list>
 
 use super::numbers::{count, integer, range};
-use super::{Args, Command, Database, Keys, READS, WRITES, command};
+use super::{Args, Command, Database, KeyWords, READS, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::List;
 
 pub const COMMANDS: &[Command] = &[
-    command("LPUSH", -3, WRITES, Keys::First, |db, args| {
+    command("LPUSH", -3, WRITES, KeyWords::First, |db, args| {
         push(db, args, List::push_front)
     }),
-    command("RPUSH", -3, WRITES, Keys::First, |db, args| {
+    command("RPUSH", -3, WRITES, KeyWords::First, |db, args| {
         push(db, args, List::push_back)
     }),
-    command("LPOP", -2, WRITES, Keys::First, |db, args| {
+    command("LPOP", -2, WRITES, KeyWords::First, |db, args| {
         pop(db, args, List::pop_front)
     }),
-    command("RPOP", -2, WRITES, Keys::First, |db, args| {
+    command("RPOP", -2, WRITES, KeyWords::First, |db, args| {
         pop(db, args, List::pop_back)
     }),
-    command("LRANGE", 4, READS, Keys::First, lrange),
-    command("LLEN", 2, READS, Keys::First, llen),
-    command("LTRIM", 4, WRITES, Keys::First, ltrim),
-    command("LINDEX", 3, READS, Keys::First, lindex),
-    command("LSET", 4, WRITES, Keys::First, lset),
-    command("LREM", 4, WRITES, Keys::First, lrem),
-    command("RPOPLPUSH", 3, WRITES, Keys::FirstTwo, rpoplpush),
+    command("LRANGE", 4, READS, KeyWords::First, lrange),
+    command("LLEN", 2, READS, KeyWords::First, llen),
+    command("LTRIM", 4, WRITES, KeyWords::First, ltrim),
+    command("LINDEX", 3, READS, KeyWords::First, lindex),
+    command("LSET", 4, WRITES, KeyWords::First, lset),
+    command("LREM", 4, WRITES, KeyWords::First, lrem),
+    command("RPOPLPUSH", 3, WRITES, KeyWords::FirstTwo, rpoplpush),
 ];
 
 #[inline]

@@ -30,7 +30,7 @@ pub struct Command {
     pub arity: i8,
     /// Whether it may change data: such a command is never sent twice.
     pub writes: bool,
-    pub keys: Keys,
+    pub keys: KeyWords,
     pub shape: CommandShape,
     pub effect: Effect,
     pub spread: Spread,
@@ -78,7 +78,7 @@ pub enum Spread {
 
 /// Which arguments are keys, and so take the prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keys {
+pub enum KeyWords {
     None,
     First,
     FirstTwo,
@@ -89,26 +89,26 @@ pub enum Keys {
     Counted,
 }
 
-impl Keys {
+impl KeyWords {
     /// Whether the argument at `index` is a key. `counted` is the number that the second argument holds.
     pub fn includes(self, index: usize, counted: usize) -> bool {
         match self {
-            Keys::None => false,
-            Keys::First => index == 0,
-            Keys::FirstTwo => index < 2,
-            Keys::All => true,
-            Keys::Alternate => index.is_multiple_of(2),
-            Keys::Counted => index >= 2 && index - 2 < counted,
+            KeyWords::None => false,
+            KeyWords::First => index == 0,
+            KeyWords::FirstTwo => index < 2,
+            KeyWords::All => true,
+            KeyWords::Alternate => index.is_multiple_of(2),
+            KeyWords::Counted => index >= 2 && index - 2 < counted,
         }
     }
 }
 
-/// A row: `command("GET", 2, READS, Keys::First, get)`.
+/// A row: `command("GET", 2, READS, KeyWords::First, get)`.
 const fn command(
     name: &'static str,
     arity: i8,
     writes: bool,
-    keys: Keys,
+    keys: KeyWords,
     run: for<'a> fn(&'a mut Database, Args) -> Result<Reply<'a>>,
 ) -> Command {
     Command {

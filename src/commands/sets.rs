@@ -1,17 +1,17 @@
 //! <https://redis.io/docs/latest/commands/?group=set>
 
-use super::{Args, Command, Database, Keys, READS, WRITES, command};
+use super::{Args, Command, Database, KeyWords, READS, WRITES, command};
 use crate::error::Result;
 use crate::reply::Reply;
 use crate::store::Set;
 
 pub const COMMANDS: &[Command] = &[
-    command("SADD", -3, WRITES, Keys::First, sadd),
-    command("SREM", -3, WRITES, Keys::First, srem),
-    command("SMEMBERS", 2, READS, Keys::First, smembers),
-    command("SISMEMBER", 3, READS, Keys::First, sismember),
-    command("SMISMEMBER", -3, READS, Keys::First, smismember),
-    command("SCARD", 2, READS, Keys::First, scard),
+    command("SADD", -3, WRITES, KeyWords::First, sadd),
+    command("SREM", -3, WRITES, KeyWords::First, srem),
+    command("SMEMBERS", 2, READS, KeyWords::First, smembers),
+    command("SISMEMBER", 3, READS, KeyWords::First, sismember),
+    command("SMISMEMBER", -3, READS, KeyWords::First, smismember),
+    command("SCARD", 2, READS, KeyWords::First, scard),
 ];
 
 fn sadd<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {

@@ -2,39 +2,39 @@
 
 use super::keys::deadline_after;
 use super::numbers::{double, fixed, integer, range};
-use super::{Args, Command, Database, Keys, READS, Spread, WRITES, command};
+use super::{Args, Command, Database, KeyWords, READS, Spread, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::{Keyspace, Text, Value};
 
 pub const COMMANDS: &[Command] = &[
-    command("GET", 2, READS, Keys::First, get),
-    command("SET", -3, WRITES, Keys::First, set),
-    command("SETNX", 3, WRITES, Keys::First, setnx),
-    command("SETEX", 4, WRITES, Keys::First, |db, args| {
+    command("GET", 2, READS, KeyWords::First, get),
+    command("SET", -3, WRITES, KeyWords::First, set),
+    command("SETNX", 3, WRITES, KeyWords::First, setnx),
+    command("SETEX", 4, WRITES, KeyWords::First, |db, args| {
         set_for(db, args, 1000, "setex")
     }),
-    command("PSETEX", 4, WRITES, Keys::First, |db, args| {
+    command("PSETEX", 4, WRITES, KeyWords::First, |db, args| {
         set_for(db, args, 1, "psetex")
     }),
-    command("GETDEL", 2, WRITES, Keys::First, getdel),
-    command("GETSET", 3, WRITES, Keys::First, getset),
-    command("MGET", -2, READS, Keys::All, mget).spread(Spread::InOrder),
-    command("MSET", -3, WRITES, Keys::Alternate, mset),
-    command("APPEND", 3, WRITES, Keys::First, append),
-    command("STRLEN", 2, READS, Keys::First, strlen),
-    command("GETRANGE", 4, READS, Keys::First, getrange),
-    command("INCR", 2, WRITES, Keys::First, |db, args| {
+    command("GETDEL", 2, WRITES, KeyWords::First, getdel),
+    command("GETSET", 3, WRITES, KeyWords::First, getset),
+    command("MGET", -2, READS, KeyWords::All, mget).spread(Spread::InOrder),
+    command("MSET", -3, WRITES, KeyWords::Alternate, mset),
+    command("APPEND", 3, WRITES, KeyWords::First, append),
+    command("STRLEN", 2, READS, KeyWords::First, strlen),
+    command("GETRANGE", 4, READS, KeyWords::First, getrange),
+    command("INCR", 2, WRITES, KeyWords::First, |db, args| {
         increment(db, args[0], 1)
     }),
-    command("DECR", 2, WRITES, Keys::First, |db, args| {
+    command("DECR", 2, WRITES, KeyWords::First, |db, args| {
         increment(db, args[0], -1)
     }),
-    command("INCRBY", 3, WRITES, Keys::First, |db, args| {
+    command("INCRBY", 3, WRITES, KeyWords::First, |db, args| {
         increment(db, args[0], integer(args[1])?)
     }),
-    command("DECRBY", 3, WRITES, Keys::First, decrby),
-    command("INCRBYFLOAT", 3, WRITES, Keys::First, incrbyfloat),
+    command("DECRBY", 3, WRITES, KeyWords::First, decrby),
+    command("INCRBYFLOAT", 3, WRITES, KeyWords::First, incrbyfloat),
 ];
 
 fn get<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {

@@ -203,8 +203,8 @@ export class Session {
     return this.#ask((id) => this.#native.unsubscribe(id, isPattern, name));
   }
 
-  /** Whether the store has subscriptions, which keep the process alive. */
-  listen(listening: boolean): void {
+  /** Keeps the process alive while the store has subscriptions. */
+  keepAlive(listening: boolean): void {
     this.#listening = listening;
     this.#native.listen(listening);
     this.#hold();
@@ -241,7 +241,7 @@ export class Session {
 
   /** Resolves once all requests are answered and the connections are closed. */
   async close(): Promise<void> {
-    this.listen(false);
+    this.keepAlive(false);
     let closing: Promise<unknown> | undefined;
     const commands = this.#ask((first) => {
       closing = this.#ask((second) => this.#native.close(first, second));

@@ -161,7 +161,7 @@ export class RedisKVStore extends Store {
   /** @internal */
   protected async register(kind: Kind, name: string, isWanted: () => boolean): Promise<void> {
     const session = this.#open();
-    session.listen(true);
+    session.keepAlive(true);
     if (kind === "streams") {
       this.#streams ??= this.#newStreams(session);
       await this.#streams.subscribe(name, isWanted);
@@ -186,7 +186,7 @@ export class RedisKVStore extends Store {
 
   /** @internal */
   protected override topicLeft(): void {
-    this.#session?.listen(this.hasTopics);
+    this.#session?.keepAlive(this.hasTopics);
   }
 
   /** @internal */

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::addon::arguments::{self, Words, push_number, push_prefix};
 use crate::addon::raw::{Buffer, Scope, ScopedValue, TextWrite};
 use crate::addon::redis::route::{KeySlots, split_transaction};
-use crate::commands::{Command, CommandShape, Effect, Keys, Spread};
+use crate::commands::{Command, CommandShape, Effect, KeyWords, Spread};
 use crate::error::{Error, Result};
 use crate::fanout::change::{self, Change};
 use crate::fanout::records::Recorder;
@@ -282,10 +282,10 @@ impl Encoded<'_> {
     /// The change of the framework's records by a command. Few commands have one, so the keys are checked first.
     fn change(&self, command: &Command, prefix: usize) -> Option<Change> {
         let keys = match command.keys {
-            Keys::None => return None,
-            Keys::First | Keys::FirstTwo | Keys::Alternate => self.places.get(..1)?,
-            Keys::All => &self.places,
-            Keys::Counted => self.places.get(2..)?,
+            KeyWords::None => return None,
+            KeyWords::First | KeyWords::FirstTwo | KeyWords::Alternate => self.places.get(..1)?,
+            KeyWords::All => &self.places,
+            KeyWords::Counted => self.places.get(2..)?,
         };
         let word = |place: &Range<usize>| &self.bytes[place.clone()];
         if !keys.iter().any(|place| change::is_hash(word(place), prefix)) {

@@ -5,10 +5,10 @@ use std::ops::Range;
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-use crate::commands::{self, Command, Keys, Spread};
+use crate::commands::{self, Command, KeyWords, Spread};
 use crate::error::Error;
 use crate::redis::protocol::encode;
-use crate::redis::protocol::scan::{header, number};
+use crate::redis::protocol::reply_end::{header, number};
 use crate::redis::request::{Joining, Part, Route, ScanCall, Split};
 use crate::redis::slot::{NO_KEY, Slot, slot_of};
 
@@ -86,7 +86,7 @@ fn routed<'a>(
 ) -> impl Iterator<Item = &'a Range<usize>> + use<'a> {
     let keys = command.keys;
     let counted = match keys {
-        Keys::Counted => places
+        KeyWords::Counted => places
             .get(1)
             .and_then(|place| std::str::from_utf8(&bytes[place.clone()]).ok()),
         _ => None,

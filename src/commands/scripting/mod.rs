@@ -29,12 +29,12 @@ use engine::ScriptEngine;
 use limits::ScriptRun;
 
 use super::numbers::integer;
-use super::{Args, Command, CommandShape, Database, Keys, WRITES, command};
+use super::{Args, Command, CommandShape, Database, KeyWords, WRITES, command};
 use crate::error::{Error, Reason, Result};
 use crate::reply::Reply;
 
 pub const COMMANDS: &[Command] =
-    &[command("EVAL", -3, WRITES, Keys::Counted, eval).shape(CommandShape::Script)];
+    &[command("EVAL", -3, WRITES, KeyWords::Counted, eval).shape(CommandShape::Script)];
 
 fn eval<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {
     let (keys, argv) = split(args[1], &args[2..])?;

@@ -4,29 +4,33 @@ mod add;
 mod range;
 
 use super::numbers::count;
-use super::{Args, Command, CommandShape, Database, Keys, READS, WRITES, command};
+use super::{Args, Command, CommandShape, Database, KeyWords, READS, WRITES, command};
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::SortedSet;
 
 pub const COMMANDS: &[Command] = &[
-    command("ZADD", -4, WRITES, Keys::First, add::zadd),
-    command("ZINCRBY", 4, WRITES, Keys::First, add::zincrby),
-    command("ZREM", -3, WRITES, Keys::First, zrem),
-    command("ZSCORE", 3, READS, Keys::First, zscore),
-    command("ZMSCORE", -3, READS, Keys::First, zmscore),
-    command("ZCARD", 2, READS, Keys::First, zcard),
-    command("ZCOUNT", 4, READS, Keys::First, range::zcount),
-    command("ZRANK", 3, READS, Keys::First, |db, args| rank(db, args, false)),
-    command("ZREVRANK", 3, READS, Keys::First, |db, args| rank(db, args, true)),
-    command("ZRANGE", -4, READS, Keys::First, range::zrange).shape(CommandShape::Scores),
-    command("ZREVRANGE", -4, READS, Keys::First, range::zrevrange).shape(CommandShape::Scores),
-    command("ZRANGEBYSCORE", -4, READS, Keys::First, range::zrangebyscore).shape(CommandShape::Scores),
+    command("ZADD", -4, WRITES, KeyWords::First, add::zadd),
+    command("ZINCRBY", 4, WRITES, KeyWords::First, add::zincrby),
+    command("ZREM", -3, WRITES, KeyWords::First, zrem),
+    command("ZSCORE", 3, READS, KeyWords::First, zscore),
+    command("ZMSCORE", -3, READS, KeyWords::First, zmscore),
+    command("ZCARD", 2, READS, KeyWords::First, zcard),
+    command("ZCOUNT", 4, READS, KeyWords::First, range::zcount),
+    command("ZRANK", 3, READS, KeyWords::First, |db, args| {
+        rank(db, args, false)
+    }),
+    command("ZREVRANK", 3, READS, KeyWords::First, |db, args| {
+        rank(db, args, true)
+    }),
+    command("ZRANGE", -4, READS, KeyWords::First, range::zrange).shape(CommandShape::Scores),
+    command("ZREVRANGE", -4, READS, KeyWords::First, range::zrevrange).shape(CommandShape::Scores),
+    command("ZRANGEBYSCORE", -4, READS, KeyWords::First, range::zrangebyscore).shape(CommandShape::Scores),
     command(
         "ZREVRANGEBYSCORE",
         -4,
         READS,
-        Keys::First,
+        KeyWords::First,
         range::zrevrangebyscore,
     )
     .shape(CommandShape::Scores),
@@ -34,14 +38,22 @@ pub const COMMANDS: &[Command] = &[
         "ZREMRANGEBYSCORE",
         4,
         WRITES,
-        Keys::First,
+        KeyWords::First,
         range::zremrangebyscore,
     ),
-    command("ZREMRANGEBYRANK", 4, WRITES, Keys::First, range::zremrangebyrank),
-    command("ZPOPMIN", -2, WRITES, Keys::First, |db, args| {
+    command(
+        "ZREMRANGEBYRANK",
+        4,
+        WRITES,
+        KeyWords::First,
+        range::zremrangebyrank,
+    ),
+    command("ZPOPMIN", -2, WRITES, KeyWords::First, |db, args| {
         pop(db, args, false)
     }),
-    command("ZPOPMAX", -2, WRITES, Keys::First, |db, args| pop(db, args, true)),
+    command("ZPOPMAX", -2, WRITES, KeyWords::First, |db, args| {
+        pop(db, args, true)
+    }),
 ];
 
 fn zrem<'a>(db: &'a mut Database, args: Args) -> Result<Reply<'a>> {

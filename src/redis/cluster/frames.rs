@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::error::{Error, Reason, Result};
 use crate::redis::protocol::decode;
-use crate::redis::protocol::scan::Scanner;
+use crate::redis::protocol::reply_end::Scanner;
 use crate::reply::Reply;
 
 /// The sum of numbers.

@@ -17,7 +17,7 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::error::invalid;
 use crate::redis::pipeline::in_flight::{Server, ServerRole};
 use crate::redis::protocol::decode;
-use crate::redis::protocol::scan::Scanner;
+use crate::redis::protocol::reply_end::Scanner;
 use crate::reply::Reply;
 
 /// The most bytes of replies to a handshake.

@@ -12,7 +12,7 @@ use crate::redis::connection::failure::Failure;
 use crate::redis::connection::transport::Transport;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::in_flight::Established;
-use crate::redis::protocol::scan::Scanner;
+use crate::redis::protocol::reply_end::Scanner;
 
 /// The most bytes of a reply: CLUSTER SLOTS of a thousand masters takes a few hundred KB.
 const LONGEST: usize = 16 << 20;

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::error::{Error, Reason};
 use crate::redis::pipeline::{Machine, Pipeline, ReplyPart};
 use crate::redis::protocol::decode;
-use crate::redis::protocol::scan::{MAX_LINE, Unreadable};
+use crate::redis::protocol::reply_end::{MAX_LINE, Unreadable};
 use crate::reply::Reply;
 
 impl<M: Machine> Pipeline<M> {

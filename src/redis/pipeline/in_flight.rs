@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::write_buffer::WriteBuffer;
-use crate::redis::protocol::scan::Scanner;
+use crate::redis::protocol::reply_end::Scanner;
 use crate::redis::request::Request;
 
 /// Up to this many requests in flight, optimise for latency rather than CPU.

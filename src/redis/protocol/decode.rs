@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::scan::{header, number};
+use super::reply_end::{header, number};
 use crate::error::{Error, Reason, Result};
 use crate::reply::{Reply, format_double};
 
@@ -153,7 +153,7 @@ fn broken() -> Error {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::scan::Scanner;
+    use super::super::reply_end::Scanner;
     use super::*;
 
     fn strings(items: &[&str]) -> Reply<'static> {

@@ -1,8 +1,8 @@
 //! RESP 2 and 3.
 //!
-//! - [`scan`]: where a reply ends. [`decode`]: what it says. [`encode`]: commands.
+//! - [`reply_end`]: where a reply ends. [`decode`]: what it says. [`encode`]: commands.
 
 pub mod decode;
 pub mod encode;
 pub mod published;
-pub mod scan;
+pub mod reply_end;

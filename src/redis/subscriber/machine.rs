@@ -14,7 +14,7 @@ use crate::redis::endpoint::EndpointName;
 use crate::redis::pipeline::in_flight::Established;
 use crate::redis::pipeline::{Machine, Pipeline, ReplyPart};
 use crate::redis::protocol::published::Skipped;
-use crate::redis::protocol::scan::Scanner;
+use crate::redis::protocol::reply_end::Scanner;
 use crate::redis::protocol::{decode, encode};
 use crate::redis::request::{Asker, Departure, Id, Request, Role, Subject, Subscription, Topic, TopicKind};
 use crate::redis::subscriber::entry::Priority;

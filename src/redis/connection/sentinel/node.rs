@@ -16,7 +16,7 @@ use crate::redis::connection::sentinel::board::Board;
 use crate::redis::connection::transport::Transport;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::{closed, lost};
-use crate::redis::protocol::scan::Scanner;
+use crate::redis::protocol::reply_end::Scanner;
 use crate::redis::protocol::{decode, encode};
 use crate::reply::Reply;
 
