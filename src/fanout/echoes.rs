@@ -11,14 +11,14 @@ pub struct Echoes {
 }
 
 impl Echoes {
-    /// A message is about to be published. Gives what `take_back` needs.
+    /// A message is about to be published. Gives what `cancel` needs.
     pub fn expect(&mut self, resource: &str) -> u32 {
         *self.expected.entry(resource.to_owned()).or_default() += 1;
         self.connection
     }
 
     /// The message may not have been published. True if another one was taken for its echo: the watchers must still be told of that one.
-    pub fn take_back(&mut self, resource: &str, connection: u32) -> bool {
+    pub fn cancel(&mut self, resource: &str, connection: u32) -> bool {
         connection == self.connection && !self.hear(resource)
     }
 
@@ -59,11 +59,11 @@ mod tests {
     fn what_was_not_published_has_no_echo() {
         let mut echoes = Echoes::default();
         let first = echoes.expect("a");
-        assert!(!echoes.take_back("a", first));
+        assert!(!echoes.cancel("a", first));
         assert!(!echoes.hear("a"));
         let second = echoes.expect("a");
         assert!(echoes.hear("a"));
-        assert!(echoes.take_back("a", second));
+        assert!(echoes.cancel("a", second));
     }
 
     #[test]
@@ -72,6 +72,6 @@ mod tests {
         let before = echoes.expect("a");
         echoes.clear();
         assert!(!echoes.hear("a"));
-        assert!(!echoes.take_back("a", before));
+        assert!(!echoes.cancel("a", before));
     }
 }

@@ -193,8 +193,8 @@ impl Source {
         is_live.then(|| state.echoes.expect(resource))
     }
 
-    pub fn take_back(self: &Arc<Self>, resource: &str, connection: u32) {
-        if self.state.lock().echoes.take_back(resource, connection) {
+    pub fn cancel(self: &Arc<Self>, resource: &str, connection: u32) {
+        if self.state.lock().echoes.cancel(resource, connection) {
             REGISTRY.notify(resource, |thread| thread.is_fed_by(&**self));
         }
     }

@@ -134,8 +134,8 @@ impl FanoutThread {
     #[napi]
     pub fn take_back(&mut self, resource: String, expected: u32) {
         match &self.source {
-            Some(source) => source.take_back(&resource, expected),
-            None if self.echoes.take_back(&resource, expected) => self.tell_own(&resource),
+            Some(source) => source.cancel(&resource, expected),
+            None if self.echoes.cancel(&resource, expected) => self.tell_own(&resource),
             None => {}
         }
     }

@@ -264,7 +264,7 @@ impl Sink<Commands> for NodeSink {
         }
     }
 
-    fn take_back(&self, returned: Vec<Returned>, passed: Vec<u64>) {
+    fn return_requests(&self, returned: Vec<Returned>, passed: Vec<u64>) {
         if !returned.is_empty() {
             let (number, endpoint) = (self.number, self.endpoint.clone());
             let event = match self.for_use {

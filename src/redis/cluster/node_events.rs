@@ -72,7 +72,7 @@ impl ClusterRouter {
         match event {
             NodeEvent::Returned {
                 endpoint, returned, ..
-            } => self.take_back(state, &endpoint, returned, now),
+            } => self.hold_returned(state, &endpoint, returned, now),
             NodeEvent::Ended(number) => {
                 let slots = state.numbers.remove(&number).unwrap_or_default();
                 self.hold_repeated(state, &slots);
@@ -85,7 +85,7 @@ impl ClusterRouter {
             NodeEvent::Connected => {}
             NodeEvent::Lost(number) => self.ask_again(state, number),
             NodeEvent::ReadsReturned(replica, returned) => {
-                self.take_back_reads(state, &replica, returned, now)
+                self.redirect_reads(state, &replica, returned, now)
             }
             NodeEvent::ReaderReady => state.readers.wake(now),
             NodeEvent::ReaderLost(number) => self.reader_lost(state, number, now),
@@ -131,7 +131,7 @@ impl ClusterRouter {
     }
 
     /// A node has not run these requests, whose slots have fences by now.
-    fn take_back(&self, state: &mut RouterState, node: &Endpoint, returned: Vec<Returned>, now: Instant) {
+    fn hold_returned(&self, state: &mut RouterState, node: &Endpoint, returned: Vec<Returned>, now: Instant) {
         let moved: Vec<(Slot, Endpoint)> = returned
             .iter()
             .filter_map(|Returned { refusal, .. }| match &refusal.kind {

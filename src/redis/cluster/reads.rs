@@ -136,7 +136,7 @@ impl ClusterRouter {
     }
 
     /// A replica has not run these reads.
-    pub(super) fn take_back_reads(
+    pub(super) fn redirect_reads(
         &self,
         state: &mut RouterState,
         replica: &Endpoint,

@@ -21,7 +21,7 @@ pub trait Sink<M>: Send + Sync {
     fn put(&self, batch: CompletionBatch, pipeline: &mut Pipeline<M>);
 
     /// Takes requests that a node of a cluster has not run, and then the marks that have passed. Called while the pipeline is locked.
-    fn take_back(&self, _returned: Vec<Returned>, _passed: Vec<u64>) {}
+    fn return_requests(&self, _returned: Vec<Returned>, _passed: Vec<u64>) {}
 
     /// JavaScript's thread may poll the socket again.
     fn poll_socket(&self) {}
@@ -86,7 +86,7 @@ impl<M: Machine> Shared<M> {
             self.sink.put(batch, pipeline);
         }
         if let Some((returned, passed)) = pipeline.machine.take_returned() {
-            self.sink.take_back(returned, passed);
+            self.sink.return_requests(returned, passed);
         }
         if pipeline.has_unsent() {
             self.unsent.notify_one();

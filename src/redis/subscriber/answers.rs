@@ -45,7 +45,7 @@ impl Pipeline<Subscriptions> {
             let table = &mut self.machine.table;
             match table.answered(answer.id, &topic, outcome.is_ok(), &waiting) {
                 FollowUp::Nothing => {}
-                FollowUp::Unsubscribe => self.take_back(None, &topic, now),
+                FollowUp::Unsubscribe => self.send_unsubscribe(None, &topic, now),
                 FollowUp::Subscribe => self.subscribe_due(&topic, now),
             }
         }
@@ -89,7 +89,7 @@ impl Pipeline<Subscriptions> {
         match self.machine.table.confirmed(subscription) {
             Some(true) => self.trace(|| format!("subscribed {}", subscription.topic)),
             // The listeners were told of a timeout: the subscription is undone.
-            None if late => self.take_back(None, &subscription.topic, now),
+            None if late => self.send_unsubscribe(None, &subscription.topic, now),
             _ => {}
         }
         self.request_answered(subscription, now);

@@ -205,7 +205,7 @@ impl Pipeline<Subscriptions> {
         self.end_gap(now);
         if is_left {
             let request = waiter.map(|waiter| self.machine.pending.add(None, waiter));
-            self.take_back(request, topic, now);
+            self.send_unsubscribe(request, topic, now);
         } else if let Some(waiter) = waiter {
             waiter.answer(Ok(()));
         }
@@ -232,7 +232,7 @@ impl Pipeline<Subscriptions> {
         let since = self.machine.table.complete_until(until);
         for topic in &topics {
             if self.machine.table.depart(departure.listener, topic) {
-                self.take_back(None, topic, now);
+                self.send_unsubscribe(None, topic, now);
             }
         }
         if let Some(listener) = self.machine.table.listeners.get(&departure.listener) {
@@ -285,7 +285,7 @@ impl Pipeline<Subscriptions> {
     }
 
     /// Has the server unsubscribe a topic that nobody listens to.
-    pub(super) fn take_back(&mut self, id: Option<Id>, topic: &Topic, now: Instant) {
+    pub(super) fn send_unsubscribe(&mut self, id: Option<Id>, topic: &Topic, now: Instant) {
         let mut request = Request {
             subject: Subject::Unsubscription,
             ..Request::repeatable(id, &[topic.kind.unsubscribe(), &topic.name], now)

@@ -205,7 +205,7 @@ fn who_disconnects_does_not_wait_for_the_end() {
 }
 
 /// What is left while a connection retires waits. Sent by the next one, UNSUBSCRIBE comes behind the SUBSCRIBE of who listens anew: the topic
-/// counts as live, and is deaf for good.
+/// counts as live, and nothing comes for good.
 #[test]
 fn what_is_left_while_a_connection_retires_is_not_left_at_the_next_one() {
     let mut harness = Subscriber::connected();
