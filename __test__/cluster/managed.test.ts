@@ -2,7 +2,9 @@
 // must say what to do.
 import assert from "node:assert/strict";
 import { createKV } from "covara-kv";
+import { eventually } from "../backends.js";
 import { bulk } from "../fake-server.js";
+import { movable } from "../faults/movable.js";
 import { keyIn, shareOf } from "../redis-cluster.js";
 import { startRedis } from "../redis-server.js";
 import { errorOf } from "../replies.js";
@@ -42,6 +44,38 @@ test("a plain url at a replica of a cluster leads to the masters", async (world)
   const kv = await opened(world, { host: replica.host, port: replica.port });
   await Promise.all(keys.map((key, index) => kv.set(key, `${index}`)));
   assert.deepEqual(await kv.mget(...keys), ["0", "1", "2"]);
+});
+
+// A provider turns a single server into a cluster, and the name leads there. Commands followed; what was subscribed was dropped without a
+// gap, and a second call for the same channel resolved and heard nothing.
+test("what was subscribed at a single server goes on in the cluster that takes its place", async (world) => {
+  const [node] = cluster().addresses;
+  assert.ok(node);
+  const single = await startRedis();
+  world.defer(() => single.stop());
+  const address = await movable(world, single);
+  const { host, port } = address;
+  const kv = await opened(world, { host, port, retryDelay: 20, queueTimeout: 60_000 });
+  const heard: string[] = [];
+  const gaps: { from: number; to: number }[] = [];
+  kv.on("gap", (gap) => void gaps.push(gap));
+  const listen = (channel: string) => kv.subscribe(channel, (text) => void heard.push(`${channel} ${text}`));
+  for (const key of keys) await listen(key);
+  await kv.psubscribe("managed-*", (text) => void heard.push(`pattern ${text}`));
+  address.move(node);
+  const lost = Date.now();
+  await single.stop();
+  await eventually(() => gaps.length > 0);
+  for (const key of keys) await kv.publish(key, "moved");
+  await eventually(() => keys.every((key) => heard.includes(`${key} moved`)));
+  assert.equal(gaps.length, 1);
+  assert.ok(gaps.every(({ from, to }) => from <= lost + 1_000 && to >= lost));
+  await kv.publish("managed-pattern", "too");
+  await eventually(() => heard.includes("pattern too"));
+  for (const key of keys) {
+    await kv.unsubscribe(key);
+    assert.equal(await kv.publish(key, "left"), 0);
+  }
 });
 
 // A cluster has only database 0. Without this check SELECT fails once connected, with another text on each server.

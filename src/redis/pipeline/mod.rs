@@ -345,7 +345,7 @@ impl<M: Machine> Pipeline<M> {
     }
 
     /// The other end, as errors name it.
-    fn peer(&self) -> &str {
+    pub fn peer(&self) -> &str {
         self.node.as_deref().unwrap_or(&self.target)
     }
 

@@ -94,6 +94,20 @@ impl Awaited {
         Some(Gap::until_now(from, Some(node)))
     }
 
+    /// Topics were live at a server that has become another's, or at none: they have missed messages since a moment.
+    pub fn miss<'a>(
+        &mut self,
+        topics: impl Iterator<Item = &'a Topic>,
+        since: SystemTime,
+        node: &EndpointName,
+    ) {
+        for topic in topics {
+            let (node, channel) = (node.clone(), topic.clone());
+            let moving = Moving { since, node, channel };
+            self.moving.insert(topic.clone(), moving);
+        }
+    }
+
     /// Topics that are on their way may have missed messages since a moment.
     pub fn widen(&mut self, topics: &[Topic], since: SystemTime) {
         for topic in topics {

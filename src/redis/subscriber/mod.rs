@@ -3,6 +3,7 @@
 //! One server:
 //!
 //! - [`part`]: what a listener has subscribed, at one server or in a cluster.
+//! - [`holdings`]: what goes on in a cluster when the server turns out to be a node of one.
 //! - [`listener`]: who gets messages, and the state of a topic that a listener keeps.
 //! - [`table`]: all topics of a server.
 //! - [`gap`]: the gap in what was received.
@@ -33,6 +34,7 @@ pub mod entry;
 mod expiry;
 mod gap;
 pub mod hearing;
+mod holdings;
 pub mod homes;
 pub mod listener;
 pub mod machine;
@@ -57,6 +59,7 @@ use crate::redis::pipeline::{Health, Pipeline};
 use crate::redis::request::{Departure, Id, Leaving, Topic};
 use crate::redis::subscriber::coalesced::Coalesced;
 use crate::redis::subscriber::entry::Priority;
+use crate::redis::subscriber::holdings::Holdings;
 use crate::redis::subscriber::listener::{Listener, TopicState};
 use crate::redis::subscriber::machine::{Delivering, Subscriptions};
 
@@ -176,6 +179,14 @@ impl SubscriberHandle {
     /// Whether the listener has the topic here.
     pub fn has(&self, topic: &Topic) -> bool {
         self.with(|pipeline, _| pipeline.machine.table.has(self.number, topic))
+    }
+
+    /// What the listener has here, which goes on in a cluster. None once it has left.
+    pub fn take_holdings(&self) -> Option<Holdings> {
+        self.with(|pipeline, _| {
+            let is_here = pipeline.machine.table.listeners.contains_key(&self.number);
+            is_here.then(|| pipeline.take_holdings(self.number))
+        })
     }
 
     pub fn health(&self) -> Health {

@@ -1,8 +1,7 @@
 //! What a listener has subscribed: at one server, or at the homes of a cluster. That a server is a node of a cluster may turn out only when it
-//! is connected to. What was asked of it until then is asked of the cluster.
+//! is connected to. What the listener has there then goes on in the cluster.
 
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -27,14 +26,6 @@ struct Inner {
     listener: Arc<dyn Listener>,
     /// Locked before any pipeline.
     mode: Mutex<Mode>,
-    early: Arc<Early>,
-}
-
-/// What was asked of one server that has answered nothing yet. Its lock is never held while another is taken.
-struct Early {
-    wishes: Mutex<Option<Vec<Wish>>>,
-    /// The one server is left: what it still answers is the cluster's to answer.
-    is_left: AtomicBool,
 }
 
 enum Mode {
@@ -44,12 +35,6 @@ enum Mode {
     Left,
 }
 
-enum Wish {
-    Subscribe(Id, Topic),
-    Keep(Topic, Arc<TopicState>),
-    KeepBatched(Vec<Topic>),
-}
-
 impl Subscriber {
     pub fn join(config: &Arc<Config>, listener: Arc<dyn Listener>) -> Result<Self> {
         let is_cluster = config.cluster.is_some();
@@ -57,10 +42,6 @@ impl Subscriber {
             config: config.clone(),
             listener: listener.clone(),
             mode: Mutex::new(Mode::Left),
-            early: Arc::new(Early {
-                wishes: Mutex::new((!is_cluster).then(Vec::new)),
-                is_left: AtomicBool::new(false),
-            }),
         });
         let mut mode = shared.mode.lock();
         *mode = if is_cluster {
@@ -68,7 +49,6 @@ impl Subscriber {
         } else {
             let scout = Scout {
                 listener,
-                early: shared.early.clone(),
                 shared: Arc::downgrade(&shared),
             };
             Mode::Standalone(SubscriberHandle::join(config, Arc::new(scout))?)
@@ -80,7 +60,6 @@ impl Subscriber {
     /// As [`SubscriberHandle::subscribe`].
     pub fn subscribe(&self, id: Id, topic: &Topic) {
         let mode = self.0.mode.lock();
-        self.0.note(|| Wish::Subscribe(id, topic.clone()));
         match &*mode {
             Mode::Standalone(handle) => handle.subscribe(id, topic),
             Mode::Cluster(cluster) => cluster.subscribe(id, topic),
@@ -91,7 +70,6 @@ impl Subscriber {
     /// As [`SubscriberHandle::keep`].
     pub fn keep(&self, topic: &Topic, state: Arc<TopicState>) {
         let mode = self.0.mode.lock();
-        self.0.note(|| Wish::Keep(topic.clone(), state.clone()));
         match &*mode {
             Mode::Standalone(handle) => handle.keep(topic, state),
             Mode::Cluster(cluster) => cluster.keep(topic, state),
@@ -102,7 +80,6 @@ impl Subscriber {
     /// As [`SubscriberHandle::keep_batched`].
     pub fn keep_batched(&self, topics: &[Topic]) {
         let mode = self.0.mode.lock();
-        self.0.note(|| Wish::KeepBatched(topics.to_vec()));
         match &*mode {
             Mode::Standalone(handle) => handle.keep_batched(topics),
             Mode::Cluster(cluster) => cluster.keep_batched(topics),
@@ -113,7 +90,6 @@ impl Subscriber {
     /// As [`SubscriberHandle::unsubscribe`].
     pub fn unsubscribe(&self, id: Option<Id>, topic: &Topic, left: impl FnOnce()) {
         let mode = self.0.mode.lock();
-        self.0.forget(topic);
         match &*mode {
             Mode::Standalone(handle) => handle.unsubscribe(id, topic, left),
             Mode::Cluster(cluster) => cluster.unsubscribe(id, topic, left),
@@ -143,7 +119,6 @@ impl Subscriber {
 
     /// Answers `id` once all topics that only this listener had are unsubscribed.
     pub fn leave(&self, id: Id) {
-        self.0.early.wishes.lock().take();
         match &*self.0.mode.lock() {
             Mode::Standalone(handle) => handle.leave(id),
             Mode::Cluster(cluster) => cluster.leave(id),
@@ -153,50 +128,26 @@ impl Subscriber {
 }
 
 impl Inner {
-    fn note(&self, wish: impl FnOnce() -> Wish) {
-        if let Some(early) = &mut *self.early.wishes.lock() {
-            early.push(wish());
-        }
-    }
-
-    fn forget(&self, topic: &Topic) {
-        if let Some(early) = &mut *self.early.wishes.lock() {
-            early.retain_mut(|wish| match wish {
-                Wish::Subscribe(_, other) | Wish::Keep(other, _) => other != topic,
-                Wish::KeepBatched(topics) => {
-                    topics.retain(|other| other != topic);
-                    !topics.is_empty()
-                }
-            });
-        }
-    }
-
     /// The server is a node of a cluster.
     fn become_cluster(&self) {
         let mut mode = self.mode.lock();
-        let Some(early) = self.early.wishes.lock().take() else {
+        let Mode::Standalone(handle) = &*mode else {
             return;
         };
         let config = Arc::new(self.config.as_cluster());
         let Ok(cluster) = ClusterSubscriber::join(&config, self.listener.clone()) else {
             return;
         };
-        self.early.is_left.store(true, Ordering::Relaxed);
-        for wish in early {
-            match wish {
-                Wish::Subscribe(id, topic) => cluster.subscribe(id, &topic),
-                Wish::Keep(topic, state) => cluster.keep(&topic, state),
-                Wish::KeepBatched(topics) => cluster.keep_batched(&topics),
-            }
+        if let Some(holdings) = handle.take_holdings() {
+            drop(mem::replace(&mut *mode, Mode::Cluster(cluster.clone())));
+            cluster.adopt(holdings);
         }
-        drop(mem::replace(&mut *mode, Mode::Cluster(cluster)));
     }
 }
 
 /// Passes everything on to the listener, and notices when the server turns out to be a cluster node. Called while a pipeline is locked.
 struct Scout {
     listener: Arc<dyn Listener>,
-    early: Arc<Early>,
     shared: Weak<Inner>,
 }
 
@@ -207,14 +158,6 @@ impl Listener for Scout {
             .extract_if(.., |event| matches!(event, Event::ClusterFound))
             .count()
             > 0;
-        if self.early.is_left.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Some(wishes) = &mut *self.early.wishes.lock() {
-            // Failed for want of a connection: it was told.
-            let is_answered = |id: &Id| batch.answers.iter().any(|answer| answer.id == *id);
-            wishes.retain(|wish| !matches!(wish, Wish::Subscribe(id, _) if is_answered(id)));
-        }
         if is_cluster && let Ok(runtime) = runtime::get() {
             // Its part may be the last reference: it is dropped outside of the pipeline's lock.
             let shared = self.shared.clone();
@@ -233,9 +176,7 @@ impl Listener for Scout {
         self.listener.skip(channel, received)
     }
 
-    /// It is one server, which has confirmed a topic.
     fn subscribed(&self, topic: &Topic) {
-        self.early.wishes.lock().take();
         self.listener.subscribed(topic);
     }
 

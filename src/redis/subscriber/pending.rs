@@ -49,6 +49,16 @@ impl Pending {
         self.requests.remove(&request)
     }
 
+    /// Takes what one listener awaits, each with the topic that it subscribes, if it does.
+    pub fn take_of(&mut self, number: usize) -> Vec<(Option<Topic>, Waiter)> {
+        let mut taken = Vec::new();
+        for PendingRequest { topic, waiters } in self.requests.values_mut() {
+            let own = waiters.extract_if(.., |waiter| waiter.number == number);
+            taken.extend(own.map(|waiter| (topic.clone(), waiter)));
+        }
+        taken
+    }
+
     /// Fails what one listener awaits.
     pub fn fail(&mut self, number: usize, error: &Error) {
         for pending in self.requests.values_mut() {

@@ -212,7 +212,13 @@ fn what_waits_for_a_master_and_what_was_lost_are_one_queue_in_the_order_of_the_c
         pipeline.receive(reply).unwrap();
         written += &pipeline.written();
     }
-    let name = |id: u32| if id == 1 || id % 3 == 0 { "INCR" } else { "GET" };
+    let name = |id: u32| {
+        if id == 1 || id.is_multiple_of(3) {
+            "INCR"
+        } else {
+            "GET"
+        }
+    };
     let calls: Vec<_> = (1..=7).map(|id| (name(id), id.to_string())).collect();
     let words: Vec<[&str; 2]> = calls.iter().map(|(name, id)| [*name, id.as_str()]).collect();
     let words: Vec<&[&str]> = words.iter().map(|words| &words[..]).collect();
