@@ -128,7 +128,12 @@ impl Board {
         let is_stable = self.changed.is_none_or(|changed| now - changed >= STABLE);
         if self.master.as_ref() == Some(&named) {
             self.confirm(named, asked);
-        } else if has_changed || self.master.is_none() || is_stable && self.has_more_votes(&named) {
+            return;
+        }
+        // Who names a master that was left may have been restarted with an old configuration.
+        let is_news = has_changed && self.confirmed(&named).is_none();
+        let may_change = has_changed || is_stable;
+        if is_news || self.master.is_none() || may_change && self.has_more_votes(&named) {
             self.changed = has_changed.then_some(now).or(self.changed);
             self.believe(named, asked);
         }
@@ -236,161 +241,4 @@ impl Board {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    pub fn at(port: u16) -> Endpoint {
-        let host = "h".to_owned();
-        Endpoint::Tcp { host, port }
-    }
-
-    pub struct Clock(pub Instant, pub Board);
-
-    impl Clock {
-        pub fn new(count: usize) -> Self {
-            let nodes: Vec<_> = (0..count).map(|index| at(11 + index as u16)).collect();
-            Self(Instant::now(), Board::new(&nodes))
-        }
-
-        fn pass(&mut self, milliseconds: u64) {
-            self.0 += Duration::from_millis(milliseconds);
-        }
-
-        pub fn says(&mut self, index: usize, port: u16) {
-            self.1.answered(index, Some(at(port)), self.0, self.0);
-        }
-
-        pub fn fails(&mut self, index: usize) {
-            let failure = Failure::temporary(Reason::Refused, "refused".to_owned());
-            self.1.failed(index, failure, self.0);
-        }
-
-        fn expect(&self, port: u16) {
-            assert_eq!(self.1.master(), Some(&at(port)));
-        }
-    }
-
-    #[test]
-    fn the_first_answer_counts_until_a_majority_says_otherwise() {
-        let mut clock = Clock::new(3);
-        clock.says(0, 1);
-        clock.expect(1);
-        clock.says(1, 2);
-        clock.expect(1);
-        clock.says(2, 2);
-        clock.expect(2);
-    }
-
-    // A Sentinel that is cut off goes on naming the old master, and clients go back and forth (node-redis-sentinel PR#53 and others).
-    #[test]
-    fn a_change_counts_at_once_and_who_has_not_seen_it_does_not() {
-        let mut clock = Clock::new(3);
-        for index in 0..3 {
-            clock.says(index, 1);
-        }
-        clock.pass(400);
-        clock.says(0, 2);
-        clock.expect(2);
-        for _ in 0..2 {
-            clock.pass(100);
-            clock.says(1, 1);
-            clock.says(2, 1);
-            clock.expect(2);
-        }
-        clock.pass(10);
-        clock.says(1, 2);
-        for _ in 0..100 {
-            clock.pass(500);
-            clock.says(2, 1);
-            clock.says(0, 2);
-            clock.says(1, 2);
-            clock.expect(2);
-        }
-    }
-
-    #[test]
-    fn a_majority_that_stays_is_believed_in_the_end() {
-        let mut clock = Clock::new(3);
-        for index in 0..3 {
-            clock.says(index, 1);
-        }
-        clock.says(0, 2);
-        clock.fails(0);
-        for _ in 0..11 {
-            clock.pass(500);
-            clock.says(1, 1);
-            clock.says(2, 1);
-        }
-        clock.expect(1);
-    }
-
-    #[test]
-    fn a_master_is_confirmed_when_it_is_named() {
-        let mut clock = Clock::new(2);
-        clock.says(0, 1);
-        clock.pass(300);
-        clock.says(1, 1);
-        let confirmed = clock.0;
-        clock.pass(400);
-        clock.says(0, 2);
-        assert_eq!(clock.1.confirmed(&at(1)), Some(confirmed));
-        assert_eq!(clock.1.confirmed(&at(2)), Some(clock.0));
-        assert_eq!(clock.1.confirmed(&at(3)), None);
-    }
-
-    #[test]
-    fn who_is_at_another_server_than_the_master_is_told_so() {
-        let mut clock = Clock::new(1);
-        assert_eq!(clock.1.next(None, clock.0), None);
-        clock.says(0, 1);
-        assert_eq!(clock.1.next(None, clock.0), Some(NextMaster::Named(at(1))));
-        assert_eq!(clock.1.next(Some(&at(1)), clock.0), None);
-        clock.1.promoting(at(2), clock.0);
-        assert_eq!(
-            clock.1.next(Some(&at(1)), clock.0),
-            Some(NextMaster::Promoting(at(2)))
-        );
-        clock.1.promoted(at(2), clock.0);
-        assert_eq!(
-            clock.1.next(Some(&at(1)), clock.0),
-            Some(NextMaster::Named(at(2)))
-        );
-        // The Sentinel says so a second later.
-        clock.pass(900);
-        clock.says(0, 1);
-        clock.expect(2);
-        clock.1.promoting(at(3), clock.0);
-        clock.pass(3_000);
-        assert_eq!(clock.1.next(Some(&at(2)), clock.0), None);
-    }
-
-    // ioredis #1364, bullmq #3093: "All sentinels are unreachable", with the cause hidden.
-    #[test]
-    fn why_no_master_is_known_is_told_for_each_sentinel() {
-        let mut clock = Clock::new(2);
-        let since = clock.0;
-        let outcome = |clock: &Clock| clock.1.outcome("m", since);
-        clock.fails(0);
-        assert!(outcome(&clock).is_none());
-        clock.fails(1);
-        let Some(Err(failure)) = outcome(&clock) else {
-            panic!("it was found")
-        };
-        assert_eq!(failure.error.tag(), "CONNECTION no-sentinel");
-        assert_eq!(
-            failure.error.message,
-            "No Sentinel could be asked for the master \"m\": h:11: refused; h:12: refused"
-        );
-        clock.1.answered(1, None, clock.0, clock.0);
-        let Some(Err(failure)) = outcome(&clock) else {
-            panic!("it was found")
-        };
-        assert_eq!(failure.error.tag(), "CONNECTION unknown-master");
-        assert_eq!(
-            failure.error.message,
-            "No Sentinel knows a master \"m\": h:11: refused; h:12: it knows none of this name"
-        );
-        clock.says(1, 1);
-        assert!(matches!(outcome(&clock), Some(Ok(master)) if master == at(1)));
-    }
-}
+mod tests;

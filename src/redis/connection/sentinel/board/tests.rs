@@ -1,0 +1,175 @@
+use super::*;
+
+pub fn at(port: u16) -> Endpoint {
+    let host = "h".to_owned();
+    Endpoint::Tcp { host, port }
+}
+
+pub struct Clock(pub Instant, pub Board);
+
+impl Clock {
+    pub fn new(count: usize) -> Self {
+        let nodes: Vec<_> = (0..count).map(|index| at(11 + index as u16)).collect();
+        Self(Instant::now(), Board::new(&nodes))
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        self.0 += Duration::from_millis(milliseconds);
+    }
+
+    pub fn says(&mut self, index: usize, port: u16) {
+        self.1.answered(index, Some(at(port)), self.0, self.0);
+    }
+
+    pub fn fails(&mut self, index: usize) {
+        let failure = Failure::temporary(Reason::Refused, "refused".to_owned());
+        self.1.failed(index, failure, self.0);
+    }
+
+    fn expect(&self, port: u16) {
+        assert_eq!(self.1.master(), Some(&at(port)));
+    }
+}
+
+#[test]
+fn the_first_answer_counts_until_a_majority_says_otherwise() {
+    let mut clock = Clock::new(3);
+    clock.says(0, 1);
+    clock.expect(1);
+    clock.says(1, 2);
+    clock.expect(1);
+    clock.says(2, 2);
+    clock.expect(2);
+}
+
+// A Sentinel that is cut off goes on naming the old master, and clients go back and forth (node-redis-sentinel PR#53 and others).
+#[test]
+fn a_change_counts_at_once_and_who_has_not_seen_it_does_not() {
+    let mut clock = Clock::new(3);
+    for index in 0..3 {
+        clock.says(index, 1);
+    }
+    clock.pass(400);
+    clock.says(0, 2);
+    clock.expect(2);
+    for _ in 0..2 {
+        clock.pass(100);
+        clock.says(1, 1);
+        clock.says(2, 1);
+        clock.expect(2);
+    }
+    clock.pass(10);
+    clock.says(1, 2);
+    for _ in 0..100 {
+        clock.pass(500);
+        clock.says(2, 1);
+        clock.says(0, 2);
+        clock.says(1, 2);
+        clock.expect(2);
+    }
+}
+
+// The Sentinels had followed a failover. One that was restarted from its first configuration named the old master, and was believed for
+// five seconds: what was written there in that time was lost.
+#[test]
+fn a_master_that_was_left_is_believed_again_only_by_a_majority() {
+    let mut clock = Clock::new(3);
+    for port in [1, 2] {
+        for index in 0..3 {
+            clock.says(index, port);
+        }
+    }
+    clock.fails(0);
+    clock.pass(500);
+    clock.says(0, 1);
+    clock.expect(2);
+    clock.pass(100);
+    clock.says(1, 1);
+    clock.expect(1);
+}
+
+#[test]
+fn a_majority_that_stays_is_believed_in_the_end() {
+    let mut clock = Clock::new(3);
+    for index in 0..3 {
+        clock.says(index, 1);
+    }
+    clock.says(0, 2);
+    clock.fails(0);
+    for _ in 0..11 {
+        clock.pass(500);
+        clock.says(1, 1);
+        clock.says(2, 1);
+    }
+    clock.expect(1);
+}
+
+#[test]
+fn a_master_is_confirmed_when_it_is_named() {
+    let mut clock = Clock::new(2);
+    clock.says(0, 1);
+    clock.pass(300);
+    clock.says(1, 1);
+    let confirmed = clock.0;
+    clock.pass(400);
+    clock.says(0, 2);
+    assert_eq!(clock.1.confirmed(&at(1)), Some(confirmed));
+    assert_eq!(clock.1.confirmed(&at(2)), Some(clock.0));
+    assert_eq!(clock.1.confirmed(&at(3)), None);
+}
+
+#[test]
+fn who_is_at_another_server_than_the_master_is_told_so() {
+    let mut clock = Clock::new(1);
+    assert_eq!(clock.1.next(None, clock.0), None);
+    clock.says(0, 1);
+    assert_eq!(clock.1.next(None, clock.0), Some(NextMaster::Named(at(1))));
+    assert_eq!(clock.1.next(Some(&at(1)), clock.0), None);
+    clock.1.promoting(at(2), clock.0);
+    assert_eq!(
+        clock.1.next(Some(&at(1)), clock.0),
+        Some(NextMaster::Promoting(at(2)))
+    );
+    clock.1.promoted(at(2), clock.0);
+    assert_eq!(
+        clock.1.next(Some(&at(1)), clock.0),
+        Some(NextMaster::Named(at(2)))
+    );
+    // The Sentinel says so a second later.
+    clock.pass(900);
+    clock.says(0, 1);
+    clock.expect(2);
+    clock.1.promoting(at(3), clock.0);
+    clock.pass(3_000);
+    assert_eq!(clock.1.next(Some(&at(2)), clock.0), None);
+}
+
+// ioredis #1364, bullmq #3093: "All sentinels are unreachable", with the cause hidden.
+#[test]
+fn why_no_master_is_known_is_told_for_each_sentinel() {
+    let mut clock = Clock::new(2);
+    let since = clock.0;
+    let outcome = |clock: &Clock| clock.1.outcome("m", since);
+    clock.fails(0);
+    assert!(outcome(&clock).is_none());
+    clock.fails(1);
+    let Some(Err(failure)) = outcome(&clock) else {
+        panic!("it was found")
+    };
+    assert_eq!(failure.error.tag(), "CONNECTION no-sentinel");
+    assert_eq!(
+        failure.error.message,
+        "No Sentinel could be asked for the master \"m\": h:11: refused; h:12: refused"
+    );
+    clock.1.answered(1, None, clock.0, clock.0);
+    let Some(Err(failure)) = outcome(&clock) else {
+        panic!("it was found")
+    };
+    assert_eq!(failure.error.tag(), "CONNECTION unknown-master");
+    assert_eq!(
+        failure.error.message,
+        "No Sentinel knows a master \"m\": h:11: refused; h:12: it knows none of this name"
+    );
+    clock.says(1, 1);
+    assert!(matches!(outcome(&clock), Some(Ok(master)) if master == at(1)));
+}
