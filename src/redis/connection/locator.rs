@@ -80,4 +80,12 @@ impl Locator {
             Self::Watched(watcher) => watcher.confirmed(endpoint),
         }
     }
+
+    /// As [`Watcher::left_within`]; None without Sentinels.
+    pub fn left_within(&self, time: Duration) -> Option<Duration> {
+        match self {
+            Self::Fixed(_) | Self::Node(..) => None,
+            Self::Watched(watcher) => watcher.left_within(time),
+        }
+    }
 }

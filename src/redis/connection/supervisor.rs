@@ -111,15 +111,13 @@ impl<M: Machine> Supervisor<M> {
             let since = Instant::now();
             let endpoint = established.endpoint.clone();
             self.shared.trace(|| format!("connected to {established}"));
-            let before = self.led_to.lock().replace(endpoint.clone());
-            if let Some(before) = before.filter(|before| *before != endpoint)
-                && let Some(confirmed) = self.opener.locator.confirmed(&before)
-            {
-                self.shared
-                    .with(|pipeline| pipeline.widen_gap(confirmed, since + FOLLOWED));
-            }
-            self.shared
-                .with(|pipeline| pipeline.connected(established, since));
+            let left = self.left(&endpoint);
+            self.shared.with(|pipeline| {
+                if let Some(left) = left {
+                    pipeline.widen_gap(left, since + FOLLOWED);
+                }
+                pipeline.connected(established, since);
+            });
             let mut next = None;
             let carried = self.carry(&mut transport, &endpoint, &mut next);
             let carried = self.while_wanted_and_alive(carried).await;
@@ -142,6 +140,16 @@ impl<M: Machine> Supervisor<M> {
                     return Some(cause);
                 }
             }
+        }
+    }
+
+    /// A connection leads to an endpoint. How long ago another was last known to be the master's, if publishers may still be there.
+    fn left(&self, endpoint: &Endpoint) -> Option<Duration> {
+        match self.led_to.lock().replace(endpoint.clone()) {
+            Some(before) if before == *endpoint => None,
+            Some(before) => self.opener.locator.confirmed(&before),
+            // It was left before this connection was wanted.
+            None => self.opener.locator.left_within(FOLLOWED),
         }
     }
 

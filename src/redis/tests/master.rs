@@ -161,6 +161,22 @@ fn a_transaction_that_was_refused_as_a_whole_is_run_by_the_next_master() {
     }
 }
 
+/// A user without MULTI: each command is run by itself. Sent again to a master, its PUBLISH would be heard twice.
+#[test]
+fn what_was_run_where_multi_is_refused_is_not_sent_again() {
+    let mut pipeline = Harness::<Commands>::connected();
+    let transaction = Request {
+        replies: 4,
+        shape: Shape::Transaction,
+        ..pipeline.write(1, &["MULTI", "…"])
+    };
+    pipeline.send(&[transaction]);
+    let reply = format!("-NOPERM no permissions\r\n:1\r\n{READONLY}-ERR EXEC without MULTI\r\n");
+    pipeline.receive(&reply).unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(1, &reply)]));
+    assert!(pipeline.pipeline.misses_master());
+}
+
 /// The script may have written before it raised an error that looks like a replica's refusal.
 #[test]
 fn a_scripts_own_readonly_is_its_answer() {

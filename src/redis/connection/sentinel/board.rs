@@ -195,6 +195,14 @@ impl Board {
         known.map(|(_, at)| *at)
     }
 
+    /// When the master before was last known to be one, if it was left within a time.
+    pub fn left_within(&self, time: Duration, now: Instant) -> Option<Instant> {
+        self.changed.filter(|changed| now - *changed < time)?;
+        let master = self.master.as_ref();
+        let mut before = self.confirmed.iter().filter(|(other, _)| Some(other) != master);
+        before.next_back().map(|(_, at)| *at)
+    }
+
     /// Where else to connect than to an endpoint; nothing if that is the master.
     pub fn next(&self, from: Option<&Endpoint>, now: Instant) -> Option<NextMaster> {
         if self.master.as_ref() != from {

@@ -100,6 +100,12 @@ impl Watcher {
         confirmed.map(|at| at.elapsed())
     }
 
+    /// How long ago the master before was last known to be one, if it was left within a time.
+    pub fn left_within(&self, time: Duration) -> Option<Duration> {
+        let left = self.answers.board.lock().left_within(time, Instant::now());
+        left.map(|at| at.elapsed())
+    }
+
     /// The endpoint that is believed to be the master's.
     pub fn believed(&self) -> Option<Endpoint> {
         self.answers.board.lock().master().cloned()

@@ -1,5 +1,6 @@
 //! What a replica refuses, and where it leads instead.
 
+use crate::error::Error;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::protocol::decode;
 use crate::redis::request::{Request, Shape, Subject};
@@ -14,8 +15,13 @@ pub fn master_named_by(frame: &[u8], request: &Request) -> Option<Endpoint> {
     let at = memchr::memmem::find(frame, CODE)?;
     let replies = decode::parse_all(frame).ok()?;
     let is_redirect = |reply: &Reply| matches!(reply, Reply::Error(error) if error.code == "REDIRECT");
-    let was_run = !matches!(replies.last(), Some(Reply::Error(_)));
-    (!was_run && replies.iter().any(is_redirect)).then(|| master_of(&frame[at + CODE.len()..]))?
+    let is_aborted = matches!(replies.last()?, Reply::Error(error) if is_abort(error));
+    (is_aborted && replies.iter().any(is_redirect)).then(|| master_of(&frame[at + CODE.len()..]))?
+}
+
+/// Whether an error of EXEC says that nothing was run. Where MULTI is refused, each command was run by itself.
+fn is_abort(error: &Error) -> bool {
+    ["EXECABORT", "READONLY", "REDIRECT"].contains(&&*error.code)
 }
 
 fn master_of(text: &[u8]) -> Option<Endpoint> {
@@ -53,9 +59,14 @@ pub fn refused_part(frame: &[u8], request: &Request) -> Option<Refused> {
     let replies = decode::parse_all(frame).ok()?;
     let (executed, queued) = replies.split_last()?;
     match executed {
-        Reply::Error(aborted) => {
-            let refused = queued.iter().any(is_readonly) || aborted.message.contains(": READONLY ");
-            refused.then_some(Refused::Whole)
+        Reply::Error(error) => {
+            let refused = queued.iter().any(is_readonly) || error.message.contains("READONLY ");
+            let which = if is_abort(error) {
+                Refused::Whole
+            } else {
+                Refused::Part
+            };
+            refused.then_some(which)
         }
         Reply::Array(results) => results.iter().any(is_readonly).then_some(Refused::Part),
         _ => None,

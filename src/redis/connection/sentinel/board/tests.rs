@@ -118,6 +118,23 @@ fn a_master_is_confirmed_when_it_is_named() {
     assert_eq!(clock.1.confirmed(&at(3)), None);
 }
 
+// Who subscribed first at the new master was told of no gap, though a publisher had not followed yet.
+#[test]
+fn a_master_counts_as_left_for_a_while_after_another_is_believed() {
+    let left = |clock: &Clock| clock.1.left_within(Duration::from_millis(700), clock.0);
+    let mut clock = Clock::new(1);
+    clock.says(0, 1);
+    assert_eq!(left(&clock), None);
+    let confirmed = clock.0;
+    clock.pass(500);
+    clock.says(0, 2);
+    clock.pass(600);
+    clock.says(0, 2);
+    assert_eq!(left(&clock), Some(confirmed));
+    clock.pass(100);
+    assert_eq!(left(&clock), None);
+}
+
 #[test]
 fn who_is_at_another_server_than_the_master_is_told_so() {
     let mut clock = Clock::new(1);
