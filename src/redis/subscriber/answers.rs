@@ -72,6 +72,10 @@ impl Pipeline<Subscriptions> {
                 self.machine.table.misplaced(subscription);
                 self.request_answered(subscription, now);
             }
+            (Subject::Subscription(subscription), Err(error)) if &*error.code == "BUSY" => {
+                self.machine.table.postpone(subscription);
+                self.request_answered(subscription, now);
+            }
             (Subject::Subscription(subscription), Err(error)) => self.refused(subscription, error, now),
             (Subject::Departure(departure), _) => {
                 self.depart(departure, SystemTime::now(), outcome.is_err(), now)

@@ -242,6 +242,17 @@ impl Table {
         Some(request)
     }
 
+    /// The server runs a script. What the table has asked for is asked again with the next batch.
+    pub fn postpone(&mut self, Subscription { topic, asker }: &Subscription) {
+        let entry = self.topics.get_mut(topic);
+        if let Some(entry) = entry.filter(|entry| matches!(entry.status, Status::Due(_)))
+            && entry.is_asked_by(*asker)
+        {
+            entry.status = Status::Due(0);
+            self.queued.push_back(topic.clone());
+        }
+    }
+
     /// A message for the listeners of its topic.
     pub fn message(&self, message: Message, is_of_shard: bool, deliveries: &mut Deliveries) {
         let name = if is_of_shard {

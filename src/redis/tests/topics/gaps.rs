@@ -1,4 +1,5 @@
 use super::*;
+use crate::redis::completions::Event;
 use crate::redis::subscriber::table::BATCH;
 
 #[test]
@@ -150,4 +151,34 @@ fn when_all_that_waited_have_left_the_gap_is_told() {
     assert_eq!(harness.gap(), None);
     harness.send_batch();
     assert!(harness.gap().is_some());
+}
+
+/// A long script began between the handshake and the SUBSCRIBE of a new connection: the topic was given up as refused, for good.
+#[test]
+fn a_topic_that_a_busy_server_does_not_subscribe_is_asked_for_again() {
+    let mut harness = Subscriber::connected();
+    harness.subscribe(1, "a");
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    harness.lose();
+    harness.connect();
+    harness.written();
+    let busy = "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+    for _ in 0..2 {
+        harness.receive(busy).unwrap();
+        assert_eq!(harness.gap(), None);
+        assert!(harness.pipeline.has_batches());
+        harness.send_batch();
+        assert_eq!(harness.written(), sent(&[&["SUBSCRIBE", "a"]]));
+    }
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    assert!(harness.gap().is_some());
+    assert!(
+        harness
+            .recorder
+            .0
+            .lock()
+            .events
+            .iter()
+            .all(|event| !matches!(event, Event::Unsubscribed { .. }))
+    );
 }
