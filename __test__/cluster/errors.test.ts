@@ -41,6 +41,22 @@ for (const [what, reply, code] of [
   });
 }
 
+// A DEL of many keys, of which one master takes no writes, told "MISCONF" alone, though the keys of all other slots were gone.
+test("a part of a command that its node refuses: the error says for how many slots it was done", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, short);
+  const keys = ["a", "b", "c"];
+  const refusing = homeOf(fake, "a");
+  fake.answer = ([name], node) =>
+    name === "DEL" ? (node === refusing ? error("MISCONF it takes no writes") : ":1\r\n") : undefined;
+  const failed = await errorOf(kv.del(...keys));
+  const done = keys.filter((key) => homeOf(fake, key) !== refusing).length;
+  assert.ok(done > 0 && done < keys.length);
+  assert.equal(failed.code, "MISCONF");
+  assert.equal(failed.slot, slotOf(keys.find((key) => homeOf(fake, key) === refusing) ?? ""));
+  assert.match(failed.message, new RegExp(`in 3 slots .* to those of ${done} was done`));
+});
+
 test("redirections that do not end: the error names the last node and the slot", async (world) => {
   const fake = await world.fake({ nodes: 2 });
   const kv = await world.open(fake, short);

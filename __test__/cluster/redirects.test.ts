@@ -127,6 +127,25 @@ test("what asks for several keys of a slot on its way is not overtaken", async (
   assert.deepEqual(target.calls, [deleting, deleting, deleting, "SET {m}1 new", "SET {m}2 new"]);
 });
 
+// The slot goes on while a command follows its ASK (redix #295).
+for (const [what, redirect] of [
+  ["MOVED", moved],
+  ["another ASK", ask],
+] as const)
+  test(`a command whose ASK ends in ${what} is run once, where that leads`, async (world) => {
+    const fake = await world.fake();
+    const kv = await world.open(fake, timeouts);
+    const home = homeOf(fake, "a");
+    const [target, last] = fake.nodes.filter((node) => node !== home);
+    assert.ok(target && last);
+    fake.answer = ([name], node) => {
+      if (name !== "INCR" || node === last) return undefined;
+      return node === home ? ask(slotOf("a"), target) : redirect(slotOf("a"), last);
+    };
+    await Promise.all([kv.incr("a"), kv.incr("a")]);
+    assert.deepEqual(last.calls, ["INCR a", "INCR a"]);
+  });
+
 test("what is answered with MOVED runs at the new owner, in the order of the calls", async (world) => {
   const fake = await world.fake();
   const kv = await world.open(fake, timeouts);

@@ -8,8 +8,10 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::redis::cluster::frames::{array, items, misshapen, sum};
 use crate::redis::cluster::transaction::{self, TransactionPart};
+use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Joining, Observer, Whole};
 use crate::redis::slot::Slot;
+use crate::reply::Reply;
 
 /// Waits for the outcome of each part.
 #[derive(Debug)]
@@ -55,22 +57,25 @@ impl Join {
             });
             return transaction::joined(&parts.collect::<Vec<_>>());
         }
-        let failed = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
-        if let Some(error) = failed {
+        let slots = self.parts.iter().map(|(slot, _)| *slot);
+        let errors = outcomes
+            .iter()
+            .zip(slots)
+            .map(|(outcome, slot)| error_of(outcome, slot));
+        let mut errors: Vec<Error> = errors.flatten().collect();
+        if !errors.is_empty() {
+            let done = outcomes.len() - errors.len();
+            let first = errors.swap_remove(0);
             return Err(match self.joining {
                 // It goes to all masters, and changes nothing.
-                Joining::Each => error.clone(),
-                _ => in_part(error, outcomes),
+                Joining::Each => first,
+                _ => in_part(first, done, outcomes.len()),
             });
         }
         let frames: Vec<&Bytes> = outcomes
             .iter()
             .filter_map(|outcome| outcome.as_ref().ok())
             .collect();
-        // A part's reply may be an error, which is the reply of the whole.
-        if let Some(refused) = frames.iter().find(|frame| frame.first() == Some(&b'-')) {
-            return Ok((*refused).clone());
-        }
         match self.joining {
             Joining::Sum => sum(&frames),
             Joining::InOrder => self.in_order(&frames),
@@ -117,15 +122,25 @@ impl Whole for Join {
     }
 }
 
+/// Why a part was not run, or may not have been.
+fn error_of(outcome: &Result<Bytes>, slot: Slot) -> Option<Error> {
+    match outcome {
+        Ok(frame) if frame.first() == Some(&b'-') => match decode::parse(frame) {
+            Ok(Reply::Error(error)) | Err(error) => Some(error.at(None, Some(slot))),
+            Ok(_) => None,
+        },
+        Ok(_) => None,
+        Err(error) => Some(error.clone()),
+    }
+}
+
 /// Says how many of the other parts have been run: a command of several parts is not atomic.
-fn in_part(error: &Error, outcomes: &[Result<Bytes>]) -> Error {
-    let run = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+fn in_part(error: Error, done: usize, parts: usize) -> Error {
     let message = format!(
-        "{} (its keys are in {} slots of the cluster: what it does to those of {run} was done)",
-        error.message,
-        outcomes.len()
+        "{} (its keys are in {parts} slots of the cluster: what it does to those of {done} was done)",
+        error.message
     );
-    error.clone().with_message(message)
+    error.with_message(message)
 }
 
 #[cfg(test)]
@@ -178,7 +193,19 @@ mod tests {
         );
         // KEYS has no keys of its own, and does nothing to any.
         assert_eq!(failed(Joining::Each).message, "The connection was lost");
-        let refused = joined(Joining::Sum, &[&[], &[]], &["-WRONGTYPE no\r\n", ":1\r\n"]);
-        assert_eq!(refused.unwrap(), "-WRONGTYPE no\r\n");
+    }
+
+    /// DEL of a hundred keys, of which one master takes no writes: the error told nothing of the keys that were gone.
+    #[test]
+    fn a_part_that_its_server_refuses_counts_as_not_done() {
+        let refused = joined(
+            Joining::Sum,
+            &[&[], &[], &[]],
+            &[":1\r\n", "-MISCONF no\r\n", ":1\r\n"],
+        );
+        let error = refused.unwrap_err();
+        assert_eq!((&*error.code, error.slot), ("MISCONF", Some(0)));
+        assert!(error.message.starts_with("MISCONF no ("), "{}", error.message);
+        assert!(error.message.contains("3 slots") && error.message.contains("of 2 was done"));
     }
 }
