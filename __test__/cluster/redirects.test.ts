@@ -128,10 +128,7 @@ test("what asks for several keys of a slot on its way is not overtaken", async (
 });
 
 // The slot goes on while a command follows its ASK (redix #295).
-for (const [what, redirect] of [
-  ["MOVED", moved],
-  ["another ASK", ask],
-] as const)
+for (const [what, redirect] of Object.entries({ MOVED: moved, "another ASK": ask }))
   test(`a command whose ASK ends in ${what} is run once, where that leads`, async (world) => {
     const fake = await world.fake();
     const kv = await world.open(fake, timeouts);

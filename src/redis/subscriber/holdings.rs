@@ -9,22 +9,21 @@ use crate::redis::endpoint::EndpointName;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::request::{Id, Topic};
 use crate::redis::subscriber::entry::Priority;
-use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::TopicState;
 use crate::redis::subscriber::machine::Subscriptions;
 
 pub struct Holdings {
-    topics: Vec<HeldTopic>,
+    pub topics: Vec<HeldTopic>,
     /// Since when messages may be missed that the listener has not been told of, and of which server.
-    gap: Option<(SystemTime, EndpointName)>,
+    pub gap: Option<(SystemTime, EndpointName)>,
 }
 
-struct HeldTopic {
-    topic: Topic,
-    priority: Priority,
+pub struct HeldTopic {
+    pub topic: Topic,
+    pub priority: Priority,
     /// None where nothing but open calls is there.
-    state: Option<Arc<TopicState>>,
-    callers: Vec<Id>,
+    pub state: Option<Arc<TopicState>>,
+    pub callers: Vec<Id>,
 }
 
 impl Pipeline<Subscriptions> {
@@ -56,34 +55,5 @@ impl Pipeline<Subscriptions> {
             (gap.since, node)
         });
         Holdings { topics, gap }
-    }
-}
-
-impl ClusterSubscriber {
-    /// Subscribes what a listener had at one server. A gap that began there ends once all of it is live.
-    pub fn adopt(self: &Arc<Self>, Holdings { topics, gap }: Holdings) {
-        if let Some((since, node)) = gap {
-            let missing = topics.iter().filter(|held| held.state.is_some());
-            let missing = missing.map(|held| &held.topic);
-            self.listener.awaited.lock().miss(missing, since, &node);
-        }
-        let mut batched = Vec::new();
-        for HeldTopic {
-            topic,
-            priority,
-            state,
-            callers,
-        } in topics
-        {
-            for id in callers {
-                self.subscribe(id, &topic);
-            }
-            match (state, priority) {
-                (Some(state), Priority::First) => self.keep(&topic, state),
-                (Some(_), Priority::Batched) => batched.push(topic),
-                (None, _) => {}
-            }
-        }
-        self.keep_batched(&batched);
     }
 }

@@ -14,6 +14,8 @@ use crate::redis::protocol::published::Skipped;
 use crate::redis::request::{Id, Topic};
 use crate::redis::runtime;
 use crate::redis::subscriber::SubscriberHandle;
+use crate::redis::subscriber::entry::Priority;
+use crate::redis::subscriber::holdings::{HeldTopic, Holdings};
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::{Listener, TopicState};
 use crate::redis::subscriber::passage::Passage;
@@ -140,9 +142,36 @@ impl Inner {
         };
         if let Some(holdings) = handle.take_holdings() {
             drop(mem::replace(&mut *mode, Mode::Cluster(cluster.clone())));
-            cluster.adopt(holdings);
+            adopt(&cluster, holdings);
         }
     }
+}
+
+/// Subscribes in a cluster what a listener had at one server. A gap that began there ends once all of it is live.
+fn adopt(cluster: &Arc<ClusterSubscriber>, Holdings { topics, gap }: Holdings) {
+    if let Some((since, node)) = gap {
+        let missing = topics.iter().filter(|held| held.state.is_some());
+        let missing = missing.map(|held| &held.topic);
+        cluster.listener.awaited.lock().miss(missing, since, &node);
+    }
+    let mut batched = Vec::new();
+    for HeldTopic {
+        topic,
+        priority,
+        state,
+        callers,
+    } in topics
+    {
+        for id in callers {
+            cluster.subscribe(id, &topic);
+        }
+        match (state, priority) {
+            (Some(state), Priority::First) => cluster.keep(&topic, state),
+            (Some(_), Priority::Batched) => batched.push(topic),
+            (None, _) => {}
+        }
+    }
+    cluster.keep_batched(&batched);
 }
 
 /// Passes everything on to the listener, and notices when the server turns out to be a cluster node. Called while a pipeline is locked.
