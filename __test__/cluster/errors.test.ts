@@ -171,10 +171,16 @@ test("a page of SCAN that is none: the error names the node and the slot", async
   );
 });
 
-test("what the server answers is its own text", async ({ open }) => {
+test("what the server answers is its own text, and the error names the node and the slot", async ({
+  open,
+}) => {
   const kv = await open(cluster());
   await kv.rpush("list", "x");
   const failed = await errorOf(kv.incr("list"));
   assert.equal(failed.message, "WRONGTYPE Operation against a key holding the wrong kind of value");
+  const home = await cluster().masterOf(slotOf("list"));
+  assert.deepEqual([failed.code, failed.node, failed.slot], ["WRONGTYPE", home.place, slotOf("list")]);
+  const raised = await errorOf(kv.eval("return redis.error_reply('MINE own')", ["list"], []));
+  assert.deepEqual([raised.code, raised.message, raised.node], ["MINE", "MINE own", home.place]);
   await kv.del("list");
 });

@@ -22,15 +22,16 @@ interface Published {
   to: number;
 }
 
-/** Publishes growing numbers, and hears them in another store. */
-async function conversation({ open, every }: World, name: string) {
+/** Publishes growing numbers, and hears them in another store: by the channel, or by a pattern that matches it. */
+async function conversation({ open, every }: World, name: string, pattern?: string) {
   const [publisher, subscriber] = [await open(cluster(), timeouts), await open(cluster(), timeouts)];
   const [heard, gaps]: [number[], Gap[]] = [[], emissions(subscriber, "gap")];
   let ended = false;
-  await subscriber.subscribe(name, (text) => {
+  const hear = (text: string) => {
     if (text === "end") ended = true;
     else heard.push(Number(text));
-  });
+  };
+  await (pattern === undefined ? subscriber.subscribe(name, hear) : subscriber.psubscribe(pattern, hear));
   const published: Published[] = [];
   /** Those that failed, and may have been published or not. A home that wakes publishes them behind later ones. */
   const unsure = new Set<number>();
@@ -101,13 +102,15 @@ async function conversation({ open, every }: World, name: string) {
 
 type Talk = Awaited<ReturnType<typeof conversation>>;
 
+async function killAndReplace(slot: number): Promise<void> {
+  const home = await cluster().replaceable(slot);
+  await home.kill();
+  await cluster().replaced(home, slot);
+  await home.restart();
+}
+
 const troubles: Record<string, (talk: Talk) => Promise<unknown>> = {
-  async "is killed"() {
-    const home = await cluster().replaceable(SLOT);
-    await home.kill();
-    await cluster().replaced(home, SLOT);
-    await home.restart();
-  },
+  "is killed": () => killAndReplace(SLOT),
   async "freezes and wakes"(talk) {
     const home = await cluster().replaceable(SLOT);
     await talk.freeze(home);
@@ -133,6 +136,23 @@ for (const [trouble, make] of Object.entries(troubles)) {
     const talk = await conversation(world, channel());
     await talk.flows();
     await make(talk);
+    await talk.flows();
+    await cluster().converged();
+    await talk.flows();
+    await talk.check();
+  });
+}
+
+// Patterns are subscribed at the master of slot 0, and hear over the bus what others publish.
+for (const [trouble, make] of [
+  ["is killed", killAndReplace],
+  ["becomes a replica", (slot: number) => cluster().failover(slot)],
+] as const) {
+  test(`the node of patterns ${trouble}: each message comes once and in order, or a gap tells of it`, async (world) => {
+    const name = channel();
+    const talk = await conversation(world, name, `${name}*`);
+    await talk.flows();
+    await make(0);
     await talk.flows();
     await cluster().converged();
     await talk.flows();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::redis::cluster::frames::{array, items, misshapen, sum};
 use crate::redis::cluster::transaction::{self, TransactionPart};
 use crate::redis::protocol::decode;
@@ -65,11 +65,13 @@ impl Join {
         let mut errors: Vec<Error> = errors.flatten().collect();
         if !errors.is_empty() {
             let done = outcomes.len() - errors.len();
-            let first = errors.swap_remove(0);
+            // Whoever is told of a refusal takes all parts for ended.
+            let unknown = errors.iter().position(may_have_run);
+            let error = errors.swap_remove(unknown.unwrap_or(0));
             return Err(match self.joining {
                 // It goes to all masters, and changes nothing.
-                Joining::Each => first,
-                _ => in_part(first, done, outcomes.len()),
+                Joining::Each => error,
+                _ => in_part(error, done, outcomes.len()),
             });
         }
         let frames: Vec<&Bytes> = outcomes
@@ -134,6 +136,14 @@ fn error_of(outcome: &Result<Bytes>, slot: Slot) -> Option<Error> {
     }
 }
 
+/// Whether a part was sent and had no reply.
+fn may_have_run(error: &Error) -> bool {
+    matches!(
+        error.reason,
+        Some(Reason::Lost | Reason::LostTwice | Reason::CommandTimeout | Reason::ReplyTooLarge)
+    )
+}
+
 /// Says how many of the other parts have been run: a command of several parts is not atomic.
 fn in_part(error: Error, done: usize, parts: usize) -> Error {
     let message = format!(
@@ -146,7 +156,6 @@ fn in_part(error: Error, done: usize, parts: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Reason;
 
     fn joined(joining: Joining, places: &[&[usize]], frames: &[&'static str]) -> Result<Bytes> {
         let parts = places.iter().map(|places| (0, places.to_vec())).collect();
@@ -207,5 +216,16 @@ mod tests {
         assert_eq!((&*error.code, error.slot), ("MISCONF", Some(0)));
         assert!(error.message.starts_with("MISCONF no ("), "{}", error.message);
         assert!(error.message.contains("3 slots") && error.message.contains("of 2 was done"));
+    }
+
+    /// DEL rejected with READONLY of one master, by which it was safe to call it again. Another had run its part, and was lost with the reply.
+    #[test]
+    fn a_part_without_a_reply_counts_for_more_than_one_that_was_refused() {
+        let join = Join::new(Joining::Sum, vec![(0, vec![]), (1, vec![])], None);
+        let lost = Error::because(Reason::Lost, "The connection was lost");
+        assert!(join.put(1, Err(lost)).is_none());
+        let refused = Bytes::from_static(b"-MISCONF no\r\n");
+        let error = join.put(0, Ok(refused)).unwrap().unwrap_err();
+        assert_eq!(error.reason, Some(Reason::Lost));
     }
 }

@@ -8,7 +8,7 @@ use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::importers::Importers;
 use crate::redis::cluster::keys::{KeysCall, Round, RoundEnd, RoundOutcome};
 use crate::redis::cluster::node::{NodeEvent, NodeInbox, fail_event};
-use crate::redis::cluster::refresh::renew;
+use crate::redis::cluster::refresh::{LONGEST_END, renew};
 use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::scan::{Scan, last_page};
 use crate::redis::cluster::slot_map::SlotMap;
@@ -79,7 +79,7 @@ impl ClusterRouter {
             self.dispatch(state, part, slot, batches, now);
         }
         let rounds = Rounds {
-            longest: self.limits().timeout,
+            longest: self.limits().timeout.min(LONGEST_END),
             until: state.deadline(&request, self.limits()),
             request,
             call,
@@ -110,7 +110,7 @@ struct Rounds {
     topology: Arc<Topology>,
     inbox: Arc<NodeInbox>,
     completions: Arc<CompletionQueue>,
-    /// How long a new map may take.
+    /// How long the end of a round may take.
     longest: Duration,
     /// When the call is given up.
     until: Instant,
@@ -120,7 +120,8 @@ struct Rounds {
 
 impl Rounds {
     async fn end(&self) -> RoundEnd {
-        let importers = Importers::of(&self.topology, &self.map, self.longest).await;
+        let now = tokio::time::Instant::now();
+        let importers = Importers::of(&self.topology, &self.map, now + self.longest * 3 / 4).await;
         let mut open = Slots::new();
         importers.open.iter().for_each(|(slot, _)| open.insert(*slot));
         let mut others = Vec::new();
@@ -128,7 +129,8 @@ impl Rounds {
             others.extend(importers.ask(master, &self.request.bytes).await);
         }
         others.retain(|reply| reply.first() == Some(&b'*'));
-        renew(&self.topology, self.longest).await;
+        // Masters that are slow to tell leave a quarter of the time for the map.
+        renew(&self.topology, now + self.longest).await;
         let map = self.topology.map().unwrap_or_else(|| self.map.clone());
         RoundEnd { others, open, map }
     }

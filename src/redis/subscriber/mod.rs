@@ -21,13 +21,11 @@
 //! - [`displaced`]: shard channels whose server has lost their slot.
 //! - [`probe`]: whether a home still brings messages.
 //! - [`passage`]: waits for what a home has published.
-//! - [`coalesced`]: one request serves all passages that wait for it.
 //! - [`expiry`]: the deadline of a call that awaits its confirmation.
 //! - [`hearing`]: a channel of the process's own, at one node.
 
 mod answers;
 pub mod cluster_listener;
-mod coalesced;
 pub mod crossing;
 mod displaced;
 pub mod entry;
@@ -51,13 +49,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+use crate::coalesced::Coalesced;
 use crate::error::Result;
 use crate::redis::config::Config;
 use crate::redis::connection::Connection;
 use crate::redis::endpoint::EndpointName;
 use crate::redis::pipeline::{Health, Pipeline};
 use crate::redis::request::{Departure, Id, Leaving, Topic};
-use crate::redis::subscriber::coalesced::Coalesced;
 use crate::redis::subscriber::entry::Priority;
 use crate::redis::subscriber::holdings::Holdings;
 use crate::redis::subscriber::listener::{Listener, TopicState};
@@ -73,7 +71,7 @@ pub struct SubscriberHandle {
     shared: Arc<SharedSubscriber>,
     number: usize,
     /// The requests that end passages.
-    reads: Coalesced,
+    reads: Coalesced<()>,
 }
 
 impl SubscriberHandle {

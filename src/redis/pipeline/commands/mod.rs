@@ -24,6 +24,7 @@ use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::pipeline::{Machine, Pipeline, ReplyPart, push, refuses};
 use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Request, Role, ScriptSha1, Subject};
+use crate::reply::Reply;
 
 #[derive(Default)]
 pub struct Commands {
@@ -250,7 +251,19 @@ impl Pipeline<Commands> {
         if let Subject::Observed(observer) = &request.subject {
             observer.replied(&frame);
         }
-        self.completed.conclude(request, Ok(frame));
+        let outcome = self.outcome(request, frame);
+        self.completed.conclude(request, outcome);
+    }
+
+    /// A node's error reply is an error with its place. That of one server is decoded by the thread that awaits it.
+    fn outcome(&self, request: &Request, frame: Bytes) -> Result<Bytes, Error> {
+        if self.machine.cluster.is_none() || frame.first() != Some(&b'-') {
+            return Ok(frame);
+        }
+        match decode::parse(&frame) {
+            Ok(Reply::Error(error)) => Err(error.at(Some(self.peer()), request.slot())),
+            _ => Ok(frame),
+        }
     }
 
     fn send_again(&mut self, sent: &Sent, now: Instant) {
