@@ -38,7 +38,7 @@ const SHARDS = 3;
 /** Keys that exist all the time, for SCAN: so many anywhere, and so many in each slot of a stream, as only those slots move. */
 const STAYING = 300;
 const STAYING_IN_SLOT = 2;
-/** How long to wait at the end for calls without a deadline, and for the last message of each channel. */
+/** How long to wait at the end for calls without a deadline, for the last message of each channel, and until connections have ended. */
 const TIMEOUT = 20_000;
 const END = "end";
 
@@ -150,6 +150,7 @@ class RoundOf {
     const scans = new Scans(client, `${this.name}:stay:*`, this.#staying.length);
     const end = Date.now() + milliseconds;
     await wait(1_500); // What it does without faults.
+    const connections = await this.#connections();
     const options = { partitions: this.partitions, slots: this.#slots };
     const faults = await doFaults(this.cluster, this.random.faults, options, () => Date.now() > end);
     scans.stop();
@@ -160,6 +161,7 @@ class RoundOf {
       numbers,
       gaps,
     }));
+    const leftOpen = await this.#leftOpen(connections);
     const { deadline } = this.kind;
     const { tally, examples } = judge({
       streams: this.#streams,
@@ -170,6 +172,7 @@ class RoundOf {
       deadline: deadline === undefined ? undefined : deadline + load.lag,
       unsettled,
       unanswered: (await client.unanswered?.()) ?? 0,
+      leftOpen,
     });
     const failovers = judgeFailovers(this.#streams, faults, scans.done);
     return {
@@ -189,6 +192,21 @@ class RoundOf {
     while (this.#subscribers.some(({ isUpToDate }) => !isUpToDate) && Date.now() < deadline) {
       for (const channel of this.#subscribers[0]?.channels ?? [])
         client.publish(channel, END).catch(() => {});
+      await wait(100);
+    }
+  }
+
+  /** How many connections are open at all nodes, beside those between nodes. */
+  async #connections(): Promise<number> {
+    const lists = await Promise.all(this.cluster.running.map(({ admin }) => admin.call("CLIENT", "LIST")));
+    return lists.flatMap((list) => String(list).match(/ flags=[^SM ]+ /g) ?? []).length;
+  }
+
+  async #leftOpen(before: number): Promise<number> {
+    const deadline = Date.now() + TIMEOUT;
+    for (;;) {
+      const left = (await this.#connections()) - before;
+      if (left <= 0 || Date.now() > deadline) return Math.max(0, left);
       await wait(100);
     }
   }

@@ -42,6 +42,7 @@ const round = (parts: Partial<Round>): Round => ({
   deadline: 100,
   unsettled: 0,
   unanswered: 0,
+  leftOpen: 0,
   ...parts,
 });
 
@@ -195,8 +196,14 @@ counts(
 
 counts(
   "late and never",
-  { streams: [stream("list", [{ ...call(1), end: 1_300 }])], held: list("1"), unsettled: 1, unanswered: 2 },
-  { late: 1, unsettled: 1, unanswered: 2 },
+  {
+    streams: [stream("list", [{ ...call(1), end: 1_300 }])],
+    held: list("1"),
+    unsettled: 1,
+    unanswered: 2,
+    leftOpen: 3,
+  },
+  { late: 1, unsettled: 1, unanswered: 2, leftOpen: 3 },
 );
 const scan = (from: number, missing?: number) => ({ from, to: from + 50, missing });
 counts(

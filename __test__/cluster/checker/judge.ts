@@ -31,6 +31,8 @@ export interface Round {
   readonly unsettled: number;
   /** Commands that the client counts as unanswered in the end. */
   readonly unanswered: number;
+  /** How many more connections clients have in the end than before the faults. */
+  readonly leftOpen: number;
 }
 
 export interface Tally {
@@ -53,6 +55,7 @@ export interface Tally {
   late: number;
   unsettled: number;
   unanswered: number;
+  leftOpen: number;
   /** Pairs of lists that differ, though each transaction pushes to both. */
   unequal: number;
   messagesDoubled: number;
@@ -73,8 +76,8 @@ export interface Tally {
 
 /** The clocks of two processes differ, and messages take their time. */
 const SLACK = 100;
-/** How long a client may take to notice a fault and to report the gap. */
-const AFTERMATH = 5_000;
+/** How long after the end of a fault a gap that it causes may begin: connections of a node that wakes end a little later. */
+const AFTERMATH = 1_000;
 
 export const noTally = (): Tally => ({
   calls: 0,
@@ -89,6 +92,7 @@ export const noTally = (): Tally => ({
   late: 0,
   unsettled: 0,
   unanswered: 0,
+  leftOpen: 0,
   unequal: 0,
   messagesDoubled: 0,
   messagesOutOfOrder: 0,
@@ -168,6 +172,7 @@ export function judge(round: Round): { tally: Tally; examples: readonly string[]
   }
   tally.unsettled = round.unsettled;
   tally.unanswered = round.unanswered;
+  tally.leftOpen = round.leftOpen;
   judgeScans(tally, round);
   return findings;
 }
@@ -320,6 +325,7 @@ const RULES: { [Figure in keyof Tally]?: string } = {
   late: "calls settled after their deadline",
   unsettled: "calls never settled",
   unanswered: "commands are counted as unanswered when none is",
+  leftOpen: "more connections are open than before the faults",
   unequal: "transactions ran in part",
   messagesDoubled: "messages came twice",
   messagesOutOfOrder: "messages came in another order",
