@@ -36,6 +36,9 @@ struct NodeRoots {
 
 static NODE_ROOTS: OnceLock<NodeRoots> = OnceLock::new();
 
+/// Read once in a process. An attempt to connect that is given up meanwhile leaves them to the next.
+static SYSTEM_ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+
 /// Trusts Node.js's authorities too, for the whole process.
 pub fn trust_as_node(own: String, extra: Option<String>) {
     let extra = extra.map(PathBuf::from);
@@ -83,7 +86,7 @@ async fn system_roots() -> std::io::Result<RootCertStore> {
         }
         roots
     };
-    tokio::task::spawn_blocking(read)
+    tokio::task::spawn_blocking(move || SYSTEM_ROOTS.get_or_init(read).clone())
         .await
         .map_err(std::io::Error::other)
 }
