@@ -8,7 +8,7 @@
 //! - [`pipeline`]: requests from their call to their answer: order, deadlines, what is sent again. Reads no socket.
 //! - [`completions`]: what came back, until JavaScript's thread takes it. [`request`]: a command on its way.
 //! - [`config`], [`credentials`], [`tls`]: how to reach the server, who we are to it, and whom to trust. [`provided`]: what the application's functions say of that.
-//! - [`endpoint`]: where a connection leads. [`slot`]: which part of a cluster's keys a key is in. [`runtime`]: the I/O thread. [`error`]: the errors of more than one floor.
+//! - [`endpoint`]: where a connection leads. [`slot`]: which part of a cluster's keys a key is in. [`runtime`]: the I/O thread. [`moment`]: a short `Instant`. [`error`]: the errors of more than one floor.
 //! - [`protocol`] is RESP.
 
 pub mod client;
@@ -19,6 +19,7 @@ pub mod connection;
 pub mod credentials;
 pub mod endpoint;
 pub mod error;
+pub mod moment;
 pub mod pipeline;
 pub mod protocol;
 pub mod provided;

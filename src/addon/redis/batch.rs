@@ -129,6 +129,7 @@ impl<'a> Batch<'a> {
     /// The requests, and the entries that were refused.
     pub fn finish(self, called: Instant) -> (impl Iterator<Item = Request>, Vec<(Id, Error)>) {
         let bytes = Bytes::from(self.bytes);
+        let called = called.into();
         let recorder = self.recorder;
         let mut start = 0;
         let requests = self.drafts.into_iter().map(move |draft| {
@@ -353,5 +354,6 @@ fn evalsha(script: &[u8], words: usize, tail: usize) -> EvalSha {
         sha1,
         head: head.into(),
         tail,
+        is_sent: false,
     }
 }

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 
 use crate::error::Error;
 use crate::redis::endpoint::Endpoint;
+use crate::redis::moment::Moment;
 use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind};
 use crate::redis::pipeline::queue::Queue;
 use crate::redis::request::Request;
@@ -92,7 +93,7 @@ impl Fence {
         self.target.as_ref()
     }
 
-    pub fn hold(&mut self, mut request: Request, until: Instant) {
+    pub fn hold(&mut self, mut request: Request, until: Moment) {
         request.guard = None;
         self.held.push(request, until);
     }
@@ -103,7 +104,7 @@ impl Fence {
         mut request: Request,
         refusal: Refusal,
         target: Option<Endpoint>,
-        until: Instant,
+        until: Moment,
     ) {
         request.asking = target.is_some() && matches!(refusal.kind, RefusalKind::Ask(_));
         if request.asking {
@@ -115,7 +116,7 @@ impl Fence {
     }
 
     /// A request that was to be tried could not be sent.
-    pub fn put_back(&mut self, request: Request, until: Instant) {
+    pub fn put_back(&mut self, request: Request, until: Moment) {
         self.refused = true;
         self.hold(request, until);
     }
@@ -304,7 +305,7 @@ mod tests {
             };
             let target = Endpoint::Unix("/target".into());
             let refusal = refusal(RefusalKind::Ask("a:1".to_owned()));
-            fence.refuse(request, refusal, Some(target), now + LATER);
+            fence.refuse(request, refusal, Some(target), (now + LATER).into());
         }
         fence
     }

@@ -290,7 +290,7 @@ fn pop(fence: &mut Fence, now: Instant) -> Option<(Request, Option<Error>)> {
 /// A request that can be sent from now on.
 pub(super) fn ready(request: Request, now: Instant) -> Request {
     Request {
-        ready: now,
+        ready: now.into(),
         ..request
     }
 }

@@ -126,7 +126,7 @@ impl ClusterRouter {
     pub(super) fn read_elsewhere(&self, state: &mut RouterState, requests: Vec<Request>, now: Instant) {
         let mut batches = Batches::new(state.masters.len());
         for mut request in requests {
-            request.ready = now;
+            request.ready = now.into();
             if let Some(slot) = request.slot() {
                 self.reopen_owner(state, slot);
                 self.dispatch(state, request, slot, &mut batches, now);
@@ -150,7 +150,7 @@ impl ClusterRouter {
             let Some(slot) = request.slot() else { continue };
             // Keys of a slot on its way are where its masters say.
             if matches!(refusal.kind, RefusalKind::Ask(_)) || refusal.error.code == "TRYAGAIN" {
-                request.ready = now;
+                request.ready = now.into();
                 self.reopen_owner(state, slot);
                 self.put(state, request, slot, &mut batches, now);
                 continue;

@@ -23,6 +23,7 @@ use crate::redis::completions::CompletionQueue;
 use crate::redis::config::{Config, Limits};
 use crate::redis::connection::Connection;
 use crate::redis::endpoint::{Endpoint, EndpointName};
+use crate::redis::moment::Moment;
 use crate::redis::pipeline::closed;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::in_flight::Server;
@@ -302,7 +303,7 @@ impl RouterState {
     }
 
     /// How long a request may wait for a node that takes it.
-    pub fn deadline(&self, request: &Request, limits: &Limits) -> Instant {
+    pub fn deadline(&self, request: &Request, limits: &Limits) -> Moment {
         let latest = self.closing.as_ref().map(|closing| closing.latest);
         request.waits_until(limits.queue_timeout, latest)
     }

@@ -15,6 +15,7 @@ use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::slots::Slots;
 use crate::redis::cluster::topology::Topology;
 use crate::redis::completions::{CompletionBatch, CompletionQueue};
+use crate::redis::moment::Moment;
 use crate::redis::pipeline::closed;
 use crate::redis::request::{Fate, Guard, Request, ScanCall, Subject};
 use crate::redis::runtime;
@@ -113,7 +114,7 @@ struct Rounds {
     /// How long the end of a round may take.
     longest: Duration,
     /// When the call is given up.
-    until: Instant,
+    until: Moment,
     /// Keeps the router open.
     _guard: Arc<dyn Guard>,
 }
@@ -146,7 +147,7 @@ impl Rounds {
             other => Some(other),
         };
         let reply = match reply {
-            None if Instant::now() < self.until => {
+            None if Moment::from(Instant::now()) < self.until => {
                 let again = NodeEvent::Keys(Box::new((self.request, self.call)));
                 if let Some(back) = self.inbox.put(again) {
                     fail_event(&self.completions, &back);

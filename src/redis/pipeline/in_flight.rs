@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::redis::endpoint::Endpoint;
+use crate::redis::moment::Moment;
 use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::protocol::reply_end::Scanner;
 use crate::redis::request::Request;
@@ -105,7 +106,7 @@ pub struct InFlight {
     /// How many replies to the front of `sent` are complete, and their length.
     pub complete: (usize, usize),
     /// Since when it is there.
-    pub since: Instant,
+    pub since: Moment,
     /// When its silence began: the server last sent anything then, or began to owe a reply. Bytes that the kernel takes prove nothing of the server.
     pub silent_since: Instant,
     /// When anything was last received.
@@ -130,19 +131,16 @@ pub struct InFlight {
 #[derive(Clone)]
 pub struct Sent {
     pub request: Request,
-    pub deadline: Instant,
+    /// None once it has missed it: its reply is dropped.
+    pub deadline: Option<Moment>,
     /// Where in the stream of bytes it begins.
     pub position: u64,
-    /// It has missed its deadline: its reply is dropped.
-    pub late: bool,
-    /// The server was sent a script's hash, and not its text.
-    pub by_hash: bool,
 }
 
 impl Sent {
     /// Whether a caller awaits its answer.
     pub fn is_awaited(&self) -> bool {
-        self.request.id.is_some() && !self.late
+        self.request.id.is_some() && self.deadline.is_some()
     }
 }
 
@@ -164,7 +162,7 @@ impl InFlight {
             in_order: true,
             scanner: Scanner::default(),
             complete: (0, 0),
-            since: now,
+            since: now.into(),
             silent_since: now,
             received: now,
             whole_until: now,
@@ -178,13 +176,13 @@ impl InFlight {
         }
     }
 
-    /// Sends a request, which `write` writes to the buffer: true if by a script's hash.
+    /// Sends a request, which `write` writes to the buffer.
     pub fn push(
         &mut self,
-        request: Request,
-        deadline: Instant,
+        mut request: Request,
+        deadline: Moment,
         now: Instant,
-        write: impl FnOnce(&Request, &mut WriteBuffer) -> bool,
+        write: impl FnOnce(&mut Request, &mut WriteBuffer),
     ) {
         if self.sent.is_empty() {
             self.unverified |= now.saturating_duration_since(self.received) >= UNVERIFIED_AFTER;
@@ -194,16 +192,14 @@ impl InFlight {
             self.busy = Some(now);
         }
         let position = self.write_buffer.position();
-        let by_hash = write(&request, &mut self.write_buffer);
+        write(&mut request, &mut self.write_buffer);
         // A script that is sent again comes behind later calls.
-        let last = self.sent.back().map(|sent| sent.deadline);
+        let last = self.sent.back().and_then(|sent| sent.deadline);
         self.in_order &= last.is_none_or(|last| last <= deadline);
         self.sent.push_back(Sent {
             request,
-            deadline,
+            deadline: Some(deadline),
             position,
-            late: false,
-            by_hash,
         });
     }
 
@@ -214,15 +210,15 @@ impl InFlight {
 
     /// Marks and returns the requests that have missed their deadlines.
     pub fn miss_deadlines(&mut self, now: Instant) -> Vec<Request> {
-        let mut missed = Vec::new();
+        let (mut missed, now) = (Vec::new(), Moment::from(now));
         let start = if self.in_order { self.deadlines_checked } else { 0 };
         for sent in self.sent.range_mut(start..) {
-            let is_due = sent.deadline <= now;
+            let is_due = sent.deadline.is_some_and(|deadline| deadline <= now);
             if self.in_order && sent.is_awaited() && !is_due {
                 break;
             }
             if sent.is_awaited() && is_due {
-                sent.late = true;
+                sent.deadline = None;
                 missed.push(sent.request.clone());
             }
             self.deadlines_checked += usize::from(self.in_order);
@@ -234,11 +230,12 @@ impl InFlight {
     pub fn next_deadline(&self) -> Option<Instant> {
         let awaited = |sent: &&Sent| sent.is_awaited();
         let deadline = |sent: &Sent| sent.deadline;
-        if self.in_order {
-            self.sent.get(self.deadlines_checked).map(deadline)
+        let next = if self.in_order {
+            self.sent.get(self.deadlines_checked).and_then(deadline)
         } else {
-            self.sent.iter().filter(awaited).map(deadline).min()
-        }
+            self.sent.iter().filter(awaited).filter_map(deadline).min()
+        };
+        next.map(Instant::from)
     }
 
     /// Removes the request that was sent first.

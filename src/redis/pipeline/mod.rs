@@ -22,6 +22,7 @@ use crate::error::{Error, Reason};
 use crate::redis::completions::CompletionBatch;
 use crate::redis::config::Limits;
 use crate::redis::endpoint::{Endpoint, EndpointName};
+use crate::redis::moment::Moment;
 use crate::redis::pipeline::commands::redirect::Returned;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Server};
 use crate::redis::pipeline::queue::{Queue, UnsentRequest};
@@ -110,10 +111,9 @@ pub trait Machine: Default + Send + Sized + 'static {
     /// Whether a reply completes the frame: `before` replies of it are there already, and `front` is the request that was sent first.
     fn reply_part(reply: &[u8], before: usize, front: Option<&Request>) -> ReplyPart;
 
-    /// Writes a request to the buffer. True if by a script's hash.
-    fn write(&mut self, request: &Request, buffer: &mut WriteBuffer) -> bool {
+    /// Writes a request to the buffer.
+    fn write(&mut self, request: &mut Request, buffer: &mut WriteBuffer) {
         buffer.push(&request.bytes);
-        false
     }
 
     /// Whether the server refuses writes, so that they wait for another connection.
@@ -377,7 +377,7 @@ fn push<M: Machine>(
     machine: &mut M,
     connection: &mut InFlight,
     request: Request,
-    deadline: Instant,
+    deadline: Moment,
     now: Instant,
 ) {
     connection.push(request, deadline, now, |request, buffer| {

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use crate::redis::moment::Moment;
 use crate::redis::request::Request;
 
 pub struct UnsentRequest {
     pub request: Request,
-    pub deadline: Instant,
+    pub deadline: Moment,
     /// How many attempts to connect have failed while it waited.
     pub attempts: u32,
 }
@@ -18,7 +19,7 @@ pub struct Queue(VecDeque<UnsentRequest>);
 
 impl Queue {
     /// Nearly always goes last. Only requests that a server has refused, or a lost connection has left, were called before others.
-    pub fn push(&mut self, request: Request, deadline: Instant) {
+    pub fn push(&mut self, request: Request, deadline: Moment) {
         let comes_later = |waiting: &&UnsentRequest| request.is_before(&waiting.request);
         let later = self.0.iter().rev().take_while(comes_later).count();
         let index = self.0.len() - later;
@@ -36,7 +37,7 @@ impl Queue {
     }
 
     /// Takes in another queue, each of whose requests waits until a new moment. One by one, they would each pass all that were called later.
-    pub fn merge(&mut self, other: Queue, until: impl Fn(&Request) -> Instant) {
+    pub fn merge(&mut self, other: Queue, until: impl Fn(&Request) -> Moment) {
         let mut merged = VecDeque::with_capacity(self.len() + other.len());
         for UnsentRequest { request, .. } in other.0 {
             while let Some(first) = self.0.pop_front_if(|first| !request.is_before(&first.request)) {
@@ -69,12 +70,13 @@ impl Queue {
 
     /// The first request, if its deadline has passed.
     pub fn pop_due(&mut self, now: Instant) -> Option<Request> {
+        let now = Moment::from(now);
         let waiting = self.0.pop_front_if(|first| first.deadline <= now)?;
         Some(waiting.request)
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.0.front().map(|first| first.deadline)
+        self.0.front().map(|first| first.deadline.into())
     }
 
     pub fn len(&self) -> usize {
@@ -101,7 +103,7 @@ impl Queue {
     /// Shortens the deadlines to `latest`.
     pub fn wait_until(&mut self, latest: Instant) {
         for waiting in &mut self.0 {
-            waiting.deadline = waiting.deadline.min(latest);
+            waiting.deadline = waiting.deadline.min(latest.into());
         }
     }
 }

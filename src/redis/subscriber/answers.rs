@@ -63,9 +63,13 @@ impl Pipeline<Subscriptions> {
             // The answer to its tail follows.
             return;
         }
-        let Some(Sent { request, late, .. }) = self.connection.as_mut().and_then(InFlight::pop) else {
+        let Some(Sent {
+            request, deadline, ..
+        }) = self.connection.as_mut().and_then(InFlight::pop)
+        else {
             return;
         };
+        let late = deadline.is_none();
         match (&request.subject, &outcome) {
             (Subject::Subscription(subscription), Ok(())) => self.confirmed(subscription, late, now),
             (Subject::Subscription(subscription), Err(error)) if is_elsewhere(subscription, error) => {

@@ -204,6 +204,7 @@ fn script(harness: &Harness, id: Id) -> Request {
             sha1: [7; 20],
             head: "*3\r\n$7\r\nEVALSHA\r\n$1\r\nh\r\n".into(),
             tail: request.bytes.len() - "$1\r\n0\r\n".len(),
+            is_sent: false,
         })),
         ..request
     }

@@ -179,9 +179,25 @@ fn a_script_that_is_sent_again_goes_ahead_of_what_waits() {
 fn no_request_ends_late_behind_one_with_more_time() {
     let harness = Harness::<Commands>::new();
     let mut queue = Queue::default();
-    queue.push(harness.read(2, &["GET", "b"]), harness.now + TIMEOUT);
-    queue.push(harness.read(1, &["GET", "a"]), harness.now + QUEUE_TIMEOUT);
+    queue.push(harness.read(2, &["GET", "b"]), (harness.now + TIMEOUT).into());
+    queue.push(
+        harness.read(1, &["GET", "a"]),
+        (harness.now + QUEUE_TIMEOUT).into(),
+    );
     let due = std::iter::from_fn(|| queue.pop_due(harness.now + TIMEOUT));
     let due: Vec<_> = due.filter_map(|request| request.id).collect();
     assert_eq!(due, [1, 2]);
+}
+
+/// A request of 152 bytes was copied by calls of `memcpy`: 7 % of a busy process.
+#[test]
+fn a_request_is_moved_without_a_call() {
+    use crate::redis::pipeline::in_flight::Sent;
+    use crate::redis::pipeline::queue::UnsentRequest;
+    assert!(size_of::<Sent>() <= 128, "{}", size_of::<Sent>());
+    assert!(
+        size_of::<UnsentRequest>() <= 128,
+        "{}",
+        size_of::<UnsentRequest>()
+    );
 }

@@ -16,6 +16,7 @@ use hashbrown::HashSet;
 
 use crate::error::{Error, Reason};
 use crate::redis::completions::Event;
+use crate::redis::moment::Moment;
 use crate::redis::pipeline::commands::redirect::{ASKING, Returned, Returns, without_asking};
 use crate::redis::pipeline::commands::refusal::{Refused, master_named_by, refused_part};
 use crate::redis::pipeline::commands::window::Window;
@@ -101,22 +102,19 @@ impl Machine for Commands {
         }
     }
 
-    fn write(&mut self, request: &Request, buffer: &mut WriteBuffer) -> bool {
+    fn write(&mut self, request: &mut Request, buffer: &mut WriteBuffer) {
         if request.asking {
             buffer.push(&Bytes::from_static(ASKING));
         }
-        match &request.subject {
+        if let Subject::Script(script) = &mut request.subject {
             // EVALSHA of an unknown script would use up ASKING.
-            Subject::Script(script) if !request.asking && !self.scripts.insert(script.sha1) => {
+            script.is_sent = !request.asking && !self.scripts.insert(script.sha1);
+            if script.is_sent {
                 buffer.push(&script.head);
-                buffer.push(&request.bytes.slice(script.tail..));
-                true
-            }
-            _ => {
-                buffer.push(&request.bytes);
-                false
+                return buffer.push(&request.bytes.slice(script.tail..));
             }
         }
+        buffer.push(&request.bytes);
     }
 
     fn refuses_writes(&self) -> bool {
@@ -178,7 +176,9 @@ impl Pipeline<Commands> {
     /// The reply to the request that was sent first will never be complete: it fails, and is not sent again.
     fn reply_too_large(&mut self, error: &Error) {
         if let Some(Sent {
-            request, late: false, ..
+            request,
+            deadline: Some(_),
+            ..
         }) = self.connection.as_mut().and_then(InFlight::pop)
         {
             let message = format!("{}: the connection was closed", error.message);
@@ -197,13 +197,13 @@ impl Pipeline<Commands> {
             return;
         };
         let is_refused = self.refused_by_replica(&frame, &sent.request);
-        if sent.late {
+        let Some(deadline) = sent.deadline else {
             return;
-        }
+        };
         if is_refused {
             self.dispatch(sent.request, now);
         } else {
-            self.answered(&sent, frame, now);
+            self.answered(&sent.request, deadline, frame, now);
         }
     }
 
@@ -227,8 +227,7 @@ impl Pipeline<Commands> {
     }
 
     /// The reply to a request that its caller awaits.
-    fn answered(&mut self, sent: &Sent, frame: Bytes, now: Instant) {
-        let request = &sent.request;
+    fn answered(&mut self, request: &Request, deadline: Moment, frame: Bytes, now: Instant) {
         let frame = if request.asking {
             without_asking(frame)
         } else {
@@ -241,12 +240,12 @@ impl Pipeline<Commands> {
             return returns.put(Returned { request, refusal });
         }
         if let Subject::Script(script) = &request.subject
-            && sent.by_hash
+            && script.is_sent
             && decode::is_error(&frame, "NOSCRIPT No matching script")
         {
             // The server has forgotten the script, and so has not run it.
             self.machine.scripts.remove(&script.sha1);
-            return self.send_again(sent, now);
+            return self.send_again(request.clone(), deadline, now);
         }
         if let Subject::Observed(observer) = &request.subject {
             observer.replied(&frame);
@@ -266,10 +265,7 @@ impl Pipeline<Commands> {
         }
     }
 
-    fn send_again(&mut self, sent: &Sent, now: Instant) {
-        let Sent {
-            request, deadline, ..
-        } = sent.clone();
+    fn send_again(&mut self, request: Request, deadline: Moment, now: Instant) {
         match &mut self.connection {
             // Ahead of waiting requests, which were called later.
             Some(connection) if !connection.retiring && !refuses(&self.machine, &request) => {
