@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import type { KVStore } from "covara-kv";
 import { bulk } from "../fake-server.js";
-import { closedPort } from "../redis/servers.js";
 import { keyIn, type Migration, SLOTS, slotOf } from "../redis-cluster.js";
+import { closedPort } from "../sockets.js";
 import { error, evenly, type FakeCluster, type FakeNode } from "./fake-nodes.js";
 import { sharedCluster, test } from "./shared.js";
 

@@ -5,10 +5,11 @@ import { inspect } from "node:util";
 import { createKV, type KVConfig, type RedisConfig, RedisKVStore } from "covara-kv";
 import { startRedis } from "../redis-server.js";
 import { errorOf } from "../replies.js";
+import { closedPort, listen } from "../sockets.js";
 import { warningsOf } from "../warnings.js";
 import { Authority } from "./certificates.js";
 import { asConfig, refuses } from "./refused.js";
-import { closedPort, listen, SECRET } from "./servers.js";
+import { SECRET } from "./servers.js";
 
 const lone = "a\ud800b";
 const notText = [1, 0n, true, null, {}, [], ["a"], () => "a", Symbol("a"), new String("a"), lone];
