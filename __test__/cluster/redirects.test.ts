@@ -323,7 +323,7 @@ function replyHolder() {
   };
 }
 
-/** The node that has "a", another one, and more reads than the first has room for: its window is 32 MB of replies at most, by the length of the last few. */
+/** The node that has "a", another one, and more reads than the first has room for. Its window is 32 MB of replies at most, by the length of the last few. */
 async function fullWindow(world: World) {
   const fake = await world.fake();
   const kv = await world.open(fake, timeouts);
