@@ -35,12 +35,12 @@ export declare class FanoutThread {
   /** Calls the watchers of other threads with the same source. */
   notify(resource: string): void
   /**
-   * Expects the echo of a change that is about to be published, to drop it. Returns the argument of `takeBack`, or null if no echo
+   * Expects the echo of a change that is about to be published, to drop it. Returns the argument of `cancelEcho`, or null if no echo
    * will come.
    */
-  expect(resource: string): number | null
+  expectEcho(resource: string): number | null
   /** Stops expecting the echo: the change may not have been published. */
-  takeBack(resource: string, expected: number): void
+  cancelEcho(resource: string, expected: number): void
   /** Subscribes at a Redis server while there are handlers or watchers. */
   attach(client: RedisClient): void
   /** Drops the expected echoes: the channel has been unsubscribed. */
@@ -58,7 +58,7 @@ export declare class FanoutThread {
   /** Reports that messages may have been missed between two times, in ms since the epoch. */
   missed(from: number, to: number): void
   /** Whether the thread waits for events, which keeps the process alive. */
-  listen(listening: boolean): void
+  keepAlive(isWaiting: boolean): void
   /**
    * Takes at most `count` items, each three values: token of the handler, subscription, event; for a change token of the watcher, null,
    * null. If there are `count`, the caller must call again: `onItems` does not tell of more.
@@ -140,7 +140,7 @@ export declare class RedisClient {
   /** What must be read again after a gap: subscriptions of this process, and resources with changes. */
   streams(): StreamNames
   /** Whether the store has subscriptions, which keep the process alive. */
-  listen(listening: boolean): void
+  keepAlive(isSubscribed: boolean): void
   /**
    * Settles at most `count` answers, with `settle(first id, ...replies)` or `settle(-1, id, reply, …)`. A failure is an Error. Returns
    * 1 if messages or events wait and 2 if answers are left, added. While answers are left, call it again.

@@ -1,6 +1,6 @@
 // A server that answers the handshake as Redis does, and everything after it as a test says.
-import { once } from "node:events";
-import { createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { HOST, listen } from "./sockets.js";
 
 export interface Peer {
   /** The connection's number, in the order of connecting, from 0. */
@@ -29,8 +29,6 @@ export interface FakeServer extends AsyncDisposable {
   send(bytes: string): void;
   stop(): Promise<void>;
 }
-
-const HOST = "127.0.0.1";
 
 export const OK = "+OK\r\n";
 
@@ -85,27 +83,19 @@ export async function startFake({
   accepted,
 }: FakeOptions): Promise<FakeServer> {
   const peers: Peer[] = [];
-  const server = createServer((socket) => {
+  const onConnection = (socket: Socket) => {
     const peer = peerOf(socket, peers.length);
     peers.push(peer);
     socket.setNoDelay(true);
-    socket.on("error", () => {});
     accepted?.(peer);
     serve(peer, (command) => (isHandshake(command) ? handshake : answer)?.(command, peer));
-  });
-  server.listen(0, host);
-  await once(server, "listening");
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("the fake server has no port");
+  };
+  const listener = await listen(onConnection, { host });
+  const stop = async () => listener[Symbol.asyncDispose]();
   const commands = () => peers.flatMap((peer) => peer.commands);
-  async function stop() {
-    for (const { socket } of peers) socket.destroy();
-    server.close();
-    await once(server, "close");
-  }
   return {
     host,
-    port: address.port,
+    port: listener.port,
     peers,
     get commands() {
       return commands();

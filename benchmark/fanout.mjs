@@ -1,5 +1,5 @@
 // npm run bench:fanout [-- --json] [-- --strict-bars] [handlers] [filter] [fleets]
-// What it costs an instance to hear the events of a whole fleet, of which a hundredth is for its own open streams: see README.md.
+// What it costs an instance to hear the events of a whole fleet. A hundredth of them is for its own open streams: see README.md.
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";

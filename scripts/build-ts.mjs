@@ -1,5 +1,5 @@
-// ts/ → dist/: core.js, and a file for each way in: index.js (CommonJS), index.mjs in front of it for `import`, module.mjs for bundlers,
-// worker.mjs for Workers, the command line and the module hooks.
+// ts/ → dist/: core.js, and a file for each way in. These are index.js (CommonJS), index.mjs in front of it for `import`, module.mjs for
+// bundlers, worker.mjs for Workers, the command line and the module hooks.
 //   --types   also writes index.d.ts, the public types in one file
 //   --check   fails if the committed index.d.ts is not what ts/ gives
 import { execFileSync } from "node:child_process";

@@ -26,8 +26,8 @@ export const pack = () =>
 
 /**
  * The main package depends on the exact version of each platform's package. That is added here: with it in the repository's own
- * package.json `npm ci` would ask the registry for packages that are not there before the first release, nor between the
- * commit that raises the version and its release. The repository's is `private`, so that nobody publishes it as it is.
+ * package.json `npm ci` would ask the registry for packages that are not there. They are missing before the first release, and
+ * between the commit that raises the version and its release. The repository's is `private`, so that nobody publishes it as it is.
  */
 function stageMain() {
   const manifest = JSON.parse(readFileSync("package.json", "utf8"));

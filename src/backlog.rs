@@ -1,13 +1,82 @@
-//! The queue of messages for the JavaScript thread of one subscriber.
+//! What waits for a JavaScript thread: a queue with bounds, and the queue of one subscriber's messages.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::time::SystemTime;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Beyond these bounds new messages are dropped and counted, until the subscriber has taken all.
-pub const MAX_MESSAGES: usize = 100_000;
+pub const MAX_ITEMS: usize = 100_000;
 pub const MAX_BYTES: usize = 64 << 20;
+
+pub trait Measured {
+    /// The size in memory, in bytes.
+    fn size(&self) -> usize;
+}
+
+/// Its owner decides what becomes of an item that does not fit.
+pub struct BoundedQueue<T> {
+    items: VecDeque<T>,
+    bytes: usize,
+}
+
+impl<T> Default for BoundedQueue<T> {
+    fn default() -> Self {
+        Self {
+            items: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<T: Measured> BoundedQueue<T> {
+    /// Whether an item is within the bounds. A single one is, whatever its size.
+    pub fn fits(&self, item: &T) -> bool {
+        self.items.is_empty() || (self.items.len() < MAX_ITEMS && self.bytes + item.size() <= MAX_BYTES)
+    }
+
+    /// Adds an item, also beyond the bounds.
+    pub fn push(&mut self, item: T) {
+        self.bytes += item.size();
+        self.items.push_back(item);
+    }
+
+    /// Takes at most `count` items.
+    pub fn take(&mut self, count: usize) -> VecDeque<T> {
+        if self.items.len() <= count {
+            return mem::take(self).items;
+        }
+        let taken: VecDeque<_> = self.items.drain(..count).collect();
+        self.bytes -= bytes_of(&taken);
+        taken
+    }
+
+    pub fn retain(&mut self, keeps: impl FnMut(&T) -> bool) {
+        self.items.retain(keeps);
+        self.bytes = bytes_of(&self.items);
+    }
+
+    /// The changes must keep the sizes.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.items.iter_mut()
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub fn into_items(self) -> VecDeque<T> {
+        self.items
+    }
+}
+
+fn bytes_of<T: Measured>(items: &VecDeque<T>) -> usize {
+    items.iter().map(T::size).sum()
+}
 
 /// The longest text of V8, in bytes: 24 fewer than what Redis takes.
 const LONGEST_TEXT: usize = (1 << 29) - 24;
@@ -20,13 +89,15 @@ pub struct Message {
     pub payload: Bytes,
 }
 
-impl Message {
-    /// Its size in memory, with the allocation of its text.
-    pub fn size(&self) -> usize {
+impl Measured for Message {
+    /// With the allocation of its text.
+    fn size(&self) -> usize {
         const EACH: usize = size_of::<Message>() + 64;
         EACH + self.text_length()
     }
+}
 
+impl Message {
     fn text_length(&self) -> usize {
         let pattern = self.pattern.as_ref().map_or(0, Bytes::len);
         pattern + self.channel.len() + self.payload.len()
@@ -50,8 +121,7 @@ impl Message {
 /// Messages in the order of their publication.
 #[derive(Default)]
 pub struct Backlog {
-    messages: VecDeque<Message>,
-    bytes: usize,
+    messages: BoundedQueue<Message>,
     /// When nothing waited last: what is dropped came later.
     empty_at: Option<SystemTime>,
     overflowed: bool,
@@ -70,18 +140,12 @@ pub enum Rest {
 impl Backlog {
     /// After a drop all later messages are dropped too, until the queue is empty: so one gap covers them.
     pub fn push(&mut self, message: Message) {
-        if message.payload.len() > LONGEST_TEXT {
-            return self.overflow(SystemTime::now());
-        }
-        let size = message.size();
-        let full = self.messages.len() == MAX_MESSAGES || self.bytes + size > MAX_BYTES;
-        // A message alone is taken whatever its size.
-        if (full || self.overflowed) && !self.messages.is_empty() {
+        let is_behind_dropped = self.overflowed && !self.messages.is_empty();
+        if message.payload.len() > LONGEST_TEXT || is_behind_dropped || !self.messages.fits(&message) {
             self.overflowed = true;
             self.empty_at.get_or_insert_with(SystemTime::now);
         } else {
-            self.bytes += size;
-            self.messages.push_back(message);
+            self.messages.push(message);
         }
     }
 
@@ -104,7 +168,7 @@ impl Backlog {
             *self = Self { empty_at, ..later };
             return;
         }
-        for message in later.messages {
+        for message in later.messages.into_items() {
             self.push(message);
         }
         if later.overflowed {
@@ -114,7 +178,7 @@ impl Backlog {
 
     /// Copies the messages: a slice would keep its whole receive buffer alive, which the bounds do not count.
     pub fn detach(&mut self) {
-        for message in &mut self.messages {
+        for message in self.messages.iter_mut() {
             *message = message.copied();
         }
     }
@@ -131,24 +195,22 @@ impl Backlog {
     /// Drops the messages of a subscription that has ended: a new one of the same name must not get them.
     pub fn forget(&mut self, ended: impl Fn(&Message) -> bool) {
         self.messages.retain(|message| !ended(message));
-        self.bytes = self.messages.iter().map(Message::size).sum();
     }
 
     /// At most so many messages, and what follows them.
     pub fn take(&mut self, count: usize) -> (VecDeque<Message>, Rest) {
-        if self.messages.len() <= count {
-            let (messages, overflow) = std::mem::take(self).into_parts();
-            self.note_empty();
-            return (messages, overflow.map_or(Rest::Nothing, Rest::Overflow));
+        if self.messages.len() > count {
+            return (self.messages.take(count), Rest::Messages);
         }
-        let taken: VecDeque<_> = self.messages.drain(..count).collect();
-        self.bytes -= taken.iter().map(Message::size).sum::<usize>();
-        (taken, Rest::Messages)
+        let (messages, overflow) = mem::take(self).into_parts();
+        self.note_empty();
+        (messages, overflow.map_or(Rest::Nothing, Rest::Overflow))
     }
 
     /// The messages, and a moment before others came that were dropped for want of room.
     pub fn into_parts(self) -> (VecDeque<Message>, Option<SystemTime>) {
-        (self.messages, self.empty_at.filter(|_| self.overflowed))
+        let overflow = self.empty_at.filter(|_| self.overflowed);
+        (self.messages.into_items(), overflow)
     }
 }
 
@@ -186,16 +248,16 @@ mod tests {
         let before = SystemTime::now();
         backlog.note_empty();
         let after = SystemTime::now();
-        push(&mut backlog, MAX_MESSAGES + 1);
+        push(&mut backlog, MAX_ITEMS + 1);
         let mut taken = 0;
-        for _ in 0..MAX_MESSAGES / 100 - 1 {
+        for _ in 0..MAX_ITEMS / 100 - 1 {
             let (messages, rest) = backlog.take(100);
             assert_eq!((messages.len(), rest), (100, Rest::Messages));
             taken += messages.len();
             push(&mut backlog, 1);
         }
         let (messages, rest) = backlog.take(100);
-        assert_eq!(taken + messages.len(), MAX_MESSAGES);
+        assert_eq!(taken + messages.len(), MAX_ITEMS);
         assert!(
             matches!(rest, Rest::Overflow(since) if (before..=after).contains(&since)),
             "{rest:?}"
@@ -230,10 +292,29 @@ mod tests {
 
     #[test]
     fn small_messages_are_counted_with_what_they_take() {
-        let mut backlog = Backlog::default();
-        backlog.push(message(Bytes::from_static(b"x")));
-        assert!(backlog.bytes > size_of::<Message>());
-        backlog.take(9);
-        assert_eq!(backlog.bytes, 0);
+        assert!(message(Bytes::from_static(b"x")).size() > size_of::<Message>());
+    }
+
+    impl Measured for usize {
+        fn size(&self) -> usize {
+            *self
+        }
+    }
+
+    // The bytes of items that are gone took room until all was taken: a queue that never ran empty dropped more and more.
+    #[test]
+    fn what_is_taken_or_dropped_gives_its_room_back() {
+        let mut queue = BoundedQueue::default();
+        for _ in 0..4 {
+            queue.push(MAX_BYTES / 4);
+        }
+        assert!(!queue.fits(&1));
+        assert_eq!(queue.take(1).len(), 1);
+        assert!(queue.fits(&(MAX_BYTES / 4)));
+        queue.push(MAX_BYTES / 4 - 1);
+        queue.retain(|item| *item == MAX_BYTES / 4);
+        assert!(queue.fits(&(MAX_BYTES / 4)) && !queue.fits(&(MAX_BYTES / 4 + 1)));
+        assert_eq!(queue.take(9).len(), 3);
+        assert_eq!(queue.bytes, 0);
     }
 }

@@ -8,7 +8,7 @@
 //! - [`fanout`]: events of the fleet, to the streams that are open in this process.
 //! - [`redis`]: the Redis backend: commands over a connection that comes back when it is lost.
 //! - [`trace`]: the log of connections and the fan-out, on request.
-//! - [`reply`], [`error`]: what a command answers. [`backlog`], [`wake`]: messages that wait for a JavaScript thread, and what wakes it. [`coalesced`]: one request serves all who wait for it.
+//! - [`reply`], [`error`]: what a command answers. [`backlog`], [`wake`]: what waits for a JavaScript thread, and what wakes it. [`coalesced`]: one request serves all who wait for it.
 
 // A test may be a long table of cases.
 #![cfg_attr(test, allow(clippy::too_many_lines))]

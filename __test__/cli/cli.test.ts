@@ -11,9 +11,9 @@ import { createKV } from "covara-kv";
 import { Redis } from "ioredis";
 import { eventually } from "../backends.js";
 import { Authority } from "../redis/certificates.js";
-import { closedPort } from "../redis/servers.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { startSentinels } from "../sentinel.js";
+import { closedPort } from "../sockets.js";
 
 const CLI = join(__dirname, "../../dist/cli.js");
 const SECRET = "hunter2-s3cret";

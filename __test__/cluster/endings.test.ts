@@ -5,9 +5,9 @@ import { createKV } from "covara-kv";
 import { eventually } from "../eventually.js";
 import type { Peer } from "../fake-server.js";
 import { SLACK, timeOf } from "../faults/faults.js";
-import { closedPort } from "../redis/servers.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
+import { closedPort } from "../sockets.js";
 import { ask, evenly, type FakeCluster, homeOf, moved, TRYAGAIN } from "./fake-nodes.js";
 import { test, type World } from "./shared.js";
 

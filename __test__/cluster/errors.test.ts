@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { type KVError, RedisKVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
-import { closedPort } from "../redis/servers.js";
 import { slotOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
+import { closedPort } from "../sockets.js";
 import { CLUSTERDOWN, error, type FakeNode, homeOf, moved, TRYAGAIN } from "./fake-nodes.js";
 import { sharedCluster, test } from "./shared.js";
 

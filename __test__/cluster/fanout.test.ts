@@ -16,9 +16,9 @@ import {
   open as openStream,
   wire,
 } from "../framework/events.js";
-import { listen } from "../redis/servers.js";
 import { type ClusterNode, slotOf } from "../redis-cluster.js";
 import { software } from "../redis-server.js";
+import { listen } from "../sockets.js";
 import { sharedCluster, test, type World } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } });

@@ -1,10 +1,10 @@
-// Slots move key by key. Asked by the map alone, and each master once, KEYS and SCAN miss a key that has moved to a master which has been asked,
-// and all keys that have moved to a new master, which stands in no CLUSTER SLOTS before it has its first slot.
+// Slots move key by key. Asked by the map alone, and each master once, KEYS and SCAN miss a key that has moved to a master which has been asked.
+// They miss all keys that have moved to a new master: it stands in no CLUSTER SLOTS before it has its first slot.
 import assert from "node:assert/strict";
 import type { KVStore } from "covara-kv";
 import { bulk } from "../fake-server.js";
-import { closedPort } from "../redis/servers.js";
 import { keyIn, type Migration, SLOTS, slotOf } from "../redis-cluster.js";
+import { closedPort } from "../sockets.js";
 import { error, evenly, type FakeCluster, type FakeNode } from "./fake-nodes.js";
 import { sharedCluster, test } from "./shared.js";
 

@@ -323,7 +323,7 @@ function replyHolder() {
   };
 }
 
-/** The node that has "a", another one, and more reads than the first has room for: its window is 32 MB of replies at most, by the length of the last few. */
+/** The node that has "a", another one, and more reads than the first has room for. Its window is 32 MB of replies at most, by the length of the last few. */
 async function fullWindow(world: World) {
   const fake = await world.fake();
   const kv = await world.open(fake, timeouts);
@@ -389,9 +389,11 @@ test("what is sent to a node that cannot be reached asks its master again", asyn
   const home = homeOf(fake, "a");
   const [lost, third] = fake.nodes.filter((node) => node !== home);
   assert.ok(lost && third);
+  const states = async () => (await kv.health()).connections.map(({ state }) => state);
+  await eventually(async () => (await states()).every((state) => state === "ready"));
   await lost.stop();
   // Before that it would be sent, and lost.
-  await eventually(async () => (await kv.health()).connections.some(({ state }) => state !== "ready"));
+  await eventually(async () => (await states()).some((state) => state !== "ready"));
   let asked = 0;
   fake.answer = ([, key], node) =>
     key === "a" && node === home ? ask(slotOf("a"), ++asked <= 2 ? lost : third) : undefined;

@@ -8,9 +8,9 @@ import type { Peer } from "../fake-server.js";
 import { Calls, SLACK, timeOf, underLoad } from "../faults/faults.js";
 import { movable } from "../faults/movable.js";
 import { Thread } from "../redis/processes.js";
-import { closedPort } from "../redis/servers.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
+import { closedPort } from "../sockets.js";
 import { CLUSTERDOWN, evenly, homeOf, moved, TRYAGAIN } from "./fake-nodes.js";
 import { sharedCluster, test } from "./shared.js";
 

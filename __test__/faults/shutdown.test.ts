@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after } from "node:test";
 import { createKV, type RedisConfig } from "covara-kv";
 import { Authority } from "../redis/certificates.js";
-import { closedPort } from "../redis/servers.js";
+import { closedPort } from "../sockets.js";
 import { test, type World } from "./faults.js";
 
 const authority = new Authority("covara-kv tests");

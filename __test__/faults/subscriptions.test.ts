@@ -15,8 +15,8 @@ import {
 } from "covara-kv";
 import { eventually } from "../backends.js";
 import { confirmation, message } from "../fake-server.js";
-import { closedPort } from "../redis/servers.js";
 import { errorOf, expectRefusal, refusal } from "../replies.js";
+import { closedPort } from "../sockets.js";
 import { emissions, SLACK, test, timeOf, type World } from "./faults.js";
 import { movable } from "./movable.js";
 

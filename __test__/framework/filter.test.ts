@@ -7,7 +7,7 @@ import { eventually } from "../backends.js";
 import { random } from "../fanout/instances.js";
 import { test } from "../faults/faults.js";
 import { Authority } from "../redis/certificates.js";
-import { closedPort } from "../redis/servers.js";
+import { closedPort } from "../sockets.js";
 import {
   AGGREGATE,
   channelOf,

@@ -1,41 +1,10 @@
 // Comments name documents that do not exist, and headings that have other names. So every link must lead to a file and a heading, and every
 // file that a document or a comment names must exist.
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { describe, test } from "node:test";
-
-const root = join(__dirname, "../..");
-const read = (path: string) => readFileSync(join(root, path), "utf8");
-
-/** The files of a folder that are neither generated nor downloaded. */
-function filesIn(folder: string): string[] {
-  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) return entry.name === "node_modules" ? [] : filesIn(path);
-    return [path.replaceAll("\\", "/")];
-  });
-}
-
-const TOP = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isFile());
-const FOLDERS = [
-  ".ci",
-  ".github",
-  "__test__",
-  "benchmark",
-  "docs",
-  "examples",
-  "fuzz/fuzz_targets",
-  "npm",
-  "scripts",
-  "src",
-  "ts",
-];
-const FILES = [...TOP.map(({ name }) => name), ...FOLDERS.flatMap(filesIn)];
-const DOCS = FILES.filter((path) => path.endsWith(".md"));
-const SOURCES = FILES.filter((path) =>
-  /^(src|ts|scripts|benchmark|__test__)\/.*\.(rs|lua|[cm]?[jt]s)$/.test(path),
-);
+import { commentsOf, DOCS, FILES, read, root, SOURCES, withoutCode } from "./texts.js";
 
 /** Files that a build or an application has, and names that only look like files. */
 const ELSEWHERE = /^(?:dist\/.*|(?:app|core|index)\.c?js|module\.mjs|tests\.[cm]js|(?:Node|Next)\.js)$/;
@@ -49,19 +18,8 @@ function anchorOf(heading: string): string {
     .replaceAll(" ", "-");
 }
 
-const withoutCode = (markdown: string) => markdown.replace(/^```[\s\S]*?^```/gm, "");
-
 function headingsOf(path: string): string[] {
   return [...withoutCode(read(path)).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => heading);
-}
-
-/** The comments of a source file. The slashes of a URL or a pattern begin no comment. */
-function commentsOf(path: string): string {
-  const text = read(path);
-  const found = path.endsWith(".lua")
-    ? text.matchAll(/^\s*--.*$/gm)
-    : text.matchAll(/^\s*\/\/.*$|(?<=[;{},)]\s+)\/\/ .*$|^\s*\/\*[\s\S]*?\*\//gm);
-  return [...found].map(([comment]) => comment.replace(/^\s*(\/\/[/!]?|\/?\*+\/?|--)/gm, "")).join("\n");
 }
 
 /** The files that a text names. */
@@ -100,7 +58,7 @@ describe("links and names", () => {
 
   test("a file that a comment names is there", () => {
     const missing = SOURCES.flatMap((source) =>
-      named(commentsOf(source))
+      named(commentsOf(source).join("\n"))
         .filter((name) => !exists(name) && !ELSEWHERE.test(name))
         .map((name) => `${source}: ${name}`),
     );
@@ -110,7 +68,7 @@ describe("links and names", () => {
   test("a heading that a comment names is there", () => {
     const missing: string[] = [];
     for (const source of [...SOURCES, ...DOCS]) {
-      const text = DOCS.includes(source) ? withoutCode(read(source)) : commentsOf(source);
+      const text = DOCS.includes(source) ? withoutCode(read(source)) : commentsOf(source).join("\n");
       for (const [whole, path = "", heading = ""] of text.matchAll(
         /\b((?:docs|benchmark)\/[\w/-]+\.md), "([^"]+)"/g,
       )) {

@@ -1,5 +1,5 @@
 // A contract outside of the repository may miss a method without a failing test. docs/surface.md names every export and every method, and
-// none that does not exist.
+// none that does not exist. A user finds no option that README.md does not name.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,16 +10,25 @@ import ts from "typescript";
 const root = join(__dirname, "../..");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
 
-/** The names in the first column of each table under a heading of docs/surface.md. */
-function named(heading: string): string[] {
-  const [, section = ""] = read("docs/surface.md").split(`\n### ${heading}\n`);
-  const rows = (section.split(/\n##+ /)[0] ?? "").split("\n").filter((line) => line.startsWith("| `"));
+/** The names in the first column of the tables of a text. */
+function firstColumn(text = ""): string[] {
+  const rows = text.split("\n").filter((line) => line.startsWith("| `"));
   return rows.flatMap((row) =>
     [...(row.split(" | ")[0] ?? "").matchAll(/`(\w+)`/g)].map(([, name = ""]) => name),
   );
 }
 
-const interfaces = ["adapter.ts", ...readdirSync(join(root, "ts/methods")).map((name) => `methods/${name}`)]
+/** The names in the tables under a heading of docs/surface.md. */
+function named(heading: string): string[] {
+  const [, section = ""] = read("docs/surface.md").split(`\n### ${heading}\n`);
+  return firstColumn(section.split(/\n##+ /)[0]);
+}
+
+const interfaces = [
+  "adapter.ts",
+  "config.ts",
+  ...readdirSync(join(root, "ts/methods")).map((name) => `methods/${name}`),
+]
   .map((name) => ts.createSourceFile(name, read(`ts/${name}`), ts.ScriptTarget.Latest))
   .flatMap(({ statements }) => statements.filter(ts.isInterfaceDeclaration));
 
@@ -57,4 +66,9 @@ describe("docs/surface.md", () => {
     const text = read("docs/surface.md");
     for (const name of membersOf("Queue")) assert.ok(text.includes(`\`${name}\``), name);
   });
+});
+
+test("README.md has a row for each field of redis", () => {
+  const [, table = ""] = read("README.md").split("\n| field of `redis` | default | |\n");
+  assert.deepEqual(firstColumn(table.split("\n\n")[0]).sort(), membersOf("RedisConfig").sort());
 });

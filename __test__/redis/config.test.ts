@@ -2,20 +2,23 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { inspect } from "node:util";
-import { createKV, type KVConfig, type RedisConfig, RedisKVStore } from "covara-kv";
+import { createKV, type KVConfig, type RedisConfig, RedisKVStore, type RedisTlsConfig } from "covara-kv";
 import { startRedis } from "../redis-server.js";
 import { errorOf } from "../replies.js";
+import { closedPort, listen } from "../sockets.js";
 import { warningsOf } from "../warnings.js";
 import { Authority } from "./certificates.js";
 import { asConfig, refuses } from "./refused.js";
-import { closedPort, listen, SECRET } from "./servers.js";
+import { SECRET } from "./servers.js";
 
 const lone = "a\ud800b";
 const notText = [1, 0n, true, null, {}, [], ["a"], () => "a", Symbol("a"), new String("a"), lone];
 const notTextOrFunction = notText.filter((value) => typeof value !== "function");
 const noInteger = ["1", 1n, null, true, {}, [1], Number.NaN, 1.5, Number.POSITIVE_INFINITY, -1, 2 ** 53];
 
-const wrong: Record<string, unknown[]> = {
+type Field = Exclude<keyof RedisConfig, "sentinel" | "cluster"> | `tls.${keyof RedisTlsConfig}`;
+
+const wrong: Record<Field, unknown[]> = {
   url: [...notText, "", "redis://127.0.0.1\0"],
   host: [...notText, "", "127.0.0.1\0"],
   path: [...notText, "", "/tmp/redis\0"],

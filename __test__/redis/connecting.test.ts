@@ -10,7 +10,8 @@ import { type RedisConfig, RedisKVStore } from "covara-kv";
 import type { Redis } from "ioredis";
 import { startFake } from "../fake-server.js";
 import { unlike70 } from "../servers.js";
-import { closedPort, forward, HOST, open, SECRET, SharedRedis } from "./servers.js";
+import { closedPort, forward, HOST } from "../sockets.js";
+import { open, SECRET, SharedRedis } from "./servers.js";
 
 const directory = mkdtempSync(join(tmpdir(), "covara-kv-socket-"));
 const socket = join(directory, "redis.sock");

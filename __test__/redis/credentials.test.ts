@@ -5,8 +5,9 @@ import { describe, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { KVError, type RedisConfig, RedisKVStore } from "covara-kv";
 import { eventually } from "../backends.js";
+import { listen } from "../sockets.js";
 import { run } from "./processes.js";
-import { listen, open, refusalOf, SECRET, SharedRedis, withoutSecret } from "./servers.js";
+import { open, refusalOf, SECRET, SharedRedis, withoutSecret } from "./servers.js";
 
 const server = new SharedRedis();
 

@@ -9,8 +9,9 @@ import { Worker } from "node:worker_threads";
 import type { KVStore } from "covara-kv";
 import { eventually, timeoutFactor } from "../backends.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
+import { closedPort, listen } from "../sockets.js";
 import { Authority } from "./certificates.js";
-import { closedPort, listen, open, SharedRedis } from "./servers.js";
+import { open, SharedRedis } from "./servers.js";
 
 /** flooder.mjs counts up to this, and begins again. */
 const ROUND = 4_000;

@@ -15,9 +15,10 @@ import {
 } from "covara-kv";
 import { type RedisOptions as Options5, Redis as Redis5 } from "ioredis";
 import { type RedisOptions as Options6, Redis as Redis6 } from "ioredis6";
+import { closedPort, HOST } from "../sockets.js";
 import { warningsOf } from "../warnings.js";
 import { Authority } from "./certificates.js";
-import { closedPort, HOST, SECRET, SharedRedis } from "./servers.js";
+import { SECRET, SharedRedis } from "./servers.js";
 
 const directory = mkdtempSync(join(tmpdir(), "covara-kv-ioredis-"));
 const socket = join(directory, "redis.sock");

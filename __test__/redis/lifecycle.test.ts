@@ -14,8 +14,9 @@ import {
 import { eventually } from "../backends.js";
 import { startFake } from "../fake-server.js";
 import { errorOf } from "../replies.js";
+import { forward } from "../sockets.js";
 import { run } from "./processes.js";
-import { forward, HOST, open, SharedRedis } from "./servers.js";
+import { open, SharedRedis } from "./servers.js";
 
 const server = new SharedRedis();
 
@@ -171,7 +172,7 @@ test("disconnect lets what is in flight finish, and refuses what comes later", a
 });
 
 test("disconnect of a store without a connection lets its commands have theirs", async () => {
-  await using peer = await forward(server.address, { host: HOST });
+  await using peer = await forward(server.address);
   const kv = createRedisKV({ port: peer.port });
   const reply = kv.set("late", "v");
   await kv.disconnect();

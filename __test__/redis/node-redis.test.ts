@@ -8,9 +8,10 @@ import { createKV, createRedisKV, type KVError, type KVStore, type RedisClientLi
 import * as redis6 from "redis";
 import * as redis4 from "redis4";
 import * as redis5 from "redis5";
+import { closedPort, HOST } from "../sockets.js";
 import { warningsOf } from "../warnings.js";
 import { Authority } from "./certificates.js";
-import { closedPort, HOST, SECRET, SharedRedis } from "./servers.js";
+import { SECRET, SharedRedis } from "./servers.js";
 
 const directory = mkdtempSync(join(tmpdir(), "covara-kv-node-redis-"));
 const path = join(directory, "redis.sock");

@@ -7,7 +7,8 @@ import { type Conversions, conversions, type ResultKind } from "../../ts/results
 import { type Answer, type FakeServer, startFake } from "../fake-server.js";
 import { goodArguments } from "../methods.js";
 import { errorOf, expectRefusal, type Method, refusal, send } from "../replies.js";
-import { HOST, open } from "./servers.js";
+import { HOST } from "../sockets.js";
+import { open } from "./servers.js";
 
 let server: FakeServer;
 let kv: KVStore;

@@ -5,7 +5,8 @@ import { describe, test } from "node:test";
 import { RedisKVStore } from "covara-kv";
 import { timeoutFactor } from "../backends.js";
 import { commandsOf, type FakeServer, startFake } from "../fake-server.js";
-import { forward, HOST, open, SharedRedis } from "./servers.js";
+import { forward } from "../sockets.js";
+import { open, SharedRedis } from "./servers.js";
 
 const answers: Record<string, string> = {
   MGET: "*0\r\n",
@@ -156,7 +157,7 @@ describe("in one tick", () => {
     const released = new Promise<void>((resolve) => {
       release = resolve;
     });
-    await using peer = await forward(server.address, { host: HOST }, released);
+    await using peer = await forward(() => released.then(() => server.address));
     await using kv = new RedisKVStore({ port: peer.port, commandTimeout: 60_000, connectTimeout: 60_000 });
     const replies = numbers.map(() => kv.incr("waiting"));
     await assert.rejects(kv.incr("waiting"), { code: "QUEUE_FULL", message: /maxQueue/ });

@@ -11,7 +11,7 @@ import {
   RedisKVStore,
 } from "covara-kv";
 import { type Answer, answerHandshake, bulk, type FakeOptions, startFake } from "../fake-server.js";
-import { closedPort, HOST } from "./servers.js";
+import { closedPort, HOST } from "../sockets.js";
 
 async function failure(work: () => unknown): Promise<KVError> {
   try {

@@ -12,17 +12,9 @@ import { eventually } from "../backends.js";
 import { answerHandshake, startFake } from "../fake-server.js";
 import { ONE_ATTEMPT } from "../faults/faults.js";
 import { errorOf } from "../replies.js";
+import { closedPort, forward, HOST, listen } from "../sockets.js";
 import { run } from "./processes.js";
-import {
-  closedPort,
-  forward,
-  HOST,
-  listen,
-  refusalOf,
-  SECRET,
-  SharedRedis,
-  withoutSecret,
-} from "./servers.js";
+import { refusalOf, SECRET, SharedRedis, withoutSecret } from "./servers.js";
 
 const withPassword = (admin: Redis) => admin.config("SET", "requirepass", SECRET);
 const protectedServer = new SharedRedis(undefined, withPassword);
@@ -57,7 +49,7 @@ for (const [protocol, server] of [
   describe(`createKV rejects at the first attempt, with the server's own error, over ${protocol}`, () => {
     for (const [what, redis, [code, message]] of refused) {
       test(what, async () => {
-        await using peer = await forward(server.address, { host: HOST });
+        await using peer = await forward(server.address);
         const error = await refusalOf({ ...redis(peer.port), ...ONE_ATTEMPT });
         assert.equal(error.code, code, error.message);
         assert.match(error.message, message);

@@ -5,8 +5,9 @@ import { type RedisConfig, RedisKVStore } from "covara-kv";
 import { Redis } from "ioredis";
 import { startRedis } from "../redis-server.js";
 import { MASTER } from "../sentinel.js";
+import { closedPort, HOST } from "../sockets.js";
 import { by, fakeSentinel } from "./fake-sentinel.js";
-import { closedPort, HOST, open, SECRET } from "./servers.js";
+import { open, SECRET } from "./servers.js";
 
 test("what a URL says of Sentinels is heard, and what is wrong with it is CONFIG", async () => {
   const one = await startRedis();

@@ -5,8 +5,9 @@ import { after, before, describe, test } from "node:test";
 import { Redis } from "ioredis";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { MASTER } from "../sentinel.js";
+import { closedPort, HOST } from "../sockets.js";
 import { Authority } from "./certificates.js";
-import { closedPort, HOST, open, refusalOf, SECRET } from "./servers.js";
+import { open, refusalOf, SECRET } from "./servers.js";
 
 // ioredis #318 #553 #1054 #2070: a password of the Sentinels' own, and TLS with them.
 describe("Sentinels with a password and TLS of their own", () => {

@@ -11,8 +11,9 @@ import { eventually } from "../backends.js";
 import { type Answer, answerHandshake, bulk } from "../fake-server.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { MASTER, type SentinelSet, startSentinels } from "../sentinel.js";
+import { closedPort, HOST } from "../sockets.js";
 import { by, fakeSentinel } from "./fake-sentinel.js";
-import { closedPort, HOST, open, refusalOf } from "./servers.js";
+import { open, refusalOf } from "./servers.js";
 
 const told = (channel: string, text: string) => `>3\r\n${bulk("message")}${bulk(channel)}${bulk(text)}`;
 

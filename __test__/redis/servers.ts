@@ -1,7 +1,5 @@
-// Servers to connect to, real ones and fakes, and the connections that they see.
+// Stores on a real Redis, their errors, and the connections that the server sees.
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type ListenOptions, type Socket } from "node:net";
 import { after, before } from "node:test";
 import { inspect } from "node:util";
 import { createKV, KVError, type KVStore, type RedisConfig } from "covara-kv";
@@ -9,7 +7,6 @@ import { Redis } from "ioredis";
 import { type RedisServer, startRedis } from "../redis-server.js";
 import { errorOf } from "../replies.js";
 
-export const HOST = "127.0.0.1";
 /** A password that no error may contain. */
 export const SECRET = "p@ss:w/ord%-hunter2";
 
@@ -93,68 +90,4 @@ export class SharedRedis {
     assert.equal(named.length, 1);
     return named[0] as Client;
   }
-}
-
-/** A server on the loopback interface that does not speak Redis's protocol. */
-export interface Peer extends AsyncDisposable {
-  readonly port: number;
-  readonly endpoint: string;
-  /** The number of connections so far. */
-  readonly connections: number;
-  /** Sends the same text on every connection. */
-  write(text: string): void;
-}
-
-export async function listen(
-  onConnection: (socket: Socket) => void,
-  options: ListenOptions = { host: HOST },
-): Promise<Peer> {
-  const sockets = new Set<Socket>();
-  let connections = 0;
-  const server = createServer((socket) => {
-    connections += 1;
-    sockets.add(socket);
-    socket.on("error", () => {});
-    socket.on("close", () => sockets.delete(socket));
-    onConnection(socket);
-  });
-  server.listen({ port: 0, ...options });
-  await once(server, "listening");
-  const { port, address } = server.address() as AddressInfo;
-  return {
-    port,
-    endpoint: address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`,
-    get connections() {
-      return connections;
-    },
-    write(text) {
-      for (const socket of sockets) socket.write(text);
-    },
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, "close");
-    },
-  };
-}
-
-/** Forwards every connection to a server, after `released` has resolved. */
-export const forward = (
-  to: { host: string; port: number },
-  options: ListenOptions,
-  released?: Promise<void>,
-): Promise<Peer> =>
-  listen(async (socket) => {
-    await released;
-    const upstream = connect(to);
-    socket.pipe(upstream).pipe(socket);
-    upstream.on("error", () => socket.destroy());
-    socket.on("close", () => upstream.destroy());
-  }, options);
-
-/** A port on which no server listens, unless another process takes it. */
-export async function closedPort(): Promise<number> {
-  const peer = await listen(() => {});
-  await peer[Symbol.asyncDispose]();
-  return peer.port;
 }

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createMemoryKV, KVError, type KVStore, RedisKVStore } from "covara-kv";
 import { startFake } from "../fake-server.js";
-import { closedPort, HOST, SharedRedis } from "./servers.js";
+import { closedPort, HOST } from "../sockets.js";
+import { SharedRedis } from "./servers.js";
 
 const server = new SharedRedis();
 

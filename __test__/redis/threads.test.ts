@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createKV } from "covara-kv";
 import { eventually, timeoutFactor } from "../backends.js";
+import { listen } from "../sockets.js";
 import { run, Thread } from "./processes.js";
-import { listen, open, SharedRedis } from "./servers.js";
+import { open, SharedRedis } from "./servers.js";
 
 const server = new SharedRedis();
 const jobs = ["connecting", "load", "pubsub", "scripts"];

@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import type { RedisConfig } from "covara-kv";
+import { listen } from "../sockets.js";
 import { Authority, type Identity } from "./certificates.js";
 import { run } from "./processes.js";
-import { listen, open, refusalOf } from "./servers.js";
+import { open, refusalOf } from "./servers.js";
 import { TlsRedis, tlsFake } from "./tls-servers.js";
 
 const authority = new Authority("covara-kv tests");

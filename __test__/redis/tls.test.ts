@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { type RedisConfig, RedisKVStore, type RedisTlsConfig } from "covara-kv";
 import { eventually } from "../backends.js";
+import { HOST, listen } from "../sockets.js";
 import { Authority } from "./certificates.js";
-import { HOST, listen, open, refusalOf, SECRET } from "./servers.js";
+import { open, refusalOf, SECRET } from "./servers.js";
 import { TlsRedis } from "./tls-servers.js";
 
 const authority = new Authority("covara-kv tests");

@@ -1,5 +1,5 @@
-// The packages as they would be published, on every platform that this machine can run: from a registry on the loopback interface, installed as
-// npm does on that platform, then run there.
+// The packages as they would be published, on every platform that this machine can run. They come from a registry on the loopback interface, are
+// installed as npm does on that platform, and run there.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";

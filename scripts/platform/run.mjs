@@ -24,8 +24,8 @@ const unloading = "__test__/redis/unloading.test.ts";
 const threads = ["__test__/memory/terminated.test.ts", "__test__/redis/threads.test.ts", unloading];
 
 /**
- * The tests of each result: where they are, what of that is another suite's, what is left out and why, on which backends they run, and
- * whether all of them need a Redis.
+ * The tests of each result: where they are, what of that is another suite's, and what is left out and why. Also on which backends they run,
+ * and whether all of them need a Redis.
  */
 const suites = {
   "conformance, memory": { of: ["__test__/conformance"], env: { TEST_BACKENDS: inMemory } },

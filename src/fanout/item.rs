@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::backlog::Measured;
 use crate::error::Error;
 use crate::redis::completions::Gap;
 
@@ -56,19 +57,15 @@ pub enum Notice {
     Overflow(SystemTime),
 }
 
-impl Item {
-    /// Its size in memory.
-    pub fn size(&self) -> usize {
-        size_of::<Item>() + self.text_length()
-    }
-
-    fn text_length(&self) -> usize {
-        match self {
+impl Measured for Item {
+    fn size(&self) -> usize {
+        let text = match self {
             Item::Event {
                 subscription, event, ..
             } => subscription.len() + event.len(),
             Item::Invalidate { subscription, .. } => subscription.len(),
             Item::Changed { .. } => 0,
-        }
+        };
+        size_of::<Item>() + text
     }
 }

@@ -1,6 +1,6 @@
 //! A JavaScript thread, as the fan-out sees it: a bounded queue. It knows neither the registry nor where messages come from.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use super::item::{InvalidationReason, Item, Notice, Token};
-use crate::backlog::{MAX_BYTES, MAX_MESSAGES};
+use crate::backlog::BoundedQueue;
 use crate::wake::WakeOnce;
 
 /// Where a thread's messages come from.
@@ -30,8 +30,7 @@ pub struct Thread {
 }
 
 struct ItemQueue {
-    items: VecDeque<Item>,
-    bytes: usize,
+    items: BoundedQueue<Item>,
     /// Subscriptions whose invalidation is queued: it stands for all that is dropped until it is taken.
     invalid: HashSet<Arc<str>>,
     /// Watchers whose change is queued beyond the bounds.
@@ -55,8 +54,7 @@ enum Overflow {
 impl Thread {
     pub fn new(wake: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
         let queue = ItemQueue {
-            items: VecDeque::new(),
-            bytes: 0,
+            items: BoundedQueue::default(),
             invalid: HashSet::new(),
             changed: HashSet::new(),
             overflow: Overflow::No,
@@ -112,9 +110,9 @@ impl Thread {
             subscription: subscription.clone(),
             event: event.into(),
         };
-        let fits = queue.fits(&item);
+        let fits = queue.items.fits(&item);
         if fits {
-            queue.push(item);
+            queue.items.push(item);
         } else {
             if queue.overflow == Overflow::No {
                 queue.overflow = Overflow::Begun(queue.empty_at);
@@ -128,8 +126,8 @@ impl Thread {
     pub fn changed(&self, watcher: Token) {
         let mut queue = self.queue.lock();
         let item = Item::Changed { watcher };
-        if queue.fits(&item) || queue.changed.insert(watcher) {
-            queue.push(item);
+        if queue.items.fits(&item) || queue.changed.insert(watcher) {
+            queue.items.push(item);
         }
         queue.wake(false);
     }
@@ -150,7 +148,7 @@ impl Thread {
 
     /// Gives the items of one handler to another.
     pub fn rename(&self, before: Token, after: Token) {
-        for item in &mut self.queue.lock().items {
+        for item in self.queue.lock().items.iter_mut() {
             match item {
                 Item::Event { handler, .. } | Item::Invalidate { handler, .. } if *handler == before => {
                     *handler = after;
@@ -197,19 +195,11 @@ impl Thread {
     }
 
     fn drop_items(&self, mut drops: impl FnMut(&Item) -> bool) {
-        let ItemQueue {
-            items,
-            bytes,
-            invalid,
-            ..
-        } = &mut *self.queue.lock();
+        let ItemQueue { items, invalid, .. } = &mut *self.queue.lock();
         items.retain(|item| {
             let dropped = drops(item);
-            if dropped {
-                *bytes -= item.size();
-                if let Item::Invalidate { subscription, .. } = item {
-                    invalid.remove(subscription);
-                }
+            if let (true, Item::Invalidate { subscription, .. }) = (dropped, item) {
+                invalid.remove(subscription);
             }
             !dropped
         });
@@ -218,10 +208,8 @@ impl Thread {
     /// Takes at most `count` items, in order. The thread comes again by itself while any are left.
     pub fn take(&self, count: usize) -> Vec<Item> {
         let mut queue = self.queue.lock();
-        let count = count.min(queue.items.len());
-        let taken: Vec<_> = queue.items.drain(..count).collect();
+        let taken = Vec::from(queue.items.take(count));
         for item in &taken {
-            queue.bytes -= item.size();
             match item {
                 Item::Invalidate { subscription, .. } => {
                     queue.invalid.remove(subscription);
@@ -276,21 +264,11 @@ impl ItemQueue {
         }
     }
 
-    fn fits(&self, item: &Item) -> bool {
-        // A single item fits whatever its size.
-        self.items.is_empty() || (self.items.len() < MAX_MESSAGES && self.bytes + item.size() <= MAX_BYTES)
-    }
-
-    fn push(&mut self, item: Item) {
-        self.bytes += item.size();
-        self.items.push_back(item);
-    }
-
     /// Always fits: there is at most one for each subscription.
     fn invalidate(&mut self, handler: Token, subscription: &Arc<str>, reason: InvalidationReason) {
         if self.invalid.insert(subscription.clone()) {
             let subscription = subscription.clone();
-            self.push(Item::Invalidate {
+            self.items.push(Item::Invalidate {
                 handler,
                 subscription,
                 reason,
@@ -302,12 +280,13 @@ impl ItemQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backlog::MAX_ITEMS;
 
     #[test]
     fn what_does_not_fit_becomes_one_invalidation_of_each_subscription() {
         let thread = Thread::new(|| true);
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        for _ in 0..MAX_MESSAGES {
+        for _ in 0..MAX_ITEMS {
             assert!(thread.event(1, &a, "{}", false));
         }
         for _ in 0..3 {
@@ -316,13 +295,13 @@ mod tests {
             thread.changed(3);
         }
         assert!(matches!(thread.take_notices()[..], [Notice::Overflow(_)]));
-        assert_eq!(thread.take(MAX_MESSAGES).len(), MAX_MESSAGES);
+        assert_eq!(thread.take(MAX_ITEMS).len(), MAX_ITEMS);
         let invalidate = |handler, subscription: &Arc<str>| Item::Invalidate {
             handler,
             subscription: subscription.clone(),
             reason: InvalidationReason::Overflow,
         };
-        let rest = thread.take(MAX_MESSAGES);
+        let rest = thread.take(MAX_ITEMS);
         assert_eq!(
             rest,
             [invalidate(1, &a), invalidate(2, &b), Item::Changed { watcher: 3 }]

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::channel::{AGGREGATE, EVENTS, OWN_PREFIX};
 use super::message;
-use crate::backlog::{MAX_BYTES, MAX_MESSAGES, Message};
+use crate::backlog::{MAX_BYTES, MAX_ITEMS, Measured, Message};
 use crate::redis::completions::{CompletionBatch, Gap};
 
 /// What a marked event ends with, which means nothing in JSON: `MARKS` of marks.ts. One mark for each change of ways, in turn.
@@ -155,7 +155,7 @@ impl WaysState {
             waits_for.insert(subscription.clone());
         }
         let message = message.copied();
-        if self.messages >= MAX_MESSAGES || self.bytes + message.size() > MAX_BYTES {
+        if self.messages >= MAX_ITEMS || self.bytes + message.size() > MAX_BYTES {
             self.give_all(batch);
         }
         self.since.get_or_insert_with(SystemTime::now);

@@ -180,7 +180,7 @@ fn leave(subscriptions: &mut HashMap<Bytes, Subscribers, RandomState>, name: &[u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backlog::{MAX_BYTES, MAX_MESSAGES};
+    use crate::backlog::{MAX_BYTES, MAX_ITEMS};
 
     #[test]
     fn counts_and_delivers_as_redis_does() {
@@ -209,11 +209,11 @@ mod tests {
         let mut channels = Channels::default();
         let inbox = Inbox::new(|| false);
         channels.subscribe(b"c", &inbox);
-        for _ in 0..MAX_MESSAGES + 7 {
+        for _ in 0..MAX_ITEMS + 7 {
             channels.publish(b"c", b"x");
         }
-        let (messages, rest) = inbox.take(MAX_MESSAGES);
-        assert_eq!(messages.len(), MAX_MESSAGES);
+        let (messages, rest) = inbox.take(MAX_ITEMS);
+        assert_eq!(messages.len(), MAX_ITEMS);
         assert!(matches!(rest, Rest::Overflow(_)));
         channels.publish(b"c", b"y");
         assert_eq!(inbox.take(9).1, Rest::Nothing);

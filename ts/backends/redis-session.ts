@@ -94,7 +94,7 @@ export class Session {
   #started = false;
   /** The number of Promises that wait for an answer. */
   #unanswered = 0;
-  #listening = false;
+  #isSubscribed = false;
   readonly #batchSize = new BatchSize();
   /** The number of answers of this take, and the time of the first, if there are many. */
   #answeredNow = 0;
@@ -204,9 +204,9 @@ export class Session {
   }
 
   /** Keeps the process alive while the store has subscriptions. */
-  keepAlive(listening: boolean): void {
-    this.#listening = listening;
-    this.#native.listen(listening);
+  keepAlive(isSubscribed: boolean): void {
+    this.#isSubscribed = isSubscribed;
+    this.#native.keepAlive(isSubscribed);
     this.#hold();
   }
 
@@ -288,7 +288,7 @@ export class Session {
   }
 
   #hold(): void {
-    if (this.#unanswered > 0 || this.#listening) awaited.add(this);
+    if (this.#unanswered > 0 || this.#isSubscribed) awaited.add(this);
     else awaited.delete(this);
   }
 

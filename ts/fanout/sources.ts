@@ -46,11 +46,11 @@ export class RedisSource implements Source {
   }
 
   update({ events, aggregate }: Record<Channel, boolean>, isWaiting: boolean): void {
-    this.#native.listen(events || aggregate || isWaiting);
+    this.#native.keepAlive(events || aggregate || isWaiting);
   }
 
   close(): void {
-    this.#native.listen(false);
+    this.#native.keepAlive(false);
     this.#native.detach();
   }
 }

@@ -174,11 +174,11 @@ class ThreadFanout implements Engine {
     if (kv instanceof RedisKVStore && kv.status === "reconnecting") await kv.ping();
     await this.#aboutToHear("aggregate");
     const { wanted, live } = this.#source?.hears("aggregate") ?? { wanted: false, live: false };
-    const expected = wanted && live ? this.#native.expect(resource) : null;
+    const expected = wanted && live ? this.#native.expectEcho(resource) : null;
     try {
       await kv.publish(CHANNEL_OF.aggregate, JSON.stringify({ resource }));
     } catch (error) {
-      if (expected !== null) this.#native.takeBack(resource, expected);
+      if (expected !== null) this.#native.cancelEcho(resource, expected);
       throw error;
     }
   }

@@ -120,10 +120,10 @@ impl FanoutThread {
         }
     }
 
-    /// Expects the echo of a change that is about to be published, to drop it. Returns the argument of `takeBack`, or null if no echo
+    /// Expects the echo of a change that is about to be published, to drop it. Returns the argument of `cancelEcho`, or null if no echo
     /// will come.
     #[napi]
-    pub fn expect(&mut self, resource: String) -> Option<u32> {
+    pub fn expect_echo(&mut self, resource: String) -> Option<u32> {
         match &self.source {
             Some(source) => source.expect(&resource),
             None => Some(self.echoes.expect(&resource)),
@@ -132,7 +132,7 @@ impl FanoutThread {
 
     /// Stops expecting the echo: the change may not have been published.
     #[napi]
-    pub fn take_back(&mut self, resource: String, expected: u32) {
+    pub fn cancel_echo(&mut self, resource: String, expected: u32) {
         match &self.source {
             Some(source) => source.cancel(&resource, expected),
             None if self.echoes.cancel(&resource, expected) => self.tell_own(&resource),
@@ -220,8 +220,8 @@ impl FanoutThread {
 
     /// Whether the thread waits for events, which keeps the process alive.
     #[napi]
-    pub fn listen(&self, env: &Env, listening: bool) {
-        self.waker.keep_alive(env, listening);
+    pub fn keep_alive(&self, env: &Env, is_waiting: bool) {
+        self.waker.keep_alive(env, is_waiting);
     }
 
     /// Takes at most `count` items, each three values: token of the handler, subscription, event; for a change token of the watcher, null,

@@ -40,7 +40,7 @@ pub struct RedisHandle {
     /// The number of answers that JavaScript awaits.
     pub awaited: Cell<usize>,
     /// Whether JavaScript has subscriptions.
-    pub listening: Cell<bool>,
+    pub is_subscribed: Cell<bool>,
     /// The size of the last batch, as a guess for the next one.
     last_size: Cell<usize>,
     collect: Collect,
@@ -131,7 +131,7 @@ impl RedisHandle {
             events: RefCell::default(),
             waker,
             awaited: Cell::new(0),
-            listening: Cell::new(false),
+            is_subscribed: Cell::new(false),
             last_size: Cell::new(0),
             collect,
             on_completions,
@@ -144,7 +144,7 @@ impl RedisHandle {
     /// Keeps the process alive while an answer or a message may arrive.
     pub fn keep_alive(&self, env: &Env) {
         self.waker
-            .keep_alive(env, self.awaited.get() > 0 || self.listening.get());
+            .keep_alive(env, self.awaited.get() > 0 || self.is_subscribed.get());
     }
 
     pub fn await_more(&self, env: &Env, count: usize) {

@@ -182,8 +182,8 @@ impl RedisClient {
 
     /// Whether the store has subscriptions, which keep the process alive.
     #[napi]
-    pub fn listen(&self, env: &Env, listening: bool) {
-        self.handle.listening.set(listening);
+    pub fn keep_alive(&self, env: &Env, is_subscribed: bool) {
+        self.handle.is_subscribed.set(is_subscribed);
         self.handle.keep_alive(env);
     }
 

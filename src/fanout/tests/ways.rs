@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::backlog::{MAX_MESSAGES, Message};
+use crate::backlog::{MAX_ITEMS, Message};
 use crate::fanout::channel::EVENTS;
 use crate::fanout::streams::{Fanout, Streams};
 use crate::fanout::ways::{Passages, Way, Ways};
@@ -213,15 +213,15 @@ fn more_than_there_is_room_for_is_told_as_a_gap() {
     let ways = Ways::default();
     let before = SystemTime::now();
     come(&ways, vec![fleet("0", MARKS[0])]);
-    for _ in 1..MAX_MESSAGES {
+    for _ in 1..MAX_ITEMS {
         come(&ways, vec![fleet("1", "")]);
     }
-    assert_eq!(size(&ways).0, MAX_MESSAGES);
+    assert_eq!(size(&ways).0, MAX_ITEMS);
     let mut batch = CompletionBatch::default();
     batch.backlog.push(fleet("2", MARKS[1]));
     ways.lock().hold(&mut batch, all);
     let (given, overflow) = batch.backlog.into_parts();
-    assert_eq!(given.len(), MAX_MESSAGES);
+    assert_eq!(given.len(), MAX_ITEMS);
     assert!(overflow.is_some_and(|since| since >= before && since <= SystemTime::now()));
     assert_eq!(size(&ways).0, 1);
 }

@@ -111,10 +111,11 @@ impl<M: Machine> Supervisor<M> {
             let since = Instant::now();
             let endpoint = established.endpoint.clone();
             self.shared.trace(|| format!("connected to {established}"));
-            let left = self.left(&endpoint);
+            let before = self.led_to.lock().replace(endpoint.clone());
+            let left_for = self.left_master_for(before.as_ref(), &endpoint);
             self.shared.with(|pipeline| {
-                if let Some(left) = left {
-                    pipeline.widen_gap(left, since + FOLLOWED);
+                if let Some(left_for) = left_for {
+                    pipeline.widen_gap(left_for, since + FOLLOWED);
                 }
                 pipeline.connected(established, since);
             });
@@ -143,11 +144,11 @@ impl<M: Machine> Supervisor<M> {
         }
     }
 
-    /// A connection leads to an endpoint. How long ago another was last known to be the master's, if publishers may still be there.
-    fn left(&self, endpoint: &Endpoint) -> Option<Duration> {
-        match self.led_to.lock().replace(endpoint.clone()) {
-            Some(before) if before == *endpoint => None,
-            Some(before) => self.opener.locator.confirmed(&before),
+    /// How long ago another endpoint was last known to be the master's, if publishers may still be there.
+    fn left_master_for(&self, before: Option<&Endpoint>, endpoint: &Endpoint) -> Option<Duration> {
+        match before {
+            Some(before) if before == endpoint => None,
+            Some(before) => self.opener.locator.confirmed(before),
             // It was left before this connection was wanted.
             None => self.opener.locator.left_within(FOLLOWED),
         }

@@ -26,7 +26,7 @@ pub fn options() -> Options {
             limits: Limits {
                 timeout: TIMEOUT,
                 max_queue: 1,
-                queue_timeout: Duration::from_secs(10),
+                queue_timeout: QUEUE_TIMEOUT,
                 max_retries: None,
                 max_reply: 1 << 30,
             },

@@ -70,11 +70,9 @@ struct Harness<M = Commands> {
 impl<M: Machine> Harness<M> {
     fn new() -> Self {
         let limits = Limits {
-            timeout: TIMEOUT,
-            queue_timeout: QUEUE_TIMEOUT,
             max_queue: 3,
-            max_retries: None,
             max_reply: 128 << 20,
+            ..config::options().settings.limits
         };
         Self {
             pipeline: Pipeline::new(limits, "server:1".to_owned()),
