@@ -8,7 +8,7 @@ import { SLACK, timeOf } from "../faults/faults.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf, watched } from "../replies.js";
 import { ask, error, type FakeNode, homeOf, moved, TRYAGAIN } from "./fake-nodes.js";
-import { sharedCluster, test, type World } from "./shared.js";
+import { isReady, sharedCluster, test, type World } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 1_000, elections: false });
 
@@ -230,7 +230,7 @@ test("calls of other slots do not wait for CLUSTER SLOTS", async (world) => {
   const other = fake.nodes.find((node) => node !== home);
   assert.ok(other);
   // A connection that is opened late asks for CLUSTER SLOTS itself.
-  await eventually(async () => (await kv.health()).connections.every(({ state }) => state === "ready"));
+  await eventually(() => isReady(kv));
   fake.answer = ([name, key], node) => {
     if (name === "CLUSTER") return null;
     return key === "a" && node === home ? moved(slotOf("a"), other) : undefined;
@@ -381,19 +381,17 @@ test("what waits for room at the old owner stays behind what that answers with A
   assert.ok(!isAhead);
 });
 
-// The importing node of a slot fails: its master then names another one. What waits for the lost node must ask again, or all of the slot waits
-// behind it for `queueTimeout`.
+// The importing node of a slot fails, and its master names another. All of the slot waits for `queueTimeout` behind what does not ask again.
 test("what is sent to a node that cannot be reached asks its master again", async (world) => {
   const fake = await world.fake();
   const kv = await world.open(fake, { ...timeouts, retryDelay: 10 });
   const home = homeOf(fake, "a");
   const [lost, third] = fake.nodes.filter((node) => node !== home);
   assert.ok(lost && third);
-  const states = async () => (await kv.health()).connections.map(({ state }) => state);
-  await eventually(async () => (await states()).every((state) => state === "ready"));
+  await eventually(() => isReady(kv));
   await lost.stop();
   // Before that it would be sent, and lost.
-  await eventually(async () => (await states()).some((state) => state !== "ready"));
+  await eventually(async () => !(await isReady(kv)));
   let asked = 0;
   fake.answer = ([, key], node) =>
     key === "a" && node === home ? ask(slotOf("a"), ++asked <= 2 ? lost : third) : undefined;

@@ -54,6 +54,10 @@ export function test(name: string, body: (world: World) => Promise<void>, timeou
   });
 }
 
+/** Whether all connections are ready. The store connects to all masters from the start. */
+export const isReady = async (kv: KVStore): Promise<boolean> =>
+  (await kv.health()).connections.every(({ state }) => state === "ready");
+
 /** A cluster that all tests of a file share. What a test does to its nodes is undone after it; the keys stay. */
 export function sharedCluster(options?: ClusterOptions): () => RedisCluster {
   let cluster: RedisCluster | undefined;

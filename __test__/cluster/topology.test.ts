@@ -12,7 +12,7 @@ import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
 import { closedPort } from "../sockets.js";
 import { CLUSTERDOWN, evenly, homeOf, moved, TRYAGAIN } from "./fake-nodes.js";
-import { sharedCluster, test } from "./shared.js";
+import { isReady, sharedCluster, test } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } });
 
@@ -76,9 +76,7 @@ test("a failover costs 20 stores of a process a few CLUSTER SLOTS, and no connec
   const long = { commandTimeout: 20_000, queueTimeout: 20_000 };
   const stores = await Promise.all(Array.from({ length: 20 }, () => open(cluster(), long)));
   await Promise.all(stores.map((kv, index) => kv.set(keys[0], `${index}`)));
-  // The store connects to all masters from the start. Only a connection that is late would be counted below.
-  const isReady = async (kv: (typeof stores)[number]) =>
-    (await kv.health()).connections.every(({ state }) => state === "ready");
+  // A connection that is late would be counted below.
   for (const kv of stores) await eventually(() => isReady(kv));
   const before = await cluster().counters();
   const load = underLoad(stores.length, async (worker) => {
