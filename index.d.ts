@@ -1055,9 +1055,9 @@ export declare class KVError extends Error {
    * split by slot.
    */
   readonly results?: unknown[];
-  /** In a cluster: the node that was to run the command, as `host:port`, where one was. Not of an error that it replied. */
+  /** In a cluster: the node that was to run the command, as `host:port`, where one was. Not of a command within EXEC that failed. */
   readonly node?: string;
-  /** In a cluster: the slot of the command's keys; 0 for a command without a key. Not of an error that the node replied. */
+  /** In a cluster: the slot of the command's keys; 0 for a command without a key. As `node`. */
   readonly slot?: number;
   /** An error with a code, for stores of an application. */
   constructor(code: string, message: string, details?: KVErrorDetails);

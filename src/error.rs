@@ -177,6 +177,21 @@ impl Error {
         self
     }
 
+    /// Whether the command of this error may have been run: it was sent, and had no reply.
+    pub fn leaves_open(&self) -> bool {
+        matches!(
+            self.reason,
+            Some(
+                Reason::Lost
+                    | Reason::CommandTimeout
+                    | Reason::Unanswered
+                    | Reason::ReplyTooLarge
+                    | Reason::Protocol
+                    | Reason::Internal
+            )
+        )
+    }
+
     /// The error of a transaction of which other parts have results.
     pub fn with_results(mut self, results: Vec<Result<Bytes>>) -> Self {
         self.0.results = results;

@@ -150,6 +150,24 @@ test("a part that the server aborts was not run: its calls say so, and what was 
   assert.deepEqual(results, ["EXECABORT", "OK", "OOM"]);
 });
 
+// Without MULTI a server runs the commands one by one, and refuses EXEC. Whoever is told that they were not run calls them again.
+test("a user without the right to MULTI is told that the commands may have been run", async ({
+  open,
+  defer,
+}) => {
+  const everywhere = (...rights: string[]) =>
+    Promise.all(cluster().nodes.map(({ admin }) => admin.call("ACL", ...rights)));
+  await everywhere("SETUSER", "single", "on", "nopass", "~*", "&*", "+@all", "-multi");
+  defer(() => everywhere("DELUSER", "single"));
+  const kv = await open(cluster(), { ...nodes(), username: "single", password: "any" });
+  await cleared(kv);
+  const refused = await errorOf(kv.multi().set(a, "1").set(b, "2").exec());
+  assert.equal(refused.code, "NOPERM");
+  assert.match(refused.message, /perhaps run in slots/);
+  assert.deepEqual(await kv.mget(a, b), ["1", "2"]);
+  await cleared(kv);
+});
+
 test("a part whose slot has moved follows it, and the others are not run again", async (world) => {
   const fake = await world.fake();
   const [from, to] = [homeOf(fake, a), homeOf(fake, c)];

@@ -1,4 +1,4 @@
-//! A moment in eight bytes, where an `Instant` takes sixteen: requests carry three, and are moved often.
+//! A moment in eight bytes, where an `Instant` takes sixteen: a request carries two, and its queue adds a third.
 
 use std::num::NonZeroU64;
 use std::ops::Add;

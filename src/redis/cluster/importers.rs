@@ -1,7 +1,7 @@
 //! Masters that may have keys of slots which the map gives to others, as slots move key by key. They are those that open slots move to, and those
 //! without slots, which CLUSTER SLOTS does not name. Asked after all owners, they have what no owner had any more.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::redis::cluster::refresh::ask;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Topology;
-use crate::redis::cluster::views::{View, Views};
+use crate::redis::cluster::view::View;
 use crate::redis::connection::query::query_node;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::in_flight::ServerRole;
@@ -31,28 +31,30 @@ pub struct Importers<'a> {
 }
 
 impl<'a> Importers<'a> {
-    /// A master tells the open slots of its own alone, so all are asked. Those of one that tells nothing in time count as open.
-    pub async fn of(topology: &'a Topology, map: &Arc<SlotMap>, until: Instant) -> Self {
-        let views = async {
-            loop {
-                let views = topology.views.share(ask_all(topology, map, until)).await;
-                // Others may have asked by another map.
-                if Arc::ptr_eq(&views.map, map) {
-                    return views;
-                }
+    /// A master tells the open slots of its own alone, so all are asked. Those of one that tells nothing in time count as open. Half of the
+    /// time is for those without slots.
+    pub async fn of(topology: &'a Topology, map: &SlotMap, longest: Duration) -> Self {
+        let begun = Instant::now();
+        let mut views = Vec::new();
+        for masters in map.masters().chunks(AT_A_TIME) {
+            let asked = masters
+                .iter()
+                .map(|master| (master, ask(topology, master, &CLUSTER_NODES)));
+            for (master, reply) in asked.collect::<Vec<_>>() {
+                let reply = timeout_at(begun + longest / 2, reply).await;
+                views.push(View::of(reply.ok().flatten(), master, map));
             }
-        };
-        match timeout_at(until, views).await {
-            Ok(views) => Self::by(&views.told, topology, map, until),
-            Err(_) => Self::by(&Views::unknown(map).told, topology, map, until),
         }
+        Self::by(views, topology, map, begun + longest)
     }
 
     /// The same by what one master tells, if that names an importer. What all tell if not: one may hold it for failed.
-    pub async fn naming(importer: &str, topology: &'a Topology, map: &Arc<SlotMap>, until: Instant) -> Self {
+    pub async fn naming(importer: &str, topology: &'a Topology, map: &SlotMap, longest: Duration) -> Self {
+        let begun = Instant::now();
         let mut views = Vec::new();
         for master in map.masters() {
-            let Ok(reply) = timeout_at(until, ask(topology, master, &CLUSTER_NODES)).await else {
+            let reply = ask(topology, master, &CLUSTER_NODES);
+            let Ok(reply) = timeout_at(begun + longest / 2, reply).await else {
                 break;
             };
             if reply.is_some() {
@@ -60,16 +62,16 @@ impl<'a> Importers<'a> {
                 break;
             }
         }
-        let known = Self::by(&views, topology, map, until);
+        let known = Self::by(views, topology, map, begun + longest);
         let targets = known.open.iter().filter_map(|(_, target)| target.as_ref());
         let mut named = known.slotless.iter().chain(targets);
         match named.any(|master| master.to_string() == importer) {
             true => known,
-            false => Self::of(topology, map, until).await,
+            false => Self::of(topology, map, longest.saturating_sub(begun.elapsed())).await,
         }
     }
 
-    fn by(views: &[View], topology: &'a Topology, map: &SlotMap, until: Instant) -> Self {
+    fn by(views: Vec<View>, topology: &'a Topology, map: &SlotMap, until: Instant) -> Self {
         let last_slots = map.last_slots().into_iter();
         let owners: Vec<_> = last_slots.filter_map(|slot| map.owner(slot)).collect();
         let (mut slotless, mut open) = (Vec::new(), Vec::new());
@@ -80,7 +82,7 @@ impl<'a> Importers<'a> {
                     slotless.push(master.clone());
                 }
             }
-            open.extend(view.open.iter().cloned());
+            open.extend(view.open);
         }
         Self {
             topology,
@@ -97,19 +99,4 @@ impl<'a> Importers<'a> {
         let (established, reply) = timeout_at(self.until, reply).await.ok()?.ok()?;
         (established.server.role != ServerRole::Replica).then_some(reply)
     }
-}
-
-async fn ask_all(topology: &Topology, map: &Arc<SlotMap>, until: Instant) -> Arc<Views> {
-    let mut told = Vec::new();
-    for masters in map.masters().chunks(AT_A_TIME) {
-        let asked = masters
-            .iter()
-            .map(|master| (master, ask(topology, master, &CLUSTER_NODES)));
-        for (master, reply) in asked.collect::<Vec<_>>() {
-            let reply = timeout_at(until, reply).await.ok().flatten();
-            told.push(View::of(reply, master, map));
-        }
-    }
-    let map = map.clone();
-    Arc::new(Views { map, told })
 }

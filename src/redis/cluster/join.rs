@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Result};
 use crate::redis::cluster::frames::{array, items, misshapen, sum};
 use crate::redis::cluster::transaction::{self, TransactionPart};
 use crate::redis::protocol::decode;
@@ -66,7 +66,7 @@ impl Join {
         if !errors.is_empty() {
             let done = outcomes.len() - errors.len();
             // Whoever is told of a refusal takes all parts for ended.
-            let unknown = errors.iter().position(may_have_run);
+            let unknown = errors.iter().position(Error::leaves_open);
             let error = errors.swap_remove(unknown.unwrap_or(0));
             return Err(match self.joining {
                 // It goes to all masters, and changes nothing.
@@ -136,14 +136,6 @@ fn error_of(outcome: &Result<Bytes>, slot: Slot) -> Option<Error> {
     }
 }
 
-/// Whether a part was sent and had no reply.
-fn may_have_run(error: &Error) -> bool {
-    matches!(
-        error.reason,
-        Some(Reason::Lost | Reason::LostTwice | Reason::CommandTimeout | Reason::ReplyTooLarge)
-    )
-}
-
 /// Says how many of the other parts have been run: a command of several parts is not atomic.
 fn in_part(error: Error, done: usize, parts: usize) -> Error {
     let message = format!(
@@ -156,6 +148,7 @@ fn in_part(error: Error, done: usize, parts: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Reason;
 
     fn joined(joining: Joining, places: &[&[usize]], frames: &[&'static str]) -> Result<Bytes> {
         let parts = places.iter().map(|places| (0, places.to_vec())).collect();

@@ -28,8 +28,9 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1_500);
 /// The same as long as no node has told any map.
 const LONGEST_WITHOUT_MAP: Duration = Duration::from_secs(2);
-/// How long a command that spreads over all masters asks which slots have moved, once they have replied. Also at most `commandTimeout`.
-pub const LONGEST_END: Duration = Duration::from_secs(2);
+/// How long a command that spreads over all masters asks for a new map once they have replied, and again for what they tell of slots that move.
+/// Each is also at most `commandTimeout`.
+pub const LONGEST_QUESTION: Duration = Duration::from_secs(2);
 /// The map is asked for unasked after this time, and half of it with jitter.
 const PERIOD: Duration = Duration::from_secs(60);
 /// How often nodes are checked for silence.
@@ -49,9 +50,8 @@ pub fn topology_of(config: &Arc<Config>) -> Result<Arc<Topology>, Error> {
 }
 
 /// Has the topology take a map that is no older than this call, unless no node tells it in time.
-pub async fn renew(topology: &Topology, until: Instant) {
-    let renewal = topology.renewal.share(try_to_renew(topology));
-    let _ = timeout_at(until, renewal).await;
+pub async fn renew(topology: &Topology, longest: Duration) {
+    let _ = timeout(longest, try_to_renew(topology)).await;
 }
 
 /// While nodes are in trouble it is the map which all wait for.
@@ -60,11 +60,14 @@ async fn try_to_renew(topology: &Topology) {
     let Some(known) = known else {
         return topology.refreshed().await;
     };
-    if let Some(told) = ask_nodes(topology, &known).await
-        && told.map != *known
-    {
-        topology.take(told);
-    }
+    let renewal = async {
+        if let Some(told) = ask_nodes(topology, &known).await
+            && told.map != *known
+        {
+            topology.take(told);
+        }
+    };
+    topology.renewal.share(renewal).await;
 }
 
 async fn keep(topology: Weak<Topology>) {

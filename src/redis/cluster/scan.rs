@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::redis::cluster::cursor::{Cursor, misshapen, owned_by};
 use crate::redis::cluster::frames::{array, items};
 use crate::redis::cluster::importers::Importers;
-use crate::redis::cluster::refresh::{LONGEST_END, renew};
+use crate::redis::cluster::refresh::{LONGEST_QUESTION, renew};
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Topology;
 use crate::redis::protocol::{decode, encode};
@@ -15,7 +15,6 @@ use crate::redis::request::{ScanCall, Whole};
 use crate::redis::slot::Slot;
 use crate::reply::Reply;
 use bytes::Bytes;
-use tokio::time::Instant;
 
 /// One call of SCAN on its way.
 pub struct Scan {
@@ -55,9 +54,6 @@ impl Scan {
     }
 
     fn page(&self, frame: &Bytes) -> Result<Bytes> {
-        if frame.first() == Some(&b'-') {
-            return Ok(frame.clone());
-        }
         let map = self.topology.map().ok_or_else(misshapen)?;
         let (position, keys) = parts(frame)?;
         let mut cursor = self.cursor.clone();
@@ -108,9 +104,8 @@ impl Whole for Scan {
 /// The last page, if all slots are done by a map that is no older than this call. As SCAN is not redirected, only the map shows
 /// that a slot has moved. Otherwise a page without keys, or one of a master without slots.
 pub async fn last_page(call: ScanCall, topology: Arc<Topology>, timeout: Duration) -> Bytes {
-    let (now, longest) = (Instant::now(), timeout.min(LONGEST_END));
-    renew(&topology, now + longest / 2).await;
-    let until = now + longest;
+    let longest = timeout.min(LONGEST_QUESTION);
+    renew(&topology, longest).await;
     let none = array(&[]);
     let mut cursor = Cursor::parse(&call.cursor).unwrap_or_default();
     let Some(map) = topology.map() else {
@@ -123,8 +118,8 @@ pub async fn last_page(call: ScanCall, topology: Arc<Topology>, timeout: Duratio
     // Within the scan of a master without slots: what one master tells shows that it is one, as a cursor may say anything.
     let is_begun = begun.is_some();
     let importers = match &begun {
-        Some(begun) => Importers::naming(&begun.master, &topology, &map, until).await,
-        None => Importers::of(&topology, &map, until).await,
+        Some(begun) => Importers::naming(&begun.master, &topology, &map, longest).await,
+        None => Importers::of(&topology, &map, longest).await,
     };
     cursor.present = begun;
     let Some((master, present)) = cursor.advance_importer(&importers, &map) else {

@@ -8,7 +8,7 @@ use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::importers::Importers;
 use crate::redis::cluster::keys::{KeysCall, Round, RoundEnd, RoundOutcome};
 use crate::redis::cluster::node::{NodeEvent, NodeInbox, fail_event};
-use crate::redis::cluster::refresh::{LONGEST_END, renew};
+use crate::redis::cluster::refresh::{LONGEST_QUESTION, renew};
 use crate::redis::cluster::router::{ClusterRouter, RouterState};
 use crate::redis::cluster::scan::{Scan, last_page};
 use crate::redis::cluster::slot_map::SlotMap;
@@ -80,7 +80,7 @@ impl ClusterRouter {
             self.dispatch(state, part, slot, batches, now);
         }
         let rounds = Rounds {
-            longest: self.limits().timeout.min(LONGEST_END),
+            longest: self.limits().timeout.min(LONGEST_QUESTION),
             until: state.deadline(&request, self.limits()),
             request,
             call,
@@ -111,7 +111,7 @@ struct Rounds {
     topology: Arc<Topology>,
     inbox: Arc<NodeInbox>,
     completions: Arc<CompletionQueue>,
-    /// How long the end of a round may take.
+    /// How long a question at the end of a round may take.
     longest: Duration,
     /// When the call is given up.
     until: Moment,
@@ -121,8 +121,7 @@ struct Rounds {
 
 impl Rounds {
     async fn end(&self) -> RoundEnd {
-        let now = tokio::time::Instant::now();
-        let importers = Importers::of(&self.topology, &self.map, now + self.longest * 3 / 4).await;
+        let importers = Importers::of(&self.topology, &self.map, self.longest).await;
         let mut open = Slots::new();
         importers.open.iter().for_each(|(slot, _)| open.insert(*slot));
         let mut others = Vec::new();
@@ -130,8 +129,7 @@ impl Rounds {
             others.extend(importers.ask(master, &self.request.bytes).await);
         }
         others.retain(|reply| reply.first() == Some(&b'*'));
-        // Masters that are slow to tell leave a quarter of the time for the map.
-        renew(&self.topology, now + self.longest).await;
+        renew(&self.topology, self.longest).await;
         let map = self.topology.map().unwrap_or_else(|| self.map.clone());
         RoundEnd { others, open, map }
     }

@@ -13,7 +13,6 @@ use crate::coalesced::Coalesced;
 use crate::error::{Error, Result};
 use crate::redis::cluster::confirmed::Confirmed;
 use crate::redis::cluster::slot_map::SlotMap;
-use crate::redis::cluster::views::Views;
 use crate::redis::config::Config;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::runtime;
@@ -56,9 +55,8 @@ pub struct Topology {
     ended: watch::Sender<u64>,
     /// When it was asked for last.
     doubted: Mutex<Option<Instant>>,
-    /// Commands that spread over all masters ask for a map beside that, and for what each master tells.
-    pub renewal: Coalesced<()>,
-    pub views: Coalesced<Arc<Views>>,
+    /// Commands that spread over all masters ask for a map beside that.
+    pub renewal: Coalesced,
 }
 
 /// A map, as a node has told it.
@@ -111,7 +109,6 @@ impl Topology {
             ended: watch::Sender::new(0),
             doubted: Mutex::default(),
             renewal: Coalesced::default(),
-            views: Coalesced::default(),
         });
         topologies.push(Arc::downgrade(&topology));
         Ok((topology, true))

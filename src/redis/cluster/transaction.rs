@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Result};
 use crate::redis::cluster::frames::{array, items, misshapen, replies, sum};
 use crate::redis::protocol::decode;
 use crate::redis::slot::Slot;
@@ -69,18 +69,7 @@ fn outcomes(part: &TransactionPart) -> Result<(PartFate, Vec<Result<Bytes>>)> {
     let frame = match part.outcome {
         Ok(frame) => frame,
         Err(error) => {
-            let may_be_run = matches!(
-                error.reason,
-                Some(
-                    Reason::Lost
-                        | Reason::CommandTimeout
-                        | Reason::Unanswered
-                        | Reason::ReplyTooLarge
-                        | Reason::Protocol
-                        | Reason::Internal
-                )
-            );
-            let fate = if may_be_run {
+            let fate = if error.leaves_open() {
                 PartFate::Unknown
             } else {
                 PartFate::NotRun
@@ -152,6 +141,7 @@ fn told(fates: &[(Slot, PartFate)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Reason;
 
     fn part<'a>(slot: Slot, places: &'a [usize], outcome: &'a Result<Bytes>) -> TransactionPart<'a> {
         TransactionPart {

@@ -71,7 +71,7 @@ pub struct SubscriberHandle {
     shared: Arc<SharedSubscriber>,
     number: usize,
     /// The requests that end passages.
-    reads: Coalesced<()>,
+    reads: Coalesced,
 }
 
 impl SubscriberHandle {

@@ -36,7 +36,7 @@ struct NodeRoots {
 
 static NODE_ROOTS: OnceLock<NodeRoots> = OnceLock::new();
 
-/// Read once in a process. An attempt to connect that is given up meanwhile leaves them to the next.
+/// Read once in a process, unless a file cannot be read. An attempt to connect that is given up meanwhile leaves them to the next.
 static SYSTEM_ROOTS: OnceLock<RootCertStore> = OnceLock::new();
 
 /// Trusts Node.js's authorities too, for the whole process.
@@ -71,11 +71,12 @@ impl Trust {
 /// The system's authorities and NODE_EXTRA_CA_CERTS. Node.js's own where the system has none, as in images without certificates.
 async fn system_roots() -> std::io::Result<RootCertStore> {
     let read = || {
+        let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
         // A certificate that cannot be read is one that is not trusted.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots.add_parsable_certificates(found.certs);
         let Some(NodeRoots { own, extra }) = NODE_ROOTS.get() else {
-            return roots;
+            return (roots, false);
         };
         if roots.is_empty() {
             roots.add_parsable_certificates(CertificateDer::pem_slice_iter(own.as_bytes()).flatten());
@@ -84,9 +85,19 @@ async fn system_roots() -> std::io::Result<RootCertStore> {
         if let Some(extra) = extra.as_ref().and_then(|file| std::fs::read(file).ok()) {
             roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&extra).flatten());
         }
+        (roots, found.errors.is_empty())
+    };
+    let read_once = move || {
+        if let Some(roots) = SYSTEM_ROOTS.get() {
+            return roots.clone();
+        }
+        let (roots, is_whole) = read();
+        if is_whole {
+            let _ = SYSTEM_ROOTS.set(roots.clone());
+        }
         roots
     };
-    tokio::task::spawn_blocking(move || SYSTEM_ROOTS.get_or_init(read).clone())
+    tokio::task::spawn_blocking(read_once)
         .await
         .map_err(std::io::Error::other)
 }

@@ -24,7 +24,7 @@ use crate::redis::pipeline::in_flight::{Established, InFlight, Sent, ServerRole}
 use crate::redis::pipeline::write_buffer::WriteBuffer;
 use crate::redis::pipeline::{Machine, Pipeline, ReplyPart, push, refuses};
 use crate::redis::protocol::decode;
-use crate::redis::request::{Fate, Request, Role, ScriptSha1, Subject};
+use crate::redis::request::{Fate, Request, Role, ScriptSha1, Shape, Subject};
 use crate::reply::Reply;
 
 #[derive(Default)]
@@ -256,7 +256,9 @@ impl Pipeline<Commands> {
 
     /// A node's error reply is an error with its place. That of one server is decoded by the thread that awaits it.
     fn outcome(&self, request: &Request, frame: Bytes) -> Result<Bytes, Error> {
-        if self.machine.cluster.is_none() || frame.first() != Some(&b'-') {
+        // The commands of a transaction have run if the server refused its MULTI alone.
+        let is_error = request.shape != Shape::Transaction && frame.first() == Some(&b'-');
+        if self.machine.cluster.is_none() || !is_error {
             return Ok(frame);
         }
         match decode::parse(&frame) {

@@ -1,7 +1,6 @@
-//! What the masters of a cluster tell of each other and of their own slots: <https://redis.io/docs/latest/commands/cluster-nodes/>
+//! What one master of a cluster tells of all others, and of its own slots: <https://redis.io/docs/latest/commands/cluster-nodes/>
 
 use std::str::Split;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -14,23 +13,6 @@ use crate::reply::Reply;
 
 /// A node with one of these flags cannot be asked, or is no master.
 const UNFIT: [&str; 6] = ["slave", "fail", "fail?", "handshake", "noaddr", "noflags"];
-
-/// What each master of a map has told.
-pub struct Views {
-    pub map: Arc<SlotMap>,
-    pub told: Vec<View>,
-}
-
-impl Views {
-    /// No master has told anything.
-    pub fn unknown(map: &Arc<SlotMap>) -> Self {
-        let told = map.masters().iter().map(|master| View::of(None, master, map));
-        Self {
-            told: told.collect(),
-            map: map.clone(),
-        }
-    }
-}
 
 /// What one master knows: of all others, and of its own slots.
 #[derive(Debug, Default, PartialEq)]
