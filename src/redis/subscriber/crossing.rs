@@ -13,10 +13,12 @@ use tokio::time::{sleep, timeout};
 use crate::error::Reason;
 use crate::redis::cluster::publishing::BUS_TIMEOUT;
 use crate::redis::pipeline::Health;
+use crate::redis::request::TopicKind;
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::cluster_listener::{ClusterListener, Signals};
 use crate::redis::subscriber::homes::ClusterSubscriber;
-use crate::redis::subscriber::places::{Crossing, Place, Places, home_of};
+use crate::redis::subscriber::places::{Crossing, Place, Places, home_of, own_channel};
+use crate::redis::subscriber::probe::Probe;
 
 /// How long a home may take for its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
@@ -46,6 +48,7 @@ impl Crossing {
                 self.depart(old, is_open, on_departed).await;
                 if is_open {
                     self.wait(&subscriber, &listener, old, on_heard, until).await;
+                    self.pass_others(&subscriber, &listener, until).await;
                 } else {
                     sleep(BUS_TIMEOUT).await;
                 }
@@ -123,6 +126,41 @@ impl Crossing {
                 && let Some(confirmed) = self.confirmed
             {
                 listener.awaited.lock().widen(&self.topics, confirmed);
+            }
+        }
+    }
+
+    /// Returns once what other masters had published has come to the new home. Each has a way of its own to each home, and patterns hear all.
+    async fn pass_others(
+        &self,
+        subscriber: &Weak<ClusterSubscriber>,
+        listener: &Arc<ClusterListener>,
+        until: Instant,
+    ) {
+        let strong = subscriber.upgrade();
+        let Some(strong) =
+            strong.filter(|_| self.topics.iter().any(|topic| topic.kind == TopicKind::Pattern))
+        else {
+            return;
+        };
+        let (topology, home) = (strong.topology.clone(), strong.home_at(&self.to));
+        drop(strong);
+        let (Some(map), Some(home)) = (topology.map(), home) else {
+            return;
+        };
+        for master in map.masters() {
+            if Instant::now() >= until || !self.is_right(subscriber) {
+                return;
+            }
+            if *master != self.from && *master != self.to {
+                let probe = Probe {
+                    topology: &topology,
+                    listener,
+                    endpoint: self.to.clone(),
+                    longest: BUS_TIMEOUT,
+                    channel: own_channel("crossing"),
+                };
+                probe.is_deaf(&home, std::slice::from_ref(master)).await;
             }
         }
     }

@@ -45,7 +45,7 @@ impl ClusterSubscriber {
                     longest,
                     channel: own_channel("probe"),
                 };
-                if probe.is_deaf(&home).await {
+                if probe.is_deaf(&home, &probe.witnesses()).await {
                     home.give_up_deaf();
                     topology.refresh();
                 }
@@ -54,18 +54,19 @@ impl ClusterSubscriber {
     }
 }
 
-struct Probe<'a> {
-    topology: &'a Topology,
-    listener: &'a Arc<ClusterListener>,
+pub struct Probe<'a> {
+    pub topology: &'a Topology,
+    pub listener: &'a Arc<ClusterListener>,
     /// The home.
-    endpoint: Endpoint,
+    pub endpoint: Endpoint,
     /// How long each step may take.
-    longest: Duration,
-    channel: Topic,
+    pub longest: Duration,
+    pub channel: Topic,
 }
 
 impl Probe<'_> {
-    async fn is_deaf(&self, home: &SubscriberHandle) -> bool {
+    /// Whether a home brings nothing of what masters publish, which are asked one after the other.
+    pub async fn is_deaf(&self, home: &SubscriberHandle, masters: &[Endpoint]) -> bool {
         let (subscribed, on_subscribed) = oneshot::channel();
         let (heard, mut on_heard) = oneshot::channel();
         let signals = Signals {
@@ -82,8 +83,8 @@ impl Probe<'_> {
         let mut is_deaf = false;
         // A home that does not answer is given up by its connection, and a user that may not use the channel goes without.
         if let Ok(Ok(())) = timeout(self.longest, on_subscribed).await {
-            for node in self.witnesses() {
-                if self.publish_at(&node).await {
+            for node in masters {
+                if self.publish_at(node).await {
                     is_deaf = timeout(self.longest, &mut on_heard).await.is_err();
                     if !is_deaf {
                         break;
