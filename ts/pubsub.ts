@@ -136,8 +136,8 @@ function allOf(changes: (void | Promise<void>)[]): Promise<unknown> | undefined 
 /** One callback on one name. */
 interface CallbackEntry {
   readonly callback: MessageCallback;
-  /** Removed, perhaps by an earlier callback of the current delivery. */
-  taken: boolean;
+  /** Perhaps by an earlier callback of the current delivery. */
+  removed: boolean;
 }
 
 /** The callbacks of one name. */
@@ -169,7 +169,7 @@ function callEach(
   const { callbacks, entries } = snapshot;
   for (let i = 0; i < callbacks.length; i++) {
     // While the snapshot is current, no callback was removed.
-    if (named.snapshot !== snapshot && entries[i]?.taken) continue;
+    if (named.snapshot !== snapshot && entries[i]?.removed) continue;
     try {
       const callback = callbacks[i] as MessageCallback;
       const result: unknown = callback(message, channel);
@@ -200,7 +200,7 @@ class CallbacksByName {
   add(name: string, owner: unknown, callback: MessageCallback): void | Promise<void> {
     const named = this.#byName.get(name) ?? this.#register(name);
     if (!named.entries.has(owner)) {
-      named.entries.set(owner, { callback, taken: false });
+      named.entries.set(owner, { callback, removed: false });
       named.snapshot = undefined;
     }
     return named.live?.catch((error) => {
@@ -241,7 +241,7 @@ class CallbacksByName {
     if (named === undefined) return;
     for (const leaving of owner === undefined ? [...named.entries.keys()] : [owner]) {
       const entry = named.entries.get(leaving);
-      if (entry !== undefined) entry.taken = true;
+      if (entry !== undefined) entry.removed = true;
       named.entries.delete(leaving);
     }
     named.snapshot = undefined;
@@ -268,7 +268,7 @@ class CallbacksByName {
   }
 
   #forget(name: string, named: Callbacks): void {
-    for (const entry of named.entries.values()) entry.taken = true;
+    for (const entry of named.entries.values()) entry.removed = true;
     named.snapshot = undefined;
     this.#byName.delete(name);
   }

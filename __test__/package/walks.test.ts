@@ -1,9 +1,11 @@
-// A page that names a function which does not exist, or is in another file, sends its reader astray.
+// A page that names a function which does not exist, or is in another file, sends its reader astray. A number of files that is too low
+// promises less work than there is.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { root } from "../installed/run.js";
+import { FILES } from "./texts.js";
 
 const walks = readFileSync(join(root, "docs/walks.md"), "utf8");
 const rows = [...walks.matchAll(/^\| `([\w./-]+)` \| \*{0,2}`([^`]+)`\*{0,2} \|/gm)].map(
@@ -57,4 +59,32 @@ test("each function of a walk is in its file", () => {
 test("each row of a walk has a file and a function", () => {
   const all = walks.match(/^\| (?!file \||--- \|).*$/gm) ?? [];
   assert.equal(all.length, rows.length);
+});
+
+/** The files that a way of docs/architecture.md counts: those of the guide or the walk that it names, else those of its first sentence. */
+function filesOfWay(which: string): string[] {
+  if (which.includes("](adding-a-command.md)")) {
+    const guide = readFileSync(join(root, "docs/adding-a-command.md"), "utf8");
+    const [, first = ""] = guide.split("## What a new command needs");
+    return (first.split(/^## /m)[0] as string).match(/(?<=^\+\+\+ )(?:src|ts)\/.*/gm) ?? [];
+  }
+  if (which.includes("](walks.md#a-lost-subscription)")) {
+    const [walk = ""] = (walks.split("## A lost subscription\n")[1] as string).split(/^## /m);
+    return [...walk.matchAll(/^\| `([\w./-]+)` \|/gm)].map(([, file = ""]) => file);
+  }
+  const [sentence = ""] = which.split(". ");
+  return [...sentence.matchAll(/`([^`]+)`/g)].flatMap(([, name]) => {
+    const found = FILES.filter((path) => /^(src|ts)\//.test(path) && `/${path}`.endsWith(`/${name}`));
+    assert.equal(found.length, 1, `${name} is ${found.join(" or ") || "no file"}`);
+    return found;
+  });
+}
+
+test("each way of the architecture has as many files as it says", () => {
+  const [, table = ""] = readFileSync(join(root, "docs/architecture.md"), "utf8").split("## Five ways");
+  const ways = [...table.matchAll(/^\| ([^|]+) \| [^|]+ \| (\d+)[^|]* \| (.+) \|$/gm)];
+  assert.equal(ways.length, 5);
+  for (const [, way, number, which = ""] of ways) {
+    assert.equal(new Set(filesOfWay(which)).size, Number(number), way);
+  }
 });

@@ -16,7 +16,7 @@ use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::config::Config;
 use crate::redis::request::{Id, Topic};
 use crate::redis::subscriber::listener::{Kept, Listener, TopicState};
-use crate::redis::subscriber::part::Subscriber;
+use crate::redis::subscriber::one_or_cluster::Subscriber;
 use crate::trace::{Area, trace};
 
 /// Locked before anything else here.

@@ -19,7 +19,7 @@ use crate::redis::protocol::published::{Skipped, skip};
 use crate::redis::request::{Topic, TopicKind};
 use crate::redis::runtime;
 use crate::redis::subscriber::listener::Listener;
-use crate::redis::subscriber::part::Subscriber;
+use crate::redis::subscriber::one_or_cluster::Subscriber;
 
 /// Which events a callback gets: the option `redis.fanout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,9 +13,9 @@ use crate::redis::pipeline::Health;
 use crate::redis::request::{Id, Request, Shape, Topic};
 use crate::redis::router::Router;
 use crate::redis::runtime;
-use crate::redis::subscriber::hearing::listen;
+use crate::redis::subscriber::hearing;
 use crate::redis::subscriber::listener::Listener;
-use crate::redis::subscriber::part::Subscriber;
+use crate::redis::subscriber::one_or_cluster::Subscriber;
 
 pub struct Client {
     config: RefCell<Arc<Config>>,
@@ -34,7 +34,7 @@ impl Client {
         listener: Arc<dyn Listener>,
     ) -> Result<Self> {
         Ok(Self {
-            router: RefCell::new(Router::new(config.clone(), completions.clone(), listen)?),
+            router: RefCell::new(Router::new(config.clone(), completions.clone(), hearing::listen)?),
             config: RefCell::new(config),
             completions,
             listener,
@@ -61,7 +61,7 @@ impl Client {
             return Ok(());
         };
         let config = Arc::new(self.config().as_cluster());
-        let cluster = Router::new(config.clone(), self.completions.clone(), listen)?;
+        let cluster = Router::new(config.clone(), self.completions.clone(), hearing::listen)?;
         cluster.start();
         let (waiting, connecting, closing) = connection.with(|pipeline| {
             let waiting = pipeline.take_waiting(|_| true);

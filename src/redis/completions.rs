@@ -104,7 +104,8 @@ struct CompletionQueueState {
 }
 
 impl CompletionQueueState {
-    fn taken(&mut self) -> Left {
+    /// A part was taken. The thread takes what is left by itself; if nothing is, the next item wakes it.
+    fn note_left(&mut self) -> Left {
         let left = Left {
             answers: !self.batch.answers.is_empty(),
             messages: self.batch.has_messages(),
@@ -134,7 +135,7 @@ impl CompletionQueue {
         } else {
             waiting.batch.answers.drain(..some).collect()
         };
-        let left = waiting.taken();
+        let left = waiting.note_left();
         (answers, left)
     }
 
@@ -175,12 +176,13 @@ impl CompletionQueue {
 
     /// The JavaScript thread is about to take what comes: it needs no wake-up.
     pub fn expect(&self) {
+        // As if something were left: the thread takes it, and what comes meanwhile, by itself.
         self.0.lock().wake.taken(true);
     }
 
     /// Ends `expect`. Gives whether anything has come; if not, the thread is woken for what does.
     pub fn stop_expecting(&self) -> bool {
-        let left = self.0.lock().taken();
+        let left = self.0.lock().note_left();
         left.answers || left.messages
     }
 

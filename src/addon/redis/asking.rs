@@ -100,7 +100,7 @@ impl Asking {
         };
         let (host, port) = match endpoint {
             Some(Endpoint::Tcp { host, port }) => (Some(host), Some(port)),
-            _ => (None, None),
+            Some(Endpoint::Unix(_)) | None => (None, None),
         };
         let asked = (number, of_sentinels, what, host, port).into();
         if self.call.call(asked, ThreadsafeFunctionCallMode::NonBlocking) != Status::Ok {

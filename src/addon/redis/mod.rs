@@ -22,6 +22,7 @@ use crate::addon::redis::asking::{Asked, RedisAnswer};
 use crate::addon::redis::events::{RedisEvent, RedisHealth, RedisSentinel, RedisServer};
 use crate::addon::redis::handle::RedisHandle;
 use crate::addon::redis::options::{RedisNode, RedisOptions};
+use crate::addon::redis::settle::settle_answers;
 use crate::addon::to_napi;
 use crate::redis::completions::Events;
 use crate::redis::config::{Config, Target};
@@ -203,7 +204,7 @@ impl RedisClient {
         handle.awaited.set(awaited.saturating_sub(answers.len()));
         guarded(scope, || {
             let awaited = handle.setup.is_node.then_some(awaited);
-            settle::settle(handle.replies(scope), scope.import(&settle), &answers, awaited)?;
+            settle_answers(handle.replies(scope), scope.import(&settle), &answers, awaited)?;
             scope.undefined()
         });
         handle.keep_alive(env);

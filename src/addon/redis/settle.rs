@@ -1,4 +1,4 @@
-//! Settles the Promises of answers.
+//! Has JavaScript settle the Promises of answers.
 
 use bytes::Bytes;
 
@@ -17,12 +17,12 @@ const ARGUMENTS: usize = 256;
 /// keeps its result alive until a collection of the old generation.
 const YOUNG: usize = 8 << 20;
 
-/// Calls `settle(first id, ...replies)` for answers whose ids follow one another, or `settle(-1, id, reply, id, reply, …)` where few do:
+/// Calls `callback(first id, ...replies)` for answers whose ids follow one another, or `callback(-1, id, reply, id, reply, …)` where few do:
 /// several nodes of a cluster have answered. `awaited` is how many answers the store awaits, these included, where long text may lie
 /// outside of V8's heap.
-pub fn settle<'scope>(
+pub fn settle_answers<'scope>(
     mut replies: Replies<'scope, '_>,
-    settle: ScopedValue<'scope>,
+    callback: ScopedValue<'scope>,
     answers: &[Answer],
     awaited: Option<usize>,
 ) -> Result<()> {
@@ -46,7 +46,7 @@ pub fn settle<'scope>(
             let value = value(&replies, answer).or_else(|error| scope.error(&error))?;
             arguments.push(value);
         }
-        scope.call(settle, &arguments)?;
+        scope.call(callback, &arguments)?;
         rest = &rest[run..];
     }
     Ok(())

@@ -320,7 +320,7 @@ mod tests {
     use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind, Returned};
     use crate::redis::protocol::decode;
     use crate::redis::request::Route;
-    use crate::redis::subscriber::hearing::listen;
+    use crate::redis::subscriber::hearing;
     use crate::redis::tests::cluster::unreachable;
 
     // JavaScript's thread reads the refusal, and sends the next command before the router's task has set the fence: it overtakes the first.
@@ -328,7 +328,7 @@ mod tests {
     fn what_is_sent_once_a_node_has_refused_waits_behind_that() {
         let config = unreachable(Duration::from_secs(10));
         let completions = Arc::new(CompletionQueue::new(|| true));
-        let router = ClusterRouter::new(config.clone(), completions, listen).unwrap();
+        let router = ClusterRouter::new(config.clone(), completions, hearing::listen).unwrap();
         let seed = Endpoint::Tcp {
             host: "127.0.0.1".to_owned(),
             port: 1,

@@ -149,7 +149,7 @@ fn resolve(host: &str, port: u16, asked: &Endpoint) -> Option<Endpoint> {
         ("?", _) => return None,
         ("", Endpoint::Tcp { host, .. }) => host.clone(),
         ("", Endpoint::Unix(_)) => return None,
-        (host, _) => host.to_owned(),
+        (host, Endpoint::Tcp { .. } | Endpoint::Unix(_)) => host.to_owned(),
     };
     (port > 0).then_some(Endpoint::Tcp { host, port })
 }

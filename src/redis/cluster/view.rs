@@ -138,8 +138,9 @@ impl<'a> Line<'a> {
     /// Named as maps name the node that was `asked`, which is the `teller`: by its hostname, by its address, or by the host that was asked.
     fn endpoint(&self, teller: &Line, asked: &Endpoint) -> Option<Endpoint> {
         let (_, port) = self.address.rsplit_once(':')?;
-        let Endpoint::Tcp { host, .. } = asked else {
-            return None;
+        let host = match asked {
+            Endpoint::Tcp { host, .. } => host,
+            Endpoint::Unix(_) => return None,
         };
         let (ip, _) = teller.address.rsplit_once(':')?;
         match (teller.hostname == host, self.hostname) {

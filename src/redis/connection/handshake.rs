@@ -265,7 +265,7 @@ impl<'a> Handshake<'a> {
         let Some(error) = self.first_error.lock().clone() else {
             let hint = match (&self.config.tls, self.endpoint) {
                 (None, Endpoint::Tcp { .. }) => ": if its port has TLS, the url begins with rediss://",
-                _ => "",
+                (Some(_), Endpoint::Tcp { .. }) | (_, Endpoint::Unix(_)) => "",
             };
             return Failure {
                 closed: true,

@@ -99,7 +99,7 @@ impl<M: Machine> Connection<M> {
         self.socket.get()
     }
 
-    /// Reads what is there, as far as there is `room` for it, and passes it to the pipeline.
+    /// As [`SharedSocket::try_read`].
     pub fn try_read(&self, socket: &SharedSocket, room: &mut [u8]) -> ReadAttempt {
         socket.try_read(&self.shared, room)
     }

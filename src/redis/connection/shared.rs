@@ -97,7 +97,7 @@ impl<M: Machine> Shared<M> {
         if pipeline.misses_master() {
             self.refused.notify_one();
         }
-        if pipeline.fault().is_some() || pipeline.is_due_sooner() {
+        if pipeline.fault().is_some() || pipeline.must_tick_sooner() {
             self.must_tick.notify_one();
         }
         if pipeline.is_done() {

@@ -246,7 +246,7 @@ impl SharedSocket {
             let written = written.map_err(|error| lost(&error))?;
             let now = Instant::now();
             if written > 0 {
-                shared.with(|pipeline| pipeline.taken(written));
+                shared.with(|pipeline| pipeline.note_written(written));
             }
             slice.spend(written, now).await;
         }

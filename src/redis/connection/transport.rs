@@ -1,7 +1,7 @@
 //! Carries the bytes of one connection.
 //!
-//! Requests, deadlines and connecting again do not depend on how bytes travel. To add a transport, open it in `Attempt::connect`, and add a
-//! variant: to `Stream` and `Registered` of `stream.rs` if it is a socket of the operating system, else to `Carrier`.
+//! Requests, deadlines and connecting again do not depend on how bytes travel. To add a transport, open it in `Attempt::connect` of `connect.rs`,
+//! and add a variant. A socket of the operating system has one in `Stream` and `Registered` of `stream.rs`, another transport in `Carrier`.
 
 use std::convert::Infallible;
 use std::io;
@@ -198,12 +198,12 @@ async fn write_tls<M: Machine>(
         };
         let written = writer.write(piece).await.map_err(|error| {
             // Some of it may have gone out before it failed.
-            shared.with(|pipeline| pipeline.taken(piece.len()));
+            shared.with(|pipeline| pipeline.note_written(piece.len()));
             lost(&error)
         })?;
         // Counted before the flush, which may wait: bytes that are not counted would be sent again after a loss.
         let now = Instant::now();
-        shared.with(|pipeline| pipeline.taken(written));
+        shared.with(|pipeline| pipeline.note_written(written));
         writer.flush().await.map_err(|error| lost(&error))?;
         slice.spend(written, now).await;
     }

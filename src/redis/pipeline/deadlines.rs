@@ -50,18 +50,20 @@ impl<M: Machine> Pipeline<M> {
             self.waiting_for_master.next_deadline(),
         ];
         let next = deadlines.into_iter().flatten().fold(next, Instant::min);
-        self.due = Some(next);
+        self.next_tick = Some(next);
         Ok(next)
     }
 
     /// Whether `tick` is to be called before the time that it gave: a request may come to wait here long after its call.
-    pub fn is_due_sooner(&self) -> bool {
+    pub fn must_tick_sooner(&self) -> bool {
         let deadlines = [
             self.waiting.next_deadline(),
             self.waiting_for_master.next_deadline(),
         ];
-        let next = deadlines.into_iter().flatten().min();
-        self.due.zip(next).is_some_and(|(due, next)| next < due)
+        let deadline = deadlines.into_iter().flatten().min();
+        self.next_tick
+            .zip(deadline)
+            .is_some_and(|(tick, deadline)| deadline < tick)
     }
 
     /// Why the connection must end, if the machine says so.

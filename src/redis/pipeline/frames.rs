@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::error::{Error, Reason};
+use crate::redis::pipeline::in_flight::CompleteReplies;
 use crate::redis::pipeline::{Machine, Pipeline, ReplyPart};
 use crate::redis::protocol::decode;
 use crate::redis::protocol::reply_end::{MAX_LINE, Unreadable};
@@ -34,7 +35,7 @@ impl<M: Machine> Pipeline<M> {
                 return Ok(None);
             };
             connection.receive(now);
-            let (replies, start) = connection.complete;
+            let CompleteReplies { count, end: start } = connection.complete;
             let end = match connection.scanner.end(&buffer[start..]) {
                 Ok(Some(end)) => start + end,
                 Ok(None) if buffer.len() <= self.limits.max_reply => {
@@ -48,14 +49,19 @@ impl<M: Machine> Pipeline<M> {
             };
             let reply = &buffer[start..end];
             let front = connection.sent.front().map(|sent| &sent.request);
-            match M::reply_part(reply, replies, front) {
+            match M::reply_part(reply, count, front) {
                 ReplyPart::Complete => {
-                    connection.complete = (0, 0);
+                    connection.complete = CompleteReplies::default();
                     return Ok(Some(buffer.split_to(end).freeze()));
                 }
-                ReplyPart::Partial => connection.complete = (replies + 1, end),
-                ReplyPart::Push if replies == 0 => buffer.advance(end),
-                ReplyPart::Push => connection.complete = (replies, end),
+                ReplyPart::Partial => {
+                    connection.complete = CompleteReplies {
+                        count: count + 1,
+                        end,
+                    }
+                }
+                ReplyPart::Push if count == 0 => buffer.advance(end),
+                ReplyPart::Push => connection.complete.end = end,
                 ReplyPart::Unasked => return Err(unasked(self.peer(), reply)),
             }
         }

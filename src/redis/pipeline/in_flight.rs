@@ -15,7 +15,8 @@ use crate::redis::request::Request;
 
 /// Up to this many requests in flight, optimise for latency rather than CPU.
 const LOW_WATERMARK: usize = 64;
-/// How long the requests in flight must stay below the low watermark before the connection is idle. Callers in step are answered in bursts.
+/// How long the requests in flight must stay below the low watermark before the connection is idle. Callers whose
+/// answers come in one read send their next requests together: between two such bursts few are in flight.
 const IDLE: Duration = Duration::from_millis(100);
 /// The longest inline write of a busy connection. To copy more into the socket would delay the caller.
 const LONGEST_INLINE: usize = 32 << 10;
@@ -98,21 +99,22 @@ pub struct InFlight {
     pub sent: VecDeque<Sent>,
     /// How many requests may be in flight.
     pub most: usize,
-    /// How many at the front of `sent` have had their deadlines checked for good.
+    /// How many at the front of `sent` need no further check of their deadlines: each was missed, or nobody awaits its answer.
     pub deadlines_checked: usize,
     /// Whether the deadlines of `sent` ascend, so that the front is missed first.
     pub in_order: bool,
     pub scanner: Scanner,
-    /// How many replies to the front of `sent` are complete, and their length.
-    pub complete: (usize, usize),
+    /// What the buffer holds for the front of `sent`.
+    pub complete: CompleteReplies,
     /// Since when it is there.
     pub since: Moment,
     /// When its silence began: the server last sent anything then, or began to owe a reply. Bytes that the kernel takes prove nothing of the server.
     pub silent_since: Instant,
     /// When anything was last received.
     pub received: Instant,
-    /// When the read before the last one came. What the last one brought may have waited since then. So a gap begins here.
-    pub whole_until: Instant,
+    /// Where a gap begins if the connection is lost now: at the last read but one. What the last read brought may have come in right after it, and
+    /// the end of the stream right behind that: a busy thread reads both late.
+    pub gap_from: Instant,
     pub inline_write: Option<Arc<dyn InlineWrite>>,
     /// The transport is writing: no inline write until all is taken.
     pub writing: bool,
@@ -125,6 +127,14 @@ pub struct InFlight {
     pub unverified: bool,
     /// How many requests have been answered.
     pub answered: u64,
+}
+
+/// Replies to one request that have come in while others are missing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CompleteReplies {
+    pub count: usize,
+    /// Where the last one ends in the buffer.
+    pub end: usize,
 }
 
 /// A request that was sent and has no reply yet.
@@ -148,7 +158,7 @@ impl InFlight {
     /// Something was read.
     pub fn receive(&mut self, now: Instant) {
         if now > self.received {
-            self.whole_until = self.received;
+            self.gap_from = self.received;
         }
         (self.silent_since, self.received) = (now, now);
     }
@@ -161,11 +171,11 @@ impl InFlight {
             deadlines_checked: 0,
             in_order: true,
             scanner: Scanner::default(),
-            complete: (0, 0),
+            complete: CompleteReplies::default(),
             since: now.into(),
             silent_since: now,
             received: now,
-            whole_until: now,
+            gap_from: now,
             inline_write: established.inline_write,
             writing: false,
             busy: None,

@@ -122,8 +122,8 @@ impl<M: Machine> Pipeline<M> {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        let whole_until = now.saturating_duration_since(connection.whole_until);
-        M::disconnected(self, SystemTime::now() - whole_until);
+        let ago = now.saturating_duration_since(connection.gap_from);
+        M::disconnected(self, SystemTime::now() - ago);
         let peer: EndpointName = self.peer().into();
         let mut again = Queue::default();
         let Limits { queue_timeout, .. } = self.limits;

@@ -82,8 +82,9 @@ pub trait Machine: Default + Send + Sized + 'static {
         now: Instant,
     ) -> Vec<Request>;
 
-    /// The connection was lost, or an attempt failed; so it may be called several times. Messages may be missed from `since` on.
-    fn disconnected(_pipeline: &mut Pipeline<Self>, _since: SystemTime) {}
+    /// The connection was lost, or an attempt failed; so it may be called several times. A gap begins at `gap_from`,
+    /// unless one is open.
+    fn disconnected(_pipeline: &mut Pipeline<Self>, _gap_from: SystemTime) {}
 
     /// Why the connection to a peer must end, though it is open.
     fn fault(&self, _peer: &str) -> Option<Error> {
@@ -188,7 +189,7 @@ pub struct Pipeline<M> {
     /// No request waits for a connection any longer.
     latest: Option<Instant>,
     /// When `tick` is to be called next.
-    due: Option<Instant>,
+    next_tick: Option<Instant>,
     /// There will be no other connection.
     ended: bool,
     /// What has been completed and not passed on.
@@ -213,7 +214,7 @@ impl<M: Machine> Pipeline<M> {
             heard: None,
             closing: None,
             latest: None,
-            due: None,
+            next_tick: None,
             ended: false,
             completed: CompletionBatch::default(),
         }

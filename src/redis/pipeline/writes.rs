@@ -30,7 +30,7 @@ impl<M: Machine> Pipeline<M> {
     }
 
     /// The transport has written this many bytes.
-    pub fn taken(&mut self, count: usize) {
+    pub fn note_written(&mut self, count: usize) {
         if let Some(connection) = &mut self.connection {
             connection.write_buffer.advance(count);
         }

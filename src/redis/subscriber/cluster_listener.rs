@@ -34,7 +34,7 @@ pub struct Awaited {
     /// Topics that have left a home and are at no other yet.
     pub moving: HashMap<Topic, Moving>,
     /// When the gap begins that is told once all have moved, and at which home.
-    pub gap_since: Option<(SystemTime, EndpointName)>,
+    pub gap_from: Option<(SystemTime, EndpointName)>,
     /// Topics that a home has refused: they are not to be tried again.
     pub refused: Vec<Topic>,
     /// Channels of the subscriber's own, by which topics cross and homes are probed.
@@ -82,12 +82,12 @@ impl Awaited {
     /// The topic is live at its new home, was left, or was refused. Returns the gap when no other topic is moving.
     pub fn arrived(&mut self, topic: &Topic) -> Option<Gap> {
         let Moving { since, node, .. } = self.moving.remove(topic)?;
-        let earliest = match self.gap_since.take() {
+        let earliest = match self.gap_from.take() {
             Some(earlier) if earlier.0 <= since => earlier,
             _ => (since, node),
         };
         if !self.moving.is_empty() {
-            self.gap_since = Some(earliest);
+            self.gap_from = Some(earliest);
             return None;
         }
         let (from, node) = earliest;

@@ -9,16 +9,17 @@ use crate::redis::subscriber::listener::Deliveries;
 use crate::redis::subscriber::table::{OpenGap, Table};
 
 impl Table {
-    /// The gap began at this time at the latest, and lasts until a moment at least. If none is open, one opens: for who subscribes by then.
+    /// The gap began at this time at the latest, and lasts until a moment at least. If none is open, one opens: topics that are subscribed before
+    /// that moment are told of it.
     pub fn widen_gap(&mut self, from: SystemTime, node: Option<EndpointName>, until: Instant) {
         let gap = self.gap.get_or_insert(OpenGap::new(from, node));
-        gap.since = from.min(gap.since);
+        gap.from = from.min(gap.from);
         gap.until = gap.until.max(Some(until));
     }
 
     /// Up to when no message was missed: until a moment, or until the gap that is open began.
     pub fn complete_until(&self, moment: SystemTime) -> SystemTime {
-        self.gap.as_ref().map_or(moment, |gap| moment.min(gap.since))
+        self.gap.as_ref().map_or(moment, |gap| moment.min(gap.from))
     }
 
     /// The moment before which the gap cannot end, while it is to come.
@@ -32,14 +33,14 @@ impl Table {
         if waits || self.gap_lasts_until(now).is_some() {
             return None;
         }
-        let OpenGap { since, node, until } = self.gap.take()?;
+        let OpenGap { from, node, until } = self.gap.take()?;
         if until.is_some() {
             // Topics that are new since the handover have missed what went to the old master.
             let registrations = self.topics.values().flat_map(|entry| &entry.registrations);
             let may_miss = registrations.filter(|each| each.may_miss());
             self.gap_listeners.extend(may_miss.map(|each| each.listener));
         }
-        Some(Gap::until_now(since, node))
+        Some(Gap::until_now(from, node))
     }
 
     /// Tells those who may have missed something.

@@ -52,7 +52,7 @@ impl Pipeline<Subscriptions> {
         let is_told = table.gap_listeners.contains(&number);
         let gap = table.gap.as_ref().filter(|_| is_told).map(|gap| {
             let node = gap.node.clone().unwrap_or_else(|| self.peer().into());
-            (gap.since, node)
+            (gap.from, node)
         });
         Holdings { topics, gap }
     }

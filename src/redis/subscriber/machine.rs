@@ -93,11 +93,13 @@ impl Machine for Subscriptions {
         requests(pipeline.machine.table.due(now), now)
     }
 
-    fn disconnected(pipeline: &mut Pipeline<Self>, since: SystemTime) {
+    fn disconnected(pipeline: &mut Pipeline<Self>, gap_from: SystemTime) {
         let machine = &mut pipeline.machine;
         let brought = machine.brought.filter(|_| mem::take(&mut machine.is_deaf));
-        let since = brought.map_or(since, |brought| since.min(SystemTime::now() - brought.elapsed()));
-        if pipeline.machine.table.lost(since, pipeline.node.clone()) {
+        let gap_from = brought.map_or(gap_from, |brought| {
+            gap_from.min(SystemTime::now() - brought.elapsed())
+        });
+        if pipeline.machine.table.lost(gap_from, pipeline.node.clone()) {
             pipeline.trace(|| "a gap has begun");
         }
     }

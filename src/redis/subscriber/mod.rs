@@ -2,7 +2,7 @@
 //!
 //! One server:
 //!
-//! - [`part`]: what a listener has subscribed, at one server or in a cluster.
+//! - [`one_or_cluster`]: what a listener has subscribed, at one server or in a cluster.
 //! - [`holdings`]: what goes on in a cluster when the server turns out to be a node of one.
 //! - [`listener`]: who gets messages, and the state of a topic that a listener keeps.
 //! - [`table`]: all topics of a server.
@@ -36,7 +36,7 @@ mod holdings;
 pub mod homes;
 pub mod listener;
 pub mod machine;
-pub mod part;
+pub mod one_or_cluster;
 pub mod passage;
 mod pending;
 pub mod places;

@@ -38,7 +38,7 @@ pub struct Table {
 
 /// A gap that has begun.
 pub struct OpenGap {
-    pub(super) since: SystemTime,
+    pub(super) from: SystemTime,
     /// The server that was heard before.
     pub(super) node: Option<EndpointName>,
     /// The master is another one: until then publishers may use the one before, whatever is subscribed.
@@ -46,9 +46,9 @@ pub struct OpenGap {
 }
 
 impl OpenGap {
-    pub fn new(since: SystemTime, node: Option<EndpointName>) -> Self {
+    pub fn new(from: SystemTime, node: Option<EndpointName>) -> Self {
         Self {
-            since,
+            from,
             node,
             until: None,
         }
@@ -295,8 +295,8 @@ impl Table {
 
 /// Reconciliation: what the server is asked for anew.
 impl Table {
-    /// There is no connection; nothing was missed until `whole_until`. True if a gap is open, which begins there.
-    pub fn lost(&mut self, whole_until: SystemTime, node: Option<EndpointName>) -> bool {
+    /// There is no connection. True if anything was subscribed: then a gap is open, an earlier one or one that begins at `gap_from`.
+    pub fn lost(&mut self, gap_from: SystemTime, node: Option<EndpointName>) -> bool {
         self.unanswered = 0;
         self.queued.clear();
         self.displaced.clear();
@@ -308,7 +308,7 @@ impl Table {
             }
         }
         if opens_gap {
-            self.gap.get_or_insert(OpenGap::new(whole_until, node));
+            self.gap.get_or_insert(OpenGap::new(gap_from, node));
             let registrations = self.topics.values().flat_map(|entry| &entry.registrations);
             let may_miss = registrations
                 .inspect(|each| each.set(Kept::Interrupted))

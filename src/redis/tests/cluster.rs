@@ -17,9 +17,9 @@ use crate::redis::config::{ClusterOptions, Config, Options};
 use crate::redis::protocol::decode;
 use crate::redis::request::{Fate, Observer, Route, Topic, TopicKind};
 use crate::redis::router::Router;
-use crate::redis::subscriber::hearing::listen;
+use crate::redis::subscriber::hearing;
 use crate::redis::subscriber::listener::Listener;
-use crate::redis::subscriber::part::Subscriber;
+use crate::redis::subscriber::one_or_cluster::Subscriber;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -53,7 +53,7 @@ impl Store {
     fn of(config: Arc<Config>) -> Self {
         let (wake, woken) = channel();
         let completions = Arc::new(CompletionQueue::new(move || wake.send(()).is_ok()));
-        let router = Router::new(config.clone(), completions.clone(), listen).unwrap();
+        let router = Router::new(config.clone(), completions.clone(), hearing::listen).unwrap();
         router.start();
         Self {
             router,

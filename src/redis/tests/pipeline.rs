@@ -287,7 +287,7 @@ fn bytes_that_are_taken_say_nothing_of_the_server() {
         assert!(pipeline.pipeline.tick(pipeline.now).is_ok());
         pipeline.send(&[pipeline.read(id, &["GET", "a"])]);
         let bytes = pipeline.pipeline.unsent().concat();
-        pipeline.pipeline.taken(bytes.len());
+        pipeline.pipeline.note_written(bytes.len());
         pipeline.pass(SECOND);
     }
     assert!(pipeline.pipeline.tick(pipeline.now).is_err());
@@ -359,9 +359,9 @@ fn what_the_transport_writes_nobody_else_does() {
     assert_eq!(rest, ping.as_bytes()[3..]);
     pipeline.send(&[pipeline.read(2, &["PING"])]);
     assert!(!pipeline.pipeline.has_unsent());
-    pipeline.pipeline.taken(rest.len());
+    pipeline.pipeline.note_written(rest.len());
     assert_eq!(pipeline.pipeline.unsent().concat(), ping.as_bytes());
-    pipeline.pipeline.taken(ping.len());
+    pipeline.pipeline.note_written(ping.len());
     assert!(pipeline.pipeline.unsent().is_empty());
     assert_eq!(pipeline.written(), ping[..3]);
 }

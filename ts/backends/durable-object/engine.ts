@@ -12,7 +12,7 @@ import { sortedSets } from "./sorted-sets.js";
 import { strings } from "./strings.js";
 import type { Table } from "./table.js";
 import type { DurableObjectStorageLike } from "./types.js";
-import { noScripts, type Outcome, type WireCall } from "./wire.js";
+import { type BatchOptions, noScripts, type Outcome, type WireCall } from "./wire.js";
 
 const table: Table = {
   ...strings,
@@ -27,13 +27,6 @@ const table: Table = {
     throw noScripts();
   },
 };
-
-export interface RunOptions {
-  /** Refuse a key of another type. False by default. */
-  strict?: boolean | undefined;
-  /** Skip the calls after one that fails. False by default. */
-  stopOnError?: boolean | undefined;
-}
 
 type Publish = (channel: string, message: string) => Promise<number>;
 
@@ -73,7 +66,7 @@ export class DurableKVEngine {
   /** @internal Runs calls as one. Resolves to the outcome of each call that was run. */
   async run(
     calls: readonly WireCall[],
-    { strict = false, stopOnError = false }: RunOptions = {},
+    { strict = false, stopOnError = false }: Partial<BatchOptions> = {},
   ): Promise<Outcome[]> {
     await this.#deadlines?.start();
     const work = async (db: Keyspace) => {

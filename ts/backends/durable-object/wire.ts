@@ -37,12 +37,17 @@ export interface Names {
   readonly patterns: readonly string[];
 }
 
-/** The body of `POST /batch`. */
-interface Batch {
-  commands: WireCall[];
+/** How the commands of a batch are run. */
+export interface BatchOptions {
+  /** Skip the commands after one that fails. */
   stopOnError: boolean;
   /** An addition: refuse keys of another type. */
   strict?: boolean | undefined;
+}
+
+/** The body of `POST /batch`. */
+interface Batch extends BatchOptions {
+  commands: WireCall[];
 }
 
 /** The answer to one command of a batch. */
