@@ -17,8 +17,9 @@ export async function mend(nodes: readonly ClusterNode[]): Promise<void> {
   }
 }
 
-/** While a slot is open, its node does not learn that the other master of the move has been replaced. */
+/** While a slot is open, its master does not learn that the other master of the move has been replaced. A replica refuses SETSLOT. */
 async function close(node: ClusterNode, own: View): Promise<void> {
+  if (!own.flags.includes("master")) return;
   for (const slot of own.open) await node.admin.call("CLUSTER", "SETSLOT", slot, "STABLE");
 }
 

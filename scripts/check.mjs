@@ -92,7 +92,9 @@ const alone = [
 /** What runs on other servers too: on one it is to be cheap. */
 const onServers = [
   "conformance/",
-  ...(process.env.SERVERS === undefined ? [] : ["differential/", "cluster/", "faults/sentinel"]),
+  ...(process.env.SERVERS === undefined
+    ? []
+    : ["differential/", "cluster/", "faults/refused-writes", "faults/sentinel"]),
 ].map((name) => `__test__/${name}`);
 
 /**

@@ -72,21 +72,3 @@ for (const [protocol, config] of Object.entries(protocols)) {
     assert.equal(reconnecting.length, 0);
   });
 }
-
-test("a transaction that a replica refused is run by the next master, once", async (world) => {
-  const { redis, client, open } = world;
-  const [old, next] = [await redis(), await redis()];
-  const name = await movable(world, old);
-  const kv = await open(name, PATIENT);
-  await kv.set("a", "1");
-  await client(old).call("REPLICAOF", next.host, next.port);
-  const reconnecting = emissions(kv, "reconnecting");
-  const calls = [
-    kv.multi().incr("n").sadd("s", "a").exec(),
-    kv.eval('return redis.call("incr", KEYS[1])', ["n"], []),
-    kv.incr("n"),
-  ];
-  await eventually(() => reconnecting.length > 0);
-  name.move(next);
-  assert.deepEqual(await Promise.all(calls), [[1, 1], 2, 3]);
-});

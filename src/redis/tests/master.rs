@@ -115,6 +115,20 @@ fn a_redirect_within_results_is_an_answer() {
     }
 }
 
+/// Redis 6.2 tells a script's first write that it is a replica: EVAL was rejected, where the next master was to run it.
+#[test]
+fn a_script_that_a_replica_refuses_waits_for_a_master() {
+    let mut pipeline = Harness::<Commands>::connected();
+    pipeline.send(&[super::script(&pipeline, 1), super::script(&pipeline, 2)]);
+    pipeline.written();
+    let within = "-ERR Error running script (call to f_0): @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica.\r\n";
+    pipeline.receive(within).unwrap();
+    let raised = "-ERR Error running script (call to f_0): @user_script:1: READONLY\r\n";
+    pipeline.receive(raised).unwrap();
+    assert_eq!(pipeline.answers(), answers(&[(2, raised)]));
+    assert!(pipeline.pipeline.misses_master());
+}
+
 #[test]
 fn a_store_that_began_at_a_replica_stays_there() {
     for role in [ServerRole::Replica, ServerRole::Unknown] {

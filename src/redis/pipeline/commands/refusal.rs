@@ -42,17 +42,23 @@ pub enum Refused {
     Part,
 }
 
+/// Whether the server refused a script, or its first write. An error that the script itself raises may follow a write.
+fn is_refused_script(frame: &[u8]) -> bool {
+    // Redis 6.2 begins every script, and tells the error of its command in one of its own.
+    let is_within = frame.starts_with(b"-ERR Error running script (call to f_")
+        && frame.ends_with(b": -READONLY You can't write against a read only replica.\r\n");
+    is_within || decode::is_error(frame, "READONLY You can't write against a read only replica")
+}
+
 /// What the server refused because it is a replica.
 pub fn refused_part(frame: &[u8], request: &Request) -> Option<Refused> {
     let is_readonly = |reply: &Reply| matches!(reply, Reply::Error(error) if error.code == "READONLY");
     if request.shape != Shape::Transaction {
-        let text = match request.subject {
-            // An error that the script itself raises may follow a write.
-            Subject::Script(_) => "READONLY You can't write against a read only replica",
-            _ => "READONLY ",
+        let refused = match request.subject {
+            Subject::Script(_) => is_refused_script(frame),
+            _ => decode::is_error(frame, "READONLY "),
         };
-        let refused = !request.repeatable && decode::is_error(frame, text);
-        return refused.then_some(Refused::Whole);
+        return (refused && !request.repeatable).then_some(Refused::Whole);
     }
     // Searched before parsing, which this thread should do rarely.
     memchr::memmem::find(frame, b"READONLY ")?;
