@@ -40,6 +40,16 @@ impl Gap {
         let to = SystemTime::now();
         Self { from, to, node }
     }
+
+    /// One gap for this and an earlier one that has not been told.
+    fn joined(self, earlier: Option<Gap>) -> Self {
+        let Some(earlier) = earlier else { return self };
+        Self {
+            from: self.from.min(earlier.from),
+            to: self.to.max(earlier.to),
+            node: self.node,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -94,7 +104,9 @@ pub struct Events {
 impl Events {
     pub fn append(&mut self, later: Events) {
         self.events.extend(later.events);
-        self.gap = later.gap.or(self.gap.take());
+        if let Some(gap) = later.gap {
+            self.gap = Some(gap.joined(self.gap.take()));
+        }
     }
 }
 
@@ -269,12 +281,7 @@ impl CompletionBatch {
     }
 
     pub fn push_gap(&mut self, gap: Gap) {
-        let earlier = self.gap.take().unwrap_or_else(|| gap.clone());
-        self.gap = Some(Gap {
-            from: gap.from.min(earlier.from),
-            to: gap.to.max(earlier.to),
-            node: gap.node,
-        });
+        self.gap = Some(gap.joined(self.gap.take()));
     }
 
     /// How many of the first `count` answers fit.

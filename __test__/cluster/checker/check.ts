@@ -173,6 +173,7 @@ class RoundOf {
       unsettled,
       unanswered: (await client.unanswered?.()) ?? 0,
       leftOpen,
+      lag: load.lag,
     });
     const failovers = judgeFailovers(this.#streams, faults, scans.done);
     return {

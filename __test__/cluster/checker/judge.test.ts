@@ -43,6 +43,7 @@ const round = (parts: Partial<Round>): Round => ({
   unsettled: 0,
   unanswered: 0,
   leftOpen: 0,
+  lag: 0,
   ...parts,
 });
 
@@ -168,6 +169,15 @@ counts(
     heard: heard([1, 3], { from: 1_900, to: 2_040 }),
   },
   { untoldGaps: 1 },
+);
+counts(
+  "the same, where the reply may have been seen late",
+  {
+    streams: [stream("channel", [call(1), { ...call(2), end: 2_150 }, call(3)])],
+    heard: heard([1, 3], { from: 1_900, to: 2_040 }),
+    lag: 20,
+  },
+  {},
 );
 counts(
   "a message twice, and late",

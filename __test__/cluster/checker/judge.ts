@@ -33,6 +33,8 @@ export interface Round {
   readonly unanswered: number;
   /** How many more connections clients have in the end than before the faults. */
   readonly leftOpen: number;
+  /** How late this process may have seen a reply, in milliseconds. */
+  readonly lag: number;
 }
 
 export interface Tally {
@@ -162,7 +164,7 @@ export function judge(round: Round): { tally: Tally; examples: readonly string[]
     if (stream.kind === "register") judgeRegister(findings, stream, Number(texts(key)[0] ?? 0), losses);
     if (stream.kind === "channel" || stream.kind === "event")
       for (const heard of round.heard)
-        judgeChannel(findings, stream, heard.numbers.get(key) ?? [], heard.gaps);
+        judgeChannel(findings, stream, heard.numbers.get(key) ?? [], heard.gaps, round.lag);
   }
   for (const { gaps } of round.heard) {
     tally.toldGaps += gaps.length;
@@ -292,6 +294,7 @@ function judgeChannel(
   stream: Stream,
   numbers: readonly number[],
   gaps: readonly Span[],
+  lag: number,
 ): void {
   const heard = countsOf(numbers);
   // A frozen node that wakes may publish a message that its publisher has given up.
@@ -305,7 +308,7 @@ function judgeChannel(
     if (call.outcome !== "done") continue;
     const isMissed = times === 0;
     // A message that waits for its home is published when that has come, so just before the reply.
-    const isTold = gaps.some((gap) => overlaps(gap, { from: call.end, to: call.end }));
+    const isTold = gaps.some((gap) => overlaps(gap, { from: call.end - lag, to: call.end }));
     if (isMissed) findings.tally.missed += 1;
     if (isMissed && !isTold && !wasUntold) findings.add("untoldGaps", stream, call);
     wasUntold = isMissed && !isTold;
