@@ -53,7 +53,7 @@ export function copyWith(directory: string, hunks: readonly Hunk[]): void {
   }
   const copied = ["src", "ts", "__test__", "scripts", "docs"].flatMap((folder) => filesIn(folder));
   copied.push(
-    ...readdirSync(root).filter((name) => /\.(json|toml|lock|rs|ts|mts)$|^\.gitignore$/.test(name)),
+    ...readdirSync(root).filter((name) => /\.(json|toml|lock|md|rs|ts|mts)$|^\.gitignore$/.test(name)),
   );
   for (const path of copied) {
     const target = join(directory, path);
