@@ -44,10 +44,16 @@ impl Gap {
     /// One gap for this and an earlier one that has not been told.
     fn joined(self, earlier: Option<Gap>) -> Self {
         let Some(earlier) = earlier else { return self };
+        let to = self.to.max(earlier.to);
+        let (first, second) = if earlier.from <= self.from {
+            (earlier, self)
+        } else {
+            (self, earlier)
+        };
         Self {
-            from: self.from.min(earlier.from),
-            to: self.to.max(earlier.to),
-            node: self.node,
+            from: first.from,
+            to,
+            node: first.node.or(second.node),
         }
     }
 }

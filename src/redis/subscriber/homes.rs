@@ -18,7 +18,7 @@ use crate::redis::completions::CompletionBatch;
 use crate::redis::config::{Config, Limits, Target};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::Health;
-use crate::redis::request::{Id, Topic};
+use crate::redis::request::{Id, Topic, TopicKind};
 use crate::redis::runtime;
 use crate::redis::subscriber::SubscriberHandle;
 use crate::redis::subscriber::cluster_listener::{Callers, ClusterListener, LEFT, UNUSED};
@@ -126,7 +126,8 @@ impl ClusterSubscriber {
             return;
         };
         let mut arrivals: HashMap<Endpoint, Vec<Topic>> = HashMap::new();
-        let mut moves: HashMap<(Endpoint, Endpoint), Vec<Topic>> = HashMap::new();
+        // Patterns cross by themselves, as they take longer.
+        let mut moves: HashMap<(Endpoint, Endpoint, bool), Vec<Topic>> = HashMap::new();
         for topic in topics {
             let Some(kept) = known.get_mut(topic) else {
                 continue;
@@ -138,13 +139,14 @@ impl ClusterSubscriber {
                 // Where it goes is looked up again at the end of its crossing.
                 Place::Crossing(_) => {}
                 Place::At(old) if old != home => {
-                    let topics = moves.entry((old.clone(), home.clone())).or_default();
+                    let is_pattern = topic.kind == TopicKind::Pattern;
+                    let topics = moves.entry((old.clone(), home.clone(), is_pattern)).or_default();
                     topics.push(topic.clone());
                 }
                 _ => arrivals.entry(home.clone()).or_default().push(topic.clone()),
             }
         }
-        for ((from, to), topics) in moves {
+        for ((from, to, _), topics) in moves {
             let old = homes.get(&from).cloned();
             let confirmed = self.topology.confirmed(&from);
             let crossing = crossings.begin(from, to, old, topics, confirmed);

@@ -123,7 +123,7 @@ fn a_script_that_a_replica_refuses_waits_for_a_master() {
     pipeline.written();
     let within = "-ERR Error running script (call to f_0): @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica.\r\n";
     pipeline.receive(within).unwrap();
-    let raised = "-ERR Error running script (call to f_0): @user_script:1: READONLY\r\n";
+    let raised = "-ERR Error running script (call to f_0): @user_script:1: user_script:1: -READONLY You can't write against a read only replica.\r\n";
     pipeline.receive(raised).unwrap();
     assert_eq!(pipeline.answers(), answers(&[(2, raised)]));
     assert!(pipeline.pipeline.misses_master());

@@ -44,9 +44,14 @@ pub enum Refused {
 
 /// Whether the server refused a script, or its first write. An error that the script itself raises may follow a write.
 fn is_refused_script(frame: &[u8]) -> bool {
-    // Redis 6.2 begins every script, and tells the error of its command in one of its own.
-    let is_within = frame.starts_with(b"-ERR Error running script (call to f_")
-        && frame.ends_with(b": -READONLY You can't write against a read only replica.\r\n");
+    // Redis 6.2 begins every script, and tells the error of its command in one of its own: `… @user_script: 1: -READONLY …`.
+    let place = frame
+        .strip_prefix(b"-ERR Error running script (call to f_")
+        .and_then(|rest| rest.strip_suffix(b": -READONLY You can't write against a read only replica.\r\n"));
+    let is_within = place.is_some_and(|place| {
+        let line = place.iter().rev().take_while(|byte| byte.is_ascii_digit());
+        place[..place.len() - line.count()].ends_with(b"@user_script: ")
+    });
     is_within || decode::is_error(frame, "READONLY You can't write against a read only replica")
 }
 
