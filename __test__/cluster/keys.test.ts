@@ -123,7 +123,7 @@ test("KEYS gives the keys of a master that the map does not have yet", async ({ 
   assert.deepEqual((await kv.keys("*")).sort(), [...keys].sort());
 });
 
-// 500 calls at once asked 500 times for the map of the slots.
+// Calls at one time each asked for the map of the slots.
 test("calls of KEYS and SCAN that end at one time share the questions for a new map", async ({
   fake,
   open,
@@ -136,11 +136,14 @@ test("calls of KEYS and SCAN that end at one time share the questions for a new 
     return name === "SCAN" ? `*2\r\n${bulk("0")}*0\r\n` : undefined;
   };
   const kv = await open(nodes);
-  await kv.keys("*");
-  asked = 0;
-  await Promise.all(Array.from({ length: 500 }, () => kv.keys("*")));
-  await Promise.all(Array.from({ length: 500 }, () => allKeys(kv, "*")));
-  assert.ok(asked < 100, `${asked} questions`);
+  // In its first three seconds a store takes the cluster to be in trouble, and all calls wait for one map anyway.
+  for (const end = performance.now() + 4_000; performance.now() < end; ) {
+    for (const call of [() => kv.keys("*"), () => allKeys(kv, "*")]) {
+      asked = 0;
+      await Promise.all(Array.from({ length: 100 }, call));
+      assert.ok(asked < 50, `${asked} questions`);
+    }
+  }
 });
 
 // A question that a frozen node does not answer must not hold up a call for longer than the documents say.
