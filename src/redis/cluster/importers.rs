@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
-use crate::redis::cluster::refresh::ask;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Topology;
 use crate::redis::cluster::view::View;
@@ -39,7 +38,7 @@ impl<'a> Importers<'a> {
         for masters in map.masters().chunks(AT_A_TIME) {
             let asked = masters
                 .iter()
-                .map(|master| (master, ask(topology, master, &CLUSTER_NODES)));
+                .map(|master| (master, topology.ask(master, &CLUSTER_NODES)));
             for (master, reply) in asked.collect::<Vec<_>>() {
                 let reply = timeout_at(begun + longest / 2, reply).await;
                 views.push(View::of(reply.ok().flatten(), master, map));
@@ -53,7 +52,7 @@ impl<'a> Importers<'a> {
         let begun = Instant::now();
         let mut views = Vec::new();
         for master in map.masters() {
-            let reply = ask(topology, master, &CLUSTER_NODES);
+            let reply = topology.ask(master, &CLUSTER_NODES);
             let Ok(reply) = timeout_at(begun + longest / 2, reply).await else {
                 break;
             };

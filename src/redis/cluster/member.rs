@@ -286,11 +286,13 @@ impl TopologyMember for ClusterRouter {
         Some(answered)
     }
 
-    fn has_silent_node(&self) -> bool {
+    fn silent_masters(&self) -> Vec<Endpoint> {
         let now = Instant::now();
         let state = self.lock();
+        let masters = state.map.iter().flat_map(|map| map.masters());
         let is_silent = |node: &Arc<Node>| node.connection.with(|pipeline| pipeline.silence(now) >= SILENT);
-        state.masters.iter().any(is_silent)
+        let silent = masters.zip(&state.masters).filter(|(_, node)| is_silent(node));
+        silent.map(|(master, _)| master.clone()).collect()
     }
 }
 

@@ -164,7 +164,11 @@ impl ClusterRouter {
 
     /// A node was lost, or cannot be connected to. What was to be run there by ASK is asked of the slot's master again, which may name another.
     fn ask_again(&self, state: &mut RouterState, number: u64) {
-        state.refresh();
+        let mut nodes = state.nodes.iter();
+        match (&state.topology, nodes.find(|(_, node)| node.number == number)) {
+            (Some(topology), Some((endpoint, _))) => topology.doubt(endpoint),
+            _ => state.refresh(),
+        }
         let node = state.node(number);
         let asking = node.map(|node| node.take_waiting(|request| request.asking));
         for mut request in asking.unwrap_or_default() {

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use crate::error::{Error, Reason};
+use crate::redis::cluster::absence::Absence;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::{ToldMap, Topology};
 use crate::redis::config::Config;
@@ -19,8 +19,6 @@ use crate::redis::protocol::{decode, encode};
 use crate::redis::runtime;
 use crate::reply::Reply;
 
-/// How long a node may take over what it knows of the cluster.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long one seed may take before the next is asked beside it.
 const STAGGER: Duration = Duration::from_millis(250);
 /// The shortest time between two maps, of which jitter takes up to half. It doubles while maps are wanted again and say nothing new.
@@ -72,6 +70,7 @@ async fn try_to_renew(topology: &Topology) {
 
 async fn keep(topology: Weak<Topology>) {
     let mut pause = Duration::ZERO;
+    let mut absence = Absence::default();
     while let Some(strong) = topology.upgrade() {
         let longest = if strong.map().is_some() {
             LONGEST_PAUSE
@@ -79,7 +78,7 @@ async fn keep(topology: Weak<Topology>) {
             LONGEST_WITHOUT_MAP
         };
         let longer = (pause * 2).clamp(SHORTEST_PAUSE, longest);
-        pause = match strong.asking(refreshed(&strong, longer)).await {
+        pause = match refreshed(&strong, &mut absence, longer).await {
             true => SHORTEST_PAUSE,
             false => longer,
         };
@@ -92,7 +91,7 @@ async fn keep(topology: Weak<Topology>) {
     }
 }
 
-/// Returns when a map is wanted, a node is silent, or the last map is old.
+/// Returns when there is a doubt, as by a master that is silent, or the last map is old.
 async fn wait_until_wanted(topology: &Weak<Topology>) {
     let checks = (PERIOD.mul_f64(0.5 + jitter() / 2.0).as_millis() / CHECK.as_millis()) as u32;
     for _ in 0..checks {
@@ -100,14 +99,30 @@ async fn wait_until_wanted(topology: &Weak<Topology>) {
         if timeout(CHECK, strong.wanted()).await.is_ok() {
             return;
         }
-        if strong.members().iter().any(|member| member.has_silent_node()) {
-            return;
+        for member in strong.members() {
+            member
+                .silent_masters()
+                .iter()
+                .for_each(|master| strong.doubt(master));
         }
     }
 }
 
-/// Asks for the map. True if it has changed. After a failure another attempt follows in `delay`.
-async fn refreshed(topology: &Topology, delay: Duration) -> bool {
+/// Asks whether the map has changed. After a failure another attempt follows in `delay`.
+async fn refreshed(topology: &Topology, absence: &mut Absence, delay: Duration) -> bool {
+    let doubts = topology.take_doubts();
+    if !doubts.map
+        && let Some(known) = topology.map()
+        && absence.lasts(topology, &known, &doubts.masters).await
+    {
+        return false;
+    }
+    absence.map_asked(doubts.masters);
+    topology.asking(ask_for_map(topology, delay)).await
+}
+
+/// Asks for a whole map. True if it has changed.
+async fn ask_for_map(topology: &Topology, delay: Duration) -> bool {
     let known = topology.map();
     if let Some(known) = &known
         && let Some(told) = ask_nodes(topology, known).await
@@ -132,18 +147,6 @@ async fn refreshed(topology: &Topology, delay: Duration) -> bool {
 
 const CLUSTER_SLOTS: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
 
-/// Asks a node at once, over a connection that is open. None if there is none, or no reply in time.
-pub fn ask(
-    topology: &Topology,
-    node: &Endpoint,
-    command: &[&[u8]],
-) -> impl Future<Output = Option<Bytes>> + use<> {
-    let members = topology.members();
-    let answer = members.iter().find_map(|member| member.ask(node, command));
-    let until = Instant::now() + ANSWER_TIMEOUT;
-    async move { timeout_at(until, answer?).await.ok()?.ok() }
-}
-
 /// Asks over open connections. A node that is behind, or knows of fewer slots than before, may have been cut off: others are asked too. The
 /// map stays as it is where all of them are behind.
 async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<ToldMap> {
@@ -154,7 +157,7 @@ async fn ask_nodes(topology: &Topology, known: &SlotMap) -> Option<ToldMap> {
     for index in 0..nodes.len() {
         let node = &nodes[(first + index) % nodes.len()];
         let asked = SystemTime::now();
-        let Some(bytes) = ask(topology, node, &CLUSTER_SLOTS).await else {
+        let Some(bytes) = topology.ask(node, &CLUSTER_SLOTS).await else {
             continue;
         };
         let map = decode::parse(&bytes)

@@ -104,6 +104,13 @@ impl SlotMap {
         last.map(|slot| slot as Slot)
     }
 
+    /// The slots of a master.
+    pub fn slots_of(&self, master: &Endpoint) -> impl Iterator<Item = Slot> {
+        let index = self.masters.iter().position(|known| known == master);
+        let slots = 0..SLOTS as Slot;
+        slots.filter(move |slot| index.is_some() && self.owner_index(*slot) == index)
+    }
+
     /// How many slots have a master.
     pub fn covered(&self) -> usize {
         self.owners.iter().filter(|owner| **owner != NONE).count()

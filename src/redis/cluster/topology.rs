@@ -1,13 +1,16 @@
 //! The map of a cluster's slots: one for all stores of the process whose configurations are equal.
 
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use hashbrown::HashSet;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::timeout_at;
 
 use crate::coalesced::Coalesced;
 use crate::error::{Error, Result};
@@ -18,6 +21,8 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::runtime;
 use crate::redis::slot::Slot;
 
+/// How long a node may take over what it knows of the cluster.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// For how long MOVED counts for more than a map: nodes hear of an election one after the other.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -40,23 +45,33 @@ pub trait TopologyMember: Send + Sync {
     /// Asks a node over a connection that is open; None if there is none. The sender is dropped with the request.
     fn ask(&self, node: &Endpoint, command: &[&[u8]]) -> Option<oneshot::Receiver<Bytes>>;
 
-    /// Whether a node has been silent for long, so that it may have lost its slots.
-    fn has_silent_node(&self) -> bool;
+    /// The masters that have been silent for long, so that they may have lost their slots.
+    fn silent_masters(&self) -> Vec<Endpoint>;
 }
 
 pub struct Topology {
     config: Arc<Config>,
     runtime: &'static Runtime,
     state: Mutex<TopologyState>,
-    /// The map is to be asked for.
+    /// There are doubts.
     wanted: Notify,
-    /// How many times asking has begun, and the number of the last time that is over.
+    doubts: Mutex<Doubts>,
+    /// When there was the last doubt.
+    doubted: Mutex<Option<Instant>>,
+    /// How many times a map has begun to be asked for, and the number of the last time that is over.
     begun: AtomicU64,
     ended: watch::Sender<u64>,
-    /// When it was asked for last.
-    doubted: Mutex<Option<Instant>>,
     /// Commands that spread over all masters ask for a map beside that.
     pub renewal: Coalesced,
+}
+
+/// What the map is to be asked for.
+#[derive(Default)]
+pub struct Doubts {
+    /// A whole map is wanted.
+    pub map: bool,
+    /// These cannot be reached, and may have lost their slots.
+    pub masters: HashSet<Endpoint>,
 }
 
 /// A map, as a node has told it.
@@ -105,9 +120,10 @@ impl Topology {
             runtime,
             state: Mutex::default(),
             wanted: Notify::new(),
+            doubts: Mutex::default(),
+            doubted: Mutex::default(),
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
-            doubted: Mutex::default(),
             renewal: Coalesced::default(),
         });
         topologies.push(Arc::downgrade(&topology));
@@ -141,10 +157,22 @@ impl Topology {
 
     /// Has the map asked for, though nothing is wrong.
     pub fn want(&self) {
+        self.doubts.lock().map = true;
         self.wanted.notify_one();
     }
 
-    /// Whether the map was asked for within this time.
+    /// A master cannot be reached. The map is asked for, unless it was since the master is away, and others say that nothing has changed.
+    pub fn doubt(&self, master: &Endpoint) {
+        *self.doubted.lock() = Some(Instant::now());
+        self.doubts.lock().masters.insert(master.clone());
+        self.wanted.notify_one();
+    }
+
+    pub fn take_doubts(&self) -> Doubts {
+        mem::take(&mut self.doubts.lock())
+    }
+
+    /// Whether there was a doubt within this time.
     pub fn is_doubted(&self, time: Duration) -> bool {
         self.doubted
             .lock()
@@ -153,13 +181,14 @@ impl Topology {
 
     /// Asks for the map, and returns once that is over: the map is no older than this call then.
     pub async fn refreshed(&self) {
+        // In this order: the doubt would else be taken for a map that has begun before.
         let next = self.begun.load(Ordering::Relaxed) + 1;
-        self.wanted.notify_one();
+        self.want();
         // The sender is this topology's own.
         let _ = self.ended.subscribe().wait_for(|number| *number >= next).await;
     }
 
-    /// Counts the work as asking for the map.
+    /// Counts the work as asking for a map.
     pub async fn asking<T>(&self, work: impl Future<Output = T>) -> T {
         let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let result = work.await;
@@ -216,6 +245,14 @@ impl Topology {
     /// When another node has last said that a master had its slots. What is subscribed there may have missed messages since.
     pub fn confirmed(&self, master: &Endpoint) -> Option<SystemTime> {
         self.state.lock().confirmed.get(master)
+    }
+
+    /// Asks a node at once, over a connection that is open. None if there is none, or no reply in time.
+    pub fn ask(&self, node: &Endpoint, command: &[&[u8]]) -> impl Future<Output = Option<Bytes>> + use<> {
+        let members = self.members();
+        let answer = members.iter().find_map(|member| member.ask(node, command));
+        let until = Instant::now() + ANSWER_TIMEOUT;
+        async move { timeout_at(until.into(), answer?).await.ok()?.ok() }
     }
 
     pub fn members(&self) -> Vec<Arc<dyn TopologyMember>> {

@@ -24,8 +24,10 @@ pub const UNUSED: Id = Id::MAX - 1;
 pub struct ClusterListener {
     pub listener: Arc<dyn Listener>,
     pub awaited: Mutex<Awaited>,
-    /// Topics are at a server that is not their home, or may not be.
+    /// Topics are at a server that is not their home.
     pub displaced: Arc<Notify>,
+    /// The connection to a home is lost, with which it may have lost its slots.
+    pub lost: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -184,8 +186,7 @@ impl Listener for ClusterListener {
                 awaited.refused.push(topic.clone());
             }
             if let Event::Reconnecting { .. } = &event {
-                // With its connection a home may have lost its slots.
-                self.displaced.notify_one();
+                self.lost.notify_one();
             }
             let mut is_told = false;
             if let Event::Unsubscribed { topic, error } = &event {

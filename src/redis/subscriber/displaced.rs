@@ -99,20 +99,27 @@ pub fn is_elsewhere(Subscription { topic, .. }: &Subscription, error: &Error) ->
 }
 
 impl ClusterSubscriber {
-    /// Has the map asked for when topics are displaced, as long as there is a subscriber.
+    /// Has the map asked for when topics are displaced or homes are lost, as long as there is a subscriber.
     pub(super) async fn follow(subscriber: Weak<Self>) {
-        let Some(displaced) = subscriber
-            .upgrade()
-            .map(|strong| strong.listener.displaced.clone())
-        else {
+        let Some((displaced, lost)) = subscriber.upgrade().map(|strong| {
+            let listener = &strong.listener;
+            (listener.displaced.clone(), listener.lost.clone())
+        }) else {
             return;
         };
         loop {
-            displaced.notified().await;
+            let is_lost = tokio::select! {
+                () = displaced.notified() => false,
+                () = lost.notified() => true,
+            };
             let Some(strong) = subscriber.upgrade() else {
                 return;
             };
-            strong.topology.refresh();
+            let doubted = if is_lost { strong.lost_homes() } else { Vec::new() };
+            doubted.iter().for_each(|home| strong.topology.doubt(home));
+            if doubted.is_empty() {
+                strong.topology.refresh();
+            }
             drop(strong);
             tokio::time::sleep(AGAIN).await;
             let Some(strong) = subscriber.upgrade() else {

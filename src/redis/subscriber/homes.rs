@@ -47,6 +47,7 @@ impl ClusterSubscriber {
                 listener,
                 awaited: Mutex::default(),
                 displaced: Arc::default(),
+                lost: Arc::default(),
             }),
             state: Mutex::default(),
             this: this.clone(),
@@ -287,6 +288,13 @@ impl ClusterSubscriber {
             .collect()
     }
 
+    /// Homes whose connection was lost, and that have no other yet.
+    pub(super) fn lost_homes(&self) -> Vec<Endpoint> {
+        let state = self.state.lock();
+        let lost = state.homes.iter().filter(|(_, home)| !home.health().is_ready);
+        lost.map(|(endpoint, _)| endpoint.clone()).collect()
+    }
+
     pub(super) fn all_homes(&self) -> Vec<Arc<SubscriberHandle>> {
         self.state.lock().homes.values().cloned().collect()
     }
@@ -370,7 +378,7 @@ impl TopologyMember for ClusterSubscriber {
         None
     }
 
-    fn has_silent_node(&self) -> bool {
-        false
+    fn silent_masters(&self) -> Vec<Endpoint> {
+        Vec::new()
     }
 }

@@ -185,8 +185,8 @@ impl TopologyMember for Slow {
         None
     }
 
-    fn has_silent_node(&self) -> bool {
-        false
+    fn silent_masters(&self) -> Vec<Endpoint> {
+        Vec::new()
     }
 }
 

@@ -72,7 +72,7 @@ pub enum RefusalKind {
 }
 
 impl RefusalKind {
-    fn of(error: &Error) -> Option<Self> {
+    pub fn of(error: &Error) -> Option<Self> {
         let mut words = error.message.split(' ').skip(1);
         match &*error.code {
             "MOVED" | "ASK" => {
@@ -109,6 +109,10 @@ pub fn refused_by_node(frame: &[u8], request: &Request) -> Option<Refusal> {
         }
     };
     let kind = RefusalKind::of(&error)?;
+    // A question for the owner of a slot has its answer with that.
+    if matches!(kind, RefusalKind::Moved(..)) && request.slot().is_none() {
+        return None;
+    }
     // A script may raise any error after a write. What the server refuses before it runs one has the server's words.
     let is_raised = matches!(request.subject, Subject::Script(_))
         && kind == RefusalKind::NotYet
