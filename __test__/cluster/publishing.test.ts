@@ -271,6 +271,7 @@ test("a message that was answered by ASK and then waits for its home does not ke
   cluster.answer = (command, node, peer) => {
     const [name = "", key = "", text] = command;
     if (key === telling) return node === third ? undefined : moved(slotOf(key), third);
+    if (name === "PUBLISH" && text === "1" && node === third) return moved(SLOT, next);
     if (node !== old) return answer(command, node, peer);
     if (name === "PUBLISH" && text === "1") return ask(SLOT, third);
     if ((key === tried || key === waits) && !refused.has(key)) {

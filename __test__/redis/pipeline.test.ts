@@ -69,7 +69,7 @@ describe("what is called in one tick", () => {
         ["SET", "v"],
         ["EXEC", undefined],
         ["EVAL", "4"],
-        ["EVALSHA", "5"],
+        ["EVAL", "5"],
         ["MGET", "7"],
         ["GET", "8"],
       ],

@@ -102,11 +102,31 @@ impl Request {
         latest.map_or(until, |latest| until.min(latest.into()))
     }
 
-    /// Whether it was called before another request. Calls of one tick have the same time, and ids that count up and wrap at 2^30.
+    /// Whether it was called before another request.
     pub fn is_before(&self, other: &Request) -> bool {
-        let id = |request: &Request| request.id.unwrap_or_default();
+        self.order().is_before(&other.order())
+    }
+
+    pub fn order(&self) -> CallOrder {
+        CallOrder {
+            called: self.called,
+            id: self.id.unwrap_or_default(),
+        }
+    }
+}
+
+/// The place of a call among all others.
+#[derive(Clone, Copy)]
+pub struct CallOrder {
+    called: Moment,
+    id: Id,
+}
+
+impl CallOrder {
+    /// Calls of one tick have the same time, and ids that count up and wrap at 2^30.
+    pub fn is_before(&self, other: &Self) -> bool {
         match self.called.cmp(&other.called) {
-            Ordering::Equal => (id(self).wrapping_sub(id(other)) << 2).cast_signed() < 0,
+            Ordering::Equal => (self.id.wrapping_sub(other.id) << 2).cast_signed() < 0,
             order => order.is_lt(),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 use crate::redis::cluster::node::Node;
 use crate::redis::request::Request;
 
@@ -10,6 +12,8 @@ pub struct Batches {
     pub masters: Vec<Vec<Request>>,
     /// Reads for replicas, by master index. None until a replica of the master is looked for.
     readers: Vec<Option<Reads>>,
+    /// Requests for other nodes, by their numbers.
+    others: HashMap<u64, (Arc<Node>, Vec<Request>)>,
 }
 
 struct Reads {
@@ -23,7 +27,17 @@ impl Batches {
         Self {
             masters: vec![Vec::new(); masters],
             readers: Vec::new(),
+            others: HashMap::new(),
         }
+    }
+
+    /// The requests for a node that need not be a master. They have no order to those for the same node by its index.
+    pub fn node(&mut self, node: &Arc<Node>) -> &mut Vec<Request> {
+        let (_, requests) = self
+            .others
+            .entry(node.number)
+            .or_insert_with(|| (node.clone(), Vec::new()));
+        requests
     }
 
     /// The reads for a replica of a master, which `find` finds for all of them. None if none is ready.
@@ -49,6 +63,7 @@ impl Batches {
         let readers = readers.filter_map(|reads| Some((reads.node?, reads.requests)));
         masters
             .chain(readers)
+            .chain(self.others.into_values())
             .filter(|(_, requests)| !requests.is_empty())
     }
 }

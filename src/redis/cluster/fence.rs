@@ -13,12 +13,14 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::moment::Moment;
 use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind};
 use crate::redis::pipeline::queue::Queue;
-use crate::redis::request::Request;
+use crate::redis::request::{CallOrder, Request};
 use crate::redis::slot::Slot;
 
 /// The wait after a refusal that time alone may end; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// The least time in which a redirected request may reach its node.
+const REDIRECTION: Duration = Duration::from_millis(250);
 /// After so many refusals in a row a redirection waits too: nodes that send a request in a circle disagree.
 const HOPS: u32 = 5;
 
@@ -38,6 +40,8 @@ pub struct Fence {
     refused: bool,
     last: Option<Refusal>,
     refusals: u32,
+    /// The last call that was answered by TRYAGAIN: up to it requests go one at a time, as it may be refused again.
+    again: Option<CallOrder>,
 }
 
 /// What the router does next at a fence.
@@ -78,6 +82,7 @@ impl Fence {
             refused: false,
             last: None,
             refusals: 0,
+            again: None,
         }
     }
 
@@ -93,8 +98,17 @@ impl Fence {
         self.target.as_ref()
     }
 
-    pub fn hold(&mut self, mut request: Request, until: Moment) {
+    /// Has a request wait until then. While a redirection is followed it has time to get there, however short `queueTimeout` is.
+    pub fn hold(&mut self, mut request: Request, until: Moment, now: Instant) {
         request.guard = None;
+        let waits_for_node = self
+            .last
+            .as_ref()
+            .is_some_and(|last| last.kind == RefusalKind::NotYet);
+        let until = match waits_for_node {
+            true => until,
+            false => until.max((now + REDIRECTION).into()),
+        };
         self.held.push(request, until);
     }
 
@@ -105,20 +119,25 @@ impl Fence {
         refusal: Refusal,
         target: Option<Endpoint>,
         until: Moment,
+        now: Instant,
     ) {
         request.asking = target.is_some() && matches!(refusal.kind, RefusalKind::Ask(_));
         if request.asking {
             self.target = target;
         }
+        if refusal.error.code == "TRYAGAIN" {
+            let order = request.order();
+            self.again = self.again.filter(|last| order.is_before(last)).or(Some(order));
+        }
         self.refused = true;
         self.last = Some(refusal);
-        self.hold(request, until);
+        self.hold(request, until, now);
     }
 
     /// A request that was to be tried could not be sent.
-    pub fn put_back(&mut self, request: Request, until: Moment) {
+    pub fn put_back(&mut self, request: Request, until: Moment, now: Instant) {
         self.refused = true;
-        self.hold(request, until);
+        self.hold(request, until, now);
     }
 
     /// A mark has passed, or a guard was dropped: nothing is in flight of what it stood for.
@@ -159,7 +178,11 @@ impl Fence {
             FenceState::Waiting(_) => {}
         }
         let asks = self.held.first().is_some_and(|first| first.asking);
-        if !self.refused && !asks {
+        let first = self.held.first().map(Request::order);
+        self.again = self
+            .again
+            .filter(|last| first.is_some_and(|first| !last.is_before(&first)));
+        if !self.refused && !asks && self.again.is_none() {
             let all = std::iter::from_fn(|| self.held.pop()).map(|waiting| waiting.request);
             return Step::Fall(all.collect());
         }
@@ -283,67 +306,4 @@ impl Fences {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::redis::request::Id;
-
-    const LATER: Duration = Duration::from_secs(10);
-
-    fn refusal(kind: RefusalKind) -> Refusal {
-        let error = Error::reply("ASK 7 a:1");
-        Refusal { kind, error }
-    }
-
-    /// Requests, whose ids count up, that have been answered by ASK. Each has one key, or several.
-    fn asked(have_one_key: &[bool], now: Instant) -> Fence {
-        let mut fence = Fence::open(now);
-        for (index, has_one_key) in have_one_key.iter().enumerate() {
-            let request = Request {
-                has_one_key: *has_one_key,
-                repeatable: false,
-                ..Request::repeatable(Some(index as Id), &[b"DEL"], now)
-            };
-            let target = Endpoint::Unix("/target".into());
-            let refusal = refusal(RefusalKind::Ask("a:1".to_owned()));
-            fence.refuse(request, refusal, Some(target), (now + LATER).into());
-        }
-        fence
-    }
-
-    fn tried(step: Step) -> Vec<Option<Id>> {
-        match step {
-            Step::Try(requests, _) => requests.iter().map(|request| request.id).collect(),
-            Step::Fall(requests) => panic!("it falls with {}", requests.len()),
-            Step::Wait(_) => panic!("it waits"),
-        }
-    }
-
-    // The target has one key of two, and answers TRYAGAIN. What was sent with it there runs ahead, and is overwritten by the older command.
-    #[test]
-    fn only_what_asks_for_one_key_goes_to_a_target_with_others() {
-        let now = Instant::now();
-        let cases: [(&[bool], usize); 3] = [
-            (&[true, true, false], 2),
-            (&[false, true], 1),
-            (&[false, false], 1),
-        ];
-        for (have_one_key, together) in cases {
-            let mut fence = asked(have_one_key, now);
-            let ids: Vec<_> = (0..together as Id).map(Some).collect();
-            assert_eq!(tried(fence.step(1, now)), ids, "{have_one_key:?}");
-        }
-    }
-
-    // The slot moves while the fence waits for a trial, and others of it are in flight at the old owner. Later commands would overtake them.
-    #[test]
-    fn a_fence_waits_for_all_that_is_under_way() {
-        let now = Instant::now();
-        let mut fence = Fence::draining(1);
-        fence.drain(2);
-        fence.ended(1, now);
-        fence.ended(3, now);
-        assert!(matches!(fence.step(4, now), Step::Wait(None)));
-        fence.ended(2, now);
-        assert!(matches!(fence.step(4, now), Step::Fall(_)));
-    }
-}
+mod tests;

@@ -50,14 +50,8 @@ impl KeysCall {
 
     /// Takes the replies of a round that went by a map. Gives the reply to the call once all slots are done.
     pub fn take(&mut self, replies: &Bytes, before: &Arc<SlotMap>, end: &RoundEnd) -> Result<Option<Bytes>> {
-        // A master is asked by its last slot: if that has moved, another one may have listed in its place.
-        let masters = before.masters().iter().enumerate();
-        let was_asked: Vec<bool> = masters
-            .map(|(index, master)| {
-                let asked = before.last_slot(index);
-                asked.and_then(|asked| end.map.owner(asked)) == Some(master)
-            })
-            .collect();
+        let masters = 0..before.masters().len();
+        let was_asked: Vec<bool> = masters.map(|index| was_asked(before, &end.map, index)).collect();
         let has_stayed = |slot: Slot| {
             let owner = end.map.owner(slot);
             let has_same_owner = owner.is_none() || owner == before.owner(slot);
@@ -92,6 +86,21 @@ impl KeysCall {
         let is_done = (0..SLOTS as Slot).all(|slot| self.done.has(slot));
         Ok(is_done.then(|| array(&self.keys.drain().collect::<Vec<_>>())))
     }
+}
+
+/// Whether a master of a map has listed its keys, or a replica of it, by the map of later. It is asked by its last slot: if that has moved,
+/// another one may have listed in its place. So may a replica that has become another master's: it lists that one's keys.
+fn was_asked(before: &SlotMap, later: &SlotMap, index: usize) -> bool {
+    let master = &before.masters()[index];
+    let owner = before.last_slot(index).and_then(|asked| later.owner_index(asked));
+    owner.is_some_and(|owner| {
+        let replicas = later.replicas(owner);
+        let are_its_own = before
+            .replicas(index)
+            .iter()
+            .all(|replica| replicas.contains(replica));
+        later.masters()[owner] == *master && are_its_own
+    })
 }
 
 /// The keys of a master's reply, as they came in, and their slots.
@@ -191,6 +200,31 @@ mod tests {
         let reply = KeysCall::new().take(&replies(&[&["a", "b"], &["b"]]), &map, &end(&map, &[]));
         let reply = reply.unwrap().unwrap();
         assert_eq!(sorted(&reply), ["$1\r\na\r\n", "$1\r\nb\r\n"]);
+    }
+
+    // With `readFrom` a replica lists in place of its master. Of one that had become another master's, all keys of the first were missing.
+    #[test]
+    fn a_master_whose_replica_is_anothers_by_now_is_asked_again() {
+        let with_replica = |of: &str| {
+            let seed = Endpoint::Unix("/seed".into());
+            let range = |first: Slot, last: Slot, host: &str| {
+                let node = |host: &str| format!("*2\r\n$1\r\n{host}\r\n:1\r\n");
+                let (replica, count) = match host == of {
+                    true => (node("r"), 4),
+                    false => (String::new(), 3),
+                };
+                format!("*{count}\r\n:{first}\r\n:{last}\r\n{}{replica}", node(host))
+            };
+            let reply = format!("*2\r\n{}{}", range(0, 8_000, "a"), range(8_001, 16_383, "b"));
+            Arc::new(SlotMap::parse(&decode::parse(reply.as_bytes()).unwrap(), &seed).unwrap())
+        };
+        let (before, after) = (with_replica("a"), with_replica("b"));
+        let mut call = KeysCall::new();
+        let listed = replies(&[&["c"], &["c"]]);
+        assert!(call.take(&listed, &before, &end(&after, &[])).unwrap().is_none());
+        let listed = replies(&[&["b"], &["c"]]);
+        let keys = call.take(&listed, &after, &end(&after, &[])).unwrap().unwrap();
+        assert_eq!(sorted(&keys), ["$1\r\nb\r\n", "$1\r\nc\r\n"]);
     }
 
     #[test]

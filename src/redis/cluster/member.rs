@@ -125,41 +125,50 @@ impl ClusterRouter {
     /// Sets the fences of slots of which nodes have refused requests. Others of a slot may be in flight at its node, or wait there: these come
     /// behind the fence.
     pub(super) fn fence_returned(&self, state: &mut RouterState, returned: &[(u64, Slot)], now: Instant) {
-        for &(node, slot) in returned {
-            if state.fences.contains(slot) {
-                continue;
+        let mut by_node: HashMap<u64, HashSet<Slot>> = HashMap::new();
+        for (node, slot) in returned {
+            if !state.fences.contains(*slot) {
+                by_node.entry(*node).or_default().insert(*slot);
             }
+        }
+        for (node, slots) in by_node {
             let number = state.next_number();
-            let (is_marked, waiting) = state.node(node).map_or((false, Vec::new()), |node| {
+            let (in_flight, waiting) = state.node(node).map_or_else(Default::default, |node| {
                 node.connection.with(|pipeline| {
-                    let is_of = |request: &Request| request.slot() == Some(slot);
-                    let is_marked = pipeline.has_in_flight(is_of) && pipeline.mark(number);
-                    (is_marked, pipeline.take_waiting(is_of))
+                    let in_flight = pipeline.slots_in_flight(&slots);
+                    if !in_flight.is_empty() {
+                        pipeline.mark(number);
+                    }
+                    let is_of = |request: &Request| request.slot().is_some_and(|slot| slots.contains(&slot));
+                    (in_flight, pipeline.take_waiting(is_of))
                 })
             });
-            if is_marked {
-                state.numbers.insert(number, vec![slot]);
-                state.fences.set(slot, || Fence::draining(number));
-            } else {
-                state.fences.set(slot, || Fence::open(now));
+            for slot in slots {
+                match in_flight.contains(&slot) {
+                    true => state.fences.drain(slot, number),
+                    false => state.fences.set(slot, || Fence::open(now)),
+                }
             }
-            self.hold_again(state, waiting);
+            if !in_flight.is_empty() {
+                state.numbers.insert(number, in_flight.into_iter().collect());
+            }
+            self.hold_again(state, waiting, now);
         }
     }
 
     /// Has requests that nodes had wait behind the fences of their slots.
-    fn hold_again(&self, state: &mut RouterState, requests: Vec<Request>) {
+    fn hold_again(&self, state: &mut RouterState, requests: Vec<Request>, now: Instant) {
         for request in requests {
             let until = state.deadline(&request, self.limits());
             if let Some(slot) = request.slot() {
-                state.fences.change(slot, |fence| fence.hold(request, until));
+                state.fences.change(slot, |fence| fence.hold(request, until, now));
             }
         }
     }
 
     /// What was in flight at a connection that was lost, and may be sent again, waits for the next one to its node. If that has lost the
     /// slot, it goes on from its place behind the fence: later requests would overtake it.
-    pub(super) fn hold_repeated(&self, state: &mut RouterState, slots: &[Slot]) {
+    pub(super) fn hold_repeated(&self, state: &mut RouterState, slots: &HashSet<Slot>, now: Instant) {
         let Some(map) = state.map.clone() else { return };
         if !slots.iter().any(|slot| state.fences.contains(*slot)) {
             return;
@@ -177,7 +186,7 @@ impl ClusterRouter {
                 }),
             );
         }
-        self.hold_again(state, repeated);
+        self.hold_again(state, repeated, now);
     }
 
     /// Marks nodes that are not masters now for closing: at once, or after a while if connected. Also after a while if messages were

@@ -48,6 +48,7 @@ impl ClusterRouter {
         state: &mut RouterState,
         slot: Slot,
         requests: Vec<Request>,
+        now: Instant,
     ) -> Vec<Request> {
         let Some(master) = state.map.as_ref().and_then(|map| map.owner_index(slot)) else {
             return requests;
@@ -55,7 +56,7 @@ impl ClusterRouter {
         let mut others = Vec::new();
         for request in requests {
             if request.publishes && !request.asking && !self.may_publish(state, slot, master) {
-                self.hold(state, request, slot, OF_MESSAGES);
+                self.hold(state, request, slot, OF_MESSAGES, now);
             } else {
                 others.push(request);
             }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashSet;
 use tokio::time::sleep_until;
 
 use crate::error::{Error, Reason};
@@ -53,9 +54,11 @@ impl ClusterRouter {
         }
         // Before any event: each may send what is to stay behind a request that a later one brings back.
         self.fence_returned(&mut state, &returned_slots(&events), now);
+        let mut ended = HashSet::new();
         for event in events {
-            self.take_event(&mut state, event, now);
+            self.take_event(&mut state, event, &mut ended, now);
         }
+        self.hold_repeated(&mut state, &ended, now);
         self.answer_connecting(&mut state);
         self.expire(&mut state, now);
         self.expire_reads(&mut state, now);
@@ -68,22 +71,23 @@ impl ClusterRouter {
         (!state.ended).then(|| others.into_iter().flatten().fold(next, Instant::min))
     }
 
-    fn take_event(&self, state: &mut RouterState, event: NodeEvent, now: Instant) {
+    /// Adds the slots of marks and guards that have ended to `ended`.
+    fn take_event(&self, state: &mut RouterState, event: NodeEvent, ended: &mut HashSet<Slot>, now: Instant) {
         match event {
             NodeEvent::Returned {
                 endpoint, returned, ..
             } => self.hold_returned(state, &endpoint, returned, now),
             NodeEvent::Ended(number) => {
                 let slots = state.numbers.remove(&number).unwrap_or_default();
-                self.hold_repeated(state, &slots);
                 state.publishing.ended(number, &slots, now);
-                for slot in slots {
-                    state.fences.change(slot, |fence| fence.ended(number, now));
+                for slot in &slots {
+                    state.fences.change(*slot, |fence| fence.ended(number, now));
                 }
+                ended.extend(slots);
             }
             // Calls of `connect` are answered by the state of the masters.
             NodeEvent::Connected => {}
-            NodeEvent::Lost(number) => self.ask_again(state, number),
+            NodeEvent::Lost(number) => self.ask_again(state, number, now),
             NodeEvent::ReadsReturned(replica, returned) => {
                 self.redirect_reads(state, &replica, returned, now)
             }
@@ -102,7 +106,14 @@ impl ClusterRouter {
     }
 
     /// Has a request wait behind the fence of its slot. The router's task, which may sleep for long, is told when it is to end sooner.
-    pub(super) fn hold(&self, state: &mut RouterState, request: Request, slot: Slot, fences: FencesOf) {
+    pub(super) fn hold(
+        &self,
+        state: &mut RouterState,
+        request: Request,
+        slot: Slot,
+        fences: FencesOf,
+        now: Instant,
+    ) {
         let until = state.deadline(&request, self.limits());
         if !state.has_room(self.limits().max_queue) {
             let last = fences(state).change(slot, |fence| fence.last_error());
@@ -111,7 +122,7 @@ impl ClusterRouter {
         }
         let is_sooner = fences(state).change(slot, |fence| {
             let before = fence.next_deadline();
-            fence.hold(request, until);
+            fence.hold(request, until, now);
             fence.next_deadline() != before
         });
         if is_sooner == Some(true) {
@@ -158,12 +169,12 @@ impl ClusterRouter {
             };
             state
                 .fences
-                .change(slot, |fence| fence.refuse(request, refusal, target, until));
+                .change(slot, |fence| fence.refuse(request, refusal, target, until, now));
         }
     }
 
     /// A node was lost, or cannot be connected to. What was to be run there by ASK is asked of the slot's master again, which may name another.
-    fn ask_again(&self, state: &mut RouterState, number: u64) {
+    fn ask_again(&self, state: &mut RouterState, number: u64, now: Instant) {
         let mut nodes = state.nodes.iter();
         match (&state.topology, nodes.find(|(_, node)| node.number == number)) {
             (Some(topology), Some((endpoint, _))) => topology.doubt(endpoint),
@@ -175,7 +186,9 @@ impl ClusterRouter {
             request.asking = false;
             let until = state.deadline(&request, self.limits());
             if let Some(slot) = request.slot() {
-                state.fences.change(slot, |fence| fence.put_back(request, until));
+                state
+                    .fences
+                    .change(slot, |fence| fence.put_back(request, until, now));
             }
         }
     }
@@ -184,10 +197,13 @@ impl ClusterRouter {
     fn step(&self, state: &mut RouterState, now: Instant) -> Instant {
         let mut next = now + LONGEST_WAIT;
         for fences in [OF_SLOTS, OF_MESSAGES] {
+            // A failover may have thousands of fences: a write for each would take long.
+            let mut batches = Batches::new(state.masters.len());
             for slot in fences(state).slots() {
-                let due = self.step_fence(state, fences, slot, now);
+                let due = self.step_fence(state, fences, slot, &mut batches, now);
                 next = due.map_or(next, |due| next.min(due));
             }
+            self.flush(state, batches, now);
         }
         let others = [state.waiting.next_deadline(), state.readers.next()];
         others.into_iter().flatten().fold(next, Instant::min)
@@ -199,6 +215,7 @@ impl ClusterRouter {
         state: &mut RouterState,
         fences: FencesOf,
         slot: Slot,
+        batches: &mut Batches,
         now: Instant,
     ) -> Option<Instant> {
         let number = state.next_number();
@@ -207,17 +224,17 @@ impl ClusterRouter {
         let mut next = None;
         match step {
             Step::Wait(until) => next = until,
-            Step::Try(requests, target) => self.send_trial(state, slot, number, requests, target, now),
+            Step::Try(requests, target) => {
+                self.send_trial(state, slot, number, (requests, target), batches, now);
+            }
             Step::Fall(requests) => {
                 fences(state).remove(slot);
                 if !requests.is_empty() {
                     self.reopen_owner(state, slot);
                 }
-                let mut batches = Batches::new(state.masters.len());
                 for request in requests {
-                    self.put(state, ready(request, now), slot, &mut batches, now);
+                    self.put(state, ready(request, now), slot, batches, now);
                 }
-                self.flush(state, batches, now);
             }
         }
         next.into_iter().chain(deadline).min()
@@ -229,8 +246,8 @@ impl ClusterRouter {
         state: &mut RouterState,
         slot: Slot,
         number: u64,
-        requests: Vec<Request>,
-        target: Option<Endpoint>,
+        (requests, target): (Vec<Request>, Option<Endpoint>),
+        batches: &mut Batches,
         now: Instant,
     ) {
         let guard = self.guard(state, number, vec![slot]);
@@ -242,16 +259,18 @@ impl ClusterRouter {
             // No master has the slot yet: they wait on.
             for request in requests {
                 let until = state.deadline(&request, self.limits());
-                state.fences.change(slot, |fence| fence.put_back(request, until));
+                state
+                    .fences
+                    .change(slot, |fence| fence.put_back(request, until, now));
             }
             return state.refresh();
         };
-        let requests = self.hold_messages(state, slot, requests);
+        let requests = self.hold_messages(state, slot, requests, now);
         let requests = requests.into_iter().map(|request| Request {
             guard: Some(Box::new(guard.clone())),
             ..ready(request, now)
         });
-        node.connection.with(|pipeline| pipeline.send(requests, now));
+        batches.node(&node).extend(requests);
     }
 
     /// Fails requests that have waited for too long.

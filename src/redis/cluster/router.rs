@@ -205,16 +205,16 @@ impl ClusterRouter {
         // It may have been answered by ASK before: only behind the fence where it was is it known which node that meant.
         request.asking = false;
         if state.fences.contains(slot) {
-            return self.hold(state, request, slot, OF_SLOTS);
+            return self.hold(state, request, slot, OF_SLOTS, now);
         }
         match state.map.as_ref().and_then(|map| map.owner_index(slot)) {
             Some(index) if request.publishes && !self.may_publish(state, slot, index) => {
-                self.hold(state, request, slot, OF_MESSAGES);
+                self.hold(state, request, slot, OF_MESSAGES, now);
             }
             Some(index) => batches.masters[index].push(request),
             None => {
                 self.refuse_unserved(state, slot, now);
-                self.hold(state, request, slot, OF_SLOTS);
+                self.hold(state, request, slot, OF_SLOTS, now);
             }
         }
     }

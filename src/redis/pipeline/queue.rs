@@ -89,8 +89,12 @@ impl Queue {
 
     /// Removes the requests that `leaves` chooses.
     pub fn take_if(&mut self, mut leaves: impl FnMut(&mut UnsentRequest) -> bool) -> Vec<Request> {
-        let mut left = Vec::new();
-        for mut waiting in std::mem::take(&mut self.0) {
+        let Some(first) = self.0.iter_mut().position(&mut leaves) else {
+            return Vec::new();
+        };
+        let mut rest = self.0.split_off(first).into_iter();
+        let mut left: Vec<_> = rest.next().map(|waiting| waiting.request).into_iter().collect();
+        for mut waiting in rest {
             if leaves(&mut waiting) {
                 left.push(waiting.request);
             } else {

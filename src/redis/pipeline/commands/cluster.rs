@@ -39,12 +39,6 @@ impl Pipeline<Commands> {
         }
     }
 
-    /// Whether a request that `chooses` chooses is in flight.
-    pub fn has_in_flight(&self, chooses: impl Fn(&Request) -> bool) -> bool {
-        let connection = self.connection.as_ref();
-        connection.is_some_and(|connection| connection.sent.iter().any(|sent| chooses(&sent.request)))
-    }
-
     /// Those of these slots of which a request is in flight.
     pub fn slots_in_flight(&self, slots: &HashSet<Slot>) -> HashSet<Slot> {
         let connection = self.connection.as_ref();

@@ -34,7 +34,7 @@ pub struct Commands {
     /// The server is a replica, and the store wants a master.
     refuses_writes: bool,
     window: Window,
-    /// The scripts that the server has been sent.
+    /// The scripts that the server has run, and so knows. It may have refused one that it was sent.
     scripts: HashSet<ScriptSha1, RandomState>,
     /// What is for the router of a cluster; None if there is none.
     cluster: Option<Returns>,
@@ -108,7 +108,7 @@ impl Machine for Commands {
         }
         if let Subject::Script(script) = &mut request.subject {
             // EVALSHA of an unknown script would use up ASKING.
-            script.is_sent = !request.asking && !self.scripts.insert(script.sha1);
+            script.is_sent = !request.asking && self.scripts.contains(&script.sha1);
             if script.is_sent {
                 buffer.push(&script.head);
                 return buffer.push(&request.bytes.slice(script.tail..));
@@ -239,13 +239,16 @@ impl Pipeline<Commands> {
             let request = request.clone();
             return returns.put(Returned { request, refusal });
         }
-        if let Subject::Script(script) = &request.subject
-            && script.is_sent
-            && decode::is_error(&frame, "NOSCRIPT No matching script")
-        {
-            // The server has forgotten the script, and so has not run it.
-            self.machine.scripts.remove(&script.sha1);
-            return self.send_again(request.clone(), deadline, now);
+        if let Subject::Script(script) = &request.subject {
+            if script.is_sent && decode::is_error(&frame, "NOSCRIPT No matching script") {
+                // The server has forgotten the script, and so has not run it.
+                self.machine.scripts.remove(&script.sha1);
+                return self.send_again(request.clone(), deadline, now);
+            }
+            // An error may mean that it was not run: it would be sent whole later, behind what was called after it.
+            if !matches!(frame.first(), Some(b'-' | b'!')) {
+                self.machine.scripts.insert(script.sha1);
+            }
         }
         if let Subject::Observed(observer) = &request.subject {
             observer.replied(&frame);
