@@ -48,8 +48,8 @@ fn only_what_asks_for_one_key_goes_to_a_target_with_others() {
     }
 }
 
-// A slot is on its way: SET of a key was answered by ASK, and DEL of that key and another by TRYAGAIN. A SET of the other, which is
-// called later, must not go with DEL when the first is served: DEL would be refused again, and then delete what was set later.
+// A slot is on its way: SET of a key was answered by ASK, and DEL of that key and another by TRYAGAIN. A SET of the other is called later.
+// If it goes with DEL once the first is served, DEL is refused again, and deletes what was set later.
 #[test]
 fn what_was_answered_by_tryagain_is_tried_alone_once_more() {
     let now = Instant::now();
