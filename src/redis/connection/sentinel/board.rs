@@ -119,7 +119,10 @@ impl Board {
     /// A Sentinel was asked at a moment, and has answered.
     pub fn answered(&mut self, index: usize, says: Option<Endpoint>, asked: Instant, now: Instant) {
         let node = &mut self.nodes[index];
-        let has_changed = node.says.as_ref().is_some_and(|before| *before != says);
+        let is_first = node.failure.is_some();
+        // None before, and no change, if it has been told of the master anew: an old configuration may be what it was told.
+        let before = node.says.as_ref().and_then(Option::as_ref);
+        let has_changed = before.is_some_and(|before| says.as_ref() != Some(before));
         node.says = Some(says.clone());
         node.ended = Some(now);
         node.latency = Some(now - asked);
@@ -130,8 +133,8 @@ impl Board {
             self.confirm(named, asked);
             return;
         }
-        // Who names a master that was left may have been restarted with an old configuration.
-        let is_news = has_changed && self.confirmed(&named).is_none();
+        // Who names a master that was left, or names it first on a new connection, may have been restarted with an old configuration.
+        let is_news = has_changed && !is_first && self.confirmed(&named).is_none();
         let may_change = has_changed || is_stable;
         if is_news || self.master.is_none() || may_change && self.has_more_votes(&named) {
             self.changed = has_changed.then_some(now).or(self.changed);

@@ -88,6 +88,68 @@ fn a_master_that_was_left_is_believed_again_only_by_a_majority() {
     clock.expect(1);
 }
 
+// A process that was started after the failover does not know the old master. A Sentinel that is restarted with its first configuration
+// moves all stores of that process there, against two others.
+#[test]
+fn what_a_sentinel_says_after_a_reconnect_is_no_news() {
+    let mut clock = Clock::new(3);
+    for index in 0..3 {
+        clock.says(index, 2);
+    }
+    clock.fails(0);
+    clock.pass(500);
+    clock.says(0, 1);
+    clock.expect(2);
+    // With what it tells on that connection it is heard again.
+    clock.says(0, 3);
+    clock.expect(3);
+}
+
+// SENTINEL REMOVE and MONITOR on one Sentinel, with the address of an old master: all stores move there.
+#[test]
+fn a_sentinel_that_is_told_of_the_master_anew_is_no_news() {
+    let mut clock = Clock::new(3);
+    for index in 0..3 {
+        clock.says(index, 2);
+    }
+    clock.1.answered(0, None, clock.0, clock.0);
+    clock.says(0, 1);
+    clock.expect(2);
+}
+
+// While a process is cut off from all Sentinels there is a failover. If the first word after it does not count, the store stays where it is.
+#[test]
+fn what_a_sentinel_says_after_a_reconnect_counts_if_no_other_answers() {
+    let mut clock = Clock::new(2);
+    for port in [1, 2] {
+        clock.says(0, port);
+        clock.says(1, port);
+    }
+    clock.fails(0);
+    clock.fails(1);
+    clock.pass(100);
+    clock.says(0, 3);
+    clock.expect(3);
+}
+
+// As above, with a Sentinel that is cut off too: a majority is believed at once, and not five seconds after the last change.
+#[test]
+fn a_majority_counts_at_once_after_a_reconnect_too() {
+    let mut clock = Clock::new(3);
+    for port in [1, 2] {
+        for index in 0..3 {
+            clock.says(index, port);
+        }
+    }
+    clock.fails(0);
+    clock.fails(1);
+    clock.pass(100);
+    clock.says(0, 3);
+    clock.expect(2);
+    clock.says(1, 3);
+    clock.expect(3);
+}
+
 #[test]
 fn a_majority_that_stays_is_believed_in_the_end() {
     let mut clock = Clock::new(3);
