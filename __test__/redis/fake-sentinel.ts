@@ -25,7 +25,7 @@ function otherSentinel({ host, port, id, flags = "sentinel" }: NonNullable<FakeS
   return words.join("");
 }
 
-const answerSentinelHandshake: Answer = (command, peer) =>
+export const answerSentinelHandshake: Answer = (command, peer) =>
   command[0] === "HELLO"
     ? `%2\r\n${bulk("mode")}${bulk("sentinel")}${bulk("role")}${bulk("sentinel")}`
     : answerHandshake(command, peer);

@@ -1,6 +1,7 @@
 //! What the Sentinels of one master say, and which of it is believed. Does no I/O and is told the time.
 
 mod named;
+mod refuted;
 
 use std::time::{Duration, Instant};
 
@@ -89,6 +90,8 @@ pub struct Board {
     /// Masters, and when each was last confirmed.
     confirmed: Vec<(Endpoint, Instant)>,
     promoting: Option<(Endpoint, Instant)>,
+    /// Servers that were named as the master and said that they are replicas, and when.
+    refuted: Vec<(Endpoint, Instant)>,
 }
 
 impl Board {
@@ -100,6 +103,7 @@ impl Board {
             changed: None,
             confirmed: Vec::new(),
             promoting: None,
+            refuted: Vec::new(),
         }
     }
 
@@ -128,6 +132,9 @@ impl Board {
         node.latency = Some(now - asked);
         node.failure = None;
         let Some(named) = says else { return };
+        if has_changed && !is_first {
+            self.admitted(&named);
+        }
         let is_stable = self.changed.is_none_or(|changed| now - changed >= STABLE);
         if self.master.as_ref() == Some(&named) {
             self.confirm(named, asked);
@@ -136,7 +143,12 @@ impl Board {
         // Who names a master that was left, or names it first on a new connection, may have been restarted with an old configuration.
         let is_news = has_changed && !is_first && self.confirmed(&named).is_none();
         let may_change = has_changed || is_stable;
-        if is_news || self.master.is_none() || may_change && self.has_more_votes(&named) {
+        let is_better = match (self.is_refuted(&named, now), self.is_master_refuted(now)) {
+            (true, false) => false,
+            (false, true) => true,
+            _ => may_change && self.has_more_votes(&named),
+        };
+        if is_news || self.master.is_none() || is_better {
             self.changed = has_changed.then_some(now).or(self.changed);
             self.believe(named, asked);
         }
@@ -157,6 +169,7 @@ impl Board {
     pub fn switched(&mut self, index: usize, master: Endpoint, now: Instant) {
         self.nodes[index].says = Some(Some(master.clone()));
         self.changed = Some(now);
+        self.admitted(&master);
         self.believe(master, now);
     }
 
@@ -168,15 +181,17 @@ impl Board {
     /// It says itself that it is the master.
     pub fn promoted(&mut self, replica: Endpoint, now: Instant) {
         self.changed = Some(now);
+        self.admitted(&replica);
         self.believe(replica, now);
     }
 
     fn has_more_votes(&self, named: &Endpoint) -> bool {
-        let votes = |endpoint: Option<&Endpoint>| {
-            let names = |node: &&KnownSentinel| node.named().is_some() && node.named() == endpoint;
-            self.nodes.iter().filter(names).count()
-        };
-        votes(Some(named)) > votes(self.master.as_ref())
+        self.votes(named) > self.master.as_ref().map_or(0, |master| self.votes(master))
+    }
+
+    fn votes(&self, named: &Endpoint) -> usize {
+        let names = |node: &&KnownSentinel| node.named() == Some(named);
+        self.nodes.iter().filter(names).count()
     }
 
     fn believe(&mut self, master: Endpoint, now: Instant) {

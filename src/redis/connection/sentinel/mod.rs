@@ -94,6 +94,17 @@ impl Watcher {
             .change(|board| board.promoted(replica.clone(), Instant::now()));
     }
 
+    /// What is believed to be the master says that it is a replica, to who has asked it at a moment.
+    pub fn refuted(&self, replica: &Endpoint, asked: Instant) {
+        self.answers
+            .change(|board| board.refuted(replica, asked, Instant::now()));
+    }
+
+    /// A server says that it is the master.
+    pub fn admitted(&self, master: &Endpoint) {
+        self.answers.board.lock().admitted(master);
+    }
+
     /// How long ago an endpoint was last known to be the master's. What was published since may have gone to another.
     pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Duration> {
         let confirmed = self.answers.board.lock().confirmed(endpoint);
