@@ -261,6 +261,20 @@ fn what_is_wrong_with_a_url_is_said_without_a_password() {
             "redis.url: its query has a parameter",
         ),
         (url("unix://u:secret@localhost/s"), "redis.url: the user"),
+        // An & in a password that is not encoded begins a parameter, whose name is a part of the password.
+        (
+            url("redis+sentinel://h/m?sentinelPassword=ab&secret"),
+            "redis.url: its query has a parameter",
+        ),
+        (
+            url("redis+sentinel://h/m?db=1&sentinelPassword=ab&secret=1"),
+            "redis.url: its query has a parameter",
+        ),
+        (
+            url("unix:///s?user=u&pass=ab&secret=1"),
+            "redis.url: its query has a parameter",
+        ),
+        (url("redis://h?secret"), "redis.url: its query has a parameter"),
         // The server took each of these for its default user.
         (url("redis://u@h"), "redis.username"),
         (url("redis://u:@h"), "redis.username"),
