@@ -32,9 +32,10 @@ export const answerSentinelHandshake: Answer = (command, peer) =>
 
 export async function fakeSentinel(
   names: FakeSentinel["names"],
-  { handshake = answerSentinelHandshake }: FakeOptions = {},
+  { handshake = answerSentinelHandshake, ...options }: FakeOptions = {},
 ): Promise<FakeSentinel> {
   const fake: FakeServer = await startFake({
+    ...options,
     handshake,
     answer([name = "", ...words]) {
       if (name === "SUBSCRIBE") {

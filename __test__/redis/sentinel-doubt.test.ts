@@ -3,12 +3,20 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createRedisKV, type RedisKVStore } from "covara-kv";
 import { eventually } from "../backends.js";
-import { type Answer, answerHandshake, bulk, type FakeServer, startFake } from "../fake-server.js";
+import {
+  type Answer,
+  answerHandshake,
+  bulk,
+  type FakeServer,
+  startFake,
+  message as told,
+} from "../fake-server.js";
+import { MASTER } from "../sentinel.js";
 import { answerSentinelHandshake, by, fakeSentinel } from "./fake-sentinel.js";
 
 /** A server that says which role it has. */
 interface RoleServer extends FakeServer {
-  role: "master" | "replica";
+  role: "master" | "replica" | "none that is known";
 }
 
 async function serverOf(role: RoleServer["role"]): Promise<RoleServer> {
@@ -68,4 +76,23 @@ test("a working connection is not left for a server that says that it is a repli
   replica.role = "master";
   await eventually(() => places.length === 2);
   assert.deepEqual(places, [master, replica].map(placeOf));
+});
+
+// The leader of a failover tells of the promotion before the replica has heard of it. One that does not say what it is may be a replica yet.
+test("a replica that is to be promoted is not used before it says that it is the master", async () => {
+  await using master = await serverOf("master");
+  await using promoted = await serverOf("none that is known");
+  await using sentinel = await fakeSentinel(master);
+  await using kv = createRedisKV(by(sentinel));
+  const places = placesOf(kv);
+  await kv.connect();
+  await eventually(() => sentinel.count("SUBSCRIBE") === 1);
+  const replica = `slave ${placeOf(promoted)} ${promoted.host} ${promoted.port}`;
+  const text = `${replica} @ ${MASTER} ${master.host} ${master.port}`;
+  sentinel.send(told("+failover-state-wait-promotion", text));
+  await eventually(() => promoted.peers.length >= 5);
+  assert.deepEqual(places, [placeOf(master)]);
+  promoted.role = "master";
+  await eventually(() => places.length === 2);
+  assert.equal(places[1], placeOf(promoted));
 });

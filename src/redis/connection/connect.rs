@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::error::Reason;
-use crate::redis::config::{Config, Target};
+use crate::redis::config::{Config, ServerKind, Target};
 use crate::redis::connection::addresses;
 use crate::redis::connection::failure::Failure;
 use crate::redis::connection::handshake::{Form, Handshake};
@@ -93,10 +93,16 @@ impl Attempt<'_> {
             Ok(_) => *self.connector.form.lock() = Some(form),
             Err(failure) if !failure.closed || protocol == Some(3) => {}
             Err(_) if known == Some(Form::Bare) => *self.connector.form.lock() = None,
-            Err(_) if known.is_none() => return self.open_bare(opened).await,
+            Err(_) if known.is_none() && self.may_be_proxy() => return self.open_bare(opened).await,
             Err(_) => {}
         }
         opened
+    }
+
+    /// Sentinels and the masters that they name are asked what they are, which no proxy answers. One that closes the connection is tried again.
+    fn may_be_proxy(&self) -> bool {
+        let config = &self.connector.config;
+        config.kind != ServerKind::Sentinel && !matches!(config.target, Target::Master(_))
     }
 
     /// A server that closes the connection during the handshake may be a proxy that knows few commands.
