@@ -52,6 +52,7 @@ impl Watcher {
             board: Mutex::new(Board::new(&sentinels.nodes)),
             told: watch::Sender::new(()),
             asks: watch::Sender::new(()),
+            took: Mutex::default(),
         });
         let task = runtime::spawn(runtime, watch(sentinels.clone(), answers.clone()));
         Self {
@@ -131,8 +132,6 @@ impl Drop for Watcher {
 
 /// Watches the Sentinels that are configured, and those that these name.
 async fn watch(sentinels: Arc<Sentinels>, answers: Arc<Answers>) {
-    let settings = &sentinels.config.settings;
-    let timeout = SentinelNode::timeout(settings.connect_timeout, settings.provided.is_some());
     let mut told = answers.told.subscribe();
     let mut watched = JoinSet::new();
     let mut next: Vec<_> = sentinels.nodes.iter().cloned().enumerate().collect();
@@ -143,7 +142,7 @@ async fn watch(sentinels: Arc<Sentinels>, answers: Arc<Answers>) {
                 endpoint,
                 name: sentinels.name.clone(),
                 connector: Connector::new(sentinels.config.clone()),
-                timeout,
+                connect_timeout: sentinels.config.settings.connect_timeout,
                 answers: answers.clone(),
             };
             let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(node.watch());
