@@ -80,11 +80,11 @@ impl Locator {
         }
     }
 
-    /// As [`Watcher::confirmed`]; None without Sentinels.
-    pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Duration> {
+    /// As [`Watcher::certain`]; None without Sentinels.
+    pub fn certain(&self, endpoint: &Endpoint) -> Option<Duration> {
         match self {
             Self::Fixed(_) | Self::Node(..) => None,
-            Self::Watched(watcher) => watcher.confirmed(endpoint),
+            Self::Watched(watcher) => watcher.certain(endpoint),
         }
     }
 

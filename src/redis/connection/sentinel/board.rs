@@ -1,5 +1,6 @@
 //! What the Sentinels of one master say, and which of it is believed. Does no I/O and is told the time.
 
+mod confirmed;
 mod named;
 mod refuted;
 
@@ -7,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Reason};
 use crate::redis::connection::failure::Failure;
+use crate::redis::connection::sentinel::board::confirmed::Confirmed;
 use crate::redis::endpoint::Endpoint;
 
 /// How long a promotion that has begun is looked for.
 const PROMOTION: Duration = Duration::from_secs(3);
 /// How long the latest change stands against a majority that has not seen it yet: the others hear of it within two seconds.
 const STABLE: Duration = Duration::from_secs(5);
-/// How many masters are remembered.
-const REMEMBERED: usize = 16;
 
 /// What one Sentinel says.
 #[derive(Debug, Clone)]
@@ -87,8 +87,8 @@ pub struct Board {
     master: Option<Endpoint>,
     /// When a Sentinel began to name another master than before.
     changed: Option<Instant>,
-    /// Masters, and when each was last confirmed.
-    confirmed: Vec<(Endpoint, Instant)>,
+    /// Masters, the present one last.
+    confirmed: Vec<Confirmed>,
     promoting: Option<(Endpoint, Instant)>,
     /// Servers that were named as the master and said that they are replicas, and when.
     refuted: Vec<(Endpoint, Instant)>,
@@ -192,33 +192,6 @@ impl Board {
     fn votes(&self, named: &Endpoint) -> usize {
         let names = |node: &&KnownSentinel| node.named() == Some(named);
         self.nodes.iter().filter(names).count()
-    }
-
-    fn believe(&mut self, master: Endpoint, now: Instant) {
-        self.promoting = None;
-        self.master = Some(master.clone());
-        self.confirm(master, now);
-    }
-
-    fn confirm(&mut self, master: Endpoint, at: Instant) {
-        self.confirmed.retain(|(other, _)| *other != master);
-        self.confirmed.push((master, at));
-        let surplus = self.confirmed.len().saturating_sub(REMEMBERED);
-        self.confirmed.drain(..surplus);
-    }
-
-    /// When an endpoint was last known to be the master.
-    pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Instant> {
-        let known = self.confirmed.iter().find(|(other, _)| other == endpoint);
-        known.map(|(_, at)| *at)
-    }
-
-    /// When the master before was last known to be one, if it was left within a time.
-    pub fn left_within(&self, time: Duration, now: Instant) -> Option<Instant> {
-        self.changed.filter(|changed| now - *changed < time)?;
-        let master = self.master.as_ref();
-        let mut before = self.confirmed.iter().filter(|(other, _)| Some(other) != master);
-        before.next_back().map(|(_, at)| *at)
     }
 
     /// Where else to connect than to an endpoint; nothing if that is the master.

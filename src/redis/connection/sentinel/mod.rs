@@ -106,16 +106,16 @@ impl Watcher {
         self.answers.board.lock().admitted(master);
     }
 
-    /// How long ago an endpoint was last known to be the master's. What was published since may have gone to another.
-    pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Duration> {
-        let confirmed = self.answers.board.lock().confirmed(endpoint);
-        confirmed.map(|at| at.elapsed())
+    /// How long ago an endpoint was the master's for certain. What was published since may have gone to another.
+    pub fn certain(&self, endpoint: &Endpoint) -> Option<Duration> {
+        let certain = self.answers.board.lock().certain(endpoint);
+        certain.map(|until| until.elapsed())
     }
 
-    /// How long ago the master before was last known to be one, if it was left within a time.
+    /// How long ago the master before was one for certain, if it was left within a time.
     pub fn left_within(&self, time: Duration) -> Option<Duration> {
         let left = self.answers.board.lock().left_within(time, Instant::now());
-        left.map(|at| at.elapsed())
+        left.map(|until| until.elapsed())
     }
 
     /// The endpoint that is believed to be the master's.
