@@ -172,7 +172,7 @@ impl Config {
         if options.cluster.is_some() {
             check_cluster(&options)?;
         }
-        let sentinel = sentinels::options(&mut options)?;
+        let sentinel = options.take_sentinel()?;
         if sentinel.is_some() && options.settings.read_from != ReadFrom::Primary {
             return Err(invalid(
                 "redis.readFrom: with Sentinels all commands go to the master: leave it out, or give the address of a replica as redis.url",
@@ -189,7 +189,7 @@ impl Config {
         let use_tls = options.use_tls.unwrap_or(options.tls.is_some() || tls_by_url);
         let tls = use_tls.then(|| options.tls.unwrap_or_default());
         let target = match sentinel {
-            Some(sentinel) => Target::Master(Arc::new(sentinels::of(
+            Some(sentinel) => Target::Master(Arc::new(Sentinels::new(
                 sentinel,
                 tls.as_ref(),
                 &options.settings,

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Reason};
 use crate::redis::connection::failure::Failure;
-use crate::redis::connection::sentinel::board::confirmed::Confirmed;
 use crate::redis::endpoint::Endpoint;
 
 /// How long a promotion that has begun is looked for.
@@ -80,6 +79,17 @@ pub enum NextMaster {
     Named(Endpoint),
     /// It is being promoted.
     Promoting(Endpoint),
+}
+
+/// A server that was believed to be the master, or is.
+struct Confirmed {
+    endpoint: Endpoint,
+    /// When it was first believed to be the master.
+    since: Instant,
+    /// When a Sentinel that names it was asked last.
+    at: Instant,
+    /// When the promotion was told of the one that came after it.
+    promotion: Option<Instant>,
 }
 
 pub struct Board {

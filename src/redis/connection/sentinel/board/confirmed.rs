@@ -2,24 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::redis::connection::sentinel::board::Board;
+use crate::redis::connection::sentinel::board::{Board, Confirmed};
 use crate::redis::endpoint::Endpoint;
 
-/// For so long Sentinels may name a master when another one takes writes already: the leader of a failover reads the role of the new one once a
+/// For so long Sentinels may name a master when another one takes writes already. The leader of a failover reads the role of the new one once a
 /// second, and the others hear of it from the leader.
 const BEHIND: Duration = Duration::from_millis(1_500);
 /// How many masters are remembered.
 const REMEMBERED: usize = 16;
-
-pub struct Confirmed {
-    endpoint: Endpoint,
-    /// When it was first believed to be the master.
-    since: Instant,
-    /// When a Sentinel that names it was asked last.
-    at: Instant,
-    /// When the promotion was told of the one that came after it.
-    promotion: Option<Instant>,
-}
 
 impl Confirmed {
     /// No other took writes before this moment.
