@@ -102,8 +102,8 @@ impl Opener {
         }
     }
 
-    /// Returns once the Sentinels name another master than at an endpoint, with a connection to it, if it can be had. None of them is news if the
-    /// other says that it is a replica.
+    /// Returns once the Sentinels name another master than at an endpoint, with a connection to it, if it can be had. One that says that it is a
+    /// replica is no reason to leave that endpoint: it is asked again for as long as it is named.
     pub async fn follow(&self, endpoint: &Endpoint) -> Option<Opened> {
         let mut latest = None;
         loop {

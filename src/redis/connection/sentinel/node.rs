@@ -80,7 +80,7 @@ impl SentinelNode {
                     failure
                 }
                 Err(failure) => {
-                    failures += 1;
+                    failures = if self.is_any_alive() { 0 } else { failures + 1 };
                     failure
                 }
             };
@@ -102,15 +102,18 @@ impl SentinelNode {
     }
 
     async fn open(&self, failures: u32) -> Result<Opened, Failure> {
-        let is_any_alive = self.answers.board.lock().alive() > 0;
         let took = *self.answers.took.lock();
-        let longest = longest(failures, is_any_alive, took).min(self.connect_timeout);
+        let longest = longest(failures, self.is_any_alive(), took).min(self.connect_timeout);
         let began = Instant::now();
         let opened = self.connector.open_within(&self.endpoint, longest).await;
         if opened.is_ok() {
             *self.answers.took.lock() = began.elapsed();
         }
         opened
+    }
+
+    fn is_any_alive(&self) -> bool {
+        self.answers.board.lock().alive() > 0
     }
 
     /// Asks again and again, until the connection ends. Gives why it has.
@@ -259,7 +262,7 @@ impl SentinelNode {
     }
 }
 
-/// How long an attempt to connect to a Sentinel may take, after so many that have failed. A dead one among others is left soon. Where none is
+/// How long an attempt to connect to a Sentinel may take, after so many that have failed while none was alive. A dead one among others is left soon. Where none is
 /// alive, all may be slow to reach; and where one was, the others may be.
 fn longest(failures: u32, is_any_alive: bool, took: Duration) -> Duration {
     let doublings = if is_any_alive { 0 } else { failures.min(16) };
