@@ -25,16 +25,17 @@ function otherSentinel({ host, port, id, flags = "sentinel" }: NonNullable<FakeS
   return words.join("");
 }
 
-const answerSentinelHandshake: Answer = (command, peer) =>
+export const answerSentinelHandshake: Answer = (command, peer) =>
   command[0] === "HELLO"
     ? `%2\r\n${bulk("mode")}${bulk("sentinel")}${bulk("role")}${bulk("sentinel")}`
     : answerHandshake(command, peer);
 
 export async function fakeSentinel(
   names: FakeSentinel["names"],
-  { handshake = answerSentinelHandshake }: FakeOptions = {},
+  { handshake = answerSentinelHandshake, ...options }: FakeOptions = {},
 ): Promise<FakeSentinel> {
   const fake: FakeServer = await startFake({
+    ...options,
     handshake,
     answer([name = "", ...words]) {
       if (name === "SUBSCRIBE") {

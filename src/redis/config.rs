@@ -2,6 +2,7 @@
 
 mod asked;
 mod sentinel_url;
+mod sentinels;
 mod server_url;
 
 use std::fmt;
@@ -171,7 +172,7 @@ impl Config {
         if options.cluster.is_some() {
             check_cluster(&options)?;
         }
-        let sentinel = sentinel_options(&mut options)?;
+        let sentinel = options.take_sentinel()?;
         if sentinel.is_some() && options.settings.read_from != ReadFrom::Primary {
             return Err(invalid(
                 "redis.readFrom: with Sentinels all commands go to the master: leave it out, or give the address of a replica as redis.url",
@@ -188,7 +189,11 @@ impl Config {
         let use_tls = options.use_tls.unwrap_or(options.tls.is_some() || tls_by_url);
         let tls = use_tls.then(|| options.tls.unwrap_or_default());
         let target = match sentinel {
-            Some(sentinel) => Target::Master(Arc::new(sentinels(sentinel, tls.as_ref(), &options.settings)?)),
+            Some(sentinel) => Target::Master(Arc::new(Sentinels::new(
+                sentinel,
+                tls.as_ref(),
+                &options.settings,
+            )?)),
             None if use_tls && matches!(endpoint, Endpoint::Unix(_)) => {
                 return Err(invalid("redis.tls: a unix socket has no TLS"));
             }
@@ -293,73 +298,6 @@ fn check_cluster(options: &Options) -> Result<()> {
         None | Some(0) => Ok(()),
         Some(_) => Err(invalid("redis.db: a cluster has no database but 0")),
     }
-}
-
-/// The Sentinels, if a field or the URL names any. What is left of the options is the master's.
-fn sentinel_options(options: &mut Options) -> Result<Option<SentinelOptions>> {
-    let by_url = options.url.as_deref().map(sentinel_url::parse).transpose()?;
-    let by_url = by_url.flatten();
-    let names_server = options.host.is_some() || options.port.is_some() || options.path.is_some();
-    if (options.sentinel.is_some() && options.url.is_some())
-        || (names_server && (options.sentinel.is_some() || by_url.is_some()))
-    {
-        return Err(invalid(
-            "redis.sentinel: Sentinels say where the master is, and so url, host, port and path cannot: give either",
-        ));
-    }
-    let Some(by_url) = by_url else {
-        return Ok(options.sentinel.take());
-    };
-    options.url = Some(by_url.server_url);
-    Ok(Some(SentinelOptions {
-        name: by_url.name,
-        nodes: by_url.nodes,
-        username: by_url.username,
-        password: by_url.password,
-        provided: None,
-        tls: None,
-        use_tls: None,
-    }))
-}
-
-/// `tls` is that of the master's server, if it has any.
-fn sentinels(options: SentinelOptions, tls: Option<&TlsOptions>, settings: &Settings) -> Result<Sentinels> {
-    let SentinelOptions {
-        name,
-        username,
-        password,
-        provided,
-        use_tls,
-        ..
-    } = options;
-    let nodes: Vec<_> = options
-        .nodes
-        .iter()
-        .map(|(host, port)| tcp(host, *port))
-        .collect();
-    let first = nodes
-        .first()
-        .ok_or_else(|| invalid("redis.sentinel.nodes: there must be one at least"))?;
-    let credentials = Credentials { username, password };
-    check_username("redis.sentinel", &credentials, provided.as_ref())?;
-    let use_tls = use_tls.unwrap_or(options.tls.is_some() || tls.is_some());
-    let tls = options.tls.or_else(|| tls.cloned()).unwrap_or_default();
-    let tls = use_tls.then(|| Tls::new(tls).map(Arc::new)).transpose()?;
-    let config = Config {
-        target: Target::Server(first.clone()),
-        kind: ServerKind::Sentinel,
-        credentials,
-        db: 0,
-        tls,
-        cluster: None,
-        settings: Settings {
-            provided,
-            protocol: None,
-            ..settings.clone()
-        },
-    };
-    let config = Arc::new(config);
-    Ok(Sentinels { name, nodes, config })
 }
 
 /// AUTH takes both: without a password the server would take us for its default user. `path` is where they are configured.

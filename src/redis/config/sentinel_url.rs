@@ -2,6 +2,7 @@
 //! and database. `rediss+sentinel:` has TLS with both.
 
 use crate::error::{Error, Result};
+use crate::redis::config::server_url;
 use crate::redis::error::invalid;
 
 const DEFAULT_PORT: u16 = 26379;
@@ -40,11 +41,15 @@ pub fn parse(url: &str) -> Result<Option<SentinelUrl>> {
     }
     let nodes = hosts.split(',').map(node).collect::<Result<Vec<_>>>()?;
     let (mut username, mut password, mut others) = (None, None, Vec::new());
+    // An & that was not encoded ends it too early: what follows must not be shown.
+    let has_password = query.split('&').any(|pair| pair.starts_with("sentinelPassword="));
     for pair in query.split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         match key {
             "sentinelUsername" => username = Some(decoded(value)?),
             "sentinelPassword" => password = Some(decoded(value)?),
+            "db" | "" => others.push(pair),
+            _ if has_password => return Err(server_url::unnamed_parameter()),
             _ => others.push(pair),
         }
     }

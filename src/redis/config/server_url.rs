@@ -24,7 +24,7 @@ pub(super) fn parse(text: &str) -> Result<redis::ConnectionInfo> {
         match &*name {
             "db" => databases.push(value.parse().map_err(|_| wrong_url("Invalid database number"))?),
             "user" | "pass" if is_unix => {}
-            _ => return Err(unknown_parameter(&name, url.query())),
+            _ => return Err(unknown_parameter(&name, url.query().unwrap_or_default())),
         }
     }
     if is_unix && cfg!(not(unix)) {
@@ -48,13 +48,20 @@ pub(super) fn parse(text: &str) -> Result<redis::ConnectionInfo> {
     Ok(info.set_redis_settings(settings.set_db(db)))
 }
 
-/// An @ in the query may end a password that was not encoded: then the name is not shown.
-fn unknown_parameter(name: &str, query: Option<&str>) -> Error {
+/// Of a password that was not encoded an @ in the query may be the end, and a parameter behind it a part: then the name is not shown.
+fn unknown_parameter(name: &str, query: &str) -> Error {
     let is_name = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
-    if query.is_some_and(|query| query.contains('@')) || !name.chars().all(is_name) {
-        return wrong_url("its query has a parameter that is not known");
+    let mut pairs = query.split('&');
+    let may_be_secret = pairs.any(|pair| pair == name || pair.starts_with("pass=") && name != "pass");
+    if may_be_secret || query.contains('@') || !name.chars().all(is_name) {
+        return unnamed_parameter();
     }
     wrong_url(&format!("the parameter {name} is not known: give it as a field"))
+}
+
+/// A parameter is not known, and its name may be a part of a password.
+pub(super) fn unnamed_parameter() -> Error {
+    wrong_url("its query has a parameter that is not known")
 }
 
 fn wrong_url(what: &str) -> Error {

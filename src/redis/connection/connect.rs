@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::error::Reason;
-use crate::redis::config::{Config, Target};
+use crate::redis::config::{Config, ServerKind, Target};
 use crate::redis::connection::addresses;
 use crate::redis::connection::failure::Failure;
 use crate::redis::connection::handshake::{Form, Handshake};
@@ -54,6 +54,12 @@ impl Connector {
     }
 
     pub async fn open(&self, endpoint: &Endpoint) -> Result<Opened, Failure> {
+        self.open_within(endpoint, self.config.settings.connect_timeout)
+            .await
+    }
+
+    /// Within a time of its own, in which functions of the application do not count.
+    pub async fn open_within(&self, endpoint: &Endpoint, longest: Duration) -> Result<Opened, Failure> {
         let credentials = self.config.credentials().await.map_err(Failure::passing)?;
         let named = self.told.as_ref().unwrap_or(endpoint);
         let server_name = self.config.provided_server_name(named).await;
@@ -61,10 +67,11 @@ impl Connector {
             handshake: Handshake::new(&self.config, endpoint, credentials),
             connector: self,
             endpoint,
+            longest,
             server_name: server_name.map_err(Failure::passing)?,
             in_tls: AtomicBool::new(false),
         };
-        tokio::time::timeout(self.config.settings.connect_timeout, attempt.open())
+        tokio::time::timeout(longest, attempt.open())
             .await
             .unwrap_or_else(|_| Err(attempt.timed_out()))
     }
@@ -73,6 +80,8 @@ impl Connector {
 struct Attempt<'a> {
     connector: &'a Connector,
     endpoint: &'a Endpoint,
+    /// How long it may take.
+    longest: Duration,
     handshake: Handshake<'a>,
     /// That a function gives for the certificate.
     server_name: Option<ServerName<'static>>,
@@ -93,10 +102,16 @@ impl Attempt<'_> {
             Ok(_) => *self.connector.form.lock() = Some(form),
             Err(failure) if !failure.closed || protocol == Some(3) => {}
             Err(_) if known == Some(Form::Bare) => *self.connector.form.lock() = None,
-            Err(_) if known.is_none() => return self.open_bare(opened).await,
+            Err(_) if known.is_none() && self.may_be_proxy() => return self.open_bare(opened).await,
             Err(_) => {}
         }
         opened
+    }
+
+    /// Sentinels and the masters that they name are asked what they are, which no proxy answers. One that closes the connection is tried again.
+    fn may_be_proxy(&self) -> bool {
+        let config = &self.connector.config;
+        config.kind != ServerKind::Sentinel && !matches!(config.target, Target::Master(_))
     }
 
     /// A server that closes the connection during the handshake may be a proxy that knows few commands.
@@ -124,8 +139,7 @@ impl Attempt<'_> {
     }
 
     fn timed_out(&self) -> Failure {
-        let (config, endpoint) = (&self.connector.config, self.endpoint);
-        let timeout = config.settings.connect_timeout.as_millis();
+        let (endpoint, timeout) = (self.endpoint, self.longest.as_millis());
         let in_tls = self.in_tls.load(Ordering::Relaxed);
         let reason = if in_tls { Reason::Tls } else { Reason::NoAnswer };
         let message = match self.handshake.first_error() {
@@ -145,7 +159,7 @@ impl Attempt<'_> {
         let (config, endpoint) = (&self.connector.config, self.endpoint);
         match endpoint {
             Endpoint::Tcp { host, port } => {
-                let stream = connect_tcp(host, *port, config.settings.connect_timeout).await?;
+                let stream = connect_tcp(host, *port, self.longest).await?;
                 let Some(tls) = &config.tls else {
                     return plain(Registered::Tcp(stream));
                 };

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
@@ -55,13 +55,20 @@ impl Locator {
         }
     }
 
-    /// Whether a server will do: Sentinels may name one that is a replica, or is one already.
-    pub fn check(&self, established: &Established) -> Result<(), Failure> {
-        let is_replica = established.server.role == ServerRole::Replica;
-        if !matches!(self, Self::Watched(_)) || !is_replica {
+    /// Whether a server that was asked at a moment will do: Sentinels may name one that is a replica, or is one already. They are doubted then.
+    pub fn check(&self, established: &Established, asked: Instant) -> Result<(), Failure> {
+        let Self::Watched(watcher) = self else {
             return Ok(());
-        }
+        };
         let endpoint = &established.endpoint;
+        match established.server.role {
+            ServerRole::Unknown => return Ok(()),
+            ServerRole::Master => {
+                watcher.admitted(endpoint);
+                return Ok(());
+            }
+            ServerRole::Replica => watcher.refuted(endpoint, asked),
+        }
         let message = format!("{endpoint} is a replica, and the Sentinels name it as the master");
         Err(Failure::temporary(Reason::NotReady, message))
     }
@@ -73,11 +80,11 @@ impl Locator {
         }
     }
 
-    /// As [`Watcher::confirmed`]; None without Sentinels.
-    pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Duration> {
+    /// As [`Watcher::certain`]; None without Sentinels.
+    pub fn certain(&self, endpoint: &Endpoint) -> Option<Duration> {
         match self {
             Self::Fixed(_) | Self::Node(..) => None,
-            Self::Watched(watcher) => watcher.confirmed(endpoint),
+            Self::Watched(watcher) => watcher.certain(endpoint),
         }
     }
 

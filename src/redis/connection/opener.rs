@@ -11,6 +11,7 @@ use crate::redis::config::{Config, Target};
 use crate::redis::connection::connect::{Connector, Opened};
 use crate::redis::connection::failure::Failure;
 use crate::redis::connection::locator::Locator;
+use crate::redis::connection::sentinel::POLL;
 use crate::redis::connection::sentinel::board::NextMaster;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::in_flight::ServerRole;
@@ -55,7 +56,7 @@ impl Opener {
             *self.tried.lock() = tried.or_else(|| self.locator.believed());
             let endpoint = located?;
             tokio::select! {
-                opened = self.open_at(&endpoint) => {
+                opened = self.open_named(&endpoint) => {
                     if opened.as_ref().is_ok_and(is_master) {
                         *self.redirect.lock() = None;
                     }
@@ -68,7 +69,7 @@ impl Opener {
 
     /// Opens a connection to where the master is said to be, if it is. One that does not answer may only have been restarted.
     async fn open_redirected(&self, master: Endpoint) -> Option<Opened> {
-        let opened = timeout(REDIRECTED, self.open_at(&master)).await;
+        let opened = timeout(REDIRECTED, self.connector.open(&master)).await;
         let opened = opened.ok().and_then(Result::ok);
         let found = opened.is_some();
         let opened = opened.filter(is_master);
@@ -82,9 +83,10 @@ impl Opener {
         opened
     }
 
-    async fn open_at(&self, endpoint: &Endpoint) -> Result<Opened, Failure> {
+    async fn open_named(&self, endpoint: &Endpoint) -> Result<Opened, Failure> {
+        let asked = Instant::now();
         let opened = self.connector.open(endpoint).await?;
-        self.locator.check(&opened.1)?;
+        self.locator.check(&opened.1, asked)?;
         Ok(opened)
     }
 
@@ -100,20 +102,28 @@ impl Opener {
         }
     }
 
-    /// Returns once the Sentinels name another master than at an endpoint, with a connection to it, if it can be had.
+    /// Returns once the Sentinels name another master than at an endpoint, with a connection to it, if it can be had. One that says that it is a
+    /// replica is no reason to leave that endpoint: it is asked again for as long as it is named.
     pub async fn follow(&self, endpoint: &Endpoint) -> Option<Opened> {
         let mut latest = None;
         loop {
             let next = self.locator.next(Some(endpoint)).await;
+            let asked = Instant::now();
             let (NextMaster::Named(master) | NextMaster::Promoting(master)) = &next;
-            match timeout(HANDOVER, self.open_at(master)).await {
-                Ok(Ok(opened)) if opened.1.server.role != ServerRole::Replica => {
-                    if matches!(next, NextMaster::Promoting(_)) {
-                        self.locator.promoted(master);
-                    }
+            let opened = timeout(HANDOVER, self.connector.open(master)).await;
+            match (opened.ok().and_then(Result::ok), &next) {
+                (Some(opened), NextMaster::Named(_)) if self.locator.check(&opened.1, asked).is_ok() => {
                     return Some(opened);
                 }
-                _ if matches!(next, NextMaster::Promoting(_)) => {}
+                (Some(opened), NextMaster::Promoting(_)) if is_master(&opened) => {
+                    self.locator.promoted(master);
+                    return Some(opened);
+                }
+                (Some(_), NextMaster::Named(_)) => {
+                    latest = None;
+                    _ = timeout(POLL, self.named_other_than(Some(master))).await;
+                }
+                (_, NextMaster::Promoting(_)) => {}
                 _ if Instant::now() >= *latest.get_or_insert(Instant::now() + HANDOVER) => {
                     return None;
                 }

@@ -37,8 +37,8 @@ const FOLLOWED: Duration = POLL.saturating_add(HANDOVER);
 pub struct Supervisor<M> {
     config: Arc<Config>,
     opener: Opener,
-    /// Where the last connection led.
-    led_to: Mutex<Option<Endpoint>>,
+    /// Where the last connection led, and when it was opened.
+    led_to: Mutex<Option<(Endpoint, Instant)>>,
     shared: Arc<Shared<M>>,
     slot: Arc<SocketSlot>,
 }
@@ -111,8 +111,8 @@ impl<M: Machine> Supervisor<M> {
             let since = Instant::now();
             let endpoint = established.endpoint.clone();
             self.shared.trace(|| format!("connected to {established}"));
-            let before = self.led_to.lock().replace(endpoint.clone());
-            let left_for = self.left_master_for(before.as_ref(), &endpoint);
+            let before = self.led_to.lock().replace((endpoint.clone(), since));
+            let left_for = self.left_master_for(before, &endpoint);
             self.shared.with(|pipeline| {
                 if let Some(left_for) = left_for {
                     pipeline.widen_gap(left_for, since + FOLLOWED);
@@ -144,11 +144,15 @@ impl<M: Machine> Supervisor<M> {
         }
     }
 
-    /// How long ago another endpoint was last known to be the master's, if publishers may still be there.
-    fn left_master_for(&self, before: Option<&Endpoint>, endpoint: &Endpoint) -> Option<Duration> {
+    /// How long ago another endpoint was the master's for certain, if publishers may still be there. What was missed before a connection to it
+    /// was opened is told otherwise.
+    fn left_master_for(&self, before: Option<(Endpoint, Instant)>, endpoint: &Endpoint) -> Option<Duration> {
         match before {
-            Some(before) if before == endpoint => None,
-            Some(before) => self.opener.locator.confirmed(before),
+            Some((before, _)) if before == *endpoint => None,
+            Some((before, opened)) => {
+                let left_for = self.opener.locator.certain(&before);
+                left_for.map(|left_for| left_for.min(opened.elapsed()))
+            }
             // It was left before this connection was wanted.
             None => self.opener.locator.left_within(FOLLOWED),
         }

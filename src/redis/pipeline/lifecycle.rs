@@ -24,6 +24,8 @@ impl<M: Machine> Pipeline<M> {
 
     pub fn connected(&mut self, established: Established, now: Instant) {
         let is_first = self.cause.take().is_none();
+        // One that retired may have named it when another connection was there already.
+        self.redirect = None;
         self.node = Some(established.endpoint.to_string().into());
         let ahead = M::connected(self, &established, is_first, now);
         self.connection = Some(InFlight::new(established, now));

@@ -216,6 +216,41 @@ fn what_is_given_beside_a_url_wins() {
     assert!(config.tls.is_none());
 }
 
+/// Each store that differs in what only its commands use had a watcher of its own: a connection more to each Sentinel.
+#[test]
+fn what_a_watcher_does_not_use_makes_no_other_sentinels() {
+    let watched = |change: fn(&mut Settings)| {
+        let mut options = Options {
+            url: Some("redis+sentinel://h/m".to_owned()),
+            ..options()
+        };
+        change(&mut options.settings);
+        match Config::new(options).map(|config| config.target) {
+            Ok(Target::Master(sentinels)) => sentinels,
+            _ => panic!("it is no master of Sentinels"),
+        }
+    };
+    let plain = watched(|_| {});
+    let same: [fn(&mut Settings); 6] = [
+        |settings| settings.limits.timeout *= 2,
+        |settings| settings.limits.queue_timeout *= 2,
+        |settings| settings.limits.max_queue += 1,
+        |settings| settings.limits.max_reply += 1,
+        |settings| settings.limits.max_retries = Some(7),
+        |settings| settings.retry_delay = Some(TIMEOUT),
+    ];
+    for change in same {
+        assert!(watched(change) == plain);
+    }
+    let others: [fn(&mut Settings); 2] = [
+        |settings| settings.connect_timeout *= 2,
+        |settings| settings.client_name = Some("x".to_owned()),
+    ];
+    for change in others {
+        assert!(watched(change) != plain);
+    }
+}
+
 /// Fails unless the options are refused, with a message that begins with `part` and holds no password.
 fn expect_refusal(options: Options, part: &str) {
     let Err(error) = Config::new(options) else {
@@ -261,6 +296,20 @@ fn what_is_wrong_with_a_url_is_said_without_a_password() {
             "redis.url: its query has a parameter",
         ),
         (url("unix://u:secret@localhost/s"), "redis.url: the user"),
+        // An & in a password that is not encoded begins a parameter, whose name is a part of the password.
+        (
+            url("redis+sentinel://h/m?sentinelPassword=ab&secret"),
+            "redis.url: its query has a parameter",
+        ),
+        (
+            url("redis+sentinel://h/m?db=1&sentinelPassword=ab&secret=1"),
+            "redis.url: its query has a parameter",
+        ),
+        (
+            url("unix:///s?user=u&pass=ab&secret=1"),
+            "redis.url: its query has a parameter",
+        ),
+        (url("redis://h?secret"), "redis.url: its query has a parameter"),
         // The server took each of these for its default user.
         (url("redis://u@h"), "redis.username"),
         (url("redis://u:@h"), "redis.username"),

@@ -95,6 +95,23 @@ fn what_a_server_redirects_goes_to_the_next_connection_in_order() {
     );
 }
 
+/// The old master says where the new one is when the store has moved already. Kept, that leads a much later attempt to who was the master
+/// then, over what the Sentinels say.
+#[test]
+fn what_a_replaced_server_redirects_is_forgotten_with_the_next_connection() {
+    let mut pipeline = Harness::<Commands>::connected();
+    pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
+    pipeline.written();
+    assert!(pipeline.pipeline.retire());
+    let ended = pipeline.receive("-REDIRECT h:7\r\n").unwrap_err();
+    assert_eq!(ended.message, "server:1 has become a replica of h:7");
+    pipeline.lose();
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(pipeline.written(), sent(&[&["INCR", "a"]]));
+    pipeline.lose();
+    assert_eq!(pipeline.pipeline.take_redirect(), None);
+}
+
 /// A transaction whose EXEC has a result has run, even if the result holds a redirect.
 #[test]
 fn a_redirect_within_results_is_an_answer() {

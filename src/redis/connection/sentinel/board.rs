@@ -1,6 +1,8 @@
 //! What the Sentinels of one master say, and which of it is believed. Does no I/O and is told the time.
 
+mod confirmed;
 mod named;
+mod refuted;
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +14,6 @@ use crate::redis::endpoint::Endpoint;
 const PROMOTION: Duration = Duration::from_secs(3);
 /// How long the latest change stands against a majority that has not seen it yet: the others hear of it within two seconds.
 const STABLE: Duration = Duration::from_secs(5);
-/// How many masters are remembered.
-const REMEMBERED: usize = 16;
 
 /// What one Sentinel says.
 #[derive(Debug, Clone)]
@@ -81,14 +81,27 @@ pub enum NextMaster {
     Promoting(Endpoint),
 }
 
+/// A server that was believed to be the master, or is.
+struct Confirmed {
+    endpoint: Endpoint,
+    /// When it was first believed to be the master.
+    since: Instant,
+    /// When a Sentinel that names it was asked last.
+    at: Instant,
+    /// When the promotion was told of the one that came after it.
+    promotion: Option<Instant>,
+}
+
 pub struct Board {
     nodes: Vec<KnownSentinel>,
     master: Option<Endpoint>,
     /// When a Sentinel began to name another master than before.
     changed: Option<Instant>,
-    /// Masters, and when each was last confirmed.
-    confirmed: Vec<(Endpoint, Instant)>,
+    /// Masters, the present one last.
+    confirmed: Vec<Confirmed>,
     promoting: Option<(Endpoint, Instant)>,
+    /// Servers that were named as the master and said that they are replicas, and when.
+    refuted: Vec<(Endpoint, Instant)>,
 }
 
 impl Board {
@@ -100,6 +113,7 @@ impl Board {
             changed: None,
             confirmed: Vec::new(),
             promoting: None,
+            refuted: Vec::new(),
         }
     }
 
@@ -119,21 +133,32 @@ impl Board {
     /// A Sentinel was asked at a moment, and has answered.
     pub fn answered(&mut self, index: usize, says: Option<Endpoint>, asked: Instant, now: Instant) {
         let node = &mut self.nodes[index];
-        let has_changed = node.says.as_ref().is_some_and(|before| *before != says);
+        let is_first = node.failure.is_some();
+        // None before, and no change, if it has been told of the master anew: an old configuration may be what it was told.
+        let before = node.says.as_ref().and_then(Option::as_ref);
+        let has_changed = before.is_some_and(|before| says.as_ref() != Some(before));
         node.says = Some(says.clone());
         node.ended = Some(now);
         node.latency = Some(now - asked);
         node.failure = None;
         let Some(named) = says else { return };
+        if has_changed && !is_first {
+            self.admitted(&named);
+        }
         let is_stable = self.changed.is_none_or(|changed| now - changed >= STABLE);
         if self.master.as_ref() == Some(&named) {
             self.confirm(named, asked);
             return;
         }
-        // Who names a master that was left may have been restarted with an old configuration.
-        let is_news = has_changed && self.confirmed(&named).is_none();
+        // Who names a master that was left, or names it first on a new connection, may have been restarted with an old configuration.
+        let is_news = has_changed && !is_first && self.confirmed(&named).is_none();
         let may_change = has_changed || is_stable;
-        if is_news || self.master.is_none() || may_change && self.has_more_votes(&named) {
+        let is_better = match (self.is_refuted(&named, now), self.is_master_refuted(now)) {
+            (true, false) => false,
+            (false, true) => true,
+            _ => may_change && self.has_more_votes(&named),
+        };
+        if is_news || self.master.is_none() || is_better {
             self.changed = has_changed.then_some(now).or(self.changed);
             self.believe(named, asked);
         }
@@ -154,6 +179,7 @@ impl Board {
     pub fn switched(&mut self, index: usize, master: Endpoint, now: Instant) {
         self.nodes[index].says = Some(Some(master.clone()));
         self.changed = Some(now);
+        self.admitted(&master);
         self.believe(master, now);
     }
 
@@ -165,42 +191,17 @@ impl Board {
     /// It says itself that it is the master.
     pub fn promoted(&mut self, replica: Endpoint, now: Instant) {
         self.changed = Some(now);
+        self.admitted(&replica);
         self.believe(replica, now);
     }
 
     fn has_more_votes(&self, named: &Endpoint) -> bool {
-        let votes = |endpoint: Option<&Endpoint>| {
-            let names = |node: &&KnownSentinel| node.named().is_some() && node.named() == endpoint;
-            self.nodes.iter().filter(names).count()
-        };
-        votes(Some(named)) > votes(self.master.as_ref())
+        self.votes(named) > self.master.as_ref().map_or(0, |master| self.votes(master))
     }
 
-    fn believe(&mut self, master: Endpoint, now: Instant) {
-        self.promoting = None;
-        self.master = Some(master.clone());
-        self.confirm(master, now);
-    }
-
-    fn confirm(&mut self, master: Endpoint, at: Instant) {
-        self.confirmed.retain(|(other, _)| *other != master);
-        self.confirmed.push((master, at));
-        let surplus = self.confirmed.len().saturating_sub(REMEMBERED);
-        self.confirmed.drain(..surplus);
-    }
-
-    /// When an endpoint was last known to be the master.
-    pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Instant> {
-        let known = self.confirmed.iter().find(|(other, _)| other == endpoint);
-        known.map(|(_, at)| *at)
-    }
-
-    /// When the master before was last known to be one, if it was left within a time.
-    pub fn left_within(&self, time: Duration, now: Instant) -> Option<Instant> {
-        self.changed.filter(|changed| now - *changed < time)?;
-        let master = self.master.as_ref();
-        let mut before = self.confirmed.iter().filter(|(other, _)| Some(other) != master);
-        before.next_back().map(|(_, at)| *at)
+    fn votes(&self, named: &Endpoint) -> usize {
+        let names = |node: &&KnownSentinel| node.named() == Some(named);
+        self.nodes.iter().filter(names).count()
     }
 
     /// Where else to connect than to an endpoint; nothing if that is the master.

@@ -52,6 +52,7 @@ impl Watcher {
             board: Mutex::new(Board::new(&sentinels.nodes)),
             told: watch::Sender::new(()),
             asks: watch::Sender::new(()),
+            took: Mutex::default(),
         });
         let task = runtime::spawn(runtime, watch(sentinels.clone(), answers.clone()));
         Self {
@@ -94,16 +95,27 @@ impl Watcher {
             .change(|board| board.promoted(replica.clone(), Instant::now()));
     }
 
-    /// How long ago an endpoint was last known to be the master's. What was published since may have gone to another.
-    pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Duration> {
-        let confirmed = self.answers.board.lock().confirmed(endpoint);
-        confirmed.map(|at| at.elapsed())
+    /// What is believed to be the master says that it is a replica, to who has asked it at a moment.
+    pub fn refuted(&self, replica: &Endpoint, asked: Instant) {
+        self.answers
+            .change(|board| board.refuted(replica, asked, Instant::now()));
     }
 
-    /// How long ago the master before was last known to be one, if it was left within a time.
+    /// A server says that it is the master.
+    pub fn admitted(&self, master: &Endpoint) {
+        self.answers.board.lock().admitted(master);
+    }
+
+    /// How long ago an endpoint was the master's for certain. What was published since may have gone to another.
+    pub fn certain(&self, endpoint: &Endpoint) -> Option<Duration> {
+        let certain = self.answers.board.lock().certain(endpoint);
+        certain.map(|until| until.elapsed())
+    }
+
+    /// How long ago the master before was one for certain, if it was left within a time.
     pub fn left_within(&self, time: Duration) -> Option<Duration> {
         let left = self.answers.board.lock().left_within(time, Instant::now());
-        left.map(|at| at.elapsed())
+        left.map(|until| until.elapsed())
     }
 
     /// The endpoint that is believed to be the master's.
@@ -120,8 +132,6 @@ impl Drop for Watcher {
 
 /// Watches the Sentinels that are configured, and those that these name.
 async fn watch(sentinels: Arc<Sentinels>, answers: Arc<Answers>) {
-    let settings = &sentinels.config.settings;
-    let timeout = SentinelNode::timeout(settings.connect_timeout, settings.provided.is_some());
     let mut told = answers.told.subscribe();
     let mut watched = JoinSet::new();
     let mut next: Vec<_> = sentinels.nodes.iter().cloned().enumerate().collect();
@@ -132,7 +142,7 @@ async fn watch(sentinels: Arc<Sentinels>, answers: Arc<Answers>) {
                 endpoint,
                 name: sentinels.name.clone(),
                 connector: Connector::new(sentinels.config.clone()),
-                timeout,
+                connect_timeout: sentinels.config.settings.connect_timeout,
                 answers: answers.clone(),
             };
             let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(node.watch());

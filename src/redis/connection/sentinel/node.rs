@@ -40,6 +40,8 @@ pub struct Answers {
     pub told: watch::Sender<()>,
     /// Somebody wants to know at once.
     pub asks: watch::Sender<()>,
+    /// How long it took to connect to a Sentinel last.
+    pub took: Mutex<Duration>,
 }
 
 impl Answers {
@@ -56,34 +58,33 @@ pub struct SentinelNode {
     /// The master's name.
     pub name: String,
     pub connector: Connector,
-    /// For a connection.
-    pub timeout: Duration,
+    /// The longest that an attempt to connect may ever take.
+    pub connect_timeout: Duration,
     pub answers: Arc<Answers>,
 }
 
 impl SentinelNode {
-    /// As long as there are credentials to wait for, an attempt may take as long as any.
-    pub fn timeout(connect_timeout: Duration, waits_for_credentials: bool) -> Duration {
-        if waits_for_credentials {
-            connect_timeout
-        } else {
-            ANSWER_TIMEOUT.min(connect_timeout)
-        }
-    }
-
     /// Watches the Sentinel. Returns once it is no longer to be watched.
     pub async fn watch(self) {
         let mut asks = self.answers.asks.subscribe();
-        let mut attempt = 0;
+        let (mut attempt, mut failures) = (0, 0);
         loop {
-            let began = Instant::now();
-            let opened = timeout(self.timeout, self.connector.open(&self.endpoint)).await;
-            let failure = match opened {
-                Ok(Ok(opened)) => self.converse(opened, &mut asks).await,
-                Ok(Err(failure)) => failure,
-                Err(_) => self.silent(self.timeout),
+            let failure = match self.open(failures).await {
+                Ok(opened) => {
+                    let since = Instant::now();
+                    let failure = self.converse(opened, &mut asks).await;
+                    failures = 0;
+                    if since.elapsed() >= STABLE {
+                        attempt = 0;
+                    }
+                    failure
+                }
+                Err(failure) => {
+                    failures = if self.is_any_alive() { 0 } else { failures + 1 };
+                    failure
+                }
             };
-            attempt = if began.elapsed() < STABLE { attempt + 1 } else { 1 };
+            attempt += 1;
             // Questions from here on are answered by another attempt.
             asks.mark_unchanged();
             let is_wanted = self.answers.change(|board| {
@@ -98,6 +99,21 @@ impl SentinelNode {
                 _ = asks.changed() => {}
             }
         }
+    }
+
+    async fn open(&self, failures: u32) -> Result<Opened, Failure> {
+        let took = *self.answers.took.lock();
+        let longest = longest(failures, self.is_any_alive(), took).min(self.connect_timeout);
+        let began = Instant::now();
+        let opened = self.connector.open_within(&self.endpoint, longest).await;
+        if opened.is_ok() {
+            *self.answers.took.lock() = began.elapsed();
+        }
+        opened
+    }
+
+    fn is_any_alive(&self) -> bool {
+        self.answers.board.lock().alive() > 0
     }
 
     /// Asks again and again, until the connection ends. Gives why it has.
@@ -237,15 +253,20 @@ impl SentinelNode {
     fn ended<T>(&self, outcome: Result<Result<T, Error>, tokio::time::error::Elapsed>) -> Result<T, Failure> {
         match outcome {
             Ok(outcome) => outcome.map_err(Failure::passing),
-            Err(_) => Err(self.silent(ANSWER_TIMEOUT)),
+            Err(_) => {
+                let (endpoint, longest) = (&self.endpoint, ANSWER_TIMEOUT.as_millis());
+                let message = format!("{endpoint} did not answer within {longest} ms");
+                Err(Failure::temporary(Reason::NoAnswer, message))
+            }
         }
     }
+}
 
-    fn silent(&self, longest: Duration) -> Failure {
-        let (endpoint, longest) = (&self.endpoint, longest.as_millis());
-        let message = format!("{endpoint} did not answer within {longest} ms");
-        Failure::temporary(Reason::NoAnswer, message)
-    }
+/// How long an attempt to connect to a Sentinel may take, after so many that have failed while none was alive. A dead one among others is left soon. Where none is
+/// alive, all may be slow to reach; and where one was, the others may be.
+fn longest(failures: u32, is_any_alive: bool, took: Duration) -> Duration {
+    let doublings = if is_any_alive { 0 } else { failures.min(16) };
+    (ANSWER_TIMEOUT * (1 << doublings)).max(took * 2)
 }
 
 /// Commands and what comes back, one at a time.
@@ -342,4 +363,20 @@ fn endpoint(host: &str, port: &str) -> Result<Endpoint, Error> {
 
 fn unknown_answer() -> Error {
     Error::because(Reason::Protocol, "it gave an answer that no Sentinel gives")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Within 500 ms no Sentinel is reached over TLS with a round trip of 150 ms. A dead one must not hold up those who ask for long.
+    #[test]
+    fn an_attempt_may_take_longer_where_no_sentinel_is_alive_or_one_took_long() {
+        let ms = Duration::from_millis;
+        let without = [0, 1, 2, 99].map(|failures| longest(failures, false, ms(5)));
+        assert_eq!(without[..3], [ms(500), ms(1_000), ms(2_000)]);
+        assert!(without[3] > Duration::from_secs(1_000));
+        assert_eq!(longest(99, true, ms(5)), ms(500));
+        assert_eq!(longest(0, true, ms(700)), ms(1_400));
+    }
 }

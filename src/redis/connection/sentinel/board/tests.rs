@@ -26,6 +26,11 @@ impl Clock {
         self.1.failed(index, failure, self.0);
     }
 
+    /// A server says that it is a replica.
+    fn refutes(&mut self, port: u16) {
+        self.1.refuted(&at(port), self.0, self.0);
+    }
+
     fn expect(&self, port: u16) {
         assert_eq!(self.1.master(), Some(&at(port)));
     }
@@ -88,6 +93,154 @@ fn a_master_that_was_left_is_believed_again_only_by_a_majority() {
     clock.expect(1);
 }
 
+// A process that was started after the failover does not know the old master. A Sentinel that is restarted with its first configuration
+// moves all stores of that process there, against two others.
+#[test]
+fn what_a_sentinel_says_after_a_reconnect_is_no_news() {
+    let mut clock = Clock::new(3);
+    for index in 0..3 {
+        clock.says(index, 2);
+    }
+    clock.fails(0);
+    clock.pass(500);
+    clock.says(0, 1);
+    clock.expect(2);
+    // With what it tells on that connection it is heard again.
+    clock.says(0, 3);
+    clock.expect(3);
+}
+
+// SENTINEL REMOVE and MONITOR on one Sentinel, with the address of an old master: all stores move there.
+#[test]
+fn a_sentinel_that_is_told_of_the_master_anew_is_no_news() {
+    let mut clock = Clock::new(3);
+    for index in 0..3 {
+        clock.says(index, 2);
+    }
+    clock.1.answered(0, None, clock.0, clock.0);
+    clock.says(0, 1);
+    clock.expect(2);
+}
+
+// While a process is cut off from all Sentinels there is a failover. If the first word after it does not count, the store stays where it is.
+#[test]
+fn what_a_sentinel_says_after_a_reconnect_counts_if_no_other_answers() {
+    let mut clock = Clock::new(2);
+    for port in [1, 2] {
+        clock.says(0, port);
+        clock.says(1, port);
+    }
+    clock.fails(0);
+    clock.fails(1);
+    clock.pass(100);
+    clock.says(0, 3);
+    clock.expect(3);
+}
+
+// As above, with a Sentinel that is cut off too: a majority is believed at once, and not five seconds after the last change.
+#[test]
+fn a_majority_counts_at_once_after_a_reconnect_too() {
+    let mut clock = Clock::new(3);
+    for port in [1, 2] {
+        for index in 0..3 {
+            clock.says(index, port);
+        }
+    }
+    clock.fails(0);
+    clock.fails(1);
+    clock.pass(100);
+    clock.says(0, 3);
+    clock.expect(2);
+    clock.says(1, 3);
+    clock.expect(3);
+}
+
+// Two Sentinels, one of which is cut off and names a master that has become a replica. Believed first, it led every attempt there for good.
+#[test]
+fn a_replica_that_is_named_as_the_master_loses_to_any_other_that_is_named() {
+    let mut clock = Clock::new(2);
+    clock.says(0, 1);
+    clock.says(1, 2);
+    clock.expect(1);
+    clock.refutes(1);
+    clock.expect(2);
+    for _ in 0..20 {
+        clock.pass(500);
+        clock.says(0, 1);
+        clock.says(1, 2);
+        clock.expect(2);
+    }
+}
+
+// No other is known when it says that it is a replica: the next that is named counts, whoever has more votes.
+#[test]
+fn what_is_named_after_a_replica_is_believed_at_once() {
+    let mut clock = Clock::new(3);
+    clock.says(0, 1);
+    clock.says(1, 1);
+    clock.refutes(1);
+    clock.expect(1);
+    clock.says(2, 2);
+    clock.expect(2);
+    clock.pass(500);
+    clock.says(0, 1);
+    clock.expect(2);
+}
+
+// A refused master that is one again must not be shunned: nothing else may be there.
+#[test]
+fn who_was_a_replica_is_believed_again_after_a_while_or_once_it_is_news() {
+    let refuted = || {
+        let mut clock = Clock::new(3);
+        clock.says(0, 1);
+        clock.says(1, 1);
+        clock.says(2, 2);
+        clock.refutes(1);
+        clock.expect(2);
+        clock
+    };
+    let mut clock = refuted();
+    clock.pass(5_000);
+    clock.says(0, 1);
+    clock.expect(1);
+    let mut clock = refuted();
+    clock.says(2, 1);
+    clock.expect(1);
+    let mut clock = refuted();
+    clock.1.switched(1, at(1), clock.0);
+    clock.expect(1);
+    let mut clock = refuted();
+    clock.1.promoted(at(1), clock.0);
+    clock.says(2, 2);
+    clock.expect(1);
+}
+
+// It says that it is the master now: a Sentinel that comes back with an old master must not win against it.
+#[test]
+fn a_replica_that_says_that_it_is_the_master_is_refuted_no_more() {
+    let mut clock = Clock::new(2);
+    clock.says(0, 1);
+    clock.refutes(1);
+    clock.1.admitted(&at(1));
+    clock.says(1, 2);
+    clock.expect(1);
+}
+
+// The attempt began before the Sentinels named it: what it says there is from before its promotion.
+#[test]
+fn what_a_server_said_before_it_was_named_refutes_nothing() {
+    let mut clock = Clock::new(2);
+    clock.says(0, 1);
+    clock.says(1, 1);
+    let asked = clock.0;
+    clock.pass(100);
+    clock.says(0, 2);
+    clock.1.refuted(&at(2), asked, clock.0);
+    clock.expect(2);
+    clock.refutes(3);
+    clock.expect(2);
+}
+
 #[test]
 fn a_majority_that_stays_is_believed_in_the_end() {
     let mut clock = Clock::new(3);
@@ -116,6 +269,52 @@ fn a_master_is_confirmed_when_it_is_named() {
     assert_eq!(clock.1.confirmed(&at(1)), Some(confirmed));
     assert_eq!(clock.1.confirmed(&at(2)), Some(clock.0));
     assert_eq!(clock.1.confirmed(&at(3)), None);
+}
+
+// All Sentinels name the old master for a second in which the new one takes writes. Who hears no event of a promotion was told of a gap that
+// begins behind what it had missed.
+#[test]
+fn a_master_was_one_for_certain_until_a_while_before_it_was_named_last() {
+    let mut clock = Clock::new(2);
+    let first = clock.0;
+    clock.says(0, 1);
+    clock.pass(1_000);
+    clock.says(1, 1);
+    assert_eq!(clock.1.certain(&at(1)), Some(first));
+    clock.pass(3_000);
+    clock.says(0, 1);
+    let confirmed = clock.0;
+    clock.pass(400);
+    clock.says(0, 2);
+    let before = confirmed - Duration::from_millis(1_500);
+    assert_eq!(clock.1.certain(&at(1)), Some(before));
+    assert_eq!(
+        clock.1.left_within(Duration::from_millis(700), clock.0),
+        Some(before)
+    );
+    assert_eq!(clock.1.certain(&at(3)), None);
+}
+
+// No message is missed before the promotion: a gap that begins earlier has its owner read more again than need be.
+#[test]
+fn a_master_was_one_for_certain_until_the_promotion_that_was_told() {
+    let promoted_after = |millis: u64| {
+        let mut clock = Clock::new(1);
+        clock.says(0, 1);
+        clock.pass(4_000);
+        clock.1.promoting(at(2), clock.0);
+        let told = clock.0;
+        clock.pass(millis);
+        clock.says(0, 1);
+        let confirmed = clock.0;
+        clock.says(0, 2);
+        (clock.1.certain(&at(1)).unwrap(), told, confirmed)
+    };
+    let (certain, told, _) = promoted_after(900);
+    assert_eq!(certain, told);
+    // That one came to nothing.
+    let (certain, _, confirmed) = promoted_after(2_900);
+    assert_eq!(certain, confirmed - Duration::from_millis(1_500));
 }
 
 // Who subscribed first at the new master was told of no gap, though a publisher had not followed yet.
