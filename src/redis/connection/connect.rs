@@ -199,11 +199,10 @@ async fn connect_tcp(host: &str, port: u16, timeout: Duration) -> Result<TcpStre
             format!("no address of {host} was found: {error}"),
         )
     })?;
-    let mut failures = match addresses::connect(found, timeout).await {
+    let failures = match addresses::connect(found, timeout).await {
         Ok(stream) => return tuned(stream),
         Err(failures) => failures,
     };
-    failures.sort_by_key(|(address, _)| *address);
     let reason = not_reached(failures.iter().map(|(_, error)| error));
     let failures: Vec<_> = failures
         .iter()
