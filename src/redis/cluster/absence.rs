@@ -7,7 +7,6 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hashbrown::HashSet;
 
 use crate::redis::cluster::slot_map::{SlotMap, parse_address};
 use crate::redis::cluster::topology::Topology;
@@ -24,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// The masters that could not be reached when the last map was asked for.
 #[derive(Default)]
 pub struct Absence {
-    masters: HashSet<Endpoint>,
+    masters: Vec<Endpoint>,
     asked: Option<Instant>,
     /// The user may not use EXISTS, or not such a key. Each refusal would be an entry in the server's ACL LOG.
     is_forbidden: bool,
@@ -39,11 +38,15 @@ enum Word {
 
 impl Absence {
     /// A whole map is asked for, while these masters are doubted.
-    pub fn map_asked(&mut self, doubted: HashSet<Endpoint>) {
+    pub fn map_asked(&mut self, doubted: Vec<Endpoint>) {
         if self.is_old() {
             self.masters.clear();
         }
-        self.masters.extend(doubted);
+        for master in doubted {
+            if !self.masters.contains(&master) {
+                self.masters.push(master);
+            }
+        }
         self.asked = Some(Instant::now());
     }
 
@@ -52,8 +55,8 @@ impl Absence {
     }
 
     /// Whether these masters, which are doubted, were away already, and another node says of each that it still has its slots.
-    pub async fn lasts(&mut self, topology: &Topology, known: &SlotMap, doubted: &HashSet<Endpoint>) -> bool {
-        let is_new = doubted.is_empty() || !doubted.is_subset(&self.masters);
+    pub async fn lasts(&mut self, topology: &Topology, known: &SlotMap, doubted: &[Endpoint]) -> bool {
+        let is_new = doubted.is_empty() || !doubted.iter().all(|master| self.masters.contains(master));
         if self.is_forbidden || is_new || self.is_old() {
             return false;
         }
@@ -82,11 +85,9 @@ impl Absence {
         known: &SlotMap,
         master: &Endpoint,
     ) -> Option<impl Future<Output = Word> + use<>> {
-        let slots: Vec<Slot> = known.slots_of(master).collect();
-        let slot = *any_of(&slots)?;
+        let slot = any_of(known.slots_of(master))?;
         let masters = known.masters().iter();
-        let others: Vec<_> = masters.filter(|other| !self.masters.contains(*other)).collect();
-        let witness = (*any_of(&others)?).clone();
+        let witness = any_of(masters.filter(|other| !self.masters.contains(*other)))?.clone();
         let answer = topology.ask(&witness, &[b"EXISTS", key_in(slot).as_bytes()]);
         let master = master.clone();
         Some(async move {
@@ -96,8 +97,9 @@ impl Absence {
     }
 }
 
-fn any_of<T>(items: &[T]) -> Option<&T> {
-    items.get((jitter() * items.len() as f64) as usize)
+fn any_of<T>(mut items: impl Iterator<Item = T> + Clone) -> Option<T> {
+    let count = items.clone().count();
+    items.nth((jitter() * count as f64) as usize)
 }
 
 /// What the reply to EXISTS says: that a `master` has the slot, or anything else, for which the map is asked for.

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use crate::redis::cluster::node::Node;
 use crate::redis::request::Request;
 
@@ -12,8 +10,8 @@ pub struct Batches {
     pub masters: Vec<Vec<Request>>,
     /// Reads for replicas, by master index. None until a replica of the master is looked for.
     readers: Vec<Option<Reads>>,
-    /// Requests for other nodes, by their numbers.
-    others: HashMap<u64, (Arc<Node>, Vec<Request>)>,
+    /// Requests for other nodes.
+    others: Vec<(Arc<Node>, Vec<Request>)>,
 }
 
 struct Reads {
@@ -27,17 +25,21 @@ impl Batches {
         Self {
             masters: vec![Vec::new(); masters],
             readers: Vec::new(),
-            others: HashMap::new(),
+            others: Vec::new(),
         }
     }
 
     /// The requests for a node that need not be a master. They have no order to those for the same node by its index.
     pub fn node(&mut self, node: &Arc<Node>) -> &mut Vec<Request> {
-        let (_, requests) = self
+        let known = self
             .others
-            .entry(node.number)
-            .or_insert_with(|| (node.clone(), Vec::new()));
-        requests
+            .iter()
+            .position(|(other, _)| other.number == node.number);
+        let index = known.unwrap_or_else(|| {
+            self.others.push((node.clone(), Vec::new()));
+            self.others.len() - 1
+        });
+        &mut self.others[index].1
     }
 
     /// The reads for a replica of a master, which `find` finds for all of them. None if none is ready.
@@ -63,7 +65,7 @@ impl Batches {
         let readers = readers.filter_map(|reads| Some((reads.node?, reads.requests)));
         masters
             .chain(readers)
-            .chain(self.others.into_values())
+            .chain(self.others)
             .filter(|(_, requests)| !requests.is_empty())
     }
 }

@@ -125,10 +125,16 @@ impl ClusterRouter {
     /// Sets the fences of slots of which nodes have refused requests. Others of a slot may be in flight at its node, or wait there: these come
     /// behind the fence.
     pub(super) fn fence_returned(&self, state: &mut RouterState, returned: &[(u64, Slot)], now: Instant) {
-        let mut by_node: HashMap<u64, HashSet<Slot>> = HashMap::new();
+        let mut by_node: Vec<(u64, HashSet<Slot>)> = Vec::new();
         for (node, slot) in returned {
-            if !state.fences.contains(*slot) {
-                by_node.entry(*node).or_default().insert(*slot);
+            if state.fences.contains(*slot) {
+                continue;
+            }
+            match by_node.iter_mut().find(|(known, _)| known == node) {
+                Some((_, slots)) => {
+                    slots.insert(*slot);
+                }
+                None => by_node.push((*node, HashSet::from_iter([*slot]))),
             }
         }
         for (node, slots) in by_node {

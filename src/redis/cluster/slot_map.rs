@@ -105,7 +105,7 @@ impl SlotMap {
     }
 
     /// The slots of a master.
-    pub fn slots_of(&self, master: &Endpoint) -> impl Iterator<Item = Slot> {
+    pub fn slots_of(&self, master: &Endpoint) -> impl Iterator<Item = Slot> + Clone {
         let index = self.masters.iter().position(|known| known == master);
         let slots = 0..SLOTS as Slot;
         slots.filter(move |slot| index.is_some() && self.owner_index(*slot) == index)

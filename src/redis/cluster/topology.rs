@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use hashbrown::HashSet;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot, watch};
@@ -71,7 +70,7 @@ pub struct Doubts {
     /// A whole map is wanted.
     pub map: bool,
     /// These cannot be reached, and may have lost their slots.
-    pub masters: HashSet<Endpoint>,
+    pub masters: Vec<Endpoint>,
 }
 
 /// A map, as a node has told it.
@@ -164,7 +163,11 @@ impl Topology {
     /// A master cannot be reached. The map is asked for, unless it was since the master is away, and others say that nothing has changed.
     pub fn doubt(&self, master: &Endpoint) {
         *self.doubted.lock() = Some(Instant::now());
-        self.doubts.lock().masters.insert(master.clone());
+        let mut doubts = self.doubts.lock();
+        if !doubts.masters.contains(master) {
+            doubts.masters.push(master.clone());
+        }
+        drop(doubts);
         self.wanted.notify_one();
     }
 
