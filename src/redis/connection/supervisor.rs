@@ -111,8 +111,7 @@ impl<M: Machine> Supervisor<M> {
             let since = Instant::now();
             let endpoint = established.endpoint.clone();
             self.shared.trace(|| format!("connected to {established}"));
-            let before = self.led_to.lock().replace((endpoint.clone(), since));
-            let left_for = self.left_master_for(before, &endpoint);
+            let left_for = self.left_master_for(self.led_to(&endpoint, since), &endpoint);
             self.shared.with(|pipeline| {
                 if let Some(left_for) = left_for {
                     pipeline.widen_gap(left_for, since + FOLLOWED);
@@ -141,6 +140,15 @@ impl<M: Machine> Supervisor<M> {
                     return Some(cause);
                 }
             }
+        }
+    }
+
+    /// Where the connection before led, and since when those to that place have. This one leads to an endpoint.
+    fn led_to(&self, endpoint: &Endpoint, since: Instant) -> Option<(Endpoint, Instant)> {
+        let mut led_to = self.led_to.lock();
+        match &*led_to {
+            Some((before, _)) if before == endpoint => led_to.clone(),
+            _ => led_to.replace((endpoint.clone(), since)),
         }
     }
 

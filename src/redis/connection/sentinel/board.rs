@@ -86,7 +86,7 @@ struct Confirmed {
     endpoint: Endpoint,
     /// When it was first believed to be the master.
     since: Instant,
-    /// When a Sentinel that names it was asked last.
+    /// When a Sentinel was asked last that named it as most did.
     at: Instant,
     /// When the promotion was told of the one that came after it.
     promotion: Option<Instant>,
@@ -94,6 +94,8 @@ struct Confirmed {
 
 pub struct Board {
     nodes: Vec<KnownSentinel>,
+    /// How many there are, as one has told; 0 if none has.
+    size: usize,
     master: Option<Endpoint>,
     /// When a Sentinel began to name another master than before.
     changed: Option<Instant>,
@@ -109,6 +111,7 @@ impl Board {
         let node = |endpoint: &Endpoint| KnownSentinel::new(endpoint.clone(), None);
         Self {
             nodes: configured.iter().map(node).collect(),
+            size: 0,
             master: None,
             changed: None,
             confirmed: Vec::new(),
@@ -147,7 +150,9 @@ impl Board {
         }
         let is_stable = self.changed.is_none_or(|changed| now - changed >= STABLE);
         if self.master.as_ref() == Some(&named) {
-            self.confirm(named, asked);
+            if self.has_majority(&named) {
+                self.confirm(named, asked);
+            }
             return;
         }
         // Who names a master that was left, or names it first on a new connection, may have been restarted with an old configuration.
@@ -197,6 +202,16 @@ impl Board {
 
     fn has_more_votes(&self, named: &Endpoint) -> bool {
         self.votes(named) > self.master.as_ref().map_or(0, |master| self.votes(master))
+    }
+
+    /// Whether more than half of all Sentinels name it. One that is cut off with its master, and with us, names that for as long.
+    fn has_majority(&self, named: &Endpoint) -> bool {
+        self.votes(named) * 2 > self.nodes().count().max(self.size)
+    }
+
+    /// So many Sentinels watch the master, as one of them tells: those that cannot be reached are among them.
+    pub fn counted(&mut self, sentinels: usize) {
+        self.size = sentinels;
     }
 
     fn votes(&self, named: &Endpoint) -> usize {

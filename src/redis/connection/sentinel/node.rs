@@ -80,7 +80,7 @@ impl SentinelNode {
                     failure
                 }
                 Err(failure) => {
-                    failures = if self.is_any_alive() { 0 } else { failures + 1 };
+                    failures += 1;
                     failure
                 }
             };
@@ -217,6 +217,7 @@ impl SentinelNode {
         };
         let named: Vec<_> = others.iter().filter_map(named).collect();
         self.answers.change(|board| {
+            board.counted(others.len() + 1);
             for (endpoint, id) in named {
                 board.named(endpoint, id);
             }
@@ -262,11 +263,11 @@ impl SentinelNode {
     }
 }
 
-/// How long an attempt to connect to a Sentinel may take, after so many that have failed while none was alive. A dead one among others is left soon. Where none is
+/// How long an attempt to connect to a Sentinel may take, after so many that have failed. A dead one among others is left soon. Where none is
 /// alive, all may be slow to reach; and where one was, the others may be.
 fn longest(failures: u32, is_any_alive: bool, took: Duration) -> Duration {
-    let doublings = if is_any_alive { 0 } else { failures.min(16) };
-    (ANSWER_TIMEOUT * (1 << doublings)).max(took * 2)
+    let most = if is_any_alive { 2 } else { 16 };
+    (ANSWER_TIMEOUT * (1 << failures.min(most))).max(took * 2)
 }
 
 /// Commands and what comes back, one at a time.
@@ -376,7 +377,8 @@ mod tests {
         let without = [0, 1, 2, 99].map(|failures| longest(failures, false, ms(5)));
         assert_eq!(without[..3], [ms(500), ms(1_000), ms(2_000)]);
         assert!(without[3] > Duration::from_secs(1_000));
-        assert_eq!(longest(99, true, ms(5)), ms(500));
+        assert_eq!(longest(0, true, ms(5)), ms(500));
+        assert_eq!(longest(99, true, ms(5)), ms(2_000));
         assert_eq!(longest(0, true, ms(700)), ms(1_400));
     }
 }

@@ -14,7 +14,7 @@ const REMEMBERED: usize = 16;
 impl Confirmed {
     /// No other took writes before this moment.
     fn certain_until(&self) -> Instant {
-        let earliest = self.at.checked_sub(BEHIND).unwrap_or(self.since);
+        let earliest = self.at.checked_sub(BEHIND).unwrap_or(self.at);
         let until = self
             .promotion
             .map_or(earliest, |told| told.clamp(earliest, self.at));
@@ -38,7 +38,7 @@ impl Board {
 
     pub(super) fn confirm(&mut self, master: Endpoint, at: Instant) {
         match self.confirmed.iter_mut().find(|known| known.endpoint == master) {
-            Some(known) => known.at = at,
+            Some(known) => known.at = known.at.max(at),
             None => self.confirmed.push(Confirmed {
                 endpoint: master,
                 since: at,
@@ -50,7 +50,7 @@ impl Board {
         self.confirmed.drain(..surplus);
     }
 
-    /// When a Sentinel that names an endpoint as the master was asked last.
+    /// When a Sentinel was asked last that named an endpoint as the master, as most did.
     pub fn confirmed(&self, endpoint: &Endpoint) -> Option<Instant> {
         self.known(endpoint).map(|known| known.at)
     }

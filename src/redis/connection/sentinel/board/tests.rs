@@ -1,5 +1,7 @@
 use super::*;
 
+mod certain;
+
 pub fn at(port: u16) -> Endpoint {
     let host = "h".to_owned();
     Endpoint::Tcp { host, port }
@@ -269,52 +271,6 @@ fn a_master_is_confirmed_when_it_is_named() {
     assert_eq!(clock.1.confirmed(&at(1)), Some(confirmed));
     assert_eq!(clock.1.confirmed(&at(2)), Some(clock.0));
     assert_eq!(clock.1.confirmed(&at(3)), None);
-}
-
-// All Sentinels name the old master for a second in which the new one takes writes. Who hears no event of a promotion was told of a gap that
-// begins behind what it had missed.
-#[test]
-fn a_master_was_one_for_certain_until_a_while_before_it_was_named_last() {
-    let mut clock = Clock::new(2);
-    let first = clock.0;
-    clock.says(0, 1);
-    clock.pass(1_000);
-    clock.says(1, 1);
-    assert_eq!(clock.1.certain(&at(1)), Some(first));
-    clock.pass(3_000);
-    clock.says(0, 1);
-    let confirmed = clock.0;
-    clock.pass(400);
-    clock.says(0, 2);
-    let before = confirmed - Duration::from_millis(1_500);
-    assert_eq!(clock.1.certain(&at(1)), Some(before));
-    assert_eq!(
-        clock.1.left_within(Duration::from_millis(700), clock.0),
-        Some(before)
-    );
-    assert_eq!(clock.1.certain(&at(3)), None);
-}
-
-// No message is missed before the promotion: a gap that begins earlier has its owner read more again than need be.
-#[test]
-fn a_master_was_one_for_certain_until_the_promotion_that_was_told() {
-    let promoted_after = |millis: u64| {
-        let mut clock = Clock::new(1);
-        clock.says(0, 1);
-        clock.pass(4_000);
-        clock.1.promoting(at(2), clock.0);
-        let told = clock.0;
-        clock.pass(millis);
-        clock.says(0, 1);
-        let confirmed = clock.0;
-        clock.says(0, 2);
-        (clock.1.certain(&at(1)).unwrap(), told, confirmed)
-    };
-    let (certain, told, _) = promoted_after(900);
-    assert_eq!(certain, told);
-    // That one came to nothing.
-    let (certain, _, confirmed) = promoted_after(2_900);
-    assert_eq!(certain, confirmed - Duration::from_millis(1_500));
 }
 
 // Who subscribed first at the new master was told of no gap, though a publisher had not followed yet.
