@@ -22,6 +22,7 @@ use crate::reply::Reply;
 
 /// What the masters have told so far.
 pub struct KeysCall {
+    at_replicas: bool,
     done: Slots,
     /// Those that were open in the last round, and its map.
     open: Slots,
@@ -39,8 +40,10 @@ pub struct RoundEnd {
 }
 
 impl KeysCall {
-    pub fn new() -> Self {
+    /// Replicas may list in place of their masters.
+    pub fn new(at_replicas: bool) -> Self {
         Self {
+            at_replicas,
             done: Slots::new(),
             open: Slots::new(),
             last: None,
@@ -51,7 +54,9 @@ impl KeysCall {
     /// Takes the replies of a round that went by a map. Gives the reply to the call once all slots are done.
     pub fn take(&mut self, replies: &Bytes, before: &Arc<SlotMap>, end: &RoundEnd) -> Result<Option<Bytes>> {
         let masters = 0..before.masters().len();
-        let was_asked: Vec<bool> = masters.map(|index| was_asked(before, &end.map, index)).collect();
+        let was_asked: Vec<bool> = masters
+            .map(|index| was_asked(before, &end.map, index, self.at_replicas))
+            .collect();
         let has_stayed = |slot: Slot| {
             let owner = end.map.owner(slot);
             let has_same_owner = owner.is_none() || owner == before.owner(slot);
@@ -90,16 +95,14 @@ impl KeysCall {
 
 /// Whether a master of a map has listed its keys, or a replica of it, by the map of later. It is asked by its last slot: if that has moved,
 /// another one may have listed in its place. So may a replica that has become another master's: it lists that one's keys.
-fn was_asked(before: &SlotMap, later: &SlotMap, index: usize) -> bool {
+fn was_asked(before: &SlotMap, later: &SlotMap, index: usize, at_replicas: bool) -> bool {
     let master = &before.masters()[index];
     let owner = before.last_slot(index).and_then(|asked| later.owner_index(asked));
     owner.is_some_and(|owner| {
         let replicas = later.replicas(owner);
-        let are_its_own = before
-            .replicas(index)
-            .iter()
-            .all(|replica| replicas.contains(replica));
-        later.masters()[owner] == *master && are_its_own
+        let mut before = before.replicas(index).iter();
+        let has_its_own = !at_replicas || before.all(|replica| replicas.contains(replica));
+        later.masters()[owner] == *master && has_its_own
     })
 }
 
@@ -197,7 +200,7 @@ mod tests {
     #[test]
     fn a_key_of_two_masters_is_there_once() {
         let map = map(8_000);
-        let reply = KeysCall::new().take(&replies(&[&["a", "b"], &["b"]]), &map, &end(&map, &[]));
+        let reply = KeysCall::new(false).take(&replies(&[&["a", "b"], &["b"]]), &map, &end(&map, &[]));
         let reply = reply.unwrap().unwrap();
         assert_eq!(sorted(&reply), ["$1\r\na\r\n", "$1\r\nb\r\n"]);
     }
@@ -219,7 +222,7 @@ mod tests {
             Arc::new(SlotMap::parse(&decode::parse(reply.as_bytes()).unwrap(), &seed).unwrap())
         };
         let (before, after) = (with_replica("a"), with_replica("b"));
-        let mut call = KeysCall::new();
+        let mut call = KeysCall::new(true);
         let listed = replies(&[&["c"], &["c"]]);
         assert!(call.take(&listed, &before, &end(&after, &[])).unwrap().is_none());
         let listed = replies(&[&["b"], &["c"]]);
@@ -231,7 +234,7 @@ mod tests {
     fn slots_that_have_moved_are_asked_for_again() {
         let slot = slot_of(b"moves");
         let (before, after) = (map(slot - 1), map(slot));
-        let mut call = KeysCall::new();
+        let mut call = KeysCall::new(false);
         let none = call.take(&replies(&[&["stays"], &[]]), &before, &end(&after, &[]));
         assert!(none.unwrap().is_none());
         let reply = call.take(&replies(&[&["later", "moves"], &[]]), &after, &end(&after, &[]));
@@ -245,7 +248,7 @@ mod tests {
     fn a_master_whose_last_slot_has_moved_is_asked_again() {
         let slot = slot_of(b"stays");
         let (before, after) = (map(slot + 1), map(slot));
-        let mut call = KeysCall::new();
+        let mut call = KeysCall::new(false);
         let none = call.take(&replies(&[&[], &[]]), &before, &end(&after, &[]));
         assert!(none.unwrap().is_none());
         let reply = call.take(&replies(&[&["stays"], &[]]), &after, &end(&after, &[]));
@@ -257,7 +260,7 @@ mod tests {
     fn open_slots_are_asked_for_again_once() {
         let slot = slot_of(b"moves");
         let map = map(slot - 1);
-        let mut call = KeysCall::new();
+        let mut call = KeysCall::new(false);
         let none = call.take(&replies(&[&[], &["stays"]]), &map, &end(&map, &[slot]));
         assert!(none.unwrap().is_none());
         let reply = call.take(&replies(&[&["moves"], &[]]), &map, &end(&map, &[slot]));
@@ -272,7 +275,7 @@ mod tests {
     fn a_slot_that_has_moved_and_is_open_again_is_asked_for_twice_more() {
         let slot = slot_of(b"moves");
         let (before, after) = (map(slot - 1), map(slot));
-        let mut call = KeysCall::new();
+        let mut call = KeysCall::new(false);
         let mut take = |before: &Arc<SlotMap>, after: &SlotMap| {
             let reply = call.take(&replies(&[&[], &[]]), before, &end(after, &[slot]));
             reply.unwrap().is_some()

@@ -20,7 +20,7 @@ use crate::redis::cluster::refresh::topology_of;
 use crate::redis::cluster::slot_map::SlotMap;
 use crate::redis::cluster::topology::Topology;
 use crate::redis::completions::CompletionQueue;
-use crate::redis::config::{Config, Limits};
+use crate::redis::config::{Config, Limits, ReadFrom};
 use crate::redis::connection::Connection;
 use crate::redis::endpoint::{Endpoint, EndpointName};
 use crate::redis::moment::Moment;
@@ -155,7 +155,10 @@ impl ClusterRouter {
                 let map = map.clone();
                 self.scan(state, request, &call, &map, batches, now);
             }
-            Route::Keys => self.keys(state, request, KeysCall::new(), batches, now),
+            Route::Keys => {
+                let at_replicas = self.config.settings.read_from != ReadFrom::Primary;
+                self.keys(state, request, KeysCall::new(at_replicas), batches, now);
+            }
         }
     }
 
