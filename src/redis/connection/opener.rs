@@ -18,6 +18,9 @@ use crate::redis::pipeline::in_flight::ServerRole;
 
 /// How long a new master may take for a connection, and the old one for what it owes, before the old connection is given up.
 pub const HANDOVER: Duration = Duration::from_millis(200);
+/// How long a gap lasts after a move: a publisher that asks the Sentinels every `POLL` and moves within `HANDOVER` publishes at the new master
+/// by then (0.7 s).
+pub const FOLLOWED: Duration = POLL.saturating_add(HANDOVER);
 /// How long the master may take that a predecessor has named: the configured address may lead to it by now.
 const REDIRECTED: Duration = Duration::from_secs(2);
 /// The pause before a new master is tried again.
@@ -30,6 +33,8 @@ pub struct Opener {
     tried: Mutex<Option<Endpoint>>,
     /// Where the master is, as its predecessor has said, for as long as that is so.
     redirect: Mutex<Option<Endpoint>>,
+    /// Where the last connection led, and since when those to that place have.
+    led_to: Mutex<Option<(Endpoint, Instant)>>,
 }
 
 impl Opener {
@@ -39,6 +44,7 @@ impl Opener {
             locator: Locator::new(config, target, runtime),
             tried: Mutex::default(),
             redirect: Mutex::default(),
+            led_to: Mutex::default(),
         }
     }
 
@@ -88,6 +94,23 @@ impl Opener {
         let opened = self.connector.open(endpoint).await?;
         self.locator.check(&opened.1, asked)?;
         Ok(opened)
+    }
+
+    /// A connection leads to an endpoint from a moment on. Gives how long ago the one before was the master's for certain, if that was another,
+    /// and publishers may still be there. What was missed before a connection to it was opened is told otherwise.
+    pub fn left_master_for(&self, endpoint: &Endpoint, since: Instant) -> Option<Duration> {
+        let mut led_to = self.led_to.lock();
+        if led_to.as_ref().is_some_and(|(before, _)| before == endpoint) {
+            return None;
+        }
+        match led_to.replace((endpoint.clone(), since)) {
+            Some((before, opened)) => {
+                let left_for = self.locator.certain(&before);
+                left_for.map(|left_for| left_for.min(opened.elapsed()))
+            }
+            // It was left before this connection was wanted.
+            None => self.locator.left_within(FOLLOWED),
+        }
     }
 
     /// Returns once the master is said to be elsewhere than the last attempt to connect led.

@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until, timeout};
@@ -16,8 +15,7 @@ use crate::redis::config::{Config, Target};
 use crate::redis::connection::backoff::{backoff, jitter};
 use crate::redis::connection::connect::Opened;
 use crate::redis::connection::failure::Failure;
-use crate::redis::connection::opener::{HANDOVER, Opener};
-use crate::redis::connection::sentinel::POLL;
+use crate::redis::connection::opener::{FOLLOWED, HANDOVER, Opener};
 use crate::redis::connection::shared::Shared;
 use crate::redis::connection::socket::{ReadAttempt, SocketSlot};
 use crate::redis::connection::time_slice::LONGEST_READ;
@@ -30,15 +28,10 @@ use crate::redis::pipeline::in_flight::ServerRole;
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that was open for less counts as a failed attempt, as far as the backoff goes.
 const STABLE: Duration = Duration::from_secs(1);
-/// How long a gap lasts after a move: a publisher that asks the Sentinels every `POLL` and moves within `HANDOVER` publishes at the new master
-/// by then (0.7 s).
-const FOLLOWED: Duration = POLL.saturating_add(HANDOVER);
 
 pub struct Supervisor<M> {
     config: Arc<Config>,
     opener: Opener,
-    /// Where the last connection led, and when it was opened.
-    led_to: Mutex<Option<(Endpoint, Instant)>>,
     shared: Arc<Shared<M>>,
     slot: Arc<SocketSlot>,
 }
@@ -53,7 +46,6 @@ impl<M: Machine> Supervisor<M> {
     ) -> Self {
         Self {
             opener: Opener::new(&config, target, runtime),
-            led_to: Mutex::default(),
             config,
             shared,
             slot,
@@ -111,7 +103,7 @@ impl<M: Machine> Supervisor<M> {
             let since = Instant::now();
             let endpoint = established.endpoint.clone();
             self.shared.trace(|| format!("connected to {established}"));
-            let left_for = self.left_master_for(self.led_to(&endpoint, since), &endpoint);
+            let left_for = self.opener.left_master_for(&endpoint, since);
             self.shared.with(|pipeline| {
                 if let Some(left_for) = left_for {
                     pipeline.widen_gap(left_for, since + FOLLOWED);
@@ -140,29 +132,6 @@ impl<M: Machine> Supervisor<M> {
                     return Some(cause);
                 }
             }
-        }
-    }
-
-    /// Where the connection before led, and since when those to that place have. This one leads to an endpoint.
-    fn led_to(&self, endpoint: &Endpoint, since: Instant) -> Option<(Endpoint, Instant)> {
-        let mut led_to = self.led_to.lock();
-        match &*led_to {
-            Some((before, _)) if before == endpoint => led_to.clone(),
-            _ => led_to.replace((endpoint.clone(), since)),
-        }
-    }
-
-    /// How long ago another endpoint was the master's for certain, if publishers may still be there. What was missed before a connection to it
-    /// was opened is told otherwise.
-    fn left_master_for(&self, before: Option<(Endpoint, Instant)>, endpoint: &Endpoint) -> Option<Duration> {
-        match before {
-            Some((before, _)) if before == *endpoint => None,
-            Some((before, opened)) => {
-                let left_for = self.opener.locator.certain(&before);
-                left_for.map(|left_for| left_for.min(opened.elapsed()))
-            }
-            // It was left before this connection was wanted.
-            None => self.opener.locator.left_within(FOLLOWED),
         }
     }
 

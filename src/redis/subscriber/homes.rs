@@ -291,7 +291,7 @@ impl ClusterSubscriber {
     /// Homes whose connection was lost, and that have no other yet.
     pub(super) fn lost_homes(&self) -> Vec<Endpoint> {
         let state = self.state.lock();
-        let lost = state.homes.iter().filter(|(_, home)| !home.health().is_ready);
+        let lost = state.homes.iter().filter(|(_, home)| !home.is_connected());
         lost.map(|(endpoint, _)| endpoint.clone()).collect()
     }
 

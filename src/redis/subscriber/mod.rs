@@ -155,6 +155,10 @@ impl SubscriberHandle {
         });
     }
 
+    pub fn is_connected(&self) -> bool {
+        self.with(|pipeline, _| pipeline.is_connected())
+    }
+
     /// Whether it is connected, and no message has come for this time.
     pub fn is_silent(&self, time: Duration) -> bool {
         self.with(|pipeline, now| {
