@@ -6,7 +6,7 @@ import { eventually } from "../eventually.js";
 import { Calls, underLoad } from "../faults/faults.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { error, type FakeCluster, moved } from "./fake-nodes.js";
-import { sharedCluster, test } from "./shared.js";
+import { isReady, sharedCluster, test } from "./shared.js";
 
 // Survivors answer CLUSTERDOWN before the election, as they do by default: that is a reason to ask too.
 const cluster = sharedCluster({ nodeTimeout: 5_000 });
@@ -72,6 +72,34 @@ test("while others say that a master still has its slots, the map is not asked f
   owner = next;
   for (const range of fake.ranges) if (range.nodes[0] === first.name) range.nodes = [next.name];
   await waiting;
+});
+
+// One is lost, to which attempts to connect end every two seconds or so, and another is silent, which shows twice a second. Only the second was
+// asked about in most rounds: that the first had a new master was noticed late.
+test("all masters that are away are asked about, whichever gives the reason to", async (world) => {
+  const fake = await world.fake({ nodes: 4 });
+  const [lost, silent] = fake.nodes;
+  assert.ok(lost && silent);
+  const kv = await world.open(fake, { commandTimeout: 30_000, queueTimeout: 30_000 });
+  await eventually(() => isReady(kv));
+  const asked = [0, 0];
+  let isSilent = false;
+  fake.answer = ([name, key = ""], node) => {
+    if (name === "GET" && node === silent) isSilent = true;
+    if (isSilent && node === silent) return null;
+    const owner = fake.nodes[[0, 1].find((index) => slotOf(key) <= shareOf(index, 4)[1]) ?? 3];
+    if (name !== "EXISTS" || owner === undefined || owner.index > 1) return undefined;
+    asked[owner.index] = (asked[owner.index] ?? 0) + 1;
+    return moved(slotOf(key), owner);
+  };
+  kv.get(keyIn(shareOf(1, 4)[0])).catch(() => {});
+  await lost.stop();
+  await eventually(() => Math.min(...asked) > 0);
+  const before = [...asked];
+  await eventually(() => Math.max(...asked) >= Math.max(...before) + 5);
+  const more = asked.map((count, index) => count - (before[index] ?? 0));
+  assert.ok(Math.abs((more[0] ?? 0) - (more[1] ?? 0)) <= 1, `${more}`);
+  await silent.stop();
 });
 
 // Each refusal is an entry in the server's ACL LOG.

@@ -20,6 +20,9 @@ use crate::reply::Reply;
 /// A whole map is asked for after this time: other slots of a master may have moved before it was lost.
 const LONGEST: Duration = Duration::from_secs(15);
 
+/// For more masters a map is less: a key in a slot of each takes a millisecond to find.
+const MOST: usize = 8;
+
 /// The masters that could not be reached when the last map was asked for.
 #[derive(Default)]
 pub struct Absence {
@@ -54,15 +57,21 @@ impl Absence {
         self.asked.is_none_or(|asked| asked.elapsed() >= LONGEST)
     }
 
-    /// Whether these masters, which are doubted, were away already, and another node says of each that it still has its slots.
+    /// Whether these masters, which are doubted, were away already, and another node says of each that it still has its slots. All that were
+    /// away are asked about: of another one no attempt to connect may have ended since.
     pub async fn lasts(&mut self, topology: &Topology, known: &SlotMap, doubted: &[Endpoint]) -> bool {
         let is_new = doubted.is_empty() || !doubted.iter().all(|master| self.masters.contains(master));
         if self.is_forbidden || is_new || self.is_old() {
             return false;
         }
-        let questions: Option<Vec<_>> = doubted
+        let have_slots = |master: &&Endpoint| known.slots_of(master).next().is_some();
+        let away: Vec<_> = self.masters.iter().filter(have_slots).collect();
+        if away.len() > MOST {
+            return false;
+        }
+        let questions: Option<Vec<_>> = away
             .iter()
-            .map(|master| self.question(topology, known, master))
+            .map(|master| self.question(topology, known, master, doubted))
             .collect();
         let Some(questions) = questions else { return false };
         for question in questions {
@@ -84,10 +93,14 @@ impl Absence {
         topology: &Topology,
         known: &SlotMap,
         master: &Endpoint,
+        doubted: &[Endpoint],
     ) -> Option<impl Future<Output = Word> + use<>> {
         let slot = any_of(known.slots_of(master))?;
-        let masters = known.masters().iter();
-        let witness = any_of(masters.filter(|other| !self.masters.contains(*other)))?.clone();
+        let others = known.masters().iter().filter(|other| *other != master);
+        // Rather one that was never away.
+        let known_well = any_of(others.clone().filter(|other| !self.masters.contains(*other)));
+        let back = || any_of(others.filter(|other| !doubted.contains(*other)));
+        let witness = known_well.or_else(back)?.clone();
         let answer = topology.ask(&witness, &[b"EXISTS", key_in(slot).as_bytes()]);
         let master = master.clone();
         Some(async move {

@@ -100,10 +100,8 @@ async fn wait_until_wanted(topology: &Weak<Topology>) {
             return;
         }
         for member in strong.members() {
-            member
-                .silent_masters()
-                .iter()
-                .for_each(|master| strong.doubt(master));
+            let silent = member.silent_masters();
+            silent.iter().for_each(|master| strong.suspect(master));
         }
     }
 }

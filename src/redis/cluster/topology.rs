@@ -160,9 +160,15 @@ impl Topology {
         self.wanted.notify_one();
     }
 
-    /// A master cannot be reached. The map is asked for, unless it was since the master is away, and others say that nothing has changed.
+    /// A master cannot be reached: something is wrong. The map is asked for, unless it was since the master is away, and others say that
+    /// nothing has changed.
     pub fn doubt(&self, master: &Endpoint) {
         *self.doubted.lock() = Some(Instant::now());
+        self.suspect(master);
+    }
+
+    /// The same of a master that is silent, which may be slow.
+    pub fn suspect(&self, master: &Endpoint) {
         let mut doubts = self.doubts.lock();
         if !doubts.masters.contains(master) {
             doubts.masters.push(master.clone());
