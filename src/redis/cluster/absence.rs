@@ -61,19 +61,19 @@ impl Absence {
     /// away are asked about: of another one no attempt to connect may have ended since.
     pub async fn lasts(&mut self, topology: &Topology, known: &SlotMap, doubted: &[Endpoint]) -> bool {
         let is_new = doubted.is_empty() || !doubted.iter().all(|master| self.masters.contains(master));
-        if self.is_forbidden || is_new || self.is_old() {
+        if self.is_forbidden || is_new || self.is_old() || self.masters.len() > MOST {
             return false;
         }
-        let have_slots = |master: &&Endpoint| known.slots_of(master).next().is_some();
-        let away: Vec<_> = self.masters.iter().filter(have_slots).collect();
-        if away.len() > MOST {
-            return false;
+        let mut questions = Vec::new();
+        for master in &self.masters {
+            let Some(slot) = any_of(known.slots_of(master)) else {
+                continue;
+            };
+            let Some(witness) = self.witness(known, master, doubted) else {
+                return false;
+            };
+            questions.push(ask_owner(topology, witness, slot, master));
         }
-        let questions: Option<Vec<_>> = away
-            .iter()
-            .map(|master| self.question(topology, known, master, doubted))
-            .collect();
-        let Some(questions) = questions else { return false };
         for question in questions {
             match question.await {
                 Word::Same => {}
@@ -87,26 +87,30 @@ impl Absence {
         true
     }
 
-    /// Asks a node about a slot of a master. None if the map has no such slot, or no other master.
-    fn question(
-        &self,
-        topology: &Topology,
-        known: &SlotMap,
-        master: &Endpoint,
-        doubted: &[Endpoint],
-    ) -> Option<impl Future<Output = Word> + use<>> {
-        let slot = any_of(known.slots_of(master))?;
-        let others = known.masters().iter().filter(|other| *other != master);
-        // Rather one that was never away.
-        let known_well = any_of(others.clone().filter(|other| !self.masters.contains(*other)));
-        let back = || any_of(others.filter(|other| !doubted.contains(*other)));
-        let witness = known_well.or_else(back)?.clone();
-        let answer = topology.ask(&witness, &[b"EXISTS", key_in(slot).as_bytes()]);
-        let master = master.clone();
-        Some(async move {
-            let reply = answer.await;
-            reply.map_or(Word::Other, |reply| word(&reply, slot, &master, &witness))
-        })
+    /// Who is asked about a master: rather one that was never away.
+    fn witness(&self, known: &SlotMap, master: &Endpoint, doubted: &[Endpoint]) -> Option<Endpoint> {
+        let were_all_away = known.masters().iter().all(|one| self.masters.contains(one));
+        let avoided = match were_all_away {
+            true => doubted,
+            false => &self.masters,
+        };
+        let masters = known.masters().iter();
+        any_of(masters.filter(|other| *other != master && !avoided.contains(*other))).cloned()
+    }
+}
+
+/// Asks a node about a slot of a master.
+fn ask_owner(
+    topology: &Topology,
+    witness: Endpoint,
+    slot: Slot,
+    master: &Endpoint,
+) -> impl Future<Output = Word> + use<> {
+    let answer = topology.ask(&witness, &[b"EXISTS", key_in(slot).as_bytes()]);
+    let master = master.clone();
+    async move {
+        let reply = answer.await;
+        reply.map_or(Word::Other, |reply| word(&reply, slot, &master, &witness))
     }
 }
 
