@@ -137,7 +137,7 @@ impl ClusterRouter {
             error: Error::reply("CLUSTERDOWN Hash slot not served"),
         };
         state.fences.set(slot, || Fence::refused(refusal, now));
-        state.refresh();
+        state.doubt(None);
         self.inbox.come.notify_one();
     }
 
@@ -158,7 +158,7 @@ impl ClusterRouter {
         {
             self.adopt(state, &map, now);
         }
-        state.refresh();
+        state.doubt(None);
         for Returned { request, mut refusal } in returned {
             let Some(slot) = request.slot() else { continue };
             refusal.error = refusal.error.at(Some(&node.to_string()), Some(slot));
@@ -176,10 +176,8 @@ impl ClusterRouter {
     /// A node was lost, or cannot be connected to. What was to be run there by ASK is asked of the slot's master again, which may name another.
     fn ask_again(&self, state: &mut RouterState, number: u64, now: Instant) {
         let mut nodes = state.nodes.iter();
-        match (&state.topology, nodes.find(|(_, node)| node.number == number)) {
-            (Some(topology), Some((endpoint, _))) => topology.doubt(endpoint),
-            _ => state.refresh(),
-        }
+        let lost = nodes.find(|(_, node)| node.number == number);
+        state.doubt(lost.map(|(endpoint, _)| endpoint));
         let node = state.node(number);
         let asking = node.map(|node| node.take_waiting(|request| request.asking));
         for mut request in asking.unwrap_or_default() {
@@ -263,7 +261,7 @@ impl ClusterRouter {
                     .fences
                     .change(slot, |fence| fence.put_back(request, until, now));
             }
-            return state.refresh();
+            return state.doubt(None);
         };
         let requests = self.hold_messages(state, slot, requests, now);
         let requests = requests.into_iter().map(|request| Request {

@@ -67,7 +67,7 @@ impl ClusterRouter {
         if replicas.is_empty() && readers.asked.is_none_or(|asked| now >= asked + ASK) {
             readers.asked = Some(now);
             if let Some(topology) = &state.topology {
-                topology.want();
+                topology.want(None);
             }
         }
         // Others are not opened while one is on its way. One that is open already takes the reads meanwhile.
@@ -111,7 +111,7 @@ impl ClusterRouter {
         let until = state.deadline(&request, self.limits());
         if state.readers.held.is_empty() {
             state.readers.retry = Some(now + RETRY);
-            state.refresh();
+            state.doubt(None);
             self.inbox.come.notify_one();
         }
         state.readers.held.push(request, until);
@@ -148,7 +148,7 @@ impl ClusterRouter {
         returned: Vec<Returned>,
         now: Instant,
     ) {
-        state.refresh();
+        state.doubt(None);
         let mut batches = Batches::new(state.masters.len());
         let mut others = Vec::new();
         for Returned { mut request, refusal } in returned {
@@ -171,7 +171,7 @@ impl ClusterRouter {
 
     /// A replica was lost, or cannot be connected to: others take what waits for it. It may be retired by now, and still owe replies.
     pub(super) fn reader_lost(&self, state: &mut RouterState, number: u64, now: Instant) {
-        state.refresh();
+        state.doubt(None);
         let mut readers = state.readers.nodes.values().map(|reader| &reader.node);
         let reader = readers
             .find(|node| node.number == number)

@@ -101,7 +101,7 @@ async fn wait_until_wanted(topology: &Weak<Topology>) {
         }
         for member in strong.members() {
             let silent = member.silent_masters();
-            silent.iter().for_each(|master| strong.suspect(master));
+            silent.iter().for_each(|master| strong.want(Some(master)));
         }
     }
 }

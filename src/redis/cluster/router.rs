@@ -326,10 +326,10 @@ impl RouterState {
         refused.or_else(|| Some(owner()?.to_string().into()))
     }
 
-    /// Has the map asked for.
-    pub fn refresh(&self) {
+    /// Has the map asked for: something is wrong with what it says, or with this master.
+    pub fn doubt(&self, master: Option<&Endpoint>) {
         if let Some(topology) = &self.topology {
-            topology.refresh();
+            topology.doubt(master);
         }
     }
 }

@@ -131,12 +131,8 @@ impl Topology {
 
     pub fn add(&self, member: Weak<dyn TopologyMember>) {
         self.state.lock().members.push(member);
-        self.refresh_unless_known();
-    }
-
-    fn refresh_unless_known(&self) {
         if self.map().is_none() {
-            self.refresh();
+            self.doubt(None);
         }
     }
 
@@ -148,30 +144,19 @@ impl Topology {
         self.state.lock().map.clone()
     }
 
-    /// Has the map asked for: something is wrong with it, or with a node.
-    pub fn refresh(&self) {
+    /// Something is wrong: with this master, which cannot be reached, or with what the map says. It is asked for as by `want`.
+    pub fn doubt(&self, master: Option<&Endpoint>) {
         *self.doubted.lock() = Some(Instant::now());
-        self.want();
+        self.want(master);
     }
 
-    /// Has the map asked for, though nothing is wrong.
-    pub fn want(&self) {
-        self.doubts.lock().map = true;
-        self.wanted.notify_one();
-    }
-
-    /// A master cannot be reached: something is wrong. The map is asked for, unless it was since the master is away, and others say that
-    /// nothing has changed.
-    pub fn doubt(&self, master: &Endpoint) {
-        *self.doubted.lock() = Some(Instant::now());
-        self.suspect(master);
-    }
-
-    /// The same of a master that is silent, which may be slow.
-    pub fn suspect(&self, master: &Endpoint) {
+    /// Has the map asked for. While this master is away, or silent, others may say that nothing has changed in place of that.
+    pub fn want(&self, master: Option<&Endpoint>) {
         let mut doubts = self.doubts.lock();
-        if !doubts.masters.contains(master) {
-            doubts.masters.push(master.clone());
+        match master {
+            None => doubts.map = true,
+            Some(master) if doubts.masters.contains(master) => {}
+            Some(master) => doubts.masters.push(master.clone()),
         }
         drop(doubts);
         self.wanted.notify_one();
@@ -192,7 +177,7 @@ impl Topology {
     pub async fn refreshed(&self) {
         // In this order: the doubt would else be taken for a map that has begun before.
         let next = self.begun.load(Ordering::Relaxed) + 1;
-        self.want();
+        self.want(None);
         // The sender is this topology's own.
         let _ = self.ended.subscribe().wait_for(|number| *number >= next).await;
     }

@@ -116,9 +116,9 @@ impl ClusterSubscriber {
                 return;
             };
             let doubted = if is_lost { strong.lost_homes() } else { Vec::new() };
-            doubted.iter().for_each(|home| strong.topology.doubt(home));
+            doubted.iter().for_each(|home| strong.topology.doubt(Some(home)));
             if doubted.is_empty() {
-                strong.topology.refresh();
+                strong.topology.doubt(None);
             }
             drop(strong);
             tokio::time::sleep(AGAIN).await;

@@ -47,7 +47,7 @@ impl ClusterSubscriber {
                 };
                 if probe.is_deaf(&home, &probe.witnesses()).await {
                     home.give_up_deaf();
-                    topology.refresh();
+                    topology.doubt(None);
                 }
             }
         }
