@@ -84,6 +84,25 @@ test("a script of which a first call was redirected is run before what is called
   assert.deepEqual(calls, ["EVAL", "EVAL", "SET"]);
 });
 
+// A node refused a SET, and closed the connection before it answered the GET behind it. The next connection came before the SET was tried
+// again: the GET, which waited for it, overtook the SET.
+test("what was sent behind a refused call is sent again behind it, however soon there is a connection", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, { ...timeouts, retryDelay: 1 });
+  const home = homeOf(fake, "a");
+  let isFirst = true;
+  fake.answer = ([name], node, { socket }) => {
+    if (node !== home || !isFirst) return undefined;
+    if (name === "SET") return TRYAGAIN;
+    if (name !== "GET") return undefined;
+    isFirst = false;
+    socket.end();
+    return null;
+  };
+  await Promise.all([kv.set("a", "1"), kv.get("a")]);
+  assert.deepEqual(home.calls, ["SET a 1", "GET a", "SET a 1", "GET a"]);
+});
+
 // The first of three was redirected, the second asks for two keys of which one has moved, the third was called later. Once the first was
 // served the others were sent together: DEL was refused again, and deleted what SET had set.
 test("what has once been answered with TRYAGAIN is not overtaken by what is called later", async (world) => {

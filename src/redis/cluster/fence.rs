@@ -4,6 +4,7 @@
 //! server may change its mind between two requests. After ASK several are tried, if they have one key each or only read. Once these are
 //! served, the others follow.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
@@ -33,6 +34,8 @@ enum FenceState {
 
 pub struct Fence {
     held: Queue,
+    /// What nodes have given back, until it is merged with the others.
+    returned: Queue,
     state: FenceState,
     /// Where requests with `asking` go.
     target: Option<Endpoint>,
@@ -77,6 +80,7 @@ impl Fence {
     fn new(state: FenceState) -> Self {
         Self {
             held: Queue::default(),
+            returned: Queue::default(),
             state,
             target: None,
             refused: false,
@@ -98,21 +102,33 @@ impl Fence {
         self.target.as_ref()
     }
 
-    /// Has a request wait until then. While a redirection is followed it has time to get there, however short `queueTimeout` is.
+    /// Has a request wait until then.
     pub fn hold(&mut self, mut request: Request, until: Moment, now: Instant) {
         request.guard = None;
+        let until = self.waits_until(until, now);
+        self.held.push(request, until);
+    }
+
+    /// The same of one of many that a node gives back. `Fences::merge` puts them in their places.
+    pub fn take_back(&mut self, mut request: Request, until: Moment, now: Instant) {
+        request.guard = None;
+        let until = self.waits_until(until, now);
+        self.returned.push(request, until);
+    }
+
+    /// While a redirection is followed a request has time to get there, however short `queueTimeout` is.
+    fn waits_until(&self, until: Moment, now: Instant) -> Moment {
         let waits_for_node = self
             .last
             .as_ref()
             .is_some_and(|last| last.kind == RefusalKind::NotYet);
-        let until = match waits_for_node {
+        match waits_for_node {
             true => until,
             false => until.max((now + REDIRECTION).into()),
-        };
-        self.held.push(request, until);
+        }
     }
 
-    /// A node has refused a request. It waits in its place among the others.
+    /// A node has refused a request. It waits in its place among the others, once these are merged.
     pub fn refuse(
         &mut self,
         mut request: Request,
@@ -131,7 +147,13 @@ impl Fence {
         }
         self.refused = true;
         self.last = Some(refusal);
-        self.hold(request, until, now);
+        self.take_back(request, until, now);
+    }
+
+    fn merge(&mut self) {
+        if !self.returned.is_empty() {
+            self.held.merge(mem::take(&mut self.returned));
+        }
     }
 
     /// A request that was to be tried could not be sent.
@@ -289,9 +311,17 @@ impl Fences {
         Some(result)
     }
 
+    /// Puts what nodes have given back among what is held.
+    pub fn merge(&mut self) {
+        for fence in self.by_slot.values_mut() {
+            self.held += fence.returned.len();
+            fence.merge();
+        }
+    }
+
     /// Removes all fences, and gives the requests behind them.
     pub fn take(&mut self) -> Vec<Request> {
-        let fences = std::mem::take(self).by_slot.into_values();
+        let fences = mem::take(self).by_slot.into_values();
         fences
             .flat_map(|mut fence| fence.held.take_if(|_| true))
             .collect()

@@ -26,6 +26,8 @@ use crate::redis::slot::Slot;
 
 /// For how long a connection to a node without slots is kept: a node that is behind may name it as a master once more.
 const KEPT: Duration = Duration::from_secs(2);
+/// A connection that is younger leads to where its node's address does.
+const RENEWED: Duration = Duration::from_secs(1);
 
 impl ClusterRouter {
     /// The connection to a node, which is opened if there is none.
@@ -50,6 +52,23 @@ impl ClusterRouter {
         {
             state.masters[index] = node;
         }
+    }
+
+    /// A node says that a slot is at its own address. That leads to another server by now, to which a new connection does.
+    pub(super) fn renew(&self, state: &mut RouterState, endpoint: &Endpoint) {
+        let node = state.nodes.get(endpoint);
+        let since = node.map(|node| node.connection.with(|pipeline| pipeline.health().since));
+        if since.is_none_or(|since| since.elapsed() < RENEWED) {
+            return;
+        }
+        let old = state.nodes.remove(endpoint);
+        if let Ok(new) = self.node(state, endpoint) {
+            let masters = state.masters.iter_mut().zip(state.map.iter().flat_map(|map| map.masters()));
+            for (master, _) in masters.filter(|(_, known)| *known == endpoint) {
+                *master = new.clone();
+            }
+        }
+        old.into_iter().for_each(|old| state.retire(old));
     }
 
     /// Uses a map from now on. Requests that wait for a node which has lost their slot go to the slot's new master.
@@ -167,13 +186,16 @@ impl ClusterRouter {
         for request in requests {
             let until = state.deadline(&request, self.limits());
             if let Some(slot) = request.slot() {
-                state.fences.change(slot, |fence| fence.hold(request, until, now));
+                state
+                    .fences
+                    .change(slot, |fence| fence.take_back(request, until, now));
             }
         }
+        state.fences.merge();
     }
 
-    /// What was in flight at a connection that was lost, and may be sent again, waits for the next one to its node. If that has lost the
-    /// slot, it goes on from its place behind the fence: later requests would overtake it.
+    /// What was in flight at a connection that was lost, and may be sent again, waits for the next one to its node. It goes on from its place
+    /// behind the fence, as it would overtake what waits there, or be overtaken. What is tried at the slot's owner goes first anyway.
     pub(super) fn hold_repeated(&self, state: &mut RouterState, slots: &HashSet<Slot>, now: Instant) {
         let Some(map) = state.map.clone() else { return };
         if !slots.iter().any(|slot| state.fences.contains(*slot)) {
@@ -183,14 +205,14 @@ impl ClusterRouter {
         let retired = state.retired.values().map(|node| (None, node));
         let mut repeated = Vec::new();
         for (endpoint, node) in nodes.chain(retired) {
-            let is_owner = |slot: &Slot| endpoint.is_some() && map.owner(*slot) == endpoint;
-            let is_lost =
-                |slot: &Slot| slots.contains(slot) && !is_owner(slot) && state.fences.contains(*slot);
-            repeated.extend(
-                node.connection.with(|pipeline| {
-                    pipeline.take_waiting(|request| request.slot().filter(&is_lost).is_some())
-                }),
-            );
+            let is_owner = |slot: Slot| endpoint.is_some() && map.owner(slot) == endpoint;
+            let is_lost = |request: &Request| {
+                request.slot().is_some_and(|slot| {
+                    let is_tried = request.guard.is_some() && is_owner(slot);
+                    slots.contains(&slot) && !is_tried && state.fences.contains(slot)
+                })
+            };
+            repeated.extend(node.connection.with(|pipeline| pipeline.take_waiting(is_lost)));
         }
         self.hold_again(state, repeated, now);
     }
@@ -325,54 +347,5 @@ impl Observer for TopologyObserver {
 
     fn unanswered(&self, _: Fate) {
         self.0.lock().take();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::redis::cluster::node::NodeEvent;
-    use crate::redis::cluster::topology::{ToldMap, Topology};
-    use crate::redis::completions::CompletionQueue;
-    use crate::redis::pipeline::commands::redirect::{Refusal, RefusalKind, Returned};
-    use crate::redis::protocol::decode;
-    use crate::redis::request::Route;
-    use crate::redis::subscriber::hearing;
-    use crate::redis::tests::cluster::unreachable;
-
-    // JavaScript's thread reads the refusal, and sends the next command before the router's task has set the fence: it overtakes the first.
-    #[test]
-    fn what_is_sent_once_a_node_has_refused_waits_behind_that() {
-        let config = unreachable(Duration::from_secs(10));
-        let completions = Arc::new(CompletionQueue::new(|| true));
-        let router = ClusterRouter::new(config.clone(), completions, hearing::listen).unwrap();
-        let seed = Endpoint::Tcp {
-            host: "127.0.0.1".to_owned(),
-            port: 1,
-        };
-        let slots = decode::parse(b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$0\r\n\r\n:1\r\n").unwrap();
-        let (topology, _) = Topology::of(&config).unwrap();
-        topology.take(ToldMap::by_unknown(SlotMap::parse(&slots, &seed).unwrap()));
-        router.apply();
-        let request = |id| Request {
-            route: Route::Slot(7),
-            ..Request::repeatable(Some(id), &[b"GET", b"k"], Instant::now())
-        };
-        let refusal = Refusal {
-            kind: RefusalKind::NotYet,
-            error: Error::reply("TRYAGAIN"),
-        };
-        let refused = Returned {
-            request: request(1),
-            refusal,
-        };
-        let number = router.lock().nodes[&seed].number;
-        router.inbox.put(NodeEvent::Returned {
-            number,
-            endpoint: seed,
-            returned: vec![refused],
-        });
-        router.send([request(2)], Instant::now());
-        assert_eq!(router.lock().fences.held(), 1);
     }
 }

@@ -150,6 +150,9 @@ impl ClusterRouter {
                 RefusalKind::Ask(_) | RefusalKind::NotYet => None,
             })
             .collect();
+        if moved.iter().any(|(_, owner)| owner == node) {
+            self.renew(state, node);
+        }
         if !moved.is_empty()
             && let Some(map) = state
                 .topology
@@ -171,6 +174,7 @@ impl ClusterRouter {
                 .fences
                 .change(slot, |fence| fence.refuse(request, refusal, target, until, now));
         }
+        state.fences.merge();
     }
 
     /// A node was lost, or cannot be connected to. What was to be run there by ASK is asked of the slot's master again, which may name another.
@@ -194,10 +198,18 @@ impl ClusterRouter {
     /// Lets requests behind fences go on. Gives when the next may.
     fn step(&self, state: &mut RouterState, now: Instant) -> Instant {
         let mut next = now + LONGEST_WAIT;
+        // A node has refused a request of these since the events were taken: it goes first, with the next ones.
+        let returned: HashSet<Slot> = self
+            .inbox
+            .returned_slots()
+            .into_iter()
+            .map(|(_, slot)| slot)
+            .collect();
         for fences in [OF_SLOTS, OF_MESSAGES] {
             // A failover may have thousands of fences: a write for each would take long.
             let mut batches = Batches::new(state.masters.len());
-            for slot in fences(state).slots() {
+            let slots = fences(state).slots().into_iter();
+            for slot in slots.filter(|slot| !returned.contains(slot)) {
                 let due = self.step_fence(state, fences, slot, &mut batches, now);
                 next = due.map_or(next, |due| next.min(due));
             }
@@ -315,3 +327,6 @@ pub(super) fn ready(request: Request, now: Instant) -> Request {
         ..request
     }
 }
+
+#[cfg(test)]
+mod tests;

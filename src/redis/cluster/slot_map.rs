@@ -11,13 +11,29 @@ use crate::reply::Reply;
 const NONE: u16 = u16::MAX;
 
 /// A map of the slots, of one moment. Those of a process share it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct SlotMap {
     masters: Vec<Endpoint>,
     /// For each slot the index of its master.
     owners: Arc<[u16]>,
     /// Those of each master, which may be none.
     replicas: Vec<Vec<Endpoint>>,
+}
+
+/// Whatever the order: each node lists replicas as it has come to know them, and one of Redis 6.2 the masters too.
+impl PartialEq for SlotMap {
+    fn eq(&self, other: &Self) -> bool {
+        let has_same_replicas = |(master, replicas): (&Endpoint, &Vec<Endpoint>)| {
+            let there = other.masters.iter().position(|known| known == master);
+            there.is_some_and(|there| {
+                let there = &other.replicas[there];
+                there.len() == replicas.len() && replicas.iter().all(|replica| there.contains(replica))
+            })
+        };
+        self.masters.len() == other.masters.len()
+            && self.masters.iter().zip(&self.replicas).all(has_same_replicas)
+            && self.changed(other).is_empty()
+    }
 }
 
 impl SlotMap {
@@ -233,6 +249,24 @@ mod tests {
         );
         assert_eq!(parse_address("?:6380", &asked), None);
         assert_eq!(parse_address("host", &asked), None);
+    }
+
+    // Nodes are asked in turn. If each one's order of replicas is another map, it is asked for ten times a second as long as there is a doubt.
+    #[test]
+    fn the_same_in_another_order_is_the_same_map() {
+        let [a, b] = [(1, 0, 99), (2, 100, 16_383)].map(|(port, first, last)| {
+            move |replicas: &[u16]| {
+                let nodes = std::iter::once(&port).chain(replicas);
+                let nodes: Vec<_> = nodes.map(|port| entry("$1\r\na\r\n", *port)).collect();
+                range(first, last, &nodes)
+            }
+        });
+        let map = |first: String, second: String| parse(&format!("*2\r\n{first}{second}")).unwrap();
+        let known = map(a(&[3, 4]), b(&[5]));
+        assert!(known == map(b(&[5]), a(&[4, 3])));
+        assert!(known != map(a(&[3]), b(&[5])));
+        assert!(known != map(a(&[3, 5]), b(&[4])));
+        assert!(known != known.with_moved(&[(7, tcp("a", 2))]));
     }
 
     #[test]

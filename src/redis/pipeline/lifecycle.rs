@@ -146,9 +146,9 @@ impl<M: Machine> Pipeline<M> {
             again.push(request, until);
         }
         for queue in [&mut self.waiting_for_master, &mut self.waiting] {
-            again.merge(mem::take(queue), |request| {
-                request.waits_until(queue_timeout, self.latest)
-            });
+            let mut queue = mem::take(queue);
+            queue.wait_anew(|request| request.waits_until(queue_timeout, self.latest));
+            again.merge(queue);
         }
         for request in again.take_if(|waiting| self.machine.is_obsolete(&waiting.request)) {
             self.done(&request);

@@ -3,8 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use crate::redis::moment::Moment;
 use crate::redis::request::Request;
+
+/// What is longer is not copied, as that takes long.
+const LONGEST_COPY: usize = 64 << 10;
 
 pub struct UnsentRequest {
     pub request: Request,
@@ -19,7 +24,11 @@ pub struct Queue(VecDeque<UnsentRequest>);
 
 impl Queue {
     /// Nearly always goes last. Only requests that a server has refused, or a lost connection has left, were called before others.
-    pub fn push(&mut self, request: Request, deadline: Moment) {
+    pub fn push(&mut self, mut request: Request, deadline: Moment) {
+        // A request has a slice of what was called with it. The others may have been sent: it must not keep their bytes while it waits.
+        if request.bytes.len() <= LONGEST_COPY && !request.bytes.is_unique() {
+            request.bytes = Bytes::copy_from_slice(&request.bytes);
+        }
         let comes_later = |waiting: &&UnsentRequest| request.is_before(&waiting.request);
         let later = self.0.iter().rev().take_while(comes_later).count();
         let index = self.0.len() - later;
@@ -36,18 +45,17 @@ impl Queue {
         self.0.insert(index, waiting);
     }
 
-    /// Takes in another queue, each of whose requests waits until a new moment. One by one, they would each pass all that were called later.
-    pub fn merge(&mut self, other: Queue, until: impl Fn(&Request) -> Moment) {
+    /// Takes in another queue. One by one, its requests would each pass all that were called later.
+    pub fn merge(&mut self, other: Queue) {
         let mut merged = VecDeque::with_capacity(self.len() + other.len());
-        for UnsentRequest { request, .. } in other.0 {
-            while let Some(first) = self.0.pop_front_if(|first| !request.is_before(&first.request)) {
+        for waiting in other.0 {
+            while let Some(first) = self
+                .0
+                .pop_front_if(|first| !waiting.request.is_before(&first.request))
+            {
                 merged.push_back(first);
             }
-            merged.push_back(UnsentRequest {
-                deadline: until(&request),
-                request,
-                attempts: 0,
-            });
+            merged.push_back(waiting);
         }
         merged.append(&mut self.0);
         for index in (1..merged.len()).rev() {
@@ -104,10 +112,62 @@ impl Queue {
         left
     }
 
+    /// Each request waits anew, until another moment.
+    pub fn wait_anew(&mut self, until: impl Fn(&Request) -> Moment) {
+        for waiting in &mut self.0 {
+            (waiting.deadline, waiting.attempts) = (until(&waiting.request), 0);
+        }
+    }
+
     /// Shortens the deadlines to `latest`.
     pub fn wait_until(&mut self, latest: Instant) {
         for waiting in &mut self.0 {
             waiting.deadline = waiting.deadline.min(latest.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(id: u32, bytes: Bytes) -> Request {
+        let request = Request::repeatable(Some(id), &[b"GET"], Instant::now());
+        Request { bytes, ..request }
+    }
+
+    // One slot of a cluster has no master. Of each batch of 64 KB one command waits for it, and 10,000 of them keep 640 MB.
+    #[test]
+    fn what_waits_keeps_no_bytes_of_others() {
+        let batch = Bytes::from(vec![0; 1 << 20]);
+        let mut queue = Queue::default();
+        queue.push(request(1, batch.slice(..50)), Instant::now().into());
+        assert!(batch.is_unique());
+        queue.push(request(2, batch.slice(..=LONGEST_COPY)), Instant::now().into());
+        assert!(!batch.is_unique());
+    }
+
+    #[test]
+    fn a_merged_queue_has_the_order_of_the_calls_and_the_earliest_deadlines() {
+        let now = Instant::now();
+        let at = |second| now + std::time::Duration::from_secs(second);
+        let queue = |numbers: &[(u32, u64)]| {
+            let mut queue = Queue::default();
+            for (id, deadline) in numbers {
+                let called = at(u64::from(*id));
+                let request = Request::repeatable(Some(*id), &[b"GET"], called);
+                queue.push(request, at(*deadline).into());
+            }
+            queue
+        };
+        let mut merged = queue(&[(2, 20), (3, 30), (6, 60)]);
+        merged.merge(queue(&[(1, 25), (4, 26), (5, 61), (7, 62)]));
+        let order: Vec<_> = merged.iter().map(|request| request.id).collect();
+        assert_eq!(order, (1..=7).map(Some).collect::<Vec<_>>());
+        let due = [20, 20, 26, 26, 60, 60, 62].map(at);
+        for due in due {
+            assert_eq!(merged.next_deadline(), Some(due));
+            merged.pop();
         }
     }
 }

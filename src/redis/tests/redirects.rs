@@ -67,3 +67,45 @@ fn asking_goes_ahead_and_its_reply_is_dropped() {
     node.receive("+OK\r\n:5\r\n").unwrap();
     assert_eq!(node.answers(), answers(&[(1, ":5\r\n")]));
 }
+
+fn script_of(slot: u16, node: &Harness<Commands>) -> Request {
+    Request {
+        route: Route::Slot(slot),
+        repeatable: false,
+        ..script(node, 1)
+    }
+}
+
+// A script wrote, and raised such an error itself. It was run again until its deadline, and its caller was told that it had not been run.
+#[test]
+fn a_redirection_that_a_script_raises_itself_is_its_answer() {
+    for reply in ["-MOVED 3 squares\r\n", "-ASK 3 a:1\r\n", "-READONLY mine\r\n"] {
+        let mut node = node();
+        node.send(&[script_of(7, &node)]);
+        node.receive(reply).unwrap();
+        let code = reply[1..].split(' ').next().unwrap();
+        assert_eq!(node.answers(), answers(&[(1, code)]));
+        assert!(node.pipeline.machine.take_returned().is_none());
+    }
+    let mut node = node();
+    node.send(&[script_of(7, &node)]);
+    node.receive("-MOVED 7 a:1\r\n").unwrap();
+    assert!(node.pipeline.machine.take_returned().is_some());
+}
+
+// After a planned failover the old master runs a script without keys up to its first write. It was rejected until another command was redirected.
+#[test]
+fn a_script_without_keys_that_a_replica_refuses_goes_back() {
+    for reply in [
+        "-READONLY You can't write against a read only replica. script: h, on @user_script:1.\r\n",
+        "-ERR Error running script (call to f_h): @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica.\r\n",
+    ] {
+        let mut node = node();
+        node.lose();
+        node.connect(usize::MAX, ServerRole::Master);
+        node.send(&[script_of(0, &node)]);
+        node.receive(reply).unwrap();
+        let (returned, _) = node.pipeline.machine.take_returned().unwrap();
+        assert_eq!(returned[0].refusal.kind, RefusalKind::NotYet);
+    }
+}

@@ -21,6 +21,7 @@ fn asked(have_one_key: &[bool], now: Instant) -> Fence {
         let refusal = refusal(RefusalKind::Ask("a:1".to_owned()));
         fence.refuse(request, refusal, Some(target), (now + LATER).into(), now);
     }
+    fence.merge();
     fence
 }
 
@@ -60,6 +61,7 @@ fn what_was_answered_by_tryagain_is_tried_alone_once_more() {
         error: Error::reply("TRYAGAIN Multiple keys request during rehashing of slot"),
     };
     fence.refuse(request(1), again, None, (now + LATER).into(), now);
+    fence.merge();
     fence.hold(request(2), (now + LATER).into(), now);
     for id in 0..2 {
         assert_eq!(tried(fence.step(id.into(), now)), [Some(id)]);

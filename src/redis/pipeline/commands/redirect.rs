@@ -7,6 +7,7 @@ use std::mem;
 use bytes::{Buf, Bytes};
 
 use crate::error::Error;
+use crate::redis::pipeline::commands::refusal::{Refused, refused_part};
 use crate::redis::protocol::decode;
 use crate::redis::request::{Request, Shape, Subject};
 use crate::redis::slot::{SLOTS, Slot};
@@ -108,24 +109,37 @@ pub fn refused_by_node(frame: &[u8], request: &Request) -> Option<Refusal> {
             _ => return None,
         }
     };
-    let kind = RefusalKind::of(&error)?;
+    let kind = match RefusalKind::of(&error) {
+        Some(kind) => kind,
+        // A replica that was the master begins a script without keys. It refuses the first write.
+        None if refused_part(frame, request) == Some(Refused::Whole) => {
+            let kind = RefusalKind::NotYet;
+            return Some(Refusal { kind, error });
+        }
+        None => return None,
+    };
     // A question for the owner of a slot has its answer with that.
     if matches!(kind, RefusalKind::Moved(..)) && request.slot().is_none() {
         return None;
     }
-    // A script may raise any error after a write. What the server refuses before it runs one has the server's words.
-    let is_raised = matches!(request.subject, Subject::Script(_))
-        && kind == RefusalKind::NotYet
-        && ![
-            "TRYAGAIN Multiple keys request",
-            "CLUSTERDOWN ",
-            "LOADING Redis",
-            "LOADING Valkey",
-            "MASTERDOWN ",
-        ]
-        .iter()
-        .any(|start| error.message.starts_with(start));
+    let is_raised = matches!(request.subject, Subject::Script(_)) && !is_of_server(&kind, &error, request);
     (!is_raised).then_some(Refusal { kind, error })
+}
+
+/// A script may raise any error after a write. What the server refuses before it runs one has the server's words, and the script's slot.
+fn is_of_server(kind: &RefusalKind, error: &Error, request: &Request) -> bool {
+    if *kind != RefusalKind::NotYet {
+        let named = error.message.split(' ').nth(1);
+        return named.and_then(|slot| slot.parse().ok()) == request.slot();
+    }
+    let starts = [
+        "TRYAGAIN Multiple keys request",
+        "CLUSTERDOWN ",
+        "LOADING Redis",
+        "LOADING Valkey",
+        "MASTERDOWN ",
+    ];
+    starts.iter().any(|start| error.message.starts_with(start))
 }
 
 /// A transaction was not run if it was aborted for a command that the node refused, or if EXEC itself was refused.
