@@ -123,6 +123,21 @@ test("an IPv6 address is split at its last colon", async (world) => {
   assert.equal(other.calls.at(-1), "SET a 1");
 });
 
+// A managed service gives a node's name to another server, and the old one says that the slot is at that name: it is at the connection's own
+// address. A client that asks there by the same connection goes round in circles until its time is over (go-redis PR#1914, ioredis #1582).
+test("a node that says that its slot is at its own address is connected to anew", async ({ fake, open }) => {
+  const cluster = await fake();
+  const home = homeOf(cluster, "a");
+  const kv = await open(cluster, timeouts);
+  const old = home.peers.length;
+  cluster.answer = ([name], node, { index }) =>
+    name === "INCR" && node === home && index < old ? moved(slotOf("a"), home) : undefined;
+  // A connection that is younger than a second is kept.
+  await Promise.all([kv.incr("a"), kv.incr("a")]);
+  assert.equal(home.peers.length, old + 1);
+  assert.equal((await kv.health()).connections.length, cluster.nodes.length);
+});
+
 // Nodes in containers and behind a NAT announce addresses that cannot be reached from outside (ioredis #754 #935, node-redis #2815).
 test("addresses that lead nowhere from here are looked up in addressMap", async ({ fake, open }) => {
   const cluster = await fake();

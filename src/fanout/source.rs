@@ -46,6 +46,8 @@ struct SourceChannel {
     state: Option<Arc<TopicState>>,
     /// When messages were first missed because of a refusal, until the channel is live again.
     deaf_since: Option<SystemTime>,
+    /// The connection to its server was lost, or it moves to another one: a gap follows.
+    misses: bool,
 }
 
 impl SourceChannel {
@@ -225,17 +227,21 @@ impl Source {
         count(&REGISTRY.counters.gaps);
         trace(Area::Fanout, || format!("{}: a gap is told", self.config.target));
         let mut state = self.state.lock();
-        // What went to another server than is heard has no echo.
-        state.echoes.clear();
         let mut heard = Vec::new();
         for channel in Channel::ALL {
             let subscription = &mut state.channels[channel as usize];
             if subscription.is(&Kept::Live) {
-                heard.push(channel);
-            } else if subscription.state.is_some() {
-                let since = subscription.deaf_since.unwrap_or(gap.from);
-                subscription.deaf_since = Some(since.min(gap.from));
+                if subscription.misses || !gap.is_of_node {
+                    subscription.misses = false;
+                    heard.push(channel);
+                }
+            } else if let Some(since) = &mut subscription.deaf_since {
+                *since = gap.from.min(*since);
             }
+        }
+        if heard.contains(&Channel::Aggregate) {
+            // What went to another server than is heard has no echo.
+            state.echoes.clear();
         }
         let threads = state.threads.clone();
         drop(state);
@@ -267,6 +273,7 @@ impl Upstream for Source {
             *subscription = SourceChannel {
                 state: wanted.clone(),
                 deaf_since: subscription.deaf_since.filter(|_| wanted.is_some()),
+                misses: false,
             };
             if channel == Channel::Aggregate {
                 state.echoes.clear();
@@ -321,7 +328,13 @@ impl Listener for Source {
     }
 
     fn gap_began(&self) {
-        self.state.lock().echoes.clear();
+        let mut state = self.state.lock();
+        for subscription in &mut state.channels {
+            subscription.misses |= subscription.is(&Kept::Interrupted);
+        }
+        if state.channels[Channel::Aggregate as usize].misses {
+            state.echoes.clear();
+        }
     }
 }
 
@@ -343,9 +356,8 @@ mod tests {
     }
 
     fn gap() -> CompletionBatch {
-        let (from, to) = (SystemTime::now(), SystemTime::now());
         let mut batch = CompletionBatch::default();
-        batch.push_gap(Gap { from, to, node: None });
+        batch.push_gap(Gap::until_now(SystemTime::now(), None));
         batch
     }
 

@@ -177,11 +177,7 @@ fn a_gap_invalidates_each_subscription_and_calls_each_watcher() {
     registry.register("other", 3, &b);
     registry.track("other", "s3");
     let now = std::time::SystemTime::now();
-    let gap = Gap {
-        from: now,
-        to: now,
-        node: None,
-    };
+    let gap = Gap::until_now(now, None);
     let threads = [a.clone()];
     registry.missed(&[Channel::Events], &gap, &threads);
     registry.missed(&[Channel::Events, Channel::Aggregate], &gap, &threads);

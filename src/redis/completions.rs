@@ -32,13 +32,20 @@ pub struct Gap {
     pub to: SystemTime,
     /// Whose connection was lost, if there was one.
     pub node: Option<EndpointName>,
+    /// In a cluster: it concerns nothing that is subscribed at other nodes.
+    pub is_of_node: bool,
 }
 
 impl Gap {
     /// Messages come again from this call on.
     pub fn until_now(from: SystemTime, node: Option<EndpointName>) -> Self {
         let to = SystemTime::now();
-        Self { from, to, node }
+        Self {
+            from,
+            to,
+            node,
+            is_of_node: false,
+        }
     }
 
     /// One gap for this and an earlier one that has not been told.
@@ -54,6 +61,7 @@ impl Gap {
             from: first.from,
             to,
             node: first.node.or(second.node),
+            is_of_node: first.is_of_node && second.is_of_node,
         }
     }
 }

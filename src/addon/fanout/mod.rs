@@ -214,7 +214,12 @@ impl FanoutThread {
         let time = |milliseconds: f64| UNIX_EPOCH + Duration::from_millis(milliseconds as u64);
         let (from, to) = (time(from), time(to));
         let channels = [Channel::Events, Channel::Aggregate];
-        let gap = Gap { from, to, node: None };
+        let gap = Gap {
+            from,
+            to,
+            node: None,
+            is_of_node: false,
+        };
         REGISTRY.missed(&channels, &gap, std::slice::from_ref(&self.thread));
     }
 

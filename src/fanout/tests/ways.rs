@@ -161,12 +161,7 @@ fn gap_comes(ways: &Ways, messages: Vec<Message>) -> CompletionBatch {
     for message in messages {
         batch.backlog.push(message);
     }
-    let time = SystemTime::now();
-    batch.push_gap(Gap {
-        from: time,
-        to: time,
-        node: None,
-    });
+    batch.push_gap(Gap::until_now(SystemTime::now(), None));
     ways.lock().hold(&mut batch, all);
     batch
 }

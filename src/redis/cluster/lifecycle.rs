@@ -59,7 +59,7 @@ impl ClusterRouter {
                 .collect();
             let reason = causes.iter().find_map(|(_, cause)| cause.reason);
             let message = format!(
-                "No master of the cluster can be connected to: {}",
+                "No master of the cluster can be connected to: {} (these addresses are those that its nodes tell: redis.cluster.addressMap says where they lead)",
                 with_reasons(&causes)
             );
             let mut error = Error::because(reason.unwrap_or(Reason::NotReady), message);

@@ -63,7 +63,10 @@ impl ClusterRouter {
         }
         let old = state.nodes.remove(endpoint);
         if let Ok(new) = self.node(state, endpoint) {
-            let masters = state.masters.iter_mut().zip(state.map.iter().flat_map(|map| map.masters()));
+            let masters = state
+                .masters
+                .iter_mut()
+                .zip(state.map.iter().flat_map(|map| map.masters()));
             for (master, _) in masters.filter(|(_, known)| *known == endpoint) {
                 *master = new.clone();
             }

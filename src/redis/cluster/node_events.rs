@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashSet;
 use tokio::time::sleep_until;
 
-use crate::error::{Error, Reason};
+use crate::error::Error;
 use crate::redis::cluster::batches::Batches;
 use crate::redis::cluster::fence::{Fence, Step};
 use crate::redis::cluster::lifecycle::EndGuard;
@@ -293,7 +293,7 @@ impl ClusterRouter {
             let message = format!(
                 "The slots of the cluster were not found within {milliseconds} ms (queueTimeout), so that the command was not run{told}"
             );
-            let error = Error::because(Reason::QueueTimeout, message);
+            let error = state.not_run(message, now);
             self.fail(&request, Fate::NotRun, error);
         }
         for fences in [OF_SLOTS, OF_MESSAGES] {
@@ -306,7 +306,7 @@ impl ClusterRouter {
                     let message = format!(
                         "No node of the cluster took the command within {milliseconds} ms (queueTimeout), so that it was not run{told}"
                     );
-                    let error = Error::because(Reason::QueueTimeout, message).at(node.as_deref(), Some(slot));
+                    let error = state.not_run(message, now).at(node.as_deref(), Some(slot));
                     self.fail(&request, Fate::NotRun, error);
                 }
             }

@@ -212,6 +212,9 @@ async fn ask_seed(config: &Arc<Config>, seed: &Endpoint) -> Result<SlotMap, Fail
     let (_, bytes) = query(config, seed, &encode::command(&CLUSTER_SLOTS)).await?;
     let reply = decode::parse(&bytes).map_err(Failure::refused)?;
     if let Reply::Error(error) = reply {
+        if error.code == "NOPERM" {
+            return Err(Failure::refused(error.at(Some(&seed.to_string()), None)));
+        }
         // `ERR This instance has cluster support disabled`
         let is_no_cluster = error.message.contains("cluster support disabled");
         let message = match is_no_cluster {

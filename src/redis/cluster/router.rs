@@ -311,6 +311,14 @@ impl RouterState {
         request.waits_until(limits.queue_timeout, latest)
     }
 
+    /// The error of a request that has waited for too long: the store may be closing.
+    pub fn not_run(&self, message: String, now: Instant) -> Error {
+        match &self.closing {
+            Some(closing) if closing.latest <= now => closed(Reason::Disconnected),
+            _ => Error::because(Reason::QueueTimeout, message),
+        }
+    }
+
     /// The node of a number, while it is open.
     pub fn node(&self, number: u64) -> Option<&Arc<Node>> {
         let mut nodes = self.nodes.values();

@@ -132,7 +132,7 @@ impl Topology {
     pub fn add(&self, member: Weak<dyn TopologyMember>) {
         self.state.lock().members.push(member);
         if self.map().is_none() {
-            self.doubt(None);
+            self.want(None);
         }
     }
 

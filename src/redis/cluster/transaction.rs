@@ -54,13 +54,16 @@ pub fn joined(parts: &[TransactionPart]) -> Result<Bytes> {
     }
     let told = told(&fates);
     let results = results.into_iter().map(|result| {
-        result.map_err(|error| {
+        result.and_then(not_an_error).map_err(|error| {
             let message = format!("{} (the transaction was split by slot: {told})", error.message);
             error.with_message(message)
         })
     });
     let results: Vec<_> = results.collect();
-    let failed = results.iter().find_map(|result| result.as_ref().err()).cloned();
+    let mut errors = results.iter().filter_map(|result| result.as_ref().err());
+    let first = errors.clone().next();
+    // One by which it may be called again must not hide one that leaves it open.
+    let failed = errors.find(|error| error.leaves_open()).or(first).cloned();
     Err(failed.unwrap_or_else(misshapen).with_results(results))
 }
 
@@ -86,19 +89,28 @@ fn outcomes(part: &TransactionPart) -> Result<(PartFate, Vec<Result<Bytes>>)> {
         }
         return Ok((PartFate::Run, results.into_iter().map(Ok).collect()));
     }
-    let aborted = error_of(&executed, part.slot)?;
+    let aborted = error_of(&executed, Some(part.slot))?;
     let mut queued = queued.iter();
     // Without the right to MULTI a server runs the commands one by one.
-    if let Some(Ok(refused)) = queued.next().map(|multi| error_of(multi, part.slot)) {
+    if let Some(Ok(refused)) = queued.next().map(|multi| error_of(multi, Some(part.slot))) {
         return Ok((PartFate::Unknown, vec![Err(refused); part.places.len()]));
     }
-    let errors = queued.map(|reply| Err(error_of(reply, part.slot).unwrap_or_else(|_| aborted.clone())));
+    let errors =
+        queued.map(|reply| Err(error_of(reply, Some(part.slot)).unwrap_or_else(|_| aborted.clone())));
     Ok((PartFate::NotRun, errors.collect()))
 }
 
-fn error_of(frame: &[u8], slot: Slot) -> Result<Error> {
+/// The result of a command that was run, unless it is an error.
+fn not_an_error(frame: Bytes) -> Result<Bytes> {
+    match frame.first() {
+        Some(b'-') => Err(error_of(&frame, None)?),
+        _ => Ok(frame),
+    }
+}
+
+fn error_of(frame: &[u8], slot: Option<Slot>) -> Result<Error> {
     match decode::parse(frame)? {
-        Reply::Error(error) => Ok(error.at(None, Some(slot))),
+        Reply::Error(error) => Ok(error.at(None, slot)),
         _ => Err(misshapen()),
     }
 }

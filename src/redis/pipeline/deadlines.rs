@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Reason};
 use crate::redis::pipeline::in_flight::InFlight;
-use crate::redis::pipeline::{Machine, Pipeline};
+use crate::redis::pipeline::{Machine, Pipeline, closed};
 use crate::redis::request::{Fate, Request};
 
 /// An idle connection gets a PING after this much silence.
@@ -107,7 +107,12 @@ impl<M: Machine> Pipeline<M> {
             let error = self.not_sent("No master at", self.peer(), Some(&self.at_replica()));
             missed.push((request, Fate::NotRun, error));
         }
+        let is_late = self.latest.is_some_and(|latest| latest <= now);
         for (request, fate, error) in missed {
+            let error = match fate {
+                Fate::NotRun if is_late => closed(Reason::Disconnected),
+                _ => error,
+            };
             self.fail(&request, fate, error);
         }
     }

@@ -52,22 +52,28 @@ impl Pipeline<Subscriptions> {
         self.machine.tell(waiters, &outcome);
     }
 
-    /// The server has answered the request that was sent first.
-    pub(super) fn replied(&mut self, outcome: Result<()>, now: Instant) {
+    /// The server has answered the request that was sent first. An error ends the connection.
+    pub(super) fn replied(&mut self, outcome: Result<()>, now: Instant) -> Result<()> {
         let front = self
             .connection
             .as_ref()
             .and_then(|connection| connection.sent.front());
-        let is_unsubscription = |sent: &Sent| matches!(sent.request.subject, Subject::ShardUnsubscription);
-        if outcome.as_ref().is_err_and(|error| !is_of_tail(error)) && front.is_some_and(is_unsubscription) {
+        match (front.map(|sent| &sent.request.subject), &outcome) {
+            // The server runs a script, and keeps what was to be left. The next connection has none of it.
+            (Some(Subject::Unsubscription | Subject::ShardUnsubscription), Err(error))
+                if &*error.code == "BUSY" =>
+            {
+                return outcome;
+            }
             // The answer to its tail follows.
-            return;
+            (Some(Subject::ShardUnsubscription), Err(error)) if !is_of_tail(error) => return Ok(()),
+            _ => {}
         }
         let Some(Sent {
             request, deadline, ..
         }) = self.connection.as_mut().and_then(InFlight::pop)
         else {
-            return;
+            return Ok(());
         };
         let late = deadline.is_none();
         match (&request.subject, &outcome) {
@@ -91,6 +97,7 @@ impl Pipeline<Subscriptions> {
             Ok(()) => self.done(&request),
             Err(error) => self.fail(&request, Fate::Unknown, error),
         }
+        Ok(())
     }
 
     fn confirmed(&mut self, subscription: &Subscription, late: bool, now: Instant) {

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use crate::backlog::Backlog;
+use crate::redis::cluster::publishing::BUS_TIMEOUT;
 use crate::redis::completions::{CompletionBatch, Event, Gap};
 use crate::redis::endpoint::EndpointName;
 use crate::redis::protocol::published::Skipped;
@@ -93,7 +94,7 @@ impl Awaited {
             return None;
         }
         let (from, node) = earliest;
-        Some(Gap::until_now(from, Some(node)))
+        Some(of_home(Gap::until_now(from, Some(node))))
     }
 
     /// Topics were live at a server that has become another's, or at none: they have missed messages since a moment.
@@ -137,6 +138,15 @@ impl Awaited {
     }
 }
 
+/// A gap of what is subscribed at a home. It begins earlier, as messages that others had published may have been on the bus.
+fn of_home(gap: Gap) -> Gap {
+    Gap {
+        from: gap.from - BUS_TIMEOUT,
+        is_of_node: true,
+        ..gap
+    }
+}
+
 impl ClusterListener {
     /// These topics were left while they crossed by a channel, so the gap must not wait for them. It waits for those that cross anew.
     pub fn forget(&self, topics: &[&Topic], channel: &Topic) {
@@ -164,6 +174,7 @@ impl ClusterListener {
 impl Listener for ClusterListener {
     fn put(&self, mut batch: CompletionBatch) {
         batch.answers.retain(|answer| answer.id != UNUSED);
+        batch.gap = batch.gap.map(of_home);
         let mut awaited = self.awaited.lock();
         if let Some((id, homes)) = &mut awaited.leaving {
             let answers = batch.answers.len();

@@ -5,7 +5,7 @@
 //! are missed, which a gap tells.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::time::{sleep, timeout};
@@ -49,11 +49,8 @@ impl Crossing {
             if let Some(is_open) = opened {
                 self.depart(old, is_open, on_departed).await;
                 if is_open {
-                    // What others publish may be late at both homes.
-                    let late = SystemTime::now() - BUS_TIMEOUT;
                     self.wait(&subscriber, &listener, old, on_heard, until).await;
                     if self.is_of_patterns() {
-                        listener.awaited.lock().widen(&self.topics, late);
                         self.pass_others(&subscriber, &listener, until).await;
                     }
                 } else {

@@ -54,9 +54,9 @@ impl Table {
         };
         entry.status = Status::Due(0);
         self.gap.get_or_insert(OpenGap::new(since, node));
-        for registration in &entry.registrations {
+        for registration in &mut entry.registrations {
             registration.set(Kept::Interrupted);
-            self.gap_listeners.insert(registration.listener);
+            registration.misses = true;
             if let Some(listener) = self.listeners.get(&registration.listener) {
                 listener.gap_began();
             }

@@ -40,6 +40,8 @@ pub struct Registration {
     pub kept: Option<Arc<TopicState>>,
     /// Messages have come, and so may be missed.
     pub hears: bool,
+    /// Messages may have been missed, which the listener has not been told.
+    pub misses: bool,
 }
 
 impl TopicEntry {
@@ -54,6 +56,7 @@ impl TopicEntry {
                 listener: number,
                 kept: None,
                 hears: false,
+                misses: false,
             });
             self.registrations.len() - 1
         });

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::error::{Error, Reason};
 use crate::redis::completions::CompletionBatch;
+use crate::redis::config::Limits;
 use crate::redis::request::{Id, Topic};
 use crate::redis::subscriber::homes::ClusterSubscriber;
 use crate::redis::subscriber::listener::Listener;
@@ -29,6 +30,14 @@ impl ClusterSubscriber {
             if !subscriber.listener.awaited.lock().is_awaited(id, &topic) {
                 return;
             }
+        }
+        let Some(strong) = subscriber.upgrade() else {
+            return;
+        };
+        let reply = strong.limits().timeout;
+        if longest < reply && is_heard(&strong.lock(), &topic) {
+            drop(strong);
+            sleep_until(until - longest + reply).await;
         }
         if let Some(subscriber) = subscriber.upgrade() {
             subscriber.give_up(id, &topic);
@@ -65,11 +74,26 @@ impl ClusterSubscriber {
     }
 
     fn not_confirmed(&self, state: &Places, topic: &Topic) -> Error {
-        let milliseconds = self.limits().queue_timeout.as_millis();
+        let Limits {
+            timeout,
+            queue_timeout,
+            ..
+        } = *self.limits();
+        let (reason, longest, name) = match queue_timeout < timeout && is_heard(state, topic) {
+            true => (Reason::CommandTimeout, timeout, "commandTimeout"),
+            false => (Reason::QueueTimeout, queue_timeout, "queueTimeout"),
+        };
+        let milliseconds = longest.as_millis();
         let message =
-            format!("The cluster did not confirm the subscription within {milliseconds} ms (queueTimeout)");
+            format!("The cluster did not confirm the subscription within {milliseconds} ms ({name})");
         let map = state.map.as_ref();
         let home = map.and_then(|map| Some(home_of(map, topic)?.to_string()));
-        Error::because(Reason::QueueTimeout, message).at(home.as_deref(), Some(slot_of_home(topic)))
+        Error::because(reason, message).at(home.as_deref(), Some(slot_of_home(topic)))
     }
+}
+
+/// Whether the home where the topic is subscribed is connected: then the confirmation has the time of a reply.
+fn is_heard(state: &Places, topic: &Topic) -> bool {
+    let home = state.heard_at(topic).and_then(|home| state.homes.get(home));
+    home.is_some_and(|home| home.is_connected())
 }

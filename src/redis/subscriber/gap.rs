@@ -1,6 +1,5 @@
 //! The gap in what was received: when it begins and ends, and who is told.
 
-use std::mem;
 use std::time::{Instant, SystemTime};
 
 use crate::redis::completions::Gap;
@@ -36,19 +35,27 @@ impl Table {
         let OpenGap { from, node, until } = self.gap.take()?;
         if until.is_some() {
             // Topics that are new since the handover have missed what went to the old master.
-            let registrations = self.topics.values().flat_map(|entry| &entry.registrations);
-            let may_miss = registrations.filter(|each| each.may_miss());
-            self.gap_listeners.extend(may_miss.map(|each| each.listener));
+            for registration in self.registrations_mut() {
+                registration.misses |= registration.may_miss();
+            }
         }
         Some(Gap::until_now(from, node))
     }
 
     /// Tells those who may have missed something.
     pub fn tell_gap(&mut self, gap: &Gap, deliveries: &mut Deliveries) {
-        for number in mem::take(&mut self.gap_listeners) {
-            if let Some(listener) = self.listeners.get(&number) {
-                deliveries.to(number, listener).push_gap(gap.clone());
+        for (number, listener) in &self.listeners {
+            if self.misses(*number) {
+                deliveries.to(*number, listener).push_gap(gap.clone());
             }
         }
+        self.registrations_mut()
+            .for_each(|registration| registration.misses = false);
+    }
+
+    /// Whether a listener may have missed messages of which it has not been told.
+    pub fn misses(&self, number: usize) -> bool {
+        let mut registrations = self.topics.values().flat_map(|entry| &entry.registrations);
+        registrations.any(|each| each.listener == number && each.misses)
     }
 }

@@ -49,7 +49,7 @@ impl Pipeline<Subscriptions> {
             })
         });
         let topics = held.collect();
-        let is_told = table.gap_listeners.contains(&number);
+        let is_told = table.misses(number);
         let gap = table.gap.as_ref().filter(|_| is_told).map(|gap| {
             let node = gap.node.clone().unwrap_or_else(|| self.peer().into());
             (gap.from, node)

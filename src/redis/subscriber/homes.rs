@@ -62,8 +62,6 @@ impl ClusterSubscriber {
 
     /// As [`SubscriberHandle::subscribe`], wherever the topic's home is.
     pub fn subscribe(self: &Arc<Self>, id: Id, topic: &Topic) {
-        let expiry = Self::expire(Arc::downgrade(self), id, topic.clone());
-        runtime::spawn(self.runtime, expiry);
         let mut state = self.lock();
         let kept = state.topics.get(topic).map(|kept| kept.state.clone());
         let mut awaited = self.listener.awaited.lock();
@@ -79,6 +77,8 @@ impl ClusterSubscriber {
             false,
             &kept.unwrap_or_default(),
         );
+        let expiry = Self::expire(Arc::downgrade(self), id, topic.clone());
+        runtime::spawn(self.runtime, expiry);
     }
 
     /// As [`SubscriberHandle::keep`], wherever the topic's home is.
@@ -361,17 +361,21 @@ impl TopologyMember for ClusterSubscriber {
         }
         let mut state = self.lock();
         let callers = mem::take(&mut self.listener.awaited.lock().callers);
-        let mut answers = CompletionBatch::default();
+        let mut answers = Vec::new();
         for (topic, Callers { ids, are_alone }) in callers {
+            let mut answer = CompletionBatch::default();
             if are_alone {
-                state.topics.remove(&topic);
+                answer = self.leave_topic(&mut state, None, &topic, || {});
             }
             for id in ids {
-                answers.failed(id, cause.clone());
+                answer.failed(id, cause.clone());
             }
+            answers.push(answer);
         }
         drop(state);
-        self.listener.put_unless_empty(answers);
+        for answer in answers {
+            self.listener.put_unless_empty(answer);
+        }
     }
 
     fn ask(&self, _: &Endpoint, _: &[&[u8]]) -> Option<oneshot::Receiver<Bytes>> {

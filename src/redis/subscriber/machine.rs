@@ -66,7 +66,7 @@ impl Machine for Subscriptions {
                 Heard::Message(message) => pipeline.machine.message(message, false, now),
                 Heard::ShardMessage(message) => pipeline.machine.message(message, true, now),
                 Heard::ShardLeft(name) => pipeline.displaced(&name),
-                Heard::Answer(outcome) => pipeline.replied(outcome, now),
+                Heard::Answer(outcome) => pipeline.replied(outcome, now)?,
                 Heard::Other => {}
             }
         }
@@ -249,19 +249,21 @@ impl Pipeline<Subscriptions> {
         let topics = self.machine.table.topics_of(number);
         let closing = self.machine.table.listeners.len() == 1;
         if !self.is_connected() {
-            let error = Error::because(Reason::Unanswered, "The store was disconnected");
+            let error = Error::because(Reason::Disconnected, "The store was disconnected");
             self.machine.pending.fail(number, &error);
         }
+        let table = &self.machine.table;
+        let last = topics.iter().rposition(|topic| table.has_alone(number, topic));
         for (index, topic) in topics.iter().enumerate() {
             // The server answers in order: the last answer stands for all.
-            let asks = !closing && index == topics.len() - 1;
+            let asks = !closing && last == Some(index);
             self.unsubscribe(number, asks.then_some(id), topic, now);
         }
         self.machine.table.listeners.remove(&number);
         if closing {
             return Some(self.machine.pending.add(None, waiter));
         }
-        if topics.is_empty() {
+        if last.is_none() {
             waiter.answer(Ok(()));
         }
         None

@@ -32,8 +32,6 @@ pub struct Table {
     /// How many of the table's requests are unanswered.
     pub(super) unanswered: usize,
     pub(super) gap: Option<OpenGap>,
-    /// Listeners to tell of the gap that is open.
-    pub(super) gap_listeners: HashSet<usize, RandomState>,
 }
 
 /// A gap that has begun.
@@ -144,14 +142,22 @@ impl Table {
             self.topics.remove(topic);
             self.displaced.remove(topic);
         }
-        if self.gap_listeners.contains(&number) && !self.topics.values().any(|entry| entry.has(number)) {
-            self.gap_listeners.remove(&number);
-        }
         was_last
     }
 
     pub fn has(&self, number: usize, topic: &Topic) -> bool {
         self.topics.get(topic).is_some_and(|entry| entry.has(number))
+    }
+
+    /// Whether no other listener has the topic.
+    pub fn has_alone(&self, number: usize, topic: &Topic) -> bool {
+        let registrations = self.topics.get(topic).map(|entry| &entry.registrations[..]);
+        matches!(registrations, Some([only]) if only.listener == number)
+    }
+
+    pub(super) fn registrations_mut(&mut self) -> impl Iterator<Item = &mut Registration> {
+        let entries = self.topics.values_mut();
+        entries.flat_map(|entry| &mut entry.registrations)
     }
 
     pub fn topics_of(&self, number: usize) -> Vec<Topic> {
@@ -309,13 +315,12 @@ impl Table {
         }
         if opens_gap {
             self.gap.get_or_insert(OpenGap::new(gap_from, node));
-            let registrations = self.topics.values().flat_map(|entry| &entry.registrations);
-            let may_miss = registrations
-                .inspect(|each| each.set(Kept::Interrupted))
-                .filter(|each| each.may_miss());
-            self.gap_listeners.extend(may_miss.map(|each| each.listener));
-            for number in &self.gap_listeners {
-                if let Some(listener) = self.listeners.get(number) {
+            for registration in self.registrations_mut() {
+                registration.set(Kept::Interrupted);
+                registration.misses |= registration.may_miss();
+            }
+            for (number, listener) in &self.listeners {
+                if self.misses(*number) {
                     listener.gap_began();
                 }
             }

@@ -232,7 +232,7 @@ fn an_endless_wait_for_a_connection_ends_with_the_store() {
     pipeline.pipeline.close(9, pipeline.now);
     pipeline.pass(TIMEOUT);
     pipeline.pipeline.tick(pipeline.now).unwrap();
-    assert_eq!(pipeline.answers(), answers(&[(1, "TIMEOUT")]));
+    assert_eq!(pipeline.answers(), answers(&[(1, "CLOSED")]));
     assert!(pipeline.pipeline.is_done());
 }
 
@@ -247,7 +247,7 @@ fn what_is_to_be_sent_again_ends_with_the_store() {
     pipeline.send(&[pipeline.read(2, &["GET", "b"])]);
     pipeline.pass(TIMEOUT);
     pipeline.pipeline.tick(pipeline.now).unwrap();
-    assert_eq!(pipeline.answers(), answers(&[(1, "TIMEOUT"), (2, "TIMEOUT")]));
+    assert_eq!(pipeline.answers(), answers(&[(1, "CLOSED"), (2, "CLOSED")]));
     assert!(pipeline.pipeline.is_done());
 }
 

@@ -1,8 +1,10 @@
 //! Shard channels, whose server may cease to be their home.
 
+use std::time::SystemTime;
+
 use super::topics::{Subscriber, push};
 use super::*;
-use crate::redis::request::{Topic, TopicKind};
+use crate::redis::request::{Departure, Topic, TopicKind};
 use crate::redis::subscriber::entry::Priority;
 
 const MOVED: &str = "-MOVED 15495 127.0.0.1:7001\r\n";
@@ -114,14 +116,63 @@ fn a_user_that_may_not_unsubscribe_keeps_the_answers_in_step() {
     }
 }
 
-#[test]
-fn a_displaced_channel_that_is_left_holds_no_gap_open() {
+/// Two channels, of which the server has unsubscribed one.
+fn with_one_displaced() -> Subscriber {
     let mut subscriber = live("a");
     keep(&mut subscriber, "b");
     subscriber.receive(&push(&["ssubscribe", "b", "2"])).unwrap();
     subscriber.receive(&push(&["sunsubscribe", "a", "1"])).unwrap();
+    subscriber
+}
+
+#[test]
+fn a_displaced_channel_that_is_left_holds_no_gap_open() {
+    let mut subscriber = with_one_displaced();
     let now = subscriber.now;
     subscriber.pipeline.unsubscribe(0, None, &shard("a"), now);
-    subscriber.receive(&push(&NEVER)).unwrap();
-    assert!(subscriber.gap().is_some());
+    keep(&mut subscriber, "a");
+    let came = [push(&NEVER), push(&["ssubscribe", "a", "2"])];
+    subscriber.receive(&came.concat()).unwrap();
+    assert!(
+        subscriber.gap().is_none(),
+        "nothing was missed that is still wanted"
+    );
+}
+
+// All streams of a process read their state again at a gap. The one of a channel that moved was told where it left, and again where it came.
+#[test]
+fn a_displaced_channel_that_crosses_takes_its_gap_along() {
+    let mut subscriber = with_one_displaced();
+    let departure = Departure {
+        listener: 0,
+        topics: Arc::new(Mutex::new(Some([shard("a")].into()))),
+        node: "127.0.0.1:7000".into(),
+        channel: Topic::new(TopicKind::Channel, "crossing".into()),
+    };
+    let now = subscriber.now;
+    subscriber
+        .pipeline
+        .depart(&departure, SystemTime::now(), false, now);
+    let came = [push(&NEVER), push(&["smessage", "b", "y"])];
+    subscriber.receive(&came.concat()).unwrap();
+    assert_eq!(subscriber.heard(), ["b y"]);
+    assert!(subscriber.gap().is_none());
+}
+
+// While a script runs for long, UNSUBSCRIBE is refused. The channel stayed subscribed for nobody, and SUNSUBSCRIBE, which has two answers
+// then, put all later ones out of step.
+#[test]
+fn a_server_that_is_too_busy_to_unsubscribe_is_left() {
+    for topic in [shard("a"), Topic::new(TopicKind::Channel, "a".into())] {
+        let mut subscriber = Subscriber::connected();
+        let now = subscriber.now;
+        let pipeline = &mut subscriber.pipeline;
+        pipeline.keep(0, &topic, Priority::First, Arc::default(), now);
+        subscriber.receive(&push(&["subscribe", "a", "1"])).unwrap();
+        subscriber.pipeline.unsubscribe(0, Some(1), &topic, now);
+        let busy = subscriber.receive("-BUSY Redis is busy running a script\r\n");
+        assert_eq!(busy.unwrap_err().code, "BUSY");
+        subscriber.lose();
+        assert_eq!(subscriber.answers(), answers(&[(1, "_\r\n")]));
+    }
 }

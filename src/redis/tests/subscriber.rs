@@ -356,6 +356,27 @@ fn a_member_that_leaves_takes_only_its_own_along() {
     );
 }
 
+/// The answer to who leaves came with a topic that others have. What it alone had was still subscribed then.
+#[test]
+fn a_member_has_left_once_its_own_is_unsubscribed() {
+    let mut subscriber = SharedSubscriber::new();
+    let mut keep = |number: usize, name: &'static str| {
+        let topic = Topic::new(TopicKind::Channel, name.into());
+        subscriber.with(|pipeline, now| pipeline.keep(number, &topic, Priority::First, Arc::default(), now));
+        subscriber.receive(&["subscribe", name, "1"]);
+    };
+    let shared = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    shared
+        .iter()
+        .for_each(|name| [0, 1].iter().for_each(|number| keep(*number, name)));
+    keep(0, "own");
+    subscriber.heard();
+    subscriber.with(|pipeline, now| assert_eq!(pipeline.leave(0, 5, now), None));
+    assert!(subscriber.heard()[0].is_empty());
+    subscriber.receive(&["unsubscribe", "own", "8"]);
+    assert_eq!(subscriber.heard()[0], ["5 done"]);
+}
+
 /// A connection may be healthy, with PING answered, while nothing that is published comes for hours.
 #[test]
 fn a_connection_that_brings_nothing_ends() {

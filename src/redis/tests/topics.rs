@@ -80,7 +80,7 @@ impl Subscriber {
         self.deliver();
     }
 
-    fn lose(&mut self) {
+    pub(super) fn lose(&mut self) {
         self.harness.lose();
         self.deliver();
     }
