@@ -291,9 +291,9 @@ impl ClusterRouter {
         while let Some(request) = state.waiting.pop_due(now) {
             let told = told(state.cause.as_ref());
             let message = format!(
-                "The slots of the cluster were not found within {milliseconds} ms (queueTimeout), so that the command was not run{told}"
+                "The slots of the cluster were not found within {milliseconds} ms (queueTimeout), so that the command was not run"
             );
-            let error = state.not_run(message, now);
+            let error = state.not_run(message, &told, now);
             self.fail(&request, Fate::NotRun, error);
         }
         for fences in [OF_SLOTS, OF_MESSAGES] {
@@ -304,9 +304,9 @@ impl ClusterRouter {
                     let node = state.node_to_name(slot, last.as_ref());
                     let told = told(last.as_ref());
                     let message = format!(
-                        "No node of the cluster took the command within {milliseconds} ms (queueTimeout), so that it was not run{told}"
+                        "No node of the cluster took the command within {milliseconds} ms (queueTimeout), so that it was not run"
                     );
-                    let error = state.not_run(message, now).at(node.as_deref(), Some(slot));
+                    let error = state.not_run(message, &told, now).at(node.as_deref(), Some(slot));
                     self.fail(&request, Fate::NotRun, error);
                 }
             }

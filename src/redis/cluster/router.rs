@@ -24,10 +24,10 @@ use crate::redis::config::{Config, Limits, ReadFrom};
 use crate::redis::connection::Connection;
 use crate::redis::endpoint::{Endpoint, EndpointName};
 use crate::redis::moment::Moment;
-use crate::redis::pipeline::closed;
 use crate::redis::pipeline::commands::Commands;
 use crate::redis::pipeline::in_flight::Server;
 use crate::redis::pipeline::queue::Queue;
+use crate::redis::pipeline::{closed, never_sent};
 use crate::redis::request::{Fate, Id, Joining, Part, Request, Route, Split, Subject, Whole};
 use crate::redis::runtime;
 use crate::redis::slot::{NO_KEY, Slot};
@@ -311,11 +311,11 @@ impl RouterState {
         request.waits_until(limits.queue_timeout, latest)
     }
 
-    /// The error of a request that has waited for too long: the store may be closing.
-    pub fn not_run(&self, message: String, now: Instant) -> Error {
+    /// The error of a request that has waited for too long: the store may be closing. `cause` is told with it.
+    pub fn not_run(&self, message: String, cause: &str, now: Instant) -> Error {
         match &self.closing {
-            Some(closing) if closing.latest <= now => closed(Reason::Disconnected),
-            _ => Error::because(Reason::QueueTimeout, message),
+            Some(closing) if closing.latest <= now => never_sent(cause),
+            _ => Error::because(Reason::QueueTimeout, message + cause),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Reason};
 use crate::redis::pipeline::in_flight::InFlight;
-use crate::redis::pipeline::{Machine, Pipeline, closed};
+use crate::redis::pipeline::{Machine, Pipeline, never_sent};
 use crate::redis::request::{Fate, Request};
 
 /// An idle connection gets a PING after this much silence.
@@ -110,7 +110,11 @@ impl<M: Machine> Pipeline<M> {
         let is_late = self.latest.is_some_and(|latest| latest <= now);
         for (request, fate, error) in missed {
             let error = match fate {
-                Fate::NotRun if is_late => closed(Reason::Disconnected),
+                Fate::NotRun if is_late => {
+                    let cause = self.cause.as_ref();
+                    let cause = cause.map(|cause| format!(": {}", cause.message));
+                    never_sent(&cause.unwrap_or_default())
+                }
                 _ => error,
             };
             self.fail(&request, fate, error);

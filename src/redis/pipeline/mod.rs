@@ -389,3 +389,9 @@ fn push<M: Machine>(
 pub fn closed(reason: Reason) -> Error {
     Error::because(reason, "The connection was closed before there was an answer")
 }
+
+/// `disconnect` came first. `cause` is why there was no connection.
+pub fn never_sent(cause: &str) -> Error {
+    let message = format!("The store was disconnected before the command was sent{cause}");
+    Error::because(Reason::Disconnected, message)
+}
