@@ -81,12 +81,16 @@ impl Watcher {
     pub async fn next(&self, from: Option<&Endpoint>) -> NextMaster {
         let mut told = self.answers.told.subscribe();
         loop {
-            let next = self.answers.board.lock().next(from, Instant::now());
-            match next {
+            match self.next_now(from) {
                 Some(next) => return next,
                 None => _ = told.changed().await,
             }
         }
+    }
+
+    /// Where else a connection to `from` should lead at this moment.
+    pub fn next_now(&self, from: Option<&Endpoint>) -> Option<NextMaster> {
+        self.answers.board.lock().next(from, Instant::now())
     }
 
     /// A replica that was told to become the master says that it is.
