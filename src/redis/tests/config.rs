@@ -120,7 +120,7 @@ fn urls_of_sentinels_say_who_and_where() {
             false,
         ),
         (
-            "rediss+sentinel://:p@h/m?db=4&sentinelUsername=%75&sentinelPassword=a%26b%2Bc",
+            "rediss+sentinel://:p@h,h:26379/m?db=4&sentinelUsername=%75&sentinelPassword=a%26b%2Bc",
             "m",
             "h:26379",
             Some(("", "p")),
