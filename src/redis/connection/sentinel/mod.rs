@@ -5,6 +5,7 @@
 
 pub mod board;
 mod node;
+mod wire;
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -53,6 +54,7 @@ impl Watcher {
             told: watch::Sender::new(()),
             asks: watch::Sender::new(()),
             took: Mutex::default(),
+            booked: Mutex::new(Instant::now()),
         });
         let task = runtime::spawn(runtime, watch(sentinels.clone(), answers.clone()));
         Self {
