@@ -24,6 +24,8 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::Machine;
 use crate::redis::pipeline::in_flight::ServerRole;
 
+/// Without a pause the events of failed attempts would pile up faster than they are told.
+const SHORTEST_DELAY: Duration = Duration::from_millis(1);
 /// The longest pause before a batch of topics is subscribed.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that was open for less counts as a failed attempt, as far as the backoff goes.
@@ -67,11 +69,8 @@ impl<M: Machine> Supervisor<M> {
 
     /// Tells that there will be another attempt, and waits until it is time for it.
     async fn back_off(&self, attempt: u32, cause: Error) {
-        let delay = self
-            .config
-            .settings
-            .retry_delay
-            .unwrap_or_else(|| backoff(attempt));
+        let fixed = self.config.settings.retry_delay;
+        let delay = fixed.map_or_else(|| backoff(attempt), |delay| delay.max(SHORTEST_DELAY));
         self.shared
             .with(|pipeline| pipeline.reconnecting(attempt, delay, cause));
         tokio::select! {
