@@ -113,14 +113,15 @@ impl SentinelNode {
 
     async fn open(&self, failures: u32) -> Result<Opened, Failure> {
         let identity = self.connector.identify(&self.endpoint).await?;
-        let took = *self.answers.took.lock();
-        let short = longest(failures, took).min(self.connect_timeout);
-        let is_first = !self.is_any_alive();
-        let longest = if is_first { self.connect_timeout } else { short };
         let began = Instant::now();
+        let is_any_alive = self.is_any_alive();
+        let longest = match is_any_alive {
+            true => self.longest(failures),
+            false => self.connect_timeout,
+        };
         let opened = tokio::select! {
             opened = self.connector.open_as(&identity, &self.endpoint, longest) => opened,
-            () = self.another_answers(began + short), if is_first => Err(self.late(short)),
+            longest = self.overtaken(failures, began), if !is_any_alive => Err(self.late(longest)),
         };
         if opened.is_ok() {
             *self.answers.took.lock() = began.elapsed();
@@ -128,14 +129,21 @@ impl SentinelNode {
         opened
     }
 
-    /// Returns once another Sentinel answers, at a moment at the earliest.
-    async fn another_answers(&self, earliest: Instant) {
+    /// Returns once another Sentinel answers and the attempt has taken as long as it may then: this long.
+    async fn overtaken(&self, failures: u32, began: Instant) -> Duration {
         let mut told = self.answers.told.subscribe();
-        sleep_until(earliest.into()).await;
         while !self.is_any_alive() {
             // The sender is held here.
             _ = told.changed().await;
         }
+        let longest = self.longest(failures);
+        sleep_until((began + longest).into()).await;
+        longest
+    }
+
+    /// How long an attempt may take where another Sentinel answers.
+    fn longest(&self, failures: u32) -> Duration {
+        longest(failures, *self.answers.took.lock()).min(self.connect_timeout)
     }
 
     fn is_any_alive(&self) -> bool {
