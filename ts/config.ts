@@ -73,7 +73,7 @@ export interface RedisConfig {
    */
   maxRetries?: number | undefined;
   /**
-   * A fixed wait between attempts to connect, in milliseconds; by default 50 growing to 2,000, with jitter.
+   * A fixed wait between attempts to connect, in milliseconds, 1 at least; by default 50 growing to 2,000, with jitter.
    */
   retryDelay?: number | undefined;
   /**

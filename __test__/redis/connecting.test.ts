@@ -215,6 +215,16 @@ describe("a connection", () => {
     assert.equal(fake.peers.length, 1);
   });
 
+  // Without any pause attempts and their events come as fast as the machine has them fail, and the events pile up.
+  test("of a failed address is tried again after a pause, with a retryDelay of 0 too", async () => {
+    const kv = new RedisKVStore({ port: await closedPort(), retryDelay: 0 });
+    const delays: number[] = [];
+    kv.on("reconnecting", ({ delay }) => delays.push(delay));
+    await assert.rejects(kv.connect(), { code: "CONNECTION" });
+    await kv.disconnect();
+    assert.deepEqual(new Set(delays), new Set([1]));
+  });
+
   test("of a failed address that comes up later is made", async () => {
     const port = await closedPort();
     const kv = new RedisKVStore({ port, retryDelay: 10 });

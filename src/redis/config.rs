@@ -76,7 +76,6 @@ pub enum Target {
     Master(Arc<Sentinels>),
 }
 
-#[derive(PartialEq)]
 pub struct Sentinels {
     /// The master's name.
     pub name: String,
@@ -85,13 +84,31 @@ pub struct Sentinels {
     pub config: Arc<Config>,
 }
 
+impl Sentinels {
+    /// Whether both know the same master, in whatever order they are given.
+    fn are_same(&self, other: &Self) -> bool {
+        let mut nodes = self.nodes.iter();
+        // None is there twice.
+        self.name == other.name
+            && self.nodes.len() == other.nodes.len()
+            && nodes.all(|node| other.nodes.contains(node))
+    }
+}
+
+/// Stores whose Sentinels are equal share a watcher.
+impl PartialEq for Sentinels {
+    fn eq(&self, other: &Self) -> bool {
+        let (one, two) = (&self.config, &other.config);
+        self.are_same(other)
+            && (&one.credentials, &one.tls, &one.settings) == (&two.credentials, &two.tls, &two.settings)
+    }
+}
+
 impl Target {
     /// Whether both lead to the same data. How the Sentinels are connected to makes no difference.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Master(one), Self::Master(other)) => {
-                (&one.name, &one.nodes) == (&other.name, &other.nodes)
-            }
+            (Self::Master(one), Self::Master(other)) => one.are_same(other),
             _ => self == other,
         }
     }

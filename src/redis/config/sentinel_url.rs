@@ -67,7 +67,7 @@ fn node(host: &str) -> Result<(String, u16)> {
     let wrong = || wrong("the address of a Sentinel is none");
     let url = redis::parse_redis_url(&format!("redis://{host}")).ok_or_else(wrong)?;
     match url.host_str() {
-        Some(name) if !name.is_empty() && !host.contains('@') => {
+        Some(name) if !name.is_empty() && !host.contains('@') && url.port() != Some(0) => {
             let name = name.trim_start_matches('[').trim_end_matches(']');
             Ok((name.to_owned(), url.port().unwrap_or(DEFAULT_PORT)))
         }

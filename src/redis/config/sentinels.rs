@@ -57,11 +57,14 @@ impl Sentinels {
             use_tls,
             ..
         } = options;
-        let nodes: Vec<_> = options
-            .nodes
-            .iter()
-            .map(|(host, port)| tcp(host, *port))
-            .collect();
+        let mut nodes = Vec::new();
+        for (host, port) in &options.nodes {
+            let node = tcp(host, *port);
+            // Watched twice, it would have two votes where it does not say who it is.
+            if !nodes.contains(&node) {
+                nodes.push(node);
+            }
+        }
         let first = nodes
             .first()
             .ok_or_else(|| invalid("redis.sentinel.nodes: there must be one at least"))?;

@@ -19,6 +19,9 @@ pub(super) fn parse(text: &str) -> Result<redis::ConnectionInfo> {
             "the user and the password of a socket are ?user= and &pass=",
         ));
     }
+    if url.port() == Some(0) {
+        return Err(wrong_url("there is no port 0"));
+    }
     let mut databases = Vec::new();
     for (name, value) in url.query_pairs() {
         match &*name {

@@ -17,6 +17,7 @@ use crate::redis::connection::failure::Failure;
 use crate::redis::connection::handshake::{Form, Handshake};
 use crate::redis::connection::stream::Registered;
 use crate::redis::connection::transport::Transport;
+use crate::redis::credentials::Credentials;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::in_flight::Established;
 
@@ -60,21 +61,51 @@ impl Connector {
 
     /// Within a time of its own, in which functions of the application do not count.
     pub async fn open_within(&self, endpoint: &Endpoint, longest: Duration) -> Result<Opened, Failure> {
+        let identity = self.identify(endpoint).await?;
+        self.open_as(&identity, endpoint, longest).await
+    }
+
+    /// Asks functions of the application, for any number of attempts.
+    pub async fn identify(&self, endpoint: &Endpoint) -> Result<Identity, Failure> {
         let credentials = self.config.credentials().await.map_err(Failure::passing)?;
         let named = self.told.as_ref().unwrap_or(endpoint);
         let server_name = self.config.provided_server_name(named).await;
+        Ok(Identity {
+            credentials,
+            server_name: server_name.map_err(Failure::passing)?,
+        })
+    }
+
+    pub async fn open_as(
+        &self,
+        identity: &Identity,
+        endpoint: &Endpoint,
+        longest: Duration,
+    ) -> Result<Opened, Failure> {
+        let Identity {
+            credentials,
+            server_name,
+        } = identity.clone();
         let attempt = Attempt {
             handshake: Handshake::new(&self.config, endpoint, credentials),
             connector: self,
             endpoint,
             longest,
-            server_name: server_name.map_err(Failure::passing)?,
+            server_name,
             in_tls: AtomicBool::new(false),
         };
         tokio::time::timeout(longest, attempt.open())
             .await
             .unwrap_or_else(|_| Err(attempt.timed_out()))
     }
+}
+
+/// Who connects, and to whom.
+#[derive(Clone)]
+pub struct Identity {
+    credentials: Credentials,
+    /// That a function gives for the certificate.
+    server_name: Option<ServerName<'static>>,
 }
 
 struct Attempt<'a> {

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use redis::{Cmd, cmd};
 
 use crate::error::{Error, Reason};
-use crate::redis::config::{Config, ServerKind};
+use crate::redis::config::{Config, ServerKind, Target};
 use crate::redis::connection::failure::{Failure, is_closed};
 use crate::redis::connection::secrets::without_secrets;
 use crate::redis::connection::server_info;
@@ -97,6 +97,12 @@ impl<'a> Handshake<'a> {
     fn check_kind(&self, server: &Server) -> Result<(), Failure> {
         let kind = self.config.kind;
         match server.mode.as_deref() {
+            Some("cluster") if matches!(self.config.target, Target::Master(_)) => {
+                Err(Failure::refused(invalid(format!(
+                    "{}, which the Sentinels name as the master, is a node of a Redis Cluster: give redis.cluster in place of redis.sentinel",
+                    self.endpoint
+                ))))
+            }
             Some("cluster") if self.config.db != 0 => Err(Failure::refused(invalid(format!(
                 "{} is a node of a Redis Cluster, which has no database but 0: leave db out",
                 self.endpoint

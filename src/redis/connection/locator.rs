@@ -47,6 +47,14 @@ impl Locator {
         }
     }
 
+    /// As `next`, at once; None if a connection to an endpoint is to stay there.
+    pub fn next_now(&self, from: &Endpoint) -> Option<NextMaster> {
+        match self {
+            Self::Fixed(_) | Self::Node(..) => None,
+            Self::Watched(watcher) => watcher.next_now(Some(from)),
+        }
+    }
+
     /// Where a connection leads as far as is known without asking.
     pub fn believed(&self) -> Option<Endpoint> {
         match self {

@@ -16,10 +16,10 @@ use crate::redis::connection::sentinel::board::NextMaster;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::in_flight::ServerRole;
 
-/// How long a new master may take for a connection, and the old one for what it owes, before the old connection is given up.
+/// How long a new master may take for a connection, and the old one for what it owes: both together, before the old connection is given up.
 pub const HANDOVER: Duration = Duration::from_millis(200);
 /// How long a gap lasts after a move: a publisher that asks the Sentinels every `POLL` and moves within `HANDOVER` publishes at the new master
-/// by then (0.7 s).
+/// by then (0.7 s). Functions of its application may hold it up for longer.
 pub const FOLLOWED: Duration = POLL.saturating_add(HANDOVER);
 /// How long the master may take that a predecessor has named: the configured address may lead to it by now.
 const REDIRECTED: Duration = Duration::from_secs(2);
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct Opener {
     connector: Connector,
     pub locator: Locator,
-    /// Where the last attempt to connect led.
+    /// Where the last connection led, or the last attempt of who had none.
     tried: Mutex<Option<Endpoint>>,
     /// Where the master is, as its predecessor has said, for as long as that is so.
     redirect: Mutex<Option<Endpoint>>,
@@ -79,6 +79,9 @@ impl Opener {
         let opened = opened.ok().and_then(Result::ok);
         let found = opened.is_some();
         let opened = opened.filter(is_master);
+        if opened.is_some() {
+            *self.tried.lock() = Some(master.clone());
+        }
         match &self.locator {
             Locator::Fixed(_) | Locator::Node(..) => {
                 *self.redirect.lock() = (!found || opened.is_some()).then_some(master);
@@ -125,34 +128,54 @@ impl Opener {
         }
     }
 
-    /// Returns once the Sentinels name another master than at an endpoint, with a connection to it, if it can be had. One that says that it is a
-    /// replica is no reason to leave that endpoint: it is asked again for as long as it is named.
-    pub async fn follow(&self, endpoint: &Endpoint) -> Option<Opened> {
+    /// Returns once the Sentinels name another master than at an endpoint, with a connection to it, if it can be had. Until a moment the old one
+    /// may answer what it owes.
+    pub async fn follow(&self, endpoint: &Endpoint) -> (Option<Opened>, Instant) {
+        loop {
+            let (NextMaster::Named(master) | NextMaster::Promoting(master)) =
+                self.locator.next(Some(endpoint)).await;
+            if let Some(moved) = self.move_to(&master, endpoint).await {
+                return moved;
+            }
+        }
+    }
+
+    /// Tries for as long as it is to be the master. One that says that it is a replica is no reason to leave another: it is asked again later,
+    /// if it is still named.
+    async fn move_to(&self, master: &Endpoint, from: &Endpoint) -> Option<(Option<Opened>, Instant)> {
+        // Once, and apart from the attempts: a function that takes longer than they may would never have given anything.
+        let identity = self.connector.identify(master).await;
         let mut latest = None;
         loop {
-            let next = self.locator.next(Some(endpoint)).await;
+            let next = self.locator.next_now(from)?;
+            let is_named = match &next {
+                NextMaster::Named(next) | NextMaster::Promoting(next) if next != master => return None,
+                NextMaster::Named(_) => true,
+                NextMaster::Promoting(_) => false,
+            };
             let asked = Instant::now();
-            let (NextMaster::Named(master) | NextMaster::Promoting(master)) = &next;
-            let opened = timeout(HANDOVER, self.connector.open(master)).await;
-            match (opened.ok().and_then(Result::ok), &next) {
-                (Some(opened), NextMaster::Named(_)) if self.locator.check(&opened.1, asked).is_ok() => {
-                    return Some(opened);
-                }
-                (Some(opened), NextMaster::Promoting(_)) if is_master(&opened) => {
-                    self.locator.promoted(master);
-                    return Some(opened);
-                }
-                (Some(_), NextMaster::Named(_)) => {
-                    latest = None;
+            // Of attempts at a replica that is being promoted only the last one counts, which may go on when that is named.
+            let until = latest.filter(|_| is_named).unwrap_or(asked + HANDOVER);
+            latest = Some(until);
+            let opened = match &identity {
+                Ok(identity) => self.connector.open_as(identity, master, until - asked).await.ok(),
+                Err(_) => None,
+            };
+            match opened {
+                Some(opened) if is_named && self.locator.check(&opened.1, asked).is_err() => {
                     _ = timeout(POLL, self.named_other_than(Some(master))).await;
-                }
-                (_, NextMaster::Promoting(_)) => {}
-                _ if Instant::now() >= *latest.get_or_insert(Instant::now() + HANDOVER) => {
                     return None;
                 }
-                _ => {}
+                Some(opened) if is_named || is_master(&opened) => {
+                    if !is_named {
+                        self.locator.promoted(master);
+                    }
+                    *self.tried.lock() = Some(master.clone());
+                    return Some((Some(opened), until));
+                }
+                None if is_named && Instant::now() + PAUSE >= until => return Some((None, until)),
+                _ => sleep(PAUSE).await,
             }
-            sleep(PAUSE).await;
         }
     }
 }

@@ -231,12 +231,12 @@ impl SharedSocket {
     /// The I/O thread's writes, until the connection ends: all that is not written inline.
     pub async fn write<M: Machine>(&self, shared: &Shared<M>) -> Result<Infallible, Error> {
         let mut slice = TimeSlice::default();
+        let pieces = || shared.with(Pipeline::unsent);
         loop {
             if shared.with(Pipeline::must_drain_first) {
                 drain(|| self.is_drained(), || self.yield_read()).await;
             }
-            let pieces = shared.with(Pipeline::unsent);
-            if pieces.is_empty() {
+            if pieces().is_empty() {
                 shared.unsent.notified().await;
                 continue;
             }
@@ -252,14 +252,14 @@ impl SharedSocket {
         }
     }
 
-    /// Writes a part of the pieces, of which there is at least one.
-    pub async fn write_some(&self, pieces: &[Bytes]) -> io::Result<usize> {
-        match self.stream.write(pieces) {
+    /// Writes a part of the pieces, which are asked for whenever the socket can take some: a connection that retires gives fewer of them.
+    pub async fn write_some(&self, pieces: &(dyn Fn() -> Vec<Bytes> + Sync)) -> io::Result<usize> {
+        match self.stream.write(&pieces()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             written => return written,
         }
         match self.registered() {
-            Ok(registered) => registered.write(|| self.stream.write(pieces)).await,
+            Ok(registered) => registered.write(|| self.stream.write(&pieces())).await,
             // The process may have no more files: that ends no connection that is open.
             Err(_) => {
                 sleep(RETRY).await;

@@ -57,6 +57,9 @@ impl Stream {
     }
 
     pub fn write(&self, pieces: &[Bytes]) -> io::Result<usize> {
+        if pieces.is_empty() {
+            return Ok(0);
+        }
         let slices: SmallVec<[IoSlice; 16]> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         match self {
             Self::Tcp(stream) => { stream }.write_vectored(&slices),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::task::yield_now;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout_at};
 
 use crate::error::{Error, Reason};
 use crate::redis::config::{Config, Target};
@@ -24,6 +24,8 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::pipeline::Machine;
 use crate::redis::pipeline::in_flight::ServerRole;
 
+/// Without a pause the events of failed attempts would pile up faster than they are told.
+const SHORTEST_DELAY: Duration = Duration::from_millis(1);
 /// The longest pause before a batch of topics is subscribed.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that was open for less counts as a failed attempt, as far as the backoff goes.
@@ -67,11 +69,8 @@ impl<M: Machine> Supervisor<M> {
 
     /// Tells that there will be another attempt, and waits until it is time for it.
     async fn back_off(&self, attempt: u32, cause: Error) {
-        let delay = self
-            .config
-            .settings
-            .retry_delay
-            .unwrap_or_else(|| backoff(attempt));
+        let fixed = self.config.settings.retry_delay;
+        let delay = fixed.map_or_else(|| backoff(attempt), |delay| delay.max(SHORTEST_DELAY));
         self.shared
             .with(|pipeline| pipeline.reconnecting(attempt, delay, cause));
         tokio::select! {
@@ -143,36 +142,38 @@ impl<M: Machine> Supervisor<M> {
         next: &mut Option<Opened>,
     ) -> Error {
         let mut carried = pin!(transport.carry(&self.shared, &self.slot));
-        let longest = tokio::select! {
+        let until = tokio::select! {
             cause = &mut carried => return cause,
             found = self.find_master() => {
                 *next = Some(found);
                 None
             }
-            found = self.opener.follow(endpoint) => {
+            (found, until) = self.opener.follow(endpoint) => {
                 if let Some((_, established)) = &found {
                     self.tell_move(endpoint, &established.endpoint);
                 }
                 *next = found;
-                Some(HANDOVER)
+                Some(until)
             }
             never = self.send_batches() => match never {},
         };
-        self.hand_over(carried, longest).await
+        self.hand_over(carried, until).await
     }
 
-    /// Waits for what the connection owes, as another takes its place: at most for this long.
-    async fn hand_over(&self, carried: impl Future<Output = Error>, longest: Option<Duration>) -> Error {
+    /// Waits for what the connection owes, as another takes its place: until this moment at most.
+    async fn hand_over(&self, carried: impl Future<Output = Error>, until: Option<Instant>) -> Error {
         let replaced = || Error::because(Reason::Replaced, "a master has taken its place");
         if !self.shared.with(|pipeline| pipeline.retire()) {
             return replaced();
         }
-        let Some(longest) = longest else {
+        let Some(until) = until else {
             return carried.await;
         };
         // A frozen master must not hold up what it was not sent. What it runs from now on is lost, as it is no master.
-        let silence = self.shared.with(|pipeline| pipeline.silence(Instant::now()));
-        let answered = timeout(longest.saturating_sub(silence), carried).await;
+        let now = Instant::now();
+        let silence = self.shared.with(|pipeline| pipeline.silence(now));
+        let until = until.min(now + HANDOVER.saturating_sub(silence));
+        let answered = timeout_at(until.into(), carried).await;
         answered.unwrap_or_else(|_| replaced())
     }
 

@@ -4,13 +4,16 @@
 //! and add a variant. A socket of the operating system has one in `Stream` and `Registered` of `stream.rs`, another transport in `Carrier`.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use socket2::{SockRef, Socket};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -93,7 +96,7 @@ impl Transport {
     /// Writes a part of the bytes.
     pub async fn write(&mut self, bytes: &Bytes) -> io::Result<usize> {
         match &mut self.carrier {
-            Carrier::Plain(socket, _) => socket.write_some(std::slice::from_ref(bytes)).await,
+            Carrier::Plain(socket, _) => socket.write_some(&|| vec![bytes.clone()]).await,
             Carrier::Tls { writer, .. } => {
                 let written = writer.write(bytes).await?;
                 // TLS may hold back what it has taken.
@@ -191,19 +194,25 @@ async fn write_tls<M: Machine>(
             let is_drained = || socket.is_none_or(is_drained);
             drain(is_drained, || {}).await;
         }
-        let pieces = shared.with(Pipeline::unsent);
-        let Some(piece) = pieces.first() else {
+        // Asked for whenever it can take some: a connection that retires gives fewer pieces.
+        let written = poll_fn(|context| {
+            let pieces = shared.with(Pipeline::unsent);
+            let Some(piece) = pieces.first() else {
+                return Poll::Ready(Ok(0));
+            };
+            let written = ready!(Pin::new(&mut *writer).poll_write(context, piece));
+            // Counted before the flush, which may wait: bytes that are not counted would be sent again after a loss. Some may have gone out before
+            // it failed.
+            let count = *written.as_ref().unwrap_or(&piece.len());
+            shared.with(|pipeline| pipeline.note_written(count));
+            Poll::Ready(written)
+        });
+        let written = written.await.map_err(|error| lost(&error))?;
+        if written == 0 {
             shared.unsent.notified().await;
             continue;
-        };
-        let written = writer.write(piece).await.map_err(|error| {
-            // Some of it may have gone out before it failed.
-            shared.with(|pipeline| pipeline.note_written(piece.len()));
-            lost(&error)
-        })?;
-        // Counted before the flush, which may wait: bytes that are not counted would be sent again after a loss.
+        }
         let now = Instant::now();
-        shared.with(|pipeline| pipeline.note_written(written));
         writer.flush().await.map_err(|error| lost(&error))?;
         slice.spend(written, now).await;
     }

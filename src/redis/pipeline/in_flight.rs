@@ -121,7 +121,7 @@ pub struct InFlight {
     /// When the requests in flight were last above the low watermark.
     busy: Option<Instant>,
     pub server: Server,
-    /// Another connection replaces it: no more is sent, and it ends once all is answered.
+    /// Another connection replaces it: no request is begun, and it ends once all is answered.
     pub retiring: bool,
     /// The server may have closed it during silence: the socket is peeked into before the next write.
     pub unverified: bool,
@@ -256,6 +256,18 @@ impl InFlight {
         self.answered += 1;
         self.in_order |= self.sent.is_empty();
         first
+    }
+
+    /// Removes the requests of which the socket has taken nothing, and their bytes.
+    pub fn take_unsent(&mut self) -> VecDeque<Sent> {
+        let is_begun = |sent: &Sent| !self.write_buffer.is_unsent(sent.position);
+        let begun = self.sent.partition_point(is_begun);
+        let unsent = self.sent.split_off(begun);
+        if let Some(first) = unsent.front() {
+            self.write_buffer.truncate(first.position);
+        }
+        self.deadlines_checked = self.deadlines_checked.min(begun);
+        unsent
     }
 
     /// Whether the window has room for a request. A request that may end the connection goes alone.

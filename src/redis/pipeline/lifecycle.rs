@@ -8,7 +8,7 @@ use crate::redis::completions::Event;
 use crate::redis::config::Limits;
 use crate::redis::endpoint::EndpointName;
 use crate::redis::pipeline::in_flight::{Established, InFlight, Sent};
-use crate::redis::pipeline::queue::Queue;
+use crate::redis::pipeline::queue::{Queue, UnsentRequest};
 use crate::redis::pipeline::{ATTEMPTS, Health, Machine, Pipeline, closed};
 use crate::redis::request::{Fate, Id};
 
@@ -49,13 +49,32 @@ impl<M: Machine> Pipeline<M> {
         Error::reply(format!("READONLY {} has become a replica", self.peer()))
     }
 
-    /// Retires the connection: it ends once all is answered. False if nothing is in flight.
+    /// Retires the connection: what it has begun to send is answered, and the rest waits for the next one. False if nothing is in flight.
     pub fn retire(&mut self) -> bool {
         let Some(connection) = &mut self.connection else {
             return false;
         };
         connection.retiring = true;
-        !connection.sent.is_empty()
+        let unsent = connection.take_unsent();
+        let owes = !connection.sent.is_empty();
+        let mut again = Queue::default();
+        for Sent { request, .. } in unsent.into_iter().filter(Sent::is_awaited) {
+            let until = request.waits_until(self.limits.queue_timeout, self.latest);
+            again.push(request, until);
+        }
+        self.put_ahead(again);
+        owes
+    }
+
+    /// Requests that were sent, or should have been, wait for the next connection among all others.
+    fn put_ahead(&mut self, mut again: Queue) {
+        let Limits { queue_timeout, .. } = self.limits;
+        for queue in [&mut self.waiting_for_master, &mut self.waiting] {
+            let mut queue = mem::take(queue);
+            queue.wait_anew(|request| request.waits_until(queue_timeout, self.latest));
+            again.merge(queue);
+        }
+        self.waiting = again;
     }
 
     /// For how long the server has owed a reply and sent nothing.
@@ -121,6 +140,7 @@ impl<M: Machine> Pipeline<M> {
 
     /// The connection is lost. Requests that were not sent, or may be sent again, wait for the next one.
     pub fn lost(&mut self, cause: Error, now: Instant) {
+        self.retire();
         let Some(connection) = self.connection.take() else {
             return;
         };
@@ -131,29 +151,20 @@ impl<M: Machine> Pipeline<M> {
         let Limits { queue_timeout, .. } = self.limits;
         let sent = connection.sent.into_iter().enumerate();
         for (index, sent) in sent.filter(|(_, sent)| sent.is_awaited()) {
-            let Sent {
-                mut request,
-                position,
-                ..
-            } = sent;
+            let Sent { mut request, .. } = sent;
             let is_first = index == 0;
-            let is_unsent = connection.write_buffer.is_unsent(position);
-            if !is_unsent && let Err(error) = self.machine.reply_lost(&mut request, is_first, &peer, &cause) {
+            if let Err(error) = self.machine.reply_lost(&mut request, is_first, &peer, &cause) {
                 self.fail(&request, Fate::Unknown, error);
                 continue;
             }
             let until = request.waits_until(queue_timeout, self.latest);
             again.push(request, until);
         }
-        for queue in [&mut self.waiting_for_master, &mut self.waiting] {
-            let mut queue = mem::take(queue);
-            queue.wait_anew(|request| request.waits_until(queue_timeout, self.latest));
-            again.merge(queue);
-        }
-        for request in again.take_if(|waiting| self.machine.is_obsolete(&waiting.request)) {
+        self.put_ahead(again);
+        let is_obsolete = |waiting: &mut UnsentRequest| self.machine.is_obsolete(&waiting.request);
+        for request in self.waiting.take_if(is_obsolete) {
             self.done(&request);
         }
-        self.waiting = again;
         self.cause = Some(cause);
         (self.since, self.heard) = (now, Some(connection.received));
     }

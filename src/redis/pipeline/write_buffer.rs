@@ -76,6 +76,18 @@ impl WriteBuffer {
         self.taken <= position
     }
 
+    /// Drops what was pushed from a position on, of which the socket has taken nothing.
+    pub fn truncate(&mut self, position: u64) {
+        self.seal();
+        self.total = position;
+        let mut left = self.len();
+        for piece in &mut self.pieces {
+            piece.truncate(left);
+            left -= piece.len();
+        }
+        self.pieces.retain(|piece| !piece.is_empty());
+    }
+
     fn seal(&mut self) {
         if !self.tail.is_empty() {
             self.pieces.push_back(self.tail.split().freeze());

@@ -120,7 +120,7 @@ fn urls_of_sentinels_say_who_and_where() {
             false,
         ),
         (
-            "rediss+sentinel://:p@h/m?db=4&sentinelUsername=%75&sentinelPassword=a%26b%2Bc",
+            "rediss+sentinel://:p@h,h:26379/m?db=4&sentinelUsername=%75&sentinelPassword=a%26b%2Bc",
             "m",
             "h:26379",
             Some(("", "p")),
@@ -129,6 +129,7 @@ fn urls_of_sentinels_say_who_and_where() {
             true,
         ),
         ("valkeys+sentinel://h,/m", "", "", None, None, 0, true),
+        ("redis+sentinel://h:0/m", "", "", None, None, 0, false),
         ("VALKEY+SENTINEL://h/m/", "m", "h:26379", None, None, 0, false),
     ] {
         let options = Options {
@@ -216,7 +217,8 @@ fn what_is_given_beside_a_url_wins() {
     assert!(config.tls.is_none());
 }
 
-/// Each store that differs in what only its commands use had a watcher of its own: a connection more to each Sentinel.
+/// Each store that differs in what only its commands use, or in the order of the Sentinels, has a watcher of its own: a connection more to each
+/// of them.
 #[test]
 fn what_a_watcher_does_not_use_makes_no_other_sentinels() {
     let watched = |change: fn(&mut Settings)| {
@@ -231,6 +233,13 @@ fn what_a_watcher_does_not_use_makes_no_other_sentinels() {
         }
     };
     let plain = watched(|_| {});
+    let given = |url: &str| {
+        let url = Some(url.to_owned());
+        Config::new(Options { url, ..options() }).unwrap().target
+    };
+    assert!(given("redis+sentinel://a,b:1/m") == given("redis+sentinel://b:1,a/m"));
+    assert!(given("redis+sentinel://a,b:1/m") != given("redis+sentinel://b:1,a:1/m"));
+    assert!(given("redis+sentinel://a,b:1/m") != given("redis+sentinel://a/m"));
     let same: [fn(&mut Settings); 6] = [
         |settings| settings.limits.timeout *= 2,
         |settings| settings.limits.queue_timeout *= 2,
@@ -277,6 +286,7 @@ fn what_is_wrong_with_a_url_is_said_without_a_password() {
         (url("redis://h?db=1&db=2"), "redis.url: it names two databases"),
         (url("redis://h?db=-1"), "redis.url"),
         (url("redis://h#secret"), "redis.url"),
+        (url("redis://h:0"), "redis.url: there is no port 0"),
         (url("rediss://h#insecure"), "redis.url"),
         (
             url("redis://h?timeout=secret"),

@@ -58,6 +58,52 @@ fn a_connection_that_is_replaced_first_answers_what_it_owes() {
     assert_eq!(pipeline.written(), sent(&[&["INCR", "a"], &["GET", "b"]]));
 }
 
+/// The socket is full when another master is named. What the old one reads from then on it acknowledges, and all of it is lost.
+#[test]
+fn a_connection_that_retires_sends_only_what_it_has_begun_to_send() {
+    let command = |id: u32| ["INCR", ["a", "b", "c", "d"][id as usize - 1]];
+    let length = sent(&[&command(1)]).len();
+    // The transport is to write, or is writing.
+    for is_writing in [false, true] {
+        let mut pipeline = Harness::<Commands>::new();
+        pipeline.connect(length + 1, ServerRole::Master);
+        pipeline.send(&[1, 2, 3].map(|id| pipeline.write(id, &command(id))));
+        if is_writing {
+            assert_eq!(pipeline.pipeline.unsent().concat().len(), 2 * length - 1);
+        }
+        assert!(pipeline.pipeline.retire());
+        pipeline.send(&[pipeline.write(4, &command(4))]);
+        let rest = pipeline.pipeline.unsent().concat();
+        assert_eq!(rest.len(), length - 1);
+        pipeline.pipeline.note_written(rest.len());
+        assert!(pipeline.pipeline.unsent().is_empty() && !pipeline.pipeline.has_unsent());
+        assert!(pipeline.receive(":1\r\n:1\r\n").is_err());
+        pipeline.lose();
+        pipeline.connect(usize::MAX, ServerRole::Master);
+        assert_eq!(pipeline.written(), sent(&[&command(3), &command(4)]));
+        assert_eq!(pipeline.answers(), answers(&[(1, ":1\r\n"), (2, ":1\r\n")]));
+    }
+}
+
+/// Of what it has not begun to send, it would wait for an answer that cannot come.
+#[test]
+fn a_connection_that_has_sent_nothing_of_what_it_owes_ends_at_once() {
+    let mut pipeline = Harness::<Commands>::new();
+    pipeline.connect(0, ServerRole::Master);
+    // An order of deadlines that is checked from the front.
+    pipeline.send(&[pipeline.write(1, &["INCR", "a"])]);
+    pipeline.pass(TIMEOUT);
+    _ = pipeline.pipeline.tick(pipeline.now);
+    pipeline.send(&[pipeline.write(2, &["INCR", "b"])]);
+    assert!(!pipeline.pipeline.retire());
+    assert!(!pipeline.pipeline.has_unsent());
+    _ = pipeline.pipeline.tick(pipeline.now);
+    pipeline.lose();
+    pipeline.connect(usize::MAX, ServerRole::Master);
+    assert_eq!(pipeline.written(), sent(&[&["INCR", "b"]]));
+    assert_eq!(pipeline.answers(), answers(&[(1, "TIMEOUT")]));
+}
+
 /// A master of Valkey that has become a replica tells the address of the new master: reads are sent there too.
 #[test]
 fn what_a_server_redirects_goes_to_the_next_connection_in_order() {

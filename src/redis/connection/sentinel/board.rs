@@ -182,7 +182,13 @@ impl Board {
 
     /// A Sentinel has told that there is another master.
     pub fn switched(&mut self, index: usize, master: Endpoint, now: Instant) {
-        self.nodes[index].says = Some(Some(master.clone()));
+        let node = &mut self.nodes[index];
+        let has_named = node.named() == Some(&master);
+        node.says = Some(Some(master.clone()));
+        // The late end of a failover, if another is believed since.
+        if has_named && self.master.is_some() && self.master.as_ref() != Some(&master) {
+            return;
+        }
         self.changed = Some(now);
         self.admitted(&master);
         self.believe(master, now);
@@ -206,7 +212,7 @@ impl Board {
 
     /// Whether more than half of all Sentinels name it. One that is cut off with its master, and with us, names that for as long.
     fn has_majority(&self, named: &Endpoint) -> bool {
-        self.votes(named) * 2 > self.nodes().count().max(self.size)
+        self.votes(named) * 2 > self.count(&|node| !node.is_gone()).max(self.size)
     }
 
     /// So many Sentinels watch the master, as one of them tells: those that cannot be reached are among them.
@@ -215,8 +221,19 @@ impl Board {
     }
 
     fn votes(&self, named: &Endpoint) -> usize {
-        let names = |node: &&KnownSentinel| node.named() == Some(named);
-        self.nodes.iter().filter(names).count()
+        self.count(&|node| node.named() == Some(named))
+    }
+
+    /// How many Sentinels are such. One that is watched by two addresses is one.
+    fn count(&self, is_such: &dyn Fn(&KnownSentinel) -> bool) -> usize {
+        let mut such: Vec<&KnownSentinel> = Vec::new();
+        for node in self.nodes.iter().filter(|node| is_such(node)) {
+            let is_same = |other: &&KnownSentinel| node.id.is_some() && other.id == node.id;
+            if !such.iter().any(is_same) {
+                such.push(node);
+            }
+        }
+        such.len()
     }
 
     /// Where else to connect than to an endpoint; nothing if that is the master.

@@ -5,6 +5,7 @@
 
 pub mod board;
 mod node;
+mod wire;
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -53,6 +54,7 @@ impl Watcher {
             told: watch::Sender::new(()),
             asks: watch::Sender::new(()),
             took: Mutex::default(),
+            booked: Mutex::new(Instant::now()),
         });
         let task = runtime::spawn(runtime, watch(sentinels.clone(), answers.clone()));
         Self {
@@ -81,12 +83,16 @@ impl Watcher {
     pub async fn next(&self, from: Option<&Endpoint>) -> NextMaster {
         let mut told = self.answers.told.subscribe();
         loop {
-            let next = self.answers.board.lock().next(from, Instant::now());
-            match next {
+            match self.next_now(from) {
                 Some(next) => return next,
                 None => _ = told.changed().await,
             }
         }
+    }
+
+    /// Where else a connection to `from` should lead at this moment.
+    pub fn next_now(&self, from: Option<&Endpoint>) -> Option<NextMaster> {
+        self.answers.board.lock().next(from, Instant::now())
     }
 
     /// A replica that was told to become the master says that it is.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until, timeout};
@@ -13,11 +13,9 @@ use crate::redis::connection::backoff::{backoff, jitter};
 use crate::redis::connection::connect::{Connector, Opened};
 use crate::redis::connection::failure::Failure;
 use crate::redis::connection::sentinel::board::Board;
-use crate::redis::connection::transport::Transport;
+use crate::redis::connection::sentinel::wire::{PROMOTING, SWITCHED, Wire, is_push, unknown_answer};
 use crate::redis::endpoint::Endpoint;
-use crate::redis::error::{closed, lost};
-use crate::redis::protocol::reply_end::Scanner;
-use crate::redis::protocol::{decode, encode};
+use crate::redis::protocol::decode;
 use crate::reply::Reply;
 
 /// How often one of the Sentinels is asked, at most.
@@ -29,10 +27,6 @@ const DISCOVERY: Duration = Duration::from_secs(10);
 /// A connection that was open for less counts as a failed attempt, as far as the backoff goes.
 const STABLE: Duration = Duration::from_secs(1);
 
-const SWITCHED: &str = "+switch-master";
-/// Its leader tells this once it has sent the promotion: about a second before any Sentinel names the new master.
-const PROMOTING: &str = "+failover-state-wait-promotion";
-
 /// What the tasks of all Sentinels share with who asks.
 pub struct Answers {
     pub board: Mutex<Board>,
@@ -42,9 +36,25 @@ pub struct Answers {
     pub asks: watch::Sender<()>,
     /// How long it took to connect to a Sentinel last.
     pub took: Mutex<Duration>,
+    /// The last moment at which one of them is to be asked.
+    pub booked: Mutex<Instant>,
 }
 
 impl Answers {
+    /// When to ask a Sentinel next that was to be asked at a moment. All have moments of their own, `POLL` apart: who has asked them all at once
+    /// moves none.
+    fn book(&self, before: Instant, now: Instant) -> Instant {
+        if before > now {
+            return before;
+        }
+        // Moments of those that have failed since are not waited for.
+        let latest = now + POLL * self.board.lock().alive().max(1) as u32;
+        let mut booked = self.booked.lock();
+        let free = booked.max(now) + POLL.mul_f64(0.75 + jitter() / 4.0);
+        *booked = free.min(latest);
+        *booked
+    }
+
     pub fn change<T>(&self, change: impl FnOnce(&mut Board) -> T) -> T {
         let result = change(&mut self.board.lock());
         self.told.send_replace(());
@@ -102,14 +112,38 @@ impl SentinelNode {
     }
 
     async fn open(&self, failures: u32) -> Result<Opened, Failure> {
-        let took = *self.answers.took.lock();
-        let longest = longest(failures, self.is_any_alive(), took).min(self.connect_timeout);
+        let identity = self.connector.identify(&self.endpoint).await?;
         let began = Instant::now();
-        let opened = self.connector.open_within(&self.endpoint, longest).await;
+        let is_any_alive = self.is_any_alive();
+        let longest = match is_any_alive {
+            true => self.longest(failures),
+            false => self.connect_timeout,
+        };
+        let opened = tokio::select! {
+            opened = self.connector.open_as(&identity, &self.endpoint, longest) => opened,
+            longest = self.overtaken(failures, began), if !is_any_alive => Err(self.late(longest)),
+        };
         if opened.is_ok() {
             *self.answers.took.lock() = began.elapsed();
         }
         opened
+    }
+
+    /// Returns once another Sentinel answers and the attempt has taken as long as it may then: this long.
+    async fn overtaken(&self, failures: u32, began: Instant) -> Duration {
+        let mut told = self.answers.told.subscribe();
+        while !self.is_any_alive() {
+            // The sender is held here.
+            _ = told.changed().await;
+        }
+        let longest = self.longest(failures);
+        sleep_until((began + longest).into()).await;
+        longest
+    }
+
+    /// How long an attempt may take where another Sentinel answers.
+    fn longest(&self, failures: u32) -> Duration {
+        longest(failures, *self.answers.took.lock()).min(self.connect_timeout)
     }
 
     fn is_any_alive(&self) -> bool {
@@ -131,6 +165,7 @@ impl SentinelNode {
             }
         }
         let mut discovery = Instant::now();
+        let mut next = discovery;
         loop {
             if self.answers.board.lock().is_gone(self.index) {
                 let message = format!("{} is watched by another address", self.endpoint);
@@ -152,8 +187,7 @@ impl SentinelNode {
                     return failure;
                 }
             }
-            let in_turn = self.answers.board.lock().alive().max(1) as u32;
-            let next = asked + (POLL * in_turn).mul_f64(0.75 + jitter() / 4.0);
+            next = self.answers.book(next, Instant::now());
             loop {
                 tokio::select! {
                     () = sleep_until(next.into()) => break,
@@ -254,82 +288,21 @@ impl SentinelNode {
     fn ended<T>(&self, outcome: Result<Result<T, Error>, tokio::time::error::Elapsed>) -> Result<T, Failure> {
         match outcome {
             Ok(outcome) => outcome.map_err(Failure::passing),
-            Err(_) => {
-                let (endpoint, longest) = (&self.endpoint, ANSWER_TIMEOUT.as_millis());
-                let message = format!("{endpoint} did not answer within {longest} ms");
-                Err(Failure::temporary(Reason::NoAnswer, message))
-            }
+            Err(_) => Err(self.late(ANSWER_TIMEOUT)),
         }
+    }
+
+    fn late(&self, longest: Duration) -> Failure {
+        let (endpoint, longest) = (&self.endpoint, longest.as_millis());
+        let message = format!("{endpoint} did not answer within {longest} ms");
+        Failure::temporary(Reason::NoAnswer, message)
     }
 }
 
-/// How long an attempt to connect to a Sentinel may take, after so many that have failed. A dead one among others is left soon. Where none is
-/// alive, all may be slow to reach; and where one was, the others may be.
-fn longest(failures: u32, is_any_alive: bool, took: Duration) -> Duration {
-    let most = if is_any_alive { 2 } else { 16 };
-    (ANSWER_TIMEOUT * (1 << failures.min(most))).max(took * 2)
-}
-
-/// Commands and what comes back, one at a time.
-struct Wire {
-    transport: Transport,
-    scanner: Scanner,
-}
-
-impl Wire {
-    fn new(transport: Transport) -> Self {
-        let scanner = Scanner::default();
-        Self { transport, scanner }
-    }
-
-    async fn send(&mut self, words: &[&[u8]]) -> Result<(), Error> {
-        let mut left = Bytes::from(encode::command(words));
-        while !left.is_empty() {
-            let written = self.transport.write(&left).await;
-            left.advance(written.map_err(|error| lost(&error))?);
-        }
-        Ok(())
-    }
-
-    /// Not every user may: then the Sentinel is asked, and that is all.
-    async fn subscribe(&mut self) -> Result<(), Error> {
-        let channels = [SWITCHED, PROMOTING];
-        self.send(&[b"SUBSCRIBE", channels[0].as_bytes(), channels[1].as_bytes()])
-            .await?;
-        let mut confirmed = 0;
-        while confirmed < channels.len() {
-            if !is_push(&self.frame().await?) {
-                return Ok(());
-            }
-            confirmed += 1;
-        }
-        Ok(())
-    }
-
-    /// A reply or a push. May be dropped while it waits: nothing is lost by that.
-    async fn frame(&mut self) -> Result<Bytes, Error> {
-        loop {
-            let buffer = &mut self.transport.buffer;
-            match self.scanner.end(buffer) {
-                Ok(Some(end)) => return Ok(buffer.split_to(end).freeze()),
-                Ok(None) if buffer.len() < LONGEST => {}
-                _ => return Err(unknown_answer()),
-            }
-            buffer.reserve(4 << 10);
-            match self.transport.read().await {
-                Ok(0) => return Err(closed()),
-                Ok(_) => {}
-                Err(error) => return Err(lost(&error)),
-            }
-        }
-    }
-}
-
-/// The most bytes of a reply.
-const LONGEST: usize = 64 << 10;
-
-fn is_push(frame: &[u8]) -> bool {
-    frame.first() == Some(&b'>')
+/// How long an attempt to connect to a Sentinel may take where another one answers, after so many that have failed. A dead one is left soon.
+/// Where one was slow to reach the others may be.
+fn longest(failures: u32, took: Duration) -> Duration {
+    (ANSWER_TIMEOUT * (1 << failures.min(2))).max(took * 2)
 }
 
 /// Where another Sentinel is and who it is, unless it is taken for dead: an element of the reply to SENTINEL SENTINELS.
@@ -362,23 +335,52 @@ fn endpoint(host: &str, port: &str) -> Result<Endpoint, Error> {
     }
 }
 
-fn unknown_answer() -> Error {
-    Error::because(Reason::Protocol, "it gave an answer that no Sentinel gives")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    // Each store that connects asks all Sentinels at once. If each counts from there, nobody is asked for 1.1 to 1.5 s, over and over: a master
+    // that is named meanwhile is followed late.
+    #[test]
+    fn one_sentinel_is_asked_each_half_second_though_all_were_asked_at_once() {
+        let began = Instant::now();
+        let at = |port| endpoint("h", port).unwrap();
+        let answers = Answers {
+            board: Mutex::new(Board::new(&[at("1"), at("2"), at("3")])),
+            told: watch::Sender::new(()),
+            asks: watch::Sender::new(()),
+            took: Mutex::default(),
+            booked: Mutex::new(began),
+        };
+        let answered = |index: usize, now| answers.board.lock().answered(index, Some(at("9")), now, now);
+        (0..3).for_each(|index| answered(index, began));
+        let mut next = [began; 3].map(|before| answers.book(before, began));
+        let mut last = began;
+        for question in 0..100 {
+            // A store connects.
+            if question % 2 == 0 {
+                next = next.map(|before| answers.book(before, last + POLL / 4));
+            }
+            let first = (0..3).min_by_key(|index| next[*index]).unwrap();
+            let now = next[first];
+            let pause = now - last;
+            assert!((POLL / 2..=POLL).contains(&pause), "{pause:?}");
+            (next[first], last) = (answers.book(now, now), now);
+        }
+        // Two of them fail: the third does not wait for their turns.
+        for index in 1..3 {
+            let failure = Failure::temporary(Reason::Refused, String::new());
+            answers.board.lock().failed(index, failure, last);
+        }
+        assert!(answers.book(last, last) <= last + POLL);
+    }
+
     // Within 500 ms no Sentinel is reached over TLS with a round trip of 150 ms. A dead one must not hold up those who ask for long.
     #[test]
-    fn an_attempt_may_take_longer_where_no_sentinel_is_alive_or_one_took_long() {
+    fn an_attempt_may_take_longer_after_failures_or_where_one_took_long() {
         let ms = Duration::from_millis;
-        let without = [0, 1, 2, 99].map(|failures| longest(failures, false, ms(5)));
-        assert_eq!(without[..3], [ms(500), ms(1_000), ms(2_000)]);
-        assert!(without[3] > Duration::from_secs(1_000));
-        assert_eq!(longest(0, true, ms(5)), ms(500));
-        assert_eq!(longest(99, true, ms(5)), ms(2_000));
-        assert_eq!(longest(0, true, ms(700)), ms(1_400));
+        let short = [0, 1, 2, 99].map(|failures| longest(failures, ms(5)));
+        assert_eq!(short, [500, 1_000, 2_000, 2_000].map(ms));
+        assert_eq!(longest(0, ms(700)), ms(1_400));
     }
 }
