@@ -126,11 +126,11 @@ describe("an object that resists is INVALID_ARGUMENT", () => {
 });
 
 test("each field is read once, so that none changes after its check", async () => {
-  const reads = new Map<PropertyKey, number>();
+  const reads = new Map<PropertyKey, object[]>();
   const counting = (target: object): object =>
     new Proxy(target, {
       get(of, name) {
-        reads.set(name, (reads.get(name) ?? 0) + 1);
+        reads.set(name, [...(reads.get(name) ?? []), of]);
         return Reflect.get(of, name);
       },
     });
@@ -140,11 +140,33 @@ test("each field is read once, so that none changes after its check", async () =
     password: SECRET,
     db: 1,
     maxQueue: 1,
-    tls: counting({ ca: undefined }),
+    tls: counting({ ca: undefined, servername: "one" }),
   };
-  await new RedisKVStore(asConfig(counting(config))).disconnect();
-  for (const [name, count] of reads) assert.equal(count, 1, `${String(name)} was read ${count} times`);
-  assert.ok(reads.has("ca") && reads.has("port"));
+  const node = () => ({ host: "127.0.0.1", port: 1 });
+  const by = () => "other";
+  const where = [
+    config,
+    { tls: counting({ servername: by }), cluster: counting({ nodes: [counting(node())], addressMap: node }) },
+    { tls: true, cluster: counting({ nodes: [node()], servername: by, crossSlot: undefined }) },
+    {
+      tls: counting({ servername: "one" }),
+      sentinel: counting({
+        name: "m",
+        nodes: [counting(node())],
+        username: by,
+        password: by,
+        tls: counting({ servername: by }),
+      }),
+    },
+  ];
+  for (const each of where) {
+    reads.clear();
+    await new RedisKVStore(asConfig(counting(each))).disconnect();
+    for (const [name, objects] of reads) {
+      assert.equal(new Set(objects).size, objects.length, `${String(name)} was read twice`);
+    }
+    assert.ok(reads.has("servername"));
+  }
 });
 
 test("a configuration is copied: what changes afterwards changes nothing", async () => {
@@ -235,6 +257,72 @@ test("a property of Object.prototype is no option", async () => {
     await server.stop();
     authority.remove();
   }
+});
+
+/** Runs something while Object.prototype has these properties. */
+async function polluting<T>(fields: object, run: () => Promise<T>): Promise<T> {
+  try {
+    Object.assign(Object.prototype, fields);
+    return await run();
+  } finally {
+    for (const name of Object.keys(fields)) delete (Object.prototype as Record<string, unknown>)[name];
+  }
+}
+
+describe("a property of Object.prototype is no option beside one that is spread over several fields", () => {
+  // Without the check of the certificate, anyone on the way reads the password.
+  test("with cluster.servername the certificate is checked", async () => {
+    const authority = new Authority("nobody knows it");
+    const { certFile, keyFile } = authority.sign("server", "subjectAltName=DNS:x");
+    const port = await closedPort();
+    const server = await startRedis({
+      "tls-port": `${port}`,
+      "tls-cert-file": certFile,
+      "tls-key-file": keyFile,
+      "tls-ca-cert-file": authority.self.certFile,
+      "tls-auth-clients": "no",
+    });
+    const redis = { cluster: { nodes: [{ host: server.host, port }], servername: "x" }, tls: true };
+    try {
+      const refusal = await polluting({ rejectUnauthorized: false }, () =>
+        errorOf(createKV({ type: "redis", redis: { ...redis, maxRetries: 0 } })),
+      );
+      assert.match(refusal.message, /of an authority that is not known here/);
+    } finally {
+      await server.stop();
+      authority.remove();
+    }
+  });
+
+  test("Sentinels are asked over TLS", async () => {
+    const first: (number | undefined)[] = [];
+    await using peer = await listen((socket) => {
+      socket.once("data", (data) => {
+        first.push(data[0]);
+        socket.destroy();
+      });
+    });
+    const sentinel = { name: "m", nodes: [{ host: "127.0.0.1", port: peer.port }] };
+    const redis = { sentinel, tls: { rejectUnauthorized: true }, maxRetries: 0 };
+    await polluting({ useTls: false }, () => errorOf(createKV({ type: "redis", redis })));
+    const HANDSHAKE = 22;
+    assert.ok(first.length > 0);
+    assert.deepEqual([...new Set(first)], [HANDSHAKE]);
+  });
+
+  test("there is no name for certificates", async () => {
+    const redis = { cluster: { nodes: [{ host: "127.0.0.1", port: 1 }], servername: "x" }, tls: {} };
+    await polluting({ servername: "polluted" }, () => new RedisKVStore(redis).disconnect());
+  });
+});
+
+// An answer with one field too many leads to another server, or to another user.
+test("a property of Object.prototype is no answer of a function", async () => {
+  await using peer = await listen((socket) => socket.destroy());
+  const redis = { port: peer.port, password: () => SECRET, maxRetries: 0 };
+  const failure = "polluted";
+  const refusal = await polluting({ failure }, () => errorOf(createKV({ type: "redis", redis })));
+  assert.doesNotMatch(refusal.message, /polluted/);
 });
 
 describe("an unknown field is warned of, once, with the field that may be meant", () => {
