@@ -116,7 +116,7 @@ async function answer(functions: Functions, { what, node }: Question): Promise<R
 
 async function askForText(asked: ConfigFunction | undefined, node: RedisNode): Promise<string | undefined> {
   if (asked === undefined) return undefined;
-  const given = await ask(asked, node);
+  const given = await ask(asked, node, (given) => given);
   if (given === "") throw failed(asked, "gave an empty string");
   if (isText(given)) return given;
   throw failed(asked, `must give a string, got ${kindOf(given)}`);
@@ -124,20 +124,35 @@ async function askForText(asked: ConfigFunction | undefined, node: RedisNode): P
 
 /** Nothing for an address that leads where it says. */
 async function askForNode(asked: ConfigFunction | undefined, node: RedisNode): Promise<Partial<RedisNode>> {
-  const given = asked && (await ask(asked, node));
-  if (asked === undefined || given === undefined || given === null) return {};
-  const { host, port } = Object(given) as Partial<Record<keyof RedisNode, unknown>>;
+  if (asked === undefined) return {};
+  const { kind, host, port } = await ask(asked, node, (given) => {
+    const { host, port } = Object(given) as Partial<Record<keyof RedisNode, unknown>>;
+    return { kind: kindOf(given), host, port };
+  });
+  if (kind === "undefined" || kind === "null") return {};
   const isPort = typeof port === "number" && Number.isInteger(port) && port >= 1 && port <= 65_535;
   if (isText(host) && host !== "" && !host.includes("\0") && isPort) return { host, port };
-  throw failed(asked, `must give { host, port } or undefined, got ${kindOf(given)}`);
+  throw failed(asked, `must give { host, port } or undefined, got ${kind}`);
 }
 
-async function ask(asked: ConfigFunction, node: RedisNode): Promise<unknown> {
+/** `read` is given the answer: getters of it may throw as well. */
+async function ask<T>(asked: ConfigFunction, node: RedisNode, read: (given: unknown) => T): Promise<T> {
   try {
-    return await asked.call({ ...node });
+    return read(await asked.call({ ...node }));
   } catch (error) {
-    throw failed(asked, `failed: ${isError(error) ? error.message : typeof error}`);
+    throw failed(asked, `failed: ${messageOf(error)}`);
   }
+}
+
+/** The type of what is no Error with a message. */
+function messageOf(error: unknown): string {
+  try {
+    const message: unknown = isError(error) ? error.message : undefined;
+    if (typeof message === "string") return message;
+  } catch {
+    // A getter of the Error threw.
+  }
+  return typeof error;
 }
 
 const kindOf = (given: unknown) => (given === null ? "null" : typeof given);
