@@ -125,6 +125,16 @@ export function decode(error: unknown, command?: string): unknown {
   return tagged(code, error.message, { command, cause: decode(cause), node, slot });
 }
 
+/** The reasons that leave open whether a command that writes was run. */
+export const OPEN_REASONS: readonly KVErrorReason[] = [
+  ...(["lost", "protocol", "internal", "durable-object", "command-timeout", "unanswered"] as const),
+];
+
+/** Whether an error leaves open whether the command was run. */
+export function mayHaveRun(error: unknown): boolean {
+  return error instanceof KVError && error.reason !== undefined && OPEN_REASONS.includes(error.reason);
+}
+
 /** The error of a call after `disconnect`. */
 export function closed(): KVError {
   return new KVError("CLOSED", "The store is closed: connect() opens it again", { reason: "disconnected" });
