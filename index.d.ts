@@ -1289,8 +1289,8 @@ export interface KVConfig {
 }
 
 /**
- * The address of a Redis server, and the timeouts. Other fields win over `url`. An address that is given, but undefined (`url`, `host`,
- * `path` or `port`), is `CONFIG` unless another field gives the address.
+ * The address of a Redis server, and the timeouts. Other fields win over `url`. An address that is given, but undefined or empty (`url`,
+ * `host`, `path`, `port`, `sentinel` or `cluster`), is `CONFIG` unless another field gives the address.
  */
 export interface RedisConfig {
   /**

@@ -17,10 +17,18 @@ test("where the server is, given as undefined, is CONFIG", async () => {
     await refuses({ password: undefined, db: 1, [name]: undefined }, "CONFIG", told);
   }
   await refuses({ host: undefined, port: 6379 }, "CONFIG", /^redis\.host /);
+  for (const name of ["sentinel", "cluster"])
+    await refuses({ [name]: undefined }, "CONFIG", new RegExp(`^redis\\.${name} is given, but undefined: `));
+  for (const name of ["url", "host", "path"]) {
+    const told = new RegExp(`^redis\\.${name} is given, but empty: is an environment variable not set\\?`);
+    await refuses({ [name]: "" }, "CONFIG", told);
+  }
   // Another field gives the address.
   for (const config of [
     { url: undefined, host: "h" },
     { url: "redis://h", host: undefined },
+    { url: undefined, port: undefined, cluster: { nodes: [{ host: "h", port: 1 }] } },
+    { url: undefined, host: undefined, sentinel: { name: "m", nodes: [{ host: "h", port: 1 }] } },
     { password: undefined },
   ]) {
     await new RedisKVStore(asConfig(config)).disconnect();

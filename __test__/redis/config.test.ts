@@ -19,9 +19,10 @@ const noInteger = ["1", 1n, null, true, {}, [1], Number.NaN, 1.5, Number.POSITIV
 type Field = Exclude<keyof RedisConfig, "sentinel" | "cluster"> | `tls.${keyof RedisTlsConfig}`;
 
 const wrong: Record<Field, unknown[]> = {
-  url: [...notText, "", "redis://127.0.0.1\0"],
-  host: [...notText, "", "127.0.0.1\0"],
-  path: [...notText, "", "/tmp/redis\0"],
+  // An empty address is CONFIG: see config-server.test.ts.
+  url: [...notText, "redis://127.0.0.1\0"],
+  host: [...notText, "127.0.0.1\0"],
+  path: [...notText, "/tmp/redis\0"],
   port: [...noInteger, 0, 65_536],
   username: notTextOrFunction,
   password: notTextOrFunction,

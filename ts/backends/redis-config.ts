@@ -292,15 +292,16 @@ function read<Rows extends Record<string, FieldRow<unknown>>>(
   return Object.fromEntries(values);
 }
 
-/** Refuses an address that is undefined: a missing environment variable must not lead to the default server. */
+/** Refuses an address that is undefined or empty: a missing environment variable must not lead to the default server. */
 function checkWhere(config: RedisConfig, given: Given<RedisConfig>): void {
-  if ((given.url ?? given.host ?? given.path) !== undefined) return;
-  const unset = (["url", "host", "path", "port"] as const).find(
-    (name) => given[name] === undefined && Object.hasOwn(config, name),
-  );
+  const isUnset = (name: keyof RedisConfig) => given[name] === undefined || given[name] === "";
+  const addresses = ["url", "host", "path", "sentinel", "cluster"] as const;
+  if (!addresses.every(isUnset)) return;
+  const unset = [...addresses, "port" as const].find((name) => isUnset(name) && Object.hasOwn(config, name));
   if (unset === undefined) return;
+  const what = given[unset] === undefined ? "undefined" : "empty";
   const hint = "is an environment variable not set? Leave the field out for the default";
-  throw new KVError("CONFIG", `redis.${unset} is given, but undefined: ${hint}`, { reason: "address" });
+  throw new KVError("CONFIG", `redis.${unset} is given, but ${what}: ${hint}`, { reason: "address" });
 }
 
 /** The certificates of a cluster's nodes have one setting for their name. */
