@@ -63,7 +63,10 @@ export interface RedisConfig {
    * that supports only that.
    */
   protocol?: 2 | 3 | undefined;
-  /** TLS, with the system's certificate authorities or given ones (PEM). False by default. */
+  /**
+   * TLS, with the system's certificate authorities or given ones (PEM). False by default. `CONFIG` if it is false, and `url` is
+   * `rediss://` or the like.
+   */
   tls?: boolean | RedisTlsConfig | undefined;
   /** The name of the connection in CLIENT LIST. */
   clientName?: string | undefined;

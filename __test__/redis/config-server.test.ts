@@ -35,6 +35,16 @@ test("where the server is, given as undefined, is CONFIG", async () => {
   }
 });
 
+// A store that takes the word of `tls` sends the password in plain text.
+test("a url with TLS, and tls: false, is CONFIG", async () => {
+  for (const protocol of ["rediss", "REDISS", "valkeys", "rediss+sentinel"]) {
+    const url = `${protocol}://default:${encodeURIComponent(SECRET)}@h/m`;
+    await refuses({ url, tls: false }, "CONFIG", /^redis\.tls is false, and .* redis\.url .* give either$/);
+  }
+  await new RedisKVStore({ url: "redis://h", tls: false }).disconnect();
+  await new RedisKVStore({ url: "rediss://h", tls: true }).disconnect();
+});
+
 // AUTH takes both. If nothing is sent, the server takes the connection for its default user, who may run any command.
 test("a user without a password is CONFIG", async () => {
   const told = /^redis\.username: a user needs a password/;

@@ -235,6 +235,7 @@ export function readConfig(config: RedisConfig): ReadConfig {
   checkWhere(config, given);
   const fields = read(FIELDS, given, "redis");
   checkServername(fields);
+  checkTls(fields);
   const functions = functionsOf(fields);
   const { own, ofSentinels } = functions;
   const { tls, sentinel, cluster, ...others } = fields;
@@ -312,6 +313,15 @@ function checkServername({ cluster, tls }: ReadOf<typeof FIELDS>): void {
   if (tls.tls?.servername !== undefined) throw fault("and redis.tls.servername are one setting: give either");
 }
 
+const isOverTls = (url = "") => /^(rediss|valkeys)(\+sentinel)?:/i.test(url);
+
+/** Neither wins: the password would be sent in plain text to a server that is to be reached over TLS. */
+function checkTls({ url, tls }: ReadOf<typeof FIELDS>): void {
+  if (tls === undefined || tls.useTls || !isOverTls(url)) return;
+  const text = "redis.tls is false, and the protocol of redis.url has TLS: give either";
+  throw new KVError("CONFIG", text, { reason: "address" });
+}
+
 /** A copy without functions, and as `defined`: native code asks for what functions give. */
 function constants<T extends object>(fields: T): Constants<T> {
   const entries = Object.entries(fields).filter(([, value]) => typeof value !== "function");
@@ -320,10 +330,9 @@ function constants<T extends object>(fields: T): Constants<T> {
 
 /** Trusts the certificate authorities of Node.js beside the system's. Must run before the first connection with TLS. */
 function trustAuthorities({ url, useTls, tls, sentinel }: RedisOptions): void {
-  const byUrl = /^(rediss|valkeys)(\+sentinel)?:/i.test(url ?? "");
   const asksSystem = (isWanted: boolean | undefined, tls: RedisOptions["tls"]) =>
     isWanted && tls?.ca === undefined && tls?.rejectUnauthorized !== false;
-  if (!asksSystem(useTls ?? byUrl, tls) && !asksSystem(sentinel?.useTls, sentinel?.tls)) return;
+  if (!asksSystem(useTls ?? isOverTls(url), tls) && !asksSystem(sentinel?.useTls, sentinel?.tls)) return;
   // Loaded late: it takes a while, and a Node.js without OpenSSL lacks it.
   const { rootCertificates } = require("node:tls") as typeof import("node:tls");
   trustAsNode(rootCertificates.join("\n"), variable("NODE_EXTRA_CA_CERTS"));
