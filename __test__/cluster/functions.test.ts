@@ -213,6 +213,9 @@ test("an addressMap or a servername that is neither is refused before anything i
   for (const redis of [
     { cluster: { nodes, addressMap: 5 } },
     { cluster: { nodes, addressMap: "10.0.0.1:6379" } },
+    // It is taken, and no address is looked up in it.
+    { cluster: { nodes, addressMap: new Map([["10.0.0.1:6379", nodes[0]]]) } },
+    { cluster: { nodes, addressMap: Object.create({ "10.0.0.1:6379": nodes[0] }) } },
     { cluster: { nodes, addressMap: { "10.0.0.1": nodes[0] } } },
     { cluster: { nodes }, tls: { servername: 5 } },
     { cluster: { nodes }, tls: { servername: "" } },

@@ -12,7 +12,7 @@ import { KVError } from "../errors.js";
 import { defaultFanout, fanoutMode } from "../fanout/mode.js";
 import { type Field, type Fields, fieldsOf, type Given } from "../fields.js";
 import { trustAsNode } from "../native.js";
-import { defined } from "../own.js";
+import { defined, prototypesOf } from "../own.js";
 import {
   type AnyFunction,
   type AskFunctions,
@@ -156,13 +156,17 @@ const sentinel: Check<ReadOf<typeof SENTINEL>> = (value, name) => {
 };
 
 /** Each address that nodes tell, and where it leads. */
-const addressMap: Check<RedisNode[]> = (value, name) =>
-  Object.entries(object(value, name, METHOD)).flatMap(([told, to]) => {
+const addressMap: Check<RedisNode[]> = (value, name) => {
+  const map = object(value, name, METHOD);
+  // A Map has no entries of its own, and would do nothing.
+  if (prototypesOf(map).length > 0) throw invalid(`${METHOD}: ${name} must be a plain object or a function`);
+  return Object.entries(map).flatMap(([told, to]) => {
     const [, host, port] = /^\[?(.+?)\]?:(\d+)$/.exec(told) ?? [];
     if (host === undefined) throw invalid(`${METHOD}: ${name} must have keys like "10.0.0.1:6379"`);
     const from = { host, port: Number(port) };
     return [node(from, `${name}: ${told}`), node(to, `${name}["${told}"]`)];
   });
+};
 
 const CLUSTER = {
   nodes: required(nodes, "rootNodes", "startupNodes"),
