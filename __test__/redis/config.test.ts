@@ -366,6 +366,8 @@ describe("an unknown field is warned of, once, with the field that may be meant"
       maxRetriesPerRequest: "maxRetries",
       retryStrategy: "retryDelay",
       socket: "path",
+      nodes: "cluster",
+      startupNodes: "cluster",
     })) {
       await warned(
         redis({ [given]: "hunter2" }),

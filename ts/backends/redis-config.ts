@@ -183,7 +183,7 @@ const cluster: Check<ReadOf<typeof CLUSTER>> = (value, name) => {
 /** All fields. The names of their options in native code are the same. */
 const FIELDS = {
   sentinel: optional(sentinel, "sentinels"),
-  cluster: optional(cluster, "clusters", "rootNodes"),
+  cluster: optional(cluster, "clusters", "nodes", "rootNodes", "startupNodes"),
   url: optional(nonEmpty, "uri", "connectionString", "connectionUrl", "redisUrl", "address"),
   host: optional(nonEmpty, "hostname", "server"),
   port: optional(integer(1, 65_535)),
