@@ -175,8 +175,9 @@ async function fanoutOf(kv: RedisKVStore): Promise<FanoutReport> {
 
 function fanoutText({ mode, channels, publishes }: FanoutReport): string {
   if (mode !== "targeted") return `${mode}, by the channel of the fleet`;
-  if (!channels || publishes === "fleet")
-    return `${mode}, but by the channel of the fleet: this user may not use covara:events:*`;
+  if (!channels) return `${mode}, but by the channel of the fleet: this user may not use covara:events:*`;
+  if (publishes === "fleet")
+    return `${mode}, but published on the channel of the fleet: EVAL, PUBSUB, or a key or channel covara:events:* is refused`;
   const how = publishes === "script" ? "by a script" : "by two commands, as EVAL or PUBSUB is refused";
   return `${mode}: a channel for each subscription, ${how}`;
 }
