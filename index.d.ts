@@ -807,7 +807,7 @@ export interface KVStore
    */
   disconnect(): Promise<void>;
   /**
-   * Whether the store is connected at this moment.
+   * Whether the store is connected at this moment: `status` is `"ready"`.
    *
    * @example
    * kv.isConnected(); // false
@@ -815,7 +815,10 @@ export interface KVStore
    * kv.isConnected(); // true
    */
   isConnected(): boolean;
-  /** The state of the connection for commands. */
+  /**
+   * The state of the connection for commands. In a cluster that of the master about which an event came last: `"reconnecting"` once one is
+   * lost, though others serve. {@link health} tells of each.
+   */
   readonly status: KVStatus;
   /**
    * The state of each connection, since when, the time of the last bytes of the server, and the commands that wait. Asks no server,
@@ -1028,7 +1031,7 @@ export interface KVErrorDetails {
  * Every failure of a store.
  *
  * An error reply of the server, or of the memory store, has Redis's text as its message, the same on every backend. Other
- * messages name the method and the argument, and never have a key or a value. `instanceof` is true for the errors of every
+ * messages name the method and the argument, and never have a key or a value, but for the two keys of `CROSSSLOT`. `instanceof` is true for the errors of every
  * copy of the package, and of every realm.
  *
  * Each code and reason, whether the command may have been run, and what to do:

@@ -24,7 +24,7 @@ export interface KVErrorDetails {
  * Every failure of a store.
  *
  * An error reply of the server, or of the memory store, has Redis's text as its message, the same on every backend. Other
- * messages name the method and the argument, and never have a key or a value. `instanceof` is true for the errors of every
+ * messages name the method and the argument, and never have a key or a value, but for the two keys of `CROSSSLOT`. `instanceof` is true for the errors of every
  * copy of the package, and of every realm.
  *
  * Each code and reason, whether the command may have been run, and what to do:

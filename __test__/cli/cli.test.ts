@@ -9,7 +9,6 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { createKV } from "covara-kv";
 import { Redis } from "ioredis";
-import { storeOf } from "../../ts/cli/store.js";
 import { eventually } from "../backends.js";
 import { Authority } from "../redis/certificates.js";
 import { type RedisServer, startRedis } from "../redis-server.js";
@@ -44,20 +43,6 @@ async function json(args: string[], code: number): Promise<Record<string, unknow
   assert.equal(outcome.code, code, outcome.stderr);
   return JSON.parse(outcome.stdout);
 }
-
-// The name of the host is in the protocol as well: with the wrong one replaced, `doctor` shows no such URL, and says that there is no TLS.
-test("a URL of Sentinels is shown as it is, without the password", async () => {
-  for (const [url, shown] of Object.entries({
-    "rediss+sentinel://redis/mymaster": "rediss+sentinel://redis/mymaster",
-    "redis+sentinel://redis:1,s:2/m": "redis+sentinel://redis:1,s:2/m",
-    [`redis+sentinel://redis:${SECRET}@redis/m/1`]: "redis+sentinel://redis:***@redis/m/1",
-    [`rediss+sentinel://:${SECRET}@s/m?sentinelPassword=${SECRET}`]: "rediss+sentinel://:***@s/m",
-  })) {
-    const [kv, target] = storeOf({ url }, { version: "" });
-    assert.equal(target.url, shown);
-    await kv.disconnect();
-  }
-});
 
 describe("doctor", () => {
   let server: RedisServer;

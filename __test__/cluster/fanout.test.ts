@@ -287,7 +287,9 @@ test("the home of an own channel is away: what waits behind an event without an 
 });
 
 // By two commands an event comes twice while its own channel moves: PUBLISH at the new home counts nobody, and the bus brings it to the old one.
-test("a user without a right to the key publishes on the fleet's channel, and each event comes once", async ({ open }) => {
+test("a user without a right to the key publishes on the fleet's channel, and each event comes once", async ({
+  open,
+}) => {
   for (const { admin } of cluster().nodes)
     await admin.call("ACL", "SETUSER", "keyless", "on", "nopass", "~app:*", "&*", "+@all");
   const kv = await open(cluster(), timeouts);

@@ -3,11 +3,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { inspect } from "node:util";
 import { createKV, type KVConfig, type RedisConfig, RedisKVStore, type RedisTlsConfig } from "covara-kv";
-import { startRedis } from "../redis-server.js";
-import { errorOf } from "../replies.js";
-import { closedPort, listen } from "../sockets.js";
+import { listen } from "../sockets.js";
 import { warningsOf } from "../warnings.js";
-import { Authority } from "./certificates.js";
 import { asConfig, refuses } from "./refused.js";
 import { SECRET } from "./servers.js";
 
@@ -202,128 +199,6 @@ test("fields that are inherited are CONFIG", async () => {
   await refuses({ tls: Object.create({ ca: "x" }) }, "CONFIG", /^redis\.tls\.ca must not be inherited/);
   const config = Object.create({ type: "memory" });
   await assert.rejects(createKV(config), { code: "CONFIG", message: /^type must not be inherited/ });
-});
-
-// Code that can write to Object.prototype must not switch off the verification of certificates for every store of the process.
-test("a property of Object.prototype is no option", async () => {
-  const polluted = {
-    rejectUnauthorized: false,
-    ...{
-      host: "192.0.2.1",
-      port: 1,
-      url: "redis://192.0.2.1",
-      path: "/none",
-      db: 9,
-      useTls: true,
-      username: "u",
-    },
-    ...{ options: { host: "192.0.2.1" }, type: "redis", redis: {}, prefix: "polluted", shared: "polluted" },
-    ...{ strict: true, ex: 1, px: 1, nx: true, match: "none", count: 1, limit: { offset: 9, count: 9 } },
-    ...{ patterns: ["*"], withScores: true, name: "polluted", ca: "polluted", tls: {}, maxRetries: 0 },
-  };
-  const prototype = Object.prototype as Record<string, unknown>;
-  const authority = new Authority("nobody knows it");
-  const { certFile, keyFile } = authority.sign("server", "subjectAltName=IP:127.0.0.1");
-  const port = await closedPort();
-  const server = await startRedis({
-    "tls-port": `${port}`,
-    "tls-cert-file": certFile,
-    "tls-key-file": keyFile,
-    "tls-ca-cert-file": authority.self.certFile,
-    "tls-auth-clients": "no",
-  });
-  try {
-    Object.assign(prototype, polluted);
-    const { host } = server;
-    const refusal = await errorOf(createKV({ type: "redis", redis: { host, port, tls: true } }), "createKV");
-    assert.match(refusal.message, /of an authority that is not known here/);
-    const plain = await createKV({ type: "redis", redis: { host, port: server.port } });
-    const memory = await createKV({ type: "memory" });
-    for (const kv of [plain, memory]) {
-      assert.equal((kv as unknown as { prefix: string }).prefix, "");
-      await kv.set("k", "v");
-      await kv.set("k", "w", {});
-      assert.deepEqual([await kv.get("k"), await kv.ttl("k")], ["w", -1]);
-      assert.deepEqual((await kv.scan("0")).keys, ["k"]);
-      await kv.zadd("z", 1, "a");
-      assert.deepEqual(await kv.zrangebyscore("z", 0, 2), ["a"]);
-      const heard: string[] = [];
-      const handle = await kv.listen(["c"], (message) => heard.push(message));
-      assert.equal(await kv.publish("d", "not for it"), 0);
-      await handle.close();
-      await kv.disconnect();
-    }
-  } finally {
-    for (const name of Object.keys(polluted)) delete prototype[name];
-    await server.stop();
-    authority.remove();
-  }
-});
-
-/** Runs something while Object.prototype has these properties. */
-async function polluting<T>(fields: object, run: () => Promise<T>): Promise<T> {
-  try {
-    Object.assign(Object.prototype, fields);
-    return await run();
-  } finally {
-    for (const name of Object.keys(fields)) delete (Object.prototype as Record<string, unknown>)[name];
-  }
-}
-
-describe("a property of Object.prototype is no option beside one that is spread over several fields", () => {
-  // Without the check of the certificate, anyone on the way reads the password.
-  test("with cluster.servername the certificate is checked", async () => {
-    const authority = new Authority("nobody knows it");
-    const { certFile, keyFile } = authority.sign("server", "subjectAltName=DNS:x");
-    const port = await closedPort();
-    const server = await startRedis({
-      "tls-port": `${port}`,
-      "tls-cert-file": certFile,
-      "tls-key-file": keyFile,
-      "tls-ca-cert-file": authority.self.certFile,
-      "tls-auth-clients": "no",
-    });
-    const redis = { cluster: { nodes: [{ host: server.host, port }], servername: "x" }, tls: true };
-    try {
-      const refusal = await polluting({ rejectUnauthorized: false }, () =>
-        errorOf(createKV({ type: "redis", redis: { ...redis, maxRetries: 0 } })),
-      );
-      assert.match(refusal.message, /of an authority that is not known here/);
-    } finally {
-      await server.stop();
-      authority.remove();
-    }
-  });
-
-  test("Sentinels are asked over TLS", async () => {
-    const first: (number | undefined)[] = [];
-    await using peer = await listen((socket) => {
-      socket.once("data", (data) => {
-        first.push(data[0]);
-        socket.destroy();
-      });
-    });
-    const sentinel = { name: "m", nodes: [{ host: "127.0.0.1", port: peer.port }] };
-    const redis = { sentinel, tls: { rejectUnauthorized: true }, maxRetries: 0 };
-    await polluting({ useTls: false }, () => errorOf(createKV({ type: "redis", redis })));
-    const HANDSHAKE = 22;
-    assert.ok(first.length > 0);
-    assert.deepEqual([...new Set(first)], [HANDSHAKE]);
-  });
-
-  test("there is no name for certificates", async () => {
-    const redis = { cluster: { nodes: [{ host: "127.0.0.1", port: 1 }], servername: "x" }, tls: {} };
-    await polluting({ servername: "polluted" }, () => new RedisKVStore(redis).disconnect());
-  });
-});
-
-// An answer with one field too many leads to another server, or to another user.
-test("a property of Object.prototype is no answer of a function", async () => {
-  await using peer = await listen((socket) => socket.destroy());
-  const redis = { port: peer.port, password: () => SECRET, maxRetries: 0 };
-  const failure = "polluted";
-  const refusal = await polluting({ failure }, () => errorOf(createKV({ type: "redis", redis })));
-  assert.doesNotMatch(refusal.message, /polluted/);
 });
 
 describe("an unknown field is warned of, once, with the field that may be meant", () => {
