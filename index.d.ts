@@ -807,7 +807,7 @@ export interface KVStore
    */
   disconnect(): Promise<void>;
   /**
-   * Whether the store is connected at this moment.
+   * Whether the store is connected at this moment: `status` is `"ready"`.
    *
    * @example
    * kv.isConnected(); // false
@@ -815,7 +815,10 @@ export interface KVStore
    * kv.isConnected(); // true
    */
   isConnected(): boolean;
-  /** The state of the connection for commands. */
+  /**
+   * The state of the connection for commands. In a cluster that of the master about which an event came last: `"reconnecting"` once one is
+   * lost, though others serve. {@link health} tells of each.
+   */
   readonly status: KVStatus;
   /**
    * The state of each connection, since when, the time of the last bytes of the server, and the commands that wait. Asks no server,
@@ -1028,7 +1031,7 @@ export interface KVErrorDetails {
  * Every failure of a store.
  *
  * An error reply of the server, or of the memory store, has Redis's text as its message, the same on every backend. Other
- * messages name the method and the argument, and never have a key or a value. `instanceof` is true for the errors of every
+ * messages name the method and the argument, and never have a key or a value, but for the two keys of `CROSSSLOT`. `instanceof` is true for the errors of every
  * copy of the package, and of every realm.
  *
  * Each code and reason, whether the command may have been run, and what to do:
@@ -1289,8 +1292,8 @@ export interface KVConfig {
 }
 
 /**
- * The address of a Redis server, and the timeouts. Other fields win over `url`. An address that is given, but undefined (`url`, `host`,
- * `path` or `port`), is `CONFIG` unless another field gives the address.
+ * The address of a Redis server, and the timeouts. Other fields win over `url`. An address that is given, but undefined or empty (`url`,
+ * `host`, `path`, `port`, `sentinel` or `cluster`), is `CONFIG` unless another field gives the address.
  */
 export interface RedisConfig {
   /**
@@ -1330,7 +1333,10 @@ export interface RedisConfig {
    * that supports only that.
    */
   protocol?: 2 | 3 | undefined;
-  /** TLS, with the system's certificate authorities or given ones (PEM). False by default. */
+  /**
+   * TLS, with the system's certificate authorities or given ones (PEM). False by default. `CONFIG` if it is false, and `url` is
+   * `rediss://` or the like.
+   */
   tls?: boolean | RedisTlsConfig | undefined;
   /** The name of the connection in CLIENT LIST. */
   clientName?: string | undefined;

@@ -60,7 +60,7 @@ export interface KVStore
    */
   disconnect(): Promise<void>;
   /**
-   * Whether the store is connected at this moment.
+   * Whether the store is connected at this moment: `status` is `"ready"`.
    *
    * @example
    * kv.isConnected(); // false
@@ -68,7 +68,10 @@ export interface KVStore
    * kv.isConnected(); // true
    */
   isConnected(): boolean;
-  /** The state of the connection for commands. */
+  /**
+   * The state of the connection for commands. In a cluster that of the master about which an event came last: `"reconnecting"` once one is
+   * lost, though others serve. {@link health} tells of each.
+   */
   readonly status: KVStatus;
   /**
    * The state of each connection, since when, the time of the last bytes of the server, and the commands that wait. Asks no server,

@@ -22,8 +22,8 @@ export interface KVConfig {
 }
 
 /**
- * The address of a Redis server, and the timeouts. Other fields win over `url`. An address that is given, but undefined (`url`, `host`,
- * `path` or `port`), is `CONFIG` unless another field gives the address.
+ * The address of a Redis server, and the timeouts. Other fields win over `url`. An address that is given, but undefined or empty (`url`,
+ * `host`, `path`, `port`, `sentinel` or `cluster`), is `CONFIG` unless another field gives the address.
  */
 export interface RedisConfig {
   /**
@@ -63,7 +63,10 @@ export interface RedisConfig {
    * that supports only that.
    */
   protocol?: 2 | 3 | undefined;
-  /** TLS, with the system's certificate authorities or given ones (PEM). False by default. */
+  /**
+   * TLS, with the system's certificate authorities or given ones (PEM). False by default. `CONFIG` if it is false, and `url` is
+   * `rediss://` or the like.
+   */
   tls?: boolean | RedisTlsConfig | undefined;
   /** The name of the connection in CLIENT LIST. */
   clientName?: string | undefined;

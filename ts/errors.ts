@@ -24,7 +24,7 @@ export interface KVErrorDetails {
  * Every failure of a store.
  *
  * An error reply of the server, or of the memory store, has Redis's text as its message, the same on every backend. Other
- * messages name the method and the argument, and never have a key or a value. `instanceof` is true for the errors of every
+ * messages name the method and the argument, and never have a key or a value, but for the two keys of `CROSSSLOT`. `instanceof` is true for the errors of every
  * copy of the package, and of every realm.
  *
  * Each code and reason, whether the command may have been run, and what to do:
@@ -123,6 +123,16 @@ export function decode(error: unknown, command?: string): unknown {
   const { code, cause, node, slot } = error as NativeError;
   if (typeof code !== "string") return error;
   return tagged(code, error.message, { command, cause: decode(cause), node, slot });
+}
+
+/** The reasons that leave open whether a command that writes was run. */
+export const OPEN_REASONS: readonly KVErrorReason[] = [
+  ...(["lost", "protocol", "internal", "durable-object", "command-timeout", "unanswered"] as const),
+];
+
+/** Whether an error leaves open whether the command was run. */
+export function mayHaveRun(error: unknown): boolean {
+  return error instanceof KVError && error.reason !== undefined && OPEN_REASONS.includes(error.reason);
 }
 
 /** The error of a call after `disconnect`. */

@@ -31,3 +31,13 @@ export function prototypesOf(value: object): object[] {
   }
   return prototypes;
 }
+
+type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
+  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
+};
+
+/** A copy without undefined fields, and without a prototype that could provide them. */
+export function defined<T extends object>(fields: T): Defined<T> {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.assign(Object.create(null), Object.fromEntries(entries));
+}

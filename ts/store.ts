@@ -146,7 +146,8 @@ export abstract class Store extends Emitter<KVEvents> implements KVStore {
     const gap = since ? overflowSince(since) : undefined;
     this.beginDelivery();
     this.deliverAll(messages, kind);
-    if (gap !== undefined) this.missed(gap, kind);
+    // A callback may have disconnected the store.
+    if (gap !== undefined && this.status !== "closed") this.missed(gap, kind);
   }
 
   /** @internal Delivers one message. False if the channel has no callbacks. */

@@ -2,7 +2,7 @@ import type { Argument } from "../native.js";
 import type { KVStoreTransaction } from "./adapter.js";
 import { checkNoMore } from "./arguments.js";
 import { type Command, defineMethods } from "./commands.js";
-import { isError, KVError } from "./errors.js";
+import { isError, KVError, mayHaveRun } from "./errors.js";
 
 /** A command of a transaction. Without an argv no store runs it. */
 interface Queued<Argv> {
@@ -77,8 +77,8 @@ export class Transaction<Argv = Argument[]> {
     );
     const index = failureIn(results);
     if (index === -1) return results;
-    const { code, reason, message, command, node, slot } = results[index] as KVError;
-    throw new KVError(code, message, { reason, command, index, results, node, slot });
+    const { code, reason, message, command, cause, node, slot } = results[index] as KVError;
+    throw new KVError(code, message, { reason, command, cause, index, results, node, slot });
   }
 
   discard(): void {
@@ -104,8 +104,14 @@ export class Transaction<Argv = Argument[]> {
   }
 }
 
-/** The index of the first error: of one that has aborted others, before those. -1 if there is none. */
+/**
+ * The index of the error to throw, -1 if there is none: the first that leaves open whether its part was run, as its caller must look.
+ * Else the first, but one that has aborted others before those.
+ */
 function failureIn(results: readonly unknown[]): number {
-  const caused = results.findIndex((result) => isError(result) && (result as KVError).code !== "EXECABORT");
-  return caused === -1 ? results.findIndex(isError) : caused;
+  const failures = [...results.entries()].filter(([, result]) => isError(result));
+  const [index] = failures.find(([, error]) => mayHaveRun(error)) ??
+    failures.find(([, error]) => (error as KVError).code !== "EXECABORT") ??
+    failures[0] ?? [-1];
+  return index;
 }

@@ -106,6 +106,28 @@ describe("three masters with a replica each", { timeout: 120_000 }, () => {
     }
   });
 
+  // A move that was broken off: keys of the slot are at two masters, and commands of several keys fail with TRYAGAIN.
+  test("slots that are on their way", async () => {
+    const [from, to] = await cluster().masters();
+    assert.ok(from && to);
+    const [[slot] = [0]] = from.view.ranges;
+    const { admin: source } = from.node;
+    const { admin: target } = to.node;
+    const [fromId, toId] = await Promise.all([source, target].map((admin) => admin.call("CLUSTER", "MYID")));
+    await source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", `${toId}`);
+    await target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", `${fromId}`);
+    await source.call("CLUSTER", "SETSLOT", slot + 1, "MIGRATING", `${toId}`);
+    try {
+      const { ok, cluster: told } = await report("--cluster", nodesOf(cluster()));
+      assert.equal(ok, true);
+      const way = `from ${from.node.place} to ${to.node.place}`;
+      assert.deepEqual(told.warnings, [`the slots ${slot}-${slot + 1} are on their way ${way}`]);
+    } finally {
+      for (const admin of [source, target])
+        for (const each of [slot, slot + 1]) await admin.call("CLUSTER", "SETSLOT", each, "STABLE");
+    }
+  });
+
   test("a killed master: why it does not answer; once its replica is the master, that it has none", async () => {
     const [master] = await cluster().masters();
     assert.ok(master);

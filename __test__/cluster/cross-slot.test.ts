@@ -127,6 +127,27 @@ test("if the connection to one node is lost, the error says which slots were run
   assert.deepEqual(commands, ["", "SET", "", "SET"]);
 });
 
+// Whoever is told of WRONGTYPE alone takes all of it for run.
+test("an error that leaves open whether a part was run comes before one that tells", async (world) => {
+  const fake = await world.fake();
+  const answer = queueing();
+  fake.answer = (command, node, peer) => {
+    const normal = answer(command, peer);
+    if (command[0] !== "EXEC" || node === homeOf(fake, c)) return normal;
+    if (node === homeOf(fake, a)) return `*1\r\n${error("WRONGTYPE Operation against a key")}`;
+    peer.socket.destroy();
+    return null;
+  };
+  const kv = await world.open(fake, splitting(fake));
+  const lost = await errorOf(kv.multi().incr(a).set(b, "2").set(c, "3").exec());
+  assert.deepEqual([lost.code, lost.reason, lost.index, lost.command], ["CONNECTION", "lost", 1, "SET"]);
+  const results = lost.results?.map((result) => (result instanceof KVError ? result.code : result));
+  assert.deepEqual(results, ["WRONGTYPE", "CONNECTION", "OK"]);
+  const [, ofPart] = lost.results ?? [];
+  assert.ok(ofPart instanceof KVError);
+  assert.equal(lost.cause, ofPart.cause);
+});
+
 test("a part that the server aborts was not run: its calls say so, and what was refused comes first", async (world) => {
   const fake = await world.fake();
   const answer = queueing();

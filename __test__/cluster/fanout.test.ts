@@ -286,7 +286,10 @@ test("the home of an own channel is away: what waits behind an event without an 
   assert.equal(behind[0].reason, "queue-timeout");
 });
 
-test("a user without a right to the key publishes by commands, and each event comes", async ({ open }) => {
+// By two commands an event comes twice while its own channel moves: PUBLISH at the new home counts nobody, and the bus brings it to the old one.
+test("a user without a right to the key publishes on the fleet's channel, and each event comes once", async ({
+  open,
+}) => {
   for (const { admin } of cluster().nodes)
     await admin.call("ACL", "SETUSER", "keyless", "on", "nopass", "~app:*", "&*", "+@all");
   const kv = await open(cluster(), timeouts);
@@ -297,7 +300,7 @@ test("a user without a right to the key publishes by commands, and each event co
   for (const number of numbers(20)) assert.equal(await publisher.publish(EVENTS, wire(id, number)), 1);
   await eventually(() => heard.length === 20);
   assert.deepEqual(eventsOf(heard), numbers(20));
-  assert.equal(internal(publisher).fanout.publishes, "commands");
+  assert.equal(internal(publisher).fanout.publishes, "fleet");
 });
 
 // Redis 6.2 has no shard channels, and answers as to any command that there is not.

@@ -141,16 +141,35 @@ const rubbish: Record<string, [map: () => unknown, message: RegExp]> = {
   "gives a port that there is not": [() => ({ host: HERE, port: 65_536 }), /must give \{ host, port \}/],
   "gives a port that is a text": [() => ({ host: HERE, port: "6379" }), /must give \{ host, port \}/],
   "gives an empty host": [() => ({ host: "", port: 6379 }), /must give \{ host, port \}/],
-  "gives a getter that throws": [
-    () => ({
-      get host() {
-        throw new Error("revoked");
-      },
-    }),
-    /revoked/,
-  ],
+  ...Object.fromEntries(
+    Object.entries<[thrown: unknown, told: string]>({
+      "an Error": [new Error("revoked"), "revoked"],
+      null: [null, "object"],
+      "a text": ["revoked", "string"],
+      "an Error whose message throws": [
+        Object.defineProperty(new Error(), "message", {
+          get() {
+            throw undefined;
+          },
+        }),
+        "object",
+      ],
+      "an Error whose message is no text": [Object.assign(new Error(), { message: undefined }), "object"],
+    }).map(([what, [thrown, told]]) => [
+      `gives a getter that throws ${what}`,
+      [
+        () => ({
+          get host() {
+            throw thrown;
+          },
+        }),
+        new RegExp(`redis\\.cluster\\.addressMap\\(\\) failed: ${told}`),
+      ],
+    ]),
+  ),
 };
 
+// An answer that says neither an address nor a failure leads where the node says, and a rejection that nobody awaits ends the process.
 describe("an addressMap that fails is as a node that cannot be reached: told, and tried again", () => {
   for (const [what, [map, message]] of Object.entries(rubbish)) {
     test(`it ${what}`, async (world) => {
@@ -194,6 +213,9 @@ test("an addressMap or a servername that is neither is refused before anything i
   for (const redis of [
     { cluster: { nodes, addressMap: 5 } },
     { cluster: { nodes, addressMap: "10.0.0.1:6379" } },
+    // It is taken, and no address is looked up in it.
+    { cluster: { nodes, addressMap: new Map([["10.0.0.1:6379", nodes[0]]]) } },
+    { cluster: { nodes, addressMap: Object.create({ "10.0.0.1:6379": nodes[0] }) } },
     { cluster: { nodes, addressMap: { "10.0.0.1": nodes[0] } } },
     { cluster: { nodes }, tls: { servername: 5 } },
     { cluster: { nodes }, tls: { servername: "" } },

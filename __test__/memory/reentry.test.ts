@@ -158,3 +158,18 @@ test("a callback that publishes again, and again, does not block the event loop"
   isOver = true;
   await kv.disconnect();
 });
+
+// A store that its user has closed tells of nothing any more: its listeners may have let go of what they need.
+test("a callback that disconnects the store ends its events, the gap behind the message too", async () => {
+  const kv = createMemoryKV();
+  const gaps: unknown[] = [];
+  kv.on("gap", (gap) => void gaps.push(gap));
+  const deliver = (since: number) =>
+    (kv as unknown as { deliverTaken(messages: unknown[]): void }).deliverTaken([since, null, "c", "m"]);
+  await kv.subscribe("c", () => {});
+  deliver(Date.now());
+  assert.equal(gaps.length, 1);
+  await kv.subscribe("c", () => void kv.disconnect());
+  deliver(Date.now());
+  assert.equal(gaps.length, 1);
+});

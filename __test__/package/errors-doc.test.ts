@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { KVError, type KVErrorReason } from "covara-kv";
+import { OPEN_REASONS } from "../../ts/errors.js";
 
 const root = join(__dirname, "../..");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
@@ -69,6 +70,11 @@ describe("docs/errors.md", () => {
       without.filter((code) => withReasons.has(code as string)),
       [],
     );
+  });
+
+  test("says perhaps where the source does", () => {
+    const perhaps = found(read("docs/errors.md"), /^\| `([\w-]+)` \|.*\| perhaps \| .* \|$/gm).flat();
+    assert.deepEqual(sorted(perhaps as string[]), sorted(OPEN_REASONS));
   });
 
   test("the type of the reasons is the document's", () => {

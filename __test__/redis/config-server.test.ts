@@ -17,14 +17,32 @@ test("where the server is, given as undefined, is CONFIG", async () => {
     await refuses({ password: undefined, db: 1, [name]: undefined }, "CONFIG", told);
   }
   await refuses({ host: undefined, port: 6379 }, "CONFIG", /^redis\.host /);
+  for (const name of ["sentinel", "cluster"])
+    await refuses({ [name]: undefined }, "CONFIG", new RegExp(`^redis\\.${name} is given, but undefined: `));
+  for (const name of ["url", "host", "path"]) {
+    const told = new RegExp(`^redis\\.${name} is given, but empty: is an environment variable not set\\?`);
+    await refuses({ [name]: "" }, "CONFIG", told);
+  }
   // Another field gives the address.
   for (const config of [
     { url: undefined, host: "h" },
     { url: "redis://h", host: undefined },
+    { url: undefined, port: undefined, cluster: { nodes: [{ host: "h", port: 1 }] } },
+    { url: undefined, host: undefined, sentinel: { name: "m", nodes: [{ host: "h", port: 1 }] } },
     { password: undefined },
   ]) {
     await new RedisKVStore(asConfig(config)).disconnect();
   }
+});
+
+// A store that takes the word of `tls` sends the password in plain text.
+test("a url with TLS, and tls: false, is CONFIG", async () => {
+  for (const protocol of ["rediss", "REDISS", "valkeys", "rediss+sentinel"]) {
+    const url = `${protocol}://default:${encodeURIComponent(SECRET)}@h/m`;
+    await refuses({ url, tls: false }, "CONFIG", /^redis\.tls is false, and .* redis\.url .* give either$/);
+  }
+  await new RedisKVStore({ url: "redis://h", tls: false }).disconnect();
+  await new RedisKVStore({ url: "rediss://h", tls: true }).disconnect();
 });
 
 // AUTH takes both. If nothing is sent, the server takes the connection for its default user, who may run any command.

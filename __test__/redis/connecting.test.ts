@@ -112,8 +112,6 @@ describe("what is given beside the url wins over it", () => {
   test("path, over a host", () => works({ url: "redis://nonexistent.invalid", path: socket }));
 
   test("a host and a port, over a socket", () => works({ url: `unix://${socket}x`, ...server.address }));
-
-  test("tls: false, over rediss://", () => works({ url: `rediss://${server.endpoint}`, tls: false }));
 });
 
 describe("a user", () => {

@@ -3,8 +3,7 @@ import { isIP } from "node:net";
 import type { RedisConfig, RedisTlsConfig } from "../config.js";
 import { KVError } from "../errors.js";
 import { warnOfField } from "../fields.js";
-import { own } from "../own.js";
-import { defined } from "./redis-config.js";
+import { defined, own } from "../own.js";
 
 /** The configuration of a client. */
 export interface Read {

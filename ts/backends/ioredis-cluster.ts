@@ -3,7 +3,7 @@ import { lookup } from "node:dns";
 import { isIP } from "node:net";
 import { object } from "../arguments.js";
 import type { RedisConfig, RedisNode } from "../config.js";
-import { own } from "../own.js";
+import { defined, own } from "../own.js";
 import {
   checkFamily,
   IOREDIS,
@@ -14,7 +14,7 @@ import {
   taken,
   tlsConfigOf,
 } from "./client-options.js";
-import { defined, METHOD } from "./redis-config.js";
+import { METHOD } from "./redis-config.js";
 
 const CLUSTER = {
   taken: ["redisOptions", "keyPrefix", "natMap", "dnsLookup", "scaleReads", "useSRVRecords"],

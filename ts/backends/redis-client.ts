@@ -2,7 +2,7 @@
 import { object, text } from "../arguments.js";
 import type { RedisConfig, RedisNode, RedisSentinelConfig } from "../config.js";
 import { KVError } from "../errors.js";
-import { own, prototypesOf } from "../own.js";
+import { defined, own, prototypesOf } from "../own.js";
 import {
   checkFamily,
   IOREDIS,
@@ -15,7 +15,7 @@ import {
   tlsConfigOf,
 } from "./client-options.js";
 import { ofIoredisCluster } from "./ioredis-cluster.js";
-import { defined, isField, METHOD, readConfig } from "./redis-config.js";
+import { isField, METHOD, readConfig } from "./redis-config.js";
 
 /**
  * A client of ioredis or node-redis, or a similar object. Its options are read, and a connection with the same options is opened.

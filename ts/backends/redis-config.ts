@@ -12,7 +12,14 @@ import { KVError } from "../errors.js";
 import { defaultFanout, fanoutMode } from "../fanout/mode.js";
 import { type Field, type Fields, fieldsOf, type Given } from "../fields.js";
 import { trustAsNode } from "../native.js";
-import { type AskFunctions, askerOf, functionsOf } from "./redis-functions.js";
+import { defined, prototypesOf } from "../own.js";
+import {
+  type AnyFunction,
+  type AskFunctions,
+  askerOf,
+  type Functions,
+  functionsOf,
+} from "./redis-functions.js";
 
 /** The name in error messages. */
 export const METHOD = "RedisKVStore";
@@ -27,13 +34,13 @@ type Check<T> = (value: unknown, name: string) => T;
 
 const anyText: Check<string> = (value, name) => text(name).check(value, METHOD);
 
-/** Undefined for a function, which is called before each connection. */
+/** Takes a function too, which is called before each connection. */
 const orFunction =
-  <T>(check: Check<T>): Check<T | undefined> =>
+  <T>(check: Check<T>): Check<T | AnyFunction> =>
   (value, name) =>
-    typeof value === "function" ? undefined : check(value, name);
+    typeof value === "function" ? (value as AnyFunction) : check(value, name);
 
-const textOrFunction = orFunction<string | undefined>((value, name) => anyText(value, name) || undefined);
+const textOrFunction = orFunction((value, name) => anyText(value, name) || undefined);
 
 const version: Check<number> = (value, name) => {
   if (value === 2 || value === 3) return value;
@@ -73,6 +80,8 @@ const oneOf =
 const queueTimeout: Check<number> = (value, name) =>
   value === Infinity ? value : integer(0, MAX_MILLISECONDS)(value, name);
 
+type Constants<T> = ReturnType<typeof defined<{ [K in keyof T]: Exclude<T[K], AnyFunction> }>>;
+
 /** A field: its option, and what other clients call it. */
 interface FieldRow<T> extends Field {
   readonly read: (value: unknown, name: string) => T;
@@ -104,10 +113,16 @@ const TLS = {
   ),
 } satisfies Fields<RedisTlsConfig>;
 
-const tlsOptions: Check<Pick<RedisOptions, "useTls" | "tls">> = (tls, name) => {
-  if (typeof tls === "boolean") return { useTls: tls };
+/** Whether TLS is used, and what is said of it. */
+interface Security {
+  readonly useTls: boolean;
+  readonly tls: ReadOf<typeof TLS> | undefined;
+}
+
+const security: Check<Security> = (tls, name) => {
+  if (typeof tls === "boolean") return { useTls: tls, tls: undefined };
   const given = fieldsOf<RedisTlsConfig>(object(tls, name, METHOD), { fields: TLS, path: name });
-  return { useTls: true, tls: defined(optionsOf(TLS, given, name)) };
+  return { useTls: true, tls: read(TLS, given, name) };
 };
 
 const NODE = {
@@ -127,34 +142,31 @@ const nodes: Check<RedisNode[]> = (value, name) => {
   return Array.from(value, (each, index) => node(each, `${name}[${index}]`));
 };
 
-/** Options without what functions are asked for. */
-type Unasked<Name extends "sentinel" | "cluster"> = Omit<
-  NonNullable<RedisOptions[Name]>,
-  "asksUsername" | "asksPassword" | "asksServername" | "asksAddress"
->;
-
 const SENTINEL = {
   name: required(nonEmpty, "masterName", "masterSet", "service", "serviceName", "group"),
   nodes: required(nodes, "sentinels", "hosts", "sentinelRootNodes"),
   username: optional(textOrFunction, "sentinelUsername", "user"),
   password: optional(textOrFunction, "sentinelPassword", "pass"),
-  tls: optional(tlsOptions, "sentinelTLS", "ssl"),
+  tls: optional(security, "sentinelTLS", "ssl"),
 } satisfies Fields<RedisSentinelConfig>;
 
-const sentinelOptions: Check<Unasked<"sentinel">> = (value, name) => {
+const sentinel: Check<ReadOf<typeof SENTINEL>> = (value, name) => {
   const given = fieldsOf<RedisSentinelConfig>(object(value, name, METHOD), { fields: SENTINEL, path: name });
-  const { tls, ...others } = optionsOf(SENTINEL, given, name);
-  return defined({ ...others, ...tls });
+  return read(SENTINEL, given, name);
 };
 
 /** Each address that nodes tell, and where it leads. */
-const addressMap: Check<RedisNode[]> = (value, name) =>
-  Object.entries(object(value, name, METHOD)).flatMap(([told, to]) => {
+const addressMap: Check<RedisNode[]> = (value, name) => {
+  const map = object(value, name, METHOD);
+  // A Map has no entries of its own, and would do nothing.
+  if (prototypesOf(map).length > 0) throw invalid(`${METHOD}: ${name} must be a plain object or a function`);
+  return Object.entries(map).flatMap(([told, to]) => {
     const [, host, port] = /^\[?(.+?)\]?:(\d+)$/.exec(told) ?? [];
     if (host === undefined) throw invalid(`${METHOD}: ${name} must have keys like "10.0.0.1:6379"`);
     const from = { host, port: Number(port) };
     return [node(from, `${name}: ${told}`), node(to, `${name}["${told}"]`)];
   });
+};
 
 const CLUSTER = {
   nodes: required(nodes, "rootNodes", "startupNodes"),
@@ -163,17 +175,15 @@ const CLUSTER = {
   crossSlot: optional(oneOf("split")),
 } satisfies Fields<RedisClusterConfig>;
 
-const clusterOptions: Check<Unasked<"cluster"> & { servername: string | undefined }> = (value, name) => {
+const cluster: Check<ReadOf<typeof CLUSTER>> = (value, name) => {
   const given = fieldsOf<RedisClusterConfig>(object(value, name, METHOD), { fields: CLUSTER, path: name });
-  const read = optionsOf(CLUSTER, given, name);
-  const { nodes, addressMap = [], servername, crossSlot } = read;
-  return { nodes, addresses: addressMap, splits: crossSlot === "split", servername };
+  return read(CLUSTER, given, name);
 };
 
 /** All fields. The names of their options in native code are the same. */
 const FIELDS = {
-  sentinel: optional(sentinelOptions, "sentinels"),
-  cluster: optional(clusterOptions, "clusters", "rootNodes"),
+  sentinel: optional(sentinel, "sentinels"),
+  cluster: optional(cluster, "clusters", "nodes", "rootNodes", "startupNodes"),
   url: optional(nonEmpty, "uri", "connectionString", "connectionUrl", "redisUrl", "address"),
   host: optional(nonEmpty, "hostname", "server"),
   port: optional(integer(1, 65_535)),
@@ -182,7 +192,7 @@ const FIELDS = {
   password: optional(textOrFunction, "pass", "passwd", "auth", "authPass"),
   db: optional(integer(0, 2 ** 31 - 1), "database", "dbIndex", "dbNumber"),
   protocol: optional(version, "resp", "respVersion"),
-  tls: optional(tlsOptions, "ssl", "secure"),
+  tls: optional(security, "ssl", "secure"),
   clientName: optional(printable, "connectionName", "name"),
   maxRetries: optional(integer(0, MAX_U32), "maxRetriesPerRequest", "retries", "maxAttempts"),
   retryDelay: optional(
@@ -227,81 +237,107 @@ export function readConfig(config: RedisConfig): ReadConfig {
     elsewhere: BESIDE_REDIS,
   });
   checkWhere(config, given);
-  const { tls, sentinel, cluster, ...others } = optionsOf(FIELDS, given, "redis");
-  const servername = cluster?.servername;
-  checkServername(given);
-  const functions = functionsOf(given);
+  const fields = read(FIELDS, given, "redis");
+  checkServername(fields);
+  checkTls(fields);
+  const functions = functionsOf(fields);
   const { own, ofSentinels } = functions;
-  const asks = ({ username, password, servername }: typeof own) => ({
-    asksUsername: username !== undefined,
-    asksPassword: password !== undefined,
-    asksServername: servername !== undefined,
-  });
-  const options = defined({
+  const { tls, sentinel, cluster, ...others } = fields;
+  const options = constants({
     ...others,
-    ...tls,
-    ...(servername !== undefined && { tls: { ...tls?.tls, servername } }),
+    ...(tls && securityOptions(tls, cluster?.servername)),
     ...asks(own),
-    sentinel: sentinel && { ...sentinel, ...asks(ofSentinels) },
-    cluster: cluster && { ...cluster, asksAddress: own.addressMap !== undefined },
+    sentinel: sentinel && sentinelOptions(sentinel, ofSentinels),
+    cluster: cluster && clusterOptions(cluster, own),
     isNode,
   });
   trustAuthorities(options);
   return { options, askFunctions: askerOf(functions) };
 }
 
-type OptionsOf<Rows extends Record<string, FieldRow<unknown>>> = {
+/** `servername` is the name in the certificates of a cluster's nodes, if it is given there. */
+function securityOptions({ useTls, tls }: Security, servername?: string | AnyFunction) {
+  if (servername === undefined) return { useTls, tls: tls && constants(tls) };
+  return { useTls, tls: constants({ ...tls, servername }) };
+}
+
+function sentinelOptions({ tls, ...others }: ReadOf<typeof SENTINEL>, functions: Functions) {
+  return constants({ ...others, ...(tls && securityOptions(tls)), ...asks(functions) });
+}
+
+function clusterOptions(
+  { nodes, addressMap = [], crossSlot }: ReadOf<typeof CLUSTER>,
+  functions: Functions,
+): NonNullable<RedisOptions["cluster"]> {
+  return {
+    nodes,
+    addresses: typeof addressMap === "function" ? [] : addressMap,
+    asksAddress: functions.addressMap !== undefined,
+    splits: crossSlot === "split",
+  };
+}
+
+const asks = ({ username, password, servername }: Functions) => ({
+  asksUsername: username !== undefined,
+  asksPassword: password !== undefined,
+  asksServername: servername !== undefined,
+});
+
+/** What was read of fields. */
+type ReadOf<Rows extends Record<string, FieldRow<unknown>>> = {
   [Name in keyof Rows]: ReturnType<Rows[Name]["read"]>;
 };
 
-function optionsOf<Rows extends Record<string, FieldRow<unknown>>>(
+function read<Rows extends Record<string, FieldRow<unknown>>>(
   rows: Rows,
   given: { readonly [Name in keyof Rows]?: unknown },
   path: string,
-): OptionsOf<Rows> {
-  const read = Object.entries(rows).map(([name, row]) => [name, row.read(given[name], `${path}.${name}`)]);
-  return Object.fromEntries(read);
+): ReadOf<Rows> {
+  const values = Object.entries(rows).map(([name, row]) => [name, row.read(given[name], `${path}.${name}`)]);
+  return Object.fromEntries(values);
 }
 
-/** Refuses an address that is undefined: a missing environment variable must not lead to the default server. */
+/** Refuses an address that is undefined or empty: a missing environment variable must not lead to the default server. */
 function checkWhere(config: RedisConfig, given: Given<RedisConfig>): void {
-  if ((given.url ?? given.host ?? given.path) !== undefined) return;
-  const unset = (["url", "host", "path", "port"] as const).find(
-    (name) => given[name] === undefined && Object.hasOwn(config, name),
-  );
+  const isUnset = (name: keyof RedisConfig) => given[name] === undefined || given[name] === "";
+  const addresses = ["url", "host", "path", "sentinel", "cluster"] as const;
+  if (!addresses.every(isUnset)) return;
+  const unset = [...addresses, "port" as const].find((name) => isUnset(name) && Object.hasOwn(config, name));
   if (unset === undefined) return;
+  const what = given[unset] === undefined ? "undefined" : "empty";
   const hint = "is an environment variable not set? Leave the field out for the default";
-  throw new KVError("CONFIG", `redis.${unset} is given, but undefined: ${hint}`, { reason: "address" });
+  throw new KVError("CONFIG", `redis.${unset} is given, but ${what}: ${hint}`, { reason: "address" });
 }
 
 /** The certificates of a cluster's nodes have one setting for their name. */
-function checkServername({ cluster, tls }: Given<RedisConfig>): void {
+function checkServername({ cluster, tls }: ReadOf<typeof FIELDS>): void {
   if (cluster?.servername === undefined) return;
   const fault = (text: string) => invalid(`${METHOD}: redis.cluster.servername ${text}`);
-  if (tls === undefined || tls === false) throw fault("is a name for TLS: give redis.tls too");
-  if (tls !== true && tls.servername !== undefined)
-    throw fault("and redis.tls.servername are one setting: give either");
+  if (!tls?.useTls) throw fault("is a name for TLS: give redis.tls too");
+  if (tls.tls?.servername !== undefined) throw fault("and redis.tls.servername are one setting: give either");
 }
 
-type TlsOptions = NonNullable<RedisOptions["tls"]>;
+const isOverTls = (url = "") => /^(rediss|valkeys)(\+sentinel)?:/i.test(url);
+
+/** Neither wins: the password would be sent in plain text to a server that is to be reached over TLS. */
+function checkTls({ url, tls }: ReadOf<typeof FIELDS>): void {
+  if (tls === undefined || tls.useTls || !isOverTls(url)) return;
+  const text = "redis.tls is false, and the protocol of redis.url has TLS: give either";
+  throw new KVError("CONFIG", text, { reason: "address" });
+}
+
+/** A copy without functions, and as `defined`: native code asks for what functions give. */
+function constants<T extends object>(fields: T): Constants<T> {
+  const entries = Object.entries(fields).filter(([, value]) => typeof value !== "function");
+  return defined(Object.fromEntries(entries)) as Constants<T>;
+}
 
 /** Trusts the certificate authorities of Node.js beside the system's. Must run before the first connection with TLS. */
 function trustAuthorities({ url, useTls, tls, sentinel }: RedisOptions): void {
-  const byUrl = /^(rediss|valkeys)(\+sentinel)?:/i.test(url ?? "");
-  const asksSystem = (isWanted: boolean | undefined, { ca, rejectUnauthorized }: TlsOptions = {}) =>
-    isWanted && ca === undefined && rejectUnauthorized !== false;
-  if (!asksSystem(useTls ?? byUrl, tls) && !asksSystem(sentinel?.useTls, sentinel?.tls)) return;
+  const asksSystem = (isWanted: boolean | undefined, tls: RedisOptions["tls"]) =>
+    isWanted && tls?.ca === undefined && tls?.rejectUnauthorized !== false;
+  if (!asksSystem(useTls ?? isOverTls(url), tls) && !asksSystem(sentinel?.useTls, sentinel?.tls)) return;
   // Loaded late: it takes a while, and a Node.js without OpenSSL lacks it.
   const { rootCertificates } = require("node:tls") as typeof import("node:tls");
   trustAsNode(rootCertificates.join("\n"), variable("NODE_EXTRA_CA_CERTS"));
-}
-
-type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
-  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
-};
-
-/** A copy without undefined fields, and without a prototype that could provide them. */
-export function defined<T extends object>(fields: T): Defined<T> {
-  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
-  return Object.assign(Object.create(null), Object.fromEntries(entries));
 }

@@ -55,7 +55,7 @@ export interface Commands {
   isCluster(): boolean | null;
 }
 
-/** How events are published: by a script; by two PUBLISH if scripts are refused; by one if the channels are refused. */
+/** How events are published: by a script; by two PUBLISH if scripts are refused; by one if the channels are refused, or in a cluster. */
 export type Way = "script" | "commands" | "fleet";
 
 /** The subscription of an event. Undefined for another form than the usual one. */
@@ -124,7 +124,8 @@ export class Publisher {
 
   #refuse(): void {
     if (this.#way !== "script") return;
-    this.#way = "commands";
+    // PUBLISH counts only the subscribers at the channel's new home, while the bus still brings the event to those at the old one.
+    this.#way = this.#commands.isCluster() ? "fleet" : "commands";
     this.#refusedAt = now();
     if (this.#scripts === 0) return;
     this.#gate = new Promise((resolve) => {

@@ -42,6 +42,15 @@ interface NodeLine {
   flags: readonly string[];
   masterId: string;
   ranges: readonly Range[];
+  /** Only in a node's line of itself. */
+  moves: readonly Move[];
+}
+
+/** A slot on its way, by the ids of both masters. */
+interface Move {
+  slot: number;
+  from: string;
+  to: string;
 }
 
 /** An answer of a node. */
@@ -158,6 +167,7 @@ function clusterOf(
         ? ["the cluster serves no other slots either while that is so: cluster-require-full-coverage is yes"]
         : []),
       ...dissentOf(views, owners, nameOf),
+      ...movesOf(views, nameOf),
       ...lonelyMasters(lines, answers, nameOf),
       ...unknown.map(
         ({ id }) =>
@@ -200,6 +210,18 @@ function dissentOf(
       ? []
       : [`${nameOf(id)} says otherwise than most nodes who has the slots ${shown(slots)}`];
   });
+}
+
+/** A warning for each two masters between which slots are on their way: a move that was broken off stays open. */
+function movesOf(views: readonly View[], nameOf: (id: string) => string): string[] {
+  const moves = views.flatMap(({ lines }) => lines.flatMap(({ moves }) => moves));
+  const pairs = new Map<string, Set<number>>();
+  for (const { slot, from, to } of moves) {
+    const pair = `from ${nameOf(from)} to ${nameOf(to)}`;
+    pairs.set(pair, (pairs.get(pair) ?? new Set()).add(slot));
+  }
+  const between = (slots: ReadonlySet<number>) => shown(rangesOf((slot) => slots.has(slot)));
+  return Array.from(pairs, ([pair, slots]) => `the slots ${between(slots)} are on their way ${pair}`);
 }
 
 /** A warning of the masters that no replica can replace, if there are any. */
@@ -254,10 +276,18 @@ function linesOf(text: string, asked?: RedisNode): NodeLine[] {
         address: known === undefined || port === "0" ? undefined : { host: known, port: Number(port) },
         flags: flags.split(","),
         masterId,
-        // `[1->-id]` is a slot on its way.
         ranges: slots.filter((range) => /^\d/.test(range)).map(rangeOf),
+        moves: slots.flatMap((text) => moveOf(text, id)),
       };
     });
+}
+
+/** `[1->-id]` is on its way to a node, and `[1-<-id]` from it. */
+function moveOf(text: string, own: string): Move[] {
+  const [, slot, direction, other = ""] = /^\[(\d+)-([<>])-(\w+)\]$/.exec(text) ?? [];
+  if (slot === undefined) return [];
+  const [from, to] = direction === ">" ? [own, other] : [other, own];
+  return [{ slot: Number(slot), from, to }];
 }
 
 function rangeOf(text: string): Range {

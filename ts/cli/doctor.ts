@@ -45,6 +45,7 @@ interface Health {
   connections: readonly ConnectionHealth[];
   sentinels?: readonly Sentinel[];
   fanout?: FanoutReport;
+  warnings: readonly string[];
 }
 
 /** What a Sentinel says, or why it cannot be asked. */
@@ -144,8 +145,15 @@ async function examine(store: KVStore, { url = "" }: ShownTarget, options: CliOp
       ...(await pubsub(kv)),
       ...sentinelsOf(kv),
       ...(kv instanceof RedisKVStore && { fanout: await fanoutOf(kv) }),
+      warnings: warningsOf(server),
     };
   });
+}
+
+/** In a cluster the masters are found by way of a replica. */
+function warningsOf(server: RedisKVStore["server"]): string[] {
+  if (server?.role !== "replica" || server.mode === "cluster") return [];
+  return ["this is a replica: writes will be refused"];
 }
 
 function sentinelsOf(kv: KVStore): Pick<Health, "sentinels"> {
@@ -175,8 +183,9 @@ async function fanoutOf(kv: RedisKVStore): Promise<FanoutReport> {
 
 function fanoutText({ mode, channels, publishes }: FanoutReport): string {
   if (mode !== "targeted") return `${mode}, by the channel of the fleet`;
-  if (!channels || publishes === "fleet")
-    return `${mode}, but by the channel of the fleet: this user may not use covara:events:*`;
+  if (!channels) return `${mode}, but by the channel of the fleet: this user may not use covara:events:*`;
+  if (publishes === "fleet")
+    return `${mode}, but published on the channel of the fleet: EVAL, PUBSUB, or a key or channel covara:events:* is refused`;
   const how = publishes === "script" ? "by a script" : "by two commands, as EVAL or PUBSUB is refused";
   return `${mode}: a channel for each subscription, ${how}`;
 }
@@ -232,7 +241,11 @@ function printInstallation({ version, platform, libc, binary, binaryBytes, node,
 function printCluster(cluster: Cluster): void {
   line("cluster", clusterText(cluster));
   printTable(clusterRows(cluster));
-  for (const warning of cluster.warnings) print(`  ${styled("red", "!")} ${clean(warning)}`);
+  printWarnings(cluster.warnings);
+}
+
+function printWarnings(warnings: readonly string[]): void {
+  for (const warning of warnings) print(`  ${styled("red", "!")} ${clean(warning)}`);
 }
 
 function printHealth(shown: string, health: Health, cluster: Cluster | undefined): void {
@@ -255,6 +268,7 @@ function printHealth(shown: string, health: Health, cluster: Cluster | undefined
   for (const { connection, state, inFlight, waiting } of connections) {
     line(connection, `${state}, ${inFlight} in flight, ${waiting} waiting`);
   }
+  printWarnings(health.warnings);
 }
 
 /** A row for each Sentinel: its address, the master that it names, and its latency; or why it cannot be asked. */

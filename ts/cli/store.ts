@@ -133,9 +133,10 @@ export async function using<T>(store: KVStore, use: (store: KVStore) => Promise<
 function parsed(
   url: string,
 ): URL | Pick<URL, "protocol" | "username" | "password" | "host" | "pathname" | "searchParams"> {
-  const hosts = /\+sentinel:\/\/(?:[^/?]*@)?([^/?]*)/.exec(url)?.[1];
-  if (hosts === undefined) return new URL(url);
-  const { protocol, username, password, pathname, searchParams } = new URL(url.replace(hosts, "sentinels"));
+  const [, before, hosts] = /^([^/]*\+sentinel:\/\/(?:[^/?]*@)?)([^/?]*)/.exec(url) ?? [];
+  if (before === undefined || hosts === undefined) return new URL(url);
+  const one = `${before}sentinels${url.slice(before.length + hosts.length)}`;
+  const { protocol, username, password, pathname, searchParams } = new URL(one);
   return { protocol, username, password, host: hosts, pathname, searchParams };
 }
 
