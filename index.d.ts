@@ -816,8 +816,8 @@ export interface KVStore
    */
   isConnected(): boolean;
   /**
-   * The state of the connection for commands. In a cluster that of the master about which an event came last: `"reconnecting"` once one is
-   * lost, though others serve. {@link health} tells of each.
+   * The state of the connection for commands. In a cluster `"reconnecting"` from the loss of a master on, though others serve. It ends when that
+   * is there again, or all that have its slots now are connected. {@link health} tells of each.
    */
   readonly status: KVStatus;
   /**

@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import type { ConnectionHealth, KVStore } from "covara-kv";
 import { eventually } from "../eventually.js";
+import { emissions } from "../faults/faults.js";
 import { keyIn, shareOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
 import { CLUSTERDOWN, type FakeNode } from "./fake-nodes.js";
-import { test } from "./shared.js";
+import { isReady, test } from "./shared.js";
 
 const SLOT = shareOf(1, 3)[0];
 const timeouts = { commandTimeout: 500, queueTimeout: 1_000 } as const;
@@ -43,4 +44,23 @@ test("commands of a slot without a master have an entry without a node", async (
   );
   for (const { code } of await Promise.all(calls)) assert.equal(code, "TIMEOUT");
   await eventually(async () => (await entriesOf(kv)).every(({ node }) => node !== undefined));
+});
+
+// A master died for good, and others had its slots. No connection to it came back, and the store counted as not connected from then on: as a
+// readiness probe that takes an instance out of service.
+test("a store is ready again once others have the slots of a master that is gone", async ({ fake, open }) => {
+  const nodes = await fake();
+  const [first, second] = nodes.nodes;
+  const [range] = nodes.ranges;
+  assert.ok(first && second && range);
+  const kv = await open(nodes, timeouts);
+  await eventually(() => isReady(kv));
+  const ready = emissions(kv, "ready");
+  await first.stop();
+  await eventually(() => kv.status === "reconnecting");
+  range.nodes = [second.name];
+  await eventually(() => kv.isConnected());
+  assert.equal(kv.status, "ready");
+  assert.equal(ready.length, 1);
+  assert.ok(nodes.nodes.slice(1).map(at).includes(ready[0]?.node ?? ""));
 });

@@ -9,8 +9,9 @@ use crate::redis::cluster::node::{Node, fail_event};
 use crate::redis::cluster::refresh::with_reasons;
 use crate::redis::cluster::router::{Closing, ClusterRouter, RouterState};
 use crate::redis::cluster::topology::TopologyMember;
+use crate::redis::completions::{CompletionBatch, Event};
 use crate::redis::pipeline::{ATTEMPTS, closed};
-use crate::redis::request::{Fate, Id};
+use crate::redis::request::{Fate, Id, Role};
 
 impl ClusterRouter {
     /// Has the slots discovered, and a connection to each master opened, from this call on. True for the first call.
@@ -70,6 +71,31 @@ impl ClusterRouter {
                 self.completions.fail(id, error.clone());
             }
         }
+    }
+
+    /// Others may have the slots of a node that is lost for good: tells that all masters are connected, as the node itself never will.
+    pub(super) fn tell_ready(&self, state: &RouterState) {
+        if !self.inbox.is_lost() {
+            return;
+        }
+        let connected = |node: &Arc<Node>| {
+            let health = node.connection.with(|pipeline| pipeline.health());
+            health
+                .node
+                .filter(|_| health.is_ready)
+                .map(|name| (health.since, name))
+        };
+        let mut last = None;
+        for node in &state.masters {
+            let Some(found) = connected(node) else { return };
+            last = last.max(Some(found));
+        }
+        let Some((_, node)) = last else { return };
+        self.inbox.forget_lost();
+        let mut batch = CompletionBatch::default();
+        let role = Role::Commands;
+        batch.events.push(Event::Ready { role, node });
+        self.completions.put(batch);
     }
 
     /// Answers `id` once all that was asked for is answered and the connections are closed.

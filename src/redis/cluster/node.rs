@@ -68,6 +68,8 @@ pub fn returned_slots(events: &[NodeEvent]) -> Vec<(u64, Slot)> {
 pub struct NodeInbox {
     /// A node has been connected to: the store was told so.
     is_ready: AtomicBool,
+    /// The numbers of nodes that the store was told are lost, and not that they are there again.
+    lost: Mutex<Vec<u64>>,
     /// None once the router has ended.
     events: Mutex<Option<Vec<NodeEvent>>>,
     pub come: Notify,
@@ -77,6 +79,7 @@ impl Default for NodeInbox {
     fn default() -> Self {
         Self {
             is_ready: AtomicBool::new(false),
+            lost: Mutex::default(),
             events: Mutex::new(Some(Vec::new())),
             come: Notify::new(),
         }
@@ -92,6 +95,15 @@ impl NodeInbox {
         }
         self.come.notify_one();
         None
+    }
+
+    /// Whether the store was told of a loss, and not that it is over.
+    pub fn is_lost(&self) -> bool {
+        !self.lost.lock().is_empty()
+    }
+
+    pub fn forget_lost(&self) {
+        self.lost.lock().clear();
     }
 
     /// Those of events that the router has not taken yet.
@@ -182,7 +194,6 @@ impl Node {
             endpoint: endpoint.clone(),
             completions: completions.clone(),
             inbox: inbox.clone(),
-            is_lost: AtomicBool::new(false),
         };
         let connection = Connection::new(config, Target::Node(endpoint.clone()), Arc::new(sink))?;
         connection.with(Pipeline::join_cluster);
@@ -221,8 +232,6 @@ struct NodeSink {
     endpoint: Endpoint,
     completions: Arc<CompletionQueue>,
     inbox: Arc<NodeInbox>,
-    /// The store was told that it is lost.
-    is_lost: AtomicBool,
 }
 
 impl NodeSink {
@@ -241,10 +250,16 @@ impl NodeSink {
             Event::Ready { .. } => {
                 self.inbox.put(NodeEvent::Connected);
                 let was_ready = self.inbox.is_ready.swap(true, Ordering::Relaxed);
-                self.is_lost.swap(false, Ordering::Relaxed) || !was_ready
+                let mut lost = self.inbox.lost.lock();
+                let place = lost.iter().position(|number| *number == self.number);
+                place.map(|place| lost.remove(place)).is_some() || !was_ready
             }
             Event::Reconnecting { .. } => {
-                self.is_lost.store(true, Ordering::Relaxed);
+                let mut lost = self.inbox.lost.lock();
+                if !lost.contains(&self.number) {
+                    lost.push(self.number);
+                }
+                drop(lost);
                 self.inbox.put(NodeEvent::Lost(self.number));
                 true
             }

@@ -60,6 +60,7 @@ impl ClusterRouter {
         }
         self.hold_repeated(&mut state, &ended, now);
         self.answer_connecting(&mut state);
+        self.tell_ready(&state);
         self.expire(&mut state, now);
         self.expire_reads(&mut state, now);
         self.retry_reads(&mut state, now);
