@@ -5,7 +5,7 @@ import { eventually } from "../eventually.js";
 import { EVENTS, eventsOf, hear, open as openStream, wire } from "../framework/events.js";
 import { sharedCluster, test } from "./shared.js";
 
-const cluster = sharedCluster({ nodeTimeout: 500 });
+const cluster = sharedCluster({ nodeTimeout: 500, elections: false });
 
 /** So long that the store asks no home meanwhile whether it is alive: that is a PUBLISH. */
 const timeouts = { commandTimeout: 20_000, queueTimeout: 20_000 } as const;
