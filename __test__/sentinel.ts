@@ -12,6 +12,8 @@ export interface SentinelOptions {
   config?: Record<string, string>;
   /** The configuration of the Sentinels. */
   sentinelConfig?: Record<string, string>;
+  /** The host's name, by which the Sentinels and replicas then tell the servers; by default the address. */
+  hostname?: string;
   /** How long a server must be silent before a Sentinel takes it for down, in ms. */
   downAfter?: number;
 }
@@ -39,6 +41,7 @@ export async function startSentinels({
   sentinels: count = 3,
   config = {},
   sentinelConfig = {},
+  hostname,
   downAfter = 500,
 }: SentinelOptions = {}): Promise<SentinelSet> {
   const started: RedisServer[] = [];
@@ -116,21 +119,26 @@ export async function startSentinels({
     const common = {
       "repl-diskless-sync": "yes",
       "repl-diskless-sync-delay": "0",
+      ...(hostname !== undefined && { "replica-announce-ip": hostname }),
       ...config,
     };
     const first = await start(common);
     servers.push(first);
-    const replicaof = `${first.host} ${first.port}`;
+    const place = `${hostname ?? first.host} ${first.port}`;
     servers.push(
-      ...(await Promise.all(Array.from({ length: replicas }, () => start({ ...common, replicaof })))),
+      ...(await Promise.all(Array.from({ length: replicas }, () => start({ ...common, replicaof: place })))),
     );
     // Sentinels read a replica's state every ten seconds. They elect no replica without a link at that time, so wait for the links first.
     await eventually(async () => (await Promise.all(servers.map(isLinked))).every(Boolean));
     const quorum = Math.floor(count / 2) + 1;
     const monitor = {
-      [`sentinel monitor ${MASTER}`]: `${first.host} ${first.port} ${quorum}`,
+      [`sentinel monitor ${MASTER}`]: `${place} ${quorum}`,
       [`sentinel down-after-milliseconds ${MASTER}`]: String(downAfter),
       [`sentinel failover-timeout ${MASTER}`]: "5000",
+      ...(hostname !== undefined && {
+        "sentinel resolve-hostnames": "yes",
+        "sentinel announce-hostnames": "yes",
+      }),
       ...sentinelConfig,
     };
     sentinels.push(...(await Promise.all(Array.from({ length: count }, () => start(monitor, "--sentinel")))));

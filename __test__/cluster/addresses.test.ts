@@ -1,6 +1,7 @@
 // A node may announce no host, an unknown host, a name, or an address that cannot be reached from here. Taken as it is, it leads nowhere.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.js";
+import type { Answer } from "../fake-server.js";
 import { shareOf, slotOf } from "../redis-cluster.js";
 import {
   error,
@@ -11,7 +12,7 @@ import {
   moved,
   type NamedNode,
 } from "./fake-nodes.js";
-import { test } from "./shared.js";
+import { isReady, test } from "./shared.js";
 
 /** Not 127.0.0.1: code that wrongly falls back to the default host must fail. */
 const HERE = process.platform === "linux" ? "127.0.0.2" : "127.0.0.1";
@@ -111,7 +112,7 @@ test("what comes behind the id of a node is not minded, in both protocols", asyn
   expectAtHome(cluster);
 });
 
-// Split at its first colon, an IPv6 address gives a host that does not exist (ioredis #740).
+// Split at its first colon, an IPv6 address gives a host that does not exist.
 test("an IPv6 address is split at its last colon", async (world) => {
   const cluster = await world.fake({ host: "::1" });
   const kv = await world.open(cluster, timeouts);
@@ -161,7 +162,7 @@ test("addresses that lead nowhere from here are looked up in addressMap", async 
   assert.equal(other.calls.at(-1), "SET a 1");
 });
 
-// If only the first node gets the password, the others refuse every command (redis-rs PR#1963, ioredis #1832).
+// If only the first node gets the password, the others refuse every command.
 test("user and password are given to every node", async ({ fake, open }) => {
   const cluster = await fake();
   let asked = 0;
@@ -179,6 +180,30 @@ test("user and password are given to every node", async ({ fake, open }) => {
     for (const { commands } of peers) assert.match(commands.map(String).join("\n"), /AUTH,u,secret/);
   }
   assert.ok(asked >= cluster.nodes.length);
+});
+
+// A token ends within the hour, and the connections live on. Kept from the first connection, it is refused at each later one (Memorystore).
+test("a token that has ended is not given again: a new connection asks for one", async ({ fake, open }) => {
+  let token = "first";
+  const greet: Answer = (command) => {
+    const at = command.indexOf("AUTH");
+    if (at < 0 || command[at + 2] === token) return undefined;
+    return error("WRONGPASS invalid username-password pair or user is disabled.");
+  };
+  const cluster = await fake({ greet });
+  const kv = await open(cluster, { ...timeouts, username: "u", password: async () => token, retryDelay: 20 });
+  await Promise.all(names.map((name) => kv.get(name)));
+  await eventually(() => isReady(kv));
+  const before = cluster.nodes.map(({ peers }) => peers.length);
+  token = "second";
+  for (const { peers } of cluster.nodes) for (const { socket } of peers) socket.destroy();
+  await Promise.all(names.map((name) => kv.get(name)));
+  await eventually(() => isReady(kv));
+  for (const [index, { peers }] of cluster.nodes.entries()) {
+    const greetings = peers.slice(before[index]).flatMap(({ commands }) => commands.map(String));
+    assert.ok(greetings.some((greeting) => greeting.includes("AUTH,u,second")));
+    assert.ok(!greetings.some((greeting) => greeting.includes("AUTH,u,first")));
+  }
 });
 
 // Some providers show one node with all slots, and announce a replica that does not exist (Azure Managed Redis, ElastiCache Serverless).

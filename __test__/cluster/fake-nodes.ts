@@ -59,6 +59,8 @@ export interface FakeClusterOptions {
   nodes?: number;
   host?: string;
   answer?: NodeAnswer;
+  /** Overrides replies to the handshake. */
+  greet?: Answer;
 }
 
 const array = (items: readonly string[]) => `*${items.length}\r\n${items.join("")}`;
@@ -72,6 +74,7 @@ export const moved = (slot: number, to: { host: string; port: number }) =>
 export const ask = (slot: number, to: { host: string; port: number }) =>
   error(`ASK ${slot} ${to.host}:${to.port}`);
 export const TRYAGAIN = error("TRYAGAIN Multiple keys request during rehashing of slot");
+export const LOADING = error("LOADING Redis is loading the dataset in memory");
 export const CLUSTERDOWN = error("CLUSTERDOWN The cluster is down");
 
 /** The reply of CLUSTER SLOTS: what comes behind the id is an array in RESP 2, and a map in RESP 3. */
@@ -142,6 +145,7 @@ export async function startFakeCluster({
   nodes: count = 3,
   host,
   answer = () => undefined,
+  greet = () => undefined,
 }: FakeClusterOptions = {}): Promise<FakeCluster> {
   const nodes: FakeNode[] = [];
   const cluster: FakeCluster = {
@@ -172,7 +176,9 @@ export async function startFakeCluster({
       const earlier = calls.filter((call) => call.startsWith(`${command[0]} ${command[1]}`));
       return simple(command, earlier.length);
     };
-    const server = await startFake({ ...(host !== undefined && { host }), handshake, answer: answered });
+    const greeted: Answer = (command, peer) => greet(command, peer) ?? handshake(command, peer);
+    const options = { ...(host !== undefined && { host }), handshake: greeted, answer: answered };
+    const server = await startFake(options);
     node = Object.defineProperties(server, {
       index: { value: index },
       name: { value: { host: server.host, port: server.port } },

@@ -5,13 +5,13 @@ import { setTimeout as wait } from "node:timers/promises";
 import { createKV } from "covara-kv";
 import { eventually } from "../eventually.js";
 import type { Peer } from "../fake-server.js";
-import { Calls, SLACK, timeOf, underLoad } from "../faults/faults.js";
+import { Calls, emissions, SLACK, timeOf, underLoad } from "../faults/faults.js";
 import { movable } from "../faults/movable.js";
 import { Thread } from "../redis/processes.js";
 import { keyIn, shareOf, slotOf } from "../redis-cluster.js";
 import { errorOf } from "../replies.js";
 import { closedPort } from "../sockets.js";
-import { CLUSTERDOWN, evenly, homeOf, moved, TRYAGAIN } from "./fake-nodes.js";
+import { CLUSTERDOWN, evenly, homeOf, LOADING, moved, TRYAGAIN } from "./fake-nodes.js";
 import { isReady, sharedCluster, test } from "./shared.js";
 
 const cluster = sharedCluster({ nodeTimeout: 500, config: { "cluster-require-full-coverage": "no" } });
@@ -166,6 +166,21 @@ test("what is called while there is no connection to any node waits for one", as
   await Promise.all(names.map((name) => kv.get(name)));
 });
 
+// Told without its node, an operator does not know which of 60 servers is there again.
+test("a node whose connection was lost is named once it is ready again, and no other is", async (world) => {
+  const fake = await world.fake();
+  const kv = await world.open(fake, { ...timeouts, retryDelay: 20 });
+  await eventually(() => isReady(kv));
+  const [ready, lost] = [emissions(kv, "ready"), emissions(kv, "reconnecting")];
+  for (const { name, peers } of fake.nodes) {
+    for (const { socket } of peers) socket.destroy();
+    const seen = ready.length;
+    await eventually(() => ready.length > seen);
+    const told = [...ready.slice(seen), ...lost.splice(0)].map(({ node }) => node);
+    assert.deepEqual(new Set(told), new Set([`${name.host}:${name.port}`]));
+  }
+});
+
 // "Failed to refresh slots cache" says neither which nodes are tried, nor why they fail (ioredis #711 #220 #1000).
 test("where no node can be reached, the error says which were tried and why not", async () => {
   const ports = [await closedPort(), await closedPort()];
@@ -206,8 +221,8 @@ test("the connection to a node that has left the cluster is closed", async (worl
   await eventually(() => left.peers.every(({ socket }) => socket.destroyed));
 });
 
-for (const [word, reply] of Object.entries({ TRYAGAIN, CLUSTERDOWN })) {
-  // TRYAGAIN and CLUSTERDOWN often end within a second. So the call waits instead of failing (radix #136, redis-clustr #5).
+for (const [word, reply] of Object.entries({ TRYAGAIN, CLUSTERDOWN, LOADING })) {
+  // TRYAGAIN, CLUSTERDOWN and LOADING often end within a second. So the call waits instead of failing (radix #136, redis-clustr #5).
   test(`${word} is waited out`, async (world) => {
     const fake = await world.fake();
     const kv = await world.open(fake, timeouts);

@@ -109,7 +109,10 @@ test("without end is how long a command may wait, and the store's end ends it", 
   call.catch(() => {});
   await eventually(() => failing.length >= 50);
   assert.equal((await kv.health()).connections[0]?.waiting, 1);
-  await Promise.all([kv.disconnect(), expectRefusal(call, refusal("CLOSED", /before the command was sent: .*refused/))]);
+  await Promise.all([
+    kv.disconnect(),
+    expectRefusal(call, refusal("CLOSED", /before the command was sent: .*refused/)),
+  ]);
 });
 
 test("a command outlives maxRetries failed attempts, and not one more", async ({ redis, open }) => {

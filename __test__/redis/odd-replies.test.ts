@@ -118,6 +118,16 @@ test("a reply that the command does not have is CONNECTION; nothing else comes o
   assert.equal(await kv.get("k"), null);
 });
 
+// A proxy of a cluster may take keys of all slots, or not (Upstash, Redis Cloud). Its own words then say what must change.
+test("CROSSSLOT of a single endpoint is passed on as it is", async () => {
+  const text = "CROSSSLOT Keys in request don't hash to the same slot";
+  reply = `-${text}\r\n`;
+  const error = await errorOf(kv.mget("a", "b"));
+  assert.deepEqual([error.code, error.message, error.command], ["CROSSSLOT", text, "MGET"]);
+  const asked = server.commands.filter(([name]) => name === "MGET");
+  assert.deepEqual(asked, [["MGET", "a", "b"]]);
+});
+
 // An error inside an array becomes a plain Error among the values.
 test("an error within a reply rejects with that error", async () => {
   reply = "*2\r\n$1\r\na\r\n-MOVED 5 elsewhere\r\n";

@@ -15,7 +15,7 @@ describe("Sentinels with a password and TLS of their own", () => {
   after(() => authority.remove());
   const identity = authority.sign("server", `subjectAltName=IP:${HOST}`);
   let [master, plain]: RedisServer[] = [];
-  let sentinel: RedisServer | undefined;
+  let [sentinel, plainSentinel]: RedisServer[] = [];
   let [tlsPort, masterTlsPort] = [0, 0];
   const sentinelSecret = "the-Sentinels-own";
   before(async () => {
@@ -30,6 +30,8 @@ describe("Sentinels with a password and TLS of their own", () => {
       },
       "--sentinel",
     );
+    const monitor = { [`sentinel monitor ${MASTER}`]: `${HOST} ${masterTlsPort} 1` };
+    plainSentinel = await startRedis(monitor, "--sentinel");
     for (const [{ host, port }, secret] of [
       [master, SECRET],
       [sentinel, sentinelSecret],
@@ -39,7 +41,7 @@ describe("Sentinels with a password and TLS of their own", () => {
       admin.disconnect();
     }
   });
-  after(() => Promise.all([master?.stop(), plain?.stop(), sentinel?.stop()]));
+  after(() => Promise.all([master, plain, sentinel, plainSentinel].map((server) => server?.stop())));
   const { ca } = authority;
   const nodes = () => [{ host: HOST, port: tlsPort }];
 
@@ -54,6 +56,15 @@ describe("Sentinels with a password and TLS of their own", () => {
       sentinel: { name: "plain", nodes: nodes(), password: sentinelSecret, tls: { ca } },
     });
     assert.equal(await other.ping(), "PONG");
+  });
+
+  // TLS with the servers is not TLS with the Sentinels: asked with it, a Sentinel without answers nothing (ioredis #740 #1448).
+  test("servers have TLS, and their Sentinels have none", async () => {
+    const { host = HOST, port = 0 } = plainSentinel ?? {};
+    const sentinel = { name: MASTER, nodes: [{ host, port }], tls: false as const };
+    await using kv = await open({ tls: { ca }, password: SECRET, sentinel });
+    assert.equal(await kv.ping(), "PONG");
+    assert.equal((await kv.health()).connections[0]?.node, `${HOST}:${masterTlsPort}`);
   });
 
   test("functions give the password, and are asked for Sentinels and server each", async () => {

@@ -137,14 +137,16 @@ class RoundOf {
     for (const subscriber of this.#subscribers)
       clients.push(await this.kind.open(this.cluster.addresses, listening(subscriber)));
     try {
-      return await this.#run(clients[0] as CheckedClient, milliseconds);
+      return await this.#run(clients, milliseconds);
     } finally {
       await this.cluster.heal();
       for (const client of clients) await client.close();
     }
   }
 
-  async #run(client: CheckedClient, milliseconds: number) {
+  /** The first client has the load. All of them subscribe. */
+  async #run(clients: readonly CheckedClient[], milliseconds: number) {
+    const client = clients[0] as CheckedClient;
     await Promise.all(this.#staying.map((key) => client.set(key, "1")));
     const load = new Load(client, this.#streams, this.random.load);
     const scans = new Scans(client, `${this.name}:stay:*`, this.#staying.length);
@@ -171,7 +173,7 @@ class RoundOf {
       scans: scans.done,
       deadline: deadline === undefined ? undefined : deadline + load.lag,
       unsettled,
-      unanswered: (await client.unanswered?.()) ?? 0,
+      unanswered: await unansweredOf(clients),
       leftOpen,
       lag: load.lag,
     });
@@ -269,6 +271,11 @@ const callsOf = (streams: readonly Stream[]) => streams.flatMap(({ calls, reads 
 
 const slowestOf = (streams: readonly Stream[]) =>
   callsOf(streams).reduce((slowest, { start, end }) => Math.max(slowest, end - start || 0), 0);
+
+async function unansweredOf(clients: readonly CheckedClient[]): Promise<number> {
+  const counts = await Promise.all(clients.map((client) => client.unanswered?.()));
+  return counts.reduce<number>((sum, count = 0) => sum + count, 0);
+}
 
 function errorsOf(streams: readonly Stream[]): Record<string, number> {
   const errors: Record<string, number> = {};

@@ -25,10 +25,10 @@ export interface Failover {
 /** A shorter time says nothing about throughput. */
 const WINDOW = 500;
 
-/** How many CLUSTER SLOTS calls all stores of a process may make for one change of the map, beside those of SCANs. */
+/** How many CLUSTER SLOTS calls all stores of a process may make for one failover with all its changes, beside those of SCANs. */
 export const MOST_SLOTS_CALLS = 10;
 /**
- * The most new connections for it: 8 = new and old master × commands and messages × 2 stores. Plus 4: a node may close the first connection when its
+ * The most new connections for one change of the map: 8 = new and old master × commands and messages × 2 stores. Plus 4: a node may close the first connection when its
  * role changes.
  */
 export const MOST_CONNECTIONS = 12;
@@ -68,7 +68,10 @@ export function judgeFailovers(
   });
 }
 
-export function middle(numbers: readonly number[]): number {
+/** The number below which this share of the others lies. */
+export function quantile(numbers: readonly number[], share: number): number {
   const sorted = [...numbers].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
+  return sorted[Math.floor(share * sorted.length)] ?? Number.NaN;
 }
+
+export const middle = (numbers: readonly number[]) => quantile(numbers, 0.5);

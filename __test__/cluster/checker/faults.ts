@@ -18,6 +18,8 @@ export interface Fault extends Span {
   readonly isPlanned: boolean;
   /** When servers run writes that are lost later, even acknowledged ones: the replica that takes over has not received them. */
   readonly losses: readonly Span[];
+  /** For a master that is cut off: how long it acknowledged writes, and how long it may, in milliseconds. */
+  readonly cut?: { readonly lasted: number; readonly most: number };
   /** For a failover: the time until there is a new master. The other shards must go on meanwhile. */
   readonly failover?: Span;
   /** What the clients cost meanwhile, at the nodes that were not restarted: until there is a new master, if the old one returns, and then. */
@@ -29,7 +31,7 @@ export type Cost = Span & Counters;
 export const covers = ([first, last]: readonly [number, number], slot: number) =>
   first <= slot && slot <= last;
 
-type Done = Partial<Pick<Fault, "slots" | "losses" | "failover">>;
+type Done = Partial<Pick<Fault, "slots" | "losses" | "cut" | "failover">>;
 
 type Kind = (cluster: RedisCluster, slot: number, random: Random, meter: Meter) => Promise<Done>;
 
@@ -189,6 +191,9 @@ const atOnce: Kind = async (cluster, slot, random) => {
   return { slots: [slot, slot] };
 };
 
+/** A ping is up to half of the node timeout later than the last answer, and a node is taken for lost a node timeout behind its ping. */
+const mostCut = (nodeTimeout: number) => 1.5 * nodeTimeout + 400;
+
 /** Works only in a network namespace. */
 const partition: Kind = async (cluster, slot, random, meter) => {
   let heal = () => {};
@@ -201,7 +206,8 @@ const partition: Kind = async (cluster, slot, random, meter) => {
   await wait(random.integer(0, 300));
   const until = await found;
   heal();
-  return { slots, failover, losses: [upTo(synced, until)] };
+  const cut = { lasted: until - failover.from, most: mostCut(cluster.nodeTimeout) };
+  return { slots, failover, losses: [upTo(synced, until)], cut };
 };
 
 export interface FaultOptions {

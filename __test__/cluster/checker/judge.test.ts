@@ -1,7 +1,7 @@
 // A checker that never finds anything proves nothing. So each test breaks one promise on purpose, and no other.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { judgeFailovers } from "./failovers.js";
+import { type Failover, judgeFailovers } from "./failovers.js";
 import type { Fault } from "./faults.js";
 import { judge, noTally, type Round, type Tally, violations } from "./judge.js";
 import type { Call, Stream, StreamKind } from "./workload.js";
@@ -79,6 +79,12 @@ counts(
     faults: [fault(1_900, 2_050, [2, 5]), fault(2_500, 2_800)],
   },
   { lost: 1 },
+);
+const cut = (lasted: number): Fault => ({ ...fault(1_900, 2_050), cut: { lasted, most: 1_150 } });
+counts(
+  "lost by a server that took writes for as long as it may, and in another for longer",
+  { streams: [stream("list", three)], held: list("1", "3"), faults: [cut(1_200), cut(1_201)], lag: 50 },
+  { lostByServer: 1, longLosses: 1 },
 );
 counts(
   "in another order",
@@ -263,8 +269,28 @@ test("how the other shards went while one failed over, and what that cost", () =
     ],
   });
   assert.equal(violations(noTally(), judged ? [judged] : []).length, 1);
+});
+
+const failed = (others: number, ...changes: Failover["changes"]): Failover => ({
+  kind: "kill -9",
+  milliseconds: 1,
+  others,
+  stall: 1,
+  changes,
+});
+
+test("a failover that costs more than its changes explain", () => {
   const cheap = { slotsCalls: 3, scans: 0, connections: 0 };
   const dear = { slotsCalls: 12, scans: 1, connections: 13 };
-  const costly = { kind: "kill -9", milliseconds: 1, others: 1, stall: 1, changes: [dear, cheap] };
-  assert.equal(violations(noTally(), [costly]).length, 2);
+  assert.equal(violations(noTally(), [failed(1, dear, cheap)]).length, 2);
+  const half = { slotsCalls: 7, scans: 1, connections: 12 };
+  assert.deepEqual(violations(noTally(), [failed(1, half), failed(1, half)]), []);
+  assert.equal(violations(noTally(), [failed(1, half, half)]).length, 1);
+});
+
+test("one failover in ten may stop the other shards, and not two", () => {
+  const failovers = (slow: number) =>
+    Array.from({ length: 20 }, (_, index) => failed(index < slow ? 0.5 : 0.95));
+  assert.deepEqual(violations(noTally(), failovers(2)), []);
+  assert.equal(violations(noTally(), failovers(3)).length, 1);
 });
