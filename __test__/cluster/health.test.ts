@@ -62,5 +62,10 @@ test("a store is ready again once others have the slots of a master that is gone
   await eventually(() => kv.isConnected());
   assert.equal(kv.status, "ready");
   assert.equal(ready.length, 1);
-  assert.ok(nodes.nodes.slice(1).map(at).includes(ready[0]?.node ?? ""));
+  assert.ok(
+    nodes.nodes
+      .slice(1)
+      .map(at)
+      .includes(ready[0]?.node ?? ""),
+  );
 });

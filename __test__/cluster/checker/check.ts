@@ -1,6 +1,7 @@
 // The checker puts a client under load on a real cluster, causes random faults, and judges the outcome. A round takes up to a minute, on keys of its
 // own.
 import { setTimeout as wait } from "node:timers/promises";
+import { eventually } from "../../eventually.js";
 import { type ClusterOptions, keyIn, type RedisCluster, startCluster } from "../../redis-cluster.js";
 import type { CheckedClient, ClientKind } from "./clients.js";
 import { type Failover, judgeFailovers } from "./failovers.js";
@@ -272,9 +273,16 @@ const callsOf = (streams: readonly Stream[]) => streams.flatMap(({ calls, reads 
 const slowestOf = (streams: readonly Stream[]) =>
   callsOf(streams).reduce((slowest, { start, end }) => Math.max(slowest, end - start || 0), 0);
 
+/** In the end, that is once what the clients ask of their own accord is answered too. */
 async function unansweredOf(clients: readonly CheckedClient[]): Promise<number> {
-  const counts = await Promise.all(clients.map((client) => client.unanswered?.()));
-  return counts.reduce<number>((sum, count = 0) => sum + count, 0);
+  let sum = 0;
+  const isNone = async () => {
+    const counts = await Promise.all(clients.map((client) => client.unanswered?.()));
+    sum = counts.reduce<number>((all, count = 0) => all + count, 0);
+    return sum === 0;
+  };
+  await eventually(isNone).catch(() => {});
+  return sum;
 }
 
 function errorsOf(streams: readonly Stream[]): Record<string, number> {

@@ -90,8 +90,10 @@ impl ClusterRouter {
             let Some(found) = connected(node) else { return };
             last = last.max(Some(found));
         }
-        let Some((_, node)) = last else { return };
-        self.inbox.forget_lost();
+        // One that was lost may have told that it is there again, meanwhile.
+        let Some((_, node)) = last.filter(|_| self.inbox.take_lost()) else {
+            return;
+        };
         let mut batch = CompletionBatch::default();
         let role = Role::Commands;
         batch.events.push(Event::Ready { role, node });

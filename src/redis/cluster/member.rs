@@ -55,23 +55,14 @@ impl ClusterRouter {
     }
 
     /// A node says that a slot is at its own address. That leads to another server by now, to which a new connection does.
-    pub(super) fn renew(&self, state: &mut RouterState, endpoint: &Endpoint) {
-        let node = state.nodes.get(endpoint);
-        let since = node.map(|node| node.connection.with(|pipeline| pipeline.health().since));
-        if since.is_none_or(|since| since.elapsed() < RENEWED) {
-            return;
+    pub(super) fn renew(&self, state: &RouterState, endpoint: &Endpoint) {
+        if let Some(node) = state.nodes.get(endpoint) {
+            node.connection.with(|pipeline| {
+                if pipeline.is_connected() && pipeline.health().since.elapsed() >= RENEWED {
+                    pipeline.retire();
+                }
+            });
         }
-        let old = state.nodes.remove(endpoint);
-        if let Ok(new) = self.node(state, endpoint) {
-            let masters = state
-                .masters
-                .iter_mut()
-                .zip(state.map.iter().flat_map(|map| map.masters()));
-            for (master, _) in masters.filter(|(_, known)| *known == endpoint) {
-                *master = new.clone();
-            }
-        }
-        old.into_iter().for_each(|old| state.retire(old));
     }
 
     /// Uses a map from now on. Requests that wait for a node which has lost their slot go to the slot's new master.

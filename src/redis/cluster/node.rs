@@ -102,8 +102,9 @@ impl NodeInbox {
         !self.lost.lock().is_empty()
     }
 
-    pub fn forget_lost(&self) {
-        self.lost.lock().clear();
+    /// The same. It has been told from now on.
+    pub fn take_lost(&self) -> bool {
+        !std::mem::take(&mut *self.lost.lock()).is_empty()
     }
 
     /// Those of events that the router has not taken yet.

@@ -155,7 +155,8 @@ impl Opener {
             };
             let asked = Instant::now();
             // Of attempts at a replica that is being promoted only the last one counts, which may go on when that is named.
-            let until = latest.filter(|_| is_named).unwrap_or(asked + HANDOVER);
+            let until = latest.filter(|until| is_named && asked < *until);
+            let until = until.unwrap_or(asked + HANDOVER);
             latest = Some(until);
             let opened = match &identity {
                 Ok(identity) => self.connector.open_as(identity, master, until - asked).await.ok(),

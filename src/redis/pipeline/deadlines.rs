@@ -66,9 +66,9 @@ impl<M: Machine> Pipeline<M> {
             .is_some_and(|(tick, deadline)| deadline < tick)
     }
 
-    /// Why the connection must end, if the machine says so.
+    /// Why the connection must end, if it retires or the machine says so.
     pub fn fault(&self) -> Option<Error> {
-        self.machine.fault(self.peer())
+        self.retired().or_else(|| self.machine.fault(self.peer()))
     }
 
     fn expire(&mut self, now: Instant) {
@@ -108,10 +108,11 @@ impl<M: Machine> Pipeline<M> {
             missed.push((request, Fate::NotRun, error));
         }
         let is_late = self.latest.is_some_and(|latest| latest <= now);
+        let at_replica = self.misses_master().then(|| self.at_replica());
         for (request, fate, error) in missed {
             let error = match fate {
                 Fate::NotRun if is_late => {
-                    let cause = self.cause.as_ref();
+                    let cause = self.cause.as_ref().or(at_replica.as_ref());
                     let cause = cause.map(|cause| format!(": {}", cause.message));
                     never_sent(&cause.unwrap_or_default())
                 }

@@ -16,16 +16,18 @@ impl<M: Machine> Pipeline<M> {
     pub fn received(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<usize, Error> {
         let skipped = M::receive(self, buffer, now)?;
         self.send_waiting(now);
-        match &self.connection {
-            Some(connection) if connection.retiring && connection.sent.is_empty() => {
-                let message = match &self.redirect {
-                    Some(master) => format!("{} has become a replica of {master}", self.peer()),
-                    None => "another connection has taken its place".to_owned(),
-                };
-                Err(Error::because(Reason::Replaced, message))
-            }
-            _ => Ok(skipped),
-        }
+        self.retired().map_or(Ok(skipped), Err)
+    }
+
+    /// Why a connection that retires ends: all is answered.
+    pub(super) fn retired(&self) -> Option<Error> {
+        let connection = self.connection.as_ref();
+        connection.filter(|connection| connection.retiring && connection.sent.is_empty())?;
+        let message = match &self.redirect {
+            Some(master) => format!("{} has become a replica of {master}", self.peer()),
+            None => "another connection takes its place".to_owned(),
+        };
+        Some(Error::because(Reason::Replaced, message))
     }
 
     /// Takes a complete frame off the front of the buffer. An error ends the connection.

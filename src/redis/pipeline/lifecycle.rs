@@ -58,9 +58,11 @@ impl<M: Machine> Pipeline<M> {
         let unsent = connection.take_unsent();
         let owes = !connection.sent.is_empty();
         let mut again = Queue::default();
-        for Sent { request, .. } in unsent.into_iter().filter(Sent::is_awaited) {
-            let until = request.waits_until(self.limits.queue_timeout, self.latest);
-            again.push(request, until);
+        for sent in unsent.into_iter().filter(Sent::is_awaited) {
+            // Its time for a connection begins once this one is lost.
+            let until = sent.request.waits_until(self.limits.queue_timeout, self.latest);
+            let until = sent.deadline.map_or(until, |deadline| until.max(deadline));
+            again.push(sent.request, until);
         }
         self.put_ahead(again);
         owes
@@ -68,11 +70,8 @@ impl<M: Machine> Pipeline<M> {
 
     /// Requests that were sent, or should have been, wait for the next connection among all others.
     fn put_ahead(&mut self, mut again: Queue) {
-        let Limits { queue_timeout, .. } = self.limits;
         for queue in [&mut self.waiting_for_master, &mut self.waiting] {
-            let mut queue = mem::take(queue);
-            queue.wait_anew(|request| request.waits_until(queue_timeout, self.latest));
-            again.merge(queue);
+            again.merge(mem::take(queue));
         }
         self.waiting = again;
     }
@@ -159,6 +158,9 @@ impl<M: Machine> Pipeline<M> {
             }
             let until = request.waits_until(queue_timeout, self.latest);
             again.push(request, until);
+        }
+        for queue in [&mut self.waiting_for_master, &mut self.waiting] {
+            queue.wait_anew(|request| request.waits_until(queue_timeout, self.latest));
         }
         self.put_ahead(again);
         let is_obsolete = |waiting: &mut UnsentRequest| self.machine.is_obsolete(&waiting.request);

@@ -10,7 +10,6 @@ use crate::redis::completions::CompletionBatch;
 use crate::redis::config::Limits;
 use crate::redis::request::{Id, Topic};
 use crate::redis::subscriber::homes::ClusterSubscriber;
-use crate::redis::subscriber::listener::Listener;
 use crate::redis::subscriber::places::{Places, home_of, slot_of_home};
 
 /// The deadline may be infinite: the task of a call that was answered ends after this time.
@@ -70,7 +69,7 @@ impl ClusterSubscriber {
         }
         drop(state);
         answers.failed(id, error);
-        self.listener.put(answers);
+        self.listener.put_unless_empty(answers);
     }
 
     fn not_confirmed(&self, state: &Places, topic: &Topic) -> Error {

@@ -4,6 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::redis::completions::Gap;
 use crate::redis::endpoint::EndpointName;
+use crate::redis::subscriber::entry::Registration;
 use crate::redis::subscriber::listener::Deliveries;
 use crate::redis::subscriber::table::{OpenGap, Table};
 
@@ -51,6 +52,12 @@ impl Table {
         }
         self.registrations_mut()
             .for_each(|registration| registration.misses = false);
+    }
+
+    /// What a listener is told of a topic that was refused, if nothing else of its own is left that the end of the gap would tell of.
+    pub fn last_gap(&self, refused: &Registration) -> Option<Gap> {
+        let gap = self.gap.as_ref().filter(|_| refused.misses)?;
+        (!self.misses(refused.listener)).then(|| Gap::until_now(gap.from, gap.node.clone()))
     }
 
     /// Whether a listener may have missed messages of which it has not been told.

@@ -121,7 +121,7 @@ impl Table {
         is_new
     }
 
-    /// A listener leaves a topic because its home moves. True if it was the last listener.
+    /// A listener leaves a topic because its home moves. True as for `unsubscribe`.
     pub fn depart(&mut self, number: usize, topic: &Topic) -> bool {
         let entry = self.topics.get(topic);
         let registrations = entry.iter().flat_map(|entry| &entry.registrations);
@@ -131,18 +131,19 @@ impl Table {
         self.unsubscribe(number, topic)
     }
 
-    /// A listener leaves a topic. True if it was the last listener.
+    /// A listener leaves a topic. True if it was the last listener, and the server may have the subscription.
     pub fn unsubscribe(&mut self, number: usize, topic: &Topic) -> bool {
         let Some(entry) = self.topics.get_mut(topic) else {
             return false;
         };
         entry.registrations.retain(|each| each.listener != number);
-        let was_last = entry.registrations.is_empty();
-        if was_last {
-            self.topics.remove(topic);
-            self.displaced.remove(topic);
+        if !entry.registrations.is_empty() {
+            return false;
         }
-        was_last
+        let is_there = entry.status != Status::Due(0);
+        self.topics.remove(topic);
+        self.displaced.remove(topic);
+        is_there
     }
 
     pub fn has(&self, number: usize, topic: &Topic) -> bool {
@@ -241,8 +242,11 @@ impl Table {
             let number = registration.listener;
             if let Some(listener) = self.listeners.get(&number) {
                 let (topic, error) = (topic.clone(), error.clone());
-                let events = &mut deliveries.to(number, listener).events;
-                events.push(Event::Unsubscribed { topic, error });
+                let batch = deliveries.to(number, listener);
+                batch.events.push(Event::Unsubscribed { topic, error });
+                self.last_gap(&registration)
+                    .into_iter()
+                    .for_each(|gap| batch.push_gap(gap));
             }
         }
         Some(request)

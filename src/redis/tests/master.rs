@@ -317,3 +317,16 @@ fn what_waits_for_a_master_and_what_was_lost_are_one_queue_in_the_order_of_the_c
     let words: Vec<&[&str]> = words.iter().map(|words| &words[..]).collect();
     assert_eq!(written, sent(&words));
 }
+
+// Where `queueTimeout` is shorter than the handover, what the old master was not sent failed while the connection to the new one was there.
+#[test]
+fn what_a_retiring_connection_has_not_sent_has_its_time_for_the_next_one() {
+    let mut pipeline = Harness::<Commands>::new();
+    pipeline.pipeline.limits.queue_timeout = Duration::ZERO;
+    pipeline.connect(1, ServerRole::Master);
+    pipeline.send(&[1, 2].map(|id| pipeline.write(id, &["INCR", "a"])));
+    assert!(pipeline.pipeline.retire());
+    pipeline.pass(Duration::from_millis(100));
+    pipeline.pipeline.tick(pipeline.now).unwrap();
+    assert_eq!(pipeline.answers(), answers(&[]));
+}

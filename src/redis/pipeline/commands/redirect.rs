@@ -112,7 +112,7 @@ pub fn refused_by_node(frame: &[u8], request: &Request) -> Option<Refusal> {
     let kind = match RefusalKind::of(&error) {
         Some(kind) => kind,
         // A replica that was the master begins a script without keys. It refuses the first write.
-        None if refused_part(frame, request) == Some(Refused::Whole) => {
+        None if request.slot().is_some() && refused_part(frame, request) == Some(Refused::Whole) => {
             let kind = RefusalKind::NotYet;
             return Some(Refusal { kind, error });
         }

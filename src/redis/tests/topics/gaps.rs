@@ -182,3 +182,16 @@ fn a_topic_that_a_busy_server_does_not_subscribe_is_asked_for_again() {
             .all(|event| !matches!(event, Event::Unsubscribed { .. }))
     );
 }
+
+// A server that is back without the user's rights refuses what it is asked for again. What was missed until then was told to nobody.
+#[test]
+fn the_gap_of_a_topic_that_is_refused_is_told_with_that() {
+    let mut harness = Subscriber::connected();
+    harness.keep_batched("a");
+    harness.receive(&push(&["subscribe", "a", "1"])).unwrap();
+    harness.lose();
+    harness.connect();
+    harness.send_batch();
+    harness.receive("-NOPERM no rights\r\n").unwrap();
+    assert!(harness.gap().is_some());
+}
