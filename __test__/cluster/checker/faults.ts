@@ -1,5 +1,6 @@
 // Random faults, one at a time. After each the cluster is whole again.
 import { setTimeout as wait } from "node:timers/promises";
+import { serves } from "../../cluster-node.js";
 import { type ClusterNode, type Counters, type RedisCluster, SLOTS } from "../../redis-cluster.js";
 import { software } from "../../redis-server.js";
 import { type Random, randomFrom } from "./random.js";
@@ -210,6 +211,34 @@ const partition: Kind = async (cluster, slot, random, meter) => {
   return { slots, failover, losses: [upTo(synced, until)], cut };
 };
 
+/** On a busy machine nodes may take a healthy master for lost, and elect another: what it acknowledges until it learns of that is gone. */
+export const OWN_ELECTION = "an election of the servers' own";
+
+type Owners = ReadonlyMap<number, ClusterNode | undefined>;
+
+async function ownersOf(cluster: RedisCluster, slots: readonly number[]): Promise<Owners> {
+  const masters = await cluster.masters();
+  return new Map(slots.map((slot) => [slot, masters.find(({ view }) => serves(view, slot))?.node]));
+}
+
+/** The elections since a moment that a fault does not explain, one for each shard. */
+async function ownElections(
+  cluster: RedisCluster,
+  { slots: broken, failover, to }: Fault,
+  { before, after, since }: { before: Owners; after: Owners; since: number },
+): Promise<Fault[]> {
+  const elections: Fault[] = [];
+  for (const [slot, owner] of after) {
+    const isExplained = failover !== undefined && covers(broken, slot);
+    if (owner === before.get(slot) || isExplained) continue;
+    if (elections.some(({ slots }) => covers(slots, slot))) continue;
+    const slots = await shardOf(cluster, slot);
+    const losses = [upTo(since, to)];
+    elections.push({ kind: OWN_ELECTION, from: since, to, slots, losses, costs: [], isPlanned: false });
+  }
+  return elections;
+}
+
 export interface FaultOptions {
   /** Whether the nodes have addresses of their own, in a network namespace. */
   readonly partitions: boolean;
@@ -231,13 +260,17 @@ export async function doFaults(
     ...(partitions && { partition }),
   };
   const faults: Fault[] = [];
+  let [before, since] = [await ownersOf(cluster, slots), Date.now()];
   while (!isOver()) {
     for (const [kind, run] of random.shuffled(Object.entries(all))) {
       await wait(random.integer(200, 700));
       if (isOver()) break;
       // How many numbers a fault draws may depend on what the client has done, so it has a generator of its own.
       const own = randomFrom(random.integer(0, 2 ** 31));
-      faults.push(await done(cluster, kind, (meter) => run(cluster, own.pick(slots), own, meter)));
+      const fault = await done(cluster, kind, (meter) => run(cluster, own.pick(slots), own, meter));
+      const after = await ownersOf(cluster, slots);
+      faults.push(fault, ...(await ownElections(cluster, fault, { before, after, since })));
+      [before, since] = [after, fault.to];
     }
   }
   return faults;
